@@ -1,0 +1,203 @@
+//! Layers: flags beat the environment, the environment beats the file, the file beats the default.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::Config;
+
+/// The shipped configuration: the manual, and what runs when no file is there.
+pub const SHIPPED: &str = include_str!("../../config/needledrop.yaml");
+
+/// Where the configuration is looked for when none is named.
+const USUAL: &str = "config/needledrop.yaml";
+
+/// `NEEDLEDROP_STORE__KIND` is `store.kind`.
+const PREFIX: &str = "NEEDLEDROP_";
+
+/// Why there is no valid configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{file}: {error}\n  next: name a file that can be read with --config")]
+    Unreadable { file: PathBuf, error: std::io::Error },
+    #[error("{file}{at}: {problem}\n  next: correct it; config/needledrop.yaml lists every key")]
+    Invalid { file: String, at: String, problem: String },
+    #[error("{variable}: {problem}\n  next: correct or unset the variable")]
+    Environment { variable: String, problem: String },
+    #[error("{file}{at}: {path}: {problem}\n  next: {next}")]
+    Rule { file: String, at: String, path: String, problem: String, next: String },
+}
+
+/// What the configuration is made from.
+#[derive(Debug, Clone, Default)]
+pub struct Layers {
+    /// `--config`.
+    pub file: Option<PathBuf>,
+    /// Pairs of variable and value, of which those with our prefix count.
+    pub environment: Vec<(String, String)>,
+    /// Settings from flags, as path and value: `("log.level", "debug")`.
+    pub flags: Vec<(&'static str, String)>,
+}
+
+/// A configuration and where it came from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub config: Config,
+    /// The file, or a word for the built-in one.
+    pub origin: String,
+}
+
+impl Layers {
+    /// Reads and merges the layers.
+    ///
+    /// # Errors
+    /// A file that cannot be read, a key that is not known, a value of the wrong kind.
+    pub fn load(&self) -> Result<Loaded, ConfigError> {
+        let (origin, text) = self.text()?;
+        let config = parse(&text).map_err(|error| invalid(&origin, &error))?;
+        let settings = self.settings();
+        if settings.is_empty() {
+            return Ok(Loaded { config, origin });
+        }
+        let mut tree: Value = serde_saphyr::from_str(&text).map_err(|error| invalid(&origin, &error))?;
+        let mut config = config;
+        for (name, path, value) in settings {
+            set(&mut tree, &path, &value)
+                .and_then(|()| from_tree(&tree))
+                .map(|merged| config = merged)
+                .map_err(|problem| ConfigError::Environment { variable: name, problem })?;
+        }
+        Ok(Loaded { config, origin })
+    }
+
+    fn text(&self) -> Result<(String, String), ConfigError> {
+        let usual = Path::new(USUAL);
+        let file = match &self.file {
+            Some(file) => file.as_path(),
+            None if usual.exists() => usual,
+            None => return Ok(("(built in)".to_owned(), SHIPPED.to_owned())),
+        };
+        let read = std::fs::read_to_string(file);
+        let text = read.map_err(|error| ConfigError::Unreadable { file: file.to_owned(), error })?;
+        Ok((file.display().to_string(), text))
+    }
+
+    /// Settings above the file, weakest first: variable or flag, path, value.
+    fn settings(&self) -> Vec<(String, String, String)> {
+        let mut settings: Vec<_> = self
+            .environment
+            .iter()
+            .filter_map(|(name, value)| {
+                let path = name.strip_prefix(PREFIX).filter(|path| path.contains("__"))?;
+                Some((name.clone(), path.to_lowercase().replace("__", "."), value.clone()))
+            })
+            .collect();
+        settings.sort();
+        let flags = self
+            .flags
+            .iter()
+            .map(|(path, value)| (format!("flag for {path}"), (*path).to_owned(), value.clone()));
+        settings.extend(flags);
+        settings
+    }
+}
+
+fn parse(text: &str) -> Result<Config, serde_saphyr::Error> {
+    serde_saphyr::from_str(text)
+}
+
+/// The message without the source excerpt, which would repeat the file.
+fn invalid(origin: &str, error: &serde_saphyr::Error) -> ConfigError {
+    let at = error.location().map(|at| format!(":{}", at.line())).unwrap_or_default();
+    let problem = error.without_snippet().to_string();
+    ConfigError::Invalid { file: origin.to_owned(), at, problem }
+}
+
+/// Sets `store.kind` in the tree; the value is read as YAML.
+fn set(tree: &mut Value, path: &str, value: &str) -> Result<(), String> {
+    let value: Value = serde_saphyr::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+    let mut place = tree;
+    for name in path.split('.') {
+        if place.is_null() {
+            *place = Value::Object(serde_json::Map::new());
+        }
+        let map = place.as_object_mut().ok_or_else(|| format!("`{path}` is not a setting"))?;
+        // Table and column names keep their case; variables usually are upper case.
+        let known = map.keys().find(|key| key.eq_ignore_ascii_case(name)).cloned();
+        place = map.entry(known.unwrap_or_else(|| name.to_owned())).or_insert(Value::Null);
+    }
+    *place = value;
+    Ok(())
+}
+
+fn from_tree(tree: &Value) -> Result<Config, String> {
+    parse(&tree.to_string()).map_err(|error| error.without_snippet().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Kind, Limits, Log, Quota, Shutdown, Store, Write};
+
+    fn layers(pairs: &[(&str, &str)]) -> Layers {
+        let environment =
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Layers { environment, ..Layers::default() }
+    }
+
+    #[test]
+    fn the_shipped_file_states_the_defaults() {
+        let shipped = parse(SHIPPED).unwrap();
+        let bare = "source: { columns: { a: int } }\ntables: {}";
+        let bare = parse(bare).unwrap();
+        let view = |config: &Config| {
+            let source = &config.source;
+            let arrival =
+                (source.folder.clone(), source.pattern.clone(), source.subfolders, source.files_at_once);
+            let times = (*source.settle, *source.poll);
+            format!(
+                "{arrival:?} {times:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+                config.limits, config.write, config.store, config.http, config.log, config.shutdown
+            )
+        };
+        assert_eq!(view(&shipped), view(&bare));
+        let parts =
+            (Limits::default(), Write::default(), Store::default(), Log::default(), Shutdown::default());
+        assert_eq!(parts.0.max_quarantined, Quota::Off);
+    }
+
+    #[test]
+    fn a_misspelt_key_is_refused_with_its_line() {
+        let text = SHIPPED.replace("  settle: 2s", "  setle: 2s");
+        let line = 1 + text.lines().position(|line| line.contains("setle:")).unwrap();
+        let error = invalid("x.yaml", &parse(&text).unwrap_err()).to_string();
+        assert!(error.starts_with(&format!("x.yaml:{line}: ")), "{error}");
+        assert!(error.contains("setle"), "{error}");
+    }
+
+    #[test]
+    fn the_environment_beats_the_file_and_flags_beat_both() {
+        let mut layers = layers(&[
+            ("NEEDLEDROP_LOG__LEVEL", "warn"),
+            ("NEEDLEDROP_WRITE__WINDOW", "7"),
+            ("NEEDLEDROP_SOURCE__SETTLE", "5s"),
+            ("NEEDLEDROP_LIMITS__MAX_QUARANTINED", "2%"),
+            ("NEEDLEDROP_CONFIG", "ignored, it is not a setting"),
+        ]);
+        layers.flags.push(("log.level", "debug".to_owned()));
+        let config = layers.load().unwrap().config;
+        assert_eq!(config.log.level, "debug");
+        assert_eq!(config.write.window, 7);
+        assert_eq!(config.source.settle.as_secs(), 5);
+        assert_eq!(config.limits.max_quarantined, Quota::Share(0.02));
+        assert_eq!(config.store.kind, Kind::Sqlite);
+    }
+
+    #[test]
+    fn a_wrong_variable_is_named() {
+        let error = layers(&[("NEEDLEDROP_STORE__KINDD", "sqlite")]).load().unwrap_err().to_string();
+        assert!(error.contains("NEEDLEDROP_STORE__KINDD") && error.contains("kindd"), "{error}");
+        let error = layers(&[("NEEDLEDROP_WRITE__LINGER", "20")]).load().unwrap_err().to_string();
+        assert!(error.contains("NEEDLEDROP_WRITE__LINGER") && error.contains("duration"), "{error}");
+    }
+}

@@ -1,0 +1,261 @@
+//! `Config` is `config/needledrop.yaml`, key by key. The shipped file is the manual and the default.
+
+mod derive;
+mod load;
+mod plan;
+mod units;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+pub use derive::Derived;
+pub use load::{ConfigError, Layers, Loaded, SHIPPED};
+pub use units::{Duration, Quota, Size};
+
+/// The whole configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub source: Source,
+    pub tables: Tables,
+    #[serde(default)]
+    pub limits: Limits,
+    #[serde(default)]
+    pub write: Write,
+    #[serde(default)]
+    pub store: Store,
+    #[serde(default)]
+    pub http: Http,
+    #[serde(default)]
+    pub log: Log,
+    #[serde(default)]
+    pub shutdown: Shutdown,
+}
+
+/// Tables by name, in the order of the file.
+pub type Tables = Named<Table>;
+
+/// A YAML mapping whose order is kept and whose keys are told with their line.
+#[derive(Debug, Clone)]
+pub struct Named<T>(pub Vec<(Spanned<String>, T)>);
+
+impl<T> Default for Named<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    #[serde(default = "default_folder")]
+    pub folder: PathBuf,
+    #[serde(default = "default_pattern")]
+    pub pattern: Vec<String>,
+    #[serde(default = "yes")]
+    pub subfolders: bool,
+    #[serde(default = "default_settle")]
+    pub settle: Duration,
+    #[serde(default = "default_poll")]
+    pub poll: Duration,
+    #[serde(default = "default_files")]
+    pub files_at_once: usize,
+    pub columns: Named<Column>,
+    #[serde(default)]
+    pub skip_when_empty: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub derive: Named<Derived>,
+}
+
+/// A source column: its type, or type and header name.
+#[derive(Debug, Clone)]
+pub struct Column {
+    pub kind: String,
+    pub from: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    #[serde(default)]
+    pub answers: String,
+    pub partition_key: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub clustering_key: Vec<Clustering>,
+    #[serde(default)]
+    pub columns: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub empty: Empty,
+}
+
+/// A clustering column, with the order of its rows.
+#[derive(Debug, Clone)]
+pub struct Clustering {
+    pub column: String,
+    pub descending: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Empty {
+    #[default]
+    Keep,
+    Clear,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    pub max_record_bytes: Size,
+    pub max_quarantined: Quota,
+    pub collision_keys: usize,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Write {
+    pub window: usize,
+    pub window_bytes: Size,
+    pub linger: Duration,
+    pub queue: usize,
+    pub in_flight: usize,
+    pub batch_rows: usize,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    pub kind: Kind,
+    pub create_schema: bool,
+    pub patience: Duration,
+    pub sqlite: Sqlite,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    Sqlite,
+    Cassandra,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sqlite {
+    pub path: PathBuf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    pub listen: SocketAddr,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    pub level: String,
+    pub format: LogFormat,
+    pub file: Option<PathBuf>,
+    pub rotate: Size,
+    pub keep: Duration,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Shutdown {
+    pub grace: Duration,
+}
+
+fn default_folder() -> PathBuf {
+    PathBuf::from("data/event_data")
+}
+
+fn default_pattern() -> Vec<String> {
+    ["*.csv", "*.csv.gz", "*.csv.zst"].map(String::from).to_vec()
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn default_settle() -> Duration {
+    Duration::from_secs(2)
+}
+
+fn default_poll() -> Duration {
+    Duration::from_secs(30)
+}
+
+fn default_files() -> usize {
+    4
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_record_bytes: Size::mib(1), max_quarantined: Quota::Off, collision_keys: 250_000 }
+    }
+}
+
+impl Default for Write {
+    fn default() -> Self {
+        Self {
+            window: 10_000,
+            window_bytes: Size::mib(1),
+            linger: Duration::from_millis(20),
+            queue: 2,
+            in_flight: 256,
+            batch_rows: 100,
+        }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            kind: Kind::Sqlite,
+            create_schema: true,
+            patience: Duration::from_secs(300),
+            sqlite: Sqlite::default(),
+        }
+    }
+}
+
+impl Default for Sqlite {
+    fn default() -> Self {
+        Self { path: PathBuf::from("data/needledrop.db") }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8642)) }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Text,
+            file: None,
+            rotate: Size::mib(10),
+            keep: Duration::from_secs(30 * 24 * 3600),
+        }
+    }
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(30) }
+    }
+}

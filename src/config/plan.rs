@@ -1,0 +1,339 @@
+//! From the declaration to the [`Plan`], with every rule that spans several keys.
+
+use serde_saphyr::Spanned;
+
+use super::derive::Derived;
+use super::load::{ConfigError, Loaded};
+use super::{Config, Empty, Table};
+use crate::domain::{self, Column, Fingerprint, Order, Origin, Plan, Type};
+
+/// A broken rule: the path of the setting, what is wrong, what to do, and the line where known.
+struct Broken {
+    path: String,
+    line: Option<u64>,
+    problem: String,
+    next: String,
+}
+
+type Checked<T> = Result<T, Broken>;
+
+impl Broken {
+    fn new(path: &str, problem: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), line: None, problem: problem.into(), next: next.into() }
+    }
+
+    fn at<T>(mut self, place: &Spanned<T>) -> Self {
+        self.line = Some(place.referenced.line()).filter(|line| *line > 0);
+        self
+    }
+}
+
+impl Loaded {
+    /// Checks the declaration as a whole and compiles it.
+    ///
+    /// # Errors
+    /// The first broken rule, by path.
+    pub fn plan(&self) -> Result<Plan, ConfigError> {
+        compile(&self.config).map_err(|broken| ConfigError::Rule {
+            file: self.origin.clone(),
+            at: broken.line.map(|line| format!(":{line}")).unwrap_or_default(),
+            path: broken.path,
+            problem: broken.problem,
+            next: broken.next,
+        })
+    }
+}
+
+fn compile(config: &Config) -> Checked<Plan> {
+    check_limits(config)?;
+    let columns = columns(config)?;
+    let skip = config.source.skip_when_empty.iter();
+    let skip_when_empty: Vec<usize> =
+        skip.map(|name| find(&columns, name, "source.skip_when_empty")).collect::<Checked<_>>()?;
+    let tables = config.tables.0.iter();
+    let tables: Vec<domain::Table> = tables
+        .map(|(name, table)| self::table(&columns, &skip_when_empty, name, table))
+        .collect::<Checked<_>>()?;
+    if tables.is_empty() {
+        return Err(Broken::new(
+            "tables",
+            "no table is declared",
+            "declare one; config/needledrop.yaml shows how",
+        ));
+    }
+    check_folding("tables", config.tables.0.iter().map(|(name, _)| name))?;
+    let fingerprint = Fingerprint::of(&format!("{columns:?} {tables:?}"));
+    Ok(Plan { columns, skip_when_empty, tables, fingerprint })
+}
+
+fn check_limits(config: &Config) -> Checked<()> {
+    let counts = [
+        ("source.files_at_once", config.source.files_at_once),
+        ("source.pattern", config.source.pattern.len()),
+        ("write.window", config.write.window),
+        ("write.queue", config.write.queue),
+        ("write.in_flight", config.write.in_flight),
+        ("write.batch_rows", config.write.batch_rows),
+    ];
+    if let Some((path, _)) = counts.iter().find(|(_, count)| *count == 0) {
+        return Err(Broken::new(path, "is 0, so nothing would ever be loaded", "set it to 1 or more"));
+    }
+    // A record is addressed with 32 bits within its chunk.
+    let longest = config.limits.max_record_bytes.0.max(config.write.window_bytes.0);
+    if longest > 1 << 30 {
+        return Err(Broken::new(
+            "limits.max_record_bytes",
+            "is over 1GiB",
+            "set it and write.window_bytes to 1GiB or less",
+        ));
+    }
+    let bad =
+        config.source.pattern.iter().find_map(|pattern| Some((pattern, glob::Pattern::new(pattern).err()?)));
+    match bad {
+        Some((pattern, error)) => {
+            Err(Broken::new("source.pattern", format!("`{pattern}`: {error}"), "write it like *.csv"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn columns(config: &Config) -> Checked<Vec<Column>> {
+    let mut columns = Vec::new();
+    for (name, column) in &config.source.columns.0 {
+        check_name("source.columns", name)?;
+        let path = format!("source.columns.{}", name.value);
+        let kind: Type = column.kind.parse().map_err(|error: domain::value::UnknownType| {
+            Broken::new(&path, error.to_string(), "choose one of them").at(name)
+        })?;
+        let field = column.from.clone().unwrap_or_else(|| name.value.clone());
+        columns.push(Column { name: name.value.clone(), kind, origin: Origin::Field(field) });
+    }
+    if columns.is_empty() {
+        return Err(Broken::new(
+            "source.columns",
+            "no column is declared",
+            "`needledrop init FILE.csv` proposes them",
+        ));
+    }
+    for (name, derived) in &config.source.derive.0 {
+        check_name("source.derive", name)?;
+        let (kind, origin) = derived_from(&columns, name, derived)?;
+        columns.push(Column { name: name.value.clone(), kind, origin });
+    }
+    let names = config.source.columns.0.iter().map(|(name, _)| name);
+    check_folding("source.columns", names.chain(config.source.derive.0.iter().map(|(name, _)| name)))?;
+    Ok(columns)
+}
+
+fn derived_from(columns: &[Column], name: &Spanned<String>, derived: &Derived) -> Checked<(Type, Origin)> {
+    let path = format!("source.derive.{}", name.value);
+    match derived {
+        Derived::FileDate => Ok((Type::Date, Origin::FileDate)),
+        Derived::FileName => Ok((Type::Text, Origin::FileName)),
+        Derived::DateOf(of) => {
+            let found =
+                columns.iter().position(|column| column.name == *of && column.kind == Type::Timestamp);
+            let origin = found.map(Origin::DateOf).ok_or_else(|| {
+                Broken::new(
+                    &path,
+                    format!("`{of}` is not a timestamp column"),
+                    "name a source column of type timestamp",
+                )
+                .at(name)
+            })?;
+            Ok((Type::Date, origin))
+        }
+    }
+}
+
+/// Names go into DDL, URLs and metric labels; those that begin with `_` are the store's own.
+fn check_name(path: &str, name: &Spanned<String>) -> Checked<()> {
+    let text = &name.value;
+    let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let begins = text.chars().next().is_some_and(|c| c.is_ascii_alphabetic());
+    if is_plain && begins && text.len() <= 48 {
+        return Ok(());
+    }
+    let next = "begin with a letter and use letters, digits and _, at most 48; a header of another form goes to from:";
+    Err(Broken::new(path, format!("`{text}` does not serve as a name"), next).at(name))
+}
+
+fn check_folding<'a>(path: &str, names: impl Iterator<Item = &'a Spanned<String>>) -> Checked<()> {
+    let mut seen = std::collections::HashMap::new();
+    for name in names {
+        if let Some(other) = seen.insert(name.value.to_lowercase(), &name.value) {
+            let problem = format!("`{other}` and `{}` are one name to a database", name.value);
+            return Err(Broken::new(path, problem, "rename one of them").at(name));
+        }
+    }
+    Ok(())
+}
+
+fn find(columns: &[Column], name: &Spanned<String>, path: &str) -> Checked<usize> {
+    let found = columns.iter().position(|column| column.name == name.value);
+    found.ok_or_else(|| {
+        let known: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
+        let next = format!("choose from {}", known.join(", "));
+        Broken::new(path, format!("there is no column `{}`", name.value), next).at(name)
+    })
+}
+
+fn table(
+    columns: &[Column],
+    skip: &[usize],
+    name: &Spanned<String>,
+    table: &Table,
+) -> Checked<domain::Table> {
+    check_name("tables", name)?;
+    let path = |key: &str| format!("tables.{}.{key}", name.value);
+    if table.partition_key.is_empty() {
+        return Err(Broken::new(
+            &path("partition_key"),
+            "is empty",
+            "name the columns that are always given in the question",
+        )
+        .at(name));
+    }
+    let within = |names: &[Spanned<String>], key: &str| -> Checked<Vec<usize>> {
+        names.iter().map(|column| find(columns, column, &path(key))).collect()
+    };
+    let partition_key = within(&table.partition_key, "partition_key")?;
+    let mut clustering_key = Vec::new();
+    for clustering in &table.clustering_key {
+        let column = columns.iter().position(|column| column.name == clustering.column).ok_or_else(|| {
+            Broken::new(
+                &path("clustering_key"),
+                format!("there is no column `{}`", clustering.column),
+                "name a declared column",
+            )
+            .at(name)
+        })?;
+        let order = if clustering.descending { Order::Descending } else { Order::Ascending };
+        clustering_key.push((column, order));
+    }
+    let mut made = domain::Table {
+        name: name.value.clone(),
+        answers: table.answers.clone(),
+        partition_key,
+        clustering_key,
+        columns: within(&table.columns, "columns")?,
+        empty: if table.empty == Empty::Clear { domain::Empty::Clear } else { domain::Empty::Keep },
+        fingerprint: Fingerprint::of(""),
+    };
+    check_once(columns, &made).map_err(|broken| Broken { path: path("columns"), ..broken }.at(name))?;
+    made.fingerprint = fingerprint(columns, skip, &made);
+    Ok(made)
+}
+
+fn check_once(columns: &[Column], table: &domain::Table) -> Checked<()> {
+    let mut seen = std::collections::HashSet::new();
+    let twice = table.all().find(|index| !seen.insert(*index)).and_then(|index| columns.get(index));
+    match twice {
+        Some(column) => Err(Broken::new(
+            "",
+            format!("`{}` is in the table twice", column.name),
+            "name it once, in the key or in the columns",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Everything that decides which rows this table holds; not the question it answers.
+fn fingerprint(columns: &[Column], skip: &[usize], table: &domain::Table) -> Fingerprint {
+    let of = |index: &usize| columns.get(*index);
+    let parts: Vec<_> = table.all().map(|index| (of(&index), of_origin(columns, index))).collect();
+    let skipped: Vec<_> = skip.iter().map(of).collect();
+    Fingerprint::of(&format!(
+        "{} {parts:?} {} {:?} {:?} {skipped:?}",
+        table.name,
+        table.partition_key.len(),
+        table.clustering_key.iter().map(|(_, order)| order).collect::<Vec<_>>(),
+        table.empty,
+    ))
+}
+
+/// Of a day derived from a timestamp, that timestamp: the index alone would change with the order of the file.
+fn of_origin(columns: &[Column], index: usize) -> Option<&Column> {
+    match columns.get(index)?.origin {
+        Origin::DateOf(timestamp) => columns.get(timestamp),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Layers, SHIPPED};
+    use crate::domain::{Order, Plan, Type};
+
+    fn plan(text: &str) -> Result<Plan, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let layers = Layers { file: Some(file.path().to_owned()), ..Layers::default() };
+        let loaded = layers.load().map_err(|error| error.to_string())?;
+        loaded.plan().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_shipped_declaration_compiles() {
+        let plan = plan(SHIPPED).unwrap();
+        assert_eq!(plan.columns.len(), 11);
+        let (_, table) = plan.table("user_session").unwrap();
+        let names: Vec<_> = plan.columns_of(table).map(|column| column.name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["sessionId", "userId", "itemInSession", "artist", "song", "firstName", "lastName"]
+        );
+        assert_eq!(plan.skip_when_empty, [0]);
+    }
+
+    #[test]
+    fn long_forms_and_derived_columns() {
+        let plan = plan(
+            "source:\n  columns:\n    at: { type: timestamp, from: \"Time (UTC)\" }\n    price: decimal\n  derive: { day: { date_of: at }, file_day: { file_date }, origin: { file_name } }\n\
+             tables:\n  ticks:\n    partition_key: [day, origin]\n    clustering_key: [{ column: at, order: desc }]\n    columns: [price]\n",
+        )
+        .unwrap();
+        assert_eq!(plan.columns[2].kind, Type::Date);
+        assert_eq!(plan.tables[0].clustering_key, [(0, Order::Descending)]);
+    }
+
+    #[test]
+    fn broken_rules_name_the_setting_and_the_line() {
+        let cases = [
+            (
+                "partition_key: [sessionId]",
+                "partition_key: [session]",
+                "tables.session_item.partition_key: there is no column `session`",
+            ),
+            (
+                "columns: [artist, song, length]",
+                "columns: [artist, song, sessionId]",
+                "`sessionId` is in the table twice",
+            ),
+            ("length: float", "length: real", "unknown type `real`"),
+            ("length: float", "Artist: float", "one name to a database"),
+            ("  session_item:", "  _mine:", "does not serve as a name"),
+            ("skip_when_empty: [artist]", "skip_when_empty: [artists]", "there is no column `artists`"),
+            ("partition_key: [song]", "partition_key: []", "tables.user_song.partition_key: is empty"),
+            ("window: 10000", "window: 0", "write.window"),
+            ("empty: keep", "empty: drop", "drop"),
+            ("derive: {}", "derive: { day: { date_of: song } }", "not a timestamp"),
+        ];
+        for (from, to, expected) in cases {
+            let error = plan(&SHIPPED.replacen(from, to, 1)).map(|_| ()).unwrap_err();
+            assert!(error.contains(expected), "{to}: {error}");
+            assert!(error.contains("next: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_follows_the_rows_not_the_words() {
+        let base = plan(SHIPPED).unwrap();
+        let words =
+            plan(&SHIPPED.replacen("the song that was item N of session S", "what was item N", 1)).unwrap();
+        let order = plan(&SHIPPED.replacen("[artist, song, length]", "[artist, length, song]", 1)).unwrap();
+        assert_eq!(base.tables[0].fingerprint, words.tables[0].fingerprint);
+        assert_ne!(base.tables[0].fingerprint, order.tables[0].fingerprint);
+        assert_eq!(base.tables[1].fingerprint, order.tables[1].fingerprint);
+    }
+}

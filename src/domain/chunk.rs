@@ -1,0 +1,143 @@
+//! Chunks: what flows through the queues.
+
+use std::sync::Arc;
+
+use super::delivery::DeliveryId;
+use super::header::Mapping;
+use super::record::{Mark, Quarantined, Span};
+use super::stamp::{Stamp, Stamps};
+use super::value::{Cell, Value};
+
+/// What every chunk of a delivery shares.
+#[derive(Debug)]
+pub struct Source {
+    pub id: DeliveryId,
+    pub path: String,
+    pub mapping: Mapping,
+    /// Days since 1970 of the date in the name.
+    pub file_date: Option<i32>,
+    /// Set when nothing more of this delivery is wanted.
+    pub halt: tokio_util::sync::CancellationToken,
+}
+
+/// One framed record in the bytes of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Number in its delivery, from 0.
+    pub record: u64,
+    /// Line it begins on, from 1.
+    pub line: u64,
+    /// Decoded bytes of the file before it.
+    pub offset: u64,
+    /// Where it lies in the bytes of the chunk, line end not included.
+    pub start: usize,
+    pub len: usize,
+}
+
+/// How a delivery ended for now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// To its last byte. With `provisional`, the last record has no line end yet and began there.
+    Loaded { provisional: Option<(Mark, String)> },
+    /// What follows the last whole record waits for more.
+    Incomplete { detail: String },
+    /// Its bytes went away.
+    Replaced { detail: String },
+    /// Given up.
+    Failed { detail: String },
+}
+
+/// Whole records as bytes: from `read` to `transform`.
+#[derive(Debug)]
+pub struct RawChunk {
+    pub source: Arc<Source>,
+    pub stamps: Arc<Stamps>,
+    pub span: Span,
+    pub bytes: Vec<u8>,
+    pub frames: Vec<Frame>,
+    /// Records that could not be framed; their numbers lie between those of the frames.
+    pub refused: Vec<Quarantined>,
+    /// Hash of the decoded bytes up to the end of the span, hexadecimal.
+    pub hash: String,
+    pub end: Option<End>,
+}
+
+/// Typed records: from `transform` to `write`.
+#[derive(Debug)]
+pub struct RowChunk {
+    pub source: Arc<Source>,
+    pub span: Span,
+    pub rows: Rows,
+    pub quarantined: Vec<Quarantined>,
+    pub skipped: u64,
+    pub hash: String,
+    pub end: Option<End>,
+}
+
+impl RowChunk {
+    /// Records in this chunk.
+    pub fn records(&self) -> u64 {
+        self.span.to.record - self.span.from.record
+    }
+
+    /// Decoded bytes in this chunk.
+    pub fn len(&self) -> u64 {
+        self.span.to.offset - self.span.from.offset
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The values of a run of records, column by column of the plan; rows of tables are projections of it.
+#[derive(Debug, Default)]
+pub struct Rows {
+    width: usize,
+    cells: Vec<Cell>,
+    stamps: Vec<Stamp>,
+    pub(super) arena: Vec<u8>,
+}
+
+impl Rows {
+    pub fn new(width: usize, records: usize) -> Self {
+        Self {
+            width,
+            cells: Vec::with_capacity(width * records),
+            stamps: Vec::with_capacity(records),
+            arena: Vec::new(),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.stamps.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.stamps.is_empty()
+    }
+
+    /// Adds a record whose cells were parsed into this arena. They are drained from `cells`.
+    pub fn push(&mut self, stamp: Stamp, cells: &mut Vec<Cell>) {
+        debug_assert_eq!(cells.len(), self.width, "a record has a cell for every column");
+        self.cells.append(cells);
+        self.stamps.push(stamp);
+    }
+
+    /// The arena that the cells of the next record are parsed into.
+    pub fn arena(&mut self) -> &mut Vec<u8> {
+        &mut self.arena
+    }
+
+    pub fn stamp(&self, row: usize) -> Stamp {
+        self.stamps.get(row).copied().unwrap_or(Stamp(0))
+    }
+
+    pub fn cell(&self, row: usize, column: usize) -> Cell {
+        self.cells.get(row * self.width + column).copied().unwrap_or(Cell::Empty)
+    }
+
+    pub fn value(&self, row: usize, column: usize) -> Value<'_> {
+        self.cell(row, column).value(&self.arena)
+    }
+}

@@ -1,0 +1,139 @@
+//! Deliveries, their states and their receipts.
+
+use std::fmt;
+
+use super::plan::Fingerprint;
+use super::record::Mark;
+use super::stamp::Stamps;
+
+/// Identifies a delivery within one ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DeliveryId(pub i64);
+
+/// Where a delivery stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    Waiting,
+    Loading,
+    Loaded,
+    /// More is expected: the last record is not whole.
+    Incomplete,
+    /// Its bytes went away before the end.
+    Replaced,
+    /// The bytes of another delivery under another name: nothing was written.
+    Duplicate,
+    Failed,
+    Undone,
+}
+
+impl State {
+    pub const ALL: [Self; 8] = [
+        Self::Waiting,
+        Self::Loading,
+        Self::Loaded,
+        Self::Incomplete,
+        Self::Replaced,
+        Self::Duplicate,
+        Self::Failed,
+        Self::Undone,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Loading => "loading",
+            Self::Loaded => "loaded",
+            Self::Incomplete => "incomplete",
+            Self::Replaced => "replaced",
+            Self::Duplicate => "duplicate",
+            Self::Failed => "failed",
+            Self::Undone => "undone",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a file looked like when it was last identified: a cheap check, trusted only when settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Noted {
+    /// Bytes of the file as it lies there, compressed or not.
+    pub size: u64,
+    /// Nanoseconds since 1970.
+    pub mtime: i64,
+    /// Nanoseconds since 1970.
+    pub ctime: i64,
+}
+
+/// One generation of a file's content, as the ledger knows it.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    pub id: DeliveryId,
+    /// Relative to the inbox, with `/` between folders; absolute when the file lies elsewhere.
+    pub path: String,
+    /// From 1, per path.
+    pub generation: u32,
+    pub state: State,
+    /// What to do next, or what was seen.
+    pub detail: String,
+    /// The other delivery, of a duplicate.
+    pub same_as: Option<DeliveryId>,
+    /// How far it is durable in every table.
+    pub reach: Mark,
+    /// BLAKE3 of the decoded bytes up to `reach`, hexadecimal.
+    pub hash: String,
+    /// BLAKE3 of the first 64 KiB of decoded bytes, or of all there were.
+    pub head: String,
+    /// Start of a last record that was loaded without a line end, and the hash up to there.
+    pub provisional: Option<(Mark, String)>,
+    pub noted: Noted,
+    pub stamps: Stamps,
+    /// The configuration that loads it.
+    pub fingerprint: Fingerprint,
+    pub receipt: Receipt,
+    /// Milliseconds since 1970.
+    pub taken_up: i64,
+    /// Milliseconds since 1970, of the last change.
+    pub changed: i64,
+}
+
+/// The account of a delivery.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    pub records: u64,
+    pub loaded: u64,
+    pub skipped: u64,
+    pub quarantined: u64,
+    /// In the order of the tables' names.
+    pub tables: Vec<TableCount>,
+    /// Where each part ended, in decoded bytes: more than one when the file grew.
+    pub parts: Vec<u64>,
+}
+
+/// What one table received from one delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableCount {
+    pub table: String,
+    /// Rows acknowledged.
+    pub rows: u64,
+    /// Rows that fell on a primary key which an earlier record had made already.
+    pub collisions: u64,
+    /// Of the declaration under which they were written.
+    pub fingerprint: Fingerprint,
+}
+
+impl Receipt {
+    /// records = loaded + skipped + quarantined, and every table of today has a row for each loaded record.
+    pub fn closes(&self) -> bool {
+        self.records == self.loaded + self.skipped + self.quarantined
+            && self.tables.iter().all(|table| table.rows == self.loaded)
+    }
+}

@@ -1,0 +1,69 @@
+//! The header of a file, and which of its fields become which columns.
+
+use super::plan::{Origin, Plan};
+
+/// The column names of a file, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header(pub Vec<String>);
+
+/// Why a file's header does not serve.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderError {
+    #[error(
+        "line 1: the header has no column {missing}; it has {found}\n  next: mend the header, or name the columns in source.columns"
+    )]
+    Missing { missing: String, found: String },
+    #[error(
+        "line 1: the header has {0} twice\n  next: rename one of the two, it cannot be known which is meant"
+    )]
+    Twice(String),
+    #[error("line 1: the header is not UTF-8 (byte {0})\n  next: save the file as UTF-8")]
+    Encoding(usize),
+    #[error(
+        "line 1: the header does not end within {0} bytes\n  next: check that the file is CSV with lines that end in a line feed"
+    )]
+    TooLong(usize),
+}
+
+/// For each header-borne column of the plan, the index of its field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// Fields in the header: what every record must have.
+    pub fields: usize,
+    /// By index of the plan's column; `None` for derived ones.
+    pub field_of: Vec<Option<usize>>,
+}
+
+impl Header {
+    /// Finds the plan's columns by name.
+    ///
+    /// # Errors
+    /// All columns that are missing, or the first that is there twice.
+    pub fn map(&self, plan: &Plan) -> Result<Mapping, HeaderError> {
+        let mut missing = Vec::new();
+        let mut field_of = Vec::with_capacity(plan.columns.len());
+        for column in &plan.columns {
+            let Origin::Field(name) = &column.origin else {
+                field_of.push(None);
+                continue;
+            };
+            let field = self.find(name)?;
+            if field.is_none() {
+                missing.push(format!("`{name}`"));
+            }
+            field_of.push(field);
+        }
+        if missing.is_empty() {
+            return Ok(Mapping { fields: self.0.len(), field_of });
+        }
+        Err(HeaderError::Missing { missing: missing.join(", "), found: self.0.join(",") })
+    }
+
+    fn find(&self, name: &str) -> Result<Option<usize>, HeaderError> {
+        let mut places = self.0.iter().enumerate().filter(|(_, found)| *found == name);
+        match (places.next(), places.next()) {
+            (_, Some(_)) => Err(HeaderError::Twice(format!("`{name}`"))),
+            (first, None) => Ok(first.map(|(index, _)| index)),
+        }
+    }
+}

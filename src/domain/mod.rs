@@ -1,0 +1,19 @@
+//! The words of the product as types. Knows no other module.
+
+pub mod chunk;
+pub mod delivery;
+pub mod header;
+pub mod parse;
+pub mod plan;
+pub mod record;
+pub mod stamp;
+pub mod text;
+pub mod value;
+
+pub use chunk::{End, Frame, RawChunk, RowChunk, Rows};
+pub use delivery::{Delivery, DeliveryId, Noted, Receipt, State, TableCount};
+pub use header::{Header, Mapping};
+pub use plan::{Column, Empty, Fingerprint, Order, Origin, Plan, Table};
+pub use record::{Mark, Quarantined, Reason, Span};
+pub use stamp::{Stamp, StampRange, Stamps};
+pub use value::{Cell, Type, Value};

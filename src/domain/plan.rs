@@ -1,0 +1,110 @@
+//! The declaration in the form the pipeline works with: columns by index, tables as projections.
+
+use std::fmt;
+
+use super::value::Type;
+
+/// What is read, what is skipped, and which tables it becomes.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub columns: Vec<Column>,
+    /// Columns that make a record a skipped one when they are empty.
+    pub skip_when_empty: Vec<usize>,
+    pub tables: Vec<Table>,
+    /// Of everything that decides what a record becomes.
+    pub fingerprint: Fingerprint,
+}
+
+/// A column of the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    pub name: String,
+    pub kind: Type,
+    pub origin: Origin,
+}
+
+/// Where the value of a column comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The field under this name in the header.
+    Field(String),
+    /// The day (UTC) of a timestamp column.
+    DateOf(usize),
+    /// The date in the file's name.
+    FileDate,
+    /// The file's name without its folder.
+    FileName,
+}
+
+/// A query-first table: columns are indexes into [`Plan::columns`].
+#[derive(Clone, Debug)]
+pub struct Table {
+    pub name: String,
+    /// The question it answers.
+    pub answers: String,
+    pub partition_key: Vec<usize>,
+    pub clustering_key: Vec<(usize, Order)>,
+    pub columns: Vec<usize>,
+    pub empty: Empty,
+    pub fingerprint: Fingerprint,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    Ascending,
+    Descending,
+}
+
+/// What an empty column of a newer record does to an older value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Empty {
+    /// Leaves it.
+    Keep,
+    /// Erases it.
+    Clear,
+}
+
+/// BLAKE3 of a declaration, as 16 hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub String);
+
+impl Fingerprint {
+    pub fn of(declaration: &str) -> Self {
+        let hex = blake3::hash(declaration.as_bytes()).to_hex();
+        Self(hex.chars().take(16).collect())
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Table {
+    /// The primary key: partition key, then clustering key.
+    pub fn key(&self) -> impl Iterator<Item = usize> + '_ {
+        let clustering = self.clustering_key.iter().map(|(column, _)| *column);
+        self.partition_key.iter().copied().chain(clustering)
+    }
+
+    /// Every column, key first.
+    pub fn all(&self) -> impl Iterator<Item = usize> + '_ {
+        self.key().chain(self.columns.iter().copied())
+    }
+
+    pub fn key_len(&self) -> usize {
+        self.partition_key.len() + self.clustering_key.len()
+    }
+}
+
+impl Plan {
+    pub fn table(&self, name: &str) -> Option<(usize, &Table)> {
+        self.tables.iter().enumerate().find(|(_, table)| table.name == name)
+    }
+
+    /// The columns of `table` with their types, key first.
+    pub fn columns_of<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = &'a Column> {
+        table.all().filter_map(|index| self.columns.get(index))
+    }
+}

@@ -1,0 +1,136 @@
+//! Stamps: the order of all records of all deliveries, in microseconds.
+
+/// A write stamp in microseconds since 1970. Even ones belong to records, odd ones to a later undo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Stamp(pub i64);
+
+/// Stamps for `records` records from number `first` on: record n has `base + 2 (n - first)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StampRange {
+    pub first: u64,
+    pub base: Stamp,
+    pub records: u64,
+}
+
+/// How far ahead of the clock stamps may be handed out, in microseconds (10 minutes):
+/// a stamp far ahead swallows later deletes by others, and Scylla refuses it.
+pub const MAX_AHEAD: i64 = 600_000_000;
+
+/// Records that one range holds at most: 5 minutes of stamps. A longer file takes a further range.
+pub const MAX_RECORDS: u64 = 150_000_000;
+
+impl StampRange {
+    /// The first stamp after this range.
+    pub fn end(&self) -> Stamp {
+        let records = i64::try_from(self.records).unwrap_or(i64::MAX / 4);
+        Stamp(self.base.0.saturating_add(records.saturating_mul(2)))
+    }
+
+    pub fn contains(&self, stamp: Stamp) -> bool {
+        self.base <= stamp && stamp < self.end()
+    }
+
+    /// The range for `records` records that begins at the later of `clock` and `given` (the end of
+    /// the last range given out), or how many microseconds to wait until it may be handed out.
+    ///
+    /// # Errors
+    /// The microseconds to wait.
+    pub fn after(given: Stamp, clock: Stamp, first: u64, records: u64) -> Result<Self, u64> {
+        let records = records.clamp(1, MAX_RECORDS);
+        let begin = given.0.max(clock.0);
+        let range = Self { first, base: Stamp(begin + (begin & 1)), records };
+        let ahead = range.end().0.saturating_sub(clock.0);
+        // A range begun at the clock may be longer than that: it is never further ahead than it is long.
+        if ahead <= MAX_AHEAD || given.0 <= clock.0 {
+            return Ok(range);
+        }
+        Err(u64::try_from(ahead - MAX_AHEAD).unwrap_or(0))
+    }
+}
+
+/// All ranges of one delivery, in the order they were taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stamps(Vec<StampRange>);
+
+impl Stamps {
+    pub fn new(mut ranges: Vec<StampRange>) -> Self {
+        ranges.sort_by_key(|range| range.base);
+        Self(ranges)
+    }
+
+    /// Adds a further range: from its first record on, it is the one that counts.
+    pub fn push(&mut self, range: StampRange) {
+        self.0.push(range);
+    }
+
+    pub fn ranges(&self) -> &[StampRange] {
+        &self.0
+    }
+
+    /// The stamp of record `n`: that of the newest range which reaches from before it over it.
+    pub fn of(&self, n: u64) -> Option<Stamp> {
+        let range = self.0.iter().rev().find(|range| range.first <= n)?;
+        let ahead = n - range.first;
+        let step = i64::try_from(ahead).ok()?.checked_mul(2)?;
+        (ahead < range.records).then(|| Stamp(range.base.0 + step))
+    }
+
+    /// Number of the first record that has no stamp yet.
+    pub fn reach(&self) -> u64 {
+        self.0.last().map_or(0, |range| range.first + range.records)
+    }
+
+    /// Whether a stamp is one of this delivery's.
+    pub fn contains(&self, stamp: Stamp) -> bool {
+        self.0.iter().any(|range| range.contains(stamp))
+    }
+
+    /// The place of this delivery in the order of all.
+    pub fn begin(&self) -> Option<Stamp> {
+        self.0.first().map(|range| range.base)
+    }
+}
+
+/// A bound on the records in `bytes` of CSV with `fields` fields in its header: a record has at
+/// least a delimiter between two fields and a line end. Shorter records are ragged and rare; a file
+/// that is full of them takes a further range.
+pub fn records_in(bytes: u64, fields: usize) -> u64 {
+    bytes / (fields.max(2) as u64) + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn later_ranges_take_over_from_their_first_record() {
+        let mut stamps = Stamps::default();
+        stamps.push(StampRange { first: 0, base: Stamp(100), records: 10 });
+        stamps.push(StampRange { first: 7, base: Stamp(500), records: 10 });
+        assert_eq!(stamps.of(6), Some(Stamp(112)));
+        assert_eq!(stamps.of(7), Some(Stamp(500)));
+        assert_eq!(stamps.of(17), None);
+        assert_eq!(stamps.reach(), 17);
+    }
+
+    #[test]
+    fn a_range_far_ahead_of_the_clock_is_waited_for() {
+        let wait = StampRange::after(Stamp(MAX_AHEAD), Stamp(0), 0, 50).unwrap_err();
+        assert_eq!(wait, 100);
+        assert!(StampRange::after(Stamp(MAX_AHEAD), Stamp(100), 0, 50).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_never_overlap_and_begin_even(steps in prop::collection::vec((0i64..100, 1u64..1000), 1..50)) {
+            let (mut given, mut clock) = (Stamp(0), Stamp(0));
+            for (pause, records) in steps {
+                clock = Stamp(clock.0 + pause);
+                let range = StampRange::after(given, clock, 0, records).unwrap();
+                prop_assert!(range.base >= given && range.base >= clock && range.base.0 % 2 == 0);
+                given = range.end();
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Values to text: the one form in which a value is shown, and stored where a store has no type for it.
+//!
+//! Timestamps, dates and times are of fixed width, so that their text sorts as they do.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use jiff::civil;
+
+use super::value::Value;
+
+/// The value as text, as `query --csv` prints it and the parser reads it back. Empty is "".
+pub fn plain<'a>(value: &'a Value<'_>) -> Cow<'a, str> {
+    match value {
+        Value::Empty => Cow::Borrowed(""),
+        Value::Text(text) | Value::Decimal(text) => Cow::Borrowed(text),
+        Value::Blob(bytes) => Cow::Owned(hex(bytes)),
+        Value::Uuid(id) => Cow::Owned(id.hyphenated().to_string()),
+        Value::Inet(ip) => Cow::Owned(ip.to_string()),
+        Value::Whole(n) => Cow::Owned(n.to_string()),
+        Value::Float(x) => Cow::Owned(x.to_string()),
+        Value::Double(x) => Cow::Owned(x.to_string()),
+        Value::Boolean(yes) => Cow::Borrowed(if *yes { "true" } else { "false" }),
+        Value::Timestamp(ms) => Cow::Owned(timestamp(*ms)),
+        Value::Date(days) => Cow::Owned(date(*days)),
+        Value::Time(ns) => Cow::Owned(time(*ns)),
+    }
+}
+
+/// The value for JSON: numbers and booleans as such, everything else as text, empty as null.
+pub fn json(value: &Value<'_>) -> serde_json::Value {
+    match value {
+        Value::Empty => serde_json::Value::Null,
+        Value::Whole(n) => (*n).into(),
+        Value::Float(x) => widen(*x).into(),
+        Value::Double(x) => (*x).into(),
+        Value::Boolean(yes) => (*yes).into(),
+        other => plain(other).into_owned().into(),
+    }
+}
+
+/// The 64-bit number that is written like this 32-bit one: 495.3073, not 495.30731201171875.
+/// Rounding it to 32 bits gives `x` again.
+pub fn widen(x: f32) -> f64 {
+    // Nine significant digits always suffice for 32 bits; most values need seven or fewer.
+    x.to_string().parse().unwrap_or(f64::from(x))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 + bytes.len() * 2);
+    text.push_str("0x");
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// `YYYY-MM-DDTHH:MM:SS.mmmZ` of milliseconds since 1970.
+pub fn timestamp(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |at| format!("{at:.3}"))
+}
+
+/// `YYYY-MM-DD` of days since 1970-01-01.
+pub fn date(days: i32) -> String {
+    let epoch = civil::Date::constant(1970, 1, 1);
+    let span = jiff::Span::new().try_days(days);
+    span.and_then(|days| epoch.checked_add(days)).map_or_else(|_| days.to_string(), |day| day.to_string())
+}
+
+/// `HH:MM:SS.nnnnnnnnn` of nanoseconds since midnight.
+pub fn time(ns: i64) -> String {
+    let (seconds, nanos) = (ns / 1_000_000_000, ns % 1_000_000_000);
+    format!("{:02}:{:02}:{:02}.{nanos:09}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_song_length_is_shown_as_it_was_written() {
+        assert_eq!(json(&Value::Float(495.3073)).to_string(), "495.3073");
+    }
+
+    proptest! {
+        #[test]
+        fn widening_loses_nothing(bits in any::<u32>()) {
+            let x = f32::from_bits(bits);
+            prop_assume!(x.is_finite());
+            #[expect(clippy::cast_possible_truncation, reason = "the narrowing is what is tested")]
+            let back = widen(x) as f32;
+            prop_assert_eq!(back.to_bits(), x.to_bits());
+        }
+
+        #[test]
+        fn timestamps_sort_as_text(a in -62_167_219_200_000i64..=253_402_300_799_999, b in -62_167_219_200_000i64..=253_402_300_799_999) {
+            prop_assert_eq!(timestamp(a).cmp(&timestamp(b)), a.cmp(&b));
+        }
+
+        #[test]
+        fn times_sort_as_text(a in 0i64..86_400_000_000_000, b in 0i64..86_400_000_000_000) {
+            prop_assert_eq!(time(a).cmp(&time(b)), a.cmp(&b));
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Column types and values.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+/// The type of a column, under its CQL name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Type {
+    Text,
+    Int,
+    Bigint,
+    Smallint,
+    Tinyint,
+    Float,
+    Double,
+    Decimal,
+    Boolean,
+    Timestamp,
+    Date,
+    Time,
+    Uuid,
+    Timeuuid,
+    Blob,
+    Inet,
+}
+
+impl Type {
+    pub const ALL: [(&'static str, Self); 16] = [
+        ("text", Self::Text),
+        ("int", Self::Int),
+        ("bigint", Self::Bigint),
+        ("smallint", Self::Smallint),
+        ("tinyint", Self::Tinyint),
+        ("float", Self::Float),
+        ("double", Self::Double),
+        ("decimal", Self::Decimal),
+        ("boolean", Self::Boolean),
+        ("timestamp", Self::Timestamp),
+        ("date", Self::Date),
+        ("time", Self::Time),
+        ("uuid", Self::Uuid),
+        ("timeuuid", Self::Timeuuid),
+        ("blob", Self::Blob),
+        ("inet", Self::Inet),
+    ];
+
+    /// The name used in the configuration and in CQL.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, kind)| *kind == self).map_or("text", |(name, _)| name)
+    }
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// No type has this name.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown type `{0}`; the types are {names}", names = Type::ALL.map(|(name, _)| name).join(", "))]
+pub struct UnknownType(String);
+
+impl FromStr for Type {
+    type Err = UnknownType;
+
+    fn from_str(name: &str) -> Result<Self, UnknownType> {
+        Self::ALL
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, kind)| *kind)
+            .ok_or_else(|| UnknownType(name.to_owned()))
+    }
+}
+
+/// Where the bytes of a value lie in the arena of its chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    start: u32,
+    len: u32,
+}
+
+impl Slice {
+    /// Copies `bytes` to the end of the arena. `None` when the arena is full (4 GiB).
+    pub fn store(arena: &mut Vec<u8>, bytes: &[u8]) -> Option<Self> {
+        let start = u32::try_from(arena.len()).ok()?;
+        let len = u32::try_from(bytes.len()).ok()?;
+        arena.extend_from_slice(bytes);
+        Some(Self { start, len })
+    }
+
+    pub fn of(self, arena: &[u8]) -> &[u8] {
+        let start = self.start as usize;
+        arena.get(start..start + self.len as usize).unwrap_or(&[])
+    }
+}
+
+/// A parsed value in 16 bytes: what does not fit lies in the arena of the chunk.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Cell {
+    Empty,
+    Text(Slice),
+    Blob(Slice),
+    Decimal(Slice),
+    Uuid(Slice),
+    Inet(Slice),
+    Whole(i64),
+    Float(f32),
+    Double(f64),
+    Boolean(bool),
+    Timestamp(i64),
+    Date(i32),
+    Time(i64),
+}
+
+impl Cell {
+    pub fn is_empty(self) -> bool {
+        matches!(self, Self::Empty)
+    }
+
+    /// The value, with its bytes taken from the arena it was parsed into.
+    pub fn value(self, arena: &[u8]) -> Value<'_> {
+        match self {
+            Self::Empty => Value::Empty,
+            Self::Text(at) => Value::Text(utf8(at.of(arena))),
+            Self::Decimal(at) => Value::Decimal(utf8(at.of(arena))),
+            Self::Blob(at) => Value::Blob(Cow::Borrowed(at.of(arena))),
+            Self::Uuid(at) => Value::Uuid(uuid::Uuid::from_slice(at.of(arena)).unwrap_or_default()),
+            Self::Inet(at) => inet(at.of(arena)),
+            Self::Whole(n) => Value::Whole(n),
+            Self::Float(x) => Value::Float(x),
+            Self::Double(x) => Value::Double(x),
+            Self::Boolean(yes) => Value::Boolean(yes),
+            Self::Timestamp(ms) => Value::Timestamp(ms),
+            Self::Date(days) => Value::Date(days),
+            Self::Time(ns) => Value::Time(ns),
+        }
+    }
+}
+
+/// Only checked text enters the arena; a broken sequence would be shown, not hidden.
+fn utf8(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
+}
+
+fn inet(bytes: &[u8]) -> Value<'static> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    let v6 = <[u8; 16]>::try_from(bytes).map(IpAddr::from);
+    v4.or(v6).map_or(Value::Empty, Value::Inet)
+}
+
+/// A value of a column, borrowed from a chunk or owned.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value<'a> {
+    Empty,
+    Text(Cow<'a, str>),
+    Blob(Cow<'a, [u8]>),
+    /// Plain decimal digits with the scale as written: `12.50`.
+    Decimal(Cow<'a, str>),
+    Uuid(uuid::Uuid),
+    Inet(IpAddr),
+    /// tinyint, smallint, int and bigint.
+    Whole(i64),
+    Float(f32),
+    Double(f64),
+    Boolean(bool),
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    Timestamp(i64),
+    /// Days since 1970-01-01.
+    Date(i32),
+    /// Nanoseconds since midnight.
+    Time(i64),
+}
+
+impl Value<'_> {
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+
+    pub fn into_owned(self) -> Value<'static> {
+        match self {
+            Self::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
+            Self::Blob(bytes) => Value::Blob(Cow::Owned(bytes.into_owned())),
+            Self::Decimal(text) => Value::Decimal(Cow::Owned(text.into_owned())),
+            Self::Empty => Value::Empty,
+            Self::Uuid(id) => Value::Uuid(id),
+            Self::Inet(ip) => Value::Inet(ip),
+            Self::Whole(n) => Value::Whole(n),
+            Self::Float(x) => Value::Float(x),
+            Self::Double(x) => Value::Double(x),
+            Self::Boolean(yes) => Value::Boolean(yes),
+            Self::Timestamp(ms) => Value::Timestamp(ms),
+            Self::Date(days) => Value::Date(days),
+            Self::Time(ns) => Value::Time(ns),
+        }
+    }
+}
