@@ -1,2 +1,12 @@
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod fault;
+pub mod health;
+pub mod ledger;
+pub mod metrics;
+pub mod pipeline;
+pub mod quarantine;
+pub mod store;
+pub mod web;

@@ -1,6 +1,8 @@
 //! `Config` is `config/needledrop.yaml`, key by key. The shipped file is the manual and the default.
 
 mod derive;
+#[cfg(test)]
+mod examples;
 mod load;
 mod plan;
 mod units;

@@ -16,6 +16,11 @@ pub struct Source {
     pub mapping: Mapping,
     /// Days since 1970 of the date in the name.
     pub file_date: Option<i32>,
+    /// When the file arrived, or this process started, whichever is later.
+    pub arrived: std::time::SystemTime,
+    /// Records, and quarantined ones among them, before what is read now.
+    pub records_before: u64,
+    pub quarantined_before: u64,
     /// Set when nothing more of this delivery is wanted.
     pub halt: tokio_util::sync::CancellationToken,
 }
@@ -71,10 +76,25 @@ pub struct RowChunk {
     pub quarantined: Vec<Quarantined>,
     pub skipped: u64,
     pub hash: String,
+    /// What became of the last record.
+    pub last: Option<Outcome>,
     pub end: Option<End>,
 }
 
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Loaded,
+    Skipped,
+    Quarantined,
+}
+
 impl RowChunk {
+    /// Whether its last record has no line end yet.
+    pub fn ends_provisionally(&self) -> bool {
+        matches!(self.end, Some(End::Loaded { provisional: Some(_) }))
+    }
+
     /// Records in this chunk.
     pub fn records(&self) -> u64 {
         self.span.to.record - self.span.from.record
@@ -96,7 +116,7 @@ pub struct Rows {
     width: usize,
     cells: Vec<Cell>,
     stamps: Vec<Stamp>,
-    pub(super) arena: Vec<u8>,
+    arena: Vec<u8>,
 }
 
 impl Rows {
@@ -127,6 +147,10 @@ impl Rows {
     /// The arena that the cells of the next record are parsed into.
     pub fn arena(&mut self) -> &mut Vec<u8> {
         &mut self.arena
+    }
+
+    pub fn arena_bytes(&self) -> &[u8] {
+        &self.arena
     }
 
     pub fn stamp(&self, row: usize) -> Stamp {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::plan::Fingerprint;
+use super::plan::{Fingerprint, Table};
 use super::record::Mark;
 use super::stamp::Stamps;
 
@@ -131,9 +131,24 @@ pub struct TableCount {
 }
 
 impl Receipt {
-    /// records = loaded + skipped + quarantined, and every table of today has a row for each loaded record.
+    /// records = loaded + skipped + quarantined, and every table that is not behind was sent a row for
+    /// each loaded record.
     pub fn closes(&self) -> bool {
+        let up_to_date = self.tables.iter().filter(|table| !table.fingerprint.0.is_empty());
         self.records == self.loaded + self.skipped + self.quarantined
-            && self.tables.iter().all(|table| table.rows == self.loaded)
+            && up_to_date.into_iter().all(|table| table.rows == self.loaded)
+    }
+}
+
+impl Delivery {
+    /// Whether it has loaded records that this table, as it is declared now, was not sent.
+    pub fn is_behind(&self, table: &Table) -> bool {
+        let has_records = self.receipt.loaded > 0;
+        let sent = self
+            .receipt
+            .tables
+            .iter()
+            .any(|count| count.table == table.name && count.fingerprint == table.fingerprint);
+        has_records && !sent
     }
 }

@@ -23,6 +23,10 @@ pub enum HeaderError {
         "line 1: the header does not end within {0} bytes\n  next: check that the file is CSV with lines that end in a line feed"
     )]
     TooLong(usize),
+    #[error(
+        "its name has no date, and a column is declared as file_date\n  next: put the date into the name, like 2018-11-01"
+    )]
+    NoDate,
 }
 
 /// For each header-borne column of the plan, the index of its field.

@@ -10,7 +10,7 @@ pub mod stamp;
 pub mod text;
 pub mod value;
 
-pub use chunk::{End, Frame, RawChunk, RowChunk, Rows};
+pub use chunk::{End, Frame, Outcome, RawChunk, RowChunk, Rows, Source};
 pub use delivery::{Delivery, DeliveryId, Noted, Receipt, State, TableCount};
 pub use header::{Header, Mapping};
 pub use plan::{Column, Empty, Fingerprint, Order, Origin, Plan, Table};

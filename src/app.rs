@@ -1,0 +1,220 @@
+//! Build, run, drain: the only place, beside the pipeline, that starts things.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook_tokio::Signals;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::config::{Config, ConfigError, Kind, Layers, Loaded};
+use crate::domain::Plan;
+use crate::health::Health;
+use crate::metrics;
+use crate::pipeline::discover::Scope;
+use crate::pipeline::discover::inbox::Inbox;
+use crate::pipeline::tally::Tally;
+use crate::pipeline::{Ended, Pipeline};
+use crate::store::StoreError;
+use crate::store::sqlite::{Access, SqliteStore};
+use crate::web::{self, Web};
+
+/// Exit code of a process that was told twice to stop.
+const STOPPED: i32 = 4;
+
+/// How often the metrics move what histograms have collected into their buckets.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// A configuration that is whole, and what follows from it.
+pub struct App {
+    pub config: Config,
+    /// Where it came from.
+    pub origin: String,
+    pub plan: Arc<Plan>,
+    pub inbox: Inbox,
+}
+
+/// Why there is nothing to run.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{folder}: {error}\n  next: make the folder, or set source.folder to the one that is meant")]
+    Inbox { folder: PathBuf, error: std::io::Error },
+    #[error("{listen}: {error}\n  next: end what uses that port, or set http.listen to another")]
+    Listen { listen: String, error: std::io::Error },
+    #[error("{0}\n  next: this is a defect; please report it")]
+    Start(String),
+}
+
+impl App {
+    /// Loads and checks the configuration.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn load(layers: &Layers) -> Result<Self, ConfigError> {
+        let loaded = layers.load()?;
+        let plan = Arc::new(loaded.plan()?);
+        let Loaded { config, origin } = loaded;
+        let inbox = Inbox::new(&config.source);
+        Ok(Self { config, origin, plan, inbox })
+    }
+
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// A store that is missing, in use, not ours, or of another shape.
+    pub fn open(&self, access: Access) -> Result<SqliteStore, StoreError> {
+        match self.config.store.kind {
+            Kind::Sqlite => SqliteStore::open(&self.config.store.sqlite.path, Arc::clone(&self.plan), access),
+            Kind::Cassandra => Err(StoreError::Shape {
+                store: "store.kind: cassandra".to_owned(),
+                what: "this version has the sqlite store only".to_owned(),
+                next: "set store.kind to sqlite".to_owned(),
+            }),
+        }
+    }
+
+    /// For writing, with what is missing made where that is allowed.
+    pub fn writing(&self) -> Access {
+        Access::Write { create: self.config.store.create_schema }
+    }
+
+    /// Whether the inbox is there and can be read.
+    ///
+    /// # Errors
+    /// With the folder and what the system says.
+    pub fn check_inbox(&self) -> Result<(), AppError> {
+        let folder = self.config.source.folder.clone();
+        std::fs::read_dir(&folder).map(|_| ()).map_err(|error| AppError::Inbox { folder, error })
+    }
+
+    /// The daemon: until it is told to stop.
+    ///
+    /// # Errors
+    /// What keeps it from starting, or a store that is lost for good.
+    pub async fn daemon(&self, stop: CancellationToken) -> Result<Ended, AppError> {
+        self.check_inbox()?;
+        // The port comes before the store, so that nothing is made when the port is in use.
+        let listener = self.listen().await?;
+        let metrics = metrics::install(&self.plan).map_err(|error| AppError::Start(error.to_string()))?;
+        let store = Arc::new(self.open(self.writing())?);
+        self.announce(&listener);
+        let health = Arc::new(Health::default());
+        let mut around = JoinSet::new();
+        let over = CancellationToken::new();
+        let web = Web { metrics: metrics.clone(), health: Arc::clone(&health) };
+        around.spawn(web::serve(listener, web, over.clone()));
+        around.spawn(upkeep(metrics, over.clone()));
+        around.spawn(tell_of_stop(stop.clone(), Arc::clone(&health), over.clone()));
+        let pipeline = self.pipeline(store, Arc::new(Tally::default()), health, None, false);
+        let ended = pipeline.run(Scope::Watch, stop).await;
+        over.cancel();
+        // A client that holds its connection open must not hold up the end.
+        let _ = tokio::time::timeout(Duration::from_secs(1), async {
+            while around.join_next().await.is_some() {}
+        })
+        .await;
+        around.abort_all();
+        Ok(ended?)
+    }
+
+    /// These files, once. `again`: as new generations.
+    ///
+    /// # Errors
+    /// A store that is not to be had within `store.patience`.
+    pub async fn once(
+        &self,
+        store: SqliteStore,
+        scope: Scope,
+        again: bool,
+        tally: Arc<Tally>,
+        stop: CancellationToken,
+    ) -> Result<Ended, AppError> {
+        let patience = Some(*self.config.store.patience);
+        let pipeline = self.pipeline(Arc::new(store), tally, Arc::new(Health::default()), patience, again);
+        Ok(pipeline.run(scope, stop).await?)
+    }
+
+    fn pipeline(
+        &self,
+        store: Arc<SqliteStore>,
+        tally: Arc<Tally>,
+        health: Arc<Health>,
+        patience: Option<Duration>,
+        again: bool,
+    ) -> Pipeline<SqliteStore> {
+        let (plan, config, inbox) = (Arc::clone(&self.plan), self.config.clone(), self.inbox.clone());
+        Pipeline { store, plan, config, inbox, tally, health, again, patience }
+    }
+
+    async fn listen(&self) -> Result<TcpListener, AppError> {
+        let listen = self.config.http.listen;
+        let listener = TcpListener::bind(listen).await;
+        listener.map_err(|error| AppError::Listen { listen: listen.to_string(), error })
+    }
+
+    fn announce(&self, listener: &TcpListener) {
+        let address = listener.local_addr().map_or_else(|_| String::new(), |address| address.to_string());
+        info!("configuration: {}", self.origin);
+        info!("store: {}", self.config.store.sqlite.path.display());
+        info!("metrics: http://{address}/metrics");
+        info!("inbox: {} (drop CSV files here)", self.inbox.folder.display());
+    }
+}
+
+/// Moves samples into buckets now and then, so that they do not pile up where nobody scrapes.
+async fn upkeep(
+    metrics: metrics_exporter_prometheus::PrometheusHandle,
+    over: CancellationToken,
+) -> std::io::Result<()> {
+    while tokio::time::timeout(UPKEEP, over.cancelled()).await.is_err() {
+        metrics.run_upkeep();
+    }
+    Ok(())
+}
+
+async fn tell_of_stop(
+    stop: CancellationToken,
+    health: Arc<Health>,
+    over: CancellationToken,
+) -> std::io::Result<()> {
+    tokio::select! {
+        () = stop.cancelled() => health.stopping(),
+        () = over.cancelled() => {}
+    }
+    Ok(())
+}
+
+/// Runs `work` under the signals: the first SIGTERM or SIGINT stops intake, a second ends at once.
+///
+/// # Errors
+/// When signals cannot be had.
+pub async fn with_signals<T>(stop: CancellationToken, work: impl Future<Output = T>) -> Result<T, AppError> {
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| AppError::Start(error.to_string()))?;
+    let handle = signals.handle();
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => {
+                handle.close();
+                return Ok(done);
+            }
+            Some(_) = signals.next() => {
+                if stop.is_cancelled() {
+                    warn!("told twice: ending at once; what was not written is read again next time");
+                    std::process::exit(STOPPED);
+                }
+                info!("stopping: what was read is being written");
+                stop.cancel();
+            }
+        }
+    }
+}

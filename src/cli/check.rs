@@ -1,0 +1,90 @@
+//! `needledrop check`: everything that must hold before a load, each with what to do.
+
+use std::io::Write;
+
+use super::{Exit, Failure, Outcome};
+use crate::app::App;
+use crate::config::Layers;
+use crate::store::StoreError;
+use crate::store::sqlite::{Access, schema};
+
+/// One line of the check.
+struct Finding {
+    what: &'static str,
+    outcome: Result<String, Failure>,
+}
+
+pub fn run(layers: &Layers) -> Outcome {
+    let findings = match App::load(layers) {
+        Err(error) => vec![Finding { what: "configuration", outcome: Err(error.into()) }],
+        Ok(app) => vec![configuration(&app), folder(&app), store(&app), tables(&app), listen(&app)],
+    };
+    let mut out = std::io::stdout().lock();
+    let mut worst = Exit::Done;
+    for finding in findings {
+        let (mark, told) = match &finding.outcome {
+            Ok(told) => ("ok   ", told),
+            Err(failure) => ("WRONG", &failure.message),
+        };
+        writeln!(out, "{mark}  {:<14} {told}", finding.what)?;
+        if let Err(failure) = finding.outcome
+            && (worst == Exit::Done || failure.exit == Exit::Usage)
+        {
+            worst = failure.exit;
+        }
+    }
+    Ok(worst)
+}
+
+fn configuration(app: &App) -> Finding {
+    let (columns, tables) = (app.plan.columns.len(), app.plan.tables.len());
+    let told = format!("{}: {columns} columns into {tables} tables", app.origin);
+    Finding { what: "configuration", outcome: Ok(told) }
+}
+
+fn folder(app: &App) -> Finding {
+    let listed =
+        app.check_inbox().map_err(Failure::from).and_then(|()| app.inbox.list().map_err(Failure::system));
+    let told = listed.map(|files| format!("{}: {} files", app.config.source.folder.display(), files.len()));
+    Finding { what: "inbox", outcome: told }
+}
+
+/// Opened as a writer would, without creating anything.
+fn store(app: &App) -> Finding {
+    let path = app.config.store.sqlite.path.display();
+    let outcome = match app.open(Access::Read) {
+        Ok(_) => Ok(format!("{path}: ours, sqlite; an acknowledged row is on disk (WAL, synchronous=FULL)")),
+        Err(StoreError::Missing(_)) => Ok(format!("{path}: not there yet, the first load makes it")),
+        Err(error) => Err(error.into()),
+    };
+    Finding { what: "store", outcome }
+}
+
+fn tables(app: &App) -> Finding {
+    let unsortable = app.plan.tables.iter().find_map(|table| schema::unsortable(&app.plan, table));
+    let outcome = match (unsortable, app.open(Access::Dry)) {
+        (Some(what), _) => {
+            Err(Failure::usage(format!("{what}\n  next: choose another clustering column or type")))
+        }
+        (None, Ok(_)) => {
+            Ok(app.plan.tables.iter().map(|table| table.name.clone()).collect::<Vec<_>>().join(", "))
+        }
+        (None, Err(error)) => Err(error.into()),
+    };
+    Finding { what: "tables", outcome }
+}
+
+fn listen(app: &App) -> Finding {
+    let listen = app.config.http.listen;
+    let outcome = std::net::TcpListener::bind(listen).map(|_| format!("{listen}: free"));
+    // A daemon that runs already is the usual reason, and no mistake.
+    let outcome = outcome.or_else(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            Ok(format!("{listen}: in use, by a daemon that runs or by something else"))
+        }
+        _ => Err(Failure::system(format!(
+            "{listen}: {error}\n  next: set http.listen to an address of this machine"
+        ))),
+    });
+    Finding { what: "http", outcome }
+}

@@ -1,0 +1,109 @@
+//! `needledrop export`: the consolidated events of the files at hand, as one CSV that can be loaded again.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use tracing::warn;
+
+use super::{Exit, Failure, Outcome, load, render};
+use crate::app::App;
+use crate::domain::{Delivery, Origin, State};
+use crate::ledger::Filter;
+use crate::pipeline::discover::inbox::Found;
+use crate::pipeline::events::Events;
+use crate::store::sqlite::Access;
+use crate::store::{Store, StoreError};
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Files or folders [default: the inbox]
+    paths: Vec<PathBuf>,
+    /// Into this file instead of stdout
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
+    let files = if arguments.paths.is_empty() {
+        app.check_inbox()?;
+        app.inbox.list().map_err(Failure::system)?
+    } else {
+        load::find(app, &arguments.paths)?
+    };
+    let deliveries = deliveries(app).await?;
+    match &arguments.out {
+        None => write(app, files, deliveries, std::io::stdout().lock()).await,
+        Some(path) => to_file(app, files, deliveries, path).await,
+    }
+}
+
+/// Under another name until it is whole.
+async fn to_file(app: &App, files: Vec<Found>, deliveries: Vec<Delivery>, path: &PathBuf) -> Outcome {
+    let failed = |error: std::io::Error| {
+        Failure::system(format!(
+            "{}: {error}\n  next: name a file that can be written with --out",
+            path.display()
+        ))
+    };
+    let name =
+        path.file_name().ok_or_else(|| Failure::usage(format!("{}: is no file name", path.display())))?;
+    let part = path.with_file_name(format!(".{}.part", name.to_string_lossy()));
+    let file = File::create(&part).map_err(failed)?;
+    let exit = write(app, files, deliveries, &file).await?;
+    file.sync_all().map_err(failed)?;
+    std::fs::rename(&part, path).map_err(failed)?;
+    Ok(exit)
+}
+
+async fn deliveries(app: &App) -> Result<Vec<Delivery>, Failure> {
+    let store = match app.open(Access::Read) {
+        Ok(store) => store,
+        Err(StoreError::Missing(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut deliveries = store.deliveries(Filter::All).await?;
+    deliveries.retain(|delivery| delivery.receipt.loaded > 0 || delivery.state == State::Duplicate);
+    deliveries.sort_by_key(|delivery| delivery.stamps.begin());
+    Ok(deliveries)
+}
+
+async fn write(app: &App, files: Vec<Found>, deliveries: Vec<Delivery>, out: impl Write) -> Outcome {
+    let mut out = BufWriter::new(out);
+    let columns: Vec<usize> = (0..app.plan.columns.len())
+        .filter(|index| matches!(app.plan.columns[*index].origin, Origin::Field(_)))
+        .collect();
+    let header = columns.iter().filter_map(|index| match &app.plan.columns[*index].origin {
+        Origin::Field(name) => Some(name.as_bytes()),
+        _ => None,
+    });
+    render::csv(&mut out, header, true)?;
+    let events = Events::new(Arc::clone(&app.plan), app.inbox.clone(), app.config.limits.max_record_bytes.0);
+    let mut gone = 0;
+    for delivery in deliveries.iter().filter(|delivery| delivery.state != State::Duplicate) {
+        let mut each = |fields: &mut dyn Iterator<Item = &[u8]>| render::csv(&mut out, fields, true);
+        if let Err(why) = events.of_delivery(delivery, &mut each).await? {
+            gone += 1;
+            warn!(
+                file = delivery.path,
+                generation = delivery.generation,
+                "loaded, but cannot be exported: {why}"
+            );
+        }
+    }
+    // What lies there and was not loaded yet follows; the bytes of a duplicate are there already.
+    let known: HashSet<&str> = deliveries.iter().map(|delivery| delivery.path.as_str()).collect();
+    let mut seen: HashSet<String> = deliveries.iter().map(|delivery| delivery.hash.clone()).collect();
+    for file in files.iter().filter(|file| !known.contains(file.path.as_str())) {
+        let mut each = |fields: &mut dyn Iterator<Item = &[u8]>| render::csv(&mut out, fields, true);
+        if let Err(why) = events.of_file(file, &mut seen, &mut each).await? {
+            gone += 1;
+            warn!(file = file.path, "cannot be exported: {why}");
+        }
+    }
+    out.flush()?;
+    Ok(if gone > 0 { Exit::Short } else { Exit::Done })
+}

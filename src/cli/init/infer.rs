@@ -1,0 +1,148 @@
+//! The narrowest type that takes every value of a column without loss.
+
+use crate::domain::Type;
+use crate::domain::parse::parse;
+
+/// From the narrowest. A date is a timestamp too, and every whole number a double.
+const TRIED: [Type; 9] = [
+    Type::Boolean,
+    Type::Int,
+    Type::Bigint,
+    Type::Double,
+    Type::Uuid,
+    Type::Date,
+    Type::Timestamp,
+    Type::Time,
+    Type::Inet,
+];
+
+/// Digits a program writes of a double at most; of more, the rest would be lost.
+const MOST_DIGITS: usize = 17;
+
+/// The type of a column; `None` where it never has a value.
+pub fn kind<'a>(fields: impl Iterator<Item = &'a [u8]>) -> Option<Type> {
+    let mut values = fields.map(<[u8]>::trim_ascii).filter(|field| !field.is_empty()).peekable();
+    values.peek()?;
+    let mut possible = TRIED.to_vec();
+    for value in values {
+        possible.retain(|kind| fits(*kind, value));
+        if possible.is_empty() {
+            break;
+        }
+    }
+    Some(possible.first().copied().unwrap_or(Type::Text))
+}
+
+/// Whether the type takes the value, and gives back what it means.
+fn fits(kind: Type, value: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(value) else { return false };
+    let keeps = match kind {
+        // 1, 0, y and n are parsed too, but mean something else more often than not.
+        Type::Boolean => text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false"),
+        Type::Int | Type::Bigint => is_plain(text),
+        Type::Double => is_plain(text) && digits(text) <= MOST_DIGITS,
+        // Whole numbers are read as milliseconds, and 007 is not one.
+        Type::Timestamp => text.parse::<i64>().is_err(),
+        _ => true,
+    };
+    keeps && parses(kind, text)
+}
+
+fn parses(kind: Type, text: &str) -> bool {
+    parse(kind, text.as_bytes(), &mut Vec::new()).is_ok()
+}
+
+/// Article 007 and phone +49 lose their beginning as numbers.
+fn is_plain(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
+    match digits {
+        [b'+', ..] => false,
+        [b'0', second, ..] => !second.is_ascii_digit(),
+        _ => true,
+    }
+}
+
+/// Significant digits of a number.
+fn digits(text: &str) -> usize {
+    let mantissa = text.split(['e', 'E']).next().unwrap_or(text);
+    mantissa.trim_start_matches(['-', '0', '.']).bytes().filter(u8::is_ascii_digit).count()
+}
+
+pub fn is_number(name: &str) -> bool {
+    parses(Type::Double, name.trim()) && !name.trim().is_empty()
+}
+
+/// Nobody calls a column 3.14, 2018-11-01 or 127.0.0.1.
+pub fn is_surely_a_value(name: &str) -> bool {
+    let name = name.trim();
+    let is_whole = name.parse::<i64>().is_ok();
+    let kinds = [Type::Double, Type::Uuid, Type::Date, Type::Timestamp, Type::Time, Type::Inet];
+    !name.is_empty() && !is_whole && kinds.into_iter().any(|kind| parses(kind, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind_of(fields: &[&str]) -> Option<Type> {
+        kind(fields.iter().map(|field| field.as_bytes()))
+    }
+
+    #[test]
+    fn the_narrowest_type_that_takes_all_is_chosen() {
+        let cases: [(&[&str], Type); 30] = [
+            (&["true", "FALSE", "", "True"], Type::Boolean),
+            (&["true", "1"], Type::Text),
+            (&["y", "n"], Type::Text),
+            (&["0", "1"], Type::Int),
+            (&["39", " -7 ", ""], Type::Int),
+            (&["2147483647", "2147483648"], Type::Bigint),
+            (&["1541106106796"], Type::Bigint),
+            (&["9223372036854775807"], Type::Bigint),
+            // A double would round them.
+            (&["9223372036854775808"], Type::Text),
+            (&["1234567890123456789", "0.5"], Type::Text),
+            (&["0.12345678901234567890"], Type::Text),
+            (&["1", "2.5", "-.5", "0.25"], Type::Double),
+            (&["1.54158E+12"], Type::Double),
+            (&["0.000000000000000000001"], Type::Double),
+            (&["1.5", "NaN"], Type::Text),
+            (&["007", "123"], Type::Text),
+            (&["00"], Type::Text),
+            (&["-01"], Type::Text),
+            (&["01.5"], Type::Text),
+            (&["+4930123456"], Type::Text),
+            (&["7f2c0f62-3a3c-4a89-9a5d-0d1b6f0f4a11"], Type::Uuid),
+            (&["2018-11-01", "2018-11-02"], Type::Date),
+            (&["2018-11-01", "2018-11-02 10:00"], Type::Timestamp),
+            (&["2018-11-01T21:01:46.796Z", "2018-11-01 21:01:46+02:00"], Type::Timestamp),
+            // Finer than a millisecond, and a date with a whole number beside it.
+            (&["2018-11-01T21:01:46.796123Z"], Type::Text),
+            (&["2018-11-01", "20181102"], Type::Text),
+            (&["21:01", "23:59:59.5"], Type::Time),
+            (&["127.0.0.1", "::1"], Type::Inet),
+            (&["1.2.3"], Type::Text),
+            (&["Arkansas"], Type::Text),
+        ];
+        for (fields, expected) in cases {
+            assert_eq!(kind_of(fields), Some(expected), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_column_without_a_value_has_no_type() {
+        assert_eq!(kind_of(&[]), None);
+        assert_eq!(kind_of(&["", "  "]), None);
+    }
+
+    #[test]
+    fn names_are_told_from_values() {
+        for value in ["3.14", "2018-11-01", "2018-11-01 10:00", "12:30", "::1", "1e3"] {
+            assert!(is_surely_a_value(value), "{value}");
+        }
+        for name in ["2018", "", " ", "artist", "q1", "true", "007"] {
+            assert!(!is_surely_a_value(name), "{name}");
+        }
+        assert!(is_number("2018") && !is_number("") && !is_number("x1"));
+    }
+}

@@ -1,0 +1,182 @@
+//! Names for columns and the table, and the pattern for files like this one.
+
+use std::path::Path;
+
+use super::InitError;
+use crate::domain::parse::days;
+
+/// What `check` takes as a name: begins with a letter, goes on with letters, digits and _.
+const LONGEST: usize = 48;
+
+/// Where the file lies and what it is called.
+#[derive(Debug)]
+pub struct Place {
+    pub folder: String,
+    pub file: String,
+    pub patterns: Vec<String>,
+    pub table: String,
+}
+
+pub fn place(path: &Path) -> Result<Place, InitError> {
+    let refused = || InitError::Path { file: path.to_owned() };
+    let file = path.file_name().and_then(|name| name.to_str()).ok_or_else(refused)?;
+    let folder = path.parent().and_then(Path::to_str).ok_or_else(refused)?;
+    let folder = if folder.is_empty() { "." } else { folder };
+    let undated = dated(file).map_or(file.to_owned(), |(before, after)| format!("{before}{after}"));
+    let stem = undated.rsplit_once('.').map_or(undated.as_str(), |(stem, _)| stem);
+    Ok(Place {
+        folder: folder.to_owned(),
+        file: file.to_owned(),
+        patterns: patterns(file),
+        table: table(spoken(stem)),
+    })
+}
+
+/// Names that begin with `sqlite_` are reserved by that database.
+fn table(name: String) -> String {
+    match name {
+        none if none.is_empty() => "records".to_owned(),
+        taken if taken.to_lowercase().starts_with("sqlite_") => spoken(&format!("t_{taken}")),
+        name => name,
+    }
+}
+
+/// Other days of the same file, packed or not. Without a date any file of the same kind: the next one
+/// has another name, and a file that does not fit fails by name instead of being overlooked.
+fn patterns(file: &str) -> Vec<String> {
+    let escape = glob::Pattern::escape;
+    let pattern = match (dated(file), file.rsplit_once('.')) {
+        (Some((before, after)), _) => format!("{}*{}", escape(before), escape(after)),
+        (None, Some((_, extension))) => format!("*.{}", escape(extension)),
+        (None, None) => escape(file),
+    };
+    ["", ".gz", ".zst"].iter().map(|packed| format!("{pattern}{packed}")).collect()
+}
+
+/// What stands before and after the date in a name, with the time that follows a date.
+fn dated(name: &str) -> Option<(&str, &str)> {
+    let mut before = char::from(b' ');
+    for (start, first) in name.char_indices() {
+        let rest = name.get(start..).unwrap_or_default();
+        if let Some(len) = date_len(rest).filter(|_| !before.is_ascii_digit()) {
+            return Some((name.get(..start)?, after_time(rest.get(len..)?)));
+        }
+        before = first;
+    }
+    None
+}
+
+/// The length of the date that `text` begins with.
+fn date_len(text: &str) -> Option<usize> {
+    let ends = |len: usize| !text.as_bytes().get(len).is_some_and(u8::is_ascii_digit);
+    [10, 8].into_iter().find(|len| text.get(..*len).is_some_and(is_date) && ends(*len))
+}
+
+/// `2018-11-01`, with `-`, `_` or `.`, or `20181101`.
+fn is_date(text: &str) -> bool {
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    let (Some(year), Some(month), Some(day)) = (digits.get(..4), digits.get(4..6), digits.get(6..)) else {
+        return false;
+    };
+    let is_separated = |separator: &str| text == [year, month, day].join(separator);
+    ["-", "_", ".", ""].into_iter().any(is_separated) && days(&format!("{year}-{month}-{day}")).is_some()
+}
+
+/// Without groups of digits such as `T0300Z` or `-02`.
+fn after_time(text: &str) -> &str {
+    let group = text.trim_start_matches(['T', '-', '_', '.', ':']);
+    let rest = group.trim_start_matches(|c: char| c.is_ascii_digit());
+    if rest.len() == group.len() {
+        return text;
+    }
+    after_time(rest.strip_prefix('Z').unwrap_or(rest))
+}
+
+/// A valid name for each header; those that are valid keep theirs, others get one made up.
+pub fn columns(headers: &[String]) -> Vec<String> {
+    let mut taken = std::collections::HashSet::new();
+    let mut names: Vec<Option<String>> = Vec::new();
+    for header in headers {
+        let keeps = is_valid(header) && taken.insert(header.to_lowercase());
+        names.push(keeps.then(|| header.clone()));
+    }
+    let made = names.into_iter().zip(headers).enumerate();
+    made.map(|(index, (name, header))| name.unwrap_or_else(|| free(header, index, &mut taken))).collect()
+}
+
+fn is_valid(name: &str) -> bool {
+    let is_plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    is_plain && name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.len() <= LONGEST
+}
+
+/// The header's letters, numbered when another column has them already.
+fn free(header: &str, index: usize, taken: &mut std::collections::HashSet<String>) -> String {
+    let base = Some(spoken(header)).filter(|name| !name.is_empty());
+    let base = base.unwrap_or_else(|| format!("column_{}", index + 1));
+    let mut name = base.clone();
+    let mut number = 2_u32;
+    while !taken.insert(name.to_lowercase()) {
+        let end = format!("_{number}");
+        name = base.chars().take(LONGEST - end.len()).collect::<String>() + &end;
+        number += 1;
+    }
+    name
+}
+
+/// The letters and digits of a text with `_` for what lies between; empty where there are none.
+fn spoken(text: &str) -> String {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let name = words.collect::<Vec<_>>().join("_");
+    let begins = name.starts_with(|c: char| c.is_ascii_digit());
+    let name = if begins { format!("c_{name}") } else { name };
+    name.chars().take(LONGEST).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_in_the_name_becomes_a_star() {
+        let cases = [
+            ("2018-11-01-events.csv", "*-events.csv", "events"),
+            ("events_20181101.csv", "events_*.csv", "events"),
+            ("trades-2026.03.02T0300Z.csv", "trades-*.csv", "trades"),
+            ("a-2018_11_01-02-b.csv", "a-*-b.csv", "a_b"),
+            ("2018-11-01.csv", "*.csv", "records"),
+            ("2018-13-01-events.csv", "*.csv", "c_2018_13_01_events"),
+            ("120181101.csv", "*.csv", "c_120181101"),
+            ("[new] 2018-11-01 what?.csv", "[[]new[]] * what[?].csv", "new_what"),
+            ("events.csv", "*.csv", "events"),
+            ("Tägliche Käufe.txt", "*.txt", "T_gliche_K_ufe"),
+            ("plain", "plain", "plain"),
+            ("sqlite_log.csv", "*.csv", "t_sqlite_log"),
+            ("日本-2018-11-01-語.csv", "日本-*-語.csv", "records"),
+        ];
+        for (file, pattern, table) in cases {
+            let place = place(&Path::new("in/box").join(file)).unwrap();
+            assert_eq!((place.patterns[0].as_str(), place.table.as_str()), (pattern, table), "{file}");
+            assert!(glob::Pattern::new(pattern).unwrap().matches(file), "{file}");
+            assert_eq!(place.folder, "in/box");
+        }
+        assert_eq!(place(Path::new("x.csv")).unwrap().folder, ".");
+        assert!(place(Path::new("/")).is_err());
+    }
+
+    fn named(headers: &[&str]) -> Vec<String> {
+        columns(&headers.iter().map(|header| (*header).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn names_are_valid_and_differ_when_folded() {
+        assert_eq!(named(&["artist", "itemInSession"]), ["artist", "itemInSession"]);
+        assert_eq!(named(&["Time (UTC)", "_id", "2nd"]), ["Time_UTC", "id", "c_2nd"]);
+        assert_eq!(named(&["id", "ID", "_id", "Id"]), ["id", "ID_2", "id_3", "Id_4"]);
+        assert_eq!(named(&["a b", "a_b"]), ["a_b_2", "a_b"]);
+        assert_eq!(named(&["", "é", "column_1"]), ["column_1_2", "column_2", "column_1"]);
+        let long = "x".repeat(60);
+        let names = named(&[&long, &format!("{long}y")]);
+        assert_eq!((names[0].len(), names[1].len()), (48, 48));
+        assert!(names[1].ends_with("_2"));
+    }
+}

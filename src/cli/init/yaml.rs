@@ -1,0 +1,160 @@
+//! The configuration as text: commented, and valid as it stands.
+
+use std::fmt::Write as _;
+
+use super::Column;
+use super::key::{self, Guess};
+use super::names::Place;
+use super::read::Sheet;
+
+/// Where lists and comments are wrapped.
+const WIDTH: usize = 100;
+
+pub fn configuration(place: &Place, sheet: &Sheet, columns: &[Column]) -> String {
+    let seen: Vec<_> = columns.iter().map(|column| &column.seen).collect();
+    let guess = key::guess(&seen, sheet.records.len());
+    [head(place, sheet), source(place, columns), tables(place, sheet, columns, &guess), store(place)]
+        .join("\n")
+}
+
+fn head(place: &Place, sheet: &Sheet) -> String {
+    let mut text = format!(
+        "# Proposed by `needledrop init` from {} of {}.\n\
+         # Check the types and, above all, the key: see CHOOSE below. A setting that is not here has its\n\
+         # default; the shipped config/needledrop.yaml is the manual and lists them all.\n",
+        counted(sheet.records.len(), "record"),
+        quoted(&place.file),
+    );
+    if sheet.left_out > 0 {
+        let _ = writeln!(
+            text,
+            "# {} with more or fewer fields than the header, or not UTF-8: those go to quarantine.",
+            counted(sheet.left_out, "further record"),
+        );
+    }
+    text
+}
+
+fn source(place: &Place, columns: &[Column]) -> String {
+    let patterns: Vec<_> = place.patterns.iter().map(|pattern| quoted(pattern)).collect();
+    let columns: String = columns.iter().map(column).collect();
+    format!(
+        "source:\n\
+         \x20 # The inbox, and what is a file there.\n\
+         \x20 folder: {}\n\
+         \x20 pattern: [{}]\n\
+         \x20 # true: files in folders below count too.\n\
+         \x20 subfolders: false\n\
+         \x20 # The narrowest type that took every value seen; a later value that does not fit goes to\n\
+         \x20 # quarantine. double rounds, decimal keeps an amount as it is written; whole\n\
+         \x20 # milliseconds since 1970 may be declared as timestamp.\n\
+         \x20 columns:\n\
+         {columns}\
+         \x20 # A record in which one of these is empty is no event: it is counted as skipped.\n\
+         \x20 skip_when_empty: []\n",
+        quoted(&place.folder),
+        patterns.join(", "),
+    )
+}
+
+fn column(column: &Column) -> String {
+    let name = plain(&column.name);
+    let note = if column.seen.distinct == 0 { "  # no value was seen" } else { "" };
+    match &column.from {
+        None => format!("    {name}: {}{note}\n", column.kind),
+        Some(from) => format!("    {name}: {{ type: {}, from: {} }}{note}\n", column.kind, quoted(from)),
+    }
+}
+
+fn tables(place: &Place, sheet: &Sheet, columns: &[Column], guess: &Guess) -> String {
+    let name = |index: &usize| columns.get(*index).map(|column| plain(&column.name)).unwrap_or_default();
+    let key: Vec<String> = guess.key.iter().map(name).collect();
+    let (partition, clustering) = key.split_at(1);
+    let others = (0..columns.len()).filter(|index| !guess.key.contains(index));
+    let others: Vec<_> = others.map(|index| name(&index)).collect();
+    let answers = format!("the record with this {}", key.join(", "));
+    format!(
+        "tables:\n{}  {}:\n    answers: {}\n    partition_key: [{}]\n    clustering_key: [{}]\n{}",
+        choose(sheet, columns, guess),
+        plain(&place.table),
+        quoted(&answers),
+        partition.join(", "),
+        clustering.join(", "),
+        wrapped("    columns: [", "      ", &others, "]"),
+    )
+}
+
+/// What must be known to choose the key.
+fn choose(sheet: &Sheet, columns: &[Column], guess: &Guess) -> String {
+    let mut text = format!(
+        "  # CHOOSE: this key is a guess from {}; check it against the question the table answers.\n\
+         \x20 # The partition key is what every question gives in full; its rows lie together.\n\
+         \x20 # The clustering key sorts the rows of a partition; both together name one row.\n",
+        counted(sheet.records.len(), "record"),
+    );
+    if sheet.records.is_empty() {
+        return text;
+    }
+    if !guess.unique {
+        text +=
+            "  # No column, and no combination that was tried, is unique: several records become one row.\n";
+    }
+    let serve = columns.iter().filter(|column| column.seen.never_empty);
+    let serve: Vec<_> = serve.map(|column| format!("{} {}", column.name, column.seen.distinct)).collect();
+    if serve.is_empty() {
+        return text
+            + "  # A key must not be empty, and every column sometimes is: those records go to quarantine.\n";
+    }
+    text += "  # A key must not be empty. Never empty, with the distinct values seen:\n";
+    text + &wrapped("  #   ", "  #   ", &serve, "")
+}
+
+/// Its own, because a ledger knows one inbox.
+fn store(place: &Place) -> String {
+    let path = quoted(&format!("data/{}.db", place.table));
+    format!("store:\n  kind: sqlite\n  sqlite:\n    path: {path}\n")
+}
+
+fn counted(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
+/// A list over as many lines as it takes.
+fn wrapped(first: &str, next: &str, words: &[String], end: &str) -> String {
+    let mut text = String::new();
+    let mut line = first.to_owned();
+    for (index, word) in words.iter().enumerate() {
+        let comma = if index + 1 < words.len() { "," } else { end };
+        if index > 0 && line.len() + word.len() + comma.len() > WIDTH {
+            text.extend([line.trim_end(), "\n"]);
+            next.clone_into(&mut line);
+        }
+        line.extend([word, comma, " "]);
+    }
+    if words.is_empty() {
+        line.push_str(end);
+    }
+    text + line.trim_end() + "\n"
+}
+
+/// A valid name, in quotes where YAML would read something else in it.
+fn plain(name: &str) -> String {
+    const WORDS: [&str; 12] =
+        ["true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf", "infinity"];
+    if WORDS.iter().any(|word| word.eq_ignore_ascii_case(name)) { quoted(name) } else { name.to_owned() }
+}
+
+/// Any text as a double-quoted YAML scalar, which is a JSON string without what YAML does not print.
+fn quoted(text: &str) -> String {
+    let json = serde_json::Value::from(text).to_string();
+    let mut quoted = String::with_capacity(json.len());
+    for c in json.chars() {
+        let is_break = matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
+        if c.is_control() || is_break {
+            let _ = write!(quoted, "\\u{:04x}", u32::from(c));
+        } else {
+            quoted.push(c);
+        }
+    }
+    quoted
+}

@@ -1,0 +1,159 @@
+//! `needledrop load`: these files or folders, now.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::{Failure, Outcome, progress, summary};
+use crate::app::{self, App};
+use crate::domain::{Delivery, State};
+use crate::health::Health;
+use crate::pipeline::Ended;
+use crate::pipeline::discover::Scope;
+use crate::pipeline::discover::inbox::Found;
+use crate::pipeline::replay::{Replay, Replayed};
+use crate::pipeline::tally::Tally;
+use crate::store::patience::Patience;
+use crate::store::sqlite::{Access, SqliteStore};
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Files, or folders with files
+    #[arg(required_unless_present = "table")]
+    paths: Vec<PathBuf>,
+    /// Write nothing, not even a store
+    #[arg(long)]
+    dry_run: bool,
+    /// As new generations, whatever was loaded before
+    #[arg(long, conflicts_with = "table")]
+    again: bool,
+    /// Play kept files into this table alone, under the stamps they have
+    #[arg(long, value_name = "T")]
+    table: Option<String>,
+    /// The summary as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// How files are loaded.
+#[derive(Clone, Copy)]
+pub struct How {
+    pub again: bool,
+    pub dry: bool,
+    pub json: bool,
+}
+
+pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
+    let began = Instant::now();
+    let found = find(app, &arguments.paths)?;
+    let how = How { again: arguments.again, dry: arguments.dry_run, json: arguments.json };
+    match &arguments.table {
+        None => files(app, found, how, began).await,
+        Some(table) => {
+            let wanted = (!arguments.paths.is_empty()).then_some(found);
+            into_table(app, table, wanted, how, began).await
+        }
+    }
+}
+
+/// The files that are meant, in listing order.
+pub fn find(app: &App, paths: &[PathBuf]) -> Result<Vec<Found>, Failure> {
+    let mut found = Vec::new();
+    for path in paths {
+        let place = real_place(app, path)?;
+        if place.is_dir() {
+            let folder = app.inbox.at(place);
+            let listed =
+                folder.list().map_err(|error| Failure::system(format!("{}: {error}", path.display())))?;
+            found.extend(listed.iter().filter_map(|file| app.inbox.look(&folder.place(&file.path))));
+        } else {
+            let file = app.inbox.look(&place);
+            found.push(file.ok_or_else(|| Failure::usage(format!("{}: is no file", path.display())))?);
+        }
+    }
+    found.sort_by_cached_key(|file| crate::pipeline::discover::inbox::order(&file.path));
+    found.dedup_by(|a, b| a.path == b.path);
+    Ok(found)
+}
+
+fn real_place(app: &App, path: &Path) -> Result<PathBuf, Failure> {
+    let place = path.canonicalize().or_else(|_| app.inbox.folder.join(path).canonicalize());
+    place.map_err(|error| {
+        Failure::usage(format!("{}: {error}\n  next: name a file or folder that is there", path.display()))
+    })
+}
+
+/// Loads files, shows progress, prints the summary.
+pub async fn files(app: &App, files: Vec<Found>, how: How, began: Instant) -> Outcome {
+    let store = app.open(if how.dry { Access::Dry } else { app.writing() })?;
+    let expected = files.iter().map(|file| file.noted.size).sum();
+    let tally = Arc::new(Tally::default());
+    let stop = CancellationToken::new();
+    let work = app.once(store, Scope::Once(files), how.again, Arc::clone(&tally), stop.clone());
+    let ended = app::with_signals(stop, progress::during(&tally, expected, work)).await??;
+    Ok(summary::finish(&tally, ended, began.elapsed(), how.json, how.dry)?)
+}
+
+async fn into_table(app: &App, table: &str, wanted: Option<Vec<Found>>, how: How, began: Instant) -> Outcome {
+    let index = table_index(app, table)?;
+    let store = app.open(if how.dry { Access::Dry } else { app.writing() })?;
+    let (tally, stop) = (Arc::new(Tally::default()), CancellationToken::new());
+    let replay = replay(app, store, index, Arc::clone(&tally), stop.clone());
+    let mut behind = replay.behind().await?;
+    if let Some(wanted) = wanted {
+        behind.retain(|delivery| wanted.iter().any(|file| file.path == delivery.path));
+    }
+    let expected = behind.iter().map(|delivery| delivery.reach.offset).sum();
+    let work = play(&replay, &behind, &tally);
+    let ended = app::with_signals(stop, progress::during(&tally, expected, work)).await??;
+    Ok(summary::finish(&tally, ended, began.elapsed(), how.json, how.dry)?)
+}
+
+/// The index of a declared table.
+pub fn table_index(app: &App, table: &str) -> Result<usize, Failure> {
+    let names: Vec<&str> = app.plan.tables.iter().map(|table| table.name.as_str()).collect();
+    app.plan.table(table).map(|(index, _)| index).ok_or_else(|| {
+        Failure::usage(format!("there is no table `{table}`\n  next: choose from {}", names.join(", ")))
+    })
+}
+
+fn replay(
+    app: &App,
+    store: SqliteStore,
+    table: usize,
+    tally: Arc<Tally>,
+    stop: CancellationToken,
+) -> Replay<SqliteStore> {
+    Replay {
+        store: Arc::new(store),
+        plan: Arc::clone(&app.plan),
+        config: app.config.clone(),
+        inbox: app.inbox.clone(),
+        patience: Patience {
+            limit: Some(*app.config.store.patience),
+            halt: stop.clone(),
+            health: Arc::new(Health::default()),
+        },
+        tally,
+        stop,
+        table,
+    }
+}
+
+async fn play(replay: &Replay<SqliteStore>, behind: &[Delivery], tally: &Tally) -> Result<Ended, Failure> {
+    for delivery in behind {
+        match replay.delivery(delivery).await? {
+            Replayed::Done => {}
+            Replayed::Stopped => return Ok(Ended::Stopped),
+            Replayed::Gone(why) => {
+                warn!(file = delivery.path, "cannot be played again: {why}");
+                tally.delivery(State::Replaced);
+            }
+        }
+    }
+    Ok(Ended::Done)
+}

@@ -1,0 +1,64 @@
+//! Logs: text or JSON lines to stderr, and to a file where one is set.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Mutex;
+
+use file_rotate::compression::Compression;
+use file_rotate::suffix::{AppendTimestamp, DateFrom, FileLimit};
+use file_rotate::{ContentLimit, FileRotate};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
+
+use super::Failure;
+use crate::config::{Log, LogFormat};
+
+type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Begins to log.
+pub fn begin(log: &Log) -> Result<(), Failure> {
+    let mut layers = vec![layer(log, std::io::stderr)?];
+    if let Some(path) = &log.file {
+        layers.push(layer(log, Mutex::new(rotating(path, log)?))?);
+    }
+    tracing_subscriber::registry().with(layers).try_init().map_err(Failure::system)
+}
+
+fn layer<W>(log: &Log, writer: W) -> Result<Boxed, Failure>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::try_new(&log.level).map_err(|error| {
+        Failure::usage(format!(
+            "log.level: `{}`: {error}\n  next: set it to error, warn, info, debug or trace",
+            log.level
+        ))
+    })?;
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false).with_target(false);
+    Ok(match log.format {
+        LogFormat::Text => layer.with_filter(filter).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
+    })
+}
+
+/// The file is put aside at its size under its name and the time, and removed at its age.
+fn rotating(path: &Path, log: &Log) -> Result<FileRotate<AppendTimestamp>, Failure> {
+    let unwritable = |error: std::io::Error| {
+        Failure::system(format!(
+            "log.file: {}: {error}\n  next: make its folder, writable for this user",
+            path.display()
+        ))
+    };
+    // The rotating writer itself would panic on a file that it cannot open.
+    let mut options = OpenOptions::new();
+    options.read(true).create(true).append(true).mode(0o640);
+    options.open(path).map_err(unwritable)?;
+    let keep = i64::try_from(log.keep.as_secs()).unwrap_or(i64::MAX);
+    let age = FileLimit::Age(chrono::Duration::try_seconds(keep).unwrap_or(chrono::Duration::MAX));
+    let suffix = AppendTimestamp::with_format("%Y%m%dT%H%M%S", age, DateFrom::Now);
+    let limit = ContentLimit::BytesSurpassed(log.rotate.0);
+    Ok(FileRotate::new(path, suffix, limit, Compression::None, Some(options)))
+}

@@ -1,0 +1,27 @@
+//! `needledrop man`: the manual page, in roff; with a folder, a page for every command.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Exit, Failure, Outcome, definition};
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Write needledrop.1 and a page for each command into this folder
+    #[arg(value_name = "DIR")]
+    folder: Option<PathBuf>,
+}
+
+pub fn run(arguments: &Arguments) -> Outcome {
+    match &arguments.folder {
+        None => clap_mangen::Man::new(definition()).render(&mut std::io::stdout().lock())?,
+        Some(folder) => clap_mangen::generate_to(definition(), folder).map_err(|error| {
+            Failure::system(format!(
+                "{}: {error}\n  next: name a folder that can be written to",
+                folder.display()
+            ))
+        })?,
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,212 @@
+//! The command line: one file a command. Results go to stdout, logs and progress to stderr.
+
+mod check;
+mod completions;
+mod export;
+mod init;
+mod load;
+mod logging;
+mod man;
+mod progress;
+mod quarantine;
+mod query;
+mod receipt;
+mod render;
+mod run;
+mod sample;
+mod schema;
+mod status;
+mod summary;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::app::{App, AppError};
+use crate::config::{ConfigError, Layers};
+use crate::store::StoreError;
+
+/// Drop a CSV into a folder; it plays into your tables.
+#[derive(Debug, Parser)]
+#[command(name = "needledrop", version, about, arg_required_else_help = true)]
+#[command(
+    after_help = "Exit codes: 0 all done and closed, or a daemon asked to stop; 1 done, but records were \
+quarantined, or a delivery failed or is incomplete; 2 wrong usage or configuration; 3 the store or the system \
+would not, try again; 4 stopped before the end, resumable."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// The configuration [default: config/needledrop.yaml if it is there, else the built-in one]
+    #[arg(long, global = true, value_name = "FILE", env = "NEEDLEDROP_CONFIG")]
+    config: Option<PathBuf>,
+    /// error, warn, info, debug, trace, or filters like needledrop=debug
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon: load what is there and what will be dropped
+    Run(run::Arguments),
+    /// Load these files or folders now
+    Load(load::Arguments),
+    /// Write a first configuration for files like this one
+    Init(init::Arguments),
+    /// Check configuration, folder, store and schema
+    Check,
+    /// Print the DDL of the tables, the ledger and the quarantine
+    Schema(schema::Arguments),
+    /// Deliveries by state, backlog, rows per table
+    Status(status::Arguments),
+    /// The account of a delivery; exit 1 if it does not close
+    Receipt(receipt::Arguments),
+    /// The rows of one partition of a table
+    Query(query::Arguments),
+    /// The consolidated events of the files at hand, as CSV
+    Export(export::Arguments),
+    /// Records that could not become rows
+    Quarantine(quarantine::Arguments),
+    /// Make event files to try things with
+    Sample(sample::Arguments),
+    /// Print completions for a shell
+    Completions(completions::Arguments),
+    /// Print the manual page
+    Man(man::Arguments),
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Done = 0,
+    /// Records quarantined, a delivery failed or incomplete, an account that does not close.
+    Short = 1,
+    /// Wrong usage or configuration.
+    Usage = 2,
+    /// The store or the system would not.
+    System = 3,
+    /// Stopped before the end; run it again and it goes on.
+    Stopped = 4,
+}
+
+/// Why a command could not do its work.
+#[derive(Debug)]
+pub struct Failure {
+    exit: Exit,
+    message: String,
+}
+
+impl Failure {
+    fn usage(message: impl ToString) -> Self {
+        Self { exit: Exit::Usage, message: message.to_string() }
+    }
+
+    fn system(message: impl ToString) -> Self {
+        Self { exit: Exit::System, message: message.to_string() }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::usage(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        if error.is_configuration() { Self::usage(error) } else { Self::system(error) }
+    }
+}
+
+impl From<AppError> for Failure {
+    fn from(error: AppError) -> Self {
+        match error {
+            AppError::Config(error) => error.into(),
+            AppError::Store(error) => error.into(),
+            other => Self::system(other),
+        }
+    }
+}
+
+/// Output that nobody takes any more is no failure of ours.
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return Self { exit: Exit::Done, message: String::new() };
+        }
+        Self::system(error)
+    }
+}
+
+type Outcome = Result<Exit, Failure>;
+
+/// Runs the command line.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match runtime() {
+        Ok(runtime) => runtime.block_on(command(cli)),
+        Err(error) => Err(Failure::system(error)),
+    };
+    let exit = outcome.unwrap_or_else(|failure| {
+        if !failure.message.is_empty() {
+            eprintln!("needledrop: {}", failure.message);
+        }
+        failure.exit
+    });
+    ExitCode::from(exit as u8)
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    // One task a stage: more threads than that would only wait.
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+}
+
+async fn command(cli: Cli) -> Outcome {
+    let Cli { global, command } = cli;
+    match command {
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Sample(arguments) => sample::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
+        Command::Check => check::run(&global.layers(Vec::new())),
+        Command::Run(arguments) => {
+            let app = global.app(arguments.flags())?;
+            run::run(&app, &arguments).await
+        }
+        Command::Load(arguments) => load::run(&global.app(Vec::new())?, &arguments).await,
+        Command::Schema(arguments) => schema::run(&global.app(Vec::new())?, &arguments),
+        Command::Status(arguments) => status::run(&global.app(Vec::new())?, &arguments).await,
+        Command::Receipt(arguments) => receipt::run(&global.app(Vec::new())?, &arguments).await,
+        Command::Query(arguments) => query::run(&global.app(Vec::new())?, &arguments).await,
+        Command::Export(arguments) => export::run(&global.app(Vec::new())?, &arguments).await,
+        Command::Quarantine(arguments) => quarantine::run(&global.app(Vec::new())?, &arguments).await,
+    }
+}
+
+impl Global {
+    fn layers(&self, mut flags: Vec<(&'static str, String)>) -> Layers {
+        if let Some(level) = &self.log_level {
+            flags.push(("log.level", level.clone()));
+        }
+        Layers { file: self.config.clone(), environment: std::env::vars().collect(), flags }
+    }
+
+    /// The configuration, with logging begun as it says.
+    fn app(&self, flags: Vec<(&'static str, String)>) -> Result<App, Failure> {
+        let app = App::load(&self.layers(flags))?;
+        logging::begin(&app.config.log)?;
+        Ok(app)
+    }
+}
+
+/// The command line as clap knows it, for completions and the manual.
+fn definition() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}

@@ -1,0 +1,99 @@
+//! `needledrop query`: the rows of one partition.
+
+use std::io::Write;
+
+use clap::Args;
+use serde_json::Value as Json;
+
+use super::{Exit, Failure, Outcome, load, render};
+use crate::app::App;
+use crate::domain::parse::parse;
+use crate::domain::{Column, Table, Value, text};
+use crate::store::Store;
+use crate::store::sqlite::Access;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    table: String,
+    /// The partition key, and as many clustering columns as wanted, in their order
+    #[arg(value_name = "COLUMN=VALUE")]
+    conditions: Vec<String>,
+    #[arg(long, conflicts_with = "csv")]
+    json: bool,
+    #[arg(long)]
+    csv: bool,
+}
+
+pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
+    let index = load::table_index(app, &arguments.table)?;
+    let table = &app.plan.tables[index];
+    let columns: Vec<&Column> = app.plan.columns_of(table).collect();
+    let key = key(table, &columns, &arguments.conditions)?;
+    let store = app.open(Access::Read)?;
+    let rows = store.rows(index, key).await?;
+    print(&columns, &rows, arguments)?;
+    Ok(Exit::Done)
+}
+
+/// The values of the leading key columns, in the order of the key.
+fn key(table: &Table, columns: &[&Column], conditions: &[String]) -> Result<Vec<Value<'static>>, Failure> {
+    let usage = |problem: String| {
+        let names = |range: std::ops::Range<usize>| {
+            columns[range].iter().map(|column| format!("{}=…", column.name)).collect::<Vec<_>>().join(" ")
+        };
+        let (partition, all) = (table.partition_key.len(), table.key_len());
+        let optional = if all > partition { format!(" [{}]", names(partition..all)) } else { String::new() };
+        Failure::usage(format!(
+            "{problem}\n  next: needledrop query {} {}{optional}",
+            table.name,
+            names(0..partition)
+        ))
+    };
+    let mut given: Vec<Option<Value<'static>>> = vec![None; table.key_len()];
+    for condition in conditions {
+        let (name, value) =
+            condition.split_once('=').ok_or_else(|| usage(format!("`{condition}` is no COLUMN=VALUE")))?;
+        let at = columns.iter().take(table.key_len()).position(|column| column.name == name);
+        let at = at.ok_or_else(|| usage(format!("`{name}` is not in the key of {}", table.name)))?;
+        if given[at].replace(typed(columns[at], value).map_err(&usage)?).is_some() {
+            return Err(usage(format!("`{name}` is given twice")));
+        }
+    }
+    let count = given.iter().take_while(|value| value.is_some()).count();
+    if let Some(beyond) = given.iter().skip(count).position(Option::is_some) {
+        let (missing, beyond) = (&columns[count].name, &columns[count + beyond].name);
+        return Err(usage(format!("`{beyond}` cannot be asked without `{missing}`")));
+    }
+    if count < table.partition_key.len() {
+        return Err(usage(format!("`{}` is missing", columns[count].name)));
+    }
+    Ok(given.into_iter().flatten().collect())
+}
+
+fn typed(column: &Column, value: &str) -> Result<Value<'static>, String> {
+    let mut arena = Vec::new();
+    let parsed = parse(column.kind, value.as_bytes(), &mut arena);
+    let cell = parsed.map_err(|refusal| format!("{}: {value:?} must be {}", column.name, refusal.rule))?;
+    Ok(cell.value(&arena).into_owned())
+}
+
+fn print(columns: &[&Column], rows: &[Vec<Value<'static>>], arguments: &Arguments) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let header: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    if arguments.json {
+        let object = |row: &Vec<Value<'static>>| -> Json {
+            header.iter().zip(row).map(|(name, value)| ((*name).to_owned(), text::json(value))).collect()
+        };
+        return render::json(&mut out, &rows.iter().map(object).collect());
+    }
+    let plain: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|value| text::plain(value).into_owned()).collect()).collect();
+    if arguments.csv {
+        render::csv(&mut out, header.iter().map(|name| name.as_bytes()), false)?;
+        return plain
+            .iter()
+            .try_for_each(|row| render::csv(&mut out, row.iter().map(String::as_bytes), false));
+    }
+    render::table(&mut out, &header, &plain)?;
+    out.flush()
+}

@@ -1,0 +1,129 @@
+//! `needledrop receipt`: the account of a delivery.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value as Json, json};
+
+use super::{Exit, Failure, Outcome, render};
+use crate::app::App;
+use crate::domain::{Delivery, Plan};
+use crate::ledger::Filter;
+use crate::store::Store;
+use crate::store::sqlite::Access;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// As typed, or relative to the inbox
+    file: PathBuf,
+    /// An earlier generation than the newest
+    #[arg(long, value_name = "N")]
+    generation: Option<u32>,
+    #[arg(long)]
+    json: bool,
+}
+
+pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
+    let store = app.open(Access::Read)?;
+    let path = app.inbox.typed(&arguments.file);
+    let mut generations = store.deliveries(Filter::Path(path.clone())).await?;
+    if let Some(generation) = arguments.generation {
+        generations.retain(|delivery| delivery.generation == generation);
+    }
+    let Some(delivery) = generations.pop() else {
+        let message = format!("{path} was never taken up\n  next: see `needledrop status` for what was");
+        return Err(Failure { exit: Exit::Short, message });
+    };
+    let mut out = std::io::stdout().lock();
+    if arguments.json {
+        render::json(&mut out, &object(&delivery, &app.plan))?;
+    } else {
+        text(&mut out, &delivery, &app.plan)?;
+    }
+    Ok(if delivery.receipt.closes() { Exit::Done } else { Exit::Short })
+}
+
+fn object(delivery: &Delivery, plan: &Plan) -> Json {
+    let receipt = &delivery.receipt;
+    let tables: serde_json::Map<String, Json> = receipt
+        .tables
+        .iter()
+        .map(|count| {
+            let behind = is_behind(delivery, plan, &count.table);
+            (
+                count.table.clone(),
+                json!({ "rows": count.rows, "collisions": count.collisions, "behind": behind }),
+            )
+        })
+        .collect();
+    let stamps: Vec<Json> = delivery
+        .stamps
+        .ranges()
+        .iter()
+        .map(|range| json!({ "first_record": range.first, "base": range.base.0, "records": range.records }))
+        .collect();
+    json!({
+        "file": delivery.path,
+        "generation": delivery.generation,
+        "state": delivery.state.name(),
+        "detail": delivery.detail,
+        "bytes": delivery.reach.offset,
+        "hash": delivery.hash,
+        "records": receipt.records,
+        "loaded": receipt.loaded,
+        "skipped": receipt.skipped,
+        "quarantined": receipt.quarantined,
+        "closes": receipt.closes(),
+        "tables": tables,
+        "parts": receipt.parts,
+        "stamps": stamps,
+        "taken_up": render::time(delivery.taken_up),
+        "changed": render::time(delivery.changed),
+    })
+}
+
+fn is_behind(delivery: &Delivery, plan: &Plan, table: &str) -> bool {
+    plan.table(table).is_some_and(|(_, table)| delivery.is_behind(table))
+}
+
+fn text(out: &mut impl Write, delivery: &Delivery, plan: &Plan) -> std::io::Result<()> {
+    let receipt = &delivery.receipt;
+    writeln!(out, "file       {} (generation {})", delivery.path, delivery.generation)?;
+    writeln!(out, "state      {}", delivery.state)?;
+    for line in delivery.detail.lines() {
+        writeln!(out, "           {}", line.trim_start())?;
+    }
+    writeln!(out, "content    {} bytes, blake3 {}", render::grouped(delivery.reach.offset), delivery.hash)?;
+    if receipt.parts.len() > 1 {
+        let parts: Vec<String> = receipt.parts.iter().map(|end| render::grouped(*end)).collect();
+        writeln!(out, "parts      up to byte {}", parts.join(", "))?;
+    }
+    let equals =
+        if receipt.records == receipt.loaded + receipt.skipped + receipt.quarantined { "=" } else { "≠" };
+    writeln!(
+        out,
+        "records    {} {equals} {} loaded + {} skipped + {} quarantined",
+        render::grouped(receipt.records),
+        render::grouped(receipt.loaded),
+        render::grouped(receipt.skipped),
+        render::grouped(receipt.quarantined),
+    )?;
+    let rows: Vec<Vec<String>> = receipt
+        .tables
+        .iter()
+        .map(|count| {
+            let note = if is_behind(delivery, plan, &count.table) { "behind" } else { "" };
+            vec![
+                count.table.clone(),
+                render::grouped(count.rows),
+                render::grouped(count.collisions),
+                note.to_owned(),
+            ]
+        })
+        .collect();
+    if !rows.is_empty() {
+        render::table(out, &["table", "rows", "collisions", ""], &rows)?;
+    }
+    writeln!(out, "{}", if receipt.closes() { "closes     yes" } else { "closes     NO" })
+}

@@ -1,0 +1,105 @@
+//! Tables for people and CSV for programs.
+
+use std::io::{self, Write};
+
+use serde_json::Value as Json;
+
+/// Columns under their names, as wide as they need to be.
+pub fn table(out: &mut impl Write, header: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
+    let width = |at: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count());
+        cells.chain(header.get(at).map(|name| name.chars().count())).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    line(out, &widths, header.iter().copied())?;
+    for row in rows {
+        line(out, &widths, row.iter().map(String::as_str))?;
+    }
+    Ok(())
+}
+
+fn line<'a>(out: &mut impl Write, widths: &[usize], cells: impl Iterator<Item = &'a str>) -> io::Result<()> {
+    let padded: Vec<String> = cells
+        .zip(widths)
+        .map(|(cell, width)| {
+            format!("{}{}", printable(cell), " ".repeat(width.saturating_sub(cell.chars().count())))
+        })
+        .collect();
+    writeln!(out, "{}", padded.join("  ").trim_end())
+}
+
+/// A field cannot move the cursor or break the line.
+fn printable(cell: &str) -> String {
+    cell.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// One line of CSV; fields are quoted where they must be, or always.
+pub fn csv<'a>(out: &mut impl Write, fields: impl Iterator<Item = &'a [u8]>, always: bool) -> io::Result<()> {
+    for (at, field) in fields.enumerate() {
+        if at > 0 {
+            out.write_all(b",")?;
+        }
+        if always || field.iter().any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r')) {
+            quoted(out, field)?;
+        } else {
+            out.write_all(field)?;
+        }
+    }
+    out.write_all(b"\n")
+}
+
+fn quoted(out: &mut impl Write, field: &[u8]) -> io::Result<()> {
+    out.write_all(b"\"")?;
+    for (at, part) in field.split(|byte| *byte == b'"').enumerate() {
+        if at > 0 {
+            out.write_all(b"\"\"")?;
+        }
+        out.write_all(part)?;
+    }
+    out.write_all(b"\"")
+}
+
+/// Pretty JSON, with a line end.
+pub fn json(out: &mut impl Write, value: &Json) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    writeln!(out)
+}
+
+/// `2018-11-01T21:01:46Z` of milliseconds since 1970.
+pub fn time(ms: i64) -> String {
+    crate::domain::text::timestamp(ms)
+}
+
+/// 1234567 as 1,234,567.
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn csv_is_read_back_as_it_was() {
+        let fields: [&[u8]; 5] = [b"a", b"b,c", b"d\"e", b"f\ng", b""];
+        let mut out = Vec::new();
+        csv(&mut out, fields.into_iter(), false).unwrap();
+        assert_eq!(out, b"a,\"b,c\",\"d\"\"e\",\"f\ng\",\n");
+        let mut out = Vec::new();
+        csv(&mut out, fields.into_iter(), true).unwrap();
+        assert_eq!(out, b"\"a\",\"b,c\",\"d\"\"e\",\"f\ng\",\"\"\n");
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!([grouped(0), grouped(999), grouped(1_234_567)], ["0", "999", "1,234,567"]);
+    }
+}

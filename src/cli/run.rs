@@ -1,0 +1,54 @@
+//! `needledrop run`: the daemon, or one pass with `--once`.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use super::{Exit, Failure, Outcome, load};
+use crate::app::{self, App};
+use crate::pipeline::Ended;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Load what is there and exit
+    #[arg(long)]
+    once: bool,
+    /// With --once: write nothing, not even a store
+    #[arg(long, requires = "once")]
+    dry_run: bool,
+    /// With --once: the summary as JSON
+    #[arg(long, requires = "once")]
+    json: bool,
+    /// The inbox, instead of source.folder
+    #[arg(long, value_name = "DIR")]
+    folder: Option<PathBuf>,
+    /// Where /metrics and the probes are, instead of http.listen
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+}
+
+impl Arguments {
+    /// Settings given as flags.
+    pub fn flags(&self) -> Vec<(&'static str, String)> {
+        let quoted = |text: String| serde_json::Value::String(text).to_string();
+        let folder =
+            self.folder.as_ref().map(|folder| ("source.folder", quoted(folder.display().to_string())));
+        let listen = self.listen.as_ref().map(|listen| ("http.listen", quoted(listen.clone())));
+        folder.into_iter().chain(listen).collect()
+    }
+}
+
+pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
+    if arguments.once {
+        app.check_inbox()?;
+        let began = Instant::now();
+        let files = app.inbox.list().map_err(Failure::system)?;
+        let how = load::How { again: false, dry: arguments.dry_run, json: arguments.json };
+        return load::files(app, files, how, began).await;
+    }
+    let stop = CancellationToken::new();
+    let ended = app::with_signals(stop.clone(), app.daemon(stop)).await??;
+    Ok(if ended == Ended::GraceOver { Exit::Stopped } else { Exit::Done })
+}

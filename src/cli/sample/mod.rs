@@ -1,0 +1,150 @@
+//! `needledrop sample`: event files of the shape of Sparkify's, with people and songs that nobody knows.
+//!
+//! The same options give the same bytes, on every run and every machine.
+
+mod cast;
+mod day;
+mod session;
+
+use clap::Args;
+
+use super::{Exit, Failure, Outcome};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::domain::text;
+use day::Day;
+
+/// Days, records a day and seed, where they are not given.
+pub const DAYS: u32 = 5;
+pub const ROWS: u32 = 300;
+pub const SEED: u64 = 1;
+
+/// 2018-11-01, in days since 1970.
+const FIRST_DAY: u32 = 17_836;
+
+/// A hundred years: the year keeps its four digits.
+const MOST_DAYS: u32 = 36_525;
+
+/// What to make.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Made where it is missing.
+    pub dir: PathBuf,
+    pub days: u32,
+    /// Records of each day.
+    pub rows: u32,
+    pub seed: u64,
+}
+
+/// Why there are no sample files, or not all.
+#[derive(Debug, thiserror::Error)]
+pub enum SampleError {
+    #[error("{path}: {error}\n  next: name a folder that can be written to")]
+    Io { path: PathBuf, error: io::Error },
+    #[error(
+        "{0} is there already with other content\n  next: name another folder, or repeat the days, rows and seed it was made with"
+    )]
+    Differs(PathBuf),
+    #[error(
+        "{days} days of {rows} rows have more days or sessions than there are numbers for\n  next: ask for fewer"
+    )]
+    TooMany { days: u32, rows: u32 },
+}
+
+/// Writes the files and returns their paths, also of those that were there already with the same bytes.
+///
+/// # Errors
+/// A folder that cannot be written, a file with other content, more than session ids can number.
+pub fn write(options: &Options) -> Result<Vec<PathBuf>, SampleError> {
+    let days = days(options)?;
+    fs::create_dir_all(&options.dir).map_err(at(&options.dir))?;
+    days.iter().map(|day| write_day(&options.dir, day)).collect()
+}
+
+/// Each day has its own range of session ids, so that more days do not change earlier ones.
+fn days(options: &Options) -> Result<Vec<Day>, SampleError> {
+    let &Options { days, rows, seed, .. } = options;
+    let sessions = session::most(rows);
+    let last = days.checked_mul(sessions).and_then(|last| i32::try_from(last).ok());
+    if last.is_none() || days > MOST_DAYS {
+        return Err(SampleError::TooMany { days, rows });
+    }
+    Ok((0..days).map(|number| Day { number, rows, seed, first_session: 1 + number * sessions }).collect())
+}
+
+fn write_day(dir: &Path, day: &Day) -> Result<PathBuf, SampleError> {
+    let name = format!("{}-events.csv", text::date((FIRST_DAY + day.number).cast_signed()));
+    let (hidden, path) = (dir.join(format!(".{name}")), dir.join(name));
+    let made = make(&hidden, day).map_err(at(&hidden)).and_then(|()| place(&hidden, &path));
+    if made.is_err() {
+        // The error that came first is the one to tell.
+        let _ = fs::remove_file(&hidden);
+    }
+    made.map(|()| path)
+}
+
+fn make(path: &Path, day: &Day) -> io::Result<()> {
+    let mut out = BufWriter::new(File::create(path)?);
+    day.write(&mut out)?;
+    out.flush()
+}
+
+/// Renames into place: a daemon that watches the folder never sees half a file.
+fn place(hidden: &Path, path: &Path) -> Result<(), SampleError> {
+    if !path.try_exists().map_err(at(path))? {
+        return fs::rename(hidden, path).map_err(at(path));
+    }
+    if hash(hidden)? != hash(path)? {
+        return Err(SampleError::Differs(path.to_owned()));
+    }
+    // Not even its times change, or the daemon would read it again to see that it is the same.
+    fs::remove_file(hidden).map_err(at(hidden))
+}
+
+fn hash(path: &Path) -> Result<blake3::Hash, SampleError> {
+    let hashed = File::open(path).and_then(|file| Ok(blake3::Hasher::new().update_reader(file)?.finalize()));
+    hashed.map_err(at(path))
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> SampleError {
+    let path = path.to_owned();
+    |error| SampleError::Io { path, error }
+}
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The folder, made where it is missing
+    dir: PathBuf,
+    #[arg(long, default_value_t = DAYS)]
+    days: u32,
+    /// Records of each day
+    #[arg(long, default_value_t = ROWS)]
+    rows: u32,
+    /// The same seed makes the same files
+    #[arg(long, default_value_t = SEED)]
+    seed: u64,
+}
+
+pub fn run(arguments: &Arguments) -> Outcome {
+    let Arguments { dir, days, rows, seed } = arguments;
+    let options = Options { dir: dir.clone(), days: *days, rows: *rows, seed: *seed };
+    let mut out = io::stdout().lock();
+    for path in write(&options).map_err(Failure::from)? {
+        writeln!(out, "{}", path.display())?;
+    }
+    Ok(Exit::Done)
+}
+
+impl From<SampleError> for Failure {
+    fn from(error: SampleError) -> Self {
+        match error {
+            SampleError::Io { .. } => Self::system(error),
+            SampleError::Differs(_) | SampleError::TooMany { .. } => Self::usage(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

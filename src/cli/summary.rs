@@ -1,0 +1,113 @@
+//! What a run did, at its end.
+
+use std::io::{self, Write};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+use super::render::{grouped, table};
+use super::{Exit, render};
+use crate::domain::State;
+use crate::pipeline::Ended;
+use crate::pipeline::tally::Tally;
+
+/// Prints the summary, as text or as one JSON object, and says how the run ended.
+pub fn finish(tally: &Tally, ended: Ended, took: Duration, as_json: bool, dry: bool) -> io::Result<Exit> {
+    let mut out = io::stdout().lock();
+    let summary = summary(tally, ended, took, dry);
+    if as_json {
+        render::json(&mut out, &summary)?;
+    } else {
+        text(&mut out, &summary, tally, took)?;
+    }
+    out.flush()?;
+    Ok(exit(tally, ended))
+}
+
+fn exit(tally: &Tally, ended: Ended) -> Exit {
+    let deliveries = tally.deliveries();
+    let short = [State::Failed, State::Incomplete, State::Replaced];
+    let is_short = short.iter().any(|state| deliveries.contains_key(state.name()))
+        || tally.quarantined.load(Ordering::Relaxed) > 0
+        || tally.unreadable.load(Ordering::Relaxed) > 0;
+    match ended {
+        Ended::Stopped | Ended::GraceOver => Exit::Stopped,
+        Ended::Done if is_short => Exit::Short,
+        Ended::Done => Exit::Done,
+    }
+}
+
+fn summary(tally: &Tally, ended: Ended, took: Duration, dry: bool) -> Json {
+    let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let tables: serde_json::Map<String, Json> = tally
+        .tables()
+        .into_iter()
+        .map(|(name, delta)| (name, json!({ "rows": delta.rows, "collisions": delta.collisions })))
+        .collect();
+    let read = count(&tally.read);
+    json!({
+        "dry_run": dry,
+        "stopped": ended != Ended::Done,
+        "deliveries": tally.deliveries(),
+        "unreadable": count(&tally.unreadable),
+        "records": {
+            "read": read,
+            "loaded": count(&tally.loaded),
+            "skipped": count(&tally.skipped),
+            "quarantined": count(&tally.quarantined),
+        },
+        "tables": tables,
+        "bytes": count(&tally.bytes),
+        "seconds": took.as_secs_f64(),
+        "records_per_second": per_second(read, took),
+        "peak_memory_bytes": peak_memory(),
+    })
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rate"
+)]
+fn per_second(count: u64, took: Duration) -> u64 {
+    (count as f64 / took.as_secs_f64().max(1e-6)) as u64
+}
+
+fn text(out: &mut impl Write, summary: &Json, tally: &Tally, took: Duration) -> io::Result<()> {
+    let number = |key: &str| grouped(summary["records"][key].as_u64().unwrap_or(0));
+    let mut states: Vec<String> =
+        tally.deliveries().iter().map(|(state, count)| format!("{} {state}", grouped(*count))).collect();
+    let unreadable = tally.unreadable.load(Ordering::Relaxed);
+    if unreadable > 0 {
+        states.push(format!("{} unreadable", grouped(unreadable)));
+    }
+    let states = if states.is_empty() { "nothing new".to_owned() } else { states.join(", ") };
+    let dry = if summary["dry_run"] == true { " (dry run: nothing was written)" } else { "" };
+    writeln!(out, "deliveries  {states}{dry}")?;
+    let (read, loaded, skipped) = (number("read"), number("loaded"), number("skipped"));
+    writeln!(
+        out,
+        "records     {read} read = {loaded} loaded + {skipped} skipped + {} quarantined",
+        number("quarantined")
+    )?;
+    let rows: Vec<Vec<String>> = tally
+        .tables()
+        .into_iter()
+        .map(|(name, delta)| vec![format!("  {name}"), grouped(delta.rows), grouped(delta.collisions)])
+        .collect();
+    if !rows.is_empty() {
+        table(out, &["tables", "rows", "collisions"], &rows)?;
+    }
+    let rate = grouped(summary["records_per_second"].as_u64().unwrap_or(0));
+    let memory = bytesize::ByteSize(summary["peak_memory_bytes"].as_u64().unwrap_or(0));
+    writeln!(out, "took        {:.2} s, {rate} records/s, peak memory {memory}", took.as_secs_f64())
+}
+
+/// The most memory this process has held, from the kernel; 0 where it does not tell.
+fn peak_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) * 1024
+}

@@ -1,0 +1,71 @@
+//! The ledger's vocabulary: what is entered, what is asked.
+
+use crate::domain::{DeliveryId, Fingerprint, Mark, Noted, State};
+
+/// How many decoded bytes the head of a delivery has: files that differ in it are not alike.
+pub const HEAD: usize = 64 * 1024;
+
+/// What a file turned out to be when it was identified.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub path: String,
+    /// BLAKE3 of the first [`HEAD`] decoded bytes, hexadecimal.
+    pub head: String,
+    pub noted: Noted,
+    pub fingerprint: Fingerprint,
+    pub verdict: Verdict,
+}
+
+/// What is to happen with a new delivery.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Load it; it has at most about this many records.
+    Load { records: u64 },
+    /// Nothing: these bytes are those of another delivery.
+    Duplicate { of: DeliveryId, same_as: String, reach: Mark, hash: String },
+    /// Nothing: it cannot be read.
+    Failed { detail: String },
+}
+
+/// Which deliveries are asked for.
+#[derive(Clone, Debug)]
+pub enum Filter {
+    All,
+    /// All generations of this path, oldest first.
+    Path(String),
+    /// Those with this head that hold or will hold records.
+    Head(String),
+    /// Those of the newest generation of each path.
+    Current,
+}
+
+/// What discovery must know of a path to see that nothing changed.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub path: String,
+    pub state: State,
+    pub noted: Noted,
+    pub fingerprint: Fingerprint,
+}
+
+/// A change of a delivery that moves no rows.
+#[derive(Clone, Debug, Default)]
+pub struct Amendment {
+    pub state: Option<(State, String)>,
+    pub noted: Option<Noted>,
+}
+
+/// What one chunk did to one table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableDelta {
+    pub rows: u64,
+    pub collisions: u64,
+    /// Time spent writing these rows.
+    pub took: std::time::Duration,
+}
+
+/// What one chunk did, by index of the table in the plan.
+#[derive(Clone, Debug, Default)]
+pub struct Applied {
+    pub tables: Vec<TableDelta>,
+}

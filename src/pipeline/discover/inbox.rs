@@ -1,0 +1,186 @@
+//! The inbox: which names are files, where they are, in which order they are taken.
+
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use glob::Pattern;
+
+use crate::config;
+use crate::domain::{Noted, parse};
+use crate::pipeline::read::source::note;
+
+/// The watched folder and what counts in it.
+#[derive(Clone, Debug)]
+pub struct Inbox {
+    pub folder: PathBuf,
+    patterns: Vec<Pattern>,
+    pub subfolders: bool,
+}
+
+/// A file that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// As the ledger names it.
+    pub path: String,
+    pub noted: Noted,
+}
+
+impl Inbox {
+    pub fn new(source: &config::Source) -> Self {
+        let patterns = source.pattern.iter().filter_map(|pattern| Pattern::new(pattern).ok()).collect();
+        // Events name files by the folder's real path.
+        let folder = source.folder.canonicalize().unwrap_or_else(|_| source.folder.clone());
+        Self { folder, patterns, subfolders: source.subfolders }
+    }
+
+    /// The same rules for another folder.
+    pub fn at(&self, folder: PathBuf) -> Self {
+        Self { folder, ..self.clone() }
+    }
+
+    /// Where a path of the ledger lies.
+    pub fn place(&self, path: &str) -> PathBuf {
+        self.folder.join(path)
+    }
+
+    /// The ledger's name of a place: relative to the inbox where it lies in it, else absolute.
+    /// `None` when the name is not UTF-8.
+    pub fn path_of(&self, place: &Path) -> Option<String> {
+        let relative = place.strip_prefix(&self.folder).unwrap_or(place);
+        relative.to_str().map(str::to_owned)
+    }
+
+    /// The ledger's name of a file as somebody typed it: from where they stand, or from the inbox.
+    pub fn typed(&self, typed: &Path) -> String {
+        let here = typed.canonicalize();
+        let there = self.folder.join(typed).canonicalize();
+        let place = here.or(there).unwrap_or_else(|_| self.folder.join(typed));
+        self.path_of(&place).unwrap_or_else(|| typed.display().to_string())
+    }
+
+    /// Whether a place is one of a file, by its names alone.
+    pub fn is_file_name(&self, place: &Path) -> bool {
+        let Ok(relative) = place.strip_prefix(&self.folder) else { return false };
+        let mut names = relative.components().filter_map(|part| match part {
+            Component::Normal(name) => name.to_str(),
+            _ => None,
+        });
+        let hidden = names.clone().any(|name| name.starts_with('.'));
+        let depth = names.clone().count();
+        let name = names.next_back().unwrap_or_default();
+        !hidden
+            && (self.subfolders || depth == 1)
+            && self.patterns.iter().any(|pattern| pattern.matches(name))
+    }
+
+    /// Every file in the folder, in listing order.
+    ///
+    /// # Errors
+    /// When the folder itself cannot be read; a subfolder that cannot is told and left out.
+    pub fn list(&self) -> io::Result<Vec<Found>> {
+        let mut found = Vec::new();
+        self.list_into(&self.folder, &mut found)?;
+        found.sort_by_cached_key(|file| order(&file.path));
+        Ok(found)
+    }
+
+    fn list_into(&self, folder: &Path, found: &mut Vec<Found>) -> io::Result<()> {
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            let place = entry.path();
+            let hidden = entry.file_name().to_string_lossy().starts_with('.');
+            if entry.file_type()?.is_dir() {
+                if self.subfolders && !hidden {
+                    self.list_into(&place, found).unwrap_or_else(|error| {
+                        tracing::warn!(folder = %place.display(), "left out: {error}");
+                    });
+                }
+            } else if self.is_file_name(&place)
+                && let Some(file) = self.look(&place)
+            {
+                found.push(file);
+            }
+        }
+        Ok(())
+    }
+
+    /// The file at a place, if it is one and is there.
+    pub fn look(&self, place: &Path) -> Option<Found> {
+        let meta = std::fs::metadata(place).ok().filter(std::fs::Metadata::is_file)?;
+        let Some(path) = self.path_of(place) else {
+            tracing::warn!(file = %place.display(), "its name is not UTF-8; rename it and it will be loaded");
+            return None;
+        };
+        Some(Found { path, noted: note(&meta) })
+    }
+}
+
+/// Listing order: the date in the name, files without one behind, then the name.
+pub fn order(path: &str) -> (i32, String) {
+    (date(path).unwrap_or(i32::MAX), path.to_owned())
+}
+
+/// The date in the name of a file, `2018-11-01` or `20181101`, in days since 1970.
+pub fn date(path: &str) -> Option<i32> {
+    let name = path.rsplit('/').next()?;
+    let mut places = name.char_indices().filter(|(_, c)| c.is_ascii_digit()).map(|(at, _)| at);
+    places.find_map(|at| {
+        let before = name[..at].chars().next_back();
+        if before.is_some_and(|c| c.is_ascii_digit()) {
+            return None;
+        }
+        long(&name[at..]).or_else(|| short(&name[at..]))
+    })
+}
+
+fn ends_there(name: &str, len: usize) -> bool {
+    name[len..].chars().next().is_none_or(|c| !c.is_ascii_digit())
+}
+
+fn long(name: &str) -> Option<i32> {
+    let text = name.get(..10)?;
+    parse::days(text).filter(|_| ends_there(name, 10))
+}
+
+fn short(name: &str) -> Option<i32> {
+    let text = name.get(..8).filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?;
+    let dashed = format!("{}-{}-{}", &text[..4], &text[4..6], &text[6..]);
+    parse::days(&dashed).filter(|_| ends_there(name, 8))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::text;
+
+    #[test]
+    fn dates_are_found_in_names() {
+        let found = |name: &str| date(name).map(text::date);
+        assert_eq!(found("2018-11-02-events.csv").as_deref(), Some("2018-11-02"));
+        assert_eq!(found("a/b/events_20181102.csv.gz").as_deref(), Some("2018-11-02"));
+        assert_eq!(found("2018-11-02/events.csv"), None, "the date is in the folder's name");
+        assert_eq!(found("events-120181102.csv"), None);
+        assert_eq!(found("events-2018-13-02.csv"), None);
+    }
+
+    #[test]
+    fn the_date_comes_before_the_name() {
+        let mut names = ["b.csv", "z-2018-11-01.csv", "a-2018-11-02.csv", "a.csv"];
+        names.sort_by_key(|name| order(name));
+        assert_eq!(names, ["z-2018-11-01.csv", "a-2018-11-02.csv", "a.csv", "b.csv"]);
+    }
+
+    #[test]
+    fn names_with_a_dot_in_front_and_other_patterns_are_no_files() {
+        let shipped: config::Config = serde_saphyr::from_str(config::SHIPPED).unwrap();
+        let mut inbox = Inbox::new(&shipped.source);
+        inbox.folder = PathBuf::from("/inbox");
+        let is = |name: &str| inbox.is_file_name(Path::new(name));
+        assert!(is("/inbox/a.csv") && is("/inbox/sub/a.csv.gz") && is("/inbox/a.csv.zst"));
+        assert!(
+            !is("/inbox/.a.csv") && !is("/inbox/.tmp/a.csv") && !is("/inbox/a.csv.part") && !is("/a.csv")
+        );
+        inbox.subfolders = false;
+        assert!(!inbox.is_file_name(Path::new("/inbox/sub/a.csv")));
+    }
+}

@@ -1,0 +1,369 @@
+//! The first stage: watches the inbox, waits until files are whole, identifies them, takes them up.
+//!
+//! The only stage that hears "stop".
+
+pub mod identify;
+pub mod inbox;
+mod waiting;
+mod watch;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::{Receiver, Sender};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::read::Work;
+use super::tally::Tally;
+use super::write::Finished;
+use crate::config;
+use crate::domain::{DeliveryId, Fingerprint, Noted, State};
+use crate::health::Health;
+use crate::ledger::{Amendment, Known};
+use crate::metrics;
+use crate::store::{Store, StoreError};
+use identify::{Identified, Identify, IdentifyError};
+use inbox::Found;
+use waiting::{Candidate, Waiting};
+use watch::{Signal, Watch};
+
+/// What is to be discovered.
+#[derive(Clone, Debug)]
+pub enum Scope {
+    /// The folder, from now on.
+    Watch,
+    /// These files, each taken as whole, once.
+    Once(Vec<Found>),
+}
+
+/// The stage.
+pub struct Discover<S> {
+    identify: Identify<S>,
+    source: config::Source,
+    files_under_way: usize,
+    tally: Arc<Tally>,
+    health: Arc<Health>,
+    stop: CancellationToken,
+    waiting: Waiting,
+    /// What is known of each path; equal size and times need no second look.
+    known: HashMap<String, Glance>,
+    /// Files that were taken up and have not ended, with their size.
+    under_way: HashMap<String, (DeliveryId, u64)>,
+    /// Files that changed while they were under way.
+    again: HashSet<String>,
+    /// Files that could not be read, and when to try again.
+    unreadable: HashMap<String, Instant>,
+}
+
+/// What is kept of a path in memory.
+#[derive(Clone, Copy, Debug)]
+struct Glance {
+    noted: Noted,
+    /// Whether there is nothing to do as long as size and times stay the same.
+    done: bool,
+}
+
+/// How long an unreadable file is left alone.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(30);
+
+impl<S: Store> Discover<S> {
+    pub fn new(
+        identify: Identify<S>,
+        source: config::Source,
+        queue: usize,
+        tally: Arc<Tally>,
+        health: Arc<Health>,
+        stop: CancellationToken,
+    ) -> Self {
+        let files_under_way = source.files_at_once + queue;
+        Self {
+            identify,
+            source,
+            files_under_way,
+            tally,
+            health,
+            stop,
+            waiting: Waiting::default(),
+            known: HashMap::new(),
+            under_way: HashMap::new(),
+            again: HashSet::new(),
+            unreadable: HashMap::new(),
+        }
+    }
+
+    /// Discovers until it is stopped, or until all given files have ended.
+    ///
+    /// # Errors
+    /// When the store does not answer any more.
+    pub async fn run(
+        mut self,
+        scope: Scope,
+        files: Sender<Work>,
+        finished: Receiver<Finished>,
+    ) -> Result<(), StoreError> {
+        let known = self.identify.patience.with(|| self.identify.store.known()).await?;
+        self.learn(known);
+        match scope {
+            Scope::Watch => self.watch(files, finished).await,
+            Scope::Once(found) => self.once(found, files, finished).await,
+        }
+    }
+
+    fn learn(&mut self, known: Vec<Known>) {
+        let fingerprint: Fingerprint = self.identify.plan.fingerprint.clone();
+        for path in known {
+            let done = match path.state {
+                State::Loaded | State::Duplicate | State::Incomplete | State::Replaced | State::Undone => {
+                    true
+                }
+                // Tried again when the configuration changes.
+                State::Failed => path.fingerprint == fingerprint,
+                State::Waiting | State::Loading => false,
+            };
+            self.known.insert(path.path, Glance { noted: path.noted, done });
+        }
+    }
+
+    async fn once(
+        &mut self,
+        found: Vec<Found>,
+        files: Sender<Work>,
+        mut finished: Receiver<Finished>,
+    ) -> Result<(), StoreError> {
+        for file in found {
+            if self.identify.again || !self.is_known(&file) {
+                self.waiting.ready(file, true);
+            }
+        }
+        while !(self.waiting.is_empty() && self.under_way.is_empty()) {
+            let may_take = self.may_take();
+            tokio::select! {
+                () = self.stop.cancelled() => break,
+                Some(done) = finished.recv() => self.finished(&done),
+                permit = files.reserve(), if may_take => match permit {
+                    Ok(permit) => if let Some(work) = self.take_next(false).await? { permit.send(work) },
+                    Err(_) => break,
+                },
+                else => break,
+            }
+        }
+        Ok(())
+    }
+
+    async fn watch(
+        &mut self,
+        files: Sender<Work>,
+        mut finished: Receiver<Finished>,
+    ) -> Result<(), StoreError> {
+        // Watched first and listed then, so that nothing falls between the two.
+        let mut watch = self.begin_watch();
+        let mut poll = tokio::time::interval(*self.source.poll);
+        poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let (may_take, due) = (self.may_take(), self.waiting.next_due());
+            metrics::queue("files", files.max_capacity() - files.capacity());
+            self.waiting.measure(self.under_way.len(), self.under_way.values().map(|(_, size)| size).sum());
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(()),
+                Some(done) = finished.recv() => self.finished(&done),
+                signal = next(&mut watch) => self.signal(signal),
+                () = until(due) => self.waiting.settled(),
+                _ = poll.tick() => {
+                    if watch.is_none() || !self.identify.inbox.folder.is_dir() {
+                        watch = self.begin_watch();
+                    }
+                    self.list();
+                },
+                permit = files.reserve(), if may_take => match permit {
+                    Ok(permit) => if let Some(work) = self.take_next(true).await? { permit.send(work) },
+                    Err(_) => return Ok(()),
+                },
+            }
+            if watch.as_ref().is_some_and(Watch::has_overflowed) {
+                self.list();
+            }
+        }
+    }
+
+    fn begin_watch(&self) -> Option<Watch> {
+        let folder = self.identify.inbox.folder.display();
+        match Watch::begin(&self.identify.inbox) {
+            Ok(watch) => Some(watch),
+            Err(error) => {
+                let poll = humantime::format_duration(*self.source.poll);
+                warn!(%folder, "no events from the system ({error}); the folder is listed every {poll}");
+                None
+            }
+        }
+    }
+
+    fn may_take(&self) -> bool {
+        self.waiting.has_ready() && self.under_way.len() < self.files_under_way
+    }
+
+    /// Lists the folder, which may not be there.
+    fn list(&mut self) {
+        let listed = self.identify.inbox.list();
+        self.health.folder(listed.is_ok());
+        let listed = match listed {
+            Ok(listed) => listed,
+            Err(error) => {
+                warn!(folder = %self.identify.inbox.folder.display(), "cannot be listed: {error}; waiting for it");
+                return;
+            }
+        };
+        let now = std::time::SystemTime::now();
+        for file in listed.into_iter().filter(|file| !self.is_known(file)).collect::<Vec<_>>() {
+            // Files that were there before anybody watched are whole when they have been quiet.
+            let changed = std::time::UNIX_EPOCH
+                + Duration::from_nanos(file.noted.ctime.max(file.noted.mtime).try_into().unwrap_or(0));
+            let quiet = now.duration_since(changed).unwrap_or_default() >= *self.source.settle;
+            if quiet { self.offer(file) } else { self.settle(file) }
+        }
+    }
+
+    fn is_known(&self, file: &Found) -> bool {
+        let waits = self.unreadable.get(&file.path).is_some_and(|until| *until > Instant::now());
+        waits || self.known.get(&file.path).is_some_and(|known| known.done && known.noted == file.noted)
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::Unclear => self.list(),
+            Signal::Whole(place) => {
+                if let Some(file) = self.identify.inbox.look(&place) {
+                    self.unreadable.remove(&file.path);
+                    self.offer(file);
+                }
+            }
+            Signal::Changing(place) => {
+                if let Some(file) = self.identify.inbox.look(&place) {
+                    self.settle(file);
+                }
+            }
+        }
+    }
+
+    fn offer(&mut self, file: Found) {
+        if self.under_way.contains_key(&file.path) {
+            self.again.insert(file.path);
+        } else if !self.is_known(&file) {
+            self.waiting.ready(file, true);
+        }
+    }
+
+    fn settle(&mut self, file: Found) {
+        if self.under_way.contains_key(&file.path) {
+            self.again.insert(file.path);
+        } else if !self.is_known(&file) {
+            self.waiting.settle(file, *self.source.settle);
+        }
+    }
+
+    /// Identifies the next file; the work it makes, if any.
+    async fn take_next(&mut self, keep_note: bool) -> Result<Option<Work>, StoreError> {
+        let Some(candidate) = self.waiting.take() else { return Ok(None) };
+        let path = candidate.found.path.clone();
+        match self.identify.identify(&candidate).await {
+            Ok(identified) => self.identified(candidate, identified, keep_note).await,
+            Err(IdentifyError::Store(error)) => Err(error),
+            Err(IdentifyError::File(error)) => {
+                self.cannot_read(path, &error);
+                Ok(None)
+            }
+        }
+    }
+
+    async fn identified(
+        &mut self,
+        candidate: Candidate,
+        identified: Identified,
+        keep_note: bool,
+    ) -> Result<Option<Work>, StoreError> {
+        let path = candidate.found.path.clone();
+        match identified {
+            Identified::Work(work, id) => {
+                let noted = identify::trusted(work.bytes.noted);
+                debug!(file = path, "taken up");
+                self.known.insert(path.clone(), Glance { noted, done: false });
+                self.under_way.insert(path, (id, candidate.found.noted.size));
+                return Ok(Some(*work));
+            }
+            Identified::Unchanged(id, noted) => {
+                let noted = identify::trusted(noted);
+                if keep_note && self.known.get(&path).is_none_or(|known| known.noted != noted) {
+                    let amendment = Amendment { noted: Some(noted), ..Amendment::default() };
+                    self.identify.patience.with(|| self.identify.store.amend(id, amendment.clone())).await?;
+                }
+                self.known.insert(path, Glance { noted, done: true });
+            }
+            Identified::Entered(state, detail) => {
+                if state == State::Failed {
+                    warn!(file = path, "failed: {detail}");
+                } else {
+                    info!(file = path, "{state}: {detail}");
+                }
+                metrics::delivery(state);
+                self.tally.delivery(state);
+                self.known.insert(path, Glance { noted: candidate.found.noted, done: true });
+            }
+            Identified::Behind(id) if self.under_way.values().any(|(under_way, _)| *under_way == id) => {
+                self.waiting.wait_for(id, candidate);
+            }
+            // Left behind by an earlier process, and its file is gone: it will never end.
+            Identified::Behind(id) => {
+                let detail = "its file went away before the end; the same bytes came under another name";
+                let state = Some((State::Replaced, detail.to_owned()));
+                let amendment = Amendment { state, noted: None };
+                self.identify.patience.with(|| self.identify.store.amend(id, amendment.clone())).await?;
+                self.waiting.ready(candidate.found, candidate.complete);
+            }
+        }
+        Ok(None)
+    }
+
+    fn cannot_read(&mut self, path: String, error: &std::io::Error) {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            debug!(file = path, "gone before it was read");
+            return self.waiting.forget(&path);
+        }
+        metrics::unreadable();
+        self.tally.unreadable.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if self.unreadable.insert(path.clone(), Instant::now() + UNREADABLE_PAUSE).is_none() {
+            warn!(file = path, "cannot be read: {error}; make it readable, it is tried again");
+        }
+    }
+
+    fn finished(&mut self, done: &Finished) {
+        self.under_way.remove(&done.path);
+        self.waiting.ended(done.id);
+        if let Some(known) = self.known.get_mut(&done.path) {
+            known.done = true;
+        }
+        if self.again.remove(&done.path)
+            && let Some(file) = self.identify.inbox.look(&self.identify.inbox.place(&done.path))
+        {
+            self.offer(file);
+        }
+    }
+}
+
+/// The next event; never, where there is no watch.
+async fn next(watch: &mut Option<Watch>) -> Signal {
+    match watch {
+        Some(watch) => match watch.signals.recv().await {
+            Some(signal) => signal,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,125 @@
+//! Files that wait: for their writer to finish, for their turn, or for another file to end.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use super::inbox::{Found, order};
+use crate::domain::DeliveryId;
+use crate::metrics;
+
+/// A writer that never pauses: its file is taken up, unfinished, after so many settle times.
+const PATIENCE: u32 = 5;
+
+/// A file that is to be looked at.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    pub found: Found,
+    /// When it was first seen.
+    pub since: Instant,
+    /// Whether no more is expected.
+    pub complete: bool,
+}
+
+/// All files that wait.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    /// Ready, in listing order.
+    ready: BTreeMap<(i32, String), Candidate>,
+    /// Being written: when they are taken to be whole, unless they change again.
+    settling: HashMap<String, (Candidate, Instant)>,
+    /// Behind another delivery whose bytes may be the same.
+    behind: Vec<(DeliveryId, Candidate)>,
+}
+
+impl Waiting {
+    /// A file that can be taken up.
+    pub fn ready(&mut self, found: Found, complete: bool) {
+        let since = self.settling.remove(&found.path).map(|(candidate, _)| candidate.since);
+        let key = order(&found.path);
+        let since = since.or_else(|| self.ready.get(&key).map(|candidate| candidate.since));
+        let candidate = Candidate { found, since: since.unwrap_or_else(Instant::now), complete };
+        self.ready.insert(key, candidate);
+    }
+
+    /// A file that is being written: it is ready once it has been quiet for `settle`.
+    pub fn settle(&mut self, found: Found, settle: Duration) {
+        let now = Instant::now();
+        if self.ready.contains_key(&order(&found.path)) {
+            return self.ready(found, true);
+        }
+        let (path, since) = (found.path.clone(), now);
+        let (candidate, due) = self
+            .settling
+            .entry(path)
+            .or_insert((Candidate { found: found.clone(), since, complete: true }, now));
+        candidate.found = found;
+        *due = now + settle;
+        if now.duration_since(candidate.since) > settle * PATIENCE {
+            candidate.complete = false;
+            *due = now;
+        }
+    }
+
+    /// A file whose bytes may be those of a delivery under way.
+    pub fn wait_for(&mut self, id: DeliveryId, candidate: Candidate) {
+        self.behind.push((id, candidate));
+    }
+
+    /// A delivery ended: who waited for it is ready.
+    pub fn ended(&mut self, id: DeliveryId) {
+        let (free, behind) =
+            std::mem::take(&mut self.behind).into_iter().partition(|(waits, _)| *waits == id);
+        self.behind = behind;
+        let free: Vec<(DeliveryId, Candidate)> = free;
+        for (_, candidate) in free {
+            self.ready.insert(order(&candidate.found.path), candidate);
+        }
+    }
+
+    /// When the next file is settled.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.settling.values().map(|(_, due)| *due).min()
+    }
+
+    /// Moves files that have been quiet long enough to those that are ready.
+    pub fn settled(&mut self) {
+        let now = Instant::now();
+        let due: Vec<String> =
+            self.settling.iter().filter(|(_, (_, due))| *due <= now).map(|(path, _)| path.clone()).collect();
+        for path in due {
+            if let Some((candidate, _)) = self.settling.remove(&path) {
+                self.ready.insert(order(&path), candidate);
+            }
+        }
+    }
+
+    /// The next file in listing order.
+    pub fn take(&mut self) -> Option<Candidate> {
+        self.ready.pop_first().map(|(_, candidate)| candidate)
+    }
+
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.settling.is_empty() && self.behind.is_empty()
+    }
+
+    /// A file that is not there any more.
+    pub fn forget(&mut self, path: &str) {
+        self.settling.remove(path);
+        self.ready.remove(&order(path));
+    }
+
+    /// Tells the metrics how much waits.
+    pub fn measure(&self, under_way: usize, bytes_under_way: u64) {
+        let all = || {
+            let settling = self.settling.values().map(|(candidate, _)| candidate);
+            self.ready.values().chain(settling).chain(self.behind.iter().map(|(_, candidate)| candidate))
+        };
+        let bytes: u64 = all().map(|candidate| candidate.found.noted.size).sum();
+        let oldest = all().map(|candidate| candidate.since.elapsed()).max().unwrap_or_default();
+        metrics::backlog(all().count() + under_way, bytes + bytes_under_way, oldest);
+    }
+}

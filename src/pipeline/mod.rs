@@ -1,0 +1,164 @@
+//! discover → read → transform → write: one module a stage, one bounded queue between two.
+//!
+//! Only discover hears "stop"; read hands on what it has; the others end when their input ends, so
+//! what was read is also written. Nothing outlives [`Pipeline::run`].
+
+pub mod discover;
+pub mod read;
+pub mod transform;
+pub mod write;
+pub mod events;
+pub mod replay;
+pub mod tally;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::domain::Plan;
+use crate::health::Health;
+use crate::store::patience::Patience;
+use crate::store::{Store, StoreError};
+use discover::identify::Identify;
+use discover::inbox::Inbox;
+use discover::{Discover, Scope};
+use read::Read;
+use tally::Tally;
+use write::Write;
+
+/// Everything the stages need.
+pub struct Pipeline<S> {
+    pub store: Arc<S>,
+    pub plan: Arc<Plan>,
+    pub config: Config,
+    pub inbox: Inbox,
+    pub tally: Arc<Tally>,
+    pub health: Arc<Health>,
+    /// New generations, whatever the ledger knows.
+    pub again: bool,
+    /// How long the store is waited for; without it there is no end.
+    pub patience: Option<Duration>,
+}
+
+/// How the pipeline ended when nothing failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// There was no more to do.
+    Done,
+    /// It was asked to stop, and what was read is written.
+    Stopped,
+    /// It was asked to stop, and the grace was over first: the rest is read again next time.
+    GraceOver,
+}
+
+impl<S: Store> Pipeline<S> {
+    /// Runs the stages until the scope is done or `stop` is cancelled, and drains them.
+    ///
+    /// # Errors
+    /// The first failure of a stage; the others are drained all the same.
+    pub async fn run(self, scope: Scope, stop: CancellationToken) -> Result<Ended, StoreError> {
+        let grace = *self.config.shutdown.grace;
+        // The first failure stops the others as a signal would.
+        let halt = stop.child_token();
+        let kill = CancellationToken::new();
+        let mut stages = self.start(scope, &halt, &kill);
+        let mut joined = pin!(join(&mut stages, &halt));
+        tokio::select! {
+            outcome = &mut joined => return outcome.map(|()| ended(&stop)),
+            () = halt.cancelled() => {}
+        }
+        let outcome = tokio::time::timeout(grace, joined).await;
+        kill.cancel();
+        match outcome {
+            Ok(outcome) => outcome.map(|()| ended(&stop)),
+            Err(_) => Ok(Ended::GraceOver),
+        }
+    }
+
+    fn start(
+        self,
+        scope: Scope,
+        halt: &CancellationToken,
+        kill: &CancellationToken,
+    ) -> JoinSet<Result<(), StoreError>> {
+        let write = &self.config.write;
+        let (files_in, files) = mpsc::channel(write.queue);
+        let (chunks_in, chunks) = mpsc::channel(write.queue);
+        let (rows_in, rows) = mpsc::channel(write.queue);
+        let (finished_in, finished) = mpsc::channel(write.queue);
+        let patience = |halt: &CancellationToken| Patience {
+            limit: self.patience,
+            halt: halt.clone(),
+            health: Arc::clone(&self.health),
+        };
+        let identify = Identify {
+            store: Arc::clone(&self.store),
+            plan: Arc::clone(&self.plan),
+            inbox: self.inbox,
+            patience: patience(halt),
+            max_record_bytes: self.config.limits.max_record_bytes.0,
+            again: self.again,
+            started: SystemTime::now(),
+        };
+        let discover = Discover::new(
+            identify,
+            self.config.source.clone(),
+            write.queue,
+            Arc::clone(&self.tally),
+            Arc::clone(&self.health),
+            halt.clone(),
+        );
+        let read = Read {
+            store: Arc::clone(&self.store),
+            patience: patience(kill),
+            write: write.clone(),
+            files_at_once: self.config.source.files_at_once,
+            stop: halt.clone(),
+        };
+        let (plan, quota) = (Arc::clone(&self.plan), self.config.limits.max_quarantined);
+        let together = write.queue;
+        let patience = patience(kill);
+        let write = Write { store: self.store, plan: self.plan, patience, tally: self.tally, together };
+        let mut stages = JoinSet::new();
+        stages.spawn(discover.run(scope, files_in, finished));
+        stages.spawn(read.run(files, chunks_in));
+        stages.spawn(async move {
+            transform::run(chunks, rows_in, plan, quota).await;
+            Ok(())
+        });
+        stages.spawn(write.run(rows, finished_in));
+        stages
+    }
+}
+
+fn ended(stop: &CancellationToken) -> Ended {
+    if stop.is_cancelled() { Ended::Stopped } else { Ended::Done }
+}
+
+/// Joins all stages; the first failure stops the rest and is what is told.
+async fn join(
+    stages: &mut JoinSet<Result<(), StoreError>>,
+    halt: &CancellationToken,
+) -> Result<(), StoreError> {
+    let mut first = Ok(());
+    while let Some(joined) = stages.join_next().await {
+        let outcome = joined.unwrap_or_else(|error| {
+            Err(StoreError::Broken { store: "pipeline".to_owned(), what: error.to_string() })
+        });
+        match outcome {
+            // A wait that the stop cut short is no failure.
+            Err(error) if halt.is_cancelled() && error.passing().is_some() => {}
+            Err(error) if first.is_ok() => {
+                halt.cancel();
+                first = Err(error);
+            }
+            _ => {}
+        }
+    }
+    first
+}

@@ -1,0 +1,473 @@
+//! Bytes to whole records. Knows quotes and line ends, not fields: csv-async parses inside the frames.
+//!
+//! Agrees with csv-core on where a quoted field begins (at the start of a field only) and ends.
+//! A record ends at a line feed outside quotes; one carriage return before it belongs to the line end.
+
+use memchr::{memchr, memchr_iter, memchr2};
+
+use crate::domain::{Frame, Mark, Quarantined, Reason, Span};
+
+/// What is kept of a record that is longer than the limit.
+const KEPT_OF_TOO_LONG: usize = 4096;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Outside quotes.
+    Plain,
+    /// Inside a quoted field.
+    Quoted,
+    /// Behind a quote inside a quoted field, which either ends the field or is one of a pair.
+    QuoteSeen,
+    /// In a record that is over the limit: everything up to the next line feed is dropped.
+    Dropping,
+}
+
+/// Collects bytes and cuts them into runs of whole records.
+pub struct Framer {
+    limit: usize,
+    /// Begins with a line feed, which csv-core skips: otherwise it would take a byte order mark
+    /// at the start of a chunk for that of a file.
+    bytes: Vec<u8>,
+    /// How far `bytes` is looked at.
+    scanned: usize,
+    /// Where in `bytes` the open record begins.
+    start: usize,
+    state: State,
+    /// Line feeds inside the quotes of the open record, up to `scanned`.
+    inner_lines: u64,
+    /// The mark of the open record.
+    open: Mark,
+    /// The mark of the first byte in `bytes`.
+    from: Mark,
+    frames: Vec<Frame>,
+    refused: Vec<Quarantined>,
+    /// Ranges of `bytes` to blank before parsing: carriage returns and refused records.
+    blanks: Vec<(usize, usize)>,
+    hasher: blake3::Hasher,
+    /// How far `bytes` has gone into the hasher.
+    hashed: usize,
+    /// Bytes of the record that is being dropped that are no longer here.
+    dropped: u64,
+    /// Hash of everything before the record that is being dropped: the hasher is ahead of it.
+    before_dropped: Option<String>,
+}
+
+/// A run of whole records.
+pub struct Cut {
+    pub span: Span,
+    pub bytes: Vec<u8>,
+    pub frames: Vec<Frame>,
+    pub refused: Vec<Quarantined>,
+    /// Hash of everything up to the end of the span.
+    pub hash: String,
+}
+
+/// What stands behind the last line end.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Tail<'a> {
+    Nothing,
+    Record(&'a [u8]),
+    /// A quote that began in the record on this line is still open.
+    OpenQuote {
+        line: u64,
+    },
+    /// The record on this line is over the limit and has no end.
+    TooLong {
+        line: u64,
+    },
+}
+
+impl Framer {
+    /// Frames the bytes from `at` on; `hasher` has seen everything before it. The first span begins
+    /// at `from`: what lies between the two, such as the header, holds no record.
+    pub fn new(limit: usize, from: Mark, at: Mark, hasher: blake3::Hasher) -> Self {
+        Self {
+            limit,
+            bytes: vec![b'\n'],
+            scanned: 1,
+            start: 1,
+            state: State::Plain,
+            inner_lines: 0,
+            open: at,
+            from,
+            frames: Vec::new(),
+            refused: Vec::new(),
+            blanks: Vec::new(),
+            hasher,
+            hashed: 1,
+            dropped: 0,
+            before_dropped: None,
+        }
+    }
+
+    /// The buffer that bytes are appended to before [`Self::scan`].
+    pub fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Records that can be cut off.
+    pub fn records(&self) -> usize {
+        self.frames.len() + self.refused.len()
+    }
+
+    /// Bytes of the records that can be cut off.
+    pub fn len(&self) -> usize {
+        self.start - 1
+    }
+
+    /// Whether nothing can be cut off: no byte is before the open record.
+    pub fn is_empty(&self) -> bool {
+        self.open == self.from
+    }
+
+    /// Decoded bytes of the file up to the end of what is here.
+    pub fn reach(&self) -> u64 {
+        self.open.offset + (self.bytes.len() - self.start) as u64 + self.dropped
+    }
+
+    /// Lets go of what lies behind this offset.
+    pub fn truncate(&mut self, offset: u64) {
+        let beyond = usize::try_from(self.reach().saturating_sub(offset)).unwrap_or(usize::MAX);
+        let len = self.bytes.len().saturating_sub(beyond).max(self.scanned);
+        self.bytes.truncate(len);
+    }
+
+    /// Number of the next record.
+    pub fn next_record(&self) -> u64 {
+        self.open.record
+    }
+
+    /// Finds the records in the bytes that were appended, at most `most` in all.
+    pub fn scan(&mut self, most: usize) {
+        while self.records() < most && self.step() {}
+    }
+
+    /// Moves on to the next byte that matters; false when there is none.
+    fn step(&mut self) -> bool {
+        let rest = &self.bytes[self.scanned..];
+        match self.state {
+            State::Plain => match memchr2(b'"', b'\n', rest) {
+                Some(at) => self.plain(self.scanned + at),
+                None => return self.out_of_bytes(),
+            },
+            State::Quoted => match memchr(b'"', rest) {
+                Some(at) => {
+                    self.inner_lines += memchr_iter(b'\n', &rest[..at]).count() as u64;
+                    self.scanned += at + 1;
+                    self.state = State::QuoteSeen;
+                }
+                None => {
+                    self.inner_lines += memchr_iter(b'\n', rest).count() as u64;
+                    return self.out_of_bytes();
+                }
+            },
+            State::QuoteSeen => match rest.first() {
+                Some(b'"') => {
+                    self.scanned += 1;
+                    self.state = State::Quoted;
+                }
+                Some(_) => self.state = State::Plain,
+                None => return self.out_of_bytes(),
+            },
+            State::Dropping => match memchr(b'\n', rest) {
+                Some(at) => self.dropped_until(self.scanned + at),
+                None => return self.drop_scanned(),
+            },
+        }
+        if self.is_over_limit() {
+            self.over_limit();
+        }
+        true
+    }
+
+    fn plain(&mut self, at: usize) {
+        self.scanned = at + 1;
+        if self.bytes[at] == b'\n' {
+            self.record_ends(at);
+        } else if at == self.start || self.bytes[at - 1] == b',' {
+            self.state = State::Quoted;
+        }
+    }
+
+    fn out_of_bytes(&mut self) -> bool {
+        self.scanned = self.bytes.len();
+        if !self.is_over_limit() {
+            return false;
+        }
+        self.over_limit();
+        true
+    }
+
+    /// One more than the limit, because the last byte may be the carriage return of the line end.
+    fn is_over_limit(&self) -> bool {
+        self.state != State::Dropping && self.scanned - self.start > self.limit + 1
+    }
+
+    fn record_ends(&mut self, at: usize) {
+        let end = if at > self.start && self.bytes[at - 1] == b'\r' { at - 1 } else { at };
+        let len = end - self.start;
+        if len > self.limit {
+            return self.over_limit();
+        }
+        if end < at {
+            self.blanks.push((end, at));
+        }
+        if len > 0 {
+            self.frames.push(Frame {
+                record: self.open.record,
+                line: self.open.line + 1,
+                offset: self.open.offset,
+                start: self.start,
+                len,
+            });
+        }
+        self.next(at + 1, u64::from(len > 0));
+    }
+
+    /// Opens the next record at `at`, behind a line feed.
+    fn next(&mut self, at: usize, records: u64) {
+        self.open.offset += (at - self.start) as u64 + self.dropped;
+        self.open.record += records;
+        self.open.line += 1 + self.inner_lines;
+        self.start = at;
+        self.scanned = at;
+        self.state = State::Plain;
+        self.inner_lines = 0;
+        self.dropped = 0;
+        self.before_dropped = None;
+    }
+
+    /// The open record is longer than the limit. With an open quote it is most likely that quote
+    /// that is wrong: only its own line is refused and reading goes on at the next.
+    fn over_limit(&mut self) {
+        let within = (self.start + self.limit + 1).min(self.bytes.len());
+        match memchr(b'\n', &self.bytes[self.start..within]) {
+            Some(len) => self.refuse_line(len),
+            None => {
+                self.hash_up_to(self.start);
+                self.before_dropped = Some(self.hasher.finalize().to_hex().to_string());
+                self.inner_lines = 0;
+                self.state = State::Dropping;
+                self.scanned = self.start;
+            }
+        }
+    }
+
+    fn refuse_line(&mut self, len: usize) {
+        let (start, end) = (self.start, self.start + len);
+        let detail = format!("a quote on this line is not closed within {} bytes", self.limit);
+        let raw = self.bytes[start..end].to_vec();
+        self.refuse(Reason::Quote, detail, raw, len as u64);
+        self.blanks.push((start, end));
+        self.inner_lines = 0;
+        self.next(end + 1, 1);
+    }
+
+    fn refuse(&mut self, reason: Reason, detail: String, raw: Vec<u8>, len: u64) {
+        let (record, line, offset) = (self.open.record, self.open.line + 1, self.open.offset);
+        self.refused.push(Quarantined { record, line, offset, len, column: None, reason, detail, raw });
+    }
+
+    fn refuse_too_long(&mut self, len: u64) {
+        let kept = KEPT_OF_TOO_LONG.min(usize::try_from(len).unwrap_or(usize::MAX));
+        let raw: Vec<u8> = self.bytes[self.start..].iter().take(kept).copied().collect();
+        let detail = format!("{len} bytes where a record may have {}; the first {kept} are kept", self.limit);
+        self.refuse(Reason::TooLong, detail, raw, len);
+    }
+
+    /// Keeps the beginning of the record that is being dropped, and lets the rest go.
+    fn drop_scanned(&mut self) -> bool {
+        let keep = (self.start + KEPT_OF_TOO_LONG).min(self.bytes.len());
+        self.hash_up_to(self.bytes.len());
+        self.dropped += (self.bytes.len() - keep) as u64;
+        self.bytes.truncate(keep);
+        self.hashed = keep;
+        self.scanned = keep;
+        false
+    }
+
+    fn dropped_until(&mut self, at: usize) {
+        let len = (at - self.start) as u64 + self.dropped;
+        self.refuse_too_long(len);
+        self.blanks.push((self.start, at));
+        self.next(at + 1, 1);
+    }
+
+    fn hash_up_to(&mut self, end: usize) {
+        self.hasher.update(&self.bytes[self.hashed..end]);
+        self.hashed = end;
+    }
+
+    /// Cuts off everything before the open record. What is behind stays.
+    pub fn cut(&mut self) -> Cut {
+        let end = self.start;
+        let hash = self.hash_before_open();
+        let mut rest = Vec::with_capacity(1 + self.bytes.len() - end);
+        rest.push(b'\n');
+        rest.extend_from_slice(&self.bytes[end..]);
+        let mut bytes = std::mem::replace(&mut self.bytes, rest);
+        bytes.truncate(end);
+        for (from, to) in self.blanks.drain(..) {
+            bytes[from..to].fill(b'\n');
+        }
+        let span = Span { from: self.from, to: self.open };
+        self.from = self.open;
+        self.hashed = 1 + self.hashed - end;
+        self.scanned = 1 + self.scanned - end;
+        self.start = 1;
+        let (frames, refused) = (std::mem::take(&mut self.frames), std::mem::take(&mut self.refused));
+        Cut { span, bytes, frames, refused, hash }
+    }
+
+    /// Hash of everything before the open record.
+    fn hash_before_open(&mut self) -> String {
+        if let Some(hash) = &self.before_dropped {
+            return hash.clone();
+        }
+        self.hash_up_to(self.start);
+        self.hasher.finalize().to_hex().to_string()
+    }
+
+    /// What stands behind the last line end, when no more bytes come.
+    pub fn tail(&self) -> Tail<'_> {
+        let open = &self.bytes[self.start..];
+        match self.state {
+            State::Dropping => Tail::TooLong { line: self.open.line + 1 },
+            State::Quoted => Tail::OpenQuote { line: self.open.line + 1 },
+            _ if open.is_empty() || open == b"\r" => Tail::Nothing,
+            _ => Tail::Record(open.strip_suffix(b"\r").unwrap_or(open)),
+        }
+    }
+
+    /// Takes what stands behind the last line end as a whole record, or as a blank line. Returns the
+    /// mark of its beginning and the hash of everything before it, to come back to when it grows.
+    pub fn close_tail(&mut self) -> (Mark, String) {
+        let begin = (self.open, self.hash_before_open());
+        let end = self.bytes.len();
+        let blank_from = if self.bytes.ends_with(b"\r") { end - 1 } else { end };
+        self.blanks.push((blank_from, end));
+        let len = blank_from - self.start;
+        if len > 0 {
+            let Mark { offset, record, line } = self.open;
+            self.frames.push(Frame { record, line: line + 1, offset, start: self.start, len });
+            self.open.record += 1;
+        }
+        self.open.offset += (end - self.start) as u64;
+        self.open.line += self.inner_lines;
+        self.start = end;
+        self.scanned = end;
+        begin
+    }
+
+    /// The hasher; after the last cut it has seen everything up to the end of the last span.
+    pub fn into_hasher(self) -> blake3::Hasher {
+        self.hasher
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Everything that framing gives, for the bytes cut at the given places.
+    fn framed(
+        bytes: &[u8],
+        cuts: &[usize],
+        limit: usize,
+        window: usize,
+    ) -> (Vec<String>, Vec<String>, Mark, String) {
+        let mut framer = Framer::new(limit, Mark::default(), Mark::default(), blake3::Hasher::new());
+        let (mut frames, mut refused) = (Vec::new(), Vec::new());
+        let mut hash = String::new();
+        let mut last = Mark::default();
+        let mut take = |framer: &mut Framer| {
+            let cut = framer.cut();
+            last = last.advance(cut.span).unwrap();
+            hash = cut.hash;
+            frames.extend(cut.frames.iter().map(|frame| {
+                let raw =
+                    String::from_utf8_lossy(&cut.bytes[frame.start..frame.start + frame.len]).into_owned();
+                format!("{} {} {} {raw:?}", frame.record, frame.line, frame.offset)
+            }));
+            refused.extend(cut.refused.iter().map(|entry| format!("{entry:?}")));
+            last
+        };
+        let mut from = 0;
+        for to in cuts.iter().copied().chain([bytes.len()]) {
+            framer.bytes().extend_from_slice(&bytes[from..to]);
+            from = to;
+            loop {
+                framer.scan(window);
+                if framer.records() < window {
+                    break;
+                }
+                take(&mut framer);
+            }
+        }
+        let end = take(&mut framer);
+        assert_eq!(hash, blake3::hash(&bytes[..usize::try_from(end.offset).unwrap()]).to_hex().to_string());
+        (frames, refused, end, hash)
+    }
+
+    fn whole(bytes: &[u8]) -> (Vec<String>, Vec<String>) {
+        let (frames, refused, _, _) = framed(bytes, &[], 1000, 100);
+        (frames, refused)
+    }
+
+    #[test]
+    fn line_ends_inside_quotes_belong_to_the_record() {
+        let (frames, _) = whole(b"a,\"b\nc\"\r\n\r\n\nd,\"\"\"\n\"\ne\"f,g\n");
+        assert_eq!(frames, [r#"0 1 0 "a,\"b\nc\"""#, r#"1 5 12 "d,\"\"\"\n\"""#, r#"2 7 20 "e\"f,g""#,]);
+    }
+
+    #[test]
+    fn a_monster_is_one_entry_and_the_rest_goes_on() {
+        let mut bytes = vec![b'x'; 5000];
+        bytes.extend_from_slice(b"\na,b\n");
+        let (frames, refused) = whole(&bytes);
+        assert_eq!(frames, [r#"1 2 5001 "a,b""#]);
+        assert!(refused[0].contains("TooLong") && refused[0].contains("len: 5000"), "{refused:?}");
+    }
+
+    #[test]
+    fn an_open_quote_costs_its_own_line_only() {
+        let mut bytes = b"a,\"open\n".to_vec();
+        for _ in 0..300 {
+            bytes.extend_from_slice(b"c,d\n");
+        }
+        let (frames, refused) = whole(&bytes);
+        assert_eq!((frames.len(), refused.len()), (300, 1));
+        assert!(refused[0].contains("Quote") && refused[0].contains("line: 1"), "{refused:?}");
+    }
+
+    #[test]
+    fn the_tail_is_told() {
+        let tail = |bytes: &[u8]| {
+            let mut framer = Framer::new(100, Mark::default(), Mark::default(), blake3::Hasher::new());
+            framer.bytes().extend_from_slice(bytes);
+            framer.scan(100);
+            format!("{:?}", framer.tail())
+        };
+        assert_eq!(tail(b"a\n"), "Nothing");
+        assert_eq!(tail(b"a\n\r"), "Nothing");
+        assert_eq!(tail(b"a\n\"b\"\r"), format!("{:?}", Tail::Record(b"\"b\"")));
+        assert_eq!(tail(b"a\n\"b"), "OpenQuote { line: 2 }");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+        #[test]
+        fn cutting_the_bytes_anywhere_gives_the_same_records(
+            bytes in prop::collection::vec(prop::sample::select(b"ab,\"\"\n\n\r,\xef\xbb".to_vec()), 0..200),
+            cuts in prop::collection::btree_set(0usize..200, 0..20),
+            limit in 1usize..40,
+            window in 1usize..5,
+        ) {
+            let cuts: Vec<usize> = cuts.into_iter().filter(|cut| *cut <= bytes.len()).collect();
+            let at_once = framed(&bytes, &[], limit, 1000);
+            prop_assert_eq!(&framed(&bytes, &cuts, limit, 1000), &at_once);
+            prop_assert_eq!(&framed(&bytes, &cuts, limit, window), &at_once);
+        }
+    }
+}

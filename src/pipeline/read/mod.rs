@@ -1,0 +1,182 @@
+//! Bytes to records: decompresses, hashes and frames while reading, several files at once.
+
+pub mod frame;
+pub mod source;
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use csv_async::{AsyncReaderBuilder, ByteRecord, Terminator};
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio::sync::mpsc::{Receiver, Sender};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Write;
+use crate::domain::{End, RawChunk, Source, Stamps, stamp};
+use crate::metrics;
+use crate::store::patience::Patience;
+use crate::store::{Store, StoreError};
+use frame::{Framer, Tail};
+use source::ByteSource;
+
+/// A file that was taken up, open where its records are to be read from.
+pub struct Work {
+    pub source: Arc<Source>,
+    pub stamps: Stamps,
+    pub bytes: ByteSource,
+    /// Holds what was read beyond that place while the file was identified.
+    pub framer: Framer,
+    /// No more is expected: a last record without a line end is one.
+    pub complete: bool,
+}
+
+/// The stage.
+pub struct Read<S> {
+    pub store: Arc<S>,
+    pub patience: Patience,
+    pub write: Write,
+    pub files_at_once: usize,
+    /// What was read is handed on, and no more is read.
+    pub stop: CancellationToken,
+}
+
+impl<S: Store> Read<S> {
+    /// Reads files until there are no more.
+    ///
+    /// # Errors
+    /// When the store cannot give out stamps.
+    pub async fn run(self, files: Receiver<Work>, chunks: Sender<RawChunk>) -> Result<(), StoreError> {
+        let files = stream::unfold(files, |mut files| async { files.recv().await.map(|work| (work, files)) });
+        let (stage, chunks) = (&self, &chunks);
+        files.map(Ok).try_for_each_concurrent(self.files_at_once, |work| stage.file(work, chunks)).await
+    }
+
+    async fn file(&self, mut work: Work, chunks: &Sender<RawChunk>) -> Result<(), StoreError> {
+        let mut stamps = Arc::new(std::mem::take(&mut work.stamps));
+        let mut began = Instant::now();
+        let linger: Duration = *self.write.linger;
+        let end = loop {
+            work.framer.scan(self.write.window);
+            let full = work.framer.records() >= self.write.window
+                || work.framer.len() >= self.write.window_bytes.0
+                || (work.framer.records() > 0 && began.elapsed() >= linger);
+            if full {
+                if !self.hand_on(&mut work, &mut stamps, None, chunks).await? {
+                    return Ok(());
+                }
+                began = Instant::now();
+                continue;
+            }
+            if self.stop.is_cancelled() {
+                break None;
+            }
+            match read(&mut work).await {
+                Ok(0) => break Some(end(&mut work).await),
+                Ok(bytes) => metrics::bytes_read(bytes),
+                Err(error) => break Some(broken_off(&work, &error)),
+            }
+        };
+        self.hand_on(&mut work, &mut stamps, end, chunks).await.map(|_| ())
+    }
+
+    /// Cuts off the whole records and sends them; false when nobody wants more of this delivery.
+    async fn hand_on(
+        &self,
+        work: &mut Work,
+        stamps: &mut Arc<Stamps>,
+        end: Option<End>,
+        chunks: &Sender<RawChunk>,
+    ) -> Result<bool, StoreError> {
+        if work.source.halt.is_cancelled() {
+            return Ok(false);
+        }
+        if end.is_none() && work.framer.is_empty() {
+            return Ok(true);
+        }
+        self.cover(work, stamps).await?;
+        let cut = work.framer.cut();
+        let chunk = RawChunk {
+            source: Arc::clone(&work.source),
+            stamps: Arc::clone(stamps),
+            span: cut.span,
+            bytes: cut.bytes,
+            frames: cut.frames,
+            refused: cut.refused,
+            hash: cut.hash,
+            end,
+        };
+        Ok(chunks.send(chunk).await.is_ok())
+    }
+
+    /// Takes a further range when the file has outgrown its stamps.
+    async fn cover(&self, work: &Work, stamps: &mut Arc<Stamps>) -> Result<(), StoreError> {
+        let reach = stamps.reach();
+        if work.framer.next_record() <= reach {
+            return Ok(());
+        }
+        // Twice what is there already, so that a file that keeps growing asks ever more rarely.
+        let records = (work.framer.next_record() * 2).clamp(10_000, stamp::MAX_RECORDS);
+        let range = self.patience.with(|| self.store.extend(work.source.id, reach, records)).await?;
+        let mut more = Stamps::clone(stamps);
+        more.push(range);
+        *stamps = Arc::new(more);
+        Ok(())
+    }
+}
+
+async fn read(work: &mut Work) -> io::Result<usize> {
+    work.bytes.read(work.framer.bytes()).await
+}
+
+/// Law 4: what follows the last line end is a record when it has all its fields and no more is
+/// expected; else it waits.
+async fn end(work: &mut Work) -> End {
+    let expected = work.source.mapping.fields;
+    let detail = match work.framer.tail() {
+        Tail::Nothing => {
+            work.framer.close_tail();
+            return End::Loaded { provisional: None };
+        }
+        Tail::Record(tail) => {
+            let fields = fields(tail).await;
+            if fields >= expected && work.complete {
+                let begin = work.framer.close_tail();
+                return End::Loaded { provisional: Some(begin) };
+            }
+            format!("the last record has {fields} of {expected} fields and no line end; more is expected")
+        }
+        Tail::OpenQuote { line } => {
+            format!("a quote in the record on line {line} is still open; more is expected")
+        }
+        Tail::TooLong { line } => format!("the record on line {line} is over the limit and has no end yet"),
+    };
+    End::Incomplete { detail }
+}
+
+fn broken_off(work: &Work, error: &io::Error) -> End {
+    if work.bytes.compressed && error.kind() == io::ErrorKind::UnexpectedEof {
+        return End::Incomplete {
+            detail: "the compressed file ends in the middle; more is expected".to_owned(),
+        };
+    }
+    let detail = format!("cannot be read further: {error}; mend the file and drop it again");
+    End::Failed { detail }
+}
+
+/// The fields of one record.
+pub async fn split(record: &[u8]) -> ByteRecord {
+    let mut reader = AsyncReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .terminator(Terminator::Any(b'\n'))
+        .create_reader(record);
+    let mut fields = ByteRecord::new();
+    // Reading from memory does not fail; without a record there are no fields.
+    let _ = reader.read_byte_record(&mut fields).await;
+    fields
+}
+
+async fn fields(record: &[u8]) -> usize {
+    split(record).await.len()
+}

@@ -1,0 +1,61 @@
+//! What this run did: the numbers of its summary and of its progress bar.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::domain::{RowChunk, State};
+use crate::ledger::TableDelta;
+
+/// Shared by the stages; every number is of acknowledged work.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Decoded bytes.
+    pub bytes: AtomicU64,
+    pub read: AtomicU64,
+    pub loaded: AtomicU64,
+    pub skipped: AtomicU64,
+    pub quarantined: AtomicU64,
+    /// Decoded bytes that are expected, as far as can be known.
+    pub expected: AtomicU64,
+    /// Files that could not be read.
+    pub unreadable: AtomicU64,
+    deliveries: Mutex<BTreeMap<&'static str, u64>>,
+    tables: Mutex<BTreeMap<String, TableDelta>>,
+}
+
+impl Tally {
+    pub fn records(&self, chunk: &RowChunk) {
+        let add = |counter: &AtomicU64, count: u64| counter.fetch_add(count, Ordering::Relaxed);
+        add(&self.bytes, chunk.len());
+        add(&self.read, chunk.records());
+        add(&self.loaded, chunk.rows.len() as u64);
+        add(&self.skipped, chunk.skipped);
+        add(&self.quarantined, chunk.quarantined.len() as u64);
+    }
+
+    pub fn rows(&self, table: &str, delta: &TableDelta) {
+        let mut tables = lock(&self.tables);
+        let sum = tables.entry(table.to_owned()).or_default();
+        sum.rows += delta.rows;
+        sum.collisions += delta.collisions;
+        sum.took += delta.took;
+    }
+
+    pub fn delivery(&self, state: State) {
+        *lock(&self.deliveries).entry(state.name()).or_default() += 1;
+    }
+
+    pub fn deliveries(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.deliveries).clone()
+    }
+
+    pub fn tables(&self) -> BTreeMap<String, TableDelta> {
+        lock(&self.tables).clone()
+    }
+}
+
+/// Numbers stay usable when a holder panicked: each is one addition.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

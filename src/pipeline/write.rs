@@ -1,0 +1,97 @@
+//! Rows to requests: hands chunks to the store and tells what became durable.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::mpsc::{Receiver, Sender};
+use tracing::{debug, info, warn};
+
+use super::tally::Tally;
+use crate::domain::{DeliveryId, End, Plan, RowChunk, State};
+use crate::ledger::Applied;
+use crate::metrics;
+use crate::store::patience::Patience;
+use crate::store::{Store, StoreError};
+
+/// Word to discovery that a delivery is not under way any more.
+#[derive(Debug)]
+pub struct Finished {
+    pub id: DeliveryId,
+    pub path: String,
+    pub state: State,
+}
+
+/// The stage.
+pub struct Write<S> {
+    pub store: Arc<S>,
+    pub plan: Arc<Plan>,
+    pub patience: Patience,
+    pub tally: Arc<Tally>,
+    /// Chunks that are written together at most.
+    pub together: usize,
+}
+
+impl<S: Store> Write<S> {
+    /// Writes chunks until there are no more.
+    ///
+    /// # Errors
+    /// When the store refuses for good.
+    pub async fn run(
+        self,
+        mut chunks: Receiver<RowChunk>,
+        finished: Sender<Finished>,
+    ) -> Result<(), StoreError> {
+        let mut batch = Vec::with_capacity(self.together);
+        while chunks.recv_many(&mut batch, self.together).await > 0 {
+            let written = Arc::new(std::mem::take(&mut batch));
+            let applied = self.patience.with(|| self.store.apply(Arc::clone(&written))).await?;
+            for (chunk, applied) in written.iter().zip(&applied) {
+                self.account(chunk, applied);
+                if let Some(done) = self.ended(chunk) {
+                    // Discovery may have stopped already; then nobody needs to know.
+                    let _ = finished.send(done).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts what is durable now, and nothing else.
+    fn account(&self, chunk: &RowChunk, applied: &Applied) {
+        metrics::records(chunk);
+        self.tally.records(chunk);
+        for (table, delta) in self.plan.tables.iter().zip(&applied.tables) {
+            metrics::rows(&table.name, delta);
+            self.tally.rows(&table.name, delta);
+        }
+    }
+
+    fn ended(&self, chunk: &RowChunk) -> Option<Finished> {
+        let source = &chunk.source;
+        let state = match chunk.end.as_ref()? {
+            End::Loaded { .. } => State::Loaded,
+            End::Incomplete { .. } => State::Incomplete,
+            End::Replaced { .. } => State::Replaced,
+            End::Failed { .. } => State::Failed,
+        };
+        tell(chunk);
+        metrics::delivery(state);
+        self.tally.delivery(state);
+        if state == State::Loaded {
+            metrics::loaded(source.arrived, SystemTime::now());
+        }
+        Some(Finished { id: source.id, path: source.path.clone(), state })
+    }
+}
+
+fn tell(chunk: &RowChunk) {
+    let (path, records) = (&chunk.source.path, chunk.span.to.record);
+    match chunk.end.as_ref() {
+        Some(End::Loaded { .. }) => info!(file = path, records, "loaded"),
+        Some(End::Incomplete { detail } | End::Replaced { detail }) => {
+            info!(file = path, records, "{detail}")
+        }
+        Some(End::Failed { detail }) => warn!(file = path, records, "failed: {detail}"),
+        None => debug!(file = path, records, "chunk"),
+    }
+}

@@ -1,0 +1,127 @@
+//! Where tables, ledger and quarantine live.
+//!
+//! [`Store`] says what a store must do; its suite of tests says what that means.
+
+pub mod patience;
+pub mod sqlite;
+#[cfg(test)]
+mod suite;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::{Delivery, DeliveryId, Noted, RowChunk, StampRange, Value};
+use crate::ledger::{Amendment, Applied, Entry, Filter, Known};
+use crate::quarantine;
+
+/// Tables, ledger and quarantine under one roof.
+///
+/// Law 1: [`Self::apply`] answers only when every row, every quarantined record and the ledger's
+/// progress over the chunks are durable. Law 2: applying chunks in any order across deliveries
+/// leaves what applying all records in the order of their stamps would.
+pub trait Store: Send + Sync + 'static {
+    /// What is known of every path.
+    fn known(&self) -> impl Future<Output = Result<Vec<Known>, StoreError>> + Send;
+
+    /// Deliveries with their receipts, in the order they were taken up.
+    fn deliveries(&self, filter: Filter) -> impl Future<Output = Result<Vec<Delivery>, StoreError>> + Send;
+
+    /// Enters a new delivery; one that is to be loaded receives its first range of stamps.
+    /// An unfinished earlier generation of the path becomes `replaced`.
+    fn take_up(&self, entry: Entry) -> impl Future<Output = Result<Delivery, StoreError>> + Send;
+
+    /// Goes on with a delivery that grew or was interrupted. A provisional last record is taken
+    /// back, to be read and stamped anew.
+    fn reopen(
+        &self,
+        id: DeliveryId,
+        noted: Noted,
+    ) -> impl Future<Output = Result<Delivery, StoreError>> + Send;
+
+    /// A further range of stamps, for `records` records from number `first` on.
+    fn extend(
+        &self,
+        id: DeliveryId,
+        first: u64,
+        records: u64,
+    ) -> impl Future<Output = Result<StampRange, StoreError>> + Send;
+
+    /// Changes state or note of a delivery.
+    fn amend(
+        &self,
+        id: DeliveryId,
+        amendment: Amendment,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Writes chunks; those of one delivery come in order and continue where it stands.
+    fn apply(
+        &self,
+        chunks: Arc<Vec<RowChunk>>,
+    ) -> impl Future<Output = Result<Vec<Applied>, StoreError>> + Send;
+
+    /// Plays a chunk that is loaded already into one table, under its own stamps. With `first`,
+    /// the count of this delivery in the table begins anew.
+    fn replay(
+        &self,
+        table: usize,
+        chunk: Arc<RowChunk>,
+        first: bool,
+    ) -> impl Future<Output = Result<Applied, StoreError>> + Send;
+
+    /// The rows whose leading key columns have these values, in key order, all columns, key first.
+    fn rows(
+        &self,
+        table: usize,
+        key: Vec<Value<'static>>,
+    ) -> impl Future<Output = Result<Vec<Vec<Value<'static>>>, StoreError>> + Send;
+
+    /// Rows in a table.
+    fn count(&self, table: usize) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Quarantined records, in the order of delivery and record.
+    fn quarantined(
+        &self,
+        filter: quarantine::Filter,
+    ) -> impl Future<Output = Result<Vec<quarantine::Entry>, StoreError>> + Send;
+}
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("{store}: {what}\n  next: it is tried again until it answers; {hint}")]
+    Busy { store: String, reason: &'static str, what: String, hint: &'static str },
+    #[error("stamps would run more than 10 minutes ahead of the clock; going on in {} s", .0.as_secs().max(1))]
+    Ahead(Duration),
+    #[error("{0}: there is no store yet\n  next: `needledrop run` or `needledrop load` makes it")]
+    Missing(String),
+    #[error(
+        "{store} is in use by {holder}\n  next: drop the files into the inbox of that process, or stop it first"
+    )]
+    InUse { store: String, holder: String },
+    #[error(
+        "{0} is not a needledrop store; it is left as it is\n  next: set store.sqlite.path to another file"
+    )]
+    Foreign(String),
+    #[error("{store}: {what}\n  next: {next}")]
+    Shape { store: String, what: String, next: String },
+    #[error("{store}: {what}\n  next: this is a defect; please report it with the lines around it")]
+    Broken { store: String, what: String },
+    #[error("{store}: {what}\n  next: {next}")]
+    System { store: String, what: String, next: String },
+}
+
+impl StoreError {
+    /// Whether waiting helps, and under which label the wait is counted.
+    pub fn passing(&self) -> Option<&'static str> {
+        match self {
+            Self::Busy { reason, .. } => Some(reason),
+            Self::Ahead(_) => Some("stamps"),
+            _ => None,
+        }
+    }
+
+    /// Whether the configuration, not the system, is to be changed.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Foreign(_) | Self::Shape { .. })
+    }
+}

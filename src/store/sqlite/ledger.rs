@@ -1,0 +1,284 @@
+//! Deliveries in SQLite.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+
+use super::{Fault, Outcome, Shared, rows};
+use crate::domain::{
+    Delivery, DeliveryId, Fingerprint, Mark, Noted, Receipt, Stamp, StampRange, Stamps, State, TableCount,
+};
+use crate::fault;
+use crate::ledger::{Amendment, Entry, Filter, Known, Verdict};
+
+const COLUMNS: &str = "id, path, generation, state, detail, same_as, bytes, records, line, hash, head, \
+    provisional_bytes, provisional_record, provisional_line, provisional_hash, noted_size, noted_mtime, \
+    noted_ctime, fingerprint, loaded, skipped, quarantined, taken_up, changed";
+
+pub fn known(connection: &Connection) -> Outcome<Vec<Known>> {
+    let sql = "SELECT path, state, noted_size, noted_mtime, noted_ctime, fingerprint, max(generation) \
+               FROM _needledrop_deliveries GROUP BY path";
+    connection
+        .prepare_cached(sql)?
+        .query_map([], |row| {
+            Ok(Known {
+                path: row.get(0)?,
+                state: state(&row.get::<_, String>(1)?),
+                noted: noted(row, 2)?,
+                fingerprint: Fingerprint(row.get(5)?),
+            })
+        })?
+        .collect()
+}
+
+fn state(name: &str) -> State {
+    State::from_name(name).unwrap_or(State::Failed)
+}
+
+fn noted(row: &Row<'_>, at: usize) -> Outcome<Noted> {
+    Ok(Noted { size: row.get(at)?, mtime: row.get(at + 1)?, ctime: row.get(at + 2)? })
+}
+
+pub fn deliveries(connection: &Connection, filter: &Filter) -> Outcome<Vec<Delivery>> {
+    let (condition, value) = match filter {
+        Filter::All => ("?1 IS NOT NULL", String::new()),
+        Filter::Path(path) => ("path = ?1", path.clone()),
+        Filter::Head(head) => {
+            ("head = ?1 AND state IN ('waiting', 'loading', 'loaded', 'incomplete')", head.clone())
+        }
+        Filter::Current => (
+            "?1 IS NOT NULL AND generation = (SELECT max(generation) FROM _needledrop_deliveries AS o \
+             WHERE o.path = d.path)",
+            String::new(),
+        ),
+    };
+    let sql = format!("SELECT {COLUMNS} FROM _needledrop_deliveries AS d WHERE {condition} ORDER BY id");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let found: Vec<Delivery> = statement.query_map([value], delivery)?.collect::<Outcome<_>>()?;
+    found.into_iter().map(|delivery| with_account(connection, delivery)).collect()
+}
+
+pub fn by_id(connection: &Connection, id: DeliveryId) -> Outcome<Delivery> {
+    let sql = format!("SELECT {COLUMNS} FROM _needledrop_deliveries WHERE id = ?1");
+    let delivery = connection.prepare_cached(&sql)?.query_row([id.0], delivery)?;
+    with_account(connection, delivery)
+}
+
+fn delivery(row: &Row<'_>) -> Outcome<Delivery> {
+    let provisional = match row.get::<_, Option<u64>>(11)? {
+        Some(offset) => Some((Mark { offset, record: row.get(12)?, line: row.get(13)? }, row.get(14)?)),
+        None => None,
+    };
+    Ok(Delivery {
+        id: DeliveryId(row.get(0)?),
+        path: row.get(1)?,
+        generation: row.get(2)?,
+        state: state(&row.get::<_, String>(3)?),
+        detail: row.get(4)?,
+        same_as: row.get::<_, Option<i64>>(5)?.map(DeliveryId),
+        reach: Mark { offset: row.get(6)?, record: row.get(7)?, line: row.get(8)? },
+        hash: row.get(9)?,
+        head: row.get(10)?,
+        provisional,
+        noted: noted(row, 15)?,
+        stamps: Stamps::default(),
+        fingerprint: Fingerprint(row.get(18)?),
+        receipt: Receipt {
+            records: row.get(7)?,
+            loaded: row.get(19)?,
+            skipped: row.get(20)?,
+            quarantined: row.get(21)?,
+            ..Receipt::default()
+        },
+        taken_up: row.get(22)?,
+        changed: row.get(23)?,
+    })
+}
+
+fn with_account(connection: &Connection, mut delivery: Delivery) -> Outcome<Delivery> {
+    let id = delivery.id.0;
+    let sql = "SELECT table_name, rows, collisions, fingerprint FROM _needledrop_counts WHERE delivery = ?1";
+    delivery.receipt.tables = connection
+        .prepare_cached(sql)?
+        .query_map([id], |row| {
+            Ok(TableCount {
+                table: row.get(0)?,
+                rows: row.get(1)?,
+                collisions: row.get(2)?,
+                fingerprint: Fingerprint(row.get(3)?),
+            })
+        })?
+        .collect::<Outcome<_>>()?;
+    let sql = "SELECT bytes FROM _needledrop_parts WHERE delivery = ?1 ORDER BY bytes";
+    delivery.receipt.parts =
+        connection.prepare_cached(sql)?.query_map([id], |row| row.get(0))?.collect::<Outcome<_>>()?;
+    delivery.stamps = stamps(connection, delivery.id)?;
+    Ok(delivery)
+}
+
+fn stamps(connection: &Connection, id: DeliveryId) -> Outcome<Stamps> {
+    let sql = "SELECT first, base, records FROM _needledrop_stamps WHERE delivery = ?1 ORDER BY base";
+    let ranges = connection
+        .prepare_cached(sql)?
+        .query_map([id.0], |row| {
+            Ok(StampRange { first: row.get(0)?, base: Stamp(row.get(1)?), records: row.get(2)? })
+        })?
+        .collect::<Outcome<_>>()?;
+    Ok(Stamps::new(ranges))
+}
+
+/// The clock, in microseconds since 1970.
+fn clock() -> Stamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Stamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX / 2))
+}
+
+pub fn now_ms() -> i64 {
+    clock().0 / 1000
+}
+
+/// Gives out the next range, or says how long to wait for it.
+fn hand_out(connection: &Connection, id: DeliveryId, first: u64, records: u64) -> Result<StampRange, Fault> {
+    let sql = "SELECT base + 2 * records FROM _needledrop_stamps ORDER BY base DESC LIMIT 1";
+    let given: Option<i64> = connection.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;
+    let range = StampRange::after(Stamp(given.unwrap_or(0)), clock(), first, records)
+        .map_err(|wait| Fault::Ahead(Duration::from_micros(wait)))?;
+    let sql = "INSERT INTO _needledrop_stamps (base, delivery, first, records) VALUES (?1, ?2, ?3, ?4)";
+    connection.prepare_cached(sql)?.execute(params![range.base.0, id.0, first, range.records])?;
+    Ok(range)
+}
+
+pub fn take_up(shared: &Shared, connection: &mut Connection, entry: &Entry) -> Result<Delivery, Fault> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let sql = "SELECT coalesce(max(generation), 0) FROM _needledrop_deliveries WHERE path = ?1";
+    let last: u32 = transaction.prepare_cached(sql)?.query_row([&entry.path], |row| row.get(0))?;
+    let sql = "UPDATE _needledrop_deliveries SET state = 'replaced', changed = ?2, detail = \
+               'its bytes went away after byte ' || bytes || '; generation ' || ?3 || ' took its place' \
+               WHERE path = ?1 AND state IN ('loading', 'incomplete', 'waiting')";
+    transaction.prepare_cached(sql)?.execute(params![entry.path, now_ms(), last + 1])?;
+    let id = insert(&transaction, entry, last + 1)?;
+    if let Verdict::Load { records } = entry.verdict {
+        hand_out(&transaction, id, 0, records)?;
+        for table in &shared.plan.tables {
+            let sql = "INSERT INTO _needledrop_counts VALUES (?1, ?2, 0, 0, ?3)";
+            transaction.prepare_cached(sql)?.execute(params![id.0, table.name, table.fingerprint.0])?;
+        }
+    }
+    let delivery = by_id(&transaction, id)?;
+    fault::step("take_up before commit");
+    transaction.commit()?;
+    fault::step("take_up after commit");
+    Ok(delivery)
+}
+
+fn insert(connection: &Connection, entry: &Entry, generation: u32) -> Outcome<DeliveryId> {
+    let nothing = (Mark::default(), blake3::hash(b"").to_hex().to_string());
+    let (state, detail, same_as, (reach, hash)) = match &entry.verdict {
+        Verdict::Load { .. } => (State::Loading, String::new(), None, nothing),
+        Verdict::Failed { detail } => (State::Failed, detail.clone(), None, nothing),
+        Verdict::Duplicate { of, same_as, reach, hash } => (
+            State::Duplicate,
+            format!("the same bytes as {same_as}: nothing was written"),
+            Some(of.0),
+            (*reach, hash.clone()),
+        ),
+    };
+    // The records of a duplicate are counted where they are loaded.
+    let records = if same_as.is_some() { 0 } else { reach.record };
+    let sql = "INSERT INTO _needledrop_deliveries (path, generation, state, detail, same_as, bytes, records, \
+               line, hash, head, noted_size, noted_mtime, noted_ctime, fingerprint, loaded, skipped, \
+               quarantined, taken_up, changed) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 0, 0, 0, ?15, ?15)";
+    connection.prepare_cached(sql)?.execute(params![
+        entry.path,
+        generation,
+        state.name(),
+        detail,
+        same_as,
+        reach.offset,
+        records,
+        reach.line,
+        hash,
+        entry.head,
+        entry.noted.size,
+        entry.noted.mtime,
+        entry.noted.ctime,
+        entry.fingerprint.0,
+        now_ms(),
+    ])?;
+    Ok(DeliveryId(connection.last_insert_rowid()))
+}
+
+pub fn reopen(
+    shared: &Shared,
+    connection: &mut Connection,
+    id: DeliveryId,
+    noted: Noted,
+) -> Result<Delivery, Fault> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let before = by_id(&transaction, id)?;
+    if let Some((mark, hash)) = &before.provisional {
+        rows::take_back(shared, &transaction, &before)?;
+        let sql = "UPDATE _needledrop_deliveries SET bytes = ?2, records = ?3, line = ?4, hash = ?5, \
+                   loaded = loaded - (provisional_outcome = 'loaded'), \
+                   skipped = skipped - (provisional_outcome = 'skipped'), \
+                   quarantined = quarantined - (provisional_outcome = 'quarantined'), \
+                   provisional_bytes = NULL, provisional_outcome = NULL WHERE id = ?1";
+        transaction.prepare_cached(sql)?.execute(params![id.0, mark.offset, mark.record, mark.line, hash])?;
+        // Written anew, the record needs a newer stamp than it had.
+        let size = noted.size.saturating_sub(mark.offset);
+        hand_out(&transaction, id, mark.record, crate::domain::stamp::records_in(size, 2))?;
+    }
+    let sql = "UPDATE _needledrop_deliveries SET state = 'loading', detail = ?2, noted_size = ?3, \
+               noted_mtime = ?4, noted_ctime = ?5, changed = ?6 WHERE id = ?1";
+    let detail = format!("continued at byte {}, its beginning verified", before.reach.offset);
+    transaction.prepare_cached(sql)?.execute(params![
+        id.0,
+        detail,
+        noted.size,
+        noted.mtime,
+        noted.ctime,
+        now_ms()
+    ])?;
+    let delivery = by_id(&transaction, id)?;
+    fault::step("reopen before commit");
+    transaction.commit()?;
+    fault::step("reopen after commit");
+    Ok(delivery)
+}
+
+pub fn extend(
+    connection: &mut Connection,
+    id: DeliveryId,
+    first: u64,
+    records: u64,
+) -> Result<StampRange, Fault> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let range = hand_out(&transaction, id, first, records)?;
+    fault::step("extend before commit");
+    transaction.commit()?;
+    Ok(range)
+}
+
+pub fn amend(connection: &mut Connection, id: DeliveryId, amendment: &Amendment) -> Result<(), Fault> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if let Some((state, detail)) = &amendment.state {
+        let sql = "UPDATE _needledrop_deliveries SET state = ?2, detail = ?3, changed = ?4 WHERE id = ?1";
+        transaction.prepare_cached(sql)?.execute(params![id.0, state.name(), detail, now_ms()])?;
+    }
+    if let Some(noted) = amendment.noted {
+        let sql = "UPDATE _needledrop_deliveries SET noted_size = ?2, noted_mtime = ?3, noted_ctime = ?4 \
+                   WHERE id = ?1";
+        transaction.prepare_cached(sql)?.execute(params![id.0, noted.size, noted.mtime, noted.ctime])?;
+    }
+    fault::step("amend before commit");
+    transaction.commit()?;
+    Ok(())
+}
+
+/// The delivery whose ranges hold this stamp.
+pub fn owner(connection: &Connection, stamp: Stamp) -> Outcome<Option<DeliveryId>> {
+    let sql = "SELECT delivery FROM _needledrop_stamps WHERE base <= ?1 ORDER BY base DESC LIMIT 1";
+    let found = connection.prepare_cached(sql)?.query_row([stamp.0], |row| row.get(0)).optional()?;
+    Ok(found.map(DeliveryId))
+}

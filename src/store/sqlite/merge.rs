@@ -1,0 +1,115 @@
+//! Law 2 for one row: what a record does to a row that is there, column by column, by stamp.
+
+use std::collections::BTreeMap;
+
+use rusqlite::types::Value as Sql;
+
+use crate::domain::{Empty, Stamp};
+
+/// A row as it lies in the table, without its key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    pub values: Vec<Sql>,
+    /// Of the newest record.
+    pub stamp: Stamp,
+    /// Of the oldest record.
+    pub first: Stamp,
+    /// Stamps of cells by name of the column, where they are not what `stamp` and the rule of the
+    /// table say: a value has the stamp of the row, an absent one has none (`keep`) or that (`clear`).
+    pub cells: BTreeMap<String, i64>,
+}
+
+/// What a record wants to set, without its key.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub values: Vec<Sql>,
+    pub stamp: Stamp,
+}
+
+/// The row after the record. The newest stamp wins each cell; equal stamps are the same record.
+pub fn merge(row: &Row, change: Change, names: &[&str], empty: Empty) -> Row {
+    let stamp = row.stamp.max(change.stamp);
+    let mut merged = Row {
+        values: Vec::with_capacity(names.len()),
+        stamp,
+        first: row.first.min(change.stamp),
+        cells: BTreeMap::new(),
+    };
+    for ((old, new), name) in row.values.iter().zip(change.values).zip(names) {
+        let mut value = old.clone();
+        let mut at = row.cells.get(*name).map(|at| Stamp(*at)).or_else(|| implied(old, row.stamp, empty));
+        let sets = new != Sql::Null || empty == Empty::Clear;
+        if sets && at.is_none_or(|at| change.stamp >= at) {
+            (value, at) = (new, Some(change.stamp));
+        }
+        if at != implied(&value, stamp, empty)
+            && let Some(at) = at
+        {
+            merged.cells.insert((*name).to_owned(), at.0);
+        }
+        merged.values.push(value);
+    }
+    merged
+}
+
+/// The stamp of a cell that is not named in `cells`.
+fn implied(value: &Sql, stamp: Stamp, empty: Empty) -> Option<Stamp> {
+    (*value != Sql::Null || empty == Empty::Clear).then_some(stamp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NAMES: [&str; 2] = ["a", "b"];
+
+    fn row(change: Change) -> Row {
+        Row { values: change.values, stamp: change.stamp, first: change.stamp, cells: BTreeMap::new() }
+    }
+
+    fn all(changes: &[Change], empty: Empty) -> Vec<Sql> {
+        let mut changes = changes.iter().cloned();
+        let first = row(changes.next().unwrap());
+        changes.fold(first, |row, change| merge(&row, change, &NAMES, empty)).values
+    }
+
+    fn change(stamp: i64, a: Option<i64>, b: Option<i64>) -> Change {
+        let sql = |value: Option<i64>| value.map_or(Sql::Null, Sql::Integer);
+        Change { values: vec![sql(a), sql(b)], stamp: Stamp(stamp) }
+    }
+
+    #[test]
+    fn an_older_record_fills_what_a_newer_one_left_empty_and_a_middle_one_overwrites_it() {
+        let (r1, r2, r3) =
+            (change(2, Some(1), Some(1)), change(4, Some(2), Some(2)), change(6, Some(3), None));
+        let end = vec![Sql::Integer(3), Sql::Integer(2)];
+        assert_eq!(all(&[r3.clone(), r1.clone(), r2.clone()], Empty::Keep), end);
+        assert_eq!(all(&[r1, r2, r3], Empty::Keep), end);
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_ends_in_the_order_of_the_stamps(
+            records in prop::collection::vec((prop::option::of(0i64..3), prop::option::of(0i64..3)), 1..7),
+            seed in any::<u64>(),
+            clear in any::<bool>(),
+        ) {
+            let empty = if clear { Empty::Clear } else { Empty::Keep };
+            let sorted: Vec<Change> =
+                (0i64..).zip(&records).map(|(n, (a, b))| change(2 * n, *a, *b)).collect();
+            let mut shuffled = sorted.clone();
+            shuffled.extend(sorted.iter().take(2).cloned()); // Replays.
+            fastrand::Rng::with_seed(seed).shuffle(&mut shuffled);
+            let mut expected = vec![Sql::Null, Sql::Null];
+            for record in &sorted {
+                for (cell, new) in expected.iter_mut().zip(&record.values) {
+                    if *new != Sql::Null || clear {
+                        *cell = new.clone();
+                    }
+                }
+            }
+            prop_assert_eq!(all(&shuffled, empty), expected);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The embedded store: one SQLite file. Rows and ledger share a transaction.
+
+mod apply;
+mod cell;
+mod ledger;
+mod lock;
+mod merge;
+mod open;
+mod quarantine;
+mod replay;
+mod rows;
+pub mod schema;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::Connection;
+
+use super::{Store, StoreError};
+use crate::domain::{Delivery, DeliveryId, Noted, Plan, RowChunk, StampRange, Value};
+use crate::ledger::{Amendment, Applied, Entry, Filter, Known};
+
+pub use open::Access;
+
+/// A store in one SQLite file.
+pub struct SqliteStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    path: PathBuf,
+    plan: Arc<Plan>,
+    /// Statements by index of the table.
+    sql: Vec<rows::TableSql>,
+    /// Rows are not written, only the ledger in memory: a dry run.
+    dry: bool,
+    writer: Mutex<Connection>,
+    /// Readers do not wait for the writer. A dry run has one connection for both.
+    reader: Option<Mutex<Connection>>,
+    /// Held as long as the store is open for writing.
+    _lock: Option<lock::WriterLock>,
+}
+
+type Outcome<T> = Result<T, rusqlite::Error>;
+
+impl SqliteStore {
+    /// Runs `work` with the writing connection, off the async threads.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared, &mut Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let done = tokio::task::spawn_blocking(move || {
+            // A panic in a transaction rolled it back; the connection itself is sound.
+            let mut connection = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            work(&shared, &mut connection).map_err(|fault| fault.told(&shared.name()))
+        });
+        done.await.unwrap_or_else(|error| {
+            Err(StoreError::Broken { store: self.shared.name(), what: error.to_string() })
+        })
+    }
+
+    /// Runs `work` with a connection that only reads.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared, &Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let done = tokio::task::spawn_blocking(move || {
+            let connection = shared.reader.as_ref().unwrap_or(&shared.writer);
+            let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            work(&shared, &connection).map_err(|fault| fault.told(&shared.name()))
+        });
+        done.await.unwrap_or_else(|error| {
+            Err(StoreError::Broken { store: self.shared.name(), what: error.to_string() })
+        })
+    }
+}
+
+impl Shared {
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+/// What can go wrong inside a transaction.
+#[derive(Debug)]
+enum Fault {
+    Sqlite(rusqlite::Error),
+    Ahead(std::time::Duration),
+    Broken(String),
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl Fault {
+    fn told(self, store: &str) -> StoreError {
+        let store = store.to_owned();
+        match self {
+            Self::Sqlite(error) => told(store, &error),
+            Self::Ahead(wait) => StoreError::Ahead(wait),
+            Self::Broken(what) => StoreError::Broken { store, what },
+        }
+    }
+}
+
+fn told(store: String, error: &rusqlite::Error) -> StoreError {
+    use rusqlite::ErrorCode as Code;
+    let what = error.to_string();
+    let busy = |reason, hint| StoreError::Busy { store: store.clone(), reason, what: what.clone(), hint };
+    match error.sqlite_error_code() {
+        Some(Code::DatabaseBusy | Code::DatabaseLocked) => {
+            busy("locked", "end the process that holds the lock")
+        }
+        Some(Code::DiskFull) => busy("full", "make room on the disk"),
+        Some(Code::SystemIoFailure) => busy("io", "check the disk"),
+        Some(Code::ReadOnly | Code::PermissionDenied | Code::CannotOpen) => {
+            let next = "make the file and its folder writable for this user".to_owned();
+            StoreError::System { store, what, next }
+        }
+        Some(Code::DatabaseCorrupt | Code::NotADatabase) => {
+            let next = "restore it from a backup, or move it away and load the kept files anew".to_owned();
+            StoreError::System { store, what, next }
+        }
+        _ => StoreError::Broken { store, what },
+    }
+}
+
+impl Store for SqliteStore {
+    async fn known(&self) -> Result<Vec<Known>, StoreError> {
+        self.read(|_, connection| Ok(ledger::known(connection)?)).await
+    }
+
+    async fn deliveries(&self, filter: Filter) -> Result<Vec<Delivery>, StoreError> {
+        self.read(move |_, connection| Ok(ledger::deliveries(connection, &filter)?)).await
+    }
+
+    async fn take_up(&self, entry: Entry) -> Result<Delivery, StoreError> {
+        self.write(move |shared, connection| ledger::take_up(shared, connection, &entry)).await
+    }
+
+    async fn reopen(&self, id: DeliveryId, noted: Noted) -> Result<Delivery, StoreError> {
+        self.write(move |shared, connection| ledger::reopen(shared, connection, id, noted)).await
+    }
+
+    async fn extend(&self, id: DeliveryId, first: u64, records: u64) -> Result<StampRange, StoreError> {
+        self.write(move |_, connection| ledger::extend(connection, id, first, records)).await
+    }
+
+    async fn amend(&self, id: DeliveryId, amendment: Amendment) -> Result<(), StoreError> {
+        self.write(move |_, connection| ledger::amend(connection, id, &amendment)).await
+    }
+
+    async fn apply(&self, chunks: Arc<Vec<RowChunk>>) -> Result<Vec<Applied>, StoreError> {
+        self.write(move |shared, connection| apply::chunks(shared, connection, &chunks)).await
+    }
+
+    async fn replay(&self, table: usize, chunk: Arc<RowChunk>, first: bool) -> Result<Applied, StoreError> {
+        self.write(move |shared, connection| replay::chunk(shared, connection, table, &chunk, first)).await
+    }
+
+    async fn rows(
+        &self,
+        table: usize,
+        key: Vec<Value<'static>>,
+    ) -> Result<Vec<Vec<Value<'static>>>, StoreError> {
+        self.read(move |shared, connection| rows::of(shared, connection, table, &key)).await
+    }
+
+    async fn count(&self, table: usize) -> Result<u64, StoreError> {
+        self.read(move |shared, connection| rows::count(shared, connection, table)).await
+    }
+
+    async fn quarantined(
+        &self,
+        filter: crate::quarantine::Filter,
+    ) -> Result<Vec<crate::quarantine::Entry>, StoreError> {
+        self.read(move |_, connection| Ok(quarantine::list(connection, &filter)?)).await
+    }
+}

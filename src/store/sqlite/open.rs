@@ -1,0 +1,240 @@
+//! Opening: is it ours, is it free, does its schema fit.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::lock::WriterLock;
+use super::rows::TableSql;
+use super::schema::{self, Difference};
+use super::{Fault, Shared, SqliteStore, StoreError};
+use crate::domain::Plan;
+
+/// What the store is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Load; `create` makes tables that are missing.
+    Write { create: bool },
+    /// Ask only.
+    Read,
+    /// A copy of the ledger in memory: nothing is written, not even a store.
+    Dry,
+}
+
+/// Statements kept prepared: a few a table, and those of the ledger.
+const STATEMENTS: usize = 256;
+
+impl SqliteStore {
+    /// Opens the store at `path`.
+    ///
+    /// # Errors
+    /// A file that is not ours, is in use, has tables of another shape, or cannot be opened.
+    pub fn open(path: &Path, plan: Arc<Plan>, access: Access) -> Result<Self, StoreError> {
+        let fresh = is_fresh(path)?;
+        match access {
+            Access::Write { create } => Self::for_writing(path, plan, fresh, create),
+            Access::Read if fresh => Err(StoreError::Missing(path.display().to_string())),
+            Access::Read => Self::for_reading(path, plan),
+            Access::Dry => Self::dry(path, plan, fresh),
+        }
+    }
+
+    fn for_writing(path: &Path, plan: Arc<Plan>, fresh: bool, create: bool) -> Result<Self, StoreError> {
+        let told = |fault: Fault| fault.told(&path.display().to_string());
+        make_folder(path)?;
+        let lock = WriterLock::take(path)?;
+        let mut writer = Connection::open(path).map_err(|error| told(error.into()))?;
+        if fresh {
+            mark_as_ours(&writer).map_err(|error| told(error.into()))?;
+        }
+        configure(&writer).map_err(|error| told(error.into()))?;
+        prepare_ledger(&writer, path)?;
+        prepare_tables(&mut writer, path, &plan, create)?;
+        let reader = Mutex::new(read_only(path).map_err(|error| told(error.into()))?);
+        Ok(Self::with(path, plan, false, writer, Some(reader), Some(lock)))
+    }
+
+    fn for_reading(path: &Path, plan: Arc<Plan>) -> Result<Self, StoreError> {
+        let told = |error: rusqlite::Error| Fault::from(error).told(&path.display().to_string());
+        let reader = read_only(path).map_err(told)?;
+        check_format(&reader, path)?;
+        Ok(Self::with(path, plan, false, reader, None, None))
+    }
+
+    fn dry(path: &Path, plan: Arc<Plan>, fresh: bool) -> Result<Self, StoreError> {
+        let told = |error: rusqlite::Error| Fault::from(error).told(&path.display().to_string());
+        let memory = Connection::open_in_memory().map_err(told)?;
+        memory.set_prepared_statement_cache_capacity(STATEMENTS);
+        memory.execute_batch(schema::LEDGER).map_err(told)?;
+        if !fresh {
+            let source = read_only(path).map_err(told)?;
+            check_format(&source, path)?;
+            check_tables(&source, path, &plan)?;
+            copy_ledger(&memory, path).map_err(told)?;
+        }
+        Ok(Self::with(path, plan, true, memory, None, None))
+    }
+
+    fn with(
+        path: &Path,
+        plan: Arc<Plan>,
+        dry: bool,
+        writer: Connection,
+        reader: Option<Mutex<Connection>>,
+        lock: Option<WriterLock>,
+    ) -> Self {
+        let writer = Mutex::new(writer);
+        let sql = plan.tables.iter().map(|table| TableSql::new(&plan, table)).collect();
+        let shared = Shared { path: path.to_owned(), plan, sql, dry, writer, reader, _lock: lock };
+        Self { shared: Arc::new(shared) }
+    }
+}
+
+/// Looks at the first bytes only, without SQLite, which might leave files beside a stranger's.
+/// True when there is nothing yet.
+fn is_fresh(path: &Path) -> Result<bool, StoreError> {
+    let name = path.display().to_string();
+    let mut head = Vec::new();
+    let read = match File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+        Ok(file) => file.take(100).read_to_end(&mut head),
+        Err(error) => Err(error),
+    };
+    read.map_err(|error| StoreError::System {
+        store: name.clone(),
+        what: error.to_string(),
+        next: "make it a file that this user can read and write".to_owned(),
+    })?;
+    let id = head.get(68..72).and_then(|bytes| bytes.try_into().ok()).map(i32::from_be_bytes);
+    match (head.is_empty(), head.starts_with(b"SQLite format 3\0"), id) {
+        (true, ..) => Ok(true),
+        (_, true, Some(schema::APPLICATION_ID)) => Ok(false),
+        _ => Err(StoreError::Foreign(name)),
+    }
+}
+
+fn make_folder(path: &Path) -> Result<(), StoreError> {
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
+    std::fs::create_dir_all(folder).map_err(|error| StoreError::System {
+        store: path.display().to_string(),
+        what: format!("the folder {} cannot be made: {error}", folder.display()),
+        next: "make it, writable for this user".to_owned(),
+    })
+}
+
+/// Before anything else and not in WAL mode, so that the mark is in the file's own header at once.
+fn mark_as_ours(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "journal_mode", "DELETE")?;
+    connection.pragma_update(None, "application_id", schema::APPLICATION_ID)
+}
+
+/// FULL: a commit that was acknowledged survives a power cut. NORMAL may lose the last ones.
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -16384)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(())
+}
+
+fn read_only(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    Ok(connection)
+}
+
+fn prepare_ledger(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let told = |error: rusqlite::Error| Fault::from(error).told(&path.display().to_string());
+    connection.execute_batch(schema::LEDGER).map_err(told)?;
+    let sql = "INSERT OR IGNORE INTO _needledrop_meta VALUES ('format', ?1)";
+    connection.execute(sql, [schema::FORMAT.to_string()]).map_err(told)?;
+    check_format(connection, path)
+}
+
+fn check_format(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let store = path.display().to_string();
+    let sql = "SELECT CAST(value AS INTEGER) FROM _needledrop_meta WHERE key = 'format'";
+    let format: i64 = connection.query_row(sql, [], |row| row.get(0)).map_err(|error| match &error {
+        rusqlite::Error::QueryReturnedNoRows => damaged(&store),
+        _ if error.to_string().contains("no such table") => damaged(&store),
+        _ => Fault::from(error).told(&store),
+    })?;
+    if format <= schema::FORMAT {
+        return Ok(());
+    }
+    Err(StoreError::Shape {
+        store,
+        what: format!("its ledger has format {format}, this version knows {}", schema::FORMAT),
+        next: "use the version of needledrop that made it, or a newer one".to_owned(),
+    })
+}
+
+fn damaged(store: &str) -> StoreError {
+    StoreError::Shape {
+        store: store.to_owned(),
+        what: "its ledger is damaged: _needledrop_meta has no format".to_owned(),
+        next: "restore the file from a backup, or move it away and load the kept files anew".to_owned(),
+    }
+}
+
+fn prepare_tables(
+    connection: &mut Connection,
+    path: &Path,
+    plan: &Plan,
+    create: bool,
+) -> Result<(), StoreError> {
+    let missing = check_tables(connection, path, plan)?;
+    let store = path.display().to_string();
+    if let (false, Some(table)) = (create, missing.first()) {
+        return Err(StoreError::Shape {
+            store,
+            what: format!("table {table} does not exist, and store.create_schema is false"),
+            next: "make it (`needledrop schema` prints how), or set store.create_schema to true".to_owned(),
+        });
+    }
+    let make = |connection: &mut Connection| -> rusqlite::Result<()> {
+        let transaction = connection.transaction()?;
+        for table in plan.tables.iter().filter(|table| missing.contains(&table.name)) {
+            transaction.execute_batch(&schema::create(plan, table))?;
+        }
+        transaction.commit()
+    };
+    make(connection).map_err(|error| Fault::from(error).told(&store))
+}
+
+/// Refuses tables of another shape; returns the names of those that are missing.
+fn check_tables(connection: &Connection, path: &Path, plan: &Plan) -> Result<Vec<String>, StoreError> {
+    let store = path.display().to_string();
+    let shape = |what, next: &str| StoreError::Shape { store: store.clone(), what, next: next.to_owned() };
+    let mut missing = Vec::new();
+    for table in &plan.tables {
+        if let Some(what) = schema::unsortable(plan, table) {
+            return Err(shape(what, "choose another clustering column or type, or the Cassandra store"));
+        }
+        let difference = schema::compare(connection, plan, table);
+        match difference.map_err(|error| Fault::from(error).told(&store))? {
+            None => {}
+            Some(Difference::Missing) => missing.push(table.name.clone()),
+            Some(Difference::Other(told)) => {
+                let what = format!("table {} has another shape:\n  {told}", table.name);
+                return Err(shape(what, "declare it as it is, rename the table, or move the old one away"));
+            }
+        }
+    }
+    Ok(missing)
+}
+
+fn copy_ledger(memory: &Connection, path: &Path) -> rusqlite::Result<()> {
+    const TABLES: [&str; 6] = ["deliveries", "stamps", "counts", "parts", "provisional", "meta"];
+    // mode=ro: attaching must not create, upgrade or checkpoint anything.
+    let uri = format!("file:{}?mode=ro", path.display().to_string().replace('%', "%25").replace('?', "%3f"));
+    memory.execute("ATTACH ?1 AS source", [uri])?;
+    for table in TABLES {
+        let sql = format!("INSERT INTO main._needledrop_{table} SELECT * FROM source._needledrop_{table}");
+        memory.execute(&sql, [])?;
+    }
+    memory.execute_batch("DETACH source")
+}

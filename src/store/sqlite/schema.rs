@@ -1,0 +1,169 @@
+//! DDL from the plan, and the comparison with what is there.
+
+use std::fmt::Write as _;
+
+use rusqlite::Connection;
+
+use super::{Outcome, cell};
+use crate::domain::{Order, Plan, Table};
+
+/// Marks a file as ours: "ndrp" in the header of the SQLite file.
+pub const APPLICATION_ID: i32 = 0x6e64_7270;
+
+/// The layout of ledger and quarantine; a newer one is refused.
+pub const FORMAT: i64 = 1;
+
+/// Ledger and quarantine. Offsets are in decoded bytes, times in milliseconds since 1970.
+pub const LEDGER: &str = "
+CREATE TABLE IF NOT EXISTS _needledrop_meta (
+  key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS _needledrop_deliveries (
+  id INTEGER PRIMARY KEY,
+  path TEXT NOT NULL, generation INTEGER NOT NULL, state TEXT NOT NULL, detail TEXT NOT NULL,
+  same_as INTEGER, bytes INTEGER NOT NULL, records INTEGER NOT NULL, line INTEGER NOT NULL,
+  hash TEXT NOT NULL, head TEXT NOT NULL,
+  provisional_bytes INTEGER, provisional_record INTEGER, provisional_line INTEGER, provisional_hash TEXT,
+  provisional_outcome TEXT,
+  noted_size INTEGER NOT NULL, noted_mtime INTEGER NOT NULL, noted_ctime INTEGER NOT NULL,
+  fingerprint TEXT NOT NULL,
+  loaded INTEGER NOT NULL, skipped INTEGER NOT NULL, quarantined INTEGER NOT NULL,
+  taken_up INTEGER NOT NULL, changed INTEGER NOT NULL,
+  UNIQUE (path, generation));
+CREATE INDEX IF NOT EXISTS _needledrop_heads ON _needledrop_deliveries (head);
+CREATE TABLE IF NOT EXISTS _needledrop_stamps (
+  base INTEGER NOT NULL PRIMARY KEY, delivery INTEGER NOT NULL, first INTEGER NOT NULL,
+  records INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS _needledrop_stamps_of ON _needledrop_stamps (delivery);
+CREATE TABLE IF NOT EXISTS _needledrop_counts (
+  delivery INTEGER NOT NULL, table_name TEXT NOT NULL, rows INTEGER NOT NULL,
+  collisions INTEGER NOT NULL, fingerprint TEXT NOT NULL,
+  PRIMARY KEY (delivery, table_name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS _needledrop_parts (
+  delivery INTEGER NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (delivery, bytes)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS _needledrop_provisional (
+  delivery INTEGER NOT NULL, table_name TEXT NOT NULL, position INTEGER NOT NULL, value,
+  PRIMARY KEY (delivery, table_name, position)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS _needledrop_quarantine (
+  delivery INTEGER NOT NULL, record INTEGER NOT NULL, line INTEGER NOT NULL, bytes INTEGER NOT NULL,
+  length INTEGER NOT NULL, column_name TEXT, reason TEXT NOT NULL, detail TEXT NOT NULL,
+  raw BLOB NOT NULL, PRIMARY KEY (delivery, record)) WITHOUT ROWID;
+";
+
+/// A name as SQL takes it. Names are checked, but quoting keeps keywords usable.
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// `CREATE TABLE` of one table. `_stamp` is that of the newest record of a row; `_first` that of the
+/// oldest, where it is another; `_cells` names columns whose value is older than `_stamp`.
+pub fn create(plan: &Plan, table: &Table) -> String {
+    let mut ddl = format!("CREATE TABLE {} (\n", quoted(&table.name));
+    for (position, column) in plan.columns_of(table).enumerate() {
+        let null = if position < table.key_len() { " NOT NULL" } else { "" };
+        let _ = writeln!(ddl, "  {} {}{null},", quoted(&column.name), cell::sql_type(column.kind));
+    }
+    let key = key_of(plan, table).join(", ");
+    let _ = write!(
+        ddl,
+        "  _stamp INTEGER NOT NULL,\n  _first INTEGER,\n  _cells TEXT,\n  PRIMARY KEY ({key})\n) STRICT, WITHOUT ROWID"
+    );
+    ddl
+}
+
+fn key_of(plan: &Plan, table: &Table) -> Vec<String> {
+    let name = |index: usize| plan.columns.get(index).map(|column| quoted(&column.name)).unwrap_or_default();
+    let partition = table.partition_key.iter().map(|index| name(*index));
+    let clustering = table.clustering_key.iter().map(|(index, order)| match order {
+        Order::Ascending => name(*index),
+        Order::Descending => format!("{} DESC", name(*index)),
+    });
+    partition.chain(clustering).collect()
+}
+
+/// Columns that SQLite cannot keep in order as a clustering key, with the reason.
+pub fn unsortable(plan: &Plan, table: &Table) -> Option<String> {
+    let mut clustering = table.clustering_key.iter().filter_map(|(index, _)| plan.columns.get(*index));
+    let column = clustering.find(|column| !cell::sorts(column.kind))?;
+    Some(format!(
+        "table {}: clustering column {} is {}, which SQLite would not sort by value",
+        table.name, column.name, column.kind
+    ))
+}
+
+/// What a table should look like, or does: names and types, key position with order, of the columns
+/// that do not begin with `_`, then those of ours that must be there.
+type Shape = Vec<String>;
+
+fn expected(plan: &Plan, table: &Table) -> Shape {
+    let keys = key_of(plan, table);
+    let columns = plan.columns_of(table).enumerate().map(|(position, column)| {
+        let order = keys.get(position).is_some_and(|key| key.ends_with(" DESC"));
+        described(&column.name, cell::sql_type(column.kind), position < keys.len(), position + 1, order)
+    });
+    columns.chain(["_cells TEXT", "_first INTEGER", "_stamp INTEGER"].map(String::from)).collect()
+}
+
+fn described(name: &str, kind: &str, key: bool, position: usize, descending: bool) -> String {
+    let order = if descending { " descending" } else { "" };
+    if key { format!("{name} {kind} key {position}{order}") } else { format!("{name} {kind}") }
+}
+
+/// The shape of a table that exists, or `None`.
+fn found(connection: &Connection, name: &str) -> Outcome<Option<Shape>> {
+    let mut statement =
+        connection.prepare("SELECT name, type, pk FROM pragma_table_info(?1) ORDER BY cid")?;
+    let columns: Vec<(String, String, usize)> = statement
+        .query_map([name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<Outcome<_>>()?;
+    if columns.is_empty() {
+        return Ok(None);
+    }
+    let descending = descending(connection, name)?;
+    let (ours, declared): (Vec<_>, Vec<_>) =
+        columns.into_iter().partition(|(name, ..)| name.starts_with('_'));
+    let mut shape: Shape = declared
+        .into_iter()
+        .map(|(name, kind, pk)| described(&name, &kind, pk > 0, pk, descending.contains(&name)))
+        .collect();
+    let mut ours: Vec<_> = ours.into_iter().map(|(name, kind, _)| format!("{name} {kind}")).collect();
+    ours.sort();
+    shape.extend(ours);
+    Ok(Some(shape))
+}
+
+/// Key columns that are sorted in descending order.
+fn descending(connection: &Connection, table: &str) -> Outcome<Vec<String>> {
+    let sql = "SELECT x.name FROM pragma_index_list(?1) AS i, pragma_index_xinfo(i.name) AS x \
+               WHERE i.origin = 'pk' AND x.\"desc\" = 1";
+    connection.prepare(sql)?.query_map([table], |row| row.get(0))?.collect()
+}
+
+/// What is missing or different.
+pub enum Difference {
+    Missing,
+    /// Expected against found, a line each.
+    Other(String),
+}
+
+/// Compares one table with its declaration.
+pub fn compare(connection: &Connection, plan: &Plan, table: &Table) -> Outcome<Option<Difference>> {
+    let Some(found) = found(connection, &table.name)? else { return Ok(Some(Difference::Missing)) };
+    let expected = expected(plan, table);
+    if found == expected {
+        return Ok(None);
+    }
+    let lines = |shape: &Shape| shape.join(", ");
+    let only =
+        |a: &Shape, b: &Shape| a.iter().filter(|column| !b.contains(column)).cloned().collect::<Shape>();
+    let (lacks, extra) = (only(&expected, &found), only(&found, &expected));
+    let told = if lacks.is_empty() && extra.is_empty() {
+        format!("expected the order {}\n  found the order {}", lines(&expected), lines(&found))
+    } else {
+        format!("expected {}\n  found {}", none_or(&lines(&lacks)), none_or(&lines(&extra)))
+    };
+    Ok(Some(Difference::Other(told)))
+}
+
+fn none_or(list: &str) -> &str {
+    if list.is_empty() { "nothing there" } else { list }
+}

@@ -1,0 +1,46 @@
+//! HTTP: metrics and probes, open to all who can reach the port. They tell no data and no file names.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::health::Health;
+
+/// What the handlers answer from.
+#[derive(Clone)]
+pub struct Web {
+    pub metrics: PrometheusHandle,
+    pub health: Arc<Health>,
+}
+
+/// Serves until `stop`.
+///
+/// # Errors
+/// What the system says of the listening socket.
+pub async fn serve(listener: TcpListener, web: Web, stop: CancellationToken) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .with_state(web);
+    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+async fn metrics(State(web): State<Web>) -> impl IntoResponse {
+    let format = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (format, web.metrics.render())
+}
+
+async fn ready(State(web): State<Web>) -> impl IntoResponse {
+    match web.health.ready() {
+        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
+    }
+}
