@@ -42,6 +42,7 @@ pub enum Filter {
 /// What discovery must know of a path to see that nothing changed.
 #[derive(Clone, Debug)]
 pub struct Known {
+    pub id: DeliveryId,
     pub path: String,
     pub state: State,
     pub noted: Noted,
@@ -53,6 +54,14 @@ pub struct Known {
 pub struct Amendment {
     pub state: Option<(State, String)>,
     pub noted: Option<Noted>,
+    /// Hash of the first [`HEAD`] bytes, of which there are more now.
+    pub head: Option<String>,
+}
+
+impl Amendment {
+    pub fn is_empty(&self) -> bool {
+        self.state.is_none() && self.noted.is_none() && self.head.is_none()
+    }
 }
 
 /// What one chunk did to one table.

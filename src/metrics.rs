@@ -115,12 +115,9 @@ fn begin(plan: &Plan) {
     gauge!("needledrop_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
 
-pub fn bytes_read(bytes: usize) {
-    counter!("needledrop_bytes_read_total").increment(bytes as u64);
-}
-
 /// One durable chunk.
 pub fn records(chunk: &RowChunk) {
+    counter!("needledrop_bytes_read_total").increment(chunk.len());
     counter!("needledrop_records_read_total").increment(chunk.records());
     counter!("needledrop_records_skipped_total").increment(chunk.skipped);
     for entry in &chunk.quarantined {

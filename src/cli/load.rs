@@ -52,7 +52,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
     let found = find(app, &arguments.paths)?;
     let how = How { again: arguments.again, dry: arguments.dry_run, json: arguments.json };
     match &arguments.table {
-        None => files(app, found, how, began).await,
+        None => files(app, found, false, how, began).await,
         Some(table) => {
             let wanted = (!arguments.paths.is_empty()).then_some(found);
             into_table(app, table, wanted, how, began).await
@@ -88,12 +88,13 @@ fn real_place(app: &App, path: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Loads files, shows progress, prints the summary.
-pub async fn files(app: &App, files: Vec<Found>, how: How, began: Instant) -> Outcome {
+pub async fn files(app: &App, found: Vec<Found>, whole_folder: bool, how: How, began: Instant) -> Outcome {
     let store = app.open(if how.dry { Access::Dry } else { app.writing() })?;
-    let expected = files.iter().map(|file| file.noted.size).sum();
+    let expected = found.iter().map(|file| file.noted.size).sum();
+    let scope = Scope::Once { found, whole_folder };
     let tally = Arc::new(Tally::default());
     let stop = CancellationToken::new();
-    let work = app.once(store, Scope::Once(files), how.again, Arc::clone(&tally), stop.clone());
+    let work = app.once(store, scope, how.again, Arc::clone(&tally), stop.clone());
     let ended = app::with_signals(stop, progress::during(&tally, expected, work)).await??;
     Ok(summary::finish(&tally, ended, began.elapsed(), how.json, how.dry)?)
 }

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use file_rotate::compression::Compression;
 use file_rotate::suffix::{AppendTimestamp, DateFrom, FileLimit};
 use file_rotate::{ContentLimit, FileRotate};
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -31,7 +32,12 @@ fn layer<W>(log: &Log, writer: W) -> Result<Boxed, Failure>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(&log.level).map_err(|error| {
+    // A bare level is for us; of what others log, only warnings are of interest.
+    let filter = match log.level.parse::<LevelFilter>() {
+        Ok(level) => format!("{},needledrop={level}", level.min(LevelFilter::WARN)),
+        Err(_) => log.level.clone(),
+    };
+    let filter = EnvFilter::try_new(&filter).map_err(|error| {
         Failure::usage(format!(
             "log.level: `{}`: {error}\n  next: set it to error, warn, info, debug or trace",
             log.level

@@ -1,5 +1,6 @@
 //! How far a run is: a bar on a terminal, plain lines elsewhere.
 
+use std::convert::Infallible;
 use std::io::IsTerminal;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,11 +18,11 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 pub async fn during<T>(tally: &Tally, expected: u64, work: impl Future<Output = T>) -> T {
     tokio::select! {
         done = work => done,
-        () = show(tally, expected) => unreachable!("it is shown as long as anybody looks"),
+        never = show(tally, expected) => match never {},
     }
 }
 
-async fn show(tally: &Tally, expected: u64) {
+async fn show(tally: &Tally, expected: u64) -> Infallible {
     let bar = std::io::stderr().is_terminal().then(|| bar(expected));
     let mut ticks = tokio::time::interval(if bar.is_some() { BAR_EVERY } else { LINE_EVERY });
     ticks.tick().await;

@@ -46,7 +46,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
         let began = Instant::now();
         let files = app.inbox.list().map_err(Failure::system)?;
         let how = load::How { again: false, dry: arguments.dry_run, json: arguments.json };
-        return load::files(app, files, how, began).await;
+        return load::files(app, files, true, how, began).await;
     }
     let stop = CancellationToken::new();
     let ended = app::with_signals(stop.clone(), app.daemon(stop)).await??;

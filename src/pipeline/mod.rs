@@ -28,6 +28,7 @@ use discover::identify::Identify;
 use discover::inbox::Inbox;
 use discover::{Discover, Scope};
 use read::Read;
+use read::trail::Trails;
 use tally::Tally;
 use write::Write;
 
@@ -96,12 +97,14 @@ impl<S: Store> Pipeline<S> {
             halt: halt.clone(),
             health: Arc::clone(&self.health),
         };
+        let trails = Arc::new(Trails::default());
         let identify = Identify {
             store: Arc::clone(&self.store),
             plan: Arc::clone(&self.plan),
             inbox: self.inbox,
             patience: patience(halt),
             max_record_bytes: self.config.limits.max_record_bytes.0,
+            trails: Arc::clone(&trails),
             again: self.again,
             started: SystemTime::now(),
         };
@@ -118,6 +121,7 @@ impl<S: Store> Pipeline<S> {
             patience: patience(kill),
             write: write.clone(),
             files_at_once: self.config.source.files_at_once,
+            trails,
             stop: halt.clone(),
         };
         let (plan, quota) = (Arc::clone(&self.plan), self.config.limits.max_quarantined);

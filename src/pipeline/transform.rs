@@ -15,6 +15,7 @@ use crate::domain::{
     DeliveryId, End, Frame, Origin, Outcome, Plan, Quarantined, RawChunk, Reason, RowChunk, Rows, Source,
     Type,
 };
+use crate::metrics;
 
 /// Milliseconds of a day.
 const DAY: i64 = 86_400_000;
@@ -27,6 +28,7 @@ pub async fn run(mut input: Receiver<RawChunk>, output: Sender<RowChunk>, plan: 
     let transform = Transform::new(plan);
     let mut limit = Limit::new(quota);
     while let Some(raw) = input.recv().await {
+        metrics::queue("chunks", input.len());
         if limit.has_failed(raw.source.id) {
             continue;
         }

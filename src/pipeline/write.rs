@@ -7,6 +7,7 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tracing::{debug, info, warn};
 
 use super::tally::Tally;
+use crate::domain::text::one_line;
 use crate::domain::{DeliveryId, End, Plan, RowChunk, State};
 use crate::ledger::Applied;
 use crate::metrics;
@@ -43,8 +44,12 @@ impl<S: Store> Write<S> {
     ) -> Result<(), StoreError> {
         let mut batch = Vec::with_capacity(self.together);
         while chunks.recv_many(&mut batch, self.together).await > 0 {
+            metrics::queue("rows", chunks.len());
             let written = Arc::new(std::mem::take(&mut batch));
-            let applied = self.patience.with(|| self.store.apply(Arc::clone(&written))).await?;
+            metrics::in_flight(1.0);
+            let applied = self.patience.with(|| self.store.apply(Arc::clone(&written))).await;
+            metrics::in_flight(-1.0);
+            let applied = applied?;
             for (chunk, applied) in written.iter().zip(&applied) {
                 self.account(chunk, applied);
                 if let Some(done) = self.ended(chunk) {
@@ -91,7 +96,7 @@ fn tell(chunk: &RowChunk) {
         Some(End::Incomplete { detail } | End::Replaced { detail }) => {
             info!(file = path, records, "{detail}")
         }
-        Some(End::Failed { detail }) => warn!(file = path, records, "failed: {detail}"),
+        Some(End::Failed { detail }) => warn!(file = path, records, "failed: {}", one_line(detail)),
         None => debug!(file = path, records, "chunk"),
     }
 }

@@ -36,6 +36,7 @@ pub trait Store: Send + Sync + 'static {
         &self,
         id: DeliveryId,
         noted: Noted,
+        head: String,
     ) -> impl Future<Output = Result<Delivery, StoreError>> + Send;
 
     /// A further range of stamps, for `records` records from number `first` on.

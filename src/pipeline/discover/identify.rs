@@ -11,9 +11,10 @@ use super::inbox::{self, Inbox};
 use super::waiting::Candidate;
 use crate::domain::header::HeaderError;
 use crate::domain::{Delivery, DeliveryId, Header, Mapping, Mark, Noted, Origin, Plan, Source, State, stamp};
-use crate::ledger::{Entry, Filter, HEAD, Verdict};
+use crate::ledger::{Amendment, Entry, Filter, HEAD, Verdict};
 use crate::pipeline::read::frame::{Framer, Tail};
 use crate::pipeline::read::source::ByteSource;
+use crate::pipeline::read::trail::{Trail, Trails, Window};
 use crate::pipeline::read::{Work, split};
 use crate::store::patience::Patience;
 use crate::store::{Store, StoreError};
@@ -34,6 +35,7 @@ pub struct Identify<S> {
     pub inbox: Inbox,
     pub patience: Patience,
     pub max_record_bytes: usize,
+    pub trails: Arc<Trails>,
     /// Every file is a new generation, whatever the ledger knows.
     pub again: bool,
     /// No file before this is counted as having waited longer.
@@ -42,8 +44,8 @@ pub struct Identify<S> {
 
 /// What a file turned out to be.
 pub enum Identified {
-    /// As the ledger knows it. It was looked at just now, so its size and times can be trusted.
-    Unchanged(DeliveryId, Noted),
+    /// As the ledger knows it; what is to be noted of it now.
+    Unchanged(DeliveryId, Amendment),
     /// To be read.
     Work(Box<Work>, DeliveryId),
     /// Nothing to read: entered into the ledger in this state.
@@ -110,14 +112,17 @@ impl<S: Store> Identify<S> {
             State::Duplicate | State::Loading | State::Loaded | State::Incomplete | State::Replaced => {}
         }
         let place = self.inbox.place(&current.path);
-        let Some(begun) = Begun::verify(&place, &current).await? else {
-            return self.reopened(candidate).await;
+        let trail = self.trails.find(current.id).filter(|_| current.is_trailed_by(&opened));
+        let begun = match Begun::follow(&place, &current, trail).await? {
+            Some(begun) => Some(begun),
+            None => Begun::verify(&place, &current).await?,
         };
+        let Some(begun) = begun else { return self.reopened(candidate).await };
         let resumes = current.state == State::Loading || current.state == State::Replaced;
         let more =
             begun.has_more && !(current.state == State::Incomplete && current.noted.size == noted.size);
         if !resumes && !more {
-            return Ok(Identified::Unchanged(current.id, noted));
+            return Ok(unchanged(&current, &opened));
         }
         // A duplicate that grew, and one begun under another configuration, are loaded whole.
         if current.state == State::Duplicate || current.fingerprint != self.plan.fingerprint {
@@ -142,17 +147,18 @@ impl<S: Store> Identify<S> {
             Ok(start) => start,
             Err(error) => return self.fail(&opened, &current.path, error.to_string()).await,
         };
-        let noted = trusted(begun.bytes.noted);
-        let delivery = self.patience.with(|| self.store.reopen(current.id, noted)).await?;
+        let (noted, head) = (trusted(begun.bytes.noted), &opened.head);
+        let delivery = self.patience.with(|| self.store.reopen(current.id, noted, head.clone())).await?;
         let from = delivery.reach;
         // Without a record so far the header is read again: it may have grown too.
         if from.record == 0 && start.mark.offset > from.offset {
             let framer = framer(self.max_record_bytes, from, start.mark, &opened.read);
-            return Ok(self.work(candidate, delivery, start.mapping, opened.bytes, framer));
+            let window = opened.window();
+            return Ok(self.work(candidate, delivery, start.mapping, opened.bytes, framer, window));
         }
         let mut framer = Framer::new(self.max_record_bytes, from, from, begun.hasher);
         framer.bytes().extend_from_slice(&begun.buffered);
-        Ok(self.work(candidate, delivery, start.mapping, begun.bytes, framer))
+        Ok(self.work(candidate, delivery, start.mapping, begun.bytes, framer, begun.window))
     }
 
     /// A new delivery: of a new path, or a new generation.
@@ -179,7 +185,8 @@ impl<S: Store> Identify<S> {
         let entry = self.entry(&opened, path, Verdict::Load { records });
         let delivery = self.patience.with(|| self.store.take_up(entry.clone())).await?;
         let framer = framer(self.max_record_bytes, Mark::default(), start.mark, &opened.read);
-        Ok(self.work(candidate, delivery, start.mapping, opened.bytes, framer))
+        let window = opened.window();
+        Ok(self.work(candidate, delivery, start.mapping, opened.bytes, framer, window))
     }
 
     fn work(
@@ -189,6 +196,7 @@ impl<S: Store> Identify<S> {
         mapping: Mapping,
         bytes: ByteSource,
         framer: Framer,
+        window: Window,
     ) -> Identified {
         let changed = UNIX_EPOCH + Duration::from_nanos(bytes.noted.ctime.try_into().unwrap_or(0));
         let source = Source {
@@ -203,7 +211,7 @@ impl<S: Store> Identify<S> {
         };
         let id = delivery.id;
         let (source, stamps, complete) = (Arc::new(source), delivery.stamps, candidate.complete);
-        Identified::Work(Box::new(Work { source, stamps, bytes, framer, complete }), id)
+        Identified::Work(Box::new(Work { source, stamps, bytes, framer, complete, window }), id)
     }
 
     fn entry(&self, opened: &Opened, path: &str, verdict: Verdict) -> Entry {
@@ -275,7 +283,33 @@ enum Alike {
     Behind(DeliveryId),
 }
 
+/// What was noted of a file and is not so any more, or can be trusted only now.
+fn unchanged(current: &Delivery, opened: &Opened) -> Identified {
+    let noted = trusted(opened.bytes.noted);
+    let amendment = Amendment {
+        noted: (noted != current.noted).then_some(noted),
+        head: (opened.head != current.head).then(|| opened.head.clone()),
+        ..Amendment::default()
+    };
+    Identified::Unchanged(current.id, amendment)
+}
+
+impl Delivery {
+    /// Whether looking at its head and its last bytes is enough: a plain file that is still growing.
+    fn is_trailed_by(&self, opened: &Opened) -> bool {
+        let grew = opened.bytes.noted.size > self.reach.offset && !opened.bytes.compressed;
+        let same_head = self.reach.offset < HEAD as u64 || self.head == opened.head;
+        grew && same_head && self.provisional.is_none()
+    }
+}
+
 impl Opened {
+    fn window(&self) -> Window {
+        let mut window = Window::default();
+        window.push(&self.read);
+        window
+    }
+
     fn size(&self) -> u64 {
         let file = self.bytes.noted.size;
         let expanded = if self.bytes.compressed { file.saturating_mul(EXPANSION) } else { file };
@@ -413,15 +447,38 @@ struct Begun {
     hasher: blake3::Hasher,
     /// Whether the file goes on behind what is durable.
     has_more: bool,
+    /// The last bytes up to the end of `buffered`.
+    window: Window,
 }
 
 impl Begun {
+    /// Goes on behind a trail when the bytes before it are still there. Only while a file keeps
+    /// growing: once it is quiet, all of it is verified.
+    async fn follow(place: &Path, delivery: &Delivery, trail: Option<Trail>) -> io::Result<Option<Self>> {
+        let Some(Trail { reach, hasher, window }) = trail else { return Ok(None) };
+        let len = window.bytes().len();
+        let is_whole = len as u64 == reach.min(HEAD as u64) && reach == delivery.reach.offset;
+        if !is_whole || hasher.finalize().to_hex().as_str() != delivery.hash {
+            return Ok(None);
+        }
+        let mut bytes = ByteSource::open_at(place, reach - len as u64).await?;
+        let mut buffered = Vec::new();
+        bytes.read_up_to(&mut buffered, len + 1).await?;
+        if !buffered.starts_with(window.bytes()) {
+            return Ok(None);
+        }
+        let behind = buffered.split_off(len);
+        let mut window = window;
+        window.push(&behind);
+        Ok(Some(Self { bytes, has_more: !behind.is_empty(), buffered: behind, hasher, window }))
+    }
+
     /// Reads the file up to where the delivery stands. `None` when these are other bytes.
     async fn verify(place: &Path, delivery: &Delivery) -> io::Result<Option<Self>> {
         let mut bytes = ByteSource::open(place).await?;
         let (mark, _) = delivery.provisional.clone().unwrap_or((delivery.reach, String::new()));
         let mut hasher = blake3::Hasher::new();
-        let mut buffered = Vec::new();
+        let (mut buffered, mut window) = (Vec::new(), Window::default());
         let mut left = mark.offset;
         while left > 0 {
             buffered.clear();
@@ -430,6 +487,7 @@ impl Begun {
             }
             let take = usize::try_from(left).unwrap_or(usize::MAX).min(buffered.len());
             hasher.update(&buffered[..take]);
+            window.push(&buffered[..take]);
             buffered.drain(..take);
             left -= take as u64;
         }
@@ -442,7 +500,8 @@ impl Begun {
         whole.update(&buffered[..provisional]);
         let same = whole.finalize().to_hex().as_str() == delivery.hash;
         let has_more = buffered.len() > provisional;
-        Ok(same.then_some(Self { bytes, buffered, hasher, has_more }))
+        window.push(&buffered);
+        Ok(same.then_some(Self { bytes, buffered, hasher, has_more, window }))
     }
 }
 

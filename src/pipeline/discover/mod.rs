@@ -7,7 +7,7 @@ pub mod inbox;
 mod waiting;
 mod watch;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use super::read::Work;
 use super::tally::Tally;
 use super::write::Finished;
 use crate::config;
+use crate::domain::text::one_line;
 use crate::domain::{DeliveryId, Fingerprint, Noted, State};
 use crate::health::Health;
 use crate::ledger::{Amendment, Known};
@@ -34,8 +35,8 @@ use watch::{Signal, Watch};
 pub enum Scope {
     /// The folder, from now on.
     Watch,
-    /// These files, each taken as whole, once.
-    Once(Vec<Found>),
+    /// These files, each taken as whole, once; all that are in the folder, or some.
+    Once { found: Vec<Found>, whole_folder: bool },
 }
 
 /// The stage.
@@ -51,19 +52,38 @@ pub struct Discover<S> {
     known: HashMap<String, Glance>,
     /// Files that were taken up and have not ended, with their size.
     under_way: HashMap<String, (DeliveryId, u64)>,
-    /// Files that changed while they were under way.
-    again: HashSet<String>,
+    /// Files that changed while they were under way, and whether they are whole.
+    again: HashMap<String, bool>,
     /// Files that could not be read, and when to try again.
     unreadable: HashMap<String, Instant>,
+    /// The folder could not be listed.
+    absent: bool,
+    /// There are no events from the system.
+    unwatched: bool,
 }
 
 /// What is kept of a path in memory.
 #[derive(Clone, Copy, Debug)]
 struct Glance {
+    id: Option<DeliveryId>,
     noted: Noted,
     /// Whether there is nothing to do as long as size and times stay the same.
     done: bool,
+    /// Whether an earlier process left it in the middle.
+    unfinished: bool,
 }
+
+impl Glance {
+    fn new(id: Option<DeliveryId>, noted: Noted, done: bool) -> Self {
+        Self { id, noted, done, unfinished: false }
+    }
+}
+
+/// How often a folder that is not there is looked for.
+const ABSENT: Duration = Duration::from_secs(1);
+
+/// How often the backlog is measured: with 100,000 files waiting it takes a moment.
+const MEASURE: Duration = Duration::from_millis(250);
 
 /// How long an unreadable file is left alone.
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(30);
@@ -88,8 +108,10 @@ impl<S: Store> Discover<S> {
             waiting: Waiting::default(),
             known: HashMap::new(),
             under_way: HashMap::new(),
-            again: HashSet::new(),
+            again: HashMap::new(),
             unreadable: HashMap::new(),
+            absent: false,
+            unwatched: false,
         }
     }
 
@@ -107,7 +129,7 @@ impl<S: Store> Discover<S> {
         self.learn(known);
         match scope {
             Scope::Watch => self.watch(files, finished).await,
-            Scope::Once(found) => self.once(found, files, finished).await,
+            Scope::Once { found, whole_folder } => self.once(found, whole_folder, files, finished).await,
         }
     }
 
@@ -122,13 +144,15 @@ impl<S: Store> Discover<S> {
                 State::Failed => path.fingerprint == fingerprint,
                 State::Waiting | State::Loading => false,
             };
-            self.known.insert(path.path, Glance { noted: path.noted, done });
+            let unfinished = path.state == State::Loading;
+            self.known.insert(path.path, Glance { id: Some(path.id), noted: path.noted, done, unfinished });
         }
     }
 
     async fn once(
         &mut self,
         found: Vec<Found>,
+        whole_folder: bool,
         files: Sender<Work>,
         mut finished: Receiver<Finished>,
     ) -> Result<(), StoreError> {
@@ -136,6 +160,10 @@ impl<S: Store> Discover<S> {
             if self.identify.again || !self.is_known(&file) {
                 self.waiting.ready(file, true);
             }
+        }
+        // Only a pass over the whole folder can tell that a file is gone.
+        if whole_folder {
+            self.bury().await?;
         }
         while !(self.waiting.is_empty() && self.under_way.is_empty()) {
             let may_take = self.may_take();
@@ -159,23 +187,20 @@ impl<S: Store> Discover<S> {
     ) -> Result<(), StoreError> {
         // Watched first and listed then, so that nothing falls between the two.
         let mut watch = self.begin_watch();
+        let mut measure = tokio::time::interval(MEASURE);
+        measure.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut poll = tokio::time::interval(*self.source.poll);
         poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let (may_take, due) = (self.may_take(), self.waiting.next_due());
-            metrics::queue("files", files.max_capacity() - files.capacity());
-            self.waiting.measure(self.under_way.len(), self.under_way.values().map(|(_, size)| size).sum());
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
+                _ = measure.tick() => self.measure(&files),
                 Some(done) = finished.recv() => self.finished(&done),
                 signal = next(&mut watch) => self.signal(signal),
                 () = until(due) => self.waiting.settled(),
-                _ = poll.tick() => {
-                    if watch.is_none() || !self.identify.inbox.folder.is_dir() {
-                        watch = self.begin_watch();
-                    }
-                    self.list();
-                },
+                () = tokio::time::sleep(ABSENT), if self.absent => self.relist(&mut watch).await?,
+                _ = poll.tick() => self.relist(&mut watch).await?,
                 permit = files.reserve(), if may_take => match permit {
                     Ok(permit) => if let Some(work) = self.take_next(true).await? { permit.send(work) },
                     Err(_) => return Ok(()),
@@ -187,13 +212,34 @@ impl<S: Store> Discover<S> {
         }
     }
 
-    fn begin_watch(&self) -> Option<Watch> {
+    /// Lists the folder, and watches it anew where it is another one than before.
+    async fn relist(&mut self, watch: &mut Option<Watch>) -> Result<(), StoreError> {
+        if !watch.as_ref().is_some_and(|watch| watch.is_on(&self.identify.inbox.folder)) {
+            *watch = None;
+            *watch = self.begin_watch();
+        }
+        self.list();
+        if !self.absent { self.bury().await } else { Ok(()) }
+    }
+
+    fn measure(&self, files: &Sender<Work>) {
+        metrics::queue("files", files.max_capacity() - files.capacity());
+        self.waiting.measure(self.under_way.len(), self.under_way.values().map(|(_, size)| size).sum());
+    }
+
+    fn begin_watch(&mut self) -> Option<Watch> {
         let folder = self.identify.inbox.folder.display();
         match Watch::begin(&self.identify.inbox) {
-            Ok(watch) => Some(watch),
+            Ok(watch) => {
+                self.unwatched = false;
+                Some(watch)
+            }
+            // Said once: what matters is that polling goes on.
+            Err(_) if self.unwatched => None,
             Err(error) => {
                 let poll = humantime::format_duration(*self.source.poll);
                 warn!(%folder, "no events from the system ({error}); the folder is listed every {poll}");
+                self.unwatched = true;
                 None
             }
         }
@@ -207,13 +253,20 @@ impl<S: Store> Discover<S> {
     fn list(&mut self) {
         let listed = self.identify.inbox.list();
         self.health.folder(listed.is_ok());
+        let was_absent = std::mem::replace(&mut self.absent, listed.is_err());
+        let folder = self.identify.inbox.folder.display();
         let listed = match listed {
             Ok(listed) => listed,
             Err(error) => {
-                warn!(folder = %self.identify.inbox.folder.display(), "cannot be listed: {error}; waiting for it");
+                if !was_absent {
+                    warn!(%folder, "cannot be listed: {error}; waiting for it");
+                }
                 return;
             }
         };
+        if was_absent {
+            info!(%folder, "is there again");
+        }
         let now = std::time::SystemTime::now();
         for file in listed.into_iter().filter(|file| !self.is_known(file)).collect::<Vec<_>>() {
             // Files that were there before anybody watched are whole when they have been quiet.
@@ -248,7 +301,7 @@ impl<S: Store> Discover<S> {
 
     fn offer(&mut self, file: Found) {
         if self.under_way.contains_key(&file.path) {
-            self.again.insert(file.path);
+            self.again.insert(file.path, true);
         } else if !self.is_known(&file) {
             self.waiting.ready(file, true);
         }
@@ -256,7 +309,7 @@ impl<S: Store> Discover<S> {
 
     fn settle(&mut self, file: Found) {
         if self.under_way.contains_key(&file.path) {
-            self.again.insert(file.path);
+            self.again.insert(file.path, false);
         } else if !self.is_known(&file) {
             self.waiting.settle(file, *self.source.settle);
         }
@@ -287,27 +340,28 @@ impl<S: Store> Discover<S> {
             Identified::Work(work, id) => {
                 let noted = identify::trusted(work.bytes.noted);
                 debug!(file = path, "taken up");
-                self.known.insert(path.clone(), Glance { noted, done: false });
+                metrics::delivery(State::Waiting);
+                metrics::delivery(State::Loading);
+                self.known.insert(path.clone(), Glance::new(Some(id), noted, false));
                 self.under_way.insert(path, (id, candidate.found.noted.size));
                 return Ok(Some(*work));
             }
-            Identified::Unchanged(id, noted) => {
-                let noted = identify::trusted(noted);
-                if keep_note && self.known.get(&path).is_none_or(|known| known.noted != noted) {
-                    let amendment = Amendment { noted: Some(noted), ..Amendment::default() };
-                    self.identify.patience.with(|| self.identify.store.amend(id, amendment.clone())).await?;
+            Identified::Unchanged(id, amendment) => {
+                let noted = identify::trusted(candidate.found.noted);
+                if keep_note && !amendment.is_empty() {
+                    self.amend(id, amendment).await?;
                 }
-                self.known.insert(path, Glance { noted, done: true });
+                self.known.insert(path, Glance::new(Some(id), noted, true));
             }
             Identified::Entered(state, detail) => {
                 if state == State::Failed {
-                    warn!(file = path, "failed: {detail}");
+                    warn!(file = path, "failed: {}", one_line(&detail));
                 } else {
                     info!(file = path, "{state}: {detail}");
                 }
                 metrics::delivery(state);
                 self.tally.delivery(state);
-                self.known.insert(path, Glance { noted: candidate.found.noted, done: true });
+                self.known.insert(path, Glance::new(None, candidate.found.noted, true));
             }
             Identified::Behind(id) if self.under_way.values().any(|(under_way, _)| *under_way == id) => {
                 self.waiting.wait_for(id, candidate);
@@ -315,13 +369,39 @@ impl<S: Store> Discover<S> {
             // Left behind by an earlier process, and its file is gone: it will never end.
             Identified::Behind(id) => {
                 let detail = "its file went away before the end; the same bytes came under another name";
-                let state = Some((State::Replaced, detail.to_owned()));
-                let amendment = Amendment { state, noted: None };
-                self.identify.patience.with(|| self.identify.store.amend(id, amendment.clone())).await?;
+                self.replaced(id, detail).await?;
                 self.waiting.ready(candidate.found, candidate.complete);
             }
         }
         Ok(None)
+    }
+
+    async fn amend(&self, id: DeliveryId, amendment: Amendment) -> Result<(), StoreError> {
+        self.identify.patience.with(|| self.identify.store.amend(id, amendment.clone())).await
+    }
+
+    async fn replaced(&self, id: DeliveryId, detail: &str) -> Result<(), StoreError> {
+        metrics::delivery(State::Replaced);
+        self.tally.delivery(State::Replaced);
+        let state = Some((State::Replaced, detail.to_owned()));
+        self.amend(id, Amendment { state, ..Amendment::default() }).await
+    }
+
+    /// Deliveries that an earlier process left unfinished and whose file is not there any more.
+    async fn bury(&mut self) -> Result<(), StoreError> {
+        let gone = |path: &str| !self.identify.inbox.place(path).exists();
+        let lost: Vec<_> = self
+            .known
+            .iter()
+            .filter(|(path, known)| known.unfinished && !self.under_way.contains_key(*path) && gone(path))
+            .filter_map(|(path, known)| Some((path.clone(), known.id?)))
+            .collect();
+        for (path, id) in lost {
+            warn!(file = path, "went away before the end; it reaches as far as its receipt says");
+            self.replaced(id, "its file went away before the end").await?;
+            self.known.remove(&path);
+        }
+        Ok(())
     }
 
     fn cannot_read(&mut self, path: String, error: &std::io::Error) {
@@ -338,14 +418,17 @@ impl<S: Store> Discover<S> {
 
     fn finished(&mut self, done: &Finished) {
         self.under_way.remove(&done.path);
+        self.unreadable.remove(&done.path);
         self.waiting.ended(done.id);
         if let Some(known) = self.known.get_mut(&done.path) {
             known.done = true;
         }
-        if self.again.remove(&done.path)
-            && let Some(file) = self.identify.inbox.look(&self.identify.inbox.place(&done.path))
-        {
-            self.offer(file);
+        let again = self.again.remove(&done.path);
+        let file = again.and_then(|_| self.identify.inbox.look(&self.identify.inbox.place(&done.path)));
+        match (file, again) {
+            (Some(file), Some(true)) => self.offer(file),
+            (Some(file), _) => self.settle(file),
+            _ => {}
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Files that wait: for their writer to finish, for their turn, or for another file to end.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use super::inbox::{Found, order};
@@ -27,6 +27,8 @@ pub struct Waiting {
     ready: BTreeMap<(i32, String), Candidate>,
     /// Being written: when they are taken to be whole, unless they change again.
     settling: HashMap<String, (Candidate, Instant)>,
+    /// The same by time.
+    due: BTreeSet<(Instant, String)>,
     /// Behind another delivery whose bytes may be the same.
     behind: Vec<(DeliveryId, Candidate)>,
 }
@@ -34,7 +36,7 @@ pub struct Waiting {
 impl Waiting {
     /// A file that can be taken up.
     pub fn ready(&mut self, found: Found, complete: bool) {
-        let since = self.settling.remove(&found.path).map(|(candidate, _)| candidate.since);
+        let since = self.unsettle(&found.path).map(|candidate| candidate.since);
         let key = order(&found.path);
         let since = since.or_else(|| self.ready.get(&key).map(|candidate| candidate.since));
         let candidate = Candidate { found, since: since.unwrap_or_else(Instant::now), complete };
@@ -47,17 +49,18 @@ impl Waiting {
         if self.ready.contains_key(&order(&found.path)) {
             return self.ready(found, true);
         }
-        let (path, since) = (found.path.clone(), now);
-        let (candidate, due) = self
-            .settling
-            .entry(path)
-            .or_insert((Candidate { found: found.clone(), since, complete: true }, now));
-        candidate.found = found;
-        *due = now + settle;
-        if now.duration_since(candidate.since) > settle * PATIENCE {
-            candidate.complete = false;
-            *due = now;
-        }
+        let path = found.path.clone();
+        let since = self.unsettle(&path).map_or(now, |candidate| candidate.since);
+        let complete = now.duration_since(since) <= settle * PATIENCE;
+        let due = if complete { now + settle } else { now };
+        self.due.insert((due, path.clone()));
+        self.settling.insert(path, (Candidate { found, since, complete }, due));
+    }
+
+    fn unsettle(&mut self, path: &str) -> Option<Candidate> {
+        let (candidate, due) = self.settling.remove(path)?;
+        self.due.remove(&(due, path.to_owned()));
+        Some(candidate)
     }
 
     /// A file whose bytes may be those of a delivery under way.
@@ -78,16 +81,14 @@ impl Waiting {
 
     /// When the next file is settled.
     pub fn next_due(&self) -> Option<Instant> {
-        self.settling.values().map(|(_, due)| *due).min()
+        self.due.first().map(|(due, _)| *due)
     }
 
     /// Moves files that have been quiet long enough to those that are ready.
     pub fn settled(&mut self) {
         let now = Instant::now();
-        let due: Vec<String> =
-            self.settling.iter().filter(|(_, (_, due))| *due <= now).map(|(path, _)| path.clone()).collect();
-        for path in due {
-            if let Some((candidate, _)) = self.settling.remove(&path) {
+        while let Some((_, path)) = self.due.first().filter(|(due, _)| *due <= now).cloned() {
+            if let Some(candidate) = self.unsettle(&path) {
                 self.ready.insert(order(&path), candidate);
             }
         }
@@ -108,7 +109,7 @@ impl Waiting {
 
     /// A file that is not there any more.
     pub fn forget(&mut self, path: &str) {
-        self.settling.remove(path);
+        self.unsettle(path);
         self.ready.remove(&order(path));
     }
 

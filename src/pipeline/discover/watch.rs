@@ -1,6 +1,7 @@
 //! Events of the system about the inbox. A closed writer or a rename says that a file is whole.
 
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -29,6 +30,8 @@ pub struct Watch {
     pub signals: Receiver<Signal>,
     /// Set when events were lost.
     overflow: Arc<AtomicBool>,
+    /// Device and inode of the folder: another one may have its name by now.
+    folder: (u64, u64),
     _watcher: RecommendedWatcher,
 }
 
@@ -45,14 +48,24 @@ impl Watch {
         let handler = move |event: notify::Result<Event>| forward(&names, event, &sender, &lost);
         let mut watcher = notify::recommended_watcher(handler)?;
         let mode = if inbox.subfolders { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
+        let folder = identity(&inbox.folder).map_err(notify::Error::io)?;
         watcher.watch(&inbox.folder, mode)?;
-        Ok(Self { signals, overflow, _watcher: watcher })
+        Ok(Self { signals, overflow, folder, _watcher: watcher })
+    }
+
+    /// Whether this is the folder that is watched.
+    pub fn is_on(&self, folder: &Path) -> bool {
+        identity(folder).is_ok_and(|found| found == self.folder)
     }
 
     /// Whether events were lost since this was last asked.
     pub fn has_overflowed(&self) -> bool {
         self.overflow.swap(false, Ordering::Relaxed)
     }
+}
+
+fn identity(folder: &Path) -> std::io::Result<(u64, u64)> {
+    std::fs::metadata(folder).map(|meta| (meta.dev(), meta.ino()))
 }
 
 fn forward(inbox: &Inbox, event: notify::Result<Event>, sender: &Sender<Signal>, lost: &AtomicBool) {
@@ -68,6 +81,10 @@ fn forward(inbox: &Inbox, event: notify::Result<Event>, sender: &Sender<Signal>,
 fn signals(inbox: &Inbox, event: Event) -> Vec<Signal> {
     if event.need_rescan() {
         return vec![Signal::Unclear];
+    }
+    if matches!(event.kind, EventKind::Remove(_)) {
+        let is_inbox = event.paths.contains(&inbox.folder);
+        return if is_inbox { vec![Signal::Unclear] } else { Vec::new() };
     }
     let whole = match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write))

@@ -359,9 +359,14 @@ impl Framer {
         begin
     }
 
-    /// The hasher; after the last cut it has seen everything up to the end of the last span.
-    pub fn into_hasher(self) -> blake3::Hasher {
-        self.hasher
+    /// Where the last cut was, and how many bytes were read behind it.
+    pub fn cut_at(&self) -> (u64, u64) {
+        (self.from.offset, self.reach() - self.from.offset)
+    }
+
+    /// The hasher, when it has seen exactly what lies before the last cut.
+    pub fn into_hasher(self) -> Option<blake3::Hasher> {
+        (self.hashed == 1 && self.before_dropped.is_none()).then_some(self.hasher)
     }
 }
 

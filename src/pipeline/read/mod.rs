@@ -2,6 +2,7 @@
 
 pub mod frame;
 pub mod source;
+pub mod trail;
 
 use std::io;
 use std::sync::Arc;
@@ -14,11 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Write;
 use crate::domain::{End, RawChunk, Source, Stamps, stamp};
-use crate::metrics;
 use crate::store::patience::Patience;
 use crate::store::{Store, StoreError};
 use frame::{Framer, Tail};
 use source::ByteSource;
+use trail::{Trail, Trails, Window};
 
 /// A file that was taken up, open where its records are to be read from.
 pub struct Work {
@@ -29,6 +30,8 @@ pub struct Work {
     pub framer: Framer,
     /// No more is expected: a last record without a line end is one.
     pub complete: bool,
+    /// The last bytes that the framer has.
+    pub window: Window,
 }
 
 /// The stage.
@@ -37,6 +40,7 @@ pub struct Read<S> {
     pub patience: Patience,
     pub write: Write,
     pub files_at_once: usize,
+    pub trails: Arc<Trails>,
     /// What was read is handed on, and no more is read.
     pub stop: CancellationToken,
 }
@@ -73,11 +77,22 @@ impl<S: Store> Read<S> {
             }
             match read(&mut work).await {
                 Ok(0) => break Some(end(&mut work).await),
-                Ok(bytes) => metrics::bytes_read(bytes),
+                Ok(_) => {}
                 Err(error) => break Some(broken_off(&work, &error)),
             }
         };
-        self.hand_on(&mut work, &mut stamps, end, chunks).await.map(|_| ())
+        self.hand_on(&mut work, &mut stamps, end, chunks).await?;
+        self.leave(work);
+        Ok(())
+    }
+
+    fn leave(&self, mut work: Work) {
+        let (reach, behind) = work.framer.cut_at();
+        let id = work.source.id;
+        if let Some(hasher) = work.framer.into_hasher().filter(|_| !work.bytes.compressed) {
+            work.window.pop(behind);
+            self.trails.leave(id, Trail { reach, hasher, window: work.window });
+        }
     }
 
     /// Cuts off the whole records and sends them; false when nobody wants more of this delivery.
@@ -126,7 +141,11 @@ impl<S: Store> Read<S> {
 }
 
 async fn read(work: &mut Work) -> io::Result<usize> {
-    work.bytes.read(work.framer.bytes()).await
+    let bytes = work.framer.bytes();
+    let before = bytes.len();
+    let read = work.bytes.read(bytes).await?;
+    work.window.push(bytes.get(before..).unwrap_or(&[]));
+    Ok(read)
 }
 
 /// Law 4: what follows the last line end is a record when it has all its fields and no more is

@@ -16,12 +16,13 @@ const COLUMNS: &str = "id, path, generation, state, detail, same_as, bytes, reco
     noted_ctime, fingerprint, loaded, skipped, quarantined, taken_up, changed";
 
 pub fn known(connection: &Connection) -> Outcome<Vec<Known>> {
-    let sql = "SELECT path, state, noted_size, noted_mtime, noted_ctime, fingerprint, max(generation) \
+    let sql = "SELECT path, state, noted_size, noted_mtime, noted_ctime, fingerprint, id, max(generation) \
                FROM _needledrop_deliveries GROUP BY path";
     connection
         .prepare_cached(sql)?
         .query_map([], |row| {
             Ok(Known {
+                id: DeliveryId(row.get(6)?),
                 path: row.get(0)?,
                 state: state(&row.get::<_, String>(1)?),
                 noted: noted(row, 2)?,
@@ -214,6 +215,7 @@ pub fn reopen(
     connection: &mut Connection,
     id: DeliveryId,
     noted: Noted,
+    head: &str,
 ) -> Result<Delivery, Fault> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let before = by_id(&transaction, id)?;
@@ -230,7 +232,7 @@ pub fn reopen(
         hand_out(&transaction, id, mark.record, crate::domain::stamp::records_in(size, 2))?;
     }
     let sql = "UPDATE _needledrop_deliveries SET state = 'loading', detail = ?2, noted_size = ?3, \
-               noted_mtime = ?4, noted_ctime = ?5, changed = ?6 WHERE id = ?1";
+               noted_mtime = ?4, noted_ctime = ?5, changed = ?6, head = ?7 WHERE id = ?1";
     let detail = format!("continued at byte {}, its beginning verified", before.reach.offset);
     transaction.prepare_cached(sql)?.execute(params![
         id.0,
@@ -238,7 +240,8 @@ pub fn reopen(
         noted.size,
         noted.mtime,
         noted.ctime,
-        now_ms()
+        now_ms(),
+        head
     ])?;
     let delivery = by_id(&transaction, id)?;
     fault::step("reopen before commit");
@@ -270,6 +273,10 @@ pub fn amend(connection: &mut Connection, id: DeliveryId, amendment: &Amendment)
         let sql = "UPDATE _needledrop_deliveries SET noted_size = ?2, noted_mtime = ?3, noted_ctime = ?4 \
                    WHERE id = ?1";
         transaction.prepare_cached(sql)?.execute(params![id.0, noted.size, noted.mtime, noted.ctime])?;
+    }
+    if let Some(head) = &amendment.head {
+        let sql = "UPDATE _needledrop_deliveries SET head = ?2 WHERE id = ?1";
+        transaction.prepare_cached(sql)?.execute(params![id.0, head])?;
     }
     fault::step("amend before commit");
     transaction.commit()?;

@@ -143,8 +143,8 @@ impl Store for SqliteStore {
         self.write(move |shared, connection| ledger::take_up(shared, connection, &entry)).await
     }
 
-    async fn reopen(&self, id: DeliveryId, noted: Noted) -> Result<Delivery, StoreError> {
-        self.write(move |shared, connection| ledger::reopen(shared, connection, id, noted)).await
+    async fn reopen(&self, id: DeliveryId, noted: Noted, head: String) -> Result<Delivery, StoreError> {
+        self.write(move |shared, connection| ledger::reopen(shared, connection, id, noted, &head)).await
     }
 
     async fn extend(&self, id: DeliveryId, first: u64, records: u64) -> Result<StampRange, StoreError> {

@@ -136,6 +136,8 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -16384)?;
+    // A longer wait is ours: it is counted, told by /readyz, and ends when the process is to stop.
+    connection.busy_timeout(std::time::Duration::from_millis(100))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(())
 }
