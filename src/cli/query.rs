@@ -14,7 +14,8 @@ use crate::store::sqlite::Access;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    table: String,
+    /// Without it, the tables and the questions they answer are listed
+    table: Option<String>,
     /// The partition key, and as many clustering columns as wanted, in their order
     #[arg(value_name = "COLUMN=VALUE")]
     conditions: Vec<String>,
@@ -25,7 +26,8 @@ pub struct Arguments {
 }
 
 pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
-    let index = load::table_index(app, &arguments.table)?;
+    let Some(name) = &arguments.table else { return tables(app) };
+    let index = load::table_index(app, name)?;
     let table = &app.plan.tables[index];
     let columns: Vec<&Column> = app.plan.columns_of(table).collect();
     let key = key(table, &columns, &arguments.conditions)?;
@@ -37,18 +39,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
 
 /// The values of the leading key columns, in the order of the key.
 fn key(table: &Table, columns: &[&Column], conditions: &[String]) -> Result<Vec<Value<'static>>, Failure> {
-    let usage = |problem: String| {
-        let names = |range: std::ops::Range<usize>| {
-            columns[range].iter().map(|column| format!("{}=…", column.name)).collect::<Vec<_>>().join(" ")
-        };
-        let (partition, all) = (table.partition_key.len(), table.key_len());
-        let optional = if all > partition { format!(" [{}]", names(partition..all)) } else { String::new() };
-        Failure::usage(format!(
-            "{problem}\n  next: needledrop query {} {}{optional}",
-            table.name,
-            names(0..partition)
-        ))
-    };
+    let usage = |problem: String| Failure::usage(format!("{problem}\n  next: {}", form(table, columns)));
     let mut given: Vec<Option<Value<'static>>> = vec![None; table.key_len()];
     for condition in conditions {
         let (name, value) =
@@ -70,10 +61,33 @@ fn key(table: &Table, columns: &[&Column], conditions: &[String]) -> Result<Vec<
     Ok(given.into_iter().flatten().collect())
 }
 
+/// How this table is asked.
+fn form(table: &Table, columns: &[&Column]) -> String {
+    let names = |range: std::ops::Range<usize>| {
+        columns[range].iter().map(|column| format!("{}=…", column.name)).collect::<Vec<_>>().join(" ")
+    };
+    let (partition, all) = (table.partition_key.len(), table.key_len());
+    let optional = if all > partition { format!(" [{}]", names(partition..all)) } else { String::new() };
+    format!("needledrop query {} {}{optional}", table.name, names(0..partition))
+}
+
+/// The declared tables, each with its question and how to ask it.
+fn tables(app: &App) -> Outcome {
+    let mut out = std::io::stdout().lock();
+    for table in &app.plan.tables {
+        let columns: Vec<&Column> = app.plan.columns_of(table).collect();
+        writeln!(out, "{}: {}\n  {}", table.name, table.answers, form(table, &columns))?;
+    }
+    Ok(Exit::Done)
+}
+
 fn typed(column: &Column, value: &str) -> Result<Value<'static>, String> {
     let mut arena = Vec::new();
     let parsed = parse(column.kind, value.as_bytes(), &mut arena);
     let cell = parsed.map_err(|refusal| format!("{}: {value:?} must be {}", column.name, refusal.rule))?;
+    if cell.is_empty() {
+        return Err(format!("`{}` is empty, and a key never is", column.name));
+    }
     Ok(cell.value(&arena).into_owned())
 }
 

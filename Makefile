@@ -1,0 +1,50 @@
+# The menu. CI calls it too: what is green here is green there.
+.DEFAULT_GOAL := help
+CARGO := cargo
+SHARED := $(or $(NEEDLEDROP_SHARED),../shared)
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+build: ## The release binary
+	$(CARGO) build --release --locked
+
+check: fmt-check clippy doc deny ## Format, lints, docs, licences
+
+fmt-check:
+	$(CARGO) fmt --check
+
+clippy:
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --locked --document-private-items
+
+deny: ## Licences, bans and sources of what we depend on, where cargo-deny is installed
+	@if $(CARGO) deny --version >/dev/null 2>&1; then \
+	  $(CARGO) deny --offline check licenses bans sources; \
+	else echo "deny: NOT RUN, cargo-deny is not installed (cargo install --locked cargo-deny)"; fi
+
+test: real-files ## All tests: unit, SQLite, the real files, the daemon, short crash runs
+	$(CARGO) test --locked
+
+test-all: test release-tests torture ## What takes longer as well: release build, more kills
+
+release-tests:
+	$(CARGO) test --release --locked
+
+torture: real-files ## 500 kills at random moments (NEEDLEDROP_KILLS, NEEDLEDROP_SEED)
+	NEEDLEDROP_KILLS=$(or $(NEEDLEDROP_KILLS),500) $(CARGO) test --locked --test crash -- --nocapture
+
+real-files:
+	@if [ ! -d "$(SHARED)/events" ]; then \
+	  echo "NOTE: $(SHARED)/events is not there: tests on the real files cannot run (NEEDLEDROP_SHARED names another place)"; \
+	  [ -z "$(CI)" ] || exit 1; fi
+
+sample: ## Make the shipped sample anew
+	$(CARGO) run --release --locked -- sample data/event_data
+
+clean: ## Remove what was built
+	$(CARGO) clean
+
+.PHONY: help build check fmt-check clippy doc deny test test-all release-tests torture real-files sample clean
