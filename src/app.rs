@@ -21,6 +21,7 @@ use crate::pipeline::discover::inbox::Inbox;
 use crate::pipeline::tally::Tally;
 use crate::pipeline::{Ended, Pipeline};
 use crate::store::StoreError;
+use crate::store::patience::Patience;
 use crate::store::sqlite::{Access, SqliteStore};
 use crate::web::{self, Web};
 
@@ -30,6 +31,9 @@ const STOPPED: i32 = 4;
 /// How often the metrics move what histograms have collected into their buckets.
 const UPKEEP: Duration = Duration::from_secs(5);
 
+/// How long open connections have for their last answer when the daemon ends.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
 /// A configuration that is whole, and what follows from it.
 pub struct App {
     pub config: Config,
@@ -37,6 +41,15 @@ pub struct App {
     pub origin: String,
     pub plan: Arc<Plan>,
     pub inbox: Inbox,
+}
+
+/// How files are loaded once.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    /// As new generations, whatever was loaded before.
+    pub again: bool,
+    /// Nothing is written, not even a store.
+    pub dry: bool,
 }
 
 /// Why there is nothing to run.
@@ -105,7 +118,6 @@ impl App {
         // The port comes before the store, so that nothing is made when the port is in use.
         let listener = self.listen().await?;
         let metrics = metrics::install(&self.plan).map_err(|error| AppError::Start(error.to_string()))?;
-        let store = Arc::new(self.open(self.writing())?);
         self.announce(&listener);
         let health = Arc::new(Health::default());
         let mut around = JoinSet::new();
@@ -114,32 +126,56 @@ impl App {
         around.spawn(web::serve(listener, web, over.clone()));
         around.spawn(upkeep(metrics, over.clone()));
         around.spawn(tell_of_stop(stop.clone(), Arc::clone(&health), over.clone()));
-        let pipeline = self.pipeline(store, Arc::new(Tally::default()), health, None, false);
-        let ended = pipeline.run(Scope::Watch, stop).await;
+        let ended = self.watch(health, stop).await;
         over.cancel();
         // A client that holds its connection open must not hold up the end.
-        let _ = tokio::time::timeout(Duration::from_secs(1), async {
-            while around.join_next().await.is_some() {}
-        })
-        .await;
+        let all = async { while around.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(LAST_ANSWERS, all).await;
         around.abort_all();
-        Ok(ended?)
+        ended
     }
 
-    /// These files, once. `again`: as new generations.
+    async fn watch(&self, health: Arc<Health>, stop: CancellationToken) -> Result<Ended, AppError> {
+        let store = match self.open_patiently(None, &stop, &health).await {
+            Err(error) if stop.is_cancelled() && error.passing().is_some() => return Ok(Ended::Stopped),
+            opened => opened?,
+        };
+        let pipeline = self.pipeline(Arc::new(store), Arc::new(Tally::default()), health, None, false);
+        Ok(pipeline.run(Scope::Watch, stop).await?)
+    }
+
+    /// Opens the store for writing; one that is busy is waited for.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_patiently(
+        &self,
+        limit: Option<Duration>,
+        stop: &CancellationToken,
+        health: &Arc<Health>,
+    ) -> Result<SqliteStore, StoreError> {
+        let patience = Patience { limit, halt: stop.clone(), health: Arc::clone(health) };
+        patience.with(|| async { self.open(self.writing()) }).await
+    }
+
+    /// These files, once.
     ///
     /// # Errors
     /// A store that is not to be had within `store.patience`.
     pub async fn once(
         &self,
-        store: SqliteStore,
         scope: Scope,
-        again: bool,
+        how: How,
         tally: Arc<Tally>,
         stop: CancellationToken,
     ) -> Result<Ended, AppError> {
-        let patience = Some(*self.config.store.patience);
-        let pipeline = self.pipeline(Arc::new(store), tally, Arc::new(Health::default()), patience, again);
+        let (patience, health) = (Some(*self.config.store.patience), Arc::new(Health::default()));
+        let store = if how.dry {
+            self.open(Access::Dry)?
+        } else {
+            self.open_patiently(patience, &stop, &health).await?
+        };
+        let pipeline = self.pipeline(Arc::new(store), tally, health, patience, how.again);
         Ok(pipeline.run(scope, stop).await?)
     }
 

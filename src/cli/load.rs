@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{Failure, Outcome, progress, summary};
-use crate::app::{self, App};
+use crate::app::{self, App, How};
 use crate::domain::{Delivery, State};
 use crate::health::Health;
 use crate::pipeline::Ended;
@@ -39,23 +39,15 @@ pub struct Arguments {
     json: bool,
 }
 
-/// How files are loaded.
-#[derive(Clone, Copy)]
-pub struct How {
-    pub again: bool,
-    pub dry: bool,
-    pub json: bool,
-}
-
 pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
     let began = Instant::now();
     let found = find(app, &arguments.paths)?;
-    let how = How { again: arguments.again, dry: arguments.dry_run, json: arguments.json };
+    let how = How { again: arguments.again, dry: arguments.dry_run };
     match &arguments.table {
-        None => files(app, found, false, how, began).await,
+        None => files(app, found, false, how, arguments.json, began).await,
         Some(table) => {
             let wanted = (!arguments.paths.is_empty()).then_some(found);
-            into_table(app, table, wanted, how, began).await
+            into_table(app, table, wanted, arguments, began).await
         }
     }
 }
@@ -88,20 +80,32 @@ fn real_place(app: &App, path: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Loads files, shows progress, prints the summary.
-pub async fn files(app: &App, found: Vec<Found>, whole_folder: bool, how: How, began: Instant) -> Outcome {
-    let store = app.open(if how.dry { Access::Dry } else { app.writing() })?;
+pub async fn files(
+    app: &App,
+    found: Vec<Found>,
+    whole_folder: bool,
+    how: How,
+    json: bool,
+    began: Instant,
+) -> Outcome {
     let expected = found.iter().map(|file| file.noted.size).sum();
     let scope = Scope::Once { found, whole_folder };
     let tally = Arc::new(Tally::default());
     let stop = CancellationToken::new();
-    let work = app.once(store, scope, how.again, Arc::clone(&tally), stop.clone());
+    let work = app.once(scope, how, Arc::clone(&tally), stop.clone());
     let ended = app::with_signals(stop, progress::during(&tally, expected, work)).await??;
-    Ok(summary::finish(&tally, ended, began.elapsed(), how.json, how.dry)?)
+    Ok(summary::finish(&tally, ended, began.elapsed(), json, how.dry)?)
 }
 
-async fn into_table(app: &App, table: &str, wanted: Option<Vec<Found>>, how: How, began: Instant) -> Outcome {
+async fn into_table(
+    app: &App,
+    table: &str,
+    wanted: Option<Vec<Found>>,
+    arguments: &Arguments,
+    began: Instant,
+) -> Outcome {
     let index = table_index(app, table)?;
-    let store = app.open(if how.dry { Access::Dry } else { app.writing() })?;
+    let store = app.open(if arguments.dry_run { Access::Dry } else { app.writing() })?;
     let (tally, stop) = (Arc::new(Tally::default()), CancellationToken::new());
     let replay = replay(app, store, index, Arc::clone(&tally), stop.clone());
     let mut behind = replay.behind().await?;
@@ -111,7 +115,7 @@ async fn into_table(app: &App, table: &str, wanted: Option<Vec<Found>>, how: How
     let expected = behind.iter().map(|delivery| delivery.reach.offset).sum();
     let work = play(&replay, &behind, &tally);
     let ended = app::with_signals(stop, progress::during(&tally, expected, work)).await??;
-    Ok(summary::finish(&tally, ended, began.elapsed(), how.json, how.dry)?)
+    Ok(summary::finish(&tally, ended, began.elapsed(), arguments.json, arguments.dry_run)?)
 }
 
 /// The index of a declared table.

@@ -14,14 +14,14 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
-use super::Failure;
+use super::{Failure, progress};
 use crate::config::{Log, LogFormat};
 
 type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// Begins to log.
 pub fn begin(log: &Log) -> Result<(), Failure> {
-    let mut layers = vec![layer(log, std::io::stderr)?];
+    let mut layers = vec![layer(log, || progress::Beside)?];
     if let Some(path) = &log.file {
         layers.push(layer(log, Mutex::new(rotating(path, log)?))?);
     }

@@ -1,9 +1,10 @@
 //! How far a run is: a bar on a terminal, plain lines elsewhere.
 
 use std::convert::Infallible;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::info;
@@ -14,35 +15,43 @@ use crate::pipeline::tally::Tally;
 const BAR_EVERY: Duration = Duration::from_millis(100);
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// Shows the progress of `work` until it ends.
-pub async fn during<T>(tally: &Tally, expected: u64, work: impl Future<Output = T>) -> T {
-    tokio::select! {
-        done = work => done,
-        never = show(tally, expected) => match never {},
-    }
+/// The bar that is on the terminal now, for those who write beside it.
+static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+fn shown() -> Option<ProgressBar> {
+    SHOWN.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-async fn show(tally: &Tally, expected: u64) -> Infallible {
-    let bar = std::io::stderr().is_terminal().then(|| bar(expected));
+/// Shows the progress of `work` until it ends.
+pub async fn during<T>(tally: &Tally, expected: u64, work: impl Future<Output = T>) -> T {
+    let bar = io::stderr().is_terminal().then(|| bar(expected));
+    SHOWN.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&bar);
+    let done = tokio::select! {
+        done = work => done,
+        never = show(tally, expected, bar.as_ref()) => match never {},
+    };
+    *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    done
+}
+
+async fn show(tally: &Tally, expected: u64, bar: Option<&ProgressBar>) -> Infallible {
+    let began = Instant::now();
     let mut ticks = tokio::time::interval(if bar.is_some() { BAR_EVERY } else { LINE_EVERY });
     ticks.tick().await;
-    let mut before = 0;
     loop {
         ticks.tick().await;
         let (bytes, read) = (tally.bytes.load(Ordering::Relaxed), tally.read.load(Ordering::Relaxed));
-        if let Some(bar) = &bar {
-            bar.set_position(bytes);
-            bar.set_message(format!("{} records", grouped(read)));
-        } else {
-            let rate = (read - before) / LINE_EVERY.as_secs();
-            info!(
-                "{} of {} read, {} records, {} records/s",
-                mib(bytes),
-                mib(expected),
-                grouped(read),
-                grouped(rate)
-            );
-            before = read;
+        let rate = read * 1000 / u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+        let told = format!("{} records, {} records/s", grouped(read), grouped(rate));
+        match bar {
+            Some(bar) => {
+                bar.set_position(bytes);
+                bar.set_message(told);
+            }
+            None => info!("{} of {} read, {told}", mib(bytes), mib(expected)),
         }
     }
 }
@@ -53,7 +62,23 @@ fn mib(bytes: u64) -> bytesize::Display {
 
 fn bar(expected: u64) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(expected), ProgressDrawTarget::stderr());
-    let template = "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {msg} {eta} left";
+    let template = "{bar:30} {bytes} of {total_bytes}, {msg}, {eta} left";
     bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar
+}
+
+/// Standard error beside the bar: log lines do not tear it.
+pub struct Beside;
+
+impl Write for Beside {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match shown() {
+            Some(bar) => bar.suspend(|| io::stderr().write(bytes)),
+            None => io::stderr().write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }

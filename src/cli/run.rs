@@ -7,7 +7,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::{Exit, Failure, Outcome, load};
-use crate::app::{self, App};
+use crate::app::{self, App, How};
 use crate::pipeline::Ended;
 
 #[derive(Debug, Args)]
@@ -45,8 +45,8 @@ pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
         app.check_inbox()?;
         let began = Instant::now();
         let files = app.inbox.list().map_err(Failure::system)?;
-        let how = load::How { again: false, dry: arguments.dry_run, json: arguments.json };
-        return load::files(app, files, true, how, began).await;
+        let how = How { again: false, dry: arguments.dry_run };
+        return load::files(app, files, true, how, arguments.json, began).await;
     }
     let stop = CancellationToken::new();
     let ended = app::with_signals(stop.clone(), app.daemon(stop)).await??;

@@ -63,7 +63,7 @@ impl ByteSource {
         Ok(Self { bytes, compressed: false, noted })
     }
 
-    /// Appends what can be read at once, at most [`READ`] bytes; 0 at the end.
+    /// Appends what can be read at once, at most 128 KiB; 0 at the end.
     ///
     /// # Errors
     /// What the system or the decoder says; `UnexpectedEof` when a compressed file is cut off.

@@ -5,7 +5,8 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OpenFlags, params_from_iter};
 
 use super::lock::WriterLock;
 use super::rows::TableSql;
@@ -23,6 +24,9 @@ pub enum Access {
     /// A copy of the ledger in memory: nothing is written, not even a store.
     Dry,
 }
+
+/// How long a reader waits where a writer has to be alone for a moment.
+const READ_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Statements kept prepared: a few a table, and those of the ledger.
 const STATEMENTS: usize = 256;
@@ -59,7 +63,7 @@ impl SqliteStore {
 
     fn for_reading(path: &Path, plan: Arc<Plan>) -> Result<Self, StoreError> {
         let told = |error: rusqlite::Error| Fault::from(error).told(&path.display().to_string());
-        let reader = read_only(path).map_err(told)?;
+        let reader = for_asking(path).map_err(told)?;
         check_format(&reader, path)?;
         Ok(Self::with(path, plan, false, reader, None, None))
     }
@@ -70,10 +74,10 @@ impl SqliteStore {
         memory.set_prepared_statement_cache_capacity(STATEMENTS);
         memory.execute_batch(schema::LEDGER).map_err(told)?;
         if !fresh {
-            let source = read_only(path).map_err(told)?;
+            let source = for_asking(path).map_err(told)?;
             check_format(&source, path)?;
             check_tables(&source, path, &plan)?;
-            copy_ledger(&memory, path).map_err(told)?;
+            copy_ledger(&source, &memory).map_err(told)?;
         }
         Ok(Self::with(path, plan, true, memory, None, None))
     }
@@ -142,9 +146,21 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// For the commands that only ask. Opened as a writer where the file allows it, because only such a
+/// connection clears away the files that SQLite lays beside the store while it is open.
+fn for_asking(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let writable = std::fs::OpenOptions::new().write(true).open(path).is_ok();
+    let connection =
+        if writable { Connection::open_with_flags(path, flags)? } else { return read_only(path) };
+    connection.busy_timeout(READ_PATIENCE)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
 fn read_only(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.busy_timeout(READ_PATIENCE)?;
     Ok(connection)
 }
 
@@ -229,14 +245,18 @@ fn check_tables(connection: &Connection, path: &Path, plan: &Plan) -> Result<Vec
     Ok(missing)
 }
 
-fn copy_ledger(memory: &Connection, path: &Path) -> rusqlite::Result<()> {
-    const TABLES: [&str; 6] = ["deliveries", "stamps", "counts", "parts", "provisional", "meta"];
-    // mode=ro: attaching must not create, upgrade or checkpoint anything.
-    let uri = format!("file:{}?mode=ro", path.display().to_string().replace('%', "%25").replace('?', "%3f"));
-    memory.execute("ATTACH ?1 AS source", [uri])?;
-    for table in TABLES {
-        let sql = format!("INSERT INTO main._needledrop_{table} SELECT * FROM source._needledrop_{table}");
-        memory.execute(&sql, [])?;
+fn copy_ledger(source: &Connection, memory: &Connection) -> rusqlite::Result<()> {
+    for table in ["deliveries", "stamps", "counts", "parts", "provisional", "meta"] {
+        let mut read = source.prepare(&format!("SELECT * FROM _needledrop_{table}"))?;
+        let columns = read.column_count();
+        let marks = vec!["?"; columns].join(", ");
+        let mut write = memory.prepare(&format!("INSERT INTO _needledrop_{table} VALUES ({marks})"))?;
+        let mut rows = read.query([])?;
+        while let Some(row) = rows.next()? {
+            let values =
+                (0..columns).map(|at| row.get::<_, Value>(at)).collect::<rusqlite::Result<Vec<_>>>()?;
+            write.execute(params_from_iter(values))?;
+        }
     }
-    memory.execute_batch("DETACH source")
+    Ok(())
 }
