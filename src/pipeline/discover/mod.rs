@@ -49,8 +49,8 @@ pub struct Discover<S> {
     waiting: Waiting,
     /// What is known of each path; equal size and times need no second look.
     known: HashMap<String, Glance>,
-    /// Files that were taken up and have not ended, with their size.
-    under_way: HashMap<String, (DeliveryId, u64)>,
+    /// Files that were taken up and have not ended, as they were when they were opened.
+    under_way: HashMap<String, (DeliveryId, Noted)>,
     /// Files that changed while they were under way.
     again: HashSet<String>,
     /// Files that could not be read, and when to try again.
@@ -141,7 +141,7 @@ impl<S: Store> Discover<S> {
             let may_take = self.may_take();
             tokio::select! {
                 () = self.stop.cancelled() => break,
-                Some(done) = finished.recv() => self.finished(&done),
+                Some(done) = finished.recv() => self.finished(&done).await?,
                 permit = files.reserve(), if may_take => match permit {
                     Ok(permit) => if let Some(work) = self.take_next(false).await? { permit.send(work) },
                     Err(_) => break,
@@ -164,10 +164,11 @@ impl<S: Store> Discover<S> {
         loop {
             let (may_take, due) = (self.may_take(), self.waiting.next_due());
             metrics::queue("files", files.max_capacity() - files.capacity());
-            self.waiting.measure(self.under_way.len(), self.under_way.values().map(|(_, size)| size).sum());
+            self.waiting
+                .measure(self.under_way.len(), self.under_way.values().map(|(_, noted)| noted.size).sum());
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
-                Some(done) = finished.recv() => self.finished(&done),
+                Some(done) = finished.recv() => self.finished(&done).await?,
                 signal = next(&mut watch) => self.signal(signal),
                 () = until(due) => self.waiting.settled(),
                 _ = poll.tick() => {
@@ -288,7 +289,7 @@ impl<S: Store> Discover<S> {
                 let noted = identify::trusted(work.bytes.noted);
                 debug!(file = path, "taken up");
                 self.known.insert(path.clone(), Glance { noted, done: false });
-                self.under_way.insert(path, (id, candidate.found.noted.size));
+                self.under_way.insert(path, (id, work.bytes.noted));
                 return Ok(Some(*work));
             }
             Identified::Unchanged(id, noted) => {
@@ -336,17 +337,34 @@ impl<S: Store> Discover<S> {
         }
     }
 
-    fn finished(&mut self, done: &Finished) {
-        self.under_way.remove(&done.path);
+    async fn finished(&mut self, done: &Finished) -> Result<(), StoreError> {
+        let under_way = self.under_way.remove(&done.path);
         self.waiting.ended(done.id);
         if let Some(known) = self.known.get_mut(&done.path) {
             known.done = true;
+        }
+        if done.state == State::Failed
+            && let Some((id, noted)) = under_way
+        {
+            self.rest(id, noted, &done.path).await?;
         }
         if self.again.remove(&done.path)
             && let Some(file) = self.identify.inbox.look(&self.identify.inbox.place(&done.path))
         {
             self.offer(file);
         }
+        Ok(())
+    }
+
+    /// A file that failed is not looked at again until its times change, or it would fail, as a new
+    /// generation, at every listing.
+    async fn rest(&mut self, id: DeliveryId, noted: Noted, path: &str) -> Result<(), StoreError> {
+        let amendment = Amendment { noted: Some(noted), ..Amendment::default() };
+        self.identify.patience.with(|| self.identify.store.amend(id, amendment.clone())).await?;
+        if let Some(known) = self.known.get_mut(path) {
+            known.noted = noted;
+        }
+        Ok(())
     }
 }
 
