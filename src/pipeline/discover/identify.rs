@@ -119,8 +119,11 @@ impl<S: Store> Identify<S> {
         };
         let Some(begun) = begun else { return self.reopened(candidate).await };
         let resumes = current.state == State::Loading || current.state == State::Replaced;
-        let more =
-            begun.has_more && !(current.state == State::Incomplete && current.noted.size == noted.size);
+        // An incomplete one waits for its file to change; what a cut-off gz lacks may be its trailer alone.
+        let more = match current.state {
+            State::Incomplete => current.noted.size != noted.size,
+            _ => begun.has_more,
+        };
         if !resumes && !more {
             return Ok(unchanged(&current, &opened));
         }

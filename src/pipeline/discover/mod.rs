@@ -50,8 +50,8 @@ pub struct Discover<S> {
     waiting: Waiting,
     /// What is known of each path; equal size and times need no second look.
     known: HashMap<String, Glance>,
-    /// Files that were taken up and have not ended, with their size.
-    under_way: HashMap<String, (DeliveryId, u64)>,
+    /// Files that were taken up and have not ended, as they were when they were opened.
+    under_way: HashMap<String, (DeliveryId, Noted)>,
     /// Files that changed while they were under way, and whether they are whole.
     again: HashMap<String, bool>,
     /// Files that could not be read, and when to try again.
@@ -169,7 +169,7 @@ impl<S: Store> Discover<S> {
             let may_take = self.may_take();
             tokio::select! {
                 () = self.stop.cancelled() => break,
-                Some(done) = finished.recv() => self.finished(&done),
+                Some(done) = finished.recv() => self.finished(&done).await?,
                 permit = files.reserve(), if may_take => match permit {
                     Ok(permit) => if let Some(work) = self.take_next(false).await? { permit.send(work) },
                     Err(_) => break,
@@ -196,7 +196,7 @@ impl<S: Store> Discover<S> {
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
                 _ = measure.tick() => self.measure(&files),
-                Some(done) = finished.recv() => self.finished(&done),
+                Some(done) = finished.recv() => self.finished(&done).await?,
                 signal = next(&mut watch) => self.signal(signal),
                 () = until(due) => self.waiting.settled(),
                 () = tokio::time::sleep(ABSENT), if self.absent => self.relist(&mut watch).await?,
@@ -224,7 +224,8 @@ impl<S: Store> Discover<S> {
 
     fn measure(&self, files: &Sender<Work>) {
         metrics::queue("files", files.max_capacity() - files.capacity());
-        self.waiting.measure(self.under_way.len(), self.under_way.values().map(|(_, size)| size).sum());
+        self.waiting
+            .measure(self.under_way.len(), self.under_way.values().map(|(_, noted)| noted.size).sum());
     }
 
     fn begin_watch(&mut self) -> Option<Watch> {
@@ -343,7 +344,7 @@ impl<S: Store> Discover<S> {
                 metrics::delivery(State::Waiting);
                 metrics::delivery(State::Loading);
                 self.known.insert(path.clone(), Glance::new(Some(id), noted, false));
-                self.under_way.insert(path, (id, candidate.found.noted.size));
+                self.under_way.insert(path, (id, work.bytes.noted));
                 return Ok(Some(*work));
             }
             Identified::Unchanged(id, amendment) => {
@@ -416,12 +417,17 @@ impl<S: Store> Discover<S> {
         }
     }
 
-    fn finished(&mut self, done: &Finished) {
-        self.under_way.remove(&done.path);
+    async fn finished(&mut self, done: &Finished) -> Result<(), StoreError> {
+        let under_way = self.under_way.remove(&done.path);
         self.unreadable.remove(&done.path);
         self.waiting.ended(done.id);
         if let Some(known) = self.known.get_mut(&done.path) {
             known.done = true;
+        }
+        if done.state == State::Failed
+            && let Some((id, noted)) = under_way
+        {
+            self.rest(id, noted, &done.path).await?;
         }
         let again = self.again.remove(&done.path);
         let file = again.and_then(|_| self.identify.inbox.look(&self.identify.inbox.place(&done.path)));
@@ -430,6 +436,18 @@ impl<S: Store> Discover<S> {
             (Some(file), _) => self.settle(file),
             _ => {}
         }
+        Ok(())
+    }
+
+    /// A file that failed is not looked at again until its times change, or it would fail, as a new
+    /// generation, at every listing.
+    async fn rest(&mut self, id: DeliveryId, noted: Noted, path: &str) -> Result<(), StoreError> {
+        let amendment = Amendment { noted: Some(noted), ..Amendment::default() };
+        self.amend(id, amendment).await?;
+        if let Some(known) = self.known.get_mut(path) {
+            known.noted = noted;
+        }
+        Ok(())
     }
 }
 

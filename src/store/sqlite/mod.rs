@@ -34,9 +34,11 @@ struct Shared {
     sql: Vec<rows::TableSql>,
     /// Rows are not written, only the ledger in memory: a dry run.
     dry: bool,
-    writer: Mutex<Connection>,
     /// Readers do not wait for the writer. A dry run has one connection for both.
+    /// Declared, and so closed, before the writer: only the last one to close puts the WAL back into the
+    /// file, and one that only reads cannot.
     reader: Option<Mutex<Connection>>,
+    writer: Mutex<Connection>,
     /// Held as long as the store is open for writing.
     _lock: Option<lock::WriterLock>,
 }

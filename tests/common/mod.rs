@@ -1,0 +1,358 @@
+//! A world to run the real binary in: a folder of its own with an inbox, a store and settings.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags};
+use serde_json::Value as Json;
+use tempfile::TempDir;
+
+/// The header of Sparkify's event files, as far as it is declared.
+pub const HEADER: &str =
+    "artist,firstName,gender,itemInSession,lastName,length,level,location,sessionId,song,userId\n";
+
+/// Longer than anything takes that is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct World {
+    dir: TempDir,
+    settings: BTreeMap<String, String>,
+}
+
+#[derive(Debug)]
+pub struct Output {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Rows of one table: the declared columns, in the order of the key.
+pub type Rows = Vec<Vec<Json>>;
+
+impl World {
+    /// Sparkify's tables, an empty inbox and no store yet.
+    pub fn new() -> Self {
+        let world = Self { dir: TempDir::new().unwrap(), settings: BTreeMap::new() };
+        fs::create_dir(world.inbox()).unwrap();
+        world.with("source.folder", "inbox").with("store.sqlite.path", "store.db")
+    }
+
+    /// With a configuration file of its own, which the settings still beat.
+    pub fn of(yaml: &str) -> Self {
+        let world = Self::new();
+        fs::write(world.path("config.yaml"), yaml).unwrap();
+        world.with_variable("NEEDLEDROP_CONFIG", "config.yaml")
+    }
+
+    /// One more setting: `("store.kind", "sqlite")`.
+    pub fn with(self, setting: &str, value: &str) -> Self {
+        self.with_variable(&variable(setting), value)
+    }
+
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.set_variable(name, value);
+        self
+    }
+
+    pub fn set(&mut self, setting: &str, value: &str) {
+        self.set_variable(&variable(setting), value);
+    }
+
+    fn set_variable(&mut self, name: &str, value: &str) {
+        self.settings.insert(name.to_owned(), value.to_owned());
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn inbox(&self) -> PathBuf {
+        self.path("inbox")
+    }
+
+    pub fn store(&self) -> PathBuf {
+        self.path("store.db")
+    }
+
+    /// Writes a file into the inbox, or over what is there.
+    pub fn drop_file(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        fs::write(self.inbox().join(name), bytes).unwrap();
+    }
+
+    pub fn append(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        let mut file = fs::OpenOptions::new().append(true).open(self.inbox().join(name)).unwrap();
+        file.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Copies files into the inbox under their own names.
+    pub fn copy_in(&self, files: &[PathBuf]) {
+        for file in files {
+            fs::copy(file, self.inbox().join(file.file_name().unwrap())).unwrap();
+        }
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_needledrop"));
+        command.args(args).current_dir(self.dir.path()).stdin(Stdio::null());
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("NEEDLEDROP_")) {
+            command.env_remove(name);
+        }
+        command.envs(&self.settings);
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Output {
+        let output = self.command(args).output().unwrap();
+        Output {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// The JSON that a command prints; it must end with 0.
+    pub fn json(&self, args: &[&str]) -> Json {
+        let output = self.run(&[args, &["--json"]].concat());
+        assert_eq!(output.code, 0, "{args:?}: {output:?}");
+        output.json()
+    }
+
+    /// `run --once`, which must end with this code; the summary.
+    pub fn once(&self, code: i32) -> Json {
+        let output = self.run(&["run", "--once", "--json"]);
+        assert_eq!(output.code, code, "{output:?}");
+        output.json()
+    }
+
+    pub fn receipt(&self, file: &str) -> Json {
+        let output = self.run(&["receipt", file, "--json"]);
+        assert!(!output.stdout.is_empty(), "{output:?}");
+        let receipt = output.json();
+        assert_eq!(output.code == 0, receipt["closes"] == true, "{output:?}");
+        receipt
+    }
+
+    /// A partition as `query` shows it, a row an array.
+    pub fn query(&self, table: &str, conditions: &[&str]) -> Rows {
+        let found = self.json(&[&["query", table], conditions].concat());
+        let rows = found.as_array().unwrap().iter();
+        rows.map(|row| row.as_object().unwrap().values().cloned().collect()).collect()
+    }
+
+    pub fn open_store(&self) -> Connection {
+        Connection::open_with_flags(self.store(), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()
+    }
+
+    /// What is in the declared tables, without the columns that are ours.
+    pub fn tables(&self) -> BTreeMap<String, Rows> {
+        let store = self.open_store();
+        let names = table_names(&store).into_iter().filter(|name| !name.starts_with('_'));
+        names.map(|name| (name.clone(), select(&store, &name, |column| !column.starts_with('_')))).collect()
+    }
+
+    /// Everything in the store, the ledger and all columns included.
+    pub fn dump(&self) -> BTreeMap<String, Rows> {
+        let store = self.open_store();
+        table_names(&store).into_iter().map(|name| (name.clone(), select(&store, &name, |_| true))).collect()
+    }
+
+    /// Rows and collisions of each table by the receipts of all loaded generations, from `status`.
+    pub fn accounts(&self) -> BTreeMap<String, (u64, u64)> {
+        let status = self.json(&["status"]);
+        let tables = status["tables"].as_object().unwrap().iter();
+        let count = |table: &Json, key: &str| table[key].as_u64().unwrap();
+        tables
+            .map(|(name, table)| (name.clone(), (count(table, "rows_written"), count(table, "collisions"))))
+            .collect()
+    }
+
+    /// Starts the daemon on a free port, with its log in `stderr.log`; ready when this returns.
+    pub fn daemon(&self) -> Daemon {
+        let daemon = self.daemon_unready();
+        until("the daemon is ready", || (daemon.get("/readyz")?.0 == 200).then_some(()));
+        daemon
+    }
+
+    pub fn daemon_unready(&self) -> Daemon {
+        let port = free_port();
+        let log = fs::File::create(self.path("stderr.log")).unwrap();
+        let mut command = self.command(&["run"]);
+        command.env("NEEDLEDROP_HTTP__LISTEN", format!("127.0.0.1:{port}"));
+        let child = command.stderr(log).stdout(Stdio::null()).spawn().unwrap();
+        Daemon { child, port, log: self.path("stderr.log") }
+    }
+
+    /// Newest generation of each file, by name, with its state.
+    pub fn states(&self) -> BTreeMap<String, String> {
+        let status = self.json(&["status"]);
+        let text = |value: &Json| value.as_str().unwrap().to_owned();
+        let deliveries = status["deliveries"].as_array().unwrap().iter();
+        deliveries.map(|delivery| (text(&delivery["file"]), text(&delivery["state"]))).collect()
+    }
+
+    /// How often the ledger took up a file.
+    pub fn generations(&self, file: &str) -> usize {
+        let status = self.json(&["status"]);
+        status["deliveries"].as_array().unwrap().iter().filter(|delivery| delivery["file"] == file).count()
+    }
+}
+
+impl Output {
+    pub fn json(&self) -> Json {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// A daemon that ends with its test.
+pub struct Daemon {
+    child: Child,
+    pub port: u16,
+    log: PathBuf,
+}
+
+impl Daemon {
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let id = i32::try_from(self.child.id()).unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_raw(id).unwrap(), signal).unwrap();
+    }
+
+    /// SIGTERM; the exit code and how long it took.
+    pub fn stop(&mut self) -> (i32, Duration) {
+        let began = Instant::now();
+        self.signal(rustix::process::Signal::TERM);
+        (self.ended(), began.elapsed())
+    }
+
+    /// The exit code.
+    pub fn ended(&mut self) -> i32 {
+        let status = until("the daemon ends", || self.child.try_wait().unwrap());
+        status.code().unwrap_or_else(|| panic!("{status}: {}", self.log()))
+    }
+
+    /// Status and body; nothing when nobody answers.
+    pub fn get(&self, path: &str) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    }
+
+    /// The metrics, by name with labels.
+    pub fn metrics(&self) -> BTreeMap<String, f64> {
+        let (_, text) = self.get("/metrics").unwrap();
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        let samples = samples.filter_map(|line| line.rsplit_once(' '));
+        samples.map(|(name, value)| (name.to_owned(), value.parse().unwrap())).collect()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Asks until there is an answer.
+pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(began.elapsed() < PATIENCE, "waited too long until {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The files that the answers are known of; nothing where they were not handed along.
+pub fn shared(part: &str) -> Option<PathBuf> {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
+    let folder = std::env::var_os("NEEDLEDROP_SHARED").map_or_else(beside, PathBuf::from).join(part);
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    assert!(std::env::var_os("CI").is_none(), "{}: is not there", folder.display());
+    eprintln!("SKIPPED: {} is not there; set NEEDLEDROP_SHARED", folder.display());
+    None
+}
+
+/// The CSV files in a folder, by name.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|end| end == "csv")).collect();
+    files.sort();
+    files
+}
+
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Events of one user in one session, `artist` and `song` by their number; each with all fields.
+pub fn events(items: std::ops::Range<u32>) -> String {
+    items.map(|n| format!("Artist {n},Ann,F,{n},Lee,100.5,free,\"X, Y\",7,Song {n},3\n")).collect()
+}
+
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn variable(setting: &str) -> String {
+    format!("NEEDLEDROP_{}", setting.to_uppercase().replace('.', "__"))
+}
+
+fn table_names(store: &Connection) -> Vec<String> {
+    let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name";
+    let mut statement = store.prepare(sql).unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+fn select(store: &Connection, table: &str, wanted: impl Fn(&str) -> bool) -> Rows {
+    let mut statement = store.prepare("SELECT name, pk FROM pragma_table_info(?1) ORDER BY cid").unwrap();
+    let columns = statement.query_map([table], |row| Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?)));
+    let columns: Vec<_> = columns.unwrap().map(Result::unwrap).collect();
+    let quoted = |name: &String| format!("\"{name}\"");
+    let names: Vec<_> =
+        columns.iter().filter(|(name, _)| wanted(name)).map(|(name, _)| quoted(name)).collect();
+    let mut key: Vec<_> = columns.iter().filter(|(_, pk)| *pk > 0).collect();
+    key.sort_by_key(|(_, pk)| *pk);
+    let key: Vec<_> = key.iter().map(|(name, _)| quoted(name)).collect();
+    let sql = format!("SELECT {} FROM \"{table}\" ORDER BY {}", names.join(", "), key.join(", "));
+    let mut statement = store.prepare(&sql).unwrap();
+    let width = names.len();
+    let rows = statement.query_map([], |row| (0..width).map(|at| Ok(json(row.get_ref(at)?))).collect());
+    rows.unwrap().map(Result::unwrap).collect()
+}
+
+fn json(value: ValueRef<'_>) -> Json {
+    match value {
+        ValueRef::Null => Json::Null,
+        ValueRef::Integer(n) => n.into(),
+        ValueRef::Real(x) => x.into(),
+        ValueRef::Text(text) => String::from_utf8_lossy(text).into(),
+        ValueRef::Blob(bytes) => format!("{bytes:?}").into(),
+    }
+}

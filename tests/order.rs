@@ -1,0 +1,185 @@
+//! Law 2: the final state is a function of the deliveries, on files whose order can be seen.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::fs;
+use std::path::PathBuf;
+
+use common::{World, shared, until};
+use serde_json::{Value as Json, json};
+
+const FILES: [&str; 3] = ["2018-12-01-events.csv", "2018-12-02-events.csv", "2018-12-03-events.csv"];
+const SECOND_ANEW: &str = "2018-12-02-events.v2.txt";
+
+/// What the three tables hold, a row each: artist, song, length; first and last name and artist.
+fn assert_seen(world: &World, item: Json, first: Json, last: &str) {
+    let artist = item[0].clone();
+    let expected = json!({
+        "session_item": [[1, 0, item[0], item[1], item[2]]],
+        "user_session": [[1, 1, 0, artist, "Echo", first, last]],
+        "user_song": [["Echo", 1, first, last]],
+    });
+    assert_eq!(json!(world.tables()), expected);
+    assert_stamps(world);
+}
+
+/// Ranges of stamps of all generations: even, and none begins before the one before it has ended.
+fn assert_stamps(world: &World) {
+    let status = world.json(&["status"]);
+    let mut ranges = Vec::new();
+    for delivery in status["deliveries"].as_array().unwrap() {
+        let (file, generation) = (delivery["file"].as_str().unwrap(), delivery["generation"].to_string());
+        let receipt = world.json(&["receipt", file, "--generation", &generation]);
+        assert_eq!(receipt["generation"], delivery["generation"]);
+        for range in receipt["stamps"].as_array().unwrap() {
+            let (base, records) = (range["base"].as_i64().unwrap(), range["records"].as_i64().unwrap());
+            assert_eq!(base % 2, 0, "{receipt}");
+            ranges.push((base, base + 2 * records));
+        }
+    }
+    assert!(ranges.len() >= status["deliveries"].as_array().unwrap().len());
+    ranges.sort_unstable();
+    assert!(ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0), "{ranges:?}");
+}
+
+fn file(name: &str) -> PathBuf {
+    shared("order").unwrap().join(name)
+}
+
+/// Drops files one after the other, each when the one before is loaded.
+fn one_by_one(world: &World, names: &[&str]) {
+    for name in names {
+        world.copy_in(&[file(name)]);
+        assert_eq!(world.once(0)["deliveries"], json!({ "loaded": 1 }));
+    }
+}
+
+fn all_at_once(world: &World) {
+    world.copy_in(&FILES.map(file));
+    assert_eq!(world.once(0)["deliveries"], json!({ "loaded": 3 }));
+}
+
+fn replace_second(world: &World, by: &str) {
+    world.drop_file(FILES[1], fs::read(file(by)).unwrap());
+    assert_eq!(world.once(0)["deliveries"], json!({ "loaded": 1 }));
+}
+
+#[test]
+fn one_listing_is_loaded_in_the_order_of_the_dates() {
+    if shared("order").is_none() {
+        return;
+    }
+    for (files_at_once, window) in [("1", "1"), ("4", "1"), ("4", "10000")] {
+        let world = World::new().with("source.files_at_once", files_at_once).with("write.window", window);
+        all_at_once(&world);
+        assert_seen(&world, json!(["A4", "Echo", 99.5]), json!("Amy"), "Quinn");
+    }
+}
+
+#[test]
+fn with_empty_clear_an_empty_column_erases() {
+    if shared("order").is_none() {
+        return;
+    }
+    let mut world = World::new();
+    for table in ["session_item", "user_session", "user_song"] {
+        world.set(&format!("tables.{table}.empty"), "clear");
+    }
+    all_at_once(&world);
+    assert_seen(&world, json!(["A4", "Echo", null]), Json::Null, "Quinn");
+}
+
+#[test]
+fn files_dropped_one_by_one_count_in_the_order_they_were_taken_up() {
+    if shared("order").is_none() {
+        return;
+    }
+    let world = World::new();
+    one_by_one(&world, &[FILES[2], FILES[0], FILES[1]]);
+    assert_seen(&world, json!(["A3", "Echo", 99.5]), json!("Amy"), "Zorn");
+}
+
+#[test]
+fn a_file_with_other_bytes_is_a_new_generation_at_the_end_of_the_order() {
+    if shared("order").is_none() {
+        return;
+    }
+    let world = World::new();
+    all_at_once(&world);
+    replace_second(&world, SECOND_ANEW);
+    assert_seen(&world, json!(["B1", "Echo", 98.5]), json!("Bea"), "York");
+}
+
+#[test]
+fn bytes_that_return_are_a_new_generation_and_no_duplicate() {
+    if shared("order").is_none() {
+        return;
+    }
+    let world = World::new();
+    all_at_once(&world);
+    replace_second(&world, SECOND_ANEW);
+    replace_second(&world, FILES[1]);
+    assert_seen(&world, json!(["A3", "Echo", 99.5]), json!("Amy"), "Zorn");
+    assert_eq!(world.receipt(FILES[1])["generation"], 3);
+}
+
+#[test]
+fn within_one_file_the_later_record_counts_and_the_collision_is_told() {
+    if shared("order").is_none() {
+        return;
+    }
+    let world = World::new();
+    one_by_one(&world, &FILES[..1]);
+    assert_seen(&world, json!(["A2", "Echo", 100.5]), json!("Zoe"), "Adams");
+    let receipt = world.receipt(FILES[0]);
+    for table in ["session_item", "user_session", "user_song"] {
+        assert_eq!(receipt["tables"][table], json!({ "rows": 2, "collisions": 1, "behind": false }));
+    }
+    assert!(world.run(&["receipt", FILES[0]]).stdout.contains("collisions"));
+}
+
+#[test]
+fn killed_at_any_step_the_tables_are_those_of_one_pass() {
+    if shared("order").is_none() {
+        return;
+    }
+    // Every durable step can be the last one of the process; then another process goes on.
+    let mut aborted = 0;
+    for step in 1.. {
+        let world = World::new().with("write.window", "1");
+        world.copy_in(&FILES.map(file));
+        let killed = world.command(&["run", "--once"]).env("NEEDLEDROP_ABORT_AT", step.to_string()).output();
+        let is_through = killed.unwrap().status.success();
+        world.once(0);
+        assert_seen(&world, json!(["A4", "Echo", 99.5]), json!("Amy"), "Quinn");
+        let accounts = world.accounts();
+        assert!(accounts.values().all(|account| *account == (4, 3)), "step {step}: {accounts:?}");
+        assert!(FILES.iter().all(|name| world.receipt(name)["closes"] == true));
+        if is_through {
+            break;
+        }
+        aborted += 1;
+    }
+    // Three files are taken up, and four records are written. Release builds have no such steps.
+    assert!(aborted >= 8 || !cfg!(debug_assertions), "only {aborted} steps");
+}
+
+#[test]
+fn a_daemon_and_a_pass_give_the_same_tables() {
+    if shared("order").is_none() {
+        return;
+    }
+    let world = World::new();
+    world.copy_in(&FILES.map(file));
+    // Old enough to be whole at once: all three are there when the daemon lists the folder.
+    let world = world.with("source.settle", "10ms");
+    let mut daemon = world.daemon();
+    until("all are loaded", || {
+        let states = if world.store().exists() { world.states() } else { return None };
+        (states.len() == 3 && states.values().all(|state| state == "loaded")).then_some(())
+    });
+    assert_eq!(daemon.stop().0, 0);
+    assert_seen(&world, json!(["A4", "Echo", 99.5]), json!("Amy"), "Quinn");
+}

@@ -1,0 +1,155 @@
+//! The 30 real files, and every figure and answer that is known of them.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::fs;
+use std::path::PathBuf;
+
+use common::{World, files, gzip, shared};
+use serde_json::{Value as Json, json};
+
+/// All 30 files, loaded.
+fn loaded() -> Option<World> {
+    shared("events").map(|_| load(real()))
+}
+
+fn real() -> Vec<PathBuf> {
+    files(&shared("events").unwrap())
+}
+
+fn load(files: Vec<PathBuf>) -> World {
+    let world = World::new();
+    world.copy_in(&files);
+    world.once(0);
+    world
+}
+
+fn row(values: Json) -> Vec<Json> {
+    values.as_array().unwrap().clone()
+}
+
+#[test]
+fn totals_are_those_of_the_files() {
+    let Some(world) = loaded() else { return };
+    let status = world.json(&["status", "--count"]);
+    assert_eq!(status["states"], json!({ "loaded": 30 }));
+    assert_eq!(status["backlog"]["files"], 0);
+    let table = |rows, collisions, count| json!({ "rows_written": rows, "collisions": collisions, "behind": 0, "count": count });
+    let expected = json!({
+        "session_item": table(6820, 0, 6820),
+        "user_session": table(6820, 0, 6820),
+        "user_song": table(6820, 202, 6618),
+    });
+    assert_eq!(status["tables"], expected);
+    let tables = world.tables();
+    let counts: Vec<usize> = tables.values().map(Vec::len).collect();
+    assert_eq!(counts, [6820, 6820, 6618]);
+}
+
+#[test]
+fn every_receipt_closes_and_they_add_up() {
+    let Some(world) = loaded() else { return };
+    let (mut records, mut loaded, mut skipped) = (0, 0, 0);
+    for file in real() {
+        let receipt = world.receipt(file.file_name().unwrap().to_str().unwrap());
+        let count = |key: &str| receipt[key].as_u64().unwrap();
+        assert_eq!(receipt["closes"], true, "{receipt}");
+        assert_eq!(count("quarantined"), 0, "{receipt}");
+        assert_eq!(count("records"), count("loaded") + count("skipped"), "{receipt}");
+        assert_eq!(count("bytes"), fs::metadata(&file).unwrap().len(), "{receipt}");
+        for table in ["session_item", "user_session", "user_song"] {
+            assert_eq!(receipt["tables"][table]["rows"], count("loaded"), "{receipt}");
+        }
+        records += count("records");
+        loaded += count("loaded");
+        skipped += count("skipped");
+    }
+    assert_eq!((records, loaded, skipped), (8056, 6820, 1236));
+}
+
+#[test]
+fn collisions_within_one_file_are_38_and_across_files_164() {
+    let Some(world) = loaded() else { return };
+    let total = world.accounts()["user_song"].1;
+    let mut within = 0;
+    for file in real() {
+        let alone = load(vec![file]);
+        within += alone.accounts()["user_song"].1;
+    }
+    assert_eq!((within, total - within), (38, 164));
+}
+
+#[test]
+fn the_three_questions_are_answered() {
+    let Some(world) = loaded() else { return };
+    let item = world.query("session_item", &["sessionId=338", "itemInSession=4"]);
+    assert_eq!(item, [row(json!([338, 4, "Faithless", "Music Matters (Mark Knight Dub)", 495.3073]))]);
+    let session = world.query("user_session", &["userId=10", "sessionId=182"]);
+    let sylvie =
+        |item: u32, artist: &str, song: &str| row(json!([182, 10, item, artist, song, "Sylvie", "Cruz"]));
+    let expected = [
+        sylvie(0, "Down To The Bone", "Keep On Keepin' On"),
+        sylvie(1, "Three Drives", "Greece 2000"),
+        sylvie(2, "Sebastien Tellier", "Kilometer"),
+        sylvie(3, "Lonnie Gordon", "Catch You Baby (Steve Pitron & Max Sanna Radio Edit)"),
+    ];
+    assert_eq!(session, expected);
+    let song = "All Hands Against His Own";
+    let listeners = world.query("user_song", &[&format!("song={song}")]);
+    let expected = [(29, "Jacqueline", "Lynch"), (80, "Tegan", "Levine"), (95, "Sara", "Johnson")]
+        .map(|(user, first, last)| row(json!([song, user, first, last])));
+    assert_eq!(listeners, expected);
+}
+
+#[test]
+fn a_second_pass_writes_nothing() {
+    let Some(world) = loaded() else { return };
+    let before = world.dump();
+    let summary = world.once(0);
+    assert_eq!(summary["records"], json!({ "read": 0, "loaded": 0, "skipped": 0, "quarantined": 0 }));
+    assert_eq!((&summary["deliveries"], &summary["tables"]), (&json!({}), &json!({})));
+    assert!(world.run(&["run", "--once"]).stdout.contains("nothing new"));
+    assert!(world.dump() == before, "a pass over files that are loaded changed the store");
+}
+
+#[test]
+fn an_export_loads_into_the_same_tables() {
+    let Some(world) = loaded() else { return };
+    let exported = world.run(&["export"]);
+    assert_eq!(exported.code, 0, "{}", exported.stderr);
+    assert_eq!(exported.stdout.lines().count(), 6821);
+    assert!(exported.stdout.lines().all(|line| line.starts_with('"') && line.ends_with('"')));
+    let fresh = World::new();
+    fresh.drop_file("export.csv", &exported.stdout);
+    assert_eq!(fresh.once(0)["records"]["skipped"], 0);
+    assert!(fresh.tables() == world.tables(), "other tables than those exported from");
+}
+
+#[test]
+fn a_day_and_its_compressed_forms_are_duplicates() {
+    let Some(folder) = shared("events") else { return };
+    let day = folder.join("2018-11-01-events.csv");
+    let bytes = fs::read(&day).unwrap();
+    let compressed = [("gz", gzip(&bytes)), ("zst", zstd::encode_all(bytes.as_slice(), 0).unwrap())];
+    let plain = load(vec![day]);
+    let tables = plain.tables();
+    for (end, packed) in compressed {
+        let name = format!("2018-11-01-events.csv.{end}");
+        plain.drop_file(&name, &packed);
+        let summary = plain.once(0);
+        assert_eq!(summary["deliveries"], json!({ "duplicate": 1 }));
+        assert_eq!(summary["records"]["read"], 0);
+        let receipt = plain.receipt(&name);
+        assert!(receipt["detail"].as_str().unwrap().contains("2018-11-01-events.csv"), "{receipt}");
+        assert_eq!((&receipt["records"], &receipt["stamps"]), (&json!(0), &json!([])), "{receipt}");
+
+        let alone = World::new();
+        alone.drop_file(&name, &packed);
+        alone.once(0);
+        assert!(alone.tables() == tables, "{end} alone gives other tables");
+        assert_eq!(alone.receipt(&name)["bytes"], bytes.len(), "offsets are of the decoded bytes");
+    }
+    assert!(plain.tables() == tables);
+}
