@@ -21,7 +21,7 @@ use super::write::Finished;
 use crate::config;
 use crate::domain::{DeliveryId, Fingerprint, Noted, State};
 use crate::health::Health;
-use crate::ledger::{Amendment, Known};
+use crate::ledger::{Amendment, Filter, Known};
 use crate::metrics;
 use crate::store::{Store, StoreError};
 use identify::{Identified, Identify, IdentifyError};
@@ -104,6 +104,7 @@ impl<S: Store> Discover<S> {
         finished: Receiver<Finished>,
     ) -> Result<(), StoreError> {
         let known = self.identify.patience.with(|| self.identify.store.known()).await?;
+        self.close_gone(&known).await?;
         self.learn(known);
         match scope {
             Scope::Watch => self.watch(files, finished).await,
@@ -115,15 +116,33 @@ impl<S: Store> Discover<S> {
         let fingerprint: Fingerprint = self.identify.plan.fingerprint.clone();
         for path in known {
             let done = match path.state {
-                State::Loaded | State::Duplicate | State::Incomplete | State::Replaced | State::Undone => {
-                    true
-                }
+                State::Loaded | State::Duplicate | State::Incomplete | State::Undone => true,
                 // Tried again when the configuration changes.
                 State::Failed => path.fingerprint == fingerprint,
-                State::Waiting | State::Loading => false,
+                // What was replaced may be back, and goes on then.
+                State::Waiting | State::Loading | State::Replaced => false,
             };
             self.known.insert(path.path, Glance { noted: path.noted, done });
         }
+    }
+
+    /// Deliveries that an earlier process left unfinished and whose file is gone will not end by
+    /// themselves. Should it come back, it goes on where it stood.
+    async fn close_gone(&self, known: &[Known]) -> Result<(), StoreError> {
+        let Identify { store, patience, inbox, .. } = &self.identify;
+        let unfinished = known.iter().filter(|path| matches!(path.state, State::Loading | State::Incomplete));
+        for path in unfinished {
+            if inbox.place(&path.path).try_exists().unwrap_or(true) {
+                continue;
+            }
+            let mut generations = patience.with(|| store.deliveries(Filter::Path(path.path.clone()))).await?;
+            let Some(delivery) = generations.pop() else { continue };
+            let detail = format!("its file went away after byte {}", delivery.reach.offset);
+            info!(file = path.path, "{}: {detail}", State::Replaced);
+            let amendment = Amendment { state: Some((State::Replaced, detail)), noted: None };
+            patience.with(|| store.amend(delivery.id, amendment.clone())).await?;
+        }
+        Ok(())
     }
 
     async fn once(
