@@ -207,6 +207,10 @@ fn prepare_tables(
         let transaction = connection.transaction()?;
         for table in plan.tables.iter().filter(|table| missing.contains(&table.name)) {
             transaction.execute_batch(&schema::create(plan, table))?;
+            // What was sent to an earlier table of this name is not in this one: it is behind.
+            let sql = "UPDATE _needledrop_counts SET rows = 0, collisions = 0, fingerprint = '', sent = 0 \
+                       WHERE table_name = ?1";
+            transaction.execute(sql, [&table.name])?;
         }
         fault::step("tables before commit");
         transaction.commit()
