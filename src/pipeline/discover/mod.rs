@@ -22,7 +22,7 @@ use crate::config;
 use crate::domain::text::one_line;
 use crate::domain::{DeliveryId, Fingerprint, Noted, State};
 use crate::health::Health;
-use crate::ledger::{Amendment, Known};
+use crate::ledger::{Amendment, Filter, Known};
 use crate::metrics;
 use crate::store::{Store, StoreError};
 use identify::{Identified, Identify, IdentifyError};
@@ -126,6 +126,7 @@ impl<S: Store> Discover<S> {
         finished: Receiver<Finished>,
     ) -> Result<(), StoreError> {
         let known = self.identify.patience.with(|| self.identify.store.known()).await?;
+        self.close_gone(&known).await?;
         self.learn(known);
         match scope {
             Scope::Watch => self.watch(files, finished).await,
@@ -137,16 +138,34 @@ impl<S: Store> Discover<S> {
         let fingerprint: Fingerprint = self.identify.plan.fingerprint.clone();
         for path in known {
             let done = match path.state {
-                State::Loaded | State::Duplicate | State::Incomplete | State::Replaced | State::Undone => {
-                    true
-                }
+                State::Loaded | State::Duplicate | State::Incomplete | State::Undone => true,
                 // Tried again when the configuration changes.
                 State::Failed => path.fingerprint == fingerprint,
-                State::Waiting | State::Loading => false,
+                // What was replaced may be back, and goes on then.
+                State::Waiting | State::Loading | State::Replaced => false,
             };
             let unfinished = path.state == State::Loading;
             self.known.insert(path.path, Glance { id: Some(path.id), noted: path.noted, done, unfinished });
         }
+    }
+
+    /// Deliveries that an earlier process left unfinished and whose file is gone will not end by
+    /// themselves. Should it come back, it goes on where it stood.
+    async fn close_gone(&self, known: &[Known]) -> Result<(), StoreError> {
+        let Identify { store, patience, inbox, .. } = &self.identify;
+        let unfinished = known.iter().filter(|path| matches!(path.state, State::Loading | State::Incomplete));
+        for path in unfinished {
+            if inbox.place(&path.path).try_exists().unwrap_or(true) {
+                continue;
+            }
+            let mut generations = patience.with(|| store.deliveries(Filter::Path(path.path.clone()))).await?;
+            let Some(delivery) = generations.pop() else { continue };
+            let detail = format!("its file went away after byte {}", delivery.reach.offset);
+            info!(file = path.path, "{}: {detail}", State::Replaced);
+            let amendment = Amendment { state: Some((State::Replaced, detail)), noted: None };
+            patience.with(|| store.amend(delivery.id, amendment.clone())).await?;
+        }
+        Ok(())
     }
 
     async fn once(

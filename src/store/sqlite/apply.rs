@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::rows::{self, Landed, Writer};
+use super::rows::{Landed, Writer};
 use super::{Fault, Shared, ledger, quarantine};
-use crate::domain::{DeliveryId, End, Mark, Outcome, RowChunk, State};
+use crate::domain::{DeliveryId, End, Mark, Outcome, RowChunk, Rows, Stamp, State};
 use crate::fault;
 use crate::ledger::{Applied, TableDelta};
 
@@ -32,7 +32,7 @@ fn apply(shared: &Shared, connection: &Connection, chunk: &RowChunk) -> Result<A
     for table in 0..shared.plan.tables.len() {
         let delta = if shared.dry { dry(chunk) } else { write(shared, connection, table, chunk)? };
         let name = shared.plan.tables.get(table).map_or("", |table| table.name.as_str());
-        add(connection, id, name, delta.rows, delta.collisions)?;
+        count(connection, chunk, name)?;
         applied.tables.push(delta);
     }
     for record in &chunk.quarantined {
@@ -120,42 +120,74 @@ fn write(
     chunk: &RowChunk,
 ) -> Result<TableDelta, Fault> {
     let began = Instant::now();
+    let id = chunk.source.id;
     let mut writer = Writer::new(shared, connection, table)?;
-    let mut collisions = 0;
-    let mut of_others: HashMap<DeliveryId, u64> = HashMap::new();
-    let mut last = Landed::New;
-    for row in 0..chunk.rows.len() {
-        last = writer.write(&chunk.rows, row)?;
-        match last {
+    let written = rows(connection, &mut writer, &chunk.rows, Stamp(0))?;
+    let name = shared.plan.tables.get(table).map_or("", |table| table.name.as_str());
+    if chunk.ends_provisionally() && chunk.last == Some(Outcome::Loaded) {
+        let key = writer.key(&chunk.rows, chunk.rows.len() - 1);
+        super::rows::remember(connection, id.0, name, &key, written.last)?;
+    }
+    written.enter(connection, id, name)?;
+    Ok(TableDelta { rows: chunk.rows.len() as u64, collisions: written.collisions(), took: began.elapsed() })
+}
+
+/// What writing rows came to.
+pub struct Written {
+    /// Rows that fell on a key which an older record had made.
+    own: u64,
+    /// Rows of others that these came to lie under: they are the collisions now.
+    of_others: HashMap<DeliveryId, u64>,
+    last: Landed,
+}
+
+impl Written {
+    pub fn collisions(&self) -> u64 {
+        self.own + self.of_others.values().sum::<u64>()
+    }
+
+    /// Enters the collisions into the ledger, each with its own delivery.
+    pub fn enter(&self, connection: &Connection, id: DeliveryId, table: &str) -> Result<(), rusqlite::Error> {
+        let sql = "UPDATE _needledrop_counts SET collisions = collisions + ?3 \
+                   WHERE delivery = ?1 AND table_name = ?2";
+        let mut statement = connection.prepare_cached(sql)?;
+        for (owner, count) in self.of_others.iter().chain([(&id, &self.own)]) {
+            statement.execute(params![owner.0, table, count])?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes rows; those with stamps up to `sent` were counted when they were sent before.
+pub fn rows(
+    connection: &Connection,
+    writer: &mut Writer<'_>,
+    rows: &Rows,
+    sent: Stamp,
+) -> Result<Written, rusqlite::Error> {
+    let mut written = Written { own: 0, of_others: HashMap::new(), last: Landed::New };
+    for row in 0..rows.len() {
+        written.last = writer.write(rows, row)?;
+        match written.last {
+            _ if rows.stamp(row) <= sent => {}
             Landed::New | Landed::Again => {}
-            Landed::OnOlder => collisions += 1,
+            Landed::OnOlder => written.own += 1,
             Landed::UnderNewer(stamp) => {
                 if let Some(owner) = ledger::owner(connection, stamp)? {
-                    *of_others.entry(owner).or_default() += 1;
+                    *written.of_others.entry(owner).or_default() += 1;
                 }
             }
         }
     }
-    let name = shared.plan.tables.get(table).map_or("", |table| table.name.as_str());
-    if chunk.ends_provisionally() && chunk.last == Some(Outcome::Loaded) {
-        let key = writer.key(&chunk.rows, chunk.rows.len() - 1);
-        rows::remember(connection, chunk.source.id.0, name, &key, last)?;
-    }
-    for (owner, count) in of_others {
-        add(connection, owner, name, 0, count)?;
-    }
-    Ok(TableDelta { rows: chunk.rows.len() as u64, collisions, took: began.elapsed() })
+    Ok(written)
 }
 
-pub fn add(
-    connection: &Connection,
-    id: DeliveryId,
-    table: &str,
-    rows: u64,
-    collisions: u64,
-) -> Result<(), Fault> {
-    let sql = "UPDATE _needledrop_counts SET rows = rows + ?3, collisions = collisions + ?4 \
+/// Counts the rows of a chunk as sent to a table.
+pub fn count(connection: &Connection, chunk: &RowChunk, table: &str) -> Result<(), rusqlite::Error> {
+    let last = chunk.rows.len().checked_sub(1).map_or(0, |last| chunk.rows.stamp(last).0);
+    let sql = "UPDATE _needledrop_counts SET rows = rows + ?3, sent = max(sent, ?4) \
                WHERE delivery = ?1 AND table_name = ?2";
-    connection.prepare_cached(sql)?.execute(params![id.0, table, rows, collisions])?;
+    let id = chunk.source.id.0;
+    connection.prepare_cached(sql)?.execute(params![id, table, chunk.rows.len(), last])?;
     Ok(())
 }

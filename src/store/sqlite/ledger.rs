@@ -161,7 +161,7 @@ pub fn take_up(shared: &Shared, connection: &mut Connection, entry: &Entry) -> R
     if let Verdict::Load { records } = entry.verdict {
         hand_out(&transaction, id, 0, records)?;
         for table in &shared.plan.tables {
-            let sql = "INSERT INTO _needledrop_counts VALUES (?1, ?2, 0, 0, ?3)";
+            let sql = "INSERT INTO _needledrop_counts VALUES (?1, ?2, 0, 0, ?3, 0)";
             transaction.prepare_cached(sql)?.execute(params![id.0, table.name, table.fingerprint.0])?;
         }
     }

@@ -13,6 +13,7 @@ use super::rows::TableSql;
 use super::schema::{self, Difference};
 use super::{Fault, Shared, SqliteStore, StoreError};
 use crate::domain::Plan;
+use crate::fault;
 
 /// What the store is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,11 +52,11 @@ impl SqliteStore {
         make_folder(path)?;
         let lock = WriterLock::take(path)?;
         let mut writer = Connection::open(path).map_err(|error| told(error.into()))?;
-        if fresh {
-            mark_as_ours(&writer).map_err(|error| told(error.into()))?;
+        if fresh || !is_marked(&writer).map_err(|error| told(error.into()))? {
+            make_ledger(&mut writer).map_err(|error| told(error.into()))?;
         }
         configure(&writer).map_err(|error| told(error.into()))?;
-        prepare_ledger(&writer, path)?;
+        check_format(&writer, path)?;
         prepare_tables(&mut writer, path, &plan, create)?;
         let reader = Mutex::new(read_only(path).map_err(|error| told(error.into()))?);
         Ok(Self::with(path, plan, false, writer, Some(reader), Some(lock)))
@@ -129,10 +130,25 @@ fn make_folder(path: &Path) -> Result<(), StoreError> {
     })
 }
 
-/// Before anything else and not in WAL mode, so that the mark is in the file's own header at once.
-fn mark_as_ours(connection: &Connection) -> rusqlite::Result<()> {
+/// False for a file whose making was cut short: opening it took back what there was.
+fn is_marked(connection: &Connection) -> rusqlite::Result<bool> {
+    let id: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    Ok(id == schema::APPLICATION_ID)
+}
+
+/// Mark and ledger in one transaction, so that a crash leaves both or neither. Before anything else
+/// and not in WAL mode, so that the mark is in the file's own header at once.
+fn make_ledger(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "DELETE")?;
-    connection.pragma_update(None, "application_id", schema::APPLICATION_ID)
+    let transaction = connection.transaction()?;
+    transaction.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
+    transaction.execute_batch(schema::LEDGER)?;
+    let sql = "INSERT OR IGNORE INTO _needledrop_meta VALUES ('format', ?1)";
+    transaction.execute(sql, [schema::FORMAT.to_string()])?;
+    fault::step("open before commit");
+    transaction.commit()?;
+    fault::step("open after commit");
+    Ok(())
 }
 
 /// FULL: a commit that was acknowledged survives a power cut. NORMAL may lose the last ones.
@@ -162,14 +178,6 @@ fn read_only(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.busy_timeout(READ_PATIENCE)?;
     Ok(connection)
-}
-
-fn prepare_ledger(connection: &Connection, path: &Path) -> Result<(), StoreError> {
-    let told = |error: rusqlite::Error| Fault::from(error).told(&path.display().to_string());
-    connection.execute_batch(schema::LEDGER).map_err(told)?;
-    let sql = "INSERT OR IGNORE INTO _needledrop_meta VALUES ('format', ?1)";
-    connection.execute(sql, [schema::FORMAT.to_string()]).map_err(told)?;
-    check_format(connection, path)
 }
 
 fn check_format(connection: &Connection, path: &Path) -> Result<(), StoreError> {
@@ -217,7 +225,12 @@ fn prepare_tables(
         let transaction = connection.transaction()?;
         for table in plan.tables.iter().filter(|table| missing.contains(&table.name)) {
             transaction.execute_batch(&schema::create(plan, table))?;
+            // What was sent to an earlier table of this name is not in this one: it is behind.
+            let sql = "UPDATE _needledrop_counts SET rows = 0, collisions = 0, fingerprint = '', sent = 0 \
+                       WHERE table_name = ?1";
+            transaction.execute(sql, [&table.name])?;
         }
+        fault::step("tables before commit");
         transaction.commit()
     };
     make(connection).map_err(|error| Fault::from(error).told(&store))

@@ -5,14 +5,14 @@ use std::time::Instant;
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::apply;
-use super::rows::{Landed, Writer};
+use super::rows::Writer;
 use super::{Fault, Shared};
-use crate::domain::RowChunk;
+use crate::domain::{RowChunk, Stamp};
 use crate::fault;
 use crate::ledger::{Applied, TableDelta};
 
-/// With `first` the count of this delivery in the table begins anew, but not its collisions when the
-/// table held its rows before: a record that is written over itself is no collision.
+/// With `first` the count of this delivery in the table begins anew, but not its collisions: a record
+/// that was sent before is none, whether its row is still there or not.
 pub fn chunk(
     shared: &Shared,
     connection: &mut Connection,
@@ -24,18 +24,22 @@ pub fn chunk(
     let declared = shared.plan.tables.get(table).ok_or_else(|| Fault::Broken("no such table".to_owned()))?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if first {
-        let sql = "INSERT INTO _needledrop_counts VALUES (?1, ?2, 0, 0, '') \
+        let sql = "INSERT INTO _needledrop_counts VALUES (?1, ?2, 0, 0, '', 0) \
                    ON CONFLICT DO UPDATE SET rows = 0, fingerprint = ''";
         transaction.prepare_cached(sql)?.execute(params![chunk.source.id.0, declared.name])?;
     }
+    let id = chunk.source.id;
+    let sql = "SELECT sent FROM _needledrop_counts WHERE delivery = ?1 AND table_name = ?2";
+    let sent: i64 =
+        transaction.prepare_cached(sql)?.query_row(params![id.0, declared.name], |row| row.get(0))?;
     let mut delta = TableDelta { rows: chunk.rows.len() as u64, ..TableDelta::default() };
     if !shared.dry {
         let mut writer = Writer::new(shared, &transaction, table)?;
-        for row in 0..chunk.rows.len() {
-            delta.collisions += u64::from(writer.replay(&chunk.rows, row)? == Landed::OnOlder);
-        }
+        let written = apply::rows(&transaction, &mut writer, &chunk.rows, Stamp(sent))?;
+        delta.collisions = written.collisions();
+        written.enter(&transaction, id, &declared.name)?;
     }
-    apply::add(&transaction, chunk.source.id, &declared.name, delta.rows, delta.collisions)?;
+    apply::count(&transaction, chunk, &declared.name)?;
     // Up to date only with the last chunk: until then a restart begins this delivery anew.
     if chunk.end.is_some() {
         let sql = "UPDATE _needledrop_counts SET fingerprint = ?3 WHERE delivery = ?1 AND table_name = ?2";

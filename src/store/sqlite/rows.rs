@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rusqlite::types::{ToSqlOutput, Value as Sql, ValueRef};
-use rusqlite::{CachedStatement, Connection, OptionalExtension, params, params_from_iter};
+use rusqlite::{CachedStatement, Connection, params, params_from_iter};
 
 use super::merge::{self, Change, Row};
 use super::schema::quoted;
@@ -123,22 +123,6 @@ impl<'c> Writer<'c> {
     /// The key of a row, in the stored form.
     pub fn key(&self, rows: &Rows, row: usize) -> Vec<Sql> {
         self.table.key().map(|column| owned(rows, row, column)).collect()
-    }
-
-    /// Writes a row that may have been written before: between the oldest and the newest record of
-    /// its key it is taken for itself.
-    pub fn replay(&mut self, rows: &Rows, row: usize) -> Outcome<Landed> {
-        let newest = self.newest(rows, row)?;
-        let landed = self.write(rows, row)?;
-        let is_new = newest.is_none_or(|newest| rows.stamp(row) > newest);
-        Ok(if is_new { landed } else { Landed::Again })
-    }
-
-    fn newest(&self, rows: &Rows, row: usize) -> Outcome<Option<Stamp>> {
-        let mut select = self.connection.prepare_cached(&self.sql.select)?;
-        let count = self.sql.names.len();
-        let key = self.key(rows, row);
-        select.query_row(params_from_iter(key), |found| found.get(count).map(Stamp)).optional()
     }
 }
 

@@ -13,7 +13,8 @@ pub const APPLICATION_ID: i32 = 0x6e64_7270;
 /// The layout of ledger and quarantine; a newer one is refused.
 pub const FORMAT: i64 = 1;
 
-/// Ledger and quarantine. Offsets are in decoded bytes, times in milliseconds since 1970.
+/// Ledger and quarantine. Offsets are in decoded bytes, times in milliseconds since 1970; `sent` is
+/// the stamp of the newest row that a delivery sent to a table: what is sent up to it is sent again.
 pub const LEDGER: &str = "
 CREATE TABLE IF NOT EXISTS _needledrop_meta (
   key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -36,7 +37,7 @@ CREATE TABLE IF NOT EXISTS _needledrop_stamps (
 CREATE INDEX IF NOT EXISTS _needledrop_stamps_of ON _needledrop_stamps (delivery);
 CREATE TABLE IF NOT EXISTS _needledrop_counts (
   delivery INTEGER NOT NULL, table_name TEXT NOT NULL, rows INTEGER NOT NULL,
-  collisions INTEGER NOT NULL, fingerprint TEXT NOT NULL,
+  collisions INTEGER NOT NULL, fingerprint TEXT NOT NULL, sent INTEGER NOT NULL,
   PRIMARY KEY (delivery, table_name)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS _needledrop_parts (
   delivery INTEGER NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (delivery, bytes)) WITHOUT ROWID;
