@@ -44,7 +44,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
     let found = find(app, &arguments.paths)?;
     let how = How { again: arguments.again, dry: arguments.dry_run };
     match &arguments.table {
-        None => files(app, found, false, how, arguments.json, began).await,
+        None => files(app, found, how, arguments.json, began).await,
         Some(table) => {
             let wanted = (!arguments.paths.is_empty()).then_some(found);
             into_table(app, table, wanted, arguments, began).await
@@ -80,16 +80,9 @@ fn real_place(app: &App, path: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Loads files, shows progress, prints the summary.
-pub async fn files(
-    app: &App,
-    found: Vec<Found>,
-    whole_folder: bool,
-    how: How,
-    json: bool,
-    began: Instant,
-) -> Outcome {
+pub async fn files(app: &App, found: Vec<Found>, how: How, json: bool, began: Instant) -> Outcome {
     let expected = found.iter().map(|file| file.noted.size).sum();
-    let scope = Scope::Once { found, whole_folder };
+    let scope = Scope::Once(found);
     let tally = Arc::new(Tally::default());
     let stop = CancellationToken::new();
     let work = app.once(scope, how, Arc::clone(&tally), stop.clone());

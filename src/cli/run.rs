@@ -46,7 +46,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
         let began = Instant::now();
         let files = app.inbox.list().map_err(Failure::system)?;
         let how = How { again: false, dry: arguments.dry_run };
-        return load::files(app, files, true, how, arguments.json, began).await;
+        return load::files(app, files, how, arguments.json, began).await;
     }
     let stop = CancellationToken::new();
     let ended = app::with_signals(stop.clone(), app.daemon(stop)).await??;

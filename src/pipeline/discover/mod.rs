@@ -22,7 +22,7 @@ use crate::config;
 use crate::domain::text::one_line;
 use crate::domain::{DeliveryId, Fingerprint, Noted, State};
 use crate::health::Health;
-use crate::ledger::{Amendment, Filter, Known};
+use crate::ledger::{Amendment, Known};
 use crate::metrics;
 use crate::store::{Store, StoreError};
 use identify::{Identified, Identify, IdentifyError};
@@ -35,8 +35,8 @@ use watch::{Signal, Watch};
 pub enum Scope {
     /// The folder, from now on.
     Watch,
-    /// These files, each taken as whole, once; all that are in the folder, or some.
-    Once { found: Vec<Found>, whole_folder: bool },
+    /// These files, each taken as whole, once.
+    Once(Vec<Found>),
 }
 
 /// The stage.
@@ -65,18 +65,9 @@ pub struct Discover<S> {
 /// What is kept of a path in memory.
 #[derive(Clone, Copy, Debug)]
 struct Glance {
-    id: Option<DeliveryId>,
     noted: Noted,
     /// Whether there is nothing to do as long as size and times stay the same.
     done: bool,
-    /// Whether an earlier process left it in the middle.
-    unfinished: bool,
-}
-
-impl Glance {
-    fn new(id: Option<DeliveryId>, noted: Noted, done: bool) -> Self {
-        Self { id, noted, done, unfinished: false }
-    }
 }
 
 /// How often a folder that is not there is looked for.
@@ -130,7 +121,7 @@ impl<S: Store> Discover<S> {
         self.learn(known);
         match scope {
             Scope::Watch => self.watch(files, finished).await,
-            Scope::Once { found, whole_folder } => self.once(found, whole_folder, files, finished).await,
+            Scope::Once(found) => self.once(found, files, finished).await,
         }
     }
 
@@ -144,26 +135,20 @@ impl<S: Store> Discover<S> {
                 // What was replaced may be back, and goes on then.
                 State::Waiting | State::Loading | State::Replaced => false,
             };
-            let unfinished = path.state == State::Loading;
-            self.known.insert(path.path, Glance { id: Some(path.id), noted: path.noted, done, unfinished });
+            self.known.insert(path.path, Glance { noted: path.noted, done });
         }
     }
 
     /// Deliveries that an earlier process left unfinished and whose file is gone will not end by
     /// themselves. Should it come back, it goes on where it stood.
     async fn close_gone(&self, known: &[Known]) -> Result<(), StoreError> {
-        let Identify { store, patience, inbox, .. } = &self.identify;
         let unfinished = known.iter().filter(|path| matches!(path.state, State::Loading | State::Incomplete));
         for path in unfinished {
-            if inbox.place(&path.path).try_exists().unwrap_or(true) {
+            if self.identify.inbox.place(&path.path).try_exists().unwrap_or(true) {
                 continue;
             }
-            let mut generations = patience.with(|| store.deliveries(Filter::Path(path.path.clone()))).await?;
-            let Some(delivery) = generations.pop() else { continue };
-            let detail = format!("its file went away after byte {}", delivery.reach.offset);
-            info!(file = path.path, "{}: {detail}", State::Replaced);
-            let amendment = Amendment { state: Some((State::Replaced, detail)), noted: None };
-            patience.with(|| store.amend(delivery.id, amendment.clone())).await?;
+            warn!(file = path.path, "went away before the end; it reaches as far as its receipt says");
+            self.replaced(path.id, "its file went away before the end").await?;
         }
         Ok(())
     }
@@ -171,7 +156,6 @@ impl<S: Store> Discover<S> {
     async fn once(
         &mut self,
         found: Vec<Found>,
-        whole_folder: bool,
         files: Sender<Work>,
         mut finished: Receiver<Finished>,
     ) -> Result<(), StoreError> {
@@ -179,10 +163,6 @@ impl<S: Store> Discover<S> {
             if self.identify.again || !self.is_known(&file) {
                 self.waiting.ready(file, true);
             }
-        }
-        // Only a pass over the whole folder can tell that a file is gone.
-        if whole_folder {
-            self.bury().await?;
         }
         while !(self.waiting.is_empty() && self.under_way.is_empty()) {
             let may_take = self.may_take();
@@ -218,8 +198,8 @@ impl<S: Store> Discover<S> {
                 Some(done) = finished.recv() => self.finished(&done).await?,
                 signal = next(&mut watch) => self.signal(signal),
                 () = until(due) => self.waiting.settled(),
-                () = tokio::time::sleep(ABSENT), if self.absent => self.relist(&mut watch).await?,
-                _ = poll.tick() => self.relist(&mut watch).await?,
+                () = tokio::time::sleep(ABSENT), if self.absent => self.relist(&mut watch),
+                _ = poll.tick() => self.relist(&mut watch),
                 permit = files.reserve(), if may_take => match permit {
                     Ok(permit) => if let Some(work) = self.take_next(true).await? { permit.send(work) },
                     Err(_) => return Ok(()),
@@ -232,13 +212,12 @@ impl<S: Store> Discover<S> {
     }
 
     /// Lists the folder, and watches it anew where it is another one than before.
-    async fn relist(&mut self, watch: &mut Option<Watch>) -> Result<(), StoreError> {
+    fn relist(&mut self, watch: &mut Option<Watch>) {
         if !watch.as_ref().is_some_and(|watch| watch.is_on(&self.identify.inbox.folder)) {
             *watch = None;
             *watch = self.begin_watch();
         }
         self.list();
-        if !self.absent { self.bury().await } else { Ok(()) }
     }
 
     fn measure(&self, files: &Sender<Work>) {
@@ -362,7 +341,7 @@ impl<S: Store> Discover<S> {
                 debug!(file = path, "taken up");
                 metrics::delivery(State::Waiting);
                 metrics::delivery(State::Loading);
-                self.known.insert(path.clone(), Glance::new(Some(id), noted, false));
+                self.known.insert(path.clone(), Glance { noted, done: false });
                 self.under_way.insert(path, (id, work.bytes.noted));
                 return Ok(Some(*work));
             }
@@ -371,7 +350,7 @@ impl<S: Store> Discover<S> {
                 if keep_note && !amendment.is_empty() {
                     self.amend(id, amendment).await?;
                 }
-                self.known.insert(path, Glance::new(Some(id), noted, true));
+                self.known.insert(path, Glance { noted, done: true });
             }
             Identified::Entered(state, detail) => {
                 if state == State::Failed {
@@ -381,7 +360,7 @@ impl<S: Store> Discover<S> {
                 }
                 metrics::delivery(state);
                 self.tally.delivery(state);
-                self.known.insert(path, Glance::new(None, candidate.found.noted, true));
+                self.known.insert(path, Glance { noted: candidate.found.noted, done: true });
             }
             Identified::Behind(id) if self.under_way.values().any(|(under_way, _)| *under_way == id) => {
                 self.waiting.wait_for(id, candidate);
@@ -405,23 +384,6 @@ impl<S: Store> Discover<S> {
         self.tally.delivery(State::Replaced);
         let state = Some((State::Replaced, detail.to_owned()));
         self.amend(id, Amendment { state, ..Amendment::default() }).await
-    }
-
-    /// Deliveries that an earlier process left unfinished and whose file is not there any more.
-    async fn bury(&mut self) -> Result<(), StoreError> {
-        let gone = |path: &str| !self.identify.inbox.place(path).exists();
-        let lost: Vec<_> = self
-            .known
-            .iter()
-            .filter(|(path, known)| known.unfinished && !self.under_way.contains_key(*path) && gone(path))
-            .filter_map(|(path, known)| Some((path.clone(), known.id?)))
-            .collect();
-        for (path, id) in lost {
-            warn!(file = path, "went away before the end; it reaches as far as its receipt says");
-            self.replaced(id, "its file went away before the end").await?;
-            self.known.remove(&path);
-        }
-        Ok(())
     }
 
     fn cannot_read(&mut self, path: String, error: &std::io::Error) {
