@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use tokio_util::sync::CancellationToken;
 
-use super::discover::identify::Beginning;
+use super::discover::begun::Beginning;
 use super::discover::inbox::{self, Found, Inbox};
 use super::read::frame::Tail;
 use super::read::split;

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use tokio_util::sync::CancellationToken;
 
-use super::discover::identify::Beginning;
+use super::discover::begun::Beginning;
 use super::discover::inbox::{self, Inbox};
 use super::read::frame::{Framer, Tail};
 use super::tally::Tally;

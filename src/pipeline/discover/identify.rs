@@ -1,32 +1,24 @@
 //! What a file is: content decides, never its inode, its times or its first line alone (law 4).
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio_util::sync::CancellationToken;
 
+use super::begun::Begun;
 use super::inbox::{self, Inbox};
+use super::opened::{Opened, Start, framer, open, start, trusted};
 use super::waiting::Candidate;
 use crate::domain::header::HeaderError;
-use crate::domain::{Delivery, DeliveryId, Header, Mapping, Mark, Noted, Origin, Plan, Source, State, stamp};
+use crate::domain::{Delivery, DeliveryId, Mapping, Mark, Origin, Plan, Source, State, stamp};
 use crate::ledger::{Amendment, Entry, Filter, HEAD, Verdict};
-use crate::pipeline::read::frame::{Framer, Tail};
+use crate::pipeline::read::Work;
+use crate::pipeline::read::frame::Framer;
 use crate::pipeline::read::source::ByteSource;
-use crate::pipeline::read::trail::{Trail, Trails, Window};
-use crate::pipeline::read::{Work, split};
+use crate::pipeline::read::trail::{Trails, Window};
 use crate::store::patience::Patience;
 use crate::store::{Store, StoreError};
-
-const BOM: &[u8] = b"\xef\xbb\xbf";
-
-/// How many times longer than compressed the text of a compressed file is taken to be: with less the
-/// file takes a further range of stamps.
-const EXPANSION: u64 = 32;
-
-/// A change younger than this may be followed by another that leaves the same times.
-const TRUSTED_AFTER: Duration = Duration::from_secs(2);
 
 /// Identifies files against the ledger and takes them up.
 pub struct Identify<S> {
@@ -63,22 +55,6 @@ pub enum IdentifyError {
     File(#[from] io::Error),
 }
 
-/// The beginning of a file, and how to read on.
-struct Opened {
-    bytes: ByteSource,
-    /// What was read so far, from the beginning.
-    read: Vec<u8>,
-    head: String,
-    /// The end of the file is in `read`.
-    ended: bool,
-}
-
-/// Where the records of a file begin, and which field is which.
-struct Start {
-    mapping: Mapping,
-    mark: Mark,
-}
-
 impl<S: Store> Identify<S> {
     /// Looks at one file.
     ///
@@ -112,7 +88,7 @@ impl<S: Store> Identify<S> {
             State::Duplicate | State::Loading | State::Loaded | State::Incomplete | State::Replaced => {}
         }
         let place = self.inbox.place(&current.path);
-        let trail = self.trails.find(current.id).filter(|_| current.is_trailed_by(&opened));
+        let trail = self.trails.find(current.id).filter(|_| is_trailed(&current, &opened));
         let begun = match Begun::follow(&place, &current, trail).await? {
             Some(begun) => Some(begun),
             None => Begun::verify(&place, &current).await?,
@@ -297,221 +273,9 @@ fn unchanged(current: &Delivery, opened: &Opened) -> Identified {
     Identified::Unchanged(current.id, amendment)
 }
 
-impl Delivery {
-    /// Whether looking at its head and its last bytes is enough: a plain file that is still growing.
-    fn is_trailed_by(&self, opened: &Opened) -> bool {
-        let grew = opened.bytes.noted.size > self.reach.offset && !opened.bytes.compressed;
-        let same_head = self.reach.offset < HEAD as u64 || self.head == opened.head;
-        grew && same_head && self.provisional.is_none()
-    }
-}
-
-impl Opened {
-    fn window(&self) -> Window {
-        let mut window = Window::default();
-        window.push(&self.read);
-        window
-    }
-
-    fn size(&self) -> u64 {
-        let file = self.bytes.noted.size;
-        let expanded = if self.bytes.compressed { file.saturating_mul(EXPANSION) } else { file };
-        expanded.max(self.read.len() as u64)
-    }
-
-    fn is_bare_header(&self) -> bool {
-        self.ended && !self.read.contains(&b'\n')
-    }
-
-    /// Reads to the end, keeping nothing, for the hash and the count of all bytes.
-    async fn hash_whole(&mut self) -> io::Result<(String, u64)> {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&self.read);
-        let mut len = self.read.len() as u64;
-        let mut part = Vec::new();
-        while !self.ended && self.bytes.read(&mut part).await? > 0 {
-            hasher.update(&part);
-            len += part.len() as u64;
-            part.clear();
-        }
-        Ok((hasher.finalize().to_hex().to_string(), len))
-    }
-}
-
-async fn open(place: &Path) -> io::Result<Opened> {
-    let mut bytes = ByteSource::open(place).await?;
-    let mut read = Vec::new();
-    match bytes.read_up_to(&mut read, HEAD).await {
-        // What is whole of a cut-off compressed file is loaded; reading meets the cut again.
-        Err(error) if bytes.compressed && error.kind() == io::ErrorKind::UnexpectedEof => {}
-        other => other?,
-    }
-    let ended = read.len() < HEAD;
-    let head = blake3::hash(read.get(..HEAD).unwrap_or(&read)).to_hex().to_string();
-    Ok(Opened { bytes, read, head, ended })
-}
-
-/// Finds the header in the first bytes of a file.
-async fn start(read: &[u8], ended: bool, plan: &Plan) -> Result<Start, HeaderError> {
-    let bom = if read.starts_with(BOM) { BOM.len() } else { 0 };
-    let begin = Mark { offset: bom as u64, ..Mark::default() };
-    let mut framer = Framer::new(HEAD, begin, begin, blake3::Hasher::new());
-    framer.bytes().extend_from_slice(&read[bom..]);
-    framer.scan(1);
-    if framer.records() == 0 {
-        match framer.tail() {
-            // Nothing at all: loaded with no records, whatever is declared.
-            Tail::Nothing if ended => {
-                let mark = Mark { offset: read.len() as u64, record: 0, line: 0 };
-                let mapping = Mapping { fields: 0, field_of: vec![None; plan.columns.len()] };
-                return Ok(Start { mapping, mark });
-            }
-            Tail::Record(_) if ended => {
-                framer.close_tail();
-            }
-            _ => return Err(HeaderError::TooLong(HEAD)),
-        }
-    }
-    let cut = framer.cut();
-    let Some(frame) = cut.frames.first() else { return Err(HeaderError::TooLong(HEAD)) };
-    let fields = split(&cut.bytes[frame.start..frame.start + frame.len]).await;
-    let names = fields.iter().map(|name| std::str::from_utf8(name).map(str::to_owned));
-    let names: Vec<String> =
-        names.collect::<Result<_, _>>().map_err(|error| HeaderError::Encoding(error.valid_up_to()))?;
-    let mapping = Header(names).map(plan)?;
-    Ok(Start { mapping, mark: Mark { record: 0, ..cut.span.to } })
-}
-
-/// Times that are too young to be trusted are noted so that they never compare equal.
-pub fn trusted(noted: Noted) -> Noted {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let changed = Duration::from_nanos(noted.ctime.try_into().unwrap_or(0));
-    let ctime = if now.saturating_sub(changed) >= TRUSTED_AFTER { noted.ctime } else { 0 };
-    Noted { ctime, ..noted }
-}
-
-/// A file whose beginning is what was loaded, open at its first record.
-pub struct Beginning {
-    pub mapping: Mapping,
-    pub framer: Framer,
-    pub bytes: ByteSource,
-}
-
-impl Beginning {
-    /// Verifies that the file still begins with what was loaded.
-    ///
-    /// # Errors
-    /// Why it does not, in words.
-    pub async fn of(place: &Path, delivery: &Delivery, plan: &Plan, limit: usize) -> Result<Self, String> {
-        let verified = Begun::verify(place, delivery).await.map_err(|error| error.to_string())?;
-        if verified.is_none() {
-            return Err("its bytes are not those that were loaded".to_owned());
-        }
-        Self::unverified(place, plan, limit).await
-    }
-
-    /// Hash of all decoded bytes.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub async fn hash(place: &Path) -> io::Result<String> {
-        Ok(open(place).await?.hash_whole().await?.0)
-    }
-
-    /// Takes the file as it is.
-    ///
-    /// # Errors
-    /// Why it cannot be read, in words.
-    pub async fn unverified(place: &Path, plan: &Plan, limit: usize) -> Result<Self, String> {
-        let opened = open(place).await.map_err(|error| error.to_string())?;
-        let start = start(&opened.read, opened.ended, plan).await.map_err(|error| error.to_string())?;
-        let framer = framer(limit, Mark::default(), start.mark, &opened.read);
-        Ok(Self { mapping: start.mapping, framer, bytes: opened.bytes })
-    }
-}
-
-/// Frames what was read from the beginning, from the first record on.
-fn framer(limit: usize, from: Mark, first: Mark, read: &[u8]) -> Framer {
-    let at = usize::try_from(first.offset).unwrap_or(usize::MAX).min(read.len());
-    let (before, behind) = read.split_at(at);
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(before);
-    let mut framer = Framer::new(limit, from, first, hasher);
-    framer.bytes().extend_from_slice(behind);
-    framer
-}
-
-/// A file whose beginning is what was loaded, open behind it.
-struct Begun {
-    bytes: ByteSource,
-    /// Decoded bytes from the mark on, as far as they were read.
-    buffered: Vec<u8>,
-    /// Has seen everything before `buffered`.
-    hasher: blake3::Hasher,
-    /// Whether the file goes on behind what is durable.
-    has_more: bool,
-    /// The last bytes up to the end of `buffered`.
-    window: Window,
-}
-
-impl Begun {
-    /// Goes on behind a trail when the bytes before it are still there. Only while a file keeps
-    /// growing: once it is quiet, all of it is verified.
-    async fn follow(place: &Path, delivery: &Delivery, trail: Option<Trail>) -> io::Result<Option<Self>> {
-        let Some(Trail { reach, hasher, window }) = trail else { return Ok(None) };
-        let len = window.bytes().len();
-        let is_whole = len as u64 == reach.min(HEAD as u64) && reach == delivery.reach.offset;
-        if !is_whole || hasher.finalize().to_hex().as_str() != delivery.hash {
-            return Ok(None);
-        }
-        let mut bytes = ByteSource::open_at(place, reach - len as u64).await?;
-        let mut buffered = Vec::new();
-        bytes.read_up_to(&mut buffered, len + 1).await?;
-        if !buffered.starts_with(window.bytes()) {
-            return Ok(None);
-        }
-        let behind = buffered.split_off(len);
-        let mut window = window;
-        window.push(&behind);
-        Ok(Some(Self { bytes, has_more: !behind.is_empty(), buffered: behind, hasher, window }))
-    }
-
-    /// Reads the file up to where the delivery stands. `None` when these are other bytes.
-    async fn verify(place: &Path, delivery: &Delivery) -> io::Result<Option<Self>> {
-        let mut bytes = ByteSource::open(place).await?;
-        let (mark, _) = delivery.provisional.clone().unwrap_or((delivery.reach, String::new()));
-        let mut hasher = blake3::Hasher::new();
-        let (mut buffered, mut window) = (Vec::new(), Window::default());
-        let mut left = mark.offset;
-        while left > 0 {
-            buffered.clear();
-            if read_or_cut(&mut bytes, &mut buffered).await? == 0 {
-                return Ok(None);
-            }
-            let take = usize::try_from(left).unwrap_or(usize::MAX).min(buffered.len());
-            hasher.update(&buffered[..take]);
-            window.push(&buffered[..take]);
-            buffered.drain(..take);
-            left -= take as u64;
-        }
-        let provisional = usize::try_from(delivery.reach.offset - mark.offset).unwrap_or(usize::MAX);
-        while buffered.len() <= provisional && read_or_cut(&mut bytes, &mut buffered).await? > 0 {}
-        if buffered.len() < provisional {
-            return Ok(None);
-        }
-        let mut whole = hasher.clone();
-        whole.update(&buffered[..provisional]);
-        let same = whole.finalize().to_hex().as_str() == delivery.hash;
-        let has_more = buffered.len() > provisional;
-        window.push(&buffered);
-        Ok(same.then_some(Self { bytes, buffered, hasher, has_more, window }))
-    }
-}
-
-/// The cut of a compressed file is its end here; reading on meets it again.
-async fn read_or_cut(bytes: &mut ByteSource, into: &mut Vec<u8>) -> io::Result<usize> {
-    match bytes.read(into).await {
-        Err(error) if bytes.compressed && error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
-        other => other,
-    }
+/// Whether looking at its head and its last bytes is enough: a plain file that is still growing.
+fn is_trailed(delivery: &Delivery, opened: &Opened) -> bool {
+    let grew = opened.bytes.noted.size > delivery.reach.offset && !opened.bytes.compressed;
+    let same_head = delivery.reach.offset < HEAD as u64 || delivery.head == opened.head;
+    grew && same_head && delivery.provisional.is_none()
 }

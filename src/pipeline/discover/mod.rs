@@ -2,8 +2,10 @@
 //!
 //! The only stage that hears "stop".
 
+pub mod begun;
 pub mod identify;
 pub mod inbox;
+mod opened;
 mod waiting;
 mod watch;
 
@@ -337,7 +339,7 @@ impl<S: Store> Discover<S> {
         let path = candidate.found.path.clone();
         match identified {
             Identified::Work(work, id) => {
-                let noted = identify::trusted(work.bytes.noted);
+                let noted = opened::trusted(work.bytes.noted);
                 debug!(file = path, "taken up");
                 metrics::delivery(State::Waiting);
                 metrics::delivery(State::Loading);
@@ -346,7 +348,7 @@ impl<S: Store> Discover<S> {
                 return Ok(Some(*work));
             }
             Identified::Unchanged(id, amendment) => {
-                let noted = identify::trusted(candidate.found.noted);
+                let noted = opened::trusted(candidate.found.noted);
                 if keep_note && !amendment.is_empty() {
                     self.amend(id, amendment).await?;
                 }

@@ -1,0 +1,126 @@
+//! Files that were begun before: is their beginning still what was loaded?
+
+use std::io;
+use std::path::Path;
+
+use super::opened::{framer, open, start};
+use crate::domain::{Delivery, Mapping, Mark, Plan};
+use crate::ledger::HEAD;
+use crate::pipeline::read::frame::Framer;
+use crate::pipeline::read::source::ByteSource;
+use crate::pipeline::read::trail::{Trail, Window};
+
+/// A file whose beginning is what was loaded, open behind it.
+pub struct Begun {
+    pub bytes: ByteSource,
+    /// Decoded bytes from the mark on, as far as they were read.
+    pub buffered: Vec<u8>,
+    /// Has seen everything before `buffered`.
+    pub hasher: blake3::Hasher,
+    /// Whether the file goes on behind what is durable.
+    pub has_more: bool,
+    /// The last bytes up to the end of `buffered`.
+    pub window: Window,
+}
+
+impl Begun {
+    /// Goes on behind a trail when the bytes before it are still there. Only while a file keeps
+    /// growing: once it is quiet, all of it is verified.
+    pub async fn follow(place: &Path, delivery: &Delivery, trail: Option<Trail>) -> io::Result<Option<Self>> {
+        let Some(Trail { reach, hasher, window }) = trail else { return Ok(None) };
+        let len = window.bytes().len();
+        let is_whole = len as u64 == reach.min(HEAD as u64) && reach == delivery.reach.offset;
+        if !is_whole || hasher.finalize().to_hex().as_str() != delivery.hash {
+            return Ok(None);
+        }
+        let mut bytes = ByteSource::open_at(place, reach - len as u64).await?;
+        let mut buffered = Vec::new();
+        bytes.read_up_to(&mut buffered, len + 1).await?;
+        if !buffered.starts_with(window.bytes()) {
+            return Ok(None);
+        }
+        let behind = buffered.split_off(len);
+        let mut window = window;
+        window.push(&behind);
+        Ok(Some(Self { bytes, has_more: !behind.is_empty(), buffered: behind, hasher, window }))
+    }
+
+    /// Reads the file up to where the delivery stands. `None` when these are other bytes.
+    pub async fn verify(place: &Path, delivery: &Delivery) -> io::Result<Option<Self>> {
+        let mut bytes = ByteSource::open(place).await?;
+        let (mark, _) = delivery.provisional.clone().unwrap_or((delivery.reach, String::new()));
+        let mut hasher = blake3::Hasher::new();
+        let (mut buffered, mut window) = (Vec::new(), Window::default());
+        let mut left = mark.offset;
+        while left > 0 {
+            buffered.clear();
+            if read_or_cut(&mut bytes, &mut buffered).await? == 0 {
+                return Ok(None);
+            }
+            let take = usize::try_from(left).unwrap_or(usize::MAX).min(buffered.len());
+            hasher.update(&buffered[..take]);
+            window.push(&buffered[..take]);
+            buffered.drain(..take);
+            left -= take as u64;
+        }
+        let provisional = usize::try_from(delivery.reach.offset - mark.offset).unwrap_or(usize::MAX);
+        while buffered.len() <= provisional && read_or_cut(&mut bytes, &mut buffered).await? > 0 {}
+        if buffered.len() < provisional {
+            return Ok(None);
+        }
+        let mut whole = hasher.clone();
+        whole.update(&buffered[..provisional]);
+        let same = whole.finalize().to_hex().as_str() == delivery.hash;
+        let has_more = buffered.len() > provisional;
+        window.push(&buffered);
+        Ok(same.then_some(Self { bytes, buffered, hasher, has_more, window }))
+    }
+}
+
+/// The cut of a compressed file is its end here; reading on meets it again.
+async fn read_or_cut(bytes: &mut ByteSource, into: &mut Vec<u8>) -> io::Result<usize> {
+    match bytes.read(into).await {
+        Err(error) if bytes.compressed && error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+        other => other,
+    }
+}
+
+/// A file whose beginning is what was loaded, open at its first record.
+pub struct Beginning {
+    pub mapping: Mapping,
+    pub framer: Framer,
+    pub bytes: ByteSource,
+}
+
+impl Beginning {
+    /// Verifies that the file still begins with what was loaded.
+    ///
+    /// # Errors
+    /// Why it does not, in words.
+    pub async fn of(place: &Path, delivery: &Delivery, plan: &Plan, limit: usize) -> Result<Self, String> {
+        let verified = Begun::verify(place, delivery).await.map_err(|error| error.to_string())?;
+        if verified.is_none() {
+            return Err("its bytes are not those that were loaded".to_owned());
+        }
+        Self::unverified(place, plan, limit).await
+    }
+
+    /// Hash of all decoded bytes.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn hash(place: &Path) -> io::Result<String> {
+        Ok(open(place).await?.hash_whole().await?.0)
+    }
+
+    /// Takes the file as it is.
+    ///
+    /// # Errors
+    /// Why it cannot be read, in words.
+    pub async fn unverified(place: &Path, plan: &Plan, limit: usize) -> Result<Self, String> {
+        let opened = open(place).await.map_err(|error| error.to_string())?;
+        let start = start(&opened.read, opened.ended, plan).await.map_err(|error| error.to_string())?;
+        let framer = framer(limit, Mark::default(), start.mark, &opened.read);
+        Ok(Self { mapping: start.mapping, framer, bytes: opened.bytes })
+    }
+}

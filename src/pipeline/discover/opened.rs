@@ -1,0 +1,133 @@
+//! The beginning of a file: its first bytes, its header, where its records begin.
+
+use std::io;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::domain::header::HeaderError;
+use crate::domain::{Header, Mapping, Mark, Noted, Plan};
+use crate::ledger::HEAD;
+use crate::pipeline::read::frame::{Framer, Tail};
+use crate::pipeline::read::source::ByteSource;
+use crate::pipeline::read::split;
+use crate::pipeline::read::trail::Window;
+
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// How many times longer than compressed the text of a compressed file is taken to be: with less the
+/// file takes a further range of stamps.
+const EXPANSION: u64 = 32;
+
+/// A change younger than this may be followed by another that leaves the same times.
+const TRUSTED_AFTER: Duration = Duration::from_secs(2);
+
+/// The beginning of a file, and how to read on.
+pub struct Opened {
+    pub bytes: ByteSource,
+    /// What was read so far, from the beginning.
+    pub read: Vec<u8>,
+    pub head: String,
+    /// The end of the file is in `read`.
+    pub ended: bool,
+}
+
+/// Where the records of a file begin, and which field is which.
+pub struct Start {
+    pub mapping: Mapping,
+    pub mark: Mark,
+}
+
+impl Opened {
+    pub fn window(&self) -> Window {
+        let mut window = Window::default();
+        window.push(&self.read);
+        window
+    }
+
+    pub fn size(&self) -> u64 {
+        let file = self.bytes.noted.size;
+        let expanded = if self.bytes.compressed { file.saturating_mul(EXPANSION) } else { file };
+        expanded.max(self.read.len() as u64)
+    }
+
+    pub fn is_bare_header(&self) -> bool {
+        self.ended && !self.read.contains(&b'\n')
+    }
+
+    /// Reads to the end, keeping nothing, for the hash and the count of all bytes.
+    pub async fn hash_whole(&mut self) -> io::Result<(String, u64)> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.read);
+        let mut len = self.read.len() as u64;
+        let mut part = Vec::new();
+        while !self.ended && self.bytes.read(&mut part).await? > 0 {
+            hasher.update(&part);
+            len += part.len() as u64;
+            part.clear();
+        }
+        Ok((hasher.finalize().to_hex().to_string(), len))
+    }
+}
+
+pub async fn open(place: &Path) -> io::Result<Opened> {
+    let mut bytes = ByteSource::open(place).await?;
+    let mut read = Vec::new();
+    match bytes.read_up_to(&mut read, HEAD).await {
+        // What is whole of a cut-off compressed file is loaded; reading meets the cut again.
+        Err(error) if bytes.compressed && error.kind() == io::ErrorKind::UnexpectedEof => {}
+        other => other?,
+    }
+    let ended = read.len() < HEAD;
+    let head = blake3::hash(read.get(..HEAD).unwrap_or(&read)).to_hex().to_string();
+    Ok(Opened { bytes, read, head, ended })
+}
+
+/// Finds the header in the first bytes of a file.
+pub async fn start(read: &[u8], ended: bool, plan: &Plan) -> Result<Start, HeaderError> {
+    let bom = if read.starts_with(BOM) { BOM.len() } else { 0 };
+    let begin = Mark { offset: bom as u64, ..Mark::default() };
+    let mut framer = Framer::new(HEAD, begin, begin, blake3::Hasher::new());
+    framer.bytes().extend_from_slice(&read[bom..]);
+    framer.scan(1);
+    if framer.records() == 0 {
+        match framer.tail() {
+            // Nothing at all: loaded with no records, whatever is declared.
+            Tail::Nothing if ended => {
+                let mark = Mark { offset: read.len() as u64, record: 0, line: 0 };
+                let mapping = Mapping { fields: 0, field_of: vec![None; plan.columns.len()] };
+                return Ok(Start { mapping, mark });
+            }
+            Tail::Record(_) if ended => {
+                framer.close_tail();
+            }
+            _ => return Err(HeaderError::TooLong(HEAD)),
+        }
+    }
+    let cut = framer.cut();
+    let Some(frame) = cut.frames.first() else { return Err(HeaderError::TooLong(HEAD)) };
+    let fields = split(&cut.bytes[frame.start..frame.start + frame.len]).await;
+    let names = fields.iter().map(|name| std::str::from_utf8(name).map(str::to_owned));
+    let names: Vec<String> =
+        names.collect::<Result<_, _>>().map_err(|error| HeaderError::Encoding(error.valid_up_to()))?;
+    let mapping = Header(names).map(plan)?;
+    Ok(Start { mapping, mark: Mark { record: 0, ..cut.span.to } })
+}
+
+/// Times that are too young to be trusted are noted so that they never compare equal.
+pub fn trusted(noted: Noted) -> Noted {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let changed = Duration::from_nanos(noted.ctime.try_into().unwrap_or(0));
+    let ctime = if now.saturating_sub(changed) >= TRUSTED_AFTER { noted.ctime } else { 0 };
+    Noted { ctime, ..noted }
+}
+
+/// Frames what was read from the beginning, from the first record on.
+pub fn framer(limit: usize, from: Mark, first: Mark, read: &[u8]) -> Framer {
+    let at = usize::try_from(first.offset).unwrap_or(usize::MAX).min(read.len());
+    let (before, behind) = read.split_at(at);
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(before);
+    let mut framer = Framer::new(limit, from, first, hasher);
+    framer.bytes().extend_from_slice(behind);
+    framer
+}
