@@ -1,12 +1,16 @@
-pub mod app;
+//! needledrop: drop a CSV into a folder; it plays into your tables.
+//!
+//! The table of contents, in the order in which data flows. ARCHITECTURE.md has the map.
+
 pub mod cli;
 pub mod config;
+pub mod app;
 pub mod domain;
-pub mod fault;
-pub mod health;
-pub mod ledger;
-pub mod metrics;
 pub mod pipeline;
-pub mod quarantine;
 pub mod store;
+pub mod ledger;
+pub mod quarantine;
+pub mod health;
+pub mod metrics;
 pub mod web;
+pub mod fault;

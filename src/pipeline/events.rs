@@ -3,16 +3,13 @@
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
-use std::time::SystemTime;
-
-use tokio_util::sync::CancellationToken;
 
 use super::discover::begun::Beginning;
-use super::discover::inbox::{self, Found, Inbox};
-use super::read::frame::Tail;
+use super::discover::inbox::{Found, Inbox};
+use super::kept::Kept;
 use super::read::split;
 use super::transform::Transform;
-use crate::domain::{Delivery, DeliveryId, Origin, Plan, RawChunk, Source, Stamp, StampRange, Stamps};
+use crate::domain::{Delivery, DeliveryId, Origin, Plan, RawChunk, Stamp, StampRange, Stamps};
 
 /// Where events go: the declared fields of one event.
 pub type Each<'a> = dyn FnMut(&mut dyn Iterator<Item = &[u8]>) -> io::Result<()> + 'a;
@@ -24,9 +21,6 @@ pub struct Events {
     max_record_bytes: usize,
     transform: Transform,
 }
-
-/// Records that are looked at together.
-const WINDOW: usize = 1000;
 
 impl Events {
     pub fn new(plan: Arc<Plan>, inbox: Inbox, max_record_bytes: usize) -> Self {
@@ -76,65 +70,28 @@ impl Events {
 
     async fn play(
         &self,
-        mut beginning: Beginning,
+        beginning: Beginning,
         path: &str,
         until: u64,
         each: &mut Each<'_>,
     ) -> io::Result<Result<(), String>> {
-        let fields = beginning.mapping.fields;
-        let source = Arc::new(source(path, &beginning));
-        let framer = &mut beginning.framer;
-        framer.truncate(until);
+        // Every record its own stamp: rows are told apart by it.
+        let stamps = Stamps::new(vec![StampRange { first: 0, base: Stamp(0), records: u64::MAX / 4 }]);
+        let mut kept = Kept::new(beginning, DeliveryId(0), path, stamps, until);
         loop {
-            framer.scan(WINDOW);
-            if framer.records() < WINDOW && framer.reach() < until {
-                match beginning.bytes.read(framer.bytes()).await {
-                    Ok(0) => {}
-                    Ok(_) => {
-                        framer.truncate(until);
-                        continue;
-                    }
-                    Err(error) => return Ok(Err(error.to_string())),
-                }
-            }
-            let last = framer.records() < WINDOW;
-            if last
-                && let Tail::Record(tail) = framer.tail()
-                && split(tail).await.len() >= fields
-            {
-                framer.close_tail();
-            }
-            self.chunk(framer.cut(), &source, each).await?;
-            if last {
-                return Ok(Ok(()));
+            match kept.next().await {
+                Ok(Some(raw)) => self.chunk(raw, each).await?,
+                Ok(None) => return Ok(Ok(())),
+                Err(error) => return Ok(Err(error.to_string())),
             }
         }
     }
 
-    async fn chunk(
-        &self,
-        cut: super::read::frame::Cut,
-        source: &Arc<Source>,
-        each: &mut Each<'_>,
-    ) -> io::Result<()> {
-        // Every record its own stamp: rows are told apart by it.
-        let first = cut.span.from.record;
-        let stamps = Stamps::new(vec![StampRange { first, base: Stamp(0), records: u64::from(u32::MAX) }]);
-        let frames = cut.frames.clone();
-        let bytes = cut.bytes.clone();
-        let raw = RawChunk {
-            source: Arc::clone(source),
-            stamps: Arc::new(stamps),
-            span: cut.span,
-            bytes: cut.bytes,
-            frames: cut.frames,
-            refused: cut.refused,
-            hash: cut.hash,
-            end: None,
-        };
+    async fn chunk(&self, raw: RawChunk, each: &mut Each<'_>) -> io::Result<()> {
+        let (frames, bytes, source) = (raw.frames.clone(), raw.bytes.clone(), Arc::clone(&raw.source));
         let made = self.transform.chunk(raw).await;
         for row in 0..made.rows.len() {
-            let record = first + u64::try_from(made.rows.stamp(row).0 / 2).unwrap_or(0);
+            let record = u64::try_from(made.rows.stamp(row).0 / 2).unwrap_or(0);
             let Ok(at) = frames.binary_search_by_key(&record, |frame| frame.record) else { continue };
             let frame = &frames[at];
             let fields = split(&bytes[frame.start..frame.start + frame.len]).await;
@@ -145,18 +102,5 @@ impl Events {
             each(&mut wanted)?;
         }
         Ok(())
-    }
-}
-
-fn source(path: &str, beginning: &Beginning) -> Source {
-    Source {
-        id: DeliveryId(0),
-        path: path.to_owned(),
-        mapping: beginning.mapping.clone(),
-        file_date: inbox::date(path),
-        arrived: SystemTime::now(),
-        records_before: 0,
-        quarantined_before: 0,
-        halt: CancellationToken::new(),
     }
 }

@@ -7,6 +7,7 @@ pub mod discover;
 pub mod read;
 pub mod transform;
 pub mod write;
+mod kept;
 pub mod events;
 pub mod replay;
 pub mod tally;

@@ -1,17 +1,16 @@
 //! Kept files played into one table anew, under the stamps their records have (`load --table`).
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tokio_util::sync::CancellationToken;
 
 use super::discover::begun::Beginning;
-use super::discover::inbox::{self, Inbox};
-use super::read::frame::{Framer, Tail};
+use super::discover::inbox::Inbox;
+use super::kept::Kept;
 use super::tally::Tally;
 use super::transform::Transform;
 use crate::config::Config;
-use crate::domain::{Delivery, End, Plan, RawChunk, Source, Span, Stamps, State};
+use crate::domain::{Delivery, Plan, RowChunk, State};
 use crate::store::patience::Patience;
 use crate::store::{Store, StoreError};
 
@@ -62,85 +61,25 @@ impl<S: Store> Replay<S> {
                 Ok(beginning) => beginning,
                 Err(why) => return Ok(Replayed::Gone(why)),
             };
-        let source = Arc::new(Source {
-            id: delivery.id,
-            path: delivery.path.clone(),
-            mapping: beginning.mapping,
-            file_date: inbox::date(&delivery.path),
-            arrived: SystemTime::now(),
-            records_before: 0,
-            quarantined_before: 0,
-            halt: CancellationToken::new(),
-        });
-        self.play(delivery, source, beginning.framer, beginning.bytes).await
-    }
-
-    async fn play(
-        &self,
-        delivery: &Delivery,
-        source: Arc<Source>,
-        mut framer: Framer,
-        mut bytes: super::read::source::ByteSource,
-    ) -> Result<Replayed, StoreError> {
+        let (id, path, until) = (delivery.id, &delivery.path, delivery.reach.offset);
+        let mut kept = Kept::new(beginning, id, path, delivery.stamps.clone(), until);
         let transform = Transform::new(Arc::clone(&self.plan));
-        let stamps = Arc::new(delivery.stamps.clone());
-        let (mut first, mut left) = (true, delivery.reach.offset.saturating_sub(framer.reach()));
-        framer.truncate(delivery.reach.offset);
+        let mut first = true;
         loop {
-            framer.scan(self.config.write.window);
-            let enough = framer.records() >= self.config.write.window
-                || framer.len() >= self.config.write.window_bytes.0;
-            if !enough && left > 0 {
-                let before = framer.bytes().len();
-                if let Err(error) = bytes.read(framer.bytes()).await {
-                    return Ok(Replayed::Gone(error.to_string()));
-                }
-                let read = (framer.bytes().len() - before) as u64;
-                framer.truncate(delivery.reach.offset);
-                // A file that ends early changed since it was verified.
-                left = if read == 0 { 0 } else { left.saturating_sub(read) };
-                continue;
-            }
             if self.stop.is_cancelled() {
                 return Ok(Replayed::Stopped);
             }
-            let end = (!enough && left == 0).then(|| {
-                if framer.tail() != Tail::Nothing && delivery.provisional.is_some() {
-                    framer.close_tail();
-                }
-                End::Loaded { provisional: None }
-            });
-            let is_last = end.is_some();
-            self.write(&mut framer, &source, &stamps, end, first, &transform).await?;
-            first = false;
-            if is_last {
-                return Ok(Replayed::Done);
+            match kept.next().await {
+                Ok(Some(raw)) => self.write(transform.chunk(raw).await, first).await?,
+                Ok(None) => return Ok(Replayed::Done),
+                Err(error) => return Ok(Replayed::Gone(error.to_string())),
             }
+            first = false;
         }
     }
 
-    async fn write(
-        &self,
-        framer: &mut Framer,
-        source: &Arc<Source>,
-        stamps: &Arc<Stamps>,
-        end: Option<End>,
-        first: bool,
-        transform: &Transform,
-    ) -> Result<(), StoreError> {
-        let cut = framer.cut();
-        let Span { from, to } = cut.span;
-        let raw = RawChunk {
-            source: Arc::clone(source),
-            stamps: Arc::clone(stamps),
-            span: Span { from, to },
-            bytes: cut.bytes,
-            frames: cut.frames,
-            refused: cut.refused,
-            hash: cut.hash,
-            end,
-        };
-        let chunk = Arc::new(transform.chunk(raw).await);
+    async fn write(&self, chunk: RowChunk, first: bool) -> Result<(), StoreError> {
+        let chunk = Arc::new(chunk);
         let applied = self.patience.with(|| self.store.replay(self.table, Arc::clone(&chunk), first)).await?;
         self.tally.records(&chunk);
         if let (Some(table), Some(delta)) = (self.plan.tables.get(self.table), applied.tables.first()) {

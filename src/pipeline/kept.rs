@@ -1,0 +1,93 @@
+//! Files that are kept, read once more from their first record, a chunk at a time.
+
+use std::io;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio_util::sync::CancellationToken;
+
+use super::discover::begun::Beginning;
+use super::discover::inbox;
+use super::read::frame::{Framer, Tail};
+use super::read::source::ByteSource;
+use super::read::split;
+use crate::domain::{DeliveryId, End, RawChunk, Source, Stamps};
+
+/// Records a chunk has at most.
+const WINDOW: usize = 5000;
+
+/// A kept file that is being read.
+pub struct Kept {
+    pub source: Arc<Source>,
+    stamps: Arc<Stamps>,
+    framer: Framer,
+    bytes: ByteSource,
+    /// Offset of the last byte that counts.
+    until: u64,
+    over: bool,
+}
+
+impl Kept {
+    /// Reads `path` from its beginning up to the byte `until`.
+    pub fn new(beginning: Beginning, id: DeliveryId, path: &str, stamps: Stamps, until: u64) -> Self {
+        let Beginning { mapping, mut framer, bytes } = beginning;
+        framer.truncate(until);
+        let source = Source {
+            id,
+            path: path.to_owned(),
+            mapping,
+            file_date: inbox::date(path),
+            arrived: SystemTime::now(),
+            records_before: 0,
+            quarantined_before: 0,
+            halt: CancellationToken::new(),
+        };
+        Self { source: Arc::new(source), stamps: Arc::new(stamps), framer, bytes, until, over: false }
+    }
+
+    /// The next chunk; the last one has an end. Then there are no more.
+    ///
+    /// # Errors
+    /// What the system or the decoder says.
+    pub async fn next(&mut self) -> io::Result<Option<RawChunk>> {
+        if self.over {
+            return Ok(None);
+        }
+        self.framer.scan(WINDOW);
+        while self.framer.records() < WINDOW && self.framer.reach() < self.until && self.read().await? > 0 {
+            self.framer.truncate(self.until);
+            self.framer.scan(WINDOW);
+        }
+        self.over = self.framer.records() < WINDOW;
+        if self.over {
+            self.close().await;
+        }
+        let end = self.over.then_some(End::Loaded { provisional: None });
+        let cut = self.framer.cut();
+        Ok(Some(RawChunk {
+            source: Arc::clone(&self.source),
+            stamps: Arc::clone(&self.stamps),
+            span: cut.span,
+            bytes: cut.bytes,
+            frames: cut.frames,
+            refused: cut.refused,
+            hash: cut.hash,
+            end,
+        }))
+    }
+
+    async fn read(&mut self) -> io::Result<usize> {
+        self.bytes.read(self.framer.bytes()).await
+    }
+
+    /// A last record without a line end counts when it has all its fields.
+    async fn close(&mut self) {
+        let whole = match self.framer.tail() {
+            Tail::Record(tail) => split(tail).await.len() >= self.source.mapping.fields,
+            _ => false,
+        };
+        if whole {
+            self.framer.close_tail();
+        }
+    }
+}
