@@ -75,6 +75,8 @@ struct Opened {
 struct Start {
     mapping: Mapping,
     mark: Mark,
+    /// The header has its line end. Without it more of the file may make another header of it.
+    whole: bool,
 }
 
 impl<S: Store> Identify<S> {
@@ -110,13 +112,17 @@ impl<S: Store> Identify<S> {
             State::Duplicate | State::Loading | State::Loaded | State::Incomplete | State::Replaced => {}
         }
         let place = self.inbox.place(&current.path);
-        let Some(begun) = Begun::verify(&place, &current).await? else {
+        let Some(mut begun) = Begun::verify(&place, &current).await? else {
             return self.reopened(candidate).await;
         };
         let resumes = current.state == State::Loading || current.state == State::Replaced;
-        // An incomplete one waits for its file to change; what a cut-off gz lacks may be its trailer alone.
+        // What a cut-off gz lacked may be its trailer alone: its size tells. That a size is the same tells
+        // nothing: it may have been noted of other bytes than those that were read.
         let more = match current.state {
-            State::Incomplete => current.noted.size != noted.size,
+            State::Incomplete if current.noted.size == noted.size => {
+                self.has_whole_record(candidate, &opened, &mut begun).await?
+            }
+            State::Incomplete => true,
             _ => begun.has_more,
         };
         if !resumes && !more {
@@ -129,6 +135,30 @@ impl<S: Store> Identify<S> {
         self.go_on(candidate, opened, &current, begun).await
     }
 
+    /// Whether there is a record behind the end of an incomplete delivery that can be loaded now.
+    async fn has_whole_record(
+        &self,
+        candidate: &Candidate,
+        opened: &Opened,
+        begun: &mut Begun,
+    ) -> io::Result<bool> {
+        let limit = self.max_record_bytes;
+        while begun.buffered.len() <= limit && read_or_cut(&mut begun.bytes, &mut begun.buffered).await? > 0 {
+        }
+        let mut framer = Framer::new(limit, Mark::default(), Mark::default(), blake3::Hasher::new());
+        framer.bytes().extend_from_slice(&begun.buffered);
+        framer.scan(1);
+        if framer.records() > 0 {
+            return Ok(true);
+        }
+        let Tail::Record(tail) = framer.tail() else { return Ok(false) };
+        let start = self.start(opened, &candidate.found.path).await;
+        let fields = split(tail).await.len();
+        Ok(candidate.complete
+            && !begun.bytes.compressed
+            && start.is_ok_and(|start| fields >= start.mapping.fields))
+    }
+
     async fn reopened(&self, candidate: &Candidate) -> Result<Identified, IdentifyError> {
         let opened = open(&self.inbox.place(&candidate.found.path)).await?;
         self.anew(candidate, opened).await
@@ -137,14 +167,19 @@ impl<S: Store> Identify<S> {
     async fn go_on(
         &self,
         candidate: &Candidate,
-        opened: Opened,
+        mut opened: Opened,
         current: &Delivery,
-        begun: Begun,
+        mut begun: Begun,
     ) -> Result<Identified, IdentifyError> {
         let start = match self.start(&opened, &current.path).await {
             Ok(start) => start,
             Err(error) => return self.fail(&opened, &current.path, error.to_string()).await,
         };
+        if !start.whole {
+            opened.bytes = opened.bytes.ended();
+            begun.bytes = begun.bytes.ended();
+            begun.buffered.clear();
+        }
         let noted = trusted(begun.bytes.noted);
         let delivery = self.patience.with(|| self.store.reopen(current.id, noted)).await?;
         let from = delivery.reach;
@@ -176,6 +211,10 @@ impl<S: Store> Identify<S> {
                 Alike::Same(verdict) => return self.enter(&opened, path, *verdict).await,
                 Alike::OtherButRead => opened = open(&self.inbox.place(path)).await?,
             }
+        }
+        if !start.whole {
+            // What its writer adds meanwhile is not read by a header that it may belong to.
+            opened.bytes = opened.bytes.ended();
         }
         let size = opened.size();
         let records = stamp::records_in(size, start.mapping.fields);
@@ -324,16 +363,18 @@ async fn start(read: &[u8], ended: bool, plan: &Plan) -> Result<Start, HeaderErr
     let mut framer = Framer::new(HEAD, begin, begin, blake3::Hasher::new());
     framer.bytes().extend_from_slice(&read[bom..]);
     framer.scan(1);
+    let mut whole = true;
     if framer.records() == 0 {
         match framer.tail() {
             // Nothing at all: loaded with no records, whatever is declared.
             Tail::Nothing if ended => {
                 let mark = Mark { offset: read.len() as u64, record: 0, line: 0 };
                 let mapping = Mapping { fields: 0, field_of: vec![None; plan.columns.len()] };
-                return Ok(Start { mapping, mark });
+                return Ok(Start { mapping, mark, whole: false });
             }
             Tail::Record(_) if ended => {
                 framer.close_tail();
+                whole = false;
             }
             _ => return Err(HeaderError::TooLong(HEAD)),
         }
@@ -345,7 +386,7 @@ async fn start(read: &[u8], ended: bool, plan: &Plan) -> Result<Start, HeaderErr
     let names: Vec<String> =
         names.collect::<Result<_, _>>().map_err(|error| HeaderError::Encoding(error.valid_up_to()))?;
     let mapping = Header(names).map(plan)?;
-    Ok(Start { mapping, mark: Mark { record: 0, ..cut.span.to } })
+    Ok(Start { mapping, mark: Mark { record: 0, ..cut.span.to }, whole })
 }
 
 /// Times that are too young to be trusted are noted so that they never compare equal.
