@@ -214,6 +214,19 @@ fn a_last_record_with_fewer_fields_waits_for_the_rest() {
 }
 
 #[test]
+fn an_incomplete_record_that_is_mended_in_place_is_loaded() {
+    let whole = csv(0..3);
+    let broken = format!("{}\"3", whole.strip_suffix("3\n").unwrap());
+    assert_eq!(broken.len(), whole.len(), "its size tells nothing");
+    let world = World::new();
+    world.drop_file(FILE, &broken);
+    assert_eq!(world.once(1)["deliveries"], json!({ "incomplete": 1 }));
+    world.drop_file(FILE, &whole);
+    assert_eq!(world.once(0)["deliveries"], json!({ "loaded": 1 }));
+    assert_as_clean(&world, &whole);
+}
+
+#[test]
 fn a_cut_off_gz_is_incomplete_until_it_is_whole() {
     let whole = csv(0..20_000);
     let packed = gzip(whole.as_bytes());

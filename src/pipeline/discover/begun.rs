@@ -45,6 +45,20 @@ impl Begun {
         Ok(Some(Self { bytes, has_more: !behind.is_empty(), buffered: behind, hasher, window }))
     }
 
+    /// Reads on until more than `len` bytes are buffered or the file ends.
+    pub async fn buffer(&mut self, len: usize) -> io::Result<()> {
+        let before = self.buffered.len();
+        while self.buffered.len() <= len && read_or_cut(&mut self.bytes, &mut self.buffered).await? > 0 {}
+        self.window.push(self.buffered.get(before..).unwrap_or(&[]));
+        Ok(())
+    }
+
+    /// Lets go of everything behind what is durable, read or not.
+    pub fn end(mut self) -> Self {
+        self.buffered.clear();
+        Self { bytes: self.bytes.ended(), window: Window::default(), ..self }
+    }
+
     /// Reads the file up to where the delivery stands. `None` when these are other bytes.
     pub async fn verify(place: &Path, delivery: &Delivery) -> io::Result<Option<Self>> {
         let mut bytes = ByteSource::open(place).await?;

@@ -13,10 +13,10 @@ use super::waiting::Candidate;
 use crate::domain::header::HeaderError;
 use crate::domain::{Delivery, DeliveryId, Mapping, Mark, Origin, Plan, Source, State, stamp};
 use crate::ledger::{Amendment, Entry, Filter, HEAD, Verdict};
-use crate::pipeline::read::Work;
-use crate::pipeline::read::frame::Framer;
+use crate::pipeline::read::frame::{Framer, Tail};
 use crate::pipeline::read::source::ByteSource;
 use crate::pipeline::read::trail::{Trails, Window};
+use crate::pipeline::read::{Work, split};
 use crate::store::patience::Patience;
 use crate::store::{Store, StoreError};
 
@@ -93,11 +93,15 @@ impl<S: Store> Identify<S> {
             Some(begun) => Some(begun),
             None => Begun::verify(&place, &current).await?,
         };
-        let Some(begun) = begun else { return self.reopened(candidate).await };
+        let Some(mut begun) = begun else { return self.reopened(candidate).await };
         let resumes = current.state == State::Loading || current.state == State::Replaced;
-        // An incomplete one waits for its file to change; what a cut-off gz lacks may be its trailer alone.
+        // What a cut-off gz lacked may be its trailer alone: its size tells. That a size is the same tells
+        // nothing: it may have been noted of other bytes than those that were read.
         let more = match current.state {
-            State::Incomplete => current.noted.size != noted.size,
+            State::Incomplete if current.noted.size == noted.size => {
+                self.has_whole_record(candidate, &opened, &mut begun).await?
+            }
+            State::Incomplete => true,
             _ => begun.has_more,
         };
         if !resumes && !more {
@@ -110,6 +114,29 @@ impl<S: Store> Identify<S> {
         self.go_on(candidate, opened, &current, begun).await
     }
 
+    /// Whether there is a record behind the end of an incomplete delivery that can be loaded now.
+    async fn has_whole_record(
+        &self,
+        candidate: &Candidate,
+        opened: &Opened,
+        begun: &mut Begun,
+    ) -> io::Result<bool> {
+        let limit = self.max_record_bytes;
+        begun.buffer(limit).await?;
+        let mut framer = Framer::new(limit, Mark::default(), Mark::default(), blake3::Hasher::new());
+        framer.bytes().extend_from_slice(&begun.buffered);
+        framer.scan(1);
+        if framer.records() > 0 {
+            return Ok(true);
+        }
+        let Tail::Record(tail) = framer.tail() else { return Ok(false) };
+        let start = self.start(opened, &candidate.found.path).await;
+        let fields = split(tail).await.len();
+        Ok(candidate.complete
+            && !begun.bytes.compressed
+            && start.is_ok_and(|start| fields >= start.mapping.fields))
+    }
+
     async fn reopened(&self, candidate: &Candidate) -> Result<Identified, IdentifyError> {
         let opened = open(&self.inbox.place(&candidate.found.path)).await?;
         self.anew(candidate, opened).await
@@ -118,14 +145,18 @@ impl<S: Store> Identify<S> {
     async fn go_on(
         &self,
         candidate: &Candidate,
-        opened: Opened,
+        mut opened: Opened,
         current: &Delivery,
-        begun: Begun,
+        mut begun: Begun,
     ) -> Result<Identified, IdentifyError> {
         let start = match self.start(&opened, &current.path).await {
             Ok(start) => start,
             Err(error) => return self.fail(&opened, &current.path, error.to_string()).await,
         };
+        if !start.whole {
+            opened.bytes = opened.bytes.ended();
+            begun = begun.end();
+        }
         let (noted, head) = (trusted(begun.bytes.noted), &opened.head);
         let delivery = self.patience.with(|| self.store.reopen(current.id, noted, head.clone())).await?;
         let from = delivery.reach;
@@ -158,6 +189,10 @@ impl<S: Store> Identify<S> {
                 Alike::Same(verdict) => return self.enter(&opened, path, *verdict).await,
                 Alike::OtherButRead => opened = open(&self.inbox.place(path)).await?,
             }
+        }
+        if !start.whole {
+            // What its writer adds meanwhile is not read by a header that it may belong to.
+            opened.bytes = opened.bytes.ended();
         }
         let size = opened.size();
         let records = stamp::records_in(size, start.mapping.fields);

@@ -35,6 +35,8 @@ pub struct Opened {
 pub struct Start {
     pub mapping: Mapping,
     pub mark: Mark,
+    /// The header has its line end. Without it more of the file may make another header of it.
+    pub whole: bool,
 }
 
 impl Opened {
@@ -89,16 +91,18 @@ pub async fn start(read: &[u8], ended: bool, plan: &Plan) -> Result<Start, Heade
     let mut framer = Framer::new(HEAD, begin, begin, blake3::Hasher::new());
     framer.bytes().extend_from_slice(&read[bom..]);
     framer.scan(1);
+    let mut whole = true;
     if framer.records() == 0 {
         match framer.tail() {
             // Nothing at all: loaded with no records, whatever is declared.
             Tail::Nothing if ended => {
                 let mark = Mark { offset: read.len() as u64, record: 0, line: 0 };
                 let mapping = Mapping { fields: 0, field_of: vec![None; plan.columns.len()] };
-                return Ok(Start { mapping, mark });
+                return Ok(Start { mapping, mark, whole: false });
             }
             Tail::Record(_) if ended => {
                 framer.close_tail();
+                whole = false;
             }
             _ => return Err(HeaderError::TooLong(HEAD)),
         }
@@ -110,7 +114,7 @@ pub async fn start(read: &[u8], ended: bool, plan: &Plan) -> Result<Start, Heade
     let names: Vec<String> =
         names.collect::<Result<_, _>>().map_err(|error| HeaderError::Encoding(error.valid_up_to()))?;
     let mapping = Header(names).map(plan)?;
-    Ok(Start { mapping, mark: Mark { record: 0, ..cut.span.to } })
+    Ok(Start { mapping, mark: Mark { record: 0, ..cut.span.to }, whole })
 }
 
 /// Times that are too young to be trusted are noted so that they never compare equal.

@@ -63,6 +63,11 @@ impl ByteSource {
         Ok(Self { bytes, compressed: false, noted })
     }
 
+    /// The same without what was not read yet.
+    pub fn ended(self) -> Self {
+        Self { bytes: Box::pin(tokio::io::empty()), ..self }
+    }
+
     /// Appends what can be read at once, at most 128 KiB; 0 at the end.
     ///
     /// # Errors

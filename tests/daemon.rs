@@ -1,0 +1,322 @@
+//! The daemon: what is dropped becomes queryable, what is counted adds up, and it stops when told.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use common::{Daemon, HEADER, World, events, until};
+use rustix::process::Signal;
+use serde_json::{Value as Json, json};
+
+const FILE: &str = "2018-11-01-events.csv";
+
+fn csv(items: std::ops::Range<u32>) -> String {
+    format!("{HEADER}{}", events(items))
+}
+
+/// Impatient, so that nothing here takes long.
+fn world() -> World {
+    World::new().with("source.settle", "200ms").with("source.poll", "200ms")
+}
+
+fn wait_for(world: &World, file: &str, state: &str) {
+    until(&format!("{file} is {state}"), || (world.states().get(file)? == state).then_some(()));
+}
+
+fn metric(daemon: &Daemon, name: &str) -> f64 {
+    daemon.metrics().get(&format!("needledrop_{name}")).copied().unwrap_or_default()
+}
+
+/// Of the tables, which may be too big to be compared in memory.
+fn assert_same_tables(world: &World, clean: &World) {
+    let store = world.open_store();
+    store.execute("ATTACH ?1 AS clean", [clean.store().to_str().unwrap()]).unwrap();
+    for (table, columns) in [
+        ("session_item", "sessionId, itemInSession, artist, song, length"),
+        ("user_session", "sessionId, userId, itemInSession, artist, song, firstName, lastName"),
+        ("user_song", "song, userId, firstName, lastName"),
+    ] {
+        let rows = |of: &str| format!("SELECT {columns} FROM {of}.{table}");
+        for (left, right) in [("main", "clean"), ("clean", "main")] {
+            let sql = format!("SELECT count(*) FROM ({} EXCEPT {})", rows(left), rows(right));
+            let only: u64 = store.query_row(&sql, [], |row| row.get(0)).unwrap();
+            assert_eq!(only, 0, "rows of {table} that only {left} has");
+        }
+    }
+    assert_eq!(world.accounts(), clean.accounts());
+}
+
+fn clean(bytes: impl AsRef<[u8]>) -> World {
+    let world = World::new();
+    world.drop_file(FILE, bytes);
+    world.once(0);
+    world
+}
+
+#[test]
+fn what_is_dropped_becomes_queryable_by_copy_and_by_rename() {
+    let world = world().with("source.poll", "1h");
+    let mut daemon = world.daemon();
+    assert_eq!(daemon.get("/healthz").unwrap(), (200, "ok\n".to_owned()));
+    world.drop_file("copied.csv", csv(0..3));
+    wait_for(&world, "copied.csv", "loaded");
+    // Under a name that begins with a dot it is no file yet.
+    world.drop_file(".part", csv(3..5));
+    fs::create_dir(world.inbox().join("sub")).unwrap();
+    fs::rename(world.inbox().join(".part"), world.inbox().join("sub/renamed.csv")).unwrap();
+    wait_for(&world, "sub/renamed.csv", "loaded");
+    let rows = world.query("user_session", &["sessionId=7", "userId=3"]);
+    let items: Vec<_> = rows.iter().map(|row| row[2].clone()).collect();
+    assert_eq!(json!(items), json!([0, 1, 2, 3, 4]));
+    assert_eq!(world.states().len(), 2);
+    assert_eq!(metric(&daemon, "drop_to_queryable_seconds_count"), 2.0);
+    assert_eq!(daemon.stop().0, 0);
+}
+
+#[test]
+fn a_file_that_is_being_written_is_loaded_whole_in_the_end() {
+    let world = world();
+    let daemon = world.daemon();
+    let whole = csv(0..500);
+    let mut writer = fs::File::create(world.inbox().join(FILE)).unwrap();
+    // The writer pauses in the middle of a record for longer than the file needs to settle.
+    let (mut written, pauses) = (0, [100, 5_000, 20_011]);
+    for pause in pauses {
+        writer.write_all(&whole.as_bytes()[written..pause]).unwrap();
+        written = pause;
+        until("what is there is taken up", || {
+            let receipt = world.run(&["receipt", FILE, "--json"]);
+            let end = whole[..pause].rfind('\n').unwrap() + 1;
+            (receipt.code == 0 && receipt.json()["bytes"] == end || end <= HEADER.len()).then_some(())
+        });
+    }
+    writer.write_all(&whole.as_bytes()[written..]).unwrap();
+    drop(writer);
+    until("all of it is loaded", || {
+        let receipt = world.receipt(FILE);
+        (receipt["state"] == "loaded" && receipt["bytes"] == whole.len()).then_some(())
+    });
+    assert_eq!(world.generations(FILE), 1, "{}", daemon.log());
+    assert_same_tables(&world, &clean(&whole));
+}
+
+#[test]
+fn a_file_that_is_overwritten_again_and_again_ends_as_its_last_bytes() {
+    let world = world();
+    let daemon = world.daemon();
+    for round in 0..8 {
+        world.drop_file(FILE, csv(0..200).replace("Artist", &format!("Round{round}")));
+    }
+    until("the last bytes are loaded", || {
+        let rows = world.query("session_item", &["sessionId=7"]);
+        (rows.len() == 200 && rows.iter().all(|row| row[2].as_str().unwrap().starts_with("Round7 ")))
+            .then_some(())
+    });
+    assert_eq!(daemon.get("/readyz").unwrap().0, 200);
+}
+
+/// Young files are looked at again until their times can be trusted: by then the folder was listed often.
+fn listed_often(daemon: &Daemon) {
+    until("nothing is looked at any more", || (metric(daemon, "backlog_files") == 0.0).then_some(()));
+}
+
+/// What the receipts and the quarantine say, under the names of the metrics.
+fn by_receipts(world: &World) -> BTreeMap<String, f64> {
+    let mut totals: BTreeMap<String, f64> = BTreeMap::new();
+    let mut add =
+        |name: &str, count: &Json| *totals.entry(name.to_owned()).or_default() += count.as_f64().unwrap();
+    let status = world.json(&["status"]);
+    for delivery in status["deliveries"].as_array().unwrap() {
+        let state = delivery["state"].as_str().unwrap();
+        add(&format!("deliveries_total{{state=\"{state}\"}}"), &json!(1));
+        let generation = delivery["generation"].to_string();
+        let file = delivery["file"].as_str().unwrap();
+        let receipt = world.json(&["receipt", file, "--generation", &generation]);
+        add("records_read_total", &receipt["records"]);
+        add("records_skipped_total", &receipt["skipped"]);
+        for (table, count) in receipt["tables"].as_object().unwrap() {
+            add(&format!("rows_written_total{{table=\"{table}\"}}"), &count["rows"]);
+        }
+    }
+    for entry in world.json(&["quarantine", "list"]).as_array().unwrap() {
+        let reason = entry["reason"].as_str().unwrap();
+        add(&format!("records_quarantined_total{{reason=\"{reason}\"}}"), &json!(1));
+    }
+    totals
+}
+
+#[test]
+fn metrics_add_up_to_the_receipts() {
+    let world = world();
+    let daemon = world.daemon();
+    let row =
+        |n: u32, artist: &str, session: &str| format!("{artist},Ann,F,{n},Lee,1.5,free,X,{session},Song,3\n");
+    let files = [
+        ("a.csv", csv(0..300), "loaded"),
+        ("b.csv", format!("{HEADER}{}{}{}", row(1, "A", "8"), row(2, "", "8"), row(3, "", "8")), "loaded"),
+        ("c.csv", format!("{HEADER}{}{}x\n", row(1, "A", "none"), row(2, "B", "")), "loaded"),
+        ("d.csv", csv(0..300), "duplicate"),
+        ("e.csv", "something,else\n1,2\n".to_owned(), "failed"),
+        ("f.csv", format!("{}half", csv(0..2)), "incomplete"),
+        ("g.csv", HEADER.to_owned(), "loaded"),
+    ];
+    for (name, bytes, state) in &files {
+        world.drop_file(name, bytes);
+        wait_for(&world, name, state);
+    }
+    let metrics = daemon.metrics();
+    let expected = by_receipts(&world);
+    assert!(expected["records_quarantined_total{reason=\"value\"}"] > 0.0);
+    assert!(expected["records_skipped_total"] > 0.0);
+    for (name, count) in &expected {
+        assert_eq!(metrics.get(&format!("needledrop_{name}")), Some(count), "{name}");
+    }
+    // And nothing is counted beside: what the receipts do not name is zero.
+    let totals = ["records_read", "records_skipped", "records_quarantined", "rows_written", "deliveries"];
+    for (name, count) in &metrics {
+        let name = name.trim_start_matches("needledrop_");
+        if totals.iter().any(|total| name.starts_with(&format!("{total}_total"))) {
+            assert!(*count == 0.0 || expected.contains_key(name), "{name} is {count}");
+        }
+    }
+    assert!(metrics.keys().all(|name| !name.contains(".csv")), "no file names in labels");
+    // Listed again, nothing is taken up and nothing is counted again.
+    let before = world.dump();
+    listed_often(&daemon);
+    assert!(by_receipts(&world) == expected && world.dump()["session_item"] == before["session_item"]);
+    assert_eq!(metric(&daemon, "deliveries_total{state=\"failed\"}"), 1.0);
+}
+
+#[test]
+fn a_file_that_failed_over_its_records_is_not_loaded_at_every_listing() {
+    let world = world().with("limits.max_quarantined", "1");
+    let daemon = world.daemon();
+    world.drop_file(FILE, format!("{HEADER}x\ny\nz\n"));
+    wait_for(&world, FILE, "failed");
+    world.drop_file("good.csv", csv(0..3));
+    wait_for(&world, "good.csv", "loaded");
+    until("it is listed again", || (metric(&daemon, "backlog_files") > 0.0).then_some(()));
+    listed_often(&daemon);
+    assert_eq!(world.generations(FILE), 1, "{}", daemon.log());
+}
+
+#[test]
+fn a_missing_inbox_is_waited_for() {
+    let world = world();
+    let mut daemon = world.daemon();
+    fs::remove_dir(world.inbox()).unwrap();
+    until("it is not ready", || (daemon.get("/readyz")?.0 == 503).then_some(()));
+    assert_eq!(daemon.get("/healthz").unwrap().0, 200, "alive all the same");
+    fs::create_dir(world.inbox()).unwrap();
+    until("it is ready again", || (daemon.get("/readyz")?.0 == 200).then_some(()));
+    world.drop_file(FILE, csv(0..3));
+    wait_for(&world, FILE, "loaded");
+    assert_eq!(daemon.stop().0, 0);
+}
+
+#[test]
+fn sigterm_ends_it_at_once_also_with_an_idle_connection() {
+    let world = world();
+    let mut daemon = world.daemon();
+    let mut idle = TcpStream::connect(("127.0.0.1", daemon.port)).unwrap();
+    write!(idle, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut answer = [0; 1024];
+    assert!(idle.read(&mut answer).unwrap() > 0);
+    let (code, took) = daemon.stop();
+    assert_eq!(code, 0);
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    let beside: Vec<_> =
+        fs::read_dir(world.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!beside.iter().any(|name| name.to_string_lossy().ends_with("-wal")), "{beside:?}");
+}
+
+/// A daemon in the middle of a big file.
+fn busy(world: &World, bytes: &str) -> Daemon {
+    world.drop_file(FILE, bytes);
+    let daemon = world.daemon();
+    until("it is in the middle", || (metric(&daemon, "records_read_total") > 0.0).then_some(()));
+    daemon
+}
+
+#[test]
+fn stopped_in_the_middle_of_a_file_another_process_finishes_it() {
+    let bytes = csv(0..200_000);
+    let world = world().with("write.window", "1000").with("source.settle", "0ms");
+    let mut daemon = busy(&world, &bytes);
+    let (code, took) = daemon.stop();
+    assert_eq!(code, 0, "{}", daemon.log());
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    let receipt = world.receipt(FILE);
+    assert_eq!((&receipt["state"], &receipt["closes"]), (&json!("loading"), &json!(true)), "{receipt}");
+    let durable = receipt["records"].as_u64().unwrap();
+    assert!(0 < durable && durable < 200_000, "{receipt}");
+    assert_eq!(world.json(&["status", "--count"])["tables"]["session_item"]["count"], durable);
+    assert_eq!(world.once(0)["records"]["read"], 200_000 - durable);
+    assert_same_tables(&world, &clean(&bytes));
+}
+
+#[test]
+fn told_twice_it_ends_at_once_and_resumable() {
+    let bytes = csv(0..50_000);
+    let world = world().with("write.window", "100").with("source.settle", "0ms");
+    let mut daemon = busy(&world, &bytes);
+    daemon.signal(Signal::INT);
+    daemon.signal(Signal::INT);
+    let code = daemon.ended();
+    assert!(code == 4 || code == 0, "{code}");
+    world.once(0);
+    assert_same_tables(&world, &clean(&bytes));
+}
+
+#[test]
+fn killed_in_the_middle_of_a_file_another_daemon_finishes_it() {
+    let bytes = csv(0..50_000);
+    let world = world().with("write.window", "500").with("source.settle", "0ms");
+    let daemon = busy(&world, &bytes);
+    daemon.signal(Signal::KILL);
+    until("it is gone", || daemon.get("/healthz").is_none().then_some(()));
+    drop(daemon);
+    let other = world.daemon();
+    wait_for(&world, FILE, "loaded");
+    assert_same_tables(&world, &clean(&bytes));
+    assert_eq!(other.get("/healthz").unwrap().0, 200);
+}
+
+#[test]
+fn logs_go_to_a_file_as_json_where_that_is_set() {
+    let world = world().with("log.file", "needledrop.log").with("log.format", "json");
+    let mut daemon = world.daemon();
+    world.drop_file(FILE, csv(0..3));
+    wait_for(&world, FILE, "loaded");
+    assert_eq!(daemon.stop().0, 0);
+    let log = fs::read_to_string(world.path("needledrop.log")).unwrap();
+    let lines: Vec<Json> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().any(|line| line["file"] == FILE && line["message"] == "loaded"), "{log}");
+    assert!(lines.iter().all(|line| line["level"].is_string() && line["timestamp"].is_string()), "{log}");
+    assert!(daemon.log().contains("\"message\":\"loaded\""), "and to stderr");
+}
+
+#[test]
+fn commands_that_read_work_beside_it() {
+    let world = world();
+    world.drop_file(FILE, csv(0..3));
+    let daemon = world.daemon();
+    wait_for(&world, FILE, "loaded");
+    for args in [
+        &["status", "--count"][..],
+        &["receipt", FILE],
+        &["query", "user_song", "song=Song 1"],
+        &["export"],
+        &["quarantine", "list"],
+        &["check"],
+        &["schema"],
+    ] {
+        assert_eq!(world.run(args).code, 0, "{args:?}: {}", daemon.log());
+    }
+}
