@@ -6,6 +6,7 @@ mod ledger;
 mod lock;
 mod merge;
 mod open;
+mod provisional;
 mod quarantine;
 mod replay;
 mod rows;

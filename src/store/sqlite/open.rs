@@ -211,6 +211,9 @@ fn prepare_tables(
             let sql = "UPDATE _needledrop_counts SET rows = 0, collisions = 0, fingerprint = '', sent = 0 \
                        WHERE table_name = ?1";
             transaction.execute(sql, [&table.name])?;
+            transaction
+                .execute("DELETE FROM _needledrop_provisional WHERE table_name = ?1", [&table.name])?;
+            transaction.execute("DELETE FROM _needledrop_shadows WHERE table_name = ?1", [&table.name])?;
         }
         fault::step("tables before commit");
         transaction.commit()
@@ -241,7 +244,7 @@ fn check_tables(connection: &Connection, path: &Path, plan: &Plan) -> Result<Vec
 }
 
 fn copy_ledger(memory: &Connection, path: &Path) -> rusqlite::Result<()> {
-    const TABLES: [&str; 6] = ["deliveries", "stamps", "counts", "parts", "provisional", "meta"];
+    const TABLES: [&str; 7] = ["deliveries", "stamps", "counts", "parts", "provisional", "shadows", "meta"];
     // mode=ro: attaching must not create, upgrade or checkpoint anything.
     let uri = format!("file:{}?mode=ro", path.display().to_string().replace('%', "%25").replace('?', "%3f"));
     memory.execute("ATTACH ?1 AS source", [uri])?;
