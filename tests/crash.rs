@@ -331,7 +331,9 @@ fn until_all_is_loaded(world: &World, what: &str) {
     loop {
         let status = world.status();
         let idle = status["states"].as_object().unwrap().keys().all(|state| state != "loading");
-        if idle && status["backlog"]["files"] == 0 {
+        // Before it tells where it listens it may not hear that it is to stop.
+        let listens = world.log().contains("/metrics");
+        if listens && idle && status["backlog"]["files"] == 0 {
             break;
         }
         assert!(child.try_wait().unwrap().is_none(), "{what}: the daemon ended: {}", world.log());
