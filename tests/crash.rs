@@ -331,8 +331,8 @@ fn until_all_is_loaded(world: &World, what: &str) {
     loop {
         let status = world.status();
         let idle = status["states"].as_object().unwrap().keys().all(|state| state != "loading");
-        // Before it says where everything is, it may not hear a signal yet.
-        let listens = world.log().contains("inbox: ");
+        // Before it tells where it listens it may not hear that it is to stop.
+        let listens = world.log().contains("/metrics");
         if listens && idle && status["backlog"]["files"] == 0 {
             break;
         }

@@ -5,7 +5,7 @@
 pub mod patience;
 pub mod sqlite;
 #[cfg(test)]
-mod suite;
+pub mod suite;
 
 use std::sync::Arc;
 use std::time::Duration;

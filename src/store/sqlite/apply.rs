@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::rows::{Landed, Writer};
 use super::{Fault, Shared, ledger, quarantine};
-use crate::domain::{DeliveryId, End, Mark, Outcome, RowChunk, Rows, Stamp, State};
+use crate::domain::{DeliveryId, End, Mark, Outcome, RowChunk, Stamp, State};
 use crate::fault;
 use crate::ledger::{Applied, TableDelta};
 
@@ -122,12 +122,10 @@ fn write(
     let began = Instant::now();
     let id = chunk.source.id;
     let mut writer = Writer::new(shared, connection, table)?;
-    let written = rows(connection, &mut writer, &chunk.rows, Stamp(0))?;
+    let is_open = chunk.ends_provisionally() && chunk.last == Some(Outcome::Loaded);
+    let open = chunk.rows.len().checked_sub(1).filter(|_| is_open).map(|last| chunk.rows.stamp(last));
+    let written = rows(connection, &mut writer, chunk, Counted { sent: Stamp(0), open })?;
     let name = shared.plan.tables.get(table).map_or("", |table| table.name.as_str());
-    if chunk.ends_provisionally() && chunk.last == Some(Outcome::Loaded) {
-        let key = writer.key(&chunk.rows, chunk.rows.len() - 1);
-        super::rows::remember(connection, id.0, name, &key, written.last)?;
-    }
     written.enter(connection, id, name)?;
     Ok(TableDelta { rows: chunk.rows.len() as u64, collisions: written.collisions(), took: began.elapsed() })
 }
@@ -138,7 +136,6 @@ pub struct Written {
     own: u64,
     /// Rows of others that these came to lie under: they are the collisions now.
     of_others: HashMap<DeliveryId, u64>,
-    last: Landed,
 }
 
 impl Written {
@@ -158,18 +155,32 @@ impl Written {
     }
 }
 
-/// Writes rows; those with stamps up to `sent` were counted when they were sent before.
+/// What is known of the rows of a chunk before they are written.
+#[derive(Clone, Copy)]
+pub struct Counted {
+    /// Rows up to this stamp were sent and counted before.
+    pub sent: Stamp,
+    /// The stamp of the provisional last record.
+    pub open: Option<Stamp>,
+}
+
+/// Writes the rows of a chunk into one table.
 pub fn rows(
     connection: &Connection,
     writer: &mut Writer<'_>,
-    rows: &Rows,
-    sent: Stamp,
+    chunk: &RowChunk,
+    counted: Counted,
 ) -> Result<Written, rusqlite::Error> {
-    let mut written = Written { own: 0, of_others: HashMap::new(), last: Landed::New };
-    for row in 0..rows.len() {
-        written.last = writer.write(rows, row)?;
-        match written.last {
-            _ if rows.stamp(row) <= sent => {}
+    let mut written = Written { own: 0, of_others: HashMap::new() };
+    for row in 0..chunk.rows.len() {
+        let stamp = chunk.rows.stamp(row);
+        let landed = if counted.open == Some(stamp) {
+            writer.write_provisional(chunk.source.id, &chunk.rows, row)?
+        } else {
+            writer.write(&chunk.rows, row)?
+        };
+        match landed {
+            _ if stamp <= counted.sent => {}
             Landed::New | Landed::Again => {}
             Landed::OnOlder => written.own += 1,
             Landed::UnderNewer(stamp) => {

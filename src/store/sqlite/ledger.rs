@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
-use super::{Fault, Outcome, Shared, rows};
+use super::{Fault, Outcome, Shared, provisional};
 use crate::domain::{
     Delivery, DeliveryId, Fingerprint, Mark, Noted, Receipt, Stamp, StampRange, Stamps, State, TableCount,
 };
@@ -220,7 +220,7 @@ pub fn reopen(
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let before = by_id(&transaction, id)?;
     if let Some((mark, hash)) = &before.provisional {
-        rows::take_back(shared, &transaction, &before)?;
+        provisional::take_back(shared, &transaction, &before)?;
         let sql = "UPDATE _needledrop_deliveries SET bytes = ?2, records = ?3, line = ?4, hash = ?5, \
                    loaded = loaded - (provisional_outcome = 'loaded'), \
                    skipped = skipped - (provisional_outcome = 'skipped'), \

@@ -26,6 +26,12 @@ pub struct Change {
     pub stamp: Stamp,
 }
 
+impl From<Change> for Row {
+    fn from(change: Change) -> Self {
+        Self { values: change.values, stamp: change.stamp, first: change.stamp, cells: BTreeMap::new() }
+    }
+}
+
 /// The row after the record. The newest stamp wins each cell; equal stamps are the same record.
 pub fn merge(row: &Row, change: Change, names: &[&str], empty: Empty) -> Row {
     let stamp = row.stamp.max(change.stamp);
@@ -64,13 +70,9 @@ mod tests {
 
     const NAMES: [&str; 2] = ["a", "b"];
 
-    fn row(change: Change) -> Row {
-        Row { values: change.values, stamp: change.stamp, first: change.stamp, cells: BTreeMap::new() }
-    }
-
     fn all(changes: &[Change], empty: Empty) -> Vec<Sql> {
         let mut changes = changes.iter().cloned();
-        let first = row(changes.next().unwrap());
+        let first = Row::from(changes.next().unwrap());
         changes.fold(first, |row, change| merge(&row, change, &NAMES, empty)).values
     }
 

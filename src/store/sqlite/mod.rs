@@ -6,6 +6,7 @@ mod ledger;
 mod lock;
 mod merge;
 mod open;
+mod provisional;
 mod quarantine;
 mod replay;
 mod rows;
@@ -183,4 +184,38 @@ impl Store for SqliteStore {
     ) -> Result<Vec<crate::quarantine::Entry>, StoreError> {
         self.read(move |_, connection| Ok(quarantine::list(connection, &filter)?)).await
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::suite::{Fixture, store_suite};
+
+    struct Sqlite(tempfile::TempDir);
+
+    impl Sqlite {
+        fn path(&self) -> PathBuf {
+            self.0.path().join("store.db")
+        }
+    }
+
+    impl Fixture for Sqlite {
+        type Store = SqliteStore;
+        const COUNTS_ACROSS_DELIVERIES: bool = true;
+
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        async fn open(&self, plan: Arc<Plan>) -> SqliteStore {
+            SqliteStore::open(&self.path(), plan, Access::Write { create: true }).unwrap()
+        }
+
+        async fn wipe(&self, table: &str) {
+            let connection = Connection::open(self.path()).unwrap();
+            connection.execute(&format!("DELETE FROM {}", schema::quoted(table)), []).unwrap();
+        }
+    }
+
+    store_suite!(Sqlite);
 }

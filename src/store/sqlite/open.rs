@@ -229,6 +229,9 @@ fn prepare_tables(
             let sql = "UPDATE _needledrop_counts SET rows = 0, collisions = 0, fingerprint = '', sent = 0 \
                        WHERE table_name = ?1";
             transaction.execute(sql, [&table.name])?;
+            transaction
+                .execute("DELETE FROM _needledrop_provisional WHERE table_name = ?1", [&table.name])?;
+            transaction.execute("DELETE FROM _needledrop_shadows WHERE table_name = ?1", [&table.name])?;
         }
         fault::step("tables before commit");
         transaction.commit()
@@ -259,7 +262,7 @@ fn check_tables(connection: &Connection, path: &Path, plan: &Plan) -> Result<Vec
 }
 
 fn copy_ledger(source: &Connection, memory: &Connection) -> rusqlite::Result<()> {
-    for table in ["deliveries", "stamps", "counts", "parts", "provisional", "meta"] {
+    for table in ["deliveries", "stamps", "counts", "parts", "provisional", "shadows", "meta"] {
         let mut read = source.prepare(&format!("SELECT * FROM _needledrop_{table}"))?;
         let columns = read.column_count();
         let marks = vec!["?"; columns].join(", ");

@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 
 use rusqlite::types::{ToSqlOutput, Value as Sql, ValueRef};
-use rusqlite::{CachedStatement, Connection, params, params_from_iter};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params_from_iter};
 
 use super::merge::{self, Change, Row};
 use super::schema::quoted;
-use super::{Fault, Outcome, Shared, cell};
-use crate::domain::{Cell, Delivery, Plan, Rows, Stamp, Table, Value};
+use super::{Fault, Outcome, Shared, cell, provisional};
+use crate::domain::{Cell, DeliveryId, Empty, Plan, Rows, Stamp, Table, Value};
 
 /// The statements of one table.
 pub struct TableSql {
     insert: String,
     select: String,
     update: String,
+    delete: String,
     /// Names of the columns behind the key.
     names: Vec<String>,
 }
@@ -44,6 +45,7 @@ impl TableSql {
             ),
             select: format!("SELECT {} FROM {name} WHERE {is_key}", set.join(", ")),
             update: format!("UPDATE {name} SET {} WHERE {is_key}", pairs(&set, 1 + key.len()).join(", ")),
+            delete: format!("DELETE FROM {name} WHERE {is_key}"),
             names: plan.columns_of(table).skip(key.len()).map(|column| column.name.clone()).collect(),
         }
     }
@@ -68,6 +70,8 @@ pub struct Writer<'c> {
     sql: &'c TableSql,
     connection: &'c Connection,
     insert: CachedStatement<'c>,
+    /// Some rows have a shadow.
+    shadowed: bool,
 }
 
 impl<'c> Writer<'c> {
@@ -75,7 +79,8 @@ impl<'c> Writer<'c> {
         let table = shared.plan.tables.get(index).ok_or_else(|| Fault::Broken("no such table".to_owned()))?;
         let sql = shared.sql.get(index).ok_or_else(|| Fault::Broken("no such table".to_owned()))?;
         let insert = connection.prepare_cached(&sql.insert)?;
-        Ok(Self { table, sql, connection, insert })
+        let shadowed = provisional::has_shadows(connection, &table.name)?;
+        Ok(Self { table, sql, connection, insert, shadowed })
     }
 
     /// Writes one row; an older stamp never overwrites a newer one, in any column.
@@ -94,13 +99,14 @@ impl<'c> Writer<'c> {
 
     fn merge(&self, rows: &Rows, row: usize) -> Outcome<Landed> {
         let key = self.key(rows, row);
-        let mut select = self.connection.prepare_cached(&self.sql.select)?;
-        let count = self.sql.names.len();
-        let old = select.query_row(params_from_iter(&key), |found| stored_row(found, count))?;
-        let values = self.table.columns.iter().map(|column| owned(rows, row, *column)).collect();
-        let change = Change { values, stamp: rows.stamp(row) };
+        let old = self.row(&key)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+        let change = self.change(rows, row);
         let landed = landed(&old, change.stamp);
-        let names: Vec<&str> = self.sql.names.iter().map(String::as_str).collect();
+        let names = self.names();
+        if self.shadowed {
+            let (table, change) = (self.table, change.clone());
+            provisional::merge_into_shadow(self.connection, &table.name, &key, change, &names, table.empty)?;
+        }
         let new = merge::merge(&old, change, &names, self.table.empty);
         if new != old {
             self.update(key, new)?;
@@ -108,7 +114,45 @@ impl<'c> Writer<'c> {
         Ok(landed)
     }
 
-    fn update(&self, key: Vec<Sql>, row: Row) -> Outcome<()> {
+    /// Writes the provisional last record of a delivery, which can be taken back.
+    pub fn write_provisional(&mut self, id: DeliveryId, rows: &Rows, row: usize) -> Outcome<Landed> {
+        let (key, change) = (self.key(rows, row), self.change(rows, row));
+        let old = self.row(&key)?;
+        provisional::remember(self.connection, id, &self.table.name, &key, old.as_ref(), &change)?;
+        self.shadowed = true;
+        self.write(rows, row)
+    }
+
+    fn change(&self, rows: &Rows, row: usize) -> Change {
+        let values = self.table.columns.iter().map(|column| owned(rows, row, *column)).collect();
+        Change { values, stamp: rows.stamp(row) }
+    }
+
+    pub fn name(&self) -> &'c str {
+        &self.table.name
+    }
+
+    pub fn empty(&self) -> Empty {
+        self.table.empty
+    }
+
+    /// Of the columns behind the key.
+    pub fn names(&self) -> Vec<&'c str> {
+        self.sql.names.iter().map(String::as_str).collect()
+    }
+
+    /// The row under a key.
+    pub fn row(&self, key: &[Sql]) -> Outcome<Option<Row>> {
+        let count = self.sql.names.len();
+        let mut select = self.connection.prepare_cached(&self.sql.select)?;
+        select.query_row(params_from_iter(key), |found| stored_row(found, count)).optional()
+    }
+
+    pub fn delete(&self, key: &[Sql]) -> Outcome<()> {
+        self.connection.prepare_cached(&self.sql.delete)?.execute(params_from_iter(key)).map(|_| ())
+    }
+
+    pub fn update(&self, key: Vec<Sql>, row: Row) -> Outcome<()> {
         let first = if row.first == row.stamp { Sql::Null } else { Sql::Integer(row.first.0) };
         let cells = if row.cells.is_empty() {
             Sql::Null
@@ -121,7 +165,7 @@ impl<'c> Writer<'c> {
     }
 
     /// The key of a row, in the stored form.
-    pub fn key(&self, rows: &Rows, row: usize) -> Vec<Sql> {
+    fn key(&self, rows: &Rows, row: usize) -> Vec<Sql> {
         self.table.key().map(|column| owned(rows, row, column)).collect()
     }
 }
@@ -211,69 +255,4 @@ pub fn count(shared: &Shared, connection: &Connection, index: usize) -> Result<u
     let table = shared.plan.tables.get(index).ok_or_else(|| Fault::Broken("no such table".to_owned()))?;
     let sql = format!("SELECT count(*) FROM {}", quoted(&table.name));
     Ok(connection.query_row(&sql, [], |row| row.get(0))?)
-}
-
-/// Remembers where the row of a provisional last record fell, so that it can be taken back.
-pub fn remember(connection: &Connection, id: i64, table: &str, key: &[Sql], landed: Landed) -> Outcome<()> {
-    let sql = "INSERT OR REPLACE INTO _needledrop_provisional VALUES (?1, ?2, ?3, ?4)";
-    let mut statement = connection.prepare_cached(sql)?;
-    if landed != Landed::New {
-        return statement.execute(params![id, table, -1, Sql::Null]).map(|_| ());
-    }
-    for (position, value) in key.iter().enumerate() {
-        statement.execute(params![id, table, position, value])?;
-    }
-    Ok(())
-}
-
-/// Takes back what a provisional last record did: its row, where no other record touched it, its
-/// counts, its quarantine entry. What it overwrote in an older row is overwritten again by itself.
-pub fn take_back(shared: &Shared, connection: &Connection, delivery: &Delivery) -> Result<(), Fault> {
-    let Some((mark, _)) = &delivery.provisional else { return Ok(()) };
-    let id = delivery.id.0;
-    let stamp = delivery.stamps.of(mark.record).unwrap_or(Stamp(0));
-    for table in &shared.plan.tables {
-        let sql = "SELECT position, value FROM _needledrop_provisional WHERE delivery = ?1 AND table_name = ?2 ORDER BY 1";
-        let remembered: Vec<(i64, Sql)> = connection
-            .prepare_cached(sql)?
-            .query_map(params![id, table.name], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<Outcome<_>>()?;
-        let Some((position, _)) = remembered.first() else { continue };
-        let collided = *position < 0;
-        if !collided && !shared.dry {
-            delete(
-                shared,
-                connection,
-                table,
-                remembered.into_iter().map(|(_, value)| value).collect(),
-                stamp,
-            )?;
-        }
-        let sql = "UPDATE _needledrop_counts SET rows = rows - 1, collisions = collisions - ?3 \
-                   WHERE delivery = ?1 AND table_name = ?2";
-        connection.prepare_cached(sql)?.execute(params![id, table.name, collided])?;
-    }
-    connection.prepare_cached("DELETE FROM _needledrop_provisional WHERE delivery = ?1")?.execute([id])?;
-    let sql = "DELETE FROM _needledrop_quarantine WHERE delivery = ?1 AND record = ?2";
-    connection.prepare_cached(sql)?.execute(params![id, mark.record])?;
-    Ok(())
-}
-
-fn delete(
-    shared: &Shared,
-    connection: &Connection,
-    table: &Table,
-    key: Vec<Sql>,
-    stamp: Stamp,
-) -> Outcome<()> {
-    let names = shared.plan.columns_of(table).take(key.len());
-    let is_key: Vec<String> =
-        names.enumerate().map(|(n, column)| format!("{} = ?{}", quoted(&column.name), n + 1)).collect();
-    let sql = format!(
-        "DELETE FROM {} WHERE {} AND _stamp = ?{} AND _first IS NULL",
-        quoted(&table.name),
-        is_key.join(" AND "),
-        key.len() + 1
-    );
-    connection.execute(&sql, params_from_iter(key.into_iter().chain([Sql::Integer(stamp.0)]))).map(|_| ())
 }

@@ -42,8 +42,12 @@ CREATE TABLE IF NOT EXISTS _needledrop_counts (
 CREATE TABLE IF NOT EXISTS _needledrop_parts (
   delivery INTEGER NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (delivery, bytes)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS _needledrop_provisional (
-  delivery INTEGER NOT NULL, table_name TEXT NOT NULL, position INTEGER NOT NULL, value,
-  PRIMARY KEY (delivery, table_name, position)) WITHOUT ROWID;
+  delivery INTEGER NOT NULL, table_name TEXT NOT NULL, key TEXT NOT NULL, stamp INTEGER NOT NULL,
+  columns TEXT NOT NULL, PRIMARY KEY (delivery, table_name)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS _needledrop_provisional_on ON _needledrop_provisional (table_name, key);
+CREATE TABLE IF NOT EXISTS _needledrop_shadows (
+  table_name TEXT NOT NULL, key TEXT NOT NULL, row TEXT,
+  PRIMARY KEY (table_name, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS _needledrop_quarantine (
   delivery INTEGER NOT NULL, record INTEGER NOT NULL, line INTEGER NOT NULL, bytes INTEGER NOT NULL,
   length INTEGER NOT NULL, column_name TEXT, reason TEXT NOT NULL, detail TEXT NOT NULL,
