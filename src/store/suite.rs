@@ -382,7 +382,7 @@ pub async fn a_provisional_record_is_taken_back<F: Fixture>() {
         assert_eq!((whole.state, whole.provisional.clone()), (State::Loaded, Some((mark(1), hash(1)))));
         assert!(whole.receipt.closes());
 
-        let back = store.reopen(whole.id, grown).await.unwrap();
+        let back = store.reopen(whole.id, grown, "head".to_owned()).await.unwrap();
         assert_eq!((back.id, back.state, back.noted), (whole.id, State::Loading, grown));
         assert_eq!((back.reach, back.hash.clone(), back.provisional.clone()), (mark(1), hash(1), None));
         assert_eq!((&back.receipt.tables, back.receipt.records), (&before.receipt.tables, 1));
@@ -393,7 +393,7 @@ pub async fn a_provisional_record_is_taken_back<F: Fixture>() {
         assert_eq!(back.stamps.of(0), whole.stamps.of(0));
 
         // Reopened twice, as after a crash, it stands where it stood.
-        let again = store.reopen(whole.id, grown).await.unwrap();
+        let again = store.reopen(whole.id, grown, "head".to_owned()).await.unwrap();
         assert_eq!((again.reach, &again.receipt), (back.reach, &back.receipt));
         let records = [first, row(9, 9, "tail and more", 10), row(9, 8, "new", 1)];
         apply(&store, chunk(&again, &records, 1, 3, loaded())).await.unwrap();
@@ -437,10 +437,10 @@ pub async fn extend_and_amend<F: Fixture>() {
     assert!(take_up(&store, "c", 1).await.stamps.begin().unwrap() >= range.end());
 
     let noted = Noted { size: 9, mtime: 9, ctime: 9 };
-    store.amend(first.id, Amendment { noted: Some(noted), state: None }).await.unwrap();
+    store.amend(first.id, Amendment { noted: Some(noted), ..Amendment::default() }).await.unwrap();
     assert_eq!((newest(&store, "a").await.noted, newest(&store, "a").await.state), (noted, State::Loading));
     let state = Some((State::Replaced, "gone".to_owned()));
-    store.amend(first.id, Amendment { state, noted: None }).await.unwrap();
+    store.amend(first.id, Amendment { state, ..Amendment::default() }).await.unwrap();
     let amended = newest(&store, "a").await;
     assert_eq!((amended.state, amended.detail.as_str(), amended.noted), (State::Replaced, "gone", noted));
     assert_eq!(newest(&store, "b").await.state, State::Loading, "the others are left alone");
@@ -848,7 +848,7 @@ pub fn what_was_provisional_leaves_no_trace<F: Fixture>() {
                     .unwrap();
                 continue;
             }
-            let delivery = store.reopen(delivery.id, Noted::default()).await.unwrap();
+            let delivery = store.reopen(delivery.id, Noted::default(), "head".to_owned()).await.unwrap();
             if let Some(last) = records.last_mut() {
                 *last = grown.clone();
             }

@@ -43,7 +43,7 @@ pub enum Identified {
     /// Nothing to read: entered into the ledger in this state.
     Entered(State, String),
     /// Its first bytes are those of a delivery that is still being loaded.
-    Behind(DeliveryId),
+    Behind(DeliveryId, String),
 }
 
 /// Why a file could not be identified.
@@ -185,7 +185,7 @@ impl<S: Store> Identify<S> {
         if has_records && !self.again {
             match self.alike(path, &mut opened).await? {
                 Alike::Other => {}
-                Alike::Behind(id) => return Ok(Identified::Behind(id)),
+                Alike::Behind(id, path) => return Ok(Identified::Behind(id, path)),
                 Alike::Same(verdict) => return self.enter(&opened, path, *verdict).await,
                 Alike::OtherButRead => opened = open(&self.inbox.place(path)).await?,
             }
@@ -270,7 +270,7 @@ impl<S: Store> Identify<S> {
             return Ok(Alike::Other);
         }
         if let Some(other) = alike.iter().find(|other| other.state == State::Loading) {
-            return Ok(Alike::Behind(other.id));
+            return Ok(Alike::Behind(other.id, other.path.clone()));
         }
         let (hash, len) = opened.hash_whole().await?;
         let same = alike
@@ -294,7 +294,7 @@ enum Alike {
     /// No other has these bytes; to know that, the file was read to its end.
     OtherButRead,
     Same(Box<Verdict>),
-    Behind(DeliveryId),
+    Behind(DeliveryId, String),
 }
 
 /// What was noted of a file and is not so any more, or can be trusted only now.

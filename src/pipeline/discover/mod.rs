@@ -320,14 +320,18 @@ impl<S: Store> Discover<S> {
     async fn take_next(&mut self, keep_note: bool) -> Result<Option<Work>, StoreError> {
         let Some(candidate) = self.waiting.take() else { return Ok(None) };
         let path = candidate.found.path.clone();
-        match self.identify.identify(&candidate).await {
-            Ok(identified) => self.identified(candidate, identified, keep_note).await,
-            Err(IdentifyError::Store(error)) => Err(error),
+        let work = match self.identify.identify(&candidate).await {
+            Ok(identified) => self.identified(candidate, identified, keep_note).await?,
+            Err(IdentifyError::Store(error)) => return Err(error),
             Err(IdentifyError::File(error)) => {
-                self.cannot_read(path, &error);
-                Ok(None)
+                self.cannot_read(path.clone(), &error);
+                None
             }
+        };
+        if work.is_none() {
+            self.waiting.ended(&path);
         }
+        Ok(work)
     }
 
     async fn identified(
@@ -364,11 +368,13 @@ impl<S: Store> Discover<S> {
                 self.tally.delivery(state);
                 self.known.insert(path, Glance { noted: candidate.found.noted, done: true });
             }
-            Identified::Behind(id) if self.under_way.values().any(|(under_way, _)| *under_way == id) => {
-                self.waiting.wait_for(id, candidate);
+            Identified::Behind(_, other)
+                if self.under_way.contains_key(&other) || self.waiting.holds(&other) =>
+            {
+                self.waiting.wait_for(other, candidate);
             }
             // Left behind by an earlier process, and its file is gone: it will never end.
-            Identified::Behind(id) => {
+            Identified::Behind(id, _) => {
                 let detail = "its file went away before the end; the same bytes came under another name";
                 self.replaced(id, detail).await?;
                 self.waiting.ready(candidate.found, candidate.complete);
@@ -403,7 +409,7 @@ impl<S: Store> Discover<S> {
     async fn finished(&mut self, done: &Finished) -> Result<(), StoreError> {
         let under_way = self.under_way.remove(&done.path);
         self.unreadable.remove(&done.path);
-        self.waiting.ended(done.id);
+        self.waiting.ended(&done.path);
         if let Some(known) = self.known.get_mut(&done.path) {
             known.done = true;
         }

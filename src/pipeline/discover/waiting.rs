@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use super::inbox::{Found, order};
-use crate::domain::DeliveryId;
 use crate::metrics;
 
 /// A writer that never pauses: its file is taken up, unfinished, after so many settle times.
@@ -29,8 +28,8 @@ pub struct Waiting {
     settling: HashMap<String, (Candidate, Instant)>,
     /// The same by time.
     due: BTreeSet<(Instant, String)>,
-    /// Behind another delivery whose bytes may be the same.
-    behind: Vec<(DeliveryId, Candidate)>,
+    /// Behind another file whose bytes may be the same.
+    behind: Vec<(String, Candidate)>,
 }
 
 impl Waiting {
@@ -63,17 +62,17 @@ impl Waiting {
         Some(candidate)
     }
 
-    /// A file whose bytes may be those of a delivery under way.
-    pub fn wait_for(&mut self, id: DeliveryId, candidate: Candidate) {
-        self.behind.push((id, candidate));
+    /// A file whose bytes may be those of another that is being loaded, or is about to be.
+    pub fn wait_for(&mut self, other: String, candidate: Candidate) {
+        self.behind.push((other, candidate));
     }
 
-    /// A delivery ended: who waited for it is ready.
-    pub fn ended(&mut self, id: DeliveryId) {
+    /// A file was dealt with: who waited for it is ready.
+    pub fn ended(&mut self, path: &str) {
         let (free, behind) =
-            std::mem::take(&mut self.behind).into_iter().partition(|(waits, _)| *waits == id);
+            std::mem::take(&mut self.behind).into_iter().partition(|(waits, _)| *waits == path);
         self.behind = behind;
-        let free: Vec<(DeliveryId, Candidate)> = free;
+        let free: Vec<(String, Candidate)> = free;
         for (_, candidate) in free {
             self.ready.insert(order(&candidate.found.path), candidate);
         }
@@ -97,6 +96,11 @@ impl Waiting {
     /// The next file in listing order.
     pub fn take(&mut self) -> Option<Candidate> {
         self.ready.pop_first().map(|(_, candidate)| candidate)
+    }
+
+    /// Whether this file waits for its writer or its turn.
+    pub fn holds(&self, path: &str) -> bool {
+        self.ready.contains_key(&order(path)) || self.settling.contains_key(path)
     }
 
     pub fn has_ready(&self) -> bool {
