@@ -407,3 +407,35 @@ fn folder_and_store_can_move() {
     assert_eq!(world.once(0)["deliveries"], json!({}), "paths in the ledger are relative to the inbox");
     assert_eq!(states(&world), json!({ "loaded": 1 }));
 }
+
+#[test]
+fn growth_gives_back_what_other_files_put_under_the_provisional_record() {
+    let row = |first: &str, user: &str| format!("A,{first},F,0,Lee,1.5,free,X,7,Song,{user}");
+    let under = format!("{HEADER}{}\n", row("Under", "1"));
+    let world = World::new();
+    world.drop_file("2018-10-31-events.csv", &under);
+    world.drop_file(FILE, format!("{HEADER}{}", row("Over", "1")));
+    world.once(0);
+    assert_eq!(world.tables()["user_song"], [[json!("Song"), json!(1), json!("Over"), json!("Lee")]]);
+    world.append(FILE, "2\n");
+    world.once(0);
+    let clean = World::new();
+    clean.drop_file("2018-10-31-events.csv", &under);
+    clean.drop_file(FILE, format!("{HEADER}{}\n", row("Over", "12")));
+    clean.once(0);
+    assert_eq!(world.tables(), clean.tables());
+    assert_eq!(world.accounts(), clean.accounts());
+}
+
+#[test]
+fn growth_into_the_last_record_keeps_its_place_in_the_order() {
+    let row = |first: &str| format!("A,{first},F,0,Lee,1.5,free,X,7,Song,1");
+    let world = World::new();
+    world.drop_file(FILE, format!("{HEADER}{}", row("Earlier")));
+    world.once(0);
+    world.drop_file("2018-11-30-events.csv", format!("{HEADER}{}\n", row("Later")));
+    world.once(0);
+    world.append(FILE, "\n");
+    world.once(0);
+    assert_eq!(world.tables()["user_song"], [[json!("Song"), json!(1), json!("Later"), json!("Lee")]]);
+}

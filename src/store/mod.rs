@@ -31,7 +31,7 @@ pub trait Store: Send + Sync + 'static {
     fn take_up(&self, entry: Entry) -> impl Future<Output = Result<Delivery, StoreError>> + Send;
 
     /// Goes on with a delivery that grew or was interrupted. A provisional last record is taken
-    /// back, to be read and stamped anew.
+    /// back, to be read anew.
     fn reopen(
         &self,
         id: DeliveryId,

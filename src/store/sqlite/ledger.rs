@@ -227,9 +227,6 @@ pub fn reopen(
                    quarantined = quarantined - (provisional_outcome = 'quarantined'), \
                    provisional_bytes = NULL, provisional_outcome = NULL WHERE id = ?1";
         transaction.prepare_cached(sql)?.execute(params![id.0, mark.offset, mark.record, mark.line, hash])?;
-        // Written anew, the record needs a newer stamp than it had.
-        let size = noted.size.saturating_sub(mark.offset);
-        hand_out(&transaction, id, mark.record, crate::domain::stamp::records_in(size, 2))?;
     }
     let sql = "UPDATE _needledrop_deliveries SET state = 'loading', detail = ?2, noted_size = ?3, \
                noted_mtime = ?4, noted_ctime = ?5, changed = ?6, head = ?7 WHERE id = ?1";
