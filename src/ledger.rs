@@ -23,6 +23,8 @@ pub enum Verdict {
     Load { records: u64 },
     /// Nothing: these bytes are those of another delivery.
     Duplicate { of: DeliveryId, same_as: String, reach: Mark, hash: String },
+    /// Nothing yet: not even its header is whole.
+    Incomplete { detail: String },
     /// Nothing: it cannot be read.
     Failed { detail: String },
 }

@@ -198,6 +198,7 @@ fn a_clustering_key_that_would_not_sort_is_refused() {
     assert_eq!(output.code, 2, "{output:?}");
     let words = ["user_song", "length", "decimal", "next:"];
     assert!(words.iter().all(|word| output.stderr.contains(word)), "{output:?}");
+    assert_eq!(beside(&world), []);
     assert_eq!(world.run(&["check"]).code, 2);
 }
 
@@ -209,6 +210,7 @@ fn without_create_schema_tables_must_exist() {
     assert_eq!(output.code, 2, "{output:?}");
     let words = ["session_item", "create_schema", "next:"];
     assert!(words.iter().all(|word| output.stderr.contains(word)), "{output:?}");
+    assert_eq!(beside(&world), [], "no store is made");
     assert_eq!(world.run(&["schema", "--apply"]).code, 0);
     world.once(0);
 }
@@ -239,7 +241,7 @@ fn questions_that_cannot_be_asked_are_refused_with_one_that_can() {
 fn wrong_usage_is_2() {
     let world = World::new();
     let cases: [&[&str]; 5] =
-        [&["rnu"], &["run", "--dry-run"], &["load"], &["query"], &["status", "--nothing"]];
+        [&["rnu"], &["run", "--dry-run"], &["load"], &["receipt"], &["status", "--nothing"]];
     for args in cases {
         let output = world.run(args);
         assert_eq!(output.code, 2, "{args:?}: {output:?}");

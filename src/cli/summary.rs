@@ -29,7 +29,7 @@ fn exit(tally: &Tally, ended: Ended) -> Exit {
     let deliveries = tally.deliveries();
     let short = [State::Failed, State::Incomplete, State::Replaced];
     let is_short = short.iter().any(|state| deliveries.contains_key(state.name()))
-        || tally.quarantined.load(Ordering::Relaxed) > 0
+        || tally.refused.load(Ordering::Relaxed) > 0
         || tally.unreadable.load(Ordering::Relaxed) > 0;
     match ended {
         Ended::Stopped | Ended::GraceOver => Exit::Stopped,

@@ -59,14 +59,11 @@ impl Layers {
         if settings.is_empty() {
             return Ok(Loaded { config, origin });
         }
-        let mut tree: Value = serde_saphyr::from_str(&text).map_err(|error| invalid(&origin, &error))?;
-        let mut config = config;
-        for (name, path, value) in settings {
-            set(&mut tree, &path, &value)
-                .and_then(|()| from_tree(&tree))
-                .map(|merged| config = merged)
-                .map_err(|problem| ConfigError::Environment { variable: name, problem })?;
-        }
+        let tree: Value = serde_saphyr::from_str(&text).map_err(|error| invalid(&origin, &error))?;
+        let config = merged(&tree, &settings).map_err(|problem| ConfigError::Environment {
+            variable: culprits(&tree, &settings, &problem),
+            problem,
+        })?;
         Ok(Loaded { config, origin })
     }
 
@@ -83,7 +80,7 @@ impl Layers {
     }
 
     /// Settings above the file, weakest first: variable or flag, path, value.
-    fn settings(&self) -> Vec<(String, String, String)> {
+    fn settings(&self) -> Vec<Setting> {
         let mut settings: Vec<_> = self
             .environment
             .iter()
@@ -100,6 +97,28 @@ impl Layers {
         settings.extend(flags);
         settings
     }
+}
+
+/// A variable or flag, the path it sets, the value.
+type Setting = (String, String, String);
+
+fn merged(tree: &Value, settings: &[Setting]) -> Result<Config, String> {
+    let mut tree = tree.clone();
+    for (_, path, value) in settings {
+        set(&mut tree, path, value)?;
+    }
+    from_tree(&tree)
+}
+
+/// Whoever alone gives the same problem; all of them where they only do so together.
+fn culprits(tree: &Value, settings: &[Setting], problem: &str) -> String {
+    let alone = |setting: &&Setting| {
+        merged(tree, std::slice::from_ref(*setting)).is_err_and(|alone| alone == problem)
+    };
+    let names =
+        |found: Vec<&Setting>| found.iter().map(|(name, ..)| name.as_str()).collect::<Vec<_>>().join(", ");
+    let found: Vec<&Setting> = settings.iter().filter(alone).collect();
+    names(if found.is_empty() { settings.iter().collect() } else { found })
 }
 
 fn parse(text: &str) -> Result<Config, serde_saphyr::Error> {
@@ -191,6 +210,15 @@ mod tests {
         assert_eq!(config.source.settle.as_secs(), 5);
         assert_eq!(config.limits.max_quarantined, Quota::Share(0.02));
         assert_eq!(config.store.kind, Kind::Sqlite);
+    }
+
+    #[test]
+    fn a_table_can_be_declared_by_several_variables() {
+        let config = layers(&[
+            ("NEEDLEDROP_TABLES__BY_LEVEL__COLUMNS", "[userId]"),
+            ("NEEDLEDROP_TABLES__BY_LEVEL__PARTITION_KEY", "[level]"),
+        ]);
+        assert_eq!(config.load().unwrap().config.tables.0.len(), 4);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Kept files played into one table anew, under the stamps their records have (`load --table`).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::discover::begun::Beginning;
 use super::discover::inbox::Inbox;
@@ -64,21 +66,36 @@ impl<S: Store> Replay<S> {
         let (id, path, until) = (delivery.id, &delivery.path, delivery.reach.offset);
         let mut kept = Kept::new(beginning, id, path, delivery.stamps.clone(), until);
         let transform = Transform::new(Arc::clone(&self.plan));
-        let mut first = true;
+        let (mut first, mut rows) = (true, 0);
         loop {
             if self.stop.is_cancelled() {
                 return Ok(Replayed::Stopped);
             }
             match kept.next().await {
-                Ok(Some(raw)) => self.write(transform.chunk(raw).await, first).await?,
-                Ok(None) => return Ok(Replayed::Done),
+                Ok(Some(raw)) => rows += self.write(transform.chunk(raw).await, first).await?,
+                Ok(None) => {
+                    self.compare(delivery, rows);
+                    return Ok(Replayed::Done);
+                }
                 Err(error) => return Ok(Replayed::Gone(error.to_string())),
             }
             first = false;
         }
     }
 
-    async fn write(&self, chunk: RowChunk, first: bool) -> Result<(), StoreError> {
+    /// Records that are in other tables, but cannot be in this one.
+    fn compare(&self, delivery: &Delivery, rows: u64) {
+        let missing = delivery.receipt.loaded.saturating_sub(rows);
+        if missing > 0 {
+            warn!(
+                file = delivery.path,
+                "{missing} loaded records have no row in this table: its key is empty, or a value does not fit"
+            );
+            self.tally.refused.fetch_add(missing, Ordering::Relaxed);
+        }
+    }
+
+    async fn write(&self, chunk: RowChunk, first: bool) -> Result<u64, StoreError> {
         let chunk = Arc::new(chunk);
         let applied = self.patience.with(|| self.store.replay(self.table, Arc::clone(&chunk), first)).await?;
         self.tally.records(&chunk);
@@ -88,6 +105,6 @@ impl<S: Store> Replay<S> {
         if chunk.end.is_some() {
             self.tally.delivery(State::Loaded);
         }
-        Ok(())
+        Ok(chunk.rows.len() as u64)
     }
 }

@@ -16,6 +16,8 @@ pub struct Tally {
     pub loaded: AtomicU64,
     pub skipped: AtomicU64,
     pub quarantined: AtomicU64,
+    /// Records that this run refused: those quarantined, and those a table played anew has no row for.
+    pub refused: AtomicU64,
     /// Decoded bytes that are expected, as far as can be known.
     pub expected: AtomicU64,
     /// Files that could not be read.

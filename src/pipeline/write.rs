@@ -1,6 +1,7 @@
 //! Rows to requests: hands chunks to the store and tells what became durable.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use tokio::sync::mpsc::{Receiver, Sender};
@@ -65,6 +66,7 @@ impl<S: Store> Write<S> {
     fn account(&self, chunk: &RowChunk, applied: &Applied) {
         metrics::records(chunk);
         self.tally.records(chunk);
+        self.tally.refused.fetch_add(chunk.quarantined.len() as u64, Ordering::Relaxed);
         for (table, delta) in self.plan.tables.iter().zip(&applied.tables) {
             metrics::rows(&table.name, delta);
             self.tally.rows(&table.name, delta);

@@ -374,7 +374,7 @@ pub async fn a_provisional_record_is_taken_back<F: Fixture>() {
         let place = F::new();
         let store = place.open(shared()).await;
         let first = row(1, 1, "x", 1);
-        let delivery = take_up(&store, "a", 2).await;
+        let delivery = take_up(&store, "a", 5).await;
         apply(&store, chunk(&delivery, std::slice::from_ref(&first), 0, 1, None)).await.unwrap();
         let (before, rows) = (newest(&store, "a").await, tables(&store).await);
         apply(&store, chunk(&delivery, &[first.clone(), tail], 0, 2, provisional(2)).tail()).await.unwrap();

@@ -179,6 +179,10 @@ impl<S: Store> Identify<S> {
             Err(HeaderError::Missing { .. }) if opened.is_bare_header() && !candidate.complete => {
                 return Ok(Identified::Entered(State::Waiting, "its header is not whole yet".to_owned()));
             }
+            Err(_) if opened.cut => {
+                let detail = "the compressed file ends before its header does; more is expected".to_owned();
+                return self.enter(&opened, path, Verdict::Incomplete { detail }).await;
+            }
             Err(error) => return self.fail(&opened, path, error.to_string()).await,
         };
         let has_records = !(opened.ended && start.mark.offset >= opened.read.len() as u64);
@@ -231,7 +235,7 @@ impl<S: Store> Identify<S> {
     fn entry(&self, opened: &Opened, path: &str, verdict: Verdict) -> Entry {
         let noted = match verdict {
             // It is not looked at again until its times change, or it would fail at every listing.
-            Verdict::Failed { .. } => opened.bytes.noted,
+            Verdict::Failed { .. } | Verdict::Incomplete { .. } => opened.bytes.noted,
             _ => trusted(opened.bytes.noted),
         };
         let (path, head) = (path.to_owned(), opened.head.clone());

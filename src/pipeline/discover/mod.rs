@@ -62,6 +62,8 @@ pub struct Discover<S> {
     absent: bool,
     /// There are no events from the system.
     unwatched: bool,
+    /// When to list again, behind an event that told too little.
+    relist_at: Option<Instant>,
 }
 
 /// What is kept of a path in memory.
@@ -74,6 +76,9 @@ struct Glance {
 
 /// How often a folder that is not there is looked for.
 const ABSENT: Duration = Duration::from_secs(1);
+
+/// How long after an unclear event the folder is listed again.
+const RELIST: Duration = Duration::from_millis(500);
 
 /// How often the backlog is measured: with 100,000 files waiting it takes a moment.
 const MEASURE: Duration = Duration::from_millis(250);
@@ -105,6 +110,7 @@ impl<S: Store> Discover<S> {
             unreadable: HashMap::new(),
             absent: false,
             unwatched: false,
+            relist_at: None,
         }
     }
 
@@ -201,6 +207,7 @@ impl<S: Store> Discover<S> {
                 signal = next(&mut watch) => self.signal(signal),
                 () = until(due) => self.waiting.settled(),
                 () = tokio::time::sleep(ABSENT), if self.absent => self.relist(&mut watch),
+                () = until(self.relist_at) => self.list(),
                 _ = poll.tick() => self.relist(&mut watch),
                 permit = files.reserve(), if may_take => match permit {
                     Ok(permit) => if let Some(work) = self.take_next(true).await? { permit.send(work) },
@@ -252,6 +259,7 @@ impl<S: Store> Discover<S> {
 
     /// Lists the folder, which may not be there.
     fn list(&mut self) {
+        self.relist_at = None;
         let listed = self.identify.inbox.list();
         self.health.folder(listed.is_ok());
         let was_absent = std::mem::replace(&mut self.absent, listed.is_err());
@@ -274,7 +282,13 @@ impl<S: Store> Discover<S> {
             let changed = std::time::UNIX_EPOCH
                 + Duration::from_nanos(file.noted.ctime.max(file.noted.mtime).try_into().unwrap_or(0));
             let quiet = now.duration_since(changed).unwrap_or_default() >= *self.source.settle;
-            if quiet { self.offer(file) } else { self.settle(file) }
+            if quiet && self.is_loaded(&file) {
+                self.waiting.check(file);
+            } else if quiet {
+                self.offer(file);
+            } else {
+                self.settle(file);
+            }
         }
     }
 
@@ -283,9 +297,21 @@ impl<S: Store> Discover<S> {
         waits || self.known.get(&file.path).is_some_and(|known| known.done && known.noted == file.noted)
     }
 
+    /// Whether it only has to be looked at again because its time was too young.
+    fn is_loaded(&self, file: &Found) -> bool {
+        self.known.get(&file.path).is_some_and(|known| {
+            let (noted, found) = (known.noted, file.noted);
+            known.done && noted.ctime == 0 && (noted.size, noted.mtime) == (found.size, found.mtime)
+        })
+    }
+
     fn signal(&mut self, signal: Signal) {
         match signal {
-            Signal::Unclear => self.list(),
+            Signal::Unclear => {
+                self.list();
+                // A folder that was just made is watched a moment after it is told of.
+                self.relist_at = Some(Instant::now() + RELIST);
+            }
             Signal::Whole(place) => {
                 if let Some(file) = self.identify.inbox.look(&place) {
                     self.unreadable.remove(&file.path);

@@ -29,6 +29,8 @@ pub struct Opened {
     pub head: String,
     /// The end of the file is in `read`.
     pub ended: bool,
+    /// It is compressed and ends in the middle.
+    pub cut: bool,
 }
 
 /// Where the records of a file begin, and which field is which.
@@ -74,14 +76,17 @@ impl Opened {
 pub async fn open(place: &Path) -> io::Result<Opened> {
     let mut bytes = ByteSource::open(place).await?;
     let mut read = Vec::new();
-    match bytes.read_up_to(&mut read, HEAD).await {
-        // What is whole of a cut-off compressed file is loaded; reading meets the cut again.
-        Err(error) if bytes.compressed && error.kind() == io::ErrorKind::UnexpectedEof => {}
-        other => other?,
-    }
+    // What is whole of a cut-off compressed file is loaded; reading meets the cut again.
+    let cut = match bytes.read_up_to(&mut read, HEAD).await {
+        Err(error) if bytes.compressed && error.kind() == io::ErrorKind::UnexpectedEof => true,
+        other => {
+            other?;
+            false
+        }
+    };
     let ended = read.len() < HEAD;
     let head = blake3::hash(read.get(..HEAD).unwrap_or(&read)).to_hex().to_string();
-    Ok(Opened { bytes, read, head, ended })
+    Ok(Opened { bytes, read, head, ended, cut })
 }
 
 /// Finds the header in the first bytes of a file.

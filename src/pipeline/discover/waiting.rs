@@ -17,6 +17,8 @@ pub struct Candidate {
     pub since: Instant,
     /// Whether no more is expected.
     pub complete: bool,
+    /// Known with this size and time: only looked at once more, because it was too young to be trusted.
+    pub checked: bool,
 }
 
 /// All files that wait.
@@ -38,8 +40,16 @@ impl Waiting {
         let since = self.unsettle(&found.path).map(|candidate| candidate.since);
         let key = order(&found.path);
         let since = since.or_else(|| self.ready.get(&key).map(|candidate| candidate.since));
-        let candidate = Candidate { found, since: since.unwrap_or_else(Instant::now), complete };
+        let candidate =
+            Candidate { found, since: since.unwrap_or_else(Instant::now), complete, checked: false };
         self.ready.insert(key, candidate);
+    }
+
+    /// A file that is loaded, and looked at once more.
+    pub fn check(&mut self, found: Found) {
+        let key = order(&found.path);
+        let candidate = Candidate { found, since: Instant::now(), complete: true, checked: true };
+        self.ready.entry(key).or_insert(candidate);
     }
 
     /// A file that is being written: it is ready once it has been quiet for `settle`.
@@ -53,7 +63,7 @@ impl Waiting {
         let complete = now.duration_since(since) <= settle * PATIENCE;
         let due = if complete { now + settle } else { now };
         self.due.insert((due, path.clone()));
-        self.settling.insert(path, (Candidate { found, since, complete }, due));
+        self.settling.insert(path, (Candidate { found, since, complete, checked: false }, due));
     }
 
     fn unsettle(&mut self, path: &str) -> Option<Candidate> {
@@ -121,7 +131,8 @@ impl Waiting {
     pub fn measure(&self, under_way: usize, bytes_under_way: u64) {
         let all = || {
             let settling = self.settling.values().map(|(candidate, _)| candidate);
-            self.ready.values().chain(settling).chain(self.behind.iter().map(|(_, candidate)| candidate))
+            let ready = self.ready.values().filter(|candidate| !candidate.checked);
+            ready.chain(settling).chain(self.behind.iter().map(|(_, candidate)| candidate))
         };
         let bytes: u64 = all().map(|candidate| candidate.found.noted.size).sum();
         let oldest = all().map(|candidate| candidate.since.elapsed()).max().unwrap_or_default();

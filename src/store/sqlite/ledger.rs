@@ -160,6 +160,8 @@ pub fn take_up(shared: &Shared, connection: &mut Connection, entry: &Entry) -> R
     let id = insert(&transaction, entry, last + 1)?;
     if let Verdict::Load { records } = entry.verdict {
         hand_out(&transaction, id, 0, records)?;
+    }
+    if matches!(entry.verdict, Verdict::Load { .. } | Verdict::Incomplete { .. }) {
         for table in &shared.plan.tables {
             let sql = "INSERT INTO _needledrop_counts VALUES (?1, ?2, 0, 0, ?3, 0)";
             transaction.prepare_cached(sql)?.execute(params![id.0, table.name, table.fingerprint.0])?;
@@ -176,6 +178,7 @@ fn insert(connection: &Connection, entry: &Entry, generation: u32) -> Outcome<De
     let nothing = (Mark::default(), blake3::hash(b"").to_hex().to_string());
     let (state, detail, same_as, (reach, hash)) = match &entry.verdict {
         Verdict::Load { .. } => (State::Loading, String::new(), None, nothing),
+        Verdict::Incomplete { detail } => (State::Incomplete, detail.clone(), None, nothing),
         Verdict::Failed { detail } => (State::Failed, detail.clone(), None, nothing),
         Verdict::Duplicate { of, same_as, reach, hash } => (
             State::Duplicate,

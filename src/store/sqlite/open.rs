@@ -49,6 +49,11 @@ impl SqliteStore {
 
     fn for_writing(path: &Path, plan: Arc<Plan>, fresh: bool, create: bool) -> Result<Self, StoreError> {
         let told = |fault: Fault| fault.told(&path.display().to_string());
+        if fresh {
+            // What cannot be is refused before there is a file.
+            check_sorting(path, &plan)?;
+            check_missing(path, plan.tables.first().map(|table| table.name.as_str()), create)?;
+        }
         make_folder(path)?;
         let lock = WriterLock::take(path)?;
         let mut writer = Connection::open(path).map_err(|error| told(error.into()))?;
@@ -214,13 +219,7 @@ fn prepare_tables(
 ) -> Result<(), StoreError> {
     let missing = check_tables(connection, path, plan)?;
     let store = path.display().to_string();
-    if let (false, Some(table)) = (create, missing.first()) {
-        return Err(StoreError::Shape {
-            store,
-            what: format!("table {table} does not exist, and store.create_schema is false"),
-            next: "make it (`needledrop schema` prints how), or set store.create_schema to true".to_owned(),
-        });
-    }
+    check_missing(path, missing.first().map(String::as_str), create)?;
     let make = |connection: &mut Connection| -> rusqlite::Result<()> {
         let transaction = connection.transaction()?;
         for table in plan.tables.iter().filter(|table| missing.contains(&table.name)) {
@@ -239,15 +238,30 @@ fn prepare_tables(
     make(connection).map_err(|error| Fault::from(error).told(&store))
 }
 
+fn check_missing(path: &Path, missing: Option<&str>, create: bool) -> Result<(), StoreError> {
+    let (false, Some(table)) = (create, missing) else { return Ok(()) };
+    Err(StoreError::Shape {
+        store: path.display().to_string(),
+        what: format!("table {table} does not exist, and store.create_schema is false"),
+        next: "make it (`needledrop schema --apply`), or set store.create_schema to true".to_owned(),
+    })
+}
+
+fn check_sorting(path: &Path, plan: &Plan) -> Result<(), StoreError> {
+    let Some(what) = plan.tables.iter().find_map(|table| schema::unsortable(plan, table)) else {
+        return Ok(());
+    };
+    let next = "choose another clustering column or type, or the Cassandra store".to_owned();
+    Err(StoreError::Shape { store: path.display().to_string(), what, next })
+}
+
 /// Refuses tables of another shape; returns the names of those that are missing.
 fn check_tables(connection: &Connection, path: &Path, plan: &Plan) -> Result<Vec<String>, StoreError> {
     let store = path.display().to_string();
     let shape = |what, next: &str| StoreError::Shape { store: store.clone(), what, next: next.to_owned() };
+    check_sorting(path, plan)?;
     let mut missing = Vec::new();
     for table in &plan.tables {
-        if let Some(what) = schema::unsortable(plan, table) {
-            return Err(shape(what, "choose another clustering column or type, or the Cassandra store"));
-        }
         let difference = schema::compare(connection, plan, table);
         match difference.map_err(|error| Fault::from(error).told(&store))? {
             None => {}
