@@ -27,6 +27,8 @@ pub enum HeaderError {
         "its name has no date, and a column is declared as file_date\n  next: put the date into the name, like 2018-11-01"
     )]
     NoDate,
+    #[error("the compressed file ends before its header does; more is expected")]
+    Cut,
 }
 
 /// For each header-borne column of the plan, the index of its field.

@@ -151,6 +151,7 @@ impl<S: Store> Identify<S> {
     ) -> Result<Identified, IdentifyError> {
         let start = match self.start(&opened, &current.path).await {
             Ok(start) => start,
+            Err(HeaderError::Cut) => return Ok(unchanged(current, &opened)),
             Err(error) => return self.fail(&opened, &current.path, error.to_string()).await,
         };
         if !start.whole {
@@ -179,9 +180,9 @@ impl<S: Store> Identify<S> {
             Err(HeaderError::Missing { .. }) if opened.is_bare_header() && !candidate.complete => {
                 return Ok(Identified::Entered(State::Waiting, "its header is not whole yet".to_owned()));
             }
-            Err(_) if opened.cut => {
-                let detail = "the compressed file ends before its header does; more is expected".to_owned();
-                return self.enter(&opened, path, Verdict::Incomplete { detail }).await;
+            Err(error @ HeaderError::Cut) => {
+                let verdict = Verdict::Incomplete { detail: error.to_string() };
+                return self.enter(&opened, path, verdict).await;
             }
             Err(error) => return self.fail(&opened, path, error.to_string()).await,
         };
@@ -262,7 +263,9 @@ impl<S: Store> Identify<S> {
         if wants_date && inbox::date(path).is_none() {
             return Err(HeaderError::NoDate);
         }
-        start(&opened.read, opened.ended, &self.plan).await
+        let start = start(&opened.read, opened.ended, &self.plan).await;
+        let whole = start.as_ref().is_ok_and(|start| start.whole);
+        if opened.cut && !whole { Err(HeaderError::Cut) } else { start }
     }
 
     /// Compares with deliveries that begin with the same bytes.
