@@ -170,10 +170,13 @@ impl App {
         stop: CancellationToken,
     ) -> Result<Ended, AppError> {
         let (patience, health) = (Some(*self.config.store.patience), Arc::new(Health::default()));
-        let store = if how.dry {
-            self.open(Access::Dry)?
-        } else {
-            self.open_patiently(patience, &stop, &health).await?
+        let opened = match how.dry {
+            true => self.open(Access::Dry),
+            false => self.open_patiently(patience, &stop, &health).await,
+        };
+        let store = match opened {
+            Err(error) if stop.is_cancelled() && error.passing().is_some() => return Ok(Ended::Stopped),
+            opened => opened?,
         };
         let pipeline = self.pipeline(Arc::new(store), tally, health, patience, how.again);
         Ok(pipeline.run(scope, stop).await?)

@@ -13,6 +13,8 @@ pub struct Entry {
     pub head: String,
     pub noted: Noted,
     pub fingerprint: Fingerprint,
+    /// Of the configuration with its limits: with another one, what failed is tried again.
+    pub attempt: Fingerprint,
     pub verdict: Verdict,
 }
 
@@ -35,10 +37,10 @@ pub enum Filter {
     All,
     /// All generations of this path, oldest first.
     Path(String),
+    /// The newest generation of this path.
+    Newest(String),
     /// Those with this head that hold or will hold records.
     Head(String),
-    /// Those of the newest generation of each path.
-    Current,
 }
 
 /// What discovery must know of a path to see that nothing changed.
@@ -48,7 +50,7 @@ pub struct Known {
     pub path: String,
     pub state: State,
     pub noted: Noted,
-    pub fingerprint: Fingerprint,
+    pub attempt: Fingerprint,
 }
 
 /// A change of a delivery that moves no rows.

@@ -22,7 +22,8 @@ const WRITE_BUCKETS: [f64; 16] =
 const DROP_BUCKETS: [f64; 16] =
     [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0];
 
-/// Installs the recorder and declares everything, so that each metric is there before its first event.
+/// Installs the recorder and declares everything, so that counters and gauges are there before their
+/// first event. Histograms appear with it.
 ///
 /// # Errors
 /// When a recorder is installed already.

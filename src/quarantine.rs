@@ -14,9 +14,10 @@ pub struct Entry {
 /// Which entries are asked for; all that are set must hold.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
+    pub delivery: Option<DeliveryId>,
     pub path: Option<String>,
     pub reason: Option<String>,
     pub column: Option<String>,
-    /// Entries at most.
-    pub most: Option<u64>,
+    /// Whether the raw bytes are wanted.
+    pub raw: bool,
 }

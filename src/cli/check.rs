@@ -6,7 +6,7 @@ use super::{Exit, Failure, Outcome};
 use crate::app::App;
 use crate::config::Layers;
 use crate::store::StoreError;
-use crate::store::sqlite::{Access, schema};
+use crate::store::sqlite::{Access, SqliteStore};
 
 /// One line of the check.
 struct Finding {
@@ -49,7 +49,7 @@ fn folder(app: &App) -> Finding {
     Finding { what: "inbox", outcome: told }
 }
 
-/// Opened as a writer would, without creating anything.
+/// Whether it is ours and can be read.
 fn store(app: &App) -> Finding {
     let path = app.config.store.sqlite.path.display();
     let outcome = match app.open(Access::Read) {
@@ -61,17 +61,10 @@ fn store(app: &App) -> Finding {
 }
 
 fn tables(app: &App) -> Finding {
-    let unsortable = app.plan.tables.iter().find_map(|table| schema::unsortable(&app.plan, table));
-    let outcome = match (unsortable, app.open(Access::Dry)) {
-        (Some(what), _) => {
-            Err(Failure::usage(format!("{what}\n  next: choose another clustering column or type")))
-        }
-        (None, Ok(_)) => {
-            Ok(app.plan.tables.iter().map(|table| table.name.clone()).collect::<Vec<_>>().join(", "))
-        }
-        (None, Err(error)) => Err(error.into()),
-    };
-    Finding { what: "tables", outcome }
+    let compared =
+        SqliteStore::compare(&app.config.store.sqlite.path, &app.plan, app.config.store.create_schema);
+    let names = || app.plan.tables.iter().map(|table| table.name.clone()).collect::<Vec<_>>().join(", ");
+    Finding { what: "tables", outcome: compared.map(|()| names()).map_err(Failure::from) }
 }
 
 fn listen(app: &App) -> Finding {

@@ -1,5 +1,7 @@
 //! `needledrop completions`: for the shell.
 
+use std::io::Write;
+
 use clap::Args;
 use clap_complete::Shell;
 
@@ -11,6 +13,9 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Outcome {
-    clap_complete::generate(arguments.shell, &mut definition(), "needledrop", &mut std::io::stdout().lock());
+    // Into memory first: the generator panics when nobody takes its output any more.
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut definition(), "needledrop", &mut script);
+    std::io::stdout().lock().write_all(&script)?;
     Ok(Exit::Done)
 }

@@ -34,11 +34,18 @@ pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
     } else {
         load::find(app, &arguments.paths)?
     };
-    let deliveries = deliveries(app).await?;
+    let mut deliveries = deliveries(app).await?;
+    if !arguments.paths.is_empty() {
+        deliveries.retain(|delivery| files.iter().any(|file| file.path == delivery.path));
+    }
     match &arguments.out {
         None => write(app, files, deliveries, std::io::stdout().lock()).await,
         Some(path) => to_file(app, files, deliveries, path).await,
     }
+}
+
+fn is_same(delivery: &Delivery, other: &Delivery) -> bool {
+    other.state != State::Duplicate && other.hash == delivery.hash && other.reach == delivery.reach
 }
 
 /// Under another name until it is whole.
@@ -83,7 +90,12 @@ async fn write(app: &App, files: Vec<Found>, deliveries: Vec<Delivery>, out: imp
     render::csv(&mut out, header, true)?;
     let events = Events::new(Arc::clone(&app.plan), app.inbox.clone(), app.config.limits.max_record_bytes.0);
     let mut gone = 0;
-    for delivery in deliveries.iter().filter(|delivery| delivery.state != State::Duplicate) {
+    for (at, delivery) in deliveries.iter().enumerate() {
+        // Bytes that come again later count there.
+        let later = deliveries.get(at + 1..).unwrap_or_default();
+        if delivery.state == State::Duplicate || later.iter().any(|other| is_same(delivery, other)) {
+            continue;
+        }
         let mut each = |fields: &mut dyn Iterator<Item = &[u8]>| render::csv(&mut out, fields, true);
         if let Err(why) = events.of_delivery(delivery, &mut each).await? {
             gone += 1;

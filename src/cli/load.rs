@@ -12,11 +12,13 @@ use super::{Failure, Outcome, progress, summary};
 use crate::app::{self, App, How};
 use crate::domain::{Delivery, State};
 use crate::health::Health;
+use crate::ledger::Filter;
 use crate::pipeline::Ended;
 use crate::pipeline::discover::Scope;
-use crate::pipeline::discover::inbox::Found;
+use crate::pipeline::discover::inbox::{self, Found};
 use crate::pipeline::replay::{Replay, Replayed};
 use crate::pipeline::tally::Tally;
+use crate::store::Store;
 use crate::store::patience::Patience;
 use crate::store::sqlite::{Access, SqliteStore};
 
@@ -44,7 +46,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
     let found = find(app, &arguments.paths)?;
     let how = How { again: arguments.again, dry: arguments.dry_run };
     match &arguments.table {
-        None => files(app, found, how, arguments.json, began).await,
+        None => files(app, Scope::These(found), how, arguments.json, began).await,
         Some(table) => {
             let wanted = (!arguments.paths.is_empty()).then_some(found);
             into_table(app, table, wanted, arguments, began).await
@@ -67,22 +69,35 @@ pub fn find(app: &App, paths: &[PathBuf]) -> Result<Vec<Found>, Failure> {
             found.push(file.ok_or_else(|| Failure::usage(format!("{}: is no file", path.display())))?);
         }
     }
-    found.sort_by_cached_key(|file| crate::pipeline::discover::inbox::order(&file.path));
+    found.sort_by_cached_key(|file| inbox::order(&file.path));
     found.dedup_by(|a, b| a.path == b.path);
     Ok(found)
 }
 
+/// Seen from here, or from the inbox. A folder may be `.` or `..`, which has no name of its own.
 fn real_place(app: &App, path: &Path) -> Result<PathBuf, Failure> {
-    let place = path.canonicalize().or_else(|_| app.inbox.folder.join(path).canonicalize());
-    place.map_err(|error| {
-        Failure::usage(format!("{}: {error}\n  next: name a file or folder that is there", path.display()))
+    let folder = || path.canonicalize().ok().filter(|place| place.is_dir());
+    let places = folder().into_iter().chain(inbox::real_place(path)).chain([app.inbox.folder.join(path)]);
+    places.into_iter().find(|place| place.exists()).ok_or_else(|| {
+        let path = path.display();
+        Failure::usage(format!("{path}: there is no such file or folder\n  next: name one that is there"))
     })
 }
 
+/// The ledger's name of a file as it was typed: of those that are possible, the one that is known.
+pub async fn known_path(app: &App, store: &impl Store, typed: &Path) -> Result<String, Failure> {
+    let possible = app.inbox.typed(typed);
+    for path in &possible {
+        if !store.deliveries(Filter::Newest(path.clone())).await?.is_empty() {
+            return Ok(path.clone());
+        }
+    }
+    Ok(possible.into_iter().next().unwrap_or_else(|| typed.display().to_string()))
+}
+
 /// Loads files, shows progress, prints the summary.
-pub async fn files(app: &App, found: Vec<Found>, how: How, json: bool, began: Instant) -> Outcome {
-    let expected = found.iter().map(|file| file.noted.size).sum();
-    let scope = Scope::Once(found);
+pub async fn files(app: &App, scope: Scope, how: How, json: bool, began: Instant) -> Outcome {
+    let expected = scope.bytes();
     let tally = Arc::new(Tally::default());
     let stop = CancellationToken::new();
     let work = app.once(scope, how, Arc::clone(&tally), stop.clone());
@@ -98,8 +113,11 @@ async fn into_table(
     began: Instant,
 ) -> Outcome {
     let index = table_index(app, table)?;
-    let store = app.open(if arguments.dry_run { Access::Dry } else { app.writing() })?;
     let (tally, stop) = (Arc::new(Tally::default()), CancellationToken::new());
+    let store = match arguments.dry_run {
+        true => app.open(Access::Dry)?,
+        false => app.open_patiently(Some(*app.config.store.patience), &stop, &Arc::default()).await?,
+    };
     let replay = replay(app, store, index, Arc::clone(&tally), stop.clone());
     let mut behind = replay.behind().await?;
     if let Some(wanted) = wanted {

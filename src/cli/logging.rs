@@ -35,19 +35,23 @@ where
     // A bare level is for us; of what others log, only warnings are of interest.
     let filter = match log.level.parse::<LevelFilter>() {
         Ok(level) => format!("{},needledrop={level}", level.min(LevelFilter::WARN)),
-        Err(_) => log.level.clone(),
+        Err(_) if log.level.contains(['=', ',']) => log.level.clone(),
+        // Without a sign of a filter it would be taken for the name of a target, and silence all others.
+        Err(error) => return Err(unknown_level(log, &error)),
     };
-    let filter = EnvFilter::try_new(&filter).map_err(|error| {
-        Failure::usage(format!(
-            "log.level: `{}`: {error}\n  next: set it to error, warn, info, debug or trace",
-            log.level
-        ))
-    })?;
+    let filter = EnvFilter::try_new(&filter).map_err(|error| unknown_level(log, &error))?;
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false).with_target(false);
     Ok(match log.format {
         LogFormat::Text => layer.with_filter(filter).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
     })
+}
+
+fn unknown_level(log: &Log, error: &dyn std::fmt::Display) -> Failure {
+    let level = &log.level;
+    Failure::usage(format!(
+        "log.level: `{level}`: {error}\n  next: set it to error, warn, info, debug or trace, or to filters like needledrop=debug"
+    ))
 }
 
 /// The file is put aside at its size under its name and the time, and removed at its age.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::{Value as Json, json};
 
-use super::{Exit, Failure, Outcome, render};
+use super::{Exit, Failure, Outcome, load, render};
 use crate::app::App;
 use crate::domain::Reason;
 use crate::quarantine::{Entry, Filter};
@@ -54,12 +54,17 @@ pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
     let store = app.open(Access::Read)?;
     match &arguments.command {
         Command::List(which) => {
-            let entries = store.quarantined(filter(app, which)?).await?;
+            let mut filter = filter(which)?;
+            if let Some(file) = &which.file {
+                filter.path = Some(load::known_path(app, &store, file).await?);
+            }
+            let entries = store.quarantined(filter).await?;
             list(&entries, which)?;
             Ok(Exit::Done)
         }
         Command::Show { file, line, json } => {
-            let filter = Filter { path: Some(app.inbox.typed(file)), ..Filter::default() };
+            let path = Some(load::known_path(app, &store, file).await?);
+            let filter = Filter { path, raw: true, ..Filter::default() };
             let entries = store.quarantined(filter).await?;
             // The newest generation last.
             let entry = entries.iter().rev().find(|entry| entry.record.line == *line).ok_or_else(|| {
@@ -74,16 +79,17 @@ pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
     }
 }
 
-fn filter(app: &App, which: &Which) -> Result<Filter, Failure> {
+fn filter(which: &Which) -> Result<Filter, Failure> {
     if let Some(reason) = which.reason.as_ref().filter(|reason| Reason::from_name(reason).is_none()) {
         let known = Reason::ALL.map(Reason::name).join(", ");
         return Err(Failure::usage(format!("there is no reason `{reason}`\n  next: choose from {known}")));
     }
     Ok(Filter {
-        path: which.file.as_ref().map(|file| app.inbox.typed(file)),
+        path: None,
         reason: which.reason.clone(),
         column: which.column.clone(),
-        most: None,
+        raw: which.json,
+        delivery: None,
     })
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::{Exit, Failure, Outcome, render};
+use super::{Exit, Failure, Outcome, load, render};
 use crate::app::App;
 use crate::domain::{Delivery, Plan};
 use crate::ledger::Filter;
@@ -26,7 +26,7 @@ pub struct Arguments {
 
 pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
     let store = app.open(Access::Read)?;
-    let path = app.inbox.typed(&arguments.file);
+    let path = load::known_path(app, &store, &arguments.file).await?;
     let mut generations = store.deliveries(Filter::Path(path.clone())).await?;
     if let Some(generation) = arguments.generation {
         generations.retain(|delivery| delivery.generation == generation);
@@ -53,7 +53,9 @@ fn object(delivery: &Delivery, plan: &Plan) -> Json {
             let behind = is_behind(delivery, plan, &count.table);
             (
                 count.table.clone(),
-                json!({ "rows": count.rows, "collisions": count.collisions, "behind": behind }),
+                json!({
+                "rows": count.rows, "collisions": count.collisions, "refused": count.refused, "behind": behind
+            }),
             )
         })
         .collect();
@@ -113,13 +115,12 @@ fn text(out: &mut impl Write, delivery: &Delivery, plan: &Plan) -> std::io::Resu
         .tables
         .iter()
         .map(|count| {
-            let note = if is_behind(delivery, plan, &count.table) { "behind" } else { "" };
-            vec![
-                count.table.clone(),
-                render::grouped(count.rows),
-                render::grouped(count.collisions),
-                note.to_owned(),
-            ]
+            let note = match (is_behind(delivery, plan, &count.table), count.refused) {
+                (true, _) => "behind".to_owned(),
+                (false, 0) => String::new(),
+                (false, refused) => format!("{refused} loaded records cannot be rows here"),
+            };
+            vec![count.table.clone(), render::grouped(count.rows), render::grouped(count.collisions), note]
         })
         .collect();
     if !rows.is_empty() {

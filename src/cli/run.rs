@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Exit, Failure, Outcome, load};
 use crate::app::{self, App, How};
 use crate::pipeline::Ended;
+use crate::pipeline::discover::Scope;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -32,10 +33,8 @@ pub struct Arguments {
 impl Arguments {
     /// Settings given as flags.
     pub fn flags(&self) -> Vec<(&'static str, String)> {
-        let quoted = |text: String| serde_json::Value::String(text).to_string();
-        let folder =
-            self.folder.as_ref().map(|folder| ("source.folder", quoted(folder.display().to_string())));
-        let listen = self.listen.as_ref().map(|listen| ("http.listen", quoted(listen.clone())));
+        let folder = self.folder.as_ref().map(|folder| ("source.folder", folder.display().to_string()));
+        let listen = self.listen.as_ref().map(|listen| ("http.listen", listen.clone()));
         folder.into_iter().chain(listen).collect()
     }
 }
@@ -46,7 +45,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
         let began = Instant::now();
         let files = app.inbox.list().map_err(Failure::system)?;
         let how = How { again: false, dry: arguments.dry_run };
-        return load::files(app, files, how, arguments.json, began).await;
+        return load::files(app, Scope::Once(files), how, arguments.json, began).await;
     }
     let stop = CancellationToken::new();
     let ended = app::with_signals(stop.clone(), app.daemon(stop)).await??;

@@ -132,9 +132,24 @@ fn invalid(origin: &str, error: &serde_saphyr::Error) -> ConfigError {
     ConfigError::Invalid { file: origin.to_owned(), at, problem }
 }
 
-/// Sets `store.kind` in the tree; the value is read as YAML.
+/// Sets `store.kind` in the tree. What is text in the file or in the shipped one is taken as it is;
+/// anything else is read as YAML.
 fn set(tree: &mut Value, path: &str, value: &str) -> Result<(), String> {
-    let value: Value = serde_saphyr::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+    let shipped: Value = serde_saphyr::from_str(SHIPPED).unwrap_or_default();
+    let place = place(tree, path)?;
+    let is_text = place.is_string() || find(&shipped, path).is_some_and(Value::is_string);
+    let read: Option<Value> = serde_saphyr::from_str(value).ok();
+    // A short form, such as a column's type, has a long form in braces.
+    let read = read.filter(|read| !is_text || (value.starts_with('{') && read.is_object()));
+    *place = read.unwrap_or_else(|| Value::String(value.to_owned()));
+    Ok(())
+}
+
+fn find<'t>(tree: &'t Value, path: &str) -> Option<&'t Value> {
+    path.split('.').try_fold(tree, |place, name| place.get(name))
+}
+
+fn place<'t>(tree: &'t mut Value, path: &str) -> Result<&'t mut Value, String> {
     let mut place = tree;
     for name in path.split('.') {
         if place.is_null() {
@@ -145,12 +160,16 @@ fn set(tree: &mut Value, path: &str, value: &str) -> Result<(), String> {
         let known = map.keys().find(|key| key.eq_ignore_ascii_case(name)).cloned();
         place = map.entry(known.unwrap_or_else(|| name.to_owned())).or_insert(Value::Null);
     }
-    *place = value;
-    Ok(())
+    Ok(place)
 }
 
 fn from_tree(tree: &Value) -> Result<Config, String> {
-    parse(&tree.to_string()).map_err(|error| error.without_snippet().to_string())
+    let told = |error: serde_saphyr::Error| {
+        let message = error.without_snippet().to_string();
+        // The place is one in the merged tree, which nobody has seen.
+        message.split(" at line ").next().unwrap_or(&message).to_owned()
+    };
+    parse(&tree.to_string()).map_err(told)
 }
 
 #[cfg(test)]
@@ -210,6 +229,17 @@ mod tests {
         assert_eq!(config.source.settle.as_secs(), 5);
         assert_eq!(config.limits.max_quarantined, Quota::Share(0.02));
         assert_eq!(config.store.kind, Kind::Sqlite);
+    }
+
+    #[test]
+    fn a_path_from_the_environment_is_taken_as_it_is() {
+        let config = layers(&[
+            ("NEEDLEDROP_STORE__SQLITE__PATH", "/x/x #1.db"),
+            ("NEEDLEDROP_SOURCE__FOLDER", "/tmp/a: b"),
+        ]);
+        let config = config.load().unwrap().config;
+        assert_eq!(config.store.sqlite.path.to_str(), Some("/x/x #1.db"));
+        assert_eq!(config.source.folder.to_str(), Some("/tmp/a: b"));
     }
 
     #[test]

@@ -62,8 +62,10 @@ fn compile(config: &Config) -> Checked<Plan> {
         ));
     }
     check_folding("tables", config.tables.0.iter().map(|(name, _)| name))?;
-    let fingerprint = Fingerprint::of(&format!("{columns:?} {tables:?}"));
-    Ok(Plan { columns, skip_when_empty, tables, fingerprint })
+    let fingerprint = whole_fingerprint(&columns, &tables);
+    let limits = (config.limits.max_record_bytes.0, config.limits.max_quarantined);
+    let attempt = Fingerprint::of(&format!("{fingerprint} {limits:?}"));
+    Ok(Plan { columns, skip_when_empty, tables, fingerprint, attempt })
 }
 
 fn check_limits(config: &Config) -> Checked<()> {
@@ -77,6 +79,13 @@ fn check_limits(config: &Config) -> Checked<()> {
     ];
     if let Some((path, _)) = counts.iter().find(|(_, count)| *count == 0) {
         return Err(Broken::new(path, "is 0, so nothing would ever be loaded", "set it to 1 or more"));
+    }
+    if config.source.poll.is_zero() {
+        return Err(Broken::new(
+            "source.poll",
+            "is 0, so the folder would be listed without a pause",
+            "set it to 1s or more",
+        ));
     }
     // A record is addressed with 32 bits within its chunk.
     let longest = config.limits.max_record_bytes.0.max(config.write.window_bytes.0);
@@ -240,9 +249,8 @@ fn check_once(columns: &[Column], table: &domain::Table) -> Checked<()> {
 
 /// Everything that decides which rows this table holds; not the question it answers.
 fn fingerprint(columns: &[Column], skip: &[usize], table: &domain::Table) -> Fingerprint {
-    let of = |index: &usize| columns.get(*index);
-    let parts: Vec<_> = table.all().map(|index| (of(&index), of_origin(columns, index))).collect();
-    let skipped: Vec<_> = skip.iter().map(of).collect();
+    let parts: Vec<_> = table.all().map(|index| described(columns, index)).collect();
+    let skipped: Vec<_> = skip.iter().map(|index| described(columns, *index)).collect();
     Fingerprint::of(&format!(
         "{} {parts:?} {} {:?} {:?} {skipped:?}",
         table.name,
@@ -252,12 +260,23 @@ fn fingerprint(columns: &[Column], skip: &[usize], table: &domain::Table) -> Fin
     ))
 }
 
-/// Of a day derived from a timestamp, that timestamp: the index alone would change with the order of the file.
-fn of_origin(columns: &[Column], index: usize) -> Option<&Column> {
-    match columns.get(index)?.origin {
-        Origin::DateOf(timestamp) => columns.get(timestamp),
-        _ => None,
-    }
+/// A column in words that do not change with the order of the file.
+fn described(columns: &[Column], index: usize) -> String {
+    let Some(column) = columns.get(index) else { return String::new() };
+    let origin = match &column.origin {
+        Origin::DateOf(timestamp) => format!("the day of {}", described(columns, *timestamp)),
+        other => format!("{other:?}"),
+    };
+    format!("{} {} {origin}", column.name, column.kind)
+}
+
+/// Of all columns and tables, in whatever order they are declared.
+fn whole_fingerprint(columns: &[Column], tables: &[domain::Table]) -> Fingerprint {
+    let named = (0..columns.len()).map(|index| described(columns, index));
+    let tables = tables.iter().map(|table| table.fingerprint.to_string());
+    let mut parts: Vec<String> = named.chain(tables).collect();
+    parts.sort();
+    Fingerprint::of(&parts.join("; "))
 }
 
 #[cfg(test)]
@@ -316,6 +335,7 @@ mod tests {
             ("skip_when_empty: [artist]", "skip_when_empty: [artists]", "there is no column `artists`"),
             ("partition_key: [song]", "partition_key: []", "tables.user_song.partition_key: is empty"),
             ("window: 10000", "window: 0", "write.window"),
+            ("poll: 30s", "poll: 0s", "source.poll"),
             ("empty: keep", "empty: drop", "drop"),
             ("derive: {}", "derive: { day: { date_of: song } }", "not a timestamp"),
         ];
@@ -335,5 +355,10 @@ mod tests {
         assert_eq!(base.tables[0].fingerprint, words.tables[0].fingerprint);
         assert_ne!(base.tables[0].fingerprint, order.tables[0].fingerprint);
         assert_eq!(base.tables[1].fingerprint, order.tables[1].fingerprint);
+        assert_eq!(base.fingerprint, words.fingerprint);
+        assert_ne!(base.fingerprint, order.fingerprint);
+        let limits = plan(&SHIPPED.replacen("max_quarantined: off", "max_quarantined: 5", 1)).unwrap();
+        assert_eq!(base.fingerprint, limits.fingerprint);
+        assert_ne!(base.attempt, limits.attempt);
     }
 }

@@ -1,5 +1,6 @@
 //! Chunks: what flows through the queues.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::delivery::DeliveryId;
@@ -46,8 +47,6 @@ pub enum End {
     Loaded { provisional: Option<(Mark, String)> },
     /// What follows the last whole record waits for more.
     Incomplete { detail: String },
-    /// Its bytes went away.
-    Replaced { detail: String },
     /// Given up.
     Failed { detail: String },
 }
@@ -65,6 +64,21 @@ pub struct RawChunk {
     /// Hash of the decoded bytes up to the end of the span, hexadecimal.
     pub hash: String,
     pub end: Option<End>,
+}
+
+impl RawChunk {
+    /// Takes records out, by number. Their numbers stay theirs.
+    pub fn leave_out(&mut self, records: &HashSet<u64>) {
+        let (out, stay) =
+            std::mem::take(&mut self.frames).into_iter().partition(|frame| records.contains(&frame.record));
+        let out: Vec<Frame> = out;
+        for frame in out {
+            // Line feeds are blank lines, which the parser skips.
+            self.bytes[frame.start..frame.start + frame.len].fill(b'\n');
+        }
+        self.frames = stay;
+        self.refused.retain(|entry| !records.contains(&entry.record));
+    }
 }
 
 /// Typed records: from `transform` to `write`.

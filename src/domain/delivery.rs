@@ -124,6 +124,8 @@ pub struct TableCount {
     pub table: String,
     /// Rows acknowledged.
     pub rows: u64,
+    /// Loaded records that could not be rows here when the table was played anew.
+    pub refused: u64,
     /// Rows that fell on a primary key which an earlier record had made already.
     pub collisions: u64,
     /// Of the declaration under which they were written.
@@ -136,7 +138,7 @@ impl Receipt {
     pub fn closes(&self) -> bool {
         let up_to_date = self.tables.iter().filter(|table| !table.fingerprint.0.is_empty());
         self.records == self.loaded + self.skipped + self.quarantined
-            && up_to_date.into_iter().all(|table| table.rows == self.loaded)
+            && up_to_date.into_iter().all(|table| table.rows + table.refused == self.loaded)
     }
 }
 

@@ -13,6 +13,8 @@ pub struct Plan {
     pub tables: Vec<Table>,
     /// Of everything that decides what a record becomes.
     pub fingerprint: Fingerprint,
+    /// The same with the limits: what failed is tried again when this changes.
+    pub attempt: Fingerprint,
 }
 
 /// A column of the source.

@@ -1,5 +1,6 @@
 //! Kept files played into one table anew, under the stamps their records have (`load --table`).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,7 +13,8 @@ use super::kept::Kept;
 use super::tally::Tally;
 use super::transform::Transform;
 use crate::config::Config;
-use crate::domain::{Delivery, Plan, RowChunk, State};
+use crate::domain::{Delivery, DeliveryId, Plan, RowChunk, State};
+use crate::quarantine;
 use crate::store::patience::Patience;
 use crate::store::{Store, StoreError};
 
@@ -66,13 +68,17 @@ impl<S: Store> Replay<S> {
         let (id, path, until) = (delivery.id, &delivery.path, delivery.reach.offset);
         let mut kept = Kept::new(beginning, id, path, delivery.stamps.clone(), until);
         let transform = Transform::new(Arc::clone(&self.plan));
+        let refused = self.refused(id).await?;
         let (mut first, mut rows) = (true, 0);
         loop {
             if self.stop.is_cancelled() {
                 return Ok(Replayed::Stopped);
             }
             match kept.next().await {
-                Ok(Some(raw)) => rows += self.write(transform.chunk(raw).await, first).await?,
+                Ok(Some(mut raw)) => {
+                    raw.leave_out(&refused);
+                    rows += self.write(transform.chunk(raw).await, first).await?;
+                }
                 Ok(None) => {
                     self.compare(delivery, rows);
                     return Ok(Replayed::Done);
@@ -81,6 +87,13 @@ impl<S: Store> Replay<S> {
             }
             first = false;
         }
+    }
+
+    /// Numbers of the records that were refused before: they are in no table.
+    async fn refused(&self, id: DeliveryId) -> Result<HashSet<u64>, StoreError> {
+        let filter = quarantine::Filter { delivery: Some(id), ..quarantine::Filter::default() };
+        let entries = self.patience.with(|| self.store.quarantined(filter.clone())).await?;
+        Ok(entries.into_iter().map(|entry| entry.record.record).collect())
     }
 
     /// Records that are in other tables, but cannot be in this one.

@@ -314,7 +314,8 @@ mod tests {
             fingerprint: fingerprint.clone(),
         };
         let columns = vec![column("n", Type::Int), column("s", Type::Text), column("v", Type::Text)];
-        Arc::new(Plan { columns, skip_when_empty: vec![1], tables: vec![table], fingerprint })
+        let attempt = fingerprint.clone();
+        Arc::new(Plan { columns, skip_when_empty: vec![1], tables: vec![table], fingerprint, attempt })
     }
 
     fn raw(cut: Cut) -> RawChunk {

@@ -78,7 +78,6 @@ impl<S: Store> Write<S> {
         let state = match chunk.end.as_ref()? {
             End::Loaded { .. } => State::Loaded,
             End::Incomplete { .. } => State::Incomplete,
-            End::Replaced { .. } => State::Replaced,
             End::Failed { .. } => State::Failed,
         };
         tell(chunk);
@@ -95,7 +94,7 @@ fn tell(chunk: &RowChunk) {
     let (path, records) = (&chunk.source.path, chunk.span.to.record);
     match chunk.end.as_ref() {
         Some(End::Loaded { .. }) => info!(file = path, records, "loaded"),
-        Some(End::Incomplete { detail } | End::Replaced { detail }) => {
+        Some(End::Incomplete { detail }) => {
             info!(file = path, records, "{detail}")
         }
         Some(End::Failed { detail }) => warn!(file = path, records, "failed: {}", one_line(detail)),

@@ -48,7 +48,9 @@ impl Patience {
                 warn!("waiting: {}", error.to_string().lines().next().unwrap_or_default());
             }
             let pause = pause(&error, backoff);
-            if self.is_over(began) || self.halted_within(pause).await {
+            // Waiting for the clock is no fault of the store.
+            let counts = !matches!(error, StoreError::Ahead(_));
+            if (counts && self.is_over(began)) || self.halted_within(pause).await {
                 return Err(error);
             }
             backoff = (backoff * 2).min(LONGEST);

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use super::opened::{framer, open, start};
+use super::opened::{framer, open, read_or_cut, start};
 use crate::domain::{Delivery, Mapping, Mark, Plan};
 use crate::ledger::HEAD;
 use crate::pipeline::read::frame::Framer;
@@ -21,6 +21,8 @@ pub struct Begun {
     pub has_more: bool,
     /// The last bytes up to the end of `buffered`.
     pub window: Window,
+    /// All of the beginning was compared, not only its ends.
+    pub verified: bool,
 }
 
 impl Begun {
@@ -42,7 +44,14 @@ impl Begun {
         let behind = buffered.split_off(len);
         let mut window = window;
         window.push(&behind);
-        Ok(Some(Self { bytes, has_more: !behind.is_empty(), buffered: behind, hasher, window }))
+        Ok(Some(Self {
+            bytes,
+            has_more: !behind.is_empty(),
+            buffered: behind,
+            hasher,
+            window,
+            verified: false,
+        }))
     }
 
     /// Reads on until more than `len` bytes are buffered or the file ends.
@@ -87,15 +96,7 @@ impl Begun {
         let same = whole.finalize().to_hex().as_str() == delivery.hash;
         let has_more = buffered.len() > provisional;
         window.push(&buffered);
-        Ok(same.then_some(Self { bytes, buffered, hasher, has_more, window }))
-    }
-}
-
-/// The cut of a compressed file is its end here; reading on meets it again.
-async fn read_or_cut(bytes: &mut ByteSource, into: &mut Vec<u8>) -> io::Result<usize> {
-    match bytes.read(into).await {
-        Err(error) if bytes.compressed && error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
-        other => other,
+        Ok(same.then_some(Self { bytes, buffered, hasher, has_more, window, verified: true }))
     }
 }
 

@@ -11,7 +11,7 @@ use super::inbox::{self, Inbox};
 use super::opened::{Opened, Start, framer, open, start, trusted};
 use super::waiting::Candidate;
 use crate::domain::header::HeaderError;
-use crate::domain::{Delivery, DeliveryId, Mapping, Mark, Origin, Plan, Source, State, stamp};
+use crate::domain::{Delivery, DeliveryId, Mapping, Mark, Noted, Origin, Plan, Source, State};
 use crate::ledger::{Amendment, Entry, Filter, HEAD, Verdict};
 use crate::pipeline::read::frame::{Framer, Tail};
 use crate::pipeline::read::source::ByteSource;
@@ -63,15 +63,16 @@ impl<S: Store> Identify<S> {
     pub async fn identify(&self, candidate: &Candidate) -> Result<Identified, IdentifyError> {
         let path = &candidate.found.path;
         let opened = open(&self.inbox.place(path)).await?;
-        let current = self.generations(path).await?.pop();
+        let current = self.newest(path).await?;
         match current {
             Some(current) if !self.again => self.known(candidate, opened, current).await,
             _ => self.anew(candidate, opened).await,
         }
     }
 
-    async fn generations(&self, path: &str) -> Result<Vec<Delivery>, StoreError> {
-        self.patience.with(|| self.store.deliveries(Filter::Path(path.to_owned()))).await
+    async fn newest(&self, path: &str) -> Result<Option<Delivery>, StoreError> {
+        let newest = || self.store.deliveries(Filter::Newest(path.to_owned()));
+        Ok(self.patience.with(newest).await?.pop())
     }
 
     /// A path that the ledger knows: the same bytes, more of them, or others.
@@ -158,7 +159,10 @@ impl<S: Store> Identify<S> {
             opened.bytes = opened.bytes.ended();
             begun = begun.end();
         }
-        let (noted, head) = (trusted(begun.bytes.noted), &opened.head);
+        let head = &opened.head;
+        let noted = trusted(begun.bytes.noted);
+        // What was not verified wholly is looked at once more when the file is quiet.
+        let noted = if begun.verified { noted } else { Noted { ctime: 0, ..noted } };
         let delivery = self.patience.with(|| self.store.reopen(current.id, noted, head.clone())).await?;
         let from = delivery.reach;
         // Without a record so far the header is read again: it may have grown too.
@@ -199,8 +203,7 @@ impl<S: Store> Identify<S> {
             // What its writer adds meanwhile is not read by a header that it may belong to.
             opened.bytes = opened.bytes.ended();
         }
-        let size = opened.size();
-        let records = stamp::records_in(size, start.mapping.fields);
+        let records = opened.records(start.mapping.fields);
         let entry = self.entry(&opened, path, Verdict::Load { records });
         let delivery = self.patience.with(|| self.store.take_up(entry.clone())).await?;
         let framer = framer(self.max_record_bytes, Mark::default(), start.mark, &opened.read);
@@ -230,7 +233,8 @@ impl<S: Store> Identify<S> {
         };
         let id = delivery.id;
         let (source, stamps, complete) = (Arc::new(source), delivery.stamps, candidate.complete);
-        Identified::Work(Box::new(Work { source, stamps, bytes, framer, complete, window }), id)
+        let noted = delivery.noted;
+        Identified::Work(Box::new(Work { source, stamps, bytes, noted, framer, complete, window }), id)
     }
 
     fn entry(&self, opened: &Opened, path: &str, verdict: Verdict) -> Entry {
@@ -240,7 +244,8 @@ impl<S: Store> Identify<S> {
             _ => trusted(opened.bytes.noted),
         };
         let (path, head) = (path.to_owned(), opened.head.clone());
-        Entry { path, head, noted, fingerprint: self.plan.fingerprint.clone(), verdict }
+        let (fingerprint, attempt) = (self.plan.fingerprint.clone(), self.plan.attempt.clone());
+        Entry { path, head, noted, fingerprint, attempt, verdict }
     }
 
     async fn enter(
@@ -280,18 +285,27 @@ impl<S: Store> Identify<S> {
             return Ok(Alike::Behind(other.id, other.path.clone()));
         }
         let (hash, len) = opened.hash_whole().await?;
-        let same = alike
-            .iter()
-            .find(|other| other.state == State::Loaded && other.hash == hash && other.reach.offset == len);
-        Ok(match same {
-            Some(other) => Alike::Same(Box::new(Verdict::Duplicate {
-                of: other.id,
-                same_as: other.path.clone(),
-                reach: other.reach,
-                hash,
-            })),
-            None => Alike::OtherButRead,
-        })
+        for other in &alike {
+            let same = match other.state {
+                State::Loaded => other.hash == hash && other.reach.offset == len,
+                // Its hash does not cover the record that is not whole.
+                State::Incomplete => self.is_still(&other.path, &hash).await,
+                _ => false,
+            };
+            if same {
+                let (of, same_as, reach) = (other.id, other.path.clone(), other.reach);
+                return Ok(Alike::Same(Box::new(Verdict::Duplicate { of, same_as, reach, hash })));
+            }
+        }
+        Ok(Alike::OtherButRead)
+    }
+
+    /// Whether this file, as it is now, has these bytes.
+    async fn is_still(&self, path: &str, hash: &str) -> bool {
+        match open(&self.inbox.place(path)).await {
+            Ok(mut other) => other.hash_whole().await.is_ok_and(|(found, _)| found == hash),
+            Err(_) => false,
+        }
     }
 }
 

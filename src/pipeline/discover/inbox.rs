@@ -50,12 +50,12 @@ impl Inbox {
         relative.to_str().map(str::to_owned)
     }
 
-    /// The ledger's name of a file as somebody typed it: from where they stand, or from the inbox.
-    pub fn typed(&self, typed: &Path) -> String {
-        let here = typed.canonicalize();
-        let there = self.folder.join(typed).canonicalize();
-        let place = here.or(there).unwrap_or_else(|_| self.folder.join(typed));
-        self.path_of(&place).unwrap_or_else(|| typed.display().to_string())
+    /// What the ledger may call a file as somebody typed it: seen from where they stand, or from the
+    /// inbox. Neither the file nor, in the inbox, its folder has to be there any more.
+    pub fn typed(&self, typed: &Path) -> Vec<String> {
+        let here = real_place(typed).and_then(|place| self.path_of(&place));
+        let there = self.path_of(&self.folder.join(typed));
+        here.into_iter().chain(there).collect()
     }
 
     /// Whether a place is one of a file, by its names alone.
@@ -113,6 +113,12 @@ impl Inbox {
         };
         Some(Found { path, noted: note(&meta) })
     }
+}
+
+/// The place without links in its folder; a link itself keeps its name.
+pub fn real_place(typed: &Path) -> Option<PathBuf> {
+    let folder = typed.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Some(folder.canonicalize().ok()?.join(typed.file_name()?))
 }
 
 /// Listing order: the date in the name, files without one behind, then the name.

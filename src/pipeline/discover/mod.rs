@@ -37,8 +37,20 @@ use watch::{Signal, Watch};
 pub enum Scope {
     /// The folder, from now on.
     Watch,
-    /// These files, each taken as whole, once.
+    /// All that is in the folder, once, each file taken as whole.
     Once(Vec<Found>),
+    /// These files only, once, each taken as whole.
+    These(Vec<Found>),
+}
+
+impl Scope {
+    /// Bytes of its files as they lie there.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Watch => 0,
+            Self::Once(found) | Self::These(found) => found.iter().map(|file| file.noted.size).sum(),
+        }
+    }
 }
 
 /// The stage.
@@ -125,21 +137,23 @@ impl<S: Store> Discover<S> {
         finished: Receiver<Finished>,
     ) -> Result<(), StoreError> {
         let known = self.identify.patience.with(|| self.identify.store.known()).await?;
-        self.close_gone(&known).await?;
+        if !matches!(scope, Scope::These(_)) {
+            self.close_gone(&known).await?;
+        }
         self.learn(known);
         match scope {
             Scope::Watch => self.watch(files, finished).await,
-            Scope::Once(found) => self.once(found, files, finished).await,
+            Scope::Once(found) | Scope::These(found) => self.once(found, files, finished).await,
         }
     }
 
     fn learn(&mut self, known: Vec<Known>) {
-        let fingerprint: Fingerprint = self.identify.plan.fingerprint.clone();
+        let attempt: Fingerprint = self.identify.plan.attempt.clone();
         for path in known {
             let done = match path.state {
                 State::Loaded | State::Duplicate | State::Incomplete | State::Undone => true,
                 // Tried again when the configuration changes.
-                State::Failed => path.fingerprint == fingerprint,
+                State::Failed => path.attempt == attempt,
                 // What was replaced may be back, and goes on then.
                 State::Waiting | State::Loading | State::Replaced => false,
             };
@@ -369,7 +383,7 @@ impl<S: Store> Discover<S> {
         let path = candidate.found.path.clone();
         match identified {
             Identified::Work(work, id) => {
-                let noted = opened::trusted(work.bytes.noted);
+                let noted = work.noted;
                 debug!(file = path, "taken up");
                 metrics::delivery(State::Waiting);
                 metrics::delivery(State::Loading);
@@ -392,21 +406,44 @@ impl<S: Store> Discover<S> {
                 }
                 metrics::delivery(state);
                 self.tally.delivery(state);
-                self.known.insert(path, Glance { noted: candidate.found.noted, done: true });
+                // Half a header is no delivery yet: it is looked at again.
+                if state != State::Waiting {
+                    self.known.insert(path, Glance { noted: candidate.found.noted, done: true });
+                }
             }
             Identified::Behind(_, other)
                 if self.under_way.contains_key(&other) || self.waiting.holds(&other) =>
             {
                 self.waiting.wait_for(other, candidate);
             }
-            // Left behind by an earlier process, and its file is gone: it will never end.
-            Identified::Behind(id, _) => {
+            Identified::Behind(id, other) => self.left_behind(id, &other, candidate).await?,
+        }
+        Ok(None)
+    }
+
+    /// The other delivery was begun by an earlier process. Where its file still is, it goes first.
+    async fn left_behind(
+        &mut self,
+        id: DeliveryId,
+        other: &str,
+        candidate: Candidate,
+    ) -> Result<(), StoreError> {
+        match self.identify.inbox.look(&self.identify.inbox.place(other)) {
+            Some(_) if self.unreadable.contains_key(other) => {
+                let error = format!("it begins like {other}, which cannot be read");
+                self.cannot_read(candidate.found.path, &std::io::Error::other(error));
+            }
+            Some(file) => {
+                self.waiting.ready(file, true);
+                self.waiting.wait_for(other.to_owned(), candidate);
+            }
+            None => {
                 let detail = "its file went away before the end; the same bytes came under another name";
                 self.replaced(id, detail).await?;
                 self.waiting.ready(candidate.found, candidate.complete);
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     async fn amend(&self, id: DeliveryId, amendment: Amendment) -> Result<(), StoreError> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::domain::header::HeaderError;
-use crate::domain::{Header, Mapping, Mark, Noted, Plan};
+use crate::domain::{Header, Mapping, Mark, Noted, Plan, stamp};
 use crate::ledger::HEAD;
 use crate::pipeline::read::frame::{Framer, Tail};
 use crate::pipeline::read::source::ByteSource;
@@ -17,6 +17,10 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 /// How many times longer than compressed the text of a compressed file is taken to be: with less the
 /// file takes a further range of stamps.
 const EXPANSION: u64 = 32;
+
+/// A file has at most so many times the records that its first bytes let expect, or takes a further
+/// range of stamps. What is not used is lost: a file may not run far ahead of the clock.
+const MARGIN: u64 = 4;
 
 /// A change younger than this may be followed by another that leaves the same times.
 const TRUSTED_AFTER: Duration = Duration::from_secs(2);
@@ -48,10 +52,18 @@ impl Opened {
         window
     }
 
-    pub fn size(&self) -> u64 {
+    /// A bound on its records: never less than there are, unless they become much shorter behind the
+    /// first bytes.
+    pub fn records(&self, fields: usize) -> u64 {
+        let lines = memchr::memchr_iter(b'\n', &self.read).count() as u64 + 1;
+        if self.ended {
+            return lines;
+        }
         let file = self.bytes.noted.size;
-        let expanded = if self.bytes.compressed { file.saturating_mul(EXPANSION) } else { file };
-        expanded.max(self.read.len() as u64)
+        let size = if self.bytes.compressed { file.saturating_mul(EXPANSION) } else { file };
+        let size = size.max(self.read.len() as u64);
+        let by_mean = (size / self.read.len().max(1) as u64 + 1).saturating_mul(lines).saturating_mul(MARGIN);
+        stamp::records_in(size, fields).min(by_mean)
     }
 
     pub fn is_bare_header(&self) -> bool {
@@ -64,7 +76,7 @@ impl Opened {
         hasher.update(&self.read);
         let mut len = self.read.len() as u64;
         let mut part = Vec::new();
-        while !self.ended && self.bytes.read(&mut part).await? > 0 {
+        while !self.ended && read_or_cut(&mut self.bytes, &mut part).await? > 0 {
             hasher.update(&part);
             len += part.len() as u64;
             part.clear();
@@ -87,6 +99,14 @@ pub async fn open(place: &Path) -> io::Result<Opened> {
     let ended = read.len() < HEAD;
     let head = blake3::hash(read.get(..HEAD).unwrap_or(&read)).to_hex().to_string();
     Ok(Opened { bytes, read, head, ended, cut })
+}
+
+/// The cut of a compressed file is its end here; reading on meets it again.
+pub async fn read_or_cut(bytes: &mut ByteSource, into: &mut Vec<u8>) -> io::Result<usize> {
+    match bytes.read(into).await {
+        Err(error) if bytes.compressed && error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+        other => other,
+    }
 }
 
 /// Finds the header in the first bytes of a file.

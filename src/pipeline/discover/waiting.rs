@@ -30,8 +30,8 @@ pub struct Waiting {
     settling: HashMap<String, (Candidate, Instant)>,
     /// The same by time.
     due: BTreeSet<(Instant, String)>,
-    /// Behind another file whose bytes may be the same.
-    behind: Vec<(String, Candidate)>,
+    /// By path, behind another file whose bytes may be the same: that one's path.
+    behind: BTreeMap<(i32, String), (String, Candidate)>,
 }
 
 impl Waiting {
@@ -39,6 +39,10 @@ impl Waiting {
     pub fn ready(&mut self, found: Found, complete: bool) {
         let since = self.unsettle(&found.path).map(|candidate| candidate.since);
         let key = order(&found.path);
+        if let Some((_, waits)) = self.behind.get_mut(&key) {
+            (waits.found, waits.complete) = (found, complete);
+            return;
+        }
         let since = since.or_else(|| self.ready.get(&key).map(|candidate| candidate.since));
         let candidate =
             Candidate { found, since: since.unwrap_or_else(Instant::now), complete, checked: false };
@@ -55,8 +59,10 @@ impl Waiting {
     /// A file that is being written: it is ready once it has been quiet for `settle`.
     pub fn settle(&mut self, found: Found, settle: Duration) {
         let now = Instant::now();
-        if self.ready.contains_key(&order(&found.path)) {
-            return self.ready(found, true);
+        let key = order(&found.path);
+        let waits = self.ready.get(&key).or_else(|| self.behind.get(&key).map(|(_, candidate)| candidate));
+        if let Some(complete) = waits.map(|candidate| candidate.complete) {
+            return self.ready(found, complete);
         }
         let path = found.path.clone();
         let since = self.unsettle(&path).map_or(now, |candidate| candidate.since);
@@ -74,18 +80,14 @@ impl Waiting {
 
     /// A file whose bytes may be those of another that is being loaded, or is about to be.
     pub fn wait_for(&mut self, other: String, candidate: Candidate) {
-        self.behind.push((other, candidate));
+        self.behind.insert(order(&candidate.found.path), (other, candidate));
     }
 
     /// A file was dealt with: who waited for it is ready.
     pub fn ended(&mut self, path: &str) {
-        let (free, behind) =
-            std::mem::take(&mut self.behind).into_iter().partition(|(waits, _)| *waits == path);
-        self.behind = behind;
-        let free: Vec<(String, Candidate)> = free;
-        for (_, candidate) in free {
-            self.ready.insert(order(&candidate.found.path), candidate);
-        }
+        let free = self.behind.extract_if(.., |_, (waits_for, _)| waits_for == path);
+        let free: Vec<_> = free.map(|(key, (_, candidate))| (key, candidate)).collect();
+        self.ready.extend(free);
     }
 
     /// When the next file is settled.
@@ -103,9 +105,22 @@ impl Waiting {
         }
     }
 
-    /// The next file in listing order.
+    /// The next file in listing order. It does not overtake one that waits behind another, or that
+    /// one would have later stamps; but the other one itself goes first.
     pub fn take(&mut self) -> Option<Candidate> {
-        self.ready.pop_first().map(|(_, candidate)| candidate)
+        let next = self.next()?.clone();
+        self.ready.remove(&next)
+    }
+
+    fn next(&self) -> Option<&(i32, String)> {
+        let first = self.ready.keys().next()?;
+        match self.behind.keys().next() {
+            Some(barrier) if first > barrier => {
+                let awaited = self.behind.values().map(|(other, _)| order(other));
+                awaited.filter_map(|key| self.ready.get_key_value(&key)).map(|(key, _)| key).min()
+            }
+            _ => Some(first),
+        }
     }
 
     /// Whether this file waits for its writer or its turn.
@@ -114,7 +129,7 @@ impl Waiting {
     }
 
     pub fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+        self.next().is_some()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -132,10 +147,50 @@ impl Waiting {
         let all = || {
             let settling = self.settling.values().map(|(candidate, _)| candidate);
             let ready = self.ready.values().filter(|candidate| !candidate.checked);
-            ready.chain(settling).chain(self.behind.iter().map(|(_, candidate)| candidate))
+            ready.chain(settling).chain(self.behind.values().map(|(_, candidate)| candidate))
         };
         let bytes: u64 = all().map(|candidate| candidate.found.noted.size).sum();
         let oldest = all().map(|candidate| candidate.since.elapsed()).max().unwrap_or_default();
         metrics::backlog(all().count() + under_way, bytes + bytes_under_way, oldest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Noted;
+
+    fn found(path: &str) -> Found {
+        Found { path: path.to_owned(), noted: Noted::default() }
+    }
+
+    #[test]
+    fn nobody_overtakes_one_that_waits_behind_another_but_that_other() {
+        let mut waiting = Waiting::default();
+        waiting.ready(found("2.csv"), true);
+        let second = waiting.take().unwrap();
+        waiting.wait_for("9.csv".to_owned(), second);
+        waiting.ready(found("3.csv"), true);
+        assert!(!waiting.has_ready());
+        waiting.ready(found("1.csv"), true);
+        waiting.ready(found("9.csv"), true);
+        let order: Vec<_> = std::iter::from_fn(|| waiting.take()).map(|next| next.found.path).collect();
+        assert_eq!(order, ["1.csv", "9.csv"]);
+        waiting.ended("9.csv");
+        let order: Vec<_> = std::iter::from_fn(|| waiting.take()).map(|next| next.found.path).collect();
+        assert_eq!(order, ["2.csv", "3.csv"]);
+    }
+
+    #[test]
+    fn one_that_waits_is_there_once_however_often_it_changes() {
+        let mut waiting = Waiting::default();
+        waiting.ready(found("2.csv"), false);
+        let candidate = waiting.take().unwrap();
+        waiting.wait_for("1.csv".to_owned(), candidate);
+        waiting.ready(found("2.csv"), false);
+        waiting.settle(found("2.csv"), Duration::from_secs(2));
+        waiting.ended("1.csv");
+        assert!(!waiting.take().unwrap().complete, "it is not whole because it changed");
+        assert!(waiting.is_empty());
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Write;
-use crate::domain::{End, RawChunk, Source, Stamps, stamp};
+use crate::domain::{End, Noted, RawChunk, Source, Stamps, stamp};
 use crate::store::patience::Patience;
 use crate::store::{Store, StoreError};
 use frame::{Framer, Tail};
@@ -26,6 +26,8 @@ pub struct Work {
     pub source: Arc<Source>,
     pub stamps: Stamps,
     pub bytes: ByteSource,
+    /// Size and times as the ledger has them now.
+    pub noted: Noted,
     /// Holds what was read beyond that place while the file was identified.
     pub framer: Framer,
     /// No more is expected: a last record without a line end is one.

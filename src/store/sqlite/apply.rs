@@ -35,7 +35,8 @@ fn apply(shared: &Shared, connection: &Connection, chunk: &RowChunk) -> Result<A
         count(connection, chunk, name)?;
         applied.tables.push(delta);
     }
-    for record in &chunk.quarantined {
+    // A dry run would keep them in memory.
+    for record in chunk.quarantined.iter().filter(|_| !shared.dry) {
         quarantine::save(connection, id, record)?;
     }
     Ok(applied)
@@ -83,7 +84,6 @@ fn ended(chunk: &RowChunk) -> (Option<State>, Option<&str>) {
         None => (None, None),
         Some(End::Loaded { .. }) => (Some(State::Loaded), None),
         Some(End::Incomplete { detail }) => (Some(State::Incomplete), Some(detail)),
-        Some(End::Replaced { detail }) => (Some(State::Replaced), Some(detail)),
         Some(End::Failed { detail }) => (Some(State::Failed), Some(detail)),
     }
 }

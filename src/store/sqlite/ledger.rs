@@ -16,7 +16,7 @@ const COLUMNS: &str = "id, path, generation, state, detail, same_as, bytes, reco
     noted_ctime, fingerprint, loaded, skipped, quarantined, taken_up, changed";
 
 pub fn known(connection: &Connection) -> Outcome<Vec<Known>> {
-    let sql = "SELECT path, state, noted_size, noted_mtime, noted_ctime, fingerprint, id, max(generation) \
+    let sql = "SELECT path, state, noted_size, noted_mtime, noted_ctime, attempt, id, max(generation) \
                FROM _needledrop_deliveries GROUP BY path";
     connection
         .prepare_cached(sql)?
@@ -26,7 +26,7 @@ pub fn known(connection: &Connection) -> Outcome<Vec<Known>> {
                 path: row.get(0)?,
                 state: state(&row.get::<_, String>(1)?),
                 noted: noted(row, 2)?,
-                fingerprint: Fingerprint(row.get(5)?),
+                attempt: Fingerprint(row.get(5)?),
             })
         })?
         .collect()
@@ -47,10 +47,9 @@ pub fn deliveries(connection: &Connection, filter: &Filter) -> Outcome<Vec<Deliv
         Filter::Head(head) => {
             ("head = ?1 AND state IN ('waiting', 'loading', 'loaded', 'incomplete')", head.clone())
         }
-        Filter::Current => (
-            "?1 IS NOT NULL AND generation = (SELECT max(generation) FROM _needledrop_deliveries AS o \
-             WHERE o.path = d.path)",
-            String::new(),
+        Filter::Newest(path) => (
+            "path = ?1 AND generation = (SELECT max(generation) FROM _needledrop_deliveries WHERE path = ?1)",
+            path.clone(),
         ),
     };
     let sql = format!("SELECT {COLUMNS} FROM _needledrop_deliveries AS d WHERE {condition} ORDER BY id");
@@ -98,7 +97,7 @@ fn delivery(row: &Row<'_>) -> Outcome<Delivery> {
 
 fn with_account(connection: &Connection, mut delivery: Delivery) -> Outcome<Delivery> {
     let id = delivery.id.0;
-    let sql = "SELECT table_name, rows, collisions, fingerprint FROM _needledrop_counts WHERE delivery = ?1";
+    let sql = "SELECT table_name, rows, collisions, fingerprint, refused FROM _needledrop_counts WHERE delivery = ?1";
     delivery.receipt.tables = connection
         .prepare_cached(sql)?
         .query_map([id], |row| {
@@ -107,6 +106,7 @@ fn with_account(connection: &Connection, mut delivery: Delivery) -> Outcome<Deli
                 rows: row.get(1)?,
                 collisions: row.get(2)?,
                 fingerprint: Fingerprint(row.get(3)?),
+                refused: row.get(4)?,
             })
         })?
         .collect::<Outcome<_>>()?;
@@ -163,7 +163,7 @@ pub fn take_up(shared: &Shared, connection: &mut Connection, entry: &Entry) -> R
     }
     if matches!(entry.verdict, Verdict::Load { .. } | Verdict::Incomplete { .. }) {
         for table in &shared.plan.tables {
-            let sql = "INSERT INTO _needledrop_counts VALUES (?1, ?2, 0, 0, ?3, 0)";
+            let sql = "INSERT INTO _needledrop_counts VALUES (?1, ?2, 0, 0, ?3, 0, 0)";
             transaction.prepare_cached(sql)?.execute(params![id.0, table.name, table.fingerprint.0])?;
         }
     }
@@ -190,9 +190,9 @@ fn insert(connection: &Connection, entry: &Entry, generation: u32) -> Outcome<De
     // The records of a duplicate are counted where they are loaded.
     let records = if same_as.is_some() { 0 } else { reach.record };
     let sql = "INSERT INTO _needledrop_deliveries (path, generation, state, detail, same_as, bytes, records, \
-               line, hash, head, noted_size, noted_mtime, noted_ctime, fingerprint, loaded, skipped, \
+               line, hash, head, noted_size, noted_mtime, noted_ctime, fingerprint, attempt, loaded, skipped, \
                quarantined, taken_up, changed) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 0, 0, 0, ?15, ?15)";
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 0, 0, 0, ?16, ?16)";
     connection.prepare_cached(sql)?.execute(params![
         entry.path,
         generation,
@@ -208,6 +208,7 @@ fn insert(connection: &Connection, entry: &Entry, generation: u32) -> Outcome<De
         entry.noted.mtime,
         entry.noted.ctime,
         entry.fingerprint.0,
+        entry.attempt.0,
         now_ms(),
     ])?;
     Ok(DeliveryId(connection.last_insert_rowid()))

@@ -91,6 +91,7 @@ impl Shared {
 enum Fault {
     Sqlite(rusqlite::Error),
     Ahead(std::time::Duration),
+    Shape { what: String, next: &'static str },
     Broken(String),
 }
 
@@ -106,6 +107,7 @@ impl Fault {
         match self {
             Self::Sqlite(error) => told(store, &error),
             Self::Ahead(wait) => StoreError::Ahead(wait),
+            Self::Shape { what, next } => StoreError::Shape { store, what, next: next.to_owned() },
             Self::Broken(what) => StoreError::Broken { store, what },
         }
     }

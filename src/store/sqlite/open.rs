@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, params_from_iter};
 
@@ -45,6 +46,22 @@ impl SqliteStore {
             Access::Read => Self::for_reading(path, plan),
             Access::Dry => Self::dry(path, plan, fresh),
         }
+    }
+
+    /// Compares what is there with the declaration, as opening for writing would, and makes nothing.
+    ///
+    /// # Errors
+    /// What opening for writing would refuse.
+    pub fn compare(path: &Path, plan: &Plan, create: bool) -> Result<(), StoreError> {
+        check_sorting(path, plan)?;
+        let missing = if is_fresh(path)? {
+            plan.tables.iter().map(|table| table.name.clone()).collect()
+        } else {
+            let connection =
+                for_asking(path).map_err(|error| Fault::from(error).told(&path.display().to_string()))?;
+            check_tables(&connection, path, plan)?
+        };
+        check_missing(path, missing.first().map(String::as_str), create)
     }
 
     fn for_writing(path: &Path, plan: Arc<Plan>, fresh: bool, create: bool) -> Result<Self, StoreError> {
@@ -156,8 +173,16 @@ fn make_ledger(connection: &mut Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// A name that is not a column is a mistake, not a text.
+fn strict(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
+    Ok(())
+}
+
 /// FULL: a commit that was acknowledged survives a power cut. NORMAL may lose the last ones.
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    strict(connection)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -16384)?;
@@ -176,6 +201,7 @@ fn for_asking(path: &Path) -> rusqlite::Result<Connection> {
         if writable { Connection::open_with_flags(path, flags)? } else { return read_only(path) };
     connection.busy_timeout(READ_PATIENCE)?;
     connection.pragma_update(None, "query_only", true)?;
+    strict(&connection)?;
     Ok(connection)
 }
 
@@ -225,7 +251,7 @@ fn prepare_tables(
         for table in plan.tables.iter().filter(|table| missing.contains(&table.name)) {
             transaction.execute_batch(&schema::create(plan, table))?;
             // What was sent to an earlier table of this name is not in this one: it is behind.
-            let sql = "UPDATE _needledrop_counts SET rows = 0, collisions = 0, fingerprint = '', sent = 0 \
+            let sql = "UPDATE _needledrop_counts SET rows = 0, collisions = 0, fingerprint = '', sent = 0, refused = 0 \
                        WHERE table_name = ?1";
             transaction.execute(sql, [&table.name])?;
             transaction

@@ -24,13 +24,17 @@ pub fn save(connection: &Connection, id: DeliveryId, record: &Quarantined) -> Ou
 
 pub fn list(connection: &Connection, filter: &Filter) -> Outcome<Vec<Entry>> {
     let sql = "SELECT q.delivery, d.path, d.generation, q.record, q.line, q.bytes, q.length, q.column_name, \
-               q.reason, q.detail, q.raw FROM _needledrop_quarantine AS q \
+               q.reason, q.detail, CASE WHEN ?5 THEN q.raw ELSE x'' END FROM _needledrop_quarantine AS q \
                JOIN _needledrop_deliveries AS d ON d.id = q.delivery \
                WHERE (?1 IS NULL OR d.path = ?1) AND (?2 IS NULL OR q.reason = ?2) \
-               AND (?3 IS NULL OR q.column_name = ?3) ORDER BY q.delivery, q.record LIMIT coalesce(?4, -1)";
+               AND (?3 IS NULL OR q.column_name = ?3) AND (?4 IS NULL OR q.delivery = ?4) \
+               ORDER BY q.delivery, q.record";
     connection
         .prepare_cached(sql)?
-        .query_map(params![filter.path, filter.reason, filter.column, filter.most], entry)?
+        .query_map(
+            params![filter.path, filter.reason, filter.column, filter.delivery.map(|id| id.0), filter.raw],
+            entry,
+        )?
         .collect()
 }
 

@@ -24,8 +24,8 @@ pub fn chunk(
     let declared = shared.plan.tables.get(table).ok_or_else(|| Fault::Broken("no such table".to_owned()))?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if first {
-        let sql = "INSERT INTO _needledrop_counts VALUES (?1, ?2, 0, 0, '', 0) \
-                   ON CONFLICT DO UPDATE SET rows = 0, fingerprint = ''";
+        let sql = "INSERT INTO _needledrop_counts VALUES (?1, ?2, 0, 0, '', 0, 0) \
+                   ON CONFLICT DO UPDATE SET rows = 0, refused = 0, fingerprint = ''";
         transaction.prepare_cached(sql)?.execute(params![chunk.source.id.0, declared.name])?;
     }
     let id = chunk.source.id;
@@ -42,6 +42,7 @@ pub fn chunk(
         written.enter(&transaction, id, &declared.name)?;
     }
     apply::count(&transaction, chunk, &declared.name)?;
+    refused(&transaction, chunk, &declared.name)?;
     // Up to date only with the last chunk: until then a restart begins this delivery anew.
     if chunk.end.is_some() {
         let sql = "UPDATE _needledrop_counts SET fingerprint = ?3 WHERE delivery = ?1 AND table_name = ?2";
@@ -56,4 +57,19 @@ pub fn chunk(
     fault::step("replay after commit");
     delta.took = began.elapsed();
     Ok(Applied { tables: vec![delta] })
+}
+
+/// Counts the records that are loaded in other tables but cannot be rows in this one. Those that are in
+/// quarantine were never loaded.
+fn refused(connection: &Connection, chunk: &RowChunk, table: &str) -> Result<(), Fault> {
+    let id = chunk.source.id.0;
+    let sql = "SELECT 1 FROM _needledrop_quarantine WHERE delivery = ?1 AND record = ?2";
+    let mut known = connection.prepare_cached(sql)?;
+    let mut count = 0;
+    for entry in &chunk.quarantined {
+        count += u64::from(!known.exists(params![id, entry.record])?);
+    }
+    let sql = "UPDATE _needledrop_counts SET refused = refused + ?3 WHERE delivery = ?1 AND table_name = ?2";
+    connection.prepare_cached(sql)?.execute(params![id, table, count])?;
+    Ok(())
 }

@@ -6,7 +6,7 @@ use rusqlite::types::{ToSqlOutput, Value as Sql, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params_from_iter};
 
 use super::merge::{self, Change, Row};
-use super::schema::quoted;
+use super::schema::{self, Difference, quoted};
 use super::{Fault, Outcome, Shared, cell, provisional};
 use crate::domain::{Cell, DeliveryId, Empty, Plan, Rows, Stamp, Table, Value};
 
@@ -218,6 +218,7 @@ pub fn of(
 ) -> Result<Vec<Vec<Value<'static>>>, Fault> {
     let table = shared.plan.tables.get(index).ok_or_else(|| Fault::Broken("no such table".to_owned()))?;
     let columns: Vec<_> = shared.plan.columns_of(table).collect();
+    as_declared(shared, connection, table)?;
     let names: Vec<String> = columns.iter().map(|column| quoted(&column.name)).collect();
     let conditions: Vec<String> =
         names.iter().take(key.len()).enumerate().map(|(n, name)| format!("{name} = ?{}", n + 1)).collect();
@@ -251,8 +252,24 @@ fn order(table: &Table, names: &[String]) -> String {
     (0..partition).map(name).chain(clustering).collect::<Vec<_>>().join(", ")
 }
 
+/// A table that is asked must be there, in the shape that is declared.
+fn as_declared(shared: &Shared, connection: &Connection, table: &Table) -> Result<(), Fault> {
+    match schema::compare(connection, &shared.plan, table)? {
+        None => Ok(()),
+        Some(Difference::Missing) => Err(Fault::Shape {
+            what: format!("table {} is not there yet", table.name),
+            next: "the next load makes it; then `needledrop load --table` fills it from the kept files",
+        }),
+        Some(Difference::Other(told)) => Err(Fault::Shape {
+            what: format!("table {} has another shape:\n  {told}", table.name),
+            next: "declare it as it is, rename the table, or move the old one away",
+        }),
+    }
+}
+
 pub fn count(shared: &Shared, connection: &Connection, index: usize) -> Result<u64, Fault> {
     let table = shared.plan.tables.get(index).ok_or_else(|| Fault::Broken("no such table".to_owned()))?;
+    as_declared(shared, connection, table)?;
     let sql = format!("SELECT count(*) FROM {}", quoted(&table.name));
     Ok(connection.query_row(&sql, [], |row| row.get(0))?)
 }

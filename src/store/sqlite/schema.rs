@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS _needledrop_deliveries (
   provisional_bytes INTEGER, provisional_record INTEGER, provisional_line INTEGER, provisional_hash TEXT,
   provisional_outcome TEXT,
   noted_size INTEGER NOT NULL, noted_mtime INTEGER NOT NULL, noted_ctime INTEGER NOT NULL,
-  fingerprint TEXT NOT NULL,
+  fingerprint TEXT NOT NULL, attempt TEXT NOT NULL,
   loaded INTEGER NOT NULL, skipped INTEGER NOT NULL, quarantined INTEGER NOT NULL,
   taken_up INTEGER NOT NULL, changed INTEGER NOT NULL,
   UNIQUE (path, generation));
@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS _needledrop_stamps (
 CREATE INDEX IF NOT EXISTS _needledrop_stamps_of ON _needledrop_stamps (delivery);
 CREATE TABLE IF NOT EXISTS _needledrop_counts (
   delivery INTEGER NOT NULL, table_name TEXT NOT NULL, rows INTEGER NOT NULL,
-  collisions INTEGER NOT NULL, fingerprint TEXT NOT NULL, sent INTEGER NOT NULL,
+  collisions INTEGER NOT NULL, fingerprint TEXT NOT NULL, sent INTEGER NOT NULL, refused INTEGER NOT NULL,
   PRIMARY KEY (delivery, table_name)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS _needledrop_parts (
   delivery INTEGER NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (delivery, bytes)) WITHOUT ROWID;
