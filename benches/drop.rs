@@ -52,7 +52,7 @@ fn main() -> Outcome {
     let mut renamed = Vec::new();
     for (number, day) in days.iter().enumerate().skip(1) {
         let took = drop_one(&reader, day, &scratch.inbox(), number)?;
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             copied.push(took)
         } else {
             renamed.push(took)
@@ -101,7 +101,7 @@ fn drop_one(reader: &Connection, day: &Path, inbox: &Path, number: usize) -> Out
     let place = inbox.join(day.file_name().ok_or("a file without a name")?);
     let mut arrived = reader.prepare_cached(ARRIVED)?;
     let began = Instant::now();
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         fs::copy(day, &place)?;
     } else {
         fs::rename(day, &place)?;
