@@ -34,9 +34,10 @@ struct Shared {
     sql: Vec<rows::TableSql>,
     /// Rows are not written, only the ledger in memory: a dry run.
     dry: bool,
-    writer: Mutex<Connection>,
     /// Readers do not wait for the writer. A dry run has one connection for both.
+    /// Closed before the writer: the last one out puts the log into the file, which a reader cannot.
     reader: Option<Mutex<Connection>>,
+    writer: Mutex<Connection>,
     /// Held as long as the store is open for writing.
     _lock: Option<lock::WriterLock>,
 }
