@@ -124,9 +124,12 @@ fn write(
     let mut collisions = 0;
     let mut of_others: HashMap<DeliveryId, u64> = HashMap::new();
     let mut last = Landed::New;
-    for row in 0..chunk.rows.len() {
-        last = writer.write(&chunk.rows, row)?;
-        match last {
+    for row in writer.order(&chunk.rows) {
+        let landed = writer.write(&chunk.rows, row)?;
+        if row + 1 == chunk.rows.len() {
+            last = landed;
+        }
+        match landed {
             Landed::New | Landed::Again => {}
             Landed::OnOlder => collisions += 1,
             Landed::UnderNewer(stamp) => {

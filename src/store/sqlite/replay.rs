@@ -31,7 +31,7 @@ pub fn chunk(
     let mut delta = TableDelta { rows: chunk.rows.len() as u64, ..TableDelta::default() };
     if !shared.dry {
         let mut writer = Writer::new(shared, &transaction, table)?;
-        for row in 0..chunk.rows.len() {
+        for row in writer.order(&chunk.rows) {
             delta.collisions += u64::from(writer.replay(&chunk.rows, row)? == Landed::OnOlder);
         }
     }
