@@ -41,10 +41,13 @@ real-files:
 	  echo "NOTE: $(SHARED)/events is not there: tests on the real files cannot run (NEEDLEDROP_SHARED names another place)"; \
 	  [ -z "$(CI)" ] || exit 1; fi
 
+bench: ## Speed, latency and memory against their goals
+	$(CARGO) bench --locked --bench parse --bench sqlite --bench drop --bench memory
+
 sample: ## Make the shipped sample anew
 	$(CARGO) run --release --locked -- sample data/event_data
 
 clean: ## Remove what was built
 	$(CARGO) clean
 
-.PHONY: help build check fmt-check clippy doc deny test test-all release-tests torture real-files sample clean
+.PHONY: help build check fmt-check clippy doc deny test test-all release-tests torture real-files bench sample clean

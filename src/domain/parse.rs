@@ -44,16 +44,29 @@ pub fn parse(kind: Type, field: &[u8], arena: &mut Vec<u8>) -> Parsed {
     if field.is_empty() {
         return Ok(Cell::Empty);
     }
-    let text =
-        std::str::from_utf8(field).map_err(|_| Refusal { reason: Reason::Encoding, rule: "valid UTF-8" })?;
     if kind == Type::Text {
+        check_encoding(field)?;
         return keep(arena, field).map(Cell::Text);
     }
+    let text = utf8(field)?;
     let text = if kind == Type::Blob { text } else { text.trim_ascii() };
     if text.is_empty() {
         return Ok(Cell::Empty);
     }
     typed(kind, text, arena)
+}
+
+/// Whether the field is text at all. Most are ASCII, which is told faster than UTF-8.
+///
+/// # Errors
+/// Bytes that are not UTF-8.
+#[inline]
+pub fn check_encoding(field: &[u8]) -> Result<(), Refusal> {
+    if field.is_ascii() { Ok(()) } else { utf8(field).map(|_| ()) }
+}
+
+fn utf8(field: &[u8]) -> Result<&str, Refusal> {
+    std::str::from_utf8(field).map_err(|_| Refusal { reason: Reason::Encoding, rule: "valid UTF-8" })
 }
 
 fn typed(kind: Type, text: &str, arena: &mut Vec<u8>) -> Parsed {

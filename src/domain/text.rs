@@ -43,7 +43,28 @@ pub fn json(value: &Value<'_>) -> serde_json::Value {
 /// Rounding it to 32 bits gives `x` again.
 pub fn widen(x: f32) -> f64 {
     // Nine significant digits always suffice for 32 bits; most values need seven or fewer.
-    x.to_string().parse().unwrap_or(f64::from(x))
+    few_decimals(x).unwrap_or_else(|| x.to_string().parse().unwrap_or(f64::from(x)))
+}
+
+/// The shortest decimal without writing it out, where that is certain: every product below is exact,
+/// and a quotient of two exact numbers is rounded as the decimal would be.
+fn few_decimals(x: f32) -> Option<f64> {
+    const WHOLE: f32 = 16_777_216.0; // 2^24: below it every whole number has 32 bits of its own.
+    const SCALES: [f64; 8] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7];
+    if !(1e-3..WHOLE).contains(&x.abs()) {
+        return None;
+    }
+    for scale in SCALES {
+        let scaled = f64::from(x) * scale;
+        let rounded = scaled.round();
+        let widened = rounded / scale;
+        #[expect(clippy::cast_possible_truncation, reason = "it is tried whether it leads back")]
+        if widened as f32 == x {
+            // Between two decimals that are as near, the choice is that of the text.
+            return ((scaled - rounded).abs() < 0.5).then_some(widened);
+        }
+    }
+    None
 }
 
 /// A message for a log: one line, whatever the bytes it tells of.
@@ -89,6 +110,14 @@ mod tests {
         assert_eq!(json(&Value::Float(495.3073)).to_string(), "495.3073");
     }
 
+    #[test]
+    fn between_two_nearest_decimals_widening_is_as_text() {
+        for x in [1_048_576.0 + 0.25, 32_768.0f32 + 0.0625, 0.5, 0.0, 16_777_215.0, 16_777_218.0, 1e-3, 1e10]
+        {
+            assert_eq!(widen(x).to_string(), x.to_string());
+        }
+    }
+
     proptest! {
         #[test]
         fn widening_loses_nothing(bits in any::<u32>()) {
@@ -97,6 +126,15 @@ mod tests {
             #[expect(clippy::cast_possible_truncation, reason = "the narrowing is what is tested")]
             let back = widen(x) as f32;
             prop_assert_eq!(back.to_bits(), x.to_bits());
+        }
+
+        #[test]
+        fn widening_is_as_text_would_be(cents in 0i32..100_000_000, scale in 0i32..8, bits in 0x3a83_126fu32..0x4b80_0000) {
+            #[expect(clippy::cast_precision_loss, reason = "any value will do")]
+            let written = cents as f32 / 10f32.powi(scale);
+            for x in [written, -written, f32::from_bits(bits)] {
+                prop_assert_eq!(widen(x).to_bits(), x.to_string().parse::<f64>().unwrap().to_bits(), "{}", x);
+            }
         }
 
         #[test]

@@ -1,6 +1,7 @@
 //! Column types and values.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -118,6 +119,26 @@ pub enum Cell {
 impl Cell {
     pub fn is_empty(self) -> bool {
         matches!(self, Self::Empty)
+    }
+
+    /// An order of values of one column that brings together what a store keeps together. Equal only
+    /// for what may be the same key; nothing may depend on it but speed.
+    pub fn near(self, other: Self, arena: &[u8]) -> Ordering {
+        match (self, other) {
+            (Self::Whole(a), Self::Whole(b))
+            | (Self::Timestamp(a), Self::Timestamp(b))
+            | (Self::Time(a), Self::Time(b)) => a.cmp(&b),
+            (Self::Date(a), Self::Date(b)) => a.cmp(&b),
+            (Self::Boolean(a), Self::Boolean(b)) => a.cmp(&b),
+            (Self::Float(a), Self::Float(b)) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
+            (Self::Double(a), Self::Double(b)) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
+            (Self::Text(a), Self::Text(b))
+            | (Self::Decimal(a), Self::Decimal(b))
+            | (Self::Blob(a), Self::Blob(b))
+            | (Self::Uuid(a), Self::Uuid(b))
+            | (Self::Inet(a), Self::Inet(b)) => a.of(arena).cmp(b.of(arena)),
+            _ => Ordering::Equal,
+        }
     }
 
     /// The value, with its bytes taken from the arena it was parsed into.

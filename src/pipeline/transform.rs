@@ -9,7 +9,7 @@ use csv_async::{AsyncReaderBuilder, ByteRecord, Terminator};
 use tokio::sync::mpsc::{Receiver, Sender};
 
 use crate::config::Quota;
-use crate::domain::parse::{Refusal, parse};
+use crate::domain::parse::{Refusal, check_encoding, parse};
 use crate::domain::value::{Cell, Slice};
 use crate::domain::{
     DeliveryId, End, Frame, Origin, Outcome, Plan, Quarantined, RawChunk, Reason, RowChunk, Rows, Source,
@@ -150,7 +150,12 @@ impl Transform {
             let cell = match &column.origin {
                 Origin::Field(_) => {
                     let field = field(source, record, index);
-                    parse(column.kind, field, arena).map_err(|refusal| refused(index, &refusal, field))?
+                    let parsed = match (column.kind, self.used[index]) {
+                        // The most frequent kind: not copied where nobody asks for it.
+                        (Type::Text, false) => check_encoding(field).map(|()| Cell::Empty),
+                        (kind, _) => parse(kind, field, arena),
+                    };
+                    parsed.map_err(|refusal| refused(index, &refusal, field))?
                 }
                 Origin::DateOf(of) => day_of(cells.get(*of)),
                 Origin::FileDate => source.file_date.map_or(Cell::Empty, Cell::Date),

@@ -3,7 +3,7 @@
 //! Agrees with csv-core on where a quoted field begins (at the start of a field only) and ends.
 //! A record ends at a line feed outside quotes; one carriage return before it belongs to the line end.
 
-use memchr::{memchr, memchr_iter, memchr2};
+use memchr::{memchr, memchr2};
 
 use crate::domain::{Frame, Mark, Quarantined, Reason, Span};
 
@@ -150,16 +150,16 @@ impl Framer {
                 Some(at) => self.plain(self.scanned + at),
                 None => return self.out_of_bytes(),
             },
-            State::Quoted => match memchr(b'"', rest) {
+            State::Quoted => match memchr2(b'"', b'\n', rest) {
                 Some(at) => {
-                    self.inner_lines += memchr_iter(b'\n', &rest[..at]).count() as u64;
+                    if rest[at] == b'"' {
+                        self.state = State::QuoteSeen;
+                    } else {
+                        self.inner_lines += 1;
+                    }
                     self.scanned += at + 1;
-                    self.state = State::QuoteSeen;
                 }
-                None => {
-                    self.inner_lines += memchr_iter(b'\n', rest).count() as u64;
-                    return self.out_of_bytes();
-                }
+                None => return self.out_of_bytes(),
             },
             State::QuoteSeen => match rest.first() {
                 Some(b'"') => {
@@ -302,7 +302,8 @@ impl Framer {
     pub fn cut(&mut self) -> Cut {
         let end = self.start;
         let hash = self.hash_before_open();
-        let mut rest = Vec::with_capacity(1 + self.bytes.len() - end);
+        // Room for as much again and a read beyond it: growing there would copy it all some times over.
+        let mut rest = Vec::with_capacity(self.bytes.len() + self.bytes.len() / 4);
         rest.push(b'\n');
         rest.extend_from_slice(&self.bytes[end..]);
         let mut bytes = std::mem::replace(&mut self.bytes, rest);
@@ -315,7 +316,9 @@ impl Framer {
         self.hashed = 1 + self.hashed - end;
         self.scanned = 1 + self.scanned - end;
         self.start = 1;
-        let (frames, refused) = (std::mem::take(&mut self.frames), std::mem::take(&mut self.refused));
+        let next = Vec::with_capacity(self.frames.len() + self.frames.len() / 8);
+        let (frames, refused) =
+            (std::mem::replace(&mut self.frames, next), std::mem::take(&mut self.refused));
         Cut { span, bytes, frames, refused, hash }
     }
 

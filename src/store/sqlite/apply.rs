@@ -172,7 +172,7 @@ pub fn rows(
     counted: Counted,
 ) -> Result<Written, rusqlite::Error> {
     let mut written = Written { own: 0, of_others: HashMap::new() };
-    for row in 0..chunk.rows.len() {
+    for row in writer.order(&chunk.rows) {
         let stamp = chunk.rows.stamp(row);
         let landed = if counted.open == Some(stamp) {
             writer.write_provisional(chunk.source.id, &chunk.rows, row)?

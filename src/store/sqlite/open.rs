@@ -188,6 +188,9 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cache_size", -16384)?;
     // A longer wait is ours: it is counted, told by /readyz, and ends when the process is to stop.
     connection.busy_timeout(std::time::Duration::from_millis(100))?;
+    // Pages go from the log into the file every 32 MiB: keys are scattered, and a page that several
+    // chunks touched is then written back once.
+    connection.pragma_update(None, "wal_autocheckpoint", 8192)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(())
 }

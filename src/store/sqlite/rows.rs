@@ -1,5 +1,6 @@
 //! Rows of the declared tables: written by stamp, read by key.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use rusqlite::types::{ToSqlOutput, Value as Sql, ValueRef};
@@ -81,6 +82,21 @@ impl<'c> Writer<'c> {
         let insert = connection.prepare_cached(&sql.insert)?;
         let shadowed = provisional::has_shadows(connection, &table.name)?;
         Ok(Self { table, sql, connection, insert, shadowed })
+    }
+
+    /// The rows of a chunk in the order of their keys, so that each page of the tree is visited once.
+    /// Rows of one key stay in the order of their records.
+    pub fn order(&self, rows: &Rows) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        order.sort_by(|a, b| self.compare(rows, *a, *b));
+        order
+    }
+
+    fn compare(&self, rows: &Rows, a: usize, b: usize) -> Ordering {
+        let arena = rows.arena_bytes();
+        let mut columns =
+            self.table.key().map(|column| rows.cell(a, column).near(rows.cell(b, column), arena));
+        columns.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
     }
 
     /// Writes one row; an older stamp never overwrites a newer one, in any column.

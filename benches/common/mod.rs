@@ -1,0 +1,189 @@
+//! What the benches share: real events, scaled; the binary that is shipped; medians and a table.
+//!
+//! The machines these run on have few cores and other work. An absolute figure says little there, so
+//! every goal is a ratio, and both sides of it are taken by turns.
+
+#![allow(dead_code, reason = "each bench is a program of its own and uses what it needs")]
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+pub type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+/// How often each side of a pair is taken.
+pub const PAIRS: usize = 5;
+
+/// Where events and `scale.py` are.
+pub fn shared() -> PathBuf {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
+    std::env::var_os("NEEDLEDROP_SHARED").map_or_else(beside, PathBuf::from)
+}
+
+/// The real days, each with `times` the listeners, in `folder`.
+pub fn scaled(times: u32, folder: &Path) -> Outcome {
+    let shared = shared();
+    let mut command = Command::new("python3");
+    command.arg(shared.join("bench/scale.py")).arg(shared.join("events")).arg(folder);
+    let status = command.arg(times.to_string()).stdout(Stdio::null()).status()?;
+    if status.success() { Ok(()) } else { Err(format!("scale.py: {status}").into()) }
+}
+
+/// The files of a folder in the order of their names.
+pub fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths: Vec<PathBuf> =
+        std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// A folder with an inbox, a store and nothing else, gone at the end.
+pub struct Scratch {
+    folder: TempDir,
+}
+
+impl Scratch {
+    pub fn new() -> io::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("needledrop-bench-").tempdir()?;
+        std::fs::create_dir(folder.path().join("inbox"))?;
+        Ok(Self { folder })
+    }
+
+    pub fn path(&self, name: impl AsRef<OsStr>) -> PathBuf {
+        self.folder.path().join(name.as_ref())
+    }
+
+    pub fn inbox(&self) -> PathBuf {
+        self.path("inbox")
+    }
+
+    pub fn store(&self) -> PathBuf {
+        self.path("store.db")
+    }
+
+    /// Removes a SQLite file and what SQLite and the writer lock keep beside it.
+    pub fn remove(&self, store: &Path) {
+        for suffix in ["", "-wal", "-shm", "-journal", "-writer"] {
+            let mut name = store.as_os_str().to_owned();
+            name.push(suffix);
+            // What is not there need not be removed.
+            let _ = std::fs::remove_file(name);
+        }
+    }
+
+    /// The shipped binary with the configuration that is built in, this inbox and this store.
+    pub fn needledrop(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_needledrop"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("NEEDLEDROP_") {
+                command.env_remove(name);
+            }
+        }
+        // Run where no configuration lies about.
+        command.current_dir(self.folder.path()).args(arguments);
+        command.env("NEEDLEDROP_SOURCE__FOLDER", self.inbox());
+        command.env("NEEDLEDROP_STORE__SQLITE__PATH", self.store());
+        command.env("NEEDLEDROP_HTTP__LISTEN", "127.0.0.1:0");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+}
+
+/// Runs a command to its end.
+pub fn finish(command: &mut Command) -> Outcome<Duration> {
+    let began = Instant::now();
+    let status = command.status()?;
+    let took = began.elapsed();
+    if status.success() { Ok(took) } else { Err(format!("{command:?}: {status}").into()) }
+}
+
+/// Rates of the two sides of a comparison, pair by pair.
+#[derive(Default)]
+pub struct Pairs {
+    pub ours: Vec<f64>,
+    pub theirs: Vec<f64>,
+}
+
+impl Pairs {
+    /// Takes both sides by turns; the one that is first changes from pair to pair.
+    pub fn take(
+        mut ours: impl FnMut() -> Outcome<f64>,
+        mut theirs: impl FnMut() -> Outcome<f64>,
+    ) -> Outcome<Self> {
+        let mut pairs = Self::default();
+        for pair in 0..PAIRS {
+            if pair % 2 == 0 {
+                pairs.theirs.push(theirs()?);
+                pairs.ours.push(ours()?);
+            } else {
+                pairs.ours.push(ours()?);
+                pairs.theirs.push(theirs()?);
+            }
+        }
+        Ok(pairs)
+    }
+
+    /// The median of the ratios within each pair: what slows both of a pair down does not show.
+    pub fn ratio(&self) -> f64 {
+        let ratios: Vec<f64> =
+            self.ours.iter().zip(&self.theirs).map(|(ours, theirs)| ours / theirs).collect();
+        median(&ratios)
+    }
+}
+
+/// The value in the middle.
+pub fn median(values: &[f64]) -> f64 {
+    quantile(values, 0.5)
+}
+
+/// The smallest value that at least this share of all does not exceed.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an index into a few hundred values"
+)]
+pub fn quantile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+}
+
+/// Things a second.
+#[expect(clippy::cast_precision_loss, reason = "a rate")]
+pub fn rate(count: u64, took: Duration) -> f64 {
+    count as f64 / took.as_secs_f64()
+}
+
+/// Prints both sides, their ratio and whether it reaches the goal.
+pub fn compare(what: &str, unit: &str, names: [&str; 2], pairs: &Pairs, goal: f64, how: &str) {
+    println!("\n{what} ({unit})");
+    println!("  {:<40} {:>10} {:>10} {:>10}", "", "median", "min", "max");
+    for (name, values) in names.iter().zip([&pairs.ours, &pairs.theirs]) {
+        let [least, middle, most] = [0.0, 0.5, 1.0].map(|share| grouped(quantile(values, share)));
+        println!("  {name:<40} {middle:>10} {least:>10} {most:>10}");
+    }
+    let ratio = pairs.ratio();
+    let verdict = if ratio >= goal { "reached" } else { "MISSED" };
+    println!("  ratio {ratio:.2}, goal at least {goal}: {verdict}");
+    println!("  {how}");
+}
+
+/// A number with its thousands set apart.
+pub fn grouped(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let first = digits.len() % 3;
+    let mut text = digits[..first].to_owned();
+    for (at, digit) in digits.char_indices().skip(first) {
+        if at % 3 == first && !text.is_empty() {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -1,0 +1,120 @@
+//! Resident memory for one file of 10 MB and for one of 1 GB: it must not grow with the input.
+//!
+//! Both figures are the kernel's high-water mark: as the summary tells it, and as this bench reads it
+//! while the process runs. `NEEDLEDROP_BENCH_MB` sets another size for the big file.
+
+mod common;
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, BufWriter, Read, Seek, Write};
+use std::path::Path;
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use common::{Outcome, Scratch};
+
+const MB: u64 = 1_000_000;
+
+const GOAL: u64 = 64 * 1024 * 1024;
+
+/// Bytes of the real days with the listeners they have.
+const ONCE: u64 = 1_180_000;
+
+struct Taken {
+    bytes: u64,
+    records: u64,
+    told: u64,
+    seen: u64,
+    seconds: f64,
+}
+
+fn main() -> Outcome {
+    let big = std::env::var("NEEDLEDROP_BENCH_MB").map_or(Ok(1000), |text| text.parse())?;
+    let mut taken = Vec::new();
+    for size in [10, big] {
+        taken.push(load(size * MB)?);
+    }
+    report(&taken);
+    Ok(())
+}
+
+fn load(size: u64) -> Outcome<Taken> {
+    let scratch = Scratch::new()?;
+    let bytes = one_file(&scratch, size)?;
+    let began = Instant::now();
+    let mut process = scratch.needledrop(&["run", "--once", "--json"]).stdout(Stdio::piped()).spawn()?;
+    let mut seen = 0;
+    let status = loop {
+        if let Some(status) = process.try_wait()? {
+            break status;
+        }
+        seen = high_water(process.id()).unwrap_or(0).max(seen);
+        sleep(Duration::from_millis(5));
+    };
+    let seconds = began.elapsed().as_secs_f64();
+    let mut text = String::new();
+    if let Some(mut out) = process.stdout.take() {
+        out.read_to_string(&mut text)?;
+    }
+    if !status.success() {
+        return Err(format!("run --once: {status}").into());
+    }
+    let summary: serde_json::Value = serde_json::from_str(&text)?;
+    let number = |value: &serde_json::Value| value.as_u64().unwrap_or(0);
+    let (told, records) = (number(&summary["peak_memory_bytes"]), number(&summary["records"]["read"]));
+    Ok(Taken { bytes, records, told, seen, seconds })
+}
+
+/// One file of about this size in the inbox: the scaled days one behind the other.
+fn one_file(scratch: &Scratch, size: u64) -> Outcome<u64> {
+    let days = scratch.path("days");
+    common::scaled(u32::try_from(size / ONCE)?.max(1) + 1, &days)?;
+    let place = scratch.inbox().join("2018-11-30-events.csv");
+    let mut out = BufWriter::new(File::create(&place)?);
+    for (number, day) in common::files(&days)?.iter().enumerate() {
+        append(&mut out, day, number == 0)?;
+        // A gigabyte is not kept twice.
+        fs::remove_file(day)?;
+    }
+    out.flush()?;
+    Ok(fs::metadata(&place)?.len())
+}
+
+fn append(out: &mut impl Write, day: &Path, with_header: bool) -> Outcome {
+    let mut input = BufReader::new(File::open(day)?);
+    let mut header = String::new();
+    input.read_line(&mut header)?;
+    if with_header {
+        input.rewind()?;
+    }
+    std::io::copy(&mut input, out)?;
+    Ok(())
+}
+
+fn high_water(process: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kb| kb * 1024)
+}
+
+fn report(taken: &[Taken]) {
+    println!("\nresident memory of run --once for one file (MiB)");
+    println!("  {:>10} {:>12} {:>8} {:>10} {:>8}", "file", "records", "took", "summary", "VmHWM");
+    for Taken { bytes, records, told, seen, seconds } in taken {
+        let (file, records) = (format!("{} MB", bytes / MB), common::grouped(float(*records)));
+        println!(
+            "  {file:>10} {records:>12} {seconds:>6.1} s {:>10.1} {:>8.1}",
+            float(*told) / float(1 << 20),
+            float(*seen) / float(1 << 20)
+        );
+    }
+    let most = taken.iter().map(|taken| taken.told.max(taken.seen)).max().unwrap_or(0);
+    let verdict = if most <= GOAL { "reached" } else { "MISSED" };
+    println!("  most {:.1}, goal at most 64: {verdict}", float(most) / float(1 << 20));
+}
+
+#[expect(clippy::cast_precision_loss, reason = "to be printed")]
+fn float(number: u64) -> f64 {
+    number as f64
+}

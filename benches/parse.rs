@@ -1,0 +1,171 @@
+//! Records a second and core through the reader and the transform, with no store behind them.
+//!
+//! Beside them csv-core, which finds the fields of the same bytes and forgets them. The reader also
+//! reads the files, hashes and frames them; the transform also parses every value by its type and
+//! keeps it. Both sides are timed by the CPU time of the process, so that a helper thread that reads
+//! files counts like any other work.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use common::{Outcome, Pairs, Scratch, rate};
+use csv_core::{ReadRecordResult, Reader};
+use needledrop::config::{Config, Layers};
+use needledrop::domain::{DeliveryId, Header, Mark, Plan, RowChunk, Source, Stamp, StampRange, Stamps};
+use needledrop::health::Health;
+use needledrop::pipeline::read::frame::Framer;
+use needledrop::pipeline::read::source::ByteSource;
+use needledrop::pipeline::read::trail::{Trails, Window};
+use needledrop::pipeline::read::{Read, Work};
+use needledrop::pipeline::transform;
+use needledrop::store::patience::Patience;
+use needledrop::store::sqlite::{Access, SqliteStore};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio_util::sync::CancellationToken;
+
+const TIMES: u32 = 50;
+
+const GOAL: f64 = 0.4;
+
+fn main() -> Outcome {
+    let scratch = Scratch::new()?;
+    common::scaled(TIMES, &scratch.inbox())?;
+    let files = common::files(&scratch.inbox())?;
+    let bytes: Vec<Vec<u8>> = files.iter().map(std::fs::read).collect::<Result<_, _>>()?;
+    let expected = bytes.iter().map(|bytes| scan(bytes)).sum::<Outcome<u64>>()?;
+    let pairs = Pairs::take(
+        || {
+            let (found, took) = timed(|| stages(&files))?;
+            if found == expected {
+                Ok(rate(found, took))
+            } else {
+                Err(format!("{found} of {expected}").into())
+            }
+        },
+        || {
+            let (found, took) = timed(|| bytes.iter().map(|bytes| scan(bytes)).sum())?;
+            Ok(rate(found, took))
+        },
+    )?;
+    common::compare(
+        "reader and transform, no store",
+        "records/s and core",
+        ["read and transform stages, from files", "bare csv-core, from memory"],
+        &pairs,
+        GOAL,
+        "medians of 5 alternating pairs over the same 61 MB, by CPU time of the process",
+    );
+    Ok(())
+}
+
+/// CPU seconds of all threads of this process.
+fn timed<T>(work: impl FnOnce() -> Outcome<T>) -> Outcome<(T, Duration)> {
+    let clock = || {
+        let now = clock_gettime(ClockId::ProcessCPUTime);
+        Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.try_into().unwrap_or(0))
+    };
+    let began = clock();
+    let done = work()?;
+    Ok((done, clock() - began))
+}
+
+/// Fields and records as csv-core finds them; how many records there are behind the header.
+fn scan(mut bytes: &[u8]) -> Outcome<u64> {
+    let mut reader = Reader::new();
+    let (mut text, mut ends) = (vec![0; 1 << 16], vec![0; 64]);
+    let mut records = 0;
+    loop {
+        let (result, read, _, _) = reader.read_record(bytes, &mut text, &mut ends);
+        bytes = &bytes[read..];
+        match result {
+            ReadRecordResult::Record => records += 1,
+            ReadRecordResult::InputEmpty => {}
+            ReadRecordResult::End => return Ok(records - 1),
+            _ => return Err("a record of more than 64 KiB".into()),
+        }
+    }
+}
+
+/// The two stages as the pipeline runs them, all on one thread.
+fn stages(files: &[PathBuf]) -> Outcome<u64> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let loaded = Layers::default().load()?;
+        let plan = Arc::new(loaded.plan()?);
+        let config = loaded.config;
+        let (files_in, files_out) = mpsc::channel(config.write.queue);
+        let (chunks_in, chunks) = mpsc::channel(config.write.queue);
+        let (rows_in, rows) = mpsc::channel(config.write.queue);
+        let read = reader(&config, &plan)?.run(files_out, chunks_in);
+        let quota = config.limits.max_quarantined;
+        let transform = transform::run(chunks, rows_in, Arc::clone(&plan), quota);
+        let (opened, read, (), records) =
+            futures::join!(open_all(files, &plan, &config, files_in), read, transform, drained(rows));
+        opened?;
+        read?;
+        Ok(records)
+    })
+}
+
+/// The reader asks its store for stamps only, and these files bring all they need.
+fn reader(config: &Config, plan: &Arc<Plan>) -> Outcome<Read<SqliteStore>> {
+    let store = SqliteStore::open(Path::new("/nowhere/store.db"), Arc::clone(plan), Access::Dry)?;
+    let patience =
+        Patience { limit: None, halt: CancellationToken::new(), health: Arc::new(Health::default()) };
+    Ok(Read {
+        store: Arc::new(store),
+        patience,
+        write: config.write.clone(),
+        files_at_once: config.source.files_at_once,
+        trails: Arc::new(Trails::default()),
+        stop: CancellationToken::new(),
+    })
+}
+
+async fn open_all(files: &[PathBuf], plan: &Plan, config: &Config, into: Sender<Work>) -> Outcome {
+    for (number, path) in files.iter().enumerate() {
+        let limit = config.limits.max_record_bytes.0;
+        into.send(open(path, i64::try_from(number)?, plan, limit).await?).await?;
+    }
+    Ok(())
+}
+
+async fn open(path: &Path, number: i64, plan: &Plan, limit: usize) -> Outcome<Work> {
+    let mut bytes = ByteSource::open(path).await?;
+    let mut head = Vec::new();
+    bytes.read(&mut head).await?;
+    let end = head.iter().position(|byte| *byte == b'\n').ok_or("no header")?;
+    let names = std::str::from_utf8(&head[..end])?.trim_end().split(',').map(str::to_owned);
+    let mapping = Header(names.collect()).map(plan)?;
+    let at = Mark { offset: end as u64 + 1, record: 0, line: 1 };
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&head[..=end]);
+    let mut framer = Framer::new(limit, Mark::default(), at, hasher);
+    framer.bytes().extend_from_slice(&head[end + 1..]);
+    let source = Source {
+        id: DeliveryId(number),
+        path: path.display().to_string(),
+        mapping,
+        file_date: None,
+        arrived: SystemTime::now(),
+        records_before: 0,
+        quarantined_before: 0,
+        halt: CancellationToken::new(),
+    };
+    let range = StampRange { first: 0, base: Stamp(number << 40), records: 1 << 30 };
+    let stamps = Stamps::new(vec![range]);
+    let (noted, window) = (bytes.noted, Window::default());
+    Ok(Work { source: Arc::new(source), stamps, bytes, noted, framer, complete: true, window })
+}
+
+async fn drained(mut rows: Receiver<RowChunk>) -> u64 {
+    let mut records = 0;
+    while let Some(chunk) = rows.recv().await {
+        records += chunk.records();
+    }
+    records
+}

@@ -1,0 +1,211 @@
+//! Events a second into SQLite: the whole program beside the least that could do the same.
+//!
+//! The opponent has everything parsed in memory before its clock starts, and no ledger, no stamps, no
+//! receipts, no hashes and no quarantine: what is left is SQLite itself, with the tables, the
+//! durability and the settings that needledrop uses.
+
+mod common;
+
+use std::path::Path;
+use std::time::Instant;
+
+use common::{Outcome, Pairs, Scratch, rate};
+use csv_core::{ReadRecordResult, Reader};
+use needledrop::domain::text::widen;
+use rusqlite::{Connection, Statement, params};
+
+const TIMES: u32 = 50;
+
+/// Records a transaction.
+const CHUNK: usize = 10_000;
+
+const GOAL: f64 = 0.8;
+
+/// As needledrop opens its store.
+const SETTINGS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -16384";
+
+const TABLES: &str = "
+CREATE TABLE session_item (
+  sessionId INTEGER NOT NULL, itemInSession INTEGER NOT NULL, artist TEXT, song TEXT, length REAL,
+  PRIMARY KEY (sessionId, itemInSession)) STRICT, WITHOUT ROWID;
+CREATE TABLE user_session (
+  sessionId INTEGER NOT NULL, userId INTEGER NOT NULL, itemInSession INTEGER NOT NULL, artist TEXT,
+  song TEXT, firstName TEXT, lastName TEXT,
+  PRIMARY KEY (sessionId, userId, itemInSession)) STRICT, WITHOUT ROWID;
+CREATE TABLE user_song (
+  song TEXT NOT NULL, userId INTEGER NOT NULL, firstName TEXT, lastName TEXT,
+  PRIMARY KEY (song, userId)) STRICT, WITHOUT ROWID";
+
+const UPSERTS: [&str; 3] = [
+    "INSERT INTO session_item VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET \
+     artist = excluded.artist, song = excluded.song, length = excluded.length",
+    "INSERT INTO user_session VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET \
+     artist = excluded.artist, song = excluded.song, firstName = excluded.firstName, \
+     lastName = excluded.lastName",
+    "INSERT INTO user_song VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET \
+     firstName = excluded.firstName, lastName = excluded.lastName",
+];
+
+struct Event {
+    artist: String,
+    first_name: String,
+    last_name: String,
+    song: String,
+    item: i64,
+    length: f64,
+    session: i64,
+    user: i64,
+}
+
+fn main() -> Outcome {
+    let scratch = Scratch::new()?;
+    common::scaled(TIMES, &scratch.inbox())?;
+    let events = parsed(&scratch.inbox())?;
+    let bare = scratch.path("bare.db");
+    let count = events.len() as u64;
+    let pairs = Pairs::take(
+        || {
+            scratch.remove(&scratch.store());
+            Ok(rate(count, common::finish(&mut scratch.needledrop(&["run", "--once"]))?))
+        },
+        || {
+            scratch.remove(&bare);
+            let began = Instant::now();
+            load(&bare, &events)?;
+            Ok(rate(count, began.elapsed()))
+        },
+    )?;
+    check(&scratch.store(), &bare)?;
+    common::compare(
+        &format!("{} events into three SQLite tables", common::grouped(rows(count))),
+        "events/s",
+        ["needledrop run --once, whole process", "bare rusqlite loop, rows in memory"],
+        &pairs,
+        GOAL,
+        "medians of 5 alternating pairs; both WAL, synchronous=FULL, 16 MiB cache, from open to close;\n  \
+         bare: upserts, 10,000 records a transaction, no stamps, no ledger",
+    );
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "to be printed")]
+fn rows(count: u64) -> f64 {
+    count as f64
+}
+
+/// The bare loop. Closing the only connection checkpoints, which counts.
+fn load(path: &Path, events: &[Event]) -> Outcome {
+    let mut connection = Connection::open(path)?;
+    connection.execute_batch(SETTINGS)?;
+    connection.execute_batch(TABLES)?;
+    for chunk in events.chunks(CHUNK) {
+        let transaction = connection.transaction()?;
+        {
+            let [mut item, mut session, mut song] = prepared(&transaction)?;
+            for e in chunk {
+                item.execute(params![e.session, e.item, e.artist, e.song, e.length])?;
+                session.execute(params![
+                    e.session,
+                    e.user,
+                    e.item,
+                    e.artist,
+                    e.song,
+                    e.first_name,
+                    e.last_name
+                ])?;
+                song.execute(params![e.song, e.user, e.first_name, e.last_name])?;
+            }
+        }
+        transaction.commit()?;
+    }
+    connection.close().map_err(|(_, error)| error.into())
+}
+
+fn prepared(connection: &Connection) -> rusqlite::Result<[rusqlite::CachedStatement<'_>; 3]> {
+    let [item, session, song] = UPSERTS;
+    Ok([
+        connection.prepare_cached(item)?,
+        connection.prepare_cached(session)?,
+        connection.prepare_cached(song)?,
+    ])
+}
+
+/// Both must have done the same work, or the ratio means nothing.
+fn check(ours: &Path, bare: &Path) -> Outcome {
+    let connection = Connection::open(ours)?;
+    connection.execute("ATTACH ?1 AS bare", [bare.to_string_lossy()])?;
+    let columns = [
+        ("session_item", "sessionId, itemInSession, artist, song, length"),
+        ("user_session", "sessionId, userId, itemInSession, artist, song, firstName, lastName"),
+        ("user_song", "song, userId, firstName, lastName"),
+    ];
+    for (table, columns) in columns {
+        let [ours, bare] = ["main", "bare"].map(|schema| format!("SELECT {columns} FROM {schema}.{table}"));
+        let only = |a: &str, b: &str| format!("SELECT count(*) FROM ({a} EXCEPT {b})");
+        for sql in [only(&ours, &bare), only(&bare, &ours)] {
+            let mut statement: Statement<'_> = connection.prepare(&sql)?;
+            let differing: u64 = statement.query_row([], |row| row.get(0))?;
+            if differing > 0 {
+                return Err(format!("{table}: {differing} rows differ").into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// All events, field by field, as they go into the tables.
+fn parsed(folder: &Path) -> Outcome<Vec<Event>> {
+    let mut events = Vec::new();
+    for path in common::files(folder)? {
+        let bytes = std::fs::read(path)?;
+        let mut header: Vec<String> = Vec::new();
+        records(&bytes, |fields| {
+            if header.is_empty() {
+                header = fields.iter().map(|field| (*field).to_owned()).collect();
+                return Ok(());
+            }
+            let field =
+                |name: &str| header.iter().position(|column| column == name).map_or("", |at| fields[at]);
+            if !field("artist").is_empty() {
+                events.push(Event {
+                    artist: field("artist").to_owned(),
+                    first_name: field("firstName").to_owned(),
+                    last_name: field("lastName").to_owned(),
+                    song: field("song").to_owned(),
+                    item: field("itemInSession").parse()?,
+                    // 32 bits, as the column is declared.
+                    length: widen(field("length").parse()?),
+                    session: field("sessionId").parse()?,
+                    user: field("userId").parse()?,
+                });
+            }
+            Ok(())
+        })?;
+    }
+    Ok(events)
+}
+
+fn records(mut bytes: &[u8], mut each: impl FnMut(&[&str]) -> Outcome) -> Outcome {
+    let mut reader = Reader::new();
+    let (mut text, mut ends) = (vec![0; 1 << 20], vec![0; 64]);
+    loop {
+        let (result, read, _, count) = reader.read_record(bytes, &mut text, &mut ends);
+        bytes = &bytes[read..];
+        match result {
+            ReadRecordResult::Record => {
+                let mut from = 0;
+                let mut fields = Vec::with_capacity(count);
+                for end in &ends[..count] {
+                    fields.push(std::str::from_utf8(&text[from..*end])?);
+                    from = *end;
+                }
+                each(&fields)?;
+            }
+            ReadRecordResult::InputEmpty => {}
+            ReadRecordResult::End => return Ok(()),
+            ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {
+                return Err("a record of more than 1 MiB".into());
+            }
+        }
+    }
+}
