@@ -41,13 +41,50 @@ const MAX_DECIMAL_DIGITS: u64 = 1000;
 /// # Errors
 /// The rule of the type that the field breaks.
 pub fn parse(kind: Type, field: &[u8], arena: &mut Vec<u8>) -> Parsed {
+    if kind == Type::Text {
+        check_encoding(field)?;
+    }
+    parse_checked(kind, field, arena)
+}
+
+/// The same, for a field of a record that is known to be text.
+///
+/// # Errors
+/// The rule of the type that the field breaks.
+#[inline]
+pub fn parse_checked(kind: Type, field: &[u8], arena: &mut Vec<u8>) -> Parsed {
     if field.is_empty() {
         return Ok(Cell::Empty);
     }
-    if kind == Type::Text {
-        check_encoding(field)?;
-        return keep(arena, field).map(Cell::Text);
+    match kind {
+        Type::Text => return keep(arena, field).map(Cell::Text),
+        Type::Int | Type::Bigint => {
+            let fits = |n: &i64| kind == Type::Bigint || i32::try_from(*n).is_ok();
+            if let Some(n) = digits(field).filter(fits) {
+                return Ok(Cell::Whole(n));
+            }
+        }
+        _ => {}
     }
+    trimmed(kind, field, arena)
+}
+
+/// The plain whole numbers that most are: up to 18 digits, perhaps with a minus.
+#[inline]
+fn digits(field: &[u8]) -> Option<i64> {
+    let (minus, digits) = match field {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() || digits.len() > 18 {
+        return None;
+    }
+    let add = |n: i64, digit: &u8| digit.is_ascii_digit().then(|| n * 10 + i64::from(digit - b'0'));
+    let n = digits.iter().try_fold(0, add)?;
+    Some(if minus { -n } else { n })
+}
+
+fn trimmed(kind: Type, field: &[u8], arena: &mut Vec<u8>) -> Parsed {
     let text = utf8(field)?;
     let text = if kind == Type::Blob { text } else { text.trim_ascii() };
     if text.is_empty() {
