@@ -20,6 +20,7 @@ use needledrop::pipeline::read::frame::Framer;
 use needledrop::pipeline::read::source::ByteSource;
 use needledrop::pipeline::read::trail::{Trails, Window};
 use needledrop::pipeline::read::{Read, Work};
+use needledrop::pipeline::spare::Spare;
 use needledrop::pipeline::transform;
 use needledrop::store::patience::Patience;
 use needledrop::store::sqlite::{Access, SqliteStore};
@@ -100,11 +101,12 @@ fn stages(files: &[PathBuf]) -> Outcome<u64> {
         let (files_in, files_out) = mpsc::channel(config.write.queue);
         let (chunks_in, chunks) = mpsc::channel(config.write.queue);
         let (rows_in, rows) = mpsc::channel(config.write.queue);
-        let read = reader(&config, &plan)?.run(files_out, chunks_in);
+        let spare = Arc::new(Spare::default());
+        let read = reader(&config, &plan, &spare)?.run(files_out, chunks_in);
         let quota = config.limits.max_quarantined;
-        let transform = transform::run(chunks, rows_in, Arc::clone(&plan), quota);
+        let transform = transform::run(chunks, rows_in, Arc::clone(&plan), quota, Arc::clone(&spare));
         let (opened, read, (), records) =
-            futures::join!(open_all(files, &plan, &config, files_in), read, transform, drained(rows));
+            futures::join!(open_all(files, &plan, &config, files_in), read, transform, drained(rows, &spare));
         opened?;
         read?;
         Ok(records)
@@ -112,7 +114,7 @@ fn stages(files: &[PathBuf]) -> Outcome<u64> {
 }
 
 /// The reader asks its store for stamps only, and these files bring all they need.
-fn reader(config: &Config, plan: &Arc<Plan>) -> Outcome<Read<SqliteStore>> {
+fn reader(config: &Config, plan: &Arc<Plan>, spare: &Arc<Spare>) -> Outcome<Read<SqliteStore>> {
     let store = SqliteStore::open(Path::new("/nowhere/store.db"), Arc::clone(plan), Access::Dry)?;
     let patience =
         Patience { limit: None, halt: CancellationToken::new(), health: Arc::new(Health::default()) };
@@ -122,6 +124,7 @@ fn reader(config: &Config, plan: &Arc<Plan>) -> Outcome<Read<SqliteStore>> {
         write: config.write.clone(),
         files_at_once: config.source.files_at_once,
         trails: Arc::new(Trails::default()),
+        spare: Arc::clone(spare),
         stop: CancellationToken::new(),
     })
 }
@@ -162,10 +165,12 @@ async fn open(path: &Path, number: i64, plan: &Plan, limit: usize) -> Outcome<Wo
     Ok(Work { source: Arc::new(source), stamps, bytes, noted, framer, complete: true, window })
 }
 
-async fn drained(mut rows: Receiver<RowChunk>) -> u64 {
+/// Takes chunks as the writer does, without writing them.
+async fn drained(mut rows: Receiver<RowChunk>, spare: &Spare) -> u64 {
     let mut records = 0;
     while let Some(chunk) = rows.recv().await {
         records += chunk.records();
+        spare.give_rows(chunk.rows);
     }
     records
 }

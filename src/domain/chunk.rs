@@ -143,12 +143,49 @@ impl Rows {
         }
     }
 
+    /// The same buffers with nothing in them.
+    pub fn emptied(mut self, width: usize, records: usize) -> Self {
+        self.width = width;
+        self.cells.clear();
+        self.cells.reserve(width * records);
+        self.stamps.clear();
+        self.arena.clear();
+        self
+    }
+
+    /// Bytes that it has room for.
+    pub fn capacity(&self) -> usize {
+        self.cells.capacity() * size_of::<Cell>() + self.arena.capacity()
+    }
+
     pub fn len(&self) -> usize {
         self.stamps.len()
     }
 
     pub fn is_empty(&self) -> bool {
         self.stamps.is_empty()
+    }
+
+    /// Adds the record whose cells `fill` appends, with their bytes at the end of the arena. When it
+    /// fails nothing was added.
+    ///
+    /// # Errors
+    /// That of `fill`.
+    pub fn add<E>(
+        &mut self,
+        stamp: Stamp,
+        fill: impl FnOnce(&mut Vec<Cell>, &mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (cells, bytes) = (self.cells.len(), self.arena.len());
+        let filled = fill(&mut self.cells, &mut self.arena);
+        if filled.is_ok() {
+            debug_assert_eq!(self.cells.len(), cells + self.width, "a record has a cell for every column");
+            self.stamps.push(stamp);
+        } else {
+            self.cells.truncate(cells);
+            self.arena.truncate(bytes);
+        }
+        filled
     }
 
     /// Adds a record whose cells were parsed into this arena. They are drained from `cells`.

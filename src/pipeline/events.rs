@@ -24,7 +24,7 @@ pub struct Events {
 
 impl Events {
     pub fn new(plan: Arc<Plan>, inbox: Inbox, max_record_bytes: usize) -> Self {
-        let transform = Transform::new(Arc::clone(&plan));
+        let transform = Transform::new(Arc::clone(&plan), Arc::default());
         Self { plan, inbox, max_record_bytes, transform }
     }
 

@@ -11,6 +11,7 @@ use super::discover::inbox;
 use super::read::frame::{Framer, Tail};
 use super::read::source::ByteSource;
 use super::read::split;
+use super::spare::Spare;
 use crate::domain::{DeliveryId, End, RawChunk, Source, Stamps};
 
 /// Records a chunk has at most.
@@ -63,7 +64,7 @@ impl Kept {
             self.close().await;
         }
         let end = self.over.then_some(End::Loaded { provisional: None });
-        let cut = self.framer.cut();
+        let cut = self.framer.cut(&Spare::default());
         Ok(Some(RawChunk {
             source: Arc::clone(&self.source),
             stamps: Arc::clone(&self.stamps),

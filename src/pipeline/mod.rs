@@ -7,6 +7,7 @@ pub mod discover;
 pub mod read;
 pub mod transform;
 pub mod write;
+pub mod spare;
 mod kept;
 pub mod events;
 pub mod replay;
@@ -30,6 +31,7 @@ use discover::inbox::Inbox;
 use discover::{Discover, Scope};
 use read::Read;
 use read::trail::Trails;
+use spare::Spare;
 use tally::Tally;
 use write::Write;
 
@@ -98,7 +100,7 @@ impl<S: Store> Pipeline<S> {
             halt: halt.clone(),
             health: Arc::clone(&self.health),
         };
-        let trails = Arc::new(Trails::default());
+        let (trails, spare) = (Arc::new(Trails::default()), Arc::new(Spare::default()));
         let identify = Identify {
             store: Arc::clone(&self.store),
             plan: Arc::clone(&self.plan),
@@ -123,17 +125,25 @@ impl<S: Store> Pipeline<S> {
             write: write.clone(),
             files_at_once: self.config.source.files_at_once,
             trails,
+            spare: Arc::clone(&spare),
             stop: halt.clone(),
         };
         let (plan, quota) = (Arc::clone(&self.plan), self.config.limits.max_quarantined);
         let together = write.queue;
         let patience = patience(kill);
-        let write = Write { store: self.store, plan: self.plan, patience, tally: self.tally, together };
+        let write = Write {
+            store: self.store,
+            plan: self.plan,
+            patience,
+            tally: self.tally,
+            spare: Arc::clone(&spare),
+            together,
+        };
         let mut stages = JoinSet::new();
         stages.spawn(discover.run(scope, files_in, finished));
         stages.spawn(read.run(files, chunks_in));
         stages.spawn(async move {
-            transform::run(chunks, rows_in, plan, quota).await;
+            transform::run(chunks, rows_in, plan, quota, spare).await;
             Ok(())
         });
         stages.spawn(write.run(rows, finished_in));

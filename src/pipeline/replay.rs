@@ -67,7 +67,7 @@ impl<S: Store> Replay<S> {
             };
         let (id, path, until) = (delivery.id, &delivery.path, delivery.reach.offset);
         let mut kept = Kept::new(beginning, id, path, delivery.stamps.clone(), until);
-        let transform = Transform::new(Arc::clone(&self.plan));
+        let transform = Transform::new(Arc::clone(&self.plan), Arc::default());
         let refused = self.refused(id).await?;
         let (mut first, mut rows) = (true, 0);
         loop {

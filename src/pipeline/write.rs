@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use tokio::sync::mpsc::{Receiver, Sender};
 use tracing::{debug, info, warn};
 
+use super::spare::Spare;
 use super::tally::Tally;
 use crate::domain::text::one_line;
 use crate::domain::{DeliveryId, End, Plan, RowChunk, State};
@@ -29,6 +30,7 @@ pub struct Write<S> {
     pub plan: Arc<Plan>,
     pub patience: Patience,
     pub tally: Arc<Tally>,
+    pub spare: Arc<Spare>,
     /// Chunks that are written together at most.
     pub together: usize,
 }
@@ -57,6 +59,9 @@ impl<S: Store> Write<S> {
                     // Discovery may have stopped already; then nobody needs to know.
                     let _ = finished.send(done).await;
                 }
+            }
+            for chunk in Arc::into_inner(written).into_iter().flatten() {
+                self.spare.give_rows(chunk.rows);
             }
         }
         Ok(())

@@ -11,6 +11,7 @@ use crate::pipeline::read::frame::{Framer, Tail};
 use crate::pipeline::read::source::ByteSource;
 use crate::pipeline::read::split;
 use crate::pipeline::read::trail::Window;
+use crate::pipeline::spare::Spare;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
@@ -132,7 +133,7 @@ pub async fn start(read: &[u8], ended: bool, plan: &Plan) -> Result<Start, Heade
             _ => return Err(HeaderError::TooLong(HEAD)),
         }
     }
-    let cut = framer.cut();
+    let cut = framer.cut(&Spare::default());
     let Some(frame) = cut.frames.first() else { return Err(HeaderError::TooLong(HEAD)) };
     let fields = split(&cut.bytes[frame.start..frame.start + frame.len]).await;
     let names = fields.iter().map(|name| std::str::from_utf8(name).map(str::to_owned));

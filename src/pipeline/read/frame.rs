@@ -6,6 +6,7 @@
 use memchr::{memchr, memchr2};
 
 use crate::domain::{Frame, Mark, Quarantined, Reason, Span};
+use crate::pipeline::spare::Spare;
 
 /// What is kept of a record that is longer than the limit.
 const KEPT_OF_TOO_LONG: usize = 4096;
@@ -299,11 +300,11 @@ impl Framer {
     }
 
     /// Cuts off everything before the open record. What is behind stays.
-    pub fn cut(&mut self) -> Cut {
+    pub fn cut(&mut self, spare: &Spare) -> Cut {
         let end = self.start;
         let hash = self.hash_before_open();
         // Room for as much again and a read beyond it: growing there would copy it all some times over.
-        let mut rest = Vec::with_capacity(self.bytes.len() + self.bytes.len() / 4);
+        let mut rest = spare.take_bytes(self.bytes.len() + self.bytes.len() / 4);
         rest.push(b'\n');
         rest.extend_from_slice(&self.bytes[end..]);
         let mut bytes = std::mem::replace(&mut self.bytes, rest);
@@ -316,7 +317,7 @@ impl Framer {
         self.hashed = 1 + self.hashed - end;
         self.scanned = 1 + self.scanned - end;
         self.start = 1;
-        let next = Vec::with_capacity(self.frames.len() + self.frames.len() / 8);
+        let next = spare.take_frames(self.frames.len() + self.frames.len() / 8);
         let (frames, refused) =
             (std::mem::replace(&mut self.frames, next), std::mem::take(&mut self.refused));
         Cut { span, bytes, frames, refused, hash }
@@ -390,7 +391,7 @@ mod tests {
         let mut hash = String::new();
         let mut last = Mark::default();
         let mut take = |framer: &mut Framer| {
-            let cut = framer.cut();
+            let cut = framer.cut(&Spare::default());
             last = last.advance(cut.span).unwrap();
             hash = cut.hash;
             frames.extend(cut.frames.iter().map(|frame| {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Write;
 use crate::domain::{End, Noted, RawChunk, Source, Stamps, stamp};
+use crate::pipeline::spare::Spare;
 use crate::store::patience::Patience;
 use crate::store::{Store, StoreError};
 use frame::{Framer, Tail};
@@ -43,6 +44,7 @@ pub struct Read<S> {
     pub write: Write,
     pub files_at_once: usize,
     pub trails: Arc<Trails>,
+    pub spare: Arc<Spare>,
     /// What was read is handed on, and no more is read.
     pub stop: CancellationToken,
 }
@@ -112,7 +114,7 @@ impl<S: Store> Read<S> {
             return Ok(true);
         }
         self.cover(work, stamps).await?;
-        let cut = work.framer.cut();
+        let cut = work.framer.cut(&self.spare);
         let chunk = RawChunk {
             source: Arc::clone(&work.source),
             stamps: Arc::clone(stamps),

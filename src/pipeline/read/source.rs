@@ -1,12 +1,13 @@
 //! A file as a stream of decoded bytes: plain, gzip or zstd, told by its first bytes.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _};
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
-use tokio::fs::File;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncSeekExt, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt, BufReader};
 
 use crate::domain::Noted;
 
@@ -18,10 +19,17 @@ const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 
 /// An open file.
 pub struct ByteSource {
-    bytes: Pin<Box<dyn AsyncRead + Send + Sync>>,
+    bytes: Bytes,
     pub compressed: bool,
     /// Size and times at opening.
     pub noted: Noted,
+}
+
+enum Bytes {
+    /// Read straight into where its bytes are framed: a reader of tokio would copy them once more.
+    Plain(Arc<File>),
+    Decoded(Pin<Box<dyn AsyncRead + Send + Sync>>),
+    Ended,
 }
 
 impl ByteSource {
@@ -30,22 +38,27 @@ impl ByteSource {
     /// # Errors
     /// What the system says.
     pub async fn open(path: &Path) -> io::Result<Self> {
-        let mut file = File::open(path).await?;
-        let noted = note(&file.metadata().await?);
-        file.set_max_buf_size(READ);
-        let mut file = BufReader::with_capacity(READ, file);
-        let head = file.fill_buf().await?;
+        let path = path.to_owned();
+        let (file, noted, head) = off_thread(move || {
+            let mut file = File::open(path)?;
+            let noted = note(&file.metadata()?);
+            let mut head = Vec::new();
+            (&mut file).take(ZSTD.len() as u64).read_to_end(&mut head)?;
+            file.rewind()?;
+            Ok((file, noted, head))
+        })
+        .await?;
         let (gzip, zstd) = (head.starts_with(GZIP), head.starts_with(ZSTD));
-        let bytes: Pin<Box<dyn AsyncRead + Send + Sync>> = if gzip {
-            let mut decoder = GzipDecoder::new(file);
+        let bytes = if gzip {
+            let mut decoder = GzipDecoder::new(buffered(file));
             decoder.multiple_members(true);
-            Box::pin(decoder)
+            Bytes::Decoded(Box::pin(decoder))
         } else if zstd {
-            let mut decoder = ZstdDecoder::new(file);
+            let mut decoder = ZstdDecoder::new(buffered(file));
             decoder.multiple_members(true);
-            Box::pin(decoder)
+            Bytes::Decoded(Box::pin(decoder))
         } else {
-            Box::pin(file)
+            Bytes::Plain(Arc::new(file))
         };
         Ok(Self { bytes, compressed: gzip || zstd, noted })
     }
@@ -55,27 +68,41 @@ impl ByteSource {
     /// # Errors
     /// What the system says.
     pub async fn open_at(path: &Path, offset: u64) -> io::Result<Self> {
-        let mut file = File::open(path).await?;
-        let noted = note(&file.metadata().await?);
-        file.set_max_buf_size(READ);
-        file.seek(io::SeekFrom::Start(offset)).await?;
-        let bytes = Box::pin(BufReader::with_capacity(READ, file));
-        Ok(Self { bytes, compressed: false, noted })
+        let path = path.to_owned();
+        off_thread(move || {
+            let mut file = File::open(path)?;
+            let noted = note(&file.metadata()?);
+            file.seek(io::SeekFrom::Start(offset))?;
+            Ok(Self { bytes: Bytes::Plain(Arc::new(file)), compressed: false, noted })
+        })
+        .await
     }
 
     /// The same without what was not read yet.
     pub fn ended(self) -> Self {
-        Self { bytes: Box::pin(tokio::io::empty()), ..self }
+        Self { bytes: Bytes::Ended, ..self }
     }
 
-    /// Appends what can be read at once, at most 128 KiB; 0 at the end.
+    /// Appends what can be read at once, a few hundred KiB at most; 0 at the end. Where it fails, or is dropped
+    /// before it is done, what was in `into` may be gone.
     ///
     /// # Errors
     /// What the system or the decoder says; `UnexpectedEof` when a compressed file is cut off.
     pub async fn read(&mut self, into: &mut Vec<u8>) -> io::Result<usize> {
-        into.reserve(READ);
-        let mut limited = (&mut self.bytes).take(READ as u64);
-        limited.read_buf(into).await
+        match &mut self.bytes {
+            Bytes::Plain(file) => {
+                let (file, mut bytes) = (Arc::clone(file), std::mem::take(into));
+                bytes.reserve(READ);
+                let (read, bytes) = off_thread(move || Ok((fill(&file, &mut bytes), bytes))).await?;
+                *into = bytes;
+                read
+            }
+            Bytes::Decoded(bytes) => {
+                into.reserve(READ);
+                bytes.take(READ as u64).read_buf(into).await
+            }
+            Bytes::Ended => Ok(0),
+        }
     }
 
     /// Appends until `into` has `len` bytes or the end is reached.
@@ -86,6 +113,29 @@ impl ByteSource {
         while into.len() < len && self.read(into).await? > 0 {}
         Ok(())
     }
+}
+
+/// Runs what may wait for the disk where waiting holds up nobody.
+async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await?
+}
+
+/// Reads once into the room that is there, without clearing it first.
+fn fill(file: &File, into: &mut Vec<u8>) -> io::Result<usize> {
+    loop {
+        match rustix::io::read(file, rustix::buffer::spare_capacity(into)) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return Ok(other?),
+        }
+    }
+}
+
+fn buffered(file: File) -> BufReader<tokio::fs::File> {
+    let mut file = tokio::fs::File::from_std(file);
+    file.set_max_buf_size(READ);
+    BufReader::with_capacity(READ, file)
 }
 
 /// Size and times of a file.

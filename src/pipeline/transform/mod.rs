@@ -2,33 +2,36 @@
 //!
 //! No I/O and no clock: the same bytes give the same rows, always.
 
-use std::collections::HashMap;
+mod fields;
+mod limit;
+
 use std::sync::Arc;
 
 use csv_async::{AsyncReaderBuilder, ByteRecord, Terminator};
 use tokio::sync::mpsc::{Receiver, Sender};
 
 use crate::config::Quota;
-use crate::domain::parse::{Refusal, check_encoding, parse, parse_checked};
-use crate::domain::value::{Cell, Slice};
+use crate::domain::value::Cell;
 use crate::domain::{
-    DeliveryId, End, Frame, Origin, Outcome, Plan, Quarantined, RawChunk, Reason, RowChunk, Rows, Source,
-    Type,
+    Frame, Origin, Outcome, Plan, Quarantined, RawChunk, Reason, RowChunk, Rows, Source, Type,
 };
 use crate::metrics;
-
-/// Milliseconds of a day.
-const DAY: i64 = 86_400_000;
+use crate::pipeline::spare::Spare;
+use fields::Fields;
+use limit::Limit;
 
 /// Bytes that csv-async takes at a time: a record over two of them costs it more.
 const BUFFER: usize = 64 * 1024;
 
-/// What of a refused value is shown; the whole of it is in the raw bytes.
-const SHOWN: usize = 64;
-
 /// The stage: takes chunks until there are no more.
-pub async fn run(mut input: Receiver<RawChunk>, output: Sender<RowChunk>, plan: Arc<Plan>, quota: Quota) {
-    let transform = Transform::new(plan);
+pub async fn run(
+    mut input: Receiver<RawChunk>,
+    output: Sender<RowChunk>,
+    plan: Arc<Plan>,
+    quota: Quota,
+    spare: Arc<Spare>,
+) {
+    let transform = Transform::new(plan, spare);
     let mut limit = Limit::new(quota);
     while let Some(raw) = input.recv().await {
         metrics::queue("chunks", input.len());
@@ -50,6 +53,7 @@ pub struct Transform {
     keys: Vec<(usize, String)>,
     /// Columns that are in some table, or that such a column is made from. Others are only checked.
     used: Vec<bool>,
+    spare: Arc<Spare>,
 }
 
 /// Why a record is refused.
@@ -60,7 +64,7 @@ struct Refused {
 }
 
 impl Transform {
-    pub fn new(plan: Arc<Plan>) -> Self {
+    pub fn new(plan: Arc<Plan>, spare: Arc<Spare>) -> Self {
         let mut keys: Vec<(usize, String)> = Vec::new();
         let mut used = vec![false; plan.columns.len()];
         for table in &plan.tables {
@@ -76,12 +80,13 @@ impl Transform {
                 }
             }
         }
-        Self { plan, keys, used }
+        Self { plan, keys, used, spare }
     }
 
     /// One chunk.
     pub async fn chunk(&self, raw: RawChunk) -> RowChunk {
-        let mut made = Made::new(&raw, self.plan.columns.len());
+        let mut made = Made::new(self.spare.take_rows(self.plan.columns.len(), raw.frames.len()));
+        made.rows.arena().reserve(raw.bytes.len());
         let mut reader = AsyncReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
@@ -89,17 +94,18 @@ impl Transform {
             .buffer_capacity(BUFFER)
             .create_reader(raw.bytes.as_slice());
         let mut record = ByteRecord::new();
-        let mut cells = Vec::with_capacity(self.plan.columns.len());
+        let source = Arc::clone(&raw.source);
+        let fields = Fields::new(&self.plan, &self.used, &source);
         for frame in &raw.frames {
             // The frames were cut by the same rules, so there is a record for each.
             if !matches!(reader.read_byte_record(&mut record).await, Ok(true)) {
                 record.clear();
             }
-            let outcome = self.record(&raw, frame, &record, &mut cells, &mut made.rows);
+            let outcome = self.record(&raw, frame, &record, &fields, &mut made.rows);
             made.take(&raw, frame, outcome, &self.plan);
         }
         drop(reader);
-        made.finish(raw)
+        made.finish(raw, &self.spare)
     }
 
     fn record(
@@ -107,7 +113,7 @@ impl Transform {
         raw: &RawChunk,
         frame: &Frame,
         record: &ByteRecord,
-        cells: &mut Vec<Cell>,
+        fields: &Fields<'_>,
         rows: &mut Rows,
     ) -> Result<Outcome, Refused> {
         let source = &raw.source;
@@ -122,61 +128,21 @@ impl Transform {
             let detail = "there is no stamp for this record; please report this".to_owned();
             return Err(Refused { column: None, reason: Reason::Refused, detail });
         };
-        let begin = rows.arena().len();
-        cells.clear();
-        match self.cells(source, record, cells, rows.arena()) {
-            Ok(()) => rows.push(stamp, cells),
-            Err(refused) => {
-                rows.arena().truncate(begin);
-                return Err(refused);
-            }
-        }
+        rows.add(stamp, |cells, arena| {
+            let begin = cells.len();
+            fields.parse(record, cells, arena)?;
+            self.keys_are_full(cells.get(begin..).unwrap_or_default())
+        })?;
         Ok(Outcome::Loaded)
     }
 
     fn is_skipped(&self, source: &Source, record: &ByteRecord) -> bool {
         self.plan.skip_when_empty.iter().any(|column| {
-            let field = field(source, record, *column);
+            let at = source.mapping.field_of.get(*column).copied().flatten();
+            let field = at.and_then(|at| record.get(at)).unwrap_or_default();
             let is_text = self.plan.columns.get(*column).is_some_and(|column| column.kind == Type::Text);
             field.is_empty() || (!is_text && field.trim_ascii().is_empty())
         })
-    }
-
-    fn cells(
-        &self,
-        source: &Source,
-        record: &ByteRecord,
-        cells: &mut Vec<Cell>,
-        arena: &mut Vec<u8>,
-    ) -> Result<(), Refused> {
-        // Most records are ASCII as a whole, which one look tells for all fields.
-        let ascii = record.as_slice().is_ascii();
-        for (index, column) in self.plan.columns.iter().enumerate() {
-            let begin = arena.len();
-            let cell = match &column.origin {
-                Origin::Field(_) => {
-                    let field = field(source, record, index);
-                    let parsed = match (column.kind, self.used[index]) {
-                        // The most frequent kind: not copied where nobody asks for it.
-                        (Type::Text, false) if ascii => Ok(Cell::Empty),
-                        (Type::Text, false) => check_encoding(field).map(|()| Cell::Empty),
-                        (kind, _) if ascii => parse_checked(kind, field, arena),
-                        (kind, _) => parse(kind, field, arena),
-                    };
-                    parsed.map_err(|refusal| refused(index, &refusal, field))?
-                }
-                Origin::DateOf(of) => day_of(cells.get(*of)),
-                Origin::FileDate => source.file_date.map_or(Cell::Empty, Cell::Date),
-                Origin::FileName => file_name(source, arena),
-            };
-            if self.used[index] {
-                cells.push(cell);
-            } else {
-                arena.truncate(begin);
-                cells.push(Cell::Empty);
-            }
-        }
-        self.keys_are_full(cells)
     }
 
     fn keys_are_full(&self, cells: &[Cell]) -> Result<(), Refused> {
@@ -185,31 +151,6 @@ impl Transform {
         let detail = format!("is empty, and the key of {table} needs it");
         Err(Refused { column: Some(*index), reason: Reason::EmptyKey, detail })
     }
-}
-
-fn field<'r>(source: &Source, record: &'r ByteRecord, column: usize) -> &'r [u8] {
-    let at = source.mapping.field_of.get(column).copied().flatten();
-    at.and_then(|at| record.get(at)).unwrap_or(b"")
-}
-
-fn day_of(cell: Option<&Cell>) -> Cell {
-    match cell {
-        Some(Cell::Timestamp(ms)) => i32::try_from(ms.div_euclid(DAY)).map_or(Cell::Empty, Cell::Date),
-        _ => Cell::Empty,
-    }
-}
-
-fn file_name(source: &Source, arena: &mut Vec<u8>) -> Cell {
-    let name = source.path.rsplit('/').next().unwrap_or_default();
-    Slice::store(arena, name.as_bytes()).map_or(Cell::Empty, Cell::Text)
-}
-
-fn refused(column: usize, refusal: &Refusal, field: &[u8]) -> Refused {
-    let value = String::from_utf8_lossy(field);
-    let shown: String = value.chars().take(SHOWN).collect();
-    let more = if shown.len() < value.len() { "…" } else { "" };
-    let detail = format!("{shown:?}{more} must be {}", refusal.rule);
-    Refused { column: Some(column), reason: refusal.reason, detail }
 }
 
 /// What a chunk has become so far.
@@ -221,9 +162,7 @@ struct Made {
 }
 
 impl Made {
-    fn new(raw: &RawChunk, width: usize) -> Self {
-        let mut rows = Rows::new(width, raw.frames.len());
-        rows.arena().reserve(raw.bytes.len() / 2);
+    fn new(rows: Rows) -> Self {
         Self { rows, quarantined: Vec::new(), skipped: 0, last: None }
     }
 
@@ -250,7 +189,8 @@ impl Made {
         }
     }
 
-    fn finish(mut self, raw: RawChunk) -> RowChunk {
+    fn finish(mut self, raw: RawChunk, spare: &Spare) -> RowChunk {
+        spare.give_chunk(raw.bytes, raw.frames);
         self.quarantined.extend(raw.refused);
         self.quarantined.sort_by_key(|entry| entry.record);
         RowChunk {
@@ -266,49 +206,12 @@ impl Made {
     }
 }
 
-/// `limits.max_quarantined`, delivery by delivery.
-struct Limit {
-    quota: Quota,
-    /// Records and quarantined ones of the deliveries under way, and whether they failed.
-    seen: HashMap<DeliveryId, (u64, u64, bool)>,
-}
-
-impl Limit {
-    fn new(quota: Quota) -> Self {
-        Self { quota, seen: HashMap::new() }
-    }
-
-    fn has_failed(&self, id: DeliveryId) -> bool {
-        self.seen.get(&id).is_some_and(|(_, _, failed)| *failed)
-    }
-
-    fn check(&mut self, chunk: &mut RowChunk) {
-        if self.quota == Quota::Off {
-            return;
-        }
-        let before = (chunk.source.records_before, chunk.source.quarantined_before, false);
-        let (records, quarantined, failed) = self.seen.entry(chunk.source.id).or_insert(before);
-        *records += chunk.records();
-        *quarantined += chunk.quarantined.len() as u64;
-        if self.quota.exceeded(*quarantined, *records, chunk.end.is_some()) {
-            let detail = format!(
-                "{quarantined} of {records} records were quarantined, more than limits.max_quarantined ({}); \
-                 see `needledrop quarantine list`, then mend the file or raise the limit",
-                self.quota
-            );
-            chunk.end = Some(End::Failed { detail });
-            *failed = true;
-            chunk.source.halt.cancel();
-        } else if chunk.end.is_some() {
-            self.seen.remove(&chunk.source.id);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Column, Empty, Fingerprint, Mapping, Mark, Order, Stamp, StampRange, Stamps, Table};
+    use crate::domain::{
+        Column, DeliveryId, Empty, Fingerprint, Mapping, Mark, Order, Stamp, StampRange, Stamps, Table,
+    };
     use crate::pipeline::read::frame::{Cut, Framer, Tail};
     use proptest::prelude::*;
 
@@ -378,7 +281,7 @@ mod tests {
 
     impl Account {
         async fn take(&mut self, framer: &mut Framer, transform: &Transform) {
-            let raw = raw(framer.cut());
+            let raw = raw(framer.cut(&Spare::default()));
             // The reader finds as many records as there are frames, and in each what is in it alone.
             let together = parsed(&raw.bytes).await;
             assert_eq!(together.len(), raw.frames.len(), "{:?}", String::from_utf8_lossy(&raw.bytes));
@@ -406,7 +309,7 @@ mod tests {
     }
 
     async fn account(bytes: &[u8], cuts: &[usize], limit: usize, window: usize) -> Account {
-        let transform = Transform::new(plan());
+        let transform = Transform::new(plan(), Arc::default());
         let mut framer = Framer::new(limit, Mark::default(), Mark::default(), blake3::Hasher::new());
         let (mut account, mut from) = (Account::default(), 0);
         for to in cuts.iter().copied().chain([bytes.len()]) {
