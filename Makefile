@@ -25,8 +25,8 @@ deny: ## Licences, bans and sources of what we depend on, where cargo-deny is in
 	  $(CARGO) deny --offline check licenses bans sources; \
 	else echo "deny: NOT RUN, cargo-deny is not installed (cargo install --locked cargo-deny)"; fi
 
-test: real-files ## All tests: unit, SQLite, the real files, the daemon, short crash runs
-	$(CARGO) test --locked
+test: real-files ## All tests: unit, SQLite, one real Cassandra node, the real files, the daemon, short crash runs
+	tests/cassandra/node with $(CARGO) test --locked
 
 test-all: test release-tests torture ## What takes longer as well: release build, more kills
 

@@ -22,8 +22,9 @@ use needledrop::pipeline::read::trail::{Trails, Window};
 use needledrop::pipeline::read::{Read, Work};
 use needledrop::pipeline::spare::Spare;
 use needledrop::pipeline::transform;
+use needledrop::store::Access;
 use needledrop::store::patience::Patience;
-use needledrop::store::sqlite::{Access, SqliteStore};
+use needledrop::store::sqlite::SqliteStore;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio_util::sync::CancellationToken;
@@ -122,6 +123,7 @@ fn reader(config: &Config, plan: &Arc<Plan>, spare: &Arc<Spare>) -> Outcome<Read
         store: Arc::new(store),
         patience,
         write: config.write.clone(),
+        window_bytes: config.window_bytes(),
         files_at_once: config.source.files_at_once,
         trails: Arc::new(Trails::default()),
         spare: Arc::clone(spare),
@@ -170,6 +172,7 @@ async fn drained(mut rows: Receiver<RowChunk>, spare: &Spare) -> u64 {
     let mut records = 0;
     while let Some(chunk) = rows.recv().await {
         records += chunk.records();
+        spare.give_chunk(chunk.bytes, chunk.frames);
         spare.give_rows(chunk.rows);
     }
     records

@@ -21,8 +21,12 @@ use crate::pipeline::discover::inbox::Inbox;
 use crate::pipeline::tally::Tally;
 use crate::pipeline::{Ended, Pipeline};
 use crate::store::StoreError;
+use crate::store::any::AnyStore;
+use crate::store::cassandra::CassandraStore;
+use crate::store::cassandra::connect::{self, Settings};
 use crate::store::patience::Patience;
-use crate::store::sqlite::{Access, SqliteStore};
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Access, Store};
 use crate::web::{self, Web};
 
 /// Exit code of a process that was told twice to stop.
@@ -84,20 +88,40 @@ impl App {
     ///
     /// # Errors
     /// A store that is missing, in use, not ours, or of another shape.
-    pub fn open(&self, access: Access) -> Result<SqliteStore, StoreError> {
-        match self.config.store.kind {
-            Kind::Sqlite => SqliteStore::open(&self.config.store.sqlite.path, Arc::clone(&self.plan), access),
-            Kind::Cassandra => Err(StoreError::Shape {
-                store: "store.kind: cassandra".to_owned(),
-                what: "this version has the sqlite store only".to_owned(),
-                next: "set store.kind to sqlite".to_owned(),
-            }),
-        }
+    pub async fn open(&self, access: Access) -> Result<AnyStore, StoreError> {
+        let plan = Arc::clone(&self.plan);
+        Ok(match self.config.store.kind {
+            Kind::Sqlite => {
+                AnyStore::Sqlite(SqliteStore::open(&self.config.store.sqlite.path, plan, access)?)
+            }
+            Kind::Cassandra => {
+                AnyStore::Cassandra(CassandraStore::open(self.cassandra()?, plan, access).await?)
+            }
+        })
+    }
+
+    /// What the Cassandra store is to know.
+    ///
+    /// # Errors
+    /// A password that cannot be read.
+    pub fn cassandra(&self) -> Result<Settings, StoreError> {
+        settings(&self.config).map_err(|error| StoreError::Settings(error.to_string()))
     }
 
     /// For writing, with what is missing made where that is allowed.
-    pub fn writing(&self) -> Access {
-        Access::Write { create: self.config.store.create_schema }
+    pub fn writing(&self, standby: bool) -> Access {
+        Access::Write { create: self.config.store.create_schema, standby }
+    }
+
+    /// Where the store is, for people.
+    pub fn store_name(&self) -> String {
+        match self.config.store.kind {
+            Kind::Sqlite => self.config.store.sqlite.path.display().to_string(),
+            Kind::Cassandra => {
+                let cassandra = &self.config.store.cassandra;
+                format!("cassandra {} at {}", cassandra.keyspace, cassandra.hosts.join(", "))
+            }
+        }
     }
 
     /// Whether the inbox is there and can be read.
@@ -135,13 +159,26 @@ impl App {
         ended
     }
 
+    /// Loads what comes. Who loses the right to write to another process stands by until it is gone.
     async fn watch(&self, health: Arc<Health>, stop: CancellationToken) -> Result<Ended, AppError> {
-        let store = match self.open_patiently(None, &stop, &health).await {
-            Err(error) if stop.is_cancelled() && error.passing().is_some() => return Ok(Ended::Stopped),
-            opened => opened?,
-        };
-        let pipeline = self.pipeline(Arc::new(store), Arc::new(Tally::default()), health, None, false);
-        Ok(pipeline.run(Scope::Watch, stop).await?)
+        loop {
+            let opened = tokio::select! {
+                opened = self.open_patiently(true, None, &stop, &health) => opened,
+                () = stop.cancelled() => return Ok(Ended::Stopped),
+            };
+            let store = match opened {
+                Err(error) if stop.is_cancelled() && error.passing().is_some() => return Ok(Ended::Stopped),
+                opened => Arc::new(opened?),
+            };
+            let health = Arc::clone(&health);
+            let pipeline = self.pipeline(Arc::clone(&store), Arc::new(Tally::default()), health, None, false);
+            let ended = pipeline.run(Scope::Watch, stop.clone()).await;
+            store.close().await;
+            match ended {
+                Err(error @ StoreError::Lost(_)) if !stop.is_cancelled() => warn!("{error}"),
+                ended => return Ok(ended?),
+            }
+        }
     }
 
     /// Opens the store for writing; one that is busy is waited for.
@@ -150,12 +187,13 @@ impl App {
     /// As [`Self::open`].
     pub async fn open_patiently(
         &self,
+        standby: bool,
         limit: Option<Duration>,
         stop: &CancellationToken,
         health: &Arc<Health>,
-    ) -> Result<SqliteStore, StoreError> {
+    ) -> Result<AnyStore, StoreError> {
         let patience = Patience { limit, halt: stop.clone(), health: Arc::clone(health) };
-        patience.with(|| async { self.open(self.writing()) }).await
+        patience.with(|| self.open(self.writing(standby))).await
     }
 
     /// These files, once.
@@ -171,25 +209,27 @@ impl App {
     ) -> Result<Ended, AppError> {
         let (patience, health) = (Some(*self.config.store.patience), Arc::new(Health::default()));
         let opened = match how.dry {
-            true => self.open(Access::Dry),
-            false => self.open_patiently(patience, &stop, &health).await,
+            true => self.open(Access::Dry).await,
+            false => self.open_patiently(false, patience, &stop, &health).await,
         };
         let store = match opened {
             Err(error) if stop.is_cancelled() && error.passing().is_some() => return Ok(Ended::Stopped),
-            opened => opened?,
+            opened => Arc::new(opened?),
         };
-        let pipeline = self.pipeline(Arc::new(store), tally, health, patience, how.again);
-        Ok(pipeline.run(scope, stop).await?)
+        let pipeline = self.pipeline(Arc::clone(&store), tally, health, patience, how.again);
+        let ended = pipeline.run(scope, stop).await;
+        store.close().await;
+        Ok(ended?)
     }
 
     fn pipeline(
         &self,
-        store: Arc<SqliteStore>,
+        store: Arc<AnyStore>,
         tally: Arc<Tally>,
         health: Arc<Health>,
         patience: Option<Duration>,
         again: bool,
-    ) -> Pipeline<SqliteStore> {
+    ) -> Pipeline<AnyStore> {
         let (plan, config, inbox) = (Arc::clone(&self.plan), self.config.clone(), self.inbox.clone());
         Pipeline { store, plan, config, inbox, tally, health, again, patience }
     }
@@ -203,10 +243,60 @@ impl App {
     fn announce(&self, listener: &TcpListener) {
         let address = listener.local_addr().map_or_else(|_| String::new(), |address| address.to_string());
         info!("configuration: {}", self.origin);
-        info!("store: {}", self.config.store.sqlite.path.display());
+        info!("store: {}", self.store_name());
         info!("metrics: http://{address}/metrics");
         info!("inbox: {} (drop CSV files here)", self.inbox.folder.display());
     }
+}
+
+/// The configuration of the Cassandra store in the store's own words.
+fn settings(config: &Config) -> Result<Settings, ConfigError> {
+    use crate::config::{Compression, Consistency};
+    let cassandra = &config.store.cassandra;
+    let consistency = |of: Consistency| match of {
+        Consistency::One => connect::Consistency::One,
+        Consistency::Two => connect::Consistency::Two,
+        Consistency::Three => connect::Consistency::Three,
+        Consistency::Quorum => connect::Consistency::Quorum,
+        Consistency::All => connect::Consistency::All,
+        Consistency::LocalQuorum => connect::Consistency::LocalQuorum,
+        Consistency::EachQuorum => connect::Consistency::EachQuorum,
+        Consistency::LocalOne => connect::Consistency::LocalOne,
+    };
+    let with_port = |host: &String| match host.rsplit_once(':') {
+        Some((name, port)) if port.parse::<u16>().is_ok() && !name.ends_with(':') => host.clone(),
+        _ => format!("{host}:{}", cassandra.port),
+    };
+    let password = cassandra.password()?.unwrap_or_default();
+    Ok(Settings {
+        hosts: cassandra.hosts.iter().map(with_port).collect(),
+        keyspace: cassandra.keyspace.clone(),
+        ledger_keyspace: cassandra.ledger_keyspace.clone().unwrap_or_else(|| cassandra.keyspace.clone()),
+        replication: cassandra.replication.iter().map(|(key, word)| (key.clone(), word.0.clone())).collect(),
+        write: consistency(cassandra.consistency.write),
+        read: consistency(cassandra.consistency.read),
+        local_datacenter: cassandra.local_datacenter.clone(),
+        login: cassandra.username.clone().map(|user| (user, password)),
+        tls: cassandra.tls.as_ref().map(|tls| connect::Tls {
+            ca: tls.ca.clone(),
+            certificate: tls.certificate.clone(),
+            key: tls.key.clone(),
+            check_host: tls.check_host,
+        }),
+        compression: match cassandra.compression {
+            Compression::None => None,
+            Compression::Lz4 => Some(connect::Compression::Lz4),
+            Compression::Snappy => Some(connect::Compression::Snappy),
+        },
+        connect_timeout: *cassandra.connect_timeout,
+        request_timeout: *cassandra.request_timeout,
+        lease: *cassandra.lease,
+        in_flight: config.write.in_flight,
+        batch_rows: config.write.batch_rows,
+        batch_bytes: config.write.batch_bytes.0,
+        rows_per_second: config.write.rows_per_second,
+        collision_keys: config.limits.collision_keys,
+    })
 }
 
 /// Moves samples into buckets now and then, so that they do not pile up where nobody scrapes.

@@ -1,6 +1,6 @@
 //! The ledger's vocabulary: what is entered, what is asked.
 
-use crate::domain::{DeliveryId, Fingerprint, Mark, Noted, State};
+use crate::domain::{DeliveryId, Fingerprint, Mark, Noted, Quarantined, State};
 
 /// How many decoded bytes the head of a delivery has: files that differ in it are not alike.
 pub const HEAD: usize = 64 * 1024;
@@ -81,4 +81,8 @@ pub struct TableDelta {
 #[derive(Clone, Debug, Default)]
 pub struct Applied {
     pub tables: Vec<TableDelta>,
+    /// Records that the store refused, each alone, while others were accepted: they are in quarantine now.
+    pub refused: Vec<Quarantined>,
+    /// Why the chunk was not applied at all and its delivery has failed: the store takes none of its rows.
+    pub failed: Option<String>,
 }

@@ -8,15 +8,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::domain::{Plan, RowChunk, State};
+use crate::domain::{Plan, Quarantined, RowChunk, State};
 use crate::ledger::TableDelta;
 
 const WRITE_SECONDS: &str = "needledrop_write_seconds";
+const BATCH_ROWS: &str = "needledrop_batch_rows";
 const DROP_TO_QUERYABLE: &str = "needledrop_drop_to_queryable_seconds";
 
 /// From 100 µs to 10 s.
 const WRITE_BUCKETS: [f64; 16] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// From one row to the most that a batch may have.
+const BATCH_BUCKETS: [f64; 8] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0];
 
 /// From 5 ms to 10 minutes.
 const DROP_BUCKETS: [f64; 16] =
@@ -31,6 +35,7 @@ pub fn install(plan: &Plan) -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Full(WRITE_SECONDS.to_owned()), &WRITE_BUCKETS)?
         .set_buckets_for_metric(Matcher::Full(DROP_TO_QUERYABLE.to_owned()), &DROP_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full(BATCH_ROWS.to_owned()), &BATCH_BUCKETS)?
         .install_recorder()?;
     describe();
     begin(plan);
@@ -63,7 +68,14 @@ fn describe() {
     let help =
         "From the file's ctime, or start-up if later, to the acknowledgement of its last row in every table.";
     describe_histogram!(DROP_TO_QUERYABLE, Unit::Seconds, help);
-    let gauges: [(&'static str, Unit, &'static str); 8] = [
+    describe_histogram!(BATCH_ROWS, Unit::Count, "Rows in one request to the cluster.");
+    let gauges: [(&'static str, Unit, &'static str); 10] = [
+        ("needledrop_lease_held", Unit::Count, "1 while this process may write (the Cassandra store only)."),
+        (
+            "needledrop_lease_takeover_seconds",
+            Unit::Seconds,
+            "How long this process waited for the right to write.",
+        ),
         ("needledrop_queue_depth", Unit::Count, "Chunks or files that wait in a queue."),
         ("needledrop_requests_in_flight", Unit::Count, "Requests to the store under way."),
         ("needledrop_backlog_files", Unit::Count, "Files that are known to be new and not loaded yet."),
@@ -117,11 +129,11 @@ fn begin(plan: &Plan) {
 }
 
 /// One durable chunk.
-pub fn records(chunk: &RowChunk) {
+pub fn records(chunk: &RowChunk, refused: &[Quarantined]) {
     counter!("needledrop_bytes_read_total").increment(chunk.len());
     counter!("needledrop_records_read_total").increment(chunk.records());
     counter!("needledrop_records_skipped_total").increment(chunk.skipped);
-    for entry in &chunk.quarantined {
+    for entry in chunk.quarantined.iter().chain(refused) {
         counter!("needledrop_records_quarantined_total", "reason" => entry.reason.name()).increment(1);
     }
 }
@@ -161,6 +173,27 @@ pub fn queue(queue: &'static str, depth: usize) {
 
 pub fn in_flight(change: f64) {
     gauge!("needledrop_requests_in_flight").increment(change);
+}
+
+/// A request of the store that is tried again.
+pub fn retry(table: &str, reason: &'static str) {
+    counter!("needledrop_write_retries_total", "table" => table.to_owned(), "reason" => reason).increment(1);
+}
+
+/// Rows that go to the store in one request.
+#[expect(clippy::cast_precision_loss, reason = "a histogram is of 64-bit floats")]
+pub fn batch(table: &str, rows: usize) {
+    histogram!(BATCH_ROWS, "table" => table.to_owned()).record(rows as f64);
+}
+
+/// Whether this process may write, where several could.
+pub fn lease_held(held: bool) {
+    gauge!("needledrop_lease_held").set(f64::from(u8::from(held)));
+}
+
+/// How long it took to get there.
+pub fn lease_taken(after: Duration) {
+    gauge!("needledrop_lease_takeover_seconds").set(after.as_secs_f64());
 }
 
 pub fn unreadable() {

@@ -22,7 +22,7 @@ const FORBIDDEN: [(&str, &[&str]); 8] = [
         ],
     ),
     (
-        "src/pipeline/transform.rs",
+        "src/pipeline/transform",
         &["std::fs", "tokio::fs", "std::io", "std::net", "SystemTime::now", "Instant::now", "crate::store"],
     ),
     ("src/pipeline/read/frame.rs", &["std::fs", "tokio::fs", "std::io", "SystemTime", "Instant"]),

@@ -4,9 +4,11 @@ use std::io::Write;
 
 use super::{Exit, Failure, Outcome};
 use crate::app::App;
+use crate::config::Kind;
 use crate::config::Layers;
-use crate::store::StoreError;
-use crate::store::sqlite::{Access, SqliteStore};
+use crate::store::cassandra::CassandraStore;
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Access, StoreError};
 
 /// One line of the check.
 struct Finding {
@@ -14,10 +16,15 @@ struct Finding {
     outcome: Result<String, Failure>,
 }
 
-pub fn run(layers: &Layers) -> Outcome {
+pub async fn run(layers: &Layers) -> Outcome {
     let findings = match App::load(layers) {
         Err(error) => vec![Finding { what: "configuration", outcome: Err(error.into()) }],
-        Ok(app) => vec![configuration(&app), folder(&app), store(&app), tables(&app), listen(&app)],
+        Ok(app) => {
+            let mut findings = vec![configuration(&app), folder(&app)];
+            findings.extend(store(&app).await);
+            findings.push(listen(&app));
+            findings
+        }
     };
     let mut out = std::io::stdout().lock();
     let mut worst = Exit::Done;
@@ -49,10 +56,17 @@ fn folder(app: &App) -> Finding {
     Finding { what: "inbox", outcome: told }
 }
 
+async fn store(app: &App) -> Vec<Finding> {
+    match app.config.store.kind {
+        Kind::Sqlite => vec![sqlite(app).await, sqlite_tables(app)],
+        Kind::Cassandra => cluster(app).await,
+    }
+}
+
 /// Whether it is ours and can be read.
-fn store(app: &App) -> Finding {
+async fn sqlite(app: &App) -> Finding {
     let path = app.config.store.sqlite.path.display();
-    let outcome = match app.open(Access::Read) {
+    let outcome = match app.open(Access::Read).await {
         Ok(_) => Ok(format!("{path}: ours, sqlite; an acknowledged row is on disk (WAL, synchronous=FULL)")),
         Err(StoreError::Missing(_)) => Ok(format!("{path}: not there yet, the first load makes it")),
         Err(error) => Err(error.into()),
@@ -60,11 +74,40 @@ fn store(app: &App) -> Finding {
     Finding { what: "store", outcome }
 }
 
-fn tables(app: &App) -> Finding {
+fn sqlite_tables(app: &App) -> Finding {
     let compared =
         SqliteStore::compare(&app.config.store.sqlite.path, &app.plan, app.config.store.create_schema);
-    let names = || app.plan.tables.iter().map(|table| table.name.clone()).collect::<Vec<_>>().join(", ");
-    Finding { what: "tables", outcome: compared.map(|()| names()).map_err(Failure::from) }
+    Finding { what: "tables", outcome: compared.map(|()| names(app)).map_err(Failure::from) }
+}
+
+fn names(app: &App) -> String {
+    app.plan.tables.iter().map(|table| table.name.clone()).collect::<Vec<_>>().join(", ")
+}
+
+/// What can be reached, what is there, and what an acknowledgement and a stamp are worth.
+async fn cluster(app: &App) -> Vec<Finding> {
+    let cassandra = &app.config.store.cassandra;
+    let login = match &cassandra.username {
+        Some(user) => format!("as {user}, password {}", cassandra.told_password()),
+        None => "without a login".to_owned(),
+    };
+    let settings = match app.cassandra() {
+        Ok(settings) => settings,
+        Err(error) => return vec![Finding { what: "store", outcome: Err(error.into()) }],
+    };
+    let create = app.config.store.create_schema;
+    match CassandraStore::check(&settings, &app.plan, create).await {
+        Err(error) => vec![Finding { what: "store", outcome: Err(error.into()) }],
+        Ok(checked) => {
+            let told = format!("{}: {}, {login}", app.store_name(), checked.server);
+            let mut findings = vec![Finding { what: "store", outcome: Ok(told) }];
+            let tables = checked.tables.map(|()| names(app)).map_err(Failure::from);
+            findings.push(Finding { what: "tables", outcome: tables });
+            let warnings = checked.warnings.into_iter();
+            findings.extend(warnings.map(|told| Finding { what: "warning", outcome: Ok(told) }));
+            findings
+        }
+    }
 }
 
 fn listen(app: &App) -> Finding {

@@ -15,8 +15,7 @@ use crate::domain::{Delivery, Origin, State};
 use crate::ledger::Filter;
 use crate::pipeline::discover::inbox::Found;
 use crate::pipeline::events::Events;
-use crate::store::sqlite::Access;
-use crate::store::{Store, StoreError};
+use crate::store::{Access, Store, StoreError};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -67,7 +66,7 @@ async fn to_file(app: &App, files: Vec<Found>, deliveries: Vec<Delivery>, path: 
 }
 
 async fn deliveries(app: &App) -> Result<Vec<Delivery>, Failure> {
-    let store = match app.open(Access::Read) {
+    let store = match app.open(Access::Read).await {
         Ok(store) => store,
         Err(StoreError::Missing(_)) => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),

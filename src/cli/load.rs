@@ -18,9 +18,9 @@ use crate::pipeline::discover::Scope;
 use crate::pipeline::discover::inbox::{self, Found};
 use crate::pipeline::replay::{Replay, Replayed};
 use crate::pipeline::tally::Tally;
-use crate::store::Store;
+use crate::store::any::AnyStore;
 use crate::store::patience::Patience;
-use crate::store::sqlite::{Access, SqliteStore};
+use crate::store::{Access, Store};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -115,8 +115,8 @@ async fn into_table(
     let index = table_index(app, table)?;
     let (tally, stop) = (Arc::new(Tally::default()), CancellationToken::new());
     let store = match arguments.dry_run {
-        true => app.open(Access::Dry)?,
-        false => app.open_patiently(Some(*app.config.store.patience), &stop, &Arc::default()).await?,
+        true => app.open(Access::Dry).await?,
+        false => app.open_patiently(false, Some(*app.config.store.patience), &stop, &Arc::default()).await?,
     };
     let replay = replay(app, store, index, Arc::clone(&tally), stop.clone());
     let mut behind = replay.behind().await?;
@@ -125,8 +125,9 @@ async fn into_table(
     }
     let expected = behind.iter().map(|delivery| delivery.reach.offset).sum();
     let work = play(&replay, &behind, &tally);
-    let ended = app::with_signals(stop, progress::during(&tally, expected, work)).await??;
-    Ok(summary::finish(&tally, ended, began.elapsed(), arguments.json, arguments.dry_run)?)
+    let ended = app::with_signals(stop, progress::during(&tally, expected, work)).await?;
+    replay.store.close().await;
+    Ok(summary::finish(&tally, ended?, began.elapsed(), arguments.json, arguments.dry_run)?)
 }
 
 /// The index of a declared table.
@@ -139,11 +140,11 @@ pub fn table_index(app: &App, table: &str) -> Result<usize, Failure> {
 
 fn replay(
     app: &App,
-    store: SqliteStore,
+    store: AnyStore,
     table: usize,
     tally: Arc<Tally>,
     stop: CancellationToken,
-) -> Replay<SqliteStore> {
+) -> Replay<AnyStore> {
     Replay {
         store: Arc::new(store),
         plan: Arc::clone(&app.plan),
@@ -160,7 +161,7 @@ fn replay(
     }
 }
 
-async fn play(replay: &Replay<SqliteStore>, behind: &[Delivery], tally: &Tally) -> Result<Ended, Failure> {
+async fn play(replay: &Replay<AnyStore>, behind: &[Delivery], tally: &Tally) -> Result<Ended, Failure> {
     for delivery in behind {
         match replay.delivery(delivery).await? {
             Replayed::Done => {}

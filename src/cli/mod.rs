@@ -175,13 +175,13 @@ async fn command(cli: Cli) -> Outcome {
         Command::Sample(arguments) => sample::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
-        Command::Check => check::run(&global.layers(Vec::new())),
+        Command::Check => check::run(&global.layers(Vec::new())).await,
         Command::Run(arguments) => {
             let app = global.app(arguments.flags())?;
             run::run(&app, &arguments).await
         }
         Command::Load(arguments) => load::run(&global.app(Vec::new())?, &arguments).await,
-        Command::Schema(arguments) => schema::run(&global.app(Vec::new())?, &arguments),
+        Command::Schema(arguments) => schema::run(&global.app(Vec::new())?, &arguments).await,
         Command::Status(arguments) => status::run(&global.app(Vec::new())?, &arguments).await,
         Command::Receipt(arguments) => receipt::run(&global.app(Vec::new())?, &arguments).await,
         Command::Query(arguments) => query::run(&global.app(Vec::new())?, &arguments).await,

@@ -10,8 +10,7 @@ use super::{Exit, Failure, Outcome, load, render};
 use crate::app::App;
 use crate::domain::Reason;
 use crate::quarantine::{Entry, Filter};
-use crate::store::Store;
-use crate::store::sqlite::Access;
+use crate::store::{Access, Store};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -51,7 +50,7 @@ struct Which {
 }
 
 pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
-    let store = app.open(Access::Read)?;
+    let store = app.open(Access::Read).await?;
     match &arguments.command {
         Command::List(which) => {
             let mut filter = filter(which)?;

@@ -9,8 +9,7 @@ use super::{Exit, Failure, Outcome, load, render};
 use crate::app::App;
 use crate::domain::parse::parse;
 use crate::domain::{Column, Table, Value, text};
-use crate::store::Store;
-use crate::store::sqlite::Access;
+use crate::store::{Access, Store};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -31,7 +30,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
     let table = &app.plan.tables[index];
     let columns: Vec<&Column> = app.plan.columns_of(table).collect();
     let key = key(table, &columns, &arguments.conditions)?;
-    let store = app.open(Access::Read)?;
+    let store = app.open(Access::Read).await?;
     let rows = store.rows(index, key).await?;
     print(&columns, &rows, arguments)?;
     Ok(Exit::Done)

@@ -10,8 +10,7 @@ use super::{Exit, Failure, Outcome, load, render};
 use crate::app::App;
 use crate::domain::{Delivery, Plan};
 use crate::ledger::Filter;
-use crate::store::Store;
-use crate::store::sqlite::Access;
+use crate::store::{Access, Store};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -25,7 +24,7 @@ pub struct Arguments {
 }
 
 pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
-    let store = app.open(Access::Read)?;
+    let store = app.open(Access::Read).await?;
     let path = load::known_path(app, &store, &arguments.file).await?;
     let mut generations = store.deliveries(Filter::Path(path.clone())).await?;
     if let Some(generation) = arguments.generation {
@@ -54,8 +53,9 @@ fn object(delivery: &Delivery, plan: &Plan) -> Json {
             (
                 count.table.clone(),
                 json!({
-                "rows": count.rows, "collisions": count.collisions, "refused": count.refused, "behind": behind
-            }),
+                    "rows": count.rows, "collisions": count.collisions, "estimated": count.estimated,
+                    "refused": count.refused, "behind": behind
+                }),
             )
         })
         .collect();
@@ -120,7 +120,9 @@ fn text(out: &mut impl Write, delivery: &Delivery, plan: &Plan) -> std::io::Resu
                 (false, 0) => String::new(),
                 (false, refused) => format!("{refused} loaded records cannot be rows here"),
             };
-            vec![count.table.clone(), render::grouped(count.rows), render::grouped(count.collisions), note]
+            let about = if count.estimated { "≈ " } else { "" };
+            let collisions = format!("{about}{}", render::grouped(count.collisions));
+            vec![count.table.clone(), render::grouped(count.rows), collisions, note]
         })
         .collect();
     if !rows.is_empty() {

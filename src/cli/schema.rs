@@ -6,7 +6,8 @@ use clap::Args;
 
 use super::{Exit, Outcome};
 use crate::app::App;
-use crate::store::sqlite::{Access, schema};
+use crate::config::Kind;
+use crate::store::{Access, Store, cassandra, sqlite};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -15,15 +16,25 @@ pub struct Arguments {
     apply: bool,
 }
 
-pub fn run(app: &App, arguments: &Arguments) -> Outcome {
+pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
     if arguments.apply {
-        app.open(Access::Write { create: true })?;
+        app.open(Access::Write { create: true, standby: false }).await?.close().await;
     }
     let mut out = std::io::stdout().lock();
-    for table in &app.plan.tables {
-        let answers = if table.answers.is_empty() { "no question given" } else { &table.answers };
-        writeln!(out, "-- {}: {answers}\n{};\n", table.name, schema::create(&app.plan, table))?;
+    match app.config.store.kind {
+        Kind::Sqlite => {
+            for table in &app.plan.tables {
+                let answers = if table.answers.is_empty() { "no question given" } else { &table.answers };
+                let ddl = sqlite::schema::create(&app.plan, table);
+                writeln!(out, "-- {}: {answers}\n{ddl};\n", table.name)?;
+            }
+            writeln!(out, "-- ledger and quarantine{}", sqlite::schema::LEDGER)?;
+        }
+        Kind::Cassandra => {
+            for ddl in cassandra::schema::ddl(&app.cassandra()?, &app.plan) {
+                writeln!(out, "{ddl};\n")?;
+            }
+        }
     }
-    writeln!(out, "-- ledger and quarantine{}", schema::LEDGER)?;
     Ok(Exit::Done)
 }

@@ -11,8 +11,7 @@ use crate::app::App;
 use crate::domain::{Delivery, State};
 use crate::ledger::Filter;
 use crate::pipeline::discover::inbox::Found;
-use crate::store::sqlite::Access;
-use crate::store::{Store, StoreError};
+use crate::store::{Access, Store, StoreError};
 
 /// Deliveries that the text shows.
 const NEWEST: usize = 10;
@@ -45,7 +44,7 @@ struct Table {
 }
 
 pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
-    let status = match app.open(Access::Read) {
+    let status = match app.open(Access::Read).await {
         Ok(store) => gather(app, &store, arguments.count).await?,
         // Before the first load there is nothing, which is no failure.
         Err(StoreError::Missing(_)) => Status::of(app, Vec::new()),
@@ -118,7 +117,7 @@ impl Status {
             json!({ "files": files.len(), "bytes": files.iter().map(|file| file.noted.size).sum::<u64>() })
         });
         json!({
-            "store": app.config.store.sqlite.path,
+            "store": app.store_name(),
             "inbox": app.config.source.folder,
             "states": self.states(),
             "backlog": backlog,
@@ -128,7 +127,7 @@ impl Status {
     }
 
     fn text(&self, app: &App, out: &mut impl Write) -> std::io::Result<()> {
-        writeln!(out, "store    {}", app.config.store.sqlite.path.display())?;
+        writeln!(out, "store    {}", app.store_name())?;
         writeln!(out, "inbox    {}", app.config.source.folder.display())?;
         let states: Vec<String> =
             self.states().iter().map(|(state, count)| format!("{count} {state}")).collect();

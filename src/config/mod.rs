@@ -1,5 +1,6 @@
 //! `Config` is `config/needledrop.yaml`, key by key. The shipped file is the manual and the default.
 
+mod cassandra;
 mod derive;
 #[cfg(test)]
 mod examples;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
+pub use cassandra::{Cassandra, Compression, Consistency, Tls};
 pub use derive::Derived;
 pub use load::{ConfigError, Layers, Loaded, SHIPPED};
 pub use units::{Duration, Quota, Size};
@@ -35,6 +37,14 @@ pub struct Config {
     pub log: Log,
     #[serde(default)]
     pub shutdown: Shutdown,
+}
+
+impl Config {
+    /// Bytes a chunk holds at most. Cassandra makes better batches of more; SQLite gains nothing.
+    pub fn window_bytes(&self) -> usize {
+        let suits = if self.store.kind == Kind::Sqlite { Size(512 * 1024) } else { Size(2 << 20) };
+        self.write.window_bytes.unwrap_or(suits).0
+    }
 }
 
 /// Tables by name, in the order of the file.
@@ -89,8 +99,14 @@ pub struct Table {
     pub clustering_key: Vec<Clustering>,
     #[serde(default)]
     pub columns: Vec<Spanned<String>>,
+    /// Those of `columns` that a partition has once.
+    #[serde(default, rename = "static")]
+    pub statics: Vec<Spanned<String>>,
     #[serde(default)]
     pub empty: Empty,
+    /// What Cassandra makes the table WITH, word by word.
+    #[serde(default)]
+    pub options: std::collections::BTreeMap<String, units::Word>,
 }
 
 /// A clustering column, with the order of its rows.
@@ -120,11 +136,15 @@ pub struct Limits {
 #[serde(deny_unknown_fields, default)]
 pub struct Write {
     pub window: usize,
-    pub window_bytes: Size,
+    /// Without it, what suits the kind of store.
+    pub window_bytes: Option<Size>,
     pub linger: Duration,
     pub queue: usize,
     pub in_flight: usize,
     pub batch_rows: usize,
+    pub batch_bytes: Size,
+    /// 0 is no limit.
+    pub rows_per_second: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -134,6 +154,7 @@ pub struct Store {
     pub create_schema: bool,
     pub patience: Duration,
     pub sqlite: Sqlite,
+    pub cassandra: Cassandra,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
@@ -212,11 +233,13 @@ impl Default for Write {
     fn default() -> Self {
         Self {
             window: 10_000,
-            window_bytes: Size(512 * 1024),
+            window_bytes: None,
             linger: Duration::from_millis(20),
             queue: 2,
             in_flight: 256,
             batch_rows: 100,
+            batch_bytes: Size(64 * 1024),
+            rows_per_second: 0,
         }
     }
 }
@@ -228,6 +251,7 @@ impl Default for Store {
             create_schema: true,
             patience: Duration::from_secs(300),
             sqlite: Sqlite::default(),
+            cassandra: Cassandra::default(),
         }
     }
 }

@@ -88,7 +88,7 @@ fn check_limits(config: &Config) -> Checked<()> {
         ));
     }
     // A record is addressed with 32 bits within its chunk.
-    let longest = config.limits.max_record_bytes.0.max(config.write.window_bytes.0);
+    let longest = config.limits.max_record_bytes.0.max(config.window_bytes());
     if longest > 1 << 30 {
         return Err(Broken::new(
             "limits.max_record_bytes",
@@ -114,8 +114,9 @@ fn columns(config: &Config) -> Checked<Vec<Column>> {
         let kind: Type = column.kind.parse().map_err(|error: domain::value::UnknownType| {
             Broken::new(&path, error.to_string(), "choose one of them").at(name)
         })?;
-        let field = column.from.clone().unwrap_or_else(|| name.value.clone());
-        columns.push(Column { name: name.value.clone(), kind, origin: Origin::Field(field) });
+        let (own, exact) = (bare(&name.value).to_owned(), quoted(&name.value).is_some());
+        let field = column.from.clone().unwrap_or_else(|| own.clone());
+        columns.push(Column { name: own, exact, kind, origin: Origin::Field(field) });
     }
     if columns.is_empty() {
         return Err(Broken::new(
@@ -127,7 +128,8 @@ fn columns(config: &Config) -> Checked<Vec<Column>> {
     for (name, derived) in &config.source.derive.0 {
         check_name("source.derive", name)?;
         let (kind, origin) = derived_from(&columns, name, derived)?;
-        columns.push(Column { name: name.value.clone(), kind, origin });
+        let (own, exact) = (bare(&name.value).to_owned(), quoted(&name.value).is_some());
+        columns.push(Column { name: own, exact, kind, origin });
     }
     let names = config.source.columns.0.iter().map(|(name, _)| name);
     check_folding("source.columns", names.chain(config.source.derive.0.iter().map(|(name, _)| name)))?;
@@ -141,7 +143,7 @@ fn derived_from(columns: &[Column], name: &Spanned<String>, derived: &Derived) -
         Derived::FileName => Ok((Type::Text, Origin::FileName)),
         Derived::DateOf(of) => {
             let found =
-                columns.iter().position(|column| column.name == *of && column.kind == Type::Timestamp);
+                columns.iter().position(|column| column.name == bare(of) && column.kind == Type::Timestamp);
             let origin = found.map(Origin::DateOf).ok_or_else(|| {
                 Broken::new(
                     &path,
@@ -158,19 +160,29 @@ fn derived_from(columns: &[Column], name: &Spanned<String>, derived: &Derived) -
 /// Names go into DDL, URLs and metric labels; those that begin with `_` are the store's own.
 fn check_name(path: &str, name: &Spanned<String>) -> Checked<()> {
     let text = &name.value;
+    let text = bare(text);
     let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     let begins = text.chars().next().is_some_and(|c| c.is_ascii_alphabetic());
     if is_plain && begins && text.len() <= 48 {
         return Ok(());
     }
     let next = "begin with a letter and use letters, digits and _, at most 48; a header of another form goes to from:";
-    Err(Broken::new(path, format!("`{text}` does not serve as a name"), next).at(name))
+    Err(Broken::new(path, format!("`{}` does not serve as a name", name.value), next).at(name))
+}
+
+/// A name in double quotes keeps its case in CQL; anywhere else it is the name without them.
+fn bare(name: &str) -> &str {
+    quoted(name).unwrap_or(name)
+}
+
+fn quoted(name: &str) -> Option<&str> {
+    name.strip_prefix('"')?.strip_suffix('"').filter(|inner| !inner.is_empty())
 }
 
 fn check_folding<'a>(path: &str, names: impl Iterator<Item = &'a Spanned<String>>) -> Checked<()> {
     let mut seen = std::collections::HashMap::new();
     for name in names {
-        if let Some(other) = seen.insert(name.value.to_lowercase(), &name.value) {
+        if let Some(other) = seen.insert(bare(&name.value).to_lowercase(), &name.value) {
             let problem = format!("`{other}` and `{}` are one name to a database", name.value);
             return Err(Broken::new(path, problem, "rename one of them").at(name));
         }
@@ -179,7 +191,7 @@ fn check_folding<'a>(path: &str, names: impl Iterator<Item = &'a Spanned<String>
 }
 
 fn find(columns: &[Column], name: &Spanned<String>, path: &str) -> Checked<usize> {
-    let found = columns.iter().position(|column| column.name == name.value);
+    let found = columns.iter().position(|column| column.name == bare(&name.value));
     found.ok_or_else(|| {
         let known: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
         let next = format!("choose from {}", known.join(", "));
@@ -209,26 +221,35 @@ fn table(
     let partition_key = within(&table.partition_key, "partition_key")?;
     let mut clustering_key = Vec::new();
     for clustering in &table.clustering_key {
-        let column = columns.iter().position(|column| column.name == clustering.column).ok_or_else(|| {
-            Broken::new(
-                &path("clustering_key"),
-                format!("there is no column `{}`", clustering.column),
-                "name a declared column",
-            )
-            .at(name)
-        })?;
+        let column =
+            columns.iter().position(|column| column.name == bare(&clustering.column)).ok_or_else(|| {
+                Broken::new(
+                    &path("clustering_key"),
+                    format!("there is no column `{}`", clustering.column),
+                    "name a declared column",
+                )
+                .at(name)
+            })?;
         let order = if clustering.descending { Order::Descending } else { Order::Ascending };
         clustering_key.push((column, order));
     }
     let mut made = domain::Table {
-        name: name.value.clone(),
+        name: bare(&name.value).to_owned(),
+        exact: quoted(&name.value).is_some(),
         answers: table.answers.clone(),
         partition_key,
         clustering_key,
         columns: within(&table.columns, "columns")?,
+        statics: within(&table.statics, "static")?,
+        options: table.options.iter().map(|(name, word)| (name.clone(), word.0.clone())).collect(),
         empty: if table.empty == Empty::Clear { domain::Empty::Clear } else { domain::Empty::Keep },
         fingerprint: Fingerprint::of(""),
     };
+    if let Some(column) = made.statics.iter().find(|column| !made.columns.contains(column)) {
+        let name_of = columns.get(*column).map_or("", |column| column.name.as_str());
+        let problem = format!("`{name_of}` is not among the columns of the table");
+        return Err(Broken::new(&path("static"), problem, "name it in columns too").at(name));
+    }
     check_once(columns, &made).map_err(|broken| Broken { path: path("columns"), ..broken }.at(name))?;
     made.fingerprint = fingerprint(columns, skip, &made);
     Ok(made)

@@ -37,6 +37,10 @@ impl Size {
     }
 }
 
+/// A scalar as it is written, whatever YAML takes it for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word(pub String);
+
 /// How many quarantined records a delivery may have.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Quota {
@@ -47,13 +51,17 @@ pub enum Quota {
 }
 
 /// Reads a scalar as text, also where YAML sees a number or a boolean in it.
-struct Scalar(&'static str);
+struct Scalar {
+    expected: &'static str,
+    /// What `false` was written as.
+    off: &'static str,
+}
 
 impl Visitor<'_> for Scalar {
     type Value = String;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
+        f.write_str(self.expected)
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<String, E> {
@@ -69,12 +77,18 @@ impl Visitor<'_> for Scalar {
     }
 
     fn visit_bool<E: de::Error>(self, yes: bool) -> Result<String, E> {
-        Ok(if yes { "on" } else { "off" }.to_owned())
+        Ok(if yes { "true" } else { self.off }.to_owned())
     }
 }
 
 fn scalar<'de, D: Deserializer<'de>>(from: D, expected: &'static str) -> Result<String, D::Error> {
-    from.deserialize_any(Scalar(expected))
+    from.deserialize_any(Scalar { expected, off: "off" })
+}
+
+impl<'de> Deserialize<'de> for Word {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Scalar { expected: "a word, a number or a text", off: "false" }).map(Self)
+    }
 }
 
 impl<'de> Deserialize<'de> for Duration {

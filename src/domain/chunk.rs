@@ -85,11 +85,15 @@ impl RawChunk {
 #[derive(Debug)]
 pub struct RowChunk {
     pub source: Arc<Source>,
+    pub stamps: Arc<Stamps>,
     pub span: Span,
     pub rows: Rows,
     pub quarantined: Vec<Quarantined>,
     pub skipped: u64,
     pub hash: String,
+    /// The records as they came, for those that the store refuses.
+    pub bytes: Vec<u8>,
+    pub frames: Vec<Frame>,
     /// What became of the last record.
     pub last: Option<Outcome>,
     pub end: Option<End>,

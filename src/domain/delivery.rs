@@ -128,6 +128,8 @@ pub struct TableCount {
     pub refused: u64,
     /// Rows that fell on a primary key which an earlier record had made already.
     pub collisions: u64,
+    /// There were too many keys to remember them all: `collisions` is an estimate.
+    pub estimated: bool,
     /// Of the declaration under which they were written.
     pub fingerprint: Fingerprint,
 }

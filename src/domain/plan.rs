@@ -21,6 +21,8 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
     pub name: String,
+    /// CQL keeps the case of the name; it was declared in double quotes.
+    pub exact: bool,
     pub kind: Type,
     pub origin: Origin,
 }
@@ -42,12 +44,18 @@ pub enum Origin {
 #[derive(Clone, Debug)]
 pub struct Table {
     pub name: String,
+    /// CQL keeps the case of the name; it was declared in double quotes.
+    pub exact: bool,
     /// The question it answers.
     pub answers: String,
     pub partition_key: Vec<usize>,
     pub clustering_key: Vec<(usize, Order)>,
     pub columns: Vec<usize>,
+    /// Those of `columns` that a partition has once, not every row of it (Cassandra only).
+    pub statics: Vec<usize>,
     pub empty: Empty,
+    /// What a table of Cassandra is made WITH, word by word: `default_time_to_live`, `86400`.
+    pub options: Vec<(String, String)>,
     pub fingerprint: Fingerprint,
 }
 
@@ -93,6 +101,11 @@ impl Table {
     /// Every column, key first.
     pub fn all(&self) -> impl Iterator<Item = usize> + '_ {
         self.key().chain(self.columns.iter().copied())
+    }
+
+    /// Whether every column of the partition key, and perhaps more, is among the first `given` ones.
+    pub fn is_one_partition(&self, given: usize) -> bool {
+        given >= self.partition_key.len()
     }
 
     pub fn key_len(&self) -> usize {

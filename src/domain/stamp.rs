@@ -75,6 +75,13 @@ impl Stamps {
         (ahead < range.records).then(|| Stamp(range.base.0 + step))
     }
 
+    /// The number of the record with this stamp.
+    pub fn number(&self, stamp: Stamp) -> Option<u64> {
+        let range = self.0.iter().find(|range| range.contains(stamp))?;
+        let ahead = u64::try_from((stamp.0 - range.base.0) / 2).ok()?;
+        Some(range.first + ahead)
+    }
+
     /// Number of the first record that has no stamp yet.
     pub fn reach(&self) -> u64 {
         self.0.last().map_or(0, |range| range.first + range.records)
@@ -112,6 +119,9 @@ mod tests {
         assert_eq!(stamps.of(7), Some(Stamp(500)));
         assert_eq!(stamps.of(17), None);
         assert_eq!(stamps.reach(), 17);
+        for record in 0..17 {
+            assert_eq!(stamps.of(record).and_then(|stamp| stamps.number(stamp)), Some(record));
+        }
     }
 
     #[test]

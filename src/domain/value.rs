@@ -101,6 +101,14 @@ impl Slice {
         (start < end && end <= self.len).then(|| Self { start: self.start + start, len: end - start })
     }
 
+    pub fn len(self) -> usize {
+        self.len as usize
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.len == 0
+    }
+
     pub fn of(self, arena: &[u8]) -> &[u8] {
         let start = self.start as usize;
         arena.get(start..start + self.len as usize).unwrap_or(&[])
@@ -205,6 +213,30 @@ pub enum Value<'a> {
 }
 
 impl Value<'_> {
+    /// The order of values of one column; text and bytes by their bytes.
+    pub fn compare(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            (Self::Blob(a), Self::Blob(b)) => a.cmp(b),
+            (Self::Uuid(a), Self::Uuid(b)) => a.cmp(b),
+            (Self::Inet(a), Self::Inet(b)) => a.cmp(b),
+            (Self::Float(a), Self::Float(b)) => a.total_cmp(b),
+            (Self::Double(a), Self::Double(b)) => a.total_cmp(b),
+            (Self::Boolean(a), Self::Boolean(b)) => a.cmp(b),
+            (Self::Date(a), Self::Date(b)) => a.cmp(b),
+            (Self::Whole(a), Self::Whole(b))
+            | (Self::Timestamp(a), Self::Timestamp(b))
+            | (Self::Time(a), Self::Time(b)) => a.cmp(b),
+            (Self::Decimal(a), Self::Decimal(b)) => {
+                let number = |text: &str| text.parse::<bigdecimal::BigDecimal>().unwrap_or_default();
+                number(a).cmp(&number(b)).then_with(|| a.cmp(b))
+            }
+            (Self::Empty, Self::Empty) => Ordering::Equal,
+            (Self::Empty, _) => Ordering::Less,
+            _ => Ordering::Greater,
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
         matches!(self, Self::Empty)
     }

@@ -70,13 +70,27 @@ impl<S: Store> Pipeline<S> {
         // The first failure stops the others as a signal would.
         let halt = stop.child_token();
         let kill = CancellationToken::new();
+        let store = Arc::clone(&self.store);
         let mut stages = self.start(scope, &halt, &kill);
         let mut joined = pin!(join(&mut stages, &halt));
+        let mut tended = pin!(store.tend());
         tokio::select! {
             outcome = &mut joined => return outcome.map(|()| ended(&stop)),
             () = halt.cancelled() => {}
+            error = &mut tended => {
+                halt.cancel();
+                kill.cancel();
+                let _ = joined.await;
+                return Err(error);
+            }
         }
-        let outcome = tokio::time::timeout(grace, joined).await;
+        let outcome = tokio::select! {
+            outcome = tokio::time::timeout(grace, joined) => outcome,
+            error = tended => {
+                kill.cancel();
+                return Err(error);
+            }
+        };
         kill.cancel();
         match outcome {
             Ok(outcome) => outcome.map(|()| ended(&stop)),
@@ -123,6 +137,7 @@ impl<S: Store> Pipeline<S> {
             store: Arc::clone(&self.store),
             patience: patience(kill),
             write: write.clone(),
+            window_bytes: self.config.window_bytes(),
             files_at_once: self.config.source.files_at_once,
             trails,
             spare: Arc::clone(&spare),

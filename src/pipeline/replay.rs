@@ -111,7 +111,7 @@ impl<S: Store> Replay<S> {
     async fn write(&self, chunk: RowChunk, first: bool) -> Result<u64, StoreError> {
         let chunk = Arc::new(chunk);
         let applied = self.patience.with(|| self.store.replay(self.table, Arc::clone(&chunk), first)).await?;
-        self.tally.records(&chunk);
+        self.tally.records(&chunk, 0);
         if let (Some(table), Some(delta)) = (self.plan.tables.get(self.table), applied.tables.first()) {
             self.tally.rows(&table.name, delta);
         }

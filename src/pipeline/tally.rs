@@ -27,13 +27,14 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub fn records(&self, chunk: &RowChunk) {
+    /// `refused` of its rows the store did not take.
+    pub fn records(&self, chunk: &RowChunk, refused: u64) {
         let add = |counter: &AtomicU64, count: u64| counter.fetch_add(count, Ordering::Relaxed);
         add(&self.bytes, chunk.len());
         add(&self.read, chunk.records());
-        add(&self.loaded, chunk.rows.len() as u64);
+        add(&self.loaded, chunk.rows.len() as u64 - refused);
         add(&self.skipped, chunk.skipped);
-        add(&self.quarantined, chunk.quarantined.len() as u64);
+        add(&self.quarantined, chunk.quarantined.len() as u64 + refused);
     }
 
     pub fn rows(&self, table: &str, delta: &TableDelta) {

@@ -1,5 +1,6 @@
 //! Rows to requests: hands chunks to the store and tells what became durable.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
@@ -46,21 +47,35 @@ impl<S: Store> Write<S> {
         finished: Sender<Finished>,
     ) -> Result<(), StoreError> {
         let mut batch = Vec::with_capacity(self.together);
+        let mut failed = HashSet::new();
         while chunks.recv_many(&mut batch, self.together).await > 0 {
             metrics::queue("rows", chunks.len());
+            // What was read of a delivery before it failed.
+            batch.retain(|chunk| !failed.contains(&chunk.source.id));
+            if batch.is_empty() {
+                continue;
+            }
             let written = Arc::new(std::mem::take(&mut batch));
             metrics::in_flight(1.0);
             let applied = self.patience.with(|| self.store.apply(Arc::clone(&written))).await;
             metrics::in_flight(-1.0);
             let applied = applied?;
             for (chunk, applied) in written.iter().zip(&applied) {
-                self.account(chunk, applied);
-                if let Some(done) = self.ended(chunk) {
+                let done = match &applied.failed {
+                    Some(_) if !failed.insert(chunk.source.id) => None,
+                    Some(why) => Some(self.failed(chunk, why)),
+                    None => {
+                        self.account(chunk, applied);
+                        self.ended(chunk)
+                    }
+                };
+                if let Some(done) = done {
                     // Discovery may have stopped already; then nobody needs to know.
                     let _ = finished.send(done).await;
                 }
             }
             for chunk in Arc::into_inner(written).into_iter().flatten() {
+                self.spare.give_chunk(chunk.bytes, chunk.frames);
                 self.spare.give_rows(chunk.rows);
             }
         }
@@ -69,13 +84,24 @@ impl<S: Store> Write<S> {
 
     /// Counts what is durable now, and nothing else.
     fn account(&self, chunk: &RowChunk, applied: &Applied) {
-        metrics::records(chunk);
-        self.tally.records(chunk);
-        self.tally.refused.fetch_add(chunk.quarantined.len() as u64, Ordering::Relaxed);
+        metrics::records(chunk, &applied.refused);
+        let refused = applied.refused.len() as u64;
+        self.tally.records(chunk, refused);
+        self.tally.refused.fetch_add(chunk.quarantined.len() as u64 + refused, Ordering::Relaxed);
         for (table, delta) in self.plan.tables.iter().zip(&applied.tables) {
             metrics::rows(&table.name, delta);
             self.tally.rows(&table.name, delta);
         }
+    }
+
+    /// The store takes nothing of it.
+    fn failed(&self, chunk: &RowChunk, why: &str) -> Finished {
+        let source = &chunk.source;
+        source.halt.cancel();
+        warn!(file = source.path, "failed: {}", one_line(why));
+        metrics::delivery(State::Failed);
+        self.tally.delivery(State::Failed);
+        Finished { id: source.id, path: source.path.clone(), state: State::Failed }
     }
 
     fn ended(&self, chunk: &RowChunk) -> Option<Finished> {

@@ -2,6 +2,8 @@
 //!
 //! [`Store`] says what a store must do; its suite of tests says what that means.
 
+pub mod any;
+pub mod cassandra;
 pub mod patience;
 pub mod sqlite;
 #[cfg(test)]
@@ -13,6 +15,18 @@ use std::time::Duration;
 use crate::domain::{Delivery, DeliveryId, Noted, RowChunk, StampRange, Value};
 use crate::ledger::{Amendment, Applied, Entry, Filter, Known};
 use crate::quarantine;
+
+/// What a store is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Load. `create` makes what is missing; `standby` waits until another writer is gone, where the store
+    /// can hand over.
+    Write { create: bool, standby: bool },
+    /// Ask only.
+    Read,
+    /// What would be entered is kept in memory: nothing is written, not even a store.
+    Dry,
+}
 
 /// Tables, ledger and quarantine under one roof.
 ///
@@ -79,6 +93,13 @@ pub trait Store: Send + Sync + 'static {
     /// Rows in a table.
     fn count(&self, table: usize) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
+    /// What must be done now and then as long as the store is open for writing. Ends only when nothing
+    /// may be written any more, with the reason.
+    fn tend(&self) -> impl Future<Output = StoreError> + Send;
+
+    /// Gives up the right to write, so that another need not wait for it.
+    fn close(&self) -> impl Future<Output = ()> + Send;
+
     /// Quarantined records, in the order of delivery and record.
     fn quarantined(
         &self,
@@ -99,6 +120,16 @@ pub enum StoreError {
         "{store} is in use by {holder}\n  next: drop the files into the inbox of that process, or stop it first"
     )]
     InUse { store: String, holder: String },
+    #[error("{0}")]
+    Settings(String),
+    #[error(
+        "{store} is in use by {holder}\n  next: none; this process stands by and takes over when that one is gone"
+    )]
+    Standby { store: String, holder: String },
+    #[error(
+        "{0}: another process has taken over the right to write\n  next: run it again, it goes on where that one stands"
+    )]
+    Lost(String),
     #[error(
         "{0} is not a needledrop store; it is left as it is\n  next: set store.sqlite.path to another file"
     )]
@@ -117,12 +148,13 @@ impl StoreError {
         match self {
             Self::Busy { reason, .. } => Some(reason),
             Self::Ahead(_) => Some("stamps"),
+            Self::Standby { .. } => Some("standby"),
             _ => None,
         }
     }
 
     /// Whether the configuration, not the system, is to be changed.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Foreign(_) | Self::Shape { .. })
+        matches!(self, Self::Foreign(_) | Self::Shape { .. } | Self::Settings(_))
     }
 }

@@ -77,6 +77,8 @@ impl Patience {
 fn pause(error: &StoreError, backoff: Duration) -> Duration {
     match error {
         StoreError::Ahead(wait) => (*wait).min(LONGEST),
+        // Who waits in line looks again at once.
+        StoreError::Standby { .. } => FIRST,
         _ => backoff.mul_f64(0.5 + 0.5 * fastrand::f64()),
     }
 }

@@ -42,6 +42,8 @@ pub struct Read<S> {
     pub store: Arc<S>,
     pub patience: Patience,
     pub write: Write,
+    /// Bytes a chunk holds at most.
+    pub window_bytes: usize,
     pub files_at_once: usize,
     pub trails: Arc<Trails>,
     pub spare: Arc<Spare>,
@@ -67,7 +69,7 @@ impl<S: Store> Read<S> {
         let end = loop {
             work.framer.scan(self.write.window);
             let full = work.framer.records() >= self.write.window
-                || work.framer.len() >= self.write.window_bytes.0
+                || work.framer.len() >= self.window_bytes
                 || (work.framer.records() > 0 && began.elapsed() >= linger);
             if full {
                 if !self.hand_on(&mut work, &mut stamps, None, chunks).await? {

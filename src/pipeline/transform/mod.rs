@@ -105,7 +105,7 @@ impl Transform {
             made.take(&raw, frame, outcome, &self.plan);
         }
         drop(reader);
-        made.finish(raw, &self.spare)
+        made.finish(raw)
     }
 
     fn record(
@@ -189,17 +189,19 @@ impl Made {
         }
     }
 
-    fn finish(mut self, raw: RawChunk, spare: &Spare) -> RowChunk {
-        spare.give_chunk(raw.bytes, raw.frames);
+    fn finish(mut self, raw: RawChunk) -> RowChunk {
         self.quarantined.extend(raw.refused);
         self.quarantined.sort_by_key(|entry| entry.record);
         RowChunk {
             source: raw.source,
+            stamps: raw.stamps,
             span: raw.span,
             rows: self.rows,
             quarantined: self.quarantined,
             skipped: self.skipped,
             hash: raw.hash,
+            bytes: raw.bytes,
+            frames: raw.frames,
             last: self.last,
             end: raw.end,
         }
@@ -217,16 +219,23 @@ mod tests {
 
     /// Three fields: a key, one that must be there, a text.
     fn plan() -> Arc<Plan> {
-        let column =
-            |name: &str, kind| Column { name: name.into(), kind, origin: Origin::Field(name.into()) };
+        let column = |name: &str, kind| Column {
+            name: name.into(),
+            exact: false,
+            kind,
+            origin: Origin::Field(name.into()),
+        };
         let fingerprint = Fingerprint::of("test");
         let table = Table {
             name: "t".into(),
+            exact: false,
             answers: String::new(),
             partition_key: vec![0],
             clustering_key: vec![(1, Order::Ascending)],
             columns: vec![2],
+            statics: Vec::new(),
             empty: Empty::Keep,
+            options: Vec::new(),
             fingerprint: fingerprint.clone(),
         };
         let columns = vec![column("n", Type::Int), column("s", Type::Text), column("v", Type::Text)];

@@ -105,6 +105,7 @@ fn with_account(connection: &Connection, mut delivery: Delivery) -> Outcome<Deli
                 table: row.get(0)?,
                 rows: row.get(1)?,
                 collisions: row.get(2)?,
+                estimated: false,
                 fingerprint: Fingerprint(row.get(3)?),
                 refused: row.get(4)?,
             })

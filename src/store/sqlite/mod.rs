@@ -17,11 +17,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
 
-use super::{Store, StoreError};
+use super::{Access, Store, StoreError};
 use crate::domain::{Delivery, DeliveryId, Noted, Plan, RowChunk, StampRange, Value};
 use crate::ledger::{Amendment, Applied, Entry, Filter, Known};
-
-pub use open::Access;
 
 /// A store in one SQLite file.
 pub struct SqliteStore {
@@ -180,6 +178,13 @@ impl Store for SqliteStore {
         self.read(move |shared, connection| rows::count(shared, connection, table)).await
     }
 
+    /// The lock ends with the process.
+    async fn tend(&self) -> StoreError {
+        std::future::pending().await
+    }
+
+    async fn close(&self) {}
+
     async fn quarantined(
         &self,
         filter: crate::quarantine::Filter,
@@ -204,13 +209,15 @@ mod tests {
     impl Fixture for Sqlite {
         type Store = SqliteStore;
         const COUNTS_ACROSS_DELIVERIES: bool = true;
+        const TAKES_BACK_IN_ANY_ORDER: bool = true;
+        const SLOWER: u32 = 1;
 
-        fn new() -> Self {
+        async fn new() -> Self {
             Self(tempfile::tempdir().unwrap())
         }
 
         async fn open(&self, plan: Arc<Plan>) -> SqliteStore {
-            SqliteStore::open(&self.path(), plan, Access::Write { create: true }).unwrap()
+            SqliteStore::open(&self.path(), plan, Access::Write { create: true, standby: false }).unwrap()
         }
 
         async fn wipe(&self, table: &str) {

@@ -12,20 +12,9 @@ use rusqlite::{Connection, OpenFlags, params_from_iter};
 use super::lock::WriterLock;
 use super::rows::TableSql;
 use super::schema::{self, Difference};
-use super::{Fault, Shared, SqliteStore, StoreError};
+use super::{Access, Fault, Shared, SqliteStore, StoreError};
 use crate::domain::Plan;
 use crate::fault;
-
-/// What the store is opened for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Load; `create` makes tables that are missing.
-    Write { create: bool },
-    /// Ask only.
-    Read,
-    /// A copy of the ledger in memory: nothing is written, not even a store.
-    Dry,
-}
 
 /// How long a reader waits where a writer has to be alone for a moment.
 const READ_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
@@ -41,7 +30,7 @@ impl SqliteStore {
     pub fn open(path: &Path, plan: Arc<Plan>, access: Access) -> Result<Self, StoreError> {
         let fresh = is_fresh(path)?;
         match access {
-            Access::Write { create } => Self::for_writing(path, plan, fresh, create),
+            Access::Write { create, .. } => Self::for_writing(path, plan, fresh, create),
             Access::Read if fresh => Err(StoreError::Missing(path.display().to_string())),
             Access::Read => Self::for_reading(path, plan),
             Access::Dry => Self::dry(path, plan, fresh),

@@ -56,7 +56,7 @@ pub fn chunk(
     transaction.commit()?;
     fault::step("replay after commit");
     delta.took = began.elapsed();
-    Ok(Applied { tables: vec![delta] })
+    Ok(Applied { tables: vec![delta], ..Applied::default() })
 }
 
 /// Counts the records that are loaded in other tables but cannot be rows in this one. Those that are in

@@ -1,0 +1,156 @@
+//! `store.cassandra`: where the cluster is, who we are, and what an acknowledgement has to mean.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::units::Word;
+use super::{ConfigError, Duration};
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cassandra {
+    /// Contact points; a host may bring its own port.
+    pub hosts: Vec<String>,
+    pub port: u16,
+    pub keyspace: String,
+    /// Where ledger and quarantine are, when not in `keyspace`.
+    pub ledger_keyspace: Option<String>,
+    pub replication: BTreeMap<String, Word>,
+    pub consistency: Consistencies,
+    pub local_datacenter: Option<String>,
+    pub username: Option<String>,
+    password: Option<String>,
+    password_file: Option<PathBuf>,
+    pub tls: Option<Tls>,
+    pub compression: Compression,
+    pub connect_timeout: Duration,
+    pub request_timeout: Duration,
+    /// How long the right to write is held without a renewal.
+    pub lease: Duration,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Consistencies {
+    pub write: Consistency,
+    pub read: Consistency,
+}
+
+/// ANY is none of them: a hint is not yet data.
+#[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Consistency {
+    One,
+    Two,
+    Three,
+    Quorum,
+    All,
+    LocalQuorum,
+    EachQuorum,
+    LocalOne,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM file with the authorities that may have signed the servers' certificates.
+    pub ca: PathBuf,
+    /// PEM files with our certificate and its key, where the servers ask for one.
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    /// Whether the certificate must be for the address that was connected to.
+    #[serde(default = "yes")]
+    pub check_host: bool,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    None,
+    Lz4,
+    Snappy,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Cassandra {
+    /// The password, from wherever it is.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or two passwords.
+    pub fn password(&self) -> Result<Option<String>, ConfigError> {
+        let rule = |problem: String, next: &str| ConfigError::Rule {
+            file: String::new(),
+            at: String::new(),
+            path: "store.cassandra.password_file".to_owned(),
+            problem,
+            next: next.to_owned(),
+        };
+        match (&self.password, &self.password_file) {
+            (Some(_), Some(_)) => Err(rule("there is a password beside it".to_owned(), "set one of them")),
+            (Some(password), None) => Ok(Some(password.clone())),
+            (None, None) => Ok(None),
+            (None, Some(file)) => match std::fs::read_to_string(file) {
+                Ok(text) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned())),
+                Err(error) => Err(rule(
+                    format!("{}: {error}", file.display()),
+                    "name a file with the password that this user can read",
+                )),
+            },
+        }
+    }
+
+    /// Where a password is set, but not what it is.
+    pub fn told_password(&self) -> &'static str {
+        match (&self.password, &self.password_file) {
+            (Some(_), _) => "set",
+            (None, Some(_)) => "in a file",
+            (None, None) => "not set",
+        }
+    }
+}
+
+/// Without the password.
+impl std::fmt::Debug for Cassandra {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cassandra")
+            .field("hosts", &self.hosts)
+            .field("keyspace", &self.keyspace)
+            .field("username", &self.username)
+            .field("password", &self.told_password())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Cassandra {
+    fn default() -> Self {
+        let replication = [("class", "SimpleStrategy"), ("replication_factor", "1")];
+        Self {
+            hosts: vec!["127.0.0.1".to_owned()],
+            port: 9042,
+            keyspace: "sparkify".to_owned(),
+            ledger_keyspace: None,
+            replication: replication.map(|(name, word)| (name.to_owned(), Word(word.to_owned()))).into(),
+            consistency: Consistencies::default(),
+            local_datacenter: None,
+            username: None,
+            password: None,
+            password_file: None,
+            tls: None,
+            compression: Compression::None,
+            connect_timeout: Duration::from_secs(5),
+            request_timeout: Duration::from_secs(12),
+            lease: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Default for Consistencies {
+    fn default() -> Self {
+        Self { write: Consistency::LocalQuorum, read: Consistency::LocalQuorum }
+    }
+}

@@ -1,0 +1,84 @@
+//! The store that the configuration names.
+
+use std::sync::Arc;
+
+use super::cassandra::CassandraStore;
+use super::sqlite::SqliteStore;
+use super::{Store, StoreError};
+use crate::domain::{Delivery, DeliveryId, Noted, RowChunk, StampRange, Value};
+use crate::ledger::{Amendment, Applied, Entry, Filter, Known};
+use crate::quarantine;
+
+/// One of the stores.
+pub enum AnyStore {
+    Sqlite(SqliteStore),
+    Cassandra(CassandraStore),
+}
+
+/// Asks whichever it is.
+macro_rules! either {
+    ($self:ident.$method:ident($($argument:expr),*)) => {
+        match $self {
+            Self::Sqlite(store) => store.$method($($argument),*).await,
+            Self::Cassandra(store) => store.$method($($argument),*).await,
+        }
+    };
+}
+
+impl Store for AnyStore {
+    async fn known(&self) -> Result<Vec<Known>, StoreError> {
+        either!(self.known())
+    }
+
+    async fn deliveries(&self, filter: Filter) -> Result<Vec<Delivery>, StoreError> {
+        either!(self.deliveries(filter))
+    }
+
+    async fn take_up(&self, entry: Entry) -> Result<Delivery, StoreError> {
+        either!(self.take_up(entry))
+    }
+
+    async fn reopen(&self, id: DeliveryId, noted: Noted, head: String) -> Result<Delivery, StoreError> {
+        either!(self.reopen(id, noted, head))
+    }
+
+    async fn extend(&self, id: DeliveryId, first: u64, records: u64) -> Result<StampRange, StoreError> {
+        either!(self.extend(id, first, records))
+    }
+
+    async fn amend(&self, id: DeliveryId, amendment: Amendment) -> Result<(), StoreError> {
+        either!(self.amend(id, amendment))
+    }
+
+    async fn apply(&self, chunks: Arc<Vec<RowChunk>>) -> Result<Vec<Applied>, StoreError> {
+        either!(self.apply(chunks))
+    }
+
+    async fn replay(&self, table: usize, chunk: Arc<RowChunk>, first: bool) -> Result<Applied, StoreError> {
+        either!(self.replay(table, chunk, first))
+    }
+
+    async fn rows(
+        &self,
+        table: usize,
+        key: Vec<Value<'static>>,
+    ) -> Result<Vec<Vec<Value<'static>>>, StoreError> {
+        either!(self.rows(table, key))
+    }
+
+    async fn count(&self, table: usize) -> Result<u64, StoreError> {
+        either!(self.count(table))
+    }
+
+    async fn tend(&self) -> StoreError {
+        either!(self.tend())
+    }
+
+    async fn close(&self) {
+        either!(self.close());
+    }
+
+    async fn quarantined(&self, filter: quarantine::Filter) -> Result<Vec<quarantine::Entry>, StoreError> {
+        either!(self.quarantined(filter))
+    }
+}

@@ -1,0 +1,191 @@
+//! Values on the wire of CQL: a cell goes from the chunk's arena into the request as it is.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use bigdecimal::BigDecimal;
+use bigdecimal::num_bigint::BigInt;
+use scylla::serialize::SerializationError;
+use scylla::serialize::row::{RowSerializationContext, SerializeRow};
+use scylla::serialize::writers::{CellWriter, RowWriter};
+use scylla::value::CqlValue;
+
+use crate::domain::{Cell, Rows, Type, Value};
+
+/// CQL's dates begin at -2^31 days.
+const DAY_ZERO: i64 = 1 << 31;
+
+/// One record as the values of a statement: the columns of a table in the order of its markers, then
+/// its stamp.
+pub struct Record<'r> {
+    pub rows: &'r Rows,
+    pub row: usize,
+    pub columns: &'r [(usize, Type)],
+    /// An empty column erases what is there, at the price of a tombstone. Otherwise it is not sent.
+    pub clears: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("a value of {0} bytes is too long for CQL")]
+struct TooLong(usize);
+
+impl SerializeRow for Record<'_> {
+    fn serialize(
+        &self,
+        _: &RowSerializationContext<'_>,
+        writer: &mut RowWriter<'_>,
+    ) -> Result<(), SerializationError> {
+        for (column, kind) in self.columns {
+            let cell = self.rows.cell(self.row, *column);
+            write(writer.make_cell_writer(), *kind, cell, self.rows.arena_bytes(), self.clears)?;
+        }
+        bytes(writer.make_cell_writer(), &self.rows.stamp(self.row).0.to_be_bytes())
+    }
+
+    fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+/// Bytes that the key and columns of a record take, about.
+pub fn size(record: &Record<'_>) -> usize {
+    let of = |(column, _): &(usize, Type)| match record.rows.cell(record.row, *column) {
+        Cell::Text(at) | Cell::Blob(at) | Cell::Decimal(at) | Cell::Uuid(at) | Cell::Inet(at) => at.len() + 4,
+        _ => 12,
+    };
+    record.columns.iter().map(of).sum()
+}
+
+fn write(
+    writer: CellWriter<'_>,
+    kind: Type,
+    cell: Cell,
+    arena: &[u8],
+    clears: bool,
+) -> Result<(), SerializationError> {
+    match cell {
+        Cell::Empty if clears => {
+            writer.set_null();
+            Ok(())
+        }
+        Cell::Empty => {
+            writer.set_unset();
+            Ok(())
+        }
+        Cell::Text(at) | Cell::Blob(at) | Cell::Uuid(at) | Cell::Inet(at) => bytes(writer, at.of(arena)),
+        Cell::Whole(n) => match kind {
+            Type::Int => narrow(writer, n, 4),
+            Type::Smallint => narrow(writer, n, 2),
+            Type::Tinyint => narrow(writer, n, 1),
+            _ => bytes(writer, &n.to_be_bytes()),
+        },
+        Cell::Float(x) => bytes(writer, &x.to_be_bytes()),
+        Cell::Double(x) => bytes(writer, &x.to_be_bytes()),
+        Cell::Boolean(yes) => bytes(writer, &[u8::from(yes)]),
+        Cell::Timestamp(n) | Cell::Time(n) => bytes(writer, &n.to_be_bytes()),
+        Cell::Date(days) => narrow(writer, i64::from(days) + DAY_ZERO, 4),
+        Cell::Decimal(_) => bytes(writer, &decimal(&cell.value(arena))),
+    }
+}
+
+fn bytes(writer: CellWriter<'_>, value: &[u8]) -> Result<(), SerializationError> {
+    match writer.set_value(value) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(SerializationError::new(TooLong(value.len()))),
+    }
+}
+
+/// The last `len` bytes: what was parsed as such a type has no others.
+fn narrow(writer: CellWriter<'_>, n: i64, len: usize) -> Result<(), SerializationError> {
+    let all = n.to_be_bytes();
+    bytes(writer, all.get(all.len() - len..).unwrap_or(&all))
+}
+
+/// Scale, then the unscaled number.
+fn decimal(value: &Value<'_>) -> Vec<u8> {
+    let (unscaled, scale) = unscaled(value);
+    let mut bytes = scale.to_be_bytes().to_vec();
+    bytes.extend(unscaled.to_signed_bytes_be());
+    bytes
+}
+
+fn unscaled(value: &Value<'_>) -> (BigInt, i32) {
+    let text = match value {
+        Value::Decimal(text) => text.as_ref(),
+        _ => "0",
+    };
+    let number: BigDecimal = text.parse().unwrap_or_default();
+    let (unscaled, scale) = number.into_bigint_and_exponent();
+    (unscaled, i32::try_from(scale).unwrap_or_default())
+}
+
+/// A value as the driver takes it, for statements that are not in a hurry.
+pub fn cql(kind: Type, value: &Value<'_>) -> Option<CqlValue> {
+    Some(match value {
+        Value::Empty => return None,
+        Value::Text(text) => CqlValue::Text(text.to_string()),
+        Value::Blob(bytes) => CqlValue::Blob(bytes.to_vec()),
+        Value::Decimal(_) => {
+            let (unscaled, scale) = unscaled(value);
+            let bytes = unscaled.to_signed_bytes_be();
+            CqlValue::Decimal(scylla::value::CqlDecimal::from_signed_be_bytes_and_exponent(bytes, scale))
+        }
+        Value::Uuid(id) if kind == Type::Timeuuid => CqlValue::Timeuuid((*id).into()),
+        Value::Uuid(id) => CqlValue::Uuid(*id),
+        Value::Inet(ip) => CqlValue::Inet(*ip),
+        Value::Whole(n) => whole(kind, *n),
+        Value::Float(x) => CqlValue::Float(*x),
+        Value::Double(x) => CqlValue::Double(*x),
+        Value::Boolean(yes) => CqlValue::Boolean(*yes),
+        Value::Timestamp(ms) => CqlValue::Timestamp(scylla::value::CqlTimestamp(*ms)),
+        Value::Date(days) => {
+            let since = u32::try_from(i64::from(*days) + DAY_ZERO).unwrap_or_default();
+            CqlValue::Date(scylla::value::CqlDate(since))
+        }
+        Value::Time(ns) => CqlValue::Time(scylla::value::CqlTime(*ns)),
+    })
+}
+
+/// What was parsed as such a type is in its range.
+fn whole(kind: Type, n: i64) -> CqlValue {
+    match kind {
+        Type::Int => CqlValue::Int(i32::try_from(n).unwrap_or_default()),
+        Type::Smallint => CqlValue::SmallInt(i16::try_from(n).unwrap_or_default()),
+        Type::Tinyint => CqlValue::TinyInt(i8::try_from(n).unwrap_or_default()),
+        _ => CqlValue::BigInt(n),
+    }
+}
+
+/// The value of what was read; the types were compared when the store was opened.
+pub fn value(read: Option<CqlValue>) -> Value<'static> {
+    match read {
+        None => Value::Empty,
+        Some(CqlValue::Text(text) | CqlValue::Ascii(text)) => Value::Text(Cow::Owned(text)),
+        Some(CqlValue::Blob(bytes)) => Value::Blob(Cow::Owned(bytes)),
+        Some(CqlValue::Decimal(decimal)) => {
+            let (bytes, scale) = decimal.as_signed_be_bytes_slice_and_exponent();
+            let number = BigDecimal::new(BigInt::from_signed_bytes_be(bytes), i64::from(scale));
+            Value::Decimal(Cow::Owned(number.to_plain_string()))
+        }
+        Some(CqlValue::Uuid(id)) => Value::Uuid(id),
+        Some(CqlValue::Timeuuid(id)) => Value::Uuid(id.into()),
+        Some(CqlValue::Inet(ip)) => Value::Inet(canonical(ip)),
+        Some(CqlValue::Int(n)) => Value::Whole(n.into()),
+        Some(CqlValue::BigInt(n)) => Value::Whole(n),
+        Some(CqlValue::SmallInt(n)) => Value::Whole(n.into()),
+        Some(CqlValue::TinyInt(n)) => Value::Whole(n.into()),
+        Some(CqlValue::Float(x)) => Value::Float(x),
+        Some(CqlValue::Double(x)) => Value::Double(x),
+        Some(CqlValue::Boolean(yes)) => Value::Boolean(yes),
+        Some(CqlValue::Timestamp(at)) => Value::Timestamp(at.0),
+        Some(CqlValue::Date(date)) => {
+            Value::Date(i32::try_from(i64::from(date.0) - DAY_ZERO).unwrap_or_default())
+        }
+        Some(CqlValue::Time(at)) => Value::Time(at.0),
+        Some(other) => Value::Text(Cow::Owned(format!("{other:?}"))),
+    }
+}
+
+fn canonical(ip: IpAddr) -> IpAddr {
+    ip.to_canonical()
+}

@@ -1,0 +1,114 @@
+//! The keys of deliveries under way, in memory and, so that a resume goes on counting, in the store.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use scylla::client::session::Session;
+use scylla::statement::prepared::PreparedStatement;
+
+use super::connect::Settings;
+use super::keys::{self, Keys};
+use super::lease::Lease;
+use super::stored::{big, count};
+use super::{request, schema};
+use crate::domain::{Delivery, DeliveryId, Plan};
+use crate::store::StoreError;
+
+/// How long keys are kept after they were written, in seconds (7 days): a file that grows later is
+/// counted from there on only.
+const KEPT: u64 = 7 * 24 * 3600;
+
+/// By delivery, the keys of each table of the plan.
+pub type Tables = Vec<Keys>;
+
+pub struct Collisions {
+    session: Arc<Session>,
+    settings: Arc<Settings>,
+    plan: Arc<Plan>,
+    insert: PreparedStatement,
+    select: PreparedStatement,
+    under_way: tokio::sync::Mutex<HashMap<DeliveryId, Tables>>,
+}
+
+impl Collisions {
+    /// Prepares what will be asked.
+    ///
+    /// # Errors
+    /// What the cluster says.
+    pub async fn new(
+        session: Arc<Session>,
+        settings: Arc<Settings>,
+        plan: Arc<Plan>,
+    ) -> Result<Self, StoreError> {
+        let place = schema::ledger_place(&settings, "needledrop_keys");
+        let prepare = async |cql: String| -> Result<PreparedStatement, StoreError> {
+            let prepared = session.prepare(cql).await;
+            let mut prepared = prepared.map_err(|error| request::told(&settings, &error.into()))?;
+            prepared.set_consistency(settings.ledger());
+            Ok(prepared)
+        };
+        let insert = format!(
+            "INSERT INTO {place} (delivery, table_name, bytes, hashes) VALUES (?, ?, ?, ?) USING TTL {KEPT}"
+        );
+        let select = format!("SELECT bytes, hashes FROM {place} WHERE delivery = ? AND table_name = ?");
+        Ok(Self {
+            insert: prepare(insert).await?,
+            select: prepare(select).await?,
+            session,
+            settings,
+            plan,
+            under_way: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// The keys of what is durable of a delivery. They are given out: [`Self::keep`] takes them back.
+    ///
+    /// # Errors
+    /// What the cluster says.
+    pub async fn of(&self, delivery: &Delivery) -> Result<Tables, StoreError> {
+        if let Some(tables) = self.under_way.lock().await.remove(&delivery.id) {
+            return Ok(tables);
+        }
+        let mut tables = vec![Keys::new(self.settings.collision_keys); self.plan.tables.len()];
+        if delivery.reach.record == 0 {
+            return Ok(tables);
+        }
+        for (keys, table) in tables.iter_mut().zip(&self.plan.tables) {
+            let values = (delivery.id.0, &table.name);
+            let result = request::execute(&self.session, &self.settings, &self.select, values).await?;
+            for (bytes, hashes) in request::parsed::<(i64, Option<Vec<u8>>)>(&self.settings, result)? {
+                // What lies beyond was written for a step that the ledger never took.
+                if count(bytes) <= delivery.reach.offset {
+                    keys.add(keys::unpacked(&hashes.unwrap_or_default()));
+                }
+            }
+        }
+        Ok(tables)
+    }
+
+    /// Keeps the keys of a delivery for its next chunk.
+    pub async fn keep(&self, id: DeliveryId, tables: Tables) {
+        self.under_way.lock().await.insert(id, tables);
+    }
+
+    /// Saves new keys of one table, for who goes on with the delivery at this byte.
+    ///
+    /// # Errors
+    /// What the cluster says.
+    pub async fn save(
+        &self,
+        lease: &Lease,
+        id: DeliveryId,
+        table: &str,
+        bytes: u64,
+        hashes: &[u64],
+    ) -> Result<(), StoreError> {
+        if hashes.is_empty() {
+            return Ok(());
+        }
+        let mut insert = self.insert.clone();
+        insert.set_timestamp(Some(lease.ledger_stamp()));
+        let values = (id.0, table, big(bytes), keys::packed(hashes));
+        request::execute(&self.session, &self.settings, &insert, values).await.map(|_| ())
+    }
+}

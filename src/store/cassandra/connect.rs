@@ -1,0 +1,181 @@
+//! The session with the cluster, and why there is none.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use scylla::client::execution_profile::ExecutionProfile;
+use scylla::client::session::Session;
+use scylla::client::session_builder::SessionBuilder;
+use scylla::errors::{ConnectionError, ConnectionPoolError, ConnectionSetupRequestErrorKind, DbError};
+use scylla::errors::{MetadataError, NewSessionError};
+use scylla::policies::load_balancing::DefaultPolicy;
+use scylla::policies::retry::FallthroughRetryPolicy;
+
+use super::tls;
+use crate::store::StoreError;
+
+pub use scylla::client::Compression;
+pub use scylla::statement::Consistency;
+
+/// Where the cluster is, who we are, and how it is to be used.
+#[derive(Clone)]
+pub struct Settings {
+    /// With their ports.
+    pub hosts: Vec<String>,
+    pub keyspace: String,
+    pub ledger_keyspace: String,
+    /// For keyspaces that are made: name and value, in CQL.
+    pub replication: Vec<(String, String)>,
+    pub write: Consistency,
+    pub read: Consistency,
+    pub local_datacenter: Option<String>,
+    pub login: Option<(String, String)>,
+    pub tls: Option<Tls>,
+    pub compression: Option<Compression>,
+    pub connect_timeout: Duration,
+    pub request_timeout: Duration,
+    pub lease: Duration,
+    /// Requests under way at the same time.
+    pub in_flight: usize,
+    pub batch_rows: usize,
+    pub batch_bytes: usize,
+    /// Over all tables; 0 is no limit.
+    pub rows_per_second: u64,
+    /// Keys that are remembered by delivery and table to count collisions.
+    pub collision_keys: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct Tls {
+    pub ca: PathBuf,
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    pub check_host: bool,
+}
+
+impl Settings {
+    /// How the store is named in messages.
+    pub fn name(&self) -> String {
+        format!("cassandra {} at {}", self.keyspace, self.hosts.join(", "))
+    }
+
+    /// The ledger is never less sure than the tables, and never less than a quorum.
+    pub fn ledger(&self) -> Consistency {
+        match self.write {
+            sure @ (Consistency::All | Consistency::EachQuorum | Consistency::Quorum) => sure,
+            _ => Consistency::LocalQuorum,
+        }
+    }
+}
+
+/// Connects. Retries are ours: the driver does none.
+///
+/// # Errors
+/// With the cause in words and what to do about it.
+pub async fn connect(settings: &Settings) -> Result<Session, StoreError> {
+    let mut balance = DefaultPolicy::builder().token_aware(true);
+    if let Some(datacenter) = &settings.local_datacenter {
+        balance = balance.prefer_datacenter(datacenter.clone()).permit_dc_failover(false);
+    }
+    let profile = ExecutionProfile::builder()
+        .consistency(settings.read)
+        .request_timeout(Some(settings.request_timeout))
+        .retry_policy(Arc::new(FallthroughRetryPolicy::new()))
+        .load_balancing_policy(balance.build())
+        .build();
+    let mut builder = SessionBuilder::new()
+        .known_nodes(&settings.hosts)
+        .default_execution_profile_handle(profile.into_handle())
+        .connection_timeout(settings.connect_timeout)
+        .hostname_resolution_timeout(Some(settings.connect_timeout))
+        .compression(settings.compression)
+        .schema_agreement_timeout(Duration::from_secs(30))
+        .fetch_schema_metadata(true);
+    if let Some((user, password)) = &settings.login {
+        builder = builder.user(user, password);
+    }
+    if let Some(files) = &settings.tls {
+        let context = tls::context(files).map_err(|(what, next)| StoreError::Shape {
+            store: settings.name(),
+            what,
+            next: next.to_owned(),
+        })?;
+        builder = builder.tls_context(Some(context));
+    }
+    let built = tokio::time::timeout(settings.connect_timeout * 4, builder.build()).await;
+    match built {
+        Ok(Ok(session)) => Ok(session),
+        Ok(Err(error)) => Err(explained(settings, &error)),
+        Err(_) => Err(StoreError::Busy {
+            store: settings.name(),
+            reason: "connect",
+            what: "no contact point answers in time".to_owned(),
+            hint: "check store.cassandra.hosts, and that the cluster is up",
+        }),
+    }
+}
+
+/// The failure of the last contact point, with what to do.
+fn explained(settings: &Settings, error: &NewSessionError) -> StoreError {
+    let store = settings.name();
+    let configuration =
+        |what: String, next: &str| StoreError::Shape { store: store.clone(), what, next: next.to_owned() };
+    let busy = |reason, what: String, hint| StoreError::Busy { store: store.clone(), reason, what, hint };
+    match error {
+        NewSessionError::FailedToResolveAnyHostname(names) => busy(
+            "connect",
+            format!("cannot resolve {}", names.join(", ")),
+            "check the names in store.cassandra.hosts",
+        ),
+        NewSessionError::MetadataError(MetadataError::ConnectionPoolError(ConnectionPoolError::Broken {
+            last_connection_error,
+        })) => match last_connection_error {
+            ConnectionError::ConnectTimeout => {
+                busy("connect", "no answer in time".to_owned(), "check store.cassandra.hosts and firewalls")
+            }
+            ConnectionError::IoError(error) => told_io(error, &busy, &configuration),
+            ConnectionError::ConnectionSetupRequestError(setup) => match setup.get_error() {
+                ConnectionSetupRequestErrorKind::DbError(DbError::AuthenticationError, words) => {
+                    configuration(
+                        format!("the login is refused: {words}"),
+                        "correct store.cassandra.username and its password",
+                    )
+                }
+                ConnectionSetupRequestErrorKind::MissingAuthentication => configuration(
+                    "the cluster asks for a login".to_owned(),
+                    "set store.cassandra.username and password_file",
+                ),
+                other => busy(
+                    "connect",
+                    format!("the connection is not set up: {other}"),
+                    "where the server expects TLS, set store.cassandra.tls",
+                ),
+            },
+            other => busy("connect", other.to_string(), "check store.cassandra.hosts"),
+        },
+        other => busy("connect", other.to_string(), "check store.cassandra.hosts"),
+    }
+}
+
+fn told_io(
+    error: &std::io::Error,
+    busy: &dyn Fn(&'static str, String, &'static str) -> StoreError,
+    configuration: &dyn Fn(String, &str) -> StoreError,
+) -> StoreError {
+    let words = error.to_string();
+    if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+        return configuration(
+            format!("TLS fails: {words}"),
+            "correct store.cassandra.tls: the CA, our certificate, the address that theirs is for",
+        );
+    }
+    match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => busy(
+            "connect",
+            "the connection is refused".to_owned(),
+            "start the cluster, or correct hosts and port",
+        ),
+        _ => busy("connect", words, "check the network, and whether the server expects TLS"),
+    }
+}

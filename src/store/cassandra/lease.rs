@@ -1,0 +1,428 @@
+//! The right to write: one row, taken and renewed by compare-and-set, with an epoch and a block of stamps.
+//!
+//! A holder trusts its own clock only, for how long it may go on without a renewal; who waits trusts
+//! its own clock only, for how long the row has not changed. So clocks need not agree.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use scylla::client::session::Session;
+use scylla::statement::SerialConsistency;
+use scylla::statement::prepared::PreparedStatement;
+
+use super::connect::Settings;
+use super::{request, schema};
+use crate::domain::{Stamp, StampRange};
+use crate::fault;
+use crate::metrics;
+use crate::store::StoreError;
+
+/// Ledger rows of one epoch have stamps from `epoch << EPOCH` on: those of a later epoch always win.
+const EPOCH: u32 = 38;
+
+/// Stamps reserved ahead of the clock with each renewal, in microseconds, so that taking up a file
+/// rarely needs a compare-and-set of its own.
+const AHEAD: i64 = 5_000_000;
+
+/// The lease as it lies in the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Row {
+    holder: Option<String>,
+    epoch: i64,
+    beat: i64,
+    /// Where stamps that nobody has reserved begin.
+    stamps: i64,
+    tables: String,
+}
+
+/// What we hold.
+#[derive(Debug)]
+struct Held {
+    beat: i64,
+    /// Where our block of stamps ends.
+    reserved: i64,
+    /// Where those that were given out end.
+    given: i64,
+    until: Instant,
+    lost: bool,
+}
+
+/// The right to write to one ledger, as long as it is renewed.
+pub struct Lease {
+    session: Arc<Session>,
+    settings: Arc<Settings>,
+    set: PreparedStatement,
+    me: Holder,
+    epoch: i64,
+    sequence: AtomicU64,
+    tables: String,
+    held: tokio::sync::Mutex<Held>,
+    /// Until when it is held, in microseconds since `began`: looked at before every request.
+    until: AtomicU64,
+    began: Instant,
+}
+
+/// How somebody who wants the lease waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Somebody else who is alive means that we are not wanted now.
+    No,
+    /// Until the other is gone.
+    Standby,
+}
+
+impl Lease {
+    /// Takes the lease, or says who has it.
+    ///
+    /// # Errors
+    /// `InUse` or `Standby` with the holder; a holder with other tables; what the cluster says.
+    pub async fn take(
+        session: Arc<Session>,
+        settings: Arc<Settings>,
+        tables: String,
+        wait: Wait,
+    ) -> Result<Self, StoreError> {
+        let place = schema::ledger_place(&settings, "needledrop_lease");
+        let cql = format!(
+            "UPDATE {place} SET holder = ?, epoch = ?, beat = ?, stamps = ?, tables = ? WHERE name = 'writer' \
+             IF epoch = ? AND beat = ?"
+        );
+        let mut set = prepare(&session, &settings, &cql).await?;
+        set.set_consistency(settings.ledger());
+        set.set_serial_consistency(Some(serial(&settings)));
+        let (me, began) = (Holder::new(), Instant::now());
+        let mut seen: Option<(Row, Instant)> = None;
+        loop {
+            let row = read(&session, &settings, &place).await?;
+            let vacant = is_vacant(&row, &me, &seen, settings.lease);
+            if let (true, sent) = (vacant, Instant::now())
+                && let Some((epoch, held)) =
+                    claim(&session, &settings, &set, &row, &me, &tables, sent).await?
+            {
+                metrics::lease_taken(began.elapsed());
+                fault::step("lease taken");
+                let lease = Self {
+                    until: AtomicU64::new(micros(held.until.duration_since(began))),
+                    held: tokio::sync::Mutex::new(held),
+                    sequence: AtomicU64::new(0),
+                    session,
+                    settings,
+                    set,
+                    me,
+                    epoch,
+                    tables,
+                    began,
+                };
+                return Ok(lease);
+            }
+            let changed = seen.as_ref().is_none_or(|(before, _)| *before != row);
+            if changed && seen.is_some() && row.holder.is_some() {
+                // It is renewed: its holder is alive.
+                refuse(&settings, &row, &tables)?;
+                if wait == Wait::No || began.elapsed() > settings.lease {
+                    return Err(in_use(&settings, &row, wait));
+                }
+            }
+            if changed {
+                seen = Some((row, Instant::now()));
+            }
+            tokio::time::sleep((settings.lease / 20).min(Duration::from_millis(250))).await;
+        }
+    }
+
+    /// A stamp for a row of the ledger: later than all before it, and than those of all earlier epochs.
+    pub fn ledger_stamp(&self) -> i64 {
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        (self.epoch << EPOCH) + i64::try_from(sequence).unwrap_or_default()
+    }
+
+    /// Whether it is held by our own clock: without it nothing more is sent.
+    pub fn holds(&self) -> bool {
+        micros(self.began.elapsed()) < self.until.load(Ordering::Relaxed)
+    }
+
+    /// Makes sure that we may write, renewing the lease when it is due.
+    ///
+    /// # Errors
+    /// `Lost` when another has it.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        let mut held = self.held.lock().await;
+        if held.lost {
+            return Err(self.lost());
+        }
+        // Due when less than two thirds are left.
+        if held.until.saturating_duration_since(Instant::now()) < self.settings.lease * 2 / 3 {
+            let stamps = held.reserved.max(clock() + AHEAD);
+            self.renew(&mut held, stamps, true).await?;
+        }
+        Ok(())
+    }
+
+    /// When it is to be renewed next.
+    pub fn pause(&self) -> Duration {
+        self.settings.lease / 5
+    }
+
+    /// Hands out the next range of stamps.
+    ///
+    /// # Errors
+    /// `Ahead` with how long to wait; `Lost`; what the cluster says.
+    pub async fn hand_out(&self, first: u64, records: u64) -> Result<StampRange, StoreError> {
+        let mut held = self.held.lock().await;
+        if held.lost {
+            return Err(self.lost());
+        }
+        let range = StampRange::after(Stamp(held.given), Stamp(clock()), first, records)
+            .map_err(|wait| StoreError::Ahead(Duration::from_micros(wait)))?;
+        if range.end().0 > held.reserved || held.until <= Instant::now() {
+            let stamps = range.end().0.max(clock() + AHEAD).max(held.reserved);
+            self.renew(&mut held, stamps, true).await?;
+        }
+        held.given = range.end().0;
+        Ok(range)
+    }
+
+    /// Gives the lease back, so that another need not wait. Stamps that were not given out are free.
+    pub async fn release(&self) {
+        let mut held = self.held.lock().await;
+        if !held.lost {
+            let given = held.given;
+            // Whoever comes next waits for the lease to run out when this fails.
+            let _ = self.renew(&mut held, given, false).await;
+            held.lost = true;
+            self.until.store(0, Ordering::Relaxed);
+        }
+    }
+
+    async fn renew(&self, held: &mut Held, stamps: i64, keep: bool) -> Result<(), StoreError> {
+        let sent = Instant::now();
+        let holder = keep.then(|| self.me.told());
+        let (epoch, beat) = (self.epoch, held.beat + 1);
+        let row = Row { holder, epoch, beat, stamps, tables: self.tables.clone() };
+        let before = Row { beat: held.beat, ..row.clone() };
+        if !set(&self.session, &self.settings, &self.set, &before, &row).await? {
+            // An answer that was lost on its way may have been ours.
+            let place = schema::ledger_place(&self.settings, "needledrop_lease");
+            let now = read(&self.session, &self.settings, &place).await?;
+            if now != row {
+                held.lost = true;
+                self.until.store(0, Ordering::Relaxed);
+                metrics::lease_held(false);
+                return Err(self.lost());
+            }
+        }
+        held.beat = row.beat;
+        held.reserved = stamps;
+        held.until = sent + self.settings.lease;
+        self.until.store(micros(held.until.duration_since(self.began)), Ordering::Relaxed);
+        metrics::lease_held(keep);
+        Ok(())
+    }
+
+    fn lost(&self) -> StoreError {
+        StoreError::Lost(self.settings.name())
+    }
+}
+
+fn is_vacant(row: &Row, me: &Holder, seen: &Option<(Row, Instant)>, lease: Duration) -> bool {
+    let Some(holder) = &row.holder else { return true };
+    let silent = seen.as_ref().is_some_and(|(before, since)| before == row && since.elapsed() > lease);
+    silent || me.knows_gone(holder)
+}
+
+/// Another's tables must be ours too, or taking over would change what is written.
+fn refuse(settings: &Settings, row: &Row, tables: &str) -> Result<(), StoreError> {
+    if row.tables == tables {
+        return Ok(());
+    }
+    Err(StoreError::Shape {
+        store: settings.name(),
+        what: format!("{} loads into it with other tables than are declared here", holder_name(row)),
+        next: "give both the same configuration, or stop the other first".to_owned(),
+    })
+}
+
+fn in_use(settings: &Settings, row: &Row, wait: Wait) -> StoreError {
+    let (store, holder) = (settings.name(), holder_name(row));
+    match wait {
+        Wait::No => StoreError::InUse { store, holder },
+        Wait::Standby => StoreError::Standby { store, holder },
+    }
+}
+
+/// The part of the holder's name that is for people.
+fn holder_name(row: &Row) -> String {
+    let holder = row.holder.clone().unwrap_or_default();
+    holder.split(" #").next().unwrap_or_default().to_owned()
+}
+
+async fn claim(
+    session: &Session,
+    settings: &Settings,
+    statement: &PreparedStatement,
+    before: &Row,
+    me: &Holder,
+    tables: &str,
+    sent: Instant,
+) -> Result<Option<(i64, Held)>, StoreError> {
+    let (epoch, given) = (before.epoch + 1, before.stamps);
+    let stamps = given.max(clock() + AHEAD);
+    let row = Row { holder: Some(me.told()), epoch, beat: 0, stamps, tables: tables.to_owned() };
+    if !set(session, settings, statement, before, &row).await? {
+        return Ok(None);
+    }
+    metrics::lease_held(true);
+    let held = Held { beat: 0, reserved: stamps, given, until: sent + settings.lease, lost: false };
+    Ok(Some((epoch, held)))
+}
+
+async fn set(
+    session: &Session,
+    settings: &Settings,
+    statement: &PreparedStatement,
+    before: &Row,
+    row: &Row,
+) -> Result<bool, StoreError> {
+    let values = (&row.holder, row.epoch, row.beat, row.stamps, &row.tables, before.epoch, before.beat);
+    // Not tried again here: whether a compare-and-set was applied is told by what is there afterwards.
+    let result = session.execute_unpaged(statement, values).await;
+    let result = result.map_err(|error| request::told(settings, &error))?;
+    let broken = |what: String| StoreError::Broken { store: settings.name(), what };
+    let rows = result.into_rows_result().map_err(|error| broken(error.to_string()))?;
+    // The first column tells; the others are the row as it is when it was not applied.
+    let applied = rows.rows::<scylla::value::Row>().map_err(|error| broken(error.to_string()))?.next();
+    let first = applied.and_then(Result::ok).and_then(|row| row.columns.into_iter().next().flatten());
+    Ok(first == Some(scylla::value::CqlValue::Boolean(true)))
+}
+
+type Stored = (Option<String>, Option<i64>, Option<i64>, Option<i64>, Option<String>);
+
+/// Reads what the last compare-and-set has left, also one that is not finished.
+async fn read(session: &Session, settings: &Settings, place: &str) -> Result<Row, StoreError> {
+    let cql = format!("SELECT holder, epoch, beat, stamps, tables FROM {place} WHERE name = 'writer'");
+    let mut statement = scylla::statement::Statement::new(cql);
+    statement.set_consistency(match serial(settings) {
+        SerialConsistency::LocalSerial => scylla::statement::Consistency::LocalSerial,
+        SerialConsistency::Serial => scylla::statement::Consistency::Serial,
+    });
+    let result = request::patiently("ledger", || session.query_unpaged(statement.clone(), ())).await;
+    let result = result.map_err(|error| request::told(settings, &error))?;
+    let stored = request::parsed::<Stored>(settings, result)?.pop();
+    match stored {
+        Some((holder, Some(epoch), Some(beat), Some(stamps), tables)) => {
+            Ok(Row { holder, epoch, beat, stamps, tables: tables.unwrap_or_default() })
+        }
+        _ => {
+            first(session, settings, place).await?;
+            Ok(Row::default())
+        }
+    }
+}
+
+/// The row as it is before anybody had it.
+async fn first(session: &Session, settings: &Settings, place: &str) -> Result<(), StoreError> {
+    let cql = format!(
+        "INSERT INTO {place} (name, epoch, beat, stamps, tables) VALUES ('writer', 0, 0, 0, '') IF NOT EXISTS"
+    );
+    let mut statement = scylla::statement::Statement::new(cql);
+    statement.set_serial_consistency(Some(serial(settings)));
+    statement.set_consistency(settings.ledger());
+    let made = session.query_unpaged(statement, ()).await;
+    made.map(|_| ()).map_err(|error| request::told(settings, &error))
+}
+
+fn serial(settings: &Settings) -> SerialConsistency {
+    match settings.ledger() {
+        scylla::statement::Consistency::LocalQuorum => SerialConsistency::LocalSerial,
+        _ => SerialConsistency::Serial,
+    }
+}
+
+async fn prepare(session: &Session, settings: &Settings, cql: &str) -> Result<PreparedStatement, StoreError> {
+    let prepared = session.prepare(cql).await;
+    prepared.map_err(|error| request::told(settings, &error.into()))
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The clock, in microseconds since 1970.
+pub fn clock() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX / 2)
+}
+
+/// Which holders of this process are there: one that was dropped is known to be gone.
+static HERE: Mutex<Option<HashSet<u64>>> = Mutex::new(None);
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+fn here() -> MutexGuard<'static, Option<HashSet<u64>>> {
+    HERE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Who we are: for people, and so that a process which was killed is known to be gone.
+#[derive(Debug)]
+struct Holder {
+    name: String,
+    /// Of this start of the machine, and of the process ids in it: another container has its own.
+    machine: String,
+    process: String,
+    number: u64,
+}
+
+impl Holder {
+    fn new() -> Self {
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+        let names = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+        let boot = read("/proc/sys/kernel/random/boot_id");
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        here().get_or_insert_default().insert(number);
+        let id = std::process::id();
+        Self {
+            name: format!("process {id} on {}", read("/proc/sys/kernel/hostname")),
+            machine: format!("{boot}/{}", names.display()),
+            process: format!("{id}/{}", started(id).unwrap_or_default()),
+            number,
+        }
+    }
+
+    fn told(&self) -> String {
+        format!("{} #{}#{}#{}", self.name, self.machine, self.process, self.number)
+    }
+
+    /// Whether this holder was a process of this machine that is not there any more.
+    fn knows_gone(&self, holder: &str) -> bool {
+        let parts: Vec<&str> = holder.split('#').collect();
+        let [_, machine, process, number] = parts.as_slice() else { return false };
+        if *machine != self.machine || self.machine.starts_with('/') {
+            return false;
+        }
+        if *process == self.process {
+            let number: Option<u64> = number.parse().ok();
+            return !number.is_some_and(|number| here().get_or_insert_default().contains(&number));
+        }
+        let Some((id, start)) = process.split_once('/') else { return false };
+        id.parse().is_ok_and(|id: u32| started(id).is_none_or(|now| now != start))
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        here().get_or_insert_default().remove(&self.number);
+    }
+}
+
+/// When this process was started, in ticks since the machine was; `None` when there is none.
+fn started(id: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // The name, in brackets, may hold anything.
+    let (_, behind) = stat.rsplit_once(") ")?;
+    let state = behind.split(' ').next()?;
+    if state == "Z" || state == "X" {
+        return None;
+    }
+    behind.split(' ').nth(19).map(str::to_owned)
+}

@@ -1,0 +1,339 @@
+//! Cassandra and ScyllaDB: rows first, then the ledger, each under its own stamp.
+
+mod apply;
+mod cell;
+mod check;
+mod collisions;
+pub mod connect;
+mod keys;
+mod lease;
+mod ledger;
+mod provisional;
+mod quarantine;
+mod query;
+mod replay;
+mod request;
+mod rows;
+pub mod schema;
+mod stored;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use scylla::client::session::Session;
+
+use super::{Access, Store, StoreError};
+use crate::domain::{Delivery, DeliveryId, Fingerprint, Noted, Plan, RowChunk, StampRange, Value};
+use crate::fault;
+use crate::ledger::{Amendment, Applied, Entry, Filter, Known};
+pub use check::Checked;
+use collisions::Collisions;
+use connect::Settings;
+use lease::{Lease, Wait};
+use ledger::Ledger;
+use provisional::Provisional;
+use quarantine::Quarantine;
+use rows::{Pace, Writer};
+
+/// A store in a cluster.
+pub struct CassandraStore {
+    inner: Arc<Inner>,
+}
+
+/// What all parts of it share.
+pub(crate) struct Inner {
+    session: Arc<Session>,
+    settings: Arc<Settings>,
+    plan: Arc<Plan>,
+    ledger: Ledger,
+    reading: Quarantine,
+    /// Without it nothing is written.
+    writing: Option<Writing>,
+    playing: replay::Playing,
+}
+
+/// What only a writer needs.
+pub(crate) struct Writing {
+    lease: Lease,
+    writers: Vec<Writer>,
+    pace: Pace,
+    quarantine: Quarantine,
+    provisional: Provisional,
+    collisions: Collisions,
+}
+
+impl CassandraStore {
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// A cluster that cannot be reached or refuses us, tables of another shape, another writer.
+    pub async fn open(settings: Settings, plan: Arc<Plan>, access: Access) -> Result<Self, StoreError> {
+        let session = Arc::new(connect::connect(&settings).await?);
+        let settings = Arc::new(settings);
+        let state = schema::look(&session, &settings, &plan).await?;
+        let writing = match access {
+            Access::Write { create, standby } => {
+                if let Some(missing) = state.missing(&plan).filter(|_| !create) {
+                    return Err(missing_told(&settings, &missing));
+                }
+                let wait = if standby { Wait::Standby } else { Wait::No };
+                Some(Self::for_writing(&session, &settings, &plan, state, wait).await?)
+            }
+            _ if !state.missing_ledger.is_empty() && access == Access::Dry => {
+                return Err(StoreError::Shape {
+                    store: settings.name(),
+                    what: "there is no ledger yet, and a dry run makes none".to_owned(),
+                    next: "make it with `needledrop schema --apply`".to_owned(),
+                });
+            }
+            _ if !state.missing_ledger.is_empty() => return Err(StoreError::Missing(settings.name())),
+            Access::Read | Access::Dry => None,
+        };
+        let ledger = Ledger::new(Arc::clone(&session), Arc::clone(&settings), access == Access::Dry).await?;
+        check_format(&session, &settings).await?;
+        let reading = Quarantine::new(Arc::clone(&session), Arc::clone(&settings)).await?;
+        let inner =
+            Inner { session, settings, plan, ledger, reading, writing, playing: replay::Playing::default() };
+        let store = Self { inner: Arc::new(inner) };
+        Ok(store)
+    }
+
+    async fn for_writing(
+        session: &Arc<Session>,
+        settings: &Arc<Settings>,
+        plan: &Arc<Plan>,
+        state: schema::State,
+        wait: Wait,
+    ) -> Result<Writing, StoreError> {
+        if !state.missing_keyspaces.is_empty() || !state.missing_ledger.is_empty() {
+            Self::make_ledger(session, settings, plan, &state).await?;
+        }
+        let (s, t) = (Arc::clone(session), Arc::clone(settings));
+        let lease = Lease::take(s, t, plan.fingerprint.0.clone(), wait).await?;
+        // Looked at again: another may have made them before we had the lease.
+        let state = schema::look(session, settings, plan).await?;
+        if !state.missing_tables.is_empty() {
+            schema::make_tables(session, settings, plan, &state.missing_tables).await?;
+            let names = state.missing_tables.iter().filter_map(|index| plan.tables.get(*index));
+            let names: Vec<&str> = names.map(|table| table.name.as_str()).collect();
+            begin_anew(session, settings, &lease, &names).await?;
+        }
+        fault::step("tables made");
+        let mut writers = Vec::new();
+        for table in &plan.tables {
+            writers.push(Writer::new(session, settings, plan, table).await?);
+        }
+        let (s, t, p) = (|| Arc::clone(session), || Arc::clone(settings), || Arc::clone(plan));
+        Ok(Writing {
+            lease,
+            writers,
+            pace: Pace::new(settings.rows_per_second),
+            quarantine: Quarantine::new(s(), t()).await?,
+            provisional: Provisional::new(s(), t(), p()).await?,
+            collisions: Collisions::new(s(), t(), p()).await?,
+        })
+    }
+
+    /// Two that come at the same time must not both make the same table: who sees that another has begun
+    /// waits for it.
+    async fn make_ledger(
+        session: &Session,
+        settings: &Settings,
+        plan: &Plan,
+        state: &schema::State,
+    ) -> Result<(), StoreError> {
+        if state.missing_keyspaces.is_empty() {
+            let pause = Duration::from_millis(200 + fastrand::u64(0..800));
+            tokio::time::sleep(pause).await;
+        }
+        let state = schema::look(session, settings, plan).await?;
+        schema::make_ledger(session, settings, &state).await?;
+        let cql = format!(
+            "INSERT INTO {} (key, value) VALUES ('format', '{}') IF NOT EXISTS",
+            schema::ledger_place(settings, "needledrop_meta"),
+            schema::FORMAT
+        );
+        let marked = session.query_unpaged(cql, ()).await;
+        marked.map(|_| ()).map_err(|error| request::told(settings, &error))
+    }
+
+    /// Looks at the cluster as opening for writing would, and makes nothing.
+    ///
+    /// # Errors
+    /// That it cannot be reached, with the cause.
+    pub async fn check(settings: &Settings, plan: &Plan, create: bool) -> Result<Checked, StoreError> {
+        let session = connect::connect(settings).await?;
+        check::checked(&session, settings, plan, create).await
+    }
+}
+
+fn missing_told(settings: &Settings, missing: &str) -> StoreError {
+    StoreError::Shape {
+        store: settings.name(),
+        what: format!("{missing} does not exist, and store.create_schema is false"),
+        next: "make it (`needledrop schema --apply`), or set store.create_schema to true".to_owned(),
+    }
+}
+
+/// What was sent to an earlier table of this name is not in the new one: every delivery is behind.
+async fn begin_anew(
+    session: &Arc<Session>,
+    settings: &Arc<Settings>,
+    lease: &Lease,
+    names: &[&str],
+) -> Result<(), StoreError> {
+    let ledger = Ledger::new(Arc::clone(session), Arc::clone(settings), false).await?;
+    for delivery in ledger.deliveries(&Filter::All).await? {
+        if !delivery.receipt.tables.iter().any(|count| names.contains(&count.table.as_str())) {
+            continue;
+        }
+        let change = |entered: &mut stored::Entered| {
+            for count in &mut entered.delivery.receipt.tables {
+                if names.contains(&count.table.as_str()) {
+                    *count = ledger::table_count(&count.table, &Fingerprint(String::new()));
+                }
+            }
+            Ok(())
+        };
+        ledger.change(lease, delivery.id, change).await?;
+    }
+    Ok(())
+}
+
+async fn check_format(session: &Session, settings: &Settings) -> Result<(), StoreError> {
+    let place = schema::ledger_place(settings, "needledrop_meta");
+    let cql = format!("SELECT value FROM {place} WHERE key = 'format'");
+    let stored = request::rows::<(Option<String>,)>(session, settings, &cql, ()).await?;
+    let format = stored.first().and_then(|(value,)| value.as_ref()).and_then(|value| value.parse().ok());
+    let shape =
+        |what: String, next: &str| StoreError::Shape { store: settings.name(), what, next: next.to_owned() };
+    match format {
+        Some(schema::FORMAT) => Ok(()),
+        Some(other) => Err(shape(
+            format!("its ledger has format {other}, this version knows {}", schema::FORMAT),
+            "use the version of needledrop that made it, or a newer one",
+        )),
+        None => Err(shape(
+            "its ledger is damaged: needledrop_meta has no format".to_owned(),
+            "restore the needledrop_ tables from a backup, or drop them and load the kept files anew",
+        )),
+    }
+}
+
+impl Inner {
+    fn broken(&self, what: String) -> StoreError {
+        StoreError::Broken { store: self.settings.name(), what }
+    }
+
+    fn writer(&self) -> Result<&Writing, StoreError> {
+        self.writing.as_ref().ok_or_else(|| self.broken("opened for reading only".to_owned()))
+    }
+
+    /// Whether the tables are still what they were when the store was opened, as far as the driver heard.
+    fn check_shape(&self) -> Result<(), StoreError> {
+        let cluster = self.session.get_cluster_state();
+        let keyspace = cluster.get_keyspace(schema::keyspace(&self.settings.keyspace));
+        let Some(keyspace) = keyspace else { return Ok(()) };
+        for table in &self.plan.tables {
+            let name = schema::folded(&table.name, table.exact);
+            // One that was just made may not be known yet: its statements tell when it is gone.
+            let Some(found) = keyspace.tables.get(&name) else { continue };
+            let partition: Vec<String> = table
+                .partition_key
+                .iter()
+                .filter_map(|index| self.plan.columns.get(*index))
+                .map(|column| schema::folded(&column.name, column.exact))
+                .collect();
+            if found.partition_key != partition {
+                return Err(StoreError::Shape {
+                    store: self.settings.name(),
+                    what: format!("table {} has another partition key by now", table.name),
+                    next: "bring it back as it is declared, then start again".to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Store for CassandraStore {
+    async fn known(&self) -> Result<Vec<Known>, StoreError> {
+        self.inner.ledger.known().await
+    }
+
+    async fn deliveries(&self, filter: Filter) -> Result<Vec<Delivery>, StoreError> {
+        self.inner.ledger.deliveries(&filter).await
+    }
+
+    async fn take_up(&self, entry: Entry) -> Result<Delivery, StoreError> {
+        match &self.inner.writing {
+            Some(writing) => self.inner.ledger.take_up(&writing.lease, &self.inner.plan, &entry).await,
+            None => self.inner.ledger.take_up_in_memory(&self.inner.plan, &entry).await,
+        }
+    }
+
+    async fn reopen(&self, id: DeliveryId, noted: Noted, head: String) -> Result<Delivery, StoreError> {
+        self.inner.ledger.reopen(self.inner.writing.as_ref(), id, noted, head).await
+    }
+
+    async fn extend(&self, id: DeliveryId, first: u64, records: u64) -> Result<StampRange, StoreError> {
+        self.inner.ledger.extend(self.inner.writing.as_ref(), id, first, records).await
+    }
+
+    async fn amend(&self, id: DeliveryId, amendment: Amendment) -> Result<(), StoreError> {
+        match &self.inner.writing {
+            Some(writing) => self.inner.ledger.amend(&writing.lease, id, amendment).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn apply(&self, chunks: Arc<Vec<RowChunk>>) -> Result<Vec<Applied>, StoreError> {
+        apply::chunks(&self.inner, &chunks).await
+    }
+
+    async fn replay(&self, table: usize, chunk: Arc<RowChunk>, first: bool) -> Result<Applied, StoreError> {
+        replay::chunk(&self.inner, table, &chunk, first).await
+    }
+
+    async fn rows(
+        &self,
+        table: usize,
+        key: Vec<Value<'static>>,
+    ) -> Result<Vec<Vec<Value<'static>>>, StoreError> {
+        query::rows(&self.inner, table, &key).await
+    }
+
+    async fn count(&self, table: usize) -> Result<u64, StoreError> {
+        query::count(&self.inner, table).await
+    }
+
+    async fn quarantined(
+        &self,
+        filter: crate::quarantine::Filter,
+    ) -> Result<Vec<crate::quarantine::Entry>, StoreError> {
+        let of = filter.path.clone().map_or(Filter::All, Filter::Path);
+        let deliveries = self.inner.ledger.deliveries(&of).await?;
+        self.inner.reading.list(deliveries, &filter).await
+    }
+
+    /// Renews the lease; ends only when another has it.
+    async fn tend(&self) -> StoreError {
+        let Some(writing) = &self.inner.writing else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(writing.lease.pause()).await;
+            // Of anything else, whoever writes next hears.
+            if let Err(error @ StoreError::Lost(_)) = writing.lease.check().await {
+                return error;
+            }
+        }
+    }
+
+    async fn close(&self) {
+        if let Ok(writing) = self.inner.writer() {
+            writing.lease.release().await;
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Provisional last records: a cluster cannot take a write back without a trace, so what is on a row without
+//! them is remembered as long as one lies there.
+//!
+//! Taking one back deletes the row at its stamp and writes the rest of it with the stamp behind, which is
+//! odd, or no record's any more. Newer records stay as they are. What it cannot do is in
+//! docs/guarantees.md: a record of an older delivery that is written only afterwards, on the very same
+//! key, stays hidden.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use scylla::client::session::Session;
+use scylla::statement::Statement;
+use scylla::statement::prepared::PreparedStatement;
+use scylla::value::{CqlValue, Row as CqlRow};
+
+use super::connect::Settings;
+use super::lease::Lease;
+use super::{cell, request, schema};
+use crate::domain::parse::parse;
+use crate::domain::text::plain;
+use crate::domain::{Delivery, DeliveryId, Empty, Plan, RowChunk, Table, Type, Value};
+use crate::store::StoreError;
+
+/// Cells behind the key, each with its stamp; `None` is a cell that was not set.
+type Cells = Vec<(Option<String>, i64)>;
+
+/// The stamp of a cell that nobody has set.
+const NEVER: i64 = i64::MIN;
+
+/// A provisional record in one table.
+#[derive(Clone, Debug, PartialEq)]
+struct Open {
+    delivery: DeliveryId,
+    table: String,
+    stamp: i64,
+    /// The stamp it lies under; another one when a newer provisional record on its row was taken back.
+    lies_at: i64,
+    /// The values of the key, as text.
+    key: Vec<String>,
+    /// What it sets.
+    own: Cells,
+    /// The row as it is without any provisional record; `None` where there is none.
+    without: Option<Cells>,
+}
+
+pub struct Provisional {
+    session: Arc<Session>,
+    settings: Arc<Settings>,
+    plan: Arc<Plan>,
+    insert: PreparedStatement,
+    delete: PreparedStatement,
+    /// All of them; there are never many.
+    open: Mutex<Vec<Open>>,
+}
+
+impl Provisional {
+    /// Prepares what will be asked, and reads what is open.
+    ///
+    /// # Errors
+    /// What the cluster says.
+    pub async fn new(
+        session: Arc<Session>,
+        settings: Arc<Settings>,
+        plan: Arc<Plan>,
+    ) -> Result<Self, StoreError> {
+        let place = schema::ledger_place(&settings, "needledrop_provisional");
+        let prepare = async |cql: String| -> Result<PreparedStatement, StoreError> {
+            let prepared = session.prepare(cql).await;
+            let mut prepared = prepared.map_err(|error| request::told(&settings, &error.into()))?;
+            prepared.set_consistency(settings.ledger());
+            Ok(prepared)
+        };
+        let columns = "delivery, table_name, stamp, lies_at, key, own, without";
+        let insert = prepare(format!("INSERT INTO {place} ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)")).await?;
+        let delete = prepare(format!("DELETE FROM {place} WHERE delivery = ?")).await?;
+        type Stored = (i64, String, i64, i64, Vec<String>, Cells, Option<Cells>);
+        let cql = format!("SELECT {columns} FROM {place}");
+        let stored = request::rows::<Stored>(&session, &settings, &cql, ()).await?;
+        let open = stored.into_iter().map(|(delivery, table, stamp, lies_at, key, own, without)| Open {
+            delivery: DeliveryId(delivery),
+            table,
+            stamp,
+            lies_at,
+            key,
+            own,
+            without,
+        });
+        let open = Mutex::new(open.collect());
+        Ok(Self { session, settings, plan, insert, delete, open })
+    }
+
+    fn open(&self) -> MutexGuard<'_, Vec<Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn on(&self, table: &str, key: &[String]) -> Vec<Open> {
+        self.open().iter().filter(|open| open.table == table && open.key == key).cloned().collect()
+    }
+
+    /// Remembers what is on the row of the last record of a chunk, before that record is written.
+    ///
+    /// # Errors
+    /// What the cluster says.
+    pub async fn remember(&self, lease: &Lease, chunk: &RowChunk, table: &Table) -> Result<(), StoreError> {
+        let Some(row) = chunk.rows.len().checked_sub(1) else { return Ok(()) };
+        let (delivery, stamp) = (chunk.source.id, chunk.rows.stamp(row).0);
+        let key: Vec<String> =
+            table.key().map(|column| plain(&chunk.rows.value(row, column)).into_owned()).collect();
+        let others = self.on(&table.name, &key);
+        if others.iter().any(|open| open.delivery == delivery && open.stamp == stamp) {
+            // Tried again: by now the record itself may lie there.
+            return Ok(());
+        }
+        let without = match others.into_iter().next() {
+            Some(other) => other.without,
+            None => self.row(table, &key).await?,
+        };
+        let own = cells(chunk, row, table);
+        let open = Open { delivery, table: table.name.clone(), stamp, lies_at: stamp, key, own, without };
+        self.save(lease, &open).await?;
+        self.open().push(open);
+        Ok(())
+    }
+
+    async fn save(&self, lease: &Lease, open: &Open) -> Result<(), StoreError> {
+        let mut insert = self.insert.clone();
+        insert.set_timestamp(Some(lease.ledger_stamp()));
+        let values =
+            (open.delivery.0, &open.table, open.stamp, open.lies_at, &open.key, &open.own, &open.without);
+        request::execute(&self.session, &self.settings, &insert, values).await.map(|_| ())
+    }
+
+    async fn replace(&self, lease: &Lease, known: &Open, now: Open) -> Result<(), StoreError> {
+        self.save(lease, &now).await?;
+        self.open().iter_mut().filter(|open| *open == known).for_each(|open| *open = now.clone());
+        Ok(())
+    }
+
+    /// Merges records that are not provisional into what is remembered of the rows they fall on.
+    ///
+    /// # Errors
+    /// What the cluster says.
+    pub async fn merge(&self, lease: &Lease, chunks: &[RowChunk]) -> Result<(), StoreError> {
+        let all = self.open().clone();
+        for known in all {
+            let Some((_, table)) = self.plan.table(&known.table) else { continue };
+            let mut now = known.clone();
+            for chunk in chunks {
+                for row in (0..chunk.rows.len()).filter(|row| is_on(chunk, *row, table, &known.key)) {
+                    let stamp = chunk.rows.stamp(row).0;
+                    if !self.on(&known.table, &known.key).iter().any(|open| open.stamp == stamp) {
+                        now.without = Some(merged(now.without, &cells(chunk, row, table), table.empty));
+                    }
+                }
+            }
+            if now != known {
+                self.replace(lease, &known, now).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes back what the provisional last record of a delivery did to the tables. Done twice, as after a
+    /// crash, it leaves the same.
+    ///
+    /// # Errors
+    /// What the cluster says.
+    pub async fn take_back(&self, lease: &Lease, delivery: &Delivery) -> Result<(), StoreError> {
+        let own: Vec<Open> =
+            self.open().iter().filter(|open| open.delivery == delivery.id).cloned().collect();
+        for open in &own {
+            let Some((_, table)) = self.plan.table(&open.table) else { continue };
+            let mut others = self.on(&open.table, &open.key);
+            let up_to = others.iter().map(|open| open.lies_at).max().unwrap_or(open.lies_at);
+            others.retain(|other| other.delivery != delivery.id);
+            others.sort_by_key(|other| other.stamp);
+            let rest = others
+                .iter()
+                .fold(open.without.clone(), |row, other| Some(merged(row, &other.own, table.empty)));
+            self.restore(table, &open.key, up_to, rest).await?;
+            for other in others {
+                let now = Open { lies_at: up_to + 1, ..other.clone() };
+                self.replace(lease, &other, now).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// There is no provisional record of this delivery any more.
+    ///
+    /// # Errors
+    /// What the cluster says.
+    pub async fn forget(&self, lease: &Lease, id: DeliveryId) -> Result<(), StoreError> {
+        let mut delete = self.delete.clone();
+        delete.set_timestamp(Some(lease.ledger_stamp()));
+        request::execute(&self.session, &self.settings, &delete, (id.0,)).await?;
+        self.open().retain(|open| open.delivery != id);
+        Ok(())
+    }
+
+    /// Deletes a row up to a stamp and writes, with the one behind it, what is to be left of it.
+    async fn restore(
+        &self,
+        table: &Table,
+        key: &[String],
+        up_to: i64,
+        rest: Option<Cells>,
+    ) -> Result<(), StoreError> {
+        let values = self.key_values(table, key);
+        let condition: Vec<String> =
+            self.names(table.key()).into_iter().map(|name| format!("{name} = ?")).collect();
+        let place = schema::place(&self.settings, table);
+        let cql = format!("DELETE FROM {place} USING TIMESTAMP {up_to} WHERE {}", condition.join(" AND "));
+        self.run(&cql, values.clone()).await?;
+        let Some(rest) = rest else { return Ok(()) };
+        let (mut names, mut values) = (self.names(table.key()), values);
+        for ((text, stamp), column) in rest.iter().zip(&table.columns) {
+            if let Some(text) = text.as_ref().filter(|_| *stamp <= up_to) {
+                names.extend(self.names([*column].into_iter()));
+                values.push(self.value(*column, text));
+            }
+        }
+        let (names, marks) = (names.join(", "), vec!["?"; names.len()].join(", "));
+        let stamp = up_to + 1;
+        let cql = format!("INSERT INTO {place} ({names}) VALUES ({marks}) USING TIMESTAMP {stamp}");
+        self.run(&cql, values).await
+    }
+
+    async fn run(&self, cql: &str, values: Vec<Option<CqlValue>>) -> Result<(), StoreError> {
+        let mut statement = Statement::new(cql);
+        statement.set_consistency(self.settings.write);
+        let done =
+            request::patiently("ledger", || self.session.query_unpaged(statement.clone(), &values)).await;
+        done.map(|_| ()).map_err(|error| request::told(&self.settings, &error))
+    }
+
+    /// The cells of a row behind its key, with their stamps.
+    async fn row(&self, table: &Table, key: &[String]) -> Result<Option<Cells>, StoreError> {
+        let condition: Vec<String> =
+            self.names(table.key()).into_iter().map(|name| format!("{name} = ?")).collect();
+        let names = self.names(table.columns.iter().copied());
+        let asked: Vec<String> = names.iter().map(|name| format!(", {name}, WRITETIME({name})")).collect();
+        let first = self.names(table.key()).into_iter().next().unwrap_or_default();
+        let cql = format!(
+            "SELECT {first}{} FROM {} WHERE {}",
+            asked.concat(),
+            schema::place(&self.settings, table),
+            condition.join(" AND ")
+        );
+        let values = self.key_values(table, key);
+        let mut statement = Statement::new(cql);
+        statement.set_consistency(self.settings.ledger());
+        let done =
+            request::patiently("ledger", || self.session.query_unpaged(statement.clone(), &values)).await;
+        let done = done.map_err(|error| request::told(&self.settings, &error))?;
+        let Some(found) = request::parsed::<CqlRow>(&self.settings, done)?.pop() else { return Ok(None) };
+        let mut columns = found.columns.into_iter().skip(1);
+        let mut cells = Vec::new();
+        while let (Some(value), Some(stamp)) = (columns.next(), columns.next()) {
+            let stamp = match stamp {
+                Some(CqlValue::BigInt(stamp)) => stamp,
+                _ => NEVER,
+            };
+            cells.push((value.map(|value| plain(&cell::value(Some(value))).into_owned()), stamp));
+        }
+        Ok(Some(cells))
+    }
+
+    fn names(&self, columns: impl Iterator<Item = usize>) -> Vec<String> {
+        columns.filter_map(|index| self.plan.columns.get(index)).map(schema::column).collect()
+    }
+
+    fn key_values(&self, table: &Table, key: &[String]) -> Vec<Option<CqlValue>> {
+        table.key().zip(key).map(|(column, text)| self.value(column, text)).collect()
+    }
+
+    /// Text forms are those that the parser reads.
+    fn value(&self, column: usize, text: &str) -> Option<CqlValue> {
+        let kind = self.plan.columns.get(column).map_or(Type::Text, |column| column.kind);
+        if kind == Type::Text {
+            return Some(CqlValue::Text(text.to_owned()));
+        }
+        let mut arena = Vec::new();
+        let value: Value<'static> = parse(kind, text.as_bytes(), &mut arena).ok()?.value(&arena).into_owned();
+        cell::cql(kind, &value)
+    }
+}
+
+fn is_on(chunk: &RowChunk, row: usize, table: &Table, key: &[String]) -> bool {
+    table.key().zip(key).all(|(column, text)| plain(&chunk.rows.value(row, column)) == text.as_str())
+}
+
+/// What a record sets behind its key.
+fn cells(chunk: &RowChunk, row: usize, table: &Table) -> Cells {
+    let stamp = chunk.rows.stamp(row).0;
+    let text = |column: &usize| {
+        let value = chunk.rows.value(row, *column);
+        (!value.is_empty()).then(|| plain(&value).into_owned())
+    };
+    table.columns.iter().map(|column| (text(column), stamp)).collect()
+}
+
+/// Law 2 for one row.
+fn merged(row: Option<Cells>, record: &Cells, empty: Empty) -> Cells {
+    let mut row = row.unwrap_or_else(|| vec![(None, NEVER); record.len()]);
+    for (cell, new) in row.iter_mut().zip(record) {
+        if (new.0.is_some() || empty == Empty::Clear) && new.1 >= cell.1 {
+            cell.clone_from(new);
+        }
+    }
+    row
+}

@@ -1,0 +1,93 @@
+//! One table played anew from kept files, under the stamps the records have.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use super::Inner;
+use super::apply::sending;
+use super::keys::Keys;
+use super::ledger::count_of;
+use super::stored::Entered;
+use crate::domain::{DeliveryId, Fingerprint, RowChunk};
+use crate::fault;
+use crate::ledger::{Applied, TableDelta};
+use crate::store::StoreError;
+
+/// Keys of the deliveries that are being played: their collisions are counted from their first record on.
+pub type Playing = tokio::sync::Mutex<HashMap<(DeliveryId, usize), Keys>>;
+
+pub async fn chunk(
+    inner: &Inner,
+    table: usize,
+    chunk: &RowChunk,
+    first: bool,
+) -> Result<Applied, StoreError> {
+    let (began, id) = (Instant::now(), chunk.source.id);
+    let declared = inner.plan.tables.get(table).ok_or_else(|| inner.broken("no such table".to_owned()))?;
+    let mut delta = TableDelta { rows: chunk.rows.len() as u64, ..TableDelta::default() };
+    let Some(writing) = &inner.writing else {
+        return Ok(Applied { tables: vec![delta], ..Applied::default() });
+    };
+    writing.lease.check().await?;
+    inner.check_shape()?;
+    let delivery = inner.ledger.find(id).await?.delivery;
+    let open = delivery.provisional.as_ref().and_then(|(mark, _)| delivery.stamps.of(mark.record));
+    let last = chunk.rows.len().checked_sub(1).map(|row| chunk.rows.stamp(row));
+    if open.is_some() && last == open {
+        writing.provisional.remember(&writing.lease, chunk, declared).await?;
+    }
+    let one = std::slice::from_ref(chunk);
+    writing.provisional.merge(&writing.lease, one).await?;
+    let sent = sending(inner, writing, one).all(&[table]).await?;
+    if let Some(refusal) = sent.refused.first() {
+        let what = format!("table {} does not take a row: {}", declared.name, refusal.words);
+        let next = "see to the table, then play it again".to_owned();
+        return Err(StoreError::System { store: inner.settings.name(), what, next });
+    }
+    let known = writing.quarantine.numbers(id).await?;
+    let refused = chunk.quarantined.iter().filter(|entry| !known.contains(&entry.record)).count() as u64;
+    let mut playing = inner.playing.lock().await;
+    let keys = playing.entry((id, table)).or_insert_with(|| Keys::new(inner.settings.collision_keys));
+    if first {
+        *keys = Keys::new(inner.settings.collision_keys);
+    }
+    let (before, rows) = (keys.distinct(), chunk.rows.len());
+    keys.add(hashes(inner, table, chunk));
+    let grown = i64::try_from(keys.distinct()).unwrap_or(0) - i64::try_from(before).unwrap_or(0);
+    let collisions = i64::try_from(rows).unwrap_or(0) - grown;
+    let estimated = keys.is_estimate();
+    if chunk.end.is_some() {
+        playing.remove(&(id, table));
+    }
+    drop(playing);
+    fault::step("replay before the ledger");
+    let change = |entered: &mut Entered| {
+        let count = count_of(&mut entered.delivery.receipt, &declared.name);
+        if first {
+            (count.rows, count.refused, count.collisions, count.estimated) = (0, 0, 0, false);
+            count.fingerprint = Fingerprint(String::new());
+        }
+        count.rows += rows as u64;
+        count.refused += refused;
+        count.collisions = count.collisions.saturating_add_signed(collisions);
+        count.estimated |= estimated;
+        // Up to date only with the last chunk: until then a restart begins this delivery anew.
+        if chunk.end.is_some() {
+            count.fingerprint = declared.fingerprint.clone();
+        }
+        Ok(())
+    };
+    inner.ledger.change(&writing.lease, id, change).await?;
+    fault::step("replay after the ledger");
+    delta.collisions = u64::try_from(collisions).unwrap_or(0);
+    delta.took = began.elapsed();
+    Ok(Applied { tables: vec![delta], ..Applied::default() })
+}
+
+fn hashes(inner: &Inner, table: usize, chunk: &RowChunk) -> Vec<u64> {
+    let Some(writer) = inner.writing.as_ref().and_then(|writing| writing.writers.get(table)) else {
+        return Vec::new();
+    };
+    let mut scratch = Vec::new();
+    (0..chunk.rows.len()).map(|row| writer.key(&chunk.rows, row, &mut scratch)).collect()
+}

@@ -1,0 +1,207 @@
+//! Requests, their errors, and trying again: busy is one thing, refused another (law 5).
+
+use std::time::Duration;
+
+use scylla::client::session::Session;
+use scylla::deserialize::row::DeserializeRow;
+use scylla::errors::{DbError, ExecutionError, PrepareError, RequestAttemptError};
+use scylla::response::query_result::QueryResult;
+use scylla::serialize::row::SerializeRow;
+use scylla::statement::prepared::PreparedStatement;
+
+use super::connect::Settings;
+use crate::metrics;
+use crate::store::StoreError;
+
+/// Tries of one request before the whole of what it belongs to is tried again.
+const TRIES: u32 = 6;
+const FIRST: Duration = Duration::from_millis(20);
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// What an error means for what was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// It may work in a moment; the label under which it is counted.
+    Passing(&'static str),
+    /// The server does not take this, now or ever.
+    Refused,
+    /// A table is not there any more, or is not what it was.
+    Changed,
+    /// We may not.
+    Forbidden,
+}
+
+pub fn meaning(error: &ExecutionError) -> Meaning {
+    match error {
+        ExecutionError::LastAttemptError(attempt) => of_attempt(attempt),
+        ExecutionError::PrepareError(PrepareError::AllAttemptsFailed { first_attempt }) => {
+            of_attempt(first_attempt)
+        }
+        ExecutionError::PrepareError(PrepareError::PreparedStatementIdsMismatch) => Meaning::Changed,
+        ExecutionError::RequestTimeout(_) => Meaning::Passing("timeout"),
+        ExecutionError::BadQuery(_) => Meaning::Refused,
+        _ => Meaning::Passing("connection"),
+    }
+}
+
+fn of_attempt(error: &RequestAttemptError) -> Meaning {
+    match error {
+        RequestAttemptError::DbError(error, words) => of_server(error, words),
+        RequestAttemptError::RepreparedIdChanged { .. } | RequestAttemptError::RepreparedIdMissingInBatch => {
+            Meaning::Changed
+        }
+        RequestAttemptError::SerializationError(_) | RequestAttemptError::CqlRequestSerialization(_) => {
+            Meaning::Refused
+        }
+        _ => Meaning::Passing("connection"),
+    }
+}
+
+fn of_server(error: &DbError, words: &str) -> Meaning {
+    match error {
+        DbError::WriteTimeout { .. } | DbError::ReadTimeout { .. } => Meaning::Passing("timeout"),
+        DbError::Unavailable { .. } => Meaning::Passing("unavailable"),
+        DbError::Overloaded | DbError::IsBootstrapping | DbError::RateLimitReached { .. } => {
+            Meaning::Passing("overload")
+        }
+        DbError::WriteFailure { .. } | DbError::ReadFailure { .. } => Meaning::Passing("failure"),
+        // A row over the size limit is a server error in Cassandra, not an invalid request.
+        DbError::ServerError if words.contains("too large") => Meaning::Refused,
+        DbError::Unauthorized | DbError::AuthenticationError => Meaning::Forbidden,
+        DbError::Invalid if is_about_schema(words) => Meaning::Changed,
+        DbError::Invalid | DbError::SyntaxError | DbError::ConfigError | DbError::FunctionFailure { .. } => {
+            Meaning::Refused
+        }
+        _ => Meaning::Passing("server"),
+    }
+}
+
+/// What Cassandra and Scylla say of a table, a column or a keyspace that is not there, or is of
+/// another type than the statement says.
+fn is_about_schema(words: &str) -> bool {
+    let lower = words.to_ascii_lowercase();
+    [
+        "unconfigured table",
+        "undefined column",
+        "unknown identifier",
+        "does not exist",
+        "cannot be assigned",
+        "type error",
+    ]
+    .iter()
+    .any(|sign| lower.contains(sign))
+}
+
+/// The error in the store's words.
+pub fn told(settings: &Settings, error: &ExecutionError) -> StoreError {
+    let (store, what) = (settings.name(), words(error));
+    match meaning(error) {
+        Meaning::Passing(reason) => {
+            StoreError::Busy { store, reason, what, hint: "see the logs of the cluster if it lasts" }
+        }
+        Meaning::Forbidden => StoreError::System {
+            store,
+            what,
+            next: "grant this role what docs/guarantees.md lists, or log in as another".to_owned(),
+        },
+        Meaning::Changed => StoreError::Shape {
+            store,
+            what: format!("the schema is not what it was when this began: {what}"),
+            next: "bring the tables back as they are declared, then start again".to_owned(),
+        },
+        Meaning::Refused => StoreError::Broken { store, what },
+    }
+}
+
+/// What the server said, without the layers of the driver around it.
+pub fn words(error: &ExecutionError) -> String {
+    match error {
+        ExecutionError::LastAttemptError(RequestAttemptError::DbError(kind, words)) => match kind {
+            DbError::Invalid | DbError::SyntaxError | DbError::ServerError | DbError::Unauthorized => {
+                words.clone()
+            }
+            other => format!("{other}; {words}"),
+        },
+        other => other.to_string(),
+    }
+}
+
+pub fn exists_already(error: &ExecutionError) -> bool {
+    matches!(
+        error,
+        ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::AlreadyExists { .. }, _))
+    )
+}
+
+/// Runs a request until it works, or until it is better to give up for a while.
+///
+/// # Errors
+/// The last error.
+pub async fn patiently<T, F>(table: &str, mut attempt: impl FnMut() -> F) -> Result<T, ExecutionError>
+where
+    F: Future<Output = Result<T, ExecutionError>>,
+{
+    let mut pause = FIRST;
+    let mut tried = 0;
+    loop {
+        let error = match attempt().await {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        let Meaning::Passing(reason) = meaning(&error) else { return Err(error) };
+        metrics::retry(table, reason);
+        tried += 1;
+        if tried >= TRIES {
+            return Err(error);
+        }
+        tokio::time::sleep(pause.mul_f64(0.5 + 0.5 * fastrand::f64())).await;
+        pause = (pause * 2).min(LONGEST);
+    }
+}
+
+/// Executes one statement of the ledger.
+///
+/// # Errors
+/// What the cluster says, after some tries.
+pub async fn execute(
+    session: &Session,
+    settings: &Settings,
+    statement: &PreparedStatement,
+    values: impl SerializeRow + Sync,
+) -> Result<QueryResult, StoreError> {
+    let values = &values;
+    let done = patiently("ledger", || session.execute_unpaged(statement, values)).await;
+    done.map_err(|error| told(settings, &error))
+}
+
+/// All rows of a short answer.
+///
+/// # Errors
+/// What the cluster says, or rows of another shape.
+pub async fn rows<R>(
+    session: &Session,
+    settings: &Settings,
+    cql: &str,
+    values: impl SerializeRow + Sync,
+) -> Result<Vec<R>, StoreError>
+where
+    R: for<'f, 'm> DeserializeRow<'f, 'm>,
+{
+    let values = &values;
+    let result = patiently("ledger", || session.query_unpaged(cql, values)).await;
+    parsed(settings, result.map_err(|error| told(settings, &error))?)
+}
+
+/// The rows of an answer.
+///
+/// # Errors
+/// Rows of another shape.
+pub fn parsed<R>(settings: &Settings, result: QueryResult) -> Result<Vec<R>, StoreError>
+where
+    R: for<'f, 'm> DeserializeRow<'f, 'm>,
+{
+    let broken = |what: String| StoreError::Broken { store: settings.name(), what };
+    let result = result.into_rows_result().map_err(|error| broken(error.to_string()))?;
+    let rows = result.rows::<R>().map_err(|error| broken(error.to_string()))?;
+    rows.collect::<Result<_, _>>().map_err(|error| broken(error.to_string()))
+}

@@ -1,0 +1,336 @@
+//! Rows of the declared tables: prepared inserts, grouped by partition, so many under way and no more.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use scylla::client::session::Session;
+use scylla::errors::ExecutionError;
+use scylla::statement::batch::{Batch, BatchType};
+use scylla::statement::prepared::PreparedStatement;
+use twox_hash::XxHash64;
+
+use super::cell::{self, Record};
+use super::connect::Settings;
+use super::lease::Lease;
+use super::request::{self, Meaning};
+use super::schema;
+use crate::domain::{Cell, Empty, Plan, RowChunk, Rows, Table, Type};
+use crate::metrics;
+use crate::store::StoreError;
+
+/// Hashes must be the same in every process that goes on with a delivery.
+const SEED: u64 = 0x6e65_6564_6c65;
+
+/// What is needed to write one table.
+pub struct Writer {
+    pub name: String,
+    insert: PreparedStatement,
+    /// A batch of n rows at n - 2.
+    batches: Vec<Batch>,
+    /// All columns in the order of the statement, key first.
+    columns: Vec<(usize, Type)>,
+    partition: usize,
+    key: usize,
+    clears: bool,
+}
+
+/// A row that is to be written.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    partition: u64,
+    chunk: u32,
+    row: u32,
+}
+
+/// Rows of one partition, to be sent together: a range of the places of one table.
+#[derive(Clone, Copy)]
+struct Request {
+    /// Position among the tables that are written.
+    at: usize,
+    from: usize,
+    to: usize,
+}
+
+/// All requests, and who takes the next.
+struct Work {
+    /// Of each table that is written: its writer, and its rows, those of a partition side by side.
+    tables: Vec<(usize, Vec<Place>)>,
+    requests: Vec<Request>,
+    next: AtomicUsize,
+    began: Instant,
+}
+
+/// A row that the server did not take, alone.
+#[derive(Debug)]
+pub struct Refusal {
+    pub table: usize,
+    pub chunk: usize,
+    pub row: usize,
+    pub words: String,
+}
+
+/// What became of the rows of some chunks.
+#[derive(Debug, Default)]
+pub struct Sent {
+    pub refused: Vec<Refusal>,
+    /// By table, in the order they were given: rows acknowledged, and how long that took.
+    pub tables: Vec<(u64, Duration)>,
+}
+
+impl Writer {
+    /// Prepares the statements of a table.
+    ///
+    /// # Errors
+    /// What the cluster says.
+    pub async fn new(
+        session: &Session,
+        settings: &Settings,
+        plan: &Plan,
+        table: &Table,
+    ) -> Result<Self, StoreError> {
+        let of = |index: usize| plan.columns.get(index);
+        let names: Vec<String> = table.all().filter_map(of).map(schema::column).collect();
+        // With its type written down a marker is refused when the column is of another one by now. Those of
+        // the partition key stay bare: the driver finds the replicas by them.
+        let marks = table.all().filter_map(of).enumerate().map(|(at, column)| {
+            if at < table.partition_key.len() { "?".to_owned() } else { format!("({})?", column.kind) }
+        });
+        let cql = format!(
+            "INSERT INTO {} ({}) VALUES ({}) USING TIMESTAMP ?",
+            schema::place(settings, table),
+            names.join(", "),
+            marks.collect::<Vec<_>>().join(", ")
+        );
+        let prepared = session.prepare(cql).await;
+        let mut insert = prepared.map_err(|error| request::told(settings, &error.into()))?;
+        insert.set_consistency(settings.write);
+        insert.set_is_idempotent(true);
+        let batches = (2..=settings.batch_rows.max(2)).map(|rows| {
+            let mut batch = Batch::new(BatchType::Unlogged);
+            batch.set_consistency(settings.write);
+            batch.set_is_idempotent(true);
+            for _ in 0..rows {
+                batch.append_statement(insert.clone());
+            }
+            batch
+        });
+        Ok(Self {
+            name: table.name.clone(),
+            batches: batches.collect(),
+            insert,
+            columns: table.all().filter_map(|index| Some((index, of(index)?.kind))).collect(),
+            partition: table.partition_key.len(),
+            key: table.key_len(),
+            clears: table.empty == Empty::Clear,
+        })
+    }
+
+    /// The hash of a row's key.
+    pub fn key(&self, rows: &Rows, row: usize, scratch: &mut Vec<u8>) -> u64 {
+        self.hash(rows, row, self.key, scratch)
+    }
+
+    fn hash(&self, rows: &Rows, row: usize, columns: usize, scratch: &mut Vec<u8>) -> u64 {
+        scratch.clear();
+        for (column, _) in self.columns.iter().take(columns) {
+            append(scratch, rows.cell(row, *column), rows.arena_bytes());
+        }
+        XxHash64::oneshot(SEED, scratch)
+    }
+
+    fn record<'r>(&'r self, rows: &'r Rows, row: usize) -> Record<'r> {
+        Record { rows, row, columns: &self.columns, clears: self.clears }
+    }
+}
+
+/// The bytes that tell a value from others of its column.
+fn append(into: &mut Vec<u8>, cell: Cell, arena: &[u8]) {
+    match cell {
+        Cell::Text(at) | Cell::Blob(at) | Cell::Decimal(at) | Cell::Uuid(at) | Cell::Inet(at) => {
+            let bytes = at.of(arena);
+            into.extend_from_slice(&bytes.len().to_le_bytes());
+            into.extend_from_slice(bytes);
+        }
+        Cell::Whole(n) | Cell::Timestamp(n) | Cell::Time(n) => into.extend_from_slice(&n.to_le_bytes()),
+        Cell::Date(n) => into.extend_from_slice(&n.to_le_bytes()),
+        Cell::Float(x) => into.extend_from_slice(&x.to_bits().to_le_bytes()),
+        Cell::Double(x) => into.extend_from_slice(&x.to_bits().to_le_bytes()),
+        Cell::Boolean(yes) => into.push(u8::from(yes)),
+        Cell::Empty => into.push(2),
+    }
+}
+
+/// Writes the rows of chunks into tables; answers when every one is acknowledged or refused alone.
+pub struct Sending<'s> {
+    pub session: &'s Session,
+    pub settings: &'s Settings,
+    pub lease: &'s Lease,
+    pub pace: &'s Pace,
+    pub writers: &'s [Writer],
+    pub chunks: &'s [RowChunk],
+}
+
+impl Sending<'_> {
+    /// Sends them into these tables.
+    ///
+    /// # Errors
+    /// When the cluster does not answer, the lease is lost, or a table is not what it was.
+    pub async fn all(&self, tables: &[usize]) -> Result<Sent, StoreError> {
+        let began = Instant::now();
+        let tables: Vec<(usize, Vec<Place>)> =
+            tables.iter().map(|table| (*table, self.grouped(*table))).collect();
+        let mut requests = Vec::new();
+        for (at, (writer, places)) in tables.iter().enumerate() {
+            self.cut(at, *writer, places, &mut requests);
+        }
+        let work = Work { tables, requests, next: AtomicUsize::new(0), began };
+        let lanes = self.settings.in_flight.min(work.requests.len());
+        let mut lanes: FuturesUnordered<_> = (0..lanes).map(|_| self.lane(&work)).collect();
+        let mut sent = Sent { refused: Vec::new(), tables: vec![(0, Duration::ZERO); work.tables.len()] };
+        // The budget that tokio gives a task would make each turn wake all lanes.
+        while let Some(lane) = tokio::task::unconstrained(lanes.next()).await {
+            let lane = lane?;
+            for (all, (rows, took)) in sent.tables.iter_mut().zip(lane.tables) {
+                *all = (all.0 + rows, all.1.max(took));
+            }
+            sent.refused.extend(lane.refused);
+        }
+        Ok(sent)
+    }
+
+    /// Takes requests until there are no more, one after another: there are as many lanes as there may be
+    /// requests under way.
+    async fn lane(&self, work: &Work) -> Result<Sent, StoreError> {
+        let mut sent = Sent { refused: Vec::new(), tables: vec![(0, Duration::ZERO); work.tables.len()] };
+        while let Some(request) = work.requests.get(work.next.fetch_add(1, Ordering::Relaxed)) {
+            let Some((writer, places)) = work.tables.get(request.at) else { continue };
+            let places = places.get(request.from..request.to).unwrap_or_default();
+            let before = sent.refused.len();
+            self.send(*writer, places, &mut sent.refused).await?;
+            let refused = sent.refused.len() - before;
+            if let Some((rows, took)) = sent.tables.get_mut(request.at) {
+                *rows += (places.len() - refused) as u64;
+                *took = work.began.elapsed();
+            }
+        }
+        Ok(sent)
+    }
+
+    /// The rows for a table, those of a partition side by side.
+    fn grouped(&self, table: usize) -> Vec<Place> {
+        let Some(writer) = self.writers.get(table) else { return Vec::new() };
+        let mut scratch = Vec::new();
+        let mut places = Vec::with_capacity(self.chunks.iter().map(|chunk| chunk.rows.len()).sum());
+        for (chunk, at) in self.chunks.iter().zip(0_u32..) {
+            for (row, number) in (0..chunk.rows.len()).zip(0_u32..) {
+                let partition = writer.hash(&chunk.rows, row, writer.partition, &mut scratch);
+                places.push(Place { partition, chunk: at, row: number });
+            }
+        }
+        places.sort_unstable_by_key(|place| (place.partition, place.chunk, place.row));
+        places
+    }
+
+    /// Cuts the rows of a table into requests, by partition, rows and bytes.
+    fn cut(&self, at: usize, writer: usize, places: &[Place], requests: &mut Vec<Request>) {
+        let (mut from, mut bytes) = (0, 0);
+        for (to, place) in places.iter().enumerate() {
+            let size = self.record(writer, place).map_or(0, |record| cell::size(&record));
+            let first = places.get(from).map_or(place.partition, |first| first.partition);
+            let full = to - from >= self.settings.batch_rows || bytes + size > self.settings.batch_bytes;
+            if to > from && (first != place.partition || full) {
+                requests.push(Request { at, from, to });
+                (from, bytes) = (to, 0);
+            }
+            bytes += size;
+        }
+        if from < places.len() {
+            requests.push(Request { at, from, to: places.len() });
+        }
+    }
+
+    fn record(&self, writer: usize, place: &Place) -> Option<Record<'_>> {
+        let chunk = self.chunks.get(place.chunk as usize)?;
+        Some(self.writers.get(writer)?.record(&chunk.rows, place.row as usize))
+    }
+
+    /// Sends one request; a batch that is refused is sent row by row.
+    async fn send(
+        &self,
+        writer: usize,
+        places: &[Place],
+        refused: &mut Vec<Refusal>,
+    ) -> Result<(), StoreError> {
+        let Some(of) = self.writers.get(writer) else { return Ok(()) };
+        self.pace.wait(places.len()).await;
+        if let Some(batch) = places.len().checked_sub(2).and_then(|at| of.batches.get(at)) {
+            let records: Vec<Record<'_>> =
+                places.iter().filter_map(|place| self.record(writer, place)).collect();
+            metrics::batch(&of.name, places.len());
+            let done =
+                self.once(of, || async { self.session.batch(batch, &records).await.map(|_| ()) }).await?;
+            // Which of them was refused, each alone will tell.
+            if done.is_ok() {
+                return Ok(());
+            }
+        }
+        for place in places {
+            let Some(record) = self.record(writer, place) else { continue };
+            metrics::batch(&of.name, 1);
+            let one = || async { self.session.execute_unpaged(&of.insert, &record).await.map(|_| ()) };
+            if let Err(words) = self.once(of, one).await? {
+                let (chunk, row) = (place.chunk as usize, place.row as usize);
+                refused.push(Refusal { table: writer, chunk, row, words });
+            }
+        }
+        Ok(())
+    }
+
+    /// Until it is acknowledged, or refused: the server's words. Nothing is sent without the lease.
+    async fn once<F>(&self, of: &Writer, attempt: impl Fn() -> F) -> Result<Result<(), String>, StoreError>
+    where
+        F: Future<Output = Result<(), ExecutionError>>,
+    {
+        if !self.lease.holds() {
+            self.lease.check().await?;
+        }
+        metrics::in_flight(1.0);
+        let done = request::patiently(&of.name, &attempt).await;
+        metrics::in_flight(-1.0);
+        match done {
+            Ok(()) => Ok(Ok(())),
+            Err(error) if request::meaning(&error) == Meaning::Refused => Ok(Err(request::words(&error))),
+            Err(error) => Err(request::told(self.settings, &error)),
+        }
+    }
+}
+
+/// `write.rows_per_second`: a hard limit over all tables.
+pub struct Pace {
+    rows_per_second: u64,
+    /// When the next row may go.
+    next: Mutex<Instant>,
+}
+
+impl Pace {
+    pub fn new(rows_per_second: u64) -> Self {
+        Self { rows_per_second, next: Mutex::new(Instant::now()) }
+    }
+
+    async fn wait(&self, rows: usize) {
+        if self.rows_per_second == 0 {
+            return;
+        }
+        let due = {
+            let mut next = self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let begin = (*next).max(Instant::now());
+            let nanos = (rows as u64).saturating_mul(1_000_000_000) / self.rows_per_second;
+            *next = begin + Duration::from_nanos(nanos);
+            begin
+        };
+        tokio::time::sleep_until(due.into()).await;
+    }
+}

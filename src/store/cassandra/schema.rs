@@ -1,0 +1,304 @@
+//! DDL from the plan, and the comparison with what is there.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use scylla::client::session::Session;
+
+use super::connect::Settings;
+use super::request;
+use crate::domain::{Column, Order, Plan, Table};
+use crate::store::StoreError;
+
+/// The layout of ledger and quarantine; a newer one is refused.
+pub const FORMAT: i64 = 1;
+
+/// Ledger and quarantine, in the order in which they are made: who has seen the last has seen all.
+/// Offsets are in decoded bytes; `stamps` is a list of (first record, base, records); `tables` by name
+/// (rows, collisions, refused, whether collisions are an estimate, fingerprint of the declaration);
+/// `provisional` is (byte, record, line, hash up to there, outcome) of a last record without line end.
+pub const LEDGER: [(&str, &str); 8] = [
+    (
+        "needledrop_deliveries",
+        "id bigint PRIMARY KEY, path text, generation int, state text, detail text, same_as bigint, \
+         bytes bigint, records bigint, line bigint, hash text, head text, \
+         provisional frozen<tuple<bigint, bigint, bigint, text, text>>, \
+         noted_size bigint, noted_mtime bigint, noted_ctime bigint, fingerprint text, attempt text, \
+         loaded bigint, skipped bigint, quarantined bigint, taken_up timestamp, changed timestamp, \
+         stamps frozen<list<frozen<tuple<bigint, bigint, bigint>>>>, parts frozen<list<bigint>>, \
+         tables frozen<map<text, frozen<tuple<bigint, bigint, bigint, boolean, text>>>>",
+    ),
+    ("needledrop_paths", "path text, generation int, id bigint, PRIMARY KEY (path, generation)"),
+    ("needledrop_heads", "head text, id bigint, PRIMARY KEY (head, id)"),
+    (
+        "needledrop_quarantine",
+        "delivery bigint, record bigint, line bigint, bytes bigint, length bigint, column_name text, \
+         reason text, detail text, raw blob, PRIMARY KEY (delivery, record)",
+    ),
+    (
+        "needledrop_keys",
+        "delivery bigint, table_name text, bytes bigint, hashes blob, \
+         PRIMARY KEY (delivery, table_name, bytes)",
+    ),
+    (
+        "needledrop_provisional",
+        "delivery bigint, table_name text, stamp bigint, lies_at bigint, key frozen<list<text>>, \
+         own frozen<list<frozen<tuple<text, bigint>>>>, without frozen<list<frozen<tuple<text, bigint>>>>, \
+         PRIMARY KEY (delivery, table_name)",
+    ),
+    (
+        "needledrop_lease",
+        "name text PRIMARY KEY, holder text, epoch bigint, beat bigint, stamps bigint, tables text",
+    ),
+    ("needledrop_meta", "key text PRIMARY KEY, value text"),
+];
+
+/// A name as CQL takes it: folded unless it was declared in double quotes, and always quoted.
+pub fn quoted(name: &str, exact: bool) -> String {
+    format!("\"{}\"", folded(name, exact).replace('"', "\"\""))
+}
+
+pub fn folded(name: &str, exact: bool) -> String {
+    if exact { name.to_owned() } else { name.to_ascii_lowercase() }
+}
+
+/// The name of a keyspace follows the same rule.
+pub fn keyspace(name: &str) -> String {
+    match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+        Some(exact) => exact.to_owned(),
+        None => name.to_ascii_lowercase(),
+    }
+}
+
+/// `keyspace.table`, quoted.
+pub fn place(settings: &Settings, table: &Table) -> String {
+    format!("{}.{}", quoted(&keyspace(&settings.keyspace), true), quoted(&table.name, table.exact))
+}
+
+pub fn ledger_place(settings: &Settings, table: &str) -> String {
+    format!("{}.{table}", quoted(&keyspace(&settings.ledger_keyspace), true))
+}
+
+pub fn column(column: &Column) -> String {
+    quoted(&column.name, column.exact)
+}
+
+fn create_keyspace(settings: &Settings, name: &str) -> String {
+    let options: Vec<String> =
+        settings.replication.iter().map(|(key, value)| format!("'{key}': '{value}'")).collect();
+    format!("CREATE KEYSPACE {} WITH replication = {{{}}}", quoted(name, true), options.join(", "))
+}
+
+/// `CREATE TABLE` of one table.
+pub fn create_table(settings: &Settings, plan: &Plan, table: &Table) -> String {
+    let mut ddl = format!("CREATE TABLE {} (\n", place(settings, table));
+    for index in table.all() {
+        let Some(one) = plan.columns.get(index) else { continue };
+        let once = if table.statics.contains(&index) { " static" } else { "" };
+        let _ = writeln!(ddl, "  {} {}{once},", column(one), one.kind);
+    }
+    let name = |index: &usize| plan.columns.get(*index).map(column).unwrap_or_default();
+    let partition = table.partition_key.iter().map(name).collect::<Vec<_>>().join(", ");
+    let clustering: String =
+        table.clustering_key.iter().fold(String::new(), |all, (index, _)| all + ", " + &name(index));
+    let _ = write!(ddl, "  PRIMARY KEY (({partition}){clustering})\n)");
+    let mut with: Vec<String> = table.options.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    if table.clustering_key.iter().any(|(_, order)| *order == Order::Descending) {
+        let orders =
+            table.clustering_key.iter().map(|(index, order)| format!("{} {}", name(index), word(*order)));
+        with.insert(0, format!("CLUSTERING ORDER BY ({})", orders.collect::<Vec<_>>().join(", ")));
+    }
+    if !with.is_empty() {
+        let _ = write!(ddl, " WITH {}", with.join("\n  AND "));
+    }
+    ddl
+}
+
+fn word(order: Order) -> &'static str {
+    if order == Order::Descending { "DESC" } else { "ASC" }
+}
+
+/// Everything that `create` would make, in order.
+pub fn ddl(settings: &Settings, plan: &Plan) -> Vec<String> {
+    let mut all = Vec::new();
+    for name in keyspaces(settings) {
+        all.push(create_keyspace(settings, &name));
+    }
+    all.extend(plan.tables.iter().map(|table| create_table(settings, plan, table)));
+    all.extend(
+        LEDGER
+            .iter()
+            .map(|(name, columns)| format!("CREATE TABLE {} ({columns})", ledger_place(settings, name))),
+    );
+    all
+}
+
+fn keyspaces(settings: &Settings) -> Vec<String> {
+    let mut names = vec![keyspace(&settings.keyspace), keyspace(&settings.ledger_keyspace)];
+    names.dedup();
+    names
+}
+
+/// Columns by table: name → description.
+type Found = BTreeMap<String, BTreeMap<String, String>>;
+
+/// What is there and what is missing.
+pub struct State {
+    /// Keyspaces, then declared tables, then those of the ledger.
+    pub missing_keyspaces: Vec<String>,
+    pub missing_tables: Vec<usize>,
+    pub missing_ledger: Vec<usize>,
+}
+
+impl State {
+    /// Whether nothing of ours is there.
+    pub fn is_fresh(&self) -> bool {
+        self.missing_ledger.len() == LEDGER.len()
+    }
+
+    pub fn is_whole(&self) -> bool {
+        self.missing_keyspaces.is_empty() && self.missing_tables.is_empty() && self.missing_ledger.is_empty()
+    }
+
+    /// The first thing that is missing, in words.
+    pub fn missing(&self, plan: &Plan) -> Option<String> {
+        let keyspace = self.missing_keyspaces.first().map(|name| format!("keyspace {name}"));
+        let table = self.missing_tables.first().and_then(|index| plan.tables.get(*index));
+        let ledger = self.missing_ledger.first().and_then(|index| LEDGER.get(*index));
+        keyspace
+            .or_else(|| table.map(|table| format!("table {}", table.name)))
+            .or_else(|| ledger.map(|(name, _)| format!("table {name}")))
+    }
+}
+
+/// Compares what is there with the declaration.
+///
+/// # Errors
+/// A table of another shape, expected against found; or the store does not answer.
+pub async fn look(session: &Session, settings: &Settings, plan: &Plan) -> Result<State, StoreError> {
+    let there = existing_keyspaces(session, settings).await?;
+    let missing_keyspaces =
+        keyspaces(settings).into_iter().filter(|name| !there.contains(name)).collect::<Vec<_>>();
+    let tables = columns(session, settings, &keyspace(&settings.keyspace)).await?;
+    let ledger = columns(session, settings, &keyspace(&settings.ledger_keyspace)).await?;
+    let mut missing_tables = Vec::new();
+    for (index, table) in plan.tables.iter().enumerate() {
+        match tables.get(&folded(&table.name, table.exact)) {
+            None => missing_tables.push(index),
+            Some(found) => compare(settings, plan, table, found)?,
+        }
+    }
+    let missing_ledger =
+        (0..LEDGER.len()).filter(|at| LEDGER.get(*at).is_some_and(|(name, _)| !ledger.contains_key(*name)));
+    Ok(State { missing_keyspaces, missing_tables, missing_ledger: missing_ledger.collect() })
+}
+
+fn compare(
+    settings: &Settings,
+    plan: &Plan,
+    table: &Table,
+    found: &BTreeMap<String, String>,
+) -> Result<(), StoreError> {
+    let expected = expected(plan, table);
+    if expected == *found {
+        return Ok(());
+    }
+    let only = |a: &BTreeMap<String, String>, b: &BTreeMap<String, String>| -> Vec<String> {
+        let differs = a.iter().filter(|(name, kind)| b.get(*name) != Some(kind));
+        differs.map(|(name, kind)| format!("{name} {kind}")).collect()
+    };
+    let told = |list: Vec<String>| if list.is_empty() { "nothing there".to_owned() } else { list.join(", ") };
+    let (lacks, extra) = (told(only(&expected, found)), told(only(found, &expected)));
+    Err(StoreError::Shape {
+        store: settings.name(),
+        what: format!("table {} has another shape:\n  expected {lacks}\n  found {extra}", table.name),
+        next: "declare it as it is, rename the table, or move the old one away".to_owned(),
+    })
+}
+
+fn expected(plan: &Plan, table: &Table) -> BTreeMap<String, String> {
+    let mut shape = BTreeMap::new();
+    for index in table.all() {
+        let Some(one) = plan.columns.get(index) else { continue };
+        let partition = table.partition_key.iter().position(|of| *of == index);
+        let clustering = table.clustering_key.iter().position(|(of, _)| *of == index);
+        let order = clustering.and_then(|at| table.clustering_key.get(at)).map(|(_, order)| word(*order));
+        let place = match (partition, clustering) {
+            (Some(at), _) => described("partition_key", at, "NONE"),
+            (_, Some(at)) => described("clustering", at, order.unwrap_or("ASC")),
+            _ if table.statics.contains(&index) => described("static", 0, "NONE"),
+            _ => described("regular", 0, "NONE"),
+        };
+        shape.insert(folded(&one.name, one.exact), format!("{}{place}", one.kind));
+    }
+    shape
+}
+
+fn described(kind: &str, position: usize, order: &str) -> String {
+    match kind {
+        "partition_key" => format!(" partition key {}", position + 1),
+        "clustering" => format!(" clustering key {} {}", position + 1, order.to_ascii_lowercase()),
+        "static" => " static".to_owned(),
+        _ => String::new(),
+    }
+}
+
+async fn existing_keyspaces(session: &Session, settings: &Settings) -> Result<Vec<String>, StoreError> {
+    let cql = "SELECT keyspace_name FROM system_schema.keyspaces";
+    let rows = request::rows::<(String,)>(session, settings, cql, ()).await?;
+    Ok(rows.into_iter().map(|(name,)| name).collect())
+}
+
+async fn columns(session: &Session, settings: &Settings, keyspace: &str) -> Result<Found, StoreError> {
+    let cql = "SELECT table_name, column_name, type, kind, position, clustering_order \
+               FROM system_schema.columns WHERE keyspace_name = ?";
+    type Row = (String, String, String, String, i32, String);
+    let mut found = Found::new();
+    for (table, column, kind, place, position, order) in
+        request::rows::<Row>(session, settings, cql, (keyspace,)).await?
+    {
+        let position = usize::try_from(position).unwrap_or_default();
+        let place = described(&place, position, &order);
+        found.entry(table).or_default().insert(column, format!("{kind}{place}"));
+    }
+    Ok(found)
+}
+
+/// Makes the keyspaces and the ledger, one statement after another, each agreed on by all nodes.
+///
+/// # Errors
+/// What the cluster says.
+pub async fn make_ledger(session: &Session, settings: &Settings, state: &State) -> Result<(), StoreError> {
+    for name in &state.missing_keyspaces {
+        run(session, settings, &create_keyspace(settings, name)).await?;
+    }
+    for (name, columns) in state.missing_ledger.iter().filter_map(|index| LEDGER.get(*index)) {
+        let ddl = format!("CREATE TABLE IF NOT EXISTS {} ({columns})", ledger_place(settings, name));
+        run(session, settings, &ddl).await?;
+    }
+    Ok(())
+}
+
+/// Makes the declared tables that are missing.
+///
+/// # Errors
+/// What the cluster says.
+pub async fn make_tables(
+    session: &Session,
+    settings: &Settings,
+    plan: &Plan,
+    missing: &[usize],
+) -> Result<(), StoreError> {
+    for table in missing.iter().filter_map(|index| plan.tables.get(*index)) {
+        run(session, settings, &create_table(settings, plan, table)).await?;
+    }
+    Ok(())
+}
+
+async fn run(session: &Session, settings: &Settings, ddl: &str) -> Result<(), StoreError> {
+    match session.query_unpaged(ddl, ()).await {
+        Ok(_) => Ok(()),
+        Err(error) if request::exists_already(&error) => Ok(()),
+        Err(error) => Err(request::told(settings, &error)),
+    }
+}

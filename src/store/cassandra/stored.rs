@@ -1,0 +1,208 @@
+//! A delivery as a row of the ledger, and back.
+
+use std::collections::BTreeMap;
+
+use scylla::value::CqlTimestamp;
+use scylla::{DeserializeRow, SerializeRow};
+
+use crate::domain::{
+    Delivery, DeliveryId, Fingerprint, Mark, Noted, Receipt, Stamp, StampRange, Stamps, State, TableCount,
+};
+use crate::ledger::Known;
+
+/// Rows, collisions, refused, whether collisions are an estimate, fingerprint.
+type Count = (i64, i64, i64, bool, String);
+
+/// A row of `needledrop_deliveries`.
+#[derive(Debug, Clone, SerializeRow, DeserializeRow)]
+pub struct Stored {
+    id: i64,
+    path: String,
+    generation: i32,
+    state: String,
+    detail: String,
+    same_as: Option<i64>,
+    bytes: i64,
+    records: i64,
+    line: i64,
+    hash: String,
+    head: String,
+    provisional: Option<(i64, i64, i64, String, String)>,
+    noted_size: i64,
+    noted_mtime: i64,
+    noted_ctime: i64,
+    fingerprint: String,
+    attempt: String,
+    loaded: i64,
+    skipped: i64,
+    quarantined: i64,
+    taken_up: CqlTimestamp,
+    changed: CqlTimestamp,
+    stamps: Option<Vec<(i64, i64, i64)>>,
+    parts: Option<Vec<i64>>,
+    tables: Option<BTreeMap<String, Count>>,
+}
+
+/// The columns, in the order of the fields.
+pub const COLUMNS: [&str; 25] = [
+    "id",
+    "path",
+    "generation",
+    "state",
+    "detail",
+    "same_as",
+    "bytes",
+    "records",
+    "line",
+    "hash",
+    "head",
+    "provisional",
+    "noted_size",
+    "noted_mtime",
+    "noted_ctime",
+    "fingerprint",
+    "attempt",
+    "loaded",
+    "skipped",
+    "quarantined",
+    "taken_up",
+    "changed",
+    "stamps",
+    "parts",
+    "tables",
+];
+
+/// A delivery with what only the ledger needs to know of it.
+#[derive(Clone, Debug)]
+pub struct Entered {
+    pub delivery: Delivery,
+    pub attempt: Fingerprint,
+    /// What became of the provisional last record.
+    pub outcome: String,
+}
+
+/// Offsets and counts are far below 2^63.
+pub fn big(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+pub fn count(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or(0)
+}
+
+impl From<&Entered> for Stored {
+    fn from(entered: &Entered) -> Self {
+        let Entered { delivery, attempt, outcome } = entered;
+        let Delivery { reach, noted, receipt, .. } = delivery;
+        let provisional = delivery.provisional.as_ref().map(|(mark, hash)| {
+            (big(mark.offset), big(mark.record), big(mark.line), hash.clone(), outcome.clone())
+        });
+        let ranges = delivery.stamps.ranges().iter();
+        let tables = receipt.tables.iter().map(|table| {
+            let TableCount { rows, collisions, refused, estimated, fingerprint, .. } = table;
+            let count = (big(*rows), big(*collisions), big(*refused), *estimated, fingerprint.0.clone());
+            (table.table.clone(), count)
+        });
+        Self {
+            id: delivery.id.0,
+            path: delivery.path.clone(),
+            generation: i32::try_from(delivery.generation).unwrap_or(i32::MAX),
+            state: delivery.state.name().to_owned(),
+            detail: delivery.detail.clone(),
+            same_as: delivery.same_as.map(|id| id.0),
+            bytes: big(reach.offset),
+            records: big(receipt.records),
+            line: big(reach.line),
+            hash: delivery.hash.clone(),
+            head: delivery.head.clone(),
+            provisional,
+            noted_size: big(noted.size),
+            noted_mtime: noted.mtime,
+            noted_ctime: noted.ctime,
+            fingerprint: delivery.fingerprint.0.clone(),
+            attempt: attempt.0.clone(),
+            loaded: big(receipt.loaded),
+            skipped: big(receipt.skipped),
+            quarantined: big(receipt.quarantined),
+            taken_up: CqlTimestamp(delivery.taken_up),
+            changed: CqlTimestamp(delivery.changed),
+            stamps: Some(ranges.map(|range| (big(range.first), range.base.0, big(range.records))).collect()),
+            parts: Some(receipt.parts.iter().copied().map(big).collect()),
+            tables: Some(tables.collect()),
+        }
+    }
+}
+
+impl Stored {
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub fn generation(&self) -> i32 {
+        self.generation
+    }
+
+    pub fn id(&self) -> i64 {
+        self.id
+    }
+
+    pub fn known(self) -> Known {
+        Known {
+            id: DeliveryId(self.id),
+            path: self.path,
+            state: State::from_name(&self.state).unwrap_or(State::Failed),
+            noted: Noted { size: count(self.noted_size), mtime: self.noted_mtime, ctime: self.noted_ctime },
+            attempt: Fingerprint(self.attempt),
+        }
+    }
+
+    pub fn entered(self) -> Entered {
+        let tables = self.tables.unwrap_or_default().into_iter().map(|(table, of)| TableCount {
+            table,
+            rows: count(of.0),
+            collisions: count(of.1),
+            refused: count(of.2),
+            estimated: of.3,
+            fingerprint: Fingerprint(of.4),
+        });
+        let ranges = self.stamps.unwrap_or_default().into_iter().map(|(first, base, records)| StampRange {
+            first: count(first),
+            base: Stamp(base),
+            records: count(records),
+        });
+        let mark =
+            |bytes, records, line| Mark { offset: count(bytes), record: count(records), line: count(line) };
+        // The records of a duplicate are counted where they are loaded; its reach is that of its bytes.
+        let (provisional, outcome) = match self.provisional {
+            Some((bytes, record, line, hash, outcome)) => (Some((mark(bytes, record, line), hash)), outcome),
+            None => (None, String::new()),
+        };
+        let receipt = Receipt {
+            records: count(self.records),
+            loaded: count(self.loaded),
+            skipped: count(self.skipped),
+            quarantined: count(self.quarantined),
+            tables: tables.collect(),
+            parts: self.parts.unwrap_or_default().into_iter().map(count).collect(),
+        };
+        let delivery = Delivery {
+            id: DeliveryId(self.id),
+            path: self.path,
+            generation: u32::try_from(self.generation).unwrap_or(0),
+            state: State::from_name(&self.state).unwrap_or(State::Failed),
+            detail: self.detail,
+            same_as: self.same_as.map(DeliveryId),
+            reach: mark(self.bytes, self.records, self.line),
+            hash: self.hash,
+            head: self.head,
+            provisional,
+            noted: Noted { size: count(self.noted_size), mtime: self.noted_mtime, ctime: self.noted_ctime },
+            stamps: Stamps::new(ranges.collect()),
+            fingerprint: Fingerprint(self.fingerprint),
+            receipt,
+            taken_up: self.taken_up.0,
+            changed: self.changed.0,
+        };
+        Entered { delivery, attempt: Fingerprint(self.attempt), outcome }
+    }
+}

@@ -1,0 +1,118 @@
+//! The suite of the store on a real node, which `NEEDLEDROP_TEST_CASSANDRA` names.
+#![allow(clippy::unwrap_used, reason = "a helper of a test fails the test, as the test itself does")]
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use scylla::client::session::Session;
+use scylla::statement::Consistency;
+
+use super::connect::{Settings, connect};
+use super::{CassandraStore, schema};
+use crate::domain::Plan;
+use crate::store::Access;
+use crate::store::suite::{Fixture, store_suite};
+
+const NODE: &str = "NEEDLEDROP_TEST_CASSANDRA";
+
+/// Keyspaces that a test is done with: making one takes a second, emptying one does not.
+static SPARE: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+fn node() -> Option<String> {
+    let node = std::env::var(NODE).ok().filter(|node| !node.is_empty());
+    let required = std::env::var("CI").is_ok_and(|ci| !ci.is_empty());
+    assert!(node.is_some() || !required, "{NODE} names no node, and in CI nothing is left out");
+    if node.is_none() {
+        eprintln!("NOTE: NOT RUN, {NODE} names no node; `make test` starts one");
+    }
+    node
+}
+
+pub fn settings(keyspace: &str) -> Settings {
+    Settings {
+        hosts: vec![node().unwrap()],
+        keyspace: keyspace.to_owned(),
+        ledger_keyspace: keyspace.to_owned(),
+        replication: [("class", "SimpleStrategy"), ("replication_factor", "1")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        write: Consistency::LocalQuorum,
+        read: Consistency::LocalQuorum,
+        local_datacenter: None,
+        login: None,
+        tls: None,
+        compression: None,
+        connect_timeout: Duration::from_secs(5),
+        request_timeout: Duration::from_secs(12),
+        lease: Duration::from_secs(10),
+        in_flight: 64,
+        batch_rows: 100,
+        batch_bytes: 65_536,
+        rows_per_second: 0,
+        collision_keys: 1000,
+    }
+}
+
+/// A keyspace on the shared node.
+struct Cassandra(String);
+
+impl Cassandra {
+    async fn session(&self) -> Session {
+        connect(&settings(&self.0)).await.unwrap()
+    }
+}
+
+impl Drop for Cassandra {
+    fn drop(&mut self) {
+        // A keyspace of a test that failed is left as it is, to be looked at.
+        if !std::thread::panicking() {
+            SPARE.lock().unwrap().push(self.0.clone());
+        }
+    }
+}
+
+impl Fixture for Cassandra {
+    type Store = CassandraStore;
+    const COUNTS_ACROSS_DELIVERIES: bool = false;
+    const TAKES_BACK_IN_ANY_ORDER: bool = false;
+    const SLOWER: u32 = 12;
+
+    fn available() -> bool {
+        node().is_some()
+    }
+
+    async fn new() -> Self {
+        let spare = SPARE.lock().unwrap().pop();
+        let Some(keyspace) = spare else {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            return Self(format!("suite_{}_{number}", std::process::id()));
+        };
+        let place = Self(keyspace);
+        let session = place.session().await;
+        let cql = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ?";
+        let tables = session.query_unpaged(cql, (&place.0,)).await.unwrap().into_rows_result().unwrap();
+        let tables = tables.rows::<(String,)>().unwrap().map(|row| row.unwrap().0);
+        // The lease stays: stamps go on behind those that were given out.
+        let tables = tables.filter(|table| !table.ends_with("_lease") && !table.ends_with("_meta"));
+        let emptied = tables.map(|table| {
+            let (session, keyspace) = (&session, &place.0);
+            async move { session.query_unpaged(format!("TRUNCATE {keyspace}.\"{table}\""), ()).await.unwrap() }
+        });
+        futures::future::join_all(emptied).await;
+        place
+    }
+
+    async fn open(&self, plan: Arc<Plan>) -> CassandraStore {
+        let access = Access::Write { create: true, standby: false };
+        CassandraStore::open(settings(&self.0), plan, access).await.unwrap()
+    }
+
+    async fn wipe(&self, table: &str) {
+        let cql = format!("TRUNCATE {}.{}", self.0, schema::quoted(table, false));
+        self.session().await.query_unpaged(cql, ()).await.unwrap();
+    }
+}
+
+store_suite!(Cassandra);
