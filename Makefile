@@ -4,7 +4,7 @@ CARGO := cargo
 SHARED := $(or $(NEEDLEDROP_SHARED),../shared)
 
 help: ## This list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
 
 build: ## The release binary
 	$(CARGO) build --release --locked
@@ -28,10 +28,14 @@ deny: ## Licences, bans and sources of what we depend on, where cargo-deny is in
 test: real-files ## All tests: unit, SQLite, one real Cassandra node, the real files, the daemon, short crash runs
 	tests/cassandra/node with $(CARGO) test --locked
 
-test-all: test release-tests torture ## What takes longer as well: release build, more kills
+test-all: test release-tests torture test-cluster ## What takes longer as well: release build, more kills, a cluster
+
+test-cluster: ## Three real Cassandra nodes, killed and stopped; a node with login and TLS
+	tests/cassandra/node provision
+	NEEDLEDROP_TEST_CLUSTER=1 $(CARGO) test --locked --test cluster -- --nocapture
 
 release-tests:
-	$(CARGO) test --release --locked
+	tests/cassandra/node with $(CARGO) test --release --locked
 
 torture: real-files ## 500 kills at random moments (NEEDLEDROP_KILLS, NEEDLEDROP_SEED)
 	NEEDLEDROP_KILLS=$(or $(NEEDLEDROP_KILLS),500) $(CARGO) test --locked --test crash -- --nocapture
@@ -44,10 +48,17 @@ real-files:
 bench: ## Speed, latency and memory against their goals
 	$(CARGO) bench --locked --bench parse --bench sqlite --bench drop --bench memory
 
+bench-cassandra: ## The same on one real Cassandra node, beside what else could load it
+	$(CARGO) bench --locked --bench cassandra
+
+bench-peers: ## With cqlsh COPY and DSBulk, which it fetches
+	benches/peers/peers provision
+	$(CARGO) bench --locked --bench cassandra -- --peers
+
 sample: ## Make the shipped sample anew
 	$(CARGO) run --release --locked -- sample data/event_data
 
 clean: ## Remove what was built
 	$(CARGO) clean
 
-.PHONY: help build check fmt-check clippy doc deny test test-all release-tests torture real-files bench sample clean
+.PHONY: help build check fmt-check clippy doc deny test test-all test-cluster release-tests torture real-files bench bench-cassandra bench-peers sample clean

@@ -6,11 +6,8 @@
 mod common;
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, BufWriter, Read, Seek, Write};
+use std::io::{BufRead, BufReader, BufWriter, Seek, Write};
 use std::path::Path;
-use std::process::Stdio;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use common::{Outcome, Scratch};
 
@@ -42,28 +39,11 @@ fn main() -> Outcome {
 fn load(size: u64) -> Outcome<Taken> {
     let scratch = Scratch::new()?;
     let bytes = one_file(&scratch, size)?;
-    let began = Instant::now();
-    let mut process = scratch.needledrop(&["run", "--once", "--json"]).stdout(Stdio::piped()).spawn()?;
-    let mut seen = 0;
-    let status = loop {
-        if let Some(status) = process.try_wait()? {
-            break status;
-        }
-        seen = high_water(process.id()).unwrap_or(0).max(seen);
-        sleep(Duration::from_millis(5));
-    };
-    let seconds = began.elapsed().as_secs_f64();
-    let mut text = String::new();
-    if let Some(mut out) = process.stdout.take() {
-        out.read_to_string(&mut text)?;
-    }
-    if !status.success() {
-        return Err(format!("run --once: {status}").into());
-    }
-    let summary: serde_json::Value = serde_json::from_str(&text)?;
+    let run = common::watched(&mut scratch.needledrop(&["run", "--once", "--json"]))?;
+    let summary: serde_json::Value = serde_json::from_str(&run.out)?;
     let number = |value: &serde_json::Value| value.as_u64().unwrap_or(0);
     let (told, records) = (number(&summary["peak_memory_bytes"]), number(&summary["records"]["read"]));
-    Ok(Taken { bytes, records, told, seen, seconds })
+    Ok(Taken { bytes, records, told, seen: run.peak, seconds: run.seconds })
 }
 
 /// One file of about this size in the inbox: the scaled days one behind the other.
@@ -90,12 +70,6 @@ fn append(out: &mut impl Write, day: &Path, with_header: bool) -> Outcome {
     }
     std::io::copy(&mut input, out)?;
     Ok(())
-}
-
-fn high_water(process: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kb| kb * 1024)
 }
 
 fn report(taken: &[Taken]) {

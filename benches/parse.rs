@@ -123,7 +123,6 @@ fn reader(config: &Config, plan: &Arc<Plan>, spare: &Arc<Spare>) -> Outcome<Read
         store: Arc::new(store),
         patience,
         write: config.write.clone(),
-        window_bytes: config.window_bytes(),
         files_at_once: config.source.files_at_once,
         trails: Arc::new(Trails::default()),
         spare: Arc::clone(spare),

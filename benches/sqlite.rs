@@ -9,9 +9,8 @@ mod common;
 use std::path::Path;
 use std::time::Instant;
 
+use common::events::{self, Event};
 use common::{Outcome, Pairs, Scratch, rate};
-use csv_core::{ReadRecordResult, Reader};
-use needledrop::domain::text::widen;
 use rusqlite::{Connection, Statement, params};
 
 const TIMES: u32 = 50;
@@ -46,21 +45,10 @@ const UPSERTS: [&str; 3] = [
      firstName = excluded.firstName, lastName = excluded.lastName",
 ];
 
-struct Event {
-    artist: String,
-    first_name: String,
-    last_name: String,
-    song: String,
-    item: i64,
-    length: f64,
-    session: i64,
-    user: i64,
-}
-
 fn main() -> Outcome {
     let scratch = Scratch::new()?;
     common::scaled(TIMES, &scratch.inbox())?;
-    let events = parsed(&scratch.inbox())?;
+    let events = events::parsed(&scratch.inbox())?;
     let bare = scratch.path("bare.db");
     let count = events.len() as u64;
     let pairs = Pairs::take(
@@ -103,7 +91,7 @@ fn load(path: &Path, events: &[Event]) -> Outcome {
         {
             let [mut item, mut session, mut song] = prepared(&transaction)?;
             for e in chunk {
-                item.execute(params![e.session, e.item, e.artist, e.song, e.length])?;
+                item.execute(params![e.session, e.item, e.artist, e.song, e.wide])?;
                 session.execute(params![
                     e.session,
                     e.user,
@@ -151,61 +139,4 @@ fn check(ours: &Path, bare: &Path) -> Outcome {
         }
     }
     Ok(())
-}
-
-/// All events, field by field, as they go into the tables.
-fn parsed(folder: &Path) -> Outcome<Vec<Event>> {
-    let mut events = Vec::new();
-    for path in common::files(folder)? {
-        let bytes = std::fs::read(path)?;
-        let mut header: Vec<String> = Vec::new();
-        records(&bytes, |fields| {
-            if header.is_empty() {
-                header = fields.iter().map(|field| (*field).to_owned()).collect();
-                return Ok(());
-            }
-            let field =
-                |name: &str| header.iter().position(|column| column == name).map_or("", |at| fields[at]);
-            if !field("artist").is_empty() {
-                events.push(Event {
-                    artist: field("artist").to_owned(),
-                    first_name: field("firstName").to_owned(),
-                    last_name: field("lastName").to_owned(),
-                    song: field("song").to_owned(),
-                    item: field("itemInSession").parse()?,
-                    // 32 bits, as the column is declared.
-                    length: widen(field("length").parse()?),
-                    session: field("sessionId").parse()?,
-                    user: field("userId").parse()?,
-                });
-            }
-            Ok(())
-        })?;
-    }
-    Ok(events)
-}
-
-fn records(mut bytes: &[u8], mut each: impl FnMut(&[&str]) -> Outcome) -> Outcome {
-    let mut reader = Reader::new();
-    let (mut text, mut ends) = (vec![0; 1 << 20], vec![0; 64]);
-    loop {
-        let (result, read, _, count) = reader.read_record(bytes, &mut text, &mut ends);
-        bytes = &bytes[read..];
-        match result {
-            ReadRecordResult::Record => {
-                let mut from = 0;
-                let mut fields = Vec::with_capacity(count);
-                for end in &ends[..count] {
-                    fields.push(std::str::from_utf8(&text[from..*end])?);
-                    from = *end;
-                }
-                each(&fields)?;
-            }
-            ReadRecordResult::InputEmpty => {}
-            ReadRecordResult::End => return Ok(()),
-            ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {
-                return Err("a record of more than 1 MiB".into());
-            }
-        }
-    }
 }

@@ -94,9 +94,13 @@ impl App {
             Kind::Sqlite => {
                 AnyStore::Sqlite(SqliteStore::open(&self.config.store.sqlite.path, plan, access)?)
             }
-            Kind::Cassandra => {
-                AnyStore::Cassandra(CassandraStore::open(self.cassandra()?, plan, access).await?)
-            }
+            Kind::Cassandra => match CassandraStore::open(self.cassandra()?, Arc::clone(&plan), access).await
+            {
+                Err(StoreError::Missing(_)) if access == Access::Dry => {
+                    AnyStore::Sqlite(SqliteStore::nothing(plan)?)
+                }
+                opened => AnyStore::Cassandra(opened?),
+            },
         })
     }
 

@@ -5,10 +5,14 @@
 
 #![allow(dead_code, reason = "each bench is a program of its own and uses what it needs")]
 
+pub mod drops;
+pub mod events;
+
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -99,6 +103,57 @@ pub fn finish(command: &mut Command) -> Outcome<Duration> {
     let status = command.status()?;
     let took = began.elapsed();
     if status.success() { Ok(took) } else { Err(format!("{command:?}: {status}").into()) }
+}
+
+/// What one run of a command took, and what it said.
+pub struct Watched {
+    pub out: String,
+    pub seconds: f64,
+    /// User and system together.
+    pub cpu: f64,
+    /// The most resident memory, in bytes, as the kernel tells it from outside.
+    pub peak: u64,
+}
+
+/// Runs a command to its end and looks at it meanwhile. No other child may end at the same time: the
+/// kernel adds up the CPU time of those that were waited for.
+pub fn watched(command: &mut Command) -> Outcome<Watched> {
+    let (began, before) = (Instant::now(), cpu_of_children()?);
+    let mut process = command.stdout(Stdio::piped()).spawn()?;
+    let mut peak = 0;
+    let status = loop {
+        if let Some(status) = process.try_wait()? {
+            break status;
+        }
+        peak = high_water(process.id()).unwrap_or(0).max(peak);
+        sleep(Duration::from_millis(5));
+    };
+    let seconds = began.elapsed().as_secs_f64();
+    let mut out = String::new();
+    if let Some(mut pipe) = process.stdout.take() {
+        pipe.read_to_string(&mut out)?;
+    }
+    if !status.success() {
+        return Err(format!("{command:?}: {status}\n{out}").into());
+    }
+    Ok(Watched { out, seconds, cpu: cpu_of_children()? - before, peak })
+}
+
+/// CPU seconds of all children that were waited for.
+fn cpu_of_children() -> Outcome<f64> {
+    // The kernel's unit for programs, whatever its own clock is.
+    const TICKS_A_SECOND: f64 = 100.0;
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    // Behind the name, which may have spaces, the 14th and 15th field.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(13).take(2);
+    let ticks: Vec<f64> = fields.map(str::parse).collect::<Result<_, _>>()?;
+    Ok(ticks.iter().sum::<f64>() / TICKS_A_SECOND)
+}
+
+fn high_water(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kb| kb * 1024)
 }
 
 /// Rates of the two sides of a comparison, pair by pair.

@@ -39,14 +39,6 @@ pub struct Config {
     pub shutdown: Shutdown,
 }
 
-impl Config {
-    /// Bytes a chunk holds at most. Cassandra makes better batches of more; SQLite gains nothing.
-    pub fn window_bytes(&self) -> usize {
-        let suits = if self.store.kind == Kind::Sqlite { Size(512 * 1024) } else { Size(2 << 20) };
-        self.write.window_bytes.unwrap_or(suits).0
-    }
-}
-
 /// Tables by name, in the order of the file.
 pub type Tables = Named<Table>;
 
@@ -136,8 +128,7 @@ pub struct Limits {
 #[serde(deny_unknown_fields, default)]
 pub struct Write {
     pub window: usize,
-    /// Without it, what suits the kind of store.
-    pub window_bytes: Option<Size>,
+    pub window_bytes: Size,
     pub linger: Duration,
     pub queue: usize,
     pub in_flight: usize,
@@ -233,7 +224,7 @@ impl Default for Write {
     fn default() -> Self {
         Self {
             window: 10_000,
-            window_bytes: None,
+            window_bytes: Size(512 * 1024),
             linger: Duration::from_millis(20),
             queue: 2,
             in_flight: 256,

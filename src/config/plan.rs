@@ -88,7 +88,7 @@ fn check_limits(config: &Config) -> Checked<()> {
         ));
     }
     // A record is addressed with 32 bits within its chunk.
-    let longest = config.limits.max_record_bytes.0.max(config.window_bytes());
+    let longest = config.limits.max_record_bytes.0.max(config.write.window_bytes.0);
     if longest > 1 << 30 {
         return Err(Broken::new(
             "limits.max_record_bytes",

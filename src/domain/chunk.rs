@@ -151,7 +151,7 @@ impl Rows {
     pub fn emptied(mut self, width: usize, records: usize) -> Self {
         self.width = width;
         self.cells.clear();
-        self.cells.reserve(width * records);
+        self.cells.reserve_exact(width * records);
         self.stamps.clear();
         self.arena.clear();
         self

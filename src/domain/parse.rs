@@ -269,7 +269,8 @@ fn hex(digit: u8) -> Option<u8> {
 
 fn inet(text: &str, arena: &mut Vec<u8>) -> Parsed {
     let ip: IpAddr = text.parse().map_err(|_| not("an IPv4 or IPv6 address"))?;
-    let slice = match ip {
+    // An IPv4 address in IPv6's clothes is the IPv4 address.
+    let slice = match ip.to_canonical() {
         IpAddr::V4(v4) => keep(arena, &v4.octets()),
         IpAddr::V6(v6) => keep(arena, &v6.octets()),
     };

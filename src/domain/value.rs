@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::net::IpAddr;
-use std::ops::Range;
 use std::str::FromStr;
 
 /// The type of a column, under its CQL name.
@@ -92,13 +91,6 @@ impl Slice {
         let len = u32::try_from(bytes.len()).ok()?;
         arena.extend_from_slice(bytes);
         Some(Self { start, len })
-    }
-
-    /// A part of it; `None` when it is empty or outside.
-    #[inline]
-    pub fn part(self, range: Range<usize>) -> Option<Self> {
-        let (start, end) = (u32::try_from(range.start).ok()?, u32::try_from(range.end).ok()?);
-        (start < end && end <= self.len).then(|| Self { start: self.start + start, len: end - start })
     }
 
     pub fn len(self) -> usize {

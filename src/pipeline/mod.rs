@@ -137,7 +137,6 @@ impl<S: Store> Pipeline<S> {
             store: Arc::clone(&self.store),
             patience: patience(kill),
             write: write.clone(),
-            window_bytes: self.config.window_bytes(),
             files_at_once: self.config.source.files_at_once,
             trails,
             spare: Arc::clone(&spare),

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::domain::{Frame, Rows};
 
 /// Buffers kept of each kind. There are never many chunks under way; more would only lie there.
-const KEPT: usize = 4;
+const KEPT: usize = 2;
 
 /// A bigger one was needed once, for a long record, and goes back to the system.
 const LARGEST: usize = 4 << 20;
@@ -25,14 +25,15 @@ impl Spare {
     pub fn take_bytes(&self, capacity: usize) -> Vec<u8> {
         let mut bytes = lock(&self.bytes).pop().unwrap_or_default();
         bytes.clear();
-        bytes.reserve(capacity);
+        // Exactly: room is only ever wanted for what follows, and doubling would add up.
+        bytes.reserve_exact(capacity);
         bytes
     }
 
     pub fn take_frames(&self, capacity: usize) -> Vec<Frame> {
         let mut frames = lock(&self.frames).pop().unwrap_or_default();
         frames.clear();
-        frames.reserve(capacity);
+        frames.reserve_exact(capacity);
         frames
     }
 

@@ -245,6 +245,15 @@ impl Daemon {
         status.code().unwrap_or_else(|| panic!("{status}: {}", self.log()))
     }
 
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Ends with a signal; whether it was one.
+    pub fn gone(&mut self) -> bool {
+        until("the daemon is gone", || self.child.try_wait().unwrap()).code().is_none()
+    }
+
     /// Status and body; nothing when nobody answers.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;

@@ -8,6 +8,9 @@ use memchr::{memchr, memchr2};
 use crate::domain::{Frame, Mark, Quarantined, Reason, Span};
 use crate::pipeline::spare::Spare;
 
+/// About what one read brings.
+const A_READ: usize = 256 * 1024;
+
 /// What is kept of a record that is longer than the limit.
 const KEPT_OF_TOO_LONG: usize = 4096;
 
@@ -304,7 +307,8 @@ impl Framer {
         let end = self.start;
         let hash = self.hash_before_open();
         // Room for as much again and a read beyond it: growing there would copy it all some times over.
-        let mut rest = spare.take_bytes(self.bytes.len() + self.bytes.len() / 4);
+        let room = (self.bytes.len() / 2).min(A_READ);
+        let mut rest = spare.take_bytes(self.bytes.len() + room);
         rest.push(b'\n');
         rest.extend_from_slice(&self.bytes[end..]);
         let mut bytes = std::mem::replace(&mut self.bytes, rest);

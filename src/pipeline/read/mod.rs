@@ -42,8 +42,6 @@ pub struct Read<S> {
     pub store: Arc<S>,
     pub patience: Patience,
     pub write: Write,
-    /// Bytes a chunk holds at most.
-    pub window_bytes: usize,
     pub files_at_once: usize,
     pub trails: Arc<Trails>,
     pub spare: Arc<Spare>,
@@ -69,7 +67,7 @@ impl<S: Store> Read<S> {
         let end = loop {
             work.framer.scan(self.write.window);
             let full = work.framer.records() >= self.write.window
-                || work.framer.len() >= self.window_bytes
+                || work.framer.len() >= self.write.window_bytes.0
                 || (work.framer.records() > 0 && began.elapsed() >= linger);
             if full {
                 if !self.hand_on(&mut work, &mut stamps, None, chunks).await? {

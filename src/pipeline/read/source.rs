@@ -92,7 +92,7 @@ impl ByteSource {
         match &mut self.bytes {
             Bytes::Plain(file) => {
                 let (file, mut bytes) = (Arc::clone(file), std::mem::take(into));
-                bytes.reserve(READ);
+                bytes.reserve_exact(READ);
                 let (read, bytes) = off_thread(move || Ok((fill(&file, &mut bytes), bytes))).await?;
                 *into = bytes;
                 read

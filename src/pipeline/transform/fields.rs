@@ -77,13 +77,15 @@ impl<'s> Fields<'s> {
         // Most records are ASCII as a whole, which one look tells for all fields.
         let ascii = record.as_slice().is_ascii();
         let begin = cells.len();
-        // One copy of all fields is cheaper than one of each that is kept.
-        let whole = Slice::store(arena, record.as_slice()).ok_or_else(|| refused(0, &parse::FULL, b""))?;
         for (column, step) in self.steps.iter().enumerate() {
             match *step {
                 Step::Text(at) if ascii => {
-                    let text = record.range(at).and_then(|range| whole.part(range));
-                    cells.push(text.map_or(Cell::Empty, Cell::Text));
+                    let field = record.get(at).unwrap_or_default();
+                    match Slice::store(arena, field) {
+                        Some(_) if field.is_empty() => cells.push(Cell::Empty),
+                        Some(slice) => cells.push(Cell::Text(slice)),
+                        None => return Err(refused(column, &parse::FULL, field)),
+                    }
                 }
                 Step::Text(at) => typed(column, Type::Text, record.get(at), cells, arena)?,
                 Step::Whole(at, kind) => {

@@ -86,7 +86,7 @@ impl Transform {
     /// One chunk.
     pub async fn chunk(&self, raw: RawChunk) -> RowChunk {
         let mut made = Made::new(self.spare.take_rows(self.plan.columns.len(), raw.frames.len()));
-        made.rows.arena().reserve(raw.bytes.len());
+        made.rows.arena().reserve_exact(raw.bytes.len() / 2);
         let mut reader = AsyncReaderBuilder::new()
             .has_headers(false)
             .flexible(true)

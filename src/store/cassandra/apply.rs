@@ -1,6 +1,7 @@
 //! Chunks into tables, quarantine and ledger: rows first, and only then the ledger (law 1).
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::collisions::Tables;
@@ -20,7 +21,7 @@ pub async fn chunks(inner: &Inner, chunks: &[RowChunk]) -> Result<Vec<Applied>, 
     let Some(writing) = &inner.writing else { return dry(inner, chunks).await };
     writing.lease.check().await?;
     in_order(inner, chunks).await?;
-    inner.check_shape()?;
+    inner.check_tables().await?;
     for chunk in chunks.iter().filter(|chunk| is_provisional_row(chunk)) {
         for table in &inner.plan.tables {
             writing.provisional.remember(&writing.lease, chunk, table).await?;
@@ -31,7 +32,8 @@ pub async fn chunks(inner: &Inner, chunks: &[RowChunk]) -> Result<Vec<Applied>, 
     let all: Vec<usize> = (0..inner.plan.tables.len()).collect();
     let sent = sending(inner, writing, chunks).all(&all).await?;
     fault::step("apply after the rows");
-    let judged = judged(chunks, &sent);
+    inner.check_tables().await?;
+    let judged = judged(writing, chunks, &sent);
     let quarantined = chunks.iter().zip(&judged).flat_map(|(chunk, judged)| {
         let id = chunk.source.id;
         let own = chunk.quarantined.iter().filter(|_| judged.failed.is_none());
@@ -81,23 +83,48 @@ struct Judged {
     failed: Option<String>,
 }
 
-/// A refusal is a record's own fault only where others of its table were accepted beside it (law 5).
-fn judged(chunks: &[RowChunk], sent: &Sent) -> Vec<Judged> {
-    let mut all: Vec<Judged> = chunks.iter().map(|_| Judged::default()).collect();
-    let mut by_table: BTreeMap<usize, usize> = BTreeMap::new();
-    for refusal in &sent.refused {
-        *by_table.entry(refusal.table).or_default() += 1;
+/// Of a delivery and table: refusals without an acceptance between them, and whether there ever was one.
+pub type Refusals = Mutex<HashMap<(DeliveryId, usize), (usize, bool)>>;
+
+/// Which refusals are not about single records (law 5): ten in a row, or all of a delivery.
+fn hopeless_tables(writing: &Writing, chunks: &[RowChunk], sent: &Sent) -> HashSet<(DeliveryId, usize)> {
+    let mut known = writing.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut hopeless = HashSet::new();
+    let ids: HashSet<DeliveryId> = chunks.iter().map(|chunk| chunk.source.id).collect();
+    for id in ids {
+        let of = || chunks.iter().enumerate().filter(move |(_, chunk)| chunk.source.id == id);
+        let rows: usize = of().map(|(_, chunk)| chunk.rows.len()).sum();
+        let ends = of().any(|(_, chunk)| chunk.end.is_some());
+        for table in 0..sent.tables.len() {
+            let own = |refusal: &&Refusal| refusal.table == table && of().any(|(at, _)| at == refusal.chunk);
+            let refused = sent.refused.iter().filter(own).count();
+            let (row, ever) = known.get(&(id, table)).copied().unwrap_or((0, false));
+            let accepted = rows > refused;
+            let row = if accepted { 0 } else { row + refused };
+            let ever = ever || accepted;
+            if row >= REFUSALS || (ends && row > 0 && !ever) {
+                hopeless.insert((id, table));
+            }
+            if ends || (row, ever) == (0, false) {
+                known.remove(&(id, table));
+            } else {
+                known.insert((id, table), (row, ever));
+            }
+        }
     }
-    let is_hopeless = |table: usize| {
-        let accepted = sent.tables.get(table).map_or(0, |(rows, _)| *rows);
-        let refused = by_table.get(&table).copied().unwrap_or(0);
-        accepted == 0 && (refused >= REFUSALS || refused > 0)
-    };
+    hopeless
+}
+
+/// What the refusals mean, chunk by chunk.
+fn judged(writing: &Writing, chunks: &[RowChunk], sent: &Sent) -> Vec<Judged> {
+    let mut all: Vec<Judged> = chunks.iter().map(|_| Judged::default()).collect();
+    let hopeless_tables = hopeless_tables(writing, chunks, sent);
+    let is_hopeless = |chunk: &RowChunk, table| hopeless_tables.contains(&(chunk.source.id, table));
     for refusal in &sent.refused {
         let (Some(judged), Some(chunk)) = (all.get_mut(refusal.chunk), chunks.get(refusal.chunk)) else {
             continue;
         };
-        if is_hopeless(refusal.table) {
+        if is_hopeless(chunk, refusal.table) {
             judged.failed.get_or_insert_with(|| hopeless(refusal));
         } else if judged.rows.insert(refusal.row) {
             judged.refused.push(quarantined(chunk, refusal));

@@ -54,7 +54,7 @@ pub async fn checked(
     }
     warnings.extend(of_consistency(settings));
     warnings.extend(of_replication(session, settings, nodes).await?);
-    let state = schema::look(session, settings, plan).await;
+    let state = schema::look(session, settings, plan, true).await;
     let tables = match state {
         Err(error) => Err(error),
         Ok(state) => match state.missing(plan).filter(|_| !create) {

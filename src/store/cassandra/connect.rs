@@ -74,6 +74,23 @@ impl Settings {
 /// # Errors
 /// With the cause in words and what to do about it.
 pub async fn connect(settings: &Settings) -> Result<Session, StoreError> {
+    let error = match with_hosts(settings, &settings.hosts).await {
+        Ok(session) => return Ok(session),
+        Err(error) if settings.hosts.len() == 1 || error.is_configuration() => return Err(error),
+        Err(error) => error,
+    };
+    // One that is dead must not hide what another has to say, such as that the login is wrong.
+    for host in &settings.hosts {
+        match with_hosts(settings, std::slice::from_ref(host)).await {
+            Ok(session) => return Ok(session),
+            Err(error) if error.is_configuration() => return Err(error),
+            Err(_) => {}
+        }
+    }
+    Err(error)
+}
+
+async fn with_hosts(settings: &Settings, hosts: &[String]) -> Result<Session, StoreError> {
     let mut balance = DefaultPolicy::builder().token_aware(true);
     if let Some(datacenter) = &settings.local_datacenter {
         balance = balance.prefer_datacenter(datacenter.clone()).permit_dc_failover(false);
@@ -85,7 +102,7 @@ pub async fn connect(settings: &Settings) -> Result<Session, StoreError> {
         .load_balancing_policy(balance.build())
         .build();
     let mut builder = SessionBuilder::new()
-        .known_nodes(&settings.hosts)
+        .known_nodes(hosts)
         .default_execution_profile_handle(profile.into_handle())
         .connection_timeout(settings.connect_timeout)
         .hostname_resolution_timeout(Some(settings.connect_timeout))

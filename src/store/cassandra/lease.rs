@@ -197,16 +197,21 @@ impl Lease {
     }
 
     async fn renew(&self, held: &mut Held, stamps: i64, keep: bool) -> Result<(), StoreError> {
-        let sent = Instant::now();
+        let mut sent = Instant::now();
         let holder = keep.then(|| self.me.told());
         let (epoch, beat) = (self.epoch, held.beat + 1);
-        let row = Row { holder, epoch, beat, stamps, tables: self.tables.clone() };
-        let before = Row { beat: held.beat, ..row.clone() };
-        if !set(&self.session, &self.settings, &self.set, &before, &row).await? {
-            // An answer that was lost on its way may have been ours.
+        let mut row = Row { holder, epoch, beat, stamps, tables: self.tables.clone() };
+        let mut before = Row { beat: held.beat, ..row.clone() };
+        while !set(&self.session, &self.settings, &self.set, &before, &row).await? {
+            // An answer that was lost on its way may have been to a renewal of ours.
             let place = schema::ledger_place(&self.settings, "needledrop_lease");
             let now = read(&self.session, &self.settings, &place).await?;
-            if now != row {
+            let ours = now.epoch == self.epoch && now.beat > before.beat;
+            if ours {
+                (before.beat, row.beat) = (now.beat, now.beat + 1);
+                row.stamps = row.stamps.max(now.stamps);
+                sent = Instant::now();
+            } else {
                 held.lost = true;
                 self.until.store(0, Ordering::Relaxed);
                 metrics::lease_held(false);
@@ -214,7 +219,7 @@ impl Lease {
             }
         }
         held.beat = row.beat;
-        held.reserved = stamps;
+        held.reserved = row.stamps;
         held.until = sent + self.settings.lease;
         self.until.store(micros(held.until.duration_since(self.began)), Ordering::Relaxed);
         metrics::lease_held(keep);
@@ -229,7 +234,8 @@ impl Lease {
 fn is_vacant(row: &Row, me: &Holder, seen: &Option<(Row, Instant)>, lease: Duration) -> bool {
     let Some(holder) = &row.holder else { return true };
     let silent = seen.as_ref().is_some_and(|(before, since)| before == row && since.elapsed() > lease);
-    silent || me.knows_gone(holder)
+    // Ours, when the answer to taking it was lost on its way.
+    silent || *holder == me.told() || me.knows_gone(holder)
 }
 
 /// Another's tables must be ours too, or taking over would change what is written.

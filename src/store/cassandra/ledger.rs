@@ -2,7 +2,7 @@
 //! it never mixes two states, and the stamps of the lease decide between two writers.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use scylla::client::session::Session;
 use scylla::statement::batch::{Batch, BatchType};
@@ -37,6 +37,8 @@ pub struct Ledger {
     all: PreparedStatement,
     /// Deliveries under way, as they are in the store. Who changes one holds this: rows are written whole.
     under_way: tokio::sync::Mutex<HashMap<DeliveryId, Entered>>,
+    /// Deliveries whose entry was not confirmed, by path: tried again, they are entered as they were.
+    unconfirmed: Mutex<HashMap<String, Entered>>,
     /// A dry run: what is entered stays there.
     in_memory: bool,
 }
@@ -75,6 +77,7 @@ impl Ledger {
             session,
             settings,
             under_way: tokio::sync::Mutex::default(),
+            unconfirmed: Mutex::default(),
             in_memory,
         })
     }
@@ -248,15 +251,19 @@ impl Ledger {
     /// `Ahead` when there are no stamps yet; what the cluster says.
     pub async fn take_up(&self, lease: &Lease, plan: &Plan, entry: &Entry) -> Result<Delivery, StoreError> {
         let mut under_way = self.under_way.lock().await;
-        let earlier = self.many(&self.by_path, &entry.path, usize::MAX).await?;
-        let generation = earlier.iter().map(|delivery| delivery.generation).max().unwrap_or(0) + 1;
-        // Every delivery takes a place in the order, also one that has nothing to write: it is its id.
-        let records = if let Verdict::Load { records } = entry.verdict { records } else { 1 };
-        let range = lease.hand_out(0, records).await?;
-        let mut entered = entered(plan, entry, DeliveryId(range.base.0), generation);
-        if matches!(entry.verdict, Verdict::Load { .. }) {
-            entered.delivery.stamps = Stamps::new(vec![range]);
-        }
+        let mut earlier = self.many(&self.by_path, &entry.path, usize::MAX).await?;
+        let unconfirmed = lock(&self.unconfirmed).remove(&entry.path);
+        let same = unconfirmed
+            .filter(|before| before.delivery.head == entry.head && before.delivery.noted == entry.noted);
+        let entered = match same {
+            Some(before) => before,
+            None => {
+                let generation = earlier.iter().map(|delivery| delivery.generation).max().unwrap_or(0) + 1;
+                self.new_delivery(lease, plan, entry, generation).await?
+            }
+        };
+        earlier.retain(|delivery| delivery.id != entered.delivery.id);
+        let generation = entered.delivery.generation;
         let mut replaced = Vec::new();
         for delivery in earlier {
             if matches!(delivery.state, State::Loading | State::Incomplete | State::Waiting) {
@@ -270,7 +277,9 @@ impl Ledger {
         }
         lease.check().await?;
         fault::step("take_up before the batch");
+        lock(&self.unconfirmed).insert(entry.path.clone(), entered.clone());
         self.enter(lease, &entered, &replaced).await?;
+        lock(&self.unconfirmed).remove(&entry.path);
         fault::step("take_up after the batch");
         for old in &replaced {
             under_way.remove(&old.delivery.id);
@@ -279,6 +288,23 @@ impl Ledger {
             under_way.insert(entered.delivery.id, entered.clone());
         }
         Ok(entered.delivery)
+    }
+
+    /// Every delivery takes a place in the order, also one that has nothing to write: it is its id.
+    async fn new_delivery(
+        &self,
+        lease: &Lease,
+        plan: &Plan,
+        entry: &Entry,
+        generation: u32,
+    ) -> Result<Entered, StoreError> {
+        let records = if let Verdict::Load { records } = entry.verdict { records } else { 1 };
+        let range = lease.hand_out(0, records).await?;
+        let mut entered = entered(plan, entry, DeliveryId(range.base.0), generation);
+        if matches!(entry.verdict, Verdict::Load { .. }) {
+            entered.delivery.stamps = Stamps::new(vec![range]);
+        }
+        Ok(entered)
     }
 
     /// A delivery and the ways to it, all or none: a logged batch, which the server finishes.
@@ -446,6 +472,11 @@ impl Ledger {
         statement.set_timestamp(Some(lease.ledger_stamp()));
         request::execute(&self.session, &self.settings, &statement, (head, id.0)).await.map(|_| ())
     }
+}
+
+/// What was entered stays true when a holder panicked.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Stamps that are never written.

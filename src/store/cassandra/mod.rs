@@ -29,6 +29,7 @@ use super::{Access, Store, StoreError};
 use crate::domain::{Delivery, DeliveryId, Fingerprint, Noted, Plan, RowChunk, StampRange, Value};
 use crate::fault;
 use crate::ledger::{Amendment, Applied, Entry, Filter, Known};
+use apply::Refusals;
 pub use check::Checked;
 use collisions::Collisions;
 use connect::Settings;
@@ -58,7 +59,11 @@ pub(crate) struct Inner {
 /// What only a writer needs.
 pub(crate) struct Writing {
     lease: Lease,
+    /// Of the tables, in the order of the plan.
+    ids: Vec<Option<uuid::Uuid>>,
     writers: Vec<Writer>,
+    /// Refusals of each delivery and table.
+    refusals: Refusals,
     pace: Pace,
     quarantine: Quarantine,
     provisional: Provisional,
@@ -73,7 +78,8 @@ impl CassandraStore {
     pub async fn open(settings: Settings, plan: Arc<Plan>, access: Access) -> Result<Self, StoreError> {
         let session = Arc::new(connect::connect(&settings).await?);
         let settings = Arc::new(settings);
-        let state = schema::look(&session, &settings, &plan).await?;
+        let compares = access != Access::Read;
+        let state = schema::look(&session, &settings, &plan, compares).await?;
         let writing = match access {
             Access::Write { create, standby } => {
                 if let Some(missing) = state.missing(&plan).filter(|_| !create) {
@@ -82,23 +88,16 @@ impl CassandraStore {
                 let wait = if standby { Wait::Standby } else { Wait::No };
                 Some(Self::for_writing(&session, &settings, &plan, state, wait).await?)
             }
-            _ if !state.missing_ledger.is_empty() && access == Access::Dry => {
-                return Err(StoreError::Shape {
-                    store: settings.name(),
-                    what: "there is no ledger yet, and a dry run makes none".to_owned(),
-                    next: "make it with `needledrop schema --apply`".to_owned(),
-                });
-            }
             _ if !state.missing_ledger.is_empty() => return Err(StoreError::Missing(settings.name())),
             Access::Read | Access::Dry => None,
         };
         let ledger = Ledger::new(Arc::clone(&session), Arc::clone(&settings), access == Access::Dry).await?;
-        check_format(&session, &settings).await?;
+        check_format(&session, &settings, writing.is_some()).await?;
         let reading = Quarantine::new(Arc::clone(&session), Arc::clone(&settings)).await?;
         let inner =
             Inner { session, settings, plan, ledger, reading, writing, playing: replay::Playing::default() };
-        let store = Self { inner: Arc::new(inner) };
-        Ok(store)
+        inner.close_taken_back().await?;
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     async fn for_writing(
@@ -114,7 +113,7 @@ impl CassandraStore {
         let (s, t) = (Arc::clone(session), Arc::clone(settings));
         let lease = Lease::take(s, t, plan.fingerprint.0.clone(), wait).await?;
         // Looked at again: another may have made them before we had the lease.
-        let state = schema::look(session, settings, plan).await?;
+        let state = schema::look(session, settings, plan, true).await?;
         if !state.missing_tables.is_empty() {
             schema::make_tables(session, settings, plan, &state.missing_tables).await?;
             let names = state.missing_tables.iter().filter_map(|index| plan.tables.get(*index));
@@ -127,9 +126,12 @@ impl CassandraStore {
             writers.push(Writer::new(session, settings, plan, table).await?);
         }
         let (s, t, p) = (|| Arc::clone(session), || Arc::clone(settings), || Arc::clone(plan));
+        let ids = schema::ids(session, settings, plan).await?;
         Ok(Writing {
             lease,
+            ids,
             writers,
+            refusals: Refusals::default(),
             pace: Pace::new(settings.rows_per_second),
             quarantine: Quarantine::new(s(), t()).await?,
             provisional: Provisional::new(s(), t(), p()).await?,
@@ -149,15 +151,9 @@ impl CassandraStore {
             let pause = Duration::from_millis(200 + fastrand::u64(0..800));
             tokio::time::sleep(pause).await;
         }
-        let state = schema::look(session, settings, plan).await?;
+        let state = schema::look(session, settings, plan, true).await?;
         schema::make_ledger(session, settings, &state).await?;
-        let cql = format!(
-            "INSERT INTO {} (key, value) VALUES ('format', '{}') IF NOT EXISTS",
-            schema::ledger_place(settings, "needledrop_meta"),
-            schema::FORMAT
-        );
-        let marked = session.query_unpaged(cql, ()).await;
-        marked.map(|_| ()).map_err(|error| request::told(settings, &error))
+        schema::mark(session, settings).await
     }
 
     /// Looks at the cluster as opening for writing would, and makes nothing.
@@ -203,7 +199,7 @@ async fn begin_anew(
     Ok(())
 }
 
-async fn check_format(session: &Session, settings: &Settings) -> Result<(), StoreError> {
+async fn check_format(session: &Session, settings: &Settings, mark: bool) -> Result<(), StoreError> {
     let place = schema::ledger_place(settings, "needledrop_meta");
     let cql = format!("SELECT value FROM {place} WHERE key = 'format'");
     let stored = request::rows::<(Option<String>,)>(session, settings, &cql, ()).await?;
@@ -216,6 +212,14 @@ async fn check_format(session: &Session, settings: &Settings) -> Result<(), Stor
             format!("its ledger has format {other}, this version knows {}", schema::FORMAT),
             "use the version of needledrop that made it, or a newer one",
         )),
+        // Made by hand, or its making was cut short.
+        None if is_empty(session, settings).await? => {
+            if mark {
+                schema::mark(session, settings).await
+            } else {
+                Ok(())
+            }
+        }
         None => Err(shape(
             "its ledger is damaged: needledrop_meta has no format".to_owned(),
             "restore the needledrop_ tables from a backup, or drop them and load the kept files anew",
@@ -223,39 +227,50 @@ async fn check_format(session: &Session, settings: &Settings) -> Result<(), Stor
     }
 }
 
+/// Whether nothing was ever entered.
+async fn is_empty(session: &Session, settings: &Settings) -> Result<bool, StoreError> {
+    let place = schema::ledger_place(settings, "needledrop_deliveries");
+    let cql = format!("SELECT id FROM {place} LIMIT 1");
+    Ok(request::rows::<(i64,)>(session, settings, &cql, ()).await?.is_empty())
+}
+
 impl Inner {
     fn broken(&self, what: String) -> StoreError {
         StoreError::Broken { store: self.settings.name(), what }
+    }
+
+    /// A process that ended while it took a provisional record back may have left word of it.
+    async fn close_taken_back(&self) -> Result<(), StoreError> {
+        let Some(writing) = &self.writing else { return Ok(()) };
+        for (id, stamp) in writing.provisional.all() {
+            let stamps = self.ledger.find(id).await?.delivery.stamps;
+            let still = stamps.number(stamp).and_then(|number| stamps.of(number));
+            if still != Some(stamp) {
+                writing.provisional.forget(&writing.lease, id).await?;
+            }
+        }
+        Ok(())
     }
 
     fn writer(&self) -> Result<&Writing, StoreError> {
         self.writing.as_ref().ok_or_else(|| self.broken("opened for reading only".to_owned()))
     }
 
-    /// Whether the tables are still what they were when the store was opened, as far as the driver heard.
-    fn check_shape(&self) -> Result<(), StoreError> {
-        let cluster = self.session.get_cluster_state();
-        let keyspace = cluster.get_keyspace(schema::keyspace(&self.settings.keyspace));
-        let Some(keyspace) = keyspace else { return Ok(()) };
-        for table in &self.plan.tables {
-            let name = schema::folded(&table.name, table.exact);
-            // One that was just made may not be known yet: its statements tell when it is gone.
-            let Some(found) = keyspace.tables.get(&name) else { continue };
-            let partition: Vec<String> = table
-                .partition_key
-                .iter()
-                .filter_map(|index| self.plan.columns.get(*index))
-                .map(|column| schema::folded(&column.name, column.exact))
-                .collect();
-            if found.partition_key != partition {
-                return Err(StoreError::Shape {
-                    store: self.settings.name(),
-                    what: format!("table {} has another partition key by now", table.name),
-                    next: "bring it back as it is declared, then start again".to_owned(),
-                });
-            }
-        }
-        Ok(())
+    /// Whether the tables are those that the statements were prepared for. The server prepares a statement
+    /// anew for a table that was dropped and made again, and the driver does not tell.
+    async fn check_tables(&self) -> Result<(), StoreError> {
+        let Some(writing) = &self.writing else { return Ok(()) };
+        let now = schema::ids(&self.session, &self.settings, &self.plan).await?;
+        let changed = writing.ids.iter().zip(&now).position(|(before, now)| before != now);
+        let Some(table) = changed.and_then(|at| self.plan.tables.get(at)) else { return Ok(()) };
+        Err(StoreError::Shape {
+            store: self.settings.name(),
+            what: format!(
+                "the schema is not what it was when this began: table {} was dropped or made anew",
+                table.name
+            ),
+            next: "bring the tables back as they are declared, then start again".to_owned(),
+        })
     }
 }
 

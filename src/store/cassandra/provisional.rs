@@ -18,7 +18,7 @@ use super::lease::Lease;
 use super::{cell, request, schema};
 use crate::domain::parse::parse;
 use crate::domain::text::plain;
-use crate::domain::{Delivery, DeliveryId, Empty, Plan, RowChunk, Table, Type, Value};
+use crate::domain::{Delivery, DeliveryId, Empty, Plan, RowChunk, Stamp, Table, Type, Value};
 use crate::store::StoreError;
 
 /// Cells behind the key, each with its stamp; `None` is a cell that was not set.
@@ -91,6 +91,13 @@ impl Provisional {
 
     fn open(&self) -> MutexGuard<'_, Vec<Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The deliveries of all of them, with the stamp that each had.
+    pub fn all(&self) -> Vec<(DeliveryId, Stamp)> {
+        let mut all: Vec<_> = self.open().iter().map(|open| (open.delivery, Stamp(open.stamp))).collect();
+        all.dedup();
+        all
     }
 
     fn on(&self, table: &str, key: &[String]) -> Vec<Open> {

@@ -1,6 +1,6 @@
 //! One table played anew from kept files, under the stamps the records have.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use super::Inner;
@@ -29,7 +29,7 @@ pub async fn chunk(
         return Ok(Applied { tables: vec![delta], ..Applied::default() });
     };
     writing.lease.check().await?;
-    inner.check_shape()?;
+    inner.check_tables().await?;
     let delivery = inner.ledger.find(id).await?.delivery;
     let open = delivery.provisional.as_ref().and_then(|(mark, _)| delivery.stamps.of(mark.record));
     let last = chunk.rows.len().checked_sub(1).map(|row| chunk.rows.stamp(row));
@@ -39,20 +39,25 @@ pub async fn chunk(
     let one = std::slice::from_ref(chunk);
     writing.provisional.merge(&writing.lease, one).await?;
     let sent = sending(inner, writing, one).all(&[table]).await?;
-    if let Some(refusal) = sent.refused.first() {
-        let what = format!("table {} does not take a row: {}", declared.name, refusal.words);
+    inner.check_tables().await?;
+    if let Some(refusal) = sent.refused.first().filter(|_| sent.refused.len() == chunk.rows.len()) {
+        let what = format!("table {} takes no row: {}", declared.name, refusal.words);
         let next = "see to the table, then play it again".to_owned();
         return Err(StoreError::System { store: inner.settings.name(), what, next });
     }
+    // Loaded in other tables, they cannot be rows in this one.
+    let left_out: HashSet<usize> = sent.refused.iter().map(|refusal| refusal.row).collect();
     let known = writing.quarantine.numbers(id).await?;
-    let refused = chunk.quarantined.iter().filter(|entry| !known.contains(&entry.record)).count() as u64;
+    let refused = chunk.quarantined.iter().filter(|entry| !known.contains(&entry.record)).count();
+    let refused = (refused + left_out.len()) as u64;
+    delta.rows -= left_out.len() as u64;
     let mut playing = inner.playing.lock().await;
     let keys = playing.entry((id, table)).or_insert_with(|| Keys::new(inner.settings.collision_keys));
     if first {
         *keys = Keys::new(inner.settings.collision_keys);
     }
-    let (before, rows) = (keys.distinct(), chunk.rows.len());
-    keys.add(hashes(inner, table, chunk));
+    let (before, rows) = (keys.distinct(), chunk.rows.len() - left_out.len());
+    keys.add(hashes(inner, table, chunk, &left_out));
     let grown = i64::try_from(keys.distinct()).unwrap_or(0) - i64::try_from(before).unwrap_or(0);
     let collisions = i64::try_from(rows).unwrap_or(0) - grown;
     let estimated = keys.is_estimate();
@@ -84,10 +89,11 @@ pub async fn chunk(
     Ok(Applied { tables: vec![delta], ..Applied::default() })
 }
 
-fn hashes(inner: &Inner, table: usize, chunk: &RowChunk) -> Vec<u64> {
+fn hashes(inner: &Inner, table: usize, chunk: &RowChunk, left_out: &HashSet<usize>) -> Vec<u64> {
     let Some(writer) = inner.writing.as_ref().and_then(|writing| writing.writers.get(table)) else {
         return Vec::new();
     };
     let mut scratch = Vec::new();
-    (0..chunk.rows.len()).map(|row| writer.key(&chunk.rows, row, &mut scratch)).collect()
+    let rows = (0..chunk.rows.len()).filter(|row| !left_out.contains(row));
+    rows.map(|row| writer.key(&chunk.rows, row, &mut scratch)).collect()
 }

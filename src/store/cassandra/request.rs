@@ -86,6 +86,7 @@ fn is_about_schema(words: &str) -> bool {
         "unknown identifier",
         "does not exist",
         "cannot be assigned",
+        "cannot assign",
         "type error",
     ]
     .iter()

@@ -17,6 +17,7 @@ use super::connect::Settings;
 use super::lease::Lease;
 use super::request::{self, Meaning};
 use super::schema;
+use crate::domain::text::plain;
 use crate::domain::{Cell, Empty, Plan, RowChunk, Rows, Table, Type};
 use crate::metrics;
 use crate::store::StoreError;
@@ -135,7 +136,14 @@ impl Writer {
 
     fn hash(&self, rows: &Rows, row: usize, columns: usize, scratch: &mut Vec<u8>) -> u64 {
         scratch.clear();
-        for (column, _) in self.columns.iter().take(columns) {
+        for (at, (column, kind)) in self.columns.iter().take(columns).enumerate() {
+            // Clustering keys are compared by value: 12.5 and 12.50 are one, as a partition key they are two.
+            if *kind == Type::Decimal && at >= self.partition {
+                let text = plain(&rows.value(row, *column)).into_owned();
+                let number: bigdecimal::BigDecimal = text.parse().unwrap_or_default();
+                scratch.extend_from_slice(number.normalized().to_plain_string().as_bytes());
+                continue;
+            }
             append(scratch, rows.cell(row, *column), rows.arena_bytes());
         }
         XxHash64::oneshot(SEED, scratch)

@@ -130,6 +130,7 @@ pub fn ddl(settings: &Settings, plan: &Plan) -> Vec<String> {
             .iter()
             .map(|(name, columns)| format!("CREATE TABLE {} ({columns})", ledger_place(settings, name))),
     );
+    all.push(marking(settings));
     all
 }
 
@@ -175,7 +176,12 @@ impl State {
 ///
 /// # Errors
 /// A table of another shape, expected against found; or the store does not answer.
-pub async fn look(session: &Session, settings: &Settings, plan: &Plan) -> Result<State, StoreError> {
+pub async fn look(
+    session: &Session,
+    settings: &Settings,
+    plan: &Plan,
+    compares: bool,
+) -> Result<State, StoreError> {
     let there = existing_keyspaces(session, settings).await?;
     let missing_keyspaces =
         keyspaces(settings).into_iter().filter(|name| !there.contains(name)).collect::<Vec<_>>();
@@ -185,7 +191,8 @@ pub async fn look(session: &Session, settings: &Settings, plan: &Plan) -> Result
     for (index, table) in plan.tables.iter().enumerate() {
         match tables.get(&folded(&table.name, table.exact)) {
             None => missing_tables.push(index),
-            Some(found) => compare(settings, plan, table, found)?,
+            Some(found) if compares => compare(settings, plan, table, found)?,
+            Some(_) => {}
         }
     }
     let missing_ledger =
@@ -277,6 +284,36 @@ pub async fn make_ledger(session: &Session, settings: &Settings, state: &State) 
         run(session, settings, &ddl).await?;
     }
     Ok(())
+}
+
+/// Marks the ledger as ours, in this format.
+///
+/// # Errors
+/// What the cluster says.
+pub async fn mark(session: &Session, settings: &Settings) -> Result<(), StoreError> {
+    run(session, settings, &marking(settings)).await
+}
+
+fn marking(settings: &Settings) -> String {
+    let place = ledger_place(settings, "needledrop_meta");
+    format!("INSERT INTO {place} (key, value) VALUES ('format', '{FORMAT}') IF NOT EXISTS")
+}
+
+/// The ids of the declared tables, in the order of the plan: one that was made anew has another.
+///
+/// # Errors
+/// What the cluster says.
+pub async fn ids(
+    session: &Session,
+    settings: &Settings,
+    plan: &Plan,
+) -> Result<Vec<Option<uuid::Uuid>>, StoreError> {
+    let cql = "SELECT table_name, id FROM system_schema.tables WHERE keyspace_name = ?";
+    let keyspace = keyspace(&settings.keyspace);
+    let found = request::rows::<(String, uuid::Uuid)>(session, settings, cql, (keyspace,)).await?;
+    let found: BTreeMap<String, uuid::Uuid> = found.into_iter().collect();
+    let id = |table: &Table| found.get(&folded(&table.name, table.exact)).copied();
+    Ok(plan.tables.iter().map(id).collect())
 }
 
 /// Makes the declared tables that are missing.

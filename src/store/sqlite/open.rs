@@ -80,6 +80,14 @@ impl SqliteStore {
         Ok(Self::with(path, plan, false, reader, None, None))
     }
 
+    /// A ledger in memory and no tables, for a dry run where there is no store at all.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn nothing(plan: Arc<Plan>) -> Result<Self, StoreError> {
+        Self::dry(Path::new("nothing"), plan, true)
+    }
+
     fn dry(path: &Path, plan: Arc<Plan>, fresh: bool) -> Result<Self, StoreError> {
         let told = |error: rusqlite::Error| Fault::from(error).told(&path.display().to_string());
         let memory = Connection::open_in_memory().map_err(told)?;

@@ -1,0 +1,242 @@
+//! Rows a second into one real Cassandra node on the same machine, for the CPU and the memory of it, and
+//! from the drop of a file to the answer: needledrop beside what else could do it.
+//!
+//! needledrop is the shipped binary from its start to its end, with schema, lease and ledger in a keyspace
+//! of its own. `cassandra/reference.rs` tells what the others do. Everybody writes what the others write.
+//! `--peers` insists on cqlsh COPY and DSBulk, which else run if they have been fetched.
+//! `NEEDLEDROP_BENCH_SCALE` sets another number of listeners than 50 times, `NEEDLEDROP_BENCH_BIG` how
+//! many times as many the big input has (0 leaves it out).
+
+mod common;
+
+mod cassandra {
+    pub mod cluster;
+    pub mod figures;
+    pub mod node;
+    pub mod peers;
+    pub mod reference;
+    pub mod statements;
+    pub mod table;
+
+    /// What one load of all events took.
+    #[derive(Clone, Copy)]
+    pub struct Run {
+        pub seconds: f64,
+        pub cpu: f64,
+        /// Bytes; 0 where nobody asks.
+        pub peak: u64,
+    }
+}
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, SystemTime};
+
+use cassandra::Run;
+use cassandra::cluster::Cluster;
+use cassandra::figures::{Figures, mib};
+use cassandra::node::Node;
+use cassandra::{peers, reference, table};
+use common::drops::Drops;
+use common::{Outcome, PAIRS, Scratch};
+
+/// Drops that do not count: a JVM is slow at first.
+const COLD: usize = 20;
+
+/// Loads of `--single`: each takes a while, and nothing hangs on the second digit.
+const SINGLES: usize = 2;
+
+const OURS: &str = "bench_ours";
+const THEIRS: &str = "bench_theirs";
+
+struct Bench {
+    node: Node,
+    cluster: Cluster,
+    scratch: Scratch,
+    scale: u32,
+    /// How many times as much the big input has.
+    times: u32,
+    /// When the binary that is measured was built.
+    built: SystemTime,
+}
+
+fn main() -> Outcome {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if let [mode @ (reference::GROUPED | reference::SINGLE), address, keyspace, folder] = words[..] {
+        return reference::main(mode, address, keyspace, Path::new(folder));
+    }
+    let with_peers = words.contains(&"--peers") || peers::are_there();
+    let bench = Bench::new()?;
+    println!("node {} ({})", bench.node.address, bench.node.about());
+    let figures = bench.all(with_peers)?;
+    if built()? != bench.built {
+        println!(
+            "\nNOTE: the binary was built anew while it was measured: these figures are of two programs"
+        );
+    }
+    table::print(&figures.lines(&format!("{} times", bench.times)));
+    if !with_peers {
+        println!("cqlsh COPY and DSBulk were NOT RUN, they are not here: `make bench-peers` fetches them");
+    }
+    println!(
+        "medians of {PAIRS} alternating pairs; RF 1, LOCAL_QUORUM, USING TIMESTAMP; needledrop: the whole\n\
+         process, from its start to its end; reference: from memory, clocks run while it sends"
+    );
+    Ok(())
+}
+
+fn setting(name: &str, default: u32) -> Outcome<u32> {
+    std::env::var(name)
+        .map_or(Ok(default), |text| text.parse().map_err(|error| format!("{name}: {error}").into()))
+}
+
+fn built() -> Outcome<SystemTime> {
+    Ok(std::fs::metadata(env!("CARGO_BIN_EXE_needledrop"))?.modified()?)
+}
+
+impl Bench {
+    fn new() -> Outcome<Self> {
+        let scale = setting("NEEDLEDROP_BENCH_SCALE", 50)?;
+        let times = setting("NEEDLEDROP_BENCH_BIG", 10)?;
+        let node = Node::start()?;
+        let cluster = Cluster::connect(&node.address)?;
+        Ok(Self { node, cluster, scratch: Scratch::new()?, scale, times, built: built()? })
+    }
+
+    /// Drops first, on a node that has nothing else to do.
+    fn all(&self, with_peers: bool) -> Outcome<Figures> {
+        let drops = self.drops()?;
+        common::scaled(self.scale, &self.scratch.inbox())?;
+        let mut figures = self.pairs(drops)?;
+        figures.empty = Some(self.empty()?);
+        for _ in 0..SINGLES {
+            figures.singles.push(self.single()?);
+        }
+        for loader in ["copy", "dsbulk"].into_iter().filter(|_| with_peers) {
+            figures.peers.push((loader, self.peer(loader)?));
+        }
+        if self.times > 0 {
+            figures.big = Some(self.big()?);
+        }
+        Ok(figures)
+    }
+
+    /// The shipped binary on this node.
+    fn needledrop(&self, scratch: &Scratch, keyspace: &str, arguments: &[&str]) -> Command {
+        let mut command = scratch.needledrop(arguments);
+        command.env("NEEDLEDROP_STORE__KIND", "cassandra");
+        command.env("NEEDLEDROP_STORE__CASSANDRA__HOSTS", format!("[\"{}\"]", self.node.address));
+        command.env("NEEDLEDROP_STORE__CASSANDRA__KEYSPACE", keyspace);
+        command.env("NEEDLEDROP_LOG__LEVEL", "warn").stderr(Stdio::inherit());
+        command
+    }
+
+    fn drops(&self) -> Outcome<Drops> {
+        // The first real load of a fresh node is slow, and not what a daily file meets.
+        let scratch = Scratch::new()?;
+        common::scaled(1, &scratch.inbox())?;
+        self.ours(&scratch)?;
+        self.forget(OURS)?;
+        let scratch = Scratch::new()?;
+        let daemon = self.needledrop(&scratch, OURS, &["run"]);
+        let drops = Drops::take(&scratch, daemon, COLD, || self.cluster.arrivals(OURS))?;
+        self.forget(OURS)?;
+        drops.report("Cassandra");
+        Ok(drops)
+    }
+
+    /// Removes what a run has written, and gives the node a moment to do so.
+    fn forget(&self, keyspace: &str) -> Outcome {
+        self.cluster.forget(keyspace)?;
+        sleep(Duration::from_secs(3));
+        Ok(())
+    }
+
+    /// Both sides by turns; the one that is first changes from pair to pair.
+    fn pairs(&self, drops: Drops) -> Outcome<Figures> {
+        let (mut ours, mut theirs, mut written) = (Vec::new(), Vec::new(), Vec::new());
+        for pair in 0..PAIRS {
+            let mut contents = Vec::new();
+            for turn in 0..2 {
+                let reference = (pair + turn).is_multiple_of(2);
+                let (run, rows) =
+                    if reference { self.opponent(reference::GROUPED)? } else { self.ours(&self.scratch)? };
+                let (runs, keyspace) = if reference { (&mut theirs, THEIRS) } else { (&mut ours, OURS) };
+                runs.push(run);
+                written.push(rows);
+                if pair == 0 {
+                    contents.push(self.cluster.contents(keyspace)?);
+                }
+                self.forget(keyspace)?;
+            }
+            same(&contents, "rows in the tables")?;
+        }
+        same(&written, "rows acknowledged")?;
+        let (rows, singles, peers) = (written[0], Vec::new(), Vec::new());
+        Ok(Figures { rows, ours, theirs, singles, peers, big: None, empty: None, drops })
+    }
+
+    /// All files of an inbox by needledrop; how many rows it says were acknowledged.
+    fn ours(&self, scratch: &Scratch) -> Outcome<(Run, u64)> {
+        let run = common::watched(&mut self.needledrop(scratch, OURS, &["run", "--once", "--json"]))?;
+        let summary: serde_json::Value = serde_json::from_str(&run.out)?;
+        let tables = summary["tables"].as_object().ok_or("a summary without tables")?;
+        let rows = tables.values().filter_map(|table| table["rows"].as_u64()).sum();
+        let told = summary["peak_memory_bytes"].as_u64().unwrap_or(0);
+        Ok((said("needledrop", Run { seconds: run.seconds, cpu: run.cpu, peak: run.peak.max(told) }), rows))
+    }
+
+    /// The same files by this program, as the reference client or row by row.
+    fn opponent(&self, mode: &str) -> Outcome<(Run, u64)> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args([mode, &self.node.address, THEIRS]).arg(self.scratch.inbox()).stdin(Stdio::null());
+        let run = common::watched(&mut command)?;
+        let told: serde_json::Value = serde_json::from_str(run.out.lines().last().unwrap_or_default())?;
+        let figure = |name: &str| told[name].as_f64().ok_or_else(|| format!("{mode} tells no {name}"));
+        let rows = told["events"].as_u64().unwrap_or(0) * 3;
+        Ok((said(mode, Run { seconds: figure("seconds")?, cpu: figure("cpu")?, peak: run.peak }), rows))
+    }
+
+    fn single(&self) -> Outcome<Run> {
+        let (run, _) = self.opponent(reference::SINGLE)?;
+        self.forget(THEIRS)?;
+        Ok(run)
+    }
+
+    fn peer(&self, loader: &str) -> Outcome<Run> {
+        let run = peers::load(loader, &self.node.address, THEIRS, &self.scratch.inbox())?;
+        self.forget(THEIRS)?;
+        Ok(said(loader, run))
+    }
+
+    /// needledrop with nothing to load: what schema, lease and ledger take.
+    fn empty(&self) -> Outcome<Run> {
+        let (run, _) = self.ours(&Scratch::new()?)?;
+        self.forget(OURS)?;
+        Ok(run)
+    }
+
+    /// needledrop with so many times the events.
+    fn big(&self) -> Outcome<Run> {
+        let scratch = Scratch::new()?;
+        common::scaled(self.scale * self.times, &scratch.inbox())?;
+        let (run, _) = self.ours(&scratch)?;
+        self.forget(OURS)?;
+        Ok(run)
+    }
+}
+
+/// Each run as it is done: a whole bench takes long.
+fn said(who: &str, run: Run) -> Run {
+    let peak = mib(run.peak);
+    println!("  {who:<12} {:>7.2} s, {:>6.2} CPU-seconds, {peak:>6.1} MiB", run.seconds, run.cpu);
+    run
+}
+
+/// All must have done the same work, or the ratios mean nothing.
+fn same<T: PartialEq + std::fmt::Debug>(values: &[T], what: &str) -> Outcome {
+    let differ = values.windows(2).any(|two| two[0] != two[1]);
+    if differ { Err(format!("{what} differ: {values:?}").into()) } else { Ok(()) }
+}

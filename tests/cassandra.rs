@@ -1,0 +1,33 @@
+//! The Cassandra store under the real program, on the real node that `NEEDLEDROP_TEST_CASSANDRA` names.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+#[path = "cassandra/place.rs"]
+mod place;
+
+#[path = "cassandra/altered.rs"]
+mod altered;
+#[path = "cassandra/commands.rs"]
+mod commands;
+#[path = "cassandra/crash.rs"]
+mod crash;
+#[path = "cassandra/declared.rs"]
+mod declared;
+#[path = "cassandra/growth.rs"]
+mod growth;
+#[path = "cassandra/order.rs"]
+mod order;
+#[path = "cassandra/real_files.rs"]
+mod real_files;
+#[path = "cassandra/refused.rs"]
+mod refused;
+#[path = "cassandra/stamps.rs"]
+mod stamps;
+#[path = "cassandra/standby.rs"]
+mod standby;
+#[path = "cassandra/story.rs"]
+mod story;
+#[path = "cassandra/values.rs"]
+mod values;

@@ -1,0 +1,261 @@
+//! Every command on this store, and what each says of a store that is not as it should be.
+
+use serde_json::json;
+
+use crate::common::{HEADER, World, events};
+use crate::place::Place;
+
+const FILE: &str = "2018-11-01-events.csv";
+const LEDGER: [&str; 8] =
+    ["deliveries", "heads", "keys", "lease", "meta", "paths", "provisional", "quarantine"];
+
+fn csv(items: std::ops::Range<u32>) -> String {
+    format!("{HEADER}{}", events(items))
+}
+
+/// A file with two good records and a bad one, loaded.
+fn loaded() -> Option<Place> {
+    let place = Place::new()?;
+    place.drop_file(FILE, format!("{}bad\n", csv(0..2)));
+    place.once(1);
+    Some(place)
+}
+
+#[test]
+fn a_partition_is_shown_as_table_json_and_csv() {
+    let Some(place) = loaded() else { return };
+    let key = ["query", "session_item", "sessionId=7"];
+    let table = place.run(&key);
+    let lines: Vec<Vec<&str>> = table.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["sessionId", "itemInSession", "artist", "song", "length"], "{table:?}");
+    assert_eq!(lines[1], ["7", "0", "Artist", "0", "Song", "0", "100.5"]);
+    let one = |item: u32| {
+        let (artist, song) = (format!("Artist {item}"), format!("Song {item}"));
+        json!({ "sessionId": 7, "itemInSession": item, "artist": artist, "song": song, "length": 100.5 })
+    };
+    assert_eq!(place.json(&key), json!([one(0), one(1)]));
+    assert_eq!(place.json(&[&key[..], &["itemInSession=1"]].concat()), json!([one(1)]));
+    assert_eq!(place.json(&["query", "session_item", "sessionId=8"]), json!([]));
+    let csv = place.run(&[&key[..], &["--csv"]].concat()).stdout;
+    assert_eq!(
+        csv,
+        "sessionId,itemInSession,artist,song,length\n7,0,Artist 0,Song 0,100.5\n7,1,Artist 1,Song 1,100.5\n"
+    );
+    let missing = place.run(&["query", "user_session", "sessionId=7"]);
+    assert_eq!(missing.code, 2, "{missing:?}");
+    assert!(missing.stderr.contains("`userId` is missing"), "{missing:?}");
+}
+
+#[test]
+fn status_receipt_quarantine_and_export_tell_what_was_loaded() {
+    let Some(place) = loaded() else { return };
+    let status = place.json(&["status", "--count"]);
+    assert_eq!(
+        (&status["states"], &status["tables"]["user_song"]["count"]),
+        (&json!({ "loaded": 1 }), &json!(2))
+    );
+    let text = place.run(&["status", "--count"]);
+    assert!(
+        text.code == 0 && text.stdout.contains(&place.keyspace) && text.stdout.contains(FILE),
+        "{text:?}"
+    );
+
+    let receipt = place.receipt(FILE);
+    let account = ["records", "loaded", "skipped", "quarantined", "closes"].map(|key| receipt[key].clone());
+    assert_eq!(json!(account), json!([3, 2, 0, 1, true]));
+    let text = place.run(&["receipt", FILE]);
+    assert!(text.code == 0 && text.stdout.contains("user_session"), "{text:?}");
+    assert_eq!(place.run(&["receipt", "unknown.csv"]).code, 1);
+
+    let entries = place.json(&["quarantine", "list"]);
+    assert_eq!(
+        json!([entries[0]["reason"], entries[0]["line"], entries[0]["raw"]]),
+        json!(["fields", 4, "bad"])
+    );
+    assert_eq!(place.json(&["quarantine", "list", "--reason", "value"]), json!([]));
+    let shown = place.run(&["quarantine", "show", FILE, "4"]);
+    assert!(shown.code == 0 && shown.stdout.contains("bad"), "{shown:?}");
+
+    let exported = place.run(&["export"]);
+    assert_eq!((exported.code, exported.stdout.lines().count()), (0, 3), "{exported:?}");
+}
+
+#[test]
+fn a_table_that_is_new_and_one_that_was_dropped_are_filled_from_the_kept_files() {
+    let Some(mut place) = loaded() else { return };
+    place.drop_file("2018-11-02-events.csv", csv(1..4).replace("Ann", ""));
+    place.once(0);
+    let before = place.tables();
+    let declared =
+        "{ partition_key: [artist], clustering_key: [sessionId, itemInSession], columns: [song, firstName] }";
+    place.set("tables.by_artist", declared);
+    // What was never made is no failure, but told.
+    assert_eq!(place.json(&["status"])["tables"]["by_artist"]["behind"], 2);
+    assert_eq!(place.once(0)["deliveries"], json!({}), "nothing is read again silently");
+    place.cql("DROP TABLE ks.user_song");
+    for (table, rows) in [("by_artist", 5), ("user_song", 5)] {
+        let played = place.run(&["load", "--table", table, "--json"]);
+        assert_eq!(played.code, 0, "{played:?}");
+        assert_eq!(played.json()["tables"][table]["rows"], rows, "{played:?}");
+        assert_eq!(place.json(&["status"])["tables"][table]["behind"], 0);
+    }
+    let tables = place.tables();
+    assert_eq!(tables["by_artist"].len(), 4);
+    assert!(before.iter().all(|(table, rows)| tables[table] == *rows), "{before:?} {tables:?}");
+    let name = place.rows("SELECT firstname FROM ks.by_artist WHERE artist = 'Artist 1'");
+    assert_eq!(format!("{name:?}"), "[[Some(Text(\"Ann\"))]]", "an empty column keeps what is there");
+    assert_eq!(place.receipt(FILE)["closes"], true);
+    let before = place.dump();
+    assert_eq!(place.run(&["load", "--table", "by_artist"]).code, 0);
+    assert_eq!(place.dump(), before, "there was nothing to play");
+}
+
+#[test]
+fn check_tells_what_is_there_and_what_an_acknowledgement_is_worth() {
+    let Some(place) = Place::new() else { return };
+    let check = |place: &World| place.run(&["check"]);
+    assert_eq!(check(&place).code, 0, "that nothing is there yet is no mistake");
+    assert!(place.names().is_empty(), "check makes nothing");
+    place.once(0);
+    let whole = check(&place);
+    assert_eq!(whole.code, 0, "{whole:?}");
+    assert!(whole.stdout.contains("version 5") && whole.stdout.contains("1 node"), "{whole:?}");
+    assert!(whole.stdout.contains("replication 1") && whole.stdout.contains("commitlog_sync"), "{whole:?}");
+
+    place.cql("ALTER TABLE ks.user_song WITH default_time_to_live = 86400");
+    let weak = check(&place.beside().with("store.cassandra.consistency.write", "ONE"));
+    assert_eq!(weak.code, 0, "{weak:?}");
+    assert!(weak.stdout.contains("consistency ONE") && weak.stdout.contains("time to live"), "{weak:?}");
+    let any = check(&place.beside().with("store.cassandra.consistency.write", "ANY"));
+    assert_eq!(any.code, 2, "{any:?}");
+    assert!(any.stdout.contains("ANY") && any.stdout.contains("LOCAL_QUORUM"), "{any:?}");
+    let away = check(&place.beside().with("store.cassandra.port", "1"));
+    assert_eq!(away.code, 3, "{away:?}");
+    assert!(away.stdout.contains("refused") && away.stdout.contains("next: "), "{away:?}");
+
+    place.cql("ALTER TABLE ks.user_song DROP lastname");
+    let other = check(&place);
+    assert_eq!(other.code, 2, "{other:?}");
+    assert!(
+        other.stdout.contains("expected lastname text") && other.stdout.contains("found nothing"),
+        "{other:?}"
+    );
+}
+
+#[test]
+fn the_schema_that_is_printed_is_the_one_that_is_made() {
+    let Some(place) = Place::new() else { return };
+    let printed = place.run(&["schema"]);
+    assert_eq!(printed.code, 0, "{printed:?}");
+    let statements: Vec<&str> =
+        printed.stdout.split(';').map(str::trim).filter(|one| !one.is_empty()).collect();
+    assert_eq!(statements.len(), 1 + 3 + LEDGER.len(), "{statements:#?}");
+    assert!(statements.iter().all(|one| one.starts_with("CREATE ")), "{statements:#?}");
+    assert!(place.names().is_empty(), "printing makes nothing");
+    // By hand, and then nothing is missing.
+    statements.iter().for_each(|one| place.cql(one));
+    place.drop_file(FILE, csv(0..2));
+    let by_hand = place.columns();
+
+    let applied = Place::new().unwrap();
+    assert_eq!(applied.run(&["schema", "--apply"]).code, 0);
+    assert_eq!(applied.columns(), by_hand);
+    for name in LEDGER {
+        assert!(applied.names().contains(&format!("needledrop_{name}")), "{name}");
+    }
+    let place = place.with("store.create_schema", "false");
+    assert_eq!(place.once(0)["deliveries"], json!({ "loaded": 1 }), "on tables that were made by hand");
+}
+
+#[test]
+fn without_create_schema_nothing_is_made_and_what_is_missing_is_named() {
+    let Some(place) = Place::new().map(|place| place.with("store.create_schema", "false")) else { return };
+    place.drop_file(FILE, csv(0..2));
+    let refused = place.run(&["run", "--once"]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains(&format!("keyspace {} does not exist", place.keyspace)), "{refused:?}");
+    assert!(refused.stderr.contains("schema --apply"), "{refused:?}");
+    assert!(place.names().is_empty());
+    assert_eq!(place.run(&["check"]).code, 2);
+
+    assert_eq!(place.run(&["schema", "--apply"]).code, 0, "asked for by name");
+    assert_eq!(place.once(0)["deliveries"], json!({ "loaded": 1 }));
+    place.cql("DROP TABLE ks.user_song");
+    let refused = place.run(&["run", "--once"]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains("table user_song does not exist"), "{refused:?}");
+    assert!(!place.names().contains(&"user_song".to_owned()));
+}
+
+#[test]
+fn a_table_of_another_shape_is_refused_before_the_first_write() {
+    let Some(place) = Place::new() else { return };
+    assert_eq!(place.run(&["schema", "--apply"]).code, 0);
+    place.cql("DROP TABLE ks.user_song");
+    let columns = "song text, userid int, firstname text, lastname blob, more int";
+    place.cql(&format!("CREATE TABLE ks.user_song ({columns}, PRIMARY KEY ((song, userid)))"));
+    place.drop_file(FILE, csv(0..2));
+    for command in [&["run", "--once"][..], &["load", FILE], &["run"], &["schema", "--apply"]] {
+        let refused = place.run(command);
+        assert_eq!(refused.code, 2, "{command:?}: {refused:?}");
+        let told = refused.stderr;
+        assert!(told.contains("table user_song has another shape"), "{told}");
+        assert!(told.contains("expected lastname text, userid int clustering key 1 asc"), "{told}");
+        assert!(told.contains("found lastname blob, more int, userid int partition key 2"), "{told}");
+        assert!(told.contains("next: "), "{told}");
+    }
+    assert!(place.tables().values().all(Vec::is_empty));
+    assert!(place.sorted("SELECT * FROM ks.needledrop_deliveries").is_empty());
+}
+
+#[test]
+fn what_only_reads_works_on_a_table_of_another_shape_too() {
+    let Some(place) = loaded() else { return };
+    place.cql("ALTER TABLE ks.session_item DROP length");
+    for command in [
+        "status",
+        "receipt 2018-11-01-events.csv",
+        "quarantine list",
+        "query user_session sessionId=7 userId=3",
+    ] {
+        let told = place.run(&command.split(' ').collect::<Vec<_>>());
+        assert_eq!(told.code, 0, "{command}: {told:?}");
+    }
+}
+
+#[test]
+fn a_dry_run_writes_nothing_and_tells_what_would_be() {
+    let Some(place) = Place::new() else { return };
+    place.drop_file(FILE, csv(0..5));
+    place.once(0);
+    place.append(FILE, events(5..7));
+    place.drop_file("2018-11-02-events.csv", csv(7..10));
+    let before = (place.dump(), place.sorted("SELECT * FROM ks.needledrop_lease"));
+    let summary = place.json(&["run", "--once", "--dry-run"]);
+    assert_eq!((&summary["dry_run"], &summary["records"]["loaded"]), (&json!(true), &json!(5)));
+    assert_eq!(place.json(&["load", FILE, "--dry-run"])["records"]["loaded"], 2);
+    let after = (place.dump(), place.sorted("SELECT * FROM ks.needledrop_lease"));
+    assert_eq!(after, before);
+}
+
+#[test]
+fn a_dry_run_before_the_first_load_makes_nothing() {
+    let Some(place) = Place::new() else { return };
+    place.drop_file(FILE, csv(0..5));
+    let dry = place.run(&["run", "--once", "--dry-run", "--json"]);
+    assert!(place.names().is_empty(), "not even a store");
+    assert_eq!(dry.code, 0, "{dry:?}");
+    assert_eq!(dry.json()["records"]["loaded"], 5);
+}
+
+#[test]
+fn a_store_that_is_not_there_yet_is_no_failure_of_status_and_export() {
+    let Some(place) = Place::new() else { return };
+    place.drop_file(FILE, csv(0..5));
+    assert_eq!(place.json(&["status"])["backlog"]["files"], 1);
+    assert_eq!(place.run(&["export"]).stdout.lines().count(), 6);
+    let query = place.run(&["query", "session_item", "sessionId=7"]);
+    assert_eq!(query.code, 3, "{query:?}");
+    assert!(query.stderr.contains("there is no store yet"), "{query:?}");
+    assert!(place.names().is_empty());
+}

@@ -1,0 +1,262 @@
+//! Laws 1, 2 and 6: whatever ends the program, wherever, the next run leaves the tables and accounts of
+//! a run that nothing ended.
+
+use std::io::Write as _;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+
+use crate::common::{HEADER, files, shared, until};
+use crate::place::Place;
+use crate::story::Story;
+
+/// Told past the harness, which keeps the output of tests that pass.
+fn tell(text: &str) {
+    let _ = writeln!(std::io::stderr(), "cassandra: {text}");
+}
+
+// At every durable step.
+
+/// A change of the inbox, and then a run.
+type Phase = fn(&Place);
+
+/// Files come into being, one of them with a provisional last record; then it grows, another is
+/// replaced, and one is a copy.
+const PHASES: [Phase; 2] = [
+    |place| {
+        place.copy_in(&files(&shared("order").unwrap()));
+        let refused =
+            format!("{HEADER}{}\n-,x\n{}\n", record("R1", "", "1.5", "1"), record("R2", "Rea", "", "2"));
+        place.drop_file("2018-12-04-refused.csv", refused);
+        let tail = format!("{HEADER}{}\n{}", record("T1", "Tea", "1.5", "1"), record("T2", "", "2.5", "1"));
+        place.drop_file("2018-12-05-tail.csv", tail);
+        // A key under the provisional record of the file before.
+        place.drop_file("2018-12-06-cut.csv", format!("{HEADER}{}\nT4,Ti", record("T3", "Tim", "", "1")));
+    },
+    |place| {
+        place.append("2018-12-05-tail.csv", format!("2\n{}\n", record("T5", "Tod", "3.5", "7")));
+        place.append("2018-12-06-cut.csv", "na,F,1,Last,,free,X,1,Song1,1\n");
+        let second = shared("order").unwrap().join("2018-12-02-events.v2.txt");
+        place.drop_file("2018-12-02-events.csv", std::fs::read(second).unwrap());
+        place.copy_in_as("2018-12-04-refused.csv", "2018-12-07-copy.csv");
+    },
+];
+
+fn record(artist: &str, first: &str, length: &str, key: &str) -> String {
+    format!("{artist},{first},F,1,Last,{length},free,\"X, Y\",1,Song1,{key}")
+}
+
+impl Place {
+    fn copy_in_as(&self, from: &str, to: &str) {
+        std::fs::copy(self.inbox().join(from), self.inbox().join(to)).unwrap();
+    }
+
+    /// A whole run. 1 is for what it was given, not for what it did.
+    fn whole(&self) {
+        let output = self.run(&["run", "--once"]);
+        assert!(matches!(output.code, 0 | 1), "{output:?}");
+    }
+
+    /// Whether the run came as far as this durable step, which was its last then.
+    fn aborts_at(&self, step: usize) -> bool {
+        let output = self.command(&["run", "--once"]).env("NEEDLEDROP_ABORT_AT", step.to_string()).output();
+        let output = output.unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        let aborted = output.status.code().is_none();
+        assert_eq!(aborted, told.contains("aborting at step"), "{told}");
+        aborted
+    }
+}
+
+fn small() -> Option<Place> {
+    let place = Place::new().filter(|_| shared("order").is_some())?;
+    Some(place.with("write.window", "1").with("source.files_at_once", "2"))
+}
+
+/// Plays all phases; the run of phase `at` aborts at `step`, if it comes that far.
+fn crashed(place: &Place, at: usize, step: usize, clean: &Story) -> bool {
+    for (n, phase) in PHASES.iter().enumerate() {
+        phase(place);
+        if n == at && !place.aborts_at(step) {
+            return false;
+        }
+        place.whole();
+    }
+    Story::of(place).assert_is(clean, &format!("phase {at}, aborted at step {step}"));
+    true
+}
+
+#[test]
+fn a_run_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
+    let Some(place) = small() else { return };
+    PHASES.iter().for_each(|phase| {
+        phase(&place);
+        place.whole();
+    });
+    let clean = Story::of(&place);
+    let mut steps = Vec::new();
+    for (at, _) in PHASES.iter().enumerate() {
+        let mut step = 1;
+        loop {
+            place.empty();
+            if !crashed(&place, at, step, &clean) {
+                break;
+            }
+            step += 1;
+        }
+        steps.push(step - 1);
+    }
+    tell(&format!("every durable step of two runs was the last one once: {steps:?}"));
+    assert!(
+        !cfg!(debug_assertions) || (steps[0] > 30 && steps[1] > 15),
+        "crash points are missing: {steps:?}"
+    );
+}
+
+#[test]
+fn a_first_run_that_ends_while_the_store_is_made_is_made_whole_by_the_next() {
+    // Behind these the store is there, and the test above goes on.
+    for step in 1..=3 {
+        let Some(place) = small() else { return };
+        PHASES[0](&place);
+        if !place.aborts_at(step) {
+            return;
+        }
+        place.whole();
+        let found = Story::of(&place);
+        place.empty();
+        PHASES[0](&place);
+        place.whole();
+        found.assert_is(&Story::of(&place), &format!("aborted at step {step}"));
+    }
+}
+
+#[test]
+fn a_replay_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
+    let Some(place) = small() else { return };
+    PHASES[0](&place);
+    place.whole();
+    let (clean, stamps) = (Story::of(&place), place.stamped("user_song"));
+    let replay = ["load", "--table", "user_song"];
+    for step in 1.. {
+        place.cql("DROP TABLE ks.user_song");
+        let aborted = place.command(&replay).env("NEEDLEDROP_ABORT_AT", step.to_string()).output().unwrap();
+        let done = place.run(&replay);
+        assert_eq!(done.code, 0, "{done:?}");
+        Story::of(&place).assert_is(&clean, &format!("replay, aborted at step {step}"));
+        assert_eq!(place.stamped("user_song"), stamps, "replay, aborted at step {step}");
+        if aborted.status.success() {
+            assert!(!cfg!(debug_assertions) || step > 8, "crash points are missing: {step}");
+            break;
+        }
+    }
+}
+
+/// Two files end with a provisional record on the same row; the first grows in a run that aborts, then the
+/// second. What the first one set there must not come back with what was under the second.
+#[test]
+fn a_provisional_record_that_was_taken_back_before_an_abort_does_not_come_back() {
+    let Some(place) = small() else { return };
+    let play = |step: usize| {
+        place.drop_file("a.csv", format!("{HEADER}{}", record("First", "Fay", "1.5", "1")));
+        place.whole();
+        place.append("a.csv", "2\n");
+        let aborted = place.aborts_at(step);
+        place.whole();
+        place.drop_file("b.csv", format!("{HEADER}{}", record("Second", "Sue", "2.5", "1")));
+        place.whole();
+        place.append("b.csv", "3\n");
+        place.whole();
+        aborted
+    };
+    play(usize::MAX);
+    let clean = Story::of(&place);
+    for step in 1.. {
+        place.empty();
+        if !play(step) {
+            break;
+        }
+        Story::of(&place).assert_is(&clean, &format!("aborted at step {step}"));
+    }
+}
+
+// At any moment.
+
+/// False when it had ended before.
+fn kill(mut child: Child) -> bool {
+    let ended = child.try_wait().unwrap().is_some();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    !ended
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+#[test]
+fn killed_at_any_moment_it_ends_as_if_never_killed() {
+    let Some(real) = shared("events").map(|folder| files(&folder)) else { return };
+    let Some(place) = Place::new().map(|place| place.with("write.window", "100")) else { return };
+    let kills = number("NEEDLEDROP_KILLS").unwrap_or(10);
+    let seed = number("NEEDLEDROP_SEED").unwrap_or_else(|| fastrand::u64(..));
+    tell(&format!("{kills} kills with NEEDLEDROP_SEED={seed}"));
+    let mut rng = Rng::with_seed(seed);
+    let filled = || place.copy_in(&real);
+
+    filled();
+    place.whole();
+    let clean = Story::of(&place);
+    place.empty();
+    filled();
+    let began = Instant::now();
+    place.whole();
+    let most = u64::try_from(began.elapsed().as_millis()).unwrap();
+
+    let (mut left, mut midway) = (kills, 0);
+    while left > 0 {
+        let in_this = rng.u64(1..=4).min(left);
+        place.empty();
+        filled();
+        for _ in 0..in_this {
+            let mut child = place.command(&["run", "--once"]);
+            let child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(rng.u64(5..=most)));
+            midway += u64::from(kill(child));
+        }
+        place.whole();
+        let what = format!("seed {seed}, {in_this} kills, {left} of {kills} left");
+        Story::of(&place).assert_is(&clean, &what);
+        left -= in_this;
+    }
+    tell(&format!("{midway} of {kills} kills came before the end"));
+    assert!(kills < 10 || midway * 5 >= kills, "only {midway} of {kills} kills came before the end");
+}
+
+/// A daemon that dies and one that comes after it.
+#[test]
+fn a_daemon_that_was_killed_is_followed_by_one_that_finishes() {
+    let Some(real) = shared("events").map(|folder| files(&folder)) else { return };
+    let Some(place) = Place::new().map(|place| place.with("source.settle", "10ms")) else { return };
+    place.copy_in(&real);
+    place.whole();
+    let clean = Story::of(&place);
+    place.empty();
+    place.copy_in(&real);
+    for rows in [100, 2000] {
+        let mut daemon = place.daemon();
+        until("it is under way", || {
+            (place.rows("SELECT userid FROM ks.user_session").len() >= rows).then_some(())
+        });
+        daemon.signal(rustix::process::Signal::KILL);
+        assert!(daemon.gone());
+    }
+    let mut daemon = place.daemon();
+    until("all are loaded", || {
+        let status = place.json(&["status"]);
+        (status["states"]["loaded"] == 30).then_some(())
+    });
+    assert_eq!(daemon.stop().0, 0);
+    Story::of(&place).assert_is(&clean, "after two daemons that were killed");
+}

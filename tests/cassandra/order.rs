@@ -1,0 +1,169 @@
+//! Law 2: the final state is a function of the deliveries, on files whose order can be seen.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Value as Json, json};
+
+use crate::common::{shared, until};
+use crate::place::Place;
+use crate::story::Story;
+
+const TABLES: [&str; 3] = ["session_item", "user_session", "user_song"];
+const FILES: [&str; 3] = ["2018-12-01-events.csv", "2018-12-02-events.csv", "2018-12-03-events.csv"];
+const SECOND_ANEW: &str = "2018-12-02-events.v2.txt";
+
+/// A place, where the files are.
+fn place() -> Option<Place> {
+    Place::new().filter(|_| shared("order").is_some())
+}
+
+fn file(name: &str) -> PathBuf {
+    shared("order").unwrap().join(name)
+}
+
+/// What the three tables hold, a row each: artist, song, length; first and last name and artist.
+fn assert_seen(place: &Place, item: Json, first: Json, last: &str) {
+    let artist = item[0].clone();
+    let expected = json!([
+        [[1, 0, item[0], item[1], item[2]]],
+        [[1, 1, 0, artist, "Echo", first, last]],
+        [["Echo", 1, first, last]],
+    ]);
+    let found = [
+        place.query("session_item", &["sessionId=1"]),
+        place.query("user_session", &["sessionId=1", "userId=1"]),
+        place.query("user_song", &["song=Echo"]),
+    ];
+    assert_eq!(json!(found), expected);
+    let status = place.json(&["status", "--count"]);
+    assert!(TABLES.iter().all(|table| status["tables"][table]["count"] == 1), "{status}");
+    assert_stamps(place, &status);
+}
+
+/// Ranges of stamps of all generations: even, and none begins before the one before it has ended.
+fn assert_stamps(place: &Place, status: &Json) {
+    let mut ranges = Vec::new();
+    for delivery in status["deliveries"].as_array().unwrap() {
+        let (file, generation) = (delivery["file"].as_str().unwrap(), delivery["generation"].to_string());
+        let receipt = place.json(&["receipt", file, "--generation", &generation]);
+        assert_eq!(receipt["generation"], delivery["generation"]);
+        for range in receipt["stamps"].as_array().unwrap() {
+            let (base, records) = (range["base"].as_i64().unwrap(), range["records"].as_i64().unwrap());
+            assert_eq!(base % 2, 0, "{receipt}");
+            ranges.push((base, base + 2 * records));
+        }
+    }
+    assert!(ranges.len() >= status["deliveries"].as_array().unwrap().len());
+    ranges.sort_unstable();
+    assert!(ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0), "{ranges:?}");
+}
+
+/// Drops files one after the other, each when the one before is loaded.
+fn one_by_one(place: &Place, names: &[&str]) {
+    for name in names {
+        place.copy_in(&[file(name)]);
+        assert_eq!(place.once(0)["deliveries"], json!({ "loaded": 1 }));
+    }
+}
+
+fn all_at_once(place: &Place) {
+    place.copy_in(&FILES.map(file));
+    assert_eq!(place.once(0)["deliveries"], json!({ "loaded": 3 }));
+}
+
+fn replace_second(place: &Place, by: &str) {
+    place.drop_file(FILES[1], fs::read(file(by)).unwrap());
+    assert_eq!(place.once(0)["deliveries"], json!({ "loaded": 1 }));
+}
+
+#[test]
+fn one_listing_is_loaded_in_the_order_of_the_dates() {
+    let Some(mut place) = place() else { return };
+    for (files_at_once, window) in [("1", "1"), ("4", "1"), ("4", "10000")] {
+        place.set("source.files_at_once", files_at_once);
+        place.set("write.window", window);
+        all_at_once(&place);
+        assert_seen(&place, json!(["A4", "Echo", 99.5]), json!("Amy"), "Quinn");
+        place.empty();
+    }
+}
+
+#[test]
+fn with_empty_clear_an_empty_column_erases() {
+    let Some(mut place) = place() else { return };
+    for table in TABLES {
+        place.set(&format!("tables.{table}.empty"), "clear");
+    }
+    all_at_once(&place);
+    assert_seen(&place, json!(["A4", "Echo", null]), Json::Null, "Quinn");
+}
+
+#[test]
+fn files_dropped_one_by_one_count_in_the_order_they_were_taken_up() {
+    let Some(place) = place() else { return };
+    one_by_one(&place, &[FILES[2], FILES[0], FILES[1]]);
+    assert_seen(&place, json!(["A3", "Echo", 99.5]), json!("Amy"), "Zorn");
+}
+
+#[test]
+fn other_bytes_and_bytes_that_return_are_new_generations_at_the_end_of_the_order() {
+    let Some(place) = place() else { return };
+    all_at_once(&place);
+    replace_second(&place, SECOND_ANEW);
+    assert_seen(&place, json!(["B1", "Echo", 98.5]), json!("Bea"), "York");
+    assert_eq!(place.receipt(FILES[1])["generation"], 2);
+    // Not a duplicate of the first generation.
+    replace_second(&place, FILES[1]);
+    assert_seen(&place, json!(["A3", "Echo", 99.5]), json!("Amy"), "Zorn");
+    assert_eq!(place.receipt(FILES[1])["generation"], 3);
+}
+
+#[test]
+fn within_one_file_the_later_record_counts_and_the_collision_is_told() {
+    let Some(place) = place() else { return };
+    one_by_one(&place, &FILES[..1]);
+    assert_seen(&place, json!(["A2", "Echo", 100.5]), json!("Zoe"), "Adams");
+    let receipt = place.receipt(FILES[0]);
+    let expected = json!({ "rows": 2, "collisions": 1, "estimated": false, "refused": 0, "behind": false });
+    assert!(TABLES.iter().all(|table| receipt["tables"][table] == expected), "{receipt}");
+    assert!(place.run(&["receipt", FILES[0]]).stdout.contains("collisions"));
+}
+
+#[test]
+fn killed_at_any_step_the_tables_are_those_of_one_pass() {
+    let Some(place) = place().map(|place| place.with("write.window", "1")) else { return };
+    all_at_once(&place);
+    assert_seen(&place, json!(["A4", "Echo", 99.5]), json!("Amy"), "Quinn");
+    let accounts = place.accounts();
+    assert!(accounts.values().all(|account| *account == (4, 1)), "{accounts:?}");
+    let clean = Story::of(&place);
+    // Every durable step can be the last one of the process; then another process goes on.
+    for step in 1.. {
+        place.empty();
+        place.copy_in(&FILES.map(file));
+        let killed = place.command(&["run", "--once"]).env("NEEDLEDROP_ABORT_AT", step.to_string()).output();
+        if killed.unwrap().status.success() {
+            // Three files are taken up, and four records are written. Release builds have no such steps.
+            assert!(step > 20 || !cfg!(debug_assertions), "only {step} steps");
+            break;
+        }
+        place.once(0);
+        Story::of(&place).assert_is(&clean, &format!("aborted at step {step}"));
+    }
+}
+
+#[test]
+fn a_daemon_and_a_pass_give_the_same_tables() {
+    let Some(place) = place() else { return };
+    place.copy_in(&FILES.map(file));
+    // Old enough to be whole at once: all three are there when the daemon lists the folder.
+    let place = place.with("source.settle", "10ms");
+    let mut daemon = place.daemon();
+    until("all are loaded", || {
+        let states = place.states();
+        (states.len() == 3 && states.values().all(|state| state == "loaded")).then_some(())
+    });
+    assert_eq!(daemon.stop().0, 0);
+    assert_seen(&place, json!(["A4", "Echo", 99.5]), json!("Amy"), "Quinn");
+}

@@ -1,0 +1,238 @@
+//! A world whose store is a keyspace of its own on the node, and what lies in it by CQL.
+
+use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use scylla::client::execution_profile::ExecutionProfile;
+use scylla::client::session::Session;
+use scylla::client::session_builder::SessionBuilder;
+use scylla::errors::ExecutionError;
+use scylla::statement::Statement;
+use scylla::value::{CqlValue, Row};
+use tokio::runtime::Runtime;
+
+use crate::common::World;
+
+const NODE: &str = "NEEDLEDROP_TEST_CASSANDRA";
+
+/// The row of the lease changes with every process that writes.
+const LEASE: &str = "needledrop_lease";
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+});
+
+static SESSION: LazyLock<Session> = LazyLock::new(|| {
+    let profile = ExecutionProfile::builder().request_timeout(Some(Duration::from_secs(60))).build();
+    let builder = SessionBuilder::new()
+        .known_node(node().unwrap())
+        .default_execution_profile_handle(profile.into_handle())
+        .schema_agreement_timeout(Duration::from_secs(60))
+        .fetch_schema_metadata(false);
+    RUNTIME.block_on(builder.build()).unwrap()
+});
+
+/// Where the node is. Without one there is nothing to test, which on a build machine is a failure.
+fn node() -> Option<String> {
+    let node = std::env::var(NODE).ok().filter(|node| !node.is_empty());
+    let required = std::env::var("CI").is_ok_and(|ci| !ci.is_empty());
+    assert!(node.is_some() || !required, "{NODE} names no node, and in CI nothing is left out");
+    if node.is_none() {
+        eprintln!("NOTE: NOT RUN, {NODE} names no node; `make test` starts one");
+    }
+    node
+}
+
+/// Rows by table, a row as text.
+pub type Dump = BTreeMap<String, Vec<String>>;
+
+/// A world with a keyspace, which is dropped with it unless the test failed.
+pub struct Place {
+    world: World,
+    pub keyspace: String,
+}
+
+impl Place {
+    /// Sparkify's tables; nothing where there is no node.
+    pub fn new() -> Option<Self> {
+        node().map(|node| Self::in_keyspace(World::new(), &node))
+    }
+
+    /// With a configuration file of its own.
+    pub fn of(yaml: &str) -> Option<Self> {
+        node().map(|node| Self::in_keyspace(World::of(yaml), &node))
+    }
+
+    fn in_keyspace(world: World, node: &str) -> Self {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let mut place = Self { world, keyspace: format!("nd_{}_{number}", std::process::id()) };
+        let keyspace = place.keyspace.clone();
+        settle_in(&mut place.world, node, &keyspace);
+        place
+    }
+
+    /// Another world on the same inbox and store, as a second process elsewhere would have it.
+    pub fn beside(&self) -> World {
+        let mut world = World::new();
+        settle_in(&mut world, &node().unwrap(), &self.keyspace);
+        world.set("source.folder", self.inbox().to_str().unwrap());
+        world
+    }
+
+    /// One more setting.
+    pub fn with(mut self, setting: &str, value: &str) -> Self {
+        self.world.set(setting, value);
+        self
+    }
+
+    /// Runs CQL in which `ks` stands for the keyspace.
+    pub fn cql(&self, cql: &str) {
+        self.try_cql(cql).unwrap();
+    }
+
+    pub fn try_cql(&self, cql: &str) -> Result<Vec<Row>, Box<ExecutionError>> {
+        let cql = self.filled(cql);
+        let result = RUNTIME.block_on(SESSION.query_unpaged(cql, ()))?;
+        let Ok(rows) = result.into_rows_result() else { return Ok(Vec::new()) };
+        Ok(rows.rows::<Row>().unwrap().map(Result::unwrap).collect())
+    }
+
+    fn filled(&self, cql: &str) -> String {
+        cql.replace("ks.", &format!("{}.", self.keyspace))
+    }
+
+    /// What a query finds.
+    pub fn rows(&self, cql: &str) -> Vec<Vec<Option<CqlValue>>> {
+        self.try_cql(cql).unwrap().into_iter().map(|row| row.columns).collect()
+    }
+
+    /// The same, a row as text, sorted: partitions have no order of their own.
+    pub fn sorted(&self, cql: &str) -> Vec<String> {
+        let mut rows: Vec<String> = self.rows(cql).iter().map(|row| format!("{row:?}")).collect();
+        rows.sort();
+        rows
+    }
+
+    /// What the server did for a query, step by step.
+    pub fn traced(&self, cql: &str) -> Vec<String> {
+        let mut statement = Statement::new(self.filled(cql));
+        statement.set_tracing(true);
+        let steps = async {
+            let result = SESSION.query_unpaged(statement, ()).await.unwrap();
+            SESSION.get_tracing_info(&result.tracing_id().unwrap()).await.unwrap().events
+        };
+        RUNTIME.block_on(steps).into_iter().filter_map(|event| event.activity).collect()
+    }
+
+    /// Names of the tables that are there.
+    pub fn names(&self) -> Vec<String> {
+        let cql = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ";
+        let rows = self.rows(&format!("{cql}'{}'", self.keyspace));
+        rows.into_iter().map(|mut row| text(row.remove(0))).collect()
+    }
+
+    /// Every column that is there: table, name, type, kind, position and order.
+    pub fn columns(&self) -> Vec<String> {
+        let cql = format!(
+            "SELECT table_name, column_name, type, kind, position, clustering_order \
+             FROM system_schema.columns WHERE keyspace_name = '{}'",
+            self.keyspace
+        );
+        let cell = |cell: Option<CqlValue>| match cell {
+            Some(CqlValue::Int(position)) => position.to_string(),
+            other => text(other),
+        };
+        let rows = self.rows(&cql).into_iter();
+        rows.map(|row| row.into_iter().map(cell).collect::<Vec<_>>().join(" ")).collect()
+    }
+
+    /// What is in the declared tables.
+    pub fn tables(&self) -> Dump {
+        let names = self.names().into_iter().filter(|name| !name.starts_with("needledrop_"));
+        names.map(|name| (name.clone(), self.sorted(&format!("SELECT * FROM ks.\"{name}\"")))).collect()
+    }
+
+    /// Everything in the store with the stamp of each cell, but for the lease.
+    pub fn dump(&self) -> Dump {
+        let names = self.names().into_iter().filter(|name| name != LEASE);
+        names.map(|name| (name.clone(), self.stamped(&name))).collect()
+    }
+
+    /// The rows of a table with the stamps of their cells.
+    pub fn stamped(&self, table: &str) -> Vec<String> {
+        let cql = format!(
+            "SELECT column_name, kind FROM system_schema.columns \
+             WHERE keyspace_name = '{}' AND table_name = '{table}'",
+            self.keyspace
+        );
+        let columns = self.rows(&cql).into_iter().map(|mut row| (text(row.remove(0)), text(row.remove(0))));
+        let asked = columns.map(|(name, kind)| match kind.as_str() {
+            "regular" | "static" => format!("\"{name}\", WRITETIME(\"{name}\")"),
+            _ => format!("\"{name}\""),
+        });
+        let asked = asked.collect::<Vec<_>>().join(", ");
+        self.sorted(&format!("SELECT {asked} FROM ks.\"{table}\""))
+    }
+
+    /// Empties everything: making a keyspace takes seconds. The lease stays, so that epochs and stamps
+    /// go on behind those that were given out.
+    pub fn empty(&self) {
+        let names = self.names();
+        let full = names.iter().filter(|name| *name != LEASE && *name != "needledrop_meta");
+        let emptied = full.map(|name| {
+            let cql = format!("TRUNCATE {}.\"{name}\"", self.keyspace);
+            async move { SESSION.query_unpaged(cql, ()).await.unwrap() }
+        });
+        RUNTIME.block_on(futures::future::join_all(emptied));
+        for entry in std::fs::read_dir(self.inbox()).unwrap() {
+            std::fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+    }
+}
+
+impl Deref for Place {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
+impl DerefMut for Place {
+    fn deref_mut(&mut self) -> &mut World {
+        &mut self.world
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // That of a test that failed is left as it is, to be looked at.
+        if std::thread::panicking() {
+            eprintln!("keyspace {} is left to be looked at", self.keyspace);
+        } else {
+            self.cql(&format!("DROP KEYSPACE IF EXISTS {}", self.keyspace));
+        }
+    }
+}
+
+/// A short lease, so that who waits for one does not wait long.
+fn settle_in(world: &mut World, node: &str, keyspace: &str) {
+    let (host, port) = node.rsplit_once(':').unwrap();
+    world.set("store.kind", "cassandra");
+    world.set("store.cassandra.hosts", &format!("[\"{host}\"]"));
+    world.set("store.cassandra.port", port);
+    world.set("store.cassandra.keyspace", keyspace);
+    world.set("store.cassandra.lease", "2s");
+}
+
+pub fn text(value: Option<CqlValue>) -> String {
+    match value {
+        Some(CqlValue::Text(text) | CqlValue::Ascii(text)) => text,
+        other => panic!("{other:?} is no text"),
+    }
+}

@@ -1,0 +1,130 @@
+//! Law 5: what the server refuses alone is quarantined; what it refuses always fails its file only.
+
+use serde_json::{Value as Json, json};
+
+use crate::common::{HEADER, events};
+use crate::place::Place;
+
+const FILES: [&str; 2] = ["2018-11-01-events.csv", "2018-11-02-events.csv"];
+
+/// A song is the partition key of `user_song`, and Cassandra takes none over 65,535 bytes.
+fn too_long(item: u32) -> String {
+    events(item..item + 1).replace("Song", &"S".repeat(70_000))
+}
+
+fn entries(place: &Place) -> Vec<Json> {
+    place.json(&["quarantine", "list"]).as_array().unwrap().clone()
+}
+
+fn counts(place: &Place) -> [u64; 3] {
+    let status = place.json(&["status", "--count"]);
+    ["session_item", "user_session", "user_song"]
+        .map(|table| status["tables"][table]["count"].as_u64().unwrap())
+}
+
+#[test]
+fn a_row_that_is_refused_alone_is_quarantined_and_the_file_is_loaded() {
+    let Some(place) = Place::new() else { return };
+    let before = format!("{HEADER}{}", events(0..4));
+    let raw = too_long(4);
+    place.drop_file(FILES[0], format!("{before}{raw}{}", events(5..9)));
+    let summary = place.once(1);
+    assert_eq!(summary["deliveries"], json!({ "loaded": 1 }));
+    assert_eq!(summary["records"], json!({ "read": 9, "loaded": 8, "skipped": 0, "quarantined": 1 }));
+
+    let found = entries(&place);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let entry = &found[0];
+    assert_eq!((&entry["reason"], &entry["record"]), (&json!("refused"), &json!(4)));
+    assert_eq!(
+        (&entry["line"], &entry["byte"], &entry["bytes"]),
+        (&json!(6), &json!(before.len()), &json!(raw.len() - 1))
+    );
+    let detail = entry["detail"].as_str().unwrap();
+    assert!(detail.contains("65535") || detail.contains("Key length"), "the server's words: {detail}");
+    let shown = place.json(&["quarantine", "show", FILES[0], "6"]);
+    assert_eq!(shown["raw"].as_str().unwrap(), raw.trim_end(), "the bytes as they came");
+
+    let receipt = place.receipt(FILES[0]);
+    let account = ["records", "loaded", "quarantined", "state", "closes"].map(|key| receipt[key].clone());
+    assert_eq!(json!(account), json!([9, 8, 1, "loaded", true]));
+    assert_eq!(receipt["tables"]["user_song"]["rows"], 8);
+    assert_eq!(place.once(0)["deliveries"], json!({}), "there is nothing more to do");
+}
+
+/// docs/guarantees.md: taking its row out of the others would hide what older records put there.
+#[test]
+fn a_record_that_is_refused_by_one_table_may_be_in_others_and_is_not_counted_there() {
+    let Some(place) = Place::new() else { return };
+    place.drop_file(FILES[0], format!("{HEADER}{}{}{}", events(0..4), too_long(4), events(5..9)));
+    place.once(1);
+    assert_eq!(counts(&place), [9, 9, 8]);
+    let receipt = place.receipt(FILES[0]);
+    for table in ["session_item", "user_session", "user_song"] {
+        assert_eq!(receipt["tables"][table]["rows"], 8, "{receipt}");
+    }
+}
+
+/// However records fall into chunks, and however many of them there are: others are accepted after it.
+#[test]
+fn where_a_refused_record_stands_does_not_matter() {
+    let Some(mut place) = Place::new() else { return };
+    let cases = [
+        ("first", 1, format!("{HEADER}{}{}", too_long(0), events(1..6))),
+        ("in the middle", 1, format!("{HEADER}{}{}{}", events(0..3), too_long(3), events(4..6))),
+        (
+            "two in a row",
+            2,
+            format!("{HEADER}{}{}{}{}", events(0..2), too_long(2), too_long(3), events(4..6)),
+        ),
+    ];
+    for (what, refused, bytes) in cases {
+        // With one chunk at a time and one record in each, nothing is accepted beside it.
+        for (window, queue) in [("10000", "2"), ("2", "1"), ("1", "1")] {
+            place.set("write.window", window);
+            place.set("write.queue", queue);
+            place.drop_file(FILES[0], &bytes);
+            place.run(&["run", "--once"]);
+            let receipt = place.receipt(FILES[0]);
+            let found = json!([receipt["state"], receipt["loaded"], receipt["quarantined"]]);
+            let detail = &receipt["detail"];
+            assert_eq!(found, json!(["loaded", 6 - refused, refused]), "{what}, window {window}: {detail}");
+            place.empty();
+        }
+    }
+}
+
+#[test]
+fn a_file_of_which_every_row_is_refused_fails_alone() {
+    let Some(place) = Place::new() else { return };
+    let all: String = (0..15).map(too_long).collect();
+    place.drop_file(FILES[0], format!("{HEADER}{all}"));
+    place.drop_file(FILES[1], format!("{HEADER}{}", events(20..30)));
+    // One after the other, so that rows of the second are not what is accepted beside those of the first.
+    let place = place.with("source.files_at_once", "1").with("write.window", "5");
+    let summary = place.once(1);
+    assert_eq!(summary["deliveries"], json!({ "failed": 1, "loaded": 1 }));
+    let receipt = place.receipt(FILES[0]);
+    assert_eq!(receipt["state"], "failed");
+    let detail = receipt["detail"].as_str().unwrap();
+    assert!(detail.contains("65535") || detail.contains("Key length"), "the server's words: {detail}");
+    assert_eq!(entries(&place), Vec::<Json>::new(), "what failed is no matter of single records");
+    assert_eq!(place.receipt(FILES[1])["loaded"], 10);
+    assert_eq!(place.once(0)["deliveries"], json!({}), "it is not tried again by itself");
+}
+
+/// The artist is a column of the shipped tables, and a partition key of one that is added later.
+#[test]
+fn a_table_that_takes_one_record_less_is_filled_with_the_others() {
+    let Some(mut place) = Place::new() else { return };
+    let long = events(4..5).replace("Artist", &"A".repeat(70_000));
+    place.drop_file(FILES[0], format!("{HEADER}{}{long}{}", events(0..4), events(5..9)));
+    place.once(0);
+    place.set("tables.by_artist", "{ partition_key: [artist], clustering_key: [userId], columns: [song] }");
+    let played = place.run(&["load", "--table", "by_artist"]);
+    let status = place.json(&["status", "--count"]);
+    let table = &status["tables"]["by_artist"];
+    assert_eq!(json!([table["behind"], table["count"]]), json!([0, 8]), "{played:?}");
+    assert_eq!(place.receipt(FILES[0])["tables"]["by_artist"]["refused"], 1);
+    assert_eq!(place.receipt(FILES[0])["closes"], true);
+}

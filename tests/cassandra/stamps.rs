@@ -1,0 +1,131 @@
+//! Law 2 in the cells: each has its record's own stamp, whoever wrote it and how often, and an empty
+//! column leaves nothing behind.
+
+use std::process::Stdio;
+
+use scylla::value::CqlValue;
+use serde_json::Value as Json;
+
+use crate::common::{HEADER, events, until};
+use crate::place::{Dump, Place};
+
+const TABLES: [&str; 3] = ["session_item", "user_session", "user_song"];
+const FILES: [&str; 2] = ["2018-12-01-events.csv", "2018-12-02-events.csv"];
+
+fn csv(items: std::ops::Range<u32>) -> String {
+    format!("{HEADER}{}", events(items))
+}
+
+fn stamped(place: &Place) -> Dump {
+    TABLES.iter().map(|table| ((*table).to_owned(), place.stamped(table))).collect()
+}
+
+/// The stamp of a record by the receipt.
+fn of_record(receipt: &Json, record: i64) -> i64 {
+    let number = |range: &Json, key: &str| range[key].as_i64().unwrap();
+    let ranges = receipt["stamps"].as_array().unwrap();
+    let range = ranges.iter().find(|range| {
+        let first = number(range, "first_record");
+        (first..first + number(range, "records")).contains(&record)
+    });
+    let range = range.unwrap_or_else(|| panic!("{record} is in no range: {receipt}"));
+    number(range, "base") + 2 * (record - number(range, "first_record"))
+}
+
+/// Record n of each file is item n of session 7.
+fn assert_own_stamps(place: &Place, file: &str, items: std::ops::Range<i32>) {
+    let receipt = place.receipt(file);
+    let first = items.start;
+    for item in items {
+        let cql = format!(
+            "SELECT WRITETIME(artist), WRITETIME(song), WRITETIME(length) FROM ks.session_item \
+             WHERE sessionid = 7 AND iteminsession = {item}"
+        );
+        let stamp = Some(CqlValue::BigInt(of_record(&receipt, i64::from(item - first))));
+        assert_eq!(place.rows(&cql), [vec![stamp.clone(), stamp.clone(), stamp]], "item {item} of {file}");
+    }
+}
+
+#[test]
+fn a_cell_has_the_stamp_of_its_record_and_keeps_it_through_runs_and_replays() {
+    let Some(place) = Place::new() else { return };
+    place.drop_file(FILES[0], csv(0..20));
+    place.drop_file(FILES[1], csv(20..30));
+    place.once(0);
+    assert_own_stamps(&place, FILES[0], 0..20);
+    assert_own_stamps(&place, FILES[1], 20..30);
+    let before = stamped(&place);
+    place.once(0);
+    assert_eq!(stamped(&place), before, "after a second run");
+
+    // What is played anew lies under the stamps it had.
+    place.cql("DROP TABLE ks.session_item");
+    let replayed = place.run(&["load", "--table", "session_item"]);
+    assert_eq!(replayed.code, 0, "{replayed:?}");
+    assert_eq!(stamped(&place), before, "after a replay");
+}
+
+#[test]
+fn a_run_that_goes_on_where_another_was_killed_uses_the_same_stamps() {
+    let Some(place) = Place::new() else { return };
+    // So slow that it is killed in the middle.
+    let mut place = place.with("write.window", "50").with("write.rows_per_second", "3000");
+    place.drop_file(FILES[0], csv(0..3000));
+    let mut killed = place.command(&["run", "--once"]);
+    let mut killed = killed.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until("some of it is written", || {
+        let found = place.try_cql("SELECT artist FROM ks.session_item WHERE sessionid = 7 LIMIT 300").ok()?;
+        (found.len() == 300).then_some(())
+    });
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let receipt = place.receipt(FILES[0]);
+    let durable = receipt["records"].as_u64().unwrap();
+    assert!(receipt["state"] == "loading" && durable > 0 && durable < 3000, "{receipt}");
+    let before = place.stamped("session_item");
+
+    place.set("write.rows_per_second", "0");
+    let summary = place.once(0);
+    assert_eq!(summary["records"]["read"], 3000 - durable, "only what was not durable is read again");
+    let after = place.stamped("session_item");
+    assert!(before.iter().all(|row| after.binary_search(row).is_ok()), "a cell has another stamp");
+    assert_own_stamps(&place, FILES[0], 0..400);
+    assert_eq!(place.receipt(FILES[0])["stamps"], receipt["stamps"]);
+}
+
+/// What the server came across when it read a row: (live rows, tombstones).
+fn read(place: &Place) -> String {
+    let steps = place.traced("SELECT * FROM ks.session_item WHERE sessionid = 7 AND iteminsession = 0");
+    let told = steps.iter().find(|step| step.starts_with("Read ") && step.contains("live rows"));
+    told.unwrap_or_else(|| panic!("no step tells: {steps:?}")).clone()
+}
+
+#[test]
+fn an_empty_column_leaves_no_tombstone_and_empty_clear_does() {
+    let Some(mut place) = Place::new() else { return };
+    let record = |artist: &str, length: &str| {
+        format!("{HEADER}{artist},Ann,F,0,Lee,{length},free,\"X, Y\",7,Song,3\n")
+    };
+    place.drop_file(FILES[0], record("First", ""));
+    place.once(0);
+    let cell =
+        "SELECT artist, length, WRITETIME(length), TTL(length) FROM ks.session_item WHERE sessionid = 7";
+    let text = |text: &str| Some(CqlValue::Text(text.to_owned()));
+    assert_eq!(place.rows(cell), [vec![text("First"), None, None, None]]);
+    assert_eq!(read(&place), "Read 1 live rows and 0 tombstone cells");
+
+    // What is there stays, under the stamp it had.
+    place.drop_file(FILES[1], record("Second", "2.5"));
+    place.once(0);
+    place.drop_file("2018-12-03-events.csv", record("Third", ""));
+    place.once(0);
+    let stamp = CqlValue::BigInt(of_record(&place.receipt(FILES[1]), 0));
+    assert_eq!(place.rows(cell), [vec![text("Third"), Some(CqlValue::Float(2.5)), Some(stamp), None]]);
+    assert_eq!(read(&place), "Read 1 live rows and 0 tombstone cells");
+
+    place.set("tables.session_item.empty", "clear");
+    place.drop_file("2018-12-04-events.csv", record("Fourth", ""));
+    place.once(0);
+    assert_eq!(place.rows(cell), [vec![text("Fourth"), None, None, None]]);
+    assert_eq!(read(&place), "Read 1 live rows and 1 tombstone cells");
+}

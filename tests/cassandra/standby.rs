@@ -1,0 +1,217 @@
+//! One process writes at a time; another stands by and takes over.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use scylla::value::CqlValue;
+use serde_json::json;
+
+use crate::common::{Daemon, HEADER, World, events, until};
+use crate::place::{Dump, Place};
+use crate::story::Story;
+
+const FILES: [&str; 3] = ["2018-11-01-events.csv", "2018-11-02-events.csv", "2018-11-03-events.csv"];
+
+fn csv(items: std::ops::Range<u32>) -> String {
+    format!("{HEADER}{}", events(items))
+}
+
+fn impatient(place: Place) -> Place {
+    place.with("source.settle", "100ms").with("source.poll", "200ms")
+}
+
+/// The second process, with the settings of the first.
+fn second(place: &Place) -> World {
+    let settings = [("source.settle", "100ms"), ("source.poll", "200ms")];
+    settings.into_iter().fold(place.beside(), |world, (setting, value)| world.with(setting, value))
+}
+
+fn until_loaded(place: &Place, file: &str) {
+    until(&format!("{file} is loaded"), || (place.states().get(file)? == "loaded").then_some(()));
+}
+
+fn until_ready(daemon: &Daemon) {
+    until("it has taken over", || (daemon.get("/readyz")?.0 == 200).then_some(()));
+}
+
+/// It runs, and says why it does not work.
+fn until_standing_by(daemon: &Daemon) {
+    until("it stands by", || {
+        let (status, body) = daemon.get("/readyz")?;
+        (status == 503 && body.contains("standby")).then_some(())
+    });
+    assert_eq!(daemon.get("/healthz").unwrap().0, 200);
+    assert_eq!(daemon.metrics().get("needledrop_lease_held").copied().unwrap_or_default(), 0.0);
+}
+
+fn assert_active(daemon: &Daemon) {
+    let metrics = daemon.metrics();
+    assert_eq!(metrics["needledrop_lease_held"], 1.0);
+    assert!(metrics["needledrop_lease_takeover_seconds"] >= 0.0);
+}
+
+/// What is in the store, and that the ledger is all of whoever writes now. A daemon notes a second time
+/// what a file looks like that was changed just before.
+fn cells(place: &Place) -> Dump {
+    let whole = |cql: &str| match place.rows(cql)[0][0] {
+        Some(CqlValue::BigInt(n)) => n,
+        ref other => panic!("{cql}: {other:?}"),
+    };
+    let epoch = whole("SELECT epoch FROM ks.needledrop_lease");
+    assert_eq!(whole("SELECT WRITETIME(state) FROM ks.needledrop_deliveries") >> 38, epoch);
+    let mut dump = place.dump();
+    dump.remove("needledrop_deliveries");
+    dump
+}
+
+/// The tables and accounts are those of one pass over the same files.
+fn assert_as_one_pass(place: &mut Place) {
+    let found = Story::of(place);
+    assert!(place.states().keys().all(|file| place.receipt(file)["closes"] == true));
+    let kept: Vec<_> =
+        FILES.iter().filter_map(|name| Some((name, std::fs::read(place.inbox().join(name)).ok()?))).collect();
+    place.empty();
+    place.set("write.rows_per_second", "0");
+    kept.iter().for_each(|(name, bytes)| place.drop_file(name, bytes));
+    place.once(0);
+    found.assert_is(&Story::of(place), "after a change of hands");
+}
+
+#[test]
+fn when_the_active_daemon_is_killed_the_other_takes_over_and_loads() {
+    let Some(mut place) = Place::new().map(impatient) else { return };
+    let mut active = place.daemon();
+    place.drop_file(FILES[0], csv(0..20));
+    until_loaded(&place, FILES[0]);
+    let other = second(&place);
+    let mut standby = other.daemon_unready();
+    until_standing_by(&standby);
+    place.drop_file(FILES[1], csv(20..40));
+    until_loaded(&place, FILES[1]);
+    assert!(!standby.log().contains("loaded"), "only the active one loads: {}", standby.log());
+
+    active.signal(Signal::KILL);
+    assert!(active.gone());
+    place.drop_file(FILES[2], csv(40..60));
+    until_ready(&standby);
+    until_loaded(&place, FILES[2]);
+    assert_active(&standby);
+    assert_eq!(standby.stop().0, 0);
+    assert_as_one_pass(&mut place);
+}
+
+#[test]
+fn a_daemon_that_slept_through_its_lease_writes_no_more_and_stands_by() {
+    let Some(place) = Place::new().map(impatient) else { return };
+    let slow = [("write.rows_per_second", "1500"), ("write.window", "100")];
+    let mut place = slow.iter().fold(place, |place, (setting, value)| place.with(setting, value));
+    let mut sleeper = place.daemon();
+    let other = slow.iter().fold(second(&place), |world, (setting, value)| world.with(setting, value));
+    let mut standby = other.daemon_unready();
+    until_standing_by(&standby);
+    place.drop_file(FILES[0], csv(0..2500));
+    until("some of it is durable", || {
+        let receipt = place.run(&["receipt", FILES[0], "--json"]);
+        (receipt.code == 0 && receipt.json()["records"].as_u64()? >= 300).then_some(())
+    });
+
+    sleeper.signal(Signal::STOP);
+    until_ready(&standby);
+    // The other is in the middle of the same file.
+    assert_ne!(place.states()[FILES[0]], "loaded");
+    sleeper.signal(Signal::CONT);
+    until_standing_by(&sleeper);
+    until_loaded(&place, FILES[0]);
+    assert!(!sleeper.log().contains("INFO loaded"), "{}", sleeper.log());
+    let before = cells(&place);
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(cells(&place) == before, "the one that stands by wrote");
+    assert_active(&standby);
+
+    // The same process is there for the other one.
+    assert_eq!(standby.stop().0, 0);
+    until_ready(&sleeper);
+    place.drop_file(FILES[1], csv(2500..2520));
+    until_loaded(&place, FILES[1]);
+    assert_active(&sleeper);
+    assert_eq!(sleeper.stop().0, 0);
+    assert_as_one_pass(&mut place);
+}
+
+/// Not a daemon: it ends, and what it did not do is done by the next.
+#[test]
+fn a_run_that_slept_through_its_lease_ends_and_the_next_goes_on() {
+    let Some(place) = Place::new().map(impatient) else { return };
+    let mut place = place.with("write.rows_per_second", "1500").with("write.window", "100");
+    place.drop_file(FILES[0], csv(0..2500));
+    let mut sleeper = place.command(&["run", "--once"]);
+    let sleeper = sleeper.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    until("some of it is durable", || {
+        let receipt = place.run(&["receipt", FILES[0], "--json"]);
+        (receipt.code == 0 && receipt.json()["records"].as_u64()? >= 300).then_some(())
+    });
+    let id = rustix::process::Pid::from_child(&sleeper);
+    rustix::process::kill_process(id, Signal::STOP).unwrap();
+    place.set("write.rows_per_second", "0");
+    let taken = place.run(&["run", "--once"]);
+    assert_eq!(taken.code, 0, "it waits until the lease has run out: {taken:?}");
+    let before = place.dump();
+    rustix::process::kill_process(id, Signal::CONT).unwrap();
+    let ended = sleeper.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(3), "{told}");
+    assert!(told.contains("another process has taken over") && told.contains("next: "), "{told}");
+    assert!(place.dump() == before, "it wrote");
+    assert_as_one_pass(&mut place);
+}
+
+#[test]
+fn a_daemon_that_stands_by_stops_when_it_is_told() {
+    let Some(place) = Place::new().map(impatient) else { return };
+    let _active = place.daemon();
+    let other = second(&place);
+    let mut standby = other.daemon_unready();
+    until_standing_by(&standby);
+    let (code, took) = standby.stop();
+    assert_eq!(code, 0, "{}", standby.log());
+    assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
+#[test]
+fn a_load_beside_an_active_daemon_ends_and_names_it() {
+    // Long, so that who would have to wait for it is seen to.
+    let lease = ("store.cassandra.lease", "10s");
+    let Some(place) = Place::new().map(|place| impatient(place).with(lease.0, lease.1)) else { return };
+    let mut daemon = place.daemon();
+    place.drop_file(FILES[0], csv(0..5));
+    until_loaded(&place, FILES[0]);
+    let before = cells(&place);
+    for command in [&["load", FILES[0], "--again"][..], &["run", "--once"], &["load", "--table", "user_song"]]
+    {
+        let refused = place.run(command);
+        assert_eq!(refused.code, 3, "{command:?}: {refused:?}");
+        let holder = format!("process {} on ", daemon.id());
+        assert!(refused.stderr.contains(&holder) && refused.stderr.contains("next: "), "{refused:?}");
+    }
+    assert_eq!(cells(&place), before);
+    // Who only reads is not in the way.
+    assert_eq!(place.json(&["status"])["states"], json!({ "loaded": 1 }));
+    assert_eq!(daemon.stop().0, 0);
+    // It gave the lease back: nobody waits for it.
+    let began = std::time::Instant::now();
+    assert_eq!(place.run(&["load", FILES[0], "--again"]).code, 0);
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_standby_with_other_tables_ends_before_it_makes_any() {
+    let Some(place) = Place::new().map(impatient) else { return };
+    let _active = place.daemon();
+    let declared = "{ partition_key: [artist], clustering_key: [sessionId, itemInSession], columns: [song] }";
+    let other = second(&place).with("tables.by_artist", declared);
+    let mut daemon = other.daemon_unready();
+    assert_eq!(daemon.ended(), 2, "{}", daemon.log());
+    assert!(daemon.log().contains("with other tables than are declared here"), "{}", daemon.log());
+    assert!(!place.names().iter().any(|name| name == "by_artist"));
+}

@@ -1,0 +1,64 @@
+//! All that must be the same however it came about.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+
+use crate::place::{Dump, Place};
+
+/// Without ids, stamps, times and remarks.
+#[derive(Debug, PartialEq)]
+pub struct Story {
+    parts: Dump,
+}
+
+impl Story {
+    /// What is there now; nothing is left half done, and every account closes.
+    pub fn of(place: &Place) -> Self {
+        let mut parts = place.tables();
+        let accounts = "SELECT path, generation, state, bytes, records, line, hash, provisional, loaded, \
+                        skipped, quarantined, parts, tables FROM ks.needledrop_deliveries";
+        parts.insert("deliveries".to_owned(), place.sorted(accounts));
+        let entries = place.json(&["quarantine", "list"]).as_array().unwrap().clone();
+        closes(place, &entries);
+        parts.insert("quarantine".to_owned(), sorted(entries.iter().map(ToString::to_string).collect()));
+        Self { parts }
+    }
+
+    pub fn assert_is(&self, clean: &Self, what: &str) {
+        for (part, expected) in &clean.parts {
+            let found = &self.parts[part];
+            if found != expected {
+                let (more, less) = (only(found, expected), only(expected, found));
+                panic!("{what}: {part} differ; only found:{more}\nonly expected:{less}");
+            }
+        }
+        assert_eq!(self.parts.len(), clean.parts.len(), "{what}");
+    }
+}
+
+fn sorted(mut list: Vec<String>) -> Vec<String> {
+    list.sort();
+    list
+}
+
+fn only(a: &[String], b: &[String]) -> String {
+    a.iter().filter(|one| !b.contains(one)).map(|one| format!("\n  {one}")).take(6).collect()
+}
+
+/// Laws 1 and 6, whatever happened: records are accounted for, and the entries are those of the accounts.
+fn closes(place: &Place, entries: &[Json]) {
+    let status = place.json(&["status"]);
+    let mut refused: BTreeMap<String, u64> = BTreeMap::new();
+    for delivery in status["deliveries"].as_array().unwrap() {
+        let count = |key: &str| delivery[key].as_u64().unwrap();
+        assert_eq!(count("records"), count("loaded") + count("skipped") + count("quarantined"), "{delivery}");
+        let state = delivery["state"].as_str().unwrap();
+        assert!(!matches!(state, "loading" | "waiting"), "left behind: {delivery}");
+        *refused.entry(delivery["file"].as_str().unwrap().to_owned()).or_default() += count("quarantined");
+    }
+    for (file, count) in refused {
+        let found = entries.iter().filter(|entry| entry["file"] == *file);
+        assert_eq!(found.count() as u64, count, "entries of {file}");
+    }
+}

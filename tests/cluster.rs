@@ -1,0 +1,287 @@
+//! Three real nodes, and nodes that ask for a login and TLS: `make test-cluster`.
+//!
+//! These start nodes of their own, which takes minutes, so they run where `NEEDLEDROP_TEST_CLUSTER` is
+//! set; elsewhere they say that they were not run.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a helper of a test fails the test, as the test itself does"
+)]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use common::{World, until};
+use rustix::process::Signal;
+
+/// Nodes share ports and memory: one test at a time.
+static NODES: Mutex<()> = Mutex::new(());
+
+const PORT: u16 = 9642;
+const ADDRESSES: [&str; 3] = ["127.0.0.1", "127.0.0.2", "127.0.0.3"];
+
+fn wanted() -> bool {
+    let wanted = std::env::var("NEEDLEDROP_TEST_CLUSTER").is_ok_and(|wanted| !wanted.is_empty());
+    if !wanted {
+        eprintln!("NOTE: NOT RUN, `make test-cluster` runs it");
+    }
+    wanted
+}
+
+/// A node that ends with its test.
+struct Node {
+    folder: PathBuf,
+}
+
+fn script(arguments: &[&str]) -> String {
+    let output = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cassandra/node"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+impl Node {
+    fn start(folder: PathBuf, options: &[&str]) -> Self {
+        let node = Self { folder };
+        script(&[&["start", node.place()], options].concat());
+        node
+    }
+
+    fn place(&self) -> &str {
+        self.folder.to_str().unwrap()
+    }
+
+    fn again(&self) {
+        script(&["start", self.place()]);
+    }
+
+    fn stop(&self) {
+        script(&["stop", self.place()]);
+    }
+
+    fn kill(&self) {
+        script(&["stop", self.place(), "--kill"]);
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // A test that fails has said why already.
+        let node = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cassandra/node");
+        let _ = Command::new(node).args(["stop", self.place(), "--kill"]).output();
+    }
+}
+
+fn cluster(place: &Path) -> Vec<Node> {
+    let port = PORT.to_string();
+    let start = |(at, address): (usize, &&str)| {
+        let jmx = (7395 + at).to_string();
+        let options = ["--address", address, "--port", &port, "--storage-port", "7390", "--jmx", &jmx];
+        let seed = ["--seed", "127.0.0.1:7390", "--heap", "768M"];
+        Node::start(place.join(format!("node{at}")), &[&options[..], &seed[..]].concat())
+    };
+    ADDRESSES.iter().enumerate().map(start).collect()
+}
+
+/// An inbox with some days of made events, and a keyspace on the cluster.
+fn world(keyspace: &str) -> World {
+    let hosts = format!("{ADDRESSES:?}");
+    let world = World::new()
+        .with("store.kind", "cassandra")
+        .with("store.cassandra.hosts", &hosts)
+        .with("store.cassandra.port", &PORT.to_string())
+        .with("store.cassandra.keyspace", keyspace)
+        .with("store.cassandra.replication", "{ class: NetworkTopologyStrategy, datacenter1: 3 }")
+        .with("store.cassandra.lease", "2s")
+        .with("store.cassandra.request_timeout", "5s");
+    let inbox = world.inbox();
+    let made =
+        world.run(&["sample", inbox.to_str().unwrap(), "--days", "4", "--rows", "20000", "--seed", "7"]);
+    assert_eq!(made.code, 0, "{made:?}");
+    world
+}
+
+/// Everything that must be the same: all rows, in order, and every account.
+#[derive(Debug, PartialEq)]
+struct End {
+    tables: Vec<Vec<String>>,
+    accounts: Vec<String>,
+    quarantine: String,
+}
+
+fn end(world: &World, keyspace: &str) -> End {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let tables = runtime.block_on(async {
+        let nodes = ADDRESSES.map(|address| format!("{address}:{PORT}"));
+        let session = scylla::client::session_builder::SessionBuilder::new().known_nodes(nodes);
+        let session = session.build().await.unwrap();
+        let mut tables = Vec::new();
+        for table in ["session_item", "user_session", "user_song"] {
+            tables.push(rows(&session, keyspace, table).await);
+        }
+        tables
+    });
+    let status = world.json(&["status"]);
+    let account = |delivery: &serde_json::Value| {
+        let receipt = world.receipt(delivery["file"].as_str().unwrap());
+        assert_eq!(receipt["closes"], true, "{receipt}");
+        let parts = ["file", "state", "records", "loaded", "skipped", "quarantined", "tables", "hash"];
+        parts.map(|part| receipt[part].to_string()).join(" ")
+    };
+    let mut accounts: Vec<String> = status["deliveries"].as_array().unwrap().iter().map(account).collect();
+    accounts.sort();
+    End { tables, accounts, quarantine: world.json(&["quarantine", "list"]).to_string() }
+}
+
+async fn rows(session: &scylla::client::session::Session, keyspace: &str, table: &str) -> Vec<String> {
+    use futures::TryStreamExt as _;
+    let mut all = scylla::statement::Statement::new(format!("SELECT * FROM {keyspace}.{table}"));
+    all.set_consistency(scylla::statement::Consistency::Quorum);
+    let pager = session.query_iter(all, ()).await.unwrap();
+    let rows = pager.rows_stream::<scylla::value::Row>().unwrap();
+    let mut rows: Vec<String> = rows.map_ok(|row| format!("{:?}", row.columns)).try_collect().await.unwrap();
+    rows.sort();
+    rows
+}
+
+/// Waits until some rows are there, so that what follows happens in mid-file.
+fn under_way(daemon: &common::Daemon) {
+    let rows = "needledrop_rows_written_total{table=\"session_item\"}";
+    until("rows are being written", || (daemon.metrics().get(rows)? > &0.0).then_some(()));
+}
+
+fn all_loaded(world: &World) {
+    let began = Instant::now();
+    loop {
+        let output = world.run(&["status", "--json"]);
+        let loaded = output.code == 0
+            && output.json()["deliveries"]
+                .as_array()
+                .is_some_and(|all| all.len() == 4 && all.iter().all(|one| one["state"] == "loaded"));
+        if loaded {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(240), "not loaded: {output:?}");
+        std::thread::sleep(Duration::from_millis(250));
+    }
+}
+
+#[test]
+fn three_nodes_with_one_killed_all_stopped_and_the_daemon_killed_again_and_again() {
+    if !wanted() {
+        return;
+    }
+    let _alone = NODES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let place = tempfile::tempdir().unwrap();
+    let nodes = cluster(place.path());
+    let clean = world("clean");
+    clean.once(0);
+    let expected = end(&clean, "clean");
+    assert_eq!(expected.quarantine, "[]");
+    assert!(expected.tables.iter().all(|rows| rows.len() > 1000), "too little to be seen in mid-file");
+    one_node_killed(&nodes[2], &expected);
+    all_stopped(&nodes, &expected);
+    daemon_killed(&expected);
+}
+
+fn one_node_killed(node: &Node, expected: &End) {
+    let world = world("killed").with("write.rows_per_second", "15000");
+    let mut daemon = world.daemon();
+    under_way(&daemon);
+    node.kill();
+    all_loaded(&world);
+    node.again();
+    assert_eq!(daemon.stop().0, 0, "{}", daemon.log());
+    assert_eq!(&end(&world, "killed"), expected);
+}
+
+fn all_stopped(nodes: &[Node], expected: &End) {
+    let world = world("stopped").with("write.rows_per_second", "15000");
+    let mut daemon = world.daemon();
+    under_way(&daemon);
+    std::thread::scope(|scope| {
+        nodes.iter().for_each(|node| drop(scope.spawn(|| node.stop())));
+    });
+    let (status, why) =
+        until("readiness is red", || daemon.get("/readyz").filter(|(status, _)| *status == 503));
+    assert_eq!(status, 503, "{why}");
+    std::thread::sleep(Duration::from_secs(30));
+    std::thread::scope(|scope| {
+        nodes.iter().for_each(|node| drop(scope.spawn(|| node.again())));
+    });
+    all_loaded(&world);
+    until("readiness is back", || daemon.get("/readyz").filter(|(status, _)| *status == 200));
+    assert_eq!(daemon.stop().0, 0, "{}", daemon.log());
+    assert_eq!(&end(&world, "stopped"), expected);
+}
+
+fn daemon_killed(expected: &End) {
+    let world = world("again").with("write.rows_per_second", "30000");
+    let seed = std::env::var("NEEDLEDROP_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+    eprintln!("25 kills with NEEDLEDROP_SEED={seed}");
+    let mut rng = fastrand::Rng::with_seed(seed);
+    for _ in 0..25 {
+        let daemon = world.daemon_unready();
+        std::thread::sleep(Duration::from_millis(rng.u64(100..1500)));
+        daemon.signal(Signal::KILL);
+    }
+    world.once(0);
+    assert_eq!(&end(&world, "again"), expected);
+}
+
+#[test]
+fn login_and_tls_are_asked_for_and_each_failure_is_told() {
+    if !wanted() {
+        return;
+    }
+    let _alone = NODES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let place = tempfile::tempdir().unwrap();
+    let port = (PORT + 1).to_string();
+    let options = ["--port", &port, "--storage-port", "7400", "--jmx", "7401", "--auth", "--tls"];
+    let node = Node::start(place.path().join("node"), &options);
+    let file = |name: &str| node.folder.join("tls").join(name).to_str().unwrap().to_owned();
+    let tls = |ca: &str| {
+        format!("{{ ca: {}, certificate: {}, key: {} }}", file(ca), file("client.pem"), file("client.key"))
+    };
+    let world = |tls: Option<String>, password: Option<&str>| {
+        let mut world = World::new()
+            .with("store.kind", "cassandra")
+            // The first contact point is dead.
+            .with("store.cassandra.hosts", &format!("[\"127.0.0.9:9\", \"127.0.0.1:{port}\"]"))
+            .with("store.cassandra.keyspace", "guarded")
+            .with("store.patience", "3s");
+        if let Some(tls) = tls {
+            world.set("store.cassandra.tls", &tls);
+        }
+        if let Some(password) = password {
+            world.set("store.cassandra.username", "cassandra");
+            world.set("store.cassandra.password", password);
+        }
+        world.drop_file("2018-11-01-events.csv", common::HEADER.to_owned() + &common::events(0..5));
+        world
+    };
+    let told = |world: &World, code: i32, word: &str| {
+        let output = world.run(&["check"]);
+        assert_eq!(output.code, code, "{word}: {output:?}");
+        assert!(output.stdout.contains(word), "{word}: {output:?}");
+        assert!(!output.stdout.contains("s3cret") && !output.stderr.contains("s3cret"), "{output:?}");
+    };
+    told(&world(Some(tls("ca.pem")), None), 2, "asks for a login");
+    told(&world(Some(tls("ca.pem")), Some("s3cret")), 2, "login is refused");
+    told(&world(Some(tls("other-ca.pem")), Some("cassandra")), 2, "TLS fails");
+    told(&world(Some(format!("{{ ca: {} }}", file("ca.pem"))), Some("cassandra")), 2, "TLS fails");
+    told(&world(None, Some("cassandra")), 3, "TLS");
+    let right = world(Some(tls("ca.pem")), Some("cassandra"));
+    told(&right, 0, "password set");
+    assert_eq!(right.once(0)["records"]["loaded"], 5);
+    assert_eq!(right.json(&["status", "--count"])["deliveries"].as_array().unwrap().len(), 1);
+}
