@@ -105,7 +105,7 @@ fn stages(files: &[PathBuf]) -> Outcome<u64> {
         let spare = Arc::new(Spare::default());
         let read = reader(&config, &plan, &spare)?.run(files_out, chunks_in);
         let quota = config.limits.max_quarantined;
-        let transform = transform::run(chunks, rows_in, Arc::clone(&plan), quota, Arc::clone(&spare));
+        let transform = transform::run(chunks, rows_in, Arc::clone(&plan), quota, Arc::clone(&spare), false);
         let (opened, read, (), records) =
             futures::join!(open_all(files, &plan, &config, files_in), read, transform, drained(rows, &spare));
         opened?;

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, Kind};
 use crate::domain::Plan;
 use crate::health::Health;
 use crate::store::patience::Patience;
@@ -144,6 +144,7 @@ impl<S: Store> Pipeline<S> {
         };
         let (plan, quota) = (Arc::clone(&self.plan), self.config.limits.max_quarantined);
         let together = write.queue;
+        let keeps_raw = self.config.store.kind == Kind::Cassandra;
         let patience = patience(kill);
         let write = Write {
             store: self.store,
@@ -157,7 +158,7 @@ impl<S: Store> Pipeline<S> {
         stages.spawn(discover.run(scope, files_in, finished));
         stages.spawn(read.run(files, chunks_in));
         stages.spawn(async move {
-            transform::run(chunks, rows_in, plan, quota, spare).await;
+            transform::run(chunks, rows_in, plan, quota, spare, keeps_raw).await;
             Ok(())
         });
         stages.spawn(write.run(rows, finished_in));

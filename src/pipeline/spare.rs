@@ -46,7 +46,7 @@ impl Spare {
     }
 
     pub fn give_chunk(&self, bytes: Vec<u8>, frames: Vec<Frame>) {
-        if bytes.capacity() <= LARGEST {
+        if bytes.capacity() <= LARGEST && bytes.capacity() > 0 {
             keep(&self.bytes, bytes);
             keep(&self.frames, frames);
         }

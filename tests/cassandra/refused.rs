@@ -108,7 +108,9 @@ fn a_file_of_which_every_row_is_refused_fails_alone() {
     assert_eq!(receipt["state"], "failed");
     let detail = receipt["detail"].as_str().unwrap();
     assert!(detail.contains("65535") || detail.contains("Key length"), "the server's words: {detail}");
-    assert_eq!(entries(&place), Vec::<Json>::new(), "what failed is no matter of single records");
+    // Up to the tenth in a row each could have been the fault of a single record.
+    assert!(entries(&place).len() < 10, "what failed is no matter of single records");
+    assert_eq!(receipt["closes"], true, "{receipt}");
     assert_eq!(place.receipt(FILES[1])["loaded"], 10);
     assert_eq!(place.once(0)["deliveries"], json!({}), "it is not tried again by itself");
 }

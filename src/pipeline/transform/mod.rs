@@ -30,8 +30,9 @@ pub async fn run(
     plan: Arc<Plan>,
     quota: Quota,
     spare: Arc<Spare>,
+    keeps_raw: bool,
 ) {
-    let transform = Transform::new(plan, spare);
+    let transform = Transform { keeps_raw, ..Transform::new(plan, spare) };
     let mut limit = Limit::new(quota);
     while let Some(raw) = input.recv().await {
         metrics::queue("chunks", input.len());
@@ -54,6 +55,8 @@ pub struct Transform {
     /// Columns that are in some table, or that such a column is made from. Others are only checked.
     used: Vec<bool>,
     spare: Arc<Spare>,
+    /// The store may refuse a row: then its record is wanted as it came.
+    keeps_raw: bool,
 }
 
 /// Why a record is refused.
@@ -80,7 +83,7 @@ impl Transform {
                 }
             }
         }
-        Self { plan, keys, used, spare }
+        Self { plan, keys, used, spare, keeps_raw: false }
     }
 
     /// One chunk.
@@ -105,7 +108,12 @@ impl Transform {
             made.take(&raw, frame, outcome, &self.plan);
         }
         drop(reader);
-        made.finish(raw)
+        let mut chunk = made.finish(raw);
+        if !self.keeps_raw {
+            let (bytes, frames) = (std::mem::take(&mut chunk.bytes), std::mem::take(&mut chunk.frames));
+            self.spare.give_chunk(bytes, frames);
+        }
+        chunk
     }
 
     fn record(

@@ -79,15 +79,18 @@ pub async fn connect(settings: &Settings) -> Result<Session, StoreError> {
         Err(error) if settings.hosts.len() == 1 || error.is_configuration() => return Err(error),
         Err(error) => error,
     };
+    let mut told = error;
     // One that is dead must not hide what another has to say, such as that the login is wrong.
     for host in &settings.hosts {
         match with_hosts(settings, std::slice::from_ref(host)).await {
             Ok(session) => return Ok(session),
             Err(error) if error.is_configuration() => return Err(error),
+            // That nobody listens somewhere tells least.
+            Err(error) if !error.to_string().contains(REFUSED) => told = error,
             Err(_) => {}
         }
     }
-    Err(error)
+    Err(told)
 }
 
 async fn with_hosts(settings: &Settings, hosts: &[String]) -> Result<Session, StoreError> {
@@ -133,6 +136,10 @@ async fn with_hosts(settings: &Settings, hosts: &[String]) -> Result<Session, St
     }
 }
 
+const REFUSED: &str = "the connection is refused";
+
+const TLS_NEXT: &str = "correct store.cassandra.tls: the CA, our certificate, the address that theirs is for";
+
 /// The failure of the last contact point, with what to do.
 fn explained(settings: &Settings, error: &NewSessionError) -> StoreError {
     let store = settings.name();
@@ -163,6 +170,10 @@ fn explained(settings: &Settings, error: &NewSessionError) -> StoreError {
                     "the cluster asks for a login".to_owned(),
                     "set store.cassandra.username and password_file",
                 ),
+                // A server that misses our certificate says so only behind the handshake (TLS 1.3).
+                other if other.to_string().contains("fatal alert") => {
+                    configuration(format!("TLS fails: {other}"), TLS_NEXT)
+                }
                 other => busy(
                     "connect",
                     format!("the connection is not set up: {other}"),
@@ -182,17 +193,12 @@ fn told_io(
 ) -> StoreError {
     let words = error.to_string();
     if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-        return configuration(
-            format!("TLS fails: {words}"),
-            "correct store.cassandra.tls: the CA, our certificate, the address that theirs is for",
-        );
+        return configuration(format!("TLS fails: {words}"), TLS_NEXT);
     }
     match error.kind() {
-        std::io::ErrorKind::ConnectionRefused => busy(
-            "connect",
-            "the connection is refused".to_owned(),
-            "start the cluster, or correct hosts and port",
-        ),
+        std::io::ErrorKind::ConnectionRefused => {
+            busy("connect", REFUSED.to_owned(), "start the cluster, or correct hosts and port")
+        }
         _ => busy("connect", words, "check the network, and whether the server expects TLS"),
     }
 }

@@ -130,7 +130,6 @@ pub fn ddl(settings: &Settings, plan: &Plan) -> Vec<String> {
             .iter()
             .map(|(name, columns)| format!("CREATE TABLE {} ({columns})", ledger_place(settings, name))),
     );
-    all.push(marking(settings));
     all
 }
 
