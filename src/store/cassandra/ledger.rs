@@ -365,19 +365,15 @@ impl Ledger {
             return Ok(self.change(&writing.lease, id, reopen).await?.0.delivery);
         };
         writing.lease.check().await?;
+        // Whatever became of it: an older stamp could lie under what another delivery took back there.
         let left = before.delivery.stamps.reach().saturating_sub(mark.record).max(1);
-        let range = match before.outcome.starts_with("loaded") {
-            true => Some(writing.lease.hand_out(mark.record, left).await?),
-            false => None,
-        };
+        let range = writing.lease.hand_out(mark.record, left).await?;
         writing.quarantine.remove(&writing.lease, id, mark.record).await?;
         writing.provisional.take_back(&writing.lease, &before.delivery).await?;
         fault::step("reopen before the ledger");
         let change = |entered: &mut Entered| {
             without_provisional(entered);
-            if let Some(range) = range {
-                entered.delivery.stamps.push(range);
-            }
+            entered.delivery.stamps.push(range);
             reopen(entered)
         };
         let reopened = self.change(&writing.lease, id, change).await?.0.delivery;
