@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::discover::begun::Beginning;
 use super::discover::inbox::{Found, Inbox};
 use super::kept::Kept;
-use super::read::split;
+use super::split::Splitter;
 use super::transform::Transform;
 use crate::domain::{Delivery, DeliveryId, Origin, Plan, RawChunk, Stamp, StampRange, Stamps};
 
@@ -89,12 +89,14 @@ impl Events {
 
     async fn chunk(&self, raw: RawChunk, each: &mut Each<'_>) -> io::Result<()> {
         let (frames, bytes, source) = (raw.frames.clone(), raw.bytes.clone(), Arc::clone(&raw.source));
+        let mut splitter = Splitter::default();
         let made = self.transform.chunk(raw).await;
         for row in 0..made.rows.len() {
             let record = u64::try_from(made.rows.stamp(row).0 / 2).unwrap_or(0);
             let Ok(at) = frames.binary_search_by_key(&record, |frame| frame.record) else { continue };
             let frame = &frames[at];
-            let fields = split(&bytes[frame.start..frame.start + frame.len]).await;
+            let record = bytes.get(frame.start..frame.start + frame.len).unwrap_or_default();
+            let fields = splitter.split(record).await;
             let columns = self.plan.columns.iter().zip(&source.mapping.field_of);
             let mut wanted = columns
                 .filter(|(column, _)| matches!(column.origin, Origin::Field(_)))

@@ -10,8 +10,8 @@ use super::discover::begun::Beginning;
 use super::discover::inbox;
 use super::read::frame::{Framer, Tail};
 use super::read::source::ByteSource;
-use super::read::split;
 use super::spare::Spare;
+use super::split::Splitter;
 use crate::domain::{DeliveryId, End, RawChunk, Source, Stamps};
 
 /// Records a chunk has at most.
@@ -84,7 +84,7 @@ impl Kept {
     /// A last record without a line end counts when it has all its fields.
     async fn close(&mut self) {
         let whole = match self.framer.tail() {
-            Tail::Record(tail) => split(tail).await.len() >= self.source.mapping.fields,
+            Tail::Record(tail) => Splitter::default().split(tail).await.len() >= self.source.mapping.fields,
             _ => false,
         };
         if whole {

@@ -8,6 +8,7 @@ pub mod read;
 pub mod transform;
 pub mod write;
 pub mod spare;
+mod split;
 mod kept;
 pub mod events;
 pub mod replay;

@@ -13,10 +13,11 @@ use super::waiting::Candidate;
 use crate::domain::header::HeaderError;
 use crate::domain::{Delivery, DeliveryId, Mapping, Mark, Noted, Origin, Plan, Source, State};
 use crate::ledger::{Amendment, Entry, Filter, HEAD, Verdict};
+use crate::pipeline::read::Work;
 use crate::pipeline::read::frame::{Framer, Tail};
 use crate::pipeline::read::source::ByteSource;
 use crate::pipeline::read::trail::{Trails, Window};
-use crate::pipeline::read::{Work, split};
+use crate::pipeline::split::Splitter;
 use crate::store::patience::Patience;
 use crate::store::{Store, StoreError};
 
@@ -132,7 +133,7 @@ impl<S: Store> Identify<S> {
         }
         let Tail::Record(tail) = framer.tail() else { return Ok(false) };
         let start = self.start(opened, &candidate.found.path).await;
-        let fields = split(tail).await.len();
+        let fields = Splitter::default().split(tail).await.len();
         Ok(candidate.complete
             && !begun.bytes.compressed
             && start.is_ok_and(|start| fields >= start.mapping.fields))

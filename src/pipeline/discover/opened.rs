@@ -9,9 +9,9 @@ use crate::domain::{Header, Mapping, Mark, Noted, Plan, stamp};
 use crate::ledger::HEAD;
 use crate::pipeline::read::frame::{Framer, Tail};
 use crate::pipeline::read::source::ByteSource;
-use crate::pipeline::read::split;
 use crate::pipeline::read::trail::Window;
 use crate::pipeline::spare::Spare;
+use crate::pipeline::split::Splitter;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
@@ -135,7 +135,9 @@ pub async fn start(read: &[u8], ended: bool, plan: &Plan) -> Result<Start, Heade
     }
     let cut = framer.cut(&Spare::default());
     let Some(frame) = cut.frames.first() else { return Err(HeaderError::TooLong(HEAD)) };
-    let fields = split(&cut.bytes[frame.start..frame.start + frame.len]).await;
+    let header = cut.bytes.get(frame.start..frame.start + frame.len).unwrap_or_default();
+    let mut splitter = Splitter::default();
+    let fields = splitter.split(header).await;
     let names = fields.iter().map(|name| std::str::from_utf8(name).map(str::to_owned));
     let names: Vec<String> =
         names.collect::<Result<_, _>>().map_err(|error| HeaderError::Encoding(error.valid_up_to()))?;

@@ -1,4 +1,4 @@
-//! Bytes to whole records. Knows quotes and line ends, not fields: csv-async parses inside the frames.
+//! Bytes to whole records. Knows quotes and line ends, not fields: those are found inside the frames.
 //!
 //! Agrees with csv-core on where a quoted field begins (at the start of a field only) and ends.
 //! A record ends at a line feed outside quotes; one carriage return before it belongs to the line end.
@@ -29,8 +29,6 @@ enum State {
 /// Collects bytes and cuts them into runs of whole records.
 pub struct Framer {
     limit: usize,
-    /// Begins with a line feed, which csv-core skips: otherwise it would take a byte order mark
-    /// at the start of a chunk for that of a file.
     bytes: Vec<u8>,
     /// How far `bytes` is looked at.
     scanned: usize,
@@ -45,8 +43,6 @@ pub struct Framer {
     from: Mark,
     frames: Vec<Frame>,
     refused: Vec<Quarantined>,
-    /// Ranges of `bytes` to blank before parsing: carriage returns and refused records.
-    blanks: Vec<(usize, usize)>,
     hasher: blake3::Hasher,
     /// How far `bytes` has gone into the hasher.
     hashed: usize,
@@ -87,18 +83,17 @@ impl Framer {
     pub fn new(limit: usize, from: Mark, at: Mark, hasher: blake3::Hasher) -> Self {
         Self {
             limit,
-            bytes: vec![b'\n'],
-            scanned: 1,
-            start: 1,
+            bytes: Vec::new(),
+            scanned: 0,
+            start: 0,
             state: State::Plain,
             inner_lines: 0,
             open: at,
             from,
             frames: Vec::new(),
             refused: Vec::new(),
-            blanks: Vec::new(),
             hasher,
-            hashed: 1,
+            hashed: 0,
             dropped: 0,
             before_dropped: None,
         }
@@ -116,7 +111,7 @@ impl Framer {
 
     /// Bytes of the records that can be cut off.
     pub fn len(&self) -> usize {
-        self.start - 1
+        self.start
     }
 
     /// Whether nothing can be cut off: no byte is before the open record.
@@ -213,9 +208,6 @@ impl Framer {
         if len > self.limit {
             return self.over_limit();
         }
-        if end < at {
-            self.blanks.push((end, at));
-        }
         if len > 0 {
             self.frames.push(Frame {
                 record: self.open.record,
@@ -262,7 +254,6 @@ impl Framer {
         let detail = format!("a quote on this line is not closed within {} bytes", self.limit);
         let raw = self.bytes[start..end].to_vec();
         self.refuse(Reason::Quote, detail, raw, len as u64);
-        self.blanks.push((start, end));
         self.inner_lines = 0;
         self.next(end + 1, 1);
     }
@@ -293,7 +284,6 @@ impl Framer {
     fn dropped_until(&mut self, at: usize) {
         let len = (at - self.start) as u64 + self.dropped;
         self.refuse_too_long(len);
-        self.blanks.push((self.start, at));
         self.next(at + 1, 1);
     }
 
@@ -309,18 +299,14 @@ impl Framer {
         // Room for as much again and a read beyond it: growing there would copy it all some times over.
         let room = (self.bytes.len() / 2).min(A_READ);
         let mut rest = spare.take_bytes(self.bytes.len() + room);
-        rest.push(b'\n');
         rest.extend_from_slice(&self.bytes[end..]);
         let mut bytes = std::mem::replace(&mut self.bytes, rest);
         bytes.truncate(end);
-        for (from, to) in self.blanks.drain(..) {
-            bytes[from..to].fill(b'\n');
-        }
         let span = Span { from: self.from, to: self.open };
         self.from = self.open;
-        self.hashed = 1 + self.hashed - end;
-        self.scanned = 1 + self.scanned - end;
-        self.start = 1;
+        self.hashed -= end;
+        self.scanned -= end;
+        self.start = 0;
         let next = spare.take_frames(self.frames.len() + self.frames.len() / 8);
         let (frames, refused) =
             (std::mem::replace(&mut self.frames, next), std::mem::take(&mut self.refused));
@@ -352,9 +338,8 @@ impl Framer {
     pub fn close_tail(&mut self) -> (Mark, String) {
         let begin = (self.open, self.hash_before_open());
         let end = self.bytes.len();
-        let blank_from = if self.bytes.ends_with(b"\r") { end - 1 } else { end };
-        self.blanks.push((blank_from, end));
-        let len = blank_from - self.start;
+        let until = if self.bytes.ends_with(b"\r") { end - 1 } else { end };
+        let len = until - self.start;
         if len > 0 {
             let Mark { offset, record, line } = self.open;
             self.frames.push(Frame { record, line: line + 1, offset, start: self.start, len });
@@ -374,7 +359,7 @@ impl Framer {
 
     /// The hasher, when it has seen exactly what lies before the last cut.
     pub fn into_hasher(self) -> Option<blake3::Hasher> {
-        (self.hashed == 1 && self.before_dropped.is_none()).then_some(self.hasher)
+        (self.hashed == 0 && self.before_dropped.is_none()).then_some(self.hasher)
     }
 }
 

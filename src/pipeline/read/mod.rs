@@ -8,7 +8,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use csv_async::{AsyncReaderBuilder, ByteRecord, Terminator};
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio_util::sync::CancellationToken;
@@ -16,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Write;
 use crate::domain::{End, Noted, RawChunk, Source, Stamps, stamp};
 use crate::pipeline::spare::Spare;
+use crate::pipeline::split::Splitter;
 use crate::store::patience::Patience;
 use crate::store::{Store, StoreError};
 use frame::{Framer, Tail};
@@ -162,7 +162,7 @@ async fn end(work: &mut Work) -> End {
             return End::Loaded { provisional: None };
         }
         Tail::Record(tail) => {
-            let fields = fields(tail).await;
+            let fields = Splitter::default().split(tail).await.len();
             if fields >= expected && work.complete {
                 let begin = work.framer.close_tail();
                 return End::Loaded { provisional: Some(begin) };
@@ -185,21 +185,4 @@ fn broken_off(work: &Work, error: &io::Error) -> End {
     }
     let detail = format!("cannot be read further: {error}; mend the file and drop it again");
     End::Failed { detail }
-}
-
-/// The fields of one record.
-pub async fn split(record: &[u8]) -> ByteRecord {
-    let mut reader = AsyncReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .terminator(Terminator::Any(b'\n'))
-        .create_reader(record);
-    let mut fields = ByteRecord::new();
-    // Reading from memory does not fail; without a record there are no fields.
-    let _ = reader.read_byte_record(&mut fields).await;
-    fields
-}
-
-async fn fields(record: &[u8]) -> usize {
-    split(record).await.len()
 }

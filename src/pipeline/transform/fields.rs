@@ -1,11 +1,10 @@
 //! The fields of a record to cells: what is to be done for each column is decided once a chunk.
 
-use csv_async::ByteRecord;
-
 use super::Refused;
 use crate::domain::parse::{self, Refusal, parse};
 use crate::domain::value::{Cell, Slice};
 use crate::domain::{Origin, Plan, Source, Type};
+use crate::pipeline::split::Record;
 
 /// Milliseconds of a day.
 const DAY: i64 = 86_400_000;
@@ -70,12 +69,12 @@ impl<'s> Fields<'s> {
     /// The first field that is not a value of its column.
     pub fn parse(
         &self,
-        record: &ByteRecord,
+        record: Record<'_>,
         cells: &mut Vec<Cell>,
         arena: &mut Vec<u8>,
     ) -> Result<(), Refused> {
         // Most records are ASCII as a whole, which one look tells for all fields.
-        let ascii = record.as_slice().is_ascii();
+        let ascii = record.is_ascii();
         let begin = cells.len();
         for (column, step) in self.steps.iter().enumerate() {
             match *step {

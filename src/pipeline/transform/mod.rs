@@ -1,4 +1,4 @@
-//! Records to rows: fields are found by csv-async, values parsed by the rules of their types.
+//! Records to rows: fields are found in each record, values parsed by the rules of their types.
 //!
 //! No I/O and no clock: the same bytes give the same rows, always.
 
@@ -7,7 +7,6 @@ mod limit;
 
 use std::sync::Arc;
 
-use csv_async::{AsyncReaderBuilder, ByteRecord, Terminator};
 use tokio::sync::mpsc::{Receiver, Sender};
 
 use crate::config::Quota;
@@ -17,11 +16,9 @@ use crate::domain::{
 };
 use crate::metrics;
 use crate::pipeline::spare::Spare;
+use crate::pipeline::split::{Record, Splitter};
 use fields::Fields;
 use limit::Limit;
-
-/// Bytes that csv-async takes at a time: a record over two of them costs it more.
-const BUFFER: usize = 64 * 1024;
 
 /// The stage: takes chunks until there are no more.
 pub async fn run(
@@ -90,24 +87,14 @@ impl Transform {
     pub async fn chunk(&self, raw: RawChunk) -> RowChunk {
         let mut made = Made::new(self.spare.take_rows(self.plan.columns.len(), raw.frames.len()));
         made.rows.arena().reserve_exact(raw.bytes.len() / 2);
-        let mut reader = AsyncReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .terminator(Terminator::Any(b'\n'))
-            .buffer_capacity(BUFFER)
-            .create_reader(raw.bytes.as_slice());
-        let mut record = ByteRecord::new();
+        let mut splitter = Splitter::default();
         let source = Arc::clone(&raw.source);
         let fields = Fields::new(&self.plan, &self.used, &source);
         for frame in &raw.frames {
-            // The frames were cut by the same rules, so there is a record for each.
-            if !matches!(reader.read_byte_record(&mut record).await, Ok(true)) {
-                record.clear();
-            }
-            let outcome = self.record(&raw, frame, &record, &fields, &mut made.rows);
+            let record = splitter.split(raw.record(frame)).await;
+            let outcome = self.record(&raw, frame, record, &fields, &mut made.rows);
             made.take(&raw, frame, outcome, &self.plan);
         }
-        drop(reader);
         let mut chunk = made.finish(raw);
         if !self.keeps_raw {
             let (bytes, frames) = (std::mem::take(&mut chunk.bytes), std::mem::take(&mut chunk.frames));
@@ -120,7 +107,7 @@ impl Transform {
         &self,
         raw: &RawChunk,
         frame: &Frame,
-        record: &ByteRecord,
+        record: Record<'_>,
         fields: &Fields<'_>,
         rows: &mut Rows,
     ) -> Result<Outcome, Refused> {
@@ -144,7 +131,7 @@ impl Transform {
         Ok(Outcome::Loaded)
     }
 
-    fn is_skipped(&self, source: &Source, record: &ByteRecord) -> bool {
+    fn is_skipped(&self, source: &Source, record: Record<'_>) -> bool {
         self.plan.skip_when_empty.iter().any(|column| {
             let at = source.mapping.field_of.get(*column).copied().flatten();
             let field = at.and_then(|at| record.get(at)).unwrap_or_default();
@@ -190,7 +177,7 @@ impl Made {
                     column: column.map(|column| column.name.clone()),
                     reason: refused.reason,
                     detail: refused.detail,
-                    raw: raw.bytes.get(frame.start..frame.start + frame.len).unwrap_or(&[]).to_vec(),
+                    raw: raw.record(frame).to_vec(),
                 });
                 self.last = Some(Outcome::Quarantined);
             }
@@ -223,6 +210,7 @@ mod tests {
         Column, DeliveryId, Empty, Fingerprint, Mapping, Mark, Order, Stamp, StampRange, Stamps, Table,
     };
     use crate::pipeline::read::frame::{Cut, Framer, Tail};
+    use csv_async::{AsyncReaderBuilder, ByteRecord, Terminator};
     use proptest::prelude::*;
 
     /// Three fields: a key, one that must be there, a text.
@@ -299,15 +287,15 @@ mod tests {
     impl Account {
         async fn take(&mut self, framer: &mut Framer, transform: &Transform) {
             let raw = raw(framer.cut(&Spare::default()));
-            // The reader finds as many records as there are frames, and in each what is in it alone.
-            let together = parsed(&raw.bytes).await;
-            assert_eq!(together.len(), raw.frames.len(), "{:?}", String::from_utf8_lossy(&raw.bytes));
-            for (frame, together) in raw.frames.iter().zip(&together) {
-                let mut alone = vec![b'\n'];
-                alone.extend_from_slice(&raw.bytes[frame.start..frame.start + frame.len]);
-                assert_eq!(&parsed(&alone).await, std::slice::from_ref(together));
+            let mut splitter = Splitter::default();
+            for frame in &raw.frames {
+                // What is found in a frame is what csv-async finds in it, and it is one record.
+                let fields: Vec<Vec<u8>> =
+                    splitter.split(raw.record(frame)).await.iter().map(<[u8]>::to_vec).collect();
+                let alone = [b"\n", raw.record(frame)].concat();
+                assert_eq!(parsed(&alone).await, std::slice::from_ref(&fields));
+                self.fields.push(fields);
             }
-            self.fields.extend(together);
             let chunk = transform.chunk(raw).await;
             assert_eq!(
                 chunk.records(),

@@ -1,0 +1,193 @@
+//! The fields of a framed record, where they lie: no byte of most records is moved to find them.
+//!
+//! A field in quotes that has no quote inside is found here too. What is left, doubled quotes and
+//! bytes behind a closing quote, csv-async reads; both agree wherever both can (a property test).
+
+use std::io;
+use std::ops::Range;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use csv_async::{AsyncReader, AsyncReaderBuilder, ByteRecord, Terminator};
+use futures::AsyncRead;
+
+/// Bytes that csv-async takes at a time: a record over two of them costs it more.
+const BUFFER: usize = 64 * 1024;
+
+/// One record as fields.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'r> {
+    bytes: &'r [u8],
+    fields: &'r [Range<usize>],
+}
+
+impl<'r> Record<'r> {
+    /// Number of fields.
+    pub fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// The field at this place, unquoted.
+    pub fn get(&self, at: usize) -> Option<&'r [u8]> {
+        self.bytes.get(self.fields.get(at)?.clone())
+    }
+
+    /// All fields, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &'r [u8]> {
+        self.fields.iter().map(|field| self.bytes.get(field.clone()).unwrap_or_default())
+    }
+
+    pub fn is_ascii(&self) -> bool {
+        self.bytes.is_ascii()
+    }
+}
+
+/// Splits records one after the other, in the same memory.
+#[derive(Default)]
+pub struct Splitter {
+    fields: Vec<Range<usize>>,
+    /// Made when first needed.
+    odd: Option<Odd>,
+}
+
+impl Splitter {
+    /// The fields of one record without its line end.
+    pub async fn split<'r>(&'r mut self, record: &'r [u8]) -> Record<'r> {
+        if find(record, &mut self.fields) {
+            return Record { bytes: record, fields: &self.fields };
+        }
+        let odd = self.odd.get_or_insert_with(Odd::new);
+        odd.read(record, &mut self.fields).await;
+        Record { bytes: odd.record.as_slice(), fields: &self.fields }
+    }
+}
+
+/// Where in a record the scan is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Plain,
+    Quoted,
+    /// Behind the closing quote.
+    Closed,
+}
+
+/// Finds the fields; false when one is not in the record as it is.
+fn find(record: &[u8], fields: &mut Vec<Range<usize>>) -> bool {
+    fields.clear();
+    let (mut begin, mut state) = (0, State::Plain);
+    for base in (0..record.len()).step_by(WORD) {
+        let mut hits = hits(record, base);
+        while hits != 0 {
+            let at = base + (hits.trailing_zeros() / u8::BITS) as usize;
+            hits &= hits - 1;
+            let comma = record.get(at) == Some(&b',');
+            match state {
+                State::Plain if comma => {
+                    fields.push(begin..at);
+                    begin = at + 1;
+                }
+                // A quote in the middle of a field that did not begin with one is a byte as any other.
+                State::Plain if at == begin => state = State::Quoted,
+                State::Quoted if !comma => {
+                    if !matches!(record.get(at + 1), None | Some(b',')) {
+                        return false;
+                    }
+                    fields.push(begin + 1..at);
+                    state = State::Closed;
+                }
+                State::Closed => {
+                    begin = at + 1;
+                    state = State::Plain;
+                }
+                State::Plain | State::Quoted => {}
+            }
+        }
+    }
+    if state == State::Plain {
+        fields.push(begin..record.len());
+    }
+    state != State::Quoted
+}
+
+/// Bytes that are looked at together.
+const WORD: usize = size_of::<u64>();
+
+const ONES: u64 = u64::from_ne_bytes([1; WORD]);
+const LOW: u64 = u64::from_ne_bytes([0x7f; WORD]);
+
+/// The high bit of each of the next eight bytes that is a comma or a quote.
+fn hits(record: &[u8], base: usize) -> u64 {
+    let word = match record.get(base..).and_then(|rest| rest.first_chunk::<WORD>()) {
+        Some(word) => *word,
+        None => {
+            let mut word = [0; WORD];
+            for (to, from) in word.iter_mut().zip(record.get(base..).unwrap_or_default()) {
+                *to = *from;
+            }
+            word
+        }
+    };
+    let word = u64::from_le_bytes(word);
+    is_zero(word ^ (ONES * u64::from(b','))) | is_zero(word ^ (ONES * u64::from(b'"')))
+}
+
+/// The high bit of each byte that is zero, and no other bit: no carry leaves a byte.
+const fn is_zero(word: u64) -> u64 {
+    !(((word & LOW) + LOW) | word | LOW)
+}
+
+/// Reads the records that [`find`] does not.
+struct Odd {
+    reader: AsyncReader<Feed>,
+    record: ByteRecord,
+}
+
+impl Odd {
+    fn new() -> Self {
+        let reader = AsyncReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .terminator(Terminator::Any(b'\n'))
+            .buffer_capacity(BUFFER)
+            // Otherwise a byte order mark at the beginning of the first record would be taken for a file's.
+            .create_reader(Feed { bytes: vec![b'\n'], read: 0 });
+        Self { reader, record: ByteRecord::new() }
+    }
+
+    async fn read(&mut self, record: &[u8], fields: &mut Vec<Range<usize>>) {
+        self.reader.get_mut().put(record);
+        // Reading from memory does not fail, and a framed record ends where its line does.
+        if !matches!(self.reader.read_byte_record(&mut self.record).await, Ok(true)) {
+            self.record.clear();
+        }
+        fields.clear();
+        fields.extend((0..self.record.len()).filter_map(|at| self.record.range(at)));
+    }
+}
+
+/// Bytes that csv-async has yet to read.
+struct Feed {
+    bytes: Vec<u8>,
+    read: usize,
+}
+
+impl Feed {
+    fn put(&mut self, record: &[u8]) {
+        self.bytes.drain(..self.read);
+        self.read = 0;
+        self.bytes.extend_from_slice(record);
+        self.bytes.push(b'\n');
+    }
+}
+
+impl AsyncRead for Feed {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let rest = self.bytes.get(self.read..).unwrap_or_default();
+        let len = rest.len().min(into.len());
+        for (to, from) in into.iter_mut().zip(rest) {
+            *to = *from;
+        }
+        self.read += len;
+        Poll::Ready(Ok(len))
+    }
+}
