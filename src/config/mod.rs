@@ -224,7 +224,7 @@ impl Default for Write {
     fn default() -> Self {
         Self {
             window: 10_000,
-            window_bytes: Size(512 * 1024),
+            window_bytes: Size(1536 * 1024),
             linger: Duration::from_millis(20),
             queue: 2,
             in_flight: 256,

@@ -54,10 +54,10 @@ impl Kept {
         if self.over {
             return Ok(None);
         }
-        self.framer.scan(WINDOW);
+        self.framer.scan(WINDOW, usize::MAX);
         while self.framer.records() < WINDOW && self.framer.reach() < self.until && self.read().await? > 0 {
             self.framer.truncate(self.until);
-            self.framer.scan(WINDOW);
+            self.framer.scan(WINDOW, usize::MAX);
         }
         self.over = self.framer.records() < WINDOW;
         if self.over {

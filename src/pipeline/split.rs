@@ -19,6 +19,8 @@ const BUFFER: usize = 64 * 1024;
 pub struct Record<'r> {
     bytes: &'r [u8],
     fields: &'r [Range<usize>],
+    /// All of it is ASCII.
+    pub ascii: bool,
 }
 
 impl<'r> Record<'r> {
@@ -36,10 +38,6 @@ impl<'r> Record<'r> {
     pub fn iter(&self) -> impl Iterator<Item = &'r [u8]> {
         self.fields.iter().map(|field| self.bytes.get(field.clone()).unwrap_or_default())
     }
-
-    pub fn is_ascii(&self) -> bool {
-        self.bytes.is_ascii()
-    }
 }
 
 /// Splits records one after the other, in the same memory.
@@ -53,12 +51,13 @@ pub struct Splitter {
 impl Splitter {
     /// The fields of one record without its line end.
     pub async fn split<'r>(&'r mut self, record: &'r [u8]) -> Record<'r> {
-        if find(record, &mut self.fields) {
-            return Record { bytes: record, fields: &self.fields };
+        if let Some(ascii) = find(record, &mut self.fields) {
+            return Record { bytes: record, fields: &self.fields, ascii };
         }
         let odd = self.odd.get_or_insert_with(Odd::new);
         odd.read(record, &mut self.fields).await;
-        Record { bytes: odd.record.as_slice(), fields: &self.fields }
+        let bytes = odd.record.as_slice();
+        Record { bytes, fields: &self.fields, ascii: bytes.is_ascii() }
     }
 }
 
@@ -71,16 +70,24 @@ enum State {
     Closed,
 }
 
-/// Finds the fields; false when one is not in the record as it is.
-fn find(record: &[u8], fields: &mut Vec<Range<usize>>) -> bool {
+/// Finds the fields, and tells whether all is ASCII; `None` when a field is not in the record as it is.
+fn find(record: &[u8], fields: &mut Vec<Range<usize>>) -> Option<bool> {
     fields.clear();
-    let (mut begin, mut state) = (0, State::Plain);
-    for base in (0..record.len()).step_by(WORD) {
-        let mut hits = hits(record, base);
+    let (mut begin, mut state, mut seen) = (0, State::Plain, 0);
+    let (words, rest) = record.as_chunks::<WORD>();
+    let mut last = [0; WORD];
+    for (to, from) in last.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    for (number, word) in words.iter().chain([&last]).enumerate() {
+        let word = u64::from_le_bytes(*word);
+        seen |= word;
+        let (mut hits, quotes) = hits(word);
         while hits != 0 {
-            let at = base + (hits.trailing_zeros() / u8::BITS) as usize;
-            hits &= hits - 1;
-            let comma = record.get(at) == Some(&b',');
+            let lowest = hits & hits.wrapping_neg();
+            let at = number * WORD + (lowest.trailing_zeros() / u8::BITS) as usize;
+            let comma = quotes & lowest == 0;
+            hits ^= lowest;
             match state {
                 State::Plain if comma => {
                     fields.push(begin..at);
@@ -90,7 +97,7 @@ fn find(record: &[u8], fields: &mut Vec<Range<usize>>) -> bool {
                 State::Plain if at == begin => state = State::Quoted,
                 State::Quoted if !comma => {
                     if !matches!(record.get(at + 1), None | Some(b',')) {
-                        return false;
+                        return None;
                     }
                     fields.push(begin + 1..at);
                     state = State::Closed;
@@ -106,7 +113,7 @@ fn find(record: &[u8], fields: &mut Vec<Range<usize>>) -> bool {
     if state == State::Plain {
         fields.push(begin..record.len());
     }
-    state != State::Quoted
+    (state != State::Quoted).then_some(seen & !LOW == 0)
 }
 
 /// Bytes that are looked at together.
@@ -115,20 +122,10 @@ const WORD: usize = size_of::<u64>();
 const ONES: u64 = u64::from_ne_bytes([1; WORD]);
 const LOW: u64 = u64::from_ne_bytes([0x7f; WORD]);
 
-/// The high bit of each of the next eight bytes that is a comma or a quote.
-fn hits(record: &[u8], base: usize) -> u64 {
-    let word = match record.get(base..).and_then(|rest| rest.first_chunk::<WORD>()) {
-        Some(word) => *word,
-        None => {
-            let mut word = [0; WORD];
-            for (to, from) in word.iter_mut().zip(record.get(base..).unwrap_or_default()) {
-                *to = *from;
-            }
-            word
-        }
-    };
-    let word = u64::from_le_bytes(word);
-    is_zero(word ^ (ONES * u64::from(b','))) | is_zero(word ^ (ONES * u64::from(b'"')))
+/// The high bit of each byte that is a comma or a quote, and of those that are quotes.
+const fn hits(word: u64) -> (u64, u64) {
+    let quotes = is_zero(word ^ (ONES * b'"' as u64));
+    (is_zero(word ^ (ONES * b',' as u64)) | quotes, quotes)
 }
 
 /// The high bit of each byte that is zero, and no other bit: no carry leaves a byte.

@@ -127,7 +127,7 @@ impl<S: Store> Identify<S> {
         begun.buffer(limit).await?;
         let mut framer = Framer::new(limit, Mark::default(), Mark::default(), blake3::Hasher::new());
         framer.bytes().extend_from_slice(&begun.buffered);
-        framer.scan(1);
+        framer.scan(1, usize::MAX);
         if framer.records() > 0 {
             return Ok(true);
         }

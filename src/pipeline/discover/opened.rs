@@ -116,7 +116,7 @@ pub async fn start(read: &[u8], ended: bool, plan: &Plan) -> Result<Start, Heade
     let begin = Mark { offset: bom as u64, ..Mark::default() };
     let mut framer = Framer::new(HEAD, begin, begin, blake3::Hasher::new());
     framer.bytes().extend_from_slice(&read[bom..]);
-    framer.scan(1);
+    framer.scan(1, usize::MAX);
     let mut whole = true;
     if framer.records() == 0 {
         match framer.tail() {

@@ -8,9 +8,6 @@ use memchr::{memchr, memchr2};
 use crate::domain::{Frame, Mark, Quarantined, Reason, Span};
 use crate::pipeline::spare::Spare;
 
-/// About what one read brings.
-const A_READ: usize = 256 * 1024;
-
 /// What is kept of a record that is longer than the limit.
 const KEPT_OF_TOO_LONG: usize = 4096;
 
@@ -136,9 +133,10 @@ impl Framer {
         self.open.record
     }
 
-    /// Finds the records in the bytes that were appended, at most `most` in all.
-    pub fn scan(&mut self, most: usize) {
-        while self.records() < most && self.step() {}
+    /// Finds the records in the bytes that were appended, until there are so many records or so many
+    /// bytes of records.
+    pub fn scan(&mut self, records: usize, bytes: usize) {
+        while self.records() < records && self.len() < bytes && self.step() {}
     }
 
     /// Moves on to the next byte that matters; false when there is none.
@@ -296,9 +294,8 @@ impl Framer {
     pub fn cut(&mut self, spare: &Spare) -> Cut {
         let end = self.start;
         let hash = self.hash_before_open();
-        // Room for as much again and a read beyond it: growing there would copy it all some times over.
-        let room = (self.bytes.len() / 2).min(A_READ);
-        let mut rest = spare.take_bytes(self.bytes.len() + room);
+        // The next chunk will be about as long; growing to that would copy it some times over.
+        let mut rest = spare.take_bytes(self.bytes.len());
         rest.extend_from_slice(&self.bytes[end..]);
         let mut bytes = std::mem::replace(&mut self.bytes, rest);
         bytes.truncate(end);
@@ -396,7 +393,7 @@ mod tests {
             framer.bytes().extend_from_slice(&bytes[from..to]);
             from = to;
             loop {
-                framer.scan(window);
+                framer.scan(window, usize::MAX);
                 if framer.records() < window {
                     break;
                 }
@@ -444,7 +441,7 @@ mod tests {
         let tail = |bytes: &[u8]| {
             let mut framer = Framer::new(100, Mark::default(), Mark::default(), blake3::Hasher::new());
             framer.bytes().extend_from_slice(bytes);
-            framer.scan(100);
+            framer.scan(100, usize::MAX);
             format!("{:?}", framer.tail())
         };
         assert_eq!(tail(b"a\n"), "Nothing");

@@ -65,7 +65,7 @@ impl<S: Store> Read<S> {
         let mut began = Instant::now();
         let linger: Duration = *self.write.linger;
         let end = loop {
-            work.framer.scan(self.write.window);
+            work.framer.scan(self.write.window, self.write.window_bytes.0);
             let full = work.framer.records() >= self.write.window
                 || work.framer.len() >= self.write.window_bytes.0
                 || (work.framer.records() > 0 && began.elapsed() >= linger);

@@ -74,7 +74,7 @@ impl<'s> Fields<'s> {
         arena: &mut Vec<u8>,
     ) -> Result<(), Refused> {
         // Most records are ASCII as a whole, which one look tells for all fields.
-        let ascii = record.is_ascii();
+        let ascii = record.ascii;
         let begin = cells.len();
         for (column, step) in self.steps.iter().enumerate() {
             match *step {

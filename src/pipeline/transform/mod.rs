@@ -320,10 +320,10 @@ mod tests {
         for to in cuts.iter().copied().chain([bytes.len()]) {
             framer.bytes().extend_from_slice(&bytes[from..to]);
             from = to;
-            framer.scan(window);
+            framer.scan(window, usize::MAX);
             while framer.records() >= window {
                 account.take(&mut framer, &transform).await;
-                framer.scan(window);
+                framer.scan(window, usize::MAX);
             }
         }
         if matches!(framer.tail(), Tail::Nothing | Tail::Record(_)) {

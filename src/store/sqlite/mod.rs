@@ -6,6 +6,7 @@ mod ledger;
 mod lock;
 mod merge;
 mod open;
+mod owner;
 mod provisional;
 mod quarantine;
 mod replay;
@@ -13,8 +14,9 @@ mod rows;
 pub mod schema;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use owner::Owner;
 use rusqlite::Connection;
 
 use super::{Access, Store, StoreError};
@@ -24,8 +26,16 @@ use crate::ledger::{Amendment, Applied, Entry, Filter, Known};
 /// A store in one SQLite file.
 pub struct SqliteStore {
     shared: Arc<Shared>,
+    /// Readers do not wait for the writer. A dry run has one connection for both.
+    /// Declared, and so closed, before the writer: only the last one to close puts the WAL back into the
+    /// file, and one that only reads cannot.
+    reader: Option<Owner>,
+    writer: Owner,
+    /// Held as long as the store is open for writing.
+    _lock: Option<lock::WriterLock>,
 }
 
+/// What work on a connection needs to know.
 struct Shared {
     path: PathBuf,
     plan: Arc<Plan>,
@@ -33,32 +43,19 @@ struct Shared {
     sql: Vec<rows::TableSql>,
     /// Rows are not written, only the ledger in memory: a dry run.
     dry: bool,
-    /// Readers do not wait for the writer. A dry run has one connection for both.
-    /// Declared, and so closed, before the writer: only the last one to close puts the WAL back into the
-    /// file, and one that only reads cannot.
-    reader: Option<Mutex<Connection>>,
-    writer: Mutex<Connection>,
-    /// Held as long as the store is open for writing.
-    _lock: Option<lock::WriterLock>,
 }
 
 type Outcome<T> = Result<T, rusqlite::Error>;
 
 impl SqliteStore {
-    /// Runs `work` with the writing connection, off the async threads.
+    /// Runs `work` with the writing connection.
     async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Shared, &mut Connection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
         let shared = Arc::clone(&self.shared);
-        let done = tokio::task::spawn_blocking(move || {
-            // A panic in a transaction rolled it back; the connection itself is sound.
-            let mut connection = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
-            work(&shared, &mut connection).map_err(|fault| fault.told(&shared.name()))
-        });
-        done.await.unwrap_or_else(|error| {
-            Err(StoreError::Broken { store: self.shared.name(), what: error.to_string() })
-        })
+        let done = self.writer.run(move |connection| work(&shared, connection)).await;
+        self.told(done)
     }
 
     /// Runs `work` with a connection that only reads.
@@ -67,14 +64,14 @@ impl SqliteStore {
         work: impl FnOnce(&Shared, &Connection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
         let shared = Arc::clone(&self.shared);
-        let done = tokio::task::spawn_blocking(move || {
-            let connection = shared.reader.as_ref().unwrap_or(&shared.writer);
-            let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-            work(&shared, &connection).map_err(|fault| fault.told(&shared.name()))
-        });
-        done.await.unwrap_or_else(|error| {
-            Err(StoreError::Broken { store: self.shared.name(), what: error.to_string() })
-        })
+        let reader = self.reader.as_ref().unwrap_or(&self.writer);
+        let done = reader.run(move |connection| work(&shared, connection)).await;
+        self.told(done)
+    }
+
+    fn told<T>(&self, done: Option<Result<T, Fault>>) -> Result<T, StoreError> {
+        let panicked = || Err(Fault::Broken("its thread panicked; please report this".to_owned()));
+        done.unwrap_or_else(panicked).map_err(|fault| fault.told(&self.shared.name()))
     }
 }
 

@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use rusqlite::config::DbConfig;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, params_from_iter};
 
 use super::lock::WriterLock;
+use super::owner::Owner;
 use super::rows::TableSql;
 use super::schema::{self, Difference};
 use super::{Access, Fault, Shared, SqliteStore, StoreError};
@@ -69,15 +70,15 @@ impl SqliteStore {
         configure(&writer).map_err(|error| told(error.into()))?;
         check_format(&writer, path)?;
         prepare_tables(&mut writer, path, &plan, create)?;
-        let reader = Mutex::new(read_only(path).map_err(|error| told(error.into()))?);
-        Ok(Self::with(path, plan, false, writer, Some(reader), Some(lock)))
+        let reader = read_only(path).map_err(|error| told(error.into()))?;
+        Self::with(path, plan, false, writer, Some(reader), Some(lock))
     }
 
     fn for_reading(path: &Path, plan: Arc<Plan>) -> Result<Self, StoreError> {
         let told = |error: rusqlite::Error| Fault::from(error).told(&path.display().to_string());
         let reader = for_asking(path).map_err(told)?;
         check_format(&reader, path)?;
-        Ok(Self::with(path, plan, false, reader, None, None))
+        Self::with(path, plan, false, reader, None, None)
     }
 
     /// A ledger in memory and no tables, for a dry run where there is no store at all.
@@ -99,7 +100,7 @@ impl SqliteStore {
             check_tables(&source, path, &plan)?;
             copy_ledger(&source, &memory).map_err(told)?;
         }
-        Ok(Self::with(path, plan, true, memory, None, None))
+        Self::with(path, plan, true, memory, None, None)
     }
 
     fn with(
@@ -107,13 +108,19 @@ impl SqliteStore {
         plan: Arc<Plan>,
         dry: bool,
         writer: Connection,
-        reader: Option<Mutex<Connection>>,
+        reader: Option<Connection>,
         lock: Option<WriterLock>,
-    ) -> Self {
-        let writer = Mutex::new(writer);
+    ) -> Result<Self, StoreError> {
         let sql = plan.tables.iter().map(|table| TableSql::new(&plan, table)).collect();
-        let shared = Shared { path: path.to_owned(), plan, sql, dry, writer, reader, _lock: lock };
-        Self { shared: Arc::new(shared) }
+        let shared = Arc::new(Shared { path: path.to_owned(), plan, sql, dry });
+        let told = |error: std::io::Error| StoreError::System {
+            store: shared.name(),
+            what: format!("no thread can be had: {error}"),
+            next: "raise the limit on processes of this user".to_owned(),
+        };
+        let reader = reader.map(|reader| Owner::of(reader, "sqlite-read")).transpose().map_err(told)?;
+        let writer = Owner::of(writer, "sqlite-write").map_err(told)?;
+        Ok(Self { shared, reader, writer, _lock: lock })
     }
 }
 
