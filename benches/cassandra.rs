@@ -1,8 +1,9 @@
 //! Rows a second into one real Cassandra node on the same machine, for the CPU and the memory of it, and
 //! from the drop of a file to the answer: needledrop beside what else could do it.
 //!
-//! needledrop is the shipped binary from its start to its end, with schema, lease and ledger in a keyspace
-//! of its own. `cassandra/reference.rs` tells what the others do. Everybody writes what the others write.
+//! needledrop is the shipped binary from its start to its end, with lease and ledger in a keyspace of its
+//! own. Keyspaces and tables are made before the clocks start, for everybody. `cassandra/reference.rs` tells
+//! what the others do. Everybody writes what the others write.
 //! `--peers` insists on cqlsh COPY and DSBulk, which else run if they have been fetched.
 //! `NEEDLEDROP_BENCH_SCALE` sets another number of listeners than 50 times, `NEEDLEDROP_BENCH_BIG` how
 //! many times as many the big input has (0 leaves it out).
@@ -81,8 +82,8 @@ fn main() -> Outcome {
         println!("cqlsh COPY and DSBulk were NOT RUN, they are not here: `make bench-peers` fetches them");
     }
     println!(
-        "medians of {PAIRS} alternating pairs; RF 1, LOCAL_QUORUM, USING TIMESTAMP; needledrop: the whole\n\
-         process, from its start to its end; reference: from memory, clocks run while it sends"
+        "medians of {PAIRS} alternating pairs; RF 1, LOCAL_QUORUM, USING TIMESTAMP; tables made before;\n\
+         needledrop: the whole process, start to end; reference: from memory, clocks run while it sends"
     );
     Ok(())
 }
@@ -179,7 +180,9 @@ impl Bench {
     }
 
     /// All files of an inbox by needledrop; how many rows it says were acknowledged.
+    /// Keyspace and tables are there beforehand, as they are for everybody else.
     fn ours(&self, scratch: &Scratch) -> Outcome<(Run, u64)> {
+        common::watched(&mut self.needledrop(scratch, OURS, &["schema", "--apply"]))?;
         let run = common::watched(&mut self.needledrop(scratch, OURS, &["run", "--once", "--json"]))?;
         let summary: serde_json::Value = serde_json::from_str(&run.out)?;
         let tables = summary["tables"].as_object().ok_or("a summary without tables")?;

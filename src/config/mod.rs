@@ -216,7 +216,7 @@ fn default_files() -> usize {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_record_bytes: Size::mib(1), max_quarantined: Quota::Off, collision_keys: 250_000 }
+        Self { max_record_bytes: Size::mib(1), max_quarantined: Quota::Off, collision_keys: 131_072 }
     }
 }
 
@@ -224,9 +224,9 @@ impl Default for Write {
     fn default() -> Self {
         Self {
             window: 10_000,
-            window_bytes: Size(1536 * 1024),
+            window_bytes: Size(1280 * 1024),
             linger: Duration::from_millis(20),
-            queue: 2,
+            queue: 1,
             in_flight: 256,
             batch_rows: 100,
             batch_bytes: Size(64 * 1024),

@@ -107,8 +107,12 @@ impl<S: Store> Pipeline<S> {
     ) -> JoinSet<Result<(), StoreError>> {
         let write = &self.config.write;
         let (files_in, files) = mpsc::channel(write.queue);
-        let (chunks_in, chunks) = mpsc::channel(write.queue);
-        let (rows_in, rows) = mpsc::channel(write.queue);
+        // Rows are made faster than bytes are read: what waits, waits for the store.
+        let (chunks_in, chunks) = mpsc::channel(1);
+        // A transaction gains from a second window; a cluster does not, and its chunks carry raw bytes.
+        let is_cluster = self.config.store.kind == Kind::Cassandra;
+        let together: usize = if is_cluster { 1 } else { 2 };
+        let (rows_in, rows) = mpsc::channel(write.queue.max(together));
         let (finished_in, finished) = mpsc::channel(write.queue);
         let patience = |halt: &CancellationToken| Patience {
             limit: self.patience,
@@ -144,8 +148,6 @@ impl<S: Store> Pipeline<S> {
             stop: halt.clone(),
         };
         let (plan, quota) = (Arc::clone(&self.plan), self.config.limits.max_quarantined);
-        let together = write.queue;
-        let keeps_raw = self.config.store.kind == Kind::Cassandra;
         let patience = patience(kill);
         let write = Write {
             store: self.store,
@@ -153,13 +155,15 @@ impl<S: Store> Pipeline<S> {
             patience,
             tally: self.tally,
             spare: Arc::clone(&spare),
-            together,
+            together: together as u64,
+            window: write.window as u64,
+            window_bytes: write.window_bytes.0 as u64,
         };
         let mut stages = JoinSet::new();
         stages.spawn(discover.run(scope, files_in, finished));
         stages.spawn(read.run(files, chunks_in));
         stages.spawn(async move {
-            transform::run(chunks, rows_in, plan, quota, spare, keeps_raw).await;
+            transform::run(chunks, rows_in, plan, quota, spare, is_cluster).await;
             Ok(())
         });
         stages.spawn(write.run(rows, finished_in));

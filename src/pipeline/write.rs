@@ -32,8 +32,10 @@ pub struct Write<S> {
     pub patience: Patience,
     pub tally: Arc<Tally>,
     pub spare: Arc<Spare>,
-    /// Chunks that are written together at most.
-    pub together: usize,
+    /// What is written together at most, in windows, and what a window is.
+    pub together: u64,
+    pub window: u64,
+    pub window_bytes: u64,
 }
 
 impl<S: Store> Write<S> {
@@ -46,16 +48,16 @@ impl<S: Store> Write<S> {
         mut chunks: Receiver<RowChunk>,
         finished: Sender<Finished>,
     ) -> Result<(), StoreError> {
-        let mut batch = Vec::with_capacity(self.together);
         let mut failed = HashSet::new();
-        while chunks.recv_many(&mut batch, self.together).await > 0 {
+        while let Some(first) = chunks.recv().await {
+            let mut batch = self.together(first, &mut chunks);
             metrics::queue("rows", chunks.len());
             // What was read of a delivery before it failed.
             batch.retain(|chunk| !failed.contains(&chunk.source.id));
             if batch.is_empty() {
                 continue;
             }
-            let written = Arc::new(std::mem::take(&mut batch));
+            let written = Arc::new(batch);
             metrics::in_flight(1.0);
             let applied = self.patience.with(|| self.store.apply(Arc::clone(&written))).await;
             metrics::in_flight(-1.0);
@@ -80,6 +82,19 @@ impl<S: Store> Write<S> {
             }
         }
         Ok(())
+    }
+
+    /// With what waits behind it: many small files are written as one.
+    fn together(&self, first: RowChunk, chunks: &mut Receiver<RowChunk>) -> Vec<RowChunk> {
+        let mut batch = vec![first];
+        let sum = |batch: &[RowChunk], of: fn(&RowChunk) -> u64| batch.iter().map(of).sum::<u64>();
+        while sum(&batch, RowChunk::records) < self.together * self.window
+            && sum(&batch, RowChunk::len) < self.together * self.window_bytes
+        {
+            let Ok(next) = chunks.try_recv() else { break };
+            batch.push(next);
+        }
+        batch
     }
 
     /// Counts what is durable now, and nothing else.

@@ -114,6 +114,8 @@ impl<S: Store> Read<S> {
             return Ok(true);
         }
         self.cover(work, stamps).await?;
+        // Cut when there is room for it: until then one buffer is enough.
+        let Ok(room) = chunks.reserve().await else { return Ok(false) };
         let cut = work.framer.cut(&self.spare);
         let chunk = RawChunk {
             source: Arc::clone(&work.source),
@@ -125,7 +127,8 @@ impl<S: Store> Read<S> {
             hash: cut.hash,
             end,
         };
-        Ok(chunks.send(chunk).await.is_ok())
+        room.send(chunk);
+        Ok(true)
     }
 
     /// Takes a further range when the file has outgrown its stamps.

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::collisions::Tables;
+use super::keys::{Short, short};
 use super::ledger::count_of;
 use super::rows::{Refusal, Sending, Sent};
 use super::stored::Entered;
@@ -190,9 +191,12 @@ async fn entered(
         let mut keys = writing.collisions.of(&delivery).await?;
         let counted = counted(writing, &mut keys, chunks, &judged, &own);
         let reach = own.last().map_or(0, |at| kept_up_to(&chunks[*at]));
-        for (writer, new) in writing.writers.iter().zip(&counted.new) {
-            writing.collisions.save(&writing.lease, id, &writer.name, reach, new).await?;
-        }
+        let saves = writing
+            .writers
+            .iter()
+            .zip(&counted.new)
+            .map(|(writer, new)| writing.collisions.save(&writing.lease, id, &writer.name, reach, new));
+        futures::future::try_join_all(saves).await?;
         fault::step("apply before the ledger");
         let change = |entered: &mut Entered| {
             for at in &own {
@@ -228,7 +232,7 @@ struct Counted {
     /// By chunk and table: collisions; negative where an estimate was corrected.
     collisions: HashMap<(usize, usize), i64>,
     /// By table: keys to be saved.
-    new: Vec<Vec<u64>>,
+    new: Vec<Vec<Short>>,
     /// By table.
     estimated: Vec<bool>,
     /// Tables in which the provisional last record fell on a key of its own delivery.
@@ -256,7 +260,7 @@ fn counted(
             let mut hashes = Vec::with_capacity(chunk.rows.len());
             let mut collisions = 0;
             for row in (0..chunk.rows.len()).filter(|row| !judged[at].rows.contains(row)) {
-                let hash = writer.key(&chunk.rows, row, &mut scratch);
+                let hash = short(writer.key(&chunk.rows, row, &mut scratch));
                 if open != Some(row) {
                     hashes.push(hash);
                 } else if keys.contains(hash) || hashes.contains(&hash) {

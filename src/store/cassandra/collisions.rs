@@ -7,7 +7,7 @@ use scylla::client::session::Session;
 use scylla::statement::prepared::PreparedStatement;
 
 use super::connect::Settings;
-use super::keys::{self, Keys};
+use super::keys::{self, Keys, Short};
 use super::lease::Lease;
 use super::stored::{big, count};
 use super::{request, schema};
@@ -101,7 +101,7 @@ impl Collisions {
         id: DeliveryId,
         table: &str,
         bytes: u64,
-        hashes: &[u64],
+        hashes: &[Short],
     ) -> Result<(), StoreError> {
         if hashes.is_empty() {
             return Ok(());

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::Inner;
 use super::apply::sending;
-use super::keys::Keys;
+use super::keys::{Keys, Short, short};
 use super::ledger::count_of;
 use super::stored::Entered;
 use crate::domain::{DeliveryId, Fingerprint, RowChunk};
@@ -89,11 +89,11 @@ pub async fn chunk(
     Ok(Applied { tables: vec![delta], ..Applied::default() })
 }
 
-fn hashes(inner: &Inner, table: usize, chunk: &RowChunk, left_out: &HashSet<usize>) -> Vec<u64> {
+fn hashes(inner: &Inner, table: usize, chunk: &RowChunk, left_out: &HashSet<usize>) -> Vec<Short> {
     let Some(writer) = inner.writing.as_ref().and_then(|writing| writing.writers.get(table)) else {
         return Vec::new();
     };
     let mut scratch = Vec::new();
     let rows = (0..chunk.rows.len()).filter(|row| !left_out.contains(row));
-    rows.map(|row| writer.key(&chunk.rows, row, &mut scratch)).collect()
+    rows.map(|row| short(writer.key(&chunk.rows, row, &mut scratch))).collect()
 }
