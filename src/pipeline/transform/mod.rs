@@ -290,8 +290,9 @@ mod tests {
             let mut splitter = Splitter::default();
             for frame in &raw.frames {
                 // What is found in a frame is what csv-async finds in it, and it is one record.
-                let fields: Vec<Vec<u8>> =
-                    splitter.split(raw.record(frame)).await.iter().map(<[u8]>::to_vec).collect();
+                let record = splitter.split(raw.record(frame)).await;
+                assert_eq!(record.ascii, raw.record(frame).is_ascii());
+                let fields: Vec<Vec<u8>> = record.iter().map(<[u8]>::to_vec).collect();
                 let alone = [b"\n", raw.record(frame)].concat();
                 assert_eq!(parsed(&alone).await, std::slice::from_ref(&fields));
                 self.fields.push(fields);
