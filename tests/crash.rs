@@ -128,6 +128,7 @@ fn small_files() -> Option<Vec<(String, Vec<u8>)>> {
 }
 
 #[test]
+#[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
 fn a_run_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
     let Some(files) = small_files() else { return };
     let clean = World::new();
@@ -168,6 +169,7 @@ fn crashed(files: &[(String, Vec<u8>)], at: usize, step: usize, clean: &world::S
 }
 
 #[test]
+#[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
 fn replaying_a_table_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
     let Some(files) = small_files() else { return };
     let prepared = || {
@@ -347,6 +349,7 @@ fn until_all_is_loaded(world: &World, what: &str) {
 }
 
 #[test]
+#[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
 fn a_killed_run_and_a_whole_one_leave_nothing_to_write() {
     let Some(files) = small_files() else { return };
     let world = filled(&files.into_iter().filter(|(name, _)| is_csv(name)).collect::<Vec<_>>());
@@ -357,6 +360,7 @@ fn a_killed_run_and_a_whole_one_leave_nothing_to_write() {
 
 /// A ledger whose stamps are ahead of the clock, as after a clock that was set back.
 #[test]
+#[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
 fn a_clock_that_was_set_back_does_not_change_the_order() {
     let world = World::new();
     let file = |artist: &str| format!("{HEADER}{}\n", record(artist, "", "1.5", 1)).into_bytes();
@@ -382,6 +386,7 @@ fn a_clock_that_was_set_back_does_not_change_the_order() {
 
 /// Its bytes are gone, so it will never be whole: it must not be told to be loading for ever.
 #[test]
+#[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
 fn what_went_away_between_a_kill_and_the_next_run_is_replaced() {
     for daemon in [false, true] {
         let world = World::new();
@@ -412,6 +417,7 @@ fn what_went_away_between_a_kill_and_the_next_run_is_replaced() {
 
 /// Its turn comes first, but its bytes are being loaded under the other name.
 #[test]
+#[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
 fn a_copy_that_comes_between_a_kill_and_the_next_run_is_a_duplicate() {
     for daemon in [false, true] {
         let world = World::new();

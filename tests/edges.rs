@@ -61,6 +61,7 @@ fn a_change_in_the_middle_of_a_growing_file_is_seen_when_it_is_quiet() {
 }
 
 #[test]
+#[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
 fn a_copy_from_elsewhere_after_a_crash_waits_for_the_file_that_was_begun() {
     let world = world().with("write.window", "500");
     world.drop_file("b.csv", long(9000));

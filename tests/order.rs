@@ -144,6 +144,7 @@ fn within_one_file_the_later_record_counts_and_the_collision_is_told() {
 }
 
 #[test]
+#[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
 fn killed_at_any_step_the_tables_are_those_of_one_pass() {
     if shared("order").is_none() {
         return;
@@ -165,8 +166,8 @@ fn killed_at_any_step_the_tables_are_those_of_one_pass() {
         }
         aborted += 1;
     }
-    // Three files are taken up, and four records are written. Release builds have no such steps.
-    assert!(aborted >= 8 || !cfg!(debug_assertions), "only {aborted} steps");
+    // Three files are taken up, and four records are written.
+    assert!(aborted >= 8, "only {aborted} steps");
 }
 
 #[test]
