@@ -10,7 +10,6 @@ use super::discover::begun::Beginning;
 use super::discover::inbox;
 use super::read::frame::{Framer, Tail};
 use super::read::source::ByteSource;
-use super::spare::Spare;
 use super::split::Splitter;
 use crate::domain::{DeliveryId, End, RawChunk, Source, Stamps};
 
@@ -64,7 +63,7 @@ impl Kept {
             self.close().await;
         }
         let end = self.over.then_some(End::Loaded { provisional: None });
-        let cut = self.framer.cut(&Spare::default());
+        let cut = self.framer.cut();
         Ok(Some(RawChunk {
             source: Arc::clone(&self.source),
             stamps: Arc::clone(&self.stamps),

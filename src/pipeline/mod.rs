@@ -109,9 +109,10 @@ impl<S: Store> Pipeline<S> {
         let (files_in, files) = mpsc::channel(write.queue);
         // Rows are made faster than bytes are read: what waits, waits for the store.
         let (chunks_in, chunks) = mpsc::channel(1);
-        // A transaction gains from a second window; a cluster does not, and its chunks carry raw bytes.
+        // A transaction gains from a second window. A cluster gains when the next one is sent before the last
+        // answers are in.
         let is_cluster = self.config.store.kind == Kind::Cassandra;
-        let together: usize = if is_cluster { 1 } else { 2 };
+        let (together, at_once): (usize, usize) = if is_cluster { (1, 2) } else { (2, 1) };
         let (rows_in, rows) = mpsc::channel(write.queue.max(together));
         let (finished_in, finished) = mpsc::channel(write.queue);
         let patience = |halt: &CancellationToken| Patience {
@@ -155,6 +156,7 @@ impl<S: Store> Pipeline<S> {
             patience,
             tally: self.tally,
             spare: Arc::clone(&spare),
+            at_once,
             together: together as u64,
             window: write.window as u64,
             window_bytes: write.window_bytes.0 as u64,

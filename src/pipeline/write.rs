@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesOrdered;
 use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::sync::oneshot;
 use tracing::{debug, info, warn};
 
 use super::spare::Spare;
@@ -32,6 +35,8 @@ pub struct Write<S> {
     pub patience: Patience,
     pub tally: Arc<Tally>,
     pub spare: Arc<Spare>,
+    /// How many writes may be under way: the rows of one are sent while another is not yet in the ledger.
+    pub at_once: usize,
     /// What is written together at most, in windows, and what a window is.
     pub together: u64,
     pub window: u64,
@@ -48,40 +53,85 @@ impl<S: Store> Write<S> {
         mut chunks: Receiver<RowChunk>,
         finished: Sender<Finished>,
     ) -> Result<(), StoreError> {
-        let mut failed = HashSet::new();
-        while let Some(first) = chunks.recv().await {
-            let mut batch = self.together(first, &mut chunks);
-            metrics::queue("rows", chunks.len());
-            // What was read of a delivery before it failed.
-            batch.retain(|chunk| !failed.contains(&chunk.source.id));
-            if batch.is_empty() {
-                continue;
-            }
-            let written = Arc::new(batch);
-            metrics::in_flight(1.0);
-            let applied = self.patience.with(|| self.store.apply(Arc::clone(&written))).await;
-            metrics::in_flight(-1.0);
-            let applied = applied?;
-            for (chunk, applied) in written.iter().zip(&applied) {
-                let done = match &applied.failed {
-                    Some(_) if !failed.insert(chunk.source.id) => None,
-                    Some(why) => Some(self.failed(chunk, why)),
-                    None => {
-                        self.account(chunk, applied);
-                        self.ended(chunk)
-                    }
-                };
-                if let Some(done) = done {
-                    // Discovery may have stopped already; then nobody needs to know.
-                    let _ = finished.send(done).await;
+        let (mut failed, mut is_open) = (HashSet::new(), true);
+        let (mut under_way, mut before) = (FuturesOrdered::new(), None);
+        loop {
+            tokio::select! {
+                Some(written) = under_way.next() => {
+                    self.done(written?, &mut failed, &finished).await;
                 }
-            }
-            for chunk in Arc::into_inner(written).into_iter().flatten() {
-                self.spare.give_chunk(chunk.bytes, chunk.frames);
-                self.spare.give_rows(chunk.rows);
+                first = chunks.recv(), if is_open && under_way.len() < self.at_once => {
+                    let Some(first) = first else {
+                        is_open = false;
+                        continue;
+                    };
+                    let mut batch = self.together(first, &mut chunks);
+                    metrics::queue("rows", chunks.len());
+                    // What was read of a delivery before it failed.
+                    batch.retain(|chunk| !failed.contains(&chunk.source.id));
+                    if !batch.is_empty() {
+                        let (done, behind) = oneshot::channel();
+                        under_way.push_back(self.write(Arc::new(batch), before.replace(behind), done));
+                    }
+                }
+                else => return Ok(()),
             }
         }
-        Ok(())
+    }
+
+    /// Sends chunks at once, and applies them when those before them are.
+    async fn write(
+        &self,
+        chunks: Arc<Vec<RowChunk>>,
+        before: Option<oneshot::Receiver<()>>,
+        done: oneshot::Sender<()>,
+    ) -> Result<(Arc<Vec<RowChunk>>, Vec<Applied>), StoreError> {
+        metrics::in_flight(1.0);
+        let sent = self.patience.with(|| self.store.send(Arc::clone(&chunks))).await;
+        let applied = match sent {
+            Ok(sent) => {
+                if let Some(before) = before
+                    && before.await.is_err()
+                {
+                    // Its error ends the stage.
+                    std::future::pending::<()>().await;
+                }
+                self.patience.with(|| self.store.apply(Arc::clone(&chunks), &sent)).await
+            }
+            Err(error) => Err(error),
+        };
+        metrics::in_flight(-1.0);
+        let applied = applied?;
+        // Nobody may be behind.
+        let _ = done.send(());
+        Ok((chunks, applied))
+    }
+
+    /// Chunks are durable, or their deliveries have failed.
+    async fn done(
+        &self,
+        (written, applied): (Arc<Vec<RowChunk>>, Vec<Applied>),
+        failed: &mut HashSet<DeliveryId>,
+        finished: &Sender<Finished>,
+    ) {
+        for (chunk, applied) in written.iter().zip(&applied) {
+            let done = match &applied.failed {
+                Some(_) if !failed.insert(chunk.source.id) => None,
+                Some(why) => Some(self.failed(chunk, why)),
+                None => {
+                    self.account(chunk, applied);
+                    self.ended(chunk)
+                }
+            };
+            if let Some(done) = done {
+                // Discovery may have stopped already; then nobody needs to know.
+                let _ = finished.send(done).await;
+            }
+        }
+        for chunk in Arc::into_inner(written).into_iter().flatten() {
+            self.spare.give_chunk(chunk.bytes, chunk.frames);
+            self.spare.give_rows(chunk.rows);
+        }
     }
 
     /// With what waits behind it: many small files are written as one.

@@ -26,6 +26,9 @@ macro_rules! either {
 }
 
 impl Store for AnyStore {
+    /// SQLite leaves nothing to be told.
+    type Sent = Option<<CassandraStore as Store>::Sent>;
+
     async fn known(&self) -> Result<Vec<Known>, StoreError> {
         either!(self.known())
     }
@@ -50,8 +53,22 @@ impl Store for AnyStore {
         either!(self.amend(id, amendment))
     }
 
-    async fn apply(&self, chunks: Arc<Vec<RowChunk>>) -> Result<Vec<Applied>, StoreError> {
-        either!(self.apply(chunks))
+    async fn send(&self, chunks: Arc<Vec<RowChunk>>) -> Result<Self::Sent, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.send(chunks).await.map(|()| None),
+            Self::Cassandra(store) => store.send(chunks).await.map(Some),
+        }
+    }
+
+    async fn apply(&self, chunks: Arc<Vec<RowChunk>>, sent: &Self::Sent) -> Result<Vec<Applied>, StoreError> {
+        match (self, sent) {
+            (Self::Cassandra(store), Some(sent)) => store.apply(chunks, sent).await,
+            (Self::Cassandra(store), None) => {
+                let sent = store.send(Arc::clone(&chunks)).await?;
+                store.apply(chunks, &sent).await
+            }
+            (Self::Sqlite(store), _) => store.apply(chunks, &()).await,
+        }
     }
 
     async fn replay(&self, table: usize, chunk: Arc<RowChunk>, first: bool) -> Result<Applied, StoreError> {

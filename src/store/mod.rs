@@ -30,10 +30,13 @@ pub enum Access {
 
 /// Tables, ledger and quarantine under one roof.
 ///
-/// Law 1: [`Self::apply`] answers only when every row, every quarantined record and the ledger's
-/// progress over the chunks are durable. Law 2: applying chunks in any order across deliveries
+/// Chunks are written in two steps: [`Self::send`], then [`Self::apply`]. Law 1: the second answers only when
+/// every row, every quarantined record and the ledger's progress over the chunks are durable. Law 2: applying chunks in any order across deliveries
 /// leaves what applying all records in the order of their stamps would.
 pub trait Store: Send + Sync + 'static {
+    /// What [`Self::send`] leaves to [`Self::apply`].
+    type Sent: Send + Sync;
+
     /// What is known of every path.
     fn known(&self) -> impl Future<Output = Result<Vec<Known>, StoreError>> + Send;
 
@@ -68,10 +71,17 @@ pub trait Store: Send + Sync + 'static {
         amendment: Amendment,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Writes chunks; those of one delivery come in order and continue where it stands.
+    /// Begins with chunks, also while those before them are not applied. Nothing of it counts yet: what is
+    /// sent and not applied is sent again by who goes on with the delivery, under the same stamps.
+    fn send(&self, chunks: Arc<Vec<RowChunk>>)
+    -> impl Future<Output = Result<Self::Sent, StoreError>> + Send;
+
+    /// Writes the rest of chunks that are sent; those of one delivery come in order and continue where it
+    /// stands. What follows a chunk of which the store took no row has failed with it.
     fn apply(
         &self,
         chunks: Arc<Vec<RowChunk>>,
+        sent: &Self::Sent,
     ) -> impl Future<Output = Result<Vec<Applied>, StoreError>> + Send;
 
     /// Plays a chunk that is loaded already into one table, under its own stamps. With `first`,

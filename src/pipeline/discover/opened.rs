@@ -10,7 +10,6 @@ use crate::ledger::HEAD;
 use crate::pipeline::read::frame::{Framer, Tail};
 use crate::pipeline::read::source::ByteSource;
 use crate::pipeline::read::trail::Window;
-use crate::pipeline::spare::Spare;
 use crate::pipeline::split::Splitter;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
@@ -133,7 +132,7 @@ pub async fn start(read: &[u8], ended: bool, plan: &Plan) -> Result<Start, Heade
             _ => return Err(HeaderError::TooLong(HEAD)),
         }
     }
-    let cut = framer.cut(&Spare::default());
+    let cut = framer.cut();
     let Some(frame) = cut.frames.first() else { return Err(HeaderError::TooLong(HEAD)) };
     let header = cut.bytes.get(frame.start..frame.start + frame.len).unwrap_or_default();
     let mut splitter = Splitter::default();

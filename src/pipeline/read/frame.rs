@@ -39,6 +39,8 @@ pub struct Framer {
     /// The mark of the first byte in `bytes`.
     from: Mark,
     frames: Vec<Frame>,
+    /// Records that the next run has, about.
+    expected: usize,
     refused: Vec<Quarantined>,
     hasher: blake3::Hasher,
     /// How far `bytes` has gone into the hasher.
@@ -88,11 +90,26 @@ impl Framer {
             open: at,
             from,
             frames: Vec::new(),
+            expected: 0,
             refused: Vec::new(),
             hasher,
             hashed: 0,
             dropped: 0,
             before_dropped: None,
+        }
+    }
+
+    /// Makes room for a run of so many bytes, in buffers that others have left.
+    pub fn make_room(&mut self, spare: &Spare, bytes: usize) {
+        if self.bytes.capacity() < bytes {
+            let mut room = spare.take_bytes(bytes);
+            room.append(&mut self.bytes);
+            self.bytes = room;
+        }
+        if self.frames.capacity() < self.expected {
+            let mut room = spare.take_frames(self.expected);
+            room.append(&mut self.frames);
+            self.frames = room;
         }
     }
 
@@ -291,12 +308,10 @@ impl Framer {
     }
 
     /// Cuts off everything before the open record. What is behind stays.
-    pub fn cut(&mut self, spare: &Spare) -> Cut {
+    pub fn cut(&mut self) -> Cut {
         let end = self.start;
         let hash = self.hash_before_open();
-        // The next chunk will be about as long; growing to that would copy it some times over.
-        let mut rest = spare.take_bytes(self.bytes.len());
-        rest.extend_from_slice(&self.bytes[end..]);
+        let rest = self.bytes[end..].to_vec();
         let mut bytes = std::mem::replace(&mut self.bytes, rest);
         bytes.truncate(end);
         let span = Span { from: self.from, to: self.open };
@@ -304,9 +319,8 @@ impl Framer {
         self.hashed -= end;
         self.scanned -= end;
         self.start = 0;
-        let next = spare.take_frames(self.frames.len() + self.frames.len() / 8);
-        let (frames, refused) =
-            (std::mem::replace(&mut self.frames, next), std::mem::take(&mut self.refused));
+        let (frames, refused) = (std::mem::take(&mut self.frames), std::mem::take(&mut self.refused));
+        self.expected = frames.len() + frames.len() / 8;
         Cut { span, bytes, frames, refused, hash }
     }
 
@@ -377,7 +391,7 @@ mod tests {
         let mut hash = String::new();
         let mut last = Mark::default();
         let mut take = |framer: &mut Framer| {
-            let cut = framer.cut(&Spare::default());
+            let cut = framer.cut();
             last = last.advance(cut.span).unwrap();
             hash = cut.hash;
             frames.extend(cut.frames.iter().map(|frame| {

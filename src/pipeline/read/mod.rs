@@ -18,7 +18,7 @@ use crate::pipeline::spare::Spare;
 use crate::pipeline::split::Splitter;
 use crate::store::patience::Patience;
 use crate::store::{Store, StoreError};
-use frame::{Framer, Tail};
+use frame::{Cut, Framer, Tail};
 use source::ByteSource;
 use trail::{Trail, Trails, Window};
 
@@ -35,6 +35,14 @@ pub struct Work {
     pub complete: bool,
     /// The last bytes that the framer has.
     pub window: Window,
+}
+
+/// Why no more is read for a chunk.
+enum Filled {
+    Full,
+    Stopped,
+    /// There is no more.
+    Over(End),
 }
 
 /// The stage.
@@ -62,32 +70,50 @@ impl<S: Store> Read<S> {
 
     async fn file(&self, mut work: Work, chunks: &Sender<RawChunk>) -> Result<(), StoreError> {
         let mut stamps = Arc::new(std::mem::take(&mut work.stamps));
-        let mut began = Instant::now();
-        let linger: Duration = *self.write.linger;
-        let end = loop {
-            work.framer.scan(self.write.window, self.write.window_bytes.0);
-            let full = work.framer.records() >= self.write.window
-                || work.framer.len() >= self.write.window_bytes.0
-                || (work.framer.records() > 0 && began.elapsed() >= linger);
-            if full {
-                if !self.hand_on(&mut work, &mut stamps, None, chunks).await? {
-                    return Ok(());
-                }
-                began = Instant::now();
-                continue;
+        loop {
+            // Read when there is room for it: a file that waits for its turn holds a piece of a chunk.
+            let Ok(room) = chunks.reserve().await else { return Ok(()) };
+            let filled = self.fill(&mut work).await;
+            if work.source.halt.is_cancelled() {
+                return Ok(());
             }
-            if self.stop.is_cancelled() {
-                break None;
+            let (end, goes_on) = match filled {
+                Filled::Full => (None, true),
+                Filled::Stopped if work.framer.is_empty() => break,
+                Filled::Stopped => (None, false),
+                Filled::Over(end) => (Some(end), false),
+            };
+            self.cover(&work, &mut stamps).await?;
+            room.send(chunk(&mut work, Arc::clone(&stamps), end));
+            if !goes_on {
+                break;
             }
-            match read(&mut work).await {
-                Ok(0) => break Some(end(&mut work).await),
-                Ok(_) => {}
-                Err(error) => break Some(broken_off(&work, &error)),
-            }
-        };
-        self.hand_on(&mut work, &mut stamps, end, chunks).await?;
+        }
         self.leave(work);
         Ok(())
+    }
+
+    /// Reads on until there is a whole chunk.
+    async fn fill(&self, work: &mut Work) -> Filled {
+        let (began, linger): (_, Duration) = (Instant::now(), *self.write.linger);
+        let (window, bytes) = (self.write.window, self.write.window_bytes.0);
+        work.framer.make_room(&self.spare, work.bytes.room(bytes));
+        loop {
+            work.framer.scan(window, bytes);
+            let framer = &work.framer;
+            let is_late = framer.records() > 0 && began.elapsed() >= linger;
+            if framer.records() >= window || framer.len() >= bytes || is_late {
+                return Filled::Full;
+            }
+            if self.stop.is_cancelled() {
+                return Filled::Stopped;
+            }
+            match read(work).await {
+                Ok(0) => return Filled::Over(end(work).await),
+                Ok(_) => {}
+                Err(error) => return Filled::Over(broken_off(work, &error)),
+            }
+        }
     }
 
     fn leave(&self, mut work: Work) {
@@ -97,38 +123,6 @@ impl<S: Store> Read<S> {
             work.window.pop(behind);
             self.trails.leave(id, Trail { reach, hasher, window: work.window });
         }
-    }
-
-    /// Cuts off the whole records and sends them; false when nobody wants more of this delivery.
-    async fn hand_on(
-        &self,
-        work: &mut Work,
-        stamps: &mut Arc<Stamps>,
-        end: Option<End>,
-        chunks: &Sender<RawChunk>,
-    ) -> Result<bool, StoreError> {
-        if work.source.halt.is_cancelled() {
-            return Ok(false);
-        }
-        if end.is_none() && work.framer.is_empty() {
-            return Ok(true);
-        }
-        self.cover(work, stamps).await?;
-        // Cut when there is room for it: until then one buffer is enough.
-        let Ok(room) = chunks.reserve().await else { return Ok(false) };
-        let cut = work.framer.cut(&self.spare);
-        let chunk = RawChunk {
-            source: Arc::clone(&work.source),
-            stamps: Arc::clone(stamps),
-            span: cut.span,
-            bytes: cut.bytes,
-            frames: cut.frames,
-            refused: cut.refused,
-            hash: cut.hash,
-            end,
-        };
-        room.send(chunk);
-        Ok(true)
     }
 
     /// Takes a further range when the file has outgrown its stamps.
@@ -145,6 +139,12 @@ impl<S: Store> Read<S> {
         *stamps = Arc::new(more);
         Ok(())
     }
+}
+
+/// Cuts off the whole records.
+fn chunk(work: &mut Work, stamps: Arc<Stamps>, end: Option<End>) -> RawChunk {
+    let Cut { span, bytes, frames, refused, hash } = work.framer.cut();
+    RawChunk { source: Arc::clone(&work.source), stamps, span, bytes, frames, refused, hash, end }
 }
 
 async fn read(work: &mut Work) -> io::Result<usize> {

@@ -78,6 +78,12 @@ impl ByteSource {
         .await
     }
 
+    /// Room that a chunk of so many bytes of it needs, with what is read beyond it.
+    pub fn room(&self, chunk: usize) -> usize {
+        let all = usize::try_from(self.noted.size).unwrap_or(usize::MAX);
+        if self.compressed { chunk + READ } else { chunk.min(all) + READ }
+    }
+
     /// The same without what was not read yet.
     pub fn ended(self) -> Self {
         Self { bytes: Bytes::Ended, ..self }

@@ -31,16 +31,16 @@ pub async fn run(
 ) {
     let transform = Transform { keeps_raw, ..Transform::new(plan, spare) };
     let mut limit = Limit::new(quota);
-    while let Some(raw) = input.recv().await {
+    // Rows are made when there is a place for them.
+    while let Ok(place) = output.reserve().await {
+        let Some(raw) = input.recv().await else { return };
         metrics::queue("chunks", input.len());
         if limit.has_failed(raw.source.id) {
             continue;
         }
         let mut chunk = transform.chunk(raw).await;
         limit.check(&mut chunk);
-        if output.send(chunk).await.is_err() {
-            return;
-        }
+        place.send(chunk);
     }
 }
 
@@ -286,7 +286,7 @@ mod tests {
 
     impl Account {
         async fn take(&mut self, framer: &mut Framer, transform: &Transform) {
-            let raw = raw(framer.cut(&Spare::default()));
+            let raw = raw(framer.cut());
             let mut splitter = Splitter::default();
             for frame in &raw.frames {
                 // What is found in a frame is what csv-async finds in it, and it is one record.

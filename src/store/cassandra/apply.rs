@@ -1,48 +1,43 @@
-//! Chunks into tables, quarantine and ledger: rows first, and only then the ledger (law 1).
+//! Chunks whose rows are in the tables into quarantine and ledger: only now they count (law 1).
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
 use std::time::Duration;
 
-use super::collisions::Tables;
-use super::keys::{Short, short};
+use super::account::{Account, Counted};
+use super::ahead::Sent;
 use super::ledger::count_of;
-use super::rows::{Refusal, Sending, Sent};
+use super::refusal::{Failed, Judged, judged};
+use super::rows::{self, Sending};
 use super::stored::Entered;
 use super::{Inner, Writing};
-use crate::domain::{Delivery, DeliveryId, End, Frame, Mark, Outcome, Quarantined, Reason, RowChunk, State};
+use crate::domain::{Delivery, DeliveryId, End, Mark, Outcome, Quarantined, RowChunk, State};
 use crate::fault;
 use crate::ledger::{Applied, TableDelta};
 use crate::store::StoreError;
 
-/// So many refusals without one acceptance are not about single records.
-const REFUSALS: usize = 10;
-
-pub async fn chunks(inner: &Inner, chunks: &[RowChunk]) -> Result<Vec<Applied>, StoreError> {
-    let Some(writing) = &inner.writing else { return dry(inner, chunks).await };
+pub async fn chunks(inner: &Inner, chunks: &[RowChunk], sent: &Sent) -> Result<Vec<Applied>, StoreError> {
+    let failed = in_order(inner, chunks).await?;
+    let (Some(writing), Some(sent)) = (&inner.writing, sent) else { return dry(inner, chunks).await };
     writing.lease.check().await?;
-    in_order(inner, chunks).await?;
-    inner.check_tables().await?;
-    for chunk in chunks.iter().filter(|chunk| is_provisional_row(chunk)) {
-        for table in &inner.plan.tables {
-            writing.provisional.remember(&writing.lease, chunk, table).await?;
-        }
-    }
-    writing.provisional.merge(&writing.lease, chunks).await?;
-    fault::step("apply before the rows");
-    let all: Vec<usize> = (0..inner.plan.tables.len()).collect();
-    let sent = sending(inner, writing, chunks).all(&all).await?;
-    fault::step("apply after the rows");
-    inner.check_tables().await?;
-    let judged = judged(writing, chunks, &sent);
-    let quarantined = chunks.iter().zip(&judged).flat_map(|(chunk, judged)| {
-        let id = chunk.source.id;
+    let judged = judged(writing, chunks, sent, failed);
+    let accounts = Account::all(inner, writing, chunks, &judged).await?;
+    // Keys count only as far as the ledger reaches.
+    let saves = futures::future::try_join_all(accounts.iter().map(|account| account.save(writing)));
+    futures::try_join!(writing.tables.check(inner), saves)?;
+    writing.quarantine.save(&writing.lease, quarantined(chunks, &judged)).await?;
+    fault::step("apply before the ledger");
+    let applied = entered(inner, writing, chunks, judged, accounts, sent).await?;
+    writing.ahead.done(chunks);
+    Ok(applied)
+}
+
+/// The records that go to quarantine.
+fn quarantined<'c>(chunks: &'c [RowChunk], judged: &'c [Judged]) -> Vec<(DeliveryId, &'c Quarantined)> {
+    let of = |(chunk, judged): (&'c RowChunk, &'c Judged)| {
         let own = chunk.quarantined.iter().filter(|_| judged.failed.is_none());
-        own.chain(&judged.refused).map(move |record| (id, record))
-    });
-    writing.quarantine.save(&writing.lease, quarantined.collect()).await?;
-    fault::step("apply after the quarantine");
-    entered(inner, writing, chunks, judged, &sent).await
+        own.chain(&judged.refused).map(|record| (chunk.source.id, record))
+    };
+    chunks.iter().zip(judged).flat_map(of).collect()
 }
 
 pub fn sending<'s>(inner: &'s Inner, writing: &'s Writing, chunks: &'s [RowChunk]) -> Sending<'s> {
@@ -51,124 +46,40 @@ pub fn sending<'s>(inner: &'s Inner, writing: &'s Writing, chunks: &'s [RowChunk
         settings: &inner.settings,
         lease: &writing.lease,
         pace: &writing.pace,
+        permits: &writing.permits,
         writers: &writing.writers,
         chunks,
     }
 }
 
-/// Every chunk must continue where its delivery stands; nothing is written of a run that does not.
-async fn in_order(inner: &Inner, chunks: &[RowChunk]) -> Result<(), StoreError> {
-    let mut marks: HashMap<DeliveryId, Mark> = HashMap::new();
+/// Every chunk must continue where its delivery stands. Those of deliveries that have failed do not matter:
+/// why they have.
+async fn in_order(inner: &Inner, chunks: &[RowChunk]) -> Result<Failed, StoreError> {
+    let (mut marks, mut failed) = (HashMap::new(), Failed::new());
     for chunk in chunks {
         let id = chunk.source.id;
+        if failed.contains_key(&id) {
+            continue;
+        }
         let mark = match marks.get(&id) {
             Some(mark) => *mark,
-            None => inner.ledger.find(id).await?.delivery.reach,
+            None => {
+                let Delivery { state, detail, reach, .. } = inner.ledger.find(id).await?.delivery;
+                if state == State::Failed {
+                    failed.insert(id, detail);
+                    continue;
+                }
+                reach
+            }
         };
-        let advanced = mark.advance(chunk.span);
+        let advanced: Result<Mark, _> = mark.advance(chunk.span);
         marks.insert(id, advanced.map_err(|error| inner.broken(error.to_string()))?);
     }
-    Ok(())
+    Ok(failed)
 }
 
 pub fn is_provisional_row(chunk: &RowChunk) -> bool {
     chunk.ends_provisionally() && chunk.last == Some(Outcome::Loaded)
-}
-
-/// What the server's refusals mean for a chunk.
-#[derive(Default)]
-struct Judged {
-    refused: Vec<Quarantined>,
-    /// Rows of the chunk that are in quarantine now.
-    rows: HashSet<usize>,
-    failed: Option<String>,
-}
-
-/// Of a delivery and table: refusals without an acceptance between them, and whether there ever was one.
-pub type Refusals = Mutex<HashMap<(DeliveryId, usize), (usize, bool)>>;
-
-/// Which refusals are not about single records (law 5): ten in a row, or all of a delivery.
-fn hopeless_tables(writing: &Writing, chunks: &[RowChunk], sent: &Sent) -> HashSet<(DeliveryId, usize)> {
-    let mut known = writing.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut hopeless = HashSet::new();
-    let ids: HashSet<DeliveryId> = chunks.iter().map(|chunk| chunk.source.id).collect();
-    for id in ids {
-        let of = || chunks.iter().enumerate().filter(move |(_, chunk)| chunk.source.id == id);
-        let rows: usize = of().map(|(_, chunk)| chunk.rows.len()).sum();
-        let ends = of().any(|(_, chunk)| chunk.end.is_some());
-        for table in 0..sent.tables.len() {
-            let own = |refusal: &&Refusal| refusal.table == table && of().any(|(at, _)| at == refusal.chunk);
-            let refused = sent.refused.iter().filter(own).count();
-            let (row, ever) = known.get(&(id, table)).copied().unwrap_or((0, false));
-            let accepted = rows > refused;
-            let row = if accepted { 0 } else { row + refused };
-            let ever = ever || accepted;
-            if row >= REFUSALS || (ends && row > 0 && !ever) {
-                hopeless.insert((id, table));
-            }
-            if ends || (row, ever) == (0, false) {
-                known.remove(&(id, table));
-            } else {
-                known.insert((id, table), (row, ever));
-            }
-        }
-    }
-    hopeless
-}
-
-/// What the refusals mean, chunk by chunk.
-fn judged(writing: &Writing, chunks: &[RowChunk], sent: &Sent) -> Vec<Judged> {
-    let mut all: Vec<Judged> = chunks.iter().map(|_| Judged::default()).collect();
-    let hopeless_tables = hopeless_tables(writing, chunks, sent);
-    let is_hopeless = |chunk: &RowChunk, table| hopeless_tables.contains(&(chunk.source.id, table));
-    for refusal in &sent.refused {
-        let (Some(judged), Some(chunk)) = (all.get_mut(refusal.chunk), chunks.get(refusal.chunk)) else {
-            continue;
-        };
-        if is_hopeless(chunk, refusal.table) {
-            judged.failed.get_or_insert_with(|| hopeless(refusal));
-        } else if judged.rows.insert(refusal.row) {
-            judged.refused.push(quarantined(chunk, refusal));
-        }
-    }
-    // What follows a chunk that failed, of the same delivery, is not taken either.
-    let mut failed: HashMap<DeliveryId, String> = HashMap::new();
-    for (judged, chunk) in all.iter_mut().zip(chunks) {
-        if let Some(why) = failed.get(&chunk.source.id) {
-            judged.failed = Some(why.clone());
-        }
-        if let Some(why) = &judged.failed {
-            failed.insert(chunk.source.id, why.clone());
-            judged.refused.clear();
-        }
-        judged.refused.sort_by_key(|entry| entry.record);
-    }
-    all
-}
-
-fn hopeless(refusal: &Refusal) -> String {
-    format!(
-        "the server takes no row of it: {}; see to the table, then `needledrop load --again`",
-        refusal.words
-    )
-}
-
-fn quarantined(chunk: &RowChunk, refusal: &Refusal) -> Quarantined {
-    let number = chunk.stamps.number(chunk.rows.stamp(refusal.row)).unwrap_or(chunk.span.from.record);
-    let frame = chunk.frames.binary_search_by_key(&number, |frame| frame.record).ok();
-    let frame = frame.and_then(|at| chunk.frames.get(at)).copied();
-    let Frame { line, offset, start, len, .. } =
-        frame.unwrap_or(Frame { record: number, line: 0, offset: 0, start: 0, len: 0 });
-    Quarantined {
-        record: number,
-        line,
-        offset,
-        len: len as u64,
-        column: None,
-        reason: Reason::Refused,
-        detail: refusal.words.clone(),
-        raw: chunk.bytes.get(start..start + len).unwrap_or_default().to_vec(),
-    }
 }
 
 /// The ledger, once for each delivery.
@@ -177,27 +88,11 @@ async fn entered(
     writing: &Writing,
     chunks: &[RowChunk],
     judged: Vec<Judged>,
-    sent: &Sent,
+    accounts: Vec<Account>,
+    sent: &rows::Sent,
 ) -> Result<Vec<Applied>, StoreError> {
     let mut applied: Vec<Applied> = vec![Applied::default(); chunks.len()];
-    let mut done: HashSet<DeliveryId> = HashSet::new();
-    for chunk in chunks {
-        let id = chunk.source.id;
-        if !done.insert(id) {
-            continue;
-        }
-        let own: Vec<usize> = (0..chunks.len()).filter(|at| chunks[*at].source.id == id).collect();
-        let delivery = inner.ledger.find(id).await?.delivery;
-        let mut keys = writing.collisions.of(&delivery).await?;
-        let counted = counted(writing, &mut keys, chunks, &judged, &own);
-        let reach = own.last().map_or(0, |at| kept_up_to(&chunks[*at]));
-        let saves = writing
-            .writers
-            .iter()
-            .zip(&counted.new)
-            .map(|(writer, new)| writing.collisions.save(&writing.lease, id, &writer.name, reach, new));
-        futures::future::try_join_all(saves).await?;
-        fault::step("apply before the ledger");
+    for Account { id, own, keys, counted, .. } in accounts {
         let change = |entered: &mut Entered| {
             for at in &own {
                 advance(inner, entered, &chunks[*at], &judged[*at], &counted, *at)?;
@@ -217,67 +112,6 @@ async fn entered(
         (applied.refused, applied.failed) = (judged.refused, judged.failed);
     }
     Ok(applied)
-}
-
-/// A provisional last record may be taken back: the keys are those of what is before it.
-fn kept_up_to(chunk: &RowChunk) -> u64 {
-    match &chunk.end {
-        Some(End::Loaded { provisional: Some((mark, _)) }) => mark.offset,
-        _ => chunk.span.to.offset,
-    }
-}
-
-/// What the keys of some chunks came to.
-struct Counted {
-    /// By chunk and table: collisions; negative where an estimate was corrected.
-    collisions: HashMap<(usize, usize), i64>,
-    /// By table: keys to be saved.
-    new: Vec<Vec<Short>>,
-    /// By table.
-    estimated: Vec<bool>,
-    /// Tables in which the provisional last record fell on a key of its own delivery.
-    collided: Vec<String>,
-}
-
-fn counted(
-    writing: &Writing,
-    keys: &mut Tables,
-    chunks: &[RowChunk],
-    judged: &[Judged],
-    own: &[usize],
-) -> Counted {
-    let mut counted = Counted {
-        collisions: HashMap::new(),
-        new: vec![Vec::new(); writing.writers.len()],
-        estimated: Vec::new(),
-        collided: Vec::new(),
-    };
-    let mut scratch = Vec::new();
-    for (table, (writer, keys)) in writing.writers.iter().zip(keys.iter_mut()).enumerate() {
-        for at in own.iter().copied().filter(|at| judged[*at].failed.is_none()) {
-            let chunk = &chunks[at];
-            let open = if is_provisional_row(chunk) { chunk.rows.len().checked_sub(1) } else { None };
-            let mut hashes = Vec::with_capacity(chunk.rows.len());
-            let mut collisions = 0;
-            for row in (0..chunk.rows.len()).filter(|row| !judged[at].rows.contains(row)) {
-                let hash = short(writer.key(&chunk.rows, row, &mut scratch));
-                if open != Some(row) {
-                    hashes.push(hash);
-                } else if keys.contains(hash) || hashes.contains(&hash) {
-                    // Its own key is not remembered: it may be taken back.
-                    collisions += 1;
-                    counted.collided.push(writer.name.clone());
-                }
-            }
-            let (rows, before) = (hashes.len(), keys.distinct());
-            counted.new[table].extend(keys.add(hashes));
-            let grown = i64::try_from(keys.distinct()).unwrap_or(0) - i64::try_from(before).unwrap_or(0);
-            collisions += i64::try_from(rows).unwrap_or(0) - grown;
-            counted.collisions.insert((at, table), collisions);
-        }
-        counted.estimated.push(keys.is_estimate());
-    }
-    counted
 }
 
 fn advance(
@@ -370,7 +204,7 @@ pub fn without_provisional(entered: &mut Entered) -> Option<Delivery> {
     Some(before)
 }
 
-fn told(chunk: &RowChunk, judged: &Judged, counted: &Counted, at: usize, sent: &Sent) -> Applied {
+fn told(chunk: &RowChunk, judged: &Judged, counted: &Counted, at: usize, sent: &rows::Sent) -> Applied {
     let rows = if judged.failed.is_some() { 0 } else { (chunk.rows.len() - judged.rows.len()) as u64 };
     let delta = |(table, (_, took)): (usize, &(u64, Duration))| TableDelta {
         rows,
@@ -382,15 +216,9 @@ fn told(chunk: &RowChunk, judged: &Judged, counted: &Counted, at: usize, sent: &
 
 /// Nothing is written, not even to the ledger: it moves on in memory.
 async fn dry(inner: &Inner, chunks: &[RowChunk]) -> Result<Vec<Applied>, StoreError> {
-    in_order(inner, chunks).await?;
     let mut applied = Vec::new();
     for (at, chunk) in chunks.iter().enumerate() {
-        let counted = Counted {
-            collisions: HashMap::new(),
-            new: Vec::new(),
-            estimated: Vec::new(),
-            collided: Vec::new(),
-        };
+        let counted = Counted::default();
         let change = |entered: &mut Entered| advance(inner, entered, chunk, &Judged::default(), &counted, at);
         inner.ledger.change_in_memory(chunk.source.id, change).await?;
         let rows = chunk.rows.len() as u64;

@@ -1,5 +1,7 @@
 //! Cassandra and ScyllaDB: rows first, then the ledger, each under its own stamp.
 
+mod account;
+mod ahead;
 mod apply;
 mod cell;
 mod check;
@@ -14,22 +16,25 @@ mod query;
 mod replay;
 mod request;
 mod rows;
+mod refusal;
 pub mod schema;
 mod stored;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod unchanged;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use scylla::client::session::Session;
+use tokio::sync::Semaphore;
 
 use super::{Access, Store, StoreError};
 use crate::domain::{Delivery, DeliveryId, Fingerprint, Noted, Plan, RowChunk, StampRange, Value};
 use crate::fault;
 use crate::ledger::{Amendment, Applied, Entry, Filter, Known};
-use apply::Refusals;
+use ahead::Ahead;
 pub use check::Checked;
 use collisions::Collisions;
 use connect::Settings;
@@ -37,7 +42,9 @@ use lease::{Lease, Wait};
 use ledger::Ledger;
 use provisional::Provisional;
 use quarantine::Quarantine;
+use refusal::Refusals;
 use rows::{Pace, Writer};
+use unchanged::Unchanged;
 
 /// A store in a cluster.
 pub struct CassandraStore {
@@ -59,12 +66,14 @@ pub(crate) struct Inner {
 /// What only a writer needs.
 pub(crate) struct Writing {
     lease: Lease,
-    /// Of the tables, in the order of the plan.
-    ids: Vec<Option<uuid::Uuid>>,
+    tables: Unchanged,
     writers: Vec<Writer>,
     /// Refusals of each delivery and table.
     refusals: Refusals,
     pace: Pace,
+    /// Requests that may be under way.
+    permits: Semaphore,
+    ahead: Ahead,
     quarantine: Quarantine,
     provisional: Provisional,
     collisions: Collisions,
@@ -126,13 +135,15 @@ impl CassandraStore {
             writers.push(Writer::new(session, settings, plan, table).await?);
         }
         let (s, t, p) = (|| Arc::clone(session), || Arc::clone(settings), || Arc::clone(plan));
-        let ids = schema::ids(session, settings, plan).await?;
+        let tables = Unchanged::new(schema::ids(session, settings, plan).await?);
         Ok(Writing {
             lease,
-            ids,
+            tables,
             writers,
             refusals: Refusals::default(),
             pace: Pace::new(settings.rows_per_second),
+            permits: Semaphore::new(settings.in_flight),
+            ahead: Ahead::default(),
             quarantine: Quarantine::new(s(), t()).await?,
             provisional: Provisional::new(s(), t(), p()).await?,
             collisions: Collisions::new(s(), t(), p()).await?,
@@ -255,26 +266,11 @@ impl Inner {
     fn writer(&self) -> Result<&Writing, StoreError> {
         self.writing.as_ref().ok_or_else(|| self.broken("opened for reading only".to_owned()))
     }
-
-    /// Whether the tables are those that the statements were prepared for. The server prepares a statement
-    /// anew for a table that was dropped and made again, and the driver does not tell.
-    async fn check_tables(&self) -> Result<(), StoreError> {
-        let Some(writing) = &self.writing else { return Ok(()) };
-        let now = schema::ids(&self.session, &self.settings, &self.plan).await?;
-        let changed = writing.ids.iter().zip(&now).position(|(before, now)| before != now);
-        let Some(table) = changed.and_then(|at| self.plan.tables.get(at)) else { return Ok(()) };
-        Err(StoreError::Shape {
-            store: self.settings.name(),
-            what: format!(
-                "the schema is not what it was when this began: table {} was dropped or made anew",
-                table.name
-            ),
-            next: "bring the tables back as they are declared, then start again".to_owned(),
-        })
-    }
 }
 
 impl Store for CassandraStore {
+    type Sent = ahead::Sent;
+
     async fn known(&self) -> Result<Vec<Known>, StoreError> {
         self.inner.ledger.known().await
     }
@@ -305,8 +301,16 @@ impl Store for CassandraStore {
         }
     }
 
-    async fn apply(&self, chunks: Arc<Vec<RowChunk>>) -> Result<Vec<Applied>, StoreError> {
-        apply::chunks(&self.inner, &chunks).await
+    async fn send(&self, chunks: Arc<Vec<RowChunk>>) -> Result<ahead::Sent, StoreError> {
+        ahead::send(&self.inner, &chunks).await
+    }
+
+    async fn apply(
+        &self,
+        chunks: Arc<Vec<RowChunk>>,
+        sent: &ahead::Sent,
+    ) -> Result<Vec<Applied>, StoreError> {
+        apply::chunks(&self.inner, &chunks, sent).await
     }
 
     async fn replay(&self, table: usize, chunk: Arc<RowChunk>, first: bool) -> Result<Applied, StoreError> {

@@ -6,6 +6,7 @@
 //! docs/guarantees.md: a record of an older delivery that is written only afterwards, on the very same
 //! key, stays hidden.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use scylla::client::session::Session;
@@ -23,6 +24,9 @@ use crate::store::StoreError;
 
 /// Cells behind the key, each with its stamp; `None` is a cell that was not set.
 type Cells = Vec<(Option<String>, i64)>;
+
+/// By table and key, the chunk and number of rows there.
+type Hits = HashMap<(usize, Vec<String>), Vec<(usize, usize)>>;
 
 /// The stamp of a cell that nobody has set.
 const NEVER: i64 = i64::MIN;
@@ -111,8 +115,7 @@ impl Provisional {
     pub async fn remember(&self, lease: &Lease, chunk: &RowChunk, table: &Table) -> Result<(), StoreError> {
         let Some(row) = chunk.rows.len().checked_sub(1) else { return Ok(()) };
         let (delivery, stamp) = (chunk.source.id, chunk.rows.stamp(row).0);
-        let key: Vec<String> =
-            table.key().map(|column| plain(&chunk.rows.value(row, column)).into_owned()).collect();
+        let key = key(chunk, row, table);
         let others = self.on(&table.name, &key);
         if others.iter().any(|open| open.delivery == delivery && open.stamp == stamp) {
             // Tried again: by now the record itself may lie there.
@@ -143,25 +146,52 @@ impl Provisional {
         Ok(())
     }
 
+    /// Whether a row falls on that of a provisional record.
+    pub fn is_under(&self, chunks: &[RowChunk]) -> bool {
+        !self.hits(chunks).is_empty()
+    }
+
+    /// Rows that fall on those of provisional records.
+    fn hits(&self, chunks: &[RowChunk]) -> Hits {
+        let mut hits = Hits::new();
+        let open = self.open();
+        for (at, table) in self.plan.tables.iter().enumerate() {
+            let of = open.iter().filter(|open| open.table == table.name);
+            let keys: HashSet<&[String]> = of.map(|open| open.key.as_slice()).collect();
+            if keys.is_empty() {
+                continue;
+            }
+            for (number, chunk) in chunks.iter().enumerate() {
+                for row in 0..chunk.rows.len() {
+                    let key = key(chunk, row, table);
+                    if keys.contains(key.as_slice()) {
+                        hits.entry((at, key)).or_default().push((number, row));
+                    }
+                }
+            }
+        }
+        hits
+    }
+
     /// Merges records that are not provisional into what is remembered of the rows they fall on.
     ///
     /// # Errors
     /// What the cluster says.
     pub async fn merge(&self, lease: &Lease, chunks: &[RowChunk]) -> Result<(), StoreError> {
-        let all = self.open().clone();
-        for known in all {
-            let Some((_, table)) = self.plan.table(&known.table) else { continue };
-            let mut now = known.clone();
-            for chunk in chunks {
-                for row in (0..chunk.rows.len()).filter(|row| is_on(chunk, *row, table, &known.key)) {
+        for ((table, key), rows) in self.hits(chunks) {
+            let Some(table) = self.plan.tables.get(table) else { continue };
+            let all = self.on(&table.name, &key);
+            for known in &all {
+                let mut now = known.clone();
+                for (chunk, row) in rows.iter().filter_map(|(at, row)| Some((chunks.get(*at)?, *row))) {
                     let stamp = chunk.rows.stamp(row).0;
-                    if !self.on(&known.table, &known.key).iter().any(|open| open.stamp == stamp) {
+                    if !all.iter().any(|open| open.stamp == stamp) {
                         now.without = Some(merged(now.without, &cells(chunk, row, table), table.empty));
                     }
                 }
-            }
-            if now != known {
-                self.replace(lease, &known, now).await?;
+                if now != *known {
+                    self.replace(lease, known, now).await?;
+                }
             }
         }
         Ok(())
@@ -293,8 +323,9 @@ impl Provisional {
     }
 }
 
-fn is_on(chunk: &RowChunk, row: usize, table: &Table, key: &[String]) -> bool {
-    table.key().zip(key).all(|(column, text)| plain(&chunk.rows.value(row, column)) == text.as_str())
+/// The values of a row's key, as text.
+fn key(chunk: &RowChunk, row: usize, table: &Table) -> Vec<String> {
+    table.key().map(|column| plain(&chunk.rows.value(row, column)).into_owned()).collect()
 }
 
 /// What a record sets behind its key.

@@ -29,7 +29,7 @@ pub async fn chunk(
         return Ok(Applied { tables: vec![delta], ..Applied::default() });
     };
     writing.lease.check().await?;
-    inner.check_tables().await?;
+    writing.tables.check(inner).await?;
     let delivery = inner.ledger.find(id).await?.delivery;
     let open = delivery.provisional.as_ref().and_then(|(mark, _)| delivery.stamps.of(mark.record));
     let last = chunk.rows.len().checked_sub(1).map(|row| chunk.rows.stamp(row));
@@ -39,7 +39,7 @@ pub async fn chunk(
     let one = std::slice::from_ref(chunk);
     writing.provisional.merge(&writing.lease, one).await?;
     let sent = sending(inner, writing, one).all(&[table]).await?;
-    inner.check_tables().await?;
+    writing.tables.check(inner).await?;
     if let Some(refusal) = sent.refused.first().filter(|_| sent.refused.len() == chunk.rows.len()) {
         let what = format!("table {} takes no row: {}", declared.name, refusal.words);
         let next = "see to the table, then play it again".to_owned();

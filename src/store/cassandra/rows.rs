@@ -1,7 +1,7 @@
 //! Rows of the declared tables: prepared inserts, grouped by partition, so many under way and no more.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -10,6 +10,7 @@ use scylla::client::session::Session;
 use scylla::errors::ExecutionError;
 use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use twox_hash::XxHash64;
 
 use super::cell::{self, Record};
@@ -29,8 +30,8 @@ const SEED: u64 = 0x6e65_6564_6c65;
 pub struct Writer {
     pub name: String,
     insert: PreparedStatement,
-    /// A batch of n rows at n - 2.
-    batches: Vec<Batch>,
+    /// A batch of n rows at n - 2, made when it is needed: it holds its statement n times.
+    batches: Vec<OnceLock<Batch>>,
     /// All columns in the order of the statement, key first.
     columns: Vec<(usize, Type)>,
     partition: usize,
@@ -50,9 +51,9 @@ struct Place {
 #[derive(Clone, Copy)]
 struct Request {
     /// Position among the tables that are written.
-    at: usize,
-    from: usize,
-    to: usize,
+    at: u32,
+    from: u32,
+    to: u32,
 }
 
 /// All requests, and who takes the next.
@@ -62,6 +63,12 @@ struct Work {
     requests: Vec<Request>,
     next: AtomicUsize,
     began: Instant,
+}
+
+impl Work {
+    fn is_taken(&self) -> bool {
+        self.next.load(Ordering::Relaxed) >= self.requests.len()
+    }
 }
 
 /// A row that the server did not take, alone.
@@ -109,24 +116,27 @@ impl Writer {
         let mut insert = prepared.map_err(|error| request::told(settings, &error.into()))?;
         insert.set_consistency(settings.write);
         insert.set_is_idempotent(true);
-        let batches = (2..=settings.batch_rows.max(2)).map(|rows| {
-            let mut batch = Batch::new(BatchType::Unlogged);
-            batch.set_consistency(settings.write);
-            batch.set_is_idempotent(true);
-            for _ in 0..rows {
-                batch.append_statement(insert.clone());
-            }
-            batch
-        });
         Ok(Self {
             name: table.name.clone(),
-            batches: batches.collect(),
+            batches: (2..=settings.batch_rows).map(|_| OnceLock::new()).collect(),
             insert,
             columns: table.all().filter_map(|index| Some((index, of(index)?.kind))).collect(),
             partition: table.partition_key.len(),
             key: table.key_len(),
             clears: table.empty == Empty::Clear,
         })
+    }
+
+    /// The batch of so many rows; none for a single one.
+    fn batch(&self, rows: usize) -> Option<&Batch> {
+        let place = self.batches.get(rows.checked_sub(2)?)?;
+        Some(place.get_or_init(|| {
+            let mut batch = Batch::new(BatchType::Unlogged);
+            batch.set_consistency(self.insert.get_consistency().unwrap_or_default());
+            batch.set_is_idempotent(true);
+            batch.statements = vec![self.insert.clone().into(); rows];
+            batch
+        }))
     }
 
     /// The hash of a row's key.
@@ -177,6 +187,7 @@ pub struct Sending<'s> {
     pub settings: &'s Settings,
     pub lease: &'s Lease,
     pub pace: &'s Pace,
+    pub permits: &'s Semaphore,
     pub writers: &'s [Writer],
     pub chunks: &'s [RowChunk],
 }
@@ -191,35 +202,45 @@ impl Sending<'_> {
         let tables: Vec<(usize, Vec<Place>)> =
             tables.iter().map(|table| (*table, self.grouped(*table))).collect();
         let mut requests = Vec::new();
-        for (at, (writer, places)) in tables.iter().enumerate() {
+        for ((writer, places), at) in tables.iter().zip(0..) {
             self.cut(at, *writer, places, &mut requests);
         }
         let work = Work { tables, requests, next: AtomicUsize::new(0), began };
-        let lanes = self.settings.in_flight.min(work.requests.len());
-        let mut lanes: FuturesUnordered<_> = (0..lanes).map(|_| self.lane(&work)).collect();
+        let mut left = work.requests.len();
+        let mut lanes = FuturesUnordered::new();
         let mut sent = Sent { refused: Vec::new(), tables: vec![(0, Duration::ZERO); work.tables.len()] };
-        // The budget that tokio gives a task would make each turn wake all lanes.
-        while let Some(lane) = tokio::task::unconstrained(lanes.next()).await {
-            let lane = lane?;
-            for (all, (rows, took)) in sent.tables.iter_mut().zip(lane.tables) {
-                *all = (all.0 + rows, all.1.max(took));
+        loop {
+            tokio::select! {
+                biased;
+                // Never closed.
+                Ok(permit) = self.permits.acquire(), if left > 0 => {
+                    lanes.push(self.lane(&work, permit));
+                    left = if work.is_taken() { 0 } else { left - 1 };
+                }
+                // The budget that tokio gives a task would make each turn wake all lanes.
+                Some(lane) = tokio::task::unconstrained(lanes.next()) => {
+                    let lane = lane?;
+                    for (all, (rows, took)) in sent.tables.iter_mut().zip(lane.tables) {
+                        *all = (all.0 + rows, all.1.max(took));
+                    }
+                    sent.refused.extend(lane.refused);
+                }
+                else => return Ok(sent),
             }
-            sent.refused.extend(lane.refused);
         }
-        Ok(sent)
     }
 
-    /// Takes requests until there are no more, one after another: there are as many lanes as there may be
-    /// requests under way.
-    async fn lane(&self, work: &Work) -> Result<Sent, StoreError> {
+    /// Takes requests until there are no more, one after another: there are as many lanes, of all chunks
+    /// that are sent, as there may be requests under way.
+    async fn lane(&self, work: &Work, _permit: SemaphorePermit<'_>) -> Result<Sent, StoreError> {
         let mut sent = Sent { refused: Vec::new(), tables: vec![(0, Duration::ZERO); work.tables.len()] };
         while let Some(request) = work.requests.get(work.next.fetch_add(1, Ordering::Relaxed)) {
-            let Some((writer, places)) = work.tables.get(request.at) else { continue };
-            let places = places.get(request.from..request.to).unwrap_or_default();
+            let Some((writer, places)) = work.tables.get(request.at as usize) else { continue };
+            let places = places.get(request.from as usize..request.to as usize).unwrap_or_default();
             let before = sent.refused.len();
             self.send(*writer, places, &mut sent.refused).await?;
             let refused = sent.refused.len() - before;
-            if let Some((rows, took)) = sent.tables.get_mut(request.at) {
+            if let Some((rows, took)) = sent.tables.get_mut(request.at as usize) {
                 *rows += (places.len() - refused) as u64;
                 *took = work.began.elapsed();
             }
@@ -243,20 +264,21 @@ impl Sending<'_> {
     }
 
     /// Cuts the rows of a table into requests, by partition, rows and bytes.
-    fn cut(&self, at: usize, writer: usize, places: &[Place], requests: &mut Vec<Request>) {
-        let (mut from, mut bytes) = (0, 0);
-        for (to, place) in places.iter().enumerate() {
+    fn cut(&self, at: u32, writer: usize, places: &[Place], requests: &mut Vec<Request>) {
+        let (mut from, mut rows, mut bytes) = (0, 0, 0);
+        let mut partition = None;
+        for (place, to) in places.iter().zip(0..) {
             let size = self.record(writer, place).map_or(0, |record| cell::size(&record));
-            let first = places.get(from).map_or(place.partition, |first| first.partition);
-            let full = to - from >= self.settings.batch_rows || bytes + size > self.settings.batch_bytes;
-            if to > from && (first != place.partition || full) {
+            let full = rows >= self.settings.batch_rows || bytes + size > self.settings.batch_bytes;
+            if rows > 0 && (full || partition != Some(place.partition)) {
                 requests.push(Request { at, from, to });
-                (from, bytes) = (to, 0);
+                (from, rows, bytes) = (to, 0, 0);
             }
-            bytes += size;
+            partition = Some(place.partition);
+            (rows, bytes) = (rows + 1, bytes + size);
         }
-        if from < places.len() {
-            requests.push(Request { at, from, to: places.len() });
+        if rows > 0 {
+            requests.push(Request { at, from, to: u32::try_from(places.len()).unwrap_or(u32::MAX) });
         }
     }
 
@@ -274,7 +296,7 @@ impl Sending<'_> {
     ) -> Result<(), StoreError> {
         let Some(of) = self.writers.get(writer) else { return Ok(()) };
         self.pace.wait(places.len()).await;
-        if let Some(batch) = places.len().checked_sub(2).and_then(|at| of.batches.get(at)) {
+        if let Some(batch) = of.batch(places.len()) {
             let records: Vec<Record<'_>> =
                 places.iter().filter_map(|place| self.record(writer, place)).collect();
             metrics::batch(&of.name, places.len());

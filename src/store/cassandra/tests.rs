@@ -12,7 +12,8 @@ use super::connect::{Settings, connect};
 use super::{CassandraStore, schema};
 use crate::domain::Plan;
 use crate::store::Access;
-use crate::store::suite::{Fixture, store_suite};
+use crate::store::sqlite::tests::Sqlite;
+use crate::store::suite::{Fixture, store_suite, two_stores_end_alike};
 
 const NODE: &str = "NEEDLEDROP_TEST_CASSANDRA";
 
@@ -116,3 +117,10 @@ impl Fixture for Cassandra {
 }
 
 store_suite!(Cassandra);
+
+#[test]
+fn both_stores_end_alike() {
+    if Cassandra::available() {
+        two_stores_end_alike::<Sqlite, Cassandra>();
+    }
+}

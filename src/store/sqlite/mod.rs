@@ -12,6 +12,8 @@ mod quarantine;
 mod replay;
 mod rows;
 pub mod schema;
+#[cfg(test)]
+pub mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -131,6 +133,8 @@ fn told(store: String, error: &rusqlite::Error) -> StoreError {
 }
 
 impl Store for SqliteStore {
+    type Sent = ();
+
     async fn known(&self) -> Result<Vec<Known>, StoreError> {
         self.read(|_, connection| Ok(ledger::known(connection)?)).await
     }
@@ -155,7 +159,12 @@ impl Store for SqliteStore {
         self.write(move |_, connection| ledger::amend(connection, id, &amendment)).await
     }
 
-    async fn apply(&self, chunks: Arc<Vec<RowChunk>>) -> Result<Vec<Applied>, StoreError> {
+    /// One transaction does it all.
+    async fn send(&self, _: Arc<Vec<RowChunk>>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn apply(&self, chunks: Arc<Vec<RowChunk>>, (): &()) -> Result<Vec<Applied>, StoreError> {
         self.write(move |shared, connection| apply::chunks(shared, connection, &chunks)).await
     }
 
@@ -188,40 +197,4 @@ impl Store for SqliteStore {
     ) -> Result<Vec<crate::quarantine::Entry>, StoreError> {
         self.read(move |_, connection| Ok(quarantine::list(connection, &filter)?)).await
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::suite::{Fixture, store_suite};
-
-    struct Sqlite(tempfile::TempDir);
-
-    impl Sqlite {
-        fn path(&self) -> PathBuf {
-            self.0.path().join("store.db")
-        }
-    }
-
-    impl Fixture for Sqlite {
-        type Store = SqliteStore;
-        const COUNTS_ACROSS_DELIVERIES: bool = true;
-        const TAKES_BACK_IN_ANY_ORDER: bool = true;
-        const SLOWER: u32 = 1;
-
-        async fn new() -> Self {
-            Self(tempfile::tempdir().unwrap())
-        }
-
-        async fn open(&self, plan: Arc<Plan>) -> SqliteStore {
-            SqliteStore::open(&self.path(), plan, Access::Write { create: true, standby: false }).unwrap()
-        }
-
-        async fn wipe(&self, table: &str) {
-            let connection = Connection::open(self.path()).unwrap();
-            connection.execute(&format!("DELETE FROM {}", schema::quoted(table)), []).unwrap();
-        }
-    }
-
-    store_suite!(Sqlite);
 }

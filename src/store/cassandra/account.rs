@@ -1,0 +1,117 @@
+//! What chunks come to for each delivery: keys and collisions.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::Inner;
+use super::Writing;
+use super::apply::is_provisional_row;
+use super::collisions::Tables;
+use super::keys::{Short, short};
+use super::refusal::Judged;
+use crate::domain::{DeliveryId, End, RowChunk};
+use crate::store::StoreError;
+
+/// What one delivery has in some chunks.
+pub struct Account {
+    pub id: DeliveryId,
+    /// Positions of its chunks.
+    pub own: Vec<usize>,
+    pub keys: Tables,
+    pub counted: Counted,
+    /// The keys are those of what is before this byte.
+    reach: u64,
+}
+
+impl Account {
+    /// Those of all deliveries in some chunks.
+    ///
+    /// # Errors
+    /// What the cluster says.
+    pub async fn all(
+        inner: &Inner,
+        writing: &Writing,
+        chunks: &[RowChunk],
+        judged: &[Judged],
+    ) -> Result<Vec<Self>, StoreError> {
+        let mut of: BTreeMap<DeliveryId, Vec<usize>> = BTreeMap::new();
+        for (at, chunk) in chunks.iter().enumerate() {
+            of.entry(chunk.source.id).or_default().push(at);
+        }
+        let mut accounts = Vec::with_capacity(of.len());
+        for (id, own) in of {
+            let mut keys = writing.collisions.of(&inner.ledger.find(id).await?.delivery).await?;
+            let counted = counted(writing, &mut keys, chunks, judged, &own);
+            let reach = own.last().map_or(0, |at| kept_up_to(&chunks[*at]));
+            accounts.push(Self { id, own, keys, counted, reach });
+        }
+        Ok(accounts)
+    }
+
+    /// Saves the new keys.
+    ///
+    /// # Errors
+    /// What the cluster says.
+    pub async fn save(&self, writing: &Writing) -> Result<(), StoreError> {
+        let saves = writing.writers.iter().zip(&self.counted.new).map(|(writer, new)| {
+            writing.collisions.save(&writing.lease, self.id, &writer.name, self.reach, new)
+        });
+        futures::future::try_join_all(saves).await.map(|_| ())
+    }
+}
+
+/// A provisional last record may be taken back: the keys are those of what is before it.
+fn kept_up_to(chunk: &RowChunk) -> u64 {
+    match &chunk.end {
+        Some(End::Loaded { provisional: Some((mark, _)) }) => mark.offset,
+        _ => chunk.span.to.offset,
+    }
+}
+
+/// What the keys of some chunks came to.
+#[derive(Default)]
+pub struct Counted {
+    /// By chunk and table: collisions; negative where an estimate was corrected.
+    pub collisions: HashMap<(usize, usize), i64>,
+    /// By table: keys to be saved.
+    pub new: Vec<Vec<Short>>,
+    /// By table.
+    pub estimated: Vec<bool>,
+    /// Tables in which the provisional last record fell on a key of its own delivery.
+    pub collided: Vec<String>,
+}
+
+fn counted(
+    writing: &Writing,
+    keys: &mut Tables,
+    chunks: &[RowChunk],
+    judged: &[Judged],
+    own: &[usize],
+) -> Counted {
+    let mut counted = Counted { new: vec![Vec::new(); writing.writers.len()], ..Counted::default() };
+    let mut scratch = Vec::new();
+    for (table, (writer, keys)) in writing.writers.iter().zip(keys.iter_mut()).enumerate() {
+        for at in own.iter().copied().filter(|at| judged[*at].failed.is_none()) {
+            let chunk = &chunks[at];
+            let open = if is_provisional_row(chunk) { chunk.rows.len().checked_sub(1) } else { None };
+            let mut hashes = Vec::with_capacity(chunk.rows.len());
+            let mut collisions = 0;
+            for row in (0..chunk.rows.len()).filter(|row| !judged[at].rows.contains(row)) {
+                let hash = short(writer.key(&chunk.rows, row, &mut scratch));
+                if open != Some(row) {
+                    hashes.push(hash);
+                } else if keys.contains(hash) || hashes.contains(&hash) {
+                    // Its own key is not remembered: it may be taken back.
+                    collisions += 1;
+                    counted.collided.push(writer.name.clone());
+                }
+            }
+            let (rows, before) = (hashes.len(), keys.distinct());
+            counted.new[table].extend(keys.add(hashes));
+            let grown = i64::try_from(keys.distinct()).unwrap_or(0) - i64::try_from(before).unwrap_or(0);
+            collisions += i64::try_from(rows).unwrap_or(0) - grown;
+            counted.collisions.insert((at, table), collisions);
+        }
+        counted.estimated.push(keys.is_estimate());
+    }
+    counted
+}

@@ -1,0 +1,109 @@
+//! What the server does not take: single records go to quarantine, all of them are a failure (law 5).
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+
+use super::Writing;
+use super::rows::{Refusal, Sent};
+use crate::domain::{DeliveryId, Frame, Quarantined, Reason, RowChunk};
+
+/// So many refusals without one acceptance are not about single records.
+const REFUSALS: usize = 10;
+
+/// What the server's refusals mean for a chunk.
+#[derive(Default)]
+pub struct Judged {
+    pub refused: Vec<Quarantined>,
+    /// Rows of the chunk that are in quarantine now.
+    pub rows: HashSet<usize>,
+    pub failed: Option<String>,
+}
+
+/// Of a delivery and table: refusals without an acceptance between them, and whether there ever was one.
+pub type Refusals = Mutex<HashMap<(DeliveryId, usize), (usize, bool)>>;
+
+/// Which refusals are not about single records (law 5): ten in a row, or all of a delivery.
+fn hopeless_tables(writing: &Writing, chunks: &[RowChunk], sent: &Sent) -> HashSet<(DeliveryId, usize)> {
+    let mut known = writing.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut hopeless = HashSet::new();
+    let ids: HashSet<DeliveryId> = chunks.iter().map(|chunk| chunk.source.id).collect();
+    for id in ids {
+        let of = || chunks.iter().enumerate().filter(move |(_, chunk)| chunk.source.id == id);
+        let rows: usize = of().map(|(_, chunk)| chunk.rows.len()).sum();
+        let ends = of().any(|(_, chunk)| chunk.end.is_some());
+        for table in 0..sent.tables.len() {
+            let own = |refusal: &&Refusal| refusal.table == table && of().any(|(at, _)| at == refusal.chunk);
+            let refused = sent.refused.iter().filter(own).count();
+            let (row, ever) = known.get(&(id, table)).copied().unwrap_or((0, false));
+            let accepted = rows > refused;
+            let row = if accepted { 0 } else { row + refused };
+            let ever = ever || accepted;
+            if row >= REFUSALS || (ends && row > 0 && !ever) {
+                hopeless.insert((id, table));
+            }
+            if ends || (row, ever) == (0, false) {
+                known.remove(&(id, table));
+            } else {
+                known.insert((id, table), (row, ever));
+            }
+        }
+    }
+    hopeless
+}
+
+/// Deliveries that have failed, and why.
+pub type Failed = HashMap<DeliveryId, String>;
+
+/// What the refusals mean, chunk by chunk. Nothing is taken of a delivery that has failed.
+pub fn judged(writing: &Writing, chunks: &[RowChunk], sent: &Sent, mut failed: Failed) -> Vec<Judged> {
+    let mut all: Vec<Judged> = chunks.iter().map(|_| Judged::default()).collect();
+    let hopeless_tables = hopeless_tables(writing, chunks, sent);
+    let is_hopeless = |chunk: &RowChunk, table| hopeless_tables.contains(&(chunk.source.id, table));
+    for refusal in &sent.refused {
+        let (Some(judged), Some(chunk)) = (all.get_mut(refusal.chunk), chunks.get(refusal.chunk)) else {
+            continue;
+        };
+        if is_hopeless(chunk, refusal.table) {
+            judged.failed.get_or_insert_with(|| hopeless(refusal));
+        } else if judged.rows.insert(refusal.row) {
+            judged.refused.push(quarantined(chunk, refusal));
+        }
+    }
+    // What follows a chunk that failed, of the same delivery, is not taken either.
+    for (judged, chunk) in all.iter_mut().zip(chunks) {
+        if let Some(why) = failed.get(&chunk.source.id) {
+            judged.failed = Some(why.clone());
+        }
+        if let Some(why) = &judged.failed {
+            failed.insert(chunk.source.id, why.clone());
+            judged.refused.clear();
+        }
+        judged.refused.sort_by_key(|entry| entry.record);
+    }
+    all
+}
+
+fn hopeless(refusal: &Refusal) -> String {
+    format!(
+        "the server takes no row of it: {}; see to the table, then `needledrop load --again`",
+        refusal.words
+    )
+}
+
+fn quarantined(chunk: &RowChunk, refusal: &Refusal) -> Quarantined {
+    let number = chunk.stamps.number(chunk.rows.stamp(refusal.row)).unwrap_or(chunk.span.from.record);
+    let frame = chunk.frames.binary_search_by_key(&number, |frame| frame.record).ok();
+    let frame = frame.and_then(|at| chunk.frames.get(at)).copied();
+    let Frame { line, offset, start, len, .. } =
+        frame.unwrap_or(Frame { record: number, line: 0, offset: 0, start: 0, len: 0 });
+    Quarantined {
+        record: number,
+        line,
+        offset,
+        len: len as u64,
+        column: None,
+        reason: Reason::Refused,
+        detail: refusal.words.clone(),
+        raw: chunk.bytes.get(start..start + len).unwrap_or_default().to_vec(),
+    }
+}

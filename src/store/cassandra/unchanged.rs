@@ -1,0 +1,61 @@
+//! Whether the tables are those that the statements were prepared for. The server prepares a statement anew
+//! for a table that was dropped and made again, and the driver does not tell.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::{Inner, schema};
+use crate::store::StoreError;
+
+/// The look behind the rows of one chunk counts for the next, which follows it closely.
+const FRESH: Duration = Duration::from_millis(100);
+
+/// The tables as they were when writing began.
+pub struct Unchanged {
+    /// In the order of the plan.
+    ids: Vec<Option<Uuid>>,
+    /// When they were seen last.
+    seen: Mutex<Option<Instant>>,
+}
+
+impl Unchanged {
+    pub fn new(ids: Vec<Option<Uuid>>) -> Self {
+        Self { ids, seen: Mutex::new(None) }
+    }
+
+    /// Looks at them, if that was not done just now.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub async fn check_unless_fresh(&self, inner: &Inner) -> Result<(), StoreError> {
+        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match seen {
+            Some(seen) if seen.elapsed() < FRESH => Ok(()),
+            _ => self.check(inner).await,
+        }
+    }
+
+    /// Looks at them.
+    ///
+    /// # Errors
+    /// A table is not what it was; what the cluster says.
+    pub async fn check(&self, inner: &Inner) -> Result<(), StoreError> {
+        let asked = Instant::now();
+        let now = schema::ids(&inner.session, &inner.settings, &inner.plan).await?;
+        let changed = self.ids.iter().zip(&now).position(|(before, now)| before != now);
+        let Some(table) = changed.and_then(|at| inner.plan.tables.get(at)) else {
+            *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
+            return Ok(());
+        };
+        Err(StoreError::Shape {
+            store: inner.settings.name(),
+            what: format!(
+                "the schema is not what it was when this began: table {} was dropped or made anew",
+                table.name
+            ),
+            next: "bring the tables back as they are declared, then start again".to_owned(),
+        })
+    }
+}

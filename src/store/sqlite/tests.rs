@@ -1,0 +1,42 @@
+//! The suite of the store on files.
+#![allow(clippy::unwrap_used, reason = "a helper of a test fails the test, as the test itself does")]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use super::{SqliteStore, schema};
+use crate::domain::Plan;
+use crate::store::Access;
+use crate::store::suite::{Fixture, store_suite};
+
+pub struct Sqlite(tempfile::TempDir);
+
+impl Sqlite {
+    fn path(&self) -> PathBuf {
+        self.0.path().join("store.db")
+    }
+}
+
+impl Fixture for Sqlite {
+    type Store = SqliteStore;
+    const COUNTS_ACROSS_DELIVERIES: bool = true;
+    const TAKES_BACK_IN_ANY_ORDER: bool = true;
+    const SLOWER: u32 = 1;
+
+    async fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    async fn open(&self, plan: Arc<Plan>) -> SqliteStore {
+        SqliteStore::open(&self.path(), plan, Access::Write { create: true, standby: false }).unwrap()
+    }
+
+    async fn wipe(&self, table: &str) {
+        let connection = Connection::open(self.path()).unwrap();
+        connection.execute(&format!("DELETE FROM {}", schema::quoted(table)), []).unwrap();
+    }
+}
+
+store_suite!(Sqlite);

@@ -1,0 +1,429 @@
+//! The cases that every store must pass.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::Fixture;
+use super::chunks::*;
+use crate::domain::{
+    Column, Delivery, Empty, End, Fingerprint, Mark, Noted, Order, Origin, Outcome, Plan, RowChunk, Rows,
+    Span, Stamp, StampRange, State, Table, Type, Value,
+};
+use crate::ledger::{Amendment, Filter, Verdict};
+use crate::quarantine;
+use crate::store::Store;
+
+pub async fn take_up_gives_generations_and_stamps_in_order<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    let mut end = Stamp(0);
+    let mut ids = BTreeSet::new();
+    for (path, generation, records) in
+        [("a", 1, 3), ("b", 1, 1000), ("a", 2, 1), ("a", 3, 70_000), ("c", 1, 1)]
+    {
+        let delivery = take_up(&store, path, records).await;
+        assert_eq!((delivery.path.as_str(), delivery.generation), (path, generation));
+        assert_eq!((delivery.state, delivery.reach), (State::Loading, Mark::default()));
+        assert!(ids.insert(delivery.id), "an id is given once");
+        let [StampRange { first: 0, base, records: given }] = delivery.stamps.ranges() else {
+            panic!("one range from the first record on: {:?}", delivery.stamps)
+        };
+        assert!(*base >= end && base.0 % 2 == 0 && *given >= records, "{delivery:?} after {end:?}");
+        end = delivery.stamps.ranges()[0].end();
+        assert_eq!(newest(&store, path).await.stamps, delivery.stamps);
+    }
+    let order: Vec<_> = store.deliveries(Filter::All).await.unwrap().iter().map(|one| one.id).collect();
+    assert_eq!(order, ids.into_iter().collect::<Vec<_>>(), "in the order they were taken up");
+    // Another process goes on behind them.
+    drop(store);
+    let store = place.open(shared()).await;
+    assert!(take_up(&store, "d", 1).await.stamps.begin().unwrap() >= end);
+}
+
+pub async fn an_unfinished_generation_is_replaced_by_the_next<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    let first = take_up(&store, "a", 10).await;
+    apply(&store, chunk(&first, &[row(1, 1, "x", 1), row(1, 2, "y", 2)], 0, 1, None)).await.unwrap();
+    let cut = take_up(&store, "b", 10).await;
+    let end = Some(End::Incomplete { detail: "waits".into() });
+    apply(&store, chunk(&cut, &[row(2, 1, "x", 1)], 0, 1, end)).await.unwrap();
+    let done = load(&store, "c", &[row(3, 1, "x", 1)]).await;
+    for path in ["a", "b", "c"] {
+        take_up(&store, path, 10).await;
+    }
+    for (path, id, state) in
+        [("a", first.id, State::Replaced), ("b", cut.id, State::Replaced), ("c", done.id, State::Loaded)]
+    {
+        let generations = store.deliveries(Filter::Path(path.into())).await.unwrap();
+        assert_eq!(generations.iter().map(|one| one.generation).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!((generations[0].id, generations[0].state), (id, state));
+        assert_eq!(generations[0].reach, mark(1), "it reaches as far as it did");
+        assert!(generations[0].receipt.closes());
+    }
+    assert_eq!(store.deliveries(Filter::Newest("a".to_owned())).await.unwrap().len(), 1);
+    assert_eq!(store.rows(0, vec![value(1)]).await.unwrap().len(), 1, "what was written stays");
+}
+
+pub async fn apply_moves_reach_and_counts<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    let records = [
+        row(1, 1, "x", 1),
+        Record::Skipped,
+        row(1, 1, "y", 2),
+        Record::Refused,
+        row(1, 2, "z", 3),
+        Record::Skipped,
+    ];
+    let delivery = take_up(&store, "a", 10).await;
+    let applied = apply(&store, chunk(&delivery, &records, 0, 3, None)).await.unwrap();
+    let deltas: Vec<_> = applied[0].tables.iter().map(|delta| (delta.rows, delta.collisions)).collect();
+    assert_eq!(deltas, [(2, 1); 3]);
+    let half = newest(&store, "a").await;
+    assert_eq!((half.state, half.reach, half.hash.clone()), (State::Loading, mark(3), hash(3)));
+    // Two chunks at once, the second continues the first.
+    let both = vec![chunk(&half, &records, 3, 4, None), chunk(&half, &records, 4, 6, loaded())];
+    assert_eq!(apply_all(&store, both).await.unwrap().len(), 2);
+    let done = newest(&store, "a").await;
+    assert_eq!((done.state, done.reach, done.hash.clone()), (State::Loaded, mark(6), hash(6)));
+    let receipt = &done.receipt;
+    assert_eq!((receipt.records, receipt.loaded, receipt.skipped, receipt.quarantined), (6, 3, 2, 1));
+    assert!(receipt.closes());
+    assert_eq!(receipt.parts, [mark(6).offset]);
+    assert_eq!(["kept", "cleared", "narrow"].map(|table| count(&done, table)), [(3, 1), (3, 1), (3, 2)]);
+}
+
+pub async fn apply_refuses_what_does_not_continue_and_changes_nothing<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    let records = [row(1, 1, "x", 1), row(1, 2, "y", 2), Record::Refused, row(1, 4, "z", 4)];
+    let delivery = take_up(&store, "a", 10).await;
+    apply(&store, chunk(&delivery, &records, 0, 2, None)).await.unwrap();
+    let before = everything(&store).await;
+    for (from, to, what) in
+        [(3, 4, "a gap"), (1, 3, "an overlap"), (0, 2, "a repeat"), (0, 4, "from the beginning")]
+    {
+        let refused = apply(&store, chunk(&delivery, &records, from, to, loaded())).await;
+        assert!(refused.is_err(), "{what}");
+        assert_eq!(everything(&store).await, before, "{what}");
+    }
+    // Neither does the good half of a pair.
+    let pair = vec![chunk(&delivery, &records, 2, 3, None), chunk(&delivery, &records, 2, 4, loaded())];
+    assert!(apply_all(&store, pair).await.is_err());
+    let after = newest(&store, "a").await;
+    assert!(after.receipt.closes() && after.reach.record <= 3, "{after:?}");
+}
+
+/// The rows of a chunk may be sent while those before it are not applied, also from other deliveries.
+pub async fn chunks_are_sent_before_those_before_them_are_applied<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    let records = [row(1, 1, "x", 1), row(1, 2, "y", 2), Record::Refused, row(1, 1, "z", 4)];
+    let (a, b) = (take_up(&store, "a", 10).await, take_up(&store, "b", 10).await);
+    let windows = [
+        vec![chunk(&a, &records, 0, 2, None)],
+        vec![chunk(&a, &records, 2, 3, None), chunk(&b, &records, 0, 4, provisional(4))],
+        vec![chunk(&a, &records, 3, 4, loaded())],
+    ];
+    let mut sent = Vec::new();
+    for window in windows.map(Arc::new) {
+        sent.push((Arc::clone(&window), store.send(window).await.unwrap()));
+    }
+    assert_eq!(newest(&store, "a").await.reach, mark(0), "what is only sent does not count");
+    for (window, sent) in sent {
+        store.apply(window, &sent).await.unwrap();
+    }
+    for path in ["a", "b"] {
+        let done = newest(&store, path).await;
+        assert!(done.receipt.closes() && done.state == State::Loaded, "{done:?}");
+        assert_eq!((done.reach, done.receipt.loaded, done.receipt.quarantined), (mark(4), 3, 1));
+    }
+    // Sent and never applied, and then once more: as one that was killed between the two.
+    let (c, window) =
+        (take_up(&store, "c", 10).await, |c: &Delivery| vec![chunk(c, &records, 0, 4, loaded())]);
+    let before = everything(&store).await;
+    drop(store.send(Arc::new(window(&c))).await.unwrap());
+    drop(store);
+    let store = place.open(shared()).await;
+    assert_eq!(newest(&store, "c").await.reach, mark(0));
+    apply_all(&store, window(&c)).await.unwrap();
+    assert_eq!(newest(&store, "c").await.receipt.loaded, 3);
+    assert_ne!(everything(&store).await, before);
+}
+
+pub async fn a_provisional_record_is_taken_back<F: Fixture>() {
+    let grown = Noted { size: 500, mtime: 7, ctime: 8 };
+    for tail in [row(9, 9, "tail", 9), Record::Skipped, Record::Refused] {
+        let place = F::new().await;
+        let store = place.open(shared()).await;
+        let first = row(1, 1, "x", 1);
+        let delivery = take_up(&store, "a", 5).await;
+        apply(&store, chunk(&delivery, std::slice::from_ref(&first), 0, 1, None)).await.unwrap();
+        let (before, rows) = (newest(&store, "a").await, tables(&store).await);
+        apply(&store, chunk(&delivery, &[first.clone(), tail], 0, 2, provisional(2)).tail()).await.unwrap();
+        let whole = newest(&store, "a").await;
+        assert_eq!((whole.state, whole.provisional.clone()), (State::Loaded, Some((mark(1), hash(1)))));
+        assert!(whole.receipt.closes());
+
+        let back = store.reopen(whole.id, grown, "head".to_owned()).await.unwrap();
+        assert_eq!((back.id, back.state, back.noted), (whole.id, State::Loading, grown));
+        assert_eq!((back.reach, back.hash.clone(), back.provisional.clone()), (mark(1), hash(1), None));
+        assert_eq!((&back.receipt.tables, back.receipt.records), (&before.receipt.tables, 1));
+        assert_eq!((back.receipt.loaded, back.receipt.skipped, back.receipt.quarantined), (1, 0, 0));
+        assert_eq!(tables(&store).await, rows);
+        assert!(store.quarantined(quarantine::Filter::default()).await.unwrap().is_empty());
+        // A store that cannot take a write back without a trace needs a newer stamp.
+        assert!(back.stamps.of(1) >= whole.stamps.of(1));
+        assert_eq!(back.stamps.of(0), whole.stamps.of(0));
+
+        // Reopened twice, as after a crash, it stands where it stood.
+        let again = store.reopen(whole.id, grown, "head".to_owned()).await.unwrap();
+        assert_eq!((again.reach, &again.receipt), (back.reach, &back.receipt));
+        let records = [first, row(9, 9, "tail and more", 10), row(9, 8, "new", 1)];
+        apply(&store, chunk(&again, &records, 1, 3, loaded())).await.unwrap();
+        let done = newest(&store, "a").await;
+        assert!(done.receipt.closes() && done.receipt.records == 3);
+        assert_eq!(done.receipt.parts, [mark(2).offset, mark(3).offset]);
+        assert_eq!(count(&done, "kept"), (3, 0));
+        let more = store.rows(0, vec![value(9), value(9)]).await.unwrap();
+        assert_eq!(more[0][2], Value::Text("tail and more".into()));
+    }
+}
+
+impl RowChunk {
+    /// Of a chunk that was made from the beginning, only its last record.
+    fn tail(self) -> Self {
+        let at = usize::try_from(self.span.to.record).unwrap();
+        let mut rows = Rows::new(4, 1);
+        if self.last == Some(Outcome::Loaded) {
+            let row = self.rows.len() - 1;
+            *rows.arena() = self.rows.arena_bytes().to_vec();
+            let mut cells = (0..4).map(|column| self.rows.cell(row, column)).collect();
+            rows.push(self.rows.stamp(row), &mut cells);
+        }
+        Self { span: Span { from: mark(at - 1), ..self.span }, rows, ..self }
+    }
+}
+
+pub async fn extend_and_amend<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    let first = take_up(&store, "a", 4).await;
+    let second = take_up(&store, "b", 4).await;
+    let reach = first.stamps.reach();
+    let range = store.extend(first.id, reach, 50).await.unwrap();
+    assert_eq!(range.first, reach);
+    assert!(range.records >= 50 && range.base.0 % 2 == 0);
+    assert!(range.base >= second.stamps.ranges()[0].end(), "behind all that was given out");
+    let extended = newest(&store, "a").await;
+    assert_eq!(extended.stamps.of(reach), Some(range.base));
+    assert_eq!(extended.stamps.of(0), first.stamps.of(0));
+    assert!(take_up(&store, "c", 1).await.stamps.begin().unwrap() >= range.end());
+
+    let noted = Noted { size: 9, mtime: 9, ctime: 9 };
+    store.amend(first.id, Amendment { noted: Some(noted), ..Amendment::default() }).await.unwrap();
+    assert_eq!((newest(&store, "a").await.noted, newest(&store, "a").await.state), (noted, State::Loading));
+    let state = Some((State::Replaced, "gone".to_owned()));
+    store.amend(first.id, Amendment { state, ..Amendment::default() }).await.unwrap();
+    let amended = newest(&store, "a").await;
+    assert_eq!((amended.state, amended.detail.as_str(), amended.noted), (State::Replaced, "gone", noted));
+    assert_eq!(newest(&store, "b").await.state, State::Loading, "the others are left alone");
+}
+
+pub async fn a_replay_changes_nothing_and_restores_what_was_deleted<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    let older = [row(1, 1, "x", 1), row(1, 1, "y", 2), row(1, 2, "z", 3)];
+    let newer = [Record::Row(1, 1, Some("n"), None), row(1, 3, "m", 4)];
+    let older = (load(&store, "a", &older).await, older.to_vec());
+    let newer = (load(&store, "b", &newer).await, newer.to_vec());
+    let before = everything(&store).await;
+    for _ in 0..2 {
+        replay_all(&store, &[&newer, &older]).await;
+        assert_eq!(everything(&store).await, before, "a replay");
+    }
+    for table in plan().tables {
+        place.wipe(&table.name).await;
+    }
+    assert!(tables(&store).await.iter().all(Vec::is_empty));
+    replay_all(&store, &[&older, &newer]).await;
+    assert_eq!(everything(&store).await, before, "what was deleted");
+}
+
+pub async fn replay_all(store: &impl Store, deliveries: &[&(Delivery, Vec<Record>)]) {
+    for table in 0..plan().tables.len() {
+        for (delivery, records) in deliveries {
+            replay(store, table, delivery, records, records.len()).await;
+        }
+    }
+}
+
+/// The first `to` records; with all of them the table has the delivery whole.
+pub async fn replay(store: &impl Store, table: usize, delivery: &Delivery, records: &[Record], to: usize) {
+    let half = records.len() / 2;
+    let parts = [(0, half.min(to), None), (half, to, loaded())];
+    for (from, to, end) in parts {
+        if from < to || (end.is_some() && to == records.len()) {
+            let end = end.filter(|_| to == records.len());
+            let chunk = Arc::new(chunk(delivery, records, from, to, end));
+            store.replay(table, chunk, from == 0).await.unwrap();
+        }
+    }
+}
+
+pub async fn rows_come_by_key_in_order<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    let records: Vec<Record> =
+        [(2, 5), (1, 3), (1, -7), (2, 1), (1, 10), (1, 0)].iter().map(|(p, q)| row(*p, *q, "x", 1)).collect();
+    load(&store, "a", &records).await;
+    let keys = async |table, key: Vec<Value<'static>>| -> Vec<(Value<'static>, Value<'static>)> {
+        let rows = store.rows(table, key).await.unwrap();
+        rows.into_iter().map(|row| (row[0].clone(), row[1].clone())).collect()
+    };
+    let of = |p: i64, qs: &[i64]| qs.iter().map(|q| (value(p), value(*q))).collect::<Vec<_>>();
+    assert_eq!(keys(0, vec![value(1)]).await, of(1, &[-7, 0, 3, 10]));
+    assert_eq!(keys(1, vec![value(1)]).await, of(1, &[10, 3, 0, -7]), "descending");
+    assert_eq!(keys(0, vec![value(2), value(5)]).await, of(2, &[5]));
+    assert_eq!(keys(0, vec![value(3)]).await, of(3, &[]));
+    assert_eq!(keys(0, vec![value(1), value(5)]).await, of(1, &[]));
+    assert_eq!(store.rows(0, vec![value(1), value(3)]).await.unwrap()[0].len(), 4, "all columns, key first");
+    assert_eq!(
+        [store.count(0).await.unwrap(), store.count(1).await.unwrap(), store.count(2).await.unwrap()],
+        [6, 6, 2]
+    );
+}
+
+pub async fn quarantined_is_filtered<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    let records = vec![Record::Refused; 5];
+    let second = load(&store, "b", &records).await;
+    load(&store, "a", &records[..2]).await;
+    let list = async |filter| -> Vec<(String, u64)> {
+        let entries = store.quarantined(filter).await.unwrap();
+        entries.into_iter().map(|entry| (entry.path, entry.record.record)).collect()
+    };
+    let of = |entries: &[(&str, u64)]| -> Vec<(String, u64)> {
+        entries.iter().map(|(path, record)| ((*path).to_owned(), *record)).collect()
+    };
+    let all = || quarantine::Filter { raw: true, ..quarantine::Filter::default() };
+    let every = of(&[("b", 0), ("b", 1), ("b", 2), ("b", 3), ("b", 4), ("a", 0), ("a", 1)]);
+    assert_eq!(list(all()).await, every, "in the order of delivery and record");
+    assert_eq!(list(quarantine::Filter { path: Some("a".into()), ..all() }).await, every[5..]);
+    let fields = quarantine::Filter { reason: Some("fields".into()), ..all() };
+    assert_eq!(list(fields.clone()).await, of(&[("b", 1), ("b", 4), ("a", 1)]));
+    let column = |name: &str| quarantine::Filter { column: Some(name.into()), ..all() };
+    assert_eq!(list(column("p")).await, of(&[("b", 2)]));
+    assert_eq!(list(quarantine::Filter { path: Some("a".into()), ..fields }).await, of(&[("a", 1)]));
+    assert_eq!(list(column("none")).await, of(&[]));
+    let entry = store.quarantined(column("p")).await.unwrap().remove(0);
+    assert_eq!((entry.record, entry.delivery, entry.generation), (refused(2), second.id, 1));
+}
+
+pub async fn known_tells_the_newest_generation<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    assert!(store.known().await.unwrap().is_empty());
+    let original = load(&store, "a", &[row(1, 1, "x", 1)]).await;
+    let same = Verdict::Duplicate {
+        of: original.id,
+        same_as: "a".into(),
+        reach: original.reach,
+        hash: original.hash.clone(),
+    };
+    let copy = store.take_up(entry("b", same)).await.unwrap();
+    assert_eq!((copy.state, copy.same_as, copy.receipt.records), (State::Duplicate, Some(original.id), 0));
+    assert!(copy.stamps.ranges().is_empty() && copy.receipt.closes());
+    let failed = store.take_up(entry("c", Verdict::Failed { detail: "why".into() })).await.unwrap();
+    assert_eq!((failed.state, failed.detail.as_str()), (State::Failed, "why"));
+    take_up(&store, "a", 1).await;
+    let mut known = store.known().await.unwrap();
+    known.sort_by(|a, b| a.path.cmp(&b.path));
+    let told: Vec<_> = known.iter().map(|one| (one.path.as_str(), one.state, one.noted.size)).collect();
+    assert_eq!(told, [("a", State::Loading, 100), ("b", State::Duplicate, 100), ("c", State::Failed, 100)]);
+    let head = store.deliveries(Filter::Head("head of a".into())).await.unwrap();
+    assert_eq!(head.iter().map(|one| one.generation).collect::<Vec<_>>(), [1, 2]);
+    assert!(store.deliveries(Filter::Head("head of c".into())).await.unwrap().is_empty());
+}
+
+/// Values of each type, at its ends and in between.
+fn samples(kind: Type) -> Vec<&'static str> {
+    match kind {
+        Type::Text => vec!["x", "ünï \"codé\",\n\u{1F3B5}", " spaces "],
+        Type::Int => vec!["0", "-2147483648", "2147483647"],
+        Type::Bigint => vec!["-9223372036854775808", "9223372036854775807", "9007199254740993"],
+        Type::Smallint => vec!["-32768", "32767"],
+        Type::Tinyint => vec!["-128", "127"],
+        Type::Float => vec!["495.3073", "-0.1", "3.4028235e38", "1e-45"],
+        Type::Double => vec!["0.1", "1.7976931348623157e308", "5e-324", "-1541580000000.5"],
+        Type::Decimal => vec!["12.50", "-0.000000000000000000000000001", "123456789012345678901234567890"],
+        Type::Boolean => vec!["true", "false"],
+        Type::Timestamp => vec!["2018-11-01T21:01:46.796Z", "1969-12-31T23:59:59.999Z"],
+        Type::Date => vec!["2018-11-01", "1969-12-31", "0001-01-01"],
+        Type::Time => vec!["00:00:00", "23:59:59.999999999"],
+        Type::Uuid => vec!["123e4567-e89b-42d3-a456-426614174000"],
+        Type::Timeuuid => vec!["50554d6e-29bb-11e5-b345-feff819cdc9f"],
+        Type::Blob => vec!["0x00ff22", "0x00"],
+        Type::Inet => vec!["192.0.2.1", "2001:db8::1"],
+    }
+}
+
+pub async fn every_type_is_read_as_it_was_written<F: Fixture>() {
+    let kinds = Type::ALL.map(|(_, kind)| kind);
+    let column =
+        |name: String, kind| Column { name: name.clone(), exact: false, kind, origin: Origin::Field(name) };
+    let mut columns = vec![column("id".into(), Type::Int)];
+    columns.extend(kinds.map(|kind| column(format!("of_{kind}"), kind)));
+    let table = |name: &str, partition_key: Vec<usize>, columns| Table {
+        name: name.into(),
+        exact: false,
+        answers: String::new(),
+        partition_key,
+        clustering_key: vec![(0, Order::Ascending)],
+        columns,
+        statics: Vec::new(),
+        empty: Empty::Keep,
+        options: Vec::new(),
+        fingerprint: Fingerprint::of(name),
+    };
+    // Once as columns, and each type once as a key.
+    let mut tables = vec![table("wide", vec![1], (2..columns.len()).collect())];
+    tables[0].partition_key = vec![0];
+    tables[0].clustering_key = Vec::new();
+    tables[0].columns = (1..columns.len()).collect();
+    tables.extend((1..columns.len()).map(|at| table(&format!("by_{at}"), vec![at], Vec::new())));
+    let width = columns.len();
+    let plan = Plan {
+        columns,
+        skip_when_empty: Vec::new(),
+        tables,
+        fingerprint: Fingerprint::of("types"),
+        attempt: Fingerprint::of("types"),
+    };
+
+    let place = F::new().await;
+    let store = place.open(Arc::new(plan.clone())).await;
+    let delivery = take_up(&store, "types", 100).await;
+    let most = kinds.iter().map(|kind| samples(*kind).len()).max().unwrap();
+    let mut rows = Rows::new(width, most);
+    for n in 0..most {
+        let mut values = vec![(Type::Int, Some(n.to_string()))];
+        values.extend(kinds.map(|kind| (kind, Some(samples(kind)[n % samples(kind).len()].to_owned()))));
+        let mut cells = cells(&mut rows, &values);
+        rows.push(delivery.stamps.of(n as u64).unwrap(), &mut cells);
+    }
+    let written: Vec<Vec<Value<'static>>> = (0..most)
+        .map(|row| (0..width).map(|column| rows.value(row, column).into_owned()).collect())
+        .collect();
+    let empty = chunk(&delivery, &vec![Record::Skipped; most], 0, most, loaded());
+    apply(&store, RowChunk { rows, skipped: 0, ..empty }).await.unwrap();
+    for record in &written {
+        assert_eq!(store.rows(0, vec![record[0].clone()]).await.unwrap(), std::slice::from_ref(record));
+        for at in 1..width {
+            let found = store.rows(at, vec![record[at].clone(), record[0].clone()]).await.unwrap();
+            assert_eq!(found, [[record[at].clone(), record[0].clone()]], "{} as key", plan.columns[at].name);
+        }
+    }
+}

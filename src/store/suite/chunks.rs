@@ -1,0 +1,229 @@
+//! A declaration, deliveries and their chunks, and what a store has of them.
+
+use std::sync::Arc;
+
+use crate::domain::parse::parse;
+use crate::domain::value::Cell;
+use crate::domain::{
+    Column, Delivery, Empty, End, Fingerprint, Mapping, Mark, Noted, Order, Origin, Outcome, Plan,
+    Quarantined, Reason, RowChunk, Rows, Source, Span, Table, Type, Value,
+};
+use crate::ledger::{Applied, Entry, Filter, Verdict};
+use crate::quarantine;
+use crate::store::{Store, StoreError};
+
+/// One key and two columns, by three rules.
+pub fn plan() -> Plan {
+    let column = |name: &str, kind| Column {
+        name: name.into(),
+        exact: false,
+        kind,
+        origin: Origin::Field(name.into()),
+    };
+    let columns =
+        vec![column("p", Type::Int), column("q", Type::Int), column("a", Type::Text), column("b", Type::Int)];
+    let table = |name: &str, clustering_key, empty| Table {
+        name: name.into(),
+        exact: false,
+        answers: String::new(),
+        partition_key: vec![0],
+        clustering_key,
+        columns: vec![2, 3],
+        statics: Vec::new(),
+        empty,
+        options: Vec::new(),
+        fingerprint: Fingerprint::of(name),
+    };
+    Plan {
+        columns,
+        skip_when_empty: Vec::new(),
+        tables: vec![
+            table("kept", vec![(1, Order::Ascending)], Empty::Keep),
+            table("cleared", vec![(1, Order::Descending)], Empty::Clear),
+            table("narrow", Vec::new(), Empty::Keep),
+        ],
+        fingerprint: Fingerprint::of("suite"),
+        attempt: Fingerprint::of("suite"),
+    }
+}
+
+pub fn shared() -> Arc<Plan> {
+    Arc::new(plan())
+}
+
+// Deliveries and chunks.
+
+/// What a record is and becomes.
+#[derive(Clone, Debug)]
+pub enum Record {
+    Row(i64, i64, Option<&'static str>, Option<i64>),
+    Skipped,
+    Refused,
+}
+
+pub const BYTES: u64 = 10;
+
+pub fn mark(record: usize) -> Mark {
+    let record = record as u64;
+    // The header is before the first record.
+    let offset = if record == 0 { 0 } else { 5 + record * BYTES };
+    Mark { offset, record, line: if record == 0 { 0 } else { record + 1 } }
+}
+
+pub fn hash(record: usize) -> String {
+    format!("hash up to {record}")
+}
+
+pub fn entry(path: &str, verdict: Verdict) -> Entry {
+    let noted = Noted { size: 100, mtime: 1, ctime: 2 };
+    Entry {
+        path: path.into(),
+        head: format!("head of {path}"),
+        noted,
+        fingerprint: Fingerprint::of("suite"),
+        attempt: Fingerprint::of("suite"),
+        verdict,
+    }
+}
+
+pub async fn take_up(store: &impl Store, path: &str, records: u64) -> Delivery {
+    store.take_up(entry(path, Verdict::Load { records })).await.unwrap()
+}
+
+pub fn refused(record: usize) -> Quarantined {
+    let reasons = [(Reason::Value, Some("b")), (Reason::Fields, None), (Reason::EmptyKey, Some("p"))];
+    let (reason, column) = reasons[record % reasons.len()];
+    Quarantined {
+        record: record as u64,
+        line: record as u64 + 2,
+        offset: mark(record).offset,
+        len: 3,
+        column: column.map(str::to_owned),
+        reason,
+        detail: format!("record {record}"),
+        raw: vec![0, 0xff, b'"'],
+    }
+}
+
+pub fn cells(rows: &mut Rows, values: &[(Type, Option<String>)]) -> Vec<Cell> {
+    let of = |rows: &mut Rows, (kind, text): &(Type, Option<String>)| match text {
+        None => Cell::Empty,
+        Some(text) => parse(*kind, text.as_bytes(), rows.arena()).unwrap(),
+    };
+    values.iter().map(|value| of(rows, value)).collect()
+}
+
+/// The records `[from, to)` of a delivery.
+pub fn chunk(delivery: &Delivery, records: &[Record], from: usize, to: usize, end: Option<End>) -> RowChunk {
+    let mut rows = Rows::new(4, to - from);
+    let (mut skipped, mut quarantined, mut last) = (0, Vec::new(), None);
+    for (number, record) in records.iter().enumerate().take(to).skip(from) {
+        last = Some(match record {
+            Record::Row(p, q, a, b) => {
+                let int = |n: &i64| (Type::Int, Some(n.to_string()));
+                let values = [
+                    int(p),
+                    int(q),
+                    (Type::Text, a.map(str::to_owned)),
+                    (Type::Int, b.map(|b| b.to_string())),
+                ];
+                let mut cells = cells(&mut rows, &values);
+                rows.push(delivery.stamps.of(number as u64).unwrap(), &mut cells);
+                Outcome::Loaded
+            }
+            Record::Skipped => {
+                skipped += 1;
+                Outcome::Skipped
+            }
+            Record::Refused => {
+                quarantined.push(refused(number));
+                Outcome::Quarantined
+            }
+        });
+    }
+    let source = Source {
+        id: delivery.id,
+        path: delivery.path.clone(),
+        mapping: Mapping { fields: 4, field_of: vec![Some(0), Some(1), Some(2), Some(3)] },
+        file_date: None,
+        arrived: std::time::SystemTime::UNIX_EPOCH,
+        records_before: 0,
+        quarantined_before: 0,
+        halt: tokio_util::sync::CancellationToken::new(),
+    };
+    let span = Span { from: mark(from), to: mark(to) };
+    RowChunk {
+        source: Arc::new(source),
+        stamps: Arc::new(delivery.stamps.clone()),
+        span,
+        rows,
+        quarantined,
+        skipped,
+        hash: hash(to),
+        bytes: Vec::new(),
+        frames: Vec::new(),
+        last,
+        end,
+    }
+}
+
+pub fn loaded() -> Option<End> {
+    Some(End::Loaded { provisional: None })
+}
+
+/// The last of `records` has no line end.
+pub fn provisional(records: usize) -> Option<End> {
+    Some(End::Loaded { provisional: Some((mark(records - 1), hash(records - 1))) })
+}
+
+pub async fn apply(store: &impl Store, chunk: RowChunk) -> Result<Vec<Applied>, StoreError> {
+    apply_all(store, vec![chunk]).await
+}
+
+pub async fn apply_all(store: &impl Store, chunks: Vec<RowChunk>) -> Result<Vec<Applied>, StoreError> {
+    let chunks = Arc::new(chunks);
+    let sent = store.send(Arc::clone(&chunks)).await?;
+    store.apply(chunks, &sent).await
+}
+
+pub async fn load(store: &impl Store, path: &str, records: &[Record]) -> Delivery {
+    let delivery = take_up(store, path, 100).await;
+    apply(store, chunk(&delivery, records, 0, records.len(), loaded())).await.unwrap();
+    newest(store, path).await
+}
+
+pub async fn newest(store: &impl Store, path: &str) -> Delivery {
+    store.deliveries(Filter::Path(path.into())).await.unwrap().pop().unwrap()
+}
+
+pub async fn tables(store: &impl Store) -> Vec<Vec<Vec<Value<'static>>>> {
+    let mut tables = Vec::new();
+    for table in 0..plan().tables.len() {
+        let rows = store.rows(table, Vec::new()).await.unwrap();
+        assert_eq!(store.count(table).await.unwrap(), rows.len() as u64);
+        tables.push(rows);
+    }
+    tables
+}
+
+/// Tables, accounts and quarantine, without times.
+pub async fn everything(store: &impl Store) -> String {
+    let deliveries = store.deliveries(Filter::All).await.unwrap();
+    let deliveries = deliveries.into_iter().map(|delivery| Delivery { changed: 0, ..delivery });
+    let deliveries: Vec<_> = deliveries.collect();
+    let quarantined = store.quarantined(quarantine::Filter::default()).await.unwrap();
+    format!("{:#?}\n{deliveries:#?}\n{quarantined:#?}", tables(store).await)
+}
+
+pub fn row(p: i64, q: i64, a: &'static str, b: i64) -> Record {
+    Record::Row(p, q, Some(a), Some(b))
+}
+
+pub fn value(n: i64) -> Value<'static> {
+    Value::Whole(n)
+}
+
+pub fn count(delivery: &Delivery, table: &str) -> (u64, u64) {
+    let counts = delivery.receipt.tables.iter().find(|count| count.table == table);
+    counts.map_or((0, 0), |count| (count.rows, count.collisions))
+}

@@ -1,0 +1,94 @@
+//! What every store must do, whatever it is made of. A store passes by
+//! `store_suite!(its fixture)` in a module of tests of its own.
+
+mod cases;
+mod chunks;
+mod model;
+mod properties;
+
+use std::sync::Arc;
+
+use super::Store;
+use crate::domain::Plan;
+pub use cases::*;
+pub use properties::*;
+
+/// A place for one store.
+pub trait Fixture: Sized {
+    type Store: Store;
+
+    /// Collisions with records of other deliveries are counted too, and exactly.
+    const COUNTS_ACROSS_DELIVERIES: bool;
+
+    /// What was provisional can be taken back in whatever order deliveries are written. Otherwise only
+    /// when no older record comes behind.
+    const TAKES_BACK_IN_ANY_ORDER: bool;
+
+    /// How many times fewer cases of a property are tried.
+    const SLOWER: u32;
+
+    /// Whether there is such a store here; says so when there is none.
+    fn available() -> bool {
+        true
+    }
+
+    fn new() -> impl Future<Output = Self>;
+
+    /// Opens the store in this place, which is not open now.
+    fn open(&self, plan: Arc<Plan>) -> impl Future<Output = Self::Store>;
+
+    /// Deletes all rows of a table behind the back of the store.
+    fn wipe(&self, table: &str) -> impl Future<Output = ()>;
+}
+
+macro_rules! store_suite {
+    ($fixture:ty) => {
+        $crate::store::suite::store_suite!(@ $fixture:
+            take_up_gives_generations_and_stamps_in_order,
+            an_unfinished_generation_is_replaced_by_the_next,
+            apply_moves_reach_and_counts,
+            apply_refuses_what_does_not_continue_and_changes_nothing,
+            chunks_are_sent_before_those_before_them_are_applied,
+            a_provisional_record_is_taken_back,
+            extend_and_amend,
+            a_replay_changes_nothing_and_restores_what_was_deleted,
+            rows_come_by_key_in_order,
+            quarantined_is_filtered,
+            known_tells_the_newest_generation,
+            every_type_is_read_as_it_was_written,
+        );
+
+        #[test]
+        fn any_interleaving_ends_as_the_order_of_the_stamps() {
+            if !<$fixture as $crate::store::suite::Fixture>::available() {
+                return;
+            }
+            $crate::store::suite::any_interleaving_ends_as_the_order_of_the_stamps::<$fixture>();
+        }
+
+        #[test]
+        fn tables_added_later_end_as_if_they_had_been_there() {
+            if !<$fixture as $crate::store::suite::Fixture>::available() {
+                return;
+            }
+            $crate::store::suite::tables_added_later_end_as_if_they_had_been_there::<$fixture>();
+        }
+
+        #[test]
+        fn what_was_provisional_leaves_no_trace() {
+            if !<$fixture as $crate::store::suite::Fixture>::available() {
+                return;
+            }
+            $crate::store::suite::what_was_provisional_leaves_no_trace::<$fixture>();
+        }
+    };
+    (@ $fixture:ty: $($case:ident),+ $(,)?) => {
+        $(#[tokio::test]
+        async fn $case() {
+            if <$fixture as $crate::store::suite::Fixture>::available() {
+                $crate::store::suite::$case::<$fixture>().await;
+            }
+        })+
+    };
+}
+pub(crate) use store_suite;

@@ -1,0 +1,79 @@
+//! The model: all records in the order of their stamps.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::Fixture;
+use super::chunks::{Record, count, plan, tables, value};
+use crate::domain::{Delivery, DeliveryId, Stamp, Value};
+use crate::ledger::Filter;
+use crate::store::Store;
+
+pub type Written = (Stamp, DeliveryId, Option<&'static str>, Option<i64>);
+
+/// By table and key: stamp, delivery and values of every record.
+#[derive(Default)]
+pub struct Model {
+    keys: BTreeMap<(usize, Vec<i64>), Vec<Written>>,
+}
+
+impl Model {
+    pub fn add(&mut self, delivery: &Delivery, records: &[Record]) {
+        for (number, record) in records.iter().enumerate() {
+            let Record::Row(p, q, a, b) = record else { continue };
+            let stamp = delivery.stamps.of(number as u64).unwrap();
+            for (table, key) in [(0, vec![*p, *q]), (1, vec![*p, -*q]), (2, vec![*p])] {
+                self.keys.entry((table, key)).or_default().push((stamp, delivery.id, *a, *b));
+            }
+        }
+        for records in self.keys.values_mut() {
+            records.sort_by_key(|(stamp, ..)| *stamp);
+        }
+    }
+
+    pub fn tables(&self) -> Vec<Vec<Vec<Value<'static>>>> {
+        let mut tables = vec![Vec::new(); 3];
+        for ((table, key), records) in &self.keys {
+            let (mut a, mut b) = (Value::Empty, Value::Empty);
+            for (_, _, new_a, new_b) in records {
+                let clears = *table == 1;
+                if new_a.is_some() || clears {
+                    a = new_a.map_or(Value::Empty, |text| Value::Text(text.into()));
+                }
+                if new_b.is_some() || clears {
+                    b = new_b.map_or(Value::Empty, Value::Whole);
+                }
+            }
+            // In the model a descending column is negated, so that its keys are in order too.
+            let sign = |(at, n): (usize, &i64)| value(if *table == 1 && at == 1 { -n } else { *n });
+            let row = key.iter().enumerate().map(sign).chain([a, b]).collect();
+            tables[*table].push(row);
+        }
+        tables
+    }
+
+    /// Every record but the first of its key is a collision of its own delivery.
+    pub fn collisions(&self, id: DeliveryId, table: usize, across: bool) -> u64 {
+        let of_table = self.keys.iter().filter(|((of, _), _)| *of == table);
+        let of_key = of_table.map(|(_, records)| {
+            let first = if across { 1 } else { usize::from(records.iter().any(|(_, of, ..)| *of == id)) };
+            let own = records.iter().enumerate().filter(|(_, (_, of, ..))| *of == id);
+            if across { own.filter(|(at, _)| *at >= first).count() } else { own.count() - first }
+        });
+        of_key.sum::<usize>() as u64
+    }
+
+    pub async fn check<F: Fixture>(&self, store: &F::Store) -> Result<(), TestCaseError> {
+        prop_assert_eq!(tables(store).await, self.tables());
+        for delivery in store.deliveries(Filter::All).await.unwrap() {
+            prop_assert!(delivery.receipt.closes(), "{:?}", delivery);
+            for (index, table) in plan().tables.iter().enumerate() {
+                let expected = self.collisions(delivery.id, index, F::COUNTS_ACROSS_DELIVERIES);
+                let counted = count(&delivery, &table.name).1;
+                prop_assert_eq!(counted, expected, "collisions of {} in {}", &delivery.path, &table.name);
+            }
+        }
+        Ok(())
+    }
+}
