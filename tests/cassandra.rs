@@ -11,6 +11,8 @@ mod place;
 mod altered;
 #[path = "cassandra/commands.rs"]
 mod commands;
+#[path = "cassandra/connection.rs"]
+mod connection;
 #[path = "cassandra/crash.rs"]
 mod crash;
 #[path = "cassandra/declared.rs"]

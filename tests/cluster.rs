@@ -11,6 +11,9 @@
 
 mod common;
 
+#[path = "cluster/guarded.rs"]
+mod guarded;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -236,52 +239,4 @@ fn daemon_killed(expected: &End) {
     }
     world.once(0);
     assert_eq!(&end(&world, "again"), expected);
-}
-
-#[test]
-fn login_and_tls_are_asked_for_and_each_failure_is_told() {
-    if !wanted() {
-        return;
-    }
-    let _alone = NODES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let place = tempfile::tempdir().unwrap();
-    let port = (PORT + 1).to_string();
-    let options = ["--port", &port, "--storage-port", "7400", "--jmx", "7401", "--auth", "--tls"];
-    let node = Node::start(place.path().join("node"), &options);
-    let file = |name: &str| node.folder.join("tls").join(name).to_str().unwrap().to_owned();
-    let tls = |ca: &str| {
-        format!("{{ ca: {}, certificate: {}, key: {} }}", file(ca), file("client.pem"), file("client.key"))
-    };
-    let world = |tls: Option<String>, password: Option<&str>| {
-        let mut world = World::new()
-            .with("store.kind", "cassandra")
-            // The first contact point is dead.
-            .with("store.cassandra.hosts", &format!("[\"127.0.0.9:9\", \"127.0.0.1:{port}\"]"))
-            .with("store.cassandra.keyspace", "guarded")
-            .with("store.patience", "3s");
-        if let Some(tls) = tls {
-            world.set("store.cassandra.tls", &tls);
-        }
-        if let Some(password) = password {
-            world.set("store.cassandra.username", "cassandra");
-            world.set("store.cassandra.password", password);
-        }
-        world.drop_file("2018-11-01-events.csv", common::HEADER.to_owned() + &common::events(0..5));
-        world
-    };
-    let told = |world: &World, code: i32, word: &str| {
-        let output = world.run(&["check"]);
-        assert_eq!(output.code, code, "{word}: {output:?}");
-        assert!(output.stdout.contains(word), "{word}: {output:?}");
-        assert!(!output.stdout.contains("s3cret") && !output.stderr.contains("s3cret"), "{output:?}");
-    };
-    told(&world(Some(tls("ca.pem")), None), 2, "asks for a login");
-    told(&world(Some(tls("ca.pem")), Some("s3cret")), 2, "login is refused");
-    told(&world(Some(tls("other-ca.pem")), Some("cassandra")), 2, "TLS fails");
-    told(&world(Some(format!("{{ ca: {} }}", file("ca.pem"))), Some("cassandra")), 2, "TLS fails");
-    told(&world(None, Some("cassandra")), 3, "TLS");
-    let right = world(Some(tls("ca.pem")), Some("cassandra"));
-    told(&right, 0, "password set");
-    assert_eq!(right.once(0)["records"]["loaded"], 5);
-    assert_eq!(right.json(&["status", "--count"])["deliveries"].as_array().unwrap().len(), 1);
 }

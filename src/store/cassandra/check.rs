@@ -62,6 +62,7 @@ pub async fn checked(
             None => Ok(()),
         },
     };
+    warnings.extend(of_guardrails(session, settings).await);
     for table in &plan.tables {
         warnings.extend(of_table(session, settings, table).await?);
     }
@@ -113,6 +114,27 @@ async fn of_replication(
     Ok(warnings)
 }
 
+/// Limits that the server sets to stamps. Scylla has none, and a role may not be allowed to ask.
+async fn of_guardrails(session: &Session, settings: &Settings) -> Vec<String> {
+    let cql = "SELECT name, value FROM system_views.settings";
+    let found = request::rows::<(String, Option<String>)>(session, settings, cql, ()).await;
+    let why = |name: &str| {
+        if name.starts_with("minimum_timestamp_") {
+            return Some(
+                "a delivery that is resumed or played again is written under the stamps it was given",
+            );
+        }
+        name.starts_with("maximum_timestamp_").then_some("stamps may be 10 minutes ahead of the clock")
+    };
+    let told = |(name, value): (String, Option<String>)| {
+        let value = value.filter(|value| !value.is_empty() && value != "null")?;
+        let why = why(&name)?;
+        let does = if name.ends_with("fail_threshold") { "refuses" } else { "warns of" };
+        Some(format!("guardrail {name} is {value}, and {does} what is beyond: {why}"))
+    };
+    found.unwrap_or_default().into_iter().filter_map(told).collect()
+}
+
 async fn of_table(session: &Session, settings: &Settings, table: &Table) -> Result<Vec<String>, StoreError> {
     let cql = "SELECT default_time_to_live, cdc FROM system_schema.tables \
                WHERE keyspace_name = ? AND table_name = ?";
@@ -120,7 +142,7 @@ async fn of_table(session: &Session, settings: &Settings, table: &Table) -> Resu
     let found = request::rows::<(Option<i32>, Option<bool>)>(session, settings, cql, names).await;
     let Ok(found) = found else { return Ok(Vec::new()) };
     let (ttl, cdc) = found.into_iter().next().unwrap_or_default();
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<String> = counters(session, settings, table).await.into_iter().collect();
     if ttl.is_some_and(|ttl| ttl > 0) {
         warnings.push(format!(
             "table {} has a default time to live: it begins again when a record is written again",
@@ -131,4 +153,16 @@ async fn of_table(session: &Session, settings: &Settings, table: &Table) -> Resu
         warnings.push(format!("table {} has CDC: a record that is written again is told again", table.name));
     }
     Ok(warnings)
+}
+
+async fn counters(session: &Session, settings: &Settings, table: &Table) -> Option<String> {
+    let cql =
+        "SELECT column_name, type FROM system_schema.columns WHERE keyspace_name = ? AND table_name = ?";
+    let names = (schema::keyspace(&settings.keyspace), schema::folded(&table.name, table.exact));
+    let columns = request::rows::<(String, String)>(session, settings, cql, names).await.ok()?;
+    let (column, _) = columns.into_iter().find(|(_, kind)| kind == "counter")?;
+    Some(format!(
+        "table {} counts in column {column}: such a table takes no rows, only increments",
+        table.name
+    ))
 }

@@ -1,5 +1,6 @@
 //! The session with the cluster, and why there is none.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,9 +124,18 @@ async fn with_hosts(settings: &Settings, hosts: &[String]) -> Result<Session, St
         })?;
         builder = builder.tls_context(Some(context));
     }
-    let built = tokio::time::timeout(settings.connect_timeout * 4, builder.build()).await;
+    let mut built = tokio::time::timeout(settings.connect_timeout * 4, builder.build()).await;
+    // A server that does not like our certificate says why and hangs up; sometimes only that is heard.
+    for _ in 0..LISTENED {
+        match &built {
+            Ok(Err(error)) if settings.tls.is_some() && is_broken(&explained(settings, error)) => {
+                built = tokio::time::timeout(settings.connect_timeout * 4, builder.build()).await;
+            }
+            _ => break,
+        }
+    }
     match built {
-        Ok(Ok(session)) => Ok(session),
+        Ok(Ok(session)) => with_datacenter(settings, session),
         Ok(Err(error)) => Err(explained(settings, &error)),
         Err(_) => Err(StoreError::Busy {
             store: settings.name(),
@@ -134,6 +144,34 @@ async fn with_hosts(settings: &Settings, hosts: &[String]) -> Result<Session, St
             hint: "check store.cassandra.hosts, and that the cluster is up",
         }),
     }
+}
+
+/// Requests go to no other data centre: one without nodes would never answer.
+fn with_datacenter(settings: &Settings, session: Session) -> Result<Session, StoreError> {
+    let state = session.get_cluster_state();
+    let known: BTreeSet<&str> =
+        state.get_nodes_info().iter().filter_map(|node| node.datacenter.as_deref()).collect();
+    let Some(wanted) = settings.local_datacenter.as_deref().filter(|wanted| !known.contains(wanted)) else {
+        return Ok(session);
+    };
+    Err(StoreError::Shape {
+        store: settings.name(),
+        what: format!("no node is in data centre {wanted}"),
+        next: format!(
+            "set store.cassandra.local_datacenter to one of {}",
+            known.into_iter().collect::<Vec<_>>().join(", ")
+        ),
+    })
+}
+
+/// The connection ended before we were logged in.
+const BROKEN: &str = "setup";
+
+/// Tries in which a server may say why it hangs up.
+const LISTENED: usize = 4;
+
+fn is_broken(error: &StoreError) -> bool {
+    matches!(error, StoreError::Busy { reason: BROKEN, .. })
 }
 
 const REFUSED: &str = "the connection is refused";
@@ -175,9 +213,9 @@ fn explained(settings: &Settings, error: &NewSessionError) -> StoreError {
                     configuration(format!("TLS fails: {other}"), TLS_NEXT)
                 }
                 other => busy(
-                    "connect",
+                    BROKEN,
                     format!("the connection is not set up: {other}"),
-                    "where the server expects TLS, set store.cassandra.tls",
+                    "where the server expects TLS or a certificate, set store.cassandra.tls",
                 ),
             },
             other => busy("connect", other.to_string(), "check store.cassandra.hosts"),

@@ -1,0 +1,184 @@
+//! Nodes that ask for a login, a certificate, and rights.
+
+use std::time::Duration;
+
+use needledrop::store::cassandra::connect::{Consistency, Settings, Tls, connect};
+use scylla::client::session::Session;
+
+use crate::common::{self, HEADER, World, events};
+use crate::{NODES, Node, PORT, wanted};
+
+/// What `check` says, and how it ends. A password is never said.
+fn told(world: &World, code: i32, word: &str) {
+    let output = world.run(&["check"]);
+    assert_eq!(output.code, code, "{word}: {output:?}");
+    assert!(output.stdout.contains(word), "{word}: {output:?}");
+    assert!(!output.stdout.contains("s3cret") && !output.stderr.contains("s3cret"), "{output:?}");
+}
+
+impl Node {
+    fn file(&self, name: &str) -> String {
+        self.folder.join("tls").join(name).to_str().unwrap().to_owned()
+    }
+
+    /// `store.cassandra.tls` with the client's certificate.
+    fn tls(&self, ca: &str, more: &str) -> String {
+        let [ca, certificate, key] = [ca, "client.pem", "client.key"].map(|name| self.file(name));
+        format!("{{ ca: {ca}, certificate: {certificate}, key: {key}{more} }}")
+    }
+}
+
+#[test]
+fn login_and_tls_are_asked_for_and_each_failure_is_told() {
+    if !wanted() {
+        return;
+    }
+    let _alone = NODES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let place = tempfile::tempdir().unwrap();
+    let port = (PORT + 1).to_string();
+    let options = ["--port", &port, "--storage-port", "7400", "--jmx", "7401", "--auth", "--tls"];
+    let rights =
+        ["--yaml", "permissions_validity: 50ms", "--yaml", "minimum_timestamp_warn_threshold: 3650d"];
+    let options = [&options[..], &rights].concat();
+    let node = Node::start(place.path().join("node"), &options);
+    let tls = |ca: &str| node.tls(ca, "");
+    let world = |tls: Option<String>, password: Option<&str>| {
+        let mut world = World::new()
+            .with("store.kind", "cassandra")
+            // The first contact point is dead.
+            .with("store.cassandra.hosts", &format!("[\"127.0.0.9:9\", \"127.0.0.1:{port}\"]"))
+            .with("store.cassandra.keyspace", "guarded")
+            .with("store.patience", "3s");
+        if let Some(tls) = tls {
+            world.set("store.cassandra.tls", &tls);
+        }
+        if let Some(password) = password {
+            world.set("store.cassandra.username", "cassandra");
+            world.set("store.cassandra.password", password);
+        }
+        world.drop_file("2018-11-01-events.csv", common::HEADER.to_owned() + &common::events(0..5));
+        world
+    };
+    told(&world(Some(tls("ca.pem")), None), 2, "asks for a login");
+    told(&world(Some(tls("ca.pem")), Some("s3cret")), 2, "login is refused");
+    told(&world(Some(tls("other-ca.pem")), Some("cassandra")), 2, "TLS fails");
+    told(&world(Some(format!("{{ ca: {} }}", node.file("ca.pem"))), Some("cassandra")), 2, "TLS fails");
+    told(&world(None, Some("cassandra")), 3, "TLS");
+    let right = world(Some(tls("ca.pem")), Some("cassandra"));
+    told(&right, 0, "password set");
+    assert_eq!(right.once(0)["records"]["loaded"], 5);
+    assert_eq!(right.json(&["status", "--count"])["deliveries"].as_array().unwrap().len(), 1);
+    told(&right, 0, "minimum_timestamp_warn_threshold is 3650d, and warns of what is beyond");
+    rights_that_are_documented_suffice(&node, &world);
+}
+
+/// docs/guarantees.md, "Permissions".
+fn rights_that_are_documented_suffice(node: &Node, world: &dyn Fn(Option<String>, Option<&str>) -> World) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let session = runtime.block_on(superuser(node));
+    let cql = |cql: &str| runtime.block_on(session.query_unpaged(cql, ())).map(|_| ()).unwrap();
+    let of = |role: &str, keyspace: &str, create: &str| {
+        cql(&format!("CREATE ROLE {role} WITH PASSWORD = 'cassandra' AND LOGIN = true"));
+        let mut world = world(Some(node.tls("ca.pem", "")), Some("cassandra"));
+        world.set("store.cassandra.username", role);
+        world.set("store.cassandra.keyspace", keyspace);
+        world.set("store.create_schema", create);
+        world
+    };
+    // Tables that are there.
+    let reader = of("reader", "guarded", "false");
+    cql("GRANT SELECT ON KEYSPACE guarded TO reader");
+    let output = reader.run(&["run", "--once"]);
+    assert_eq!(output.code, 3, "{output:?}");
+    assert!(output.stderr.contains("grant this role what docs/guarantees.md lists"), "{output:?}");
+    assert_eq!(reader.run(&["status"]).code, 0, "who may only read can ask");
+    let loader = of("loader", "guarded", "false");
+    cql("GRANT SELECT ON KEYSPACE guarded TO loader");
+    cql("GRANT MODIFY ON KEYSPACE guarded TO loader");
+    loader.drop_file("2018-11-02-events.csv", HEADER.to_owned() + &events(5..9));
+    all_commands(&loader, 4);
+    // Tables that are to be made, in a keyspace that is there.
+    cql("CREATE KEYSPACE own WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}");
+    let maker = of("maker", "own", "true");
+    for right in ["CREATE", "SELECT", "MODIFY"] {
+        cql(&format!("GRANT {right} ON KEYSPACE own TO maker"));
+    }
+    all_commands(&maker, 5);
+    // And the keyspace too.
+    let founder = of("founder", "found", "true");
+    cql("GRANT CREATE ON ALL KEYSPACES TO founder");
+    all_commands(&founder, 5);
+}
+
+/// What a daemon and its people do.
+fn all_commands(world: &World, loaded: u64) {
+    assert_eq!(world.once(0)["records"]["loaded"], loaded);
+    for command in [
+        &["check"][..],
+        &["status", "--count"],
+        &["receipt", "2018-11-01-events.csv"],
+        &["quarantine", "list"],
+        &["query", "session_item", "sessionId=7"],
+        &["export"],
+        &["load", "--table", "user_song"],
+    ] {
+        let output = world.run(command);
+        assert!(matches!(output.code, 0 | 1), "{command:?}: {output:?}");
+        assert!(!output.stderr.contains("grant this role"), "{command:?}: {output:?}");
+    }
+}
+
+async fn superuser(node: &Node) -> Session {
+    let [ca, certificate, key] = ["ca.pem", "client.pem", "client.key"].map(|name| node.file(name).into());
+    let settings = Settings {
+        hosts: vec![format!("127.0.0.1:{}", PORT + 1)],
+        keyspace: "guarded".to_owned(),
+        ledger_keyspace: "guarded".to_owned(),
+        replication: Vec::new(),
+        write: Consistency::One,
+        read: Consistency::One,
+        local_datacenter: None,
+        login: Some(("cassandra".to_owned(), "cassandra".to_owned())),
+        tls: Some(Tls { ca, certificate: Some(certificate), key: Some(key), check_host: true }),
+        compression: None,
+        connect_timeout: Duration::from_secs(5),
+        request_timeout: Duration::from_secs(12),
+        lease: Duration::from_secs(10),
+        in_flight: 1,
+        batch_rows: 1,
+        batch_bytes: 1,
+        rows_per_second: 0,
+        collision_keys: 1,
+    };
+    connect(&settings).await.unwrap()
+}
+
+#[test]
+fn a_certificate_for_another_address_is_refused_unless_that_is_wanted() {
+    if !wanted() {
+        return;
+    }
+    let _alone = NODES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let place = tempfile::tempdir().unwrap();
+    let port = (PORT + 2).to_string();
+    let options = ["--address", "127.0.0.4", "--port", &port, "--storage-port", "7410", "--jmx", "7411"];
+    let node = Node::start(
+        place.path().join("node"),
+        &[&options[..], &["--tls", "--tls-for", "127.0.0.9"]].concat(),
+    );
+    let world = |ca: &str, more: &str| {
+        let world = World::new()
+            .with("store.kind", "cassandra")
+            .with("store.cassandra.hosts", &format!("[\"127.0.0.4:{port}\"]"))
+            .with("store.cassandra.keyspace", "named")
+            .with("store.cassandra.tls", &node.tls(ca, more))
+            .with("store.patience", "3s");
+        world.drop_file("2018-11-01-events.csv", common::HEADER.to_owned() + &common::events(0..5));
+        world
+    };
+    told(&world("ca.pem", ""), 2, "TLS fails");
+    told(&world("other-ca.pem", ", check_host: false"), 2, "TLS fails");
+    let right = world("ca.pem", ", check_host: false");
+    told(&right, 0, "without a login");
+    assert_eq!(right.once(0)["records"]["loaded"], 5);
+}
