@@ -16,17 +16,26 @@ mod guarded;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use common::{World, until};
 use rustix::process::Signal;
+use tempfile::TempDir;
 
 /// Nodes share ports and memory: one test at a time.
 static NODES: Mutex<()> = Mutex::new(());
 
 const PORT: u16 = 9642;
 const ADDRESSES: [&str; 3] = ["127.0.0.1", "127.0.0.2", "127.0.0.3"];
+
+/// A place for nodes, and nobody else's nodes; nothing where they are not wanted.
+fn alone() -> Option<(MutexGuard<'static, ()>, TempDir)> {
+    wanted().then(|| {
+        let nodes = NODES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        (nodes, tempfile::tempdir().unwrap())
+    })
+}
 
 fn wanted() -> bool {
     let wanted = std::env::var("NEEDLEDROP_TEST_CLUSTER").is_ok_and(|wanted| !wanted.is_empty());
@@ -179,11 +188,7 @@ fn all_loaded(world: &World) {
 
 #[test]
 fn three_nodes_with_one_killed_all_stopped_and_the_daemon_killed_again_and_again() {
-    if !wanted() {
-        return;
-    }
-    let _alone = NODES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let place = tempfile::tempdir().unwrap();
+    let Some((_alone, place)) = alone() else { return };
     let nodes = cluster(place.path());
     let clean = world("clean");
     clean.once(0);

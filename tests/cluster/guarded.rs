@@ -5,8 +5,8 @@ use std::time::Duration;
 use needledrop::store::cassandra::connect::{Consistency, Settings, Tls, connect};
 use scylla::client::session::Session;
 
-use crate::common::{self, HEADER, World, events};
-use crate::{NODES, Node, PORT, wanted};
+use crate::common::{HEADER, World, events};
+use crate::{Node, PORT, alone};
 
 /// What `check` says, and how it ends. A password is never said.
 fn told(world: &World, code: i32, word: &str) {
@@ -30,11 +30,7 @@ impl Node {
 
 #[test]
 fn login_and_tls_are_asked_for_and_each_failure_is_told() {
-    if !wanted() {
-        return;
-    }
-    let _alone = NODES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let place = tempfile::tempdir().unwrap();
+    let Some((_alone, place)) = alone() else { return };
     let port = (PORT + 1).to_string();
     let options = ["--port", &port, "--storage-port", "7400", "--jmx", "7401", "--auth", "--tls"];
     let rights =
@@ -56,7 +52,7 @@ fn login_and_tls_are_asked_for_and_each_failure_is_told() {
             world.set("store.cassandra.username", "cassandra");
             world.set("store.cassandra.password", password);
         }
-        world.drop_file("2018-11-01-events.csv", common::HEADER.to_owned() + &common::events(0..5));
+        world.drop_file("2018-11-01-events.csv", HEADER.to_owned() + &events(0..5));
         world
     };
     told(&world(Some(tls("ca.pem")), None), 2, "asks for a login");
@@ -155,11 +151,7 @@ async fn superuser(node: &Node) -> Session {
 
 #[test]
 fn a_certificate_for_another_address_is_refused_unless_that_is_wanted() {
-    if !wanted() {
-        return;
-    }
-    let _alone = NODES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let place = tempfile::tempdir().unwrap();
+    let Some((_alone, place)) = alone() else { return };
     let port = (PORT + 2).to_string();
     let options = ["--address", "127.0.0.4", "--port", &port, "--storage-port", "7410", "--jmx", "7411"];
     let node = Node::start(
@@ -173,7 +165,7 @@ fn a_certificate_for_another_address_is_refused_unless_that_is_wanted() {
             .with("store.cassandra.keyspace", "named")
             .with("store.cassandra.tls", &node.tls(ca, more))
             .with("store.patience", "3s");
-        world.drop_file("2018-11-01-events.csv", common::HEADER.to_owned() + &common::events(0..5));
+        world.drop_file("2018-11-01-events.csv", HEADER.to_owned() + &events(0..5));
         world
     };
     told(&world("ca.pem", ""), 2, "TLS fails");
