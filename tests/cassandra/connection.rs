@@ -30,6 +30,7 @@ fn requests_are_compressed_where_that_is_asked_for() {
 fn a_data_centre_without_nodes_is_told_and_one_with_nodes_is_used() {
     let Some(mut place) = Place::new() else { return };
     place.drop_file("2018-11-01-events.csv", format!("{HEADER}{}", events(0..5)));
+    place.set("store.patience", "3s");
     place.set("store.cassandra.local_datacenter", "elsewhere");
     for command in [&["run", "--once"][..], &["check"]] {
         let output = place.run(command);
