@@ -19,7 +19,7 @@ use needledrop::health::Health;
 use needledrop::pipeline::read::frame::Framer;
 use needledrop::pipeline::read::source::ByteSource;
 use needledrop::pipeline::read::trail::{Trails, Window};
-use needledrop::pipeline::read::{Read, Work};
+use needledrop::pipeline::read::{Head, Read, Work};
 use needledrop::pipeline::spare::Spare;
 use needledrop::pipeline::transform;
 use needledrop::store::Access;
@@ -163,7 +163,8 @@ async fn open(path: &Path, number: i64, plan: &Plan, limit: usize) -> Outcome<Wo
     let range = StampRange { first: 0, base: Stamp(number << 40), records: 1 << 30 };
     let stamps = Stamps::new(vec![range]);
     let (noted, window) = (bytes.noted, Window::default());
-    Ok(Work { source: Arc::new(source), stamps, bytes, noted, framer, complete: true, window })
+    let head = Head { len: 0, hash: blake3::hash(b"").to_hex().to_string() };
+    Ok(Work { source: Arc::new(source), stamps, bytes, noted, framer, complete: true, window, head })
 }
 
 /// Takes chunks as the writer does, without writing them.

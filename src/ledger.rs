@@ -31,6 +31,16 @@ pub enum Verdict {
     Failed { detail: String },
 }
 
+/// How a delivery is gone on with.
+#[derive(Clone, Debug)]
+pub struct Continuation {
+    pub noted: Noted,
+    /// Hash of the first [`HEAD`] bytes, of which there may be more now.
+    pub head: String,
+    /// What was seen of it.
+    pub detail: String,
+}
+
 /// Which deliveries are asked for.
 #[derive(Clone, Debug)]
 pub enum Filter {

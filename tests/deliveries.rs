@@ -134,6 +134,10 @@ fn a_file_that_grew_is_continued_where_it_stood() {
     world.append(FILE, events(5..7));
     let summary = world.once(0);
     assert_eq!(summary["records"]["read"], 2, "only what is new is read into the tables");
+    let grown = csv(0..7).len() - first;
+    let status = world.json(&["status"]);
+    let detail = &status["deliveries"][0]["detail"];
+    assert_eq!(*detail, format!("grew by {grown} bytes, its beginning verified"));
     world.append(FILE, events(7..9));
     world.once(0);
     let receipt = world.receipt(FILE);

@@ -192,6 +192,7 @@ mod tests {
             let source = &config.source;
             let arrival =
                 (source.folder.clone(), source.pattern.clone(), source.subfolders, source.files_at_once);
+            let arrival = (arrival, source.ignore.clone());
             let times = (*source.settle, *source.poll);
             format!(
                 "{arrival:?} {times:?} {:?} {:?} {:?} {:?} {:?} {:?}",

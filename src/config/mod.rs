@@ -59,6 +59,8 @@ pub struct Source {
     pub folder: PathBuf,
     #[serde(default = "default_pattern")]
     pub pattern: Vec<String>,
+    #[serde(default = "default_ignore")]
+    pub ignore: Vec<String>,
     #[serde(default = "yes")]
     pub subfolders: bool,
     #[serde(default = "default_settle")]
@@ -196,6 +198,12 @@ fn default_folder() -> PathBuf {
 
 fn default_pattern() -> Vec<String> {
     ["*.csv", "*.csv.gz", "*.csv.zst"].map(String::from).to_vec()
+}
+
+fn default_ignore() -> Vec<String> {
+    ["~$*", "*~", "#*#", "*.tmp", "*.part", "*.partial", "*.filepart", "*.crdownload", "*.download"]
+        .map(String::from)
+        .to_vec()
 }
 
 fn yes() -> bool {

@@ -96,11 +96,15 @@ fn check_limits(config: &Config) -> Checked<()> {
             "set it and write.window_bytes to 1GiB or less",
         ));
     }
-    let bad =
-        config.source.pattern.iter().find_map(|pattern| Some((pattern, glob::Pattern::new(pattern).err()?)));
+    check_patterns("source.pattern", &config.source.pattern)?;
+    check_patterns("source.ignore", &config.source.ignore)
+}
+
+fn check_patterns(key: &'static str, patterns: &[String]) -> Checked<()> {
+    let bad = patterns.iter().find_map(|pattern| Some((pattern, glob::Pattern::new(pattern).err()?)));
     match bad {
         Some((pattern, error)) => {
-            Err(Broken::new("source.pattern", format!("`{pattern}`: {error}"), "write it like *.csv"))
+            Err(Broken::new(key, format!("`{pattern}`: {error}"), "write it like *.csv"))
         }
         None => Ok(()),
     }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::delivery::DeliveryId;
+use super::delivery::{DeliveryId, State};
 use super::header::Mapping;
 use super::record::{Mark, Quarantined, Span};
 use super::stamp::{Stamp, Stamps};
@@ -47,8 +47,36 @@ pub enum End {
     Loaded { provisional: Option<(Mark, String)> },
     /// What follows the last whole record waits for more.
     Incomplete { detail: String },
+    /// Its bytes changed while they were read: it ends before what may be of others.
+    Replaced { detail: String },
+    /// The system gives no more of it now: it stays under way, and is tried again.
+    BrokenOff { detail: String },
     /// Given up.
     Failed { detail: String },
+}
+
+impl End {
+    /// The state of the delivery behind it.
+    pub fn state(&self) -> State {
+        match self {
+            Self::Loaded { .. } => State::Loaded,
+            Self::Incomplete { .. } => State::Incomplete,
+            Self::Replaced { .. } => State::Replaced,
+            Self::BrokenOff { .. } => State::Loading,
+            Self::Failed { .. } => State::Failed,
+        }
+    }
+
+    /// What to do next, or what was seen; the delivery keeps what it has where there is nothing to say.
+    pub fn detail(&self) -> Option<&str> {
+        match self {
+            Self::Loaded { .. } => None,
+            Self::Incomplete { detail }
+            | Self::Replaced { detail }
+            | Self::BrokenOff { detail }
+            | Self::Failed { detail } => Some(detail),
+        }
+    }
 }
 
 /// Whole records as bytes: from `read` to `transform`.
@@ -61,7 +89,8 @@ pub struct RawChunk {
     pub frames: Vec<Frame>,
     /// Records that could not be framed; their numbers lie between those of the frames.
     pub refused: Vec<Quarantined>,
-    /// Hash of the decoded bytes up to the end of the span, hexadecimal.
+    /// Hash of the decoded bytes up to the end of the span, hexadecimal; empty where the span is and the
+    /// delivery keeps the hash it has.
     pub hash: String,
     pub end: Option<End>,
 }

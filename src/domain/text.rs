@@ -9,6 +9,16 @@ use jiff::civil;
 
 use super::value::Value;
 
+/// A count of bytes for people: 512 bytes, 3.1 MB.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
+    match UNITS.iter().find(|(size, _)| count >= *size) {
+        Some((size, unit)) => format!("{}.{} {unit}", count / size, count % size * 10 / size),
+        None if count == 1 => "1 byte".to_owned(),
+        None => format!("{count} bytes"),
+    }
+}
+
 /// The value as text, as `query --csv` prints it and the parser reads it back. Empty is "".
 pub fn plain<'a>(value: &'a Value<'_>) -> Cow<'a, str> {
     match value {

@@ -26,6 +26,8 @@ pub struct Finished {
     pub id: DeliveryId,
     pub path: String,
     pub state: State,
+    /// Why it ended so.
+    pub detail: String,
 }
 
 /// The stage.
@@ -166,23 +168,23 @@ impl<S: Store> Write<S> {
         warn!(file = source.path, "failed: {}", one_line(why));
         metrics::delivery(State::Failed);
         self.tally.delivery(State::Failed);
-        Finished { id: source.id, path: source.path.clone(), state: State::Failed }
+        Finished { id: source.id, path: source.path.clone(), state: State::Failed, detail: why.to_owned() }
     }
 
     fn ended(&self, chunk: &RowChunk) -> Option<Finished> {
         let source = &chunk.source;
-        let state = match chunk.end.as_ref()? {
-            End::Loaded { .. } => State::Loaded,
-            End::Incomplete { .. } => State::Incomplete,
-            End::Failed { .. } => State::Failed,
-        };
+        let end = chunk.end.as_ref()?;
+        let (state, detail) = (end.state(), end.detail().unwrap_or_default().to_owned());
         tell(chunk);
-        metrics::delivery(state);
-        self.tally.delivery(state);
+        // One that is broken off goes on where it stands.
+        if state != State::Loading {
+            metrics::delivery(state);
+            self.tally.delivery(state);
+        }
         if state == State::Loaded {
             metrics::loaded(source.arrived, SystemTime::now());
         }
-        Some(Finished { id: source.id, path: source.path.clone(), state })
+        Some(Finished { id: source.id, path: source.path.clone(), state, detail })
     }
 }
 
@@ -190,9 +192,10 @@ fn tell(chunk: &RowChunk) {
     let (path, records) = (&chunk.source.path, chunk.span.to.record);
     match chunk.end.as_ref() {
         Some(End::Loaded { .. }) => info!(file = path, records, "loaded"),
-        Some(End::Incomplete { detail }) => {
-            info!(file = path, records, "{detail}")
-        }
+        Some(End::Incomplete { detail }) => info!(file = path, records, "{detail}"),
+        Some(End::Replaced { detail }) => info!(file = path, records, "replaced: {detail}"),
+        // Discovery tells, once.
+        Some(End::BrokenOff { detail }) => debug!(file = path, records, "{detail}"),
         Some(End::Failed { detail }) => warn!(file = path, records, "failed: {}", one_line(detail)),
         None => debug!(file = path, records, "chunk"),
     }

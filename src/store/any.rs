@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::cassandra::CassandraStore;
 use super::sqlite::SqliteStore;
 use super::{Store, StoreError};
-use crate::domain::{Delivery, DeliveryId, Noted, RowChunk, StampRange, Value};
-use crate::ledger::{Amendment, Applied, Entry, Filter, Known};
+use crate::domain::{Delivery, DeliveryId, RowChunk, StampRange, Value};
+use crate::ledger::{Amendment, Applied, Continuation, Entry, Filter, Known};
 use crate::quarantine;
 
 /// One of the stores.
@@ -41,8 +41,8 @@ impl Store for AnyStore {
         either!(self.take_up(entry))
     }
 
-    async fn reopen(&self, id: DeliveryId, noted: Noted, head: String) -> Result<Delivery, StoreError> {
-        either!(self.reopen(id, noted, head))
+    async fn reopen(&self, id: DeliveryId, how: Continuation) -> Result<Delivery, StoreError> {
+        either!(self.reopen(id, how))
     }
 
     async fn extend(&self, id: DeliveryId, first: u64, records: u64) -> Result<StampRange, StoreError> {

@@ -12,8 +12,8 @@ pub mod suite;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::{Delivery, DeliveryId, Noted, RowChunk, StampRange, Value};
-use crate::ledger::{Amendment, Applied, Entry, Filter, Known};
+use crate::domain::{Delivery, DeliveryId, RowChunk, StampRange, Value};
+use crate::ledger::{Amendment, Applied, Continuation, Entry, Filter, Known};
 use crate::quarantine;
 
 /// What a store is opened for.
@@ -52,8 +52,7 @@ pub trait Store: Send + Sync + 'static {
     fn reopen(
         &self,
         id: DeliveryId,
-        noted: Noted,
-        head: String,
+        how: Continuation,
     ) -> impl Future<Output = Result<Delivery, StoreError>> + Send;
 
     /// A further range of stamps, for `records` records from number `first` on.

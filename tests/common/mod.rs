@@ -182,9 +182,32 @@ impl World {
     }
 
     pub fn daemon_unready(&self) -> Daemon {
+        self.daemon_of(self.command(&["run"]))
+    }
+
+    /// The daemon in a user namespace of its own. As root there it may set limits (`/proc/sys/user/…`)
+    /// that are not the machine's; as nobody it may not read what it is not allowed to, also where root
+    /// runs the tests.
+    pub fn confined_daemon(&self, as_root: bool, first: &str) -> Daemon {
+        let mut command = self.command(&[]);
+        let script = format!("{first}\nexec \"$0\" run");
+        let binary = command.get_program().to_owned();
+        let mut confined = Command::new("unshare");
+        confined.arg("--user").args(as_root.then_some("--map-root-user"));
+        confined.args(["sh", "-euc", &script]).arg(binary);
+        for (name, value) in command.get_envs().filter_map(|(name, value)| Some((name, value?))) {
+            confined.env(name, value);
+        }
+        confined.current_dir(self.dir.path()).stdin(Stdio::null());
+        command = confined;
+        let daemon = self.daemon_of(command);
+        until("the daemon is ready", || (daemon.get("/readyz")?.0 == 200).then_some(()));
+        daemon
+    }
+
+    fn daemon_of(&self, mut command: Command) -> Daemon {
         let port = free_port();
         let log = fs::File::create(self.path("stderr.log")).unwrap();
-        let mut command = self.command(&["run"]);
         command.env("NEEDLEDROP_HTTP__LISTEN", format!("127.0.0.1:{port}"));
         let child = command.stderr(log).stdout(Stdio::null()).spawn().unwrap();
         Daemon { child, port, log: self.path("stderr.log") }

@@ -11,12 +11,13 @@ use super::inbox::{self, Inbox};
 use super::opened::{Opened, Start, framer, open, start, trusted};
 use super::waiting::Candidate;
 use crate::domain::header::HeaderError;
+use crate::domain::text;
 use crate::domain::{Delivery, DeliveryId, Mapping, Mark, Noted, Origin, Plan, Source, State};
-use crate::ledger::{Amendment, Entry, Filter, HEAD, Verdict};
-use crate::pipeline::read::Work;
+use crate::ledger::{Amendment, Continuation, Entry, Filter, HEAD, Verdict};
 use crate::pipeline::read::frame::{Framer, Tail};
 use crate::pipeline::read::source::ByteSource;
 use crate::pipeline::read::trail::{Trails, Window};
+use crate::pipeline::read::{Head, Work};
 use crate::pipeline::split::Splitter;
 use crate::store::patience::Patience;
 use crate::store::{Store, StoreError};
@@ -42,7 +43,7 @@ pub enum Identified {
     /// To be read.
     Work(Box<Work>, DeliveryId),
     /// Nothing to read: entered into the ledger in this state.
-    Entered(State, String),
+    Entered(DeliveryId, State, String),
     /// Its first bytes are those of a delivery that is still being loaded.
     Behind(DeliveryId, String),
 }
@@ -160,21 +161,22 @@ impl<S: Store> Identify<S> {
             opened.bytes = opened.bytes.ended();
             begun = begun.end();
         }
-        let head = &opened.head;
         let noted = trusted(begun.bytes.noted);
         // What was not verified wholly is looked at once more when the file is quiet.
         let noted = if begun.verified { noted } else { Noted { ctime: 0, ..noted } };
-        let delivery = self.patience.with(|| self.store.reopen(current.id, noted, head.clone())).await?;
+        let how = Continuation { noted, head: opened.head.clone(), detail: seen(current, &begun) };
+        let delivery = self.patience.with(|| self.store.reopen(current.id, how.clone())).await?;
         let from = delivery.reach;
         // Without a record so far the header is read again: it may have grown too.
         if from.record == 0 && start.mark.offset > from.offset {
             let framer = framer(self.max_record_bytes, from, start.mark, &opened.read);
-            let window = opened.window();
-            return Ok(self.work(candidate, delivery, start.mapping, opened.bytes, framer, window));
+            let ends = (opened.head(), opened.window());
+            return Ok(self.work(candidate, delivery, start.mapping, opened.bytes, framer, ends));
         }
         let mut framer = Framer::new(self.max_record_bytes, from, from, begun.hasher);
         framer.bytes().extend_from_slice(&begun.buffered);
-        Ok(self.work(candidate, delivery, start.mapping, begun.bytes, framer, begun.window))
+        let ends = (opened.head(), begun.window);
+        Ok(self.work(candidate, delivery, start.mapping, begun.bytes, framer, ends))
     }
 
     /// A new delivery: of a new path, or a new generation.
@@ -183,7 +185,8 @@ impl<S: Store> Identify<S> {
         let start = match self.start(&opened, path).await {
             Ok(start) => start,
             Err(HeaderError::Missing { .. }) if opened.is_bare_header() && !candidate.complete => {
-                return Ok(Identified::Entered(State::Waiting, "its header is not whole yet".to_owned()));
+                let detail = "its header is not whole yet".to_owned();
+                return Ok(Identified::Entered(DeliveryId(0), State::Waiting, detail));
             }
             Err(error @ HeaderError::Cut) => {
                 let verdict = Verdict::Incomplete { detail: error.to_string() };
@@ -208,8 +211,8 @@ impl<S: Store> Identify<S> {
         let entry = self.entry(&opened, path, Verdict::Load { records });
         let delivery = self.patience.with(|| self.store.take_up(entry.clone())).await?;
         let framer = framer(self.max_record_bytes, Mark::default(), start.mark, &opened.read);
-        let window = opened.window();
-        Ok(self.work(candidate, delivery, start.mapping, opened.bytes, framer, window))
+        let ends = (opened.head(), opened.window());
+        Ok(self.work(candidate, delivery, start.mapping, opened.bytes, framer, ends))
     }
 
     fn work(
@@ -219,7 +222,7 @@ impl<S: Store> Identify<S> {
         mapping: Mapping,
         bytes: ByteSource,
         framer: Framer,
-        window: Window,
+        (head, window): (Head, Window),
     ) -> Identified {
         let changed = UNIX_EPOCH + Duration::from_nanos(bytes.noted.ctime.try_into().unwrap_or(0));
         let source = Source {
@@ -235,7 +238,7 @@ impl<S: Store> Identify<S> {
         let id = delivery.id;
         let (source, stamps, complete) = (Arc::new(source), delivery.stamps, candidate.complete);
         let noted = delivery.noted;
-        Identified::Work(Box::new(Work { source, stamps, bytes, noted, framer, complete, window }), id)
+        Identified::Work(Box::new(Work { source, stamps, bytes, noted, framer, complete, window, head }), id)
     }
 
     fn entry(&self, opened: &Opened, path: &str, verdict: Verdict) -> Entry {
@@ -257,7 +260,7 @@ impl<S: Store> Identify<S> {
     ) -> Result<Identified, IdentifyError> {
         let entry = self.entry(opened, path, verdict);
         let delivery = self.patience.with(|| self.store.take_up(entry.clone())).await?;
-        Ok(Identified::Entered(delivery.state, delivery.detail))
+        Ok(Identified::Entered(delivery.id, delivery.state, delivery.detail))
     }
 
     async fn fail(&self, opened: &Opened, path: &str, detail: String) -> Result<Identified, IdentifyError> {
@@ -328,6 +331,19 @@ fn unchanged(current: &Delivery, opened: &Opened) -> Identified {
         ..Amendment::default()
     };
     Identified::Unchanged(current.id, amendment)
+}
+
+/// What `status` says of a delivery that is gone on with.
+fn seen(current: &Delivery, begun: &Begun) -> String {
+    let grown = begun.bytes.noted.size.saturating_sub(current.noted.size);
+    let ended = matches!(current.state, State::Loaded | State::Incomplete);
+    let what = if ended && grown > 0 {
+        format!("grew by {}", text::bytes(grown))
+    } else {
+        format!("continued at byte {}", current.reach.offset)
+    };
+    let verified = if begun.verified { "beginning" } else { "head and last 64 KiB before that" };
+    format!("{what}, its {verified} verified")
 }
 
 /// Whether looking at its head and its last bytes is enough: a plain file that is still growing.

@@ -13,7 +13,10 @@ use crate::pipeline::read::source::note;
 #[derive(Clone, Debug)]
 pub struct Inbox {
     pub folder: PathBuf,
+    /// As it was declared: a link may lead elsewhere by now.
+    declared: PathBuf,
     patterns: Vec<Pattern>,
+    ignored: Vec<Pattern>,
     pub subfolders: bool,
 }
 
@@ -27,15 +30,29 @@ pub struct Found {
 
 impl Inbox {
     pub fn new(source: &config::Source) -> Self {
-        let patterns = source.pattern.iter().filter_map(|pattern| Pattern::new(pattern).ok()).collect();
-        // Events name files by the folder's real path.
-        let folder = source.folder.canonicalize().unwrap_or_else(|_| source.folder.clone());
-        Self { folder, patterns, subfolders: source.subfolders }
+        let patterns = |of: &[String]| of.iter().filter_map(|pattern| Pattern::new(pattern).ok()).collect();
+        let declared = source.folder.clone();
+        let mut inbox = Self {
+            folder: declared.clone(),
+            declared,
+            patterns: patterns(&source.pattern),
+            ignored: patterns(&source.ignore),
+            subfolders: source.subfolders,
+        };
+        inbox.resolve();
+        inbox
+    }
+
+    /// Finds the folder's real path, by which events name files.
+    pub fn resolve(&mut self) {
+        if let Ok(folder) = self.declared.canonicalize() {
+            self.folder = folder;
+        }
     }
 
     /// The same rules for another folder.
     pub fn at(&self, folder: PathBuf) -> Self {
-        Self { folder, ..self.clone() }
+        Self { declared: folder.clone(), folder, ..self.clone() }
     }
 
     /// Where a path of the ledger lies.
@@ -71,6 +88,7 @@ impl Inbox {
         !hidden
             && (self.subfolders || depth == 1)
             && self.patterns.iter().any(|pattern| pattern.matches(name))
+            && !self.ignored.iter().any(|pattern| pattern.matches(name))
     }
 
     /// Every file in the folder, in listing order.
@@ -78,13 +96,25 @@ impl Inbox {
     /// # Errors
     /// When the folder itself cannot be read; a subfolder that cannot is told and left out.
     pub fn list(&self) -> io::Result<Vec<Found>> {
+        self.list_new(|_| false)
+    }
+
+    /// The same without those that are known.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub fn list_new(&self, known: impl Fn(&Found) -> bool) -> io::Result<Vec<Found>> {
         let mut found = Vec::new();
-        self.list_into(&self.folder, &mut found)?;
+        self.list_into(&self.folder, &mut |file| {
+            if !known(&file) {
+                found.push(file);
+            }
+        })?;
         found.sort_by_cached_key(|file| order(&file.path));
         Ok(found)
     }
 
-    fn list_into(&self, folder: &Path, found: &mut Vec<Found>) -> io::Result<()> {
+    fn list_into(&self, folder: &Path, found: &mut dyn FnMut(Found)) -> io::Result<()> {
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
             let place = entry.path();
@@ -98,7 +128,7 @@ impl Inbox {
             } else if self.is_file_name(&place)
                 && let Some(file) = self.look(&place)
             {
-                found.push(file);
+                found(file);
             }
         }
         Ok(())
@@ -188,5 +218,34 @@ mod tests {
         );
         inbox.subfolders = false;
         assert!(!inbox.is_file_name(Path::new("/inbox/sub/a.csv")));
+    }
+
+    /// What rsync, browsers, transfer, office and sync programs and editors write before the real name.
+    #[test]
+    fn temporary_names_are_no_files_also_where_the_pattern_is_wide() {
+        let shipped: config::Config = serde_saphyr::from_str(config::SHIPPED).unwrap();
+        let wide = config::Source { pattern: vec!["*".to_owned()], ..shipped.source };
+        let inbox = Inbox { folder: PathBuf::from("/inbox"), ..Inbox::new(&wide) };
+        let is = |name: &str| inbox.is_file_name(&Path::new("/inbox").join(name));
+        for name in [
+            ".a.csv.Xk3Q9z",
+            "a.csv.crdownload",
+            "a.csv.part",
+            "a.csv.partial",
+            "a.csv.filepart",
+            "a.csv.download",
+            "~$a.csv",
+            ".~lock.a.csv#",
+            "lu1234.tmp",
+            "a.csv.tmp",
+            "~syncthing~a.csv.tmp",
+            "a.csv~",
+            ".a.csv.swp",
+            "#a.csv#",
+            ".#a.csv",
+        ] {
+            assert!(!is(name), "{name}");
+        }
+        assert!(is("a.csv") && is("part-0001.csv") && is("a~1.csv") && is("tmp.csv"));
     }
 }

@@ -5,6 +5,7 @@
 pub mod begun;
 pub mod identify;
 pub mod inbox;
+mod known;
 mod opened;
 mod waiting;
 mod watch;
@@ -22,13 +23,14 @@ use super::tally::Tally;
 use super::write::Finished;
 use crate::config;
 use crate::domain::text::one_line;
-use crate::domain::{DeliveryId, Fingerprint, Noted, State};
+use crate::domain::{DeliveryId, Noted, State};
 use crate::health::Health;
 use crate::ledger::{Amendment, Known};
 use crate::metrics;
 use crate::store::{Store, StoreError};
 use identify::{Identified, Identify, IdentifyError};
 use inbox::Found;
+use known::KnownPaths;
 use waiting::{Candidate, Waiting};
 use watch::{Signal, Watch};
 
@@ -62,28 +64,21 @@ pub struct Discover<S> {
     health: Arc<Health>,
     stop: CancellationToken,
     waiting: Waiting,
-    /// What is known of each path; equal size and times need no second look.
-    known: HashMap<String, Glance>,
+    known: KnownPaths,
     /// Files that were taken up and have not ended, as they were when they were opened.
     under_way: HashMap<String, (DeliveryId, Noted)>,
     /// Files that changed while they were under way, and whether they are whole.
     again: HashMap<String, bool>,
     /// Files that could not be read, and when to try again.
     unreadable: HashMap<String, Instant>,
+    /// One pass over what is there.
+    single: bool,
     /// The folder could not be listed.
     absent: bool,
     /// There are no events from the system.
     unwatched: bool,
     /// When to list again, behind an event that told too little.
     relist_at: Option<Instant>,
-}
-
-/// What is kept of a path in memory.
-#[derive(Clone, Copy, Debug)]
-struct Glance {
-    noted: Noted,
-    /// Whether there is nothing to do as long as size and times stay the same.
-    done: bool,
 }
 
 /// How often a folder that is not there is looked for.
@@ -116,10 +111,11 @@ impl<S: Store> Discover<S> {
             health,
             stop,
             waiting: Waiting::default(),
-            known: HashMap::new(),
+            known: KnownPaths::default(),
             under_way: HashMap::new(),
             again: HashMap::new(),
             unreadable: HashMap::new(),
+            single: false,
             absent: false,
             unwatched: false,
             relist_at: None,
@@ -140,24 +136,10 @@ impl<S: Store> Discover<S> {
         if !matches!(scope, Scope::These(_)) {
             self.close_gone(&known).await?;
         }
-        self.learn(known);
+        self.known.learn(known, &self.identify.plan.attempt);
         match scope {
             Scope::Watch => self.watch(files, finished).await,
             Scope::Once(found) | Scope::These(found) => self.once(found, files, finished).await,
-        }
-    }
-
-    fn learn(&mut self, known: Vec<Known>) {
-        let attempt: Fingerprint = self.identify.plan.attempt.clone();
-        for path in known {
-            let done = match path.state {
-                State::Loaded | State::Duplicate | State::Incomplete | State::Undone => true,
-                // Tried again when the configuration changes.
-                State::Failed => path.attempt == attempt,
-                // What was replaced may be back, and goes on then.
-                State::Waiting | State::Loading | State::Replaced => false,
-            };
-            self.known.insert(path.path, Glance { noted: path.noted, done });
         }
     }
 
@@ -169,10 +151,14 @@ impl<S: Store> Discover<S> {
             if self.identify.inbox.place(&path.path).try_exists().unwrap_or(true) {
                 continue;
             }
-            warn!(file = path.path, "went away before the end; it reaches as far as its receipt says");
-            self.replaced(path.id, "its file went away before the end").await?;
+            self.gone(path.id, &path.path).await?;
         }
         Ok(())
+    }
+
+    async fn gone(&self, id: DeliveryId, path: &str) -> Result<(), StoreError> {
+        warn!(file = path, "went away before the end; it reaches as far as its receipt says");
+        self.replaced(id, "its file went away before the end").await
     }
 
     async fn once(
@@ -181,6 +167,7 @@ impl<S: Store> Discover<S> {
         files: Sender<Work>,
         mut finished: Receiver<Finished>,
     ) -> Result<(), StoreError> {
+        self.single = true;
         for file in found {
             if self.identify.again || !self.is_known(&file) {
                 self.waiting.ready(file, true);
@@ -218,29 +205,30 @@ impl<S: Store> Discover<S> {
                 () = self.stop.cancelled() => return Ok(()),
                 _ = measure.tick() => self.measure(&files),
                 Some(done) = finished.recv() => self.finished(&done).await?,
-                signal = next(&mut watch) => self.signal(signal),
+                signal = next(&mut watch) => self.signal(signal).await?,
                 () = until(due) => self.waiting.settled(),
-                () = tokio::time::sleep(ABSENT), if self.absent => self.relist(&mut watch),
-                () = until(self.relist_at) => self.list(),
-                _ = poll.tick() => self.relist(&mut watch),
+                () = tokio::time::sleep(ABSENT), if self.absent => self.relist(&mut watch).await?,
+                () = until(self.relist_at) => self.list().await?,
+                _ = poll.tick() => self.relist(&mut watch).await?,
                 permit = files.reserve(), if may_take => match permit {
                     Ok(permit) => if let Some(work) = self.take_next(true).await? { permit.send(work) },
                     Err(_) => return Ok(()),
                 },
             }
             if watch.as_ref().is_some_and(Watch::has_overflowed) {
-                self.list();
+                self.list().await?;
             }
         }
     }
 
     /// Lists the folder, and watches it anew where it is another one than before.
-    fn relist(&mut self, watch: &mut Option<Watch>) {
+    async fn relist(&mut self, watch: &mut Option<Watch>) -> Result<(), StoreError> {
+        self.identify.inbox.resolve();
         if !watch.as_ref().is_some_and(|watch| watch.is_on(&self.identify.inbox.folder)) {
             *watch = None;
             *watch = self.begin_watch();
         }
-        self.list();
+        self.list().await
     }
 
     fn measure(&self, files: &Sender<Work>) {
@@ -254,6 +242,10 @@ impl<S: Store> Discover<S> {
         match Watch::begin(&self.identify.inbox) {
             Ok(watch) => {
                 self.unwatched = false;
+                if let Some(kind) = watch::elsewhere(&self.identify.inbox.folder) {
+                    let poll = humantime::format_duration(*self.source.poll);
+                    warn!(%folder, "is on {kind}: what other machines write there sends no events; it is listed every {poll}");
+                }
                 Some(watch)
             }
             // Said once: what matters is that polling goes on.
@@ -272,9 +264,10 @@ impl<S: Store> Discover<S> {
     }
 
     /// Lists the folder, which may not be there.
-    fn list(&mut self) {
+    async fn list(&mut self) -> Result<(), StoreError> {
         self.relist_at = None;
-        let listed = self.identify.inbox.list();
+        let known = |file: &Found| self.is_known(file);
+        let listed = self.identify.inbox.list_new(known);
         self.health.folder(listed.is_ok());
         let was_absent = std::mem::replace(&mut self.absent, listed.is_err());
         let folder = self.identify.inbox.folder.display();
@@ -284,19 +277,29 @@ impl<S: Store> Discover<S> {
                 if !was_absent {
                     warn!(%folder, "cannot be listed: {error}; waiting for it");
                 }
-                return;
+                return Ok(());
             }
         };
         if was_absent {
             info!(%folder, "is there again");
         }
+        self.listed(listed);
+        let inbox = &self.identify.inbox;
+        let gone = self.known.take_gone(|path| inbox.place(path).try_exists().unwrap_or(true));
+        for (path, id) in gone {
+            self.gone(id, &path).await?;
+        }
+        Ok(())
+    }
+
+    fn listed(&mut self, files: Vec<Found>) {
         let now = std::time::SystemTime::now();
-        for file in listed.into_iter().filter(|file| !self.is_known(file)).collect::<Vec<_>>() {
+        for file in files {
             // Files that were there before anybody watched are whole when they have been quiet.
             let changed = std::time::UNIX_EPOCH
                 + Duration::from_nanos(file.noted.ctime.max(file.noted.mtime).try_into().unwrap_or(0));
             let quiet = now.duration_since(changed).unwrap_or_default() >= *self.source.settle;
-            if quiet && self.is_loaded(&file) {
+            if quiet && self.known.is_young(&file) {
                 self.waiting.check(file);
             } else if quiet {
                 self.offer(file);
@@ -308,21 +311,13 @@ impl<S: Store> Discover<S> {
 
     fn is_known(&self, file: &Found) -> bool {
         let waits = self.unreadable.get(&file.path).is_some_and(|until| *until > Instant::now());
-        waits || self.known.get(&file.path).is_some_and(|known| known.done && known.noted == file.noted)
+        waits || self.known.is_done(file)
     }
 
-    /// Whether it only has to be looked at again because its time was too young.
-    fn is_loaded(&self, file: &Found) -> bool {
-        self.known.get(&file.path).is_some_and(|known| {
-            let (noted, found) = (known.noted, file.noted);
-            known.done && noted.ctime == 0 && (noted.size, noted.mtime) == (found.size, found.mtime)
-        })
-    }
-
-    fn signal(&mut self, signal: Signal) {
+    async fn signal(&mut self, signal: Signal) -> Result<(), StoreError> {
         match signal {
             Signal::Unclear => {
-                self.list();
+                self.list().await?;
                 // A folder that was just made is watched a moment after it is told of.
                 self.relist_at = Some(Instant::now() + RELIST);
             }
@@ -337,7 +332,16 @@ impl<S: Store> Discover<S> {
                     self.settle(file);
                 }
             }
+            // Whoever may read it now may not have been allowed to before.
+            Signal::Touched(place) => {
+                if let Some(file) = self.identify.inbox.look(&place)
+                    && self.unreadable.remove(&file.path).is_some()
+                {
+                    self.offer(file);
+                }
+            }
         }
+        Ok(())
     }
 
     fn offer(&mut self, file: Found) {
@@ -387,7 +391,7 @@ impl<S: Store> Discover<S> {
                 debug!(file = path, "taken up");
                 metrics::delivery(State::Waiting);
                 metrics::delivery(State::Loading);
-                self.known.insert(path.clone(), Glance { noted, done: false });
+                self.known.begun(&path, noted);
                 self.under_way.insert(path, (id, work.bytes.noted));
                 return Ok(Some(*work));
             }
@@ -396,9 +400,9 @@ impl<S: Store> Discover<S> {
                 if keep_note && !amendment.is_empty() {
                     self.amend(id, amendment).await?;
                 }
-                self.known.insert(path, Glance { noted, done: true });
+                self.known.done(&path, noted);
             }
-            Identified::Entered(state, detail) => {
+            Identified::Entered(id, state, detail) => {
                 if state == State::Failed {
                     warn!(file = path, "failed: {}", one_line(&detail));
                 } else {
@@ -408,7 +412,8 @@ impl<S: Store> Discover<S> {
                 self.tally.delivery(state);
                 // Half a header is no delivery yet: it is looked at again.
                 if state != State::Waiting {
-                    self.known.insert(path, Glance { noted: candidate.found.noted, done: true });
+                    self.known.done(&path, candidate.found.noted);
+                    self.known.ended(&path, id, state);
                 }
             }
             Identified::Behind(_, other)
@@ -471,21 +476,33 @@ impl<S: Store> Discover<S> {
 
     async fn finished(&mut self, done: &Finished) -> Result<(), StoreError> {
         let under_way = self.under_way.remove(&done.path);
-        self.unreadable.remove(&done.path);
         self.waiting.ended(&done.path);
-        if let Some(known) = self.known.get_mut(&done.path) {
-            known.done = true;
+        self.known.ended(&done.path, done.id, done.state);
+        let again = self.again.remove(&done.path);
+        if done.state == State::Loading {
+            self.cannot_read(done.path.clone(), &std::io::Error::other(done.detail.clone()));
+            return Ok(());
         }
+        self.unreadable.remove(&done.path);
         if done.state == State::Failed
             && let Some((id, noted)) = under_way
         {
             self.rest(id, noted, &done.path).await?;
         }
-        let again = self.again.remove(&done.path);
-        let file = again.and_then(|_| self.identify.inbox.look(&self.identify.inbox.place(&done.path)));
-        match (file, again) {
-            (Some(file), Some(true)) => self.offer(file),
-            (Some(file), _) => self.settle(file),
+        self.look_again(done, again).await
+    }
+
+    /// It changed while it was under way, or went away.
+    async fn look_again(&mut self, done: &Finished, again: Option<bool>) -> Result<(), StoreError> {
+        let replaced = done.state == State::Replaced;
+        match self.identify.inbox.look(&self.identify.inbox.place(&done.path)) {
+            // A single pass takes files as whole; there will be no later one.
+            Some(file) if again == Some(true) || replaced && self.single => self.offer(file),
+            Some(file) if again.is_some() || replaced => self.settle(file),
+            None if done.state == State::Loaded => {
+                let state = Some((State::Loaded, "its file was gone when all of it was loaded".to_owned()));
+                self.amend(done.id, Amendment { state, ..Amendment::default() }).await?;
+            }
             _ => {}
         }
         Ok(())
@@ -496,9 +513,7 @@ impl<S: Store> Discover<S> {
     async fn rest(&mut self, id: DeliveryId, noted: Noted, path: &str) -> Result<(), StoreError> {
         let amendment = Amendment { noted: Some(noted), ..Amendment::default() };
         self.amend(id, amendment).await?;
-        if let Some(known) = self.known.get_mut(path) {
-            known.noted = noted;
-        }
+        self.known.done(path, noted);
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::domain::header::HeaderError;
 use crate::domain::{Header, Mapping, Mark, Noted, Plan, stamp};
 use crate::ledger::HEAD;
+use crate::pipeline::read::Head;
 use crate::pipeline::read::frame::{Framer, Tail};
 use crate::pipeline::read::source::ByteSource;
 use crate::pipeline::read::trail::Window;
@@ -46,6 +47,10 @@ pub struct Start {
 }
 
 impl Opened {
+    pub fn head(&self) -> Head {
+        Head { len: self.read.len().min(HEAD), hash: self.head.clone() }
+    }
+
     pub fn window(&self) -> Window {
         let mut window = Window::default();
         window.push(&self.read);

@@ -21,6 +21,8 @@ pub enum Signal {
     Whole(PathBuf),
     /// It is being written.
     Changing(PathBuf),
+    /// Who may read it changed, or its times.
+    Touched(PathBuf),
     /// A folder, a lost event: only a listing tells.
     Unclear,
 }
@@ -46,7 +48,9 @@ impl Watch {
         let lost = Arc::clone(&overflow);
         let names = inbox.clone();
         let handler = move |event: notify::Result<Event>| forward(&names, event, &sender, &lost);
-        let mut watcher = notify::recommended_watcher(handler)?;
+        // A link to a folder is not followed: it may lead anywhere, also back.
+        let config = notify::Config::default().with_follow_symlinks(false);
+        let mut watcher = RecommendedWatcher::new(handler, config)?;
         let mode = if inbox.subfolders { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
         let folder = identity(&inbox.folder).map_err(notify::Error::io)?;
         watcher.watch(&inbox.folder, mode)?;
@@ -61,6 +65,21 @@ impl Watch {
     /// Whether events were lost since this was last asked.
     pub fn has_overflowed(&self) -> bool {
         self.overflow.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// What lies on another machine, or behind a program: its changes may come without events. The numbers
+/// are those of linux/magic.h and of statfs(2).
+pub fn elsewhere(folder: &Path) -> Option<&'static str> {
+    match u32::try_from(rustix::fs::statfs(folder).ok()?.f_type & 0xffff_ffff).ok()? {
+        0x6969 => Some("NFS"),
+        0x517b | 0xff53_4d42 | 0xfe53_4d42 => Some("SMB"),
+        0x6573_5546 => Some("FUSE"),
+        0x0102_1997 => Some("9P"),
+        0x00c3_6400 => Some("Ceph"),
+        0x5346_414f => Some("AFS"),
+        0x786f_4256 => Some("a folder shared by VirtualBox"),
+        _ => None,
     }
 }
 
@@ -86,15 +105,16 @@ fn signals(inbox: &Inbox, event: Event) -> Vec<Signal> {
         let is_inbox = event.paths.contains(&inbox.folder);
         return if is_inbox { vec![Signal::Unclear] } else { Vec::new() };
     }
-    let whole = match event.kind {
+    let signal = match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write))
-        | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => true,
-        EventKind::Create(_) | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any) => false,
+        | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Signal::Whole,
+        EventKind::Create(_) | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any) => Signal::Changing,
+        EventKind::Modify(ModifyKind::Metadata(_)) => Signal::Touched,
         _ => return Vec::new(),
     };
     let of = |place: PathBuf| {
         if inbox.is_file_name(&place) {
-            return Some(if whole { Signal::Whole(place) } else { Signal::Changing(place) });
+            return Some(signal(place));
         }
         // A folder that came with its files sends no event for each of them.
         (inbox.subfolders && place.is_dir()).then_some(Signal::Unclear)

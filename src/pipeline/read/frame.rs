@@ -138,6 +138,18 @@ impl Framer {
         self.open.offset + (self.bytes.len() - self.start) as u64 + self.dropped
     }
 
+    /// Hash of the decoded bytes of the file up to the end of what is here.
+    pub fn hash(&self) -> blake3::Hash {
+        let mut hasher = self.hasher.clone();
+        hasher.update(&self.bytes[self.hashed..]);
+        hasher.finalize()
+    }
+
+    /// A run without a record, where the last one ended: what is here is not handed on.
+    pub fn abandon(&self) -> Span {
+        Span { from: self.from, to: self.from }
+    }
+
     /// Lets go of what lies behind this offset.
     pub fn truncate(&mut self, offset: u64) {
         let beyond = usize::try_from(self.reach().saturating_sub(offset)).unwrap_or(usize::MAX);

@@ -1,5 +1,6 @@
 //! Bytes to records: decompresses, hashes and frames while reading, several files at once.
 
+mod change;
 pub mod frame;
 pub mod source;
 pub mod trail;
@@ -18,6 +19,7 @@ use crate::pipeline::spare::Spare;
 use crate::pipeline::split::Splitter;
 use crate::store::patience::Patience;
 use crate::store::{Store, StoreError};
+pub use change::Head;
 use frame::{Cut, Framer, Tail};
 use source::ByteSource;
 use trail::{Trail, Trails, Window};
@@ -35,6 +37,8 @@ pub struct Work {
     pub complete: bool,
     /// The last bytes that the framer has.
     pub window: Window,
+    /// The first bytes when it was opened.
+    pub head: Head,
 }
 
 /// Why no more is read for a chunk.
@@ -83,6 +87,10 @@ impl<S: Store> Read<S> {
                 Filled::Stopped => (None, false),
                 Filled::Over(end) => (Some(end), false),
             };
+            if let Some(end) = changed(&mut work).await {
+                room.send(abandoned(&work, stamps, end));
+                return Ok(());
+            }
             self.cover(&work, &mut stamps).await?;
             room.send(chunk(&mut work, Arc::clone(&stamps), end));
             if !goes_on {
@@ -141,6 +149,29 @@ impl<S: Store> Read<S> {
     }
 }
 
+/// What was read of a file that is another by now, or cannot be looked at, is not handed on.
+async fn changed(work: &mut Work) -> Option<End> {
+    let what = match change::since_opened(work).await {
+        Ok(what) => what?,
+        Err(error) => return Some(broken_off(work, &error)),
+    };
+    let at = work.framer.cut_at().0;
+    Some(End::Replaced { detail: format!("{what} while it was read; it ends at byte {at}") })
+}
+
+fn abandoned(work: &Work, stamps: Arc<Stamps>, end: End) -> RawChunk {
+    RawChunk {
+        source: Arc::clone(&work.source),
+        stamps,
+        span: work.framer.abandon(),
+        bytes: Vec::new(),
+        frames: Vec::new(),
+        refused: Vec::new(),
+        hash: String::new(),
+        end: Some(end),
+    }
+}
+
 /// Cuts off the whole records.
 fn chunk(work: &mut Work, stamps: Arc<Stamps>, end: Option<End>) -> RawChunk {
     let Cut { span, bytes, frames, refused, hash } = work.framer.cut();
@@ -184,6 +215,13 @@ fn broken_off(work: &Work, error: &io::Error) -> End {
     if work.bytes.compressed && error.kind() == io::ErrorKind::UnexpectedEof {
         return End::Incomplete {
             detail: "the compressed file ends in the middle; more is expected".to_owned(),
+        };
+    }
+    // Said by the system, not by a decoder: a disk or a share that may be well again.
+    if error.raw_os_error().is_some() {
+        let at = work.framer.cut_at().0;
+        return End::BrokenOff {
+            detail: format!("cannot be read behind byte {at}: {error}; it is tried again"),
         };
     }
     let detail = format!("cannot be read further: {error}; mend the file and drop it again");

@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 /// An open file.
 pub struct ByteSource {
     bytes: Bytes,
+    file: Arc<File>,
     pub compressed: bool,
     /// Size and times at opening.
     pub noted: Noted,
@@ -27,7 +30,7 @@ pub struct ByteSource {
 
 enum Bytes {
     /// Read straight into where its bytes are framed: a reader of tokio would copy them once more.
-    Plain(Arc<File>),
+    Plain,
     Decoded(Pin<Box<dyn AsyncRead + Send + Sync>>),
     Ended,
 }
@@ -49,18 +52,19 @@ impl ByteSource {
         })
         .await?;
         let (gzip, zstd) = (head.starts_with(GZIP), head.starts_with(ZSTD));
+        let file = Arc::new(file);
         let bytes = if gzip {
-            let mut decoder = GzipDecoder::new(buffered(file));
+            let mut decoder = GzipDecoder::new(buffered(&file)?);
             decoder.multiple_members(true);
             Bytes::Decoded(Box::pin(decoder))
         } else if zstd {
-            let mut decoder = ZstdDecoder::new(buffered(file));
+            let mut decoder = ZstdDecoder::new(buffered(&file)?);
             decoder.multiple_members(true);
             Bytes::Decoded(Box::pin(decoder))
         } else {
-            Bytes::Plain(Arc::new(file))
+            Bytes::Plain
         };
-        Ok(Self { bytes, compressed: gzip || zstd, noted })
+        Ok(Self { bytes, file, compressed: gzip || zstd, noted })
     }
 
     /// Opens a plain file at an offset.
@@ -73,7 +77,47 @@ impl ByteSource {
             let mut file = File::open(path)?;
             let noted = note(&file.metadata()?);
             file.seek(io::SeekFrom::Start(offset))?;
-            Ok(Self { bytes: Bytes::Plain(Arc::new(file)), compressed: false, noted })
+            Ok(Self { bytes: Bytes::Plain, file: Arc::new(file), compressed: false, noted })
+        })
+        .await
+    }
+
+    /// Opens the same file once more at its beginning, also when its name is another's by now.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn again(&self) -> io::Result<Self> {
+        Self::open(Path::new(&format!("/proc/self/fd/{}", self.file.as_raw_fd()))).await
+    }
+
+    /// Size and times now.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn look(&self) -> io::Result<Noted> {
+        let file = Arc::clone(&self.file);
+        off_thread(move || Ok(note(&file.metadata()?))).await
+    }
+
+    /// Up to `len` bytes as they lie in the file, from `offset` on.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let file = Arc::clone(&self.file);
+        off_thread(move || {
+            let mut bytes = vec![0; len];
+            let mut read = 0;
+            while read < len {
+                match file.read_at(&mut bytes[read..], offset + read as u64) {
+                    Ok(0) => break,
+                    Ok(more) => read += more,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            bytes.truncate(read);
+            Ok(bytes)
         })
         .await
     }
@@ -96,8 +140,8 @@ impl ByteSource {
     /// What the system or the decoder says; `UnexpectedEof` when a compressed file is cut off.
     pub async fn read(&mut self, into: &mut Vec<u8>) -> io::Result<usize> {
         match &mut self.bytes {
-            Bytes::Plain(file) => {
-                let (file, mut bytes) = (Arc::clone(file), std::mem::take(into));
+            Bytes::Plain => {
+                let (file, mut bytes) = (Arc::clone(&self.file), std::mem::take(into));
                 bytes.reserve_exact(READ);
                 let (read, bytes) = off_thread(move || Ok((fill(&file, &mut bytes), bytes))).await?;
                 *into = bytes;
@@ -138,10 +182,10 @@ fn fill(file: &File, into: &mut Vec<u8>) -> io::Result<usize> {
     }
 }
 
-fn buffered(file: File) -> BufReader<tokio::fs::File> {
-    let mut file = tokio::fs::File::from_std(file);
+fn buffered(file: &File) -> io::Result<BufReader<tokio::fs::File>> {
+    let mut file = tokio::fs::File::from_std(file.try_clone()?);
     file.set_max_buf_size(READ);
-    BufReader::with_capacity(READ, file)
+    Ok(BufReader::with_capacity(READ, file))
 }
 
 /// Size and times of a file.

@@ -131,7 +131,9 @@ fn advance(
     let loaded = chunk.rows.len() as u64 - refused;
     let reach = delivery.reach.advance(chunk.span);
     delivery.reach = reach.map_err(|error| inner.broken(error.to_string()))?;
-    delivery.hash.clone_from(&chunk.hash);
+    if !chunk.hash.is_empty() {
+        delivery.hash.clone_from(&chunk.hash);
+    }
     let receipt = &mut delivery.receipt;
     receipt.records = delivery.reach.record;
     receipt.loaded += loaded;
@@ -150,24 +152,18 @@ fn advance(
 
 fn ended(entered: &mut Entered, chunk: &RowChunk, counted: &Counted) {
     let delivery = &mut entered.delivery;
-    match &chunk.end {
-        None => {}
-        Some(End::Loaded { provisional }) => {
-            delivery.state = State::Loaded;
-            if delivery.receipt.parts.last() != Some(&delivery.reach.offset) {
-                delivery.receipt.parts.push(delivery.reach.offset);
-            }
-            if let Some(at) = provisional {
-                delivery.provisional = Some(at.clone());
-                entered.outcome = outcome(chunk.last, &counted.collided);
-            }
-        }
-        Some(End::Incomplete { detail }) => {
-            (delivery.state, delivery.detail) = (State::Incomplete, detail.clone());
-        }
-        Some(End::Failed { detail }) => {
-            (delivery.state, delivery.detail) = (State::Failed, detail.clone());
-        }
+    let Some(end) = &chunk.end else { return };
+    delivery.state = end.state();
+    if let Some(detail) = end.detail() {
+        detail.clone_into(&mut delivery.detail);
+    }
+    let End::Loaded { provisional } = end else { return };
+    if delivery.receipt.parts.last() != Some(&delivery.reach.offset) {
+        delivery.receipt.parts.push(delivery.reach.offset);
+    }
+    if let Some(at) = provisional {
+        delivery.provisional = Some(at.clone());
+        entered.outcome = outcome(chunk.last, &counted.collided);
     }
 }
 

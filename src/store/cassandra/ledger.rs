@@ -14,11 +14,10 @@ use super::lease::{Lease, clock};
 use super::stored::{COLUMNS, Entered, Stored};
 use super::{Writing, request, schema};
 use crate::domain::{
-    Delivery, DeliveryId, Fingerprint, Mark, Noted, Plan, Receipt, Stamp, StampRange, Stamps, State,
-    TableCount,
+    Delivery, DeliveryId, Fingerprint, Mark, Plan, Receipt, Stamp, StampRange, Stamps, State, TableCount,
 };
 use crate::fault;
-use crate::ledger::{Amendment, Entry, Filter, Known, Verdict};
+use crate::ledger::{Amendment, Continuation, Entry, Filter, Known, Verdict};
 use crate::store::StoreError;
 
 /// Deliveries that are read at once.
@@ -340,11 +339,9 @@ impl Ledger {
         &self,
         writing: Option<&Writing>,
         id: DeliveryId,
-        noted: Noted,
-        head: String,
+        Continuation { noted, head, detail }: Continuation,
     ) -> Result<Delivery, StoreError> {
         let before = self.find(id).await?;
-        let detail = format!("continued at byte {}, its beginning verified", before.delivery.reach.offset);
         let reopen = |entered: &mut Entered| {
             let delivery = &mut entered.delivery;
             (delivery.state, delivery.detail) = (State::Loading, detail);

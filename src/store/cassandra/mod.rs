@@ -31,9 +31,9 @@ use scylla::client::session::Session;
 use tokio::sync::Semaphore;
 
 use super::{Access, Store, StoreError};
-use crate::domain::{Delivery, DeliveryId, Fingerprint, Noted, Plan, RowChunk, StampRange, Value};
+use crate::domain::{Delivery, DeliveryId, Fingerprint, Plan, RowChunk, StampRange, Value};
 use crate::fault;
-use crate::ledger::{Amendment, Applied, Entry, Filter, Known};
+use crate::ledger::{Amendment, Applied, Continuation, Entry, Filter, Known};
 use ahead::Ahead;
 pub use check::Checked;
 use collisions::Collisions;
@@ -286,8 +286,8 @@ impl Store for CassandraStore {
         }
     }
 
-    async fn reopen(&self, id: DeliveryId, noted: Noted, head: String) -> Result<Delivery, StoreError> {
-        self.inner.ledger.reopen(self.inner.writing.as_ref(), id, noted, head).await
+    async fn reopen(&self, id: DeliveryId, how: Continuation) -> Result<Delivery, StoreError> {
+        self.inner.ledger.reopen(self.inner.writing.as_ref(), id, how).await
     }
 
     async fn extend(&self, id: DeliveryId, first: u64, records: u64) -> Result<StampRange, StoreError> {

@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::rows::{Landed, Writer};
 use super::{Fault, Shared, ledger, quarantine};
-use crate::domain::{DeliveryId, End, Mark, Outcome, RowChunk, Stamp, State};
+use crate::domain::{DeliveryId, End, Mark, Outcome, RowChunk, Stamp};
 use crate::fault;
 use crate::ledger::{Applied, TableDelta};
 
@@ -54,8 +54,7 @@ fn advance(connection: &Connection, chunk: &RowChunk) -> Result<(), Fault> {
         .prepare_cached(sql)?
         .query_row([id], |row| Ok(Mark { offset: row.get(0)?, record: row.get(1)?, line: row.get(2)? }))?;
     let reach = durable.advance(chunk.span).map_err(|error| Fault::Broken(error.to_string()))?;
-    let (state, detail) = ended(chunk);
-    let sql = "UPDATE _needledrop_deliveries SET bytes = ?2, records = ?3, line = ?4, hash = ?5, \
+    let sql = "UPDATE _needledrop_deliveries SET bytes = ?2, records = ?3, line = ?4, hash = coalesce(nullif(?5, ''), hash), \
                loaded = loaded + ?6, skipped = skipped + ?7, quarantined = quarantined + ?8, \
                state = coalesce(?9, state), detail = coalesce(?10, detail), changed = ?11 WHERE id = ?1";
     connection.prepare_cached(sql)?.execute(params![
@@ -67,8 +66,8 @@ fn advance(connection: &Connection, chunk: &RowChunk) -> Result<(), Fault> {
         chunk.rows.len(),
         chunk.skipped,
         chunk.quarantined.len(),
-        state.map(State::name),
-        detail,
+        chunk.end.as_ref().map(|end| end.state().name()),
+        chunk.end.as_ref().and_then(End::detail),
         ledger::now_ms(),
     ])?;
     if let Some(End::Loaded { provisional }) = &chunk.end {
@@ -77,15 +76,6 @@ fn advance(connection: &Connection, chunk: &RowChunk) -> Result<(), Fault> {
         provisional_at(connection, chunk, provisional.as_ref())?;
     }
     Ok(())
-}
-
-fn ended(chunk: &RowChunk) -> (Option<State>, Option<&str>) {
-    match &chunk.end {
-        None => (None, None),
-        Some(End::Loaded { .. }) => (Some(State::Loaded), None),
-        Some(End::Incomplete { detail }) => (Some(State::Incomplete), Some(detail)),
-        Some(End::Failed { detail }) => (Some(State::Failed), Some(detail)),
-    }
 }
 
 fn provisional_at(

@@ -9,7 +9,7 @@ use crate::domain::{
     Delivery, DeliveryId, Fingerprint, Mark, Noted, Receipt, Stamp, StampRange, Stamps, State, TableCount,
 };
 use crate::fault;
-use crate::ledger::{Amendment, Entry, Filter, Known, Verdict};
+use crate::ledger::{Amendment, Continuation, Entry, Filter, Known, Verdict};
 
 const COLUMNS: &str = "id, path, generation, state, detail, same_as, bytes, records, line, hash, head, \
     provisional_bytes, provisional_record, provisional_line, provisional_hash, noted_size, noted_mtime, \
@@ -219,8 +219,7 @@ pub fn reopen(
     shared: &Shared,
     connection: &mut Connection,
     id: DeliveryId,
-    noted: Noted,
-    head: &str,
+    how: &Continuation,
 ) -> Result<Delivery, Fault> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let before = by_id(&transaction, id)?;
@@ -235,7 +234,7 @@ pub fn reopen(
     }
     let sql = "UPDATE _needledrop_deliveries SET state = 'loading', detail = ?2, noted_size = ?3, \
                noted_mtime = ?4, noted_ctime = ?5, changed = ?6, head = ?7 WHERE id = ?1";
-    let detail = format!("continued at byte {}, its beginning verified", before.reach.offset);
+    let Continuation { noted, head, detail } = how;
     transaction.prepare_cached(sql)?.execute(params![
         id.0,
         detail,

@@ -22,8 +22,8 @@ use owner::Owner;
 use rusqlite::Connection;
 
 use super::{Access, Store, StoreError};
-use crate::domain::{Delivery, DeliveryId, Noted, Plan, RowChunk, StampRange, Value};
-use crate::ledger::{Amendment, Applied, Entry, Filter, Known};
+use crate::domain::{Delivery, DeliveryId, Plan, RowChunk, StampRange, Value};
+use crate::ledger::{Amendment, Applied, Continuation, Entry, Filter, Known};
 
 /// A store in one SQLite file.
 pub struct SqliteStore {
@@ -147,8 +147,8 @@ impl Store for SqliteStore {
         self.write(move |shared, connection| ledger::take_up(shared, connection, &entry)).await
     }
 
-    async fn reopen(&self, id: DeliveryId, noted: Noted, head: String) -> Result<Delivery, StoreError> {
-        self.write(move |shared, connection| ledger::reopen(shared, connection, id, noted, &head)).await
+    async fn reopen(&self, id: DeliveryId, how: Continuation) -> Result<Delivery, StoreError> {
+        self.write(move |shared, connection| ledger::reopen(shared, connection, id, &how)).await
     }
 
     async fn extend(&self, id: DeliveryId, first: u64, records: u64) -> Result<StampRange, StoreError> {

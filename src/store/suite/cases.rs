@@ -166,7 +166,7 @@ pub async fn a_provisional_record_is_taken_back<F: Fixture>() {
         assert_eq!((whole.state, whole.provisional.clone()), (State::Loaded, Some((mark(1), hash(1)))));
         assert!(whole.receipt.closes());
 
-        let back = store.reopen(whole.id, grown, "head".to_owned()).await.unwrap();
+        let back = store.reopen(whole.id, went_on(grown)).await.unwrap();
         assert_eq!((back.id, back.state, back.noted), (whole.id, State::Loading, grown));
         assert_eq!((back.reach, back.hash.clone(), back.provisional.clone()), (mark(1), hash(1), None));
         assert_eq!((&back.receipt.tables, back.receipt.records), (&before.receipt.tables, 1));
@@ -178,7 +178,7 @@ pub async fn a_provisional_record_is_taken_back<F: Fixture>() {
         assert_eq!(back.stamps.of(0), whole.stamps.of(0));
 
         // Reopened twice, as after a crash, it stands where it stood.
-        let again = store.reopen(whole.id, grown, "head".to_owned()).await.unwrap();
+        let again = store.reopen(whole.id, went_on(grown)).await.unwrap();
         assert_eq!((again.reach, &again.receipt), (back.reach, &back.receipt));
         let records = [first, row(9, 9, "tail and more", 10), row(9, 8, "new", 1)];
         apply(&store, chunk(&again, &records, 1, 3, loaded())).await.unwrap();

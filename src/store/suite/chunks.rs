@@ -8,7 +8,7 @@ use crate::domain::{
     Column, Delivery, Empty, End, Fingerprint, Mapping, Mark, Noted, Order, Origin, Outcome, Plan,
     Quarantined, Reason, RowChunk, Rows, Source, Span, Table, Type, Value,
 };
-use crate::ledger::{Applied, Entry, Filter, Verdict};
+use crate::ledger::{Applied, Continuation, Entry, Filter, Verdict};
 use crate::quarantine;
 use crate::store::{Store, StoreError};
 
@@ -52,6 +52,10 @@ pub fn shared() -> Arc<Plan> {
 }
 
 // Deliveries and chunks.
+
+pub fn went_on(noted: Noted) -> Continuation {
+    Continuation { noted, head: "head".to_owned(), detail: "grew".to_owned() }
+}
 
 /// What a record is and becomes.
 #[derive(Clone, Debug)]

@@ -175,7 +175,7 @@ pub fn what_was_provisional_leaves_no_trace<F: Fixture>() {
                     .unwrap();
                 continue;
             }
-            let delivery = store.reopen(delivery.id, Noted::default(), "head".to_owned()).await.unwrap();
+            let delivery = store.reopen(delivery.id, went_on(Noted::default())).await.unwrap();
             if let Some(last) = records.last_mut() {
                 *last = grown.clone();
             }
@@ -248,7 +248,7 @@ impl Play {
         windows(&store, &mut chunks, self.together).await;
         let before = Seen::of(&store).await;
         if let (Some(grown), Some((delivery, mut records))) = (&self.grown, deliveries.pop()) {
-            let delivery = store.reopen(delivery.id, Noted::default(), "head".to_owned()).await.unwrap();
+            let delivery = store.reopen(delivery.id, went_on(Noted::default())).await.unwrap();
             let last = records.len() - 1;
             records[last] = grown.clone();
             apply(&store, chunk(&delivery, &records, last, last + 1, loaded())).await.unwrap();

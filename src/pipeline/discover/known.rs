@@ -1,0 +1,88 @@
+//! What is known of each path: a listing opens no file that is as it was.
+
+use std::collections::HashMap;
+
+use super::inbox::Found;
+use crate::domain::{DeliveryId, Fingerprint, Noted, State};
+use crate::ledger;
+
+/// What is kept of a path in memory.
+#[derive(Clone, Copy, Debug)]
+struct Glance {
+    noted: Noted,
+    /// Whether there is nothing to do as long as size and times stay the same.
+    done: bool,
+}
+
+/// All paths that were seen.
+#[derive(Debug, Default)]
+pub struct KnownPaths {
+    glances: HashMap<Box<str>, Glance>,
+    /// Deliveries that wait for more of their file.
+    incomplete: HashMap<String, DeliveryId>,
+}
+
+impl KnownPaths {
+    /// What the ledger says; `attempt` is the configuration of this process.
+    pub fn learn(&mut self, paths: Vec<ledger::Known>, attempt: &Fingerprint) {
+        self.glances.reserve(paths.len());
+        for path in paths {
+            let done = match path.state {
+                State::Loaded | State::Duplicate | State::Incomplete | State::Undone => true,
+                // Tried again when the configuration changes.
+                State::Failed => path.attempt == *attempt,
+                // What was replaced may be back, and goes on then.
+                State::Waiting | State::Loading | State::Replaced => false,
+            };
+            if path.state == State::Incomplete {
+                self.incomplete.insert(path.path.clone(), path.id);
+            }
+            self.glances.insert(path.path.into_boxed_str(), Glance { noted: path.noted, done });
+        }
+    }
+
+    /// Taken up: there is something to do until it has ended.
+    pub fn begun(&mut self, path: &str, noted: Noted) {
+        self.incomplete.remove(path);
+        self.glances.insert(path.into(), Glance { noted, done: false });
+    }
+
+    /// There is nothing to do while it looks like this.
+    pub fn done(&mut self, path: &str, noted: Noted) {
+        self.glances.insert(path.into(), Glance { noted, done: true });
+    }
+
+    /// It has ended, in this state.
+    pub fn ended(&mut self, path: &str, id: DeliveryId, state: State) {
+        if state == State::Incomplete {
+            self.incomplete.insert(path.to_owned(), id);
+        }
+        if let Some(glance) = self.glances.get_mut(path) {
+            glance.done = !matches!(state, State::Loading | State::Replaced);
+        }
+    }
+
+    /// What waits for more and is gone, by `is_there`: should it come back, it is looked at again.
+    pub fn take_gone(&mut self, is_there: impl Fn(&str) -> bool) -> Vec<(String, DeliveryId)> {
+        let gone: Vec<_> = self.incomplete.extract_if(|path, _| !is_there(path)).collect();
+        for (path, _) in &gone {
+            if let Some(glance) = self.glances.get_mut(path.as_str()) {
+                glance.done = false;
+            }
+        }
+        gone
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_done(&self, file: &Found) -> bool {
+        self.glances.get(file.path.as_str()).is_some_and(|known| known.done && known.noted == file.noted)
+    }
+
+    /// Whether it only has to be looked at again because its time was too young.
+    pub fn is_young(&self, file: &Found) -> bool {
+        self.glances.get(file.path.as_str()).is_some_and(|known| {
+            let (noted, found) = (known.noted, file.noted);
+            known.done && noted.ctime == 0 && (noted.size, noted.mtime) == (found.size, found.mtime)
+        })
+    }
+}

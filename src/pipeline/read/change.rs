@@ -1,0 +1,107 @@
+//! Whether an open file is still what it was when it was opened. Nothing but growth may happen to it.
+
+use std::io;
+
+use super::Work;
+use super::source::ByteSource;
+use crate::domain::Noted;
+
+/// The first bytes of a file when it was opened.
+#[derive(Clone, Debug)]
+pub struct Head {
+    pub len: usize,
+    /// BLAKE3, hexadecimal.
+    pub hash: String,
+}
+
+/// How size and times of a file differ from what they were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Nothing,
+    Growth,
+    /// Neither size nor mtime: it was renamed, removed or given to somebody, most likely.
+    Touched,
+    Other,
+}
+
+impl Change {
+    fn between(before: Noted, now: Noted) -> Self {
+        let same_bytes = (now.size, now.mtime) == (before.size, before.mtime);
+        match () {
+            () if now == before => Self::Nothing,
+            () if now.size > before.size => Self::Growth,
+            () if same_bytes => Self::Touched,
+            () => Self::Other,
+        }
+    }
+}
+
+/// Looks at the file before what was read of it is handed on. The answer is what happened to it, when
+/// the bytes that were read are not, or may not be, its bytes any more.
+///
+/// # Errors
+/// What the system says.
+pub async fn since_opened(work: &mut Work) -> io::Result<Option<String>> {
+    let (before, now) = (work.bytes.noted, work.bytes.look().await?);
+    let changed = match Change::between(before, now) {
+        Change::Nothing => return Ok(None),
+        Change::Growth => grown(work).await?,
+        Change::Touched => touched(work).await?,
+        Change::Other if now.size < before.size => Some(format!("cut to {} bytes", now.size)),
+        Change::Other => Some("rewritten".to_owned()),
+    };
+    work.bytes.noted = now;
+    Ok(changed)
+}
+
+/// It ought to be the same up to where it was read. Of a compressed file only reading it all would tell:
+/// that is done when it is quiet.
+async fn grown(work: &Work) -> io::Result<Option<String>> {
+    if work.bytes.compressed {
+        return Ok(None);
+    }
+    let window = work.window.bytes();
+    let behind = work.framer.reach().saturating_sub(window.len() as u64);
+    let head = work.bytes.at(0, work.head.len).await?;
+    let same_head = blake3::hash(&head).to_hex().as_str() == work.head.hash;
+    let same = same_head && work.bytes.at(behind, window.len()).await? == window;
+    Ok((!same).then(|| "rewritten, and longer than before".to_owned()))
+}
+
+/// All that was read is compared: bytes can be rewritten and the mtime put back.
+async fn touched(work: &Work) -> io::Result<Option<String>> {
+    let same = hash(work.bytes.again().await?, work.framer.reach()).await? == Some(work.framer.hash());
+    Ok((!same).then(|| "rewritten, with its time put back".to_owned()))
+}
+
+/// Hash of the first `len` decoded bytes; `None` when there are not so many.
+async fn hash(mut bytes: ByteSource, len: u64) -> io::Result<Option<blake3::Hash>> {
+    let (mut hasher, mut part, mut left) = (blake3::Hasher::new(), Vec::new(), len);
+    while left > 0 {
+        part.clear();
+        if bytes.read(&mut part).await? == 0 {
+            return Ok(None);
+        }
+        let take = usize::try_from(left).unwrap_or(usize::MAX).min(part.len());
+        hasher.update(&part[..take]);
+        left -= take as u64;
+    }
+    Ok(Some(hasher.finalize()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_more_bytes_are_growth() {
+        let before = Noted { size: 10, mtime: 5, ctime: 7 };
+        let change = |now| Change::between(before, now);
+        assert_eq!(change(before), Change::Nothing);
+        assert_eq!(change(Noted { size: 11, mtime: 6, ctime: 8 }), Change::Growth);
+        assert_eq!(change(Noted { ctime: 8, ..before }), Change::Touched);
+        assert_eq!(change(Noted { size: 9, mtime: 6, ctime: 8 }), Change::Other);
+        assert_eq!(change(Noted { size: 9, ctime: 8, ..before }), Change::Other);
+        assert_eq!(change(Noted { mtime: 6, ctime: 8, ..before }), Change::Other);
+    }
+}

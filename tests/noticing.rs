@@ -1,0 +1,187 @@
+//! Files are noticed however they come, and also when the system says nothing.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Command;
+
+use common::{Daemon, HEADER, World, events, until};
+use rustix::process::Signal;
+use serde_json::json;
+
+/// By the events of the system alone: the next listing is an hour away.
+fn by_events() -> World {
+    World::new().with("source.settle", "200ms").with("source.poll", "1h")
+}
+
+fn by_listing() -> World {
+    World::new().with("source.settle", "200ms").with("source.poll", "200ms")
+}
+
+fn csv(items: std::ops::Range<u32>) -> String {
+    format!("{HEADER}{}", events(items))
+}
+
+fn wait_for(world: &World, file: &str, state: &str) {
+    until(&format!("{file} is {state}"), || (world.states().get(file)? == state).then_some(()));
+}
+
+fn warnings(daemon: &Daemon, of: &str) -> usize {
+    daemon.log().lines().filter(|line| line.contains("WARN") && line.contains(of)).count()
+}
+
+/// Whether namespaces can be had; in CI they must.
+fn can_confine() -> bool {
+    let tried = Command::new("unshare").args(["--user", "--map-root-user", "true"]).output();
+    let can = tried.is_ok_and(|tried| tried.status.success());
+    assert!(can || std::env::var_os("CI").is_none(), "unshare --user does not work here");
+    if !can {
+        eprintln!("SKIPPED: unshare --user does not work here (util-linux, user namespaces)");
+    }
+    can
+}
+
+#[test]
+fn events_that_the_system_had_no_room_for_are_made_up_for_by_a_listing() {
+    let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+    let room: usize = limit.trim().parse().unwrap();
+    let world = by_events();
+    let daemon = world.daemon();
+    daemon.signal(Signal::STOP);
+    // Two names in turn: the same event twice in a row would be told once. Each write is at least an
+    // open, a change and a close.
+    for n in 0..room / 3 + 100 {
+        fs::write(world.inbox().join(format!("noise-{}.txt", n % 2)), "x").unwrap();
+    }
+    // Of this one nothing is told.
+    world.drop_file("quiet.csv", csv(0..3));
+    daemon.signal(Signal::CONT);
+    wait_for(&world, "quiet.csv", "loaded");
+}
+
+#[test]
+fn where_the_system_gives_no_events_it_is_said_once_and_the_folder_is_listed() {
+    if !can_confine() {
+        return;
+    }
+    let world = by_listing();
+    let daemon = world.confined_daemon(true, "echo 0 > /proc/sys/user/max_inotify_instances");
+    for n in 0..3 {
+        let name = format!("{n}.csv");
+        world.drop_file(&name, csv(n..n + 1));
+        wait_for(&world, &name, "loaded");
+    }
+    assert_eq!(warnings(&daemon, "no events from the system"), 1, "{}", daemon.log());
+}
+
+#[test]
+fn a_folder_that_is_made_anew_is_watched_anew() {
+    let world = World::new().with("source.settle", "200ms").with("source.poll", "1s");
+    let daemon = world.daemon();
+    world.drop_file("1.csv", csv(0..3));
+    wait_for(&world, "1.csv", "loaded");
+    fs::remove_dir_all(world.inbox()).unwrap();
+    until("it is not ready", || (daemon.get("/readyz")?.0 == 503).then_some(()));
+    fs::create_dir(world.inbox()).unwrap();
+    world.drop_file("2.csv", csv(3..6));
+    wait_for(&world, "2.csv", "loaded");
+    until("it is ready again", || (daemon.get("/readyz")?.0 == 200).then_some(()));
+    // Now by its events: they must be those of the new folder.
+    world.drop_file(".3", csv(6..9));
+    fs::rename(world.inbox().join(".3"), world.inbox().join("3.csv")).unwrap();
+    wait_for(&world, "3.csv", "loaded");
+    assert_eq!(world.generations("1.csv"), 1);
+}
+
+/// An empty mount point, then the same files again.
+#[test]
+fn a_share_that_goes_and_comes_back_is_not_loaded_again() {
+    let world = by_listing();
+    let daemon = world.daemon();
+    world.drop_file("whole.csv", csv(0..3));
+    world.drop_file("half.csv", format!("{}Artist 9,Ann", csv(3..6)));
+    wait_for(&world, "whole.csv", "loaded");
+    wait_for(&world, "half.csv", "incomplete");
+    let away = world.path("away");
+    fs::rename(world.inbox(), &away).unwrap();
+    fs::create_dir(world.inbox()).unwrap();
+    wait_for(&world, "half.csv", "replaced");
+    assert_eq!(world.states()["whole.csv"], "loaded");
+    fs::remove_dir(world.inbox()).unwrap();
+    fs::rename(&away, world.inbox()).unwrap();
+    wait_for(&world, "half.csv", "incomplete");
+    world.append("half.csv", ",F,9,Lee,100.5,free,\"X, Y\",7,Song 9,3\n");
+    wait_for(&world, "half.csv", "loaded");
+    assert_eq!(world.receipt("half.csv")["loaded"], 4);
+    assert_eq!((world.generations("whole.csv"), world.generations("half.csv")), (1, 1));
+    assert_eq!(daemon.get("/readyz").unwrap().0, 200);
+}
+
+#[test]
+fn the_rename_of_a_temporary_name_is_the_arrival() {
+    let world = by_events().with("source.pattern", "[\"*\"]");
+    let _daemon = world.daemon();
+    let names =
+        [".1.csv.Xk3Q9z", "2.csv.part", "3.csv.crdownload", "~$4.csv", "5.csv~", "#6.csv#", "7.csv.tmp"];
+    for (name, n) in names.iter().zip(0..) {
+        world.drop_file(name, csv(n..n + 1));
+    }
+    world.drop_file("seen", csv(100..101));
+    wait_for(&world, "seen", "loaded");
+    for (name, n) in names.iter().zip(1..) {
+        fs::rename(world.inbox().join(name), world.inbox().join(format!("{n}.csv"))).unwrap();
+        wait_for(&world, &format!("{n}.csv"), "loaded");
+    }
+    assert_eq!(world.states().len(), names.len() + 1);
+}
+
+#[test]
+fn a_link_to_a_file_is_that_file_and_a_link_to_a_folder_is_not_followed() {
+    let world = by_listing();
+    fs::create_dir(world.path("elsewhere")).unwrap();
+    fs::write(world.path("elsewhere/1.csv"), csv(0..3)).unwrap();
+    fs::write(world.path("elsewhere/2.csv"), csv(3..5)).unwrap();
+    let link = world.inbox().join("linked.csv");
+    symlink(world.path("elsewhere/1.csv"), &link).unwrap();
+    symlink(world.path("elsewhere"), world.inbox().join("folder")).unwrap();
+    symlink(world.path("elsewhere/none.csv"), world.inbox().join("dangling.csv")).unwrap();
+    // Into itself: who follows it never comes back.
+    symlink(world.inbox(), world.inbox().join("loop")).unwrap();
+    let _daemon = world.daemon();
+    wait_for(&world, "linked.csv", "loaded");
+    assert_eq!(world.states().len(), 1, "{:?}", world.states());
+    // It leads to other bytes now.
+    fs::remove_file(&link).unwrap();
+    symlink(world.path("elsewhere/2.csv"), &link).unwrap();
+    until("the other bytes are loaded", || (world.generations("linked.csv") == 2).then_some(()));
+    wait_for(&world, "linked.csv", "loaded");
+    // And those grow, at the other end of the link.
+    let mut file = fs::OpenOptions::new().append(true).open(world.path("elsewhere/2.csv")).unwrap();
+    file.write_all(events(5..6).as_bytes()).unwrap();
+    until("the growth is loaded", || (world.receipt("linked.csv")["loaded"] == 3).then_some(()));
+    assert_eq!(world.states().len(), 1, "{:?}", world.states());
+}
+
+#[test]
+fn a_file_that_may_not_be_read_is_named_once_and_loaded_as_soon_as_it_may() {
+    if !can_confine() {
+        return;
+    }
+    let world = by_events();
+    world.drop_file("1.csv", csv(0..3));
+    fs::set_permissions(world.inbox().join("1.csv"), fs::Permissions::from_mode(0o000)).unwrap();
+    world.drop_file("2.csv", csv(3..6));
+    let daemon = world.confined_daemon(false, "");
+    wait_for(&world, "2.csv", "loaded");
+    until("it is told", || (warnings(&daemon, "1.csv") == 1).then_some(()));
+    assert!(daemon.metrics()["needledrop_files_unreadable_total"] >= 1.0);
+    fs::set_permissions(world.inbox().join("1.csv"), fs::Permissions::from_mode(0o644)).unwrap();
+    wait_for(&world, "1.csv", "loaded");
+    assert_eq!(warnings(&daemon, "1.csv"), 1, "{}", daemon.log());
+    let known: Vec<_> = world.states().into_keys().collect();
+    assert_eq!(json!(known), json!(["1.csv", "2.csv"]));
+}
