@@ -1,6 +1,7 @@
-//! Crash points for the tests: every durable step can be the last one of the process.
+//! Faults for the tests, in debug builds only. Release builds have none of it.
 //!
-//! In debug builds `NEEDLEDROP_ABORT_AT=n` aborts at the n-th step. Release builds have none of it.
+//! `NEEDLEDROP_ABORT_AT=n` aborts at the n-th durable step: every one can be the last of the process.
+//! `NEEDLEDROP_READ_ERRORS=n,m` lets the reads of files from the n-th to the m-th fail as on a broken disk.
 
 /// Marks a durable step.
 #[cfg(not(debug_assertions))]
@@ -21,4 +22,35 @@ pub fn step(name: &str) {
         eprintln!("aborting at step {last}: {name}");
         std::process::abort();
     }
+}
+
+/// Marks a read from a file.
+///
+/// # Errors
+/// As a broken disk gives.
+#[cfg(not(debug_assertions))]
+pub fn read() -> std::io::Result<()> {
+    Ok(())
+}
+
+/// Marks a read from a file.
+///
+/// # Errors
+/// As a broken disk gives.
+#[cfg(debug_assertions)]
+pub fn read() -> std::io::Result<()> {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    static BROKEN: OnceLock<Option<(u64, u64)>> = OnceLock::new();
+    static READS: AtomicU64 = AtomicU64::new(0);
+
+    let broken = *BROKEN.get_or_init(|| {
+        let setting = std::env::var("NEEDLEDROP_READ_ERRORS").ok()?;
+        let (from, to) = setting.split_once(',')?;
+        Some((from.parse().ok()?, to.parse().ok()?))
+    });
+    let Some((from, to)) = broken else { return Ok(()) };
+    let read = READS.fetch_add(1, Ordering::SeqCst) + 1;
+    if (from..=to).contains(&read) { Err(rustix::io::Errno::IO.into()) } else { Ok(()) }
 }

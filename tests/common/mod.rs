@@ -182,7 +182,11 @@ impl World {
     }
 
     pub fn daemon_unready(&self) -> Daemon {
-        self.daemon_of(self.command(&["run"]))
+        self.daemon_unready_with_log("stderr.log")
+    }
+
+    pub fn daemon_unready_with_log(&self, log: &str) -> Daemon {
+        self.daemon_of(self.command(&["run"]), log)
     }
 
     /// The daemon in a user namespace of its own. As root there it may set limits (`/proc/sys/user/…`)
@@ -194,23 +198,23 @@ impl World {
         let binary = command.get_program().to_owned();
         let mut confined = Command::new("unshare");
         confined.arg("--user").args(as_root.then_some("--map-root-user"));
-        confined.args(["sh", "-euc", &script]).arg(binary);
+        confined.arg("--mount").args(["sh", "-euc", &script]).arg(binary);
         for (name, value) in command.get_envs().filter_map(|(name, value)| Some((name, value?))) {
             confined.env(name, value);
         }
         confined.current_dir(self.dir.path()).stdin(Stdio::null());
         command = confined;
-        let daemon = self.daemon_of(command);
+        let daemon = self.daemon_of(command, "stderr.log");
         until("the daemon is ready", || (daemon.get("/readyz")?.0 == 200).then_some(()));
         daemon
     }
 
-    fn daemon_of(&self, mut command: Command) -> Daemon {
+    fn daemon_of(&self, mut command: Command, log: &str) -> Daemon {
         let port = free_port();
-        let log = fs::File::create(self.path("stderr.log")).unwrap();
+        let log_file = fs::File::create(self.path(log)).unwrap();
         command.env("NEEDLEDROP_HTTP__LISTEN", format!("127.0.0.1:{port}"));
-        let child = command.stderr(log).stdout(Stdio::null()).spawn().unwrap();
-        Daemon { child, port, log: self.path("stderr.log") }
+        let child = command.stderr(log_file).stdout(Stdio::null()).spawn().unwrap();
+        Daemon { child, port, log: self.path(log) }
     }
 
     /// Newest generation of each file, by name, with its state.

@@ -69,7 +69,7 @@ pub struct Discover<S> {
     under_way: HashMap<String, (DeliveryId, Noted)>,
     /// Files that changed while they were under way, and whether they are whole.
     again: HashMap<String, bool>,
-    /// Files that could not be read, and when to try again.
+    /// Files that could not be read, and when to try again: with the next listing but one, at the latest.
     unreadable: HashMap<String, Instant>,
     /// One pass over what is there.
     single: bool,
@@ -89,9 +89,6 @@ const RELIST: Duration = Duration::from_millis(500);
 
 /// How often the backlog is measured: with 100,000 files waiting it takes a moment.
 const MEASURE: Duration = Duration::from_millis(250);
-
-/// How long an unreadable file is left alone.
-const UNREADABLE_PAUSE: Duration = Duration::from_secs(30);
 
 impl<S: Store> Discover<S> {
     pub fn new(
@@ -469,7 +466,7 @@ impl<S: Store> Discover<S> {
         }
         metrics::unreadable();
         self.tally.unreadable.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        if self.unreadable.insert(path.clone(), Instant::now() + UNREADABLE_PAUSE).is_none() {
+        if self.unreadable.insert(path.clone(), Instant::now() + *self.source.poll).is_none() {
             warn!(file = path, "cannot be read: {error}; make it readable, it is tried again");
         }
     }

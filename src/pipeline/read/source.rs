@@ -12,6 +12,7 @@ use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
 use tokio::io::{AsyncRead, AsyncReadExt, BufReader};
 
 use crate::domain::Noted;
+use crate::fault;
 
 /// Bytes asked of the file at a time: each time costs two changes of thread.
 const READ: usize = 256 * 1024;
@@ -174,6 +175,7 @@ async fn off_thread<T: Send + 'static>(
 
 /// Reads once into the room that is there, without clearing it first.
 fn fill(file: &File, into: &mut Vec<u8>) -> io::Result<usize> {
+    fault::read()?;
     loop {
         match rustix::io::read(file, rustix::buffer::spare_capacity(into)) {
             Err(rustix::io::Errno::INTR) => {}

@@ -6,9 +6,14 @@ use std::path::{Path, PathBuf};
 
 use super::StoreError;
 
+/// What the second line says once the store beside it is made.
+const MADE: &str = "the store was made";
+
 /// The right to write to one store.
 pub struct WriterLock {
-    _file: File,
+    file: File,
+    /// There was a store here before, whatever became of it.
+    pub was_made: bool,
 }
 
 impl WriterLock {
@@ -33,8 +38,21 @@ impl WriterLock {
             }
             Err(TryLockError::Error(error)) => return Err(system(error)),
         }
-        sign(&mut file).map_err(system)?;
-        Ok(Self { _file: file })
+        let was_made = lines(&mut file).nth(1).is_some_and(|line| line == MADE);
+        sign(&mut file, was_made).map_err(system)?;
+        Ok(Self { file, was_made })
+    }
+
+    /// Notes that there is a store now: should it be lost, that is not taken for a beginning.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn made(&mut self) -> std::io::Result<()> {
+        if !self.was_made {
+            sign(&mut self.file, true)?;
+            self.was_made = true;
+        }
+        Ok(())
     }
 }
 
@@ -45,16 +63,20 @@ fn beside(store: &Path) -> PathBuf {
 }
 
 fn holder(file: &mut File) -> String {
-    let mut text = String::new();
-    match file.read_to_string(&mut text) {
-        Ok(_) if !text.trim().is_empty() => text.trim().to_owned(),
-        _ => "another process".to_owned(),
-    }
+    lines(file).next().unwrap_or_else(|| "another process".to_owned())
 }
 
-fn sign(file: &mut File) -> std::io::Result<()> {
+fn lines(file: &mut File) -> impl Iterator<Item = String> {
+    let mut text = String::new();
+    // Without its words the lock still holds.
+    let _ = file.read_to_string(&mut text);
+    text.lines().map(str::to_owned).filter(|line| !line.is_empty()).collect::<Vec<_>>().into_iter()
+}
+
+fn sign(file: &mut File, made: bool) -> std::io::Result<()> {
     let command: Vec<String> = std::env::args().take(4).collect();
     file.set_len(0)?;
     file.rewind()?;
-    write!(file, "process {} ({})", std::process::id(), command.join(" "))
+    let made = if made { MADE } else { "" };
+    write!(file, "process {} ({})\n{made}\n", std::process::id(), command.join(" "))
 }

@@ -128,6 +128,11 @@ fn told(store: String, error: &rusqlite::Error) -> StoreError {
             let next = "restore it from a backup, or move it away and load the kept files anew".to_owned();
             StoreError::System { store, what, next }
         }
+        // Of ours, which were there when the store was made.
+        _ if what.contains("no such table: _needledrop") => {
+            let next = "restore it from a backup, or move it away and load the kept files anew".to_owned();
+            StoreError::Shape { store, what: format!("its ledger is damaged: {what}"), next }
+        }
         _ => StoreError::Broken { store, what },
     }
 }

@@ -62,10 +62,17 @@ impl SqliteStore {
             check_missing(path, plan.tables.first().map(|table| table.name.as_str()), create)?;
         }
         make_folder(path)?;
-        let lock = WriterLock::take(path)?;
+        let mut lock = WriterLock::take(path)?;
+        if fresh {
+            check_lost(path, lock.was_made)?;
+        }
         let mut writer = Connection::open(path).map_err(|error| told(error.into()))?;
         if fresh || !is_marked(&writer).map_err(|error| told(error.into()))? {
             make_ledger(&mut writer).map_err(|error| told(error.into()))?;
+        }
+        // It is only for a word to the user: a folder that is full must not stop the store.
+        if let Err(error) = lock.made() {
+            tracing::debug!("{}: {error}", path.display());
         }
         configure(&writer).map_err(|error| told(error.into()))?;
         check_format(&writer, path)?;
@@ -145,6 +152,27 @@ fn is_fresh(path: &Path) -> Result<bool, StoreError> {
         (_, true, Some(schema::APPLICATION_ID)) => Ok(false),
         _ => Err(StoreError::Foreign(name)),
     }
+}
+
+/// There is nothing where there was a store. Whoever removed it wants a new one; an empty file nobody asked for.
+fn check_lost(path: &Path, was_made: bool) -> Result<(), StoreError> {
+    let store = path.display().to_string();
+    if !path.exists() {
+        if was_made {
+            tracing::warn!("{store}: is gone; a new one is made, and all files of the inbox are loaded anew");
+        } else {
+            tracing::info!("{store}: is made");
+        }
+        return Ok(());
+    }
+    if !was_made {
+        return Ok(());
+    }
+    Err(StoreError::Shape {
+        store,
+        what: "it is damaged: the file is empty, and there was a store in it".to_owned(),
+        next: "restore it from a backup, or remove it to load the kept files anew".to_owned(),
+    })
 }
 
 fn make_folder(path: &Path) -> Result<(), StoreError> {
