@@ -251,6 +251,15 @@ fn busy(world: &World, bytes: &str) -> Daemon {
 }
 
 #[test]
+fn a_huge_file_does_not_hold_up_a_small_one_behind_it() {
+    let world = world().with("write.window", "1000").with("source.settle", "0ms");
+    let _daemon = busy(&world, &csv(0..200_000));
+    world.drop_file("2018-11-02-small.csv", csv(300_000..300_003));
+    wait_for(&world, "2018-11-02-small.csv", "loaded");
+    assert_eq!(world.states()[FILE], "loading");
+}
+
+#[test]
 fn stopped_in_the_middle_of_a_file_another_process_finishes_it() {
     let bytes = csv(0..200_000);
     let world = world().with("write.window", "1000").with("source.settle", "0ms");

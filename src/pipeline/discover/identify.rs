@@ -58,14 +58,14 @@ pub enum IdentifyError {
 }
 
 impl<S: Store> Identify<S> {
-    /// Looks at one file.
+    /// Looks at one file; of a path that is not known the ledger is not asked.
     ///
     /// # Errors
     /// When the file cannot be read or the store does not answer.
-    pub async fn identify(&self, candidate: &Candidate) -> Result<Identified, IdentifyError> {
+    pub async fn identify(&self, candidate: &Candidate, is_known: bool) -> Result<Identified, IdentifyError> {
         let path = &candidate.found.path;
         let opened = open(&self.inbox.place(path)).await?;
-        let current = self.newest(path).await?;
+        let current = if is_known { self.newest(path).await? } else { None };
         match current {
             Some(current) if !self.again => self.known(candidate, opened, current).await,
             _ => self.anew(candidate, opened).await,

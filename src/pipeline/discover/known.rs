@@ -73,6 +73,11 @@ impl KnownPaths {
         gone
     }
 
+    /// Whether the ledger may have it.
+    pub fn has(&self, path: &str) -> bool {
+        self.glances.contains_key(path)
+    }
+
     /// Whether there is nothing to do.
     pub fn is_done(&self, file: &Found) -> bool {
         self.glances.get(file.path.as_str()).is_some_and(|known| known.done && known.noted == file.noted)

@@ -361,7 +361,8 @@ impl<S: Store> Discover<S> {
     async fn take_next(&mut self, keep_note: bool) -> Result<Option<Work>, StoreError> {
         let Some(candidate) = self.waiting.take() else { return Ok(None) };
         let path = candidate.found.path.clone();
-        let work = match self.identify.identify(&candidate).await {
+        let is_known = self.known.has(&path);
+        let work = match self.identify.identify(&candidate, is_known).await {
             Ok(identified) => self.identified(candidate, identified, keep_note).await?,
             Err(IdentifyError::Store(error)) => return Err(error),
             Err(IdentifyError::File(error)) => {

@@ -1,0 +1,177 @@
+//! Many files: how fast 10,000 new small ones are loaded, and what a folder of 100,000 that are loaded
+//! already costs a daemon: its start, its memory, its CPU while nothing happens.
+//!
+//! `NEEDLEDROP_BENCH_FILES` sets another number than 100,000.
+
+mod common;
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use common::{Outcome, Scratch, grouped};
+
+const NEW: usize = 10_000;
+
+/// Files a second.
+const GOAL_NEW: f64 = 1000.0;
+
+/// Seconds until the daemon is ready.
+const GOAL_READY: f64 = 5.0;
+
+/// MiB.
+const GOAL_MEMORY: f64 = 96.0;
+
+/// Share of a core.
+const GOAL_IDLE: f64 = 0.02;
+
+/// The CPU time of an idle daemon is added up for so long: two listings are among it.
+const IDLE: Duration = Duration::from_secs(60);
+
+const PATIENCE: Duration = Duration::from_secs(300);
+
+const HEADER: &str =
+    "artist,firstName,gender,itemInSession,lastName,length,level,location,sessionId,song,userId\n";
+
+fn main() -> Outcome {
+    let finished = std::env::var("NEEDLEDROP_BENCH_FILES").map_or(Ok(100_000), |text| text.parse())?;
+    new_files()?;
+    finished_files(finished)
+}
+
+/// Files of three records each.
+fn make(scratch: &Scratch, numbers: std::ops::Range<usize>) -> Outcome {
+    for number in numbers {
+        let record = |item: usize| {
+            format!("Artist {number},Ann,F,{item},Lee,100.5,free,\"X, Y\",{number},Song {item},{number}\n")
+        };
+        let bytes = format!("{HEADER}{}{}{}", record(0), record(1), record(2));
+        fs::write(scratch.inbox().join(format!("drop-{number:06}.csv")), bytes)?;
+    }
+    Ok(())
+}
+
+fn new_files() -> Outcome {
+    let scratch = Scratch::new()?;
+    make(&scratch, 0..NEW)?;
+    let run = common::watched(&mut scratch.needledrop(&["run", "--once", "--json"]))?;
+    let at_once = float(NEW) / run.seconds;
+    println!("\n{} new files of three records into SQLite (files a second)", grouped(float(NEW)));
+    println!("  run --once, start to end            {:>10}", grouped(at_once));
+    let scratch = Scratch::new()?;
+    let daemon = Daemon::start(&scratch)?;
+    let began = Instant::now();
+    make(&scratch, 0..NEW)?;
+    daemon.until(&format!("needledrop_deliveries_total{{state=\"loaded\"}} {NEW}"))?;
+    let dropped = float(NEW) / began.elapsed().as_secs_f64();
+    println!("  dropped on a daemon, first to last  {:>10}", grouped(dropped));
+    told("  goal at least 1,000", at_once.min(dropped) >= GOAL_NEW);
+    Ok(())
+}
+
+fn finished_files(count: usize) -> Outcome {
+    let scratch = Scratch::new()?;
+    make(&scratch, 0..count)?;
+    common::finish(&mut scratch.needledrop(&["run", "--once"]))?;
+    // By now no time is too young to be trusted.
+    sleep(Duration::from_secs(3));
+    common::finish(&mut scratch.needledrop(&["run", "--once"]))?;
+    make(&scratch, count..count + 1)?;
+    let began = Instant::now();
+    let daemon = Daemon::start(&scratch)?;
+    let ready = began.elapsed().as_secs_f64();
+    daemon.until("needledrop_deliveries_total{state=\"loaded\"} 1")?;
+    let read = daemon.metric("needledrop_records_read_total")?;
+    sleep(Duration::from_secs(3));
+    let before = daemon.cpu()?;
+    sleep(IDLE);
+    let idle = (daemon.cpu()? - before) / IDLE.as_secs_f64();
+    let memory = float(common::high_water(daemon.child.id()).unwrap_or(0) >> 10) / 1024.0;
+    println!("\na restart with {} loaded files, and one that is new", grouped(float(count)));
+    told(&format!("  ready after {ready:.2} s, goal at most 5"), ready <= GOAL_READY);
+    told(&format!("  records read: {read}, goal 3"), (read - 3.0).abs() < 0.5);
+    told(&format!("  most memory {memory:.1} MiB, goal at most 96"), memory <= GOAL_MEMORY);
+    told(
+        &format!("  CPU of 60 s without work {:.2} % of a core, goal below 2", idle * 100.0),
+        idle < GOAL_IDLE,
+    );
+    Ok(())
+}
+
+fn told(what: &str, reached: bool) {
+    println!("{what}: {}", if reached { "reached" } else { "MISSED" });
+}
+
+/// The daemon on an inbox, ended when this is dropped.
+struct Daemon {
+    child: Child,
+    port: u16,
+}
+
+impl Daemon {
+    /// Ready when this returns.
+    fn start(scratch: &Scratch) -> Outcome<Self> {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let mut command: Command = scratch.needledrop(&["run"]);
+        let child = command.env("NEEDLEDROP_HTTP__LISTEN", format!("127.0.0.1:{port}")).spawn()?;
+        let daemon = Self { child, port };
+        let began = Instant::now();
+        while !daemon.get("/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+            if began.elapsed() > PATIENCE {
+                return Err("the daemon is not ready".into());
+            }
+            sleep(Duration::from_millis(5));
+        }
+        Ok(daemon)
+    }
+
+    fn get(&self, path: &str) -> Outcome<String> {
+        use std::io::{Read, Write};
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// Waits until the metrics have this line.
+    fn until(&self, line: &str) -> Outcome {
+        let began = Instant::now();
+        while !self.get("/metrics")?.lines().any(|told| told == line) {
+            if began.elapsed() > PATIENCE {
+                return Err(format!("waited too long for {line}").into());
+            }
+            sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    fn metric(&self, name: &str) -> Outcome<f64> {
+        let metrics = self.get("/metrics")?;
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+        Ok(line.ok_or("no such metric")?.trim().parse()?)
+    }
+
+    /// CPU seconds of it so far.
+    fn cpu(&self) -> Outcome<f64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+        let ticks: Vec<f64> = fields.map(str::parse).collect::<Result<_, _>>()?;
+        Ok(ticks.iter().sum::<f64>() / 100.0)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // A daemon that is gone already needs no end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "to be printed")]
+fn float(number: impl TryInto<u64>) -> f64 {
+    number.try_into().unwrap_or(0) as f64
+}
