@@ -152,6 +152,34 @@ pub async fn chunks_are_sent_before_those_before_them_are_applied<F: Fixture>() 
     assert_ne!(everything(&store).await, before);
 }
 
+pub async fn what_breaks_off_or_is_replaced_stays_where_it_was<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    let records = [row(1, 1, "x", 1), row(1, 2, "y", 2), row(1, 3, "z", 3)];
+    let detail = || "why".to_owned();
+    for (path, end, state) in [
+        ("a", End::BrokenOff { detail: detail() }, State::Loading),
+        ("b", End::Replaced { detail: detail() }, State::Replaced),
+    ] {
+        let delivery = take_up(&store, path, 10).await;
+        apply(&store, chunk(&delivery, &records, 0, 2, None)).await.unwrap();
+        let before = newest(&store, path).await;
+        // What was read of it behind the last chunk is not handed on.
+        let nothing = RowChunk { hash: String::new(), ..chunk(&delivery, &records, 2, 2, Some(end)) };
+        apply(&store, nothing).await.unwrap();
+        let after = newest(&store, path).await;
+        assert_eq!((after.state, after.detail.as_str()), (state, "why"));
+        assert_eq!((after.reach, &after.hash, &after.receipt), (before.reach, &before.hash, &before.receipt));
+        assert!(after.receipt.closes());
+        // It is gone on with where it stood.
+        let again = store.reopen(delivery.id, went_on(Noted::default())).await.unwrap();
+        assert_eq!((again.reach, &again.hash, again.state), (before.reach, &before.hash, State::Loading));
+        apply(&store, chunk(&again, &records, 2, 3, loaded())).await.unwrap();
+        let whole = newest(&store, path).await;
+        assert_eq!((whole.state, whole.receipt.records, whole.receipt.closes()), (State::Loaded, 3, true));
+    }
+}
+
 pub async fn a_provisional_record_is_taken_back<F: Fixture>() {
     let grown = Noted { size: 500, mtime: 7, ctime: 8 };
     for tail in [row(9, 9, "tail", 9), Record::Skipped, Record::Refused] {

@@ -50,6 +50,7 @@ macro_rules! store_suite {
             apply_refuses_what_does_not_continue_and_changes_nothing,
             chunks_are_sent_before_those_before_them_are_applied,
             a_provisional_record_is_taken_back,
+            what_breaks_off_or_is_replaced_stays_where_it_was,
             extend_and_amend,
             a_replay_changes_nothing_and_restores_what_was_deleted,
             rows_come_by_key_in_order,
