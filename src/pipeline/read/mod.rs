@@ -1,6 +1,9 @@
 //! Bytes to records: decompresses, hashes and frames while reading, several files at once.
 
+pub mod broken;
+pub mod encoding;
 pub mod frame;
+mod kind;
 pub mod source;
 pub mod trail;
 
@@ -18,6 +21,7 @@ use crate::pipeline::spare::Spare;
 use crate::pipeline::split::Splitter;
 use crate::store::patience::Patience;
 use crate::store::{Store, StoreError};
+use broken::Broken;
 use frame::{Cut, Framer, Tail};
 use source::ByteSource;
 use trail::{Trail, Trails, Window};
@@ -119,7 +123,7 @@ impl<S: Store> Read<S> {
     fn leave(&self, mut work: Work) {
         let (reach, behind) = work.framer.cut_at();
         let id = work.source.id;
-        if let Some(hasher) = work.framer.into_hasher().filter(|_| !work.bytes.compressed) {
+        if let Some(hasher) = work.framer.into_hasher().filter(|_| work.bytes.is_plain()) {
             work.window.pop(behind);
             self.trails.leave(id, Trail { reach, hasher, window: work.window });
         }
@@ -172,20 +176,22 @@ async fn end(work: &mut Work) -> End {
             }
             format!("the last record has {fields} of {expected} fields and no line end; more is expected")
         }
-        Tail::OpenQuote { line } => {
-            format!("a quote in the record on line {line} is still open; more is expected")
-        }
-        Tail::TooLong { line } => format!("the record on line {line} is over the limit and has no end yet"),
+        Tail::OpenQuote { line, len } => format!(
+            "a quote in the record on line {line} is still open, so the {len} bytes from there on wait; close it, or append what is missing"
+        ),
+        Tail::TooLong { line, len } => format!(
+            "the record on line {line} is over the limit and has no end within {len} bytes; more is expected"
+        ),
     };
     End::Incomplete { detail }
 }
 
 fn broken_off(work: &Work, error: &io::Error) -> End {
-    if work.bytes.compressed && error.kind() == io::ErrorKind::UnexpectedEof {
-        return End::Incomplete {
-            detail: "the compressed file ends in the middle; more is expected".to_owned(),
-        };
+    match work.bytes.broken() {
+        Some(cut @ Broken::Cut(_)) => End::Incomplete { detail: cut.to_string() },
+        Some(corrupt) => End::Failed { detail: format!("{corrupt}; what was read before it stays") },
+        None => End::Failed {
+            detail: format!("cannot be read further: {error}; mend the file and drop it again"),
+        },
     }
-    let detail = format!("cannot be read further: {error}; mend the file and drop it again");
-    End::Failed { detail }
 }
