@@ -139,7 +139,7 @@ async fn open_all(files: &[PathBuf], plan: &Plan, config: &Config, into: Sender<
 }
 
 async fn open(path: &Path, number: i64, plan: &Plan, limit: usize) -> Outcome<Work> {
-    let mut bytes = ByteSource::open(path).await?;
+    let mut bytes = ByteSource::open(path, encoding_rs::UTF_8).await?;
     let mut head = Vec::new();
     bytes.read(&mut head).await?;
     let end = head.iter().position(|byte| *byte == b'\n').ok_or("no header")?;

@@ -79,7 +79,7 @@ impl App {
     pub fn load(layers: &Layers) -> Result<Self, ConfigError> {
         let loaded = layers.load()?;
         let plan = Arc::new(loaded.plan()?);
-        let Loaded { config, origin } = loaded;
+        let Loaded { config, origin, .. } = loaded;
         let inbox = Inbox::new(&config.source);
         Ok(Self { config, origin, plan, inbox })
     }

@@ -45,6 +45,8 @@ pub struct Loaded {
     pub config: Config,
     /// The file, or a word for the built-in one.
     pub origin: String,
+    /// The file alone, where other layers changed it: only this knows its lines.
+    pub(super) alone: Option<Box<Config>>,
 }
 
 impl Layers {
@@ -57,14 +59,14 @@ impl Layers {
         let config = parse(&text).map_err(|error| invalid(&origin, &error))?;
         let settings = self.settings();
         if settings.is_empty() {
-            return Ok(Loaded { config, origin });
+            return Ok(Loaded { config, origin, alone: None });
         }
         let tree: Value = serde_saphyr::from_str(&text).map_err(|error| invalid(&origin, &error))?;
-        let config = merged(&tree, &settings).map_err(|problem| ConfigError::Environment {
+        let merged = merged(&tree, &settings).map_err(|problem| ConfigError::Environment {
             variable: culprits(&tree, &settings, &problem),
             problem,
         })?;
-        Ok(Loaded { config, origin })
+        Ok(Loaded { config: merged, origin, alone: Some(Box::new(config)) })
     }
 
     fn text(&self) -> Result<(String, String), ConfigError> {

@@ -69,6 +69,9 @@ pub struct Source {
     pub poll: Duration,
     #[serde(default = "default_files")]
     pub files_at_once: usize,
+    /// A label of the WHATWG standard; UTF-8 where none is named.
+    #[serde(default)]
+    pub encoding: Option<Spanned<String>>,
     pub columns: Named<Column>,
     #[serde(default)]
     pub skip_when_empty: Vec<Spanned<String>>,

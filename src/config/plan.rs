@@ -1,5 +1,6 @@
 //! From the declaration to the [`Plan`], with every rule that spans several keys.
 
+use encoding_rs::{Encoding, UTF_8};
 use serde_saphyr::Spanned;
 
 use super::derive::Derived;
@@ -36,7 +37,7 @@ impl Loaded {
     pub fn plan(&self) -> Result<Plan, ConfigError> {
         compile(&self.config).map_err(|broken| ConfigError::Rule {
             file: self.origin.clone(),
-            at: broken.line.map(|line| format!(":{line}")).unwrap_or_default(),
+            at: self.line(&broken).map(|line| format!(":{line}")).unwrap_or_default(),
             path: broken.path,
             problem: broken.problem,
             next: broken.next,
@@ -44,8 +45,18 @@ impl Loaded {
     }
 }
 
+impl Loaded {
+    /// The line of a broken rule in the file: none where it is not the file that breaks it.
+    fn line(&self, broken: &Broken) -> Option<u64> {
+        let Some(alone) = &self.alone else { return broken.line };
+        let same = |found: &Broken| (&found.path, &found.problem) == (&broken.path, &broken.problem);
+        compile(alone).err().filter(same)?.line
+    }
+}
+
 fn compile(config: &Config) -> Checked<Plan> {
     check_limits(config)?;
+    let encoding = encoding(config)?;
     let columns = columns(config)?;
     let skip = config.source.skip_when_empty.iter();
     let skip_when_empty: Vec<usize> =
@@ -64,8 +75,8 @@ fn compile(config: &Config) -> Checked<Plan> {
     check_folding("tables", config.tables.0.iter().map(|(name, _)| name))?;
     let fingerprint = whole_fingerprint(&columns, &tables);
     let limits = (config.limits.max_record_bytes.0, config.limits.max_quarantined);
-    let attempt = Fingerprint::of(&format!("{fingerprint} {limits:?}"));
-    Ok(Plan { columns, skip_when_empty, tables, fingerprint, attempt })
+    let attempt = Fingerprint::of(&format!("{fingerprint} {limits:?} {}", encoding.name()));
+    Ok(Plan { encoding, columns, skip_when_empty, tables, fingerprint, attempt })
 }
 
 fn check_limits(config: &Config) -> Checked<()> {
@@ -108,6 +119,16 @@ fn check_patterns(key: &'static str, patterns: &[String]) -> Checked<()> {
         }
         None => Ok(()),
     }
+}
+
+fn encoding(config: &Config) -> Checked<&'static Encoding> {
+    let Some(label) = &config.source.encoding else { return Ok(UTF_8) };
+    // Some labels of old stand for text that nobody decodes any more.
+    Encoding::for_label_no_replacement(label.value.as_bytes()).ok_or_else(|| {
+        let next =
+            "use a label of encoding.spec.whatwg.org, such as utf-8, utf-16le, windows-1252 or shift_jis";
+        Broken::new("source.encoding", format!("there is no encoding `{}`", label.value), next).at(label)
+    })
 }
 
 fn columns(config: &Config) -> Checked<Vec<Column>> {
@@ -361,6 +382,8 @@ mod tests {
             ("partition_key: [song]", "partition_key: []", "tables.user_song.partition_key: is empty"),
             ("window: 10000", "window: 0", "write.window"),
             ("poll: 30s", "poll: 0s", "source.poll"),
+            ("encoding: utf-8", "encoding: utf-9", ":26: source.encoding: there is no encoding `utf-9`"),
+            ("encoding: utf-8", "encoding: iso-2022-kr", "there is no encoding"),
             ("empty: keep", "empty: drop", "drop"),
             ("derive: {}", "derive: { day: { date_of: song } }", "not a timestamp"),
         ];
@@ -385,5 +408,8 @@ mod tests {
         let limits = plan(&SHIPPED.replacen("max_quarantined: off", "max_quarantined: 5", 1)).unwrap();
         assert_eq!(base.fingerprint, limits.fingerprint);
         assert_ne!(base.attempt, limits.attempt);
+        let encoding = plan(&SHIPPED.replacen("encoding: utf-8", "encoding: latin1", 1)).unwrap();
+        assert_eq!(base.fingerprint, encoding.fingerprint);
+        assert_ne!(base.attempt, encoding.attempt);
     }
 }

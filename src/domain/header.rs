@@ -17,8 +17,16 @@ pub enum HeaderError {
         "line 1: the header has {0} twice\n  next: rename one of the two, it cannot be known which is meant"
     )]
     Twice(String),
-    #[error("line 1: the header is not UTF-8 (byte {0})\n  next: save the file as UTF-8")]
-    Encoding(usize),
+    #[error(
+        "line 1: the header is not {encoding} text: {byte:#04x} at byte {at}\n  next: set source.encoding to what the file is, or save it as UTF-8"
+    )]
+    Encoding { at: u64, byte: u8, encoding: &'static str },
+    #[error("it begins as {found} and source.encoding is {set}\n  next: set source.encoding: {next}", next = found.to_lowercase())]
+    OtherEncoding { found: &'static str, set: &'static str },
+    #[error("it is {0} and no CSV\n  next: drop the CSV itself; plain, gzip and zstd files are read")]
+    NotCsv(&'static str),
+    #[error("{0}")]
+    Corrupt(String),
     #[error(
         "line 1: the header does not end within {0} bytes\n  next: check that the file is CSV with lines that end in a line feed"
     )]
@@ -38,6 +46,8 @@ pub struct Mapping {
     pub fields: usize,
     /// By index of the plan's column; `None` for derived ones.
     pub field_of: Vec<Option<usize>>,
+    /// Names in the header that no column is read from.
+    pub ignored: Vec<String>,
 }
 
 impl Header {
@@ -60,9 +70,15 @@ impl Header {
             field_of.push(field);
         }
         if missing.is_empty() {
-            return Ok(Mapping { fields: self.0.len(), field_of });
+            let ignored = self.ignored(&field_of);
+            return Ok(Mapping { fields: self.0.len(), field_of, ignored });
         }
         Err(HeaderError::Missing { missing: missing.join(", "), found: self.0.join(",") })
+    }
+
+    fn ignored(&self, field_of: &[Option<usize>]) -> Vec<String> {
+        let names = self.0.iter().enumerate();
+        names.filter(|(at, _)| !field_of.contains(&Some(*at))).map(|(_, name)| name.clone()).collect()
     }
 
     fn find(&self, name: &str) -> Result<Option<usize>, HeaderError> {

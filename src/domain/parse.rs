@@ -9,6 +9,7 @@ use std::num::IntErrorKind;
 use bigdecimal::BigDecimal;
 use jiff::civil;
 use jiff::tz::Offset;
+use memchr::memchr;
 
 use super::record::Reason;
 use super::value::{Cell, Slice, Type};
@@ -104,8 +105,10 @@ fn digits(field: &[u8]) -> Option<i64> {
     Some(if minus { -n } else { n })
 }
 
+/// A NUL byte is no text: most of the time it tells of another encoding, and what reads it may end there.
 fn utf8(field: &[u8]) -> Result<&str, Refusal> {
-    std::str::from_utf8(field).map_err(|_| Refusal { reason: Reason::Encoding, rule: "valid UTF-8" })
+    let text = std::str::from_utf8(field).ok().filter(|_| memchr(0, field).is_none());
+    text.ok_or(Refusal { reason: Reason::Encoding, rule: "text" })
 }
 
 fn typed(kind: Type, text: &str, arena: &mut Vec<u8>) -> Parsed {
@@ -386,8 +389,10 @@ mod tests {
     }
 
     #[test]
-    fn invalid_utf8_is_an_encoding_refusal() {
-        let refusal = parse(Type::Text, b"caf\xe9", &mut Vec::new()).unwrap_err();
-        assert_eq!(refusal.reason, Reason::Encoding);
+    fn what_is_no_text_is_an_encoding_refusal() {
+        for field in [&b"caf\xe9"[..], b"a\0b"] {
+            let refusal = parse(Type::Text, field, &mut Vec::new()).unwrap_err();
+            assert_eq!(refusal.reason, Reason::Encoding);
+        }
     }
 }

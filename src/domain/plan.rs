@@ -2,11 +2,15 @@
 
 use std::fmt;
 
+use encoding_rs::Encoding;
+
 use super::value::Type;
 
 /// What is read, what is skipped, and which tables it becomes.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// What the text of the files is written in.
+    pub encoding: &'static Encoding,
     pub columns: Vec<Column>,
     /// Columns that make a record a skipped one when they are empty.
     pub skip_when_empty: Vec<usize>,

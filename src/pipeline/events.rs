@@ -55,7 +55,7 @@ impl Events {
         each: &mut Each<'_>,
     ) -> io::Result<Result<(), String>> {
         let place = self.inbox.place(&file.path);
-        let hash = match Beginning::hash(&place).await {
+        let hash = match Beginning::hash(&place, self.plan.encoding).await {
             Ok(hash) => hash,
             Err(error) => return Ok(Err(error.to_string())),
         };

@@ -19,7 +19,7 @@ const BUFFER: usize = 64 * 1024;
 pub struct Record<'r> {
     bytes: &'r [u8],
     fields: &'r [Range<usize>],
-    /// All of it is ASCII.
+    /// All of it is ASCII, without NUL: text as it is.
     pub ascii: bool,
 }
 
@@ -57,7 +57,8 @@ impl Splitter {
         let odd = self.odd.get_or_insert_with(Odd::new);
         odd.read(record, &mut self.fields).await;
         let bytes = odd.record.as_slice();
-        Record { bytes, fields: &self.fields, ascii: bytes.is_ascii() }
+        let ascii = bytes.is_ascii() && !bytes.contains(&0);
+        Record { bytes, fields: &self.fields, ascii }
     }
 }
 
@@ -70,18 +71,19 @@ enum State {
     Closed,
 }
 
-/// Finds the fields, and tells whether all is ASCII; `None` when a field is not in the record as it is.
+/// Finds the fields, and tells whether all is ASCII without NUL; `None` when a field is not in the record as it is.
 fn find(record: &[u8], fields: &mut Vec<Range<usize>>) -> Option<bool> {
     fields.clear();
     let (mut begin, mut state, mut seen) = (0, State::Plain, 0);
     let (words, rest) = record.as_chunks::<WORD>();
-    let mut last = [0; WORD];
+    let mut last = [b' '; WORD];
     for (to, from) in last.iter_mut().zip(rest) {
         *to = *from;
     }
     for (number, word) in words.iter().chain([&last]).enumerate() {
         let word = u64::from_le_bytes(*word);
-        seen |= word;
+        // Taking one from each byte sets the high bit of the lowest zero among them, where all are ASCII.
+        seen |= word | word.wrapping_sub(ONES);
         let (mut hits, quotes) = hits(word);
         while hits != 0 {
             let lowest = hits & hits.wrapping_neg();
@@ -131,6 +133,27 @@ const fn hits(word: u64) -> (u64, u64) {
 /// The high bit of each byte that is zero, and no other bit: no carry leaves a byte.
 const fn is_zero(word: u64) -> u64 {
     !(((word & LOW) + LOW) | word | LOW)
+}
+
+/// Where the field at this place lies in a record, with its quotes.
+pub fn place(record: &[u8], field: usize) -> Range<usize> {
+    let (mut begin, mut left, mut state) = (0, field, State::Plain);
+    for (at, byte) in record.iter().enumerate() {
+        state = match (state, byte) {
+            (State::Plain, b'"') if at == begin => State::Quoted,
+            (State::Quoted, b'"') => State::Closed,
+            // Behind a quote in quotes: the other of a pair.
+            (State::Closed, b'"') => State::Quoted,
+            (State::Plain | State::Closed, b',') if left == 0 => return begin..at,
+            (State::Plain | State::Closed, b',') => {
+                (begin, left) = (at + 1, left - 1);
+                State::Plain
+            }
+            (State::Closed, _) => State::Plain,
+            (state, _) => state,
+        };
+    }
+    begin..record.len()
 }
 
 /// Reads the records that [`find`] does not.

@@ -3,7 +3,9 @@
 use std::io;
 use std::path::Path;
 
-use super::opened::{framer, open, read_or_cut, start};
+use encoding_rs::Encoding;
+
+use super::opened::{framer, open, read_or_end, start};
 use crate::domain::{Delivery, Mapping, Mark, Plan};
 use crate::ledger::HEAD;
 use crate::pipeline::read::frame::Framer;
@@ -57,7 +59,7 @@ impl Begun {
     /// Reads on until more than `len` bytes are buffered or the file ends.
     pub async fn buffer(&mut self, len: usize) -> io::Result<()> {
         let before = self.buffered.len();
-        while self.buffered.len() <= len && read_or_cut(&mut self.bytes, &mut self.buffered).await? > 0 {}
+        while self.buffered.len() <= len && read_or_end(&mut self.bytes, &mut self.buffered).await? > 0 {}
         self.window.push(self.buffered.get(before..).unwrap_or(&[]));
         Ok(())
     }
@@ -69,15 +71,19 @@ impl Begun {
     }
 
     /// Reads the file up to where the delivery stands. `None` when these are other bytes.
-    pub async fn verify(place: &Path, delivery: &Delivery) -> io::Result<Option<Self>> {
-        let mut bytes = ByteSource::open(place).await?;
+    pub async fn verify(
+        place: &Path,
+        delivery: &Delivery,
+        encoding: &'static Encoding,
+    ) -> io::Result<Option<Self>> {
+        let mut bytes = ByteSource::open(place, encoding).await?;
         let (mark, _) = delivery.provisional.clone().unwrap_or((delivery.reach, String::new()));
         let mut hasher = blake3::Hasher::new();
         let (mut buffered, mut window) = (Vec::new(), Window::default());
         let mut left = mark.offset;
         while left > 0 {
             buffered.clear();
-            if read_or_cut(&mut bytes, &mut buffered).await? == 0 {
+            if read_or_end(&mut bytes, &mut buffered).await? == 0 {
                 return Ok(None);
             }
             let take = usize::try_from(left).unwrap_or(usize::MAX).min(buffered.len());
@@ -87,7 +93,7 @@ impl Begun {
             left -= take as u64;
         }
         let provisional = usize::try_from(delivery.reach.offset - mark.offset).unwrap_or(usize::MAX);
-        while buffered.len() <= provisional && read_or_cut(&mut bytes, &mut buffered).await? > 0 {}
+        while buffered.len() <= provisional && read_or_end(&mut bytes, &mut buffered).await? > 0 {}
         if buffered.len() < provisional {
             return Ok(None);
         }
@@ -113,7 +119,8 @@ impl Beginning {
     /// # Errors
     /// Why it does not, in words.
     pub async fn of(place: &Path, delivery: &Delivery, plan: &Plan, limit: usize) -> Result<Self, String> {
-        let verified = Begun::verify(place, delivery).await.map_err(|error| error.to_string())?;
+        let verified = Begun::verify(place, delivery, plan.encoding).await;
+        let verified = verified.map_err(|error| error.to_string())?;
         if verified.is_none() {
             return Err("its bytes are not those that were loaded".to_owned());
         }
@@ -124,8 +131,8 @@ impl Beginning {
     ///
     /// # Errors
     /// What the system says.
-    pub async fn hash(place: &Path) -> io::Result<String> {
-        Ok(open(place).await?.hash_whole().await?.0)
+    pub async fn hash(place: &Path, encoding: &'static Encoding) -> io::Result<String> {
+        Ok(open(place, encoding).await?.hash_whole().await?.0)
     }
 
     /// Takes the file as it is.
@@ -133,8 +140,8 @@ impl Beginning {
     /// # Errors
     /// Why it cannot be read, in words.
     pub async fn unverified(place: &Path, plan: &Plan, limit: usize) -> Result<Self, String> {
-        let opened = open(place).await.map_err(|error| error.to_string())?;
-        let start = start(&opened.read, opened.ended, plan).await.map_err(|error| error.to_string())?;
+        let opened = open(place, plan.encoding).await.map_err(|error| error.to_string())?;
+        let start = start(&opened, plan).await.map_err(|error| error.to_string())?;
         let framer = framer(limit, Mark::default(), start.mark, &opened.read);
         Ok(Self { mapping: start.mapping, framer, bytes: opened.bytes })
     }

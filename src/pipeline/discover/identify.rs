@@ -14,6 +14,7 @@ use crate::domain::header::HeaderError;
 use crate::domain::text;
 use crate::domain::{Delivery, DeliveryId, Mapping, Mark, Noted, Origin, Plan, Source, State};
 use crate::ledger::{Amendment, Continuation, Entry, Filter, HEAD, Verdict};
+use crate::pipeline::read::broken::Broken;
 use crate::pipeline::read::frame::{Framer, Tail};
 use crate::pipeline::read::source::ByteSource;
 use crate::pipeline::read::trail::{Trails, Window};
@@ -64,7 +65,7 @@ impl<S: Store> Identify<S> {
     /// When the file cannot be read or the store does not answer.
     pub async fn identify(&self, candidate: &Candidate, is_known: bool) -> Result<Identified, IdentifyError> {
         let path = &candidate.found.path;
-        let opened = open(&self.inbox.place(path)).await?;
+        let opened = open(&self.inbox.place(path), self.plan.encoding).await?;
         let current = if is_known { self.newest(path).await? } else { None };
         match current {
             Some(current) if !self.again => self.known(candidate, opened, current).await,
@@ -94,7 +95,7 @@ impl<S: Store> Identify<S> {
         let trail = self.trails.find(current.id).filter(|_| is_trailed(&current, &opened));
         let begun = match Begun::follow(&place, &current, trail).await? {
             Some(begun) => Some(begun),
-            None => Begun::verify(&place, &current).await?,
+            None => Begun::verify(&place, &current, self.plan.encoding).await?,
         };
         let Some(mut begun) = begun else { return self.reopened(candidate).await };
         let resumes = current.state == State::Loading || current.state == State::Replaced;
@@ -136,12 +137,12 @@ impl<S: Store> Identify<S> {
         let start = self.start(opened, &candidate.found.path).await;
         let fields = Splitter::default().split(tail).await.len();
         Ok(candidate.complete
-            && !begun.bytes.compressed
+            && begun.bytes.broken().is_none()
             && start.is_ok_and(|start| fields >= start.mapping.fields))
     }
 
     async fn reopened(&self, candidate: &Candidate) -> Result<Identified, IdentifyError> {
-        let opened = open(&self.inbox.place(&candidate.found.path)).await?;
+        let opened = open(&self.inbox.place(&candidate.found.path), self.plan.encoding).await?;
         self.anew(candidate, opened).await
     }
 
@@ -200,7 +201,7 @@ impl<S: Store> Identify<S> {
                 Alike::Other => {}
                 Alike::Behind(id, path) => return Ok(Identified::Behind(id, path)),
                 Alike::Same(verdict) => return self.enter(&opened, path, *verdict).await,
-                Alike::OtherButRead => opened = open(&self.inbox.place(path)).await?,
+                Alike::OtherButRead => opened = open(&self.inbox.place(path), self.plan.encoding).await?,
             }
         }
         if !start.whole {
@@ -272,9 +273,7 @@ impl<S: Store> Identify<S> {
         if wants_date && inbox::date(path).is_none() {
             return Err(HeaderError::NoDate);
         }
-        let start = start(&opened.read, opened.ended, &self.plan).await;
-        let whole = start.as_ref().is_ok_and(|start| start.whole);
-        if opened.cut && !whole { Err(HeaderError::Cut) } else { start }
+        start(opened, &self.plan).await
     }
 
     /// Compares with deliveries that begin with the same bytes.
@@ -289,7 +288,9 @@ impl<S: Store> Identify<S> {
             return Ok(Alike::Behind(other.id, other.path.clone()));
         }
         let (hash, len) = opened.hash_whole().await?;
-        for other in &alike {
+        // That it is corrupt is told by loading it, also where the rest of it is known.
+        let corrupt = matches!(opened.bytes.broken(), Some(Broken::Corrupt(_)));
+        for other in alike.iter().filter(|_| !corrupt) {
             let same = match other.state {
                 State::Loaded => other.hash == hash && other.reach.offset == len,
                 // Its hash does not cover the record that is not whole.
@@ -306,7 +307,7 @@ impl<S: Store> Identify<S> {
 
     /// Whether this file, as it is now, has these bytes.
     async fn is_still(&self, path: &str, hash: &str) -> bool {
-        match open(&self.inbox.place(path)).await {
+        match open(&self.inbox.place(path), self.plan.encoding).await {
             Ok(mut other) => other.hash_whole().await.is_ok_and(|(found, _)| found == hash),
             Err(_) => false,
         }
@@ -348,7 +349,7 @@ fn seen(current: &Delivery, begun: &Begun) -> String {
 
 /// Whether looking at its head and its last bytes is enough: a plain file that is still growing.
 fn is_trailed(delivery: &Delivery, opened: &Opened) -> bool {
-    let grew = opened.bytes.noted.size > delivery.reach.offset && !opened.bytes.compressed;
+    let grew = opened.bytes.noted.size > delivery.reach.offset && opened.bytes.is_plain();
     let same_head = delivery.reach.offset < HEAD as u64 || delivery.head == opened.head;
     grew && same_head && delivery.provisional.is_none()
 }

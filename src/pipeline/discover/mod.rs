@@ -10,7 +10,7 @@ mod opened;
 mod waiting;
 mod watch;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -73,6 +73,8 @@ pub struct Discover<S> {
     unreadable: HashMap<String, Instant>,
     /// One pass over what is there.
     single: bool,
+    /// Columns that were said to be ignored.
+    told: HashSet<Vec<String>>,
     /// The folder could not be listed.
     absent: bool,
     /// There are no events from the system.
@@ -89,6 +91,9 @@ const RELIST: Duration = Duration::from_millis(500);
 
 /// How often the backlog is measured: with 100,000 files waiting it takes a moment.
 const MEASURE: Duration = Duration::from_millis(250);
+
+/// Different sets of ignored columns that are remembered: a header is at most 64 KiB.
+const TOLD: usize = 16;
 
 impl<S: Store> Discover<S> {
     pub fn new(
@@ -113,6 +118,7 @@ impl<S: Store> Discover<S> {
             again: HashMap::new(),
             unreadable: HashMap::new(),
             single: false,
+            told: HashSet::new(),
             absent: false,
             unwatched: false,
             relist_at: None,
@@ -387,6 +393,7 @@ impl<S: Store> Discover<S> {
             Identified::Work(work, id) => {
                 let noted = work.noted;
                 debug!(file = path, "taken up");
+                self.tell_ignored(&path, &work.source.mapping.ignored);
                 metrics::delivery(State::Waiting);
                 metrics::delivery(State::Loading);
                 self.known.begun(&path, noted);
@@ -422,6 +429,19 @@ impl<S: Store> Discover<S> {
             Identified::Behind(id, other) => self.left_behind(id, &other, candidate).await?,
         }
         Ok(None)
+    }
+
+    /// Columns that are not read are said once, not of each file of the same shape.
+    fn tell_ignored(&mut self, file: &str, ignored: &[String]) {
+        if ignored.is_empty() || self.told.contains(ignored) {
+            return;
+        }
+        if self.told.len() == TOLD {
+            self.told.clear();
+        }
+        self.told.insert(ignored.to_vec());
+        let names = one_line(&ignored.join(", "));
+        info!(file, "columns that source.columns does not name are ignored: {names}");
     }
 
     /// The other delivery was begun by an earlier process. Where its file still is, it goes first.

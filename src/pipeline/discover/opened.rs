@@ -4,20 +4,20 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use encoding_rs::Encoding;
+
 use crate::domain::header::HeaderError;
 use crate::domain::{Header, Mapping, Mark, Noted, Plan, stamp};
 use crate::ledger::HEAD;
 use crate::pipeline::read::Head;
+use crate::pipeline::read::broken::Broken;
+use crate::pipeline::read::encoding::not_text;
 use crate::pipeline::read::frame::{Framer, Tail};
 use crate::pipeline::read::source::ByteSource;
 use crate::pipeline::read::trail::Window;
 use crate::pipeline::split::Splitter;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
-
-/// How many times longer than compressed the text of a compressed file is taken to be: with less the
-/// file takes a further range of stamps.
-const EXPANSION: u64 = 32;
 
 /// A file has at most so many times the records that its first bytes let expect, or takes a further
 /// range of stamps. What is not used is lost: a file may not run far ahead of the clock.
@@ -34,8 +34,6 @@ pub struct Opened {
     pub head: String,
     /// The end of the file is in `read`.
     pub ended: bool,
-    /// It is compressed and ends in the middle.
-    pub cut: bool,
 }
 
 /// Where the records of a file begin, and which field is which.
@@ -64,8 +62,7 @@ impl Opened {
         if self.ended {
             return lines;
         }
-        let file = self.bytes.noted.size;
-        let size = if self.bytes.compressed { file.saturating_mul(EXPANSION) } else { file };
+        let size = self.bytes.noted.size.saturating_mul(self.bytes.expansion());
         let size = size.max(self.read.len() as u64);
         let by_mean = (size / self.read.len().max(1) as u64 + 1).saturating_mul(lines).saturating_mul(MARGIN);
         stamp::records_in(size, fields).min(by_mean)
@@ -81,7 +78,7 @@ impl Opened {
         hasher.update(&self.read);
         let mut len = self.read.len() as u64;
         let mut part = Vec::new();
-        while !self.ended && read_or_cut(&mut self.bytes, &mut part).await? > 0 {
+        while !self.ended && read_or_end(&mut self.bytes, &mut part).await? > 0 {
             hasher.update(&part);
             len += part.len() as u64;
             part.clear();
@@ -90,32 +87,40 @@ impl Opened {
     }
 }
 
-pub async fn open(place: &Path) -> io::Result<Opened> {
-    let mut bytes = ByteSource::open(place).await?;
+pub async fn open(place: &Path, encoding: &'static Encoding) -> io::Result<Opened> {
+    let mut bytes = ByteSource::open(place, encoding).await?;
     let mut read = Vec::new();
-    // What is whole of a cut-off compressed file is loaded; reading meets the cut again.
-    let cut = match bytes.read_up_to(&mut read, HEAD).await {
-        Err(error) if bytes.compressed && error.kind() == io::ErrorKind::UnexpectedEof => true,
-        other => {
-            other?;
-            false
-        }
-    };
+    // What is whole of a broken file is loaded; reading meets the break again.
+    match bytes.read_up_to(&mut read, HEAD).await {
+        Err(_) if bytes.broken().is_some() => {}
+        other => other?,
+    }
     let ended = read.len() < HEAD;
     let head = blake3::hash(read.get(..HEAD).unwrap_or(&read)).to_hex().to_string();
-    Ok(Opened { bytes, read, head, ended, cut })
+    Ok(Opened { bytes, read, head, ended })
 }
 
-/// The cut of a compressed file is its end here; reading on meets it again.
-pub async fn read_or_cut(bytes: &mut ByteSource, into: &mut Vec<u8>) -> io::Result<usize> {
+/// Where the bytes of a file break off is their end here; reading on meets it again.
+pub async fn read_or_end(bytes: &mut ByteSource, into: &mut Vec<u8>) -> io::Result<usize> {
     match bytes.read(into).await {
-        Err(error) if bytes.compressed && error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+        Err(_) if bytes.broken().is_some() => Ok(0),
         other => other,
     }
 }
 
 /// Finds the header in the first bytes of a file.
-pub async fn start(read: &[u8], ended: bool, plan: &Plan) -> Result<Start, HeaderError> {
+pub async fn start(opened: &Opened, plan: &Plan) -> Result<Start, HeaderError> {
+    opened.bytes.check_kind()?;
+    let start = framed_start(&opened.read, opened.ended, plan).await;
+    let whole = start.as_ref().is_ok_and(|start| start.whole);
+    match opened.bytes.broken().filter(|_| !whole) {
+        Some(Broken::Cut(_)) => Err(HeaderError::Cut),
+        Some(corrupt) => Err(HeaderError::Corrupt(corrupt.to_string())),
+        None => start,
+    }
+}
+
+async fn framed_start(read: &[u8], ended: bool, plan: &Plan) -> Result<Start, HeaderError> {
     let bom = if read.starts_with(BOM) { BOM.len() } else { 0 };
     let begin = Mark { offset: bom as u64, ..Mark::default() };
     let mut framer = Framer::new(HEAD, begin, begin, blake3::Hasher::new());
@@ -127,7 +132,8 @@ pub async fn start(read: &[u8], ended: bool, plan: &Plan) -> Result<Start, Heade
             // Nothing at all: loaded with no records, whatever is declared.
             Tail::Nothing if ended => {
                 let mark = Mark { offset: read.len() as u64, record: 0, line: 0 };
-                let mapping = Mapping { fields: 0, field_of: vec![None; plan.columns.len()] };
+                let mapping =
+                    Mapping { fields: 0, field_of: vec![None; plan.columns.len()], ignored: Vec::new() };
                 return Ok(Start { mapping, mark, whole: false });
             }
             Tail::Record(_) if ended => {
@@ -142,10 +148,12 @@ pub async fn start(read: &[u8], ended: bool, plan: &Plan) -> Result<Start, Heade
     let header = cut.bytes.get(frame.start..frame.start + frame.len).unwrap_or_default();
     let mut splitter = Splitter::default();
     let fields = splitter.split(header).await;
-    let names = fields.iter().map(|name| std::str::from_utf8(name).map(str::to_owned));
-    let names: Vec<String> =
-        names.collect::<Result<_, _>>().map_err(|error| HeaderError::Encoding(error.valid_up_to()))?;
-    let mapping = Header(names).map(plan)?;
+    if let Some((at, byte)) = not_text(header) {
+        let (at, encoding) = (frame.offset + at as u64, plan.encoding.name());
+        return Err(HeaderError::Encoding { at, byte, encoding });
+    }
+    let mapping =
+        Header(fields.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()).map(plan)?;
     Ok(Start { mapping, mark: Mark { record: 0, ..cut.span.to }, whole })
 }
 

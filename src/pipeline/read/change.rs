@@ -54,10 +54,10 @@ pub async fn since_opened(work: &mut Work) -> io::Result<Option<String>> {
     Ok(changed)
 }
 
-/// It ought to be the same up to where it was read. Of a compressed file only reading it all would tell:
-/// that is done when it is quiet.
+/// It ought to be the same up to where it was read. Of a compressed file, or one of another
+/// encoding, only reading it all would tell: that is done when it is quiet.
 async fn grown(work: &Work) -> io::Result<Option<String>> {
-    if work.bytes.compressed {
+    if !work.bytes.is_plain() {
         return Ok(None);
     }
     let window = work.window.bytes();

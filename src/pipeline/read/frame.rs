@@ -69,10 +69,12 @@ pub enum Tail<'a> {
     /// A quote that began in the record on this line is still open.
     OpenQuote {
         line: u64,
+        len: u64,
     },
     /// The record on this line is over the limit and has no end.
     TooLong {
         line: u64,
+        len: u64,
     },
 }
 
@@ -348,9 +350,10 @@ impl Framer {
     /// What stands behind the last line end, when no more bytes come.
     pub fn tail(&self) -> Tail<'_> {
         let open = &self.bytes[self.start..];
+        let (line, len) = (self.open.line + 1, self.reach() - self.open.offset);
         match self.state {
-            State::Dropping => Tail::TooLong { line: self.open.line + 1 },
-            State::Quoted => Tail::OpenQuote { line: self.open.line + 1 },
+            State::Dropping => Tail::TooLong { line, len },
+            State::Quoted => Tail::OpenQuote { line, len },
             _ if open.is_empty() || open == b"\r" => Tail::Nothing,
             _ => Tail::Record(open.strip_suffix(b"\r").unwrap_or(open)),
         }
@@ -473,7 +476,7 @@ mod tests {
         assert_eq!(tail(b"a\n"), "Nothing");
         assert_eq!(tail(b"a\n\r"), "Nothing");
         assert_eq!(tail(b"a\n\"b\"\r"), format!("{:?}", Tail::Record(b"\"b\"")));
-        assert_eq!(tail(b"a\n\"b"), "OpenQuote { line: 2 }");
+        assert_eq!(tail(b"a\n\"b"), "OpenQuote { line: 2, len: 2 }");
     }
 
     proptest! {

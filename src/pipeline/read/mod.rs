@@ -1,7 +1,10 @@
 //! Bytes to records: decompresses, hashes and frames while reading, several files at once.
 
+pub mod broken;
 mod change;
+pub mod encoding;
 pub mod frame;
+mod kind;
 pub mod source;
 pub mod trail;
 
@@ -19,6 +22,7 @@ use crate::pipeline::spare::Spare;
 use crate::pipeline::split::Splitter;
 use crate::store::patience::Patience;
 use crate::store::{Store, StoreError};
+use broken::Broken;
 pub use change::Head;
 use frame::{Cut, Framer, Tail};
 use source::ByteSource;
@@ -127,7 +131,7 @@ impl<S: Store> Read<S> {
     fn leave(&self, mut work: Work) {
         let (reach, behind) = work.framer.cut_at();
         let id = work.source.id;
-        if let Some(hasher) = work.framer.into_hasher().filter(|_| !work.bytes.compressed) {
+        if let Some(hasher) = work.framer.into_hasher().filter(|_| work.bytes.is_plain()) {
             work.window.pop(behind);
             self.trails.leave(id, Trail { reach, hasher, window: work.window });
         }
@@ -203,27 +207,24 @@ async fn end(work: &mut Work) -> End {
             }
             format!("the last record has {fields} of {expected} fields and no line end; more is expected")
         }
-        Tail::OpenQuote { line } => {
-            format!("a quote in the record on line {line} is still open; more is expected")
-        }
-        Tail::TooLong { line } => format!("the record on line {line} is over the limit and has no end yet"),
+        Tail::OpenQuote { line, len } => format!(
+            "a quote in the record on line {line} is still open, so the {len} bytes from there on wait; close it, or append what is missing"
+        ),
+        Tail::TooLong { line, len } => format!(
+            "the record on line {line} is over the limit and has no end within {len} bytes; more is expected"
+        ),
     };
     End::Incomplete { detail }
 }
 
 fn broken_off(work: &Work, error: &io::Error) -> End {
-    if work.bytes.compressed && error.kind() == io::ErrorKind::UnexpectedEof {
-        return End::Incomplete {
-            detail: "the compressed file ends in the middle; more is expected".to_owned(),
-        };
+    match work.bytes.broken() {
+        Some(cut @ Broken::Cut(_)) => End::Incomplete { detail: cut.to_string() },
+        Some(corrupt) => End::Failed { detail: format!("{corrupt}; what was read before it stays") },
+        // Said by the system, not by a decoder: a disk or a share that may be well again.
+        None => {
+            let at = work.framer.cut_at().0;
+            End::BrokenOff { detail: format!("cannot be read behind byte {at}: {error}; it is tried again") }
+        }
     }
-    // Said by the system, not by a decoder: a disk or a share that may be well again.
-    if error.raw_os_error().is_some() {
-        let at = work.framer.cut_at().0;
-        return End::BrokenOff {
-            detail: format!("cannot be read behind byte {at}: {error}; it is tried again"),
-        };
-    }
-    let detail = format!("cannot be read further: {error}; mend the file and drop it again");
-    End::Failed { detail }
 }

@@ -1,4 +1,4 @@
-//! A file as a stream of decoded bytes: plain, gzip or zstd, told by its first bytes.
+//! A file as a stream of decoded bytes: plain, gzip or zstd, told by its first bytes, and as UTF-8.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
@@ -9,9 +9,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
+use async_compression::zstd::DParameter;
+use encoding_rs::{Encoding, UTF_8};
 use tokio::io::{AsyncRead, AsyncReadExt, BufReader};
 
+use super::broken::Broken;
+use super::encoding::Transcoder;
+use super::kind;
 use crate::domain::Noted;
+use crate::domain::header::HeaderError;
 use crate::fault;
 
 /// Bytes asked of the file at a time: each time costs two changes of thread.
@@ -20,18 +26,45 @@ const READ: usize = 256 * 1024;
 const GZIP: &[u8] = b"\x1f\x8b";
 const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 
+/// Bytes of one that say nothing may stand before a frame of zstd: the last three of their four.
+const ZSTD_SKIPPED: &[u8] = b"\x2a\x4d\x18";
+
+/// The window of a zstd frame is at most 2 to the power of this (8 MiB): what its levels up to 19 need. A frame
+/// may ask for gigabytes.
+const ZSTD_WINDOW: u32 = 23;
+
+/// How many times longer than compressed the text of a compressed file is taken to be: with less the
+/// file takes a further range of stamps.
+const COMPRESSED: u64 = 32;
+
+/// How many times longer a text can be in UTF-8 than in another encoding.
+const TRANSCODED: u64 = 3;
+
 /// An open file.
 pub struct ByteSource {
     bytes: Bytes,
     file: Arc<File>,
-    pub compressed: bool,
+    /// Where the file is not UTF-8.
+    text: Option<Text>,
+    compressed: bool,
+    encoding: &'static Encoding,
+    /// The first decompressed bytes.
+    first: Vec<u8>,
+    broken: Option<Broken>,
     /// Size and times at opening.
     pub noted: Noted,
 }
 
+/// Bytes of another encoding on their way to UTF-8.
+struct Text {
+    transcoder: Transcoder,
+    bytes: Vec<u8>,
+    over: bool,
+}
+
 enum Bytes {
     /// Read straight into where its bytes are framed: a reader of tokio would copy them once more.
-    Plain,
+    Plain(Arc<File>),
     Decoded(Pin<Box<dyn AsyncRead + Send + Sync>>),
     Ended,
 }
@@ -41,7 +74,7 @@ impl ByteSource {
     ///
     /// # Errors
     /// What the system says.
-    pub async fn open(path: &Path) -> io::Result<Self> {
+    pub async fn open(path: &Path, encoding: &'static Encoding) -> io::Result<Self> {
         let path = path.to_owned();
         let (file, noted, head) = off_thread(move || {
             let mut file = File::open(path)?;
@@ -52,20 +85,9 @@ impl ByteSource {
             Ok((file, noted, head))
         })
         .await?;
-        let (gzip, zstd) = (head.starts_with(GZIP), head.starts_with(ZSTD));
         let file = Arc::new(file);
-        let bytes = if gzip {
-            let mut decoder = GzipDecoder::new(buffered(&file)?);
-            decoder.multiple_members(true);
-            Bytes::Decoded(Box::pin(decoder))
-        } else if zstd {
-            let mut decoder = ZstdDecoder::new(buffered(&file)?);
-            decoder.multiple_members(true);
-            Bytes::Decoded(Box::pin(decoder))
-        } else {
-            Bytes::Plain
-        };
-        Ok(Self { bytes, file, compressed: gzip || zstd, noted })
+        let bytes = Bytes::of(&file, &head)?;
+        Ok(Self { compressed: !matches!(bytes, Bytes::Plain(_)), ..Self::new(file, bytes, encoding, noted) })
     }
 
     /// Opens a plain file at an offset.
@@ -78,9 +100,15 @@ impl ByteSource {
             let mut file = File::open(path)?;
             let noted = note(&file.metadata()?);
             file.seek(io::SeekFrom::Start(offset))?;
-            Ok(Self { bytes: Bytes::Plain, file: Arc::new(file), compressed: false, noted })
+            let file = Arc::new(file);
+            Ok(Self::new(Arc::clone(&file), Bytes::Plain(file), UTF_8, noted))
         })
         .await
+    }
+
+    fn new(file: Arc<File>, bytes: Bytes, encoding: &'static Encoding, noted: Noted) -> Self {
+        let text = (encoding != UTF_8).then(|| Text::new(encoding));
+        Self { bytes, file, text, compressed: false, encoding, first: Vec::new(), broken: None, noted }
     }
 
     /// Opens the same file once more at its beginning, also when its name is another's by now.
@@ -88,7 +116,7 @@ impl ByteSource {
     /// # Errors
     /// What the system says.
     pub async fn again(&self) -> io::Result<Self> {
-        Self::open(Path::new(&format!("/proc/self/fd/{}", self.file.as_raw_fd()))).await
+        Self::open(Path::new(&format!("/proc/self/fd/{}", self.file.as_raw_fd())), self.encoding).await
     }
 
     /// Size and times now.
@@ -123,37 +151,59 @@ impl ByteSource {
         .await
     }
 
+    /// Its bytes are decoded as they are: it can be opened at any of their offsets.
+    pub fn is_plain(&self) -> bool {
+        !self.compressed && self.text.is_none()
+    }
+
+    /// How many times longer than the file its text is taken to be.
+    pub fn expansion(&self) -> u64 {
+        match (self.compressed, &self.text) {
+            (true, _) => COMPRESSED,
+            (false, Some(_)) => TRANSCODED,
+            (false, None) => 1,
+        }
+    }
+
     /// Room that a chunk of so many bytes of it needs, with what is read beyond it.
     pub fn room(&self, chunk: usize) -> usize {
         let all = usize::try_from(self.noted.size).unwrap_or(usize::MAX);
-        if self.compressed { chunk + READ } else { chunk.min(all) + READ }
+        if self.is_plain() { chunk.min(all) + READ } else { chunk + READ }
     }
 
     /// The same without what was not read yet.
     pub fn ended(self) -> Self {
-        Self { bytes: Bytes::Ended, ..self }
+        Self { bytes: Bytes::Ended, text: None, ..self }
+    }
+
+    /// Why reading ended before the file did, where it did.
+    pub fn broken(&self) -> Option<&Broken> {
+        self.broken.as_ref()
+    }
+
+    /// Whether what was read from the beginning can be CSV in this encoding.
+    ///
+    /// # Errors
+    /// What the file is instead.
+    pub fn check_kind(&self) -> Result<(), HeaderError> {
+        kind::check(&self.first, self.encoding)
     }
 
     /// Appends what can be read at once, a few hundred KiB at most; 0 at the end. Where it fails, or is dropped
     /// before it is done, what was in `into` may be gone.
     ///
     /// # Errors
-    /// What the system or the decoder says; `UnexpectedEof` when a compressed file is cut off.
+    /// What the system says; with [`Self::broken`], and again at each call, where the bytes end too early.
     pub async fn read(&mut self, into: &mut Vec<u8>) -> io::Result<usize> {
-        match &mut self.bytes {
-            Bytes::Plain => {
-                let (file, mut bytes) = (Arc::clone(&self.file), std::mem::take(into));
-                bytes.reserve_exact(READ);
-                let (read, bytes) = off_thread(move || Ok((fill(&file, &mut bytes), bytes))).await?;
-                *into = bytes;
-                read
-            }
-            Bytes::Decoded(bytes) => {
-                into.reserve(READ);
-                bytes.take(READ as u64).read_buf(into).await
-            }
-            Bytes::Ended => Ok(0),
+        if let Some(broken) = &self.broken {
+            return Err(broken.error());
         }
+        let read = match &mut self.text {
+            Some(text) => text.read(&mut self.bytes, &mut self.first, into).await,
+            None => self.bytes.read(&mut self.first, into).await,
+        };
+        // A decoder tells its errors once, and the end behind them.
+        read.inspect_err(|error| self.broken = Broken::by(error, self.compressed))
     }
 
     /// Appends until `into` has `len` bytes or the end is reached.
@@ -164,6 +214,69 @@ impl ByteSource {
         while into.len() < len && self.read(into).await? > 0 {}
         Ok(())
     }
+}
+
+impl Bytes {
+    fn of(file: &Arc<File>, head: &[u8]) -> io::Result<Self> {
+        Ok(if head.starts_with(GZIP) {
+            let mut decoder = GzipDecoder::new(buffered(file)?);
+            decoder.multiple_members(true);
+            Self::Decoded(Box::pin(decoder))
+        } else if head.starts_with(ZSTD) || is_skipped(head) {
+            let limit = [DParameter::window_log_max(ZSTD_WINDOW)];
+            let mut decoder = ZstdDecoder::with_params(buffered(file)?, &limit);
+            decoder.multiple_members(true);
+            Self::Decoded(Box::pin(decoder))
+        } else {
+            Self::Plain(Arc::clone(file))
+        })
+    }
+
+    /// Appends what can be read at once; what is among the first bytes of the file to `first` too.
+    async fn read(&mut self, first: &mut Vec<u8>, into: &mut Vec<u8>) -> io::Result<usize> {
+        let before = into.len();
+        let read = match self {
+            Self::Plain(file) => {
+                let (file, mut bytes) = (Arc::clone(file), std::mem::take(into));
+                bytes.reserve_exact(READ);
+                let (read, bytes) = off_thread(move || Ok((fill(&file, &mut bytes), bytes))).await?;
+                *into = bytes;
+                read?
+            }
+            Self::Decoded(bytes) => {
+                into.reserve(READ);
+                bytes.take(READ as u64).read_buf(into).await?
+            }
+            Self::Ended => 0,
+        };
+        first.extend(into.iter().skip(before).take(kind::LOOKED_AT - first.len()));
+        Ok(read)
+    }
+}
+
+impl Text {
+    fn new(encoding: &'static Encoding) -> Self {
+        Self { transcoder: Transcoder::new(encoding), bytes: Vec::new(), over: false }
+    }
+
+    /// Reads until there is a whole character.
+    async fn read(&mut self, from: &mut Bytes, first: &mut Vec<u8>, into: &mut Vec<u8>) -> io::Result<usize> {
+        let before = into.len();
+        while into.len() == before && !self.over {
+            self.bytes.clear();
+            if from.read(first, &mut self.bytes).await? == 0 {
+                self.over = true;
+                let cut = || io::ErrorKind::UnexpectedEof.into();
+                return if self.transcoder.is_whole() { Ok(0) } else { Err(cut()) };
+            }
+            self.transcoder.push(&self.bytes, into);
+        }
+        Ok(into.len() - before)
+    }
+}
+
+fn is_skipped(head: &[u8]) -> bool {
+    matches!(head, [0x50..=0x5f, rest @ ..] if rest == ZSTD_SKIPPED)
 }
 
 /// Runs what may wait for the disk where waiting holds up nobody.

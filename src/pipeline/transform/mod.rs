@@ -7,6 +7,7 @@ mod limit;
 
 use std::sync::Arc;
 
+use encoding_rs::UTF_8;
 use tokio::sync::mpsc::{Receiver, Sender};
 
 use crate::config::Quota;
@@ -15,8 +16,9 @@ use crate::domain::{
     Frame, Origin, Outcome, Plan, Quarantined, RawChunk, Reason, RowChunk, Rows, Source, Type,
 };
 use crate::metrics;
+use crate::pipeline::read::encoding::not_text;
 use crate::pipeline::spare::Spare;
-use crate::pipeline::split::{Record, Splitter};
+use crate::pipeline::split::{self, Record, Splitter};
 use fields::Fields;
 use limit::Limit;
 
@@ -93,6 +95,7 @@ impl Transform {
         for frame in &raw.frames {
             let record = splitter.split(raw.record(frame)).await;
             let outcome = self.record(&raw, frame, record, &fields, &mut made.rows);
+            let outcome = outcome.map_err(|refused| self.located(refused, &raw, frame));
             made.take(&raw, frame, outcome, &self.plan);
         }
         let mut chunk = made.finish(raw);
@@ -129,6 +132,27 @@ impl Transform {
             self.keys_are_full(cells.get(begin..).unwrap_or_default())
         })?;
         Ok(Outcome::Loaded)
+    }
+
+    /// Of a field that is no text: which byte is not, and where. Offsets are those of the decoded bytes.
+    fn located(&self, refused: Refused, raw: &RawChunk, frame: &Frame) -> Refused {
+        if refused.reason != Reason::Encoding {
+            return refused;
+        }
+        let field =
+            refused.column.and_then(|column| raw.source.mapping.field_of.get(column).copied().flatten());
+        let record = raw.record(frame);
+        let place = field.map_or(0..record.len(), |field| split::place(record, field));
+        let field = record.get(place.clone()).unwrap_or_default();
+        let Some((within, byte)) = not_text(field) else { return refused };
+        let (at, encoding) = (frame.offset + (place.start + within) as u64, self.plan.encoding);
+        let of = if encoding == UTF_8 { "" } else { " of the file as UTF-8" };
+        let what = match field.get(within) {
+            Some(0) => "a NUL byte".to_owned(),
+            _ => format!("{byte:#04x}, which is not {}", encoding.name()),
+        };
+        let detail = format!("{}; at byte {at}{of} is {what}", refused.detail);
+        Refused { detail, ..refused }
     }
 
     fn is_skipped(&self, source: &Source, record: Record<'_>) -> bool {
@@ -236,14 +260,21 @@ mod tests {
         };
         let columns = vec![column("n", Type::Int), column("s", Type::Text), column("v", Type::Text)];
         let attempt = fingerprint.clone();
-        Arc::new(Plan { columns, skip_when_empty: vec![1], tables: vec![table], fingerprint, attempt })
+        Arc::new(Plan {
+            encoding: UTF_8,
+            columns,
+            skip_when_empty: vec![1],
+            tables: vec![table],
+            fingerprint,
+            attempt,
+        })
     }
 
     fn raw(cut: Cut) -> RawChunk {
         let source = Source {
             id: DeliveryId(1),
             path: "2018-11-01.csv".into(),
-            mapping: Mapping { fields: 3, field_of: vec![Some(0), Some(1), Some(2)] },
+            mapping: Mapping { fields: 3, field_of: vec![Some(0), Some(1), Some(2)], ignored: Vec::new() },
             file_date: None,
             arrived: std::time::SystemTime::UNIX_EPOCH,
             records_before: 0,
@@ -291,8 +322,14 @@ mod tests {
             for frame in &raw.frames {
                 // What is found in a frame is what csv-async finds in it, and it is one record.
                 let record = splitter.split(raw.record(frame)).await;
-                assert_eq!(record.ascii, raw.record(frame).is_ascii());
+                let bytes = raw.record(frame);
+                assert_eq!(record.ascii, bytes.is_ascii() && !bytes.contains(&0));
                 let fields: Vec<Vec<u8>> = record.iter().map(<[u8]>::to_vec).collect();
+                for (at, field) in fields.iter().enumerate() {
+                    let place = &bytes[split::place(bytes, at)];
+                    let odd = place.contains(&b'"');
+                    assert!(odd || place == field, "{place:?} {field:?}");
+                }
                 let alone = [b"\n", raw.record(frame)].concat();
                 assert_eq!(parsed(&alone).await, std::slice::from_ref(&fields));
                 self.fields.push(fields);

@@ -424,6 +424,7 @@ pub async fn every_type_is_read_as_it_was_written<F: Fixture>() {
     tables.extend((1..columns.len()).map(|at| table(&format!("by_{at}"), vec![at], Vec::new())));
     let width = columns.len();
     let plan = Plan {
+        encoding: encoding_rs::UTF_8,
         columns,
         skip_when_empty: Vec::new(),
         tables,

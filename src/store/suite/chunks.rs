@@ -35,6 +35,7 @@ pub fn plan() -> Plan {
         fingerprint: Fingerprint::of(name),
     };
     Plan {
+        encoding: encoding_rs::UTF_8,
         columns,
         skip_when_empty: Vec::new(),
         tables: vec![
@@ -148,7 +149,11 @@ pub fn chunk(delivery: &Delivery, records: &[Record], from: usize, to: usize, en
     let source = Source {
         id: delivery.id,
         path: delivery.path.clone(),
-        mapping: Mapping { fields: 4, field_of: vec![Some(0), Some(1), Some(2), Some(3)] },
+        mapping: Mapping {
+            fields: 4,
+            field_of: vec![Some(0), Some(1), Some(2), Some(3)],
+            ignored: Vec::new(),
+        },
         file_date: None,
         arrived: std::time::SystemTime::UNIX_EPOCH,
         records_before: 0,

@@ -1,0 +1,54 @@
+//! What a file is that is not CSV, by its first bytes: told before its lines are called a bad header.
+
+use encoding_rs::Encoding;
+
+use crate::domain::header::HeaderError;
+
+/// Bytes that are looked at: the name of the first member of a zip is among them.
+pub const LOOKED_AT: usize = 64;
+
+const KINDS: [(&[u8], &str); 11] = [
+    (b"PK\x03\x04", "a zip archive"),
+    (b"PK\x05\x06", "an empty zip archive"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Office document (.xls)"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"\xfd7zXZ\0", "compressed by xz"),
+    (b"\x1f\x8b", "compressed twice, by gzip inside"),
+    (b"\x28\xb5\x2f\xfd", "compressed twice, by zstd inside"),
+    (b"%PDF-", "a PDF document"),
+    (b"PAR1\x15", "a Parquet file"),
+    (b"SQLite format 3\0", "an SQLite file"),
+    (b"\x04\x22\x4d\x18", "compressed by lz4"),
+];
+
+/// What bzip2 writes behind the digit of its level.
+const BZIP2: &[u8] = b"\x31\x41\x59\x26\x53\x59";
+
+/// Why a file that begins with these decompressed bytes is not read.
+///
+/// # Errors
+/// What it is, and what to do.
+pub fn check(first: &[u8], encoding: &'static Encoding) -> Result<(), HeaderError> {
+    if let Some(kind) = kind(first) {
+        return Err(HeaderError::NotCsv(kind));
+    }
+    if first.starts_with(b"\xff\xfe\0\0") || first.starts_with(b"\0\0\xfe\xff") {
+        return Err(HeaderError::NotCsv("UTF-32 text, which is not read,"));
+    }
+    match Encoding::for_bom(first) {
+        Some((found, _)) if found != encoding => {
+            Err(HeaderError::OtherEncoding { found: found.name(), set: encoding.name() })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn kind(first: &[u8]) -> Option<&'static str> {
+    if first.starts_with(b"PK\x03\x04") && memchr::memmem::find(first, b"[Content_Types].xml").is_some() {
+        return Some("an Excel workbook or another Office document");
+    }
+    if first.starts_with(b"BZh") && first.get(4..).is_some_and(|rest| rest.starts_with(BZIP2)) {
+        return Some("compressed by bzip2");
+    }
+    KINDS.iter().find(|(magic, _)| first.starts_with(magic)).map(|(_, kind)| *kind)
+}

@@ -1,0 +1,128 @@
+//! Compressed files: several members, cut off, corrupt; and what is no CSV at all.
+
+use super::*;
+
+type Pack = fn(&[u8]) -> Vec<u8>;
+
+#[test]
+fn a_file_of_several_members_is_all_of_them() {
+    let parts =
+        [format!("k,v\n{}", rows(0..10)), String::new(), rows(10..15), "k15,\"v".into(), "15\"\n".into()];
+    let packs: [(&str, Pack); 2] = [("a.csv.gz", gzip), ("a.csv.zst", zstd)];
+    for (name, pack) in packs {
+        let bytes: Vec<u8> = parts.iter().flat_map(|part| pack(part.as_bytes())).collect();
+        let (world, receipt) = loaded(name, bytes);
+        assert_eq!(counts(&receipt), ("loaded", 16, 0), "{name}: {receipt}");
+        // What the day is without compression is the same delivery.
+        world.drop_file("b.csv", parts.concat());
+        assert_eq!(world.once(0)["deliveries"], json!({ "duplicate": 1 }), "{name}");
+    }
+}
+
+#[test]
+fn a_frame_of_zstd_may_follow_one_that_is_skipped() {
+    let mut bytes = b"\x50\x2a\x4d\x18\x04\0\0\0abcd".to_vec();
+    bytes.extend(zstd(b"k,v\na,1\n"));
+    assert_eq!(counts(&loaded("a.csv.zst", bytes).1), ("loaded", 1, 0));
+}
+
+#[test]
+fn what_is_whole_of_a_truncated_file_is_loaded_and_the_rest_when_it_comes() {
+    let packs: [(&str, Pack); 2] = [("a.csv.gz", gzip), ("a.csv.zst", zstd)];
+    for (text, step) in [(format!("k,v\n{}", rows(0..20)), 9), (format!("k,v\n{}", noise(20_000)), 200_000)] {
+        for (name, pack) in packs {
+            // Two members, as a file that is appended to has them.
+            let half = text[..text.len() / 2].rfind('\n').unwrap() + 1;
+            let bytes = [pack(&text.as_bytes()[..half]), pack(&text.as_bytes()[half..])].concat();
+            let boundary = pack(&text.as_bytes()[..half]).len();
+            let cuts = (5..bytes.len()).step_by(step).chain([boundary, boundary + 1, bytes.len() - 1]);
+            for cut in cuts {
+                let world = world();
+                world.drop_file(name, &bytes[..cut]);
+                let state = if cut == boundary { "loaded" } else { "incomplete" };
+                world.once(i32::from(cut != boundary));
+                let receipt = world.receipt(name);
+                assert_eq!(receipt["state"], state, "{name} cut at {cut} of {}: {receipt}", bytes.len());
+                assert!(cut < boundary || counts(&receipt).1 > 0, "{name} cut at {cut}: {receipt}");
+                world.append(name, &bytes[cut..]);
+                world.once(0);
+                let lines = text.lines().count() as u64 - 1;
+                assert_eq!(counts(&world.receipt(name)), ("loaded", lines, 0), "{name} cut at {cut}");
+                assert_eq!(world.accounts()["t"], (lines, 0), "{name} cut at {cut}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_corrupt_file_fails_with_what_to_do_and_keeps_what_was_loaded() {
+    let packs: [(&str, Pack); 2] = [("a.csv.gz", gzip), ("a.csv.zst", checked_zstd)];
+    for (records, some) in [(20, false), (50_000, true)] {
+        for (name, pack) in packs {
+            let text = format!("k,v\n{}", noise(records));
+            let mut bytes = pack(text.as_bytes());
+            let middle = bytes.len() / 2;
+            bytes[middle..middle + 8].fill(0xff);
+            let (world, receipt) = loaded(name, &bytes);
+            let (state, loaded, _) = counts(&receipt);
+            assert_eq!((state, &receipt["closes"]), ("failed", &json!(true)), "{name}: {receipt}");
+            assert!(detail(&receipt).contains("make the compressed file anew"), "{receipt}");
+            assert!(!some || loaded > 1000, "{name}: {receipt}");
+            assert_eq!(world.accounts()["t"].0, loaded, "{name}");
+            // It is not tried again as it is, and it holds up no other.
+            world.drop_file("b.csv", "k,v\nb,2\n");
+            assert_eq!(world.once(0)["deliveries"], json!({ "loaded": 1 }), "{name}");
+            world.drop_file(name, pack(text.as_bytes()));
+            world.once(0);
+            assert_eq!(counts(&world.receipt(name)), ("loaded", records.into(), 0), "{name}");
+        }
+    }
+}
+
+#[test]
+fn garbage_behind_the_end_of_a_compressed_file_is_told() {
+    let text = format!("k,v\n{}", rows(0..10));
+    for (name, mut bytes) in [("a.csv.gz", gzip(text.as_bytes())), ("a.csv.zst", zstd(text.as_bytes()))] {
+        bytes.extend_from_slice(b"this is no member of it");
+        let (world, receipt) = loaded(name, &bytes);
+        assert_eq!(counts(&receipt), ("failed", 10, 0), "{name}: {receipt}");
+        assert!(detail(&receipt).contains("make the compressed file anew"), "{receipt}");
+        assert_eq!(table(&world).len(), 10);
+        // Also where the text was loaded before.
+        let world = self::world();
+        world.drop_file("0.csv", &text);
+        world.drop_file(name, &bytes);
+        assert_eq!(world.once(1)["deliveries"], json!({ "failed": 1, "loaded": 1 }), "{name}");
+    }
+}
+
+#[test]
+fn content_decides_not_the_suffix() {
+    let text = b"k,v\na,1\n";
+    for (name, bytes) in
+        [("a.csv", gzip(text)), ("b.csv", zstd(text)), ("c.csv.gz", text.to_vec()), ("d.csv.gz", zstd(text))]
+    {
+        assert_eq!(counts(&loaded(name, bytes).1), ("loaded", 1, 0), "{name}");
+    }
+}
+
+#[test]
+fn what_is_no_csv_is_refused_with_what_it_is() {
+    let mut xlsx = b"PK\x03\x04\x14\0\x06\0\x08\0\0\0!\0".to_vec();
+    xlsx.extend([0; 12]);
+    xlsx.extend(b"\x13\0\0\0[Content_Types].xml\0\0\0");
+    let cases: [(&[u8], &str); 7] = [
+        (b"PK\x03\x04\x14\0\0\0\x08\0events.csv", "a zip archive"),
+        (&xlsx, "Excel"),
+        (b"\xfd7zXZ\0\0\x04", "xz"),
+        (b"BZh91AY&SY\n", "bzip2"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\n", ".xls"),
+        (b"%PDF-1.7\n", "PDF"),
+        (&gzip(&gzip(b"k,v\na,1\n")), "twice"),
+    ];
+    for (bytes, word) in cases {
+        let (_, receipt) = loaded("a.csv", bytes);
+        assert_eq!(counts(&receipt), ("failed", 0, 0));
+        assert!(detail(&receipt).contains(word) && detail(&receipt).contains("next: "), "{word}: {receipt}");
+    }
+}

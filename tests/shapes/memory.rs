@@ -1,0 +1,88 @@
+//! Files that are made to take memory.
+
+use super::*;
+
+/// A record of so many NUL bytes between two others, without taking room on the disk.
+fn monster(world: &World, len: u64) {
+    let mut file = File::create(world.inbox().join("a.csv")).unwrap();
+    file.write_all(b"k,v\na,1\n").unwrap();
+    file.seek(SeekFrom::Current(len.cast_signed())).unwrap();
+    file.write_all(b"\nb,2\n").unwrap();
+}
+
+#[test]
+fn a_record_longer_than_memory_is_one_entry() {
+    const LEN: u64 = 300 << 20;
+    let world = world();
+    monster(&world, LEN);
+    let summary = world.once(1);
+    assert!(summary["peak_memory_bytes"].as_u64().unwrap() < MOST_MEMORY, "{summary}");
+    assert_eq!(counts(&world.receipt("a.csv")), ("loaded", 2, 1));
+    let entry = &quarantine(&world)[0];
+    assert_eq!((&entry["line"], &entry["byte"], &entry["bytes"]), (&json!(3), &json!(8), &json!(LEN)));
+    assert_eq!(entry["raw"].as_str().unwrap().len(), 4096);
+    assert_eq!(table(&world).len(), 2);
+}
+
+#[test]
+fn a_file_without_a_line_end_is_refused_and_a_record_without_one_is_waited_for() {
+    let world = world();
+    File::create(world.inbox().join("a.csv")).unwrap().set_len(300 << 20).unwrap();
+    let mut file = File::create(world.inbox().join("b.csv")).unwrap();
+    file.write_all(b"k,v\na,1\n").unwrap();
+    file.set_len(300 << 20).unwrap();
+    let summary = world.once(1);
+    assert!(summary["peak_memory_bytes"].as_u64().unwrap() < MOST_MEMORY, "{summary}");
+    let receipt = world.receipt("a.csv");
+    assert_eq!(counts(&receipt), ("failed", 0, 0));
+    assert!(detail(&receipt).contains("does not end within"), "{receipt}");
+    let receipt = world.receipt("b.csv");
+    assert_eq!(counts(&receipt), ("incomplete", 1, 0));
+    assert!(detail(&receipt).contains("line 3 is over the limit"), "{receipt}");
+}
+
+/// Compressed text of this part, so many times.
+fn bomb(begin: &str, part: &[u8], times: u32, end: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(begin.as_bytes()).unwrap();
+    (0..times).for_each(|_| encoder.write_all(part).unwrap());
+    encoder.write_all(end.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn a_bomb_of_zeros_is_one_entry() {
+    let world = world();
+    let bytes = bomb("k,v\na,1\n", &[0; 1 << 20], 1024, "\nb,2\n");
+    assert!(bytes.len() < 8 << 20);
+    world.drop_file("a.csv.gz", bytes);
+    let summary = world.once(1);
+    assert!(summary["peak_memory_bytes"].as_u64().unwrap() < MOST_MEMORY, "{summary}");
+    assert_eq!(counts(&world.receipt("a.csv.gz")), ("loaded", 2, 1));
+}
+
+#[test]
+fn a_bomb_of_one_line_is_its_records() {
+    let world = world();
+    world.drop_file("a.csv.gz", bomb("k,v\n", "k,v\n".repeat(10_000).as_bytes(), 20, ""));
+    let summary = world.once(0);
+    assert!(summary["peak_memory_bytes"].as_u64().unwrap() < MOST_MEMORY, "{summary}");
+    let receipt = world.receipt("a.csv.gz");
+    assert_eq!(counts(&receipt), ("loaded", 200_000, 0));
+    assert_eq!(receipt["tables"]["t"]["collisions"], 199_999);
+}
+
+#[test]
+fn a_zstd_frame_with_a_huge_window_is_refused() {
+    let pack = |window: u32| {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(window).unwrap();
+        encoder.write_all(format!("k,v\n{}", noise(10)).as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    let (_, receipt) = loaded("a.csv.zst", pack(23));
+    assert_eq!(counts(&receipt), ("loaded", 10, 0));
+    let (_, receipt) = loaded("a.csv.zst", pack(27));
+    assert_eq!(counts(&receipt), ("failed", 0, 0));
+    assert!(detail(&receipt).contains("window of over 8 MiB"), "{receipt}");
+}
