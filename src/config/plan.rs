@@ -1,10 +1,12 @@
 //! From the declaration to the [`Plan`], with every rule that spans several keys.
 
+use std::path::{Component, Path, PathBuf};
+
 use serde_saphyr::Spanned;
 
 use super::derive::Derived;
 use super::load::{ConfigError, Loaded};
-use super::{Config, Empty, Table};
+use super::{After, Config, Empty, Source, Table};
 use crate::domain::{self, Column, Fingerprint, Order, Origin, Plan, Type};
 
 /// A broken rule: the path of the setting, what is wrong, what to do, and the line where known.
@@ -46,6 +48,7 @@ impl Loaded {
 
 fn compile(config: &Config) -> Checked<Plan> {
     check_limits(config)?;
+    check_archive(&config.source)?;
     let columns = columns(config)?;
     let skip = config.source.skip_when_empty.iter();
     let skip_when_empty: Vec<usize> =
@@ -104,6 +107,32 @@ fn check_limits(config: &Config) -> Checked<()> {
         }
         None => Ok(()),
     }
+}
+
+/// What is moved must not come back as a new file.
+fn check_archive(source: &Source) -> Checked<()> {
+    let (inbox, archive) = (real(&source.folder), real(&source.archive()));
+    let is_hidden = |name: Component<'_>| name.as_os_str().as_encoded_bytes().starts_with(b".");
+    let is_listed = match archive.strip_prefix(&inbox) {
+        Ok(within) => {
+            within.as_os_str().is_empty() || (source.subfolders && !within.components().any(is_hidden))
+        }
+        // The subfolders of the inbox are made in the archive again.
+        Err(_) => source.subfolders && inbox.starts_with(&archive),
+    };
+    if source.after != After::Move || !is_listed {
+        return Ok(());
+    }
+    let problem = format!("{}: its files would be listed as new ones of the inbox", archive.display());
+    Err(Broken::new("source.archive", problem, "set it to a folder beside the inbox, or leave it out"))
+}
+
+/// Without links, as far as it is there.
+fn real(folder: &Path) -> PathBuf {
+    let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let there = whole.ancestors().find_map(|part| Some((part, part.canonicalize().ok()?)));
+    let Some((part, real)) = there else { return whole };
+    real.join(whole.strip_prefix(part).unwrap_or(Path::new("")))
 }
 
 fn columns(config: &Config) -> Checked<Vec<Column>> {

@@ -5,6 +5,7 @@
 pub mod begun;
 pub mod identify;
 pub mod inbox;
+mod leaving;
 mod opened;
 mod waiting;
 mod watch;
@@ -17,6 +18,7 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::after::{Leaving, Left};
 use super::read::Work;
 use super::tally::Tally;
 use super::write::Finished;
@@ -29,6 +31,8 @@ use crate::metrics;
 use crate::store::{Store, StoreError};
 use identify::{Identified, Identify, IdentifyError};
 use inbox::Found;
+use leaving::Out;
+pub use opened::TRUSTED_AFTER;
 use waiting::{Candidate, Waiting};
 use watch::{Signal, Watch};
 
@@ -70,6 +74,7 @@ pub struct Discover<S> {
     again: HashMap<String, bool>,
     /// Files that could not be read, and when to try again.
     unreadable: HashMap<String, Instant>,
+    out: Out,
     /// The folder could not be listed.
     absent: bool,
     /// There are no events from the system.
@@ -84,6 +89,8 @@ struct Glance {
     noted: Noted,
     /// Whether there is nothing to do as long as size and times stay the same.
     done: bool,
+    /// Whether its delivery is loaded, or a duplicate of one.
+    whole: bool,
 }
 
 /// How often a folder that is not there is looked for.
@@ -103,6 +110,7 @@ impl<S: Store> Discover<S> {
         identify: Identify<S>,
         source: config::Source,
         queue: usize,
+        rest: Option<Duration>,
         tally: Arc<Tally>,
         health: Arc<Health>,
         stop: CancellationToken,
@@ -120,6 +128,7 @@ impl<S: Store> Discover<S> {
             under_way: HashMap::new(),
             again: HashMap::new(),
             unreadable: HashMap::new(),
+            out: Out::new(rest),
             absent: false,
             unwatched: false,
             relist_at: None,
@@ -135,6 +144,7 @@ impl<S: Store> Discover<S> {
         scope: Scope,
         files: Sender<Work>,
         finished: Receiver<Finished>,
+        (leaving, left): (Sender<Leaving>, Receiver<Left>),
     ) -> Result<(), StoreError> {
         let known = self.identify.patience.with(|| self.identify.store.known()).await?;
         if !matches!(scope, Scope::These(_)) {
@@ -142,8 +152,10 @@ impl<S: Store> Discover<S> {
         }
         self.learn(known);
         match scope {
-            Scope::Watch => self.watch(files, finished).await,
-            Scope::Once(found) | Scope::These(found) => self.once(found, files, finished).await,
+            Scope::Watch => self.watch(files, finished, leaving, left).await,
+            Scope::Once(found) | Scope::These(found) => {
+                self.once(found, files, finished, leaving, left).await
+            }
         }
     }
 
@@ -157,7 +169,8 @@ impl<S: Store> Discover<S> {
                 // What was replaced may be back, and goes on then.
                 State::Waiting | State::Loading | State::Replaced => false,
             };
-            self.known.insert(path.path, Glance { noted: path.noted, done });
+            let whole = matches!(path.state, State::Loaded | State::Duplicate);
+            self.known.insert(path.path, Glance { noted: path.noted, done, whole });
         }
     }
 
@@ -180,17 +193,25 @@ impl<S: Store> Discover<S> {
         found: Vec<Found>,
         files: Sender<Work>,
         mut finished: Receiver<Finished>,
+        leaving: Sender<Leaving>,
+        mut left: Receiver<Left>,
     ) -> Result<(), StoreError> {
         for file in found {
             if self.identify.again || !self.is_known(&file) {
                 self.waiting.ready(file, true);
+            } else {
+                self.listed(&file);
             }
         }
-        while !(self.waiting.is_empty() && self.under_way.is_empty()) {
+        while !(self.waiting.is_empty() && self.under_way.is_empty() && self.out.is_over()) {
             let may_take = self.may_take();
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 Some(done) = finished.recv() => self.finished(&done).await?,
+                Some(left) = left.recv() => self.left(&left),
+                Ok(permit) = leaving.reserve(), if self.out.has_ready() => {
+                    if let Some(file) = self.leaving() { permit.send(file) }
+                }
                 permit = files.reserve(), if may_take => match permit {
                     Ok(permit) => if let Some(work) = self.take_next(false).await? { permit.send(work) },
                     Err(_) => break,
@@ -205,6 +226,8 @@ impl<S: Store> Discover<S> {
         &mut self,
         files: Sender<Work>,
         mut finished: Receiver<Finished>,
+        leaving: Sender<Leaving>,
+        mut left: Receiver<Left>,
     ) -> Result<(), StoreError> {
         // Watched first and listed then, so that nothing falls between the two.
         let mut watch = self.begin_watch();
@@ -218,6 +241,11 @@ impl<S: Store> Discover<S> {
                 () = self.stop.cancelled() => return Ok(()),
                 _ = measure.tick() => self.measure(&files),
                 Some(done) = finished.recv() => self.finished(&done).await?,
+                Some(left) = left.recv() => self.left(&left),
+                () = until(self.out.next_due()) => self.rested(),
+                Ok(permit) = leaving.reserve(), if self.out.has_ready() => {
+                    if let Some(file) = self.leaving() { permit.send(file) }
+                }
                 signal = next(&mut watch) => self.signal(signal),
                 () = until(due) => self.waiting.settled(),
                 () = tokio::time::sleep(ABSENT), if self.absent => self.relist(&mut watch),
@@ -291,7 +319,11 @@ impl<S: Store> Discover<S> {
             info!(%folder, "is there again");
         }
         let now = std::time::SystemTime::now();
-        for file in listed.into_iter().filter(|file| !self.is_known(file)).collect::<Vec<_>>() {
+        for file in listed {
+            if self.is_known(&file) {
+                self.listed(&file);
+                continue;
+            }
             // Files that were there before anybody watched are whole when they have been quiet.
             let changed = std::time::UNIX_EPOCH
                 + Duration::from_nanos(file.noted.ctime.max(file.noted.mtime).try_into().unwrap_or(0));
@@ -341,17 +373,19 @@ impl<S: Store> Discover<S> {
     }
 
     fn offer(&mut self, file: Found) {
-        if self.under_way.contains_key(&file.path) {
+        if self.is_busy(&file.path) {
             self.again.insert(file.path, true);
         } else if !self.is_known(&file) {
+            self.out.forget(&file.path);
             self.waiting.ready(file, true);
         }
     }
 
     fn settle(&mut self, file: Found) {
-        if self.under_way.contains_key(&file.path) {
+        if self.is_busy(&file.path) {
             self.again.insert(file.path, false);
         } else if !self.is_known(&file) {
+            self.out.forget(&file.path);
             self.waiting.settle(file, *self.source.settle);
         }
     }
@@ -387,16 +421,20 @@ impl<S: Store> Discover<S> {
                 debug!(file = path, "taken up");
                 metrics::delivery(State::Waiting);
                 metrics::delivery(State::Loading);
-                self.known.insert(path.clone(), Glance { noted, done: false });
+                self.known.insert(path.clone(), Glance { noted, done: false, whole: false });
                 self.under_way.insert(path, (id, work.bytes.noted));
                 return Ok(Some(*work));
             }
-            Identified::Unchanged(id, amendment) => {
+            Identified::Unchanged(same) => {
                 let noted = opened::trusted(candidate.found.noted);
-                if keep_note && !amendment.is_empty() {
-                    self.amend(id, amendment).await?;
+                if keep_note && !same.amendment.is_empty() {
+                    self.amend(same.id, same.amendment).await?;
                 }
-                self.known.insert(path, Glance { noted, done: true });
+                let whole = matches!(same.state, State::Loaded | State::Duplicate);
+                self.known.insert(path.clone(), Glance { noted, done: true, whole });
+                if whole && same.verified {
+                    self.compared(&Found { path, noted: same.noted });
+                }
             }
             Identified::Entered(state, detail) => {
                 if state == State::Failed {
@@ -408,7 +446,10 @@ impl<S: Store> Discover<S> {
                 self.tally.delivery(state);
                 // Half a header is no delivery yet: it is looked at again.
                 if state != State::Waiting {
-                    self.known.insert(path, Glance { noted: candidate.found.noted, done: true });
+                    let (noted, whole) = (candidate.found.noted, state == State::Duplicate);
+                    let noted = if whole && self.out.is_wanted() { opened::trusted(noted) } else { noted };
+                    self.known.insert(path.clone(), Glance { noted, done: true, whole });
+                    self.may_leave(&path);
                 }
             }
             Identified::Behind(_, other)
@@ -475,20 +516,27 @@ impl<S: Store> Discover<S> {
         self.waiting.ended(&done.path);
         if let Some(known) = self.known.get_mut(&done.path) {
             known.done = true;
+            known.whole = done.state == State::Loaded;
         }
         if done.state == State::Failed
             && let Some((id, noted)) = under_way
         {
             self.rest(id, noted, &done.path).await?;
         }
-        let again = self.again.remove(&done.path);
-        let file = again.and_then(|_| self.identify.inbox.look(&self.identify.inbox.place(&done.path)));
+        self.look_again(&done.path);
+        self.may_leave(&done.path);
+        Ok(())
+    }
+
+    /// A file that changed while it was under way.
+    fn look_again(&mut self, path: &str) {
+        let again = self.again.remove(path);
+        let file = again.and_then(|_| self.identify.inbox.look(&self.identify.inbox.place(path)));
         match (file, again) {
             (Some(file), Some(true)) => self.offer(file),
             (Some(file), _) => self.settle(file),
             _ => {}
         }
-        Ok(())
     }
 
     /// A file that failed is not looked at again until its times change, or it would fail, as a new
