@@ -12,12 +12,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::config::{Config, ConfigError, Kind, Layers, Loaded};
+use crate::config::{After, Config, ConfigError, Kind, Layers, Loaded};
 use crate::domain::Plan;
 use crate::health::Health;
 use crate::metrics;
+use crate::pipeline::after::archive::Archive;
 use crate::pipeline::discover::Scope;
 use crate::pipeline::discover::inbox::Inbox;
+use crate::pipeline::find::Find;
 use crate::pipeline::tally::Tally;
 use crate::pipeline::{Ended, Pipeline};
 use crate::store::StoreError;
@@ -110,6 +112,16 @@ impl App {
     /// A password that cannot be read.
     pub fn cassandra(&self) -> Result<Settings, StoreError> {
         settings(&self.config).map_err(|error| StoreError::Settings(error.to_string()))
+    }
+
+    /// Finds the files of deliveries.
+    pub fn find(&self) -> Find {
+        Find {
+            inbox: self.inbox.clone(),
+            archive: Arc::new(Archive::new(&self.config.source)),
+            plan: Arc::clone(&self.plan),
+            max_record_bytes: self.config.limits.max_record_bytes.0,
+        }
     }
 
     /// For writing, with what is missing made where that is allowed.
@@ -220,7 +232,10 @@ impl App {
             Err(error) if stop.is_cancelled() && error.passing().is_some() => return Ok(Ended::Stopped),
             opened => Arc::new(opened?),
         };
-        let pipeline = self.pipeline(Arc::clone(&store), tally, health, patience, how.again);
+        let mut pipeline = self.pipeline(Arc::clone(&store), tally, health, patience, how.again);
+        if how.dry {
+            pipeline.config.source.after = After::Keep;
+        }
         let ended = pipeline.run(scope, stop).await;
         store.close().await;
         Ok(ended?)
@@ -250,6 +265,11 @@ impl App {
         info!("store: {}", self.store_name());
         info!("metrics: http://{address}/metrics");
         info!("inbox: {} (drop CSV files here)", self.inbox.folder.display());
+        match self.config.source.after {
+            After::Keep => {}
+            After::Move => info!("loaded files are moved to {}", self.config.source.archive().display()),
+            After::Delete => info!("loaded files are deleted"),
+        }
     }
 }
 

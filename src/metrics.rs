@@ -43,7 +43,7 @@ pub fn install(plan: &Plan) -> Result<PrometheusHandle, BuildError> {
 }
 
 fn describe() {
-    let counters: [(&'static str, Unit, &'static str); 8] = [
+    let counters: [(&'static str, Unit, &'static str); 9] = [
         ("needledrop_records_read_total", Unit::Count, "Records read and accounted for."),
         (
             "needledrop_records_skipped_total",
@@ -60,6 +60,11 @@ fn describe() {
             "Writes tried again, by table and reason; table `*` is all of them.",
         ),
         ("needledrop_files_unreadable_total", Unit::Count, "Files that could not be opened or read."),
+        (
+            "needledrop_files_after_total",
+            Unit::Count,
+            "Loaded files that left the inbox (source.after), by outcome; failed ones are tried again.",
+        ),
     ];
     for (name, unit, help) in counters {
         describe_counter!(name, unit, help);
@@ -114,6 +119,9 @@ fn begin(plan: &Plan) {
         counter!("needledrop_deliveries_total", "state" => state.name()).absolute(0);
     }
     counter!("needledrop_files_unreadable_total").absolute(0);
+    for outcome in ["moved", "deleted", "failed"] {
+        counter!("needledrop_files_after_total", "outcome" => outcome).absolute(0);
+    }
     for reason in ["locked", "full", "io", "stamps"] {
         counter!("needledrop_write_retries_total", "table" => "*", "reason" => reason).absolute(0);
     }
@@ -194,6 +202,11 @@ pub fn lease_held(held: bool) {
 /// How long it took to get there.
 pub fn lease_taken(after: Duration) {
     gauge!("needledrop_lease_takeover_seconds").set(after.as_secs_f64());
+}
+
+/// What became of a file that was loaded.
+pub fn after(outcome: &'static str) {
+    counter!("needledrop_files_after_total", "outcome" => outcome).increment(1);
 }
 
 pub fn unreadable() {

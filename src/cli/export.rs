@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Args;
 use tracing::warn;
@@ -19,7 +18,7 @@ use crate::store::{Access, Store, StoreError};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Files or folders [default: the inbox]
+    /// Files or folders [default: the inbox, and what was moved from it]
     paths: Vec<PathBuf>,
     /// Into this file instead of stdout
     #[arg(long, value_name = "FILE")]
@@ -31,11 +30,11 @@ pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
         app.check_inbox()?;
         app.inbox.list().map_err(Failure::system)?
     } else {
-        load::find(app, &arguments.paths)?
+        load::find_kept(app, &arguments.paths)?
     };
     let mut deliveries = deliveries(app).await?;
     if !arguments.paths.is_empty() {
-        deliveries.retain(|delivery| files.iter().any(|file| file.path == delivery.path));
+        deliveries = load::of_files(&app.find(), deliveries, &files).await;
     }
     match &arguments.out {
         None => write(app, files, deliveries, std::io::stdout().lock()).await,
@@ -87,7 +86,7 @@ async fn write(app: &App, files: Vec<Found>, deliveries: Vec<Delivery>, out: imp
         _ => None,
     });
     render::csv(&mut out, header, true)?;
-    let events = Events::new(Arc::clone(&app.plan), app.inbox.clone(), app.config.limits.max_record_bytes.0);
+    let events = Events::new(app.find());
     let mut gone = 0;
     for (at, delivery) in deliveries.iter().enumerate() {
         // Bytes that come again later count there.

@@ -1,5 +1,6 @@
 //! `needledrop load`: these files or folders, now.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,12 +11,13 @@ use tracing::warn;
 
 use super::{Failure, Outcome, progress, summary};
 use crate::app::{self, App, How};
-use crate::domain::{Delivery, State};
+use crate::domain::{Delivery, Noted, State};
 use crate::health::Health;
 use crate::ledger::Filter;
 use crate::pipeline::Ended;
 use crate::pipeline::discover::Scope;
 use crate::pipeline::discover::inbox::{self, Found};
+use crate::pipeline::find::Find;
 use crate::pipeline::replay::{Replay, Replayed};
 use crate::pipeline::tally::Tally;
 use crate::store::any::AnyStore;
@@ -43,15 +45,37 @@ pub struct Arguments {
 
 pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
     let began = Instant::now();
-    let found = find(app, &arguments.paths)?;
     let how = How { again: arguments.again, dry: arguments.dry_run };
     match &arguments.table {
-        None => files(app, Scope::These(found), how, arguments.json, began).await,
+        None => {
+            let found = find(app, &arguments.paths)?;
+            files(app, Scope::These(found), how, arguments.json, began).await
+        }
         Some(table) => {
-            let wanted = (!arguments.paths.is_empty()).then_some(found);
+            let wanted = find_kept(app, &arguments.paths)?;
+            let wanted = (!arguments.paths.is_empty()).then_some(wanted);
             into_table(app, table, wanted, arguments, began).await
         }
     }
+}
+
+/// The same as [`find`], with those that were moved: a name that is not there any more is all the files of
+/// that name in the archive.
+pub fn find_kept(app: &App, paths: &[PathBuf]) -> Result<Vec<Found>, Failure> {
+    let archive = app.find().archive;
+    let moved = |path: &PathBuf| {
+        let possible = app.inbox.typed(path).into_iter();
+        possible.flat_map(|path| archive.candidates(&path, Noted::default())).collect::<Vec<_>>()
+    };
+    let mut places = Vec::new();
+    for path in paths {
+        match (real_place(app, path), moved(path)) {
+            (Err(error), moved) if moved.is_empty() => return Err(error),
+            (Err(_), moved) => places.extend(moved),
+            (Ok(_), _) => places.push(path.clone()),
+        }
+    }
+    find(app, &places)
 }
 
 /// The files that are meant, in listing order.
@@ -84,9 +108,31 @@ fn real_place(app: &App, path: &Path) -> Result<PathBuf, Failure> {
     })
 }
 
-/// The ledger's name of a file as it was typed: of those that are possible, the one that is known.
+/// Those of the deliveries whose files these are: by their path or, in the archive, by their bytes.
+pub async fn of_files(find: &Find, deliveries: Vec<Delivery>, files: &[Found]) -> Vec<Delivery> {
+    let mut by_path: HashMap<&str, Vec<&Delivery>> = HashMap::new();
+    for delivery in &deliveries {
+        by_path.entry(&delivery.path).or_default().push(delivery);
+    }
+    let mut meant = HashSet::new();
+    for file in files {
+        let here = by_path.get(file.path.as_str()).into_iter().flatten();
+        meant.extend(here.map(|delivery| delivery.id));
+        let place = find.inbox.place(&file.path);
+        let possible = find.archive.paths_of(&place);
+        let possible: Vec<_> =
+            possible.iter().filter_map(|path| by_path.get(path.as_str())).flatten().copied().collect();
+        meant.extend(find.delivery_of(&place, &possible).await);
+    }
+    deliveries.into_iter().filter(|delivery| meant.contains(&delivery.id)).collect()
+}
+
+/// The ledger's name of a file as it was typed: of those that are possible, the one that is known. Of a file
+/// in the archive it is the one that it had in the inbox.
 pub async fn known_path(app: &App, store: &impl Store, typed: &Path) -> Result<String, Failure> {
-    let possible = app.inbox.typed(typed);
+    let moved = inbox::real_place(typed).map(|place| app.find().archive.paths_of(&place));
+    let possible: Vec<String> =
+        app.inbox.typed(typed).into_iter().chain(moved.into_iter().flatten()).collect();
     for path in &possible {
         if !store.deliveries(Filter::Newest(path.clone())).await?.is_empty() {
             return Ok(path.clone());
@@ -121,7 +167,7 @@ async fn into_table(
     let replay = replay(app, store, index, Arc::clone(&tally), stop.clone());
     let mut behind = replay.behind().await?;
     if let Some(wanted) = wanted {
-        behind.retain(|delivery| wanted.iter().any(|file| file.path == delivery.path));
+        behind = of_files(&replay.find, behind, &wanted).await;
     }
     let expected = behind.iter().map(|delivery| delivery.reach.offset).sum();
     let work = play(&replay, &behind, &tally);
@@ -148,8 +194,7 @@ fn replay(
     Replay {
         store: Arc::new(store),
         plan: Arc::clone(&app.plan),
-        config: app.config.clone(),
-        inbox: app.inbox.clone(),
+        find: app.find(),
         patience: Patience {
             limit: Some(*app.config.store.patience),
             halt: stop.clone(),

@@ -1,7 +1,7 @@
 //! `needledrop receipt`: the account of a delivery.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value as Json, json};
@@ -10,6 +10,7 @@ use super::{Exit, Failure, Outcome, load, render};
 use crate::app::App;
 use crate::domain::{Delivery, Plan};
 use crate::ledger::Filter;
+use crate::pipeline::discover::inbox;
 use crate::store::{Access, Store};
 
 #[derive(Debug, Args)]
@@ -30,7 +31,8 @@ pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
     if let Some(generation) = arguments.generation {
         generations.retain(|delivery| delivery.generation == generation);
     }
-    let Some(delivery) = generations.pop() else {
+    let moved = of_archived(app, &arguments.file, &generations).await;
+    let Some(delivery) = moved.or_else(|| generations.pop()) else {
         let message = format!("{path} was never taken up\n  next: see `needledrop status` for what was");
         return Err(Failure { exit: Exit::Short, message });
     };
@@ -41,6 +43,13 @@ pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
         text(&mut out, &delivery, &app.plan)?;
     }
     Ok(if delivery.receipt.closes() { Exit::Done } else { Exit::Short })
+}
+
+/// Where a file of the archive was named, the generation whose bytes it has.
+async fn of_archived(app: &App, typed: &Path, generations: &[Delivery]) -> Option<Delivery> {
+    let possible: Vec<&Delivery> = generations.iter().collect();
+    let id = app.find().delivery_of(&inbox::real_place(typed)?, &possible).await?;
+    generations.iter().find(|delivery| delivery.id == id).cloned()
 }
 
 fn object(delivery: &Delivery, plan: &Plan) -> Json {

@@ -30,7 +30,8 @@ fn exit(tally: &Tally, ended: Ended) -> Exit {
     let short = [State::Failed, State::Incomplete, State::Replaced];
     let is_short = short.iter().any(|state| deliveries.contains_key(state.name()))
         || tally.refused.load(Ordering::Relaxed) > 0
-        || tally.unreadable.load(Ordering::Relaxed) > 0;
+        || tally.unreadable.load(Ordering::Relaxed) > 0
+        || tally.files_left().contains_key("failed");
     match ended {
         Ended::Stopped | Ended::GraceOver => Exit::Stopped,
         Ended::Done if is_short => Exit::Short,
@@ -58,6 +59,7 @@ fn summary(tally: &Tally, ended: Ended, took: Duration, dry: bool) -> Json {
             "quarantined": count(&tally.quarantined),
         },
         "tables": tables,
+        "after": tally.files_left(),
         "bytes": count(&tally.bytes),
         "seconds": took.as_secs_f64(),
         "records_per_second": per_second(read, took),
@@ -99,6 +101,12 @@ fn text(out: &mut impl Write, summary: &Json, tally: &Tally, took: Duration) -> 
         .collect();
     if !rows.is_empty() {
         table(out, &["tables", "rows", "collisions"], &rows)?;
+    }
+    let left = tally.files_left();
+    if !left.is_empty() {
+        let told: Vec<String> =
+            left.iter().map(|(what, count)| format!("{} {what}", grouped(*count))).collect();
+        writeln!(out, "files       {}", told.join(", "))?;
     }
     let rate = grouped(summary["records_per_second"].as_u64().unwrap_or(0));
     let memory = bytesize::ByteSize(summary["peak_memory_bytes"].as_u64().unwrap_or(0));

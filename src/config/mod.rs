@@ -72,11 +72,36 @@ pub struct Source {
     /// A label of the WHATWG standard; UTF-8 where none is named.
     #[serde(default)]
     pub encoding: Option<Spanned<String>>,
+    #[serde(default)]
+    pub after: After,
+    /// Without it: [`ARCHIVE`] in the inbox.
+    #[serde(default)]
+    pub archive: Option<PathBuf>,
     pub columns: Named<Column>,
     #[serde(default)]
     pub skip_when_empty: Vec<Spanned<String>>,
     #[serde(default)]
     pub derive: Named<Derived>,
+}
+
+/// What becomes of a file that is loaded.
+#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum After {
+    #[default]
+    Keep,
+    Move,
+    Delete,
+}
+
+/// Where files are moved to, in the inbox, when nothing else is said: on the same device, and never listed.
+pub const ARCHIVE: &str = ".archive";
+
+impl Source {
+    /// Where files are moved to.
+    pub fn archive(&self) -> PathBuf {
+        self.archive.clone().unwrap_or_else(|| self.folder.join(ARCHIVE))
+    }
 }
 
 /// A source column: its type, or type and header name.

@@ -1,11 +1,13 @@
 //! From the declaration to the [`Plan`], with every rule that spans several keys.
 
+use std::path::{Component, Path, PathBuf};
+
 use encoding_rs::{Encoding, UTF_8};
 use serde_saphyr::Spanned;
 
 use super::derive::Derived;
 use super::load::{ConfigError, Loaded};
-use super::{Config, Empty, Table};
+use super::{After, Config, Empty, Source, Table};
 use crate::domain::{self, Column, Fingerprint, Order, Origin, Plan, Type};
 
 /// A broken rule: the path of the setting, what is wrong, what to do, and the line where known.
@@ -57,6 +59,7 @@ impl Loaded {
 fn compile(config: &Config) -> Checked<Plan> {
     check_limits(config)?;
     let encoding = encoding(config)?;
+    check_archive(&config.source)?;
     let columns = columns(config)?;
     let skip = config.source.skip_when_empty.iter();
     let skip_when_empty: Vec<usize> =
@@ -129,6 +132,32 @@ fn encoding(config: &Config) -> Checked<&'static Encoding> {
             "use a label of encoding.spec.whatwg.org, such as utf-8, utf-16le, windows-1252 or shift_jis";
         Broken::new("source.encoding", format!("there is no encoding `{}`", label.value), next).at(label)
     })
+}
+
+/// What is moved must not come back as a new file.
+fn check_archive(source: &Source) -> Checked<()> {
+    let (inbox, archive) = (real(&source.folder), real(&source.archive()));
+    let is_hidden = |name: Component<'_>| name.as_os_str().as_encoded_bytes().starts_with(b".");
+    let is_listed = match archive.strip_prefix(&inbox) {
+        Ok(within) => {
+            within.as_os_str().is_empty() || (source.subfolders && !within.components().any(is_hidden))
+        }
+        // The subfolders of the inbox are made in the archive again.
+        Err(_) => source.subfolders && inbox.starts_with(&archive),
+    };
+    if source.after != After::Move || !is_listed {
+        return Ok(());
+    }
+    let problem = format!("{}: its files would be listed as new ones of the inbox", archive.display());
+    Err(Broken::new("source.archive", problem, "set it to a folder beside the inbox, or leave it out"))
+}
+
+/// Without links, as far as it is there.
+fn real(folder: &Path) -> PathBuf {
+    let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let there = whole.ancestors().find_map(|part| Some((part, part.canonicalize().ok()?)));
+    let Some((part, real)) = there else { return whole };
+    real.join(whole.strip_prefix(part).unwrap_or(Path::new("")))
 }
 
 fn columns(config: &Config) -> Checked<Vec<Column>> {
@@ -382,7 +411,7 @@ mod tests {
             ("partition_key: [song]", "partition_key: []", "tables.user_song.partition_key: is empty"),
             ("window: 10000", "window: 0", "write.window"),
             ("poll: 30s", "poll: 0s", "source.poll"),
-            ("encoding: utf-8", "encoding: utf-9", ":26: source.encoding: there is no encoding `utf-9`"),
+            ("encoding: utf-8", "encoding: utf-9", "source.encoding: there is no encoding `utf-9`"),
             ("encoding: utf-8", "encoding: iso-2022-kr", "there is no encoding"),
             ("empty: keep", "empty: drop", "drop"),
             ("derive: {}", "derive: { day: { date_of: song } }", "not a timestamp"),

@@ -5,27 +5,26 @@ use std::io;
 use std::sync::Arc;
 
 use super::discover::begun::Beginning;
-use super::discover::inbox::{Found, Inbox};
+use super::discover::inbox::Found;
+use super::find::Find;
 use super::kept::Kept;
 use super::split::Splitter;
 use super::transform::Transform;
-use crate::domain::{Delivery, DeliveryId, Origin, Plan, RawChunk, Stamp, StampRange, Stamps};
+use crate::domain::{Delivery, DeliveryId, Origin, RawChunk, Stamp, StampRange, Stamps};
 
 /// Where events go: the declared fields of one event.
 pub type Each<'a> = dyn FnMut(&mut dyn Iterator<Item = &[u8]>) -> io::Result<()> + 'a;
 
 /// Reads events from files.
 pub struct Events {
-    plan: Arc<Plan>,
-    inbox: Inbox,
-    max_record_bytes: usize,
+    find: Find,
     transform: Transform,
 }
 
 impl Events {
-    pub fn new(plan: Arc<Plan>, inbox: Inbox, max_record_bytes: usize) -> Self {
-        let transform = Transform::new(Arc::clone(&plan), Arc::default());
-        Self { plan, inbox, max_record_bytes, transform }
+    pub fn new(find: Find) -> Self {
+        let transform = Transform::new(Arc::clone(&find.plan), Arc::default());
+        Self { find, transform }
     }
 
     /// The events of a delivery, as far as it was loaded; the inner error is why it cannot be read.
@@ -37,8 +36,7 @@ impl Events {
         delivery: &Delivery,
         each: &mut Each<'_>,
     ) -> io::Result<Result<(), String>> {
-        let place = self.inbox.place(&delivery.path);
-        match Beginning::of(&place, delivery, &self.plan, self.max_record_bytes).await {
+        match self.find.beginning(delivery).await {
             Ok(beginning) => self.play(beginning, &delivery.path, delivery.reach.offset, each).await,
             Err(why) => Ok(Err(why)),
         }
@@ -54,15 +52,15 @@ impl Events {
         seen: &mut HashSet<String>,
         each: &mut Each<'_>,
     ) -> io::Result<Result<(), String>> {
-        let place = self.inbox.place(&file.path);
-        let hash = match Beginning::hash(&place, self.plan.encoding).await {
+        let place = self.find.inbox.place(&file.path);
+        let hash = match Beginning::hash(&place, self.find.plan.encoding).await {
             Ok(hash) => hash,
             Err(error) => return Ok(Err(error.to_string())),
         };
         if !seen.insert(hash) {
             return Ok(Ok(()));
         }
-        match Beginning::unverified(&place, &self.plan, self.max_record_bytes).await {
+        match Beginning::unverified(&place, &self.find.plan, self.find.max_record_bytes).await {
             Ok(beginning) => self.play(beginning, &file.path, u64::MAX, each).await,
             Err(why) => Ok(Err(why)),
         }
@@ -97,7 +95,7 @@ impl Events {
             let frame = &frames[at];
             let record = bytes.get(frame.start..frame.start + frame.len).unwrap_or_default();
             let fields = splitter.split(record).await;
-            let columns = self.plan.columns.iter().zip(&source.mapping.field_of);
+            let columns = self.find.plan.columns.iter().zip(&source.mapping.field_of);
             let mut wanted = columns
                 .filter(|(column, _)| matches!(column.origin, Origin::Field(_)))
                 .map(|(_, field)| field.and_then(|at| fields.get(at)).unwrap_or(b""));

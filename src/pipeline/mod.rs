@@ -7,10 +7,12 @@ pub mod discover;
 pub mod read;
 pub mod transform;
 pub mod write;
+pub mod after;
 pub mod spare;
 mod split;
 mod kept;
 pub mod events;
+pub mod find;
 pub mod replay;
 pub mod tally;
 
@@ -27,6 +29,7 @@ use crate::domain::Plan;
 use crate::health::Health;
 use crate::store::patience::Patience;
 use crate::store::{Store, StoreError};
+use after::After;
 use discover::identify::Identify;
 use discover::inbox::Inbox;
 use discover::{Discover, Scope};
@@ -124,17 +127,29 @@ impl<S: Store> Pipeline<S> {
         let identify = Identify {
             store: Arc::clone(&self.store),
             plan: Arc::clone(&self.plan),
-            inbox: self.inbox,
+            inbox: self.inbox.clone(),
             patience: patience(halt),
             max_record_bytes: self.config.limits.max_record_bytes.0,
             trails: Arc::clone(&trails),
             again: self.again,
             started: SystemTime::now(),
         };
+        let (leaving, files_leaving) = mpsc::channel(after::TOGETHER);
+        let (left_in, left) = mpsc::channel(after::TOGETHER);
+        let rest = self.rest(&scope);
+        let after = After::new(
+            &self.config.source,
+            &identify.inbox,
+            rest,
+            (Arc::clone(&self.store), Arc::clone(&self.plan)),
+            patience(halt),
+            (Arc::clone(&self.tally), halt.clone()),
+        );
         let discover = Discover::new(
             identify,
             self.config.source.clone(),
             write.queue,
+            after.is_some().then_some(rest),
             Arc::clone(&self.tally),
             Arc::clone(&self.health),
             halt.clone(),
@@ -162,14 +177,25 @@ impl<S: Store> Pipeline<S> {
             window_bytes: write.window_bytes.0 as u64,
         };
         let mut stages = JoinSet::new();
-        stages.spawn(discover.run(scope, files_in, finished));
+        stages.spawn(discover.run(scope, files_in, finished, (leaving, left)));
         stages.spawn(read.run(files, chunks_in));
         stages.spawn(async move {
             transform::run(chunks, rows_in, plan, quota, spare, is_cluster).await;
             Ok(())
         });
         stages.spawn(write.run(rows, finished_in));
+        if let Some(after) = after {
+            stages.spawn(after.run(files_leaving, left_in));
+        }
         stages
+    }
+
+    /// How long a file must have been unchanged before it may leave the inbox.
+    fn rest(&self, scope: &Scope) -> Duration {
+        match scope {
+            Scope::Watch => (*self.config.source.settle).max(discover::TRUSTED_AFTER),
+            Scope::Once(_) | Scope::These(_) => Duration::ZERO,
+        }
     }
 }
 

@@ -7,12 +7,10 @@ use std::sync::atomic::Ordering;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::discover::begun::Beginning;
-use super::discover::inbox::Inbox;
+use super::find::Find;
 use super::kept::Kept;
 use super::tally::Tally;
 use super::transform::Transform;
-use crate::config::Config;
 use crate::domain::{Delivery, DeliveryId, Plan, RowChunk, State};
 use crate::quarantine;
 use crate::store::patience::Patience;
@@ -31,8 +29,7 @@ pub enum Replayed {
 pub struct Replay<S> {
     pub store: Arc<S>,
     pub plan: Arc<Plan>,
-    pub config: Config,
-    pub inbox: Inbox,
+    pub find: Find,
     pub patience: Patience,
     pub tally: Arc<Tally>,
     pub stop: CancellationToken,
@@ -59,12 +56,10 @@ impl<S: Store> Replay<S> {
     /// # Errors
     /// When the store does not answer.
     pub async fn delivery(&self, delivery: &Delivery) -> Result<Replayed, StoreError> {
-        let place = self.inbox.place(&delivery.path);
-        let beginning =
-            match Beginning::of(&place, delivery, &self.plan, self.config.limits.max_record_bytes.0).await {
-                Ok(beginning) => beginning,
-                Err(why) => return Ok(Replayed::Gone(why)),
-            };
+        let beginning = match self.find.beginning(delivery).await {
+            Ok(beginning) => beginning,
+            Err(why) => return Ok(Replayed::Gone(why)),
+        };
         let (id, path, until) = (delivery.id, &delivery.path, delivery.reach.offset);
         let mut kept = Kept::new(beginning, id, path, delivery.stamps.clone(), until);
         let transform = Transform::new(Arc::clone(&self.plan), Arc::default());

@@ -24,6 +24,8 @@ pub struct Tally {
     pub unreadable: AtomicU64,
     deliveries: Mutex<BTreeMap<&'static str, u64>>,
     tables: Mutex<BTreeMap<String, TableDelta>>,
+    /// Files that left the inbox, and those that could not, by what became of them.
+    left: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Tally {
@@ -47,6 +49,14 @@ impl Tally {
 
     pub fn delivery(&self, state: State) {
         *lock(&self.deliveries).entry(state.name()).or_default() += 1;
+    }
+
+    pub fn left(&self, what: &'static str) {
+        *lock(&self.left).entry(what).or_default() += 1;
+    }
+
+    pub fn files_left(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.left).clone()
     }
 
     pub fn deliveries(&self) -> BTreeMap<&'static str, u64> {

@@ -39,14 +39,26 @@ pub struct Identify<S> {
 
 /// What a file turned out to be.
 pub enum Identified {
-    /// As the ledger knows it; what is to be noted of it now.
-    Unchanged(DeliveryId, Amendment),
+    /// As the ledger knows it.
+    Unchanged(Same),
     /// To be read.
     Work(Box<Work>, DeliveryId),
     /// Nothing to read: entered into the ledger in this state.
     Entered(DeliveryId, State, String),
     /// Its first bytes are those of a delivery that is still being loaded.
     Behind(DeliveryId, String),
+}
+
+/// A file that is as the ledger knows it.
+pub struct Same {
+    pub id: DeliveryId,
+    pub state: State,
+    /// Size and times before its bytes were compared.
+    pub noted: Noted,
+    /// All of its bytes were compared.
+    pub verified: bool,
+    /// What is to be noted of it now.
+    pub amendment: Amendment,
 }
 
 /// Why a file could not be identified.
@@ -68,7 +80,8 @@ impl<S: Store> Identify<S> {
         let opened = open(&self.inbox.place(path), self.plan.encoding).await?;
         let current = if is_known { self.newest(path).await? } else { None };
         match current {
-            Some(current) if !self.again => self.known(candidate, opened, current).await,
+            // One that is only looked at once more is loaded already, by this run.
+            Some(current) if !self.again || candidate.checked => self.known(candidate, opened, current).await,
             _ => self.anew(candidate, opened).await,
         }
     }
@@ -109,7 +122,7 @@ impl<S: Store> Identify<S> {
             _ => begun.has_more,
         };
         if !resumes && !more {
-            return Ok(unchanged(&current, &opened));
+            return Ok(unchanged(&current, &opened, begun.verified));
         }
         // A duplicate that grew, and one begun under another configuration, are loaded whole.
         if current.state == State::Duplicate || current.fingerprint != self.plan.fingerprint {
@@ -155,7 +168,7 @@ impl<S: Store> Identify<S> {
     ) -> Result<Identified, IdentifyError> {
         let start = match self.start(&opened, &current.path).await {
             Ok(start) => start,
-            Err(HeaderError::Cut) => return Ok(unchanged(current, &opened)),
+            Err(HeaderError::Cut) => return Ok(unchanged(current, &opened, false)),
             Err(error) => return self.fail(&opened, &current.path, error.to_string()).await,
         };
         if !start.whole {
@@ -324,14 +337,15 @@ enum Alike {
 }
 
 /// What was noted of a file and is not so any more, or can be trusted only now.
-fn unchanged(current: &Delivery, opened: &Opened) -> Identified {
+fn unchanged(current: &Delivery, opened: &Opened, verified: bool) -> Identified {
     let noted = trusted(opened.bytes.noted);
     let amendment = Amendment {
         noted: (noted != current.noted).then_some(noted),
         head: (opened.head != current.head).then(|| opened.head.clone()),
         ..Amendment::default()
     };
-    Identified::Unchanged(current.id, amendment)
+    let (id, state, noted) = (current.id, current.state, opened.bytes.noted);
+    Identified::Unchanged(Same { id, state, noted, verified, amendment })
 }
 
 /// What `status` says of a delivery that is gone on with.

@@ -12,6 +12,8 @@ struct Glance {
     noted: Noted,
     /// Whether there is nothing to do as long as size and times stay the same.
     done: bool,
+    /// Whether its delivery is loaded, or a duplicate of one.
+    whole: bool,
 }
 
 /// All paths that were seen.
@@ -37,19 +39,27 @@ impl KnownPaths {
             if path.state == State::Incomplete {
                 self.incomplete.insert(path.path.clone(), path.id);
             }
-            self.glances.insert(path.path.into_boxed_str(), Glance { noted: path.noted, done });
+            let glance = Glance { noted: path.noted, done, whole: is_whole(path.state) };
+            self.glances.insert(path.path.into_boxed_str(), glance);
         }
     }
 
     /// Taken up: there is something to do until it has ended.
     pub fn begun(&mut self, path: &str, noted: Noted) {
         self.incomplete.remove(path);
-        self.glances.insert(path.into(), Glance { noted, done: false });
+        self.glances.insert(path.into(), Glance { noted, done: false, whole: false });
     }
 
     /// There is nothing to do while it looks like this.
-    pub fn done(&mut self, path: &str, noted: Noted) {
-        self.glances.insert(path.into(), Glance { noted, done: true });
+    pub fn done(&mut self, path: &str, noted: Noted, whole: bool) {
+        self.glances.insert(path.into(), Glance { noted, done: true, whole });
+    }
+
+    /// It left the inbox. The ledger has it still: what comes under this name is compared with it.
+    pub fn left(&mut self, path: &str) {
+        if let Some(glance) = self.glances.get_mut(path) {
+            glance.done = false;
+        }
     }
 
     /// It has ended, in this state.
@@ -59,6 +69,7 @@ impl KnownPaths {
         }
         if let Some(glance) = self.glances.get_mut(path) {
             glance.done = !matches!(state, State::Loading | State::Replaced);
+            glance.whole = is_whole(state);
         }
     }
 
@@ -71,6 +82,11 @@ impl KnownPaths {
             }
         }
         gone
+    }
+
+    /// Whether all of it is in the tables, under this name or another.
+    pub fn is_whole(&self, path: &str) -> bool {
+        self.glances.get(path).is_some_and(|glance| glance.whole)
     }
 
     /// Whether the ledger may have it.
@@ -90,4 +106,8 @@ impl KnownPaths {
             known.done && noted.ctime == 0 && (noted.size, noted.mtime) == (found.size, found.mtime)
         })
     }
+}
+
+fn is_whole(state: State) -> bool {
+    matches!(state, State::Loaded | State::Duplicate)
 }

@@ -6,6 +6,7 @@ pub mod begun;
 pub mod identify;
 pub mod inbox;
 mod known;
+mod leaving;
 mod opened;
 mod waiting;
 mod watch;
@@ -18,6 +19,7 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::after::{Leaving, Left};
 use super::read::Work;
 use super::tally::Tally;
 use super::write::Finished;
@@ -31,6 +33,8 @@ use crate::store::{Store, StoreError};
 use identify::{Identified, Identify, IdentifyError};
 use inbox::Found;
 use known::KnownPaths;
+use leaving::Out;
+pub use opened::TRUSTED_AFTER;
 use waiting::{Candidate, Waiting};
 use watch::{Signal, Watch};
 
@@ -75,6 +79,7 @@ pub struct Discover<S> {
     single: bool,
     /// Columns that were said to be ignored.
     told: HashSet<Vec<String>>,
+    out: Out,
     /// The folder could not be listed.
     absent: bool,
     /// There are no events from the system.
@@ -100,6 +105,7 @@ impl<S: Store> Discover<S> {
         identify: Identify<S>,
         source: config::Source,
         queue: usize,
+        rest: Option<Duration>,
         tally: Arc<Tally>,
         health: Arc<Health>,
         stop: CancellationToken,
@@ -119,6 +125,7 @@ impl<S: Store> Discover<S> {
             unreadable: HashMap::new(),
             single: false,
             told: HashSet::new(),
+            out: Out::new(rest),
             absent: false,
             unwatched: false,
             relist_at: None,
@@ -134,6 +141,7 @@ impl<S: Store> Discover<S> {
         scope: Scope,
         files: Sender<Work>,
         finished: Receiver<Finished>,
+        (leaving, left): (Sender<Leaving>, Receiver<Left>),
     ) -> Result<(), StoreError> {
         let known = self.identify.patience.with(|| self.identify.store.known()).await?;
         if !matches!(scope, Scope::These(_)) {
@@ -141,8 +149,10 @@ impl<S: Store> Discover<S> {
         }
         self.known.learn(known, &self.identify.plan.attempt);
         match scope {
-            Scope::Watch => self.watch(files, finished).await,
-            Scope::Once(found) | Scope::These(found) => self.once(found, files, finished).await,
+            Scope::Watch => self.watch(files, finished, leaving, left).await,
+            Scope::Once(found) | Scope::These(found) => {
+                self.once(found, files, finished, leaving, left).await
+            }
         }
     }
 
@@ -169,18 +179,26 @@ impl<S: Store> Discover<S> {
         found: Vec<Found>,
         files: Sender<Work>,
         mut finished: Receiver<Finished>,
+        leaving: Sender<Leaving>,
+        mut left: Receiver<Left>,
     ) -> Result<(), StoreError> {
         self.single = true;
         for file in found {
             if self.identify.again || !self.is_known(&file) {
                 self.waiting.ready(file, true);
+            } else {
+                self.listed(&file);
             }
         }
-        while !(self.waiting.is_empty() && self.under_way.is_empty()) {
+        while !(self.waiting.is_empty() && self.under_way.is_empty() && self.out.is_over()) {
             let may_take = self.may_take();
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 Some(done) = finished.recv() => self.finished(&done).await?,
+                Some(left) = left.recv() => self.left(&left),
+                Ok(permit) = leaving.reserve(), if self.out.has_ready() => {
+                    if let Some(file) = self.leaving() { permit.send(file) }
+                }
                 permit = files.reserve(), if may_take => match permit {
                     Ok(permit) => if let Some(work) = self.take_next(false).await? { permit.send(work) },
                     Err(_) => break,
@@ -195,6 +213,8 @@ impl<S: Store> Discover<S> {
         &mut self,
         files: Sender<Work>,
         mut finished: Receiver<Finished>,
+        leaving: Sender<Leaving>,
+        mut left: Receiver<Left>,
     ) -> Result<(), StoreError> {
         // Watched first and listed then, so that nothing falls between the two.
         let mut watch = self.begin_watch();
@@ -208,6 +228,11 @@ impl<S: Store> Discover<S> {
                 () = self.stop.cancelled() => return Ok(()),
                 _ = measure.tick() => self.measure(&files),
                 Some(done) = finished.recv() => self.finished(&done).await?,
+                Some(left) = left.recv() => self.left(&left),
+                () = until(self.out.next_due()) => self.rested(),
+                Ok(permit) = leaving.reserve(), if self.out.has_ready() => {
+                    if let Some(file) = self.leaving() { permit.send(file) }
+                }
                 signal = next(&mut watch) => self.signal(signal).await?,
                 () = until(due) => self.waiting.settled(),
                 () = tokio::time::sleep(ABSENT), if self.absent => self.relist(&mut watch).await?,
@@ -269,7 +294,8 @@ impl<S: Store> Discover<S> {
     /// Lists the folder, which may not be there.
     async fn list(&mut self) -> Result<(), StoreError> {
         self.relist_at = None;
-        let known = |file: &Found| self.is_known(file);
+        // Those that may leave are looked at too.
+        let known = |file: &Found| !self.out.is_wanted() && self.is_known(file);
         let listed = self.identify.inbox.list_new(known);
         self.health.folder(listed.is_ok());
         let was_absent = std::mem::replace(&mut self.absent, listed.is_err());
@@ -286,7 +312,7 @@ impl<S: Store> Discover<S> {
         if was_absent {
             info!(%folder, "is there again");
         }
-        self.listed(listed);
+        self.arrived(listed);
         let inbox = &self.identify.inbox;
         let gone = self.known.take_gone(|path| inbox.place(path).try_exists().unwrap_or(true));
         for (path, id) in gone {
@@ -295,9 +321,13 @@ impl<S: Store> Discover<S> {
         Ok(())
     }
 
-    fn listed(&mut self, files: Vec<Found>) {
+    fn arrived(&mut self, files: Vec<Found>) {
         let now = std::time::SystemTime::now();
         for file in files {
+            if self.is_known(&file) {
+                self.listed(&file);
+                continue;
+            }
             // Files that were there before anybody watched are whole when they have been quiet.
             let changed = std::time::UNIX_EPOCH
                 + Duration::from_nanos(file.noted.ctime.max(file.noted.mtime).try_into().unwrap_or(0));
@@ -348,17 +378,19 @@ impl<S: Store> Discover<S> {
     }
 
     fn offer(&mut self, file: Found) {
-        if self.under_way.contains_key(&file.path) {
+        if self.is_busy(&file.path) {
             self.again.insert(file.path, true);
         } else if !self.is_known(&file) {
+            self.out.forget(&file.path);
             self.waiting.ready(file, true);
         }
     }
 
     fn settle(&mut self, file: Found) {
-        if self.under_way.contains_key(&file.path) {
+        if self.is_busy(&file.path) {
             self.again.insert(file.path, false);
         } else if !self.is_known(&file) {
+            self.out.forget(&file.path);
             self.waiting.settle(file, *self.source.settle);
         }
     }
@@ -400,12 +432,16 @@ impl<S: Store> Discover<S> {
                 self.under_way.insert(path, (id, work.bytes.noted));
                 return Ok(Some(*work));
             }
-            Identified::Unchanged(id, amendment) => {
+            Identified::Unchanged(same) => {
                 let noted = opened::trusted(candidate.found.noted);
-                if keep_note && !amendment.is_empty() {
-                    self.amend(id, amendment).await?;
+                if keep_note && !same.amendment.is_empty() {
+                    self.amend(same.id, same.amendment).await?;
                 }
-                self.known.done(&path, noted);
+                let whole = matches!(same.state, State::Loaded | State::Duplicate);
+                self.known.done(&path, noted, whole);
+                if whole && same.verified {
+                    self.compared(&Found { path, noted: same.noted });
+                }
             }
             Identified::Entered(id, state, detail) => {
                 if state == State::Failed {
@@ -417,8 +453,12 @@ impl<S: Store> Discover<S> {
                 self.tally.delivery(state);
                 // Half a header is no delivery yet: it is looked at again.
                 if state != State::Waiting {
-                    self.known.done(&path, candidate.found.noted);
+                    let whole = state == State::Duplicate;
+                    let noted = candidate.found.noted;
+                    let noted = if whole && self.out.is_wanted() { opened::trusted(noted) } else { noted };
+                    self.known.done(&path, noted, whole);
                     self.known.ended(&path, id, state);
+                    self.may_leave(&path);
                 }
             }
             Identified::Behind(_, other)
@@ -496,8 +536,8 @@ impl<S: Store> Discover<S> {
         let under_way = self.under_way.remove(&done.path);
         self.waiting.ended(&done.path);
         self.known.ended(&done.path, done.id, done.state);
-        let again = self.again.remove(&done.path);
         if done.state == State::Loading {
+            self.again.remove(&done.path);
             self.cannot_read(done.path.clone(), &std::io::Error::other(done.detail.clone()));
             return Ok(());
         }
@@ -507,23 +547,36 @@ impl<S: Store> Discover<S> {
         {
             self.rest(id, noted, &done.path).await?;
         }
-        self.look_again(done, again).await
+        self.changed_meanwhile(done).await?;
+        self.may_leave(&done.path);
+        Ok(())
     }
 
     /// It changed while it was under way, or went away.
-    async fn look_again(&mut self, done: &Finished, again: Option<bool>) -> Result<(), StoreError> {
+    async fn changed_meanwhile(&mut self, done: &Finished) -> Result<(), StoreError> {
         let replaced = done.state == State::Replaced;
-        match self.identify.inbox.look(&self.identify.inbox.place(&done.path)) {
+        if replaced {
             // A single pass takes files as whole; there will be no later one.
-            Some(file) if again == Some(true) || replaced && self.single => self.offer(file),
-            Some(file) if again.is_some() || replaced => self.settle(file),
-            None if done.state == State::Loaded => {
-                let state = Some((State::Loaded, "its file was gone when all of it was loaded".to_owned()));
-                self.amend(done.id, Amendment { state, ..Amendment::default() }).await?;
-            }
+            self.again.entry(done.path.clone()).or_insert(self.single);
+        }
+        let is_there = self.identify.inbox.look(&self.identify.inbox.place(&done.path)).is_some();
+        if done.state == State::Loaded && !is_there {
+            let state = Some((State::Loaded, "its file was gone when all of it was loaded".to_owned()));
+            self.amend(done.id, Amendment { state, ..Amendment::default() }).await?;
+        }
+        self.look_again(&done.path);
+        Ok(())
+    }
+
+    /// A file that changed while it was under way.
+    fn look_again(&mut self, path: &str) {
+        let again = self.again.remove(path);
+        let file = again.and_then(|_| self.identify.inbox.look(&self.identify.inbox.place(path)));
+        match (file, again) {
+            (Some(file), Some(true)) => self.offer(file),
+            (Some(file), _) => self.settle(file),
             _ => {}
         }
-        Ok(())
     }
 
     /// A file that failed is not looked at again until its times change, or it would fail, as a new
@@ -531,7 +584,7 @@ impl<S: Store> Discover<S> {
     async fn rest(&mut self, id: DeliveryId, noted: Noted, path: &str) -> Result<(), StoreError> {
         let amendment = Amendment { noted: Some(noted), ..Amendment::default() };
         self.amend(id, amendment).await?;
-        self.known.done(path, noted);
+        self.known.done(path, noted, false);
         Ok(())
     }
 }

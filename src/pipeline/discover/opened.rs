@@ -24,7 +24,7 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 const MARGIN: u64 = 4;
 
 /// A change younger than this may be followed by another that leaves the same times.
-const TRUSTED_AFTER: Duration = Duration::from_secs(2);
+pub const TRUSTED_AFTER: Duration = Duration::from_secs(2);
 
 /// The beginning of a file, and how to read on.
 pub struct Opened {

@@ -280,7 +280,7 @@ fn is_skipped(head: &[u8]) -> bool {
 }
 
 /// Runs what may wait for the disk where waiting holds up nobody.
-async fn off_thread<T: Send + 'static>(
+pub async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await?

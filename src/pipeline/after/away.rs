@@ -1,0 +1,339 @@
+//! Files out of the inbox: moved or removed, many at a time, with everything durable before the next step.
+//!
+//! The order is what makes it safe: a copy is whole, compared, named and on disk before its original goes.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{MetadataExt, fchown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use tokio_util::sync::CancellationToken;
+
+use super::archive::{Archive, first_free, numbered};
+use super::writers::{self, Identity};
+use crate::domain::Noted;
+use crate::fault;
+use crate::pipeline::read::source::note;
+
+/// Bytes that are copied or compared at a time.
+const PIECE: usize = 256 * 1024;
+
+/// A file that may go, as it was when it was known to be what was loaded.
+#[derive(Clone, Debug)]
+pub struct Leaving {
+    pub path: String,
+    pub noted: Noted,
+}
+
+/// Why a file is still there.
+#[derive(Debug, thiserror::Error)]
+pub enum Stays {
+    /// It, or its writer, is not at rest.
+    #[error("{0}")]
+    Busy(&'static str),
+    #[error("{0}")]
+    Failed(#[from] io::Error),
+}
+
+/// Where files go.
+pub enum Way {
+    Move(Arc<Archive>),
+    Delete,
+}
+
+/// Takes files out of the inbox.
+pub struct Away {
+    pub inbox: PathBuf,
+    pub way: Way,
+    /// Copies under way are given up.
+    pub halt: CancellationToken,
+}
+
+/// One that is in the archive; its original may be left to be removed.
+struct Placed {
+    folder: PathBuf,
+    is_copy: bool,
+}
+
+impl Away {
+    /// All of these, in the same order: gone, or why not. Each folder is made durable once.
+    pub fn all(&self, files: &[Leaving]) -> Vec<Result<(), Stays>> {
+        let written = writers::open_for_writing(&self.identities(files));
+        match &self.way {
+            Way::Move(archive) => self.moved(files, archive, &written),
+            Way::Delete => self.deleted(files, &written),
+        }
+    }
+
+    fn place(&self, file: &Leaving) -> PathBuf {
+        self.inbox.join(&file.path)
+    }
+
+    fn identities(&self, files: &[Leaving]) -> HashSet<Identity> {
+        let metas = files.iter().filter_map(|file| self.place(file).symlink_metadata().ok());
+        metas.map(|meta| writers::identity(&meta)).collect()
+    }
+
+    fn moved(
+        &self,
+        files: &[Leaving],
+        archive: &Archive,
+        written: &HashSet<Identity>,
+    ) -> Vec<Result<(), Stays>> {
+        let mut made = BTreeSet::new();
+        let placed: Vec<_> =
+            files.iter().map(|file| self.archived(file, archive, written, &mut made)).collect();
+        let durable = synced(placed.iter().flatten().map(|placed| placed.folder.clone()).chain(made));
+        let gone = files.iter().zip(placed).map(|(file, placed)| {
+            let placed = placed?;
+            durable_in(&durable, &placed.folder)?;
+            if placed.is_copy {
+                self.remove(file)?;
+            }
+            Ok(())
+        });
+        let gone = gone.collect();
+        self.inbox_synced(files, gone)
+    }
+
+    fn deleted(&self, files: &[Leaving], written: &HashSet<Identity>) -> Vec<Result<(), Stays>> {
+        let gone = files.iter().map(|file| {
+            self.at_rest(file, written)?;
+            self.remove(file)
+        });
+        let gone = gone.collect();
+        self.inbox_synced(files, gone)
+    }
+
+    fn remove(&self, file: &Leaving) -> Result<(), Stays> {
+        self.unchanged(file)?;
+        fault::step("before the original is removed");
+        fs::remove_file(self.place(file))?;
+        fault::step("after the original is removed");
+        Ok(())
+    }
+
+    /// Those that are gone are gone for good.
+    fn inbox_synced(&self, files: &[Leaving], gone: Vec<Result<(), Stays>>) -> Vec<Result<(), Stays>> {
+        let left = files.iter().zip(&gone).filter(|(_, gone)| gone.is_ok());
+        let folders = left.filter_map(|(file, _)| Some(self.place(file).parent()?.to_owned()));
+        for (folder, error) in synced(folders) {
+            // It may be back after a power cut, and goes again then.
+            tracing::debug!(folder = %folder.display(), "cannot be synced: {error}");
+        }
+        gone
+    }
+
+    /// Still the very file.
+    fn unchanged(&self, file: &Leaving) -> Result<fs::Metadata, Stays> {
+        let meta = self.place(file).symlink_metadata()?;
+        if meta.is_symlink() {
+            return Err(Stays::Busy("is a link; what it leads to is not moved"));
+        }
+        if note(&meta) != file.noted {
+            return Err(Stays::Busy("has changed since it was loaded"));
+        }
+        Ok(meta)
+    }
+
+    fn at_rest(&self, file: &Leaving, written: &HashSet<Identity>) -> Result<fs::Metadata, Stays> {
+        let meta = self.unchanged(file)?;
+        if written.contains(&writers::identity(&meta)) {
+            return Err(Stays::Busy("a process has it open for writing"));
+        }
+        Ok(meta)
+    }
+
+    fn archived(
+        &self,
+        file: &Leaving,
+        archive: &Archive,
+        written: &HashSet<Identity>,
+        made: &mut BTreeSet<PathBuf>,
+    ) -> Result<Placed, Stays> {
+        let meta = self.at_rest(file, written)?;
+        let (place, target) = (self.place(file), archive.place(&file.path));
+        let folder = target.parent().unwrap_or(&archive.folder).to_owned();
+        make_folder(&folder, made)?;
+        // Until now it may be in memory only; in the archive it is the only one there is.
+        File::open(&place)?.sync_all()?;
+        fault::step("before it is archived");
+        let is_copy = match under_free_name(&place, &target) {
+            Err(error) if error.kind() == ErrorKind::CrossesDevices => {
+                self.copied(file, &meta, archive, &target)?;
+                true
+            }
+            renamed => {
+                renamed?;
+                false
+            }
+        };
+        fault::step("after it is archived");
+        Ok(Placed { folder, is_copy })
+    }
+
+    /// To another device: under another name until it is whole.
+    fn copied(
+        &self,
+        file: &Leaving,
+        meta: &fs::Metadata,
+        archive: &Archive,
+        target: &Path,
+    ) -> Result<(), Stays> {
+        let place = self.place(file);
+        // The copy of an earlier try, whose original was not removed any more.
+        let last = numbered(target, first_free(target).saturating_sub(1));
+        if is_like(&last, meta) && self.same(&place, &last)? {
+            return Ok(());
+        }
+        let part = archive.parts().join(self.part_name(&file.path));
+        fs::create_dir_all(archive.parts())?;
+        self.copy(&place, &part, meta)?;
+        fault::step("a copy is written");
+        self.unchanged(file)?;
+        if !self.same(&place, &part)? {
+            return Err(io::Error::other("the copy is not the same; check the disk of the archive").into());
+        }
+        under_free_name(&part, target)?;
+        Ok(())
+    }
+
+    fn copy(&self, place: &Path, part: &Path, meta: &fs::Metadata) -> io::Result<()> {
+        let (mut from, mut to) = (File::open(place)?, File::create(part)?);
+        let mut piece = vec![0; PIECE];
+        loop {
+            let read = self.read(&mut from, &mut piece)?;
+            if read == 0 {
+                break;
+            }
+            to.write_all(&piece[..read])?;
+            fault::step("a piece is copied");
+        }
+        // Who is not root cannot give files away.
+        let _ = fchown(&to, Some(meta.uid()), Some(meta.gid()));
+        to.set_permissions(meta.permissions())?;
+        to.set_modified(meta.modified()?)?;
+        to.sync_all()
+    }
+
+    fn same(&self, one: &Path, other: &Path) -> io::Result<bool> {
+        let (mut one, mut other) = (File::open(one)?, File::open(other)?);
+        let (mut left, mut right) = (vec![0; PIECE], vec![0; PIECE]);
+        loop {
+            let (l, r) = (self.read(&mut one, &mut left)?, self.read(&mut other, &mut right)?);
+            if left[..l] != right[..r] {
+                return Ok(false);
+            }
+            if l == 0 {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Fills the piece, unless the file ends.
+    fn read(&self, file: &mut File, piece: &mut [u8]) -> io::Result<usize> {
+        if self.halt.is_cancelled() {
+            return Err(io::Error::other("stopped in the middle; it goes on next time"));
+        }
+        let mut filled = 0;
+        while filled < piece.len() {
+            match file.read(&mut piece[filled..]) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Its inbox is in the name, for several may share an archive.
+    fn part_name(&self, path: &str) -> String {
+        format!("{}-{}", self.part_prefix(), blake3::hash(path.as_bytes()).to_hex())
+    }
+
+    fn part_prefix(&self) -> String {
+        let inbox = blake3::hash(self.inbox.as_os_str().as_encoded_bytes());
+        inbox.to_hex().chars().take(16).collect()
+    }
+
+    /// Removes copies that an earlier process did not finish: their originals are in the inbox.
+    ///
+    /// # Errors
+    /// What the system says; what is still there is written over by the next try.
+    pub fn sweep(&self) -> io::Result<()> {
+        let Way::Move(archive) = &self.way else { return Ok(()) };
+        let parts = fs::read_dir(archive.parts()).into_iter().flatten().flatten();
+        let prefix = self.part_prefix();
+        let mut ours = parts.filter(|part| part.file_name().to_string_lossy().starts_with(&prefix));
+        ours.try_for_each(|part| fs::remove_file(part.path()))
+    }
+}
+
+/// Makes a folder, and notes those in which something was made.
+fn make_folder(folder: &Path, made: &mut BTreeSet<PathBuf>) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = folder.parent() {
+        make_folder(above, made)?;
+        made.insert(above.to_owned());
+    }
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        other => other,
+    }
+}
+
+/// Renames without ever replacing what is there.
+fn under_free_name(from: &Path, target: &Path) -> io::Result<()> {
+    let mut number = first_free(target);
+    loop {
+        match rename(from, &numbered(target, number)) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
+            other => return other,
+        }
+    }
+}
+
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::io::Errno;
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // A file system that cannot do both in one: nobody else gives names in the archive.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match to.symlink_metadata() {
+            Ok(_) => Err(ErrorKind::AlreadyExists.into()),
+            Err(_) => fs::rename(from, to),
+        },
+        other => Ok(other?),
+    }
+}
+
+/// Whether it may be a copy: copies keep size and time.
+fn is_like(place: &Path, original: &fs::Metadata) -> bool {
+    let (original, found) = (note(original), place.symlink_metadata().ok());
+    found
+        .filter(fs::Metadata::is_file)
+        .map(|meta| note(&meta))
+        .is_some_and(|found| (found.size, found.mtime) == (original.size, original.mtime))
+}
+
+/// Makes the names in these folders durable, each folder once; those that could not be.
+fn synced(folders: impl Iterator<Item = PathBuf>) -> Vec<(PathBuf, io::Error)> {
+    let folders: BTreeSet<PathBuf> = folders.collect();
+    let sync = |folder: &Path| match File::open(folder).and_then(|file| file.sync_all()) {
+        // A file system that knows no such thing.
+        Err(error) if error.kind() == ErrorKind::InvalidInput => None,
+        synced => synced.err(),
+    };
+    folders.into_iter().filter_map(|folder| sync(&folder).map(|error| (folder, error))).collect()
+}
+
+fn durable_in(failed: &[(PathBuf, io::Error)], folder: &Path) -> io::Result<()> {
+    match failed.iter().find(|(other, _)| folder.starts_with(other)) {
+        Some((_, error)) => Err(io::Error::new(error.kind(), error.to_string())),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,228 @@
+//! After loading (`source.after`): files that are loaded leave the inbox, beside the way of the data.
+//!
+//! Discover says which files; here the ledger is asked whether they may go, and they do, many at a time.
+
+pub mod archive;
+mod away;
+mod writers;
+
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::mpsc::{Receiver, Sender};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::discover::inbox::Inbox;
+use super::read::source::off_thread;
+use super::tally::Tally;
+use crate::config::{self, Source};
+use crate::domain::{Delivery, Noted, Plan, State};
+use crate::ledger::Filter;
+use crate::metrics;
+use crate::store::patience::Patience;
+use crate::store::{Store, StoreError};
+use archive::Archive;
+pub use away::Leaving;
+use away::{Away, Stays, Way};
+
+/// Files that leave together: each folder is made durable once for all of them.
+pub const TOGETHER: usize = 256;
+
+/// A last record without a line end may still grow: its file is left alone so many times as long.
+const PROVISIONAL: u32 = 5;
+
+/// How long the same trouble is not told again.
+const SAID_AGAIN: Duration = Duration::from_secs(3600);
+
+/// Word to discovery.
+#[derive(Debug)]
+pub struct Left {
+    pub path: String,
+    /// It is not in the inbox any more; else it is to be tried again later.
+    pub gone: bool,
+}
+
+/// The stage.
+pub struct After<S> {
+    store: Arc<S>,
+    plan: Arc<Plan>,
+    patience: Patience,
+    tally: Arc<Tally>,
+    away: Arc<Away>,
+    /// What becomes of files, in one word.
+    what: &'static str,
+    /// How long a file must have been unchanged; no time where files are taken as whole.
+    rest: Duration,
+    /// What was told, and when.
+    told: HashMap<String, Instant>,
+}
+
+impl<S: Store> After<S> {
+    /// Nothing where files are kept.
+    pub fn new(
+        source: &Source,
+        inbox: &Inbox,
+        rest: Duration,
+        (store, plan): (Arc<S>, Arc<Plan>),
+        patience: Patience,
+        (tally, halt): (Arc<Tally>, CancellationToken),
+    ) -> Option<Self> {
+        let (way, what) = match source.after {
+            config::After::Keep => return None,
+            config::After::Move => (Way::Move(Arc::new(Archive::new(source))), "moved"),
+            config::After::Delete => (Way::Delete, "deleted"),
+        };
+        let away = Arc::new(Away { inbox: inbox.folder.clone(), way, halt });
+        Some(Self { store, plan, patience, tally, away, what, rest, told: HashMap::new() })
+    }
+
+    /// Takes files away until there are no more.
+    ///
+    /// # Errors
+    /// When the store does not answer any more.
+    pub async fn run(mut self, mut files: Receiver<Leaving>, left: Sender<Left>) -> Result<(), StoreError> {
+        let away = Arc::clone(&self.away);
+        let swept = off_thread(move || away.sweep()).await;
+        swept.unwrap_or_else(|error| debug!("unfinished copies cannot be removed: {error}"));
+        while let Some(first) = files.recv().await {
+            // What is left is asked for again next time.
+            if self.away.halt.is_cancelled() {
+                break;
+            }
+            let mut together = vec![first];
+            while together.len() < TOGETHER
+                && let Ok(next) = files.try_recv()
+            {
+                together.push(next);
+            }
+            let mut may = Vec::new();
+            for file in together {
+                match self.stays(&file).await? {
+                    None => may.push(file),
+                    Some(why) => self.told(file, Err(Stays::Busy(why)), &left).await,
+                }
+            }
+            self.leave(may, &left).await;
+        }
+        Ok(())
+    }
+
+    async fn leave(&mut self, files: Vec<Leaving>, left: &Sender<Left>) {
+        let (away, leaving) = (Arc::clone(&self.away), files.clone());
+        match off_thread(move || Ok(away.all(&leaving))).await {
+            Ok(outcomes) => {
+                for (file, outcome) in files.into_iter().zip(outcomes) {
+                    self.told(file, outcome, left).await;
+                }
+            }
+            Err(error) => warn!("files cannot leave the inbox: {error}; please report this"),
+        }
+    }
+
+    /// Why the ledger is against it.
+    async fn stays(&self, file: &Leaving) -> Result<Option<&'static str>, StoreError> {
+        let newest = || self.store.deliveries(Filter::Newest(file.path.clone()));
+        let Some(delivery) = self.patience.with(newest).await?.pop() else {
+            return Ok(Some("is not in the ledger"));
+        };
+        let loaded = match delivery.state {
+            State::Loaded => Some(delivery),
+            State::Duplicate => self.twin(&delivery).await?,
+            _ => None,
+        };
+        Ok(match loaded.filter(|loaded| loaded.receipt.closes()) {
+            None => Some("is not loaded as a whole"),
+            Some(loaded) if loaded.provisional.is_some() && self.is_young(file.noted) => {
+                Some("its last record has no line end yet")
+            }
+            Some(loaded) if self.is_needed(&loaded) => {
+                Some("a table is behind by it; `needledrop load --table T` plays it in")
+            }
+            Some(_) => None,
+        })
+    }
+
+    /// The loaded delivery that has the bytes of a duplicate.
+    async fn twin(&self, duplicate: &Delivery) -> Result<Option<Delivery>, StoreError> {
+        let alike = || self.store.deliveries(Filter::Head(duplicate.head.clone()));
+        let mut alike = self.patience.with(alike).await?;
+        let place = alike.iter().position(|other| {
+            let is_same = other.hash == duplicate.hash && other.reach.offset == duplicate.reach.offset;
+            other.state == State::Loaded && is_same
+        });
+        Ok(place.map(|place| alike.swap_remove(place)))
+    }
+
+    fn is_young(&self, noted: Noted) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let changed = Duration::from_nanos(noted.ctime.try_into().unwrap_or(0));
+        now.saturating_sub(changed) < self.rest * PROVISIONAL
+    }
+
+    /// Its bytes are the only ones there are, and a table still wants them.
+    fn is_needed(&self, delivery: &Delivery) -> bool {
+        matches!(self.away.way, Way::Delete) && self.plan.tables.iter().any(|table| delivery.is_behind(table))
+    }
+
+    async fn told(&mut self, file: Leaving, outcome: Result<(), Stays>, left: &Sender<Left>) {
+        let is_there = || self.away.inbox.join(&file.path).symlink_metadata().is_ok();
+        let gone = match outcome {
+            Ok(()) => {
+                info!(file = file.path, "{}", self.what);
+                metrics::after(self.what);
+                self.tally.left(self.what);
+                true
+            }
+            Err(Stays::Failed(error)) if error.kind() == ErrorKind::NotFound && !is_there() => true,
+            Err(why) => {
+                self.stay(&file, &why);
+                false
+            }
+        };
+        // Discovery may have stopped already; then nobody needs to know.
+        let _ = left.send(Left { path: file.path, gone }).await;
+    }
+
+    /// Said once an hour for all files with the same trouble, each of which is tried again later.
+    fn stay(&mut self, file: &Leaving, why: &Stays) {
+        if self.away.halt.is_cancelled() {
+            return;
+        }
+        let told = self.words(why);
+        let is_failure = matches!(why, Stays::Failed(_));
+        if is_failure {
+            metrics::after("failed");
+            self.tally.left("failed");
+        }
+        let is_new = self.told.get(&told).is_none_or(|at| at.elapsed() > SAID_AGAIN);
+        if is_new {
+            self.told.insert(told.clone(), Instant::now());
+        }
+        match (is_new, is_failure) {
+            (false, _) => debug!(file = file.path, "{told}"),
+            (true, false) => info!(file = file.path, "{told}"),
+            (true, true) => warn!(file = file.path, "{told} (said once for all files)"),
+        }
+    }
+
+    fn words(&self, why: &Stays) -> String {
+        let what = self.what;
+        match (why, &self.away.way) {
+            (Stays::Busy(why), _) => format!("not {what} yet: {why}"),
+            (Stays::Failed(error), Way::Move(archive)) => {
+                let archive = archive.folder.display();
+                format!(
+                    "loaded, but cannot be {what}: {error}; make {archive} a folder with room that this user can write to; it is tried again"
+                )
+            }
+            (Stays::Failed(error), Way::Delete) => {
+                format!(
+                    "loaded, but cannot be {what}: {error}; make the inbox writable for this user; it is tried again"
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Who still has a file open for writing: what they append would go where nobody looks any more.
+
+use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Device and inode.
+pub type Identity = (u64, u64);
+
+pub fn identity(meta: &fs::Metadata) -> Identity {
+    (meta.dev(), meta.ino())
+}
+
+/// Those of these files that a process has open for writing, as far as this system shows it: nothing where
+/// there is no /proc, and nothing of processes that this user must not look into.
+pub fn open_for_writing(files: &HashSet<Identity>) -> HashSet<Identity> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.flat_map(|process| of_process(&process.path(), files)).collect()
+}
+
+fn of_process(process: &Path, files: &HashSet<Identity>) -> Vec<Identity> {
+    let opened = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+    opened
+        .filter_map(|descriptor| {
+            let file = fs::metadata(descriptor.path()).ok().map(|meta| identity(&meta))?;
+            let may_write = || writes(&process.join("fdinfo").join(descriptor.file_name()));
+            (files.contains(&file) && may_write()).then_some(file)
+        })
+        .collect()
+}
+
+/// Of the flags, in octal, the last two bits are 0 for who only reads.
+fn writes(fdinfo: &Path) -> bool {
+    let text = fs::read_to_string(fdinfo).unwrap_or_default();
+    let flags = text.lines().find_map(|line| line.strip_prefix("flags:")).unwrap_or_default();
+    u64::from_str_radix(flags.trim(), 8).is_ok_and(|flags| flags & 3 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn who_writes_is_seen_and_who_reads_is_not() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let wanted = HashSet::from([identity(&file.as_file().metadata().unwrap())]);
+        assert_eq!(open_for_writing(&wanted), wanted);
+        let path = file.into_temp_path();
+        let _reader = fs::File::open(&path).unwrap();
+        assert!(open_for_writing(&wanted).is_empty());
+    }
+}

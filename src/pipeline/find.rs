@@ -1,0 +1,54 @@
+//! Where the bytes of a delivery lie: in the inbox, or where they were moved to. Names only say where to
+//! look; the bytes decide.
+
+use std::cmp::Reverse;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::after::archive::Archive;
+use super::discover::begun::Beginning;
+use super::discover::inbox::Inbox;
+use crate::domain::{Delivery, DeliveryId, Plan};
+
+/// Finds kept files.
+#[derive(Clone, Debug)]
+pub struct Find {
+    pub inbox: Inbox,
+    pub archive: Arc<Archive>,
+    pub plan: Arc<Plan>,
+    pub max_record_bytes: usize,
+}
+
+impl Find {
+    /// The file that begins with what was loaded, open at its first record.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    pub async fn beginning(&self, delivery: &Delivery) -> Result<Beginning, String> {
+        let here = self.at(&self.inbox.place(&delivery.path), delivery).await;
+        let Err(why) = here else { return here };
+        for place in self.archive.candidates(&delivery.path, delivery.noted) {
+            if let Ok(found) = self.at(&place, delivery).await {
+                return Ok(found);
+            }
+        }
+        Err(why)
+    }
+
+    /// Of these deliveries the one that a file of the archive is: it may begin with the bytes of several.
+    pub async fn delivery_of(&self, place: &Path, deliveries: &[&Delivery]) -> Option<DeliveryId> {
+        let paths = self.archive.paths_of(place);
+        let mut alike: Vec<_> = deliveries.iter().filter(|delivery| paths.contains(&delivery.path)).collect();
+        alike.sort_by_key(|delivery| Reverse((delivery.reach.offset, delivery.id)));
+        for delivery in alike {
+            if self.at(place, delivery).await.is_ok() {
+                return Some(delivery.id);
+            }
+        }
+        None
+    }
+
+    async fn at(&self, place: &Path, delivery: &Delivery) -> Result<Beginning, String> {
+        Beginning::of(place, delivery, &self.plan, self.max_record_bytes).await
+    }
+}

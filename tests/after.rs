@@ -1,0 +1,482 @@
+//! After loading: what is loaded leaves the inbox as `source.after` says, and nothing else does.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use common::{Daemon, HEADER, World, events, until};
+use serde_json::{Value as Json, json};
+use tempfile::TempDir;
+
+const FILE: &str = "2018-11-01-events.csv";
+
+fn csv(items: std::ops::Range<u32>) -> String {
+    format!("{HEADER}{}", events(items))
+}
+
+fn world(after: &str) -> World {
+    let world = World::new().with("source.after", after).with("source.archive", "archive");
+    world.with("source.settle", "100ms").with("source.poll", "200ms")
+}
+
+/// Every file under a folder, with what is in it, by its path.
+fn tree(folder: &Path) -> BTreeMap<String, String> {
+    let mut files = BTreeMap::new();
+    let mut left = vec![folder.to_owned()];
+    while let Some(place) = left.pop() {
+        if place.is_dir() {
+            left.extend(fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().path()));
+        } else if place.exists() {
+            let name = place.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+            files.insert(name, fs::read_to_string(&place).unwrap());
+        }
+    }
+    files
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    tree(folder).into_keys().collect()
+}
+
+fn inbox(world: &World) -> Vec<String> {
+    names(&world.inbox())
+}
+
+fn archive(world: &World) -> Vec<String> {
+    names(&world.path("archive"))
+}
+
+fn outcome(daemon: &Daemon, what: &str) -> f64 {
+    daemon.metrics()[&format!("needledrop_files_after_total{{outcome=\"{what}\"}}")]
+}
+
+fn exported(world: &World, args: &[&str]) -> String {
+    let output = world.run(&[&["export"], args].concat());
+    assert_eq!(output.code, 0, "{output:?}");
+    output.stdout
+}
+
+/// Files of every kind: `loaded` are loaded as a whole, or the same as one that is.
+fn of_every_kind(world: &World) -> (Vec<&'static str>, Vec<&'static str>) {
+    fs::create_dir_all(world.inbox().join("sub")).unwrap();
+    world.drop_file(FILE, csv(0..5));
+    world.drop_file("sub/deep.csv", csv(5..9));
+    world.drop_file("copy.csv", csv(0..5));
+    world.drop_file("empty.csv", HEADER);
+    world.drop_file("refused.csv", format!("{HEADER}x\n{}", events(9..10)));
+    world.drop_file("tail.csv", csv(10..12).trim_end());
+    world.drop_file("failed.csv", "a,b\n1,2\n");
+    world.drop_file("incomplete.csv", format!("{}half", csv(20..22)));
+    world.drop_file(".hidden.csv", csv(30..31));
+    (
+        vec![FILE, "copy.csv", "empty.csv", "refused.csv", "sub/deep.csv", "tail.csv"],
+        vec![".hidden.csv", "failed.csv", "incomplete.csv"],
+    )
+}
+
+#[test]
+fn kept_is_what_stays() {
+    let world = world("keep");
+    of_every_kind(&world);
+    let before = tree(&world.inbox());
+    world.once(1);
+    assert_eq!(tree(&world.inbox()), before);
+    assert!(!world.path("archive").exists());
+}
+
+#[test]
+fn loaded_files_are_moved_under_their_paths_and_the_others_stay() {
+    let world = world("move");
+    let (loaded, stays) = of_every_kind(&world);
+    let before = tree(&world.inbox());
+    let summary = world.once(1);
+    assert_eq!(summary["after"], json!({ "moved": loaded.len() }));
+    assert_eq!(
+        (inbox(&world), archive(&world)),
+        (
+            stays.iter().map(|name| (*name).to_owned()).collect(),
+            loaded.iter().map(|name| (*name).to_owned()).collect()
+        )
+    );
+    for (name, text) in tree(&world.path("archive")) {
+        assert_eq!(text, before[&name], "{name}");
+    }
+    // What is in the tables comes from the ledger and the archive as it did from the inbox.
+    let kept = self::world("keep");
+    of_every_kind(&kept);
+    kept.once(1);
+    assert_eq!(world.tables(), kept.tables());
+    let rows = |world: &World| {
+        let output = world.run(&["export"]);
+        assert_eq!(output.code, 1, "failed.csv has no events: {output:?}");
+        output.stdout
+    };
+    assert_eq!(rows(&world), rows(&kept));
+    // And a further run finds nothing to do.
+    let dump = world.dump();
+    assert_eq!(world.once(0)["records"]["read"], 0);
+    assert!(world.dump() == dump);
+}
+
+#[test]
+fn loaded_files_are_deleted_and_the_others_stay() {
+    let world = world("delete");
+    let (loaded, stays) = of_every_kind(&world);
+    assert_eq!(world.once(1)["after"], json!({ "deleted": loaded.len() }));
+    assert_eq!(inbox(&world), stays);
+    assert!(!world.path("archive").exists());
+    for file in loaded {
+        assert_eq!(world.receipt(file)["closes"], true, "{file}");
+    }
+    let (dump, left) = (world.dump(), tree(&world.inbox()));
+    world.once(0);
+    assert!(world.dump() == dump && tree(&world.inbox()) == left);
+}
+
+#[test]
+fn a_dry_run_moves_nothing() {
+    for after in ["move", "delete"] {
+        let world = world(after);
+        world.drop_file(FILE, csv(0..5));
+        assert_eq!(world.run(&["run", "--once", "--dry-run"]).code, 0);
+        world.run(&["load", "inbox", "--dry-run"]);
+        assert_eq!(inbox(&world), [FILE]);
+        assert!(!world.path("archive").exists() && !world.store().exists());
+    }
+}
+
+#[test]
+fn the_archive_is_hidden_in_the_inbox_when_nothing_else_is_said() {
+    let world = World::new().with("source.after", "move");
+    world.drop_file(FILE, csv(0..5));
+    world.once(0);
+    assert_eq!(inbox(&world), [format!(".archive/{FILE}")]);
+    assert_eq!(world.once(0)["records"]["read"], 0, "it is not listed");
+    assert_eq!(exported(&world, &[]).lines().count(), 6);
+}
+
+#[test]
+fn an_archive_that_would_be_listed_is_refused() {
+    for (archive, is_refused) in
+        [("inbox", true), ("inbox/done", true), (".", true), ("inbox/.done", false), ("beside/done", false)]
+    {
+        let world = world("move").with("source.archive", archive);
+        world.drop_file(FILE, csv(0..5));
+        let output = world.run(&["run", "--once"]);
+        assert_eq!(output.code == 2, is_refused, "{archive}: {output:?}");
+        assert_eq!(inbox(&world).contains(&FILE.to_owned()), is_refused, "{archive}");
+        if is_refused {
+            assert!(
+                output.stderr.contains("source.archive") && output.stderr.contains("next:"),
+                "{output:?}"
+            );
+        }
+    }
+    // It is a matter of files that are listed.
+    let world = world("move").with("source.archive", "inbox/done").with("source.subfolders", "false");
+    world.drop_file(FILE, csv(0..5));
+    world.once(0);
+    assert_eq!(inbox(&world), [format!("done/{FILE}")]);
+}
+
+#[test]
+fn a_name_that_is_taken_gets_a_number_and_bytes_are_found_by_what_they_are() {
+    let world = world("move");
+    let texts = [csv(0..5), csv(0..5), csv(0..9), csv(3..4), csv(0..5)];
+    for text in &texts {
+        world.drop_file(FILE, text);
+        world.once(0);
+        assert!(inbox(&world).is_empty());
+    }
+    // The second is the first once more, and nothing was loaded; the third goes on with it, and so on.
+    assert_eq!(world.generations(FILE), 3);
+    let stem = "2018-11-01-events";
+    let expected: BTreeMap<String, String> = (1..)
+        .zip(texts)
+        .map(|(n, text)| (if n == 1 { FILE.to_owned() } else { format!("{stem}-{n}.csv") }, text))
+        .collect();
+    assert_eq!(tree(&world.path("archive")), expected);
+    // Generation 1 is 0..9, 2 is 3..4, 3 is 0..5: the export finds all of them, whatever their names.
+    let lines = exported(&world, &[]).lines().count();
+    assert_eq!(lines, 1 + 9 + 1 + 5);
+    assert_eq!(exported(&world, &[FILE]).lines().count(), lines);
+    assert_eq!(exported(&world, &[&format!("archive/{stem}-4.csv")]).lines().count(), 2);
+    let receipt = |file: &str| world.receipt(file)["generation"].clone();
+    assert_eq!(receipt(FILE), 3);
+    assert_eq!(receipt(&format!("archive/{stem}-4.csv")), 2);
+    assert_eq!(receipt(&format!("archive/{stem}-3.csv")), 1);
+}
+
+#[test]
+fn a_new_table_is_filled_from_the_archive() {
+    let mut world = world("move");
+    for (n, name) in ["a.csv", "b.csv"].iter().enumerate() {
+        let n = u32::try_from(n).unwrap();
+        world.drop_file(name, csv(n * 5..n * 5 + 5));
+    }
+    world.once(0);
+    // Names alone tell nothing: this one was loaded by nobody.
+    fs::write(world.path("archive/a-2.csv"), csv(50..60)).unwrap();
+    world.set("tables.by_level.partition_key", "[level]");
+    world.set("tables.by_level.clustering_key", "[itemInSession]");
+    let output = world.run(&["load", "--table", "by_level", "b.csv"]);
+    assert_eq!(output.code, 0, "{output:?}");
+    assert_eq!(world.query("by_level", &["level=free"]).len(), 5);
+    let output = world.run(&["load", "--table", "by_level"]);
+    assert_eq!(output.code, 0, "{output:?}");
+    assert_eq!(world.query("by_level", &["level=free"]).len(), 10);
+}
+
+#[test]
+fn what_a_table_still_needs_is_not_deleted() {
+    let mut world = world("keep");
+    world.drop_file(FILE, csv(0..5));
+    world.once(0);
+    world.set("source.after", "delete");
+    world.set("tables.by_level.partition_key", "[level]");
+    world.set("tables.by_level.clustering_key", "[itemInSession]");
+    world.once(0);
+    assert_eq!(inbox(&world), [FILE], "by_level is behind by it");
+    assert_eq!(world.run(&["load", "--table", "by_level"]).code, 0);
+    world.once(0);
+    assert!(inbox(&world).is_empty());
+    assert_eq!(world.query("by_level", &["level=free"]).len(), 5);
+}
+
+#[test]
+fn what_was_loaded_before_leaves_without_being_loaded_again() {
+    for after in ["move", "delete"] {
+        let mut world = world("keep");
+        world.drop_file(FILE, csv(0..5));
+        world.drop_file("copy.csv", csv(0..5));
+        world.once(0);
+        world.set("source.after", after);
+        let before = world.tables();
+        assert_eq!(world.once(0)["records"]["read"], 0);
+        assert!(inbox(&world).is_empty() && world.tables() == before);
+        assert_eq!(world.generations(FILE), 1);
+    }
+}
+
+#[test]
+fn load_leaves_alone_what_is_not_of_the_inbox() {
+    let world = world("move");
+    fs::create_dir(world.path("elsewhere")).unwrap();
+    fs::write(world.path("elsewhere/other.csv"), csv(0..5)).unwrap();
+    world.drop_file(FILE, csv(5..9));
+    world.drop_file("left.csv", csv(9..10));
+    world.drop_file(".hidden.csv", csv(20..21));
+    let files = ["load", "elsewhere/other.csv", FILE, "inbox/.hidden.csv"];
+    let output = world.run(&files);
+    assert_eq!(output.code, 0, "{output:?}");
+    assert_eq!(names(&world.path("elsewhere")), ["other.csv"]);
+    assert_eq!(inbox(&world), [".hidden.csv", "left.csv"]);
+    assert_eq!(archive(&world), [FILE]);
+    // With the same command it is done again where it is a new generation.
+    world.drop_file(FILE, csv(5..9));
+    assert_eq!(world.run(&["load", "--again", FILE]).code, 0);
+    assert_eq!(world.generations(FILE), 2);
+    assert_eq!(archive(&world).len(), 2);
+}
+
+#[test]
+fn a_link_stays() {
+    let world = world("move");
+    fs::write(world.path("outside.csv"), csv(0..5)).unwrap();
+    std::os::unix::fs::symlink("../outside.csv", world.inbox().join(FILE)).unwrap();
+    world.once(0);
+    assert_eq!(world.receipt(FILE)["state"], "loaded");
+    assert!(world.inbox().join(FILE).is_symlink() && world.path("outside.csv").exists());
+}
+
+#[test]
+fn an_archive_that_cannot_be_written_holds_nothing_up_and_is_tried_again() {
+    let world = world("move");
+    fs::write(world.path("archive"), "in the way").unwrap();
+    for (n, name) in ["a.csv", "b.csv", "c.csv"].iter().enumerate() {
+        let n = u32::try_from(n).unwrap();
+        world.drop_file(name, csv(n * 5..n * 5 + 5));
+    }
+    let summary = world.once(1);
+    assert_eq!(summary["after"], json!({ "failed": 3 }));
+    let mut daemon = world.daemon();
+    world.drop_file("d.csv", csv(20..25));
+    until("all are loaded", || (world.states().get("d.csv")? == "loaded").then_some(()));
+    until("it was tried", || (outcome(&daemon, "failed") >= 4.0).then_some(()));
+    assert_eq!(inbox(&world).len(), 4);
+    let told = daemon.log();
+    assert_eq!(told.matches("cannot be moved").count(), 1, "{told}");
+    assert!(told.contains("WARN") && told.contains("that this user can write to"), "{told}");
+    fs::remove_file(world.path("archive")).unwrap();
+    until("they are moved", || inbox(&world).is_empty().then_some(()));
+    assert_eq!(archive(&world), ["a.csv", "b.csv", "c.csv", "d.csv"]);
+    until("they are counted", || (outcome(&daemon, "moved") >= 4.0).then_some(()));
+    assert_eq!(daemon.stop().0, 0);
+}
+
+#[test]
+fn the_daemon_moves_what_is_at_rest_and_not_what_is_being_written() {
+    let world = world("move");
+    let mut daemon = world.daemon();
+    let place = world.inbox().join(FILE);
+    let mut writer = fs::File::create(&place).unwrap();
+    writer.write_all(csv(0..5).as_bytes()).unwrap();
+    writer.flush().unwrap();
+    until("it is loaded", || (world.states().get(FILE)? == "loaded").then_some(()));
+    if cfg!(target_os = "linux") {
+        // Its writer is still there, however long it is quiet.
+        until("it was seen", || daemon.log().contains("open for writing").then_some(()));
+        assert!(place.exists());
+    }
+    writer.write_all(events(5..9).as_bytes()).unwrap();
+    drop(writer);
+    until("it is moved", || (!place.exists()).then_some(()));
+    assert_eq!(tree(&world.path("archive"))[FILE], csv(0..9));
+    assert_eq!(world.receipt(FILE)["loaded"], 9);
+    // The same bytes again are nothing to load; more of them go on; others are a generation.
+    world.drop_file(FILE, csv(0..9));
+    until("it is moved", || (!place.exists()).then_some(()));
+    assert_eq!((world.receipt(FILE)["loaded"].clone(), world.generations(FILE)), (json!(9), 1));
+    world.drop_file(FILE, csv(0..12));
+    until("it is moved", || (!place.exists()).then_some(()));
+    assert_eq!((world.receipt(FILE)["loaded"].clone(), world.generations(FILE)), (json!(12), 1));
+    world.drop_file(FILE, csv(40..42));
+    until("it is moved", || (!place.exists()).then_some(()));
+    assert_eq!(world.generations(FILE), 2);
+    assert_eq!(archive(&world).len(), 4);
+    assert_eq!(outcome(&daemon, "moved"), 4.0);
+    assert_eq!(daemon.stop().0, 0);
+}
+
+#[test]
+fn the_daemon_deletes() {
+    let world = world("delete");
+    of_every_kind(&world);
+    let daemon = world.daemon();
+    let left = [".hidden.csv", "failed.csv", "incomplete.csv", "tail.csv"];
+    // What has no line end at its end is left alone for longer.
+    until("the others are deleted", || (inbox(&world) == left).then_some(()));
+    until("all are", || (inbox(&world) == left[..3]).then_some(()));
+    assert_eq!(outcome(&daemon, "deleted"), 6.0);
+    world.append("incomplete.csv", ",Ann,F,22,Lee,1.5,free,X,7,Song,3\n");
+    until("it is whole", || (inbox(&world) == left[..2]).then_some(()));
+    assert_eq!(world.receipt("incomplete.csv")["state"], "loaded");
+}
+
+/// A folder on another device than the tests' own; nothing where there is none.
+fn other_device(world: &World) -> Option<TempDir> {
+    let device = |place: &Path| fs::metadata(place).ok().map(|meta| meta.dev());
+    let places =
+        [std::env::var_os("NEEDLEDROP_OTHER_DEVICE").map(Into::into), Some(Path::new("/dev/shm").to_owned())];
+    let other = places
+        .into_iter()
+        .flatten()
+        .find(|place| device(place).is_some_and(|other| Some(other) != device(&world.inbox())));
+    if let Some(other) = other {
+        return Some(TempDir::new_in(other).unwrap());
+    }
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "no second device: name a folder on one in NEEDLEDROP_OTHER_DEVICE"
+    );
+    eprintln!("SKIPPED: no second device here; name a folder on one in NEEDLEDROP_OTHER_DEVICE");
+    None
+}
+
+fn across(world: World) -> Option<(World, TempDir)> {
+    let other = other_device(&world)?;
+    let archive = other.path().join("archive").to_str().unwrap().to_owned();
+    Some((world.with("source.archive", &archive), other))
+}
+
+/// Over one piece of a copy.
+fn big() -> String {
+    csv(1000..8000)
+}
+
+#[test]
+fn to_another_device_files_are_copied_whole_with_their_times() {
+    let Some((world, other)) = across(world("move")) else { return };
+    of_every_kind(&world);
+    world.drop_file("big.csv", big());
+    let before = tree(&world.inbox());
+    let modified = fs::metadata(world.inbox().join("big.csv")).unwrap().modified().unwrap();
+    world.once(1);
+    assert_eq!(inbox(&world), [".hidden.csv", "failed.csv", "incomplete.csv"]);
+    let moved = tree(&other.path().join("archive"));
+    assert_eq!(moved.len(), 7, "{:?}", moved.keys());
+    for (name, text) in &moved {
+        assert!(text == &before[name], "{name}");
+    }
+    let copy = fs::metadata(other.path().join("archive/big.csv")).unwrap();
+    assert_eq!(copy.modified().unwrap(), modified);
+    world.drop_file("big.csv", big());
+    world.once(0);
+    assert_eq!(tree(&other.path().join("archive")).len(), 8, "the same bytes again have a number");
+}
+
+/// Aborts at every durable step of a run; the next one leaves what a whole one leaves.
+fn survives_every_step(prepared: impl Fn() -> (World, Option<TempDir>)) -> usize {
+    let settle = |world: &World, other: &Option<TempDir>| {
+        world.once(0);
+        let archive = other.as_ref().map_or(world.path("archive"), |other| other.path().join("archive"));
+        (tree(&world.inbox()), if archive.exists() { tree(&archive) } else { BTreeMap::new() })
+    };
+    let (clean, other) = prepared();
+    let left = settle(&clean, &other);
+    assert!(left.0.is_empty());
+    for step in 1.. {
+        let (world, other) = prepared();
+        let abort = world.command(&["run", "--once"]).env("NEEDLEDROP_ABORT_AT", step.to_string()).output();
+        let aborted = abort.unwrap().status.code().is_none();
+        let found = settle(&world, &other);
+        assert!(found == left, "aborted at step {step}: {:?}, {:?}", found.0.keys(), found.1.keys());
+        assert_eq!(world.tables(), clean.tables(), "aborted at step {step}");
+        let accounts = world.accounts();
+        assert_eq!(accounts, clean.accounts(), "aborted at step {step}");
+        assert!(world.json(&["status"])["deliveries"].as_array().unwrap().iter().all(|delivery| {
+            world.receipt(delivery["file"].as_str().unwrap())["closes"] == Json::Bool(true)
+        }));
+        if !aborted {
+            return step - 1;
+        }
+    }
+    0
+}
+
+fn with_files(world: World) -> World {
+    fs::create_dir_all(world.inbox().join("sub")).unwrap();
+    world.drop_file(FILE, csv(0..5));
+    world.drop_file("sub/copy.csv", csv(0..5));
+    world.drop_file("sub/other.csv", csv(5..9));
+    world
+}
+
+#[test]
+#[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
+fn killed_at_any_step_of_a_move_or_removal_the_next_run_ends_it() {
+    let moved = survives_every_step(|| (with_files(world("move")), None));
+    let deleted = survives_every_step(|| (with_files(world("delete")), None));
+    // Each file has two steps of its own there.
+    assert!(moved > 15 && deleted > 15, "{moved} {deleted}");
+}
+
+#[test]
+#[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
+fn killed_at_any_step_of_a_copy_the_next_run_ends_it() {
+    if other_device(&world("move")).is_none() {
+        return;
+    }
+    let copied = survives_every_step(|| {
+        let (world, other) = across(with_files(world("move"))).unwrap();
+        world.drop_file("sub/big.csv", big());
+        (world, Some(other))
+    });
+    assert!(copied > 25, "{copied}");
+}
