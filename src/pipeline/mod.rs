@@ -8,10 +8,11 @@ pub mod read;
 pub mod transform;
 pub mod write;
 pub mod spare;
-mod split;
+pub(crate) mod split;
 mod kept;
 pub mod events;
 pub mod replay;
+pub mod retry;
 pub mod tally;
 
 use std::pin::pin;

@@ -3,8 +3,8 @@
 use std::io;
 use std::path::Path;
 
-use super::opened::{framer, open, read_or_cut, start};
-use crate::domain::{Delivery, Mapping, Mark, Plan};
+use super::opened::{framer, headed, open, read_or_cut, start};
+use crate::domain::{Delivery, Header, Mapping, Mark, Plan};
 use crate::ledger::HEAD;
 use crate::pipeline::read::frame::Framer;
 use crate::pipeline::read::source::ByteSource;
@@ -102,6 +102,7 @@ impl Begun {
 
 /// A file whose beginning is what was loaded, open at its first record.
 pub struct Beginning {
+    pub header: Header,
     pub mapping: Mapping,
     pub framer: Framer,
     pub bytes: ByteSource,
@@ -113,11 +114,28 @@ impl Beginning {
     /// # Errors
     /// Why it does not, in words.
     pub async fn of(place: &Path, delivery: &Delivery, plan: &Plan, limit: usize) -> Result<Self, String> {
-        let verified = Begun::verify(place, delivery).await.map_err(|error| error.to_string())?;
-        if verified.is_none() {
-            return Err("its bytes are not those that were loaded".to_owned());
-        }
+        Self::verify(place, delivery).await?;
         Self::unverified(place, plan, limit).await
+    }
+
+    /// The header alone, whatever is declared, of a file that still begins with what was loaded.
+    ///
+    /// # Errors
+    /// Why it cannot be had, in words.
+    pub async fn header(place: &Path, delivery: &Delivery) -> Result<Header, String> {
+        Self::verify(place, delivery).await?;
+        let opened = open(place).await.map_err(|error| error.to_string())?;
+        let headed = headed(&opened.read, opened.ended).await.map_err(|error| error.to_string())?;
+        Ok(headed.header)
+    }
+
+    /// Whether the file still begins with what was loaded.
+    ///
+    /// # Errors
+    /// Why it does not, in words.
+    pub async fn verify(place: &Path, delivery: &Delivery) -> Result<(), String> {
+        let verified = Begun::verify(place, delivery).await.map_err(|error| error.to_string())?;
+        verified.map(|_| ()).ok_or_else(|| "its bytes are not those that were loaded".to_owned())
     }
 
     /// Hash of all decoded bytes.
@@ -136,6 +154,6 @@ impl Beginning {
         let opened = open(place).await.map_err(|error| error.to_string())?;
         let start = start(&opened.read, opened.ended, plan).await.map_err(|error| error.to_string())?;
         let framer = framer(limit, Mark::default(), start.mark, &opened.read);
-        Ok(Self { mapping: start.mapping, framer, bytes: opened.bytes })
+        Ok(Self { header: start.header, mapping: start.mapping, framer, bytes: opened.bytes })
     }
 }

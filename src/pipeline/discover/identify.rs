@@ -11,7 +11,7 @@ use super::inbox::{self, Inbox};
 use super::opened::{Opened, Start, framer, open, start, trusted};
 use super::waiting::Candidate;
 use crate::domain::header::HeaderError;
-use crate::domain::{Delivery, DeliveryId, Mapping, Mark, Noted, Origin, Plan, Source, State};
+use crate::domain::{Delivery, DeliveryId, Mark, Noted, Origin, Plan, Source, State};
 use crate::ledger::{Amendment, Entry, Filter, HEAD, Verdict};
 use crate::pipeline::read::Work;
 use crate::pipeline::read::frame::{Framer, Tail};
@@ -170,11 +170,11 @@ impl<S: Store> Identify<S> {
         if from.record == 0 && start.mark.offset > from.offset {
             let framer = framer(self.max_record_bytes, from, start.mark, &opened.read);
             let window = opened.window();
-            return Ok(self.work(candidate, delivery, start.mapping, opened.bytes, framer, window));
+            return Ok(self.work(candidate, delivery, start, opened.bytes, framer, window));
         }
         let mut framer = Framer::new(self.max_record_bytes, from, from, begun.hasher);
         framer.bytes().extend_from_slice(&begun.buffered);
-        Ok(self.work(candidate, delivery, start.mapping, begun.bytes, framer, begun.window))
+        Ok(self.work(candidate, delivery, start, begun.bytes, framer, begun.window))
     }
 
     /// A new delivery: of a new path, or a new generation.
@@ -209,14 +209,14 @@ impl<S: Store> Identify<S> {
         let delivery = self.patience.with(|| self.store.take_up(entry.clone())).await?;
         let framer = framer(self.max_record_bytes, Mark::default(), start.mark, &opened.read);
         let window = opened.window();
-        Ok(self.work(candidate, delivery, start.mapping, opened.bytes, framer, window))
+        Ok(self.work(candidate, delivery, start, opened.bytes, framer, window))
     }
 
     fn work(
         &self,
         candidate: &Candidate,
         delivery: Delivery,
-        mapping: Mapping,
+        start: Start,
         bytes: ByteSource,
         framer: Framer,
         window: Window,
@@ -226,7 +226,8 @@ impl<S: Store> Identify<S> {
             id: delivery.id,
             file_date: inbox::date(&delivery.path),
             path: delivery.path,
-            mapping,
+            header: start.header,
+            mapping: start.mapping,
             arrived: changed.max(self.started),
             records_before: delivery.reach.record,
             quarantined_before: delivery.receipt.quarantined,

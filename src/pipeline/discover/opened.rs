@@ -39,6 +39,7 @@ pub struct Opened {
 
 /// Where the records of a file begin, and which field is which.
 pub struct Start {
+    pub header: Header,
     pub mapping: Mapping,
     pub mark: Mark,
     /// The header has its line end. Without it more of the file may make another header of it.
@@ -109,8 +110,28 @@ pub async fn read_or_cut(bytes: &mut ByteSource, into: &mut Vec<u8>) -> io::Resu
     }
 }
 
-/// Finds the header in the first bytes of a file.
+/// A header, and where it ends.
+pub struct Headed {
+    pub header: Header,
+    mark: Mark,
+    /// It has its line end.
+    whole: bool,
+}
+
+/// Finds the header in the first bytes of a file, and in it the columns of the plan.
 pub async fn start(read: &[u8], ended: bool, plan: &Plan) -> Result<Start, HeaderError> {
+    let Headed { header, mark, whole } = headed(read, ended).await?;
+    // Nothing at all: loaded with no records, whatever is declared.
+    let mapping = if header.0.is_empty() {
+        Mapping { fields: 0, field_of: vec![None; plan.columns.len()] }
+    } else {
+        header.map(plan)?
+    };
+    Ok(Start { header, mapping, mark, whole })
+}
+
+/// Finds the header in the first bytes of a file.
+pub async fn headed(read: &[u8], ended: bool) -> Result<Headed, HeaderError> {
     let bom = if read.starts_with(BOM) { BOM.len() } else { 0 };
     let begin = Mark { offset: bom as u64, ..Mark::default() };
     let mut framer = Framer::new(HEAD, begin, begin, blake3::Hasher::new());
@@ -119,11 +140,9 @@ pub async fn start(read: &[u8], ended: bool, plan: &Plan) -> Result<Start, Heade
     let mut whole = true;
     if framer.records() == 0 {
         match framer.tail() {
-            // Nothing at all: loaded with no records, whatever is declared.
             Tail::Nothing if ended => {
                 let mark = Mark { offset: read.len() as u64, record: 0, line: 0 };
-                let mapping = Mapping { fields: 0, field_of: vec![None; plan.columns.len()] };
-                return Ok(Start { mapping, mark, whole: false });
+                return Ok(Headed { header: Header(Vec::new()), mark, whole: false });
             }
             Tail::Record(_) if ended => {
                 framer.close_tail();
@@ -140,8 +159,7 @@ pub async fn start(read: &[u8], ended: bool, plan: &Plan) -> Result<Start, Heade
     let names = fields.iter().map(|name| std::str::from_utf8(name).map(str::to_owned));
     let names: Vec<String> =
         names.collect::<Result<_, _>>().map_err(|error| HeaderError::Encoding(error.valid_up_to()))?;
-    let mapping = Header(names).map(plan)?;
-    Ok(Start { mapping, mark: Mark { record: 0, ..cut.span.to }, whole })
+    Ok(Headed { header: Header(names), mark: Mark { record: 0, ..cut.span.to }, whole })
 }
 
 /// Times that are too young to be trusted are noted so that they never compare equal.
