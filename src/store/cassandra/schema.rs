@@ -311,8 +311,9 @@ const ADDED: [(&str, &str, &str); 4] = [
 /// What the cluster says.
 pub async fn additions(session: &Session, settings: &Settings) -> Result<Vec<String>, StoreError> {
     let there = columns(session, settings, &keyspace(&settings.ledger_keyspace)).await?;
-    let is_there = |table: &str, name: &str| there.get(table).is_some_and(|of| of.contains_key(name));
-    let missing = ADDED.iter().filter(|(table, name, _)| !is_there(table, name));
+    // A table that is not there at all is made whole.
+    let is_older = |table: &str, name: &str| there.get(table).is_some_and(|of| !of.contains_key(name));
+    let missing = ADDED.iter().filter(|(table, name, _)| is_older(table, name));
     let added = |(table, name, kind): &(&str, &str, &str)| {
         format!("ALTER TABLE {} ADD {name} {kind}", ledger_place(settings, table))
     };
