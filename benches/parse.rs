@@ -144,7 +144,8 @@ async fn open(path: &Path, number: i64, plan: &Plan, limit: usize) -> Outcome<Wo
     bytes.read(&mut head).await?;
     let end = head.iter().position(|byte| *byte == b'\n').ok_or("no header")?;
     let names = std::str::from_utf8(&head[..end])?.trim_end().split(',').map(str::to_owned);
-    let mapping = Header(names.collect()).map(plan)?;
+    let header = Header(names.collect());
+    let mapping = header.map(plan)?;
     let at = Mark { offset: end as u64 + 1, record: 0, line: 1 };
     let mut hasher = blake3::Hasher::new();
     hasher.update(&head[..=end]);
@@ -153,6 +154,7 @@ async fn open(path: &Path, number: i64, plan: &Plan, limit: usize) -> Outcome<Wo
     let source = Source {
         id: DeliveryId(number),
         path: path.display().to_string(),
+        header,
         mapping,
         file_date: None,
         arrived: SystemTime::now(),

@@ -23,6 +23,8 @@ mod declared;
 mod growth;
 #[path = "cassandra/order.rs"]
 mod order;
+#[path = "cassandra/quarantine.rs"]
+mod quarantine;
 #[path = "cassandra/real_files.rs"]
 mod real_files;
 #[path = "cassandra/refused.rs"]

@@ -197,6 +197,139 @@ fn replaying_a_table_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
     assert!(step > 10, "crash points are missing: {step}");
 }
 
+/// Takes what was out of range.
+fn widen(world: &mut World) {
+    for column in ["ITEMINSESSION", "SESSIONID", "USERID"] {
+        world.set(&format!("NEEDLEDROP_SOURCE__COLUMNS__{column}"), "bigint");
+    }
+}
+
+/// Two files with records out of range, over several pages and on keys of others; words that never fit; a
+/// last record without line end.
+fn far(world: &World) {
+    let far = |n: usize| record(&format!("Far {n}"), "", "1.5", 3_000_000_000 + n % 40);
+    for file in ["2018-12-01-far.csv", "2018-12-02-far.csv"] {
+        let mut text = HEADER.to_owned();
+        for n in 0..150 {
+            let other = if n % 50 == 0 {
+                record("Word", "", "long", n)
+            } else {
+                record("Fine", "Ann", "2.5", n % 40)
+            };
+            writeln!(text, "{}\n{other}", far(n)).unwrap();
+        }
+        // The same bytes would be a duplicate.
+        write!(text, "{}", far(151).replace("Far", file)).unwrap();
+        world.put(file, text.as_bytes());
+    }
+}
+
+/// A ledger of the version before.
+const FORMAT_1: &str = "
+ALTER TABLE _needledrop_deliveries DROP COLUMN replayed;
+ALTER TABLE _needledrop_deliveries DROP COLUMN discarded;
+ALTER TABLE _needledrop_quarantine DROP COLUMN state;
+DROP TABLE _needledrop_headers;
+UPDATE _needledrop_meta SET value = '1' WHERE key = 'format';
+";
+
+#[test]
+#[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
+fn a_replay_of_the_quarantine_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
+    let prepared = |before: &str| {
+        let mut world = World::new();
+        far(&world);
+        world.once();
+        widen(&mut world);
+        world.sql(before);
+        world
+    };
+    let replay = |world: &World| {
+        let done = world.run(&["quarantine", "replay"]);
+        assert_eq!(done.status.code(), Some(1), "the words are still none: {done:?}");
+    };
+    let clean = prepared("");
+    replay(&clean);
+    let (expected, entries) = (clean.story(), clean.entries());
+    let quarantine = clean.status()["quarantine"].to_string();
+    assert_eq!(quarantine, r#"{"open":6,"replayed":302,"discarded":0}"#);
+    let mut at_once = World::new();
+    widen(&mut at_once);
+    far(&at_once);
+    at_once.once();
+    assert_eq!(expected.tables, at_once.story().tables, "as if they had passed at once");
+    for (before, least) in [("", 13), (FORMAT_1, 15)] {
+        let mut step = 1;
+        loop {
+            let world = prepared(before);
+            let aborted = world.abort("quarantine replay", step);
+            // Every account closes in the middle, too.
+            world.story();
+            replay(&world);
+            world.story().assert_is(&expected, &format!("aborted at step {step}"));
+            assert_eq!(world.entries(), entries, "aborted at step {step}");
+            if !aborted {
+                break;
+            }
+            step += 1;
+        }
+        tell(&format!(
+            "every durable step of a replay of the quarantine was the last one once: {}",
+            step - 1
+        ));
+        assert!(step > least, "crash points are missing: {step}");
+    }
+}
+
+/// What a load that was cut short had refused is tried, and then the load goes on.
+#[test]
+#[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
+fn a_replay_of_the_quarantine_between_a_kill_and_the_next_run_changes_nothing() {
+    let mut at_once = World::new();
+    widen(&mut at_once);
+    far(&at_once);
+    at_once.once();
+    let expected = at_once.story().tables;
+    for step in 4.. {
+        let mut world = World::new();
+        far(&world);
+        let aborted = world.abort_at(step);
+        widen(&mut world);
+        world.run(&["quarantine", "replay"]);
+        world.once();
+        let replayed = world.run(&["quarantine", "replay"]);
+        assert_eq!(replayed.status.code(), Some(1), "the words are still none: {replayed:?}");
+        assert_eq!(world.story().tables, expected, "the load aborted at step {step}");
+        if !aborted {
+            break;
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
+fn a_discard_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
+    let play = |step: usize| {
+        let world = World::new();
+        far(&world);
+        world.once();
+        let aborted = world.abort("quarantine discard --column itemInSession", step);
+        assert_eq!(world.run(&["quarantine", "discard", "--column", "itemInSession"]).status.code(), Some(0));
+        (aborted, world)
+    };
+    let (_, clean) = play(usize::MAX);
+    for step in 1.. {
+        let (aborted, world) = play(step);
+        assert_eq!(world.entries(), clean.entries(), "aborted at step {step}");
+        let quarantine = |world: &World| world.status()["quarantine"].clone();
+        assert_eq!(quarantine(&world), quarantine(&clean), "aborted at step {step}");
+        if !aborted {
+            assert!(step > 12, "crash points are missing: {step}");
+            break;
+        }
+    }
+}
+
 // At any moment.
 
 /// What is done to the inbox while nobody looks.

@@ -85,6 +85,7 @@ fn object(delivery: &Delivery, plan: &Plan) -> Json {
         "loaded": receipt.loaded,
         "skipped": receipt.skipped,
         "quarantined": receipt.quarantined,
+        "quarantine": render::quarantine(receipt),
         "closes": receipt.closes(),
         "tables": tables,
         "parts": receipt.parts,
@@ -120,6 +121,11 @@ fn text(out: &mut impl Write, delivery: &Delivery, plan: &Plan) -> std::io::Resu
         render::grouped(receipt.skipped),
         render::grouped(receipt.quarantined),
     )?;
+    if receipt.quarantined + receipt.replayed > 0 {
+        let (open, replayed) = (render::grouped(receipt.open()), render::grouped(receipt.replayed));
+        let discarded = render::grouped(receipt.discarded);
+        writeln!(out, "quarantine {open} open, {discarded} discarded; {replayed} replayed")?;
+    }
     let rows: Vec<Vec<String>> = receipt
         .tables
         .iter()

@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
+
+use crate::domain::Receipt;
 
 /// Columns under their names, as wide as they need to be.
 pub fn table(out: &mut impl Write, header: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
@@ -63,6 +65,12 @@ fn quoted(out: &mut impl Write, field: &[u8]) -> io::Result<()> {
 pub fn json(out: &mut impl Write, value: &Json) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, value)?;
     writeln!(out)
+}
+
+/// What became of the quarantined records of a delivery: those open and discarded are quarantined, those
+/// replayed are among the loaded and skipped ones.
+pub fn quarantine(receipt: &Receipt) -> Json {
+    json!({ "open": receipt.open(), "replayed": receipt.replayed, "discarded": receipt.discarded })
 }
 
 /// `2018-11-01T21:01:46Z` of milliseconds since 1970.

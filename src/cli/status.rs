@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use super::{Exit, Outcome, render};
 use crate::app::App;
-use crate::domain::{Delivery, State};
+use crate::domain::{Delivery, Receipt, State};
 use crate::ledger::Filter;
 use crate::pipeline::discover::inbox::Found;
 use crate::store::{Access, Store, StoreError};
@@ -99,6 +99,17 @@ impl Status {
         states
     }
 
+    /// The quarantined records of all deliveries.
+    fn quarantine(&self) -> Receipt {
+        let mut all = Receipt::default();
+        for Delivery { receipt, .. } in &self.deliveries {
+            all.quarantined += receipt.quarantined;
+            all.replayed += receipt.replayed;
+            all.discarded += receipt.discarded;
+        }
+        all
+    }
+
     fn json(&self, app: &App) -> Json {
         let tables: serde_json::Map<String, Json> = self
             .tables
@@ -121,6 +132,7 @@ impl Status {
             "inbox": app.config.source.folder,
             "states": self.states(),
             "backlog": backlog,
+            "quarantine": render::quarantine(&self.quarantine()),
             "tables": tables,
             "deliveries": self.deliveries.iter().map(delivery).collect::<Vec<_>>(),
         })
@@ -142,6 +154,15 @@ impl Status {
                 let bytes = bytesize::ByteSize(files.iter().map(|file| file.noted.size).sum());
                 writeln!(out, "backlog  {} files, {bytes}", files.len())?;
             }
+        }
+        let all = self.quarantine();
+        if all.quarantined + all.replayed > 0 {
+            let (open, discarded) = (render::grouped(all.open()), render::grouped(all.discarded));
+            let replayed = render::grouped(all.replayed);
+            writeln!(
+                out,
+                "quarantine  {open} open, {discarded} discarded; {replayed} replayed: needledrop quarantine list"
+            )?;
         }
         writeln!(out)?;
         self.tables(out)?;
@@ -212,6 +233,7 @@ fn delivery(delivery: &Delivery) -> Json {
         "loaded": delivery.receipt.loaded,
         "skipped": delivery.receipt.skipped,
         "quarantined": delivery.receipt.quarantined,
+        "quarantine": render::quarantine(&delivery.receipt),
         "taken_up": render::time(delivery.taken_up),
         "changed": render::time(delivery.changed),
     })

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::delivery::{DeliveryId, State};
-use super::header::Mapping;
+use super::header::{Header, Mapping};
 use super::record::{Mark, Quarantined, Span};
 use super::stamp::{Stamp, Stamps};
 use super::value::{Cell, Value};
@@ -14,6 +14,7 @@ use super::value::{Cell, Value};
 pub struct Source {
     pub id: DeliveryId,
     pub path: String,
+    pub header: Header,
     pub mapping: Mapping,
     /// Days since 1970 of the date in the name.
     pub file_date: Option<i32>,

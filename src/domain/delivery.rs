@@ -111,7 +111,12 @@ pub struct Receipt {
     pub records: u64,
     pub loaded: u64,
     pub skipped: u64,
+    /// Those in quarantine that are in no table: open or discarded.
     pub quarantined: u64,
+    /// Of those loaded and skipped: they were in quarantine before.
+    pub replayed: u64,
+    /// Of those quarantined: they are not to be loaded.
+    pub discarded: u64,
     /// In the order of the tables' names.
     pub tables: Vec<TableCount>,
     /// Where each part ended, in decoded bytes: more than one when the file grew.
@@ -135,6 +140,11 @@ pub struct TableCount {
 }
 
 impl Receipt {
+    /// Quarantined records that wait for a replay, or to be discarded.
+    pub fn open(&self) -> u64 {
+        self.quarantined.saturating_sub(self.discarded)
+    }
+
     /// records = loaded + skipped + quarantined, and every table that is not behind was sent a row for
     /// each loaded record.
     pub fn closes(&self) -> bool {

@@ -2,13 +2,13 @@
 //! look; the bytes decide.
 
 use std::cmp::Reverse;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::after::archive::Archive;
 use super::discover::begun::Beginning;
 use super::discover::inbox::Inbox;
-use crate::domain::{Delivery, DeliveryId, Plan};
+use crate::domain::{Delivery, DeliveryId, Header, Plan};
 
 /// Finds kept files.
 #[derive(Clone, Debug)]
@@ -33,6 +33,29 @@ impl Find {
             }
         }
         Err(why)
+    }
+
+    /// Where the file lies that begins with what was loaded.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    pub async fn place(&self, delivery: &Delivery) -> Result<PathBuf, String> {
+        let here = self.inbox.place(&delivery.path);
+        let Err(why) = Beginning::verify(&here, delivery, self.plan.encoding).await else { return Ok(here) };
+        for place in self.archive.candidates(&delivery.path, delivery.noted) {
+            if Beginning::verify(&place, delivery, self.plan.encoding).await.is_ok() {
+                return Ok(place);
+            }
+        }
+        Err(why)
+    }
+
+    /// The header of that file, whatever is declared.
+    ///
+    /// # Errors
+    /// Why it cannot be had, in words.
+    pub async fn header(&self, delivery: &Delivery) -> Result<Header, String> {
+        Beginning::header(&self.place(delivery).await?, self.plan.encoding).await
     }
 
     /// Of these deliveries the one that a file of the archive is: it may begin with the bytes of several.

@@ -30,11 +30,12 @@ pub struct Kept {
 impl Kept {
     /// Reads `path` from its beginning up to the byte `until`.
     pub fn new(beginning: Beginning, id: DeliveryId, path: &str, stamps: Stamps, until: u64) -> Self {
-        let Beginning { mapping, mut framer, bytes } = beginning;
+        let Beginning { header, mapping, mut framer, bytes } = beginning;
         framer.truncate(until);
         let source = Source {
             id,
             path: path.to_owned(),
+            header,
             mapping,
             file_date: inbox::date(path),
             arrived: SystemTime::now(),

@@ -9,11 +9,12 @@ pub mod transform;
 pub mod write;
 pub mod after;
 pub mod spare;
-mod split;
+pub(crate) mod split;
 mod kept;
 pub mod events;
 pub mod find;
 pub mod replay;
+pub mod retry;
 pub mod tally;
 
 use std::pin::pin;

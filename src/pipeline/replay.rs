@@ -12,7 +12,7 @@ use super::kept::Kept;
 use super::tally::Tally;
 use super::transform::Transform;
 use crate::domain::{Delivery, DeliveryId, Plan, RowChunk, State};
-use crate::quarantine;
+use crate::quarantine::{self, Fate};
 use crate::store::patience::Patience;
 use crate::store::{Store, StoreError};
 
@@ -84,11 +84,12 @@ impl<S: Store> Replay<S> {
         }
     }
 
-    /// Numbers of the records that were refused before: they are in no table.
+    /// Numbers of the records that were refused before and not replayed: they are in no table.
     async fn refused(&self, id: DeliveryId) -> Result<HashSet<u64>, StoreError> {
         let filter = quarantine::Filter { delivery: Some(id), ..quarantine::Filter::default() };
         let entries = self.patience.with(|| self.store.quarantined(filter.clone())).await?;
-        Ok(entries.into_iter().map(|entry| entry.record.record).collect())
+        let never = entries.into_iter().filter(|entry| entry.fate != Fate::Replayed);
+        Ok(never.map(|entry| entry.record.record).collect())
     }
 
     /// Records that are in other tables, but cannot be in this one.

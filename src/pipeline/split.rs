@@ -71,6 +71,28 @@ enum State {
     Closed,
 }
 
+/// Where the fields of a record lie, quotes included; none where a quote stays open.
+pub fn places(record: &[u8]) -> Option<Vec<Range<usize>>> {
+    let (mut places, mut begin, mut state) = (Vec::new(), 0, State::Plain);
+    for (at, byte) in record.iter().enumerate() {
+        state = match (state, byte) {
+            (State::Plain, b'"') if at == begin => State::Quoted,
+            (State::Quoted, b'"') => State::Closed,
+            // One of a pair.
+            (State::Quoted, _) | (State::Closed, b'"') => State::Quoted,
+            (_, b',') => {
+                places.push(begin..at);
+                begin = at + 1;
+                State::Plain
+            }
+            // Bytes behind a closing quote belong to the field.
+            (State::Plain | State::Closed, _) => State::Plain,
+        };
+    }
+    places.push(begin..record.len());
+    (state != State::Quoted).then_some(places)
+}
+
 /// Finds the fields, and tells whether all is ASCII without NUL; `None` when a field is not in the record as it is.
 fn find(record: &[u8], fields: &mut Vec<Range<usize>>) -> Option<bool> {
     fields.clear();
@@ -209,5 +231,45 @@ impl AsyncRead for Feed {
         }
         self.read += len;
         Poll::Ready(Ok(len))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The bytes of a field without its quotes.
+    fn unquoted(field: &[u8]) -> Vec<u8> {
+        let Some(rest) = field.strip_prefix(b"\"") else { return field.to_vec() };
+        let text = String::from_utf8(rest.to_vec()).unwrap();
+        let mut inside = true;
+        let mut out = String::new();
+        let mut rest = text.chars().peekable();
+        while let Some(c) = rest.next() {
+            match c {
+                '"' if inside && rest.peek() == Some(&'"') => {
+                    rest.next();
+                    out.push('"');
+                }
+                '"' if inside => inside = false,
+                c => out.push(c),
+            }
+        }
+        out.into_bytes()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2048))]
+        #[test]
+        fn places_are_those_of_the_fields(record in "[a,\"]{0,14}") {
+            if let Some(places) = places(record.as_bytes()) {
+                let mut splitter = Splitter::default();
+                let fields = futures::executor::block_on(splitter.split(record.as_bytes()));
+                let found: Vec<Vec<u8>> =
+                    places.into_iter().map(|at| unquoted(&record.as_bytes()[at])).collect();
+                prop_assert_eq!(found, fields.iter().map(<[u8]>::to_vec).collect::<Vec<_>>());
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::cassandra::CassandraStore;
 use super::sqlite::SqliteStore;
 use super::{Store, StoreError};
-use crate::domain::{Delivery, DeliveryId, RowChunk, StampRange, Value};
+use crate::domain::{Delivery, DeliveryId, Header, RowChunk, StampRange, Value};
 use crate::ledger::{Amendment, Applied, Continuation, Entry, Filter, Known};
 use crate::quarantine;
 
@@ -97,5 +97,17 @@ impl Store for AnyStore {
 
     async fn quarantined(&self, filter: quarantine::Filter) -> Result<Vec<quarantine::Entry>, StoreError> {
         either!(self.quarantined(filter))
+    }
+
+    async fn header(&self, id: DeliveryId) -> Result<Option<Header>, StoreError> {
+        either!(self.header(id))
+    }
+
+    async fn retry(&self, retried: Arc<quarantine::Retried>) -> Result<Applied, StoreError> {
+        either!(self.retry(retried))
+    }
+
+    async fn discard(&self, id: DeliveryId, records: Vec<u64>) -> Result<(), StoreError> {
+        either!(self.discard(id, records))
     }
 }

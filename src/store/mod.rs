@@ -12,7 +12,7 @@ pub mod suite;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::{Delivery, DeliveryId, RowChunk, StampRange, Value};
+use crate::domain::{Delivery, DeliveryId, Header, RowChunk, StampRange, Value};
 use crate::ledger::{Amendment, Applied, Continuation, Entry, Filter, Known};
 use crate::quarantine;
 
@@ -114,6 +114,24 @@ pub trait Store: Send + Sync + 'static {
         &self,
         filter: quarantine::Filter,
     ) -> impl Future<Output = Result<Vec<quarantine::Entry>, StoreError>> + Send;
+
+    /// The header of a delivery that has quarantined records; none where it was not kept.
+    fn header(&self, id: DeliveryId) -> impl Future<Output = Result<Option<Header>, StoreError>> + Send;
+
+    /// Settles open records that were tried once more, and the account with them, all or none: those that
+    /// are rows now are loaded under their own stamps, or skipped; the others stay open with their new
+    /// reason. Tried again after a failure, it must be the same records.
+    fn retry(
+        &self,
+        retried: Arc<quarantine::Retried>,
+    ) -> impl Future<Output = Result<Applied, StoreError>> + Send;
+
+    /// Marks open records of a delivery as discarded, in the account too, all or none.
+    fn discard(
+        &self,
+        id: DeliveryId,
+        records: Vec<u64>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// Why a store did not do what it was asked.

@@ -153,6 +153,78 @@ fn a_replay_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
     }
 }
 
+/// More than a page of records that pass now, on keys of others; a last one without line end.
+#[test]
+#[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
+fn a_replay_of_the_quarantine_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
+    let Some(mut place) = Place::new() else { return };
+    let bad: String =
+        (0..70).map(|n| format!("{}\n", record(&format!("B{n}"), "", "", &(n % 9).to_string()))).collect();
+    let good =
+        (0..20).map(|n| format!("{}\n", record("G", "Gil", "1.5", &n.to_string()).replace("free", "1")));
+    let text = format!("{HEADER}{bad}{}{}", good.collect::<String>(), record("Last", "Lou", "2.5", "1"));
+    let replay = ["quarantine", "replay"];
+    let prepared = |place: &mut Place| {
+        place.empty();
+        place.set("source.columns.level", "int");
+        place.drop_file("2018-12-01.csv", &text);
+        place.whole();
+        place.set("source.columns.level", "text");
+    };
+    prepared(&mut place);
+    assert_eq!(place.run(&replay).code, 0);
+    let all = |place: &Place| place.json(&["quarantine", "list", "--all"]);
+    let (clean, entries) = (Story::of(&place), all(&place));
+    assert_eq!(place.json(&["status"])["quarantine"]["replayed"], 71);
+    let at_once = place.tables();
+    place.empty();
+    place.drop_file("2018-12-01.csv", &text);
+    place.whole();
+    assert_eq!(place.tables(), at_once, "as if they had passed at once");
+    for step in 1.. {
+        prepared(&mut place);
+        let aborted = place.command(&replay).env("NEEDLEDROP_ABORT_AT", step.to_string()).output().unwrap();
+        Story::of(&place);
+        let done = place.run(&replay);
+        assert_eq!(done.code, 0, "{done:?}");
+        Story::of(&place).assert_is(&clean, &format!("replay of the quarantine, aborted at step {step}"));
+        assert_eq!(all(&place), entries, "aborted at step {step}");
+        if aborted.status.success() {
+            assert!(step > 8, "crash points are missing: {step}");
+            break;
+        }
+    }
+}
+
+/// What a load that was cut short had refused may be in quarantine, and is not yet in its account.
+#[test]
+#[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
+fn a_replay_of_the_quarantine_between_a_kill_and_the_next_run_changes_nothing() {
+    let Some(mut place) = Place::new() else { return };
+    let bad: String = (0..3).map(|n| format!("{}\n", record("Bad", "", "", &n.to_string()))).collect();
+    let good = record("Good", "Gil", "1.5", "1").replace("free", "1");
+    let play = |place: &mut Place, step: usize| {
+        place.empty();
+        place.set("source.columns.level", "int");
+        place.drop_file("2018-12-01.csv", format!("{HEADER}{bad}{good}\n"));
+        let aborted = place.aborts_at(step);
+        place.run(&["quarantine", "replay"]);
+        place.whole();
+        place.set("source.columns.level", "text");
+        assert_eq!(place.run(&["quarantine", "replay"]).code, 0);
+        (aborted, Story::of(place), place.json(&["quarantine", "list", "--all"]))
+    };
+    let (_, clean, entries) = play(&mut place, usize::MAX);
+    for step in 1.. {
+        let (aborted, story, all) = play(&mut place, step);
+        story.assert_is(&clean, &format!("the load aborted at step {step}"));
+        assert_eq!(all, entries, "the load aborted at step {step}");
+        if !aborted {
+            break;
+        }
+    }
+}
+
 /// Two files end with a provisional record on the same row; the first grows in a run that aborts, then the
 /// second. What the first one set there must not come back with what was under the second.
 #[test]

@@ -18,6 +18,8 @@ const WINDOW: &str = "50";
 
 pub struct World {
     dir: TempDir,
+    /// What is not as in the shipped configuration.
+    settings: Vec<(String, String)>,
 }
 
 /// All that must be the same however it came about: no stamps, no times, no remarks.
@@ -32,9 +34,13 @@ pub struct Story {
 
 impl World {
     pub fn new() -> Self {
-        let world = Self { dir: tempfile::tempdir().unwrap() };
+        let world = Self { dir: tempfile::tempdir().unwrap(), settings: Vec::new() };
         std::fs::create_dir(world.inbox()).unwrap();
         world
+    }
+
+    pub fn set(&mut self, variable: &str, value: &str) {
+        self.settings.push((variable.to_owned(), value.to_owned()));
     }
 
     pub fn inbox(&self) -> PathBuf {
@@ -70,6 +76,7 @@ impl World {
             .env("NEEDLEDROP_SOURCE__POLL", "200ms")
             .env("NEEDLEDROP_WRITE__WINDOW", WINDOW)
             .env("NEEDLEDROP_STORE__SQLITE__PATH", self.store())
+            .envs(self.settings.iter().cloned())
             .stdin(Stdio::null());
         command
     }
@@ -119,6 +126,11 @@ impl World {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
             panic!("{arguments:?}: {error}: {}", String::from_utf8_lossy(&output.stderr))
         })
+    }
+
+    /// What became of quarantined records.
+    pub fn entries(&self) -> Json {
+        self.json(&["quarantine", "list", "--all", "--json"])
     }
 
     pub fn status(&self) -> Json {
@@ -212,7 +224,7 @@ fn listed(list: &mut Json) -> Vec<Json> {
 /// Without what differs from run to run.
 fn plain(mut object: Json) -> Json {
     let map = object.as_object_mut().unwrap();
-    if map.contains_key("state") {
+    if map.contains_key("taken_up") {
         for name in ["detail", "stamps", "taken_up", "changed"] {
             map.shift_remove(name);
         }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use encoding_rs::Encoding;
 
-use super::opened::{framer, open, read_or_end, start};
-use crate::domain::{Delivery, Mapping, Mark, Plan};
+use super::opened::{framer, headed, open, read_or_end, start};
+use crate::domain::{Delivery, Header, Mapping, Mark, Plan};
 use crate::ledger::HEAD;
 use crate::pipeline::read::frame::Framer;
 use crate::pipeline::read::source::ByteSource;
@@ -108,6 +108,7 @@ impl Begun {
 
 /// A file whose beginning is what was loaded, open at its first record.
 pub struct Beginning {
+    pub header: Header,
     pub mapping: Mapping,
     pub framer: Framer,
     pub bytes: ByteSource,
@@ -119,12 +120,31 @@ impl Beginning {
     /// # Errors
     /// Why it does not, in words.
     pub async fn of(place: &Path, delivery: &Delivery, plan: &Plan, limit: usize) -> Result<Self, String> {
-        let verified = Begun::verify(place, delivery, plan.encoding).await;
-        let verified = verified.map_err(|error| error.to_string())?;
-        if verified.is_none() {
-            return Err("its bytes are not those that were loaded".to_owned());
-        }
+        Self::verify(place, delivery, plan.encoding).await?;
         Self::unverified(place, plan, limit).await
+    }
+
+    /// The header alone, whatever is declared.
+    ///
+    /// # Errors
+    /// Why it cannot be had, in words.
+    pub async fn header(place: &Path, encoding: &'static Encoding) -> Result<Header, String> {
+        let opened = open(place, encoding).await.map_err(|error| error.to_string())?;
+        let headed = headed(&opened, encoding).await.map_err(|error| error.to_string())?;
+        Ok(headed.header)
+    }
+
+    /// Whether the file still begins with what was loaded.
+    ///
+    /// # Errors
+    /// Why it does not, in words.
+    pub async fn verify(
+        place: &Path,
+        delivery: &Delivery,
+        encoding: &'static Encoding,
+    ) -> Result<(), String> {
+        let verified = Begun::verify(place, delivery, encoding).await.map_err(|error| error.to_string())?;
+        verified.map(|_| ()).ok_or_else(|| "its bytes are not those that were loaded".to_owned())
     }
 
     /// Hash of all decoded bytes.
@@ -143,6 +163,6 @@ impl Beginning {
         let opened = open(place, plan.encoding).await.map_err(|error| error.to_string())?;
         let start = start(&opened, plan).await.map_err(|error| error.to_string())?;
         let framer = framer(limit, Mark::default(), start.mark, &opened.read);
-        Ok(Self { mapping: start.mapping, framer, bytes: opened.bytes })
+        Ok(Self { header: start.header, mapping: start.mapping, framer, bytes: opened.bytes })
     }
 }

@@ -12,7 +12,7 @@ use super::opened::{Opened, Start, framer, open, start, trusted};
 use super::waiting::Candidate;
 use crate::domain::header::HeaderError;
 use crate::domain::text;
-use crate::domain::{Delivery, DeliveryId, Mapping, Mark, Noted, Origin, Plan, Source, State};
+use crate::domain::{Delivery, DeliveryId, Mark, Noted, Origin, Plan, Source, State};
 use crate::ledger::{Amendment, Continuation, Entry, Filter, HEAD, Verdict};
 use crate::pipeline::read::broken::Broken;
 use crate::pipeline::read::frame::{Framer, Tail};
@@ -185,12 +185,12 @@ impl<S: Store> Identify<S> {
         if from.record == 0 && start.mark.offset > from.offset {
             let framer = framer(self.max_record_bytes, from, start.mark, &opened.read);
             let ends = (opened.head(), opened.window());
-            return Ok(self.work(candidate, delivery, start.mapping, opened.bytes, framer, ends));
+            return Ok(self.work(candidate, delivery, start, opened.bytes, framer, ends));
         }
         let mut framer = Framer::new(self.max_record_bytes, from, from, begun.hasher);
         framer.bytes().extend_from_slice(&begun.buffered);
         let ends = (opened.head(), begun.window);
-        Ok(self.work(candidate, delivery, start.mapping, begun.bytes, framer, ends))
+        Ok(self.work(candidate, delivery, start, begun.bytes, framer, ends))
     }
 
     /// A new delivery: of a new path, or a new generation.
@@ -226,14 +226,14 @@ impl<S: Store> Identify<S> {
         let delivery = self.patience.with(|| self.store.take_up(entry.clone())).await?;
         let framer = framer(self.max_record_bytes, Mark::default(), start.mark, &opened.read);
         let ends = (opened.head(), opened.window());
-        Ok(self.work(candidate, delivery, start.mapping, opened.bytes, framer, ends))
+        Ok(self.work(candidate, delivery, start, opened.bytes, framer, ends))
     }
 
     fn work(
         &self,
         candidate: &Candidate,
         delivery: Delivery,
-        mapping: Mapping,
+        start: Start,
         bytes: ByteSource,
         framer: Framer,
         (head, window): (Head, Window),
@@ -243,7 +243,8 @@ impl<S: Store> Identify<S> {
             id: delivery.id,
             file_date: inbox::date(&delivery.path),
             path: delivery.path,
-            mapping,
+            header: start.header,
+            mapping: start.mapping,
             arrived: changed.max(self.started),
             records_before: delivery.reach.record,
             quarantined_before: delivery.receipt.quarantined,

@@ -7,7 +7,7 @@ pub mod identify;
 pub mod inbox;
 mod known;
 mod leaving;
-mod opened;
+pub mod opened;
 mod waiting;
 mod watch;
 

@@ -38,6 +38,7 @@ pub struct Opened {
 
 /// Where the records of a file begin, and which field is which.
 pub struct Start {
+    pub header: Header,
     pub mapping: Mapping,
     pub mark: Mark,
     /// The header has its line end. Without it more of the file may make another header of it.
@@ -108,19 +109,39 @@ pub async fn read_or_end(bytes: &mut ByteSource, into: &mut Vec<u8>) -> io::Resu
     }
 }
 
-/// Finds the header in the first bytes of a file.
+/// A header, and where it ends.
+pub struct Headed {
+    pub header: Header,
+    mark: Mark,
+    /// It has its line end.
+    whole: bool,
+}
+
+/// Finds the header in the first bytes of a file, and in it the columns of the plan.
 pub async fn start(opened: &Opened, plan: &Plan) -> Result<Start, HeaderError> {
+    let Headed { header, mark, whole } = headed(opened, plan.encoding).await?;
+    // Nothing at all: loaded with no records, whatever is declared.
+    let mapping = if header.0.is_empty() {
+        Mapping { fields: 0, field_of: vec![None; plan.columns.len()], ignored: Vec::new() }
+    } else {
+        header.map(plan)?
+    };
+    Ok(Start { header, mapping, mark, whole })
+}
+
+/// Finds the header in the first bytes of a file.
+pub async fn headed(opened: &Opened, encoding: &'static Encoding) -> Result<Headed, HeaderError> {
     opened.bytes.check_kind()?;
-    let start = framed_start(&opened.read, opened.ended, plan).await;
-    let whole = start.as_ref().is_ok_and(|start| start.whole);
+    let headed = framed(&opened.read, opened.ended, encoding).await;
+    let whole = headed.as_ref().is_ok_and(|headed| headed.whole);
     match opened.bytes.broken().filter(|_| !whole) {
         Some(Broken::Cut(_)) => Err(HeaderError::Cut),
         Some(corrupt) => Err(HeaderError::Corrupt(corrupt.to_string())),
-        None => start,
+        None => headed,
     }
 }
 
-async fn framed_start(read: &[u8], ended: bool, plan: &Plan) -> Result<Start, HeaderError> {
+async fn framed(read: &[u8], ended: bool, encoding: &'static Encoding) -> Result<Headed, HeaderError> {
     let bom = if read.starts_with(BOM) { BOM.len() } else { 0 };
     let begin = Mark { offset: bom as u64, ..Mark::default() };
     let mut framer = Framer::new(HEAD, begin, begin, blake3::Hasher::new());
@@ -129,12 +150,9 @@ async fn framed_start(read: &[u8], ended: bool, plan: &Plan) -> Result<Start, He
     let mut whole = true;
     if framer.records() == 0 {
         match framer.tail() {
-            // Nothing at all: loaded with no records, whatever is declared.
             Tail::Nothing if ended => {
                 let mark = Mark { offset: read.len() as u64, record: 0, line: 0 };
-                let mapping =
-                    Mapping { fields: 0, field_of: vec![None; plan.columns.len()], ignored: Vec::new() };
-                return Ok(Start { mapping, mark, whole: false });
+                return Ok(Headed { header: Header(Vec::new()), mark, whole: false });
             }
             Tail::Record(_) if ended => {
                 framer.close_tail();
@@ -149,12 +167,11 @@ async fn framed_start(read: &[u8], ended: bool, plan: &Plan) -> Result<Start, He
     let mut splitter = Splitter::default();
     let fields = splitter.split(header).await;
     if let Some((at, byte)) = not_text(header) {
-        let (at, encoding) = (frame.offset + at as u64, plan.encoding.name());
+        let (at, encoding) = (frame.offset + at as u64, encoding.name());
         return Err(HeaderError::Encoding { at, byte, encoding });
     }
-    let mapping =
-        Header(fields.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()).map(plan)?;
-    Ok(Start { mapping, mark: Mark { record: 0, ..cut.span.to }, whole })
+    let header = Header(fields.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect());
+    Ok(Headed { header, mark: Mark { record: 0, ..cut.span.to }, whole })
 }
 
 /// Times that are too young to be trusted are noted so that they never compare equal.

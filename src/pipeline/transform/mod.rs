@@ -274,6 +274,7 @@ mod tests {
         let source = Source {
             id: DeliveryId(1),
             path: "2018-11-01.csv".into(),
+            header: crate::domain::Header(["n", "s", "v"].map(String::from).to_vec()),
             mapping: Mapping { fields: 3, field_of: vec![Some(0), Some(1), Some(2)], ignored: Vec::new() },
             file_date: None,
             arrived: std::time::SystemTime::UNIX_EPOCH,

@@ -24,7 +24,9 @@ pub async fn chunks(inner: &Inner, chunks: &[RowChunk], sent: &Sent) -> Result<V
     // Keys count only as far as the ledger reaches.
     let saves = futures::future::try_join_all(accounts.iter().map(|account| account.save(writing)));
     futures::try_join!(writing.tables.check(inner), saves)?;
-    writing.quarantine.save(&writing.lease, quarantined(chunks, &judged)).await?;
+    let quarantined = quarantined(chunks, &judged);
+    writing.quarantine.save_headers(&writing.lease, chunks, &quarantined).await?;
+    writing.quarantine.save(&writing.lease, quarantined).await?;
     fault::step("apply before the ledger");
     let applied = entered(inner, writing, chunks, judged, accounts, sent).await?;
     writing.ahead.done(chunks);
@@ -167,8 +169,13 @@ fn ended(entered: &mut Entered, chunk: &RowChunk, counted: &Counted) {
     }
 }
 
+/// Before what became of a provisional record that was in quarantine.
+pub const REPLAYED: &str = "replayed ";
+/// What became of one that is to stay there.
+pub const DISCARDED: &str = "discarded";
+
 /// What became of a provisional record, and in which tables it was a collision.
-fn outcome(last: Option<Outcome>, collided: &[String]) -> String {
+pub fn outcome(last: Option<Outcome>, collided: &[String]) -> String {
     match last {
         Some(Outcome::Loaded) => format!("loaded {}", collided.join(",")),
         Some(Outcome::Skipped) => "skipped".to_owned(),
@@ -184,6 +191,13 @@ pub fn without_provisional(entered: &mut Entered) -> Option<Delivery> {
     (delivery.reach, delivery.hash) = (mark, hash);
     let receipt = &mut delivery.receipt;
     receipt.records = mark.record;
+    // It was in quarantine, and something became of it there.
+    if let Some(outcome) = entered.outcome.strip_prefix(REPLAYED) {
+        receipt.replayed = receipt.replayed.saturating_sub(1);
+        entered.outcome = outcome.to_owned();
+    } else if entered.outcome == DISCARDED {
+        receipt.discarded = receipt.discarded.saturating_sub(1);
+    }
     match entered.outcome.split_once(' ').map_or((entered.outcome.as_str(), ""), |parts| parts) {
         ("loaded", collided) => {
             receipt.loaded = receipt.loaded.saturating_sub(1);

@@ -62,6 +62,13 @@ pub async fn checked(
             None => Ok(()),
         },
     };
+    if !schema::additions(session, settings).await?.is_empty() {
+        warnings.push(
+            "the ledger is that of an earlier version: the next `run` or `schema --apply` adds columns to it, which \
+             takes ALTER on the needledrop_ tables"
+                .to_owned(),
+        );
+    }
     warnings.extend(of_guardrails(session, settings).await);
     for table in &plan.tables {
         warnings.extend(of_table(session, settings, table).await?);

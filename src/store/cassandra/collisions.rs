@@ -9,6 +9,7 @@ use scylla::statement::prepared::PreparedStatement;
 use super::connect::Settings;
 use super::keys::{self, Keys, Short};
 use super::lease::Lease;
+use super::ledger::{Beside, Written};
 use super::stored::{big, count};
 use super::{request, schema};
 use crate::domain::{Delivery, DeliveryId, Plan};
@@ -89,6 +90,18 @@ impl Collisions {
     /// Keeps the keys of a delivery for its next chunk.
     pub async fn keep(&self, id: DeliveryId, tables: Tables) {
         self.under_way.lock().await.insert(id, tables);
+    }
+
+    /// The same, and lets go of those of all others.
+    pub async fn keep_alone(&self, id: DeliveryId, tables: Tables) {
+        *self.under_way.lock().await = HashMap::from([(id, tables)]);
+    }
+
+    /// New keys of one table that came with records from quarantine, to be written beside the ledger. The
+    /// number of the first of these records tells them from others; they count wherever the delivery stands.
+    pub fn beside(&self, id: DeliveryId, table: &str, first: u64, hashes: &[Short]) -> Option<Beside> {
+        let values = (id.0, table.to_owned(), -1 - big(first), keys::packed(hashes));
+        (!hashes.is_empty()).then(|| (self.insert.clone(), Written::Keys(values)))
     }
 
     /// Saves new keys of one table, for who goes on with the delivery at this byte.

@@ -38,6 +38,8 @@ pub struct Ledger {
     under_way: tokio::sync::Mutex<HashMap<DeliveryId, Entered>>,
     /// Deliveries whose entry was not confirmed, by path: tried again, they are entered as they were.
     unconfirmed: Mutex<HashMap<String, Entered>>,
+    /// Deliveries whose records from quarantine were not confirmed: tried again, nothing is counted twice.
+    unsettled: Mutex<HashMap<DeliveryId, Entered>>,
     /// A dry run: what is entered stays there.
     in_memory: bool,
 }
@@ -77,6 +79,7 @@ impl Ledger {
             settings,
             under_way: tokio::sync::Mutex::default(),
             unconfirmed: Mutex::default(),
+            unsettled: Mutex::default(),
             in_memory,
         })
     }
@@ -236,6 +239,41 @@ impl Ledger {
         Ok((entered, told))
     }
 
+    /// Changes the account of a delivery together with what is written beside it, all or none.
+    ///
+    /// # Errors
+    /// What the cluster says. Tried again, the account is what it would have become, counted once.
+    pub async fn settle(
+        &self,
+        lease: &Lease,
+        id: DeliveryId,
+        change: impl FnOnce(&mut Entered),
+        beside: Vec<Beside>,
+    ) -> Result<(), StoreError> {
+        let mut under_way = self.under_way.lock().await;
+        let unsettled = lock(&self.unsettled).remove(&id);
+        let entered = match unsettled {
+            Some(entered) => entered,
+            None => {
+                let mut entered = match under_way.get(&id) {
+                    Some(entered) => entered.clone(),
+                    None => self.load(id).await?,
+                };
+                change(&mut entered);
+                entered.delivery.changed = clock() / 1000;
+                entered
+            }
+        };
+        lock(&self.unsettled).insert(id, entered.clone());
+        lease.check().await?;
+        self.together(lease, std::iter::once(self.as_it_is(&entered)).chain(beside).collect()).await?;
+        lock(&self.unsettled).remove(&id);
+        if let Some(known) = under_way.get_mut(&id) {
+            *known = entered;
+        }
+        Ok(())
+    }
+
     async fn write(&self, lease: &Lease, entered: &Entered) -> Result<(), StoreError> {
         lease.check().await?;
         let mut insert = self.insert.clone();
@@ -306,25 +344,33 @@ impl Ledger {
         Ok(entered)
     }
 
-    /// A delivery and the ways to it, all or none: a logged batch, which the server finishes.
+    /// A delivery and the ways to it.
     async fn enter(&self, lease: &Lease, new: &Entered, replaced: &[Entered]) -> Result<(), StoreError> {
+        let delivery = &new.delivery;
+        let generation = i32::try_from(delivery.generation).unwrap_or(i32::MAX);
+        let mut all = vec![
+            self.as_it_is(new),
+            (self.path.clone(), Written::Path(delivery.path.clone(), generation, delivery.id.0)),
+            (self.head.clone(), Written::Head(delivery.head.clone(), delivery.id.0)),
+        ];
+        all.extend(replaced.iter().map(|old| self.as_it_is(old)));
+        self.together(lease, all).await
+    }
+
+    fn as_it_is(&self, entered: &Entered) -> Beside {
+        (self.insert.clone(), Written::Delivery(Box::new(Stored::from(entered))))
+    }
+
+    /// All or none: a logged batch, which the server finishes.
+    async fn together(&self, lease: &Lease, all: Vec<Beside>) -> Result<(), StoreError> {
         let mut batch = Batch::new(BatchType::Logged);
         batch.set_consistency(self.settings.ledger());
         batch.set_is_idempotent(true);
         batch.set_timestamp(Some(lease.ledger_stamp()));
-        let delivery = &new.delivery;
-        batch.append_statement(self.insert.clone());
-        batch.append_statement(self.path.clone());
-        batch.append_statement(self.head.clone());
-        let generation = i32::try_from(delivery.generation).unwrap_or(i32::MAX);
-        let mut values = vec![
-            Written::Delivery(Box::new(Stored::from(new))),
-            Written::Path(delivery.path.clone(), generation, delivery.id.0),
-            Written::Head(delivery.head.clone(), delivery.id.0),
-        ];
-        for old in replaced {
-            batch.append_statement(self.insert.clone());
-            values.push(Written::Delivery(Box::new(Stored::from(old))));
+        let mut values = Vec::with_capacity(all.len());
+        for (statement, written) in all {
+            batch.append_statement(statement);
+            values.push(written);
         }
         let done = request::patiently("ledger", || self.session.batch(&batch, &values)).await;
         done.map(|_| ()).map_err(|error| request::told(&self.settings, &error))
@@ -550,11 +596,18 @@ pub fn count_of<'r>(receipt: &'r mut Receipt, table: &str) -> &'r mut TableCount
     &mut receipt.tables[at]
 }
 
-/// One row of the batch that enters a delivery.
-enum Written {
+/// A statement of a batch with its values.
+pub type Beside = (PreparedStatement, Written);
+
+/// What a batch of the ledger writes.
+pub enum Written {
     Delivery(Box<Stored>),
     Path(String, i32, i64),
     Head(String, i64),
+    /// State, delivery and record of an entry in quarantine.
+    Fate(&'static str, i64, i64),
+    /// Delivery, table, place and hashes.
+    Keys((i64, String, i64, Vec<u8>)),
 }
 
 impl scylla::serialize::row::SerializeRow for Written {
@@ -567,6 +620,8 @@ impl scylla::serialize::row::SerializeRow for Written {
             Self::Delivery(stored) => stored.serialize(context, writer),
             Self::Path(path, generation, id) => (path, generation, id).serialize(context, writer),
             Self::Head(head, id) => (head, id).serialize(context, writer),
+            Self::Fate(fate, id, record) => (fate, id, record).serialize(context, writer),
+            Self::Keys(keys) => keys.serialize(context, writer),
         }
     }
 

@@ -15,6 +15,7 @@ mod quarantine;
 mod query;
 mod replay;
 mod request;
+mod retry;
 mod rows;
 mod refusal;
 pub mod schema;
@@ -31,7 +32,7 @@ use scylla::client::session::Session;
 use tokio::sync::Semaphore;
 
 use super::{Access, Store, StoreError};
-use crate::domain::{Delivery, DeliveryId, Fingerprint, Plan, RowChunk, StampRange, Value};
+use crate::domain::{Delivery, DeliveryId, Fingerprint, Header, Plan, RowChunk, StampRange, Value};
 use crate::fault;
 use crate::ledger::{Amendment, Applied, Continuation, Entry, Filter, Known};
 use ahead::Ahead;
@@ -95,13 +96,13 @@ impl CassandraStore {
                     return Err(missing_told(&settings, &missing));
                 }
                 let wait = if standby { Wait::Standby } else { Wait::No };
-                Some(Self::for_writing(&session, &settings, &plan, state, wait).await?)
+                Some(Self::for_writing(&session, &settings, &plan, state, wait, create).await?)
             }
             _ if !state.missing_ledger.is_empty() => return Err(StoreError::Missing(settings.name())),
             Access::Read | Access::Dry => None,
         };
-        let ledger = Ledger::new(Arc::clone(&session), Arc::clone(&settings), access == Access::Dry).await?;
         check_format(&session, &settings, writing.is_some()).await?;
+        let ledger = Ledger::new(Arc::clone(&session), Arc::clone(&settings), access == Access::Dry).await?;
         let reading = Quarantine::new(Arc::clone(&session), Arc::clone(&settings)).await?;
         let inner =
             Inner { session, settings, plan, ledger, reading, writing, playing: replay::Playing::default() };
@@ -115,12 +116,17 @@ impl CassandraStore {
         plan: &Arc<Plan>,
         state: schema::State,
         wait: Wait,
+        create: bool,
     ) -> Result<Writing, StoreError> {
         if !state.missing_keyspaces.is_empty() || !state.missing_ledger.is_empty() {
             Self::make_ledger(session, settings, plan, &state).await?;
         }
         let (s, t) = (Arc::clone(session), Arc::clone(settings));
         let lease = Lease::take(s, t, plan.fingerprint.0.clone(), wait).await?;
+        if create && stored_format(session, settings).await?.is_some_and(|format| format < schema::FORMAT) {
+            schema::bring_up(session, settings).await?;
+        }
+        check_format(session, settings, false).await?;
         // Looked at again: another may have made them before we had the lease.
         let state = schema::look(session, settings, plan, true).await?;
         if !state.missing_tables.is_empty() {
@@ -210,15 +216,23 @@ async fn begin_anew(
     Ok(())
 }
 
-async fn check_format(session: &Session, settings: &Settings, mark: bool) -> Result<(), StoreError> {
+async fn stored_format(session: &Session, settings: &Settings) -> Result<Option<i64>, StoreError> {
     let place = schema::ledger_place(settings, "needledrop_meta");
     let cql = format!("SELECT value FROM {place} WHERE key = 'format'");
     let stored = request::rows::<(Option<String>,)>(session, settings, &cql, ()).await?;
-    let format = stored.first().and_then(|(value,)| value.as_ref()).and_then(|value| value.parse().ok());
+    Ok(stored.first().and_then(|(value,)| value.as_ref()).and_then(|value| value.parse().ok()))
+}
+
+async fn check_format(session: &Session, settings: &Settings, mark: bool) -> Result<(), StoreError> {
     let shape =
         |what: String, next: &str| StoreError::Shape { store: settings.name(), what, next: next.to_owned() };
-    match format {
+    match stored_format(session, settings).await? {
         Some(schema::FORMAT) => Ok(()),
+        Some(older) if older < schema::FORMAT => Err(shape(
+            format!("its ledger has format {older}, this version uses {}", schema::FORMAT),
+            "bring it up with `needledrop schema --apply`, as a role that may ALTER the needledrop_ tables: \
+             it adds columns and changes nothing else",
+        )),
         Some(other) => Err(shape(
             format!("its ledger has format {other}, this version knows {}", schema::FORMAT),
             "use the version of needledrop that made it, or a newer one",
@@ -336,6 +350,18 @@ impl Store for CassandraStore {
         let of = filter.path.clone().map_or(Filter::All, Filter::Path);
         let deliveries = self.inner.ledger.deliveries(&of).await?;
         self.inner.reading.list(deliveries, &filter).await
+    }
+
+    async fn header(&self, id: DeliveryId) -> Result<Option<Header>, StoreError> {
+        self.inner.reading.header(id).await
+    }
+
+    async fn retry(&self, retried: Arc<crate::quarantine::Retried>) -> Result<Applied, StoreError> {
+        retry::retried(&self.inner, &retried).await
+    }
+
+    async fn discard(&self, id: DeliveryId, records: Vec<u64>) -> Result<(), StoreError> {
+        retry::discarded(&self.inner, id, &records).await
     }
 
     /// Renews the lease; ends only when another has it.

@@ -1,6 +1,6 @@
 //! Quarantined records in the cluster.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
@@ -9,22 +9,34 @@ use scylla::statement::prepared::PreparedStatement;
 
 use super::connect::Settings;
 use super::lease::Lease;
+use super::ledger::{Beside, Written};
 use super::stored::{big, count};
 use super::{request, schema};
-use crate::domain::{Delivery, DeliveryId, Quarantined, Reason};
-use crate::quarantine::{Entry, Filter};
+use crate::domain::{Delivery, DeliveryId, Header, Quarantined, Reason, RowChunk};
+use crate::quarantine::{Entry, Fate, Filter, PAGE, PAGE_BYTES};
 use crate::store::StoreError;
 
-const COLUMNS: &str = "delivery, record, line, bytes, length, column_name, reason, detail, raw";
+const COLUMNS: &str = "delivery, record, line, bytes, length, column_name, reason, detail";
 
-type Stored = (i64, i64, i64, i64, i64, Option<String>, String, String, Option<Vec<u8>>);
+/// The last two are state and raw bytes.
+type Stored = (i64, i64, i64, i64, i64, Option<String>, String, String, Option<String>, Option<Vec<u8>>);
+
+type WithoutRaw = (i64, i64, i64, i64, i64, Option<String>, String, String, Option<String>);
+
+/// Records with their raw bytes that the server sends at a time.
+const TOGETHER: i32 = 16;
 
 pub struct Quarantine {
     session: Arc<Session>,
     settings: Arc<Settings>,
     insert: PreparedStatement,
     delete: PreparedStatement,
+    settle: PreparedStatement,
+    explain: PreparedStatement,
+    save_header: PreparedStatement,
+    header: PreparedStatement,
     of_delivery: PreparedStatement,
+    raw_of_delivery: PreparedStatement,
 }
 
 impl Quarantine {
@@ -42,10 +54,24 @@ impl Quarantine {
             Ok(prepared)
         };
         let marks = "?, ?, ?, ?, ?, ?, ?, ?, ?";
+        let one = "WHERE delivery = ? AND record = ?";
+        // A delivery whose only entry was taken back has a header and no record.
+        let from = format!("FROM {place} WHERE delivery = ? AND record >= ?");
+        let raw = prepare(format!("SELECT {COLUMNS}, state, raw {from}")).await;
+        let with_raw = raw.map(|mut statement| {
+            statement.set_page_size(TOGETHER);
+            statement
+        });
         Ok(Self {
-            insert: prepare(format!("INSERT INTO {place} ({COLUMNS}) VALUES ({marks})")).await?,
-            delete: prepare(format!("DELETE FROM {place} WHERE delivery = ? AND record = ?")).await?,
-            of_delivery: prepare(format!("SELECT {COLUMNS} FROM {place} WHERE delivery = ?")).await?,
+            insert: prepare(format!("INSERT INTO {place} ({COLUMNS}, raw) VALUES ({marks})")).await?,
+            delete: prepare(format!("DELETE FROM {place} {one}")).await?,
+            settle: prepare(format!("UPDATE {place} SET state = ? {one}")).await?,
+            explain: prepare(format!("UPDATE {place} SET column_name = ?, reason = ?, detail = ? {one}"))
+                .await?,
+            save_header: prepare(format!("INSERT INTO {place} (delivery, header) VALUES (?, ?)")).await?,
+            header: prepare(format!("SELECT header FROM {place} WHERE delivery = ? LIMIT 1")).await?,
+            of_delivery: prepare(format!("SELECT {COLUMNS}, state {from}")).await?,
+            raw_of_delivery: with_raw?,
             session,
             settings,
         })
@@ -92,26 +118,112 @@ impl Quarantine {
         request::execute(&self.session, &self.settings, &delete, (id.0, big(record))).await.map(|_| ())
     }
 
-    /// Numbers of the records of a delivery.
+    /// Keeps the headers under which records came: their files may be gone one day.
     ///
     /// # Errors
     /// What the cluster says.
-    pub async fn numbers(&self, id: DeliveryId) -> Result<std::collections::HashSet<u64>, StoreError> {
-        Ok(self.of(id).await?.into_iter().map(|stored| count(stored.1)).collect())
+    pub async fn save_headers(
+        &self,
+        lease: &Lease,
+        chunks: &[RowChunk],
+        records: &[(DeliveryId, &Quarantined)],
+    ) -> Result<(), StoreError> {
+        let ids: BTreeSet<DeliveryId> = records.iter().map(|(id, _)| *id).collect();
+        for id in ids {
+            let Some(chunk) = chunks.iter().find(|chunk| chunk.source.id == id) else { continue };
+            let mut insert = self.save_header.clone();
+            insert.set_timestamp(Some(lease.ledger_stamp()));
+            request::execute(&self.session, &self.settings, &insert, (id.0, &chunk.source.header.0)).await?;
+        }
+        Ok(())
     }
 
-    async fn of(&self, id: DeliveryId) -> Result<Vec<Stored>, StoreError> {
-        let pager = self.session.execute_iter(self.of_delivery.clone(), (id.0,)).await;
+    /// The header of a delivery that has quarantined records, where it was kept.
+    ///
+    /// # Errors
+    /// What the cluster says.
+    pub async fn header(&self, id: DeliveryId) -> Result<Option<Header>, StoreError> {
+        let result = request::execute(&self.session, &self.settings, &self.header, (id.0,)).await?;
+        let rows = request::parsed::<(Option<Vec<String>>,)>(&self.settings, result)?;
+        Ok(rows.into_iter().find_map(|(names,)| names).map(Header))
+    }
+
+    /// What settles a record, to be written beside the ledger.
+    pub fn settling(&self, id: DeliveryId, record: u64, fate: Fate) -> Beside {
+        (self.settle.clone(), Written::Fate(fate.name(), id.0, big(record)))
+    }
+
+    /// Enters why records still cannot become rows.
+    ///
+    /// # Errors
+    /// What the cluster says.
+    pub async fn explain(
+        &self,
+        lease: &Lease,
+        id: DeliveryId,
+        records: impl Iterator<Item = &Quarantined>,
+    ) -> Result<(), StoreError> {
+        for Quarantined { record, column, reason, detail, .. } in records {
+            let mut explain = self.explain.clone();
+            explain.set_timestamp(Some(lease.ledger_stamp()));
+            let values = (column, reason.name(), detail, id.0, big(*record));
+            request::execute(&self.session, &self.settings, &explain, values).await?;
+        }
+        Ok(())
+    }
+
+    /// Numbers of the records of a delivery that are in no table.
+    ///
+    /// # Errors
+    /// What the cluster says.
+    pub async fn never_loaded(&self, id: DeliveryId) -> Result<HashSet<u64>, StoreError> {
+        let mut numbers = HashSet::new();
+        let take = |stored: Stored| {
+            if fate(stored.8.as_deref()) != Fate::Replayed {
+                numbers.insert(count(stored.1));
+            }
+            true
+        };
+        self.each(id, 0, false, take).await?;
+        Ok(numbers)
+    }
+
+    /// The records of a delivery from a number on, until `take` wants no more.
+    async fn each(
+        &self,
+        id: DeliveryId,
+        from: u64,
+        raw: bool,
+        mut take: impl FnMut(Stored) -> bool,
+    ) -> Result<(), StoreError> {
         let away = |what: String| StoreError::Busy {
             store: self.settings.name(),
             reason: "read",
             what,
             hint: "see the logs of the cluster if it lasts",
         };
-        let pager = pager.map_err(|error| away(error.to_string()))?;
         let broken = |what: String| StoreError::Broken { store: self.settings.name(), what };
-        let rows = pager.rows_stream::<Stored>().map_err(|error| broken(error.to_string()))?;
-        rows.try_collect().await.map_err(|error| away(error.to_string()))
+        let statement = if raw { &self.raw_of_delivery } else { &self.of_delivery };
+        let pager = self.session.execute_iter(statement.clone(), (id.0, big(from))).await;
+        let pager = pager.map_err(|error| away(error.to_string()))?;
+        if raw {
+            let mut rows = pager.rows_stream::<Stored>().map_err(|error| broken(error.to_string()))?;
+            while let Some(stored) = rows.try_next().await.map_err(|error| away(error.to_string()))? {
+                if !take(stored) {
+                    break;
+                }
+            }
+            return Ok(());
+        }
+        let mut rows = pager.rows_stream::<WithoutRaw>().map_err(|error| broken(error.to_string()))?;
+        while let Some((a, b, c, d, e, f, g, h, i)) =
+            rows.try_next().await.map_err(|error| away(error.to_string()))?
+        {
+            if !take((a, b, c, d, e, f, g, h, i, None)) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Entries of these deliveries, in order.
@@ -119,35 +231,49 @@ impl Quarantine {
     /// # Errors
     /// What the cluster says.
     pub async fn list(&self, deliveries: Vec<Delivery>, filter: &Filter) -> Result<Vec<Entry>, StoreError> {
-        let wanted = deliveries.into_iter().filter(|delivery| {
+        let wanted = |delivery: &Delivery| {
             filter.delivery.is_none_or(|id| id == delivery.id)
                 && filter.path.as_ref().is_none_or(|path| *path == delivery.path)
-                && delivery.receipt.quarantined > 0
-        });
-        let by_id: HashMap<DeliveryId, Delivery> = wanted.map(|delivery| (delivery.id, delivery)).collect();
-        let mut ids: Vec<DeliveryId> = by_id.keys().copied().collect();
-        ids.sort();
+                && delivery.receipt.quarantined + delivery.receipt.replayed > 0
+        };
+        let mut deliveries: Vec<Delivery> = deliveries.into_iter().filter(wanted).collect();
+        deliveries.sort_by_key(|delivery| delivery.id);
         let mut entries = Vec::new();
-        for id in ids {
-            let Some(delivery) = by_id.get(&id) else { continue };
-            let of = self.of(id).await?;
-            entries.extend(of.into_iter().map(|stored| entry(delivery, stored, filter.raw)));
+        for delivery in deliveries {
+            let mut bytes = 0;
+            let take = |stored: Stored| {
+                let entry = entry(&delivery, stored);
+                if matches(&entry, filter) {
+                    bytes += entry.record.raw.len() as u64;
+                    entries.push(entry);
+                }
+                filter.page_from.is_none() || (entries.len() < PAGE && bytes < PAGE_BYTES)
+            };
+            self.each(delivery.id, filter.page_from.unwrap_or(0), filter.raw, take).await?;
         }
-        entries.retain(|entry| {
-            let record = &entry.record;
-            filter.reason.as_ref().is_none_or(|reason| reason == record.reason.name())
-                && filter.column.as_ref().is_none_or(|column| Some(column) == record.column.as_ref())
-        });
         Ok(entries)
     }
 }
 
-fn entry(delivery: &Delivery, stored: Stored, raw: bool) -> Entry {
-    let (_, record, line, offset, len, column, reason, detail, bytes) = stored;
+fn matches(entry: &Entry, filter: &Filter) -> bool {
+    let record = &entry.record;
+    filter.reason.as_ref().is_none_or(|reason| reason == record.reason.name())
+        && filter.column.as_ref().is_none_or(|column| Some(column) == record.column.as_ref())
+        && filter.fate.is_none_or(|fate| fate == entry.fate)
+}
+
+/// No state is written with a new entry.
+fn fate(stored: Option<&str>) -> Fate {
+    stored.and_then(Fate::from_name).unwrap_or(Fate::Open)
+}
+
+fn entry(delivery: &Delivery, stored: Stored) -> Entry {
+    let (_, record, line, offset, len, column, reason, detail, state, raw) = stored;
     Entry {
         delivery: delivery.id,
         path: delivery.path.clone(),
         generation: delivery.generation,
+        fate: fate(state.as_deref()),
         record: Quarantined {
             record: count(record),
             line: count(line),
@@ -156,7 +282,7 @@ fn entry(delivery: &Delivery, stored: Stored, raw: bool) -> Entry {
             column,
             reason: Reason::from_name(&reason).unwrap_or(Reason::Refused),
             detail,
-            raw: bytes.filter(|_| raw).unwrap_or_default(),
+            raw: raw.unwrap_or_default(),
         },
     }
 }

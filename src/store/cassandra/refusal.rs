@@ -90,6 +90,17 @@ fn hopeless(refusal: &Refusal) -> String {
     )
 }
 
+/// Refusals of a few records of one chunk, each taken as a matter of its own.
+pub fn each(chunk: &RowChunk, sent: &Sent) -> Judged {
+    let mut judged = Judged::default();
+    for refusal in &sent.refused {
+        if judged.rows.insert(refusal.row) {
+            judged.refused.push(quarantined(chunk, refusal));
+        }
+    }
+    judged
+}
+
 fn quarantined(chunk: &RowChunk, refusal: &Refusal) -> Quarantined {
     let number = chunk.stamps.number(chunk.rows.stamp(refusal.row)).unwrap_or(chunk.span.from.record);
     let frame = chunk.frames.binary_search_by_key(&number, |frame| frame.record).ok();

@@ -8,15 +8,17 @@ use scylla::client::session::Session;
 use super::connect::Settings;
 use super::request;
 use crate::domain::{Column, Order, Plan, Table};
+use crate::fault;
 use crate::store::StoreError;
 
 /// The layout of ledger and quarantine; a newer one is refused.
-pub const FORMAT: i64 = 1;
+pub const FORMAT: i64 = 2;
 
 /// Ledger and quarantine, in the order in which they are made: who has seen the last has seen all.
 /// Offsets are in decoded bytes; `stamps` is a list of (first record, base, records); `tables` by name
 /// (rows, collisions, refused, whether collisions are an estimate, fingerprint of the declaration);
-/// `provisional` is (byte, record, line, hash up to there, outcome) of a last record without line end.
+/// `provisional` is (byte, record, line, hash up to there, outcome) of a last record without line end;
+/// `header` is that of a delivery, kept once beside its quarantined records.
 pub const LEDGER: [(&str, &str); 8] = [
     (
         "needledrop_deliveries",
@@ -26,14 +28,16 @@ pub const LEDGER: [(&str, &str); 8] = [
          noted_size bigint, noted_mtime bigint, noted_ctime bigint, fingerprint text, attempt text, \
          loaded bigint, skipped bigint, quarantined bigint, taken_up timestamp, changed timestamp, \
          stamps frozen<list<frozen<tuple<bigint, bigint, bigint>>>>, parts frozen<list<bigint>>, \
-         tables frozen<map<text, frozen<tuple<bigint, bigint, bigint, boolean, text>>>>",
+         tables frozen<map<text, frozen<tuple<bigint, bigint, bigint, boolean, text>>>>, \
+         replayed bigint, discarded bigint",
     ),
     ("needledrop_paths", "path text, generation int, id bigint, PRIMARY KEY (path, generation)"),
     ("needledrop_heads", "head text, id bigint, PRIMARY KEY (head, id)"),
     (
         "needledrop_quarantine",
         "delivery bigint, record bigint, line bigint, bytes bigint, length bigint, column_name text, \
-         reason text, detail text, raw blob, PRIMARY KEY (delivery, record)",
+         reason text, detail text, raw blob, state text, header frozen<list<text>> static, \
+         PRIMARY KEY (delivery, record)",
     ),
     (
         "needledrop_keys",
@@ -291,6 +295,43 @@ pub async fn make_ledger(session: &Session, settings: &Settings, state: &State) 
 /// What the cluster says.
 pub async fn mark(session: &Session, settings: &Settings) -> Result<(), StoreError> {
     run(session, settings, &marking(settings)).await
+}
+
+/// Columns that a ledger of an earlier format does not have: table, name, type.
+const ADDED: [(&str, &str, &str); 4] = [
+    ("needledrop_deliveries", "replayed", "bigint"),
+    ("needledrop_deliveries", "discarded", "bigint"),
+    ("needledrop_quarantine", "state", "text"),
+    ("needledrop_quarantine", "header", "frozen<list<text>> static"),
+];
+
+/// What brings a ledger of an earlier format to this one.
+///
+/// # Errors
+/// What the cluster says.
+pub async fn additions(session: &Session, settings: &Settings) -> Result<Vec<String>, StoreError> {
+    let there = columns(session, settings, &keyspace(&settings.ledger_keyspace)).await?;
+    // A table that is not there at all is made whole.
+    let is_older = |table: &str, name: &str| there.get(table).is_some_and(|of| !of.contains_key(name));
+    let missing = ADDED.iter().filter(|(table, name, _)| is_older(table, name));
+    let added = |(table, name, kind): &(&str, &str, &str)| {
+        format!("ALTER TABLE {} ADD {name} {kind}", ledger_place(settings, table))
+    };
+    Ok(missing.map(added).collect())
+}
+
+/// Adds what an earlier format does not have, then says so: cut short, it is gone on with.
+///
+/// # Errors
+/// What the cluster says.
+pub async fn bring_up(session: &Session, settings: &Settings) -> Result<(), StoreError> {
+    for ddl in additions(session, settings).await? {
+        run(session, settings, &ddl).await?;
+        fault::step("format added");
+    }
+    let place = ledger_place(settings, "needledrop_meta");
+    let cql = format!("UPDATE {place} SET value = '{FORMAT}' WHERE key = 'format' IF EXISTS");
+    run(session, settings, &cql).await
 }
 
 fn marking(settings: &Settings) -> String {

@@ -41,10 +41,12 @@ pub struct Stored {
     stamps: Option<Vec<(i64, i64, i64)>>,
     parts: Option<Vec<i64>>,
     tables: Option<BTreeMap<String, Count>>,
+    replayed: Option<i64>,
+    discarded: Option<i64>,
 }
 
 /// The columns, in the order of the fields.
-pub const COLUMNS: [&str; 25] = [
+pub const COLUMNS: [&str; 27] = [
     "id",
     "path",
     "generation",
@@ -70,6 +72,8 @@ pub const COLUMNS: [&str; 25] = [
     "stamps",
     "parts",
     "tables",
+    "replayed",
+    "discarded",
 ];
 
 /// A delivery with what only the ledger needs to know of it.
@@ -129,6 +133,8 @@ impl From<&Entered> for Stored {
             stamps: Some(ranges.map(|range| (big(range.first), range.base.0, big(range.records))).collect()),
             parts: Some(receipt.parts.iter().copied().map(big).collect()),
             tables: Some(tables.collect()),
+            replayed: Some(big(receipt.replayed)),
+            discarded: Some(big(receipt.discarded)),
         }
     }
 }
@@ -182,6 +188,8 @@ impl Stored {
             loaded: count(self.loaded),
             skipped: count(self.skipped),
             quarantined: count(self.quarantined),
+            replayed: count(self.replayed.unwrap_or(0)),
+            discarded: count(self.discarded.unwrap_or(0)),
             tables: tables.collect(),
             parts: self.parts.unwrap_or_default().into_iter().map(count).collect(),
         };

@@ -36,6 +36,9 @@ fn apply(shared: &Shared, connection: &Connection, chunk: &RowChunk) -> Result<A
         applied.tables.push(delta);
     }
     // A dry run would keep them in memory.
+    if !chunk.quarantined.is_empty() && !shared.dry {
+        quarantine::save_header(connection, id, &chunk.source.header)?;
+    }
     for record in chunk.quarantined.iter().filter(|_| !shared.dry) {
         quarantine::save(connection, id, record)?;
     }
@@ -112,12 +115,16 @@ fn write(
     let began = Instant::now();
     let id = chunk.source.id;
     let mut writer = Writer::new(shared, connection, table)?;
-    let is_open = chunk.ends_provisionally() && chunk.last == Some(Outcome::Loaded);
-    let open = chunk.rows.len().checked_sub(1).filter(|_| is_open).map(|last| chunk.rows.stamp(last));
+    let open = chunk.rows.len().checked_sub(1).filter(|_| is_open(chunk)).map(|last| chunk.rows.stamp(last));
     let written = rows(connection, &mut writer, chunk, Counted { sent: Stamp(0), open })?;
     let name = shared.plan.tables.get(table).map_or("", |table| table.name.as_str());
     written.enter(connection, id, name)?;
     Ok(TableDelta { rows: chunk.rows.len() as u64, collisions: written.collisions(), took: began.elapsed() })
+}
+
+/// Whether the last row is that of a record without a line end.
+pub fn is_open(chunk: &RowChunk) -> bool {
+    chunk.ends_provisionally() && chunk.last == Some(Outcome::Loaded)
 }
 
 /// What writing rows came to.

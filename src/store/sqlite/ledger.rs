@@ -13,7 +13,8 @@ use crate::ledger::{Amendment, Continuation, Entry, Filter, Known, Verdict};
 
 const COLUMNS: &str = "id, path, generation, state, detail, same_as, bytes, records, line, hash, head, \
     provisional_bytes, provisional_record, provisional_line, provisional_hash, noted_size, noted_mtime, \
-    noted_ctime, fingerprint, loaded, skipped, quarantined, taken_up, changed";
+    noted_ctime, fingerprint, loaded, skipped, quarantined, taken_up, changed, \
+    replayed, discarded";
 
 pub fn known(connection: &Connection) -> Outcome<Vec<Known>> {
     let sql = "SELECT path, state, noted_size, noted_mtime, noted_ctime, attempt, id, max(generation) \
@@ -88,6 +89,8 @@ fn delivery(row: &Row<'_>) -> Outcome<Delivery> {
             loaded: row.get(19)?,
             skipped: row.get(20)?,
             quarantined: row.get(21)?,
+            replayed: row.get(24)?,
+            discarded: row.get(25)?,
             ..Receipt::default()
         },
         taken_up: row.get(22)?,

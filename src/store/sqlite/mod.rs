@@ -2,6 +2,7 @@
 
 mod apply;
 mod cell;
+mod format;
 mod ledger;
 mod lock;
 mod merge;
@@ -10,6 +11,7 @@ mod owner;
 mod provisional;
 mod quarantine;
 mod replay;
+mod retry;
 mod rows;
 pub mod schema;
 #[cfg(test)]
@@ -22,7 +24,7 @@ use owner::Owner;
 use rusqlite::Connection;
 
 use super::{Access, Store, StoreError};
-use crate::domain::{Delivery, DeliveryId, Plan, RowChunk, StampRange, Value};
+use crate::domain::{Delivery, DeliveryId, Header, Plan, RowChunk, StampRange, Value};
 use crate::ledger::{Amendment, Applied, Continuation, Entry, Filter, Known};
 
 /// A store in one SQLite file.
@@ -201,5 +203,17 @@ impl Store for SqliteStore {
         filter: crate::quarantine::Filter,
     ) -> Result<Vec<crate::quarantine::Entry>, StoreError> {
         self.read(move |_, connection| Ok(quarantine::list(connection, &filter)?)).await
+    }
+
+    async fn header(&self, id: DeliveryId) -> Result<Option<Header>, StoreError> {
+        self.read(move |_, connection| Ok(quarantine::header(connection, id)?)).await
+    }
+
+    async fn retry(&self, retried: Arc<crate::quarantine::Retried>) -> Result<Applied, StoreError> {
+        self.write(move |shared, connection| retry::retried(shared, connection, &retried)).await
+    }
+
+    async fn discard(&self, id: DeliveryId, records: Vec<u64>) -> Result<(), StoreError> {
+        self.write(move |_, connection| retry::discarded(connection, id, &records)).await
     }
 }

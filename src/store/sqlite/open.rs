@@ -13,7 +13,7 @@ use super::lock::WriterLock;
 use super::owner::Owner;
 use super::rows::TableSql;
 use super::schema::{self, Difference};
-use super::{Access, Fault, Shared, SqliteStore, StoreError};
+use super::{Access, Fault, Shared, SqliteStore, StoreError, format};
 use crate::domain::Plan;
 use crate::fault;
 
@@ -76,6 +76,7 @@ impl SqliteStore {
         }
         configure(&writer).map_err(|error| told(error.into()))?;
         check_format(&writer, path)?;
+        format::bring_up(&mut writer).map_err(|error| told(error.into()))?;
         prepare_tables(&mut writer, path, &plan, create)?;
         let reader = read_only(path).map_err(|error| told(error.into()))?;
         Self::with(path, plan, false, writer, Some(reader), Some(lock))
@@ -232,9 +233,14 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 fn for_asking(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let writable = std::fs::OpenOptions::new().write(true).open(path).is_ok();
-    let connection =
-        if writable { Connection::open_with_flags(path, flags)? } else { return read_only(path) };
+    if !writable {
+        let connection = read_only(path)?;
+        format::stand_in(&connection)?;
+        return Ok(connection);
+    }
+    let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(READ_PATIENCE)?;
+    format::stand_in(&connection)?;
     connection.pragma_update(None, "query_only", true)?;
     strict(&connection)?;
     Ok(connection)
@@ -248,8 +254,7 @@ fn read_only(path: &Path) -> rusqlite::Result<Connection> {
 
 fn check_format(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let store = path.display().to_string();
-    let sql = "SELECT CAST(value AS INTEGER) FROM _needledrop_meta WHERE key = 'format'";
-    let format: i64 = connection.query_row(sql, [], |row| row.get(0)).map_err(|error| match &error {
+    let format: i64 = format::of(connection).map_err(|error| match &error {
         rusqlite::Error::QueryReturnedNoRows => damaged(&store),
         _ if error.to_string().contains("no such table") => damaged(&store),
         _ => Fault::from(error).told(&store),

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::merge::{self, Change, Row};
 use super::rows::Writer;
-use super::{Fault, Outcome, Shared, ledger};
+use super::{Fault, Outcome, Shared, ledger, quarantine};
 use crate::domain::{Delivery, DeliveryId, Empty, Stamp};
 
 /// Whether any row of this table has a shadow.
@@ -74,8 +74,7 @@ pub fn take_back(shared: &Shared, connection: &Connection, delivery: &Delivery) 
         connection.prepare_cached(sql)?.execute(params![id, table.name])?;
     }
     connection.prepare_cached("DELETE FROM _needledrop_provisional WHERE delivery = ?1")?.execute([id])?;
-    let sql = "DELETE FROM _needledrop_quarantine WHERE delivery = ?1 AND record = ?2";
-    connection.prepare_cached(sql)?.execute(params![id, mark.record])?;
+    quarantine::take_back(connection, delivery.id, mark.record)?;
     Ok(())
 }
 

@@ -60,10 +60,11 @@ pub fn chunk(
 }
 
 /// Counts the records that are loaded in other tables but cannot be rows in this one. Those that are in
-/// quarantine were never loaded.
+/// quarantine, and were not replayed, were never loaded.
 fn refused(connection: &Connection, chunk: &RowChunk, table: &str) -> Result<(), Fault> {
     let id = chunk.source.id.0;
-    let sql = "SELECT 1 FROM _needledrop_quarantine WHERE delivery = ?1 AND record = ?2";
+    let sql =
+        "SELECT 1 FROM _needledrop_quarantine WHERE delivery = ?1 AND record = ?2 AND state <> 'replayed'";
     let mut known = connection.prepare_cached(sql)?;
     let mut count = 0;
     for entry in &chunk.quarantined {

@@ -11,10 +11,12 @@ use crate::domain::{Order, Plan, Table};
 pub const APPLICATION_ID: i32 = 0x6e64_7270;
 
 /// The layout of ledger and quarantine; a newer one is refused.
-pub const FORMAT: i64 = 1;
+pub const FORMAT: i64 = 2;
 
 /// Ledger and quarantine. Offsets are in decoded bytes, times in milliseconds since 1970; `sent` is
 /// the stamp of the newest row that a delivery sent to a table: what is sent up to it is sent again.
+/// The headers, as JSON, are those of the deliveries that have quarantined records. Columns that came with a
+/// later format stand last, where `ALTER TABLE` puts them.
 pub const LEDGER: &str = "
 CREATE TABLE IF NOT EXISTS _needledrop_meta (
   key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -29,6 +31,7 @@ CREATE TABLE IF NOT EXISTS _needledrop_deliveries (
   fingerprint TEXT NOT NULL, attempt TEXT NOT NULL,
   loaded INTEGER NOT NULL, skipped INTEGER NOT NULL, quarantined INTEGER NOT NULL,
   taken_up INTEGER NOT NULL, changed INTEGER NOT NULL,
+  replayed INTEGER NOT NULL DEFAULT 0, discarded INTEGER NOT NULL DEFAULT 0,
   UNIQUE (path, generation));
 CREATE INDEX IF NOT EXISTS _needledrop_heads ON _needledrop_deliveries (head);
 CREATE TABLE IF NOT EXISTS _needledrop_stamps (
@@ -51,7 +54,9 @@ CREATE TABLE IF NOT EXISTS _needledrop_shadows (
 CREATE TABLE IF NOT EXISTS _needledrop_quarantine (
   delivery INTEGER NOT NULL, record INTEGER NOT NULL, line INTEGER NOT NULL, bytes INTEGER NOT NULL,
   length INTEGER NOT NULL, column_name TEXT, reason TEXT NOT NULL, detail TEXT NOT NULL,
-  raw BLOB NOT NULL, PRIMARY KEY (delivery, record)) WITHOUT ROWID;
+  raw BLOB NOT NULL, state TEXT NOT NULL DEFAULT 'open', PRIMARY KEY (delivery, record)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS _needledrop_headers (
+  delivery INTEGER PRIMARY KEY, names TEXT NOT NULL);
 ";
 
 /// A name as SQL takes it. Names are checked, but quoting keeps keywords usable.

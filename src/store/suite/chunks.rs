@@ -5,12 +5,17 @@ use std::sync::Arc;
 use crate::domain::parse::parse;
 use crate::domain::value::Cell;
 use crate::domain::{
-    Column, Delivery, Empty, End, Fingerprint, Mapping, Mark, Noted, Order, Origin, Outcome, Plan,
+    Column, Delivery, Empty, End, Fingerprint, Header, Mapping, Mark, Noted, Order, Origin, Plan,
     Quarantined, Reason, RowChunk, Rows, Source, Span, Table, Type, Value,
 };
 use crate::ledger::{Applied, Continuation, Entry, Filter, Verdict};
 use crate::quarantine;
 use crate::store::{Store, StoreError};
+
+/// That of the records of [`chunk`].
+pub fn header() -> Header {
+    Header(["p", "q", "a", "b"].map(String::from).to_vec())
+}
 
 /// One key and two columns, by three rules.
 pub fn plan() -> Plan {
@@ -64,6 +69,8 @@ pub enum Record {
     Row(i64, i64, Option<&'static str>, Option<i64>),
     Skipped,
     Refused,
+    /// It is not in the chunk.
+    Left,
 }
 
 pub const BYTES: u64 = 10;
@@ -123,7 +130,8 @@ pub fn chunk(delivery: &Delivery, records: &[Record], from: usize, to: usize, en
     let mut rows = Rows::new(4, to - from);
     let (mut skipped, mut quarantined, mut last) = (0, Vec::new(), None);
     for (number, record) in records.iter().enumerate().take(to).skip(from) {
-        last = Some(match record {
+        last = record.outcome().or(last);
+        match record {
             Record::Row(p, q, a, b) => {
                 let int = |n: &i64| (Type::Int, Some(n.to_string()));
                 let values = [
@@ -134,21 +142,16 @@ pub fn chunk(delivery: &Delivery, records: &[Record], from: usize, to: usize, en
                 ];
                 let mut cells = cells(&mut rows, &values);
                 rows.push(delivery.stamps.of(number as u64).unwrap(), &mut cells);
-                Outcome::Loaded
             }
-            Record::Skipped => {
-                skipped += 1;
-                Outcome::Skipped
-            }
-            Record::Refused => {
-                quarantined.push(refused(number));
-                Outcome::Quarantined
-            }
-        });
+            Record::Skipped => skipped += 1,
+            Record::Refused => quarantined.push(refused(number)),
+            Record::Left => {}
+        }
     }
     let source = Source {
         id: delivery.id,
         path: delivery.path.clone(),
+        header: header(),
         mapping: Mapping {
             fields: 4,
             field_of: vec![Some(0), Some(1), Some(2), Some(3)],

@@ -5,6 +5,7 @@ mod cases;
 mod chunks;
 mod model;
 mod properties;
+mod quarantine;
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use super::Store;
 use crate::domain::Plan;
 pub use cases::*;
 pub use properties::*;
+pub use quarantine::*;
 
 /// A place for one store.
 pub trait Fixture: Sized {
@@ -55,6 +57,12 @@ macro_rules! store_suite {
             a_replay_changes_nothing_and_restores_what_was_deleted,
             rows_come_by_key_in_order,
             quarantined_is_filtered,
+            entries_come_in_pages,
+            a_replayed_record_ends_as_if_it_had_been_loaded_with_the_others,
+            what_still_fails_stays_open_with_its_new_reason,
+            discarded_records_are_kept_for_the_account,
+            a_provisional_record_that_was_replayed_or_discarded_is_taken_back,
+            a_table_played_anew_has_what_was_replayed,
             known_tells_the_newest_generation,
             every_type_is_read_as_it_was_written,
         );

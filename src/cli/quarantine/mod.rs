@@ -1,0 +1,99 @@
+//! `needledrop quarantine`: records that could not become rows, and what is to become of them.
+
+mod cells;
+mod list;
+mod settle;
+mod show;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value as Json, json};
+
+use super::{Failure, Outcome, load};
+use crate::app::App;
+use crate::domain::Reason;
+use crate::quarantine::{Entry, Fate, Filter};
+use crate::store::Store;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List open entries
+    List(list::Arguments),
+    /// Show one record, with the field that is to blame marked
+    Show(show::Arguments),
+    /// Try open records once more, by the configuration of now
+    ///
+    /// Those that pass are loaded exactly once, in their own place in the order of all records; the others stay
+    /// open with their new reason. The file may be gone, unless a record is longer than its kept beginning.
+    /// Exit 1 when records that were tried are still open.
+    Replay(settle::Replay),
+    /// Mark open records as not to be loaded; they are kept for the account
+    Discard(settle::Discard),
+}
+
+#[derive(Debug, Args)]
+struct Which {
+    /// Of this file only
+    #[arg(long)]
+    file: Option<PathBuf>,
+    /// With this reason only
+    #[arg(long)]
+    reason: Option<String>,
+    /// Refused for this column only
+    #[arg(long)]
+    column: Option<String>,
+}
+
+pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
+    match &arguments.command {
+        Command::List(arguments) => list::run(app, arguments).await,
+        Command::Show(arguments) => show::run(app, arguments).await,
+        Command::Replay(arguments) => settle::replay(app, arguments).await,
+        Command::Discard(arguments) => settle::discard(app, arguments).await,
+    }
+}
+
+impl Which {
+    fn is_all(&self) -> bool {
+        self.file.is_none() && self.reason.is_none() && self.column.is_none()
+    }
+
+    async fn filter(&self, app: &App, store: &impl Store) -> Result<Filter, Failure> {
+        if let Some(reason) = self.reason.as_ref().filter(|reason| Reason::from_name(reason).is_none()) {
+            let known = Reason::ALL.map(Reason::name).join(", ");
+            return Err(Failure::usage(format!(
+                "there is no reason `{reason}`\n  next: choose from {known}"
+            )));
+        }
+        let path = match &self.file {
+            Some(file) => Some(load::known_path(app, store, file).await?),
+            None => None,
+        };
+        let (reason, column) = (self.reason.clone(), self.column.clone());
+        Ok(Filter { path, reason, column, fate: Some(Fate::Open), ..Filter::default() })
+    }
+}
+
+fn object(entry: &Entry) -> Json {
+    let record = &entry.record;
+    json!({
+        "file": entry.path,
+        "generation": entry.generation,
+        "record": record.record,
+        "line": record.line,
+        "byte": record.offset,
+        "bytes": record.len,
+        "reason": record.reason.name(),
+        "column": record.column,
+        "detail": record.detail,
+        "state": entry.fate.name(),
+        "raw": String::from_utf8_lossy(&record.raw),
+    })
+}

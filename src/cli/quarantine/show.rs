@@ -1,0 +1,176 @@
+//! `needledrop quarantine show`: one record, with the field that is to blame marked.
+
+use std::io::{self, Write};
+use std::ops::Range;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+use unicode_width::UnicodeWidthStr as _;
+
+use super::object;
+use crate::app::App;
+use crate::cli::{Exit, Failure, Outcome, load, render};
+use crate::domain::{Header, Origin, Plan};
+use crate::ledger;
+use crate::pipeline::retry;
+use crate::pipeline::split::places;
+use crate::quarantine::{Entry, Filter};
+use crate::store::{Access, Store, StoreError};
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    file: PathBuf,
+    /// Its line in the file
+    line: u64,
+    #[arg(long)]
+    json: bool,
+}
+
+/// The field to blame: its number in the record, from 1, and where it lies; or why it cannot be marked.
+type Marked = Result<(usize, Range<usize>), String>;
+
+pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
+    let store = app.open(Access::Read).await?;
+    let entry = find(app, &store, arguments).await?;
+    let marked = mark(app, &store, &entry).await?;
+    let mut out = io::stdout().lock();
+    if arguments.json {
+        let mut shown = object(&entry);
+        shown["marked"] = match &marked {
+            Ok((field, at)) => json!({ "field": field, "from": at.start, "to": at.end }),
+            Err(_) => json!(null),
+        };
+        shown["unmarked"] = json!(marked.err());
+        render::json(&mut out, &shown)?;
+    } else {
+        text(&mut out, &entry, &marked)?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn find(app: &App, store: &impl Store, arguments: &Arguments) -> Result<Entry, Failure> {
+    let Arguments { file, line, .. } = arguments;
+    let path = Some(load::known_path(app, store, file).await?);
+    let entries = store.quarantined(Filter { path, ..Filter::default() }).await?;
+    // The newest generation last.
+    let found = entries.into_iter().rev().find(|entry| entry.record.line == *line).ok_or_else(|| {
+        Failure::usage(format!(
+            "{} has no quarantined record on line {line}\n  next: see `needledrop quarantine list`",
+            file.display()
+        ))
+    })?;
+    // Only of this one all bytes are wanted.
+    let (delivery, page_from) = (Some(found.delivery), Some(found.record.record));
+    let page = Filter { delivery, page_from, raw: true, ..Filter::default() };
+    Ok(store.quarantined(page).await?.into_iter().next().unwrap_or(found))
+}
+
+async fn mark(app: &App, store: &impl Store, entry: &Entry) -> Result<Marked, StoreError> {
+    let Some(column) = &entry.record.column else {
+        return Ok(Err("no single field is to blame".to_owned()));
+    };
+    let all = store.deliveries(ledger::Filter::Path(entry.path.clone())).await?;
+    let Some(delivery) = all.iter().find(|delivery| delivery.id == entry.delivery) else {
+        return Ok(Err("its delivery is not in the ledger".to_owned()));
+    };
+    let header = retry::header(store, &app.find(), delivery).await?;
+    Ok(header.and_then(|header| place(&app.plan, &header, column, &entry.record.raw)))
+}
+
+fn place(plan: &Plan, header: &Header, column: &str, raw: &[u8]) -> Marked {
+    let name = field_name(plan, column)?;
+    let at = header.0.iter().position(|field| *field == name);
+    let at = at.ok_or_else(|| format!("the header of its file has no `{name}`"))?;
+    let places = places(raw).ok_or("a quote in it is not closed, so its fields cannot be told apart")?;
+    if places.len() != header.0.len() {
+        let (fields, names) = (places.len(), header.0.len());
+        return Err(format!(
+            "it has {fields} fields where the header has {names}: which of them is `{name}` is not known"
+        ));
+    }
+    places.into_iter().nth(at).map(|range| (at + 1, range)).ok_or_else(|| "it ends before".to_owned())
+}
+
+/// The header's name of the field that a column is made from.
+fn field_name(plan: &Plan, name: &str) -> Result<String, String> {
+    let Some(mut column) = plan.columns.iter().find(|column| column.name == name) else {
+        // No longer declared; most columns have the name of their field.
+        return Ok(name.to_owned());
+    };
+    // A day is made from a timestamp, which is a field.
+    if let Origin::DateOf(of) = column.origin {
+        column = plan.columns.get(of).unwrap_or(column);
+    }
+    match &column.origin {
+        Origin::Field(field) => Ok(field.clone()),
+        _ => Err(format!("`{name}` is no field of the record, it is made from the name of the file")),
+    }
+}
+
+fn text(out: &mut impl Write, entry: &Entry, marked: &Marked) -> io::Result<()> {
+    let record = &entry.record;
+    writeln!(out, "{}:{}: {}", entry.path, record.line, record.reason)?;
+    match (&record.column, marked) {
+        (Some(column), Ok((field, _))) => writeln!(out, "column  {column} (field {field})")?,
+        (Some(column), Err(_)) => writeln!(out, "column  {column}")?,
+        (None, _) => {}
+    }
+    writeln!(out, "why     {}", record.detail)?;
+    writeln!(out, "where   record {}, byte {}, {} bytes", record.record, record.offset, record.len)?;
+    writeln!(out, "state   {}", entry.fate)?;
+    if let Err(why) = marked {
+        writeln!(out, "mark    none: {why}")?;
+    }
+    let at = marked.as_ref().ok().map(|(_, at)| at.clone());
+    lines(out, &record.raw, at)
+}
+
+/// The lines of a record; under the one on which the marked field begins, a line with the mark.
+fn lines(out: &mut impl Write, raw: &[u8], marked: Option<Range<usize>>) -> io::Result<()> {
+    let (mut begin, mut name) = (0, "record  ");
+    for line in raw.split(|byte| *byte == b'\n') {
+        let end = begin + line.len();
+        writeln!(out, "{name}{}", visible(line))?;
+        if let Some(at) = marked.as_ref().filter(|at| (begin..=end).contains(&at.start)) {
+            let width = |from: usize, to: usize| visible(raw.get(from..to).unwrap_or_default()).width();
+            let marks = width(at.start, at.end.min(end)).max(1);
+            writeln!(out, "        {}{}", " ".repeat(width(begin, at.start)), "^".repeat(marks))?;
+        }
+        (begin, name) = (end + 1, "        ");
+    }
+    Ok(())
+}
+
+/// Text for a terminal: what would move its cursor, and bytes that are no text, are written out.
+fn visible(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for part in bytes.utf8_chunks() {
+        for c in part.valid().chars() {
+            if c.is_control() { text.extend(c.escape_default()) } else { text.push(c) }
+        }
+        text.extend(part.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn marked(raw: &[u8], field: usize) -> String {
+        let mut out = Vec::new();
+        lines(&mut out, raw, places(raw).unwrap().into_iter().nth(field)).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_mark_is_under_the_field_whatever_is_before_it() {
+        assert_eq!(marked(b"ab,zero,c", 1), "record  ab,zero,c\n           ^^^^\n");
+        assert_eq!(marked(b"ab,,c", 1), "record  ab,,c\n           ^\n", "an empty one");
+        assert_eq!(marked("日本,x".as_bytes(), 1), "record  日本,x\n             ^\n", "wide characters");
+        assert_eq!(marked(b"\xe9\t,x", 0), "record  \\xe9\\t,x\n        ^^^^^^\n", "no text");
+        let quoted = "record  a,\"b\n        c\",\"d\"\"e\"\n           ^^^^^^\n";
+        assert_eq!(marked(b"a,\"b\nc\",\"d\"\"e\"", 2), quoted, "over two lines");
+    }
+}

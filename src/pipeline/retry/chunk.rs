@@ -1,0 +1,156 @@
+//! Entries of the quarantine to a chunk, from the bytes that were kept of them.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Settled;
+use super::whole::Whole;
+use crate::domain::{
+    Delivery, End, Frame, Header, Mark, Origin, Quarantined, RawChunk, Reason, Source, Span, Stamps,
+};
+use crate::pipeline::discover::inbox;
+use crate::pipeline::find::Find;
+use crate::pipeline::read::frame::Framer;
+use crate::pipeline::transform::Transform;
+use crate::quarantine::{Entry, Retried};
+
+/// Bytes behind which a chunk takes no more.
+const FULL: usize = 1024 * 1024;
+
+/// Makes chunks of the records of one delivery.
+pub struct Making {
+    source: Arc<Source>,
+    stamps: Arc<Stamps>,
+    provisional: Option<(Mark, String)>,
+    max_record_bytes: usize,
+    whole: Whole,
+}
+
+impl Making {
+    /// For the records of a delivery that had this header.
+    ///
+    /// # Errors
+    /// Why the header does not serve any more, in words.
+    pub fn new(find: &Find, delivery: &Delivery, header: Header) -> Result<Self, String> {
+        let plan = &find.plan;
+        let mapping = header.map(plan).map_err(|error| error.to_string())?;
+        let file_date = inbox::date(&delivery.path);
+        if file_date.is_none() && plan.columns.iter().any(|column| column.origin == Origin::FileDate) {
+            return Err(crate::domain::header::HeaderError::NoDate.to_string());
+        }
+        let source = Source {
+            id: delivery.id,
+            path: delivery.path.clone(),
+            header,
+            mapping,
+            file_date,
+            arrived: SystemTime::now(),
+            records_before: 0,
+            quarantined_before: 0,
+            halt: CancellationToken::new(),
+        };
+        Ok(Self {
+            source: Arc::new(source),
+            stamps: Arc::new(delivery.stamps.clone()),
+            provisional: delivery.provisional.clone(),
+            max_record_bytes: find.max_record_bytes,
+            whole: Whole::new(find.clone(), delivery.clone()),
+        })
+    }
+
+    /// Entries of a page, tried, up to so many bytes: of long ones only the beginning is in the page. Those
+    /// that cannot be tried are left as they are.
+    pub async fn retried(
+        &mut self,
+        transform: &Transform,
+        page: &mut impl Iterator<Item = Entry>,
+        settled: &mut Settled,
+    ) -> Retried {
+        let mut raw = self.empty();
+        while raw.bytes.len() < FULL
+            && let Some(Entry { record, .. }) = page.next()
+        {
+            let reason = record.reason.name();
+            match self.bytes(&record).await {
+                Ok(Some(bytes)) => self.append(&mut raw, record, &bytes),
+                Ok(None) => settled.still_open(reason),
+                Err(why) => {
+                    settled.still_open(reason);
+                    settled.cannot(why);
+                }
+            }
+        }
+        let last = raw.frames.last().map(|frame| frame.record);
+        let provisional = self.provisional.clone().filter(|(mark, _)| Some(mark.record) == last);
+        raw.end = provisional.map(|at| End::Loaded { provisional: Some(at) });
+        let tried: Vec<u64> = raw.frames.iter().map(|frame| frame.record).collect();
+        let chunk = transform.chunk(raw).await;
+        let mut retried = Retried { chunk, skipped: Vec::new() };
+        let refused = retried.chunk.quarantined.iter().map(|entry| entry.record);
+        let others: HashSet<u64> = retried.loaded().chain(refused).collect();
+        retried.skipped = tried.into_iter().filter(|record| !others.contains(record)).collect();
+        retried
+    }
+
+    /// All bytes of a record; none of one that is longer than records may be.
+    async fn bytes(&mut self, record: &Quarantined) -> Result<Option<Vec<u8>>, String> {
+        if record.len > self.max_record_bytes as u64 {
+            return Ok(None);
+        }
+        if record.raw.len() as u64 == record.len {
+            return Ok(Some(record.raw.clone()));
+        }
+        self.whole.record(record).await.map(Some)
+    }
+
+    fn append(&self, raw: &mut RawChunk, record: Quarantined, bytes: &[u8]) {
+        if self.is_one_record(bytes) {
+            let (start, len) = (raw.bytes.len(), bytes.len());
+            let Quarantined { record, line, offset, .. } = record;
+            raw.bytes.extend_from_slice(bytes);
+            raw.frames.push(Frame { record, line, offset, start, len });
+            return;
+        }
+        let detail = "a quote in it is not closed, so it may go on in the lines behind it; mend the file, then \
+                      load it anew";
+        let (reason, detail) = match record.reason {
+            Reason::Quote => (Reason::Quote, record.detail),
+            _ => (Reason::Quote, detail.to_owned()),
+        };
+        raw.refused.push(Quarantined { column: None, reason, detail, raw: Vec::new(), ..record });
+    }
+
+    /// Whether reading these bytes as a file would give this record and nothing else.
+    fn is_one_record(&self, bytes: &[u8]) -> bool {
+        let nothing = Mark::default();
+        let mut framer = Framer::new(self.max_record_bytes, nothing, nothing, blake3::Hasher::new());
+        framer.bytes().extend_from_slice(bytes);
+        framer.bytes().extend_from_slice(b"\r\n");
+        framer.scan(usize::MAX, usize::MAX);
+        let frames = framer.cut().frames;
+        matches!(frames.as_slice(), [frame] if frame.len == bytes.len())
+    }
+
+    fn empty(&self) -> RawChunk {
+        RawChunk {
+            source: Arc::clone(&self.source),
+            stamps: Arc::clone(&self.stamps),
+            span: Span { from: Mark::default(), to: Mark::default() },
+            bytes: Vec::new(),
+            frames: Vec::new(),
+            refused: Vec::new(),
+            hash: String::new(),
+            end: None,
+        }
+    }
+}
+
+impl Retried {
+    /// Whether there is nothing to settle and nothing to say.
+    pub fn is_empty(&self) -> bool {
+        self.chunk.rows.is_empty() && self.chunk.quarantined.is_empty() && self.skipped.is_empty()
+    }
+}

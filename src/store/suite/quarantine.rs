@@ -1,0 +1,194 @@
+//! What becomes of quarantined records, in every store.
+
+use std::sync::Arc;
+
+use super::Fixture;
+use super::cases::replay;
+use super::chunks::*;
+use crate::domain::{Delivery, End, Noted, Outcome, Reason, RowChunk, State};
+use crate::quarantine::{Entry, Fate, Filter, PAGE, Retried};
+use crate::store::Store;
+
+async fn list(store: &impl Store) -> Vec<Entry> {
+    store.quarantined(Filter { raw: true, ..Filter::default() }).await.unwrap()
+}
+
+async fn fates(store: &impl Store) -> Vec<(u64, Fate)> {
+    list(store).await.iter().map(|entry| (entry.record.record, entry.fate)).collect()
+}
+
+/// These records of a delivery, as they are now.
+fn tried(delivery: &Delivery, now: &[(u64, Record)]) -> Arc<Retried> {
+    let len = now.iter().map(|(number, _)| *number).max().map_or(0, |last| last + 1);
+    let at = |number: u64| now.iter().find(|(other, _)| *other == number);
+    // What is not asked for is left out: only its number counts.
+    let records: Vec<Record> = (0..len).map(|n| at(n).map_or(Record::Left, |(_, now)| now.clone())).collect();
+    let mut chunk = chunk(delivery, &records, 0, records.len(), None);
+    if delivery.provisional.as_ref().is_some_and(|(mark, _)| mark.record + 1 == len) {
+        chunk.end = Some(End::Loaded { provisional: delivery.provisional.clone() });
+    }
+    let skipped = now.iter().filter(|(_, now)| matches!(now, Record::Skipped)).map(|(number, _)| *number);
+    Arc::new(Retried { skipped: skipped.collect(), chunk: RowChunk { skipped: 0, ..chunk } })
+}
+
+fn account(delivery: &Delivery) -> [u64; 6] {
+    let receipt = &delivery.receipt;
+    assert!(receipt.closes(), "{receipt:?}");
+    let quarantine = [receipt.quarantined, receipt.replayed, receipt.discarded];
+    let [quarantined, replayed, discarded] = quarantine;
+    [receipt.records, receipt.loaded, receipt.skipped, quarantined, replayed, discarded]
+}
+
+pub async fn entries_come_in_pages<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    let records = vec![Record::Refused; PAGE * 2 + 1];
+    let delivery = load(&store, "a", &records).await;
+    load(&store, "b", &records[..1]).await;
+    let (mut from, mut pages) = (0, Vec::new());
+    loop {
+        let filter = Filter { delivery: Some(delivery.id), page_from: Some(from), ..Filter::default() };
+        let page = store.quarantined(filter).await.unwrap();
+        let Some(last) = page.last() else { break };
+        assert_eq!((page[0].record.record, page[0].delivery), (from, delivery.id));
+        from = last.record.record + 1;
+        pages.push(page.len());
+    }
+    assert_eq!(pages, [PAGE, PAGE, 1]);
+    assert_eq!(store.header(delivery.id).await.unwrap(), Some(header()));
+    let clean = load(&store, "c", &[row(1, 1, "x", 1)]).await;
+    assert_eq!(store.header(clean.id).await.unwrap(), None, "it is kept where it may be needed");
+}
+
+/// Law 2: the tables and counts of a store into which the record came with the others.
+pub async fn a_replayed_record_ends_as_if_it_had_been_loaded_with_the_others<F: Fixture>() {
+    let good = row(1, 1, "replayed", 7);
+    let with = |second: Record| vec![row(1, 1, "older", 1), second, Record::Row(1, 1, Some("newer"), None)];
+    let later = [row(1, 1, "last", 9), row(1, 3, "own", 3)];
+
+    let expected = F::new().await;
+    let store = expected.open(shared()).await;
+    let whole = load(&store, "a", &with(good.clone())).await;
+    let other = load(&store, "b", &later).await;
+    let (rows, whole) = (tables(&store).await, (whole.receipt.tables, newest(&store, "b").await.receipt));
+    drop((store, other));
+
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    let delivery = load(&store, "a", &with(Record::Refused)).await;
+    load(&store, "b", &later).await;
+    assert_eq!(account(&delivery), [3, 2, 0, 1, 0, 0]);
+    let applied = store.retry(tried(&delivery, &[(1, good)])).await.unwrap();
+    assert!(applied.refused.is_empty() && applied.tables.iter().all(|delta| delta.rows == 1));
+    assert_eq!(tables(&store).await, rows);
+    let done = newest(&store, "a").await;
+    assert_eq!(account(&done), [3, 3, 0, 0, 1, 0]);
+    assert_eq!((&done.receipt.tables, &newest(&store, "b").await.receipt), (&whole.0, &whole.1));
+    assert_eq!((done.state, done.reach, done.hash), (delivery.state, delivery.reach, delivery.hash));
+    assert_eq!(fates(&store).await, [(1, Fate::Replayed)]);
+    // Another process finds the same.
+    let before = everything(&store).await;
+    drop(store);
+    assert_eq!(everything(&place.open(shared()).await).await, before);
+}
+
+pub async fn what_still_fails_stays_open_with_its_new_reason<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    let delivery = load(&store, "a", &vec![Record::Refused; 3]).await;
+    let before = list(&store).await;
+    let mut retried = tried(&delivery, &[(0, Record::Refused), (1, Record::Skipped), (2, row(1, 1, "x", 1))]);
+    let entry = &mut Arc::get_mut(&mut retried).unwrap().chunk.quarantined[0];
+    (entry.reason, entry.column, entry.detail) = (Reason::Range, Some("q".into()), "too far".into());
+    store.retry(retried).await.unwrap();
+    assert_eq!(account(&newest(&store, "a").await), [3, 1, 1, 1, 2, 0]);
+    let after = list(&store).await;
+    let [open, skipped, loaded] = after.as_slice() else { panic!("{after:?}") };
+    assert_eq!([open.fate, skipped.fate, loaded.fate], [Fate::Open, Fate::Replayed, Fate::Replayed]);
+    let new = &open.record;
+    assert_eq!(
+        (new.reason, new.column.as_deref(), new.detail.as_str()),
+        (Reason::Range, Some("q"), "too far")
+    );
+    let place = |entry: &Entry| {
+        let record = &entry.record;
+        (record.record, record.line, record.offset, record.len, record.raw.clone())
+    };
+    assert_eq!(after.iter().map(place).collect::<Vec<_>>(), before.iter().map(place).collect::<Vec<_>>());
+    let open = Filter { fate: Some(Fate::Open), ..Filter::default() };
+    assert_eq!(store.quarantined(open).await.unwrap().len(), 1);
+}
+
+pub async fn discarded_records_are_kept_for_the_account<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    let records = [row(1, 1, "x", 1), Record::Refused, Record::Refused];
+    let delivery = load(&store, "a", &records).await;
+    let rows = tables(&store).await;
+    store.discard(delivery.id, vec![2]).await.unwrap();
+    let done = newest(&store, "a").await;
+    assert_eq!(account(&done), [3, 1, 0, 2, 0, 1]);
+    assert_eq!(done.receipt.open(), 1);
+    assert_eq!(fates(&store).await, [(1, Fate::Open), (2, Fate::Discarded)]);
+    assert_eq!(tables(&store).await, rows);
+}
+
+pub async fn a_provisional_record_that_was_replayed_or_discarded_is_taken_back<F: Fixture>() {
+    for now in [Some(row(9, 9, "tail", 9)), Some(Record::Skipped), Some(Record::Refused), None] {
+        let place = F::new().await;
+        let store = place.open(shared()).await;
+        let records = [row(1, 1, "x", 1), Record::Refused];
+        let delivery = take_up(&store, "a", 5).await;
+        apply(&store, chunk(&delivery, &records, 0, 1, None)).await.unwrap();
+        let (before, rows) = (newest(&store, "a").await, tables(&store).await);
+        apply(&store, chunk(&delivery, &records, 1, 2, provisional(2))).await.unwrap();
+        let whole = newest(&store, "a").await;
+        match &now {
+            Some(now) => drop(store.retry(tried(&whole, &[(1, now.clone())])).await.unwrap()),
+            None => store.discard(whole.id, vec![1]).await.unwrap(),
+        }
+        account(&newest(&store, "a").await);
+        let back = store.reopen(whole.id, went_on(Noted::default())).await.unwrap();
+        assert_eq!((back.state, back.reach), (State::Loading, mark(1)), "{now:?}");
+        assert_eq!(account(&back), account(&before), "{now:?}");
+        assert_eq!(back.receipt.tables, before.receipt.tables, "{now:?}");
+        assert_eq!(tables(&store).await, rows, "{now:?}");
+        assert!(fates(&store).await.is_empty(), "{now:?}");
+        let records = [row(1, 1, "x", 1), row(9, 9, "tail and more", 10)];
+        apply(&store, chunk(&back, &records, 1, 2, loaded())).await.unwrap();
+        assert_eq!(account(&newest(&store, "a").await), [2, 2, 0, 0, 0, 0], "{now:?}");
+    }
+}
+
+/// A record that was replayed is played into a table with the others, one that is open or discarded is not.
+pub async fn a_table_played_anew_has_what_was_replayed<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    let records = [row(1, 1, "x", 1), Record::Refused, Record::Refused, row(1, 1, "y", 2)];
+    let delivery = load(&store, "a", &records).await;
+    store.retry(tried(&delivery, &[(1, row(1, 1, "replayed", 5))])).await.unwrap();
+    let delivery = newest(&store, "a").await;
+    let before = everything(&store).await;
+    let played = [row(1, 1, "x", 1), row(1, 1, "replayed", 5), Record::Refused, row(1, 1, "y", 2)];
+    for wiped in [false, true] {
+        for (at, table) in plan().tables.iter().enumerate() {
+            if wiped {
+                place.wipe(&table.name).await;
+            }
+            replay(&store, at, &delivery, &played, played.len()).await;
+        }
+        assert_eq!(everything(&store).await, before, "wiped: {wiped}");
+    }
+}
+
+impl Record {
+    /// Whether a chunk says what became of it.
+    pub fn outcome(&self) -> Option<Outcome> {
+        match self {
+            Self::Row(..) => Some(Outcome::Loaded),
+            Self::Skipped => Some(Outcome::Skipped),
+            Self::Refused => Some(Outcome::Quarantined),
+            Self::Left => None,
+        }
+    }
+}
