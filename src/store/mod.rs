@@ -110,7 +110,7 @@ pub trait Store: Send + Sync + 'static {
     /// Gives up the right to write, so that another need not wait for it.
     fn close(&self) -> impl Future<Output = ()> + Send;
 
-    /// Quarantined records, in the order of delivery and record.
+    /// Quarantined records that are in the account of their delivery, in the order of delivery and record.
     fn quarantined(
         &self,
         filter: quarantine::Filter,
