@@ -275,6 +275,11 @@ impl Ledger {
         Ok(())
     }
 
+    /// Whether an account was written and that was not confirmed: what it settles may be settled by now.
+    pub fn is_unsettled(&self, id: DeliveryId) -> bool {
+        lock(&self.unsettled).contains_key(&id)
+    }
+
     async fn write(&self, lease: &Lease, entered: &Entered) -> Result<(), StoreError> {
         lease.check().await?;
         let mut insert = self.insert.clone();

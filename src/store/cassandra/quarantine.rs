@@ -172,6 +172,22 @@ impl Quarantine {
         Ok(())
     }
 
+    /// How many of these records are open.
+    ///
+    /// # Errors
+    /// What the cluster says.
+    pub async fn open_among(&self, id: DeliveryId, records: &BTreeSet<u64>) -> Result<usize, StoreError> {
+        let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(0) };
+        let mut open = 0;
+        let take = |stored: Stored| {
+            let record = count(stored.1);
+            open += usize::from(records.contains(&record) && fate(stored.8.as_deref()) == Fate::Open);
+            record < *last
+        };
+        self.each(id, *first, false, take).await?;
+        Ok(open)
+    }
+
     /// Numbers of the records of a delivery that are in no table.
     ///
     /// # Errors
