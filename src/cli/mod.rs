@@ -32,7 +32,7 @@ use crate::store::StoreError;
 #[command(name = "needledrop", version, about, arg_required_else_help = true)]
 #[command(
     after_help = "Exit codes: 0 all done and closed, or a daemon asked to stop; 1 done, but records were \
-quarantined, or a delivery failed or is incomplete; 2 wrong usage or configuration; 3 the store or the system \
+quarantined or stay so after a replay, or a delivery failed or is incomplete; 2 wrong usage or configuration; 3 the store or the system \
 would not, try again; 4 stopped before the end, resumable."
 )]
 pub struct Cli {

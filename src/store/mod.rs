@@ -109,7 +109,7 @@ pub trait Store: Send + Sync + 'static {
     /// Gives up the right to write, so that another need not wait for it.
     fn close(&self) -> impl Future<Output = ()> + Send;
 
-    /// Quarantined records, in the order of delivery and record.
+    /// Quarantined records that are in the account of their delivery, in the order of delivery and record.
     fn quarantined(
         &self,
         filter: quarantine::Filter,
@@ -120,13 +120,14 @@ pub trait Store: Send + Sync + 'static {
 
     /// Settles open records that were tried once more, and the account with them, all or none: those that
     /// are rows now are loaded under their own stamps, or skipped; the others stay open with their new
-    /// reason. Tried again after a failure, it must be the same records.
+    /// reason. Records that are not open are refused, and nothing is changed. Tried again after a failure, it
+    /// must be the same records.
     fn retry(
         &self,
         retried: Arc<quarantine::Retried>,
     ) -> impl Future<Output = Result<Applied, StoreError>> + Send;
 
-    /// Marks open records of a delivery as discarded, in the account too, all or none.
+    /// Marks open records of a delivery as discarded, in the account too, all or none; as [`Self::retry`].
     fn discard(
         &self,
         id: DeliveryId,

@@ -110,8 +110,7 @@ impl<S: Store> Retry<S> {
         Ok(all)
     }
 
-    /// The next open records of a delivery and where those behind them begin. What its account does not have
-    /// yet is of a load that was cut short, which comes first.
+    /// The next open records of a delivery and where those behind them begin.
     async fn page(
         &self,
         delivery: &Delivery,
@@ -121,8 +120,7 @@ impl<S: Store> Retry<S> {
         let (fate, delivery_id) = (Some(Fate::Open), Some(delivery.id));
         let filter =
             Filter { delivery: delivery_id, fate, page_from: Some(from), raw, ..self.filter.clone() };
-        let mut page = self.patience.with(|| self.store.quarantined(filter.clone())).await?;
-        page.retain(|entry| entry.record.record < delivery.reach.record);
+        let page = self.patience.with(|| self.store.quarantined(filter.clone())).await?;
         let next = page.last().map(|entry| entry.record.record + 1);
         Ok(next.map(|next| (page, next)))
     }

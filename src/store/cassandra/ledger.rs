@@ -274,6 +274,11 @@ impl Ledger {
         Ok(())
     }
 
+    /// Whether an account was written and that was not confirmed: what it settles may be settled by now.
+    pub fn is_unsettled(&self, id: DeliveryId) -> bool {
+        lock(&self.unsettled).contains_key(&id)
+    }
+
     async fn write(&self, lease: &Lease, entered: &Entered) -> Result<(), StoreError> {
         lease.check().await?;
         let mut insert = self.insert.clone();
@@ -405,13 +410,19 @@ impl Ledger {
             self.note_head(&writing.lease, head.clone(), id).await?;
         }
         let Some((mark, _)) = &before.delivery.provisional else {
+            if matches!(before.delivery.state, State::Loading | State::Replaced) {
+                // Saved for a step that the ledger never took: this time they may not be refused.
+                writing.lease.check().await?;
+                let reach = before.delivery.reach.record;
+                writing.quarantine.remove_from(&writing.lease, id, reach).await?;
+            }
             return Ok(self.change(&writing.lease, id, reopen).await?.0.delivery);
         };
         writing.lease.check().await?;
         // Whatever became of it: an older stamp could lie under what another delivery took back there.
         let left = before.delivery.stamps.reach().saturating_sub(mark.record).max(1);
         let range = writing.lease.hand_out(mark.record, left).await?;
-        writing.quarantine.remove(&writing.lease, id, mark.record).await?;
+        writing.quarantine.remove_from(&writing.lease, id, mark.record).await?;
         writing.provisional.take_back(&writing.lease, &before.delivery).await?;
         fault::step("reopen before the ledger");
         let change = |entered: &mut Entered| {

@@ -64,7 +64,7 @@ impl Quarantine {
         });
         Ok(Self {
             insert: prepare(format!("INSERT INTO {place} ({COLUMNS}, raw) VALUES ({marks})")).await?,
-            delete: prepare(format!("DELETE FROM {place} {one}")).await?,
+            delete: prepare(format!("DELETE {from}")).await?,
             settle: prepare(format!("UPDATE {place} SET state = ? {one}")).await?,
             explain: prepare(format!("UPDATE {place} SET column_name = ?, reason = ?, detail = ? {one}"))
                 .await?,
@@ -108,11 +108,11 @@ impl Quarantine {
         request::execute(&self.session, &self.settings, &insert, values).await.map(|_| ())
     }
 
-    /// Removes one record.
+    /// Removes the records from this one on.
     ///
     /// # Errors
     /// What the cluster says.
-    pub async fn remove(&self, lease: &Lease, id: DeliveryId, record: u64) -> Result<(), StoreError> {
+    pub async fn remove_from(&self, lease: &Lease, id: DeliveryId, record: u64) -> Result<(), StoreError> {
         let mut delete = self.delete.clone();
         delete.set_timestamp(Some(lease.ledger_stamp()));
         request::execute(&self.session, &self.settings, &delete, (id.0, big(record))).await.map(|_| ())
@@ -170,6 +170,22 @@ impl Quarantine {
             request::execute(&self.session, &self.settings, &explain, values).await?;
         }
         Ok(())
+    }
+
+    /// How many of these records are open.
+    ///
+    /// # Errors
+    /// What the cluster says.
+    pub async fn open_among(&self, id: DeliveryId, records: &BTreeSet<u64>) -> Result<usize, StoreError> {
+        let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(0) };
+        let mut open = 0;
+        let take = |stored: Stored| {
+            let record = count(stored.1);
+            open += usize::from(records.contains(&record) && fate(stored.8.as_deref()) == Fate::Open);
+            record < *last
+        };
+        self.each(id, *first, false, take).await?;
+        Ok(open)
     }
 
     /// Numbers of the records of a delivery that are in no table.
@@ -243,7 +259,8 @@ impl Quarantine {
             let mut bytes = 0;
             let take = |stored: Stored| {
                 let entry = entry(&delivery, stored);
-                if matches(&entry, filter) {
+                // What lies beyond was saved for a step that the ledger never took.
+                if entry.record.record < delivery.reach.record && matches(&entry, filter) {
                     bytes += entry.record.raw.len() as u64;
                     entries.push(entry);
                 }

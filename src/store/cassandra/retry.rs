@@ -1,6 +1,8 @@
 //! Quarantined records settled: rows first, then entries, keys and the account of their delivery in one
 //! logged batch, which the server finishes.
 
+use std::collections::BTreeSet;
+
 use super::account::Account;
 use super::apply::{DISCARDED, REPLAYED, is_provisional_row, outcome, sending};
 use super::ledger::{Beside, count_of};
@@ -17,6 +19,9 @@ use crate::store::StoreError;
 pub async fn retried(inner: &Inner, retried: &Retried) -> Result<Applied, StoreError> {
     let (writing, chunk) = (inner.writer()?, &retried.chunk);
     let id = chunk.source.id;
+    let still = chunk.quarantined.iter().map(|entry| entry.record);
+    check_open(inner, writing, id, retried.loaded().chain(retried.skipped.iter().copied()).chain(still))
+        .await?;
     let sent = send(inner, writing, chunk).await?;
     let judged = refusal::each(chunk, &sent);
     let still = chunk.quarantined.iter().chain(&judged.refused);
@@ -32,6 +37,24 @@ pub async fn retried(inner: &Inner, retried: &Retried) -> Result<Applied, StoreE
     let tables = (0..sent.tables.len()).map(|table| delta(chunk, &sent, &judged, &account, table)).collect();
     writing.collisions.keep_alone(id, account.keys).await;
     Ok(Applied { tables, refused: judged.refused, failed: None })
+}
+
+/// Nothing is settled twice.
+async fn check_open(
+    inner: &Inner,
+    writing: &Writing,
+    id: DeliveryId,
+    records: impl Iterator<Item = u64>,
+) -> Result<(), StoreError> {
+    let records: BTreeSet<u64> = records.collect();
+    if inner.ledger.is_unsettled(id) || writing.quarantine.open_among(id, &records).await? == records.len() {
+        return Ok(());
+    }
+    Err(inner.broken(format!(
+        "some of {} records of delivery {} are not open in quarantine",
+        records.len(),
+        id.0
+    )))
 }
 
 /// The rows, into all tables.
@@ -122,6 +145,7 @@ pub async fn discarded(inner: &Inner, id: DeliveryId, records: &[u64]) -> Result
             DISCARDED.clone_into(&mut entered.outcome);
         }
     };
+    check_open(inner, writing, id, records.iter().copied()).await?;
     fault::step("discard before the ledger");
     inner.ledger.settle(&writing.lease, id, change, records.iter().map(settling).collect()).await?;
     fault::step("discard after the ledger");

@@ -41,19 +41,23 @@ pub fn header(connection: &Connection, id: DeliveryId) -> Outcome<Option<Header>
 pub fn settle(connection: &Connection, id: DeliveryId, record: u64, fate: Fate) -> Result<(), Fault> {
     let sql = "UPDATE _needledrop_quarantine SET state = ?3 \
                WHERE delivery = ?1 AND record = ?2 AND state = 'open'";
-    match connection.prepare_cached(sql)?.execute(params![id.0, record, fate.name()])? {
-        1 => Ok(()),
-        _ => Err(Fault::Broken(format!("record {record} of delivery {} is not open in quarantine", id.0))),
-    }
+    one(id, record, connection.prepare_cached(sql)?.execute(params![id.0, record, fate.name()])?)
 }
 
 /// Enters why a record still cannot become rows.
-pub fn explain(connection: &Connection, id: DeliveryId, record: &Quarantined) -> Outcome<()> {
+pub fn explain(connection: &Connection, id: DeliveryId, record: &Quarantined) -> Result<(), Fault> {
     let sql = "UPDATE _needledrop_quarantine SET column_name = ?3, reason = ?4, detail = ?5 \
-               WHERE delivery = ?1 AND record = ?2";
+               WHERE delivery = ?1 AND record = ?2 AND state = 'open'";
     let Quarantined { record, column, reason, detail, .. } = record;
-    connection.prepare_cached(sql)?.execute(params![id.0, record, column, reason.name(), detail])?;
-    Ok(())
+    let values = params![id.0, record, column, reason.name(), detail];
+    one(id, *record, connection.prepare_cached(sql)?.execute(values)?)
+}
+
+fn one(id: DeliveryId, record: u64, changed: usize) -> Result<(), Fault> {
+    match changed {
+        1 => Ok(()),
+        _ => Err(Fault::Broken(format!("record {record} of delivery {} is not open in quarantine", id.0))),
+    }
 }
 
 /// Removes the entry of a provisional record, and from the account what had become of it.

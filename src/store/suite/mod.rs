@@ -61,6 +61,7 @@ macro_rules! store_suite {
             a_replayed_record_ends_as_if_it_had_been_loaded_with_the_others,
             what_still_fails_stays_open_with_its_new_reason,
             discarded_records_are_kept_for_the_account,
+            what_is_settled_is_not_settled_again,
             a_provisional_record_that_was_replayed_or_discarded_is_taken_back,
             a_table_played_anew_has_what_was_replayed,
             known_tells_the_newest_generation,

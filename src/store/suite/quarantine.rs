@@ -133,6 +133,23 @@ pub async fn discarded_records_are_kept_for_the_account<F: Fixture>() {
     assert_eq!(tables(&store).await, rows);
 }
 
+pub async fn what_is_settled_is_not_settled_again<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    let delivery = load(&store, "a", &[Record::Refused, Record::Refused, row(1, 1, "x", 1)]).await;
+    store.retry(tried(&delivery, &[(0, row(1, 2, "y", 2))])).await.unwrap();
+    let before = everything(&store).await;
+    for again in [row(1, 2, "y", 2), Record::Skipped, Record::Refused] {
+        // Neither is what comes with it.
+        let both = tried(&delivery, &[(0, again.clone()), (1, Record::Skipped)]);
+        assert!(store.retry(both).await.is_err(), "{again:?}");
+        assert_eq!(everything(&store).await, before, "{again:?}");
+    }
+    assert!(store.discard(delivery.id, vec![1, 0]).await.is_err());
+    assert!(store.discard(delivery.id, vec![7]).await.is_err(), "there is none");
+    assert_eq!(everything(&store).await, before);
+}
+
 pub async fn a_provisional_record_that_was_replayed_or_discarded_is_taken_back<F: Fixture>() {
     for now in [Some(row(9, 9, "tail", 9)), Some(Record::Skipped), Some(Record::Refused), None] {
         let place = F::new().await;
