@@ -295,7 +295,9 @@ impl<S: Store> Identify<S> {
                 _ => false,
             };
             if same {
-                let (of, same_as, reach) = (other.id, other.path.clone(), other.reach);
+                // What is not whole of it is the same too: by all its bytes a copy is known again.
+                let reach = Mark { offset: len, ..other.reach };
+                let (of, same_as) = (other.id, other.path.clone());
                 return Ok(Alike::Same(Box::new(Verdict::Duplicate { of, same_as, reach, hash })));
             }
         }
