@@ -13,6 +13,8 @@ mod kept;
 pub mod events;
 pub mod replay;
 pub mod tally;
+#[cfg(test)]
+mod fuzz;
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -5,7 +5,7 @@
 pub mod begun;
 pub mod identify;
 pub mod inbox;
-mod opened;
+pub(super) mod opened;
 mod waiting;
 mod watch;
 
