@@ -189,6 +189,9 @@ impl Model {
         if !serves(&file.text) {
             return self.enter(&current.path, file, State::Failed, String::new());
         }
+        if !current.has_records() && self.is_another(&current.path, file, left) {
+            return;
+        }
         let (text, whole) = loadable(&file.text);
         let state = if whole { State::Loaded } else { State::Incomplete };
         let (text, head) = (text.to_owned(), head(&file.text).to_owned());
@@ -201,22 +204,30 @@ impl Model {
             return self.enter(path, file, State::Failed, String::new());
         }
         let is_bare = file.text.trim_end_matches('\n').find('\n').is_none();
-        if !is_bare || file.text.ends_with("\n\n") {
-            while let Some(other) = self.begun_alike(path, file) {
-                let first = self.deliveries[other].path.clone();
-                if left.contains(&first) {
-                    self.identify(&first, left);
-                } else {
-                    self.deliveries[other].state = State::Replaced;
-                }
-            }
-            if self.alike(path, file).any(|at| self.is_same(at, file)) {
-                return self.enter(path, file, State::Duplicate, file.text.clone());
-            }
+        let has_more = !is_bare || file.text.ends_with("\n\n");
+        if has_more && self.is_another(path, file, left) {
+            return;
         }
         let (text, whole) = loadable(&file.text);
         let (text, state) = (text.to_owned(), if whole { State::Loaded } else { State::Incomplete });
         self.enter(path, file, state, text);
+    }
+
+    /// Whether it is a duplicate. What is begun and alike goes first.
+    fn is_another(&mut self, path: &str, file: &File, left: &mut BTreeSet<String>) -> bool {
+        while let Some(other) = self.begun_alike(path, file) {
+            let first = self.deliveries[other].path.clone();
+            if left.contains(&first) {
+                self.identify(&first, left);
+            } else {
+                self.deliveries[other].state = State::Replaced;
+            }
+        }
+        let is = self.alike(path, file).any(|at| self.is_same(at, file));
+        if is {
+            self.enter(path, file, State::Duplicate, file.text.clone());
+        }
+        is
     }
 
     fn begun_alike(&self, path: &str, file: &File) -> Option<usize> {

@@ -1,6 +1,7 @@
 //! What a file is: content decides, never its inode, its times or its first line alone (law 4).
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -114,7 +115,14 @@ impl<S: Store> Identify<S> {
         if current.state == State::Duplicate || current.fingerprint != self.plan.fingerprint {
             return self.reopened(candidate).await;
         }
-        self.go_on(candidate, opened, &current, begun).await
+        // Nothing of it counts so far: it may have become a file that is known.
+        if current.reach.record > 0 {
+            return self.go_on(candidate, opened, &current, begun).await;
+        }
+        match self.unlike(&current.path, opened).await? {
+            ControlFlow::Continue(opened) => self.go_on(candidate, opened, &current, begun).await,
+            ControlFlow::Break(identified) => Ok(identified),
+        }
     }
 
     /// Whether there is a record behind the end of an incomplete delivery that can be loaded now.
@@ -194,12 +202,10 @@ impl<S: Store> Identify<S> {
         };
         let has_records = !(opened.ended && start.mark.offset >= opened.read.len() as u64);
         if has_records && !self.again {
-            match self.alike(path, &mut opened).await? {
-                Alike::Other => {}
-                Alike::Behind(id, path) => return Ok(Identified::Behind(id, path)),
-                Alike::Same(verdict) => return self.enter(&opened, path, *verdict).await,
-                Alike::OtherButRead => opened = open(&self.inbox.place(path), self.plan.encoding).await?,
-            }
+            opened = match self.unlike(path, opened).await? {
+                ControlFlow::Continue(opened) => opened,
+                ControlFlow::Break(identified) => return Ok(identified),
+            };
         }
         if !start.whole {
             // What its writer adds meanwhile is not read by a header that it may belong to.
@@ -271,6 +277,22 @@ impl<S: Store> Identify<S> {
             return Err(HeaderError::NoDate);
         }
         start(opened, &self.plan).await
+    }
+
+    /// The file as it was opened, unless its bytes are those of another delivery or may turn out to be.
+    async fn unlike(
+        &self,
+        path: &str,
+        mut opened: Opened,
+    ) -> Result<ControlFlow<Identified, Opened>, IdentifyError> {
+        Ok(match self.alike(path, &mut opened).await? {
+            Alike::Other => ControlFlow::Continue(opened),
+            Alike::OtherButRead => {
+                ControlFlow::Continue(open(&self.inbox.place(path), self.plan.encoding).await?)
+            }
+            Alike::Behind(id, path) => ControlFlow::Break(Identified::Behind(id, path)),
+            Alike::Same(verdict) => ControlFlow::Break(self.enter(&opened, path, *verdict).await?),
+        })
     }
 
     /// Compares with deliveries that begin with the same bytes.
