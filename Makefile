@@ -37,8 +37,12 @@ test-cluster: ## Three real Cassandra nodes, killed and stopped; a node with log
 release-tests:
 	tests/cassandra/node with $(CARGO) test --release --locked
 
-torture: real-files ## 500 kills at random moments (NEEDLEDROP_KILLS, NEEDLEDROP_SEED)
+torture: real-files fuzz ## 500 kills at random moments (NEEDLEDROP_KILLS, NEEDLEDROP_SEED), and fuzz
 	NEEDLEDROP_KILLS=$(or $(NEEDLEDROP_KILLS),500) $(CARGO) test --locked --test crash -- --nocapture
+
+fuzz: ## Any bytes through the reader, any story of the folder: 5 minutes each (NEEDLEDROP_FUZZ_SECONDS, NEEDLEDROP_MODEL_SECONDS, NEEDLEDROP_SEED)
+	NEEDLEDROP_FUZZ_SECONDS=$(or $(NEEDLEDROP_FUZZ_SECONDS),300) $(CARGO) test --locked --lib fuzz -- --nocapture
+	NEEDLEDROP_MODEL_SECONDS=$(or $(NEEDLEDROP_MODEL_SECONDS),300) $(CARGO) test --locked --test folder_model -- --nocapture
 
 real-files:
 	@if [ ! -d "$(SHARED)/events" ]; then \
@@ -61,4 +65,4 @@ sample: ## Make the shipped sample anew
 clean: ## Remove what was built
 	$(CARGO) clean
 
-.PHONY: help build check fmt-check clippy doc deny test test-all test-cluster release-tests torture real-files bench bench-cassandra bench-peers sample clean
+.PHONY: help build check fmt-check clippy doc deny test test-all test-cluster release-tests torture fuzz real-files bench bench-cassandra bench-peers sample clean

@@ -77,6 +77,19 @@ fn files_that_begin_alike_are_not_taken_for_each_other() {
 }
 
 #[test]
+fn a_file_that_becomes_what_is_known_is_a_duplicate() {
+    let world = loaded(csv(0..5));
+    let newer = csv(0..5).replace("Ann", "Eve");
+    world.drop_file("2018-11-02-events.csv", &newer);
+    world.drop_file("copy.csv", HEADER);
+    world.once(0);
+    let before = world.tables();
+    world.append("copy.csv", events(0..5));
+    assert_eq!(world.once(0)["deliveries"], json!({ "duplicate": 1 }));
+    assert_eq!(world.tables(), before, "what is older does not come back");
+}
+
+#[test]
 fn a_renamed_file_is_not_loaded_again() {
     let world = loaded(csv(0..5));
     let before = world.tables();

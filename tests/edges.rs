@@ -80,6 +80,9 @@ fn a_copy_of_an_incomplete_file_is_a_duplicate() {
     world.once(1);
     world.drop_file("h.csv", "k,v,w\nq,1,2\nb12345");
     assert_eq!(world.once(0)["deliveries"], json!({ "duplicate": 1 }));
+    world.once(0);
+    assert_eq!(world.generations("h.csv"), 1, "it is the same when it is looked at again");
+    assert_eq!(world.receipt("h.csv")["bytes"], 18);
 }
 
 #[test]

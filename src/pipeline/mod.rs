@@ -16,6 +16,8 @@ pub mod find;
 pub mod replay;
 pub mod retry;
 pub mod tally;
+#[cfg(test)]
+mod fuzz;
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -73,6 +73,22 @@ fn a_bomb_of_one_line_is_its_records() {
 }
 
 #[test]
+fn zstd_frames_take_their_window_and_no_more() {
+    let world = world();
+    for file in 0..4 {
+        let rows = (0..100).map(|n| format!("{file}-{n},{}\n", noise(1000)[n..].replace(['\n', ','], " ")));
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(23).unwrap();
+        encoder.write_all(format!("k,v\n{}", rows.collect::<String>()).as_bytes()).unwrap();
+        world.drop_file(&format!("{file}.csv.zst"), encoder.finish().unwrap());
+    }
+    let summary = world.once(0);
+    assert_eq!(summary["records"]["loaded"], 400);
+    let windows = 4 * (8 << 20);
+    assert!(summary["peak_memory_bytes"].as_u64().unwrap() < MOST_MEMORY + windows, "{summary}");
+}
+
+#[test]
 fn a_zstd_frame_with_a_huge_window_is_refused() {
     let pack = |window: u32| {
         let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();

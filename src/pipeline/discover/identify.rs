@@ -1,6 +1,7 @@
 //! What a file is: content decides, never its inode, its times or its first line alone (law 4).
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -128,7 +129,14 @@ impl<S: Store> Identify<S> {
         if current.state == State::Duplicate || current.fingerprint != self.plan.fingerprint {
             return self.reopened(candidate).await;
         }
-        self.go_on(candidate, opened, &current, begun).await
+        // Nothing of it counts so far: it may have become a file that is known.
+        if current.reach.record > 0 {
+            return self.go_on(candidate, opened, &current, begun).await;
+        }
+        match self.unlike(&current.path, opened).await? {
+            ControlFlow::Continue(opened) => self.go_on(candidate, opened, &current, begun).await,
+            ControlFlow::Break(identified) => Ok(identified),
+        }
     }
 
     /// Whether there is a record behind the end of an incomplete delivery that can be loaded now.
@@ -210,12 +218,10 @@ impl<S: Store> Identify<S> {
         };
         let has_records = !(opened.ended && start.mark.offset >= opened.read.len() as u64);
         if has_records && !self.again {
-            match self.alike(path, &mut opened).await? {
-                Alike::Other => {}
-                Alike::Behind(id, path) => return Ok(Identified::Behind(id, path)),
-                Alike::Same(verdict) => return self.enter(&opened, path, *verdict).await,
-                Alike::OtherButRead => opened = open(&self.inbox.place(path), self.plan.encoding).await?,
-            }
+            opened = match self.unlike(path, opened).await? {
+                ControlFlow::Continue(opened) => opened,
+                ControlFlow::Break(identified) => return Ok(identified),
+            };
         }
         if !start.whole {
             // What its writer adds meanwhile is not read by a header that it may belong to.
@@ -290,6 +296,22 @@ impl<S: Store> Identify<S> {
         start(opened, &self.plan).await
     }
 
+    /// The file as it was opened, unless its bytes are those of another delivery or may turn out to be.
+    async fn unlike(
+        &self,
+        path: &str,
+        mut opened: Opened,
+    ) -> Result<ControlFlow<Identified, Opened>, IdentifyError> {
+        Ok(match self.alike(path, &mut opened).await? {
+            Alike::Other => ControlFlow::Continue(opened),
+            Alike::OtherButRead => {
+                ControlFlow::Continue(open(&self.inbox.place(path), self.plan.encoding).await?)
+            }
+            Alike::Behind(id, path) => ControlFlow::Break(Identified::Behind(id, path)),
+            Alike::Same(verdict) => ControlFlow::Break(self.enter(&opened, path, *verdict).await?),
+        })
+    }
+
     /// Compares with deliveries that begin with the same bytes.
     async fn alike(&self, path: &str, opened: &mut Opened) -> Result<Alike, IdentifyError> {
         let head = opened.head.clone();
@@ -312,7 +334,9 @@ impl<S: Store> Identify<S> {
                 _ => false,
             };
             if same {
-                let (of, same_as, reach) = (other.id, other.path.clone(), other.reach);
+                // What is not whole of it is the same too: by all its bytes a copy is known again.
+                let reach = Mark { offset: len, ..other.reach };
+                let (of, same_as) = (other.id, other.path.clone());
                 return Ok(Alike::Same(Box::new(Verdict::Duplicate { of, same_as, reach, hash })));
             }
         }

@@ -151,6 +151,20 @@ impl ByteSource {
         .await
     }
 
+    /// The same, with something between the file and who reads it.
+    #[cfg(test)]
+    pub fn through<R: AsyncRead + Send + Sync + 'static>(
+        self,
+        wrap: impl FnOnce(Pin<Box<dyn AsyncRead + Send + Sync>>) -> R,
+    ) -> Self {
+        let bytes: Pin<Box<dyn AsyncRead + Send + Sync>> = match self.bytes {
+            Bytes::Plain(file) => Box::pin(buffered(&file).unwrap()),
+            Bytes::Decoded(bytes) => bytes,
+            Bytes::Ended => Box::pin(tokio::io::empty()),
+        };
+        Self { bytes: Bytes::Decoded(Box::pin(wrap(bytes))), ..self }
+    }
+
     /// Its bytes are decoded as they are: it can be opened at any of their offsets.
     pub fn is_plain(&self) -> bool {
         !self.compressed && self.text.is_none()

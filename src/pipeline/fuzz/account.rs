@@ -1,0 +1,67 @@
+//! What became of the records of a file, and what must hold of it.
+
+use crate::domain::{End, Mark, RawChunk};
+use crate::pipeline::transform::Transform;
+
+/// Number, line, offset and bytes.
+pub type Record = (u64, u64, u64, Vec<u8>);
+
+/// What became of the records of a file.
+#[derive(Debug, Default, PartialEq)]
+pub struct Account {
+    /// Those that could not be framed among them.
+    pub records: Vec<Record>,
+    pub rows: Vec<String>,
+    pub quarantined: Vec<String>,
+    pub skipped: u64,
+    /// Ends of the chunks, with the hash of everything before.
+    pub marks: Vec<(Mark, String)>,
+    pub end: Option<End>,
+}
+
+impl Account {
+    pub fn reach(&self) -> Mark {
+        self.marks.last().map(|(mark, _)| *mark).unwrap_or_default()
+    }
+
+    pub async fn take(&mut self, raw: RawChunk, transform: &Transform) {
+        let frames = raw.frames.iter();
+        let mut records: Vec<_> = frames
+            .map(|frame| (frame.record, frame.line, frame.offset, raw.record(frame).to_vec()))
+            .collect();
+        let refused = raw.refused.iter();
+        records.extend(refused.map(|entry| (entry.record, entry.line, entry.offset, entry.raw.clone())));
+        records.sort();
+        self.records.extend(records);
+        let chunk = transform.chunk(raw).await;
+        let sums = chunk.rows.len() as u64 + chunk.skipped + chunk.quarantined.len() as u64;
+        assert_eq!(chunk.records(), sums, "records = rows + skipped + quarantined");
+        self.skipped += chunk.skipped;
+        self.quarantined.extend(chunk.quarantined.iter().map(|entry| format!("{entry:?}")));
+        self.rows.extend((0..chunk.rows.len()).map(|row| {
+            let values: Vec<_> =
+                (0..3).map(|column| format!("{:?}", chunk.rows.value(row, column))).collect();
+            format!("{:?} {}", chunk.rows.stamp(row), values.join(" "))
+        }));
+        self.marks.push((chunk.span.to, chunk.hash.clone()));
+        self.end = chunk.end;
+    }
+
+    pub fn obeys_the_laws(&self, first: Mark) {
+        for (n, record) in (first.record..).zip(&self.records) {
+            assert_eq!(record.0, n, "records are counted one by one");
+        }
+        for pair in self.records.windows(2) {
+            assert!(pair[0].1 < pair[1].1 && pair[0].2 < pair[1].2, "lines and offsets grow: {pair:?}");
+        }
+        assert_eq!(self.reach().record, first.record + self.records.len() as u64);
+        let sums = self.rows.len() + self.quarantined.len() + usize::try_from(self.skipped).unwrap();
+        assert_eq!(self.records.len(), sums, "records = loaded + skipped + quarantined");
+    }
+
+    /// From the record at this mark on.
+    pub fn behind(&self, mark: Mark) -> (&[Record], Mark) {
+        let begin = self.records.partition_point(|record| record.0 < mark.record);
+        (&self.records[begin..], self.reach())
+    }
+}

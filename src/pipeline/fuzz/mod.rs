@@ -1,0 +1,300 @@
+//! Any bytes, through the reader and the transform as they run: no panic, counts that close, and the same
+//! records wherever reading pauses, is cut into chunks or is resumed.
+//!
+//! `NEEDLEDROP_FUZZ_SECONDS` is how long (3); `NEEDLEDROP_SEED` repeats what failed. An input that failed once
+//! goes to [`KNOWN`].
+
+mod account;
+mod input;
+
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime};
+
+use account::Account;
+use encoding_rs::{SHIFT_JIS, UTF_8, UTF_16LE};
+use input::{Escaped, Input, input};
+use proptest::prelude::*;
+use proptest::test_runner::{Config as Cases, RngAlgorithm, TestError, TestRng, TestRunner};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::discover::begun::Begun;
+use super::discover::opened::{Opened, Start, framer, open, start};
+use super::read::broken::Broken;
+use super::read::frame::Framer;
+use super::read::source::ByteSource;
+use super::read::trail::{Trails, Window};
+use super::read::{Head, Read, Work};
+use super::transform::Transform;
+use crate::config::{Layers, Write};
+use crate::domain::{
+    Delivery, DeliveryId, Header, Mapping, Mark, Noted, Plan, RawChunk, Receipt, Source, Stamp, StampRange,
+    Stamps, State,
+};
+use crate::health::Health;
+use crate::store::Access;
+use crate::store::patience::Patience;
+use crate::store::sqlite::SqliteStore;
+
+/// Gives at most so many bytes at a time.
+struct Parts<R>(R, usize);
+
+impl<R: AsyncRead + Unpin> AsyncRead for Parts<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut part = vec![0; self.1.min(into.remaining())];
+        let mut part = ReadBuf::new(&mut part);
+        std::task::ready!(Pin::new(&mut self.0).poll_read(cx, &mut part))?;
+        into.put_slice(part.filled());
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Most that is read at a time.
+const READ: usize = 256 * 1024;
+
+struct Bench {
+    runtime: tokio::runtime::Runtime,
+    plan: Arc<Plan>,
+    write: Write,
+    dir: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let yaml = "source:\n  columns: { n: int, s: text, v: text }\n  skip_when_empty: [s]\n\
+                    tables:\n  t: { partition_key: [n], clustering_key: [s], columns: [v] }\n";
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("config.yaml"), yaml).unwrap();
+        let layers = Layers { file: Some(dir.path().join("config.yaml")), ..Layers::default() };
+        let loaded = layers.load().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Self { runtime, plan: Arc::new(loaded.plan().unwrap()), write: loaded.config.write, dir }
+    }
+
+    fn plan(&self, input: &Input) -> Arc<Plan> {
+        Arc::new(Plan { encoding: input.encoding, ..Plan::clone(&self.plan) })
+    }
+
+    /// The stage, with chunks of so many records.
+    fn reader(&self, plan: &Arc<Plan>, window: usize) -> Read<SqliteStore> {
+        let store = SqliteStore::open(Path::new("/nowhere/store.db"), Arc::clone(plan), Access::Dry).unwrap();
+        let health = Arc::new(Health::default());
+        Read {
+            store: Arc::new(store),
+            patience: Patience { limit: None, halt: CancellationToken::new(), health },
+            write: Write { window, ..self.write.clone() },
+            files_at_once: 1,
+            trails: Arc::new(Trails::default()),
+            spare: Arc::default(),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// Reads and transforms to the end.
+    async fn account(
+        &self,
+        input: &Input,
+        mapping: &Mapping,
+        framer: Framer,
+        bytes: ByteSource,
+        window: usize,
+    ) -> Account {
+        let plan = self.plan(input);
+        let reader = self.reader(&plan, window);
+        let source = Source {
+            id: DeliveryId(1),
+            path: "a.csv".to_owned(),
+            header: Header(Vec::new()),
+            mapping: mapping.clone(),
+            file_date: None,
+            arrived: SystemTime::UNIX_EPOCH,
+            records_before: 0,
+            quarantined_before: 0,
+            halt: CancellationToken::new(),
+        };
+        let stamps = Stamps::new(vec![StampRange { first: 0, base: Stamp(1000), records: 1 << 30 }]);
+        let (noted, window) = (bytes.noted, Window::default());
+        let head = Head { len: 0, hash: blake3::hash(b"").to_hex().to_string() };
+        let work =
+            Work { source: Arc::new(source), stamps, bytes, noted, framer, complete: true, window, head };
+        let (files, taken) = mpsc::channel(1);
+        let (chunks, mut read) = mpsc::channel::<RawChunk>(1);
+        files.try_send(work).ok().unwrap();
+        drop(files);
+        let transform = Transform::new(plan, Arc::default());
+        let mut account = Account::default();
+        let collect = async {
+            while let Some(raw) = read.recv().await {
+                let most = self.write.window_bytes.0 + input.limit + READ + 8;
+                assert!(raw.bytes.len() <= most, "a chunk of {} bytes", raw.bytes.len());
+                account.take(raw, &transform).await;
+            }
+        };
+        let (read, ()) = futures::join!(reader.run(taken, chunks), collect);
+        read.unwrap();
+        account
+    }
+
+    /// As it is read when it is dropped.
+    async fn at_once(&self, input: &Input, opened: Opened, begin: &Start) -> Account {
+        let framer = framer(input.limit, Mark::default(), begin.mark, &opened.read);
+        self.account(input, &begin.mapping, framer, opened.bytes, usize::MAX).await
+    }
+
+    /// A few bytes at a time, in small chunks.
+    async fn in_parts(&self, input: &Input, place: &Path, begin: &Start) -> Account {
+        let bytes = ByteSource::open(place, input.encoding).await.unwrap();
+        let mut bytes = bytes.through(|bytes| Parts(bytes, input.part));
+        let mut read = Vec::new();
+        bytes.read_up_to(&mut read, usize::try_from(begin.mark.offset).unwrap()).await.unwrap();
+        let framer = framer(input.limit, Mark::default(), begin.mark, &read);
+        self.account(input, &begin.mapping, framer, bytes, input.window).await
+    }
+
+    /// From a place where it may have stood when a process ended.
+    async fn resumed(&self, input: &Input, place: &Path, begin: &Start, at: &(Mark, String)) -> Account {
+        let (reach, hash) = at.clone();
+        let verified = Begun::verify(place, &self.delivery(reach, hash), input.encoding).await.unwrap();
+        let begun = verified.expect("what was read is still its beginning");
+        let mut framer = Framer::new(input.limit, reach, reach, begun.hasher);
+        framer.bytes().extend_from_slice(&begun.buffered);
+        self.account(input, &begin.mapping, framer, begun.bytes, input.window).await
+    }
+
+    fn delivery(&self, reach: Mark, hash: String) -> Delivery {
+        Delivery {
+            id: DeliveryId(1),
+            path: "a.csv".to_owned(),
+            generation: 1,
+            state: State::Loading,
+            detail: String::new(),
+            same_as: None,
+            reach,
+            hash,
+            head: String::new(),
+            provisional: None,
+            noted: Noted::default(),
+            stamps: Stamps::default(),
+            fingerprint: self.plan.fingerprint.clone(),
+            receipt: Receipt::default(),
+            taken_up: 0,
+            changed: 0,
+        }
+    }
+
+    /// All decoded bytes, as far as they can be read, and whether they break off in a corrupt place.
+    async fn decoded(&self, input: &Input, place: &Path) -> (Vec<u8>, bool) {
+        let mut bytes = ByteSource::open(place, input.encoding).await.unwrap();
+        let mut all = Vec::new();
+        while bytes.read(&mut all).await.is_ok_and(|read| read > 0) {}
+        (all, matches!(bytes.broken(), Some(Broken::Corrupt(_))))
+    }
+
+    fn check(&self, input: &Input) {
+        let place = self.dir.path().join("a.csv");
+        std::fs::write(&place, &input.file.0).unwrap();
+        self.runtime.block_on(self.check_file(input, &place));
+    }
+
+    async fn check_file(&self, input: &Input, place: &Path) {
+        let plan = self.plan(input);
+        let (decoded, corrupt) = self.decoded(input, place).await;
+        if let Some(text) = &input.text
+            && input.encoding == UTF_8
+        {
+            assert_eq!(decoded, text.0, "nothing but decompressed");
+        }
+        let opened = open(place, input.encoding).await.unwrap();
+        let Ok(begin) = start(&opened, &plan).await else { return };
+        if !begin.whole {
+            return;
+        }
+        let account = self.at_once(input, opened, &begin).await;
+        account.obeys_the_laws(Mark::default());
+        let parts = self.in_parts(input, place, &begin).await;
+        parts.obeys_the_laws(Mark::default());
+        for (mark, hash) in account.marks.iter().chain(&parts.marks) {
+            let before = &decoded[..usize::try_from(mark.offset).unwrap()];
+            assert_eq!(*hash, blake3::hash(before).to_hex().to_string(), "the hash is that of the bytes");
+        }
+        if corrupt {
+            // How far a decoder comes before it sees that depends on how it is asked.
+            let both = account.records.len().min(parts.records.len());
+            assert_eq!(account.records[..both], parts.records[..both]);
+            return;
+        }
+        let same = |one: &Account, other: &Account| {
+            (&one.records, &one.rows, one.skipped, &one.end, one.reach())
+                == (&other.records, &other.rows, other.skipped, &other.end, other.reach())
+        };
+        assert!(same(&parts, &account), "in parts {parts:?}\nat once {account:?}");
+        let marks: Vec<_> = parts.marks.iter().rev().skip(1).filter(|(mark, _)| mark.record > 0).collect();
+        if !marks.is_empty() {
+            let at = input.resume.get(&marks);
+            let resumed = self.resumed(input, place, &begin, at).await;
+            resumed.obeys_the_laws(at.0);
+            assert_eq!(resumed.behind(at.0), account.behind(at.0), "resumed at {at:?}");
+            assert_eq!(resumed.end, account.end);
+        }
+    }
+}
+
+/// What failed once.
+const KNOWN: &[(&[u8], usize)] = &[
+    (b"", 1),
+    (b"n,s,v\n1,a,\"b", 1),
+    (b"n,s,v\n1,a,\"b\n\"\"\n\"\"\"\r\n\r", 3),
+    (b"\xff\xfen\0", 2),
+    (b"\x1f\x8b", 1),
+    (b"\x28\xb5\x2f\xfd", 1),
+];
+
+#[test]
+fn any_bytes_are_read_and_every_count_closes() {
+    let bench = Bench::new();
+    for (file, part) in KNOWN {
+        for encoding in [UTF_8, UTF_16LE, SHIFT_JIS] {
+            let (file, resume) = (Escaped(file.to_vec()), any_index());
+            bench.check(&Input { text: None, file, encoding, limit: 8, window: 1, part: *part, resume });
+        }
+    }
+    let setting = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().unwrap());
+    let time = Duration::from_secs(setting("NEEDLEDROP_FUZZ_SECONDS").unwrap_or(3));
+    let seed = setting("NEEDLEDROP_SEED").unwrap_or_else(|| fastrand::u64(..));
+    let (began, mut round) = (Instant::now(), 0);
+    while began.elapsed() < time {
+        fuzz(&bench, seed.wrapping_add(round));
+        round += 1;
+    }
+    let _ = writeln!(io::stderr(), "fuzz: {} inputs from seed {seed}", round * u64::from(ROUND));
+}
+
+/// Inputs that one seed gives.
+const ROUND: u32 = 100;
+
+fn fuzz(bench: &Bench, seed: u64) {
+    let bytes: Vec<u8> = seed.to_le_bytes().repeat(4);
+    let cases = Cases { cases: ROUND, failure_persistence: None, ..Cases::default() };
+    let mut runner = TestRunner::new_with_rng(cases, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let ran = runner.run(&input(), |input| {
+        bench.check(&input);
+        Ok(())
+    });
+    if let Err(TestError::Fail(why, input)) = ran {
+        panic!("NEEDLEDROP_SEED={seed}: {why}\n{input:#?}");
+    }
+}
+
+fn any_index() -> prop::sample::Index {
+    use proptest::strategy::ValueTree;
+    any::<prop::sample::Index>().new_tree(&mut TestRunner::deterministic()).unwrap().current()
+}

@@ -1,0 +1,255 @@
+//! The folder against a model of it: whatever is written, appended, cut, renamed, copied, deleted and killed, in
+//! any order, deliveries, quarantine and tables are what a few plain rules say.
+//!
+//! `NEEDLEDROP_MODEL_SECONDS` is how long (20), `NEEDLEDROP_SEED` repeats a run that failed.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a helper of a test fails the test, as the test itself does"
+)]
+
+mod common;
+#[path = "folder_model/model.rs"]
+mod model;
+#[path = "folder_model/seen.rs"]
+mod seen;
+
+use std::fs;
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use common::{World, gzip};
+use model::Model;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
+use seen::Seen;
+
+const YAML: &str = "source:\n  folder: inbox\n  columns: { k: text, v: text, w: text }\n\
+                    tables:\n  t: { partition_key: [k], columns: [v, w] }\n\
+                    store: { sqlite: { path: store.db } }\n\
+                    write: { window: 2 }\n";
+
+/// In listing order; the one that is compressed is never cut.
+const FILES: [&str; 4] = ["a.csv", "b.csv", "c.csv.gz", "d.csv"];
+
+/// What is done to the folder between two runs.
+#[derive(Clone, Debug)]
+enum Change {
+    Write(usize, String),
+    Append(usize, String),
+    Cut(usize, Index),
+    Rename(usize, usize),
+    Copy(usize, usize),
+    Delete(usize),
+    Touch(usize),
+}
+
+/// Changes, and then a run, which may be killed at one of its durable steps.
+#[derive(Clone, Debug)]
+struct Round {
+    changes: Vec<Change>,
+    killed_at: Option<usize>,
+}
+
+struct Folder {
+    world: World,
+    model: Model,
+}
+
+impl Folder {
+    fn new() -> Self {
+        let world = World::of(YAML);
+        world.once(0);
+        Self { world, model: Model::default() }
+    }
+
+    fn round(&mut self, round: &Round) {
+        for change in &round.changes {
+            self.change(change);
+        }
+        match round.killed_at.filter(|_| cfg!(debug_assertions)) {
+            None => self.run(),
+            Some(step) => self.killed(step),
+        }
+    }
+
+    fn change(&mut self, change: &Change) {
+        match change {
+            Change::Write(file, text) => self.put(FILES[*file], text),
+            Change::Append(file, text) => {
+                let name = FILES[*file];
+                let before = self.model.text(name);
+                if let Some(before) = before.filter(|_| !text.is_empty()) {
+                    let bytes = packed(name, text);
+                    self.world.append(name, bytes);
+                    self.model.put(name, before + text, self.size(name));
+                }
+            }
+            Change::Cut(file, at) => {
+                let name = FILES[*file];
+                if let Some(text) = self.model.text(name).filter(|_| !is_packed(name)) {
+                    let text = text[..at.index(text.len() + 1)].to_owned();
+                    let file =
+                        fs::OpenOptions::new().write(true).open(self.world.inbox().join(name)).unwrap();
+                    file.set_len(text.len() as u64).unwrap();
+                    let size = text.len() as u64;
+                    self.model.put(name, text, size);
+                }
+            }
+            Change::Rename(from, to) if from != to && is_packed(FILES[*from]) == is_packed(FILES[*to]) => {
+                if let Some(text) = self.model.text(FILES[*from]) {
+                    let inbox = self.world.inbox();
+                    fs::rename(inbox.join(FILES[*from]), inbox.join(FILES[*to])).unwrap();
+                    self.model.delete(FILES[*from]);
+                    self.model.put(FILES[*to], text, self.size(FILES[*to]));
+                }
+            }
+            Change::Copy(from, to) if from != to => {
+                if let Some(text) = self.model.text(FILES[*from]) {
+                    self.put(FILES[*to], &text);
+                }
+            }
+            Change::Rename(..) | Change::Copy(..) => {}
+            Change::Delete(file) => {
+                if self.model.text(FILES[*file]).is_some() {
+                    fs::remove_file(self.world.inbox().join(FILES[*file])).unwrap();
+                    self.model.delete(FILES[*file]);
+                }
+            }
+            Change::Touch(file) => {
+                let name = FILES[*file];
+                if let Some(text) = self.model.text(name) {
+                    let file = fs::File::open(self.world.inbox().join(name)).unwrap();
+                    file.set_modified(std::time::SystemTime::now()).unwrap();
+                    self.model.put(name, text, self.size(name));
+                }
+            }
+        }
+    }
+
+    fn put(&mut self, name: &str, text: &str) {
+        self.world.drop_file(name, packed(name, text));
+        self.model.put(name, text.to_owned(), self.size(name));
+    }
+
+    fn size(&self, name: &str) -> u64 {
+        fs::metadata(self.world.inbox().join(name)).unwrap().len()
+    }
+
+    fn run(&mut self) {
+        let output = self.world.run(&["run", "--once"]);
+        assert!(matches!(output.code, 0 | 1), "{output:?}");
+        self.model.run();
+        let seen = Seen::of(&self.world);
+        assert_eq!(seen.deliveries(), self.model.seen(), "deliveries\n{}", output.stderr);
+        seen.obeys_the_laws(&self.model);
+    }
+
+    /// Every delivery is as it was, as it would be, or on its way; and what is durable is in the tables.
+    fn killed(&mut self, step: usize) {
+        let mut command = self.world.command(&["run", "--once"]);
+        let output = command.env("NEEDLEDROP_ABORT_AT", step.to_string()).output().unwrap();
+        if output.status.code().is_some() {
+            self.model.run();
+        } else {
+            let seen = Seen::of(&self.world);
+            self.model.was_killed(&seen.deliveries());
+        }
+        let seen = Seen::of(&self.world);
+        assert_eq!(seen.deliveries(), self.model.seen(), "{}", String::from_utf8_lossy(&output.stderr));
+        seen.obeys_the_laws(&self.model);
+    }
+}
+
+fn is_packed(name: &str) -> bool {
+    name.ends_with(".gz")
+}
+
+fn packed(name: &str, text: &str) -> Vec<u8> {
+    if is_packed(name) { gzip(text.as_bytes()) } else { text.as_bytes().to_vec() }
+}
+
+fn lines() -> impl Strategy<Value = String> {
+    let key = prop::sample::select(vec!["a", "b", "c", "d", ""]);
+    let value = prop_oneof![2 => Just(String::new()), 5 => (0..30u8).prop_map(|n| n.to_string())];
+    let record = (key, value.clone(), value).prop_map(|(k, v, w)| format!("{k},{v},{w}\n"));
+    let line = prop_oneof![20 => record, 1 => Just("a,1\n".to_owned()), 1 => Just("b,1,2,3\n".to_owned()), 1 => Just("\n".to_owned())];
+    prop::collection::vec(line, 0..6).prop_map(|lines| lines.concat())
+}
+
+/// What may stand behind the last line end, and what a file is continued with.
+fn tail() -> impl Strategy<Value = String> {
+    prop_oneof![3 => Just(""), 1 => Just("a"), 1 => Just("b,7"), 1 => Just("c,8,"), 1 => Just("d,9,9"), 1 => Just("a,1,2,3")]
+        .prop_map(str::to_owned)
+}
+
+fn text() -> impl Strategy<Value = String> {
+    let header =
+        prop::sample::select(vec!["k,v,w\n", "k,v,w\n", "k,v,w\n", "w,k,x,v\n", "k,v\n", "k,v,w", "k,v", ""]);
+    // Now and then more than the head by which files are compared.
+    let long = prop_oneof![5 => Just(0usize), 1 => Just(70_000)];
+    (header, long, lines(), tail()).prop_map(|(header, long, lines, tail)| {
+        let first = if long > 0 { format!("a,{},\n", "x".repeat(long)) } else { String::new() };
+        match header.ends_with('\n') {
+            true => header.to_owned() + &first + &lines + &tail,
+            false => header.to_owned(),
+        }
+    })
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let file = 0..FILES.len();
+    prop_oneof![
+        4 => (file.clone(), text()).prop_map(|(file, text)| Change::Write(file, text)),
+        4 => (file.clone(), lines(), tail()).prop_map(|(file, lines, tail)| Change::Append(file, lines + &tail)),
+        2 => (file.clone(), tail(), lines()).prop_map(|(file, tail, lines)| Change::Append(file, tail + "\n" + &lines)),
+        2 => (file.clone(), any::<Index>()).prop_map(|(file, at)| Change::Cut(file, at)),
+        2 => (file.clone(), file.clone()).prop_map(|(from, to)| Change::Rename(from, to)),
+        3 => (file.clone(), file.clone()).prop_map(|(from, to)| Change::Copy(from, to)),
+        1 => file.clone().prop_map(Change::Delete),
+        1 => file.prop_map(Change::Touch),
+    ]
+}
+
+fn rounds() -> impl Strategy<Value = Vec<Round>> {
+    let killed_at = prop::option::weighted(0.25, 1usize..12);
+    let round = (prop::collection::vec(change(), 1..4), killed_at);
+    prop::collection::vec(round.prop_map(|(changes, killed_at)| Round { changes, killed_at }), 1..10)
+}
+
+fn play(rounds: &[Round]) {
+    let mut folder = Folder::new();
+    rounds.iter().for_each(|round| folder.round(round));
+    // Whatever was killed is made whole, and nothing is left to do.
+    folder.run();
+    folder.run();
+}
+
+#[test]
+fn any_story_of_the_folder_ends_as_its_model() {
+    let setting = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().unwrap());
+    let time = Duration::from_secs(setting("NEEDLEDROP_MODEL_SECONDS").unwrap_or(20));
+    let seed = setting("NEEDLEDROP_SEED").unwrap_or_else(|| fastrand::u64(..));
+    let (began, mut stories) = (Instant::now(), 0);
+    while began.elapsed() < time {
+        story(seed.wrapping_add(stories));
+        stories += 1;
+    }
+    let _ = writeln!(std::io::stderr(), "folder model: {stories} stories from seed {seed}");
+}
+
+/// One story a seed.
+fn story(seed: u64) {
+    let bytes = seed.to_le_bytes().repeat(4);
+    let config = Config { cases: 1, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let ran = runner.run(&rounds(), |rounds| {
+        play(&rounds);
+        Ok(())
+    });
+    if let Err(TestError::Fail(why, rounds)) = ran {
+        panic!("NEEDLEDROP_SEED={seed}: {why}\n{rounds:#?}");
+    }
+}

@@ -1,0 +1,299 @@
+//! What the ledger should say, by rules as plain as they can be: texts are compared, nothing is hashed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Bytes by which files are first compared.
+const HEAD: usize = 64 * 1024;
+
+/// A file as it lies there.
+#[derive(Clone, Debug)]
+struct File {
+    text: String,
+    size: u64,
+    /// Something was done to it since it was last looked at.
+    touched: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Loading,
+    Loaded,
+    Incomplete,
+    Replaced,
+    Duplicate,
+    Failed,
+}
+
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    pub path: String,
+    pub generation: u32,
+    pub state: State,
+    /// What is durable of it; of a duplicate, the whole.
+    pub text: String,
+    head: String,
+    size: u64,
+}
+
+/// A delivery in the words of the ledger: path, generation, state, bytes, records, loaded, quarantined.
+pub type Line = (String, u32, String, u64, u64, u64, u64);
+
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    files: BTreeMap<String, File>,
+    /// In the order in which they were taken up.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// One record: its fields by column (k, v, w), or nothing where it goes to quarantine.
+pub type Record = Option<[String; 3]>;
+
+impl Delivery {
+    /// Its durable records, in order.
+    pub fn records(&self) -> Vec<Record> {
+        if matches!(self.state, State::Duplicate | State::Failed) {
+            return Vec::new();
+        }
+        records(&self.text)
+    }
+
+    pub fn line(&self) -> Line {
+        let records = self.records();
+        let loaded = records.iter().flatten().count() as u64;
+        let all = records.len() as u64;
+        let state = format!("{:?}", self.state).to_lowercase();
+        let bytes = if self.state == State::Failed { 0 } else { self.text.len() as u64 };
+        (self.path.clone(), self.generation, state, bytes, all, loaded, all - loaded)
+    }
+
+    fn has_records(&self) -> bool {
+        !records(&self.text).is_empty()
+    }
+}
+
+/// Where the columns are, and how many fields a record has; nothing where the header does not serve.
+fn header(text: &str) -> Option<([usize; 3], usize)> {
+    let names: Vec<&str> = text.split('\n').find(|line| !line.is_empty())?.split(',').collect();
+    let find = |column: &str| names.iter().position(|name| *name == column);
+    Some(([find("k")?, find("v")?, find("w")?], names.len()))
+}
+
+/// A file without a record may be without a header too.
+fn serves(text: &str) -> bool {
+    header(text).is_some() || text.bytes().all(|byte| byte == b'\n')
+}
+
+fn records(text: &str) -> Vec<Record> {
+    let Some((places, fields)) = header(text) else { return Vec::new() };
+    let lines = text.split('\n').filter(|line| !line.is_empty()).skip(1);
+    lines.map(|line| record(line, places, fields)).collect()
+}
+
+fn record(line: &str, places: [usize; 3], fields: usize) -> Record {
+    let found: Vec<&str> = line.split(',').collect();
+    if found.len() != fields || found[places[0]].is_empty() {
+        return None;
+    }
+    Some(places.map(|place| found[place].to_owned()))
+}
+
+/// What of a file can be loaded when no more is expected, and whether that is all of it.
+fn loadable(text: &str) -> (&str, bool) {
+    let Some((_, fields)) = header(text) else { return (text, true) };
+    let end = text.rfind('\n').map_or(0, |at| at + 1);
+    let tail = &text[end..];
+    let is_header = text[..end].bytes().all(|byte| byte == b'\n');
+    if tail.is_empty() || is_header || tail.split(',').count() >= fields {
+        return (text, true);
+    }
+    (&text[..end], false)
+}
+
+fn head(text: &str) -> &str {
+    &text[..text.len().min(HEAD)]
+}
+
+impl Model {
+    pub fn text(&self, path: &str) -> Option<String> {
+        self.files.get(path).map(|file| file.text.clone())
+    }
+
+    pub fn put(&mut self, path: &str, text: String, size: u64) {
+        self.files.insert(path.to_owned(), File { text, size, touched: true });
+    }
+
+    pub fn delete(&mut self, path: &str) {
+        self.files.remove(path);
+    }
+
+    pub fn seen(&self) -> Vec<Line> {
+        self.deliveries.iter().map(Delivery::line).collect()
+    }
+
+    fn newest(&self, path: &str) -> Option<usize> {
+        self.deliveries.iter().rposition(|delivery| delivery.path == path)
+    }
+
+    /// `run --once`, to its end.
+    pub fn run(&mut self) {
+        for at in 0..self.deliveries.len() {
+            let delivery = &self.deliveries[at];
+            let is_open = matches!(delivery.state, State::Loading | State::Incomplete);
+            if is_open && self.newest(&delivery.path) == Some(at) && !self.files.contains_key(&delivery.path)
+            {
+                self.deliveries[at].state = State::Replaced;
+            }
+        }
+        let mut left: BTreeSet<String> = self.files.keys().cloned().collect();
+        while let Some(path) = left.first().cloned() {
+            self.identify(&path, &mut left);
+        }
+    }
+
+    fn identify(&mut self, path: &str, left: &mut BTreeSet<String>) {
+        if !left.remove(path) {
+            return;
+        }
+        let newest = self.newest(path);
+        let is_begun =
+            newest.is_some_and(|at| matches!(self.deliveries[at].state, State::Loading | State::Replaced));
+        let touched = std::mem::take(&mut self.files.get_mut(path).unwrap().touched);
+        if !touched && !is_begun {
+            return;
+        }
+        let file = self.files[path].clone();
+        match newest {
+            Some(at) if self.deliveries[at].state != State::Failed => self.known(at, &file, left),
+            _ => self.anew(path, &file, left),
+        }
+    }
+
+    /// The same bytes, more of them, or others.
+    fn known(&mut self, at: usize, file: &File, left: &mut BTreeSet<String>) {
+        let current = self.deliveries[at].clone();
+        let Some(rest) = file.text.strip_prefix(&current.text) else {
+            return self.anew(&current.path, file, left);
+        };
+        let goes_on = match current.state {
+            State::Loading | State::Replaced => true,
+            State::Incomplete if current.size == file.size => loadable(&file.text).0 != current.text,
+            State::Incomplete => true,
+            _ => !rest.is_empty(),
+        };
+        if !goes_on {
+            return;
+        }
+        if current.state == State::Duplicate {
+            return self.anew(&current.path, file, left);
+        }
+        if !serves(&file.text) {
+            return self.enter(&current.path, file, State::Failed, String::new());
+        }
+        if !current.has_records() && self.is_another(&current.path, file, left) {
+            return;
+        }
+        let (text, whole) = loadable(&file.text);
+        let state = if whole { State::Loaded } else { State::Incomplete };
+        let (text, head) = (text.to_owned(), head(&file.text).to_owned());
+        self.deliveries[at] = Delivery { state, text, head, size: file.size, ..current };
+    }
+
+    /// A new delivery: of a new path, or a new generation.
+    fn anew(&mut self, path: &str, file: &File, left: &mut BTreeSet<String>) {
+        if !serves(&file.text) {
+            return self.enter(path, file, State::Failed, String::new());
+        }
+        let is_bare = file.text.trim_end_matches('\n').find('\n').is_none();
+        let has_more = !is_bare || file.text.ends_with("\n\n");
+        if has_more && self.is_another(path, file, left) {
+            return;
+        }
+        let (text, whole) = loadable(&file.text);
+        let (text, state) = (text.to_owned(), if whole { State::Loaded } else { State::Incomplete });
+        self.enter(path, file, state, text);
+    }
+
+    /// Whether it is a duplicate. What is begun and alike goes first.
+    fn is_another(&mut self, path: &str, file: &File, left: &mut BTreeSet<String>) -> bool {
+        while let Some(other) = self.begun_alike(path, file) {
+            let first = self.deliveries[other].path.clone();
+            if left.contains(&first) {
+                self.identify(&first, left);
+            } else {
+                self.deliveries[other].state = State::Replaced;
+            }
+        }
+        let is = self.alike(path, file).any(|at| self.is_same(at, file));
+        if is {
+            self.enter(path, file, State::Duplicate, file.text.clone());
+        }
+        is
+    }
+
+    fn begun_alike(&self, path: &str, file: &File) -> Option<usize> {
+        self.alike(path, file).find(|at| self.deliveries[*at].state == State::Loading)
+    }
+
+    fn alike<'m>(&'m self, path: &'m str, file: &'m File) -> impl Iterator<Item = usize> + 'm {
+        (0..self.deliveries.len()).filter(move |at| {
+            let other = &self.deliveries[*at];
+            let counts = match other.state {
+                State::Loading => true,
+                State::Loaded | State::Incomplete => other.has_records(),
+                _ => false,
+            };
+            counts && other.path != path && other.head == head(&file.text)
+        })
+    }
+
+    fn is_same(&self, at: usize, file: &File) -> bool {
+        let other = &self.deliveries[at];
+        match other.state {
+            State::Loaded => other.text == file.text,
+            // The record that is not whole is in its file only.
+            _ => self.text(&other.path).is_some_and(|text| text == file.text),
+        }
+    }
+
+    fn enter(&mut self, path: &str, file: &File, state: State, text: String) {
+        let before = self.newest(path);
+        if let Some(before) = before
+            && matches!(self.deliveries[before].state, State::Loading | State::Incomplete)
+        {
+            self.deliveries[before].state = State::Replaced;
+        }
+        let generation = before.map_or(0, |at| self.deliveries[at].generation) + 1;
+        let (path, head, size) = (path.to_owned(), head(&file.text).to_owned(), file.size);
+        self.deliveries.push(Delivery { path, generation, state, text, head, size });
+    }
+
+    /// A run that came to what the ledger says: each delivery as before it, as after it, or on its way there.
+    pub fn was_killed(&mut self, seen: &[Line]) {
+        let mut after = self.clone();
+        after.run();
+        for (at, line) in seen.iter().enumerate() {
+            let [before, end] = [self.deliveries.get(at).cloned(), after.deliveries.get(at).cloned()];
+            let found = [before, end.clone()].into_iter().flatten().find(|delivery| delivery.line() == *line);
+            let found = found.unwrap_or_else(|| on_its_way(end.as_ref(), line));
+            if at < self.deliveries.len() { self.deliveries[at] = found } else { self.deliveries.push(found) }
+        }
+        assert!(seen.len() >= self.deliveries.len(), "a delivery is gone: {seen:?}");
+        // What failed is not tried again as it is.
+        let newest =
+            |all: &[Delivery], path: &str| all.iter().rfind(|other| other.path == *path).map(Delivery::line);
+        for (path, file) in &mut self.files {
+            let line = newest(&self.deliveries, path);
+            let has_failed = line.as_ref().is_some_and(|line| line.2 == "failed");
+            file.touched &= !(has_failed && line == newest(&after.deliveries, path));
+        }
+    }
+}
+
+fn on_its_way(end: Option<&Delivery>, line: &Line) -> Delivery {
+    let end = end.unwrap_or_else(|| panic!("{line:?} should not be there"));
+    let bytes = usize::try_from(line.3).unwrap();
+    let text = end.text.get(..bytes).unwrap_or_else(|| panic!("{line:?} is beyond {end:?}")).to_owned();
+    let found = Delivery { state: State::Loading, text, ..end.clone() };
+    assert_eq!(found.line(), *line, "on the way to {end:?}");
+    found
+}
