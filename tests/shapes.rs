@@ -17,7 +17,7 @@ mod text;
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 
-use common::{World, gzip};
+use common::{World, gzip, until};
 use flate2::write::GzEncoder;
 use serde_json::{Value as Json, json};
 

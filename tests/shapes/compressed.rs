@@ -80,6 +80,22 @@ fn a_corrupt_file_fails_with_what_to_do_and_keeps_what_was_loaded() {
 }
 
 #[test]
+fn a_daemon_tries_a_corrupt_file_once() {
+    let world = world().with("source.settle", "50ms").with("source.poll", "100ms");
+    let _daemon = world.daemon();
+    let mut bytes = gzip(format!("k,v\n{}", noise(20)).as_bytes());
+    let last = bytes.len() - 8;
+    bytes[last] ^= 0xff;
+    world.drop_file("a.csv.gz", bytes);
+    until("it has failed", || (world.states().get("a.csv.gz")? == "failed").then_some(()));
+    for name in ["b.csv", "c.csv"] {
+        world.drop_file(name, format!("k,v\n{name},2\n"));
+        until("the next is loaded", || (world.states().get(name)? == "loaded").then_some(()));
+    }
+    assert_eq!(world.generations("a.csv.gz"), 1);
+}
+
+#[test]
 fn garbage_behind_the_end_of_a_compressed_file_is_told() {
     let text = format!("k,v\n{}", rows(0..10));
     for (name, mut bytes) in [("a.csv.gz", gzip(text.as_bytes())), ("a.csv.zst", zstd(text.as_bytes()))] {

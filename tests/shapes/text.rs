@@ -86,6 +86,10 @@ fn what_is_no_text_in_an_encoding_is_refused_and_not_replaced() {
     let words = "at byte 8 of the file as UTF-8 is 0x81, which is not Shift_JIS";
     assert!(entries[0]["detail"].as_str().unwrap().contains(words), "{entries:?}");
     assert_eq!((&entries[1]["line"], &entries[1]["column"]), (&json!(3), &json!("k")));
+    // Kept as text in UTF-8, with a sequence for the byte that it does not have.
+    let raw = "SELECT raw FROM _needledrop_quarantine ORDER BY record LIMIT 1";
+    let raw: Vec<u8> = world.open_store().query_row(raw, [], |row| row.get(0)).unwrap();
+    assert_eq!(raw, ["日,".as_bytes(), b"\xed\xb2\x81"].concat());
 }
 
 #[test]
