@@ -45,6 +45,8 @@ pub struct Loaded {
     pub config: Config,
     /// The file, or a word for the built-in one.
     pub origin: String,
+    /// All settings that were made, for telling one version from the next.
+    pub tree: Value,
 }
 
 impl Layers {
@@ -56,15 +58,22 @@ impl Layers {
         let (origin, text) = self.text()?;
         let config = parse(&text).map_err(|error| invalid(&origin, &error))?;
         let settings = self.settings();
-        if settings.is_empty() {
-            return Ok(Loaded { config, origin });
-        }
         let tree: Value = serde_saphyr::from_str(&text).map_err(|error| invalid(&origin, &error))?;
-        let config = merged(&tree, &settings).map_err(|problem| ConfigError::Environment {
+        if settings.is_empty() {
+            return Ok(Loaded { config, origin, tree });
+        }
+        let told = |problem: String| ConfigError::Environment {
             variable: culprits(&tree, &settings, &problem),
             problem,
-        })?;
-        Ok(Loaded { config, origin })
+        };
+        let whole = with(&tree, &settings).map_err(told)?;
+        let config = from_tree(&whole).map_err(told)?;
+        Ok(Loaded { config, origin, tree: whole })
+    }
+
+    /// The file that is read, whether it is there or not.
+    pub fn path(&self) -> PathBuf {
+        self.file.clone().unwrap_or_else(|| PathBuf::from(USUAL))
     }
 
     fn text(&self) -> Result<(String, String), ConfigError> {
@@ -102,12 +111,16 @@ impl Layers {
 /// A variable or flag, the path it sets, the value.
 type Setting = (String, String, String);
 
-fn merged(tree: &Value, settings: &[Setting]) -> Result<Config, String> {
+fn with(tree: &Value, settings: &[Setting]) -> Result<Value, String> {
     let mut tree = tree.clone();
     for (_, path, value) in settings {
         set(&mut tree, path, value)?;
     }
-    from_tree(&tree)
+    Ok(tree)
+}
+
+fn merged(tree: &Value, settings: &[Setting]) -> Result<Config, String> {
+    from_tree(&with(tree, settings)?)
 }
 
 /// Whoever alone gives the same problem; all of them where they only do so together.

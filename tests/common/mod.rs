@@ -62,6 +62,12 @@ impl World {
         self
     }
 
+    /// What the configuration file says of it counts.
+    pub fn without(mut self, setting: &str) -> Self {
+        self.settings.remove(&variable(setting));
+        self
+    }
+
     pub fn set(&mut self, setting: &str, value: &str) {
         self.set_variable(&variable(setting), value);
     }
@@ -183,9 +189,14 @@ impl World {
 
     pub fn daemon_unready(&self) -> Daemon {
         let port = free_port();
+        self.daemon_on(port, &[("NEEDLEDROP_HTTP__LISTEN", format!("127.0.0.1:{port}"))])
+    }
+
+    /// With these variables; it is expected to listen there.
+    pub fn daemon_on(&self, port: u16, variables: &[(&str, String)]) -> Daemon {
         let log = fs::File::create(self.path("stderr.log")).unwrap();
         let mut command = self.command(&["run"]);
-        command.env("NEEDLEDROP_HTTP__LISTEN", format!("127.0.0.1:{port}"));
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
         let child = command.stderr(log).stdout(Stdio::null()).spawn().unwrap();
         Daemon { child, port, log: self.path("stderr.log") }
     }
