@@ -298,7 +298,11 @@ fn a_link_stays() {
 #[test]
 fn an_archive_that_cannot_be_written_holds_nothing_up_and_is_tried_again() {
     let world = world("move");
+    let check = |world: &World| world.run(&["check"]);
+    assert!(check(&world).stdout.contains("archive: not there yet"), "{:?}", check(&world));
     fs::write(world.path("archive"), "in the way").unwrap();
+    let told = check(&world);
+    assert!(told.code == 3 && told.stdout.contains("is no folder"), "{told:?}");
     for (n, name) in ["a.csv", "b.csv", "c.csv"].iter().enumerate() {
         let n = u32::try_from(n).unwrap();
         world.drop_file(name, csv(n * 5..n * 5 + 5));
