@@ -224,7 +224,11 @@ impl App {
             match (turn, before.take()) {
                 (Turn::Ended(ended), _) => return Ok(ended),
                 (Turn::StandBy, _) => {}
-                (Turn::Next(next), _) => before = Some(std::mem::replace(&mut app, *next)),
+                // One that never was in force is nothing to go back to.
+                (Turn::Next(next), in_force) => {
+                    let last = std::mem::replace(&mut app, *next);
+                    before = in_force.or(Some(last));
+                }
                 (Turn::Refused(error), Some(old)) => {
                     refused(&error.into());
                     app = old;
