@@ -13,15 +13,17 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::{After, Config, ConfigError, Kind, Layers, Loaded};
-use crate::domain::Plan;
+use crate::domain::{Noted, Plan};
 use crate::health::Health;
 use crate::metrics;
 use crate::pipeline::after::archive::Archive;
 use crate::pipeline::discover::Scope;
 use crate::pipeline::discover::inbox::Inbox;
 use crate::pipeline::find::Find;
+use crate::pipeline::read::source::note;
 use crate::pipeline::tally::Tally;
 use crate::pipeline::{Ended, Pipeline};
+use crate::reload::{Requests, refused};
 use crate::store::StoreError;
 use crate::store::any::AnyStore;
 use crate::store::cassandra::CassandraStore;
@@ -40,11 +42,21 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// How long open connections have for their last answer when the daemon ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
+/// How long a store that another process took between two configurations is left alone.
+const TAKEN: Duration = Duration::from_secs(1);
+
 /// A configuration that is whole, and what follows from it.
+#[derive(Clone)]
 pub struct App {
     pub config: Config,
     /// Where it came from.
     pub origin: String,
+    /// What it was made from, for reading it again.
+    pub layers: Layers,
+    /// Its settings as they were made.
+    pub tree: serde_json::Value,
+    /// The file when it was read.
+    pub noted: Option<Noted>,
     pub plan: Arc<Plan>,
     pub inbox: Inbox,
 }
@@ -56,6 +68,17 @@ pub struct How {
     pub again: bool,
     /// Nothing is written, not even a store.
     pub dry: bool,
+}
+
+/// How the daemon goes on.
+enum Turn {
+    Ended(Ended),
+    /// Another process writes now.
+    StandBy,
+    /// Under this configuration.
+    Next(Box<App>),
+    /// The store cannot be opened with this one.
+    Refused(StoreError),
 }
 
 /// Why there is nothing to run.
@@ -79,11 +102,12 @@ impl App {
     /// # Errors
     /// The first thing that is wrong with it.
     pub fn load(layers: &Layers) -> Result<Self, ConfigError> {
+        let noted = std::fs::metadata(layers.path()).ok().map(|meta| note(&meta));
         let loaded = layers.load()?;
         let plan = Arc::new(loaded.plan()?);
-        let Loaded { config, origin, .. } = loaded;
+        let Loaded { config, origin, tree, .. } = loaded;
         let inbox = Inbox::new(&config.source);
-        Ok(Self { config, origin, plan, inbox })
+        Ok(Self { config, origin, layers: layers.clone(), tree, noted, plan, inbox })
     }
 
     /// Opens the store.
@@ -154,6 +178,8 @@ impl App {
     /// # Errors
     /// What keeps it from starting, or a store that is lost for good.
     pub async fn daemon(&self, stop: CancellationToken) -> Result<Ended, AppError> {
+        // Before anything else: without it the signal ends the process.
+        let mut requests = Requests::begin(self)?;
         self.check_inbox()?;
         // The port comes before the store, so that nothing is made when the port is in use.
         let listener = self.listen().await?;
@@ -166,7 +192,7 @@ impl App {
         around.spawn(web::serve(listener, web, over.clone()));
         around.spawn(upkeep(metrics, over.clone()));
         around.spawn(tell_of_stop(stop.clone(), Arc::clone(&health), over.clone()));
-        let ended = self.watch(health, stop).await;
+        let ended = self.watch(health, stop, &mut requests).await;
         over.cancel();
         // A client that holds its connection open must not hold up the end.
         let all = async { while around.join_next().await.is_some() {} };
@@ -175,25 +201,108 @@ impl App {
         ended
     }
 
-    /// Loads what comes. Who loses the right to write to another process stands by until it is gone.
-    async fn watch(&self, health: Arc<Health>, stop: CancellationToken) -> Result<Ended, AppError> {
+    /// Loads what comes, under one configuration after another.
+    async fn watch(
+        &self,
+        health: Arc<Health>,
+        stop: CancellationToken,
+        requests: &mut Requests,
+    ) -> Result<Ended, AppError> {
+        let (mut app, mut before, mut is_first) = (self.clone(), None, true);
+        loop {
+            let turn = tokio::select! {
+                opened = app.open_version(is_first, &stop, &health) => match opened {
+                    Ok(Some(store)) => {
+                        is_first = false;
+                        app.load_version(store, &mut before, &health, &stop, requests).await?
+                    }
+                    Ok(None) => return Ok(Ended::Stopped),
+                    Err(error) => Turn::Refused(error),
+                },
+                next = requests.configuration(&app) => Turn::Next(Box::new(next)),
+            };
+            match (turn, before.take()) {
+                (Turn::Ended(ended), _) => return Ok(ended),
+                (Turn::StandBy, _) => {}
+                // One that never was in force is nothing to go back to.
+                (Turn::Next(next), in_force) => {
+                    let last = std::mem::replace(&mut app, *next);
+                    before = in_force.or(Some(last));
+                }
+                (Turn::Refused(error), Some(old)) => {
+                    refused(&error.into());
+                    app = old;
+                }
+                (Turn::Refused(error), None) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The store, when it can be had; nothing when it is to stop. Between two configurations another process
+    /// may have got hold of it, and is waited for.
+    async fn open_version(
+        &self,
+        is_first: bool,
+        stop: &CancellationToken,
+        health: &Arc<Health>,
+    ) -> Result<Option<AnyStore>, StoreError> {
         loop {
             let opened = tokio::select! {
-                opened = self.open_patiently(true, None, &stop, &health) => opened,
-                () = stop.cancelled() => return Ok(Ended::Stopped),
+                opened = self.open_patiently(true, None, stop, health) => opened,
+                () = stop.cancelled() => return Ok(None),
             };
-            let store = match opened {
-                Err(error) if stop.is_cancelled() && error.passing().is_some() => return Ok(Ended::Stopped),
-                opened => Arc::new(opened?),
-            };
-            let health = Arc::clone(&health);
-            let pipeline = self.pipeline(Arc::clone(&store), Arc::new(Tally::default()), health, None, false);
-            let ended = pipeline.run(Scope::Watch, stop.clone()).await;
-            store.close().await;
-            match ended {
-                Err(error @ StoreError::Lost(_)) if !stop.is_cancelled() => warn!("{error}"),
-                ended => return Ok(ended?),
+            match opened {
+                Err(error) if stop.is_cancelled() && error.passing().is_some() => return Ok(None),
+                Err(error @ StoreError::InUse { .. }) if !is_first => {
+                    warn!("waiting: {error}");
+                    health.store_waits("locked");
+                    let _ = tokio::time::timeout(TAKEN, stop.cancelled()).await;
+                }
+                opened => return opened.map(Some),
             }
+        }
+    }
+
+    /// Loads what comes until it ends, or until there is another configuration and what is under way has ended.
+    /// Who loses the right to write to another process stands by until that one is gone.
+    async fn load_version(
+        &self,
+        store: AnyStore,
+        before: &mut Option<Self>,
+        health: &Arc<Health>,
+        stop: &CancellationToken,
+        requests: &mut Requests,
+    ) -> Result<Turn, AppError> {
+        if before.take().is_some() {
+            info!("configuration: {} is in force", self.origin);
+            metrics::tables(&self.plan);
+            metrics::reload("applied");
+        }
+        health.store_answers();
+        health.reloading(false);
+        let store = Arc::new(store);
+        let pipeline =
+            self.pipeline(Arc::clone(&store), Arc::new(Tally::default()), Arc::clone(health), None, false);
+        let intake = pipeline.intake.clone();
+        let mut run = std::pin::pin!(pipeline.run(Scope::Watch, stop.clone()));
+        let mut next = None;
+        let ended = tokio::select! {
+            ended = &mut run => ended,
+            found = requests.configuration(self) => {
+                health.reloading(true);
+                next = Some(Box::new(found));
+                intake.cancel();
+                run.await
+            }
+        };
+        store.close().await;
+        match (ended, next) {
+            (Err(error @ StoreError::Lost(_)), next) if !stop.is_cancelled() => {
+                warn!("{error}");
+                Ok(next.map_or(Turn::StandBy, Turn::Next))
+            }
+            (Ok(Ended::Done), Some(next)) => Ok(Turn::Next(next)),
+            (ended, _) => Ok(Turn::Ended(ended?)),
         }
     }
 
@@ -250,7 +359,8 @@ impl App {
         again: bool,
     ) -> Pipeline<AnyStore> {
         let (plan, config, inbox) = (Arc::clone(&self.plan), self.config.clone(), self.inbox.clone());
-        Pipeline { store, plan, config, inbox, tally, health, again, patience }
+        let intake = CancellationToken::new();
+        Pipeline { store, plan, config, inbox, tally, health, again, patience, intake }
     }
 
     async fn listen(&self) -> Result<TcpListener, AppError> {

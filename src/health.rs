@@ -17,6 +17,8 @@ struct State {
     /// Why the store is waited for.
     store: Option<&'static str>,
     stopping: bool,
+    /// Files under way end under the configuration before.
+    reloading: bool,
 }
 
 impl Health {
@@ -41,6 +43,13 @@ impl Health {
         }
     }
 
+    /// No file is taken up until the inbox was listed under the next configuration.
+    pub fn reloading(&self, is: bool) {
+        let mut state = self.lock();
+        state.reloading = is;
+        state.folder = false;
+    }
+
     pub fn stopping(&self) {
         self.lock().stopping = true;
     }
@@ -53,6 +62,9 @@ impl Health {
         let state = self.lock();
         if state.stopping {
             return Err("stopping".to_owned());
+        }
+        if state.reloading {
+            return Err("taking on another configuration".to_owned());
         }
         if let Some(reason) = state.store {
             return Err(format!("the store does not answer ({reason})"));

@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod config;
 pub mod app;
+pub mod reload;
 pub mod domain;
 pub mod pipeline;
 pub mod store;

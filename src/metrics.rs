@@ -43,7 +43,7 @@ pub fn install(plan: &Plan) -> Result<PrometheusHandle, BuildError> {
 }
 
 fn describe() {
-    let counters: [(&'static str, Unit, &'static str); 9] = [
+    let counters: [(&'static str, Unit, &'static str); 10] = [
         ("needledrop_records_read_total", Unit::Count, "Records read and accounted for."),
         (
             "needledrop_records_skipped_total",
@@ -61,6 +61,11 @@ fn describe() {
         ),
         ("needledrop_files_unreadable_total", Unit::Count, "Files that could not be opened or read."),
         (
+            "needledrop_config_reloads_total",
+            Unit::Count,
+            "How often the configuration was read again, by outcome.",
+        ),
+        (
             "needledrop_files_after_total",
             Unit::Count,
             "Loaded files that left the inbox (source.after), by outcome; failed ones are tried again.",
@@ -74,7 +79,7 @@ fn describe() {
         "From the file's ctime, or start-up if later, to the acknowledgement of its last row in every table.";
     describe_histogram!(DROP_TO_QUERYABLE, Unit::Seconds, help);
     describe_histogram!(BATCH_ROWS, Unit::Count, "Rows in one request to the cluster.");
-    let gauges: [(&'static str, Unit, &'static str); 10] = [
+    let gauges: [(&'static str, Unit, &'static str); 11] = [
         ("needledrop_lease_held", Unit::Count, "1 while this process may write (the Cassandra store only)."),
         (
             "needledrop_lease_takeover_seconds",
@@ -95,6 +100,11 @@ fn describe() {
             Unit::Seconds,
             "When a delivery was last loaded, since 1970.",
         ),
+        (
+            "needledrop_config_last_reload_successful",
+            Unit::Count,
+            "0 while a configuration that was read again is refused and the one before goes on.",
+        ),
         ("needledrop_store_up", Unit::Count, "1 while the store answers."),
         ("needledrop_build_info", Unit::Count, "1, with the version as label."),
     ];
@@ -112,9 +122,11 @@ fn begin(plan: &Plan) {
     for reason in crate::domain::Reason::ALL {
         counter!("needledrop_records_quarantined_total", "reason" => reason.name()).absolute(0);
     }
-    for table in &plan.tables {
-        counter!("needledrop_rows_written_total", "table" => table.name.clone()).absolute(0);
+    tables(plan);
+    for outcome in ["applied", "refused", "unchanged"] {
+        counter!("needledrop_config_reloads_total", "outcome" => outcome).absolute(0);
     }
+    gauge!("needledrop_config_last_reload_successful").set(1.0);
     for state in State::ALL {
         counter!("needledrop_deliveries_total", "state" => state.name()).absolute(0);
     }
@@ -202,6 +214,20 @@ pub fn lease_held(held: bool) {
 /// How long it took to get there.
 pub fn lease_taken(after: Duration) {
     gauge!("needledrop_lease_takeover_seconds").set(after.as_secs_f64());
+}
+
+/// The tables of a configuration that is taken on while the process runs.
+pub fn tables(plan: &Plan) {
+    for table in &plan.tables {
+        counter!("needledrop_rows_written_total", "table" => table.name.clone()).increment(0);
+    }
+}
+
+/// The configuration was read again.
+pub fn reload(outcome: &'static str) {
+    counter!("needledrop_config_reloads_total", "outcome" => outcome).increment(1);
+    let is_refused = outcome == "refused";
+    gauge!("needledrop_config_last_reload_successful").set(f64::from(u8::from(!is_refused)));
 }
 
 /// What became of a file that was loaded.

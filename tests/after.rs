@@ -298,7 +298,11 @@ fn a_link_stays() {
 #[test]
 fn an_archive_that_cannot_be_written_holds_nothing_up_and_is_tried_again() {
     let world = world("move");
+    let check = |world: &World| world.run(&["check"]);
+    assert!(check(&world).stdout.contains("archive: not there yet"), "{:?}", check(&world));
     fs::write(world.path("archive"), "in the way").unwrap();
+    let told = check(&world);
+    assert!(told.code == 3 && told.stdout.contains("is no folder"), "{told:?}");
     for (n, name) in ["a.csv", "b.csv", "c.csv"].iter().enumerate() {
         let n = u32::try_from(n).unwrap();
         world.drop_file(name, csv(n * 5..n * 5 + 5));
@@ -350,7 +354,7 @@ fn the_daemon_moves_what_is_at_rest_and_not_what_is_being_written() {
     until("it is moved", || (!place.exists()).then_some(()));
     assert_eq!(world.generations(FILE), 2);
     assert_eq!(archive(&world).len(), 4);
-    assert_eq!(outcome(&daemon, "moved"), 4.0);
+    until("it is counted", || (outcome(&daemon, "moved") == 4.0).then_some(()));
     assert_eq!(daemon.stop().0, 0);
 }
 
@@ -363,7 +367,7 @@ fn the_daemon_deletes() {
     // What has no line end at its end is left alone for longer.
     until("the others are deleted", || (inbox(&world) == left).then_some(()));
     until("all are", || (inbox(&world) == left[..3]).then_some(()));
-    assert_eq!(outcome(&daemon, "deleted"), 6.0);
+    until("it is counted", || (outcome(&daemon, "deleted") == 6.0).then_some(()));
     world.append("incomplete.csv", ",Ann,F,22,Lee,1.5,free,X,7,Song,3\n");
     until("it is whole", || (inbox(&world) == left[..2]).then_some(()));
     assert_eq!(world.receipt("incomplete.csv")["state"], "loaded");

@@ -1,11 +1,12 @@
 //! `needledrop check`: everything that must hold before a load, each with what to do.
 
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use super::{Exit, Failure, Outcome};
 use crate::app::App;
-use crate::config::Kind;
-use crate::config::Layers;
+use crate::config::{After, Kind, Layers};
 use crate::store::cassandra::CassandraStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Access, StoreError};
@@ -21,6 +22,7 @@ pub async fn run(layers: &Layers) -> Outcome {
         Err(error) => vec![Finding { what: "configuration", outcome: Err(error.into()) }],
         Ok(app) => {
             let mut findings = vec![configuration(&app), folder(&app)];
+            findings.extend(archive(&app));
             findings.extend(store(&app).await);
             findings.push(listen(&app));
             findings
@@ -54,6 +56,27 @@ fn folder(app: &App) -> Finding {
         app.check_inbox().map_err(Failure::from).and_then(|()| app.inbox.list().map_err(Failure::system));
     let told = listed.map(|files| format!("{}: {} files", app.config.source.folder.display(), files.len()));
     Finding { what: "inbox", outcome: told }
+}
+
+/// Where files are moved to, when they are.
+fn archive(app: &App) -> Option<Finding> {
+    let place = app.config.source.archive();
+    let device = |place: &Path| std::fs::metadata(place).map(|meta| meta.dev());
+    let told = match (std::fs::metadata(&place), device(&app.inbox.folder)) {
+        (Err(error), _) if error.kind() == std::io::ErrorKind::NotFound => {
+            Ok(format!("{}: not there yet, the first file makes it", place.display()))
+        }
+        (Ok(meta), Ok(inbox)) if meta.is_dir() && meta.dev() != inbox => {
+            Ok(format!("{}: on another device, files are copied and compared", place.display()))
+        }
+        (Ok(meta), _) if meta.is_dir() => Ok(format!("{}: on the device of the inbox", place.display())),
+        (found, _) => {
+            let what = found.map_or_else(|error| error.to_string(), |_| "is no folder".to_owned());
+            let next = "make it a folder that this user can write to, or set source.archive to another";
+            Err(Failure::system(format!("{}: {what}\n  next: {next}", place.display())))
+        }
+    };
+    (app.config.source.after == After::Move).then_some(Finding { what: "archive", outcome: told })
 }
 
 async fn store(app: &App) -> Vec<Finding> {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::units::Word;
 use super::{ConfigError, Duration};
 
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cassandra {
     /// Contact points; a host may bring its own port.
@@ -31,7 +31,7 @@ pub struct Cassandra {
     pub lease: Duration,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Consistencies {
     pub write: Consistency,
@@ -52,7 +52,7 @@ pub enum Consistency {
     LocalOne,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// PEM file with the authorities that may have signed the servers' certificates.

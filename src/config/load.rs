@@ -47,6 +47,8 @@ pub struct Loaded {
     pub origin: String,
     /// The file alone, where other layers changed it: only this knows its lines.
     pub(super) alone: Option<Box<Config>>,
+    /// All settings that were made, for telling one version from the next.
+    pub tree: Value,
 }
 
 impl Layers {
@@ -58,15 +60,22 @@ impl Layers {
         let (origin, text) = self.text()?;
         let config = parse(&text).map_err(|error| invalid(&origin, &error))?;
         let settings = self.settings();
-        if settings.is_empty() {
-            return Ok(Loaded { config, origin, alone: None });
-        }
         let tree: Value = serde_saphyr::from_str(&text).map_err(|error| invalid(&origin, &error))?;
-        let merged = merged(&tree, &settings).map_err(|problem| ConfigError::Environment {
+        if settings.is_empty() {
+            return Ok(Loaded { config, origin, alone: None, tree });
+        }
+        let told = |problem: String| ConfigError::Environment {
             variable: culprits(&tree, &settings, &problem),
             problem,
-        })?;
-        Ok(Loaded { config: merged, origin, alone: Some(Box::new(config)) })
+        };
+        let whole = with(&tree, &settings).map_err(told)?;
+        let merged = from_tree(&whole).map_err(told)?;
+        Ok(Loaded { config: merged, origin, alone: Some(Box::new(config)), tree: whole })
+    }
+
+    /// The file that is read, whether it is there or not.
+    pub fn path(&self) -> PathBuf {
+        self.file.clone().unwrap_or_else(|| PathBuf::from(USUAL))
     }
 
     fn text(&self) -> Result<(String, String), ConfigError> {
@@ -104,12 +113,16 @@ impl Layers {
 /// A variable or flag, the path it sets, the value.
 type Setting = (String, String, String);
 
-fn merged(tree: &Value, settings: &[Setting]) -> Result<Config, String> {
+fn with(tree: &Value, settings: &[Setting]) -> Result<Value, String> {
     let mut tree = tree.clone();
     for (_, path, value) in settings {
         set(&mut tree, path, value)?;
     }
-    from_tree(&tree)
+    Ok(tree)
+}
+
+fn merged(tree: &Value, settings: &[Setting]) -> Result<Config, String> {
+    from_tree(&with(tree, settings)?)
 }
 
 /// Whoever alone gives the same problem; all of them where they only do so together.

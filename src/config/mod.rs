@@ -1,6 +1,7 @@
 //! `Config` is `config/needledrop.yaml`, key by key. The shipped file is the manual and the default.
 
 mod cassandra;
+mod change;
 mod derive;
 #[cfg(test)]
 mod examples;
@@ -15,6 +16,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 pub use cassandra::{Cassandra, Compression, Consistency, Tls};
+pub use change::changed;
 pub use derive::Derived;
 pub use load::{ConfigError, Layers, Loaded, SHIPPED};
 pub use units::{Duration, Quota, Size};
@@ -185,19 +187,19 @@ pub enum Kind {
     Cassandra,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sqlite {
     pub path: PathBuf,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Http {
     pub listen: SocketAddr,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     pub level: String,

@@ -54,6 +54,8 @@ pub struct Pipeline<S> {
     pub again: bool,
     /// How long the store is waited for; without it there is no end.
     pub patience: Option<Duration>,
+    /// When it is cancelled no more files are taken up; those under way end, and then the pipeline does.
+    pub intake: CancellationToken,
 }
 
 /// How the pipeline ended when nothing failed.
@@ -76,16 +78,17 @@ impl<S: Store> Pipeline<S> {
         let grace = *self.config.shutdown.grace;
         // The first failure stops the others as a signal would.
         let halt = stop.child_token();
-        let kill = CancellationToken::new();
+        let (kill, intake) = (CancellationToken::new(), self.intake.clone());
         let store = Arc::clone(&self.store);
         let mut stages = self.start(scope, &halt, &kill);
         let mut joined = pin!(join(&mut stages, &halt));
         let mut tended = pin!(store.tend());
         tokio::select! {
             outcome = &mut joined => return outcome.map(|()| ended(&stop)),
-            () = halt.cancelled() => {}
+            () = halt.cancelled() => intake.cancel(),
             error = &mut tended => {
                 halt.cancel();
+                intake.cancel();
                 kill.cancel();
                 let _ = joined.await;
                 return Err(error);
@@ -155,7 +158,7 @@ impl<S: Store> Pipeline<S> {
             after.is_some().then_some(rest),
             Arc::clone(&self.tally),
             Arc::clone(&self.health),
-            halt.clone(),
+            self.intake.clone(),
         );
         let read = Read {
             store: Arc::clone(&self.store),

@@ -62,6 +62,12 @@ impl World {
         self
     }
 
+    /// What the configuration file says of it counts.
+    pub fn without(mut self, setting: &str) -> Self {
+        self.settings.remove(&variable(setting));
+        self
+    }
+
     pub fn set(&mut self, setting: &str, value: &str) {
         self.set_variable(&variable(setting), value);
     }
@@ -211,10 +217,22 @@ impl World {
 
     fn daemon_of(&self, mut command: Command, log: &str) -> Daemon {
         let port = free_port();
-        let log_file = fs::File::create(self.path(log)).unwrap();
-        command.env("NEEDLEDROP_HTTP__LISTEN", format!("127.0.0.1:{port}"));
-        let child = command.stderr(log_file).stdout(Stdio::null()).spawn().unwrap();
-        Daemon { child, port, log: self.path(log) }
+        let listen = format!("127.0.0.1:{port}");
+        command.env("NEEDLEDROP_HTTP__LISTEN", listen);
+        self.spawned(command, port, log)
+    }
+
+    /// With these variables; it is expected to listen there.
+    pub fn daemon_on(&self, port: u16, variables: &[(&str, String)]) -> Daemon {
+        let mut command = self.command(&["run"]);
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        self.spawned(command, port, "stderr.log")
+    }
+
+    fn spawned(&self, mut command: Command, port: u16, log: &str) -> Daemon {
+        let log = self.path(log);
+        let child = command.stderr(fs::File::create(&log).unwrap()).stdout(Stdio::null()).spawn().unwrap();
+        Daemon { child, port, log }
     }
 
     /// Newest generation of each file, by name, with its state.

@@ -112,13 +112,15 @@ impl<S: Store> After<S> {
 
     async fn leave(&mut self, files: Vec<Leaving>, left: &Sender<Left>) {
         let (away, leaving) = (Arc::clone(&self.away), files.clone());
-        match off_thread(move || Ok(away.all(&leaving))).await {
-            Ok(outcomes) => {
-                for (file, outcome) in files.into_iter().zip(outcomes) {
-                    self.told(file, outcome, left).await;
-                }
-            }
-            Err(error) => warn!("files cannot leave the inbox: {error}; please report this"),
+        let outcomes = off_thread(move || Ok(away.all(&leaving))).await;
+        let mut outcomes = outcomes.unwrap_or_else(|error| {
+            warn!("files cannot leave the inbox: {error}; please report this");
+            Vec::new()
+        });
+        // Discovery waits for word of each.
+        outcomes.resize_with(files.len(), || Err(Stays::Busy("the step that takes it away has failed")));
+        for (file, outcome) in files.into_iter().zip(outcomes) {
+            self.told(file, outcome, left).await;
         }
     }
 

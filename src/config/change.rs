@@ -1,0 +1,93 @@
+//! What a configuration that is read again changes, and what of it has to wait for a restart.
+
+use serde_json::Value;
+
+use super::Config;
+
+/// The settings that differ between two trees, as `source.pattern` or `tables.user_song`.
+pub fn changed(old: &Value, new: &Value) -> Vec<String> {
+    let mut changed = Vec::new();
+    for section in differing(old, new) {
+        let (old, new) = (&old[&section], &new[&section]);
+        match differing(old, new) {
+            // Only their order, or the whole section.
+            inner if inner.is_empty() => changed.push(section),
+            inner => changed.extend(inner.into_iter().map(|name| format!("{section}.{name}"))),
+        }
+    }
+    changed
+}
+
+/// Keys whose values differ. Their order in the file counts within them: it is that of the columns.
+fn differing(old: &Value, new: &Value) -> Vec<String> {
+    let names = |tree: &Value| tree.as_object().map(|map| map.keys().cloned().collect::<Vec<_>>());
+    let (Some(mut all), Some(more)) = (names(old), names(new)) else { return Vec::new() };
+    all.extend(more.into_iter().filter(|name| old.get(name).is_none()));
+    let text = |tree: &Value, name: &str| tree[name].to_string();
+    all.retain(|name| text(old, name) != text(new, name));
+    all
+}
+
+impl Config {
+    /// Keeps what cannot change while the process runs as it is in `running`; the names of those settings
+    /// that were to change.
+    pub fn keep_from(&mut self, running: &Self) -> Vec<&'static str> {
+        let mut kept = Vec::new();
+        let mut keep = |name, differs| {
+            if differs {
+                kept.push(name)
+            }
+        };
+        keep("store.kind", self.store.kind != running.store.kind);
+        keep("store.sqlite", self.store.sqlite != running.store.sqlite);
+        keep("store.cassandra", self.store.cassandra != running.store.cassandra);
+        keep("http.listen", self.http != running.http);
+        keep("log", self.log != running.log);
+        self.store.kind = running.store.kind;
+        self.store.sqlite = running.store.sqlite.clone();
+        self.store.cassandra = running.store.cassandra.clone();
+        self.http = running.http.clone();
+        self.log = running.log.clone();
+        kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn changes_are_named_with_their_section() {
+        let old = json!({ "source": { "poll": "30s", "folder": "a" }, "tables": { "x": { "k": 1 } } });
+        let new =
+            json!({ "source": { "poll": "1s", "folder": "a" }, "tables": { "x": { "k": 1 }, "y": {} } });
+        assert_eq!(changed(&old, &new), ["source.poll", "tables.y"]);
+        assert_eq!(changed(&new, &old), ["source.poll", "tables.y"]);
+        assert!(changed(&old, &old).is_empty());
+        let more = json!({ "source": { "poll": "30s", "folder": "a" }, "tables": { "x": { "k": 1 } }, "log": { "level": "warn" } });
+        assert_eq!(changed(&old, &more), ["log"]);
+        let turned: Value = serde_json::from_str(r#"{"a":{"b":{"x":1,"y":2}}}"#).unwrap();
+        let around: Value = serde_json::from_str(r#"{"a":{"b":{"y":2,"x":1}}}"#).unwrap();
+        assert_eq!(changed(&turned, &around), ["a.b"], "the order of columns is one of what is exported");
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_kept_and_named() {
+        let running: Config = serde_saphyr::from_str(super::super::SHIPPED).unwrap();
+        let text = super::super::SHIPPED
+            .replace("127.0.0.1:8642", "127.0.0.1:8643")
+            .replace("level: info", "level: warn")
+            .replace("path: data/needledrop.db", "path: other.db")
+            .replace("lease: 10s", "lease: 11s")
+            .replace("kind: sqlite", "kind: cassandra")
+            .replace("poll: 30s", "poll: 3s");
+        let mut new: Config = serde_saphyr::from_str(&text).unwrap();
+        let kept = new.keep_from(&running);
+        assert_eq!(kept, ["store.kind", "store.sqlite", "store.cassandra", "http.listen", "log"]);
+        assert_eq!(new.http, running.http);
+        assert_eq!(new.source.poll.as_secs(), 3);
+        assert!(new.keep_from(&running).is_empty());
+    }
+}

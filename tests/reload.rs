@@ -1,0 +1,312 @@
+//! A configuration that changes under the daemon: taken on between two deliveries, or refused as a whole.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::fs;
+
+use common::{Daemon, HEADER, World, events, free_port, until};
+use rustix::process::Signal;
+use serde_json::json;
+
+const SONGS: &str = "
+source:
+  pattern: [\"*.csv\"]
+  settle: 100ms
+  poll: 200ms
+  columns: { itemInSession: int, sessionId: int, song: text, userId: int }
+tables:
+  songs: { partition_key: [sessionId], clustering_key: [itemInSession], columns: [song] }
+";
+
+/// One more column, one more table, one more pattern.
+fn more() -> String {
+    SONGS.replace("userId: int", "userId: int, artist: text").replace("[\"*.csv\"]", "[\"*.csv\", \"*.txt\"]")
+        + "  artists: { partition_key: [artist], clustering_key: [itemInSession], columns: [song] }\n"
+}
+
+fn csv(items: std::ops::Range<u32>) -> String {
+    format!("{HEADER}{}", events(items))
+}
+
+/// As editors do it.
+fn write(world: &World, yaml: &str) {
+    fs::write(world.path(".config.yaml.new"), yaml).unwrap();
+    fs::rename(world.path(".config.yaml.new"), world.path("config.yaml")).unwrap();
+}
+
+fn metric(daemon: &Daemon, name: &str) -> f64 {
+    daemon.metrics().get(&format!("needledrop_{name}")).copied().unwrap_or_default()
+}
+
+fn reloads(daemon: &Daemon, outcome: &str) -> f64 {
+    metric(daemon, &format!("config_reloads_total{{outcome=\"{outcome}\"}}"))
+}
+
+fn loaded(daemon: &Daemon) -> f64 {
+    metric(daemon, "deliveries_total{state=\"loaded\"}")
+}
+
+fn is_successful(daemon: &Daemon) -> bool {
+    metric(daemon, "config_last_reload_successful") == 1.0
+}
+
+fn wait_for(world: &World, file: &str, state: &str) {
+    until(&format!("{file} is {state}"), || (world.states().get(file)? == state).then_some(()));
+}
+
+fn hangup(daemon: &Daemon, outcome: &str) {
+    let before = reloads(daemon, outcome);
+    daemon.signal(Signal::HUP);
+    until(&format!("it is {outcome}"), || (reloads(daemon, outcome) > before).then_some(()));
+}
+
+fn is_ready(daemon: &Daemon) {
+    until("it is ready", || (daemon.get("/readyz")?.0 == 200).then_some(()));
+}
+
+/// Every file is loaded once, under one configuration, and no row is missing.
+fn adds_up(world: &World, files: usize, rows: u64) {
+    let status = world.json(&["status", "--count"]);
+    let deliveries = status["deliveries"].as_array().unwrap();
+    assert_eq!(deliveries.len(), files, "one delivery a file: {status}");
+    for delivery in deliveries {
+        let receipt = world.receipt(delivery["file"].as_str().unwrap());
+        assert_eq!((&receipt["state"], &receipt["closes"]), (&json!("loaded"), &json!(true)), "{receipt}");
+    }
+    assert_eq!(status["tables"]["songs"]["count"], rows, "{status}");
+    assert_eq!(status["tables"]["songs"]["rows_written"], rows, "{status}");
+    // Deliveries of one declaration have an account of the same tables.
+    let sql = "SELECT count(*) FROM (SELECT fingerprint FROM (SELECT d.fingerprint, count(*) AS tables \
+               FROM _needledrop_deliveries AS d JOIN _needledrop_counts AS c ON c.delivery = d.id \
+               GROUP BY d.id) GROUP BY fingerprint HAVING count(DISTINCT tables) > 1)";
+    let mixed: u64 = world.open_store().query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(mixed, 0, "a delivery is loaded by one version of the configuration");
+}
+
+#[test]
+fn a_changed_file_is_taken_on_while_files_are_dropped_and_nothing_is_lost() {
+    let world = World::of(SONGS);
+    let mut daemon = world.daemon();
+    let id = daemon.id();
+    for n in 0..60_u32 {
+        let name = if n > 30 { format!("{n:02}.txt") } else { format!("{n:02}.csv") };
+        world.drop_file(&format!(".{name}"), csv(n * 50..n * 50 + 50));
+        fs::rename(world.inbox().join(format!(".{name}")), world.inbox().join(name)).unwrap();
+        match n {
+            // What is not known yet is loaded once it is.
+            25 => write(&world, &more()),
+            45 => until("it is taken on", || (reloads(&daemon, "applied") == 1.0).then_some(())),
+            _ => {}
+        }
+    }
+    until("all are loaded", || {
+        let states = world.states();
+        (states.len() == 60 && states.values().all(|state| state == "loaded")).then_some(())
+    });
+    adds_up(&world, 60, 3000);
+    // What was loaded before is behind in the new table, and only that; nothing is read again silently.
+    let status = world.json(&["status", "--count"]);
+    let behind = status["tables"]["artists"]["behind"].as_u64().unwrap();
+    assert!((1..=31).contains(&behind), "{status}");
+    assert_eq!(status["tables"]["artists"]["count"], 3000 - 50 * behind, "{status}");
+    assert_eq!(metric(&daemon, "records_read_total"), 3000.0, "counters go on");
+    assert_eq!(
+        metric(&daemon, "rows_written_total{table=\"artists\"}"),
+        f64::from(u32::try_from(3000 - 50 * behind).unwrap())
+    );
+    assert!(daemon.runs() && daemon.id() == id && is_successful(&daemon));
+    assert!(
+        daemon.log().contains("source.pattern") && daemon.log().contains("tables.artists"),
+        "{}",
+        daemon.log()
+    );
+    is_ready(&daemon);
+    assert_eq!(daemon.stop().0, 0);
+    let output = world.run(&["load", "--table", "artists"]);
+    assert_eq!(output.code, 0, "{output:?}");
+    assert_eq!(world.json(&["status", "--count"])["tables"]["artists"]["count"], 3000);
+}
+
+/// In the middle of a big file, with chunks so small that it takes a while.
+fn busy() -> (World, Daemon) {
+    let world = World::of(SONGS).with("write.window", "200");
+    world.drop_file("big.csv", csv(0..60_000));
+    let daemon = world.daemon();
+    until("it is in the middle", || (metric(&daemon, "records_read_total") > 0.0).then_some(()));
+    (world, daemon)
+}
+
+#[test]
+fn what_is_under_way_ends_under_the_old_one() {
+    let (world, mut daemon) = busy();
+    write(&world, &more());
+    daemon.signal(Signal::HUP);
+    until("it is on the way", || (daemon.get("/readyz")?.1.contains("configuration")).then_some(()));
+    assert!(metric(&daemon, "records_read_total") < 60_000.0, "it waits for the file");
+    world.drop_file("next.csv", csv(60_000..60_010));
+    wait_for(&world, "next.csv", "loaded");
+    adds_up(&world, 2, 60_010);
+    let tables = |file: &str| world.receipt(file)["tables"].as_object().unwrap().len();
+    assert_eq!((tables("big.csv"), tables("next.csv")), (1, 2));
+    is_ready(&daemon);
+    assert_eq!(daemon.stop().0, 0);
+}
+
+#[test]
+fn a_wrong_one_is_refused_as_a_whole_and_the_old_one_goes_on() {
+    let songs = in_folder("inbox");
+    let world = World::of(&songs).without("source.folder");
+    let mut daemon = world.daemon();
+    let load = |n: u32| {
+        world.drop_file(&format!("{n}.csv"), csv(n..n + 1));
+        until("it is loaded", || (loaded(&daemon) > f64::from(n)).then_some(()));
+    };
+    load(0);
+    let wrong = [
+        ("tables: [".to_owned(), "config.yaml"),
+        (songs.replace("poll: 200ms", "pol: 200ms"), "pol"),
+        (songs.replace("columns: [song]", "columns: [sung]"), "sung"),
+        (songs.replace("columns: [song]", "columns: [song, userId]"), "another shape"),
+        (format!("{}store: {{ create_schema: false }}\n", placed(&more(), "inbox")), "artists"),
+        (format!("{songs}shutdown: {{ grace: 1 }}\n"), "duration"),
+        (in_folder("nowhere"), "nowhere"),
+    ];
+    for (n, (yaml, word)) in (1..).zip(wrong) {
+        write(&world, &yaml);
+        until("it is refused", || (reloads(&daemon, "refused") >= f64::from(n)).then_some(()));
+        let log = daemon.log();
+        let told = log.split("is refused").last().unwrap();
+        assert!(told.contains(word) && told.contains("next:"), "{word}: {told}");
+        assert!(!is_successful(&daemon));
+        assert_eq!(daemon.get("/readyz").unwrap().0, 200);
+        load(n);
+    }
+    assert_eq!((reloads(&daemon, "refused"), reloads(&daemon, "applied")), (7.0, 0.0));
+    write(&world, &songs);
+    until("it is as it was", || is_successful(&daemon).then_some(()));
+    adds_up(&world, 8, 8);
+    assert_eq!(daemon.stop().0, 0);
+}
+
+fn in_folder(folder: &str) -> String {
+    placed(SONGS, folder)
+}
+
+fn placed(yaml: &str, folder: &str) -> String {
+    yaml.replace("settle:", &format!("folder: {folder}\n  settle:"))
+}
+
+#[test]
+fn another_inbox_is_taken_on() {
+    let world = World::of(&in_folder("inbox")).without("source.folder");
+    fs::create_dir(world.path("other")).unwrap();
+    let mut daemon = world.daemon();
+    world.drop_file("a.csv", csv(0..3));
+    wait_for(&world, "a.csv", "loaded");
+    write(&world, &in_folder("other"));
+    until("it is taken on", || (reloads(&daemon, "applied") == 1.0).then_some(()));
+    fs::write(world.path("other/b.csv"), csv(3..6)).unwrap();
+    wait_for(&world, "b.csv", "loaded");
+    adds_up(&world, 2, 6);
+    assert_eq!(daemon.stop().0, 0);
+}
+
+#[test]
+fn a_hangup_without_a_change_does_nothing() {
+    let world = World::of(SONGS);
+    let mut daemon = world.daemon();
+    world.drop_file("a.csv", csv(0..3));
+    wait_for(&world, "a.csv", "loaded");
+    hangup(&daemon, "unchanged");
+    // Comments and the order of sections are none.
+    write(&world, &format!("# for people\n{SONGS}"));
+    hangup(&daemon, "unchanged");
+    assert_eq!(daemon.get("/readyz").unwrap().0, 200);
+    assert!(!daemon.log().contains("in force"), "{}", daemon.log());
+    fs::remove_file(world.path("config.yaml")).unwrap();
+    hangup(&daemon, "refused");
+    world.drop_file("b.csv", csv(3..6));
+    until("it is loaded", || (loaded(&daemon) == 2.0).then_some(()));
+    write(&world, SONGS);
+    hangup(&daemon, "unchanged");
+    adds_up(&world, 2, 6);
+    assert_eq!(daemon.stop().0, 0);
+}
+
+#[test]
+fn what_needs_a_restart_is_named_and_the_rest_is_taken_on() {
+    let (port, other) = (free_port(), free_port());
+    let listening = |yaml: &str, port: u16| format!("{yaml}http: {{ listen: \"127.0.0.1:{port}\" }}\n");
+    let world = World::of(&listening(SONGS, port));
+    let mut daemon = world.daemon_on(port, &[]);
+    is_ready(&daemon);
+    write(&world, &format!("{}log: {{ level: debug }}\n", listening(&more(), other)));
+    hangup(&daemon, "applied");
+    let told = daemon.log();
+    assert!(told.contains("http.listen, log change with a restart only"), "{told}");
+    is_ready(&daemon);
+    world.drop_file("a.txt", csv(0..3));
+    wait_for(&world, "a.txt", "loaded");
+    hangup(&daemon, "unchanged");
+    assert_eq!(daemon.stop().0, 0);
+    daemon = world.daemon_on(other, &[]);
+    is_ready(&daemon);
+    assert_eq!(daemon.stop().0, 0);
+}
+
+#[test]
+fn what_failed_is_tried_again_under_the_new_one() {
+    let world = World::of(&SONGS.replace("song: text", "song: { type: text, from: title }"));
+    let mut daemon = world.daemon();
+    world.drop_file("a.csv", csv(0..3));
+    wait_for(&world, "a.csv", "failed");
+    write(&world, SONGS);
+    wait_for(&world, "a.csv", "loaded");
+    assert_eq!(world.generations("a.csv"), 2);
+    assert_eq!(daemon.stop().0, 0);
+}
+
+#[test]
+fn many_hangups_and_changes_while_loading_lose_nothing() {
+    let world = World::of(SONGS).with("write.window", "50");
+    let mut daemon = world.daemon();
+    let (mut files, rows) = (0, 40_u32);
+    let turned = SONGS.replace("poll: 200ms", "poll: 300ms");
+    while files < 40 {
+        for _ in 0..4 {
+            let from = files * rows;
+            world.drop_file(&format!("{files:03}.csv"), csv(from..from + rows));
+            files += 1;
+        }
+        write(&world, if files % 8 == 0 { &turned } else { SONGS });
+        for _ in 0..5 {
+            daemon.signal(Signal::HUP);
+        }
+    }
+    until("all are loaded", || {
+        let states = world.states();
+        (states.len() == 40 && states.values().all(|state| state == "loaded")).then_some(())
+    });
+    assert!(reloads(&daemon, "applied") >= 1.0, "{}", daemon.log());
+    adds_up(&world, 40, u64::from(files * rows));
+    assert_eq!(metric(&daemon, "records_read_total"), f64::from(files * rows));
+    assert_eq!(daemon.stop().0, 0);
+}
+
+#[test]
+fn asked_to_stop_while_it_is_changing_it_ends_cleanly() {
+    let (world, mut daemon) = busy();
+    write(&world, &more());
+    daemon.signal(Signal::HUP);
+    until("it is on the way", || (daemon.get("/readyz")?.1.contains("configuration")).then_some(()));
+    let (code, _) = daemon.stop();
+    assert_eq!(code, 0, "{}", daemon.log());
+    assert_eq!(world.receipt("big.csv")["closes"], true);
+    assert_eq!(world.receipt("big.csv")["state"], "loading");
+    // It was begun under another declaration: loaded anew, and no row of it twice.
+    world.once(0);
+    assert_eq!(world.receipt("big.csv")["state"], "loaded");
+    assert_eq!(world.json(&["status", "--count"])["tables"]["songs"]["count"], 60_000);
+}
