@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value as Json, json};
 
 use crate::FILE;
-use crate::common::{HEADER, World, events};
+use crate::common::{HEADER, World, events, until};
 
 /// Over the range of an int.
 const FAR: &str = "Far,Ann,F,2147483648,Lee,1.5,free,X,7,Far song,3\n";
@@ -320,4 +320,21 @@ fn a_store_of_the_version_before_is_asked_as_it_is_and_brought_up_by_who_writes(
     let left = replay(&world, 1, &[]);
     let why = left["deliveries"][0]["untried"].as_str().unwrap();
     assert!(why.contains("its header was not kept"), "{why}");
+}
+
+#[test]
+fn a_replay_that_is_told_to_stop_ends_with_4_and_is_gone_on_with() {
+    const MANY: u64 = 20_000;
+    let far = |n| format!("Far {n},Ann,F,{},Lee,1.5,free,X,7,Far song,3\n", 3_000_000_000 + n);
+    let world = widened(dropped(&(0..MANY).map(far).collect::<String>()));
+    let mut replaying = world.command(&["quarantine", "replay", "--json"]).spawn().unwrap();
+    until("some are replayed", || (world.receipt(FILE)["quarantine"]["replayed"] != 0).then_some(()));
+    let pid = rustix::process::Pid::from_child(&replaying);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(replaying.wait().unwrap().code(), Some(4));
+    let replayed = world.receipt(FILE)["loaded"].as_u64().unwrap();
+    assert!((1..MANY).contains(&replayed), "{replayed}");
+    assert_eq!(replay(&world, 0, &[])["loaded"], MANY - replayed);
+    assert_eq!(account(&world, FILE), json!([[MANY, MANY, 0, 0], [0, MANY, 0]]));
+    assert_eq!(world.tables()["session_item"].len() as u64, MANY);
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use scylla::client::session::Session;
+use scylla::deserialize::row::DeserializeRow;
 use scylla::statement::prepared::PreparedStatement;
 
 use super::connect::Settings;
@@ -57,11 +58,8 @@ impl Quarantine {
         let one = "WHERE delivery = ? AND record = ?";
         // A delivery whose only entry was taken back has a header and no record.
         let from = format!("FROM {place} WHERE delivery = ? AND record >= ?");
-        let raw = prepare(format!("SELECT {COLUMNS}, state, raw {from}")).await;
-        let with_raw = raw.map(|mut statement| {
-            statement.set_page_size(TOGETHER);
-            statement
-        });
+        let mut raw_of_delivery = prepare(format!("SELECT {COLUMNS}, state, raw {from}")).await?;
+        raw_of_delivery.set_page_size(TOGETHER);
         Ok(Self {
             insert: prepare(format!("INSERT INTO {place} ({COLUMNS}, raw) VALUES ({marks})")).await?,
             delete: prepare(format!("DELETE {from}")).await?,
@@ -71,7 +69,7 @@ impl Quarantine {
             save_header: prepare(format!("INSERT INTO {place} (delivery, header) VALUES (?, ?)")).await?,
             header: prepare(format!("SELECT header FROM {place} WHERE delivery = ? LIMIT 1")).await?,
             of_delivery: prepare(format!("SELECT {COLUMNS}, state {from}")).await?,
-            raw_of_delivery: with_raw?,
+            raw_of_delivery,
             session,
             settings,
         })
@@ -212,6 +210,23 @@ impl Quarantine {
         raw: bool,
         mut take: impl FnMut(Stored) -> bool,
     ) -> Result<(), StoreError> {
+        if raw {
+            return self.rows(&self.raw_of_delivery, id, from, take).await;
+        }
+        let take = |(a, b, c, d, e, f, g, h, i): WithoutRaw| take((a, b, c, d, e, f, g, h, i, None));
+        self.rows(&self.of_delivery, id, from, take).await
+    }
+
+    async fn rows<R>(
+        &self,
+        statement: &PreparedStatement,
+        id: DeliveryId,
+        from: u64,
+        mut take: impl FnMut(R) -> bool,
+    ) -> Result<(), StoreError>
+    where
+        R: 'static + for<'f, 'm> DeserializeRow<'f, 'm>,
+    {
         let away = |what: String| StoreError::Busy {
             store: self.settings.name(),
             reason: "read",
@@ -219,23 +234,11 @@ impl Quarantine {
             hint: "see the logs of the cluster if it lasts",
         };
         let broken = |what: String| StoreError::Broken { store: self.settings.name(), what };
-        let statement = if raw { &self.raw_of_delivery } else { &self.of_delivery };
         let pager = self.session.execute_iter(statement.clone(), (id.0, big(from))).await;
         let pager = pager.map_err(|error| away(error.to_string()))?;
-        if raw {
-            let mut rows = pager.rows_stream::<Stored>().map_err(|error| broken(error.to_string()))?;
-            while let Some(stored) = rows.try_next().await.map_err(|error| away(error.to_string()))? {
-                if !take(stored) {
-                    break;
-                }
-            }
-            return Ok(());
-        }
-        let mut rows = pager.rows_stream::<WithoutRaw>().map_err(|error| broken(error.to_string()))?;
-        while let Some((a, b, c, d, e, f, g, h, i)) =
-            rows.try_next().await.map_err(|error| away(error.to_string()))?
-        {
-            if !take((a, b, c, d, e, f, g, h, i, None)) {
+        let mut rows = pager.rows_stream::<R>().map_err(|error| broken(error.to_string()))?;
+        while let Some(row) = rows.try_next().await.map_err(|error| away(error.to_string()))? {
+            if !take(row) {
                 break;
             }
         }
