@@ -300,6 +300,9 @@ impl Provisional {
             };
             cells.push((value.map(|value| plain(&cell::value(Some(value))).into_owned()), stamp));
         }
+        if table.empty == Empty::Clear {
+            stamp_erased(&mut cells);
+        }
         Ok(Some(cells))
     }
 
@@ -336,6 +339,13 @@ fn cells(chunk: &RowChunk, row: usize, table: &Table) -> Cells {
         (!value.is_empty()).then(|| plain(&value).into_owned())
     };
     table.columns.iter().map(|column| (text(column), stamp)).collect()
+}
+
+/// The stamp of an erased cell cannot be read. But each record sets or erases all columns of such a table: what is
+/// erased has the stamp of what is not.
+fn stamp_erased(cells: &mut Cells) {
+    let newest = cells.iter().map(|(_, stamp)| *stamp).max().unwrap_or(NEVER);
+    cells.iter_mut().filter(|(text, _)| text.is_none()).for_each(|cell| cell.1 = newest);
 }
 
 /// Law 2 for one row.

@@ -212,12 +212,11 @@ pub fn two_stores_end_alike<A: Fixture, B: Fixture>() {
         prop::collection::vec(any::<Index>(), 30),
         1usize..4,
     );
-    let strategy = strategy.prop_map(|(deliveries, grown, cuts, picks, together)| Play {
-        deliveries,
-        grown,
-        cuts,
-        picks,
-        together,
+    let strategy = strategy.prop_map(|(mut deliveries, grown, cuts, picks, together)| {
+        if grown.is_some() {
+            deliveries.iter_mut().for_each(|(records, _)| records.iter_mut().for_each(set_one));
+        }
+        Play { deliveries, grown, cuts, picks, together }
     });
     property(192 / A::SLOWER.max(B::SLOWER), strategy, async |play| {
         let one = play.on::<A>().await;
@@ -225,6 +224,14 @@ pub fn two_stores_end_alike<A: Fixture, B: Fixture>() {
         prop_assert_eq!(one, other);
         Ok(())
     });
+}
+
+/// When all columns of a row were erased a cluster does not tell when; docs/guarantees.md says what then is not
+/// taken back right.
+fn set_one(record: &mut Record) {
+    if let Record::Row(p, q, None, None) = *record {
+        *record = Record::Row(p, q, Some("x"), None);
+    }
 }
 
 impl Play {
