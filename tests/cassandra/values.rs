@@ -27,7 +27,7 @@ const TYPES: [&str; 15] = [
 /// Odd values of each, in the order of the types. A blob without bytes is none (CQL has no such
 /// key), nor is -0.0, which SQLite stores as 0.
 const VALUES: [&[&str]; 15] = [
-    &["\" a \"", "\"a,\"\"b\"\"\nc\"", "é🎧", "nan", "\u{0}"],
+    &["\" a \"", "\"a,\"\"b\"\"\nc\"", "é🎧", "nan", "\u{1}"],
     &["-128", "127", "+5", " 7 "],
     &["-32768", "32767"],
     &["-2147483648", "2147483647", "0"],
@@ -77,13 +77,10 @@ fn answers(world: &World) -> Vec<(String, Json)> {
                 Json::String(text) => text.clone(),
                 other => other.to_string(),
             };
-            // An argument cannot hold a zero byte.
-            if !value.contains('\0') {
-                let condition = format!("c_{kind}={value}");
-                let found = world.json(&["query", &format!("by_{kind}"), &condition]);
-                assert!(found.as_array().is_some_and(|rows| !rows.is_empty()), "{condition:?} is not found");
-                answers.push((condition, found));
-            }
+            let condition = format!("c_{kind}={value}");
+            let found = world.json(&["query", &format!("by_{kind}"), &condition]);
+            assert!(found.as_array().is_some_and(|rows| !rows.is_empty()), "{condition:?} is not found");
+            answers.push((condition, found));
         }
     }
     for (row, number) in all.as_array().unwrap().iter().zip(0..) {
