@@ -1,0 +1,208 @@
+//! Every metric: its name, kind, unit, labels and meaning. Nothing else declares one; docs/metrics.md is made of this.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+/// What kind of metric it is.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    /// With the upper bounds of its buckets.
+    Histogram(&'static [f64]),
+}
+
+/// A metric.
+#[derive(Debug)]
+pub struct Metric {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub unit: Unit,
+    /// Names of its labels. Their values are bounded: table, state, stage, reason; never a file name or a key.
+    pub labels: &'static [&'static str],
+    pub help: &'static str,
+}
+
+/// From 100 µs to 10 s.
+const WRITE: &[f64] =
+    &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// From one row to the most that a batch may have.
+const BATCH: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0];
+
+/// From 5 ms to 10 minutes.
+const DROP: &[f64] =
+    &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0];
+
+const fn counter(
+    name: &'static str,
+    unit: Unit,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric { name, kind: Kind::Counter, unit, labels, help }
+}
+
+const fn gauge(
+    name: &'static str,
+    unit: Unit,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric { name, kind: Kind::Gauge, unit, labels, help }
+}
+
+const fn histogram(
+    name: &'static str,
+    buckets: &'static [f64],
+    unit: Unit,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric { name, kind: Kind::Histogram(buckets), unit, labels, help }
+}
+
+macro_rules! declared {
+    ($($constant:ident = $metric:expr;)*) => {
+        $(pub static $constant: Metric = $metric;)*
+
+        /// All of them, in the order of the data's way.
+        pub static ALL: &[&Metric] = &[$(&$constant),*];
+    };
+}
+
+declared! {
+    FILES_UNREADABLE = counter("needledrop_files_unreadable_total", Unit::Count, &[],
+        "Files that could not be opened or read.");
+    BACKLOG_FILES = gauge("needledrop_backlog_files", Unit::Count, &[],
+        "Files that are known to be new and not loaded yet.");
+    BACKLOG_BYTES = gauge("needledrop_backlog_bytes", Unit::Bytes, &[],
+        "Bytes of these files as they lie in the folder.");
+    OLDEST_WAITING = gauge("needledrop_oldest_waiting_seconds", Unit::Seconds, &[],
+        "How long the oldest of these files has waited.");
+    DELIVERIES = counter("needledrop_deliveries_total", Unit::Count, &["state"],
+        "Entries of deliveries into a state.");
+    BYTES_READ = counter("needledrop_bytes_read_total", Unit::Bytes, &[],
+        "Decoded bytes read from files.");
+    RECORDS_READ = counter("needledrop_records_read_total", Unit::Count, &[],
+        "Records read and accounted for.");
+    RECORDS_SKIPPED = counter("needledrop_records_skipped_total", Unit::Count, &[],
+        "Records that are no events (source.skip_when_empty).");
+    RECORDS_QUARANTINED = counter("needledrop_records_quarantined_total", Unit::Count, &["reason"],
+        "Records in quarantine, by reason.");
+    QUARANTINE_OPEN = gauge("needledrop_quarantine_open", Unit::Count, &[],
+        "Records in quarantine that were neither replayed nor discarded, of all deliveries.");
+    ROWS_WRITTEN = counter("needledrop_rows_written_total", Unit::Count, &["table"],
+        "Rows acknowledged by the store, by table.");
+    WRITE_SECONDS = histogram("needledrop_write_seconds", WRITE, Unit::Seconds, &["table"],
+        "Time to write one chunk's rows of one table.");
+    BATCH_ROWS = histogram("needledrop_batch_rows", BATCH, Unit::Count, &["table"],
+        "Rows in one request to the cluster (the Cassandra store only).");
+    WRITE_RETRIES = counter("needledrop_write_retries_total", Unit::Count, &["table", "reason"],
+        "Writes tried again, by table and reason; table `*` is all of them.");
+    REQUESTS_IN_FLIGHT = gauge("needledrop_requests_in_flight", Unit::Count, &[],
+        "Requests to the store under way: batches and rows of the cluster, or transactions of SQLite.");
+    DROP_TO_QUERYABLE = histogram("needledrop_drop_to_queryable_seconds", DROP, Unit::Seconds, &[],
+        "From the file's ctime, or start-up if later, to the acknowledgement of its last row in every table.");
+    LAST_LOADED = gauge("needledrop_last_loaded_timestamp_seconds", Unit::Seconds, &[],
+        "When a delivery was last loaded, since 1970; 0 when none was by this process.");
+    FILES_AFTER = counter("needledrop_files_after_total", Unit::Count, &["outcome"],
+        "Loaded files that left the inbox (source.after), by outcome; failed ones are tried again.");
+    STAGE_SECONDS = counter("needledrop_stage_seconds_total", Unit::Seconds, &["stage"],
+        "Time that a stage was at work, by stage; several files or writes at once add up.");
+    QUEUE_WAIT = counter("needledrop_queue_wait_seconds_total", Unit::Seconds, &["queue"],
+        "Time that what was ready waited for room in a queue: the stage behind it is the slower one.");
+    QUEUE_DEPTH = gauge("needledrop_queue_depth", Unit::Count, &["queue"],
+        "Files or chunks that wait in a queue.");
+    LEDGER_LAG = gauge("needledrop_ledger_lag_bytes", Unit::Bytes, &[],
+        "Decoded bytes that were read and are not in the ledger yet: what a crash would read again.");
+    STORE_UP = gauge("needledrop_store_up", Unit::Count, &[],
+        "1 while the store answers.");
+    STORE_BYTES = gauge("needledrop_store_bytes", Unit::Bytes, &[],
+        "Size of the store with its log (the SQLite store only).");
+    LEASE_HELD = gauge("needledrop_lease_held", Unit::Count, &[],
+        "1 while this process may write (the Cassandra store only).");
+    LEASE_TAKEOVER = gauge("needledrop_lease_takeover_seconds", Unit::Seconds, &[],
+        "How long this process waited for the right to write (the Cassandra store only).");
+    DRIVER_NODES = gauge("needledrop_driver_nodes", Unit::Count, &["state"],
+        "Nodes of the cluster that the driver knows, by whether it is connected (the Cassandra store only).");
+    CONFIG_RELOADS = counter("needledrop_config_reloads_total", Unit::Count, &["outcome"],
+        "How often the configuration was read again, by outcome.");
+    CONFIG_RELOADED = gauge("needledrop_config_last_reload_successful", Unit::Count, &[],
+        "0 while a configuration that was read again is refused and the one before goes on.");
+    BUILD_INFO = gauge("needledrop_build_info", Unit::Count, &["version"],
+        "1, with the version as label.");
+}
+
+/// Tells the recorder what they are.
+pub fn describe() {
+    for Metric { name, kind, unit, help, .. } in ALL {
+        match kind {
+            Kind::Counter => describe_counter!(*name, *unit, *help),
+            Kind::Gauge => describe_gauge!(*name, *unit, *help),
+            Kind::Histogram(_) => describe_histogram!(*name, *unit, *help),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    /// docs/metrics.md.
+    fn page() -> String {
+        let mut page = String::from(
+            "# Metrics\n\n\
+             `/metrics` has these, in the text format of Prometheus. This page is made of their declaration\n\
+             (`src/metrics/declared.rs`): `NEEDLEDROP_WRITE_DOCS=1 cargo test --lib metrics` writes it anew.\n\n\
+             Counters count what this process did and the store acknowledged. What a crash interrupted is counted\n\
+             again by the process that replays it: totals come from receipts. Histograms appear with their first\n\
+             sample, all others at the start. Those of the process itself (`needledrop_process_…`: CPU, memory,\n\
+             open files, threads, start time) are as the kernel tells them, under their usual names.\n\n\
+             | metric | kind | unit | labels | meaning |\n|---|---|---|---|---|\n",
+        );
+        for Metric { name, kind, unit, labels, help } in ALL {
+            let kind = match kind {
+                Kind::Counter => "counter".to_owned(),
+                Kind::Gauge => "gauge".to_owned(),
+                Kind::Histogram(buckets) => format!(
+                    "histogram, {} buckets from {} to {}",
+                    buckets.len(),
+                    buckets[0],
+                    buckets[buckets.len() - 1]
+                ),
+            };
+            let unit = if *unit == Unit::Count { "" } else { unit.as_str() };
+            writeln!(page, "| `{name}` | {kind} | {unit} | {} | {help} |", labels.join(", ")).unwrap();
+        }
+        page
+    }
+
+    #[test]
+    fn the_page_of_metrics_is_what_is_declared() {
+        let place = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+        if std::env::var_os("NEEDLEDROP_WRITE_DOCS").is_some() {
+            std::fs::write(place, page()).unwrap();
+        }
+        let written = std::fs::read_to_string(place).unwrap();
+        assert_eq!(written, page(), "NEEDLEDROP_WRITE_DOCS=1 cargo test --lib metrics writes it anew");
+    }
+
+    #[test]
+    fn names_follow_the_rules() {
+        let mut names = HashSet::new();
+        for Metric { name, kind, unit, help, .. } in ALL {
+            assert!(name.starts_with("needledrop_") && names.insert(name), "{name}");
+            assert_eq!(matches!(kind, Kind::Counter), name.ends_with("_total"), "{name}");
+            let base = name.trim_end_matches("_total");
+            assert!(*unit != Unit::Seconds || base.ends_with("_seconds"), "{name}");
+            assert!(*unit != Unit::Bytes || base.contains("bytes"), "{name}");
+            assert!(help.ends_with('.'), "{name}: {help}");
+            if let Kind::Histogram(buckets) = kind {
+                assert!(buckets.windows(2).all(|pair| pair[0] < pair[1]), "{name}");
+            }
+        }
+    }
+}
