@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use crate::config::{After, Config, ConfigError, Kind, Layers, Loaded};
 use crate::domain::{Noted, Plan};
 use crate::health::Health;
-use crate::metrics;
+use crate::metrics::{self, Scrape};
 use crate::pipeline::after::archive::Archive;
 use crate::pipeline::discover::Scope;
 use crate::pipeline::discover::inbox::Inbox;
@@ -36,7 +36,7 @@ use crate::web::{self, Web};
 /// Exit code of a process that was told twice to stop.
 const STOPPED: i32 = 4;
 
-/// How often the metrics move what histograms have collected into their buckets.
+/// How often the metrics are tended.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// How long open connections have for their last answer when the daemon ends.
@@ -189,16 +189,22 @@ impl App {
         let mut around = JoinSet::new();
         let over = CancellationToken::new();
         let web = Web { metrics: metrics.clone(), health: Arc::clone(&health) };
-        around.spawn(web::serve(listener, web, over.clone()));
-        around.spawn(upkeep(metrics, over.clone()));
+        let answering = answer(listener, web, over.clone());
+        let answering = answering.map_err(|error| AppError::Start(error.to_string()))?;
+        around.spawn(upkeep(metrics, self.embedded(), over.clone()));
         around.spawn(tell_of_stop(stop.clone(), Arc::clone(&health), over.clone()));
         let ended = self.watch(health, stop, &mut requests).await;
         over.cancel();
-        // A client that holds its connection open must not hold up the end.
-        let all = async { while around.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(LAST_ANSWERS, all).await;
-        around.abort_all();
+        while around.join_next().await.is_some() {}
+        // Its panic was told when it happened.
+        let _ = tokio::task::spawn_blocking(|| answering.join()).await;
         ended
+    }
+
+    /// The file of the embedded store, where there is one.
+    fn embedded(&self) -> Option<PathBuf> {
+        let is_embedded = self.config.store.kind == Kind::Sqlite;
+        is_embedded.then(|| self.config.store.sqlite.path.clone())
     }
 
     /// Loads what comes, under one configuration after another.
@@ -433,15 +439,48 @@ fn settings(config: &Config) -> Result<Settings, ConfigError> {
     })
 }
 
-/// Moves samples into buckets now and then, so that they do not pile up where nobody scrapes.
-async fn upkeep(
-    metrics: metrics_exporter_prometheus::PrometheusHandle,
+/// Answers on HTTP in a thread of its own: probes and scrapes do not wait for the pipeline, however busy it is.
+fn answer(
+    listener: TcpListener,
+    web: Web,
     over: CancellationToken,
-) -> std::io::Result<()> {
-    while tokio::time::timeout(UPKEEP, over.cancelled()).await.is_err() {
-        metrics.run_upkeep();
+) -> std::io::Result<std::thread::JoinHandle<std::io::Result<()>>> {
+    let listener = listener.into_std()?;
+    std::thread::Builder::new().name("http".to_owned()).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let listener = TcpListener::from_std(listener)?;
+            // A client that holds its connection open must not hold up the end.
+            let last = async {
+                over.cancelled().await;
+                tokio::time::sleep(LAST_ANSWERS).await;
+            };
+            tokio::select! {
+                served = web::serve(listener, web, over.clone()) => served,
+                () = last => Ok(()),
+            }
+        })
+    })
+}
+
+/// What the metrics need now and then.
+async fn upkeep(metrics: Scrape, embedded: Option<PathBuf>, over: CancellationToken) -> std::io::Result<()> {
+    loop {
+        if let Some(store) = &embedded {
+            metrics::store_bytes(size_with_log(store));
+        }
+        metrics.upkeep();
+        if tokio::time::timeout(UPKEEP, over.cancelled()).await.is_ok() {
+            return Ok(());
+        }
     }
-    Ok(())
+}
+
+fn size_with_log(store: &std::path::Path) -> u64 {
+    let mut log = store.as_os_str().to_owned();
+    log.push("-wal");
+    // What is not there has no size.
+    [store.as_os_str(), &log].iter().filter_map(|file| Some(std::fs::metadata(file).ok()?.len())).sum()
 }
 
 async fn tell_of_stop(

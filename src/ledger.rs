@@ -61,6 +61,8 @@ pub struct Known {
     pub state: State,
     pub noted: Noted,
     pub attempt: Fingerprint,
+    /// Open records in quarantine, of all generations.
+    pub open: u64,
 }
 
 /// A change of a delivery that moves no rows.

@@ -107,10 +107,10 @@ declared! {
         "When a delivery was last loaded, since 1970; 0 when none was by this process.");
     FILES_AFTER = counter("needledrop_files_after_total", Unit::Count, &["outcome"],
         "Loaded files that left the inbox (source.after), by outcome; failed ones are tried again.");
-    STAGE_SECONDS = counter("needledrop_stage_seconds_total", Unit::Seconds, &["stage"],
-        "Time that a stage was at work, by stage; several files or writes at once add up.");
-    QUEUE_WAIT = counter("needledrop_queue_wait_seconds_total", Unit::Seconds, &["queue"],
-        "Time that what was ready waited for room in a queue: the stage behind it is the slower one.");
+    STAGE_SECONDS = histogram("needledrop_stage_seconds", WRITE, Unit::Seconds, &["stage"],
+        "Time of one piece of work of a stage: a file identified, a chunk read, made into rows, written.");
+    QUEUE_WAIT = histogram("needledrop_queue_wait_seconds", WRITE, Unit::Seconds, &["queue"],
+        "Time that one piece of work waited for room in a queue: the stage behind it is the slower one.");
     QUEUE_DEPTH = gauge("needledrop_queue_depth", Unit::Count, &["queue"],
         "Files or chunks that wait in a queue.");
     LEDGER_LAG = gauge("needledrop_ledger_lag_bytes", Unit::Bytes, &[],

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use futures::StreamExt as _;
 use futures::stream::FuturesOrdered;
@@ -16,7 +16,7 @@ use super::tally::Tally;
 use crate::domain::text::one_line;
 use crate::domain::{DeliveryId, End, Plan, RowChunk, State};
 use crate::ledger::Applied;
-use crate::metrics;
+use crate::metrics::{self, Queue, Stage};
 use crate::store::patience::Patience;
 use crate::store::{Store, StoreError};
 
@@ -68,9 +68,15 @@ impl<S: Store> Write<S> {
                         continue;
                     };
                     let mut batch = self.together(first, &mut chunks);
-                    metrics::queue("rows", chunks.len());
+                    Queue::Rows.depth(chunks.len());
                     // What was read of a delivery before it failed.
-                    batch.retain(|chunk| !failed.contains(&chunk.source.id));
+                    batch.retain(|chunk| {
+                        let is_wanted = !failed.contains(&chunk.source.id);
+                        if !is_wanted {
+                            metrics::settled(chunk.len());
+                        }
+                        is_wanted
+                    });
                     if !batch.is_empty() {
                         let (done, behind) = oneshot::channel();
                         under_way.push_back(self.write(Arc::new(batch), before.replace(behind), done));
@@ -88,7 +94,7 @@ impl<S: Store> Write<S> {
         before: Option<oneshot::Receiver<()>>,
         done: oneshot::Sender<()>,
     ) -> Result<(Arc<Vec<RowChunk>>, Vec<Applied>), StoreError> {
-        metrics::in_flight(1.0);
+        let began = Instant::now();
         let sent = self.patience.with(|| self.store.send(Arc::clone(&chunks))).await;
         let applied = match sent {
             Ok(sent) => {
@@ -102,8 +108,8 @@ impl<S: Store> Write<S> {
             }
             Err(error) => Err(error),
         };
-        metrics::in_flight(-1.0);
         let applied = applied?;
+        Stage::Write.worked(began);
         // Nobody may be behind.
         let _ = done.send(());
         Ok((chunks, applied))
@@ -117,6 +123,7 @@ impl<S: Store> Write<S> {
         finished: &Sender<Finished>,
     ) {
         for (chunk, applied) in written.iter().zip(&applied) {
+            metrics::settled(chunk.len());
             let done = match &applied.failed {
                 Some(_) if !failed.insert(chunk.source.id) => None,
                 Some(why) => Some(self.failed(chunk, why)),

@@ -7,16 +7,16 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::health::Health;
+use crate::metrics::Scrape;
 
 /// What the handlers answer from.
 #[derive(Clone)]
 pub struct Web {
-    pub metrics: PrometheusHandle,
+    pub metrics: Scrape,
     pub health: Arc<Health>,
 }
 
@@ -35,7 +35,7 @@ pub async fn serve(listener: TcpListener, web: Web, stop: CancellationToken) -> 
 
 async fn metrics(State(web): State<Web>) -> impl IntoResponse {
     let format = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (format, web.metrics.render())
+    (format, web.metrics.text())
 }
 
 async fn ready(State(web): State<Web>) -> impl IntoResponse {

@@ -15,6 +15,7 @@ use crate::domain::header::HeaderError;
 use crate::domain::text;
 use crate::domain::{Delivery, DeliveryId, Mark, Noted, Origin, Plan, Source, State};
 use crate::ledger::{Amendment, Continuation, Entry, Filter, HEAD, Verdict};
+use crate::metrics;
 use crate::pipeline::read::broken::Broken;
 use crate::pipeline::read::frame::{Framer, Tail};
 use crate::pipeline::read::source::ByteSource;
@@ -188,6 +189,8 @@ impl<S: Store> Identify<S> {
         let noted = if begun.verified { noted } else { Noted { ctime: 0, ..noted } };
         let how = Continuation { noted, head: opened.head.clone(), detail: seen(current, &begun) };
         let delivery = self.patience.with(|| self.store.reopen(current.id, how.clone())).await?;
+        // A provisional record that was in quarantine is read anew.
+        metrics::taken_back(current.receipt.open().saturating_sub(delivery.receipt.open()));
         let from = delivery.reach;
         // Without a record so far the header is read again: it may have grown too.
         if from.record == 0 && start.mark.offset > from.offset {

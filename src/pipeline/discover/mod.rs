@@ -29,7 +29,7 @@ use crate::domain::text::one_line;
 use crate::domain::{DeliveryId, Noted, State};
 use crate::health::Health;
 use crate::ledger::{Amendment, Known};
-use crate::metrics;
+use crate::metrics::{self, Queue, Stage};
 use crate::store::{Store, StoreError};
 use identify::{Identified, Identify, IdentifyError};
 use inbox::Found;
@@ -145,6 +145,7 @@ impl<S: Store> Discover<S> {
         if !matches!(scope, Scope::These(_)) {
             self.close_gone(&known).await?;
         }
+        metrics::begins(known.iter().map(|path| path.open).sum());
         self.known.learn(known, &self.identify.plan.attempt);
         match scope {
             Scope::Watch => self.watch(files, finished, leaving, left).await,
@@ -248,7 +249,7 @@ impl<S: Store> Discover<S> {
     }
 
     fn measure(&self, files: &Sender<Work>) {
-        metrics::queue("files", files.max_capacity() - files.capacity());
+        Queue::Files.depth(files.max_capacity() - files.capacity());
         self.waiting
             .measure(self.under_way.len(), self.under_way.values().map(|(_, noted)| noted.size).sum());
     }
@@ -262,6 +263,7 @@ impl<S: Store> Discover<S> {
         let Some(candidate) = self.waiting.take() else { return Ok(None) };
         let path = candidate.found.path.clone();
         let is_known = self.known.has(&path);
+        let began = Instant::now();
         let work = match self.identify.identify(&candidate, is_known).await {
             Ok(identified) => self.identified(candidate, identified, keep_note).await?,
             Err(IdentifyError::Store(error)) => return Err(error),
@@ -270,6 +272,7 @@ impl<S: Store> Discover<S> {
                 None
             }
         };
+        Stage::Discover.worked(began);
         if work.is_none() {
             self.waiting.ended(&path);
         }

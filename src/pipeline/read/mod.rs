@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Write;
 use crate::domain::{End, Noted, RawChunk, Source, Stamps, stamp};
+use crate::metrics::{self, Queue, Stage};
 use crate::pipeline::spare::Spare;
 use crate::pipeline::split::Splitter;
 use crate::store::patience::Patience;
@@ -80,7 +81,10 @@ impl<S: Store> Read<S> {
         let mut stamps = Arc::new(std::mem::take(&mut work.stamps));
         loop {
             // Read when there is room for it: a file that waits for its turn holds a piece of a chunk.
+            let waits = Instant::now();
             let Ok(room) = chunks.reserve().await else { return Ok(()) };
+            Queue::Chunks.waited(waits);
+            let began = Instant::now();
             let filled = self.fill(&mut work).await;
             if work.source.halt.is_cancelled() {
                 return Ok(());
@@ -96,7 +100,10 @@ impl<S: Store> Read<S> {
                 return Ok(());
             }
             self.cover(&work, &mut stamps).await?;
-            room.send(chunk(&mut work, Arc::clone(&stamps), end));
+            let chunk = chunk(&mut work, Arc::clone(&stamps), end);
+            metrics::handed_on(chunk.span.to.offset - chunk.span.from.offset);
+            room.send(chunk);
+            Stage::Read.worked(began);
             if !goes_on {
                 break;
             }

@@ -6,6 +6,7 @@ mod fields;
 mod limit;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use encoding_rs::UTF_8;
 use tokio::sync::mpsc::{Receiver, Sender};
@@ -15,7 +16,7 @@ use crate::domain::value::Cell;
 use crate::domain::{
     Frame, Origin, Outcome, Plan, Quarantined, RawChunk, Reason, RowChunk, Rows, Source, Type,
 };
-use crate::metrics;
+use crate::metrics::{self, Queue, Stage};
 use crate::pipeline::read::encoding::not_text;
 use crate::pipeline::spare::Spare;
 use crate::pipeline::split::{self, Record, Splitter};
@@ -34,15 +35,21 @@ pub async fn run(
     let transform = Transform { keeps_raw, ..Transform::new(plan, spare) };
     let mut limit = Limit::new(quota);
     // Rows are made when there is a place for them.
+    let mut waits = Instant::now();
     while let Ok(place) = output.reserve().await {
+        Queue::Rows.waited(waits);
         let Some(raw) = input.recv().await else { return };
-        metrics::queue("chunks", input.len());
+        Queue::Chunks.depth(input.len());
+        let began = Instant::now();
         if limit.has_failed(raw.source.id) {
-            continue;
+            metrics::settled(raw.span.to.offset - raw.span.from.offset);
+        } else {
+            let mut chunk = transform.chunk(raw).await;
+            limit.check(&mut chunk);
+            place.send(chunk);
+            Stage::Transform.worked(began);
         }
-        let mut chunk = transform.chunk(raw).await;
-        limit.check(&mut chunk);
-        place.send(chunk);
+        waits = Instant::now();
     }
 }
 

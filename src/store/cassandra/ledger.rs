@@ -92,8 +92,13 @@ impl Ledger {
         let mut newest: HashMap<String, (i32, i64, Known)> = HashMap::new();
         self.each(|stored| {
             let (path, place) = (stored.path().to_owned(), (stored.generation(), stored.id()));
-            if newest.get(&path).is_none_or(|(generation, id, _)| (*generation, *id) < place) {
-                newest.insert(path, (place.0, place.1, stored.known()));
+            let mut known = stored.known();
+            match newest.get_mut(&path) {
+                Some((generation, id, other)) if (*generation, *id) > place => other.open += known.open,
+                other => {
+                    known.open += other.map_or(0, |(.., other)| other.open);
+                    newest.insert(path, (place.0, place.1, known));
+                }
             }
         })
         .await?;

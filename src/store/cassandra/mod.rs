@@ -35,6 +35,7 @@ use super::{Access, Store, StoreError};
 use crate::domain::{Delivery, DeliveryId, Fingerprint, Header, Plan, RowChunk, StampRange, Value};
 use crate::fault;
 use crate::ledger::{Amendment, Applied, Continuation, Entry, Filter, Known};
+use crate::metrics;
 use ahead::Ahead;
 pub use check::Checked;
 use collisions::Collisions;
@@ -260,6 +261,13 @@ async fn is_empty(session: &Session, settings: &Settings) -> Result<bool, StoreE
 }
 
 impl Inner {
+    fn tell_nodes(&self) {
+        let state = self.session.get_cluster_state();
+        let nodes = state.get_nodes_info();
+        let connected = nodes.iter().filter(|node| node.is_connected()).count();
+        metrics::nodes(connected, nodes.len() - connected);
+    }
+
     fn broken(&self, what: String) -> StoreError {
         StoreError::Broken { store: self.settings.name(), what }
     }
@@ -368,6 +376,7 @@ impl Store for CassandraStore {
     async fn tend(&self) -> StoreError {
         let Some(writing) = &self.inner.writing else { return std::future::pending().await };
         loop {
+            self.inner.tell_nodes();
             tokio::time::sleep(writing.lease.pause()).await;
             // Of anything else, whoever writes next hears.
             if let Err(error @ StoreError::Lost(_)) = writing.lease.check().await {

@@ -159,6 +159,7 @@ impl Stored {
             state: State::from_name(&self.state).unwrap_or(State::Failed),
             noted: Noted { size: count(self.noted_size), mtime: self.noted_mtime, ctime: self.noted_ctime },
             attempt: Fingerprint(self.attempt),
+            open: count(self.quarantined).saturating_sub(count(self.discarded.unwrap_or(0))),
         }
     }
 

@@ -17,7 +17,8 @@ const COLUMNS: &str = "id, path, generation, state, detail, same_as, bytes, reco
     replayed, discarded";
 
 pub fn known(connection: &Connection) -> Outcome<Vec<Known>> {
-    let sql = "SELECT path, state, noted_size, noted_mtime, noted_ctime, attempt, id, max(generation) \
+    let sql = "SELECT path, state, noted_size, noted_mtime, noted_ctime, attempt, id, max(generation), \
+               sum(quarantined - discarded) \
                FROM _needledrop_deliveries GROUP BY path";
     connection
         .prepare_cached(sql)?
@@ -28,6 +29,7 @@ pub fn known(connection: &Connection) -> Outcome<Vec<Known>> {
                 state: state(&row.get::<_, String>(1)?),
                 noted: noted(row, 2)?,
                 attempt: Fingerprint(row.get(5)?),
+                open: row.get(8)?,
             })
         })?
         .collect()

@@ -26,6 +26,7 @@ use rusqlite::Connection;
 use super::{Access, Store, StoreError};
 use crate::domain::{Delivery, DeliveryId, Header, Plan, RowChunk, StampRange, Value};
 use crate::ledger::{Amendment, Applied, Continuation, Entry, Filter, Known};
+use crate::metrics;
 
 /// A store in one SQLite file.
 pub struct SqliteStore {
@@ -58,7 +59,9 @@ impl SqliteStore {
         work: impl FnOnce(&Shared, &mut Connection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
         let shared = Arc::clone(&self.shared);
+        metrics::in_flight(1.0);
         let done = self.writer.run(move |connection| work(&shared, connection)).await;
+        metrics::in_flight(-1.0);
         self.told(done)
     }
 

@@ -1,0 +1,279 @@
+//! What is measured. Labels are bounded: table, state, stage, reason.
+//!
+//! Counters count acknowledged work of this process. What a crash interrupted is counted again by the
+//! process that replays it; totals come from receipts.
+
+pub mod declared;
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use metrics::{counter, gauge, histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_process::Collector;
+
+use crate::domain::{Plan, Quarantined, RowChunk, State};
+use crate::ledger::TableDelta;
+use declared::*;
+
+/// The stages, as the data goes.
+#[derive(Clone, Copy, Debug)]
+pub enum Stage {
+    Discover,
+    Read,
+    Transform,
+    Write,
+}
+
+/// The queues between them.
+#[derive(Clone, Copy, Debug)]
+pub enum Queue {
+    Files,
+    Chunks,
+    Rows,
+}
+
+impl Stage {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Discover => "discover",
+            Self::Read => "read",
+            Self::Transform => "transform",
+            Self::Write => "write",
+        }
+    }
+
+    /// Time that it was at work since then.
+    pub fn worked(self, since: Instant) {
+        histogram!(STAGE_SECONDS.name, "stage" => self.name()).record(since.elapsed().as_secs_f64());
+    }
+}
+
+impl Queue {
+    const ALL: [Self; 3] = [Self::Files, Self::Chunks, Self::Rows];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Files => "files",
+            Self::Chunks => "chunks",
+            Self::Rows => "rows",
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a 64-bit float")]
+    pub fn depth(self, depth: usize) {
+        gauge!(QUEUE_DEPTH.name, "queue" => self.name()).set(depth as f64);
+    }
+
+    /// Time that what was ready waited for room in it since then.
+    pub fn waited(self, since: Instant) {
+        histogram!(QUEUE_WAIT.name, "queue" => self.name()).record(since.elapsed().as_secs_f64());
+    }
+}
+
+/// What `/metrics` is made of.
+#[derive(Clone)]
+pub struct Scrape {
+    recorded: PrometheusHandle,
+    process: Collector,
+}
+
+impl Scrape {
+    /// All metrics as they are now, in the text format of Prometheus.
+    pub fn text(&self) -> String {
+        self.process.collect();
+        self.recorded.render()
+    }
+
+    /// Moves samples into buckets, so that they do not pile up where nobody scrapes.
+    pub fn upkeep(&self) {
+        self.recorded.run_upkeep();
+    }
+}
+
+/// Installs the recorder and declares everything, so that counters and gauges are there before their
+/// first event. Histograms appear with it.
+///
+/// # Errors
+/// When a recorder is installed already.
+pub fn install(plan: &Plan) -> Result<Scrape, BuildError> {
+    let mut builder = PrometheusBuilder::new();
+    for Metric { name, kind, .. } in ALL {
+        if let Kind::Histogram(buckets) = kind {
+            builder = builder.set_buckets_for_metric(Matcher::Full((*name).to_owned()), buckets)?;
+        }
+    }
+    let recorded = builder.install_recorder()?;
+    declared::describe();
+    let process = Collector::new("needledrop_");
+    process.describe();
+    begin(plan);
+    Ok(Scrape { recorded, process })
+}
+
+fn begin(plan: &Plan) {
+    for metric in [&RECORDS_READ, &RECORDS_SKIPPED, &BYTES_READ, &FILES_UNREADABLE] {
+        counter!(metric.name).absolute(0);
+    }
+    for reason in crate::domain::Reason::ALL {
+        counter!(RECORDS_QUARANTINED.name, "reason" => reason.name()).absolute(0);
+    }
+    tables(plan);
+    for state in State::ALL {
+        counter!(DELIVERIES.name, "state" => state.name()).absolute(0);
+    }
+    for reason in ["locked", "full", "io", "stamps"] {
+        counter!(WRITE_RETRIES.name, "table" => "*", "reason" => reason).absolute(0);
+    }
+    for outcome in ["applied", "refused", "unchanged"] {
+        counter!(CONFIG_RELOADS.name, "outcome" => outcome).absolute(0);
+    }
+    for outcome in ["moved", "deleted", "failed"] {
+        counter!(FILES_AFTER.name, "outcome" => outcome).absolute(0);
+    }
+    Queue::ALL.into_iter().for_each(|queue| queue.depth(0));
+    for metric in [&REQUESTS_IN_FLIGHT, &LAST_LOADED, &QUARANTINE_OPEN, &LEDGER_LAG] {
+        gauge!(metric.name).set(0.0);
+    }
+    backlog(0, 0, Duration::ZERO);
+    for metric in [&CONFIG_RELOADED, &STORE_UP] {
+        gauge!(metric.name).set(1.0);
+    }
+    gauge!(BUILD_INFO.name, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+}
+
+/// The tables of a configuration that is taken on while the process runs.
+pub fn tables(plan: &Plan) {
+    for table in &plan.tables {
+        counter!(ROWS_WRITTEN.name, "table" => table.name.clone()).increment(0);
+    }
+}
+
+/// The pipeline begins, with so many records in quarantine that are open.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a 64-bit float")]
+pub fn begins(open: u64) {
+    gauge!(QUARANTINE_OPEN.name).set(open as f64);
+    gauge!(LEDGER_LAG.name).set(0.0);
+}
+
+/// Decoded bytes that were read.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a 64-bit float")]
+pub fn handed_on(bytes: u64) {
+    gauge!(LEDGER_LAG.name).increment(bytes as f64);
+}
+
+/// Decoded bytes that the ledger has now, or that are not wanted any more.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a 64-bit float")]
+pub fn settled(bytes: u64) {
+    gauge!(LEDGER_LAG.name).decrement(bytes as f64);
+}
+
+/// Open records that are there no more: a provisional one was taken back.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a 64-bit float")]
+pub fn taken_back(records: u64) {
+    gauge!(QUARANTINE_OPEN.name).decrement(records as f64);
+}
+
+/// Size of the embedded store with its log.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a 64-bit float")]
+pub fn store_bytes(bytes: u64) {
+    gauge!(STORE_BYTES.name).set(bytes as f64);
+}
+
+/// Nodes that the driver knows.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a 64-bit float")]
+pub fn nodes(connected: usize, away: usize) {
+    gauge!(DRIVER_NODES.name, "state" => "connected").set(connected as f64);
+    gauge!(DRIVER_NODES.name, "state" => "away").set(away as f64);
+}
+
+/// One durable chunk.
+pub fn records(chunk: &RowChunk, refused: &[Quarantined]) {
+    counter!(BYTES_READ.name).increment(chunk.len());
+    counter!(RECORDS_READ.name).increment(chunk.records());
+    counter!(RECORDS_SKIPPED.name).increment(chunk.skipped);
+    for entry in chunk.quarantined.iter().chain(refused) {
+        gauge!(QUARANTINE_OPEN.name).increment(1.0);
+        counter!(RECORDS_QUARANTINED.name, "reason" => entry.reason.name()).increment(1);
+    }
+}
+
+/// What a durable chunk did to one table.
+pub fn rows(table: &str, delta: &TableDelta) {
+    counter!(ROWS_WRITTEN.name, "table" => table.to_owned()).increment(delta.rows);
+    if delta.rows > 0 {
+        histogram!(WRITE_SECONDS.name, "table" => table.to_owned()).record(delta.took.as_secs_f64());
+    }
+}
+
+/// A delivery entered a state.
+pub fn delivery(state: State) {
+    counter!(DELIVERIES.name, "state" => state.name()).increment(1);
+}
+
+/// A delivery that arrived then is loaded now.
+pub fn loaded(arrived: SystemTime, now: SystemTime) {
+    let took = now.duration_since(arrived).unwrap_or_default();
+    histogram!(DROP_TO_QUERYABLE.name).record(took.as_secs_f64());
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    gauge!(LAST_LOADED.name).set(since.as_secs_f64());
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a 64-bit float")]
+pub fn backlog(files: usize, bytes: u64, oldest: Duration) {
+    gauge!(BACKLOG_FILES.name).set(files as f64);
+    gauge!(BACKLOG_BYTES.name).set(bytes as f64);
+    gauge!(OLDEST_WAITING.name).set(oldest.as_secs_f64());
+}
+
+pub fn in_flight(change: f64) {
+    gauge!(REQUESTS_IN_FLIGHT.name).increment(change);
+}
+
+/// A request of the store that is tried again.
+pub fn retry(table: &str, reason: &'static str) {
+    counter!(WRITE_RETRIES.name, "table" => table.to_owned(), "reason" => reason).increment(1);
+}
+
+/// Rows that go to the store in one request.
+#[expect(clippy::cast_precision_loss, reason = "a histogram is of 64-bit floats")]
+pub fn batch(table: &str, rows: usize) {
+    histogram!(BATCH_ROWS.name, "table" => table.to_owned()).record(rows as f64);
+}
+
+/// Whether this process may write, where several could.
+pub fn lease_held(held: bool) {
+    gauge!(LEASE_HELD.name).set(f64::from(u8::from(held)));
+}
+
+/// How long it took to get there.
+pub fn lease_taken(after: Duration) {
+    gauge!(LEASE_TAKEOVER.name).set(after.as_secs_f64());
+}
+
+/// The configuration was read again.
+pub fn reload(outcome: &'static str) {
+    counter!(CONFIG_RELOADS.name, "outcome" => outcome).increment(1);
+    let is_refused = outcome == "refused";
+    gauge!(CONFIG_RELOADED.name).set(f64::from(u8::from(!is_refused)));
+}
+
+/// What became of a file that was loaded.
+pub fn after(outcome: &'static str) {
+    counter!(FILES_AFTER.name, "outcome" => outcome).increment(1);
+}
+
+pub fn unreadable() {
+    counter!(FILES_UNREADABLE.name).increment(1);
+}
+
+/// The store did not answer and is tried again.
+pub fn store_waits(reason: &'static str) {
+    counter!(WRITE_RETRIES.name, "table" => "*", "reason" => reason).increment(1);
+    if reason != "stamps" {
+        gauge!(STORE_UP.name).set(0.0);
+    }
+}
+
+pub fn store_answers() {
+    gauge!(STORE_UP.name).set(1.0);
+}
