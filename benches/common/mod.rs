@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each bench is a program of its own and uses what it needs")]
 
+pub mod daemon;
 pub mod drops;
 pub mod events;
 

@@ -93,6 +93,8 @@ fn what_changes_while_it_is_read_ends_in_the_right_state() {
         until("some of it is loaded", || {
             (metric(&daemon, "needledrop_records_read_total") > 0.0).then_some(())
         });
+        assert_eq!(metric(&daemon, "needledrop_lease_held"), 1.0);
+        assert_eq!(metric(&daemon, "needledrop_driver_nodes{state=\"connected\"}"), 1.0);
         change(&place);
         let loaded = "needledrop_deliveries_total{state=\"loaded\"}";
         let expected = states.iter().filter(|state| **state == "loaded").count();

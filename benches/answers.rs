@@ -1,0 +1,68 @@
+//! How long probes and scrapes take while the pipeline is saturated, and while the store does not answer.
+
+mod common;
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use common::daemon::Daemon;
+use common::{Outcome, Scratch, quantile};
+use rusqlite::Connection;
+
+/// Milliseconds, the slowest of all.
+const GOAL: f64 = 50.0;
+
+/// Listeners of the real days, times so many: some seconds of work.
+const SCALE: u32 = 100;
+
+/// How long is asked while the store is locked.
+const LOCKED: Duration = Duration::from_secs(5);
+
+fn main() -> Outcome {
+    let scratch = Scratch::new()?;
+    let daemon = Daemon::start(&scratch)?;
+    let days = scratch.path("days");
+    common::scaled(SCALE, &days)?;
+    for day in common::files(&days)? {
+        std::fs::rename(&day, scratch.inbox().join(day.file_name().unwrap_or_default()))?;
+    }
+    while daemon.metric("needledrop_records_read_total")? < 1.0 {}
+    println!("\nprobes and scrapes (ms)");
+    println!("  {:<28} {:>7} {:>7} {:>7} {:>7}", "", "answers", "p50", "p99", "most");
+    let busy = ask(&daemon, || Ok(daemon.metric("needledrop_backlog_files")? > 0.0))?;
+    let saturated = tell("while loading", &busy);
+    let lock = Connection::open(scratch.store())?;
+    lock.execute_batch("BEGIN IMMEDIATE")?;
+    std::fs::write(scratch.inbox().join("other.csv"), OTHER)?;
+    let began = Instant::now();
+    let away = ask(&daemon, || Ok(began.elapsed() < LOCKED))?;
+    let locked = tell("while the store is locked", &away);
+    let is_red = daemon.get("/readyz")?.starts_with("HTTP/1.1 503");
+    println!("  /readyz is {} then", if is_red { "red" } else { "NOT RED" });
+    let verdict = if saturated.max(locked) <= GOAL { "reached" } else { "MISSED" };
+    println!("  goal at most {GOAL}: {verdict}");
+    Ok(())
+}
+
+const OTHER: &str = "artist,firstName,gender,itemInSession,lastName,length,level,location,sessionId,song,userId\n\
+                     A,Ann,F,1,Lee,1.5,free,X,7,S,3\n";
+
+/// Milliseconds of each answer, as long as `goes_on`.
+fn ask(daemon: &Daemon, goes_on: impl Fn() -> Outcome<bool>) -> Outcome<Vec<f64>> {
+    let mut took = Vec::new();
+    while goes_on()? {
+        for path in ["/metrics", "/healthz", "/readyz"] {
+            let began = Instant::now();
+            daemon.get(path)?;
+            took.push(began.elapsed().as_secs_f64() * 1000.0);
+        }
+        sleep(Duration::from_millis(10));
+    }
+    Ok(took)
+}
+
+fn tell(what: &str, took: &[f64]) -> f64 {
+    let [p50, p99, most] = [0.5, 0.99, 1.0].map(|share| quantile(took, share));
+    println!("  {what:<28} {:>7} {p50:>7.1} {p99:>7.1} {most:>7.1}", took.len());
+    most
+}
