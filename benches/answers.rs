@@ -23,20 +23,23 @@ fn main() -> Outcome {
     let daemon = Daemon::start(&scratch)?;
     let days = scratch.path("days");
     common::scaled(SCALE, &days)?;
-    for day in common::files(&days)? {
-        std::fs::rename(&day, scratch.inbox().join(day.file_name().unwrap_or_default()))?;
+    let days = common::files(&days)?;
+    for day in &days {
+        std::fs::rename(day, scratch.inbox().join(day.file_name().unwrap_or_default()))?;
     }
     while daemon.metric("needledrop_records_read_total")? < 1.0 {}
     println!("\nprobes and scrapes (ms)");
     println!("  {:<28} {:>7} {:>7} {:>7} {:>7}", "", "answers", "p50", "p99", "most");
-    let busy = ask(&daemon, || Ok(daemon.metric("needledrop_backlog_files")? > 0.0))?;
-    let saturated = tell("while loading", &busy);
+    let loaded = || daemon.metric("needledrop_deliveries_total{state=\"loaded\"}");
+    let all = f64::from(u32::try_from(days.len())?);
+    let busy = ask(&daemon, || Ok(loaded()? < all))?;
+    let saturated = tell("while loading", &busy)?;
     let lock = Connection::open(scratch.store())?;
     lock.execute_batch("BEGIN IMMEDIATE")?;
     std::fs::write(scratch.inbox().join("other.csv"), OTHER)?;
     let began = Instant::now();
     let away = ask(&daemon, || Ok(began.elapsed() < LOCKED))?;
-    let locked = tell("while the store is locked", &away);
+    let locked = tell("while the store is locked", &away)?;
     let is_red = daemon.get("/readyz")?.starts_with("HTTP/1.1 503");
     println!("  /readyz is {} then", if is_red { "red" } else { "NOT RED" });
     let verdict = if saturated.max(locked) <= GOAL { "reached" } else { "MISSED" };
@@ -61,8 +64,11 @@ fn ask(daemon: &Daemon, goes_on: impl Fn() -> Outcome<bool>) -> Outcome<Vec<f64>
     Ok(took)
 }
 
-fn tell(what: &str, took: &[f64]) -> f64 {
+fn tell(what: &str, took: &[f64]) -> Outcome<f64> {
+    if took.is_empty() {
+        return Err(format!("nothing was asked {what}").into());
+    }
     let [p50, p99, most] = [0.5, 0.99, 1.0].map(|share| quantile(took, share));
     println!("  {what:<28} {:>7} {p50:>7.1} {p99:>7.1} {most:>7.1}", took.len());
-    most
+    Ok(most)
 }
