@@ -7,7 +7,7 @@ pub mod declared;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use metrics::{counter, gauge, histogram};
+use metrics::{Histogram, counter, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 
@@ -42,9 +42,9 @@ impl Stage {
         }
     }
 
-    /// Time that it was at work since then.
-    pub fn worked(self, since: Instant) {
-        histogram!(STAGE_SECONDS.name, "stage" => self.name()).record(since.elapsed().as_secs_f64());
+    /// It goes to work.
+    pub fn begin(self) -> Measured {
+        Measured { of: histogram!(STAGE_SECONDS.name, "stage" => self.name()), began: Instant::now() }
     }
 }
 
@@ -64,9 +64,22 @@ impl Queue {
         gauge!(QUEUE_DEPTH.name, "queue" => self.name()).set(depth as f64);
     }
 
-    /// Time that what was ready waited for room in it since then.
-    pub fn waited(self, since: Instant) {
-        histogram!(QUEUE_WAIT.name, "queue" => self.name()).record(since.elapsed().as_secs_f64());
+    /// What is ready waits for room in it.
+    pub fn wait(self) -> Measured {
+        Measured { of: histogram!(QUEUE_WAIT.name, "queue" => self.name()), began: Instant::now() }
+    }
+}
+
+/// Time that is being measured; who does so needs no clock.
+pub struct Measured {
+    of: Histogram,
+    began: Instant,
+}
+
+impl Measured {
+    /// It is over.
+    pub fn end(self) {
+        self.of.record(self.began.elapsed().as_secs_f64());
     }
 }
 

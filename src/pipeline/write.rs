@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesOrdered;
@@ -94,7 +94,7 @@ impl<S: Store> Write<S> {
         before: Option<oneshot::Receiver<()>>,
         done: oneshot::Sender<()>,
     ) -> Result<(Arc<Vec<RowChunk>>, Vec<Applied>), StoreError> {
-        let began = Instant::now();
+        let work = Stage::Write.begin();
         let sent = self.patience.with(|| self.store.send(Arc::clone(&chunks))).await;
         let applied = match sent {
             Ok(sent) => {
@@ -109,7 +109,7 @@ impl<S: Store> Write<S> {
             Err(error) => Err(error),
         };
         let applied = applied?;
-        Stage::Write.worked(began);
+        work.end();
         // Nobody may be behind.
         let _ = done.send(());
         Ok((chunks, applied))

@@ -263,7 +263,7 @@ impl<S: Store> Discover<S> {
         let Some(candidate) = self.waiting.take() else { return Ok(None) };
         let path = candidate.found.path.clone();
         let is_known = self.known.has(&path);
-        let began = Instant::now();
+        let looks = Stage::Discover.begin();
         let work = match self.identify.identify(&candidate, is_known).await {
             Ok(identified) => self.identified(candidate, identified, keep_note).await?,
             Err(IdentifyError::Store(error)) => return Err(error),
@@ -272,7 +272,7 @@ impl<S: Store> Discover<S> {
                 None
             }
         };
-        Stage::Discover.worked(began);
+        looks.end();
         if work.is_none() {
             self.waiting.ended(&path);
         }

@@ -81,10 +81,10 @@ impl<S: Store> Read<S> {
         let mut stamps = Arc::new(std::mem::take(&mut work.stamps));
         loop {
             // Read when there is room for it: a file that waits for its turn holds a piece of a chunk.
-            let waits = Instant::now();
+            let waits = Queue::Chunks.wait();
             let Ok(room) = chunks.reserve().await else { return Ok(()) };
-            Queue::Chunks.waited(waits);
-            let began = Instant::now();
+            waits.end();
+            let reads = Stage::Read.begin();
             let filled = self.fill(&mut work).await;
             if work.source.halt.is_cancelled() {
                 return Ok(());
@@ -103,7 +103,7 @@ impl<S: Store> Read<S> {
             let chunk = chunk(&mut work, Arc::clone(&stamps), end);
             metrics::handed_on(chunk.span.to.offset - chunk.span.from.offset);
             room.send(chunk);
-            Stage::Read.worked(began);
+            reads.end();
             if !goes_on {
                 break;
             }

@@ -6,7 +6,6 @@ mod fields;
 mod limit;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use encoding_rs::UTF_8;
 use tokio::sync::mpsc::{Receiver, Sender};
@@ -35,21 +34,21 @@ pub async fn run(
     let transform = Transform { keeps_raw, ..Transform::new(plan, spare) };
     let mut limit = Limit::new(quota);
     // Rows are made when there is a place for them.
-    let mut waits = Instant::now();
+    let mut waits = Queue::Rows.wait();
     while let Ok(place) = output.reserve().await {
-        Queue::Rows.waited(waits);
+        waits.end();
         let Some(raw) = input.recv().await else { return };
         Queue::Chunks.depth(input.len());
-        let began = Instant::now();
+        let work = Stage::Transform.begin();
         if limit.has_failed(raw.source.id) {
             metrics::settled(raw.span.to.offset - raw.span.from.offset);
         } else {
             let mut chunk = transform.chunk(raw).await;
             limit.check(&mut chunk);
             place.send(chunk);
-            Stage::Transform.worked(began);
+            work.end();
         }
-        waits = Instant::now();
+        waits = Queue::Rows.wait();
     }
 }
 
