@@ -126,7 +126,7 @@ fn a_store_that_another_process_locks_is_waited_for() {
 }
 
 /// The daemon goes on by itself; a single pass says so, and the next one goes on.
-#[cfg(debug_assertions)]
+#[cfg_attr(not(debug_assertions), ignore = "fault points are in debug builds only")]
 #[test]
 fn a_disk_that_fails_in_the_middle_of_a_file_is_asked_again() {
     let bytes = csv(0..30_000);
