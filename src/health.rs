@@ -67,7 +67,10 @@ impl Health {
             return Err("taking on another configuration".to_owned());
         }
         if let Some(reason) = state.store {
-            return Err(format!("the store does not answer ({reason})"));
+            return Err(match reason {
+                "standby" => "standby: another process writes, this one waits for its turn".to_owned(),
+                reason => format!("the store does not answer ({reason})"),
+            });
         }
         if state.folder { Ok(()) } else { Err("the inbox was not listed yet, or is not there".to_owned()) }
     }

@@ -71,8 +71,12 @@ macro_rules! declared {
 }
 
 declared! {
+    READY = gauge("needledrop_ready", Unit::Count, &[],
+        "1 while it does its work, as /readyz says: folder and store are there, and it may write.");
     FILES_UNREADABLE = counter("needledrop_files_unreadable_total", Unit::Count, &[],
         "Files that could not be opened or read.");
+    FILES_OPEN = gauge("needledrop_files_open", Unit::Count, &["state"],
+        "Files that wait for somebody: failed, incomplete (more is expected) or unreadable.");
     BACKLOG_FILES = gauge("needledrop_backlog_files", Unit::Count, &[],
         "Files that are known to be new and not loaded yet.");
     BACKLOG_BYTES = gauge("needledrop_backlog_bytes", Unit::Bytes, &[],

@@ -148,6 +148,8 @@ fn begin(plan: &Plan) {
         gauge!(metric.name).set(0.0);
     }
     backlog(0, 0, Duration::ZERO);
+    files_open(0, 0, 0);
+    ready(false);
     for metric in [&CONFIG_RELOADED, &STORE_UP] {
         gauge!(metric.name).set(1.0);
     }
@@ -238,6 +240,19 @@ pub fn backlog(files: usize, bytes: u64, oldest: Duration) {
     gauge!(OLDEST_WAITING.name).set(oldest.as_secs_f64());
 }
 
+/// Files that wait for somebody.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a 64-bit float")]
+pub fn files_open(failed: usize, incomplete: usize, unreadable: usize) {
+    for (state, files) in [("failed", failed), ("incomplete", incomplete), ("unreadable", unreadable)] {
+        gauge!(FILES_OPEN.name, "state" => state).set(files as f64);
+    }
+}
+
+/// Whether the daemon does its work, as `/readyz` says.
+pub fn ready(is: bool) {
+    gauge!(READY.name).set(f64::from(u8::from(is)));
+}
+
 pub fn in_flight(change: f64) {
     gauge!(REQUESTS_IN_FLIGHT.name).increment(change);
 }
@@ -279,10 +294,10 @@ pub fn unreadable() {
     counter!(FILES_UNREADABLE.name).increment(1);
 }
 
-/// The store did not answer and is tried again.
+/// The store is tried again. It answers where the clock, or the other process that writes, is waited for.
 pub fn store_waits(reason: &'static str) {
     counter!(WRITE_RETRIES.name, "table" => "*", "reason" => reason).increment(1);
-    if reason != "stamps" {
+    if !matches!(reason, "stamps" | "standby") {
         gauge!(STORE_UP.name).set(0.0);
     }
 }

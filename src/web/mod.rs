@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::health::Health;
-use crate::metrics::Scrape;
+use crate::metrics::{self, Scrape};
 
 /// What the handlers answer from.
 #[derive(Clone)]
@@ -34,6 +34,7 @@ pub async fn serve(listener: TcpListener, web: Web, stop: CancellationToken) -> 
 }
 
 async fn metrics(State(web): State<Web>) -> impl IntoResponse {
+    metrics::ready(web.health.ready().is_ok());
     let format = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (format, web.metrics.text())
 }

@@ -1,6 +1,6 @@
 //! What is known of each path: a listing opens no file that is as it was.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::inbox::Found;
 use crate::domain::{DeliveryId, Fingerprint, Noted, State};
@@ -22,6 +22,8 @@ pub struct KnownPaths {
     glances: HashMap<Box<str>, Glance>,
     /// Deliveries that wait for more of their file.
     incomplete: HashMap<String, DeliveryId>,
+    /// Files whose newest delivery failed.
+    failed: HashSet<String>,
 }
 
 impl KnownPaths {
@@ -39,6 +41,9 @@ impl KnownPaths {
             if path.state == State::Incomplete {
                 self.incomplete.insert(path.path.clone(), path.id);
             }
+            if path.state == State::Failed {
+                self.failed.insert(path.path.clone());
+            }
             let glance = Glance { noted: path.noted, done, whole: is_whole(path.state) };
             self.glances.insert(path.path.into_boxed_str(), glance);
         }
@@ -47,6 +52,7 @@ impl KnownPaths {
     /// Taken up: there is something to do until it has ended.
     pub fn begun(&mut self, path: &str, noted: Noted) {
         self.incomplete.remove(path);
+        self.failed.remove(path);
         self.glances.insert(path.into(), Glance { noted, done: false, whole: false });
     }
 
@@ -64,6 +70,11 @@ impl KnownPaths {
 
     /// It has ended, in this state.
     pub fn ended(&mut self, path: &str, id: DeliveryId, state: State) {
+        if state == State::Failed {
+            self.failed.insert(path.to_owned());
+        } else {
+            self.failed.remove(path);
+        }
         if state == State::Incomplete {
             self.incomplete.insert(path.to_owned(), id);
         }
@@ -82,6 +93,16 @@ impl KnownPaths {
             }
         }
         gone
+    }
+
+    /// Who took what failed out of the inbox has dealt with it.
+    pub fn forget_failed(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.failed.retain(|path| is_there(path));
+    }
+
+    /// Files that do not go on by themselves: those that failed, and those of which more is expected.
+    pub fn open(&self) -> (usize, usize) {
+        (self.failed.len(), self.incomplete.len())
     }
 
     /// Whether all of it is in the tables, under this name or another.

@@ -249,6 +249,8 @@ impl<S: Store> Discover<S> {
     }
 
     fn measure(&self, files: &Sender<Work>) {
+        let (failed, incomplete) = self.known.open();
+        metrics::files_open(failed, incomplete, self.unreadable.len());
         Queue::Files.depth(files.max_capacity() - files.capacity());
         self.waiting
             .measure(self.under_way.len(), self.under_way.values().map(|(_, noted)| noted.size).sum());

@@ -68,7 +68,10 @@ impl<S: Store> Discover<S> {
         }
         self.arrived(listed);
         let inbox = &self.identify.inbox;
-        let gone = self.known.take_gone(|path| inbox.place(path).try_exists().unwrap_or(true));
+        let is_there = |path: &str| inbox.place(path).try_exists().unwrap_or(true);
+        self.unreadable.retain(|path, _| is_there(path));
+        self.known.forget_failed(is_there);
+        let gone = self.known.take_gone(is_there);
         for (path, id) in gone {
             self.gone(id, &path).await?;
         }

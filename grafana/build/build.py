@@ -1,0 +1,37 @@
+"""Writes the dashboards of needledrop: `make dashboards`. With --check it only says whether they are what lies
+there, and whether each is whole in the models of grafana-foundation-sdk."""
+
+import json
+import sys
+from pathlib import Path
+
+import files
+import overview
+import store
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+HERE = Path(__file__).parent.parent / "dashboards"
+
+
+def text(model):
+    return json.dumps(json.loads(JSONEncoder(sort_keys=True).encode(model)), indent=2, sort_keys=True) + "\n"
+
+
+def main():
+    wrong = []
+    for name, module in {"overview": overview, "store": store, "files": files}.items():
+        place, built = HERE / f"{name}.json", text(module.DASHBOARD.build())
+        if "--check" not in sys.argv:
+            place.write_text(built)
+        there = place.read_text()
+        if there != built:
+            wrong.append(f"{place.name} is not what grafana/build makes: make dashboards")
+        # What the models do not know would be lost on the way through them.
+        if text(Dashboard.from_json(json.loads(there))) != there:
+            wrong.append(f"{place.name} has what the models of grafana-foundation-sdk do not know")
+    print("\n".join(wrong) or f"dashboards: overview, store, files are whole, schema {json.loads(there)['schemaVersion']}")
+    return len(wrong)
+
+
+sys.exit(main())

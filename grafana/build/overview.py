@@ -1,0 +1,278 @@
+"""Is it keeping up, what came in, how fast, what was refused."""
+
+from panels import OURS, BytesIEC, BytesPerSecondIEC, NoUnit, PercentUnit, Seconds, Short, board, lines, number, row
+
+DASHBOARD = (
+    board("overview", "needledrop: overview", "Is it keeping up, what came in, how fast, what was refused.", "6h", "30s")
+    .with_row(row("Is it keeping up"))
+    .with_panel(
+        number(
+            "Ready",
+            f"max by (job) (needledrop_ready{{{OURS}}})",
+            NoUnit,
+            "Whether a daemon does its work: its folder is there, its store answers, it may write.",
+            alert="NeedledropNotReady",
+            words={0: ("not ready", "red"), 1: ("ready", "green")},
+        )
+    )
+    .with_panel(
+        number(
+            "Files waiting",
+            f"sum(needledrop_backlog_files{{{OURS}}})",
+            Short,
+            "Files that are known to be new and not loaded yet.",
+            [(100, "yellow")],
+            alert="NeedledropBacklogGrowing",
+        )
+    )
+    .with_panel(
+        number(
+            "Oldest waiting",
+            f"max(needledrop_oldest_waiting_seconds{{{OURS}}})",
+            Seconds,
+            "How long the oldest file has waited to be taken up.",
+            [(300, "yellow"), (900, "red")],
+            alert="NeedledropOldestWaiting",
+        )
+    )
+    .with_panel(
+        number(
+            "Since the last load",
+            f"time() - max(needledrop_last_loaded_timestamp_seconds{{{OURS}}} > 0)",
+            Seconds,
+            "Time since a delivery was last loaded. Nothing is shown until this process has loaded one.",
+            [(86400, "yellow"), (93600, "red")],
+            alert="NeedledropNothingLoaded",
+        )
+    )
+    .with_panel(
+        number(
+            "Files that wait for somebody",
+            f"sum(needledrop_files_open{{{OURS}}})",
+            Short,
+            "Failed, incomplete or unreadable files: they do not go on by themselves.",
+            [(1, "red")],
+            alert="NeedledropDeliveryFailed",
+        )
+    )
+    .with_panel(
+        number(
+            "Open in quarantine",
+            f"sum(needledrop_quarantine_open{{{OURS}}})",
+            Short,
+            "Records that were neither replayed nor discarded, of all deliveries.",
+            [(1, "yellow")],
+            alert="NeedledropQuarantineShare",
+        )
+    )
+    .with_panel(
+        lines(
+            "Backlog",
+            [(f"sum by (instance) (needledrop_backlog_bytes{{{OURS}}})", "{{instance}}")],
+            BytesIEC,
+            "Bytes of the files that wait, as they lie in the folder. It should come down to nothing.",
+            alert="NeedledropBacklogGrowing",
+        )
+    )
+    .with_panel(
+        lines(
+            "Oldest waiting",
+            [(f"max by (instance) (needledrop_oldest_waiting_seconds{{{OURS}}})", "{{instance}}")],
+            Seconds,
+            "How long the oldest file has waited to be taken up.",
+            [(900, "red")],
+            alert="NeedledropOldestWaiting",
+        )
+    )
+    .with_row(row("What came in"))
+    .with_panel(
+        lines(
+            "Deliveries",
+            [(f"sum by (state) (increase(needledrop_deliveries_total{{{OURS}}}[$__rate_interval]))", "{{state}}")],
+            Short,
+            "Entries into each state: every delivery goes through waiting and loading.",
+            alert="NeedledropDeliveryFailed",
+            bars=True,
+        )
+    )
+    .with_panel(
+        lines(
+            "Bytes read",
+            [(f"sum by (instance) (rate(needledrop_bytes_read_total{{{OURS}}}[$__rate_interval]))", "{{instance}}")],
+            BytesPerSecondIEC,
+            "Decoded bytes whose records are durable.",
+        )
+    )
+    .with_row(row("How fast"))
+    .with_panel(
+        lines(
+            "Records",
+            [(f"sum by (instance) (rate(needledrop_records_read_total{{{OURS}}}[$__rate_interval]))", "{{instance}}")],
+            "rec/s",
+            "Records that are accounted for: loaded, skipped or in quarantine.",
+        )
+    )
+    .with_panel(
+        lines(
+            "Rows",
+            [(f"sum by (table) (rate(needledrop_rows_written_total{{{OURS}}}[$__rate_interval]))", "{{table}}")],
+            "rows/s",
+            "Rows that the store acknowledged, by table.",
+            stacked=True,
+        )
+    )
+    .with_panel(
+        lines(
+            "Drop to queryable",
+            [
+                (
+                    f"histogram_quantile({quantile}, sum by (le) "
+                    f"(rate(needledrop_drop_to_queryable_seconds_bucket{{{OURS}}}[$__rate_interval])))",
+                    f"p{quantile * 100:.0f}",
+                )
+                for quantile in (0.5, 0.9, 0.99)
+            ],
+            Seconds,
+            "From the drop of a file to the acknowledgement of its last row in every table.",
+            log=True,
+        )
+    )
+    .with_panel(
+        lines(
+            "Where the time goes",
+            [(f"sum by (stage) (rate(needledrop_stage_seconds_sum{{{OURS}}}[$__rate_interval]))", "{{stage}}")],
+            NoUnit,
+            "Pieces of work that each stage has under way, on average. The slow stage is the one whose line is up.",
+        )
+    )
+    .with_panel(
+        lines(
+            "Waiting for room",
+            [(f"sum by (queue) (rate(needledrop_queue_wait_seconds_sum{{{OURS}}}[$__rate_interval]))", "{{queue}}")],
+            NoUnit,
+            "Pieces of work that wait for room in a queue, on average: the stage behind that queue is the slower one.",
+        )
+    )
+    .with_panel(
+        lines(
+            "In the queues",
+            [(f"sum by (queue) (needledrop_queue_depth{{{OURS}}})", "{{queue}}")],
+            Short,
+            "Files or chunks that wait in each queue.",
+        )
+    )
+    .with_panel(
+        lines(
+            "Read ahead of the ledger",
+            [(f"sum by (instance) (needledrop_ledger_lag_bytes{{{OURS}}})", "{{instance}}")],
+            BytesIEC,
+            "Decoded bytes that were read and are not in the ledger yet: what a crash would read again.",
+        )
+    )
+    .with_row(row("What was refused"))
+    .with_panel(
+        lines(
+            "Into quarantine",
+            [
+                (
+                    f"sum by (reason) (rate(needledrop_records_quarantined_total{{{OURS}}}[$__rate_interval]))",
+                    "{{reason}}",
+                )
+            ],
+            "rec/s",
+            "Records that could not become rows, by reason.",
+            alert="NeedledropQuarantineShare",
+            stacked=True,
+        )
+    )
+    .with_panel(
+        lines(
+            "Share in quarantine",
+            [
+                (
+                    f"sum(rate(needledrop_records_quarantined_total{{{OURS}}}[$__rate_interval])) / "
+                    f"(sum(rate(needledrop_records_read_total{{{OURS}}}[$__rate_interval])) > 0)",
+                    "share",
+                )
+            ],
+            PercentUnit,
+            "Of the records read, those that could not become rows.",
+            [(0.01, "red")],
+            alert="NeedledropQuarantineShare",
+        )
+    )
+    .with_row(row("The process"))
+    .with_panel(
+        lines(
+            "CPU",
+            [(f"sum by (instance) (rate(needledrop_process_cpu_seconds_total{{{OURS}}}[$__rate_interval]))", "{{instance}}")],
+            NoUnit,
+            "Cores that are busy with it. The kernel's count is told in whole seconds.",
+        )
+    )
+    .with_panel(
+        lines(
+            "Memory",
+            [(f"sum by (instance) (needledrop_process_resident_memory_bytes{{{OURS}}})", "{{instance}}")],
+            BytesIEC,
+            "Resident memory. It does not grow with the input.",
+            [(134217728, "red")],
+        )
+    )
+    .with_panel(
+        lines(
+            "Open files",
+            [
+                (f"sum by (instance) (needledrop_process_open_fds{{{OURS}}})", "{{instance}}"),
+                (f"min(needledrop_process_max_fds{{{OURS}}})", "limit"),
+            ],
+            Short,
+            "Files and sockets that it has open, and how many it may.",
+            log=True,
+        )
+    )
+    .with_panel(
+        lines(
+            "Threads",
+            [(f"sum by (instance) (needledrop_process_threads{{{OURS}}})", "{{instance}}")],
+            Short,
+            "Threads of the process: those of the runtime, one of HTTP, one a connection to SQLite.",
+        )
+    )
+    .with_panel(
+        lines(
+            "Version",
+            [(f"sum by (version) (needledrop_build_info{{{OURS}}})", "{{version}}")],
+            Short,
+            "Daemons of each version.",
+        )
+    )
+    .with_panel(
+        number(
+            "Up since",
+            f"time() - max(needledrop_process_start_time_seconds{{{OURS}}})",
+            Seconds,
+            "How long the youngest process has been running.",
+            alert="NeedledropDown",
+        )
+    )
+    .with_panel(
+        number(
+            "Configuration",
+            f"min(needledrop_config_last_reload_successful{{{OURS}}})",
+            NoUnit,
+            "Whether the configuration that lies there is the one in use.",
+            alert="NeedledropConfigRefused",
+            words={0: ("refused", "red"), 1: ("in use", "green")},
+        )
+    )
+    .with_panel(
+        number(
+            "Reloads",
+            f"sum(increase(needledrop_config_reloads_total{{{OURS}}}[$__range]))",
+            Short,
+            "How often the configuration was read again in the time shown.",
+            alert="NeedledropConfigRefused",
+        )
+    )
+)

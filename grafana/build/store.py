@@ -1,0 +1,195 @@
+"""How the store does: latency, batches, retries, what is in flight."""
+
+from panels import OURS, BytesIEC, NoUnit, Seconds, Short, board, heat_map, lines, number, row
+
+TABLE = f'{OURS}, table=~"$table"'
+RATE = "$__rate_interval"
+
+DASHBOARD = (
+    board(
+        "store",
+        "needledrop: store",
+        "How the store does: latency, batches, retries, what is in flight.",
+        "1h",
+        "30s",
+        [("table", 'label_values(needledrop_rows_written_total{job=~"$job"}, table)')],
+    )
+    .with_row(row("Does it answer"))
+    .with_panel(
+        number(
+            "Store",
+            f"min(needledrop_store_up{{{OURS}}})",
+            NoUnit,
+            "Whether the store answers.",
+            alert="NeedledropStoreDown",
+            words={0: ("away", "red"), 1: ("answers", "green")},
+        )
+    )
+    .with_panel(
+        number(
+            "Lease",
+            f"sum by (job) (needledrop_lease_held{{{OURS}}})",
+            Short,
+            "Processes that hold the right to write: one, of all that share a ledger (Cassandra only).",
+            alert="NeedledropNotReady",
+        )
+    )
+    .with_panel(
+        number(
+            "Waited for the lease",
+            f"max(needledrop_lease_takeover_seconds{{{OURS}}})",
+            Seconds,
+            "How long the holder waited for the right to write (Cassandra only).",
+            [(30, "yellow")],
+            alert="NeedledropNotReady",
+        )
+    )
+    .with_panel(
+        number(
+            "Nodes away",
+            f'max(needledrop_driver_nodes{{{OURS}, state="away"}})',
+            Short,
+            "Nodes of the cluster that the driver knows and has no connection to (Cassandra only).",
+            [(1, "yellow")],
+            alert="NeedledropStoreDown",
+        )
+    )
+    .with_panel(
+        number(
+            "Size",
+            f"sum(needledrop_store_bytes{{{OURS}}})",
+            BytesIEC,
+            "Size of the store with its log (SQLite only).",
+            alert="NeedledropStoreFull",
+        )
+    )
+    .with_panel(
+        number(
+            "Requests in flight",
+            f"sum(needledrop_requests_in_flight{{{OURS}}})",
+            Short,
+            "Requests to the store under way now.",
+        )
+    )
+    .with_row(row("Latency"))
+    .with_panel(
+        heat_map(
+            "Write latency",
+            f"sum by (le) (increase(needledrop_write_seconds_bucket{{{TABLE}}}[{RATE}]))",
+            Seconds,
+            "Time to write one chunk's rows of one table: how many took how long.",
+            alert="NeedledropWriteLatency",
+        )
+    )
+    .with_panel(
+        lines(
+            "Write latency, p99",
+            [
+                (
+                    f"histogram_quantile(0.99, sum by (le, table) (rate(needledrop_write_seconds_bucket{{{TABLE}}}[{RATE}])))",
+                    "{{table}}",
+                )
+            ],
+            Seconds,
+            "Time within which 99 of 100 chunks' rows were written.",
+            [(2.5, "red")],
+            alert="NeedledropWriteLatency",
+            log=True,
+        )
+    )
+    .with_row(row("Work"))
+    .with_panel(
+        lines(
+            "Rows",
+            [(f"sum by (table) (rate(needledrop_rows_written_total{{{TABLE}}}[{RATE}]))", "{{table}}")],
+            "rows/s",
+            "Rows that the store acknowledged.",
+            stacked=True,
+        )
+    )
+    .with_panel(
+        lines(
+            "Requests",
+            [(f"sum by (table) (rate(needledrop_batch_rows_count{{{TABLE}}}[{RATE}]))", "{{table}}")],
+            "reqps",
+            "Batches and single rows sent to the cluster (Cassandra only).",
+            stacked=True,
+        )
+    )
+    .with_panel(
+        heat_map(
+            "Rows in a request",
+            f"sum by (le) (increase(needledrop_batch_rows_bucket{{{TABLE}}}[{RATE}]))",
+            Short,
+            "How many rows of one partition went together (Cassandra only).",
+        )
+    )
+    .with_panel(
+        lines(
+            "Rows in a request, mean",
+            [
+                (
+                    f"sum by (table) (rate(needledrop_batch_rows_sum{{{TABLE}}}[{RATE}])) / "
+                    f"(sum by (table) (rate(needledrop_batch_rows_count{{{TABLE}}}[{RATE}])) > 0)",
+                    "{{table}}",
+                )
+            ],
+            Short,
+            "Few rows a request means many requests: a bigger write.window groups more (Cassandra only).",
+        )
+    )
+    .with_panel(
+        lines(
+            "In flight",
+            [(f"sum by (instance) (needledrop_requests_in_flight{{{OURS}}})", "{{instance}}")],
+            Short,
+            "Requests under way. At write.in_flight all the time: the cluster is the slower one.",
+        )
+    )
+    .with_panel(
+        lines(
+            "Writing",
+            [(f'sum by (instance) (rate(needledrop_stage_seconds_sum{{{OURS}, stage="write"}}[{RATE}]))', "{{instance}}")],
+            NoUnit,
+            "Chunks that are being written, on average.",
+        )
+    )
+    .with_row(row("Trouble"))
+    .with_panel(
+        lines(
+            "Retries",
+            [(f"sum by (table, reason) (rate(needledrop_write_retries_total{{{OURS}}}[{RATE}]))", "{{table}} {{reason}}")],
+            "ops",
+            "Writes tried again, by table (* is all of them, ledger is ours) and reason.",
+            [(1, "red")],
+            alert="NeedledropRetries",
+        )
+    )
+    .with_panel(
+        lines(
+            "Nodes",
+            [(f"max by (state) (needledrop_driver_nodes{{{OURS}}})", "{{state}}")],
+            Short,
+            "Nodes of the cluster that the driver knows, connected or away (Cassandra only).",
+            alert="NeedledropStoreDown",
+        )
+    )
+    .with_panel(
+        lines(
+            "Answers",
+            [(f"min by (instance) (needledrop_store_up{{{OURS}}})", "{{instance}}")],
+            NoUnit,
+            "1 while the store answers.",
+            alert="NeedledropStoreDown",
+        )
+    )
+    .with_panel(
+        lines(
+            "Size of the store",
+            [(f"sum by (instance) (needledrop_store_bytes{{{OURS}}})", "{{instance}}")],
+            BytesIEC,
+            "The SQLite file with its log (SQLite only).",
+            alert="NeedledropStoreFull",
+        )
+    )
+)

@@ -1,0 +1,81 @@
+//! A load with some bad input, of which it is known what it has to look like.
+
+use std::ops::Range;
+use std::thread::sleep;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use crate::common::{Daemon, HEADER, World, events, until};
+
+/// Files that are dropped on each daemon, one a while.
+pub const FILES: u32 = 24;
+const EVERY: Duration = Duration::from_millis(800);
+
+/// Of each file.
+pub const RECORDS: u32 = GOOD + SKIPPED + BAD;
+const GOOD: u32 = 480;
+pub const SKIPPED: u32 = 15;
+pub const BAD: u32 = 5;
+
+/// Seconds that all of it takes, without the locked store.
+pub const SECONDS: f64 = 0.8 * FILES as f64;
+
+/// So that each file is several chunks.
+pub const SETTINGS: [(&str, &str); 3] =
+    [("source.settle", "200ms"), ("source.poll", "200ms"), ("write.window", "100")];
+
+pub fn world() -> World {
+    SETTINGS.into_iter().fold(World::new(), |world, (setting, value)| world.with(setting, value))
+}
+
+fn csv(items: Range<u32>) -> String {
+    let skipped = ",Ann,F,1,Lee,1.5,free,X,7,Song,3\n".repeat(SKIPPED as usize);
+    let bad: String = (0..BAD).map(|n| format!("A,Ann,F,x{n},Lee,1.5,free,X,7,Song,3\n")).collect();
+    format!("{HEADER}{}{skipped}{bad}", events(items))
+}
+
+/// Drops all of it into worlds, and two files that wait for somebody.
+pub fn drop_all(worlds: &[&World]) {
+    for number in 0..FILES {
+        for world in worlds {
+            // Written aside and renamed: no settling is waited for.
+            world.drop_file(".arriving", csv(number * GOOD..(number + 1) * GOOD));
+            std::fs::rename(world.inbox().join(".arriving"), world.inbox().join(format!("{number:03}.csv")))
+                .unwrap();
+            if number == FILES / 2 {
+                world.drop_file("no-song.csv", "artist,userId\nA,1\n");
+                world.drop_file("half.csv.gz", half());
+            }
+        }
+        sleep(EVERY);
+    }
+}
+
+/// A compressed file that stops in its middle.
+fn half() -> Vec<u8> {
+    let whole = crate::common::gzip(csv(900_000..903_000).as_bytes());
+    whole[..whole.len() / 2].to_vec()
+}
+
+/// All of it has ended as it has to.
+pub fn until_all_ended(daemon: &Daemon) {
+    let state = |name: &str| {
+        daemon.metrics().get(&format!("needledrop_deliveries_total{{state=\"{name}\"}}")).copied()
+    };
+    until("all is loaded", || (state("loaded")? == f64::from(FILES)).then_some(()));
+    until("one has failed", || (state("failed")? == 1.0).then_some(()));
+    until("one is incomplete", || (state("incomplete")? >= 1.0).then_some(()));
+}
+
+/// Another program holds the store for a while, and a file waits for it.
+pub fn lock(world: &World, daemon: &Daemon, seconds: u64) {
+    let other = Connection::open(world.store()).unwrap();
+    until("the store is free", || other.execute_batch("BEGIN IMMEDIATE").ok());
+    world.drop_file("waits.csv", csv(800_000..800_000 + GOOD));
+    let is_down = || daemon.metrics()["needledrop_store_up"] == 0.0;
+    until("the store is away", || is_down().then_some(()));
+    sleep(Duration::from_secs(seconds));
+    other.execute_batch("ROLLBACK").unwrap();
+    until("the store is back", || (!is_down()).then_some(()));
+}
