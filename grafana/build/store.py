@@ -161,7 +161,7 @@ DASHBOARD = (
             [(f"sum by (table, reason) (rate(needledrop_write_retries_total{{{OURS}}}[{RATE}]))", "{{table}} {{reason}}")],
             "ops",
             "Writes tried again, by table (* is all of them, ledger is ours) and reason.",
-            [(1, "red")],
+            [(0.1, "red")],
             alert="NeedledropRetries",
         )
     )
@@ -172,6 +172,25 @@ DASHBOARD = (
             Short,
             "Nodes of the cluster that the driver knows, connected or away (Cassandra only).",
             alert="NeedledropStoreDown",
+        )
+    )
+    .with_panel(
+        lines(
+            "Connections",
+            [(f"sum by (instance) (needledrop_driver_connections{{{OURS}}})", "{{instance}}")],
+            Short,
+            "Connections to the cluster that the driver has open (Cassandra only).",
+            alert="NeedledropStoreDown",
+        )
+    )
+    .with_panel(
+        lines(
+            "Timeouts of the driver",
+            [(f"sum by (of) (rate(needledrop_driver_timeouts_total{{{OURS}}}[{RATE}]))", "{{of}}")],
+            "ops",
+            "Connections and requests that the driver gave up waiting for; they are tried again (Cassandra only).",
+            [(0.1, "red")],
+            alert="NeedledropRetries",
         )
     )
     .with_panel(

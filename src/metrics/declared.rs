@@ -129,6 +129,10 @@ declared! {
         "How long this process waited for the right to write (the Cassandra store only).");
     DRIVER_NODES = gauge("needledrop_driver_nodes", Unit::Count, &["state"],
         "Nodes of the cluster that the driver knows, by whether it is connected (the Cassandra store only).");
+    DRIVER_CONNECTIONS = gauge("needledrop_driver_connections", Unit::Count, &[],
+        "Connections to the cluster that the driver has open (the Cassandra store only).");
+    DRIVER_TIMEOUTS = counter("needledrop_driver_timeouts_total", Unit::Count, &["of"],
+        "Connections and requests that the driver gave up waiting for (the Cassandra store only).");
     CONFIG_RELOADS = counter("needledrop_config_reloads_total", Unit::Count, &["outcome"],
         "How often the configuration was read again, by outcome.");
     CONFIG_RELOADED = gauge("needledrop_config_last_reload_successful", Unit::Count, &[],

@@ -201,6 +201,14 @@ pub fn nodes(connected: usize, away: usize) {
     gauge!(DRIVER_NODES.name, "state" => "away").set(away as f64);
 }
 
+/// What the driver counts: its connections now, and what it gave up waiting for since it began.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a 64-bit float")]
+pub fn driver(connections: u64, connection_timeouts: u64, request_timeouts: u64) {
+    gauge!(DRIVER_CONNECTIONS.name).set(connections as f64);
+    counter!(DRIVER_TIMEOUTS.name, "of" => "connection").absolute(connection_timeouts);
+    counter!(DRIVER_TIMEOUTS.name, "of" => "request").absolute(request_timeouts);
+}
+
 /// One durable chunk.
 pub fn records(chunk: &RowChunk, refused: &[Quarantined]) {
     counter!(BYTES_READ.name).increment(chunk.len());

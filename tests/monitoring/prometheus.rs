@@ -16,9 +16,9 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|place| place.is_file());
     let required = std::env::var_os("NEEDLEDROP_TEST_PROMETHEUS").is_some();
-    assert!(found.is_some() || !required, "{name} is not here; `make test-prometheus` installs it");
+    assert!(found.is_some() || !required, "{name} is not here; `make test-monitoring` installs it");
     if found.is_none() {
-        eprintln!("NOTE: NOT RUN, {name} is not installed; `make test-prometheus` installs it and runs this");
+        eprintln!("NOTE: NOT RUN, {name} is not installed; `make test-monitoring` installs it and runs this");
     }
     found
 }

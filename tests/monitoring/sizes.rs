@@ -32,9 +32,7 @@ pub fn of_panel(board: &str, title: &str, daemons: f64) -> Option<Size> {
     Some(match (board, title) {
         ("overview", "Ready" | "Configuration") | ("store", "Store" | "Answers") => size(1.0, 1.0),
         ("overview", "Version") => size(1.0, daemons),
-        ("overview", "Files waiting" | "Reloads") | ("store", "Requests in flight") => {
-            size(0.0, 0.0)
-        }
+        ("overview", "Files waiting" | "Reloads") | ("store", "Requests in flight") => size(0.0, 0.0),
         // While the store was locked, at least.
         ("overview", "Oldest waiting") => size(0.0, 30.0),
         ("overview", "Since the last load") => size(0.0, 60.0),
@@ -69,6 +67,8 @@ pub fn of_panel(board: &str, title: &str, daemons: f64) -> Option<Size> {
         ("store", "In flight") => size(0.0, 256.0),
         ("store", "Writing") => size(0.001, 20.0),
         ("store", "Retries") => Size { of: Of::Sqlite, ..size(0.01, 50.0) },
+        ("store", "Connections") => Size { of: Of::Cassandra, ..size(1.0, 20.0) },
+        ("store", "Timeouts of the driver") => Size { of: Of::Cassandra, ..size(0.0, 1.0) },
         ("store", "Nodes") => Size { of: Of::Cassandra, ..size(1.0, 1.0) },
         ("files", "Deliveries loaded") => sums(files),
         ("files", "Records") => sums(all),

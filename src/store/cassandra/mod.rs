@@ -261,11 +261,17 @@ async fn is_empty(session: &Session, settings: &Settings) -> Result<bool, StoreE
 }
 
 impl Inner {
-    fn tell_nodes(&self) {
+    fn tell_driver(&self) {
         let state = self.session.get_cluster_state();
         let nodes = state.get_nodes_info();
         let connected = nodes.iter().filter(|node| node.is_connected()).count();
         metrics::nodes(connected, nodes.len() - connected);
+        let driver = self.session.get_metrics();
+        metrics::driver(
+            driver.get_total_connections(),
+            driver.get_connection_timeouts(),
+            driver.get_request_timeouts(),
+        );
     }
 
     fn broken(&self, what: String) -> StoreError {
@@ -376,7 +382,7 @@ impl Store for CassandraStore {
     async fn tend(&self) -> StoreError {
         let Some(writing) = &self.inner.writing else { return std::future::pending().await };
         loop {
-            self.inner.tell_nodes();
+            self.inner.tell_driver();
             tokio::time::sleep(writing.lease.pause()).await;
             // Of anything else, whoever writes next hears.
             if let Err(error @ StoreError::Lost(_)) = writing.lease.check().await {

@@ -1,0 +1,99 @@
+"""Draws what Prometheus saw of a load, by the very queries of the dashboards: docs/pictures/load.svg.
+
+    draw.py PROMETHEUS_URL TIMES
+"""
+
+import json
+import sys
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("svg")
+matplotlib.rcParams.update({"svg.hashsalt": "needledrop", "font.size": 9, "axes.spines.top": False,
+                            "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3})
+import matplotlib.pyplot as plt  # noqa: E402
+from matplotlib.colors import LogNorm  # noqa: E402
+from matplotlib.ticker import EngFormatter, FuncFormatter  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+RATE = "5s"  # four scrapes of a second each
+BEFORE = 5  # seconds
+
+
+def questions(board, title):
+    panels = json.loads((ROOT / f"grafana/dashboards/{board}.json").read_text())["panels"]
+    panel = next(panel for panel in panels if panel["title"] == title and panel["type"] != "stat")
+    for target in panel["targets"]:
+        asked = target["expr"].replace("$__rate_interval", RATE)
+        for variable in ["$job", "$instance", "$table"]:
+            asked = asked.replace(variable, ".+")
+        yield asked, target["legendFormat"].strip("{}")
+
+
+def series(board, title):
+    """(legend, times, values) of each, times in seconds since the first drop."""
+    for asked, legend in questions(board, title):
+        span = {"query": asked, "start": TIMES["began"] - BEFORE, "end": TIMES["ended"], "step": 1}
+        with urllib.request.urlopen(f"{URL}/api/v1/query_range?{urllib.parse.urlencode(span)}") as answer:
+            found = json.load(answer)["data"]["result"]
+        for one in found:
+            points = [(float(at) - TIMES["began"], float(value)) for at, value in one["values"] if value != "NaN"]
+            times, values = zip(*points) if points else ((), ())
+            yield one["metric"].get(legend, legend), times, values
+
+
+def dressed(axes, title, unit, formatter=None):
+    axes.set_title(title, loc="left", fontweight="bold", fontsize=10)
+    axes.set_xlabel("seconds since the first drop")
+    axes.set_ylabel(unit)
+    axes.set_xlim(-BEFORE, TIMES["ended"] - TIMES["began"])
+    axes.axvspan(TIMES["stopped"], TIMES["continued"], color="0.5", alpha=0.25, lw=0)
+    if formatter:
+        axes.yaxis.set_major_formatter(formatter)
+
+
+def lines(axes, board, title, **more):
+    for legend, times, values in series(board, title):
+        axes.plot(times, values, lw=1.3, label=legend)
+    dressed(axes, title, **more)
+    if len(axes.lines) > 1:
+        axes.legend(frameon=False, fontsize=8)
+
+
+def heat_map(axes, board, title, unit):
+    rows = sorted(((float(le), times, values) for le, times, values in series(board, title)), key=lambda row: row[0])
+    times = sorted({at for _, ats, _ in rows for at in ats})
+    cumulative = [dict(zip(ats, values)) for _, ats, values in rows]
+    counts = [[max(0.0, (one.get(at, 0) - (below.get(at, 0) if below else 0))) / 5 for at in times]
+              for one, below in zip(cumulative, [None, *cumulative])]
+    used = [at for at, row in enumerate(counts) if any(value > 0 for value in row)]
+    low, high = min(used), max(used) + 1
+    mesh = axes.pcolormesh(times, range(low, high), [[value or float("nan") for value in row] for row in counts[low:high]],
+                           norm=LogNorm(), cmap="YlOrRd", shading="nearest")
+    bounds = [row[0] for row in rows]
+    axes.set_yticks(range(low, high), [f"≤ {bounds[at]:g}" for at in range(low, high)])
+    axes.figure.colorbar(mesh, ax=axes, label="chunks a second", pad=0.01)
+    dressed(axes, title, unit)
+    axes.grid(False)
+
+
+def main():
+    figure, axes = plt.subplots(3, 2, figsize=(11, 9), layout="constrained")
+    lines(axes[0][0], "overview", "Rows", unit="rows a second", formatter=EngFormatter())
+    lines(axes[0][1], "overview", "Backlog", unit="bytes in waiting files", formatter=EngFormatter("B"))
+    lines(axes[1][0], "overview", "Drop to queryable", unit="seconds")
+    axes[1][0].set_yscale("log")
+    axes[1][0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    heat_map(axes[1][1], "store", "Write latency", "seconds for a chunk's rows of a table")
+    lines(axes[2][0], "overview", "Into quarantine", unit="records a second")
+    lines(axes[2][1], "overview", "Memory", unit="resident bytes", formatter=EngFormatter("B"))
+    axes[2][1].set_ylim(0)
+    axes[0][0].set_ylim(0)
+    figure.savefig(ROOT / "docs/pictures/load.svg", metadata={"Date": None})
+
+
+URL, TIMES = sys.argv[1], json.loads(Path(sys.argv[2]).read_text())
+main()
