@@ -76,14 +76,15 @@ fn somebody_else_listens() {
     {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let other = std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            stream.write_all(answer.as_bytes()).unwrap();
-            // What was asked is read before it closes, which would else be a reset.
-            let _ = std::io::Read::read(&mut stream, &mut [0; 1024]).unwrap();
+        std::thread::scope(|other| {
+            other.spawn(|| {
+                let (mut stream, _) = listener.accept().unwrap();
+                stream.write_all(answer.as_bytes()).unwrap();
+                // What was asked is read before it closes, which would else be a reset.
+                let _ = std::io::Read::read(&mut stream, &mut [0; 1024]).unwrap();
+            });
+            assert_told(&health(World::new(), port, &[]), "this is not needledrop");
         });
-        assert_told(&health(World::new(), port, &[]), "this is not needledrop");
-        other.join().unwrap();
     }
 }
 
