@@ -28,7 +28,7 @@ deny: ## Licences, bans and sources of what we depend on, where cargo-deny is in
 test: real-files ## All tests: unit, SQLite, one real Cassandra node, the real files, the daemon, short crash runs
 	tests/cassandra/node with $(CARGO) test --locked
 
-test-all: test release-tests torture test-cluster test-monitoring ## What takes longer as well: release build, more kills, a cluster, Prometheus
+test-all: test release-tests torture test-cluster test-monitoring test-docker ## What takes longer as well: release build, more kills, a cluster, Prometheus, Docker
 
 test-cluster: ## Three real Cassandra nodes, killed and stopped; a node with login and TLS
 	tests/cassandra/node provision
@@ -38,6 +38,9 @@ test-monitoring: ## A real Prometheus on real daemons, alerts and dashboards
 	tests/monitoring/provision
 	tests/monitoring/provision python grafana/build/build.py --check
 	NEEDLEDROP_TEST_PROMETHEUS=1 tests/cassandra/node with $(CARGO) test --locked --test monitoring
+
+test-docker: real-files ## The image and the composition on a real Docker; what is stood in for is said
+	NEEDLEDROP_TEST_DOCKER=1 tests/docker/with $(CARGO) test --locked --test docker -- --nocapture
 
 dashboards: ## Write grafana/dashboards anew from grafana/build
 	tests/monitoring/provision python grafana/build/build.py
@@ -73,4 +76,4 @@ sample: ## Make the shipped sample anew
 clean: ## Remove what was built
 	$(CARGO) clean
 
-.PHONY: help build check fmt-check clippy doc deny test test-all test-cluster test-monitoring dashboards release-tests torture fuzz real-files bench bench-cassandra bench-peers sample clean
+.PHONY: help build check fmt-check clippy doc deny test test-all test-cluster test-monitoring test-docker dashboards release-tests torture fuzz real-files bench bench-cassandra bench-peers sample clean

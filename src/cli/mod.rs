@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod export;
+mod health;
 mod init;
 mod load;
 mod logging;
@@ -64,6 +65,8 @@ enum Command {
     Check,
     /// Print the DDL of the tables, the ledger and the quarantine
     Schema(schema::Arguments),
+    /// Whether the daemon lives, or is ready; exit 1 if not
+    Health(health::Arguments),
     /// Deliveries by state, backlog, rows per table
     Status(status::Arguments),
     /// The account of a delivery; exit 1 if it does not close
@@ -176,6 +179,7 @@ async fn command(cli: Cli) -> Outcome {
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
         Command::Check => check::run(&global.layers(Vec::new())).await,
+        Command::Health(arguments) => health::run(&global.layers(Vec::new()), &arguments).await,
         Command::Run(arguments) => {
             let app = global.app(arguments.flags())?;
             run::run(&app, &arguments).await

@@ -1,0 +1,87 @@
+//! `needledrop health`: whether the daemon lives, or is ready; what a container's health check runs.
+
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use clap::Args;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{Exit, Failure, Outcome};
+use crate::config::Layers;
+
+/// How long the daemon has to answer: it takes milliseconds, and whoever runs this has a limit of its own.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// More than the daemon ever answers.
+const LONGEST: u64 = 64 * 1024;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Ask whether it can load now, not only whether it lives
+    #[arg(long)]
+    ready: bool,
+    /// Where it listens, instead of http.listen; then the configuration is not read
+    #[arg(long, value_name = "ADDRESS:PORT", env = "NEEDLEDROP_HTTP__LISTEN")]
+    listen: Option<SocketAddr>,
+}
+
+pub async fn run(layers: &Layers, arguments: &Arguments) -> Outcome {
+    let listen =
+        arguments.listen.map_or_else(|| layers.load().map(|loaded| loaded.config.http.listen), Ok)?;
+    let address = reachable(listen)?;
+    let path = if arguments.ready { "/readyz" } else { "/healthz" };
+    let problem = match tokio::time::timeout(PATIENCE, ask(address, path)).await {
+        Ok(Ok(answer)) => return tell(address, &answer),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {} s", PATIENCE.as_secs()),
+    };
+    let next = "start it with `needledrop run`, or look at its log; --listen asks another address";
+    Err(no(address, &problem, next))
+}
+
+/// What listens on all addresses is asked on this machine's own.
+fn reachable(listen: SocketAddr) -> Result<SocketAddr, Failure> {
+    if listen.port() == 0 {
+        let next = "name the port it took, which its log tells, with --listen";
+        return Err(Failure::usage(format!("{listen}: the daemon listens on any free port\n  next: {next}")));
+    }
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    Ok(SocketAddr::new(ip, listen.port()))
+}
+
+/// HTTP/1.0, which ends its answer by closing: all that one question to ourselves takes.
+async fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.take(LONGEST).read_to_end(&mut answer).await?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// What the daemon says, in its own words.
+fn tell(address: SocketAddr, answer: &str) -> Outcome {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
+    match head.split(' ').nth(1) {
+        Some("200") => write!(std::io::stdout(), "{body}")?,
+        Some("503") => {
+            let next = "wait, it goes on by itself when that is over; its log says more";
+            return Err(no(address, body.trim_end(), next));
+        }
+        _ => {
+            let next = "set http.listen, or --listen, to where needledrop listens";
+            return Err(no(address, "this is not needledrop", next));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// No is an answer, also where nobody gives it: 1, as health checks have it.
+fn no(address: SocketAddr, problem: &str, next: &str) -> Failure {
+    Failure { exit: Exit::Short, message: format!("{address}: {problem}\n  next: {next}") }
+}

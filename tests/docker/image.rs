@@ -1,0 +1,71 @@
+//! Docker and Compose as commands, and the image as one builds it.
+
+use std::process::{Command, Output};
+use std::sync::Once;
+
+use serde_json::Value as Json;
+
+/// What the image is told that it is made of.
+pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// The image is built once: all of the product in release mode, on few cores.
+const BUILT_WITHIN: &str = "3600";
+pub const DONE_WITHIN: &str = "600";
+
+pub fn wanted() -> bool {
+    let wanted = std::env::var("NEEDLEDROP_TEST_DOCKER").is_ok_and(|wanted| !wanted.is_empty());
+    if !wanted {
+        eprintln!("NOTE: NOT RUN, `make test-docker` runs it");
+    }
+    wanted
+}
+
+pub fn docker(arguments: &[&str]) -> Output {
+    Command::new("timeout").args([DONE_WITHIN, "docker"]).args(arguments).output().unwrap()
+}
+
+pub fn done(output: Output) -> String {
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+pub fn inspect(what: &str) -> Json {
+    serde_json::from_str::<Json>(&done(docker(&["inspect", what]))).unwrap()[0].take()
+}
+
+/// The name of the image, as docker-compose.yaml has it.
+fn name() -> String {
+    format!("needledrop:{}", env!("CARGO_PKG_VERSION"))
+}
+
+pub fn made() -> Json {
+    inspect(&name())
+}
+
+pub fn base() -> Json {
+    inspect("debian:bookworm-slim")
+}
+
+/// A container of its own for one command: its exit code, and whether it said anything.
+pub fn run(arguments: &[&str]) -> (i32, bool) {
+    let output = docker(&[&["run", "--rm", "--read-only", &name()], arguments].concat());
+    (output.status.code().unwrap(), !(output.stdout.is_empty() && output.stderr.is_empty()))
+}
+
+/// Compose as a plugin of Docker, or by itself where it is older.
+pub fn compose_command(within: &str) -> Command {
+    let is_plugin = docker(&["compose", "version"]).status.success();
+    let mut command = Command::new("timeout");
+    command.arg(within).args(if is_plugin { &["docker", "compose"][..] } else { &["docker-compose"] });
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).env("NEEDLEDROP_COMMIT", COMMIT);
+    command
+}
+
+/// The image, by the composition's own words.
+pub fn build() {
+    static BUILT: Once = Once::new();
+    BUILT.call_once(|| {
+        done(compose_command(BUILT_WITHIN).args(["build", "needledrop"]).output().unwrap());
+    });
+}
