@@ -94,6 +94,25 @@ fn open_records_of_the_quarantine_are_counted_over_restarts_and_growth() {
 }
 
 #[test]
+fn a_file_that_comes_while_the_store_is_away_is_told_as_waiting() {
+    let world = world();
+    let daemon = world.daemon();
+    let lock = Connection::open(world.store()).unwrap();
+    until("the store is free", || lock.execute_batch("BEGIN IMMEDIATE").ok());
+    let text = csv(0..2_000);
+    world.drop_file("1.csv", &text);
+    until("it waits", || (value(&daemon, "backlog_files") == 1.0).then_some(()));
+    until("it has waited", || (value(&daemon, "oldest_waiting_seconds") > 1.0).then_some(()));
+    assert_eq!(value(&daemon, "store_up"), 0.0);
+    #[expect(clippy::cast_precision_loss, reason = "a few kilobytes")]
+    let bytes = text.len() as f64;
+    assert_eq!(value(&daemon, "backlog_bytes"), bytes);
+    lock.execute_batch("ROLLBACK").unwrap();
+    until_loaded(&daemon, 1.0);
+    until("nothing waits", || (value(&daemon, "backlog_files") == 0.0).then_some(()));
+}
+
+#[test]
 fn the_ledger_lags_while_the_store_waits_and_never_else() {
     let world = world();
     let daemon = world.daemon();

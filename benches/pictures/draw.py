@@ -40,8 +40,7 @@ def series(board, title):
         with urllib.request.urlopen(f"{URL}/api/v1/query_range?{urllib.parse.urlencode(span)}") as answer:
             found = json.load(answer)["data"]["result"]
         for one in found:
-            points = [(float(at) - TIMES["began"], float(value)) for at, value in one["values"] if value != "NaN"]
-            times, values = zip(*points) if points else ((), ())
+            times, values = zip(*((float(at) - TIMES["began"], float(value)) for at, value in one["values"]))
             yield one["metric"].get(legend, legend), times, values
 
 
@@ -51,16 +50,28 @@ def dressed(axes, title, unit, formatter=None):
     axes.set_ylabel(unit)
     axes.set_xlim(-BEFORE, TIMES["ended"] - TIMES["began"])
     axes.axvspan(TIMES["stopped"], TIMES["continued"], color="0.5", alpha=0.25, lw=0)
+    middle = (TIMES["stopped"] + TIMES["continued"]) / 2
+    axes.text(middle, 0.97, "node stopped", transform=axes.get_xaxis_transform(), rotation=90, va="top", ha="center",
+              fontsize=7, color="0.35")
     if formatter:
         axes.yaxis.set_major_formatter(formatter)
 
 
 def lines(axes, board, title, **more):
+    # What is nothing all the time is left out.
     for legend, times, values in series(board, title):
-        axes.plot(times, values, lw=1.3, label=legend)
+        if any(value > 0 for value in values):
+            axes.plot(times, values, lw=1.3, label=legend)
     dressed(axes, title, **more)
-    if len(axes.lines) > 1:
-        axes.legend(frameon=False, fontsize=8)
+    if len(axes.lines) > 1 or title == "Into quarantine":
+        axes.legend(frameon=False, fontsize=8, title="reason" if title == "Into quarantine" else None)
+
+
+def stacked(axes, board, title, **more):
+    found = list(series(board, title))
+    axes.stackplot(found[0][1], [values for _, _, values in found], labels=[legend for legend, _, _ in found], alpha=0.8)
+    dressed(axes, title, **more)
+    axes.legend(frameon=False, fontsize=8)
 
 
 def heat_map(axes, board, title, unit):
@@ -82,10 +93,10 @@ def heat_map(axes, board, title, unit):
 
 def main():
     figure, axes = plt.subplots(3, 2, figsize=(11, 9), layout="constrained")
-    lines(axes[0][0], "overview", "Rows", unit="rows a second", formatter=EngFormatter())
+    stacked(axes[0][0], "overview", "Rows", unit="rows a second, of all tables", formatter=EngFormatter())
     lines(axes[0][1], "overview", "Backlog", unit="bytes in waiting files", formatter=EngFormatter("B"))
     lines(axes[1][0], "overview", "Drop to queryable", unit="seconds")
-    axes[1][0].set_yscale("log")
+    axes[1][0].set_yscale("log")  # seconds, from milliseconds to a minute
     axes[1][0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     heat_map(axes[1][1], "store", "Write latency", "seconds for a chunk's rows of a table")
     lines(axes[2][0], "overview", "Into quarantine", unit="records a second")

@@ -225,7 +225,10 @@ impl<S: Store> Discover<S> {
             let (may_take, due) = (self.may_take(), self.waiting.next_due());
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
-                _ = measure.tick() => self.measure(&files),
+                _ = measure.tick() => {
+                    Queue::Files.depth(files.max_capacity() - files.capacity());
+                    self.measure(None);
+                }
                 Some(done) = finished.recv() => self.finished(&done).await?,
                 Some(left) = left.recv() => self.left(&left),
                 () = until(self.out.next_due()) => self.rested(),
@@ -248,12 +251,23 @@ impl<S: Store> Discover<S> {
         }
     }
 
-    fn measure(&self, files: &Sender<Work>) {
+    /// Tells the metrics how much waits, `taken` among it.
+    fn measure(&self, taken: Option<&Candidate>) {
         let (failed, incomplete) = self.known.open();
         metrics::files_open(failed, incomplete, self.unreadable.len());
-        Queue::Files.depth(files.max_capacity() - files.capacity());
-        self.waiting
-            .measure(self.under_way.len(), self.under_way.values().map(|(_, noted)| noted.size).sum());
+        let under_way = self.under_way.values().map(|(_, noted)| noted.size);
+        self.waiting.measure(taken, self.under_way.len(), under_way.sum());
+    }
+
+    /// Whoever is identified while the store is away waits for as long, and is told as waiting.
+    async fn measured<T>(&self, candidate: &Candidate, identified: impl Future<Output = T>) -> T {
+        let mut identified = std::pin::pin!(identified);
+        loop {
+            tokio::select! {
+                done = &mut identified => return done,
+                () = tokio::time::sleep(MEASURE) => self.measure(Some(candidate)),
+            }
+        }
     }
 
     fn may_take(&self) -> bool {
@@ -266,7 +280,8 @@ impl<S: Store> Discover<S> {
         let path = candidate.found.path.clone();
         let is_known = self.known.has(&path);
         let looks = Stage::Discover.begin();
-        let work = match self.identify.identify(&candidate, is_known).await {
+        let identified = self.measured(&candidate, self.identify.identify(&candidate, is_known)).await;
+        let work = match identified {
             Ok(identified) => self.identified(candidate, identified, keep_note).await?,
             Err(IdentifyError::Store(error)) => return Err(error),
             Err(IdentifyError::File(error)) => {

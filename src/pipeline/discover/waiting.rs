@@ -142,12 +142,13 @@ impl Waiting {
         self.ready.remove(&order(path));
     }
 
-    /// Tells the metrics how much waits.
-    pub fn measure(&self, under_way: usize, bytes_under_way: u64) {
+    /// Tells the metrics how much waits, with one that was taken and is not under way yet.
+    pub fn measure(&self, taken: Option<&Candidate>, under_way: usize, bytes_under_way: u64) {
         let all = || {
             let settling = self.settling.values().map(|(candidate, _)| candidate);
             let ready = self.ready.values().filter(|candidate| !candidate.checked);
-            ready.chain(settling).chain(self.behind.values().map(|(_, candidate)| candidate))
+            let behind = self.behind.values().map(|(_, candidate)| candidate);
+            ready.chain(settling).chain(behind).chain(taken)
         };
         let bytes: u64 = all().map(|candidate| candidate.found.noted.size).sum();
         let oldest = all().map(|candidate| candidate.since.elapsed()).max().unwrap_or_default();
