@@ -12,6 +12,8 @@ pub mod store;
 pub mod ledger;
 pub mod quarantine;
 pub mod health;
+pub mod heartbeat;
+pub mod service;
 pub mod metrics;
 pub mod web;
 pub mod fault;

@@ -33,7 +33,7 @@ pub enum Queue {
 }
 
 impl Stage {
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Discover => "discover",
             Self::Read => "read",

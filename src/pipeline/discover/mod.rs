@@ -27,6 +27,7 @@ use super::write::Finished;
 use crate::config;
 use crate::domain::text::one_line;
 use crate::domain::{DeliveryId, Noted, State};
+use crate::fault;
 use crate::health::Health;
 use crate::ledger::{Amendment, Known};
 use crate::metrics::{self, Queue, Stage};
@@ -225,6 +226,7 @@ impl<S: Store> Discover<S> {
             let (may_take, due) = (self.may_take(), self.waiting.next_due());
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
+                () = self.identify.patience.pulse.asked() => self.identify.patience.pulse.answer(),
                 _ = measure.tick() => self.measure(&files),
                 Some(done) = finished.recv() => self.finished(&done).await?,
                 Some(left) = left.recv() => self.left(&left),
@@ -252,8 +254,8 @@ impl<S: Store> Discover<S> {
         let (failed, incomplete) = self.known.open();
         metrics::files_open(failed, incomplete, self.unreadable.len());
         Queue::Files.depth(files.max_capacity() - files.capacity());
-        self.waiting
-            .measure(self.under_way.len(), self.under_way.values().map(|(_, noted)| noted.size).sum());
+        let under_way = self.under_way.values().map(|(_, noted)| noted.size).sum();
+        self.health.files_wait(self.waiting.measure(self.under_way.len(), under_way));
     }
 
     fn may_take(&self) -> bool {
@@ -266,7 +268,9 @@ impl<S: Store> Discover<S> {
         let path = candidate.found.path.clone();
         let is_known = self.known.has(&path);
         let looks = Stage::Discover.begin();
-        let work = match self.identify.identify(&candidate, is_known).await {
+        fault::stuck(Stage::Discover.name()).await;
+        let pulse = &self.identify.patience.pulse;
+        let work = match pulse.during(self.identify.identify(&candidate, is_known)).await {
             Ok(identified) => self.identified(candidate, identified, keep_note).await?,
             Err(IdentifyError::Store(error)) => return Err(error),
             Err(IdentifyError::File(error)) => {

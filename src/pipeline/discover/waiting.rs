@@ -142,8 +142,8 @@ impl Waiting {
         self.ready.remove(&order(path));
     }
 
-    /// Tells the metrics how much waits.
-    pub fn measure(&self, under_way: usize, bytes_under_way: u64) {
+    /// Tells the metrics how much waits; the files, with those that are being loaded.
+    pub fn measure(&self, under_way: usize, bytes_under_way: u64) -> usize {
         let all = || {
             let settling = self.settling.values().map(|(candidate, _)| candidate);
             let ready = self.ready.values().filter(|candidate| !candidate.checked);
@@ -151,7 +151,9 @@ impl Waiting {
         };
         let bytes: u64 = all().map(|candidate| candidate.found.noted.size).sum();
         let oldest = all().map(|candidate| candidate.since.elapsed()).max().unwrap_or_default();
-        metrics::backlog(all().count() + under_way, bytes + bytes_under_way, oldest);
+        let files = all().count() + under_way;
+        metrics::backlog(files, bytes + bytes_under_way, oldest);
+        files
     }
 }
 
