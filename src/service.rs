@@ -106,7 +106,11 @@ impl Service {
         if silent.is_empty() {
             say(&[NotifyState::Watchdog]);
             self.health.heartbeat.ask();
-            (self.fed, self.told.is_stuck) = (Instant::now(), false);
+            self.fed = Instant::now();
+            if std::mem::take(&mut self.told.is_stuck) {
+                // What it does is told anew.
+                self.told.status.clear();
+            }
         } else if !self.told.is_stuck && self.fed.elapsed() > limit / 2 {
             self.told.is_stuck = true;
             stuck(silent);
