@@ -17,3 +17,6 @@ pub mod service;
 pub mod metrics;
 pub mod web;
 pub mod fault;
+
+/// The commit that this build is of, or `unknown`; `build.rs` finds it out.
+pub const COMMIT: &str = env!("NEEDLEDROP_COMMIT");
