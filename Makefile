@@ -22,13 +22,14 @@ doc:
 
 deny: ## Licences, bans and sources of what we depend on, where cargo-deny is installed
 	@if $(CARGO) deny --version >/dev/null 2>&1; then \
-	  $(CARGO) deny --offline check licenses bans sources; \
-	else echo "deny: NOT RUN, cargo-deny is not installed (cargo install --locked cargo-deny)"; fi
+	  $(CARGO) deny --offline --locked check licenses bans sources; \
+	else echo "deny: NOT RUN, cargo-deny is not installed (cargo install --locked cargo-deny)"; \
+	  [ -z "$(CI)" ] || echo "::warning title=make check::licences, bans and sources were NOT checked: cargo-deny is not installed"; fi
 
 test: real-files ## All tests: unit, SQLite, one real Cassandra node, the real files, the daemon, short crash runs
 	tests/cassandra/node with $(CARGO) test --locked
 
-test-all: test release-tests torture test-cluster test-monitoring test-docker ## What takes longer as well: release build, more kills, a cluster, Prometheus, Docker
+test-all: test release-tests torture test-cluster test-monitoring test-service test-docker ## What takes longer as well: release build, more kills, a cluster, Prometheus, systemd, Docker
 
 test-cluster: ## Three real Cassandra nodes, killed and stopped; a node with login and TLS
 	tests/cassandra/node provision
@@ -41,6 +42,12 @@ test-monitoring: ## A real Prometheus on real daemons, alerts and dashboards
 
 test-docker: real-files ## The image and the composition on a real Docker; what is stood in for is said
 	NEEDLEDROP_TEST_DOCKER=1 tests/docker/with $(CARGO) test --locked --test docker -- --nocapture
+
+test-service: ## The Debian package on machines with a real systemd, in Docker
+	NEEDLEDROP_TEST_SERVICE=1 tests/service/with $(CARGO) test --locked --test systemd -- --nocapture
+
+deb: ## The Debian package, into target/debian (cargo install --locked cargo-deb)
+	deploy/deb/build
 
 dashboards: ## Write grafana/dashboards anew from grafana/build
 	tests/monitoring/provision python grafana/build/build.py
@@ -76,4 +83,4 @@ sample: ## Make the shipped sample anew
 clean: ## Remove what was built
 	$(CARGO) clean
 
-.PHONY: help build check fmt-check clippy doc deny test test-all test-cluster test-monitoring test-docker dashboards release-tests torture fuzz real-files bench bench-cassandra bench-peers sample clean
+.PHONY: help build check fmt-check clippy doc deny test test-all test-cluster test-monitoring test-service test-docker deb dashboards release-tests torture fuzz real-files bench bench-cassandra bench-peers sample clean

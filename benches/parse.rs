@@ -16,6 +16,7 @@ use csv_core::{ReadRecordResult, Reader};
 use needledrop::config::{Config, Layers};
 use needledrop::domain::{DeliveryId, Header, Mark, Plan, RowChunk, Source, Stamp, StampRange, Stamps};
 use needledrop::health::Health;
+use needledrop::heartbeat::Pulse;
 use needledrop::pipeline::read::frame::Framer;
 use needledrop::pipeline::read::source::ByteSource;
 use needledrop::pipeline::read::trail::{Trails, Window};
@@ -105,7 +106,15 @@ fn stages(files: &[PathBuf]) -> Outcome<u64> {
         let spare = Arc::new(Spare::default());
         let read = reader(&config, &plan, &spare)?.run(files_out, chunks_in);
         let quota = config.limits.max_quarantined;
-        let transform = transform::run(chunks, rows_in, Arc::clone(&plan), quota, Arc::clone(&spare), false);
+        let transform = transform::run(
+            chunks,
+            rows_in,
+            Arc::clone(&plan),
+            quota,
+            Arc::clone(&spare),
+            false,
+            Pulse::default(),
+        );
         let (opened, read, (), records) =
             futures::join!(open_all(files, &plan, &config, files_in), read, transform, drained(rows, &spare));
         opened?;
@@ -117,8 +126,12 @@ fn stages(files: &[PathBuf]) -> Outcome<u64> {
 /// The reader asks its store for stamps only, and these files bring all they need.
 fn reader(config: &Config, plan: &Arc<Plan>, spare: &Arc<Spare>) -> Outcome<Read<SqliteStore>> {
     let store = SqliteStore::open(Path::new("/nowhere/store.db"), Arc::clone(plan), Access::Dry)?;
-    let patience =
-        Patience { limit: None, halt: CancellationToken::new(), health: Arc::new(Health::default()) };
+    let patience = Patience {
+        limit: None,
+        halt: CancellationToken::new(),
+        health: Arc::new(Health::default()),
+        pulse: Pulse::default(),
+    };
     Ok(Read {
         store: Arc::new(store),
         patience,

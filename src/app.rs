@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use crate::config::{After, Config, ConfigError, Kind, Layers, Loaded};
 use crate::domain::{Noted, Plan};
 use crate::health::Health;
+use crate::heartbeat::Pulse;
 use crate::metrics::{self, Scrape};
 use crate::pipeline::after::archive::Archive;
 use crate::pipeline::discover::Scope;
@@ -24,6 +25,7 @@ use crate::pipeline::read::source::note;
 use crate::pipeline::tally::Tally;
 use crate::pipeline::{Ended, Pipeline};
 use crate::reload::{Requests, refused};
+use crate::service;
 use crate::store::StoreError;
 use crate::store::any::AnyStore;
 use crate::store::cassandra::CassandraStore;
@@ -193,6 +195,9 @@ impl App {
         let answering = answering.map_err(|error| AppError::Start(error.to_string()))?;
         around.spawn(upkeep(metrics, self.embedded(), over.clone()));
         around.spawn(tell_of_stop(stop.clone(), Arc::clone(&health), over.clone()));
+        if service::is_heard() {
+            around.spawn(service::tell(Arc::clone(&health), over.clone()));
+        }
         let ended = self.watch(health, stop, &mut requests).await;
         over.cancel();
         while around.join_next().await.is_some() {}
@@ -225,7 +230,11 @@ impl App {
                     Ok(None) => return Ok(Ended::Stopped),
                     Err(error) => Turn::Refused(error),
                 },
-                next = requests.configuration(&app) => Turn::Next(Box::new(next)),
+                next = requests.configuration(&app, &health) => {
+                    // Nothing is loaded by the one before that would have to end first.
+                    health.reload_is_over();
+                    Turn::Next(Box::new(next))
+                }
             };
             match (turn, before.take()) {
                 (Turn::Ended(ended), _) => return Ok(ended),
@@ -236,7 +245,7 @@ impl App {
                     before = in_force.or(Some(last));
                 }
                 (Turn::Refused(error), Some(old)) => {
-                    refused(&error.into());
+                    refused(&error.into(), &health);
                     app = old;
                 }
                 (Turn::Refused(error), None) => return Err(error.into()),
@@ -286,6 +295,7 @@ impl App {
         }
         health.store_answers();
         health.reloading(false);
+        health.reload_is_over();
         let store = Arc::new(store);
         let pipeline =
             self.pipeline(Arc::clone(&store), Arc::new(Tally::default()), Arc::clone(health), None, false);
@@ -294,7 +304,7 @@ impl App {
         let mut next = None;
         let ended = tokio::select! {
             ended = &mut run => ended,
-            found = requests.configuration(self) => {
+            found = requests.configuration(self, health) => {
                 health.reloading(true);
                 next = Some(Box::new(found));
                 intake.cancel();
@@ -323,7 +333,8 @@ impl App {
         stop: &CancellationToken,
         health: &Arc<Health>,
     ) -> Result<AnyStore, StoreError> {
-        let patience = Patience { limit, halt: stop.clone(), health: Arc::clone(health) };
+        let patience =
+            Patience { limit, halt: stop.clone(), health: Arc::clone(health), pulse: Pulse::default() };
         patience.with(|| self.open(self.writing(standby))).await
     }
 

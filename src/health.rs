@@ -2,12 +2,15 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::heartbeat::Heartbeat;
 use crate::metrics;
 
 /// Shared by those who know and those who ask.
 #[derive(Debug, Default)]
 pub struct Health {
     state: Mutex<State>,
+    /// That of the stages.
+    pub heartbeat: Heartbeat,
 }
 
 #[derive(Debug, Default)]
@@ -19,6 +22,16 @@ struct State {
     stopping: bool,
     /// Files under way end under the configuration before.
     reloading: bool,
+    /// Files that wait to be loaded, or are being loaded.
+    files: usize,
+    reloads: Reloads,
+}
+
+/// How often the configuration was read again, and how often that was over: taken on, refused, or nothing new.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reloads {
+    pub begun: u64,
+    pub over: u64,
 }
 
 impl Health {
@@ -50,8 +63,52 @@ impl Health {
         state.folder = false;
     }
 
+    /// The configuration is read again.
+    pub fn reload_begins(&self) {
+        self.lock().reloads.begun += 1;
+    }
+
+    /// One configuration is in force, the next or the one before. Of several requests in a row the last one tells.
+    pub fn reload_is_over(&self) {
+        let mut state = self.lock();
+        state.reloads.over = state.reloads.begun;
+    }
+
+    pub fn reloads(&self) -> Reloads {
+        self.lock().reloads
+    }
+
     pub fn stopping(&self) {
         self.lock().stopping = true;
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.lock().stopping
+    }
+
+    pub fn files_wait(&self, files: usize) {
+        self.lock().files = files;
+    }
+
+    /// Whether it has begun: the inbox is watched, or will be when the store that it waits for answers.
+    pub fn has_begun(&self) -> bool {
+        let state = self.lock();
+        state.folder || state.store.is_some()
+    }
+
+    /// What it does now, in a few words for people.
+    pub fn doing(&self) -> String {
+        let state = self.lock();
+        match (state.store, state.files) {
+            _ if state.stopping => "stopping: what was read is being written".to_owned(),
+            _ if state.reloading => "taking on another configuration".to_owned(),
+            (Some("standby"), _) => "standing by: another process writes".to_owned(),
+            (Some(reason), _) => format!("waiting for the store ({reason})"),
+            _ if !state.folder => "waiting for the inbox".to_owned(),
+            (None, 0) => "ready; no files waiting".to_owned(),
+            (None, 1) => "ready; 1 file waiting".to_owned(),
+            (None, files) => format!("ready; {files} files waiting"),
+        }
     }
 
     /// Why not, in words that tell no data and no file names.

@@ -12,6 +12,11 @@ pub mod store;
 pub mod ledger;
 pub mod quarantine;
 pub mod health;
+pub mod heartbeat;
+pub mod service;
 pub mod metrics;
 pub mod web;
 pub mod fault;
+
+/// The commit that this build is of, or `unknown`; `build.rs` finds it out.
+pub const COMMIT: &str = env!("NEEDLEDROP_COMMIT");

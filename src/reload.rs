@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use crate::app::{App, AppError};
 use crate::config::{Kind, changed};
 use crate::domain::Noted;
+use crate::health::Health;
 use crate::metrics;
 use crate::pipeline::read::source::note;
 use crate::store::StoreError;
@@ -71,16 +72,19 @@ impl Requests {
     }
 
     /// Reads the configuration whenever that is asked for, until it is another one that `app` can become.
-    pub async fn configuration(&mut self, app: &App) -> App {
+    /// That one is not over then: whoever asked for it takes it on.
+    pub async fn configuration(&mut self, app: &App, health: &Health) -> App {
         loop {
             self.next().await;
+            health.reload_begins();
             match app.read_again().await {
                 Ok(Some(next)) => return next,
                 Ok(None) => {
                     info!("configuration: nothing has changed in it");
                     metrics::reload("unchanged");
+                    health.reload_is_over();
                 }
-                Err(error) => refused(&error),
+                Err(error) => refused(&error, health),
             }
         }
     }
@@ -91,8 +95,9 @@ fn look(file: &std::path::Path) -> Option<Noted> {
 }
 
 /// Told once, with the reason; the one before goes on.
-pub fn refused(error: &AppError) {
+pub fn refused(error: &AppError, health: &Health) {
     metrics::reload("refused");
+    health.reload_is_over();
     warn!("the configuration was read again and is refused; the one before goes on: {error}");
 }
 

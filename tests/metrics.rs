@@ -132,3 +132,15 @@ fn the_ledger_lags_while_the_store_waits_and_never_else() {
     assert_eq!(value(&daemon, "ledger_lag_bytes"), 0.0);
     assert_eq!(value(&daemon, "requests_in_flight"), 0.0);
 }
+
+#[test]
+fn one_series_says_which_build_it_is() {
+    let world = World::new();
+    let version = world.run(&["--version"]).stdout;
+    let (version, commit) = version.trim().strip_prefix("needledrop ").unwrap().split_once(' ').unwrap();
+    let commit = commit.trim_matches(['(', ')']);
+    assert!(commit == "unknown" || commit.bytes().all(|byte| byte.is_ascii_hexdigit()), "{commit}");
+    let metrics = world.daemon().metrics();
+    let builds: Vec<_> = metrics.keys().filter(|name| name.starts_with("needledrop_build_info")).collect();
+    assert_eq!(builds, [&format!("needledrop_build_info{{version=\"{version}\",commit=\"{commit}\"}}")]);
+}

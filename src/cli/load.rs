@@ -13,6 +13,7 @@ use super::{Failure, Outcome, progress, summary};
 use crate::app::{self, App, How};
 use crate::domain::{Delivery, Noted, State};
 use crate::health::Health;
+use crate::heartbeat::Pulse;
 use crate::ledger::Filter;
 use crate::pipeline::Ended;
 use crate::pipeline::discover::Scope;
@@ -199,6 +200,7 @@ fn replay(
             limit: Some(*app.config.store.patience),
             halt: stop.clone(),
             health: Arc::new(Health::default()),
+            pulse: Pulse::default(),
         },
         tally,
         stop,

@@ -28,9 +28,12 @@ use crate::app::{App, AppError};
 use crate::config::{ConfigError, Layers};
 use crate::store::StoreError;
 
+/// With the commit, for whoever reports something.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("NEEDLEDROP_COMMIT"), ")");
+
 /// Drop a CSV into a folder; it plays into your tables.
 #[derive(Debug, Parser)]
-#[command(name = "needledrop", version, about, arg_required_else_help = true)]
+#[command(name = "needledrop", version = VERSION, about, arg_required_else_help = true)]
 #[command(
     after_help = "Exit codes: 0 all done and closed, or a daemon asked to stop; 1 done, but records were \
 quarantined or stay so after a replay, or a delivery failed or is incomplete; 2 wrong usage or configuration; 3 the store or the system \

@@ -137,8 +137,8 @@ declared! {
         "How often the configuration was read again, by outcome.");
     CONFIG_RELOADED = gauge("needledrop_config_last_reload_successful", Unit::Count, &[],
         "0 while a configuration that was read again is refused and the one before goes on.");
-    BUILD_INFO = gauge("needledrop_build_info", Unit::Count, &["version"],
-        "1, with the version as label.");
+    BUILD_INFO = gauge("needledrop_build_info", Unit::Count, &["version", "commit"],
+        "1, with the version and the commit it was built from as labels; unknown where that was not told.");
 }
 
 /// Tells the recorder what they are.

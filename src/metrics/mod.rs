@@ -33,7 +33,7 @@ pub enum Queue {
 }
 
 impl Stage {
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Discover => "discover",
             Self::Read => "read",
@@ -153,7 +153,7 @@ fn begin(plan: &Plan) {
     for metric in [&CONFIG_RELOADED, &STORE_UP] {
         gauge!(metric.name).set(1.0);
     }
-    gauge!(BUILD_INFO.name, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    gauge!(BUILD_INFO.name, "version" => env!("CARGO_PKG_VERSION"), "commit" => crate::COMMIT).set(1.0);
 }
 
 /// The tables of a configuration that is taken on while the process runs.

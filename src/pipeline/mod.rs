@@ -30,6 +30,8 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Kind};
 use crate::domain::Plan;
 use crate::health::Health;
+use crate::heartbeat::Pulse;
+use crate::metrics::Stage;
 use crate::store::patience::Patience;
 use crate::store::{Store, StoreError};
 use after::After;
@@ -124,17 +126,19 @@ impl<S: Store> Pipeline<S> {
         let (together, at_once): (usize, usize) = if is_cluster { (1, 2) } else { (2, 1) };
         let (rows_in, rows) = mpsc::channel(write.queue.max(together));
         let (finished_in, finished) = mpsc::channel(write.queue);
-        let patience = |halt: &CancellationToken| Patience {
+        let pulse = |stage| self.health.heartbeat.begins(stage);
+        let patience = |halt: &CancellationToken, pulse| Patience {
             limit: self.patience,
             halt: halt.clone(),
             health: Arc::clone(&self.health),
+            pulse,
         };
         let (trails, spare) = (Arc::new(Trails::default()), Arc::new(Spare::default()));
         let identify = Identify {
             store: Arc::clone(&self.store),
             plan: Arc::clone(&self.plan),
             inbox: self.inbox.clone(),
-            patience: patience(halt),
+            patience: patience(halt, pulse(Stage::Discover)),
             max_record_bytes: self.config.limits.max_record_bytes.0,
             trails: Arc::clone(&trails),
             again: self.again,
@@ -148,7 +152,8 @@ impl<S: Store> Pipeline<S> {
             &identify.inbox,
             rest,
             (Arc::clone(&self.store), Arc::clone(&self.plan)),
-            patience(halt),
+            // It takes loaded files away, beside the way of the data.
+            patience(halt, Pulse::default()),
             (Arc::clone(&self.tally), halt.clone()),
         );
         let discover = Discover::new(
@@ -162,7 +167,7 @@ impl<S: Store> Pipeline<S> {
         );
         let read = Read {
             store: Arc::clone(&self.store),
-            patience: patience(kill),
+            patience: patience(kill, pulse(Stage::Read)),
             write: write.clone(),
             files_at_once: self.config.source.files_at_once,
             trails,
@@ -170,7 +175,7 @@ impl<S: Store> Pipeline<S> {
             stop: halt.clone(),
         };
         let (plan, quota) = (Arc::clone(&self.plan), self.config.limits.max_quarantined);
-        let patience = patience(kill);
+        let (patience, pulse) = (patience(kill, pulse(Stage::Write)), pulse(Stage::Transform));
         let write = Write {
             store: self.store,
             plan: self.plan,
@@ -186,7 +191,7 @@ impl<S: Store> Pipeline<S> {
         stages.spawn(discover.run(scope, files_in, finished, (leaving, left)));
         stages.spawn(read.run(files, chunks_in));
         stages.spawn(async move {
-            transform::run(chunks, rows_in, plan, quota, spare, is_cluster).await;
+            transform::run(chunks, rows_in, plan, quota, spare, is_cluster, pulse).await;
             Ok(())
         });
         stages.spawn(write.run(rows, finished_in));

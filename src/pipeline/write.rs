@@ -15,6 +15,7 @@ use super::spare::Spare;
 use super::tally::Tally;
 use crate::domain::text::one_line;
 use crate::domain::{DeliveryId, End, Plan, RowChunk, State};
+use crate::fault;
 use crate::ledger::Applied;
 use crate::metrics::{self, Queue, Stage};
 use crate::store::patience::Patience;
@@ -57,8 +58,9 @@ impl<S: Store> Write<S> {
     ) -> Result<(), StoreError> {
         let (mut failed, mut is_open) = (HashSet::new(), true);
         let (mut under_way, mut before) = (FuturesOrdered::new(), None);
-        loop {
+        while is_open || !under_way.is_empty() {
             tokio::select! {
+                () = self.patience.pulse.asked() => self.patience.pulse.answer(),
                 Some(written) = under_way.next() => {
                     self.done(written?, &mut failed, &finished).await;
                 }
@@ -67,6 +69,7 @@ impl<S: Store> Write<S> {
                         is_open = false;
                         continue;
                     };
+                    fault::stuck(Stage::Write.name()).await;
                     let mut batch = self.together(first, &mut chunks);
                     Queue::Rows.depth(chunks.len());
                     // What was read of a delivery before it failed.
@@ -82,9 +85,9 @@ impl<S: Store> Write<S> {
                         under_way.push_back(self.write(Arc::new(batch), before.replace(behind), done));
                     }
                 }
-                else => return Ok(()),
             }
         }
+        Ok(())
     }
 
     /// Sends chunks at once, and applies them when those before them are.
@@ -134,7 +137,7 @@ impl<S: Store> Write<S> {
             };
             if let Some(done) = done {
                 // Discovery may have stopped already; then nobody needs to know.
-                let _ = finished.send(done).await;
+                let _ = self.patience.pulse.during(finished.send(done)).await;
             }
         }
         for chunk in Arc::into_inner(written).into_iter().flatten() {

@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use super::StoreError;
 use crate::health::Health;
+use crate::heartbeat::Pulse;
 
 const FIRST: Duration = Duration::from_millis(20);
 const LONGEST: Duration = Duration::from_secs(5);
@@ -21,6 +22,8 @@ pub struct Patience {
     pub halt: CancellationToken,
     /// Told of every wait and of its end.
     pub health: Arc<Health>,
+    /// Of the stage that waits, which lives meanwhile.
+    pub pulse: Pulse,
 }
 
 impl Patience {
@@ -28,7 +31,14 @@ impl Patience {
     ///
     /// # Errors
     /// The last error: one that waiting does not mend, or the one that was waited for too long.
-    pub async fn with<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T, StoreError>
+    pub async fn with<T, F>(&self, attempt: impl FnMut() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        self.pulse.during(self.tried(attempt)).await
+    }
+
+    async fn tried<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,
     {

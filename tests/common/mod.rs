@@ -195,6 +195,13 @@ impl World {
         self.daemon_of(self.command(&["run"]), log)
     }
 
+    /// With these variables, on a free port.
+    pub fn daemon_with(&self, variables: &[(&str, String)]) -> Daemon {
+        let mut command = self.command(&["run"]);
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        self.daemon_of(command, "stderr.log")
+    }
+
     /// The daemon in a user namespace of its own. As root there it may set limits (`/proc/sys/user/…`)
     /// that are not the machine's; as nobody it may not read what it is not allowed to, also where root
     /// runs the tests.

@@ -13,6 +13,7 @@ use crate::app::{self, App};
 use crate::cli::render::{self, grouped};
 use crate::cli::{Exit, Failure, Outcome};
 use crate::health::Health;
+use crate::heartbeat::Pulse;
 use crate::ledger::TableDelta;
 use crate::pipeline::retry::{Retry, Run, Settled};
 use crate::store::any::AnyStore;
@@ -89,7 +90,12 @@ async fn retry(app: &App, which: &Which) -> Result<Retry<AnyStore>, Failure> {
         store: Arc::new(store),
         plan: Arc::clone(&app.plan),
         find: app.find(),
-        patience: Patience { limit: patience, halt: stop.clone(), health: Arc::new(Health::default()) },
+        patience: Patience {
+            limit: patience,
+            halt: stop.clone(),
+            health: Arc::new(Health::default()),
+            pulse: Pulse::default(),
+        },
         stop,
         filter,
     })

@@ -27,6 +27,7 @@ use super::write::Finished;
 use crate::config;
 use crate::domain::text::one_line;
 use crate::domain::{DeliveryId, Noted, State};
+use crate::fault;
 use crate::health::Health;
 use crate::ledger::{Amendment, Known};
 use crate::metrics::{self, Queue, Stage};
@@ -225,6 +226,7 @@ impl<S: Store> Discover<S> {
             let (may_take, due) = (self.may_take(), self.waiting.next_due());
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
+                () = self.identify.patience.pulse.asked() => self.identify.patience.pulse.answer(),
                 _ = measure.tick() => {
                     Queue::Files.depth(files.max_capacity() - files.capacity());
                     self.measure(None);
@@ -256,7 +258,7 @@ impl<S: Store> Discover<S> {
         let (failed, incomplete) = self.known.open();
         metrics::files_open(failed, incomplete, self.unreadable.len());
         let under_way = self.under_way.values().map(|(_, noted)| noted.size);
-        self.waiting.measure(taken, self.under_way.len(), under_way.sum());
+        self.health.files_wait(self.waiting.measure(taken, self.under_way.len(), under_way.sum()));
     }
 
     /// Whoever is identified while the store is away waits for as long, and is told as waiting.
@@ -280,8 +282,9 @@ impl<S: Store> Discover<S> {
         let path = candidate.found.path.clone();
         let is_known = self.known.has(&path);
         let looks = Stage::Discover.begin();
-        let identified = self.measured(&candidate, self.identify.identify(&candidate, is_known)).await;
-        let work = match identified {
+        fault::stuck(Stage::Discover.name()).await;
+        let identified = self.measured(&candidate, self.identify.identify(&candidate, is_known));
+        let work = match self.identify.patience.pulse.during(identified).await {
             Ok(identified) => self.identified(candidate, identified, keep_note).await?,
             Err(IdentifyError::Store(error)) => return Err(error),
             Err(IdentifyError::File(error)) => {

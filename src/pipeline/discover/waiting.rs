@@ -142,8 +142,9 @@ impl Waiting {
         self.ready.remove(&order(path));
     }
 
-    /// Tells the metrics how much waits, with one that was taken and is not under way yet.
-    pub fn measure(&self, taken: Option<&Candidate>, under_way: usize, bytes_under_way: u64) {
+    /// Tells the metrics how much waits, with one that was taken and is not under way yet; the files, with those that
+    /// are being loaded.
+    pub fn measure(&self, taken: Option<&Candidate>, under_way: usize, bytes_under_way: u64) -> usize {
         let all = || {
             let settling = self.settling.values().map(|(candidate, _)| candidate);
             let ready = self.ready.values().filter(|candidate| !candidate.checked);
@@ -152,7 +153,9 @@ impl Waiting {
         };
         let bytes: u64 = all().map(|candidate| candidate.found.noted.size).sum();
         let oldest = all().map(|candidate| candidate.since.elapsed()).max().unwrap_or_default();
-        metrics::backlog(all().count() + under_way, bytes + bytes_under_way, oldest);
+        let files = all().count() + under_way;
+        metrics::backlog(files, bytes + bytes_under_way, oldest);
+        files
     }
 }
 

@@ -37,6 +37,7 @@ use crate::domain::{
     Stamps, State,
 };
 use crate::health::Health;
+use crate::heartbeat::Pulse;
 use crate::store::Access;
 use crate::store::patience::Patience;
 use crate::store::sqlite::SqliteStore;
@@ -90,7 +91,12 @@ impl Bench {
         let health = Arc::new(Health::default());
         Read {
             store: Arc::new(store),
-            patience: Patience { limit: None, halt: CancellationToken::new(), health },
+            patience: Patience {
+                limit: None,
+                halt: CancellationToken::new(),
+                health,
+                pulse: Pulse::default(),
+            },
             write: Write { window, ..self.write.clone() },
             files_at_once: 1,
             trails: Arc::new(Trails::default()),

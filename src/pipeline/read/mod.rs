@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Write;
 use crate::domain::{End, Noted, RawChunk, Source, Stamps, stamp};
+use crate::fault;
 use crate::metrics::{self, Queue, Stage};
 use crate::pipeline::spare::Spare;
 use crate::pipeline::split::Splitter;
@@ -72,20 +73,25 @@ impl<S: Store> Read<S> {
     /// # Errors
     /// When the store cannot give out stamps.
     pub async fn run(self, files: Receiver<Work>, chunks: Sender<RawChunk>) -> Result<(), StoreError> {
-        let files = stream::unfold(files, |mut files| async { files.recv().await.map(|work| (work, files)) });
-        let (stage, chunks) = (&self, &chunks);
+        let (stage, chunks, pulse) = (&self, &chunks, &self.patience.pulse);
+        let files = stream::unfold(files, |mut files| async {
+            pulse.during(files.recv()).await.map(|work| (work, files))
+        });
         files.map(Ok).try_for_each_concurrent(self.files_at_once, |work| stage.file(work, chunks)).await
     }
 
     async fn file(&self, mut work: Work, chunks: &Sender<RawChunk>) -> Result<(), StoreError> {
+        // Its own: the others that are read beside it answer for themselves only.
+        let pulse = self.patience.health.heartbeat.begins(Stage::Read);
         let mut stamps = Arc::new(std::mem::take(&mut work.stamps));
         loop {
             // Read when there is room for it: a file that waits for its turn holds a piece of a chunk.
             let waits = Queue::Chunks.wait();
-            let Ok(room) = chunks.reserve().await else { return Ok(()) };
+            let Ok(room) = pulse.during(chunks.reserve()).await else { return Ok(()) };
             waits.end();
             let reads = Stage::Read.begin();
-            let filled = self.fill(&mut work).await;
+            fault::stuck(Stage::Read.name()).await;
+            let filled = pulse.during(self.fill(&mut work)).await;
             if work.source.halt.is_cancelled() {
                 return Ok(());
             }
@@ -95,11 +101,11 @@ impl<S: Store> Read<S> {
                 Filled::Stopped => (None, false),
                 Filled::Over(end) => (Some(end), false),
             };
-            if let Some(end) = changed(&mut work).await {
+            if let Some(end) = pulse.during(changed(&mut work)).await {
                 room.send(abandoned(&work, stamps, end));
                 return Ok(());
             }
-            self.cover(&work, &mut stamps).await?;
+            pulse.during(self.cover(&work, &mut stamps)).await?;
             let chunk = chunk(&mut work, Arc::clone(&stamps), end);
             metrics::handed_on(chunk.span.to.offset - chunk.span.from.offset);
             room.send(chunk);

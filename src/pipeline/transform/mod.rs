@@ -15,6 +15,8 @@ use crate::domain::value::Cell;
 use crate::domain::{
     Frame, Origin, Outcome, Plan, Quarantined, RawChunk, Reason, RowChunk, Rows, Source, Type,
 };
+use crate::fault;
+use crate::heartbeat::Pulse;
 use crate::metrics::{self, Queue, Stage};
 use crate::pipeline::read::encoding::not_text;
 use crate::pipeline::spare::Spare;
@@ -30,14 +32,16 @@ pub async fn run(
     quota: Quota,
     spare: Arc<Spare>,
     keeps_raw: bool,
+    pulse: Pulse,
 ) {
     let transform = Transform { keeps_raw, ..Transform::new(plan, spare) };
     let mut limit = Limit::new(quota);
     // Rows are made when there is a place for them.
     let mut waits = Queue::Rows.wait();
-    while let Ok(place) = output.reserve().await {
+    while let Ok(place) = pulse.during(output.reserve()).await {
         waits.end();
-        let Some(raw) = input.recv().await else { return };
+        let Some(raw) = pulse.during(input.recv()).await else { return };
+        fault::stuck(Stage::Transform.name()).await;
         Queue::Chunks.depth(input.len());
         let work = Stage::Transform.begin();
         if limit.has_failed(raw.source.id) {

@@ -1,0 +1,140 @@
+//! Signs of life: the watchdog asks, and each stage answers from where it waits for others: for its input, for
+//! room in a queue, for a file, for the store. From its own work it comes back to such a place in moments. A stage
+//! that neither waits nor comes back is stuck, and answers nothing.
+
+use std::collections::BTreeSet;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use tokio::sync::watch;
+
+use crate::metrics::Stage;
+
+/// Who asks, and whom.
+#[derive(Debug)]
+pub struct Heartbeat {
+    /// The number of the newest question.
+    question: watch::Sender<u64>,
+    stages: Mutex<Vec<(Stage, Weak<AtomicU64>)>>,
+}
+
+/// That of one stage, or of a part of it that works beside others. Who drops it has ended and is not asked any more.
+#[derive(Clone, Debug, Default)]
+pub struct Pulse {
+    /// Nothing where nobody asks.
+    question: Option<watch::Receiver<u64>>,
+    answered: Arc<AtomicU64>,
+}
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Self { question: watch::Sender::new(0), stages: Mutex::default() }
+    }
+}
+
+impl Heartbeat {
+    /// A stage begins, or a part of it.
+    pub fn begins(&self, stage: Stage) -> Pulse {
+        let question = self.question.subscribe();
+        let answered = Arc::new(AtomicU64::new(*question.borrow()));
+        let mut stages = self.stages();
+        stages.retain(|(_, other)| other.strong_count() > 0);
+        stages.push((stage, Arc::downgrade(&answered)));
+        Pulse { question: Some(question), answered }
+    }
+
+    /// Asks all stages.
+    pub fn ask(&self) {
+        self.question.send_modify(|number| *number += 1);
+    }
+
+    /// Stages that have not answered the newest question, each named once.
+    pub fn silent(&self) -> BTreeSet<&'static str> {
+        let newest = *self.question.borrow();
+        let is_silent = |answered: &Weak<AtomicU64>| {
+            answered.upgrade().is_some_and(|answered| answered.load(Ordering::Relaxed) < newest)
+        };
+        self.stages()
+            .iter()
+            .filter(|(_, answered)| is_silent(answered))
+            .map(|(stage, _)| stage.name())
+            .collect()
+    }
+
+    fn stages(&self) -> MutexGuard<'_, Vec<(Stage, Weak<AtomicU64>)>> {
+        self.stages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pulse {
+    /// Waits for what others have to give, and answers meanwhile.
+    pub async fn during<T>(&self, wait: impl Future<Output = T>) -> T {
+        // What is there at once leaves no moment for a question.
+        self.answer();
+        let mut wait = pin!(wait);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut wait => return done,
+                () = self.asked() => self.answer(),
+            }
+        }
+    }
+
+    /// Ends when there is a question to answer.
+    pub async fn asked(&self) {
+        let answered = self.answered.load(Ordering::Relaxed);
+        let is_asked = match self.question.clone() {
+            Some(mut question) => question.wait_for(|number| *number > answered).await.is_ok(),
+            None => false,
+        };
+        if !is_asked {
+            std::future::pending().await
+        }
+    }
+
+    pub fn answer(&self) {
+        if let Some(question) = &self.question {
+            self.answered.store(*question.borrow(), Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_answers_and_who_is_stuck_does_not() {
+        let heart = Heartbeat::default();
+        let (waits, stuck) = (heart.begins(Stage::Read), heart.begins(Stage::Write));
+        assert!(heart.silent().is_empty(), "nothing was asked yet");
+        let mut waiting = tokio::task::JoinSet::new();
+        waiting.spawn(async move { waits.during(std::future::pending::<()>()).await });
+        for _ in 0..3 {
+            heart.ask();
+            tokio::task::yield_now().await;
+            assert_eq!(heart.silent(), BTreeSet::from(["write"]));
+        }
+        stuck.answer();
+        assert!(heart.silent().is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_never_has_to_wait_answers_too() {
+        let heart = Heartbeat::default();
+        let busy = heart.begins(Stage::Transform);
+        heart.ask();
+        busy.during(std::future::ready(())).await;
+        assert!(heart.silent().is_empty());
+    }
+
+    #[test]
+    fn who_has_ended_is_not_asked() {
+        let heart = Heartbeat::default();
+        drop(heart.begins(Stage::Discover));
+        heart.ask();
+        assert!(heart.silent().is_empty());
+    }
+}

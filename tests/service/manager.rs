@@ -1,0 +1,74 @@
+//! A service manager as far as a service knows it: a socket to talk to, and a watchdog's time.
+
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::common::{Daemon, World, until};
+
+/// Each word with the moment it was heard.
+type Told = Arc<Mutex<Vec<(Instant, String)>>>;
+
+pub struct Manager {
+    socket: PathBuf,
+    watchdog: Option<Duration>,
+    told: Told,
+}
+
+impl Manager {
+    pub fn new(world: &World, watchdog: Option<Duration>) -> Self {
+        let socket = world.path("notify");
+        let heard = UnixDatagram::bind(&socket).unwrap();
+        let told = Told::default();
+        let tell = Arc::clone(&told);
+        std::thread::Builder::new().spawn(move || listen(&heard, &tell)).unwrap();
+        Self { socket, watchdog, told }
+    }
+
+    pub fn start(&self, world: &World) -> Daemon {
+        let mut variables = vec![("NOTIFY_SOCKET", self.socket.display().to_string())];
+        if let Some(watchdog) = self.watchdog {
+            variables.push(("WATCHDOG_USEC", watchdog.as_micros().to_string()));
+        }
+        world.daemon_with(&variables)
+    }
+
+    pub fn told(&self) -> Vec<String> {
+        self.told.lock().unwrap().iter().map(|(_, word)| word.clone()).collect()
+    }
+
+    /// The last of its kind is this one.
+    pub fn hears(&self, expected: &str) {
+        let kind = expected.split('=').next().unwrap();
+        until(&format!("{expected} is told: {:?}", self.told()), || {
+            let last = self.told().into_iter().rfind(|word| word.split('=').next() == Some(kind))?;
+            (last == expected).then_some(())
+        });
+    }
+
+    pub fn last_fed(&self) -> Instant {
+        let told = self.told.lock().unwrap();
+        told.iter().rfind(|(_, word)| word == "WATCHDOG=1").map(|(at, _)| *at).unwrap()
+    }
+
+    /// Never later than the watchdog wants.
+    pub fn is_fed_for(&self, time: Duration, watchdog: Duration) {
+        let began = Instant::now();
+        until("the watchdog is fed", || self.told().contains(&"WATCHDOG=1".to_owned()).then_some(()));
+        while began.elapsed() < time {
+            assert!(self.last_fed().elapsed() < watchdog, "not fed: {:?}", self.told());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// Until there is nobody who could speak; the thread ends with its test at the latest.
+fn listen(socket: &UnixDatagram, told: &Told) {
+    let mut message = [0; 4096];
+    while let Ok(len) = socket.recv(&mut message) {
+        let text = String::from_utf8_lossy(&message[..len]).into_owned();
+        let words = text.lines().map(|word| (Instant::now(), word.to_owned()));
+        told.lock().unwrap().extend(words);
+    }
+}
