@@ -49,6 +49,10 @@ test-service: ## The Debian package on machines with a real systemd, in Docker
 deb: ## The Debian package, into target/debian (cargo install --locked cargo-deb)
 	deploy/deb/build
 
+pictures: build ## Draw docs/pictures from the Prometheus of a real load on a real Cassandra node (3 minutes)
+	tests/cassandra/node provision
+	tests/monitoring/provision plot benches/pictures/load.py $(or $(CARGO_TARGET_DIR),target)/pictures/data
+
 dashboards: ## Write grafana/dashboards anew from grafana/build
 	tests/monitoring/provision python grafana/build/build.py
 
@@ -83,4 +87,4 @@ sample: ## Make the shipped sample anew
 clean: ## Remove what was built
 	$(CARGO) clean
 
-.PHONY: help build check fmt-check clippy doc deny test test-all test-cluster test-monitoring test-service test-docker deb dashboards release-tests torture fuzz real-files bench bench-cassandra bench-peers sample clean
+.PHONY: help build check fmt-check clippy doc deny test test-all test-cluster test-monitoring test-service test-docker deb pictures dashboards release-tests torture fuzz real-files bench bench-cassandra bench-peers sample clean

@@ -47,10 +47,11 @@ pub fn base() -> Json {
     inspect("debian:bookworm-slim")
 }
 
-/// A container of its own for one command: its exit code, and whether it said anything.
-pub fn run(arguments: &[&str]) -> (i32, bool) {
+/// A container of its own for one command: its exit code, and what it said.
+pub fn run(arguments: &[&str]) -> (i32, String) {
     let output = docker(&[&["run", "--rm", "--read-only", &name()], arguments].concat());
-    (output.status.code().unwrap(), !(output.stdout.is_empty() && output.stderr.is_empty()))
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8_lossy(&said).trim().to_owned())
 }
 
 /// Compose as a plugin of Docker, or by itself where it is older.
