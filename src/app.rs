@@ -22,7 +22,7 @@ use crate::pipeline::discover::inbox::Inbox;
 use crate::pipeline::find::Find;
 use crate::pipeline::read::source::note;
 use crate::pipeline::tally::Tally;
-use crate::pipeline::{Ended, Pipeline};
+use crate::pipeline::{Ended, Pipeline, Taking};
 use crate::reload::{Requests, refused};
 use crate::store::StoreError;
 use crate::store::any::AnyStore;
@@ -64,8 +64,7 @@ pub struct App {
 /// How files are loaded once.
 #[derive(Clone, Copy, Debug)]
 pub struct How {
-    /// As new generations, whatever was loaded before.
-    pub again: bool,
+    pub taking: Taking,
     /// Nothing is written, not even a store.
     pub dry: bool,
 }
@@ -287,8 +286,13 @@ impl App {
         health.store_answers();
         health.reloading(false);
         let store = Arc::new(store);
-        let pipeline =
-            self.pipeline(Arc::clone(&store), Arc::new(Tally::default()), Arc::clone(health), None, false);
+        let pipeline = self.pipeline(
+            Arc::clone(&store),
+            Arc::new(Tally::default()),
+            Arc::clone(health),
+            None,
+            Taking::New,
+        );
         let intake = pipeline.intake.clone();
         let mut run = std::pin::pin!(pipeline.run(Scope::Watch, stop.clone()));
         let mut next = None;
@@ -347,8 +351,9 @@ impl App {
             Err(error) if stop.is_cancelled() && error.passing().is_some() => return Ok(Ended::Stopped),
             opened => Arc::new(opened?),
         };
-        let mut pipeline = self.pipeline(Arc::clone(&store), tally, health, patience, how.again);
-        if how.dry {
+        let mut pipeline = self.pipeline(Arc::clone(&store), tally, health, patience, how.taking);
+        // What another program loaded stays where it put it.
+        if how.dry || how.taking == Taking::Assumed {
             pipeline.config.source.after = After::Keep;
         }
         let ended = pipeline.run(scope, stop).await;
@@ -362,11 +367,11 @@ impl App {
         tally: Arc<Tally>,
         health: Arc<Health>,
         patience: Option<Duration>,
-        again: bool,
+        taking: Taking,
     ) -> Pipeline<AnyStore> {
         let (plan, config, inbox) = (Arc::clone(&self.plan), self.config.clone(), self.inbox.clone());
         let intake = CancellationToken::new();
-        Pipeline { store, plan, config, inbox, tally, health, again, patience, intake }
+        Pipeline { store, plan, config, inbox, tally, health, taking, patience, intake }
     }
 
     async fn listen(&self) -> Result<TcpListener, AppError> {

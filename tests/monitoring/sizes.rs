@@ -32,9 +32,7 @@ pub fn of_panel(board: &str, title: &str, daemons: f64) -> Option<Size> {
     Some(match (board, title) {
         ("overview", "Ready" | "Configuration") | ("store", "Store" | "Answers") => size(1.0, 1.0),
         ("overview", "Version") => size(1.0, daemons),
-        ("overview", "Files waiting" | "Reloads") | ("store", "Requests in flight") => {
-            size(0.0, 0.0)
-        }
+        ("overview", "Files waiting" | "Reloads") | ("store", "Requests in flight") => size(0.0, 0.0),
         // While the store was locked, at least.
         ("overview", "Oldest waiting") => size(0.0, 30.0),
         ("overview", "Since the last load") => size(0.0, 60.0),

@@ -2,6 +2,7 @@
 //!
 //! The only stage that hears "stop".
 
+mod assumed;
 pub mod begun;
 pub mod identify;
 pub mod inbox;
@@ -20,6 +21,7 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::Taking;
 use super::after::{Leaving, Left};
 use super::read::Work;
 use super::tally::Tally;
@@ -183,7 +185,7 @@ impl<S: Store> Discover<S> {
     ) -> Result<(), StoreError> {
         self.single = true;
         for file in found {
-            if self.identify.again || !self.is_known(&file) {
+            if self.identify.taking == Taking::Again || !self.is_known(&file) {
                 self.waiting.ready(file, true);
             } else {
                 self.listed(&file);
@@ -310,23 +312,10 @@ impl<S: Store> Discover<S> {
                     self.compared(&Found { path, noted: same.noted });
                 }
             }
-            Identified::Entered(id, state, detail) => {
-                if state == State::Failed {
-                    warn!(file = path, "failed: {}", one_line(&detail));
-                } else {
-                    info!(file = path, "{state}: {detail}");
-                }
-                metrics::delivery(state);
-                self.tally.delivery(state);
-                // Half a header is no delivery yet: it is looked at again.
-                if state != State::Waiting {
-                    let whole = state == State::Duplicate;
-                    let noted = candidate.found.noted;
-                    let noted = if whole && self.out.is_wanted() { opened::trusted(noted) } else { noted };
-                    self.known.done(&path, noted, whole);
-                    self.known.ended(&path, id, state);
-                    self.may_leave(&path);
-                }
+            Identified::Entered(id, state, detail) => self.entered(&candidate.found, id, state, &detail),
+            Identified::Assumed(delivery) => {
+                self.tally.assumed(&delivery);
+                self.entered(&candidate.found, delivery.id, delivery.state, &delivery.detail);
             }
             Identified::Behind(_, other)
                 if self.under_way.contains_key(&other) || self.waiting.holds(&other) =>
@@ -336,6 +325,26 @@ impl<S: Store> Discover<S> {
             Identified::Behind(id, other) => self.left_behind(id, &other, candidate).await?,
         }
         Ok(None)
+    }
+
+    /// There is nothing to read of it.
+    fn entered(&mut self, Found { path, noted }: &Found, id: DeliveryId, state: State, detail: &str) {
+        if state == State::Failed {
+            warn!(file = path, "failed: {}", one_line(detail));
+        } else {
+            info!(file = path, "{state}: {detail}");
+        }
+        metrics::delivery(state);
+        self.tally.delivery(state);
+        // Half a header is no delivery yet: it is looked at again.
+        if state == State::Waiting {
+            return;
+        }
+        let whole = matches!(state, State::Duplicate | State::Loaded);
+        let noted = if whole && self.out.is_wanted() { opened::trusted(*noted) } else { *noted };
+        self.known.done(path, noted, whole);
+        self.known.ended(path, id, state);
+        self.may_leave(path);
     }
 
     /// Columns that are not read are said once, not of each file of the same shape.
