@@ -80,7 +80,10 @@ fn old_files_are_entered_without_a_row_and_the_next_day_is_loaded() {
     assert_eq!(artists(&world), [numbered("elsewhere", 0..6), numbered("Artist", 6..8)].concat());
     assert_eq!(world.accounts()["session_item"], (2, 0), "status counts the rows that were written");
     let status = world.json(&["status"]);
-    assert_eq!((&status["backlog"]["files"], &status["tables"]["user_song"]["behind"]), (&json!(0), &json!(0)));
+    assert_eq!(
+        (&status["backlog"]["files"], &status["tables"]["user_song"]["behind"]),
+        (&json!(0), &json!(0))
+    );
     assert!(world.run(&["status"]).stdout.contains("assumed loaded: 4 records"));
     // Nothing of it is read once more, by whoever asks for it.
     assert_eq!(assume(&world, 0)["deliveries"], json!({}));
@@ -99,8 +102,7 @@ fn the_receipt_says_that_no_row_was_sent_and_closes() {
     assert_eq!(receipt["bytes"], bytes.len());
     assert_eq!(receipt["hash"], blake3::hash(bytes.as_bytes()).to_hex().as_str());
     for table in TABLES {
-        let expected =
-            json!({ "rows": 0, "collisions": 0, "estimated": false, "refused": 0, "assumed": 4, "behind": false });
+        let expected = json!({ "rows": 0, "collisions": 0, "estimated": false, "refused": 0, "assumed": 4, "behind": false });
         assert_eq!(receipt["tables"][table], expected);
     }
     let text = world.run(&["receipt", DAYS[0]]).stdout;
@@ -193,7 +195,10 @@ fn records_are_counted_as_they_would_be_loaded_and_not_judged() {
     let account = ["records", "loaded", "skipped", "quarantined"].map(|key| receipt[key].clone());
     assert_eq!(account, [6, 5, 1, 0].map(Json::from));
     let detail = receipt["detail"].as_str().unwrap();
-    assert!(detail.ends_with("5 records that another program wrote; 1 of them cannot be rows here"), "{detail}");
+    assert!(
+        detail.ends_with("5 records that another program wrote; 1 of them cannot be rows here"),
+        "{detail}"
+    );
     assert_eq!(world.json(&["quarantine", "list"]), json!([]));
 
     Connection::open(world.store()).unwrap().execute_batch("DROP TABLE user_song").unwrap();
@@ -208,7 +213,10 @@ fn a_store_without_a_row_is_most_likely_another_one() {
     world.drop_file(DAYS[0], csv(0..4));
     let refused = world.run(&["load", "inbox", "--assume-loaded"]);
     assert_eq!(refused.code, 2, "{refused:?}");
-    assert!(refused.stderr.contains("its tables are empty") && refused.stderr.contains("next: "), "{refused:?}");
+    assert!(
+        refused.stderr.contains("its tables are empty") && refused.stderr.contains("next: "),
+        "{refused:?}"
+    );
     assert_eq!(world.json(&["status"])["deliveries"], json!([]));
     assert_eq!(world.once(0)["records"]["loaded"], 4);
 }
@@ -278,7 +286,8 @@ fn a_run_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
     let accounts = |world: &World| {
         let account = |day: &str| {
             let receipt = world.receipt(day);
-            ["state", "records", "assumed", "bytes", "hash", "tables", "closes"].map(|key| receipt[key].clone())
+            ["state", "records", "assumed", "bytes", "hash", "tables", "closes"]
+                .map(|key| receipt[key].clone())
         };
         [account(DAYS[0]), account(DAYS[1])]
     };
@@ -297,4 +306,20 @@ fn a_run_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
         assert!(DAYS[..2].iter().all(|day| world.generations(day) == 1), "step {step}");
         assert_eq!(world.once(0)["records"]["read"], 0, "step {step}");
     }
+}
+
+#[test]
+fn a_ledger_of_format_2_is_asked_as_it_is_and_brought_up_by_who_writes() {
+    let world = World::new();
+    world.drop_file(DAYS[0], csv(0..4));
+    world.once(0);
+    let before = world.receipt(DAYS[0]);
+    let older = "ALTER TABLE _needledrop_deliveries DROP COLUMN assumed;
+                 UPDATE _needledrop_meta SET value = '2' WHERE key = 'format';";
+    Connection::open(world.store()).unwrap().execute_batch(older).unwrap();
+    assert_eq!(world.receipt(DAYS[0]), before);
+    assert_eq!(world.run(&["run", "--once", "--dry-run"]).code, 0);
+    world.drop_file(DAYS[1], csv(4..6));
+    assert_eq!(assume(&world, 0)["records"]["assumed"], 2);
+    assert_eq!((world.receipt(DAYS[0]), world.receipt(DAYS[1])["assumed"].clone()), (before, json!(2)));
 }
