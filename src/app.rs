@@ -461,9 +461,10 @@ fn answer(
                 tokio::time::sleep(LAST_ANSWERS).await;
             };
             tokio::select! {
-                served = web::serve(listener, web, over.clone()) => served,
-                () = last => Ok(()),
+                () = web::serve(listener, web, over.clone()) => {}
+                () = last => {}
             }
+            Ok(())
         })
     })
 }

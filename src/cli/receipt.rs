@@ -102,10 +102,10 @@ fn is_behind(delivery: &Delivery, plan: &Plan, table: &str) -> bool {
 
 fn text(out: &mut impl Write, delivery: &Delivery, plan: &Plan) -> std::io::Result<()> {
     let receipt = &delivery.receipt;
-    writeln!(out, "file       {} (generation {})", delivery.path, delivery.generation)?;
+    writeln!(out, "file       {} (generation {})", render::printable(&delivery.path), delivery.generation)?;
     writeln!(out, "state      {}", delivery.state)?;
     for line in delivery.detail.lines() {
-        writeln!(out, "           {}", line.trim_start())?;
+        writeln!(out, "           {}", render::printable(line.trim_start()))?;
     }
     writeln!(out, "content    {} bytes, blake3 {}", render::grouped(delivery.reach.offset), delivery.hash)?;
     if receipt.parts.len() > 1 {

@@ -4,6 +4,9 @@
 
 pub mod archive;
 mod away;
+mod within;
+#[cfg(test)]
+mod tests;
 mod writers;
 
 use std::collections::HashMap;

@@ -33,6 +33,7 @@ struct Counted {
 pub async fn read(inbox: &Inbox, path: &str, plan: &Arc<Plan>, limit: usize) -> io::Result<Assumed> {
     let place = inbox.place(path);
     let beginning = Beginning::unverified(&place, plan, limit).await.map_err(io::Error::other)?;
+    inbox.check_opened(path, &beginning.bytes)?;
     // Every record its own stamp; none of them is written.
     let stamps = Stamps::new(vec![StampRange { first: 0, base: Stamp(0), records: u64::MAX / 4 }]);
     let mut kept = Kept::new(beginning, DeliveryId(0), path, stamps, u64::MAX);

@@ -82,7 +82,7 @@ impl<S: Store> Identify<S> {
     /// When the file cannot be read or the store does not answer.
     pub async fn identify(&self, candidate: &Candidate, is_known: bool) -> Result<Identified, IdentifyError> {
         let path = &candidate.found.path;
-        let opened = open(&self.inbox.place(path), self.plan.encoding).await?;
+        let opened = self.open(path).await?;
         let current = if is_known { self.newest(path).await? } else { None };
         match current {
             // One that is only looked at once more is loaded already, by this run.
@@ -91,6 +91,12 @@ impl<S: Store> Identify<S> {
             }
             _ => self.anew(candidate, opened).await,
         }
+    }
+
+    async fn open(&self, path: &str) -> io::Result<Opened> {
+        let opened = open(&self.inbox.place(path), self.plan.encoding).await?;
+        self.inbox.check_opened(path, &opened.bytes)?;
+        Ok(opened)
     }
 
     async fn newest(&self, path: &str) -> Result<Option<Delivery>, StoreError> {
@@ -118,6 +124,7 @@ impl<S: Store> Identify<S> {
             None => Begun::verify(&place, &current, self.plan.encoding).await?,
         };
         let Some(mut begun) = begun else { return self.reopened(candidate).await };
+        self.inbox.check_opened(&current.path, &begun.bytes)?;
         let resumes = current.state == State::Loading || current.state == State::Replaced;
         // What a cut-off gz lacked may be its trailer alone: its size tells. That a size is the same tells
         // nothing: it may have been noted of other bytes than those that were read.
@@ -172,7 +179,7 @@ impl<S: Store> Identify<S> {
     }
 
     async fn reopened(&self, candidate: &Candidate) -> Result<Identified, IdentifyError> {
-        let opened = open(&self.inbox.place(&candidate.found.path), self.plan.encoding).await?;
+        let opened = self.open(&candidate.found.path).await?;
         self.anew(candidate, opened).await
     }
 
@@ -329,9 +336,7 @@ impl<S: Store> Identify<S> {
     ) -> Result<ControlFlow<Identified, Opened>, IdentifyError> {
         Ok(match self.alike(path, &mut opened).await? {
             Alike::Other => ControlFlow::Continue(opened),
-            Alike::OtherButRead => {
-                ControlFlow::Continue(open(&self.inbox.place(path), self.plan.encoding).await?)
-            }
+            Alike::OtherButRead => ControlFlow::Continue(self.open(path).await?),
             Alike::Behind(id, path) => ControlFlow::Break(Identified::Behind(id, path)),
             Alike::Same(verdict) => ControlFlow::Break(self.enter(&opened, path, *verdict).await?),
         })
@@ -374,7 +379,7 @@ impl<S: Store> Identify<S> {
 
     /// Whether this file, as it is now, has these bytes.
     async fn is_still(&self, path: &str, hash: &str) -> bool {
-        match open(&self.inbox.place(path), self.plan.encoding).await {
+        match self.open(path).await {
             Ok(mut other) => other.hash_whole().await.is_ok_and(|(found, _)| found == hash),
             Err(_) => false,
         }

@@ -97,6 +97,10 @@ const ABSENT: Duration = Duration::from_secs(1);
 /// How often the backlog is measured: with 100,000 files waiting it takes a moment.
 const MEASURE: Duration = Duration::from_millis(250);
 
+/// Ignored columns that are named, and the length of their names: a header may have thousands.
+const SAID: usize = 20;
+const LINE: usize = 1000;
+
 /// Different sets of ignored columns that are remembered: a header is at most 64 KiB.
 const TOLD: usize = 16;
 
@@ -356,8 +360,11 @@ impl<S: Store> Discover<S> {
             self.told.clear();
         }
         self.told.insert(ignored.to_vec());
-        let names = one_line(&ignored.join(", "));
-        info!(file, "columns that source.columns does not name are ignored: {names}");
+        let first: Vec<&str> = ignored.iter().take(SAID).map(String::as_str).collect();
+        let more = ignored.len() - first.len();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let names: String = one_line(&first.join(", ")).chars().take(LINE).collect();
+        info!(file, "columns that source.columns does not name are ignored: {names}{more}");
     }
 
     /// The other delivery was begun by an earlier process. Where its file still is, it goes first.
