@@ -23,7 +23,7 @@ use crate::pipeline::discover::inbox::Inbox;
 use crate::pipeline::find::Find;
 use crate::pipeline::read::source::note;
 use crate::pipeline::tally::Tally;
-use crate::pipeline::{Ended, Pipeline};
+use crate::pipeline::{Ended, Pipeline, Taking};
 use crate::reload::{Requests, refused};
 use crate::service;
 use crate::store::StoreError;
@@ -66,8 +66,7 @@ pub struct App {
 /// How files are loaded once.
 #[derive(Clone, Copy, Debug)]
 pub struct How {
-    /// As new generations, whatever was loaded before.
-    pub again: bool,
+    pub taking: Taking,
     /// Nothing is written, not even a store.
     pub dry: bool,
 }
@@ -297,8 +296,13 @@ impl App {
         health.reloading(false);
         health.reload_is_over();
         let store = Arc::new(store);
-        let pipeline =
-            self.pipeline(Arc::clone(&store), Arc::new(Tally::default()), Arc::clone(health), None, false);
+        let pipeline = self.pipeline(
+            Arc::clone(&store),
+            Arc::new(Tally::default()),
+            Arc::clone(health),
+            None,
+            Taking::New,
+        );
         let intake = pipeline.intake.clone();
         let mut run = std::pin::pin!(pipeline.run(Scope::Watch, stop.clone()));
         let mut next = None;
@@ -358,8 +362,9 @@ impl App {
             Err(error) if stop.is_cancelled() && error.passing().is_some() => return Ok(Ended::Stopped),
             opened => Arc::new(opened?),
         };
-        let mut pipeline = self.pipeline(Arc::clone(&store), tally, health, patience, how.again);
-        if how.dry {
+        let mut pipeline = self.pipeline(Arc::clone(&store), tally, health, patience, how.taking);
+        // What another program loaded stays where it put it.
+        if how.dry || how.taking == Taking::Assumed {
             pipeline.config.source.after = After::Keep;
         }
         let ended = pipeline.run(scope, stop).await;
@@ -373,11 +378,11 @@ impl App {
         tally: Arc<Tally>,
         health: Arc<Health>,
         patience: Option<Duration>,
-        again: bool,
+        taking: Taking,
     ) -> Pipeline<AnyStore> {
         let (plan, config, inbox) = (Arc::clone(&self.plan), self.config.clone(), self.inbox.clone());
         let intake = CancellationToken::new();
-        Pipeline { store, plan, config, inbox, tally, health, again, patience, intake }
+        Pipeline { store, plan, config, inbox, tally, health, taking, patience, intake }
     }
 
     async fn listen(&self) -> Result<TcpListener, AppError> {
@@ -467,9 +472,10 @@ fn answer(
                 tokio::time::sleep(LAST_ANSWERS).await;
             };
             tokio::select! {
-                served = web::serve(listener, web, over.clone()) => served,
-                () = last => Ok(()),
+                () = web::serve(listener, web, over.clone()) => {}
+                () = last => {}
             }
+            Ok(())
         })
     })
 }

@@ -29,6 +29,8 @@ pub enum Verdict {
     Incomplete { detail: String },
     /// Nothing: it cannot be read.
     Failed { detail: String },
+    /// Nothing: another program wrote its rows. It is loaded to its last byte all the same.
+    Assumed { reach: Mark, hash: String, skipped: u64, detail: String },
 }
 
 /// How a delivery is gone on with.

@@ -9,6 +9,8 @@ mod place;
 
 #[path = "cassandra/altered.rs"]
 mod altered;
+#[path = "cassandra/assumed.rs"]
+mod assumed;
 #[path = "cassandra/changes.rs"]
 mod changes;
 #[path = "cassandra/commands.rs"]

@@ -224,8 +224,9 @@ fn far(world: &World) {
     }
 }
 
-/// A ledger of the version before.
+/// A ledger of the first version.
 const FORMAT_1: &str = "
+ALTER TABLE _needledrop_deliveries DROP COLUMN assumed;
 ALTER TABLE _needledrop_deliveries DROP COLUMN replayed;
 ALTER TABLE _needledrop_deliveries DROP COLUMN discarded;
 ALTER TABLE _needledrop_quarantine DROP COLUMN state;

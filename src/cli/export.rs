@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 use tracing::warn;
 
+use super::guard::Guard;
 use super::{Exit, Failure, Outcome, load, render};
 use crate::app::App;
 use crate::domain::{Delivery, Origin, State};
@@ -23,6 +24,9 @@ pub struct Arguments {
     /// Into this file instead of stdout
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// A cell that a spreadsheet would run as a formula is preceded by an apostrophe
+    #[arg(long)]
+    spreadsheet_safe: bool,
 }
 
 pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
@@ -36,10 +40,13 @@ pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
     if !arguments.paths.is_empty() {
         deliveries = load::of_files(&app.find(), deliveries, &files).await;
     }
-    match &arguments.out {
-        None => write(app, files, deliveries, std::io::stdout().lock()).await,
-        Some(path) => to_file(app, files, deliveries, path).await,
-    }
+    let mut guard = Guard::new(arguments.spreadsheet_safe);
+    let exit = match &arguments.out {
+        None => write(app, files, deliveries, std::io::stdout().lock(), &mut guard).await?,
+        Some(path) => to_file(app, files, deliveries, path, &mut guard).await?,
+    };
+    guard.tell("without --spreadsheet-safe they are as they are");
+    Ok(exit)
 }
 
 fn is_same(delivery: &Delivery, other: &Delivery) -> bool {
@@ -47,7 +54,13 @@ fn is_same(delivery: &Delivery, other: &Delivery) -> bool {
 }
 
 /// Under another name until it is whole.
-async fn to_file(app: &App, files: Vec<Found>, deliveries: Vec<Delivery>, path: &PathBuf) -> Outcome {
+async fn to_file(
+    app: &App,
+    files: Vec<Found>,
+    deliveries: Vec<Delivery>,
+    path: &PathBuf,
+    guard: &mut Guard,
+) -> Outcome {
     let failed = |error: std::io::Error| {
         Failure::system(format!(
             "{}: {error}\n  next: name a file that can be written with --out",
@@ -58,7 +71,7 @@ async fn to_file(app: &App, files: Vec<Found>, deliveries: Vec<Delivery>, path: 
         path.file_name().ok_or_else(|| Failure::usage(format!("{}: is no file name", path.display())))?;
     let part = path.with_file_name(format!(".{}.part", name.to_string_lossy()));
     let file = File::create(&part).map_err(failed)?;
-    let exit = write(app, files, deliveries, &file).await?;
+    let exit = write(app, files, deliveries, &file, guard).await?;
     file.sync_all().map_err(failed)?;
     std::fs::rename(&part, path).map_err(failed)?;
     Ok(exit)
@@ -76,7 +89,13 @@ async fn deliveries(app: &App) -> Result<Vec<Delivery>, Failure> {
     Ok(deliveries)
 }
 
-async fn write(app: &App, files: Vec<Found>, deliveries: Vec<Delivery>, out: impl Write) -> Outcome {
+async fn write(
+    app: &App,
+    files: Vec<Found>,
+    deliveries: Vec<Delivery>,
+    out: impl Write,
+    guard: &mut Guard,
+) -> Outcome {
     let mut out = BufWriter::new(out);
     let columns: Vec<usize> = (0..app.plan.columns.len())
         .filter(|index| matches!(app.plan.columns[*index].origin, Origin::Field(_)))
@@ -94,7 +113,7 @@ async fn write(app: &App, files: Vec<Found>, deliveries: Vec<Delivery>, out: imp
         if delivery.state == State::Duplicate || later.iter().any(|other| is_same(delivery, other)) {
             continue;
         }
-        let mut each = |fields: &mut dyn Iterator<Item = &[u8]>| render::csv(&mut out, fields, true);
+        let mut each = |fields: &mut dyn Iterator<Item = &[u8]>| line(&mut out, guard, fields);
         if let Err(why) = events.of_delivery(delivery, &mut each).await? {
             gone += 1;
             warn!(
@@ -108,7 +127,7 @@ async fn write(app: &App, files: Vec<Found>, deliveries: Vec<Delivery>, out: imp
     let known: HashSet<&str> = deliveries.iter().map(|delivery| delivery.path.as_str()).collect();
     let mut seen: HashSet<String> = deliveries.iter().map(|delivery| delivery.hash.clone()).collect();
     for file in files.iter().filter(|file| !known.contains(file.path.as_str())) {
-        let mut each = |fields: &mut dyn Iterator<Item = &[u8]>| render::csv(&mut out, fields, true);
+        let mut each = |fields: &mut dyn Iterator<Item = &[u8]>| line(&mut out, guard, fields);
         if let Err(why) = events.of_file(file, &mut seen, &mut each).await? {
             gone += 1;
             warn!(file = file.path, "cannot be exported: {why}");
@@ -116,4 +135,13 @@ async fn write(app: &App, files: Vec<Found>, deliveries: Vec<Delivery>, out: imp
     }
     out.flush()?;
     Ok(if gone > 0 { Exit::Short } else { Exit::Done })
+}
+
+fn line(
+    out: &mut impl Write,
+    guard: &mut Guard,
+    fields: &mut dyn Iterator<Item = &[u8]>,
+) -> std::io::Result<()> {
+    let cells: Vec<_> = fields.map(|field| guard.cell(field)).collect();
+    render::csv(out, cells.iter().map(AsRef::as_ref), true)
 }

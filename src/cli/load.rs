@@ -15,12 +15,12 @@ use crate::domain::{Delivery, Noted, State};
 use crate::health::Health;
 use crate::heartbeat::Pulse;
 use crate::ledger::Filter;
-use crate::pipeline::Ended;
 use crate::pipeline::discover::Scope;
 use crate::pipeline::discover::inbox::{self, Found};
 use crate::pipeline::find::Find;
 use crate::pipeline::replay::{Replay, Replayed};
 use crate::pipeline::tally::Tally;
+use crate::pipeline::{Ended, Taking};
 use crate::store::any::AnyStore;
 use crate::store::patience::Patience;
 use crate::store::{Access, Store};
@@ -39,14 +39,27 @@ pub struct Arguments {
     /// Play kept files into this table alone, under the stamps they have
     #[arg(long, value_name = "T")]
     table: Option<String>,
+    /// Their rows are in the tables, written by another program: enter them into the ledger as loaded
+    #[arg(long, conflicts_with_all = ["again", "table"])]
+    assume_loaded: bool,
     /// The summary as JSON
     #[arg(long)]
     json: bool,
 }
 
+impl Arguments {
+    fn taking(&self) -> Taking {
+        match (self.again, self.assume_loaded) {
+            (true, _) => Taking::Again,
+            (_, true) => Taking::Assumed,
+            _ => Taking::New,
+        }
+    }
+}
+
 pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
     let began = Instant::now();
-    let how = How { again: arguments.again, dry: arguments.dry_run };
+    let how = How { taking: arguments.taking(), dry: arguments.dry_run };
     match &arguments.table {
         None => {
             let found = find(app, &arguments.paths)?;

@@ -1,6 +1,7 @@
 //! Logs: text or JSON lines to stderr, and to a file where one is set.
 
 use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Mutex;
@@ -16,14 +17,15 @@ use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use super::{Failure, progress};
 use crate::config::{Log, LogFormat};
+use crate::domain::text::one_line;
 
 type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// Begins to log.
 pub fn begin(log: &Log) -> Result<(), Failure> {
-    let mut layers = vec![layer(log, || progress::Beside)?];
+    let mut layers = vec![layer(log, || OneLine(progress::Beside))?];
     if let Some(path) = &log.file {
-        layers.push(layer(log, Mutex::new(rotating(path, log)?))?);
+        layers.push(layer(log, Mutex::new(OneLine(rotating(path, log)?)))?);
     }
     tracing_subscriber::registry().with(layers).try_init().map_err(Failure::system)
 }
@@ -45,6 +47,22 @@ where
         LogFormat::Text => layer.with_filter(filter).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
     })
+}
+
+/// One event is one line, whatever is in the names and values that it tells of: they come from outside, and could
+/// make up lines of their own or move the cursor of who reads them. An event is written at once.
+struct OneLine<W>(W);
+
+impl<W: Write> Write for OneLine<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let line = one_line(&String::from_utf8_lossy(event));
+        self.0.write_all(format!("{line}\n").as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 fn unknown_level(log: &Log, error: &dyn std::fmt::Display) -> Failure {

@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod export;
+mod guard;
 mod health;
 mod init;
 mod load;
@@ -23,6 +24,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use rustix::fs::Mode;
+use rustix::process::umask;
 
 use crate::app::{App, AppError};
 use crate::config::{ConfigError, Layers};
@@ -162,7 +165,7 @@ pub fn main() -> ExitCode {
     };
     let exit = outcome.unwrap_or_else(|failure| {
         if !failure.message.is_empty() {
-            eprintln!("needledrop: {}", failure.message);
+            eprintln!("needledrop: {}", render::indented(&failure.message));
         }
         failure.exit
     });
@@ -174,8 +177,20 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
 }
 
+/// What is made holds data: it is for its user and, to read, for his group, whatever was asked for.
+fn keep_from_others(command: &Command) {
+    let is_for_people =
+        matches!(command, Command::Init(_) | Command::Sample(_) | Command::Completions(_) | Command::Man(_));
+    if !is_for_people {
+        let strict = Mode::WGRP | Mode::RWXO;
+        let asked = umask(strict);
+        umask(asked | strict);
+    }
+}
+
 async fn command(cli: Cli) -> Outcome {
     let Cli { global, command } = cli;
+    keep_from_others(&command);
     match command {
         Command::Init(arguments) => init::run(&arguments),
         Command::Sample(arguments) => sample::run(&arguments),

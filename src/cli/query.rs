@@ -5,6 +5,7 @@ use std::io::Write;
 use clap::Args;
 use serde_json::Value as Json;
 
+use super::guard::Guard;
 use super::{Exit, Failure, Outcome, load, render};
 use crate::app::App;
 use crate::domain::parse::parse;
@@ -22,6 +23,9 @@ pub struct Arguments {
     json: bool,
     #[arg(long)]
     csv: bool,
+    /// A cell that a spreadsheet would run as a formula is preceded by an apostrophe
+    #[arg(long, requires = "csv", conflicts_with = "json")]
+    spreadsheet_safe: bool,
 }
 
 pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
@@ -103,9 +107,13 @@ fn print(columns: &[&Column], rows: &[Vec<Value<'static>>], arguments: &Argument
         rows.iter().map(|row| row.iter().map(|value| text::plain(value).into_owned()).collect()).collect();
     if arguments.csv {
         render::csv(&mut out, header.iter().map(|name| name.as_bytes()), false)?;
-        return plain
-            .iter()
-            .try_for_each(|row| render::csv(&mut out, row.iter().map(String::as_bytes), false));
+        let mut guard = Guard::new(arguments.spreadsheet_safe);
+        for row in &plain {
+            let cells: Vec<_> = row.iter().map(|cell| guard.cell(cell.as_bytes())).collect();
+            render::csv(&mut out, cells.iter().map(AsRef::as_ref), false)?;
+        }
+        guard.tell("without --spreadsheet-safe they are as they are");
+        return Ok(());
     }
     render::table(&mut out, &header, &plain)?;
     out.flush()

@@ -63,7 +63,7 @@ fn object(delivery: &Delivery, plan: &Plan) -> Json {
                 count.table.clone(),
                 json!({
                     "rows": count.rows, "collisions": count.collisions, "estimated": count.estimated,
-                    "refused": count.refused, "behind": behind
+                    "refused": count.refused, "assumed": receipt.assumed_in(count), "behind": behind
                 }),
             )
         })
@@ -86,6 +86,7 @@ fn object(delivery: &Delivery, plan: &Plan) -> Json {
         "skipped": receipt.skipped,
         "quarantined": receipt.quarantined,
         "quarantine": render::quarantine(receipt),
+        "assumed": receipt.assumed,
         "closes": receipt.closes(),
         "tables": tables,
         "parts": receipt.parts,
@@ -101,10 +102,10 @@ fn is_behind(delivery: &Delivery, plan: &Plan, table: &str) -> bool {
 
 fn text(out: &mut impl Write, delivery: &Delivery, plan: &Plan) -> std::io::Result<()> {
     let receipt = &delivery.receipt;
-    writeln!(out, "file       {} (generation {})", delivery.path, delivery.generation)?;
+    writeln!(out, "file       {} (generation {})", render::printable(&delivery.path), delivery.generation)?;
     writeln!(out, "state      {}", delivery.state)?;
     for line in delivery.detail.lines() {
-        writeln!(out, "           {}", line.trim_start())?;
+        writeln!(out, "           {}", render::printable(line.trim_start()))?;
     }
     writeln!(out, "content    {} bytes, blake3 {}", render::grouped(delivery.reach.offset), delivery.hash)?;
     if receipt.parts.len() > 1 {
@@ -126,14 +127,22 @@ fn text(out: &mut impl Write, delivery: &Delivery, plan: &Plan) -> std::io::Resu
         let discarded = render::grouped(receipt.discarded);
         writeln!(out, "quarantine {open} open, {discarded} discarded; {replayed} replayed")?;
     }
+    if receipt.assumed > 0 {
+        let assumed = render::grouped(receipt.assumed);
+        writeln!(
+            out,
+            "assumed    {assumed} loaded records were written by another program: no row was sent"
+        )?;
+    }
     let rows: Vec<Vec<String>> = receipt
         .tables
         .iter()
         .map(|count| {
-            let note = match (is_behind(delivery, plan, &count.table), count.refused) {
-                (true, _) => "behind".to_owned(),
-                (false, 0) => String::new(),
-                (false, refused) => format!("{refused} loaded records cannot be rows here"),
+            let note = match (count.refused, receipt.assumed_in(count)) {
+                _ if is_behind(delivery, plan, &count.table) => "behind".to_owned(),
+                (0, 0) => String::new(),
+                (0, assumed) => format!("{} more are assumed to be there", render::grouped(assumed)),
+                (refused, _) => format!("{refused} loaded records cannot be rows here"),
             };
             let about = if count.estimated { "≈ " } else { "" };
             let collisions = format!("{about}{}", render::grouped(count.collisions));

@@ -30,9 +30,20 @@ fn line<'a>(out: &mut impl Write, widths: &[usize], cells: impl Iterator<Item = 
     writeln!(out, "{}", padded.join("  ").trim_end())
 }
 
-/// A field cannot move the cursor or break the line.
-fn printable(cell: &str) -> String {
+/// What came from outside cannot move the cursor or break the line.
+pub fn printable(cell: &str) -> String {
     cell.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// A message, of which what follows the first line is indented: a line end in a name, which a shell may have filled
+/// in, makes no further line.
+pub fn indented(message: &str) -> String {
+    let mut lines = message.split('\n');
+    let first = printable(lines.next().unwrap_or_default());
+    lines.fold(first, |all, line| {
+        let end = if line.starts_with("  ") { '\n' } else { '\u{fffd}' };
+        format!("{all}{end}{}", printable(line))
+    })
 }
 
 /// One line of CSV; fields are quoted where they must be, or always.
@@ -104,6 +115,14 @@ mod tests {
         let mut out = Vec::new();
         csv(&mut out, fields.into_iter(), true).unwrap();
         assert_eq!(out, b"\"a\",\"b,c\",\"d\"\"e\",\"f\ng\",\"\"\n");
+    }
+
+    #[test]
+    fn a_name_in_a_message_makes_no_line() {
+        assert_eq!(
+            indented("a\nb\u{1b}[2J: is no file\n  next: c"),
+            "a\u{fffd}b\u{fffd}[2J: is no file\n  next: c"
+        );
     }
 
     #[test]

@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Exit, Failure, Outcome, load};
 use crate::app::{self, App, How};
-use crate::pipeline::Ended;
 use crate::pipeline::discover::Scope;
+use crate::pipeline::{Ended, Taking};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -44,7 +44,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
         app.check_inbox()?;
         let began = Instant::now();
         let files = app.inbox.list().map_err(Failure::system)?;
-        let how = How { again: false, dry: arguments.dry_run };
+        let how = How { taking: Taking::New, dry: arguments.dry_run };
         return load::files(app, Scope::Once(files), how, arguments.json, began).await;
     }
     let stop = CancellationToken::new();

@@ -234,6 +234,7 @@ fn delivery(delivery: &Delivery) -> Json {
         "skipped": delivery.receipt.skipped,
         "quarantined": delivery.receipt.quarantined,
         "quarantine": render::quarantine(&delivery.receipt),
+        "assumed": delivery.receipt.assumed,
         "taken_up": render::time(delivery.taken_up),
         "changed": render::time(delivery.changed),
     })

@@ -47,7 +47,7 @@ fn summary(tally: &Tally, ended: Ended, took: Duration, dry: bool) -> Json {
         .map(|(name, delta)| (name, json!({ "rows": delta.rows, "collisions": delta.collisions })))
         .collect();
     let read = count(&tally.read);
-    json!({
+    let mut summary = json!({
         "dry_run": dry,
         "stopped": ended != Ended::Done,
         "deliveries": tally.deliveries(),
@@ -64,7 +64,12 @@ fn summary(tally: &Tally, ended: Ended, took: Duration, dry: bool) -> Json {
         "seconds": took.as_secs_f64(),
         "records_per_second": per_second(read, took),
         "peak_memory_bytes": peak_memory(),
-    })
+    });
+    let assumed = count(&tally.assumed);
+    if assumed > 0 {
+        summary["records"]["assumed"] = json!(assumed);
+    }
+    summary
 }
 
 #[expect(
@@ -94,6 +99,13 @@ fn text(out: &mut impl Write, summary: &Json, tally: &Tally, took: Duration) -> 
         "records     {read} read = {loaded} loaded + {skipped} skipped + {} quarantined",
         number("quarantined")
     )?;
+    if summary["records"]["assumed"].is_u64() {
+        let assumed = number("assumed");
+        writeln!(
+            out,
+            "assumed     {assumed} loaded records were written by another program: no row was sent"
+        )?;
+    }
     let rows: Vec<Vec<String>> = tally
         .tables()
         .into_iter()

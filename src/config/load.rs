@@ -12,6 +12,17 @@ pub const SHIPPED: &str = include_str!("../../config/needledrop.yaml");
 /// Where the configuration is looked for when none is named.
 const USUAL: &str = "config/needledrop.yaml";
 
+/// Settings that are text, and that the shipped file only tells of: a password of digits is not a number.
+const TEXT: [&str; 7] = [
+    "source.archive",
+    "store.cassandra.ledger_keyspace",
+    "store.cassandra.local_datacenter",
+    "store.cassandra.username",
+    "store.cassandra.password",
+    "store.cassandra.password_file",
+    "log.file",
+];
+
 /// `NEEDLEDROP_STORE__KIND` is `store.kind`.
 const PREFIX: &str = "NEEDLEDROP_";
 
@@ -155,7 +166,8 @@ fn set(tree: &mut Value, path: &str, value: &str) -> Result<(), String> {
     let is_text = place.is_string() || find(&shipped, path).is_some_and(Value::is_string);
     let read: Option<Value> = serde_saphyr::from_str(value).ok();
     // A short form, such as a column's type, has a long form in braces.
-    let read = read.filter(|read| !is_text || (value.starts_with('{') && read.is_object()));
+    let is_short = |read: &Value| value.starts_with('{') && read.is_object();
+    let read = read.filter(|read| !TEXT.contains(&path) && (!is_text || is_short(read)));
     *place = read.unwrap_or_else(|| Value::String(value.to_owned()));
     Ok(())
 }
@@ -256,6 +268,15 @@ mod tests {
         let config = config.load().unwrap().config;
         assert_eq!(config.store.sqlite.path.to_str(), Some("/x/x #1.db"));
         assert_eq!(config.source.folder.to_str(), Some("/tmp/a: b"));
+    }
+
+    #[test]
+    fn a_password_is_taken_as_it_is() {
+        for password in ["0123", "1e5", "null", "yes", "a: b", "#x", "{x}", "[x", " x", "\"x\"", "*x", "!x"] {
+            let config =
+                layers(&[("NEEDLEDROP_STORE__CASSANDRA__PASSWORD", password)]).load().unwrap().config;
+            assert_eq!(config.store.cassandra.password().unwrap().as_deref(), Some(password));
+        }
     }
 
     #[test]

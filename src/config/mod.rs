@@ -65,6 +65,8 @@ pub struct Source {
     pub ignore: Vec<String>,
     #[serde(default = "yes")]
     pub subfolders: bool,
+    #[serde(default)]
+    pub links: Links,
     #[serde(default = "default_settle")]
     pub settle: Duration,
     #[serde(default = "default_poll")]
@@ -84,6 +86,16 @@ pub struct Source {
     pub skip_when_empty: Vec<Spanned<String>>,
     #[serde(default)]
     pub derive: Named<Derived>,
+}
+
+/// Which links to files are files.
+#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Links {
+    #[default]
+    Anywhere,
+    /// Those that lead to a file in the inbox.
+    Inside,
 }
 
 /// What becomes of a file that is loaded.

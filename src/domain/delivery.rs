@@ -117,6 +117,8 @@ pub struct Receipt {
     pub replayed: u64,
     /// Of those quarantined: they are not to be loaded.
     pub discarded: u64,
+    /// Of those loaded: another program wrote them, and no row was sent (`load --assume-loaded`).
+    pub assumed: u64,
     /// In the order of the tables' names.
     pub tables: Vec<TableCount>,
     /// Where each part ended, in decoded bytes: more than one when the file grew.
@@ -146,11 +148,20 @@ impl Receipt {
     }
 
     /// records = loaded + skipped + quarantined, and every table that is not behind was sent a row for
-    /// each loaded record.
+    /// each loaded record, or for each that is not assumed to be there.
     pub fn closes(&self) -> bool {
         let up_to_date = self.tables.iter().filter(|table| !table.fingerprint.0.is_empty());
         self.records == self.loaded + self.skipped + self.quarantined
-            && up_to_date.into_iter().all(|table| table.rows + table.refused == self.loaded)
+            && up_to_date.into_iter().all(|table| {
+                let sent = table.rows + table.refused;
+                sent == self.loaded || sent + self.assumed == self.loaded
+            })
+    }
+
+    /// Records that this table has from another program: it was not sent them, and not played anew.
+    pub fn assumed_in(&self, table: &TableCount) -> u64 {
+        let has_them = !table.fingerprint.0.is_empty() && table.rows + table.refused < self.loaded;
+        if has_them { self.assumed } else { 0 }
     }
 }
 

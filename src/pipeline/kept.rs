@@ -77,6 +77,11 @@ impl Kept {
         }))
     }
 
+    /// Bytes behind the last record, which are none: the file does not end with a whole one.
+    pub fn rest(&self) -> u64 {
+        self.framer.cut_at().1
+    }
+
     async fn read(&mut self) -> io::Result<usize> {
         self.bytes.read(self.framer.bytes()).await
     }
@@ -85,7 +90,8 @@ impl Kept {
     async fn close(&mut self) {
         let whole = match self.framer.tail() {
             Tail::Record(tail) => Splitter::default().split(tail).await.len() >= self.source.mapping.fields,
-            _ => false,
+            Tail::Nothing => true,
+            Tail::OpenQuote { .. } | Tail::TooLong { .. } => false,
         };
         if whole {
             self.framer.close_tail();

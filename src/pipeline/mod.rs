@@ -52,12 +52,23 @@ pub struct Pipeline<S> {
     pub inbox: Inbox,
     pub tally: Arc<Tally>,
     pub health: Arc<Health>,
-    /// New generations, whatever the ledger knows.
-    pub again: bool,
+    pub taking: Taking,
     /// How long the store is waited for; without it there is no end.
     pub patience: Option<Duration>,
     /// When it is cancelled no more files are taken up; those under way end, and then the pipeline does.
     pub intake: CancellationToken,
+}
+
+/// What becomes of a file that is not as the ledger knows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Taking {
+    /// It is loaded.
+    #[default]
+    New,
+    /// Every file is loaded as a new generation, whatever the ledger knows.
+    Again,
+    /// It is entered as loaded: another program wrote its rows.
+    Assumed,
 }
 
 /// How the pipeline ended when nothing failed.
@@ -141,7 +152,7 @@ impl<S: Store> Pipeline<S> {
             patience: patience(halt, pulse(Stage::Discover)),
             max_record_bytes: self.config.limits.max_record_bytes.0,
             trails: Arc::clone(&trails),
-            again: self.again,
+            taking: self.taking,
             started: SystemTime::now(),
         };
         let (leaving, files_leaving) = mpsc::channel(after::TOGETHER);

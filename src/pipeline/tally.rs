@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::domain::{RowChunk, State};
+use crate::domain::{Delivery, RowChunk, State};
 use crate::ledger::TableDelta;
 
 /// Shared by the stages; every number is of acknowledged work.
@@ -16,6 +16,8 @@ pub struct Tally {
     pub loaded: AtomicU64,
     pub skipped: AtomicU64,
     pub quarantined: AtomicU64,
+    /// Of those loaded: another program wrote them.
+    pub assumed: AtomicU64,
     /// Records that this run refused: those quarantined, and those a table played anew has no row for.
     pub refused: AtomicU64,
     /// Decoded bytes that are expected, as far as can be known.
@@ -37,6 +39,16 @@ impl Tally {
         add(&self.loaded, chunk.rows.len() as u64 - refused);
         add(&self.skipped, chunk.skipped);
         add(&self.quarantined, chunk.quarantined.len() as u64 + refused);
+    }
+
+    /// A file whose rows another program wrote.
+    pub fn assumed(&self, delivery: &Delivery) {
+        let add = |counter: &AtomicU64, count: u64| counter.fetch_add(count, Ordering::Relaxed);
+        add(&self.bytes, delivery.reach.offset);
+        add(&self.read, delivery.receipt.records);
+        add(&self.loaded, delivery.receipt.loaded);
+        add(&self.skipped, delivery.receipt.skipped);
+        add(&self.assumed, delivery.receipt.assumed);
     }
 
     pub fn rows(&self, table: &str, delta: &TableDelta) {

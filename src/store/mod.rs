@@ -16,6 +16,12 @@ use crate::domain::{Delivery, DeliveryId, Header, RowChunk, StampRange, Value};
 use crate::ledger::{Amendment, Applied, Continuation, Entry, Filter, Known};
 use crate::quarantine;
 
+/// Files are taken to be loaded, and no table has a row: most likely this is another store. What, and what next.
+const NOTHING_ASSUMED: (&str, &str) = (
+    "its tables are empty, so that nothing can have been loaded into them before",
+    "see that store and keyspace are the ones that are meant, or load the files without --assume-loaded",
+);
+
 /// What a store is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {

@@ -1,5 +1,7 @@
 //! HTTP: metrics and probes, open to all who can reach the port. They tell no data and no file names.
 
+mod connections;
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -20,17 +22,14 @@ pub struct Web {
     pub health: Arc<Health>,
 }
 
-/// Serves until `stop`.
-///
-/// # Errors
-/// What the system says of the listening socket.
-pub async fn serve(listener: TcpListener, web: Web, stop: CancellationToken) -> std::io::Result<()> {
+/// Serves until `stop`, and then what was asked before.
+pub async fn serve(listener: TcpListener, web: Web, stop: CancellationToken) {
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .with_state(web);
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+    connections::serve(listener, router, stop).await;
 }
 
 async fn metrics(State(web): State<Web>) -> impl IntoResponse {

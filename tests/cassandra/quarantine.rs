@@ -136,6 +136,7 @@ impl Place {
         let dropped = [
             ("needledrop_deliveries", "replayed"),
             ("needledrop_deliveries", "discarded"),
+            ("needledrop_deliveries", "assumed"),
             ("needledrop_quarantine", "state"),
             ("needledrop_quarantine", "header"),
         ];

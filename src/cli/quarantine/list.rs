@@ -3,11 +3,11 @@
 use std::io::{self, Write};
 
 use clap::Args;
-use tracing::warn;
 
 use super::cells::Cells;
 use super::{Which, object};
 use crate::app::App;
+use crate::cli::guard::Guard;
 use crate::cli::{Exit, Outcome, render};
 use crate::domain::Delivery;
 use crate::ledger;
@@ -84,9 +84,9 @@ async fn csv(app: &App, store: &impl Store, filter: Filter, arguments: &Argument
     for delivery in &deliveries {
         cells.add(delivery.id, retry::header(store, &app.find(), delivery).await?.ok());
     }
-    let (mut out, mut guard) = (io::BufWriter::new(io::stdout().lock()), Guard::new(arguments.exact));
+    let (mut out, mut guard) = (io::BufWriter::new(io::stdout().lock()), Guard::new(!arguments.exact));
     let names = header(arguments.all).into_iter().map(String::from).chain(cells.names());
-    guard.line(&mut out, names.map(String::into_bytes).collect())?;
+    line(&mut out, &mut guard, &names.map(String::into_bytes).collect::<Vec<_>>())?;
     for delivery in &deliveries {
         let mut from = Some(0);
         while from.is_some() {
@@ -95,13 +95,13 @@ async fn csv(app: &App, store: &impl Store, filter: Filter, arguments: &Argument
             from = page.last().map(|entry| entry.record.record + 1);
             for entry in &page {
                 let about = about(entry, arguments.all).into_iter().map(String::into_bytes);
-                let line = about.chain(cells.of(entry).await).collect();
-                guard.line(&mut out, line)?;
+                let cells: Vec<_> = about.chain(cells.of(entry).await).collect();
+                line(&mut out, &mut guard, &cells)?;
             }
         }
     }
     out.flush()?;
-    guard.tell();
+    guard.tell("--exact leaves them as they are");
     Ok(Exit::Done)
 }
 
@@ -112,54 +112,7 @@ async fn deliveries(store: &impl Store, filter: &Filter) -> Result<Vec<Delivery>
     Ok(all)
 }
 
-/// Keeps a spreadsheet from running what came in a file.
-struct Guard {
-    exact: bool,
-    guarded: u64,
-}
-
-impl Guard {
-    fn new(exact: bool) -> Self {
-        Self { exact, guarded: 0 }
-    }
-
-    fn line(&mut self, out: &mut impl Write, mut cells: Vec<Vec<u8>>) -> io::Result<()> {
-        for cell in cells.iter_mut().filter(|cell| !self.exact && runs(cell)) {
-            cell.insert(0, b'\'');
-            self.guarded += 1;
-        }
-        render::csv(out, cells.iter().map(Vec::as_slice), false)
-    }
-
-    /// Nothing is changed silently.
-    fn tell(&self) {
-        if self.guarded > 0 {
-            warn!(
-                "{} cells that a spreadsheet would run begin with an apostrophe here; --exact leaves them as they are",
-                self.guarded
-            );
-        }
-    }
-}
-
-/// Whether a spreadsheet would take it for a formula. A number is none.
-fn runs(cell: &[u8]) -> bool {
-    let begins = matches!(cell.first(), Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r'));
-    let is_number = std::str::from_utf8(cell).is_ok_and(|text| text.parse::<f64>().is_ok());
-    begins && cell.len() > 1 && !is_number
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn formulas_are_told_from_numbers_and_dashes() {
-        for text in ["=1+1", "@SUM(A1)", "+1-1", "-cmd|' /C calc'!A0", "\t=1", "\r=1"] {
-            assert!(runs(text.as_bytes()), "{text:?}");
-        }
-        for text in ["-5", "+3.25", "-1e9", "-", "=", "", "a=1", "2018-11-01", "'=1"] {
-            assert!(!runs(text.as_bytes()), "{text:?}");
-        }
-    }
+fn line(out: &mut impl Write, guard: &mut Guard, cells: &[Vec<u8>]) -> io::Result<()> {
+    let cells: Vec<_> = cells.iter().map(|cell| guard.cell(cell)).collect();
+    render::csv(out, cells.iter().map(AsRef::as_ref), false)
 }

@@ -188,7 +188,8 @@ fn replayed_text(out: &mut impl Write, run: &Run) -> io::Result<()> {
     }
     for settled in &run.deliveries {
         if let Some(why) = &settled.untried {
-            writeln!(out, "untried     some of {}: {}", settled.path, why.replace('\n', ""))?;
+            let (path, why) = (render::printable(&settled.path), render::printable(&why.replace('\n', "")));
+            writeln!(out, "untried     some of {path}: {why}")?;
         }
     }
     let others = run.deliveries.iter().filter(|settled| settled.other_declaration && settled.loaded > 0);

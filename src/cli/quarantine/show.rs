@@ -10,7 +10,8 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::object;
 use crate::app::App;
-use crate::cli::{Exit, Failure, Outcome, load, render};
+use crate::cli::render::{self, printable};
+use crate::cli::{Exit, Failure, Outcome, load};
 use crate::domain::{Header, Origin, Plan};
 use crate::ledger;
 use crate::pipeline::retry;
@@ -110,17 +111,17 @@ fn field_name(plan: &Plan, name: &str) -> Result<String, String> {
 
 fn text(out: &mut impl Write, entry: &Entry, marked: &Marked) -> io::Result<()> {
     let record = &entry.record;
-    writeln!(out, "{}:{}: {}", entry.path, record.line, record.reason)?;
+    writeln!(out, "{}:{}: {}", printable(&entry.path), record.line, record.reason)?;
     match (&record.column, marked) {
         (Some(column), Ok((field, _))) => writeln!(out, "column  {column} (field {field})")?,
         (Some(column), Err(_)) => writeln!(out, "column  {column}")?,
         (None, _) => {}
     }
-    writeln!(out, "why     {}", record.detail)?;
+    writeln!(out, "why     {}", printable(&record.detail))?;
     writeln!(out, "where   record {}, byte {}, {} bytes", record.record, record.offset, record.len)?;
     writeln!(out, "state   {}", entry.fate)?;
     if let Err(why) = marked {
-        writeln!(out, "mark    none: {why}")?;
+        writeln!(out, "mark    none: {}", printable(why))?;
     }
     let at = marked.as_ref().ok().map(|(_, at)| at.clone());
     lines(out, &record.raw, at)

@@ -10,7 +10,7 @@ use crate::domain::Noted;
 use crate::pipeline::read::source::note;
 
 /// Where copies are until they are whole.
-const PARTS: &str = ".part";
+pub const PARTS: &str = ".part";
 
 /// The folder that files are moved to.
 #[derive(Debug, Default)]

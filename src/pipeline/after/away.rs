@@ -12,7 +12,8 @@ use std::sync::Arc;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tokio_util::sync::CancellationToken;
 
-use super::archive::{Archive, first_free, numbered};
+use super::archive::{Archive, PARTS, first_free, numbered};
+use super::within::{self, Within};
 use super::writers::{self, Identity};
 use crate::domain::Noted;
 use crate::fault;
@@ -56,6 +57,7 @@ pub struct Away {
 struct Placed {
     folder: PathBuf,
     is_copy: bool,
+    original: Within,
 }
 
 impl Away {
@@ -91,7 +93,7 @@ impl Away {
             let placed = placed?;
             durable_in(&durable, &placed.folder)?;
             if placed.is_copy {
-                self.remove(file)?;
+                remove(file, &placed.original)?;
             }
             Ok(())
         });
@@ -101,19 +103,12 @@ impl Away {
 
     fn deleted(&self, files: &[Leaving], written: &HashSet<Identity>) -> Vec<Result<(), Stays>> {
         let gone = files.iter().map(|file| {
-            self.at_rest(file, written)?;
-            self.remove(file)
+            let place = Within::of(&self.inbox, &file.path)?;
+            at_rest(file, &place, written)?;
+            remove(file, &place)
         });
         let gone = gone.collect();
         self.inbox_synced(files, gone)
-    }
-
-    fn remove(&self, file: &Leaving) -> Result<(), Stays> {
-        self.unchanged(file)?;
-        fault::step("before the original is removed");
-        fs::remove_file(self.place(file))?;
-        fault::step("after the original is removed");
-        Ok(())
     }
 
     /// Those that are gone are gone for good.
@@ -127,26 +122,6 @@ impl Away {
         gone
     }
 
-    /// Still the very file.
-    fn unchanged(&self, file: &Leaving) -> Result<fs::Metadata, Stays> {
-        let meta = self.place(file).symlink_metadata()?;
-        if meta.is_symlink() {
-            return Err(Stays::Busy("is a link; what it leads to is not moved"));
-        }
-        if note(&meta) != file.noted {
-            return Err(Stays::Busy("has changed since it was loaded"));
-        }
-        Ok(meta)
-    }
-
-    fn at_rest(&self, file: &Leaving, written: &HashSet<Identity>) -> Result<fs::Metadata, Stays> {
-        let meta = self.unchanged(file)?;
-        if written.contains(&writers::identity(&meta)) {
-            return Err(Stays::Busy("a process has it open for writing"));
-        }
-        Ok(meta)
-    }
-
     fn archived(
         &self,
         file: &Leaving,
@@ -154,16 +129,16 @@ impl Away {
         written: &HashSet<Identity>,
         made: &mut BTreeSet<PathBuf>,
     ) -> Result<Placed, Stays> {
-        let meta = self.at_rest(file, written)?;
-        let (place, target) = (self.place(file), archive.place(&file.path));
-        let folder = target.parent().unwrap_or(&archive.folder).to_owned();
-        make_folder(&folder, made)?;
+        let original = Within::of(&self.inbox, &file.path)?;
+        let meta = at_rest(file, &original, written)?;
+        make_folder(&archive.folder, made)?;
+        let target = Within::made(&archive.folder, &file.path, made)?;
         // Until now it may be in memory only; in the archive it is the only one there is.
-        File::open(&place)?.sync_all()?;
+        within::file(&original.place())?.sync_all()?;
         fault::step("before it is archived");
-        let is_copy = match under_free_name(&place, &target) {
+        let is_copy = match under_free_name(&original.place(), &target.place()) {
             Err(error) if error.kind() == ErrorKind::CrossesDevices => {
-                self.copied(file, &meta, archive, &target)?;
+                self.copied(file, (&original, &meta), archive, &target)?;
                 true
             }
             renamed => {
@@ -172,37 +147,39 @@ impl Away {
             }
         };
         fault::step("after it is archived");
-        Ok(Placed { folder, is_copy })
+        let folder = archive.place(&file.path).parent().unwrap_or(&archive.folder).to_owned();
+        Ok(Placed { folder, is_copy, original })
     }
 
     /// To another device: under another name until it is whole.
     fn copied(
         &self,
         file: &Leaving,
-        meta: &fs::Metadata,
+        (original, meta): (&Within, &fs::Metadata),
         archive: &Archive,
-        target: &Path,
+        target: &Within,
     ) -> Result<(), Stays> {
-        let place = self.place(file);
+        let (place, target) = (original.place(), target.place());
         // The copy of an earlier try, whose original was not removed any more.
-        let last = numbered(target, first_free(target).saturating_sub(1));
+        let last = numbered(&target, first_free(&target).saturating_sub(1));
         if is_like(&last, meta) && self.same(&place, &last)? {
             return Ok(());
         }
-        let part = archive.parts().join(self.part_name(&file.path));
-        fs::create_dir_all(archive.parts())?;
+        let name = format!("{PARTS}/{}", self.part_name(&file.path));
+        let part = Within::made(&archive.folder, &name, &mut BTreeSet::new())?;
+        let part = part.place();
         self.copy(&place, &part, meta)?;
         fault::step("a copy is written");
-        self.unchanged(file)?;
+        unchanged(file, original)?;
         if !self.same(&place, &part)? {
             return Err(io::Error::other("the copy is not the same; check the disk of the archive").into());
         }
-        under_free_name(&part, target)?;
+        under_free_name(&part, &target)?;
         Ok(())
     }
 
     fn copy(&self, place: &Path, part: &Path, meta: &fs::Metadata) -> io::Result<()> {
-        let (mut from, mut to) = (File::open(place)?, File::create(part)?);
+        let (mut from, mut to) = (within::file(place)?, new(part)?);
         let mut piece = vec![0; PIECE];
         loop {
             let read = self.read(&mut from, &mut piece)?;
@@ -220,7 +197,7 @@ impl Away {
     }
 
     fn same(&self, one: &Path, other: &Path) -> io::Result<bool> {
-        let (mut one, mut other) = (File::open(one)?, File::open(other)?);
+        let (mut one, mut other) = (within::file(one)?, within::file(other)?);
         let (mut left, mut right) = (vec![0; PIECE], vec![0; PIECE]);
         loop {
             let (l, r) = (self.read(&mut one, &mut left)?, self.read(&mut other, &mut right)?);
@@ -271,6 +248,43 @@ impl Away {
         let mut ours = parts.filter(|part| part.file_name().to_string_lossy().starts_with(&prefix));
         ours.try_for_each(|part| fs::remove_file(part.path()))
     }
+}
+
+fn remove(file: &Leaving, place: &Within) -> Result<(), Stays> {
+    unchanged(file, place)?;
+    fault::step("before the original is removed");
+    fs::remove_file(place.place())?;
+    fault::step("after the original is removed");
+    Ok(())
+}
+
+/// Still the very file.
+fn unchanged(file: &Leaving, place: &Within) -> Result<fs::Metadata, Stays> {
+    let meta = place.place().symlink_metadata()?;
+    if meta.is_symlink() {
+        return Err(Stays::Busy("is a link; what it leads to is not moved"));
+    }
+    if note(&meta) != file.noted {
+        return Err(Stays::Busy("has changed since it was loaded"));
+    }
+    Ok(meta)
+}
+
+fn at_rest(file: &Leaving, place: &Within, written: &HashSet<Identity>) -> Result<fs::Metadata, Stays> {
+    let meta = unchanged(file, place)?;
+    if written.contains(&writers::identity(&meta)) {
+        return Err(Stays::Busy("a process has it open for writing"));
+    }
+    Ok(meta)
+}
+
+/// In place of one that an earlier try left; never through a link that somebody has laid there.
+fn new(part: &Path) -> io::Result<File> {
+    match fs::remove_file(part) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    File::create_new(part)
 }
 
 /// Makes a folder, and notes those in which something was made.

@@ -4,6 +4,9 @@
 
 pub mod archive;
 mod away;
+mod within;
+#[cfg(test)]
+mod tests;
 mod writers;
 
 use std::collections::HashMap;
@@ -142,6 +145,9 @@ impl<S: Store> After<S> {
             }
             Some(loaded) if self.is_needed(&loaded) => {
                 Some("a table is behind by it; `needledrop load --table T` plays it in")
+            }
+            Some(loaded) if loaded.receipt.assumed > 0 && matches!(self.away.way, Way::Delete) => {
+                Some("nobody has seen that its rows are there; remove it yourself")
             }
             Some(_) => None,
         })

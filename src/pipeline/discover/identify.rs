@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio_util::sync::CancellationToken;
 
+use super::assumed;
 use super::begun::Begun;
 use super::inbox::{self, Inbox};
 use super::opened::{Opened, Start, framer, open, start, trusted};
@@ -16,6 +17,7 @@ use crate::domain::text;
 use crate::domain::{Delivery, DeliveryId, Mark, Noted, Origin, Plan, Source, State};
 use crate::ledger::{Amendment, Continuation, Entry, Filter, HEAD, Verdict};
 use crate::metrics;
+use crate::pipeline::Taking;
 use crate::pipeline::read::broken::Broken;
 use crate::pipeline::read::frame::{Framer, Tail};
 use crate::pipeline::read::source::ByteSource;
@@ -33,8 +35,7 @@ pub struct Identify<S> {
     pub patience: Patience,
     pub max_record_bytes: usize,
     pub trails: Arc<Trails>,
-    /// Every file is a new generation, whatever the ledger knows.
-    pub again: bool,
+    pub taking: Taking,
     /// No file before this is counted as having waited longer.
     pub started: SystemTime,
 }
@@ -47,6 +48,8 @@ pub enum Identified {
     Work(Box<Work>, DeliveryId),
     /// Nothing to read: entered into the ledger in this state.
     Entered(DeliveryId, State, String),
+    /// Another program wrote its rows: entered as loaded.
+    Assumed(Box<Delivery>),
     /// Its first bytes are those of a delivery that is still being loaded.
     Behind(DeliveryId, String),
 }
@@ -79,13 +82,21 @@ impl<S: Store> Identify<S> {
     /// When the file cannot be read or the store does not answer.
     pub async fn identify(&self, candidate: &Candidate, is_known: bool) -> Result<Identified, IdentifyError> {
         let path = &candidate.found.path;
-        let opened = open(&self.inbox.place(path), self.plan.encoding).await?;
+        let opened = self.open(path).await?;
         let current = if is_known { self.newest(path).await? } else { None };
         match current {
             // One that is only looked at once more is loaded already, by this run.
-            Some(current) if !self.again || candidate.checked => self.known(candidate, opened, current).await,
+            Some(current) if self.taking != Taking::Again || candidate.checked => {
+                self.known(candidate, opened, current).await
+            }
             _ => self.anew(candidate, opened).await,
         }
+    }
+
+    async fn open(&self, path: &str) -> io::Result<Opened> {
+        let opened = open(&self.inbox.place(path), self.plan.encoding).await?;
+        self.inbox.check_opened(path, &opened.bytes)?;
+        Ok(opened)
     }
 
     async fn newest(&self, path: &str) -> Result<Option<Delivery>, StoreError> {
@@ -113,6 +124,7 @@ impl<S: Store> Identify<S> {
             None => Begun::verify(&place, &current, self.plan.encoding).await?,
         };
         let Some(mut begun) = begun else { return self.reopened(candidate).await };
+        self.inbox.check_opened(&current.path, &begun.bytes)?;
         let resumes = current.state == State::Loading || current.state == State::Replaced;
         // What a cut-off gz lacked may be its trailer alone: its size tells. That a size is the same tells
         // nothing: it may have been noted of other bytes than those that were read.
@@ -125,6 +137,9 @@ impl<S: Store> Identify<S> {
         };
         if !resumes && !more {
             return Ok(unchanged(&current, &opened, begun.verified));
+        }
+        if self.taking == Taking::Assumed {
+            return self.reopened(candidate).await;
         }
         // A duplicate that grew, and one begun under another configuration, are loaded whole.
         if current.state == State::Duplicate || current.fingerprint != self.plan.fingerprint {
@@ -164,7 +179,7 @@ impl<S: Store> Identify<S> {
     }
 
     async fn reopened(&self, candidate: &Candidate) -> Result<Identified, IdentifyError> {
-        let opened = open(&self.inbox.place(&candidate.found.path), self.plan.encoding).await?;
+        let opened = self.open(&candidate.found.path).await?;
         self.anew(candidate, opened).await
     }
 
@@ -220,11 +235,14 @@ impl<S: Store> Identify<S> {
             Err(error) => return self.fail(&opened, path, error.to_string()).await,
         };
         let has_records = !(opened.ended && start.mark.offset >= opened.read.len() as u64);
-        if has_records && !self.again {
+        if has_records && self.taking != Taking::Again {
             opened = match self.unlike(path, opened).await? {
                 ControlFlow::Continue(opened) => opened,
                 ControlFlow::Break(identified) => return Ok(identified),
             };
+        }
+        if self.taking == Taking::Assumed {
+            return self.assume(&opened, path).await;
         }
         if !start.whole {
             // What its writer adds meanwhile is not read by a header that it may belong to.
@@ -236,6 +254,17 @@ impl<S: Store> Identify<S> {
         let framer = framer(self.max_record_bytes, Mark::default(), start.mark, &opened.read);
         let ends = (opened.head(), opened.window());
         Ok(self.work(candidate, delivery, start, opened.bytes, framer, ends))
+    }
+
+    /// Reads it to its end and enters it, without its rows.
+    async fn assume(&self, opened: &Opened, path: &str) -> Result<Identified, IdentifyError> {
+        let found = assumed::read(&self.inbox, path, &self.plan, self.max_record_bytes).await?;
+        if found.noted != opened.bytes.noted {
+            return Err(io::Error::other("it changed while it was read").into());
+        }
+        let entry = self.entry(opened, path, found.verdict);
+        let delivery = self.patience.with(|| self.store.take_up(entry.clone())).await?;
+        Ok(Identified::Assumed(Box::new(delivery)))
     }
 
     fn work(
@@ -307,9 +336,7 @@ impl<S: Store> Identify<S> {
     ) -> Result<ControlFlow<Identified, Opened>, IdentifyError> {
         Ok(match self.alike(path, &mut opened).await? {
             Alike::Other => ControlFlow::Continue(opened),
-            Alike::OtherButRead => {
-                ControlFlow::Continue(open(&self.inbox.place(path), self.plan.encoding).await?)
-            }
+            Alike::OtherButRead => ControlFlow::Continue(self.open(path).await?),
             Alike::Behind(id, path) => ControlFlow::Break(Identified::Behind(id, path)),
             Alike::Same(verdict) => ControlFlow::Break(self.enter(&opened, path, *verdict).await?),
         })
@@ -320,6 +347,10 @@ impl<S: Store> Identify<S> {
         let head = opened.head.clone();
         let mut alike = self.patience.with(|| self.store.deliveries(Filter::Head(head.clone()))).await?;
         alike.retain(|other| other.path != path && (other.state == State::Loading || other.reach.record > 0));
+        if self.taking == Taking::Assumed {
+            // One that an earlier run left is not for this run to go on with.
+            alike.retain(|other| other.state != State::Loading);
+        }
         if alike.is_empty() {
             return Ok(Alike::Other);
         }
@@ -348,7 +379,7 @@ impl<S: Store> Identify<S> {
 
     /// Whether this file, as it is now, has these bytes.
     async fn is_still(&self, path: &str, hash: &str) -> bool {
-        match open(&self.inbox.place(path), self.plan.encoding).await {
+        match self.open(path).await {
             Ok(mut other) => other.hash_whole().await.is_ok_and(|(found, _)| found == hash),
             Err(_) => false,
         }

@@ -2,12 +2,14 @@
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use glob::Pattern;
 
-use crate::config;
+use crate::config::{self, Links};
 use crate::domain::{Noted, parse};
-use crate::pipeline::read::source::note;
+use crate::pipeline::read::source::{ByteSource, note};
 
 /// The watched folder and what counts in it.
 #[derive(Clone, Debug)]
@@ -18,6 +20,9 @@ pub struct Inbox {
     patterns: Vec<Pattern>,
     ignored: Vec<Pattern>,
     pub subfolders: bool,
+    links: Links,
+    /// That a name is no text was said.
+    told: Arc<AtomicBool>,
 }
 
 /// A file that is there.
@@ -38,6 +43,8 @@ impl Inbox {
             patterns: patterns(&source.pattern),
             ignored: patterns(&source.ignore),
             subfolders: source.subfolders,
+            links: source.links,
+            told: Arc::default(),
         };
         inbox.resolve();
         inbox
@@ -79,7 +86,7 @@ impl Inbox {
     pub fn is_file_name(&self, place: &Path) -> bool {
         let Ok(relative) = place.strip_prefix(&self.folder) else { return false };
         let mut names = relative.components().filter_map(|part| match part {
-            Component::Normal(name) => name.to_str(),
+            Component::Normal(name) => Some(name.to_string_lossy()),
             _ => None,
         });
         let hidden = names.clone().any(|name| name.starts_with('.'));
@@ -87,8 +94,8 @@ impl Inbox {
         let name = names.next_back().unwrap_or_default();
         !hidden
             && (self.subfolders || depth == 1)
-            && self.patterns.iter().any(|pattern| pattern.matches(name))
-            && !self.ignored.iter().any(|pattern| pattern.matches(name))
+            && self.patterns.iter().any(|pattern| pattern.matches(&name))
+            && !self.ignored.iter().any(|pattern| pattern.matches(&name))
     }
 
     /// Every file in the folder, in listing order.
@@ -134,11 +141,36 @@ impl Inbox {
         Ok(())
     }
 
+    fn is_inside(&self, place: &Path) -> bool {
+        !place.is_symlink() || place.canonicalize().is_ok_and(|real| real.starts_with(&self.folder))
+    }
+
+    /// Whether a file of the inbox that was opened may be read: between a look and that its name, or that of its
+    /// folder, may have come to lead elsewhere.
+    ///
+    /// # Errors
+    /// Where it lies.
+    pub fn check_opened(&self, path: &str, file: &ByteSource) -> io::Result<()> {
+        if self.links == Links::Anywhere || Path::new(path).is_absolute() {
+            return Ok(());
+        }
+        match file.real_place()? {
+            real if real.starts_with(&self.folder) => Ok(()),
+            real => Err(io::Error::other(format!("it leads to {}, out of the inbox", real.display()))),
+        }
+    }
+
     /// The file at a place, if it is one and is there.
     pub fn look(&self, place: &Path) -> Option<Found> {
         let meta = std::fs::metadata(place).ok().filter(std::fs::Metadata::is_file)?;
+        if self.links == Links::Inside && place.starts_with(&self.folder) && !self.is_inside(place) {
+            return None;
+        }
         let Some(path) = self.path_of(place) else {
-            tracing::warn!(file = %place.display(), "its name is not UTF-8; rename it and it will be loaded");
+            if !self.told.swap(true, Ordering::Relaxed) {
+                let file = place.display();
+                tracing::warn!(%file, "its name is not UTF-8; rename it and it will be loaded (said once for all)");
+            }
             return None;
         };
         Some(Found { path, noted: note(&meta) })
@@ -218,6 +250,24 @@ mod tests {
         );
         inbox.subfolders = false;
         assert!(!inbox.is_file_name(Path::new("/inbox/sub/a.csv")));
+    }
+
+    /// A link that is laid between the look and the opening.
+    #[tokio::test]
+    async fn a_file_that_was_opened_through_a_link_is_judged_by_where_it_lies() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir_all(at("inbox/sub")).unwrap();
+        std::fs::create_dir(at("outside")).unwrap();
+        ["inbox/sub/a.csv", "outside/b.csv"].iter().for_each(|name| std::fs::write(at(name), "x").unwrap());
+        std::os::unix::fs::symlink(at("outside"), at("inbox/turned")).unwrap();
+        let shipped: config::Config = serde_saphyr::from_str(config::SHIPPED).unwrap();
+        let source = config::Source { folder: at("inbox"), links: Links::Inside, ..shipped.source };
+        let inbox = Inbox::new(&source);
+        for (path, may) in [("sub/a.csv", true), ("turned/b.csv", false)] {
+            let file = ByteSource::open(&inbox.place(path), encoding_rs::UTF_8).await.unwrap();
+            assert_eq!(inbox.check_opened(path, &file).is_ok(), may, "{path}");
+        }
     }
 
     /// What rsync, browsers, transfer, office and sync programs and editors write before the real name.

@@ -2,6 +2,7 @@
 //!
 //! The only stage that hears "stop".
 
+mod assumed;
 pub mod begun;
 pub mod identify;
 pub mod inbox;
@@ -20,6 +21,7 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::Taking;
 use super::after::{Leaving, Left};
 use super::read::Work;
 use super::tally::Tally;
@@ -95,6 +97,10 @@ const ABSENT: Duration = Duration::from_secs(1);
 
 /// How often the backlog is measured: with 100,000 files waiting it takes a moment.
 const MEASURE: Duration = Duration::from_millis(250);
+
+/// Ignored columns that are named, and the length of their names: a header may have thousands.
+const SAID: usize = 20;
+const LINE: usize = 1000;
 
 /// Different sets of ignored columns that are remembered: a header is at most 64 KiB.
 const TOLD: usize = 16;
@@ -184,7 +190,7 @@ impl<S: Store> Discover<S> {
     ) -> Result<(), StoreError> {
         self.single = true;
         for file in found {
-            if self.identify.again || !self.is_known(&file) {
+            if self.identify.taking == Taking::Again || !self.is_known(&file) {
                 self.waiting.ready(file, true);
             } else {
                 self.listed(&file);
@@ -283,7 +289,9 @@ impl<S: Store> Discover<S> {
         let is_known = self.known.has(&path);
         let looks = Stage::Discover.begin();
         fault::stuck(Stage::Discover.name()).await;
-        let identified = self.measured(&candidate, self.identify.identify(&candidate, is_known));
+        // On the heap: each layer around it would have a copy of its tens of kilobytes on the stack.
+        let identified = Box::pin(self.identify.identify(&candidate, is_known));
+        let identified = self.measured(&candidate, identified);
         let work = match self.identify.patience.pulse.during(identified).await {
             Ok(identified) => self.identified(candidate, identified, keep_note).await?,
             Err(IdentifyError::Store(error)) => return Err(error),
@@ -328,23 +336,10 @@ impl<S: Store> Discover<S> {
                     self.compared(&Found { path, noted: same.noted });
                 }
             }
-            Identified::Entered(id, state, detail) => {
-                if state == State::Failed {
-                    warn!(file = path, "failed: {}", one_line(&detail));
-                } else {
-                    info!(file = path, "{state}: {detail}");
-                }
-                metrics::delivery(state);
-                self.tally.delivery(state);
-                // Half a header is no delivery yet: it is looked at again.
-                if state != State::Waiting {
-                    let whole = state == State::Duplicate;
-                    let noted = candidate.found.noted;
-                    let noted = if whole && self.out.is_wanted() { opened::trusted(noted) } else { noted };
-                    self.known.done(&path, noted, whole);
-                    self.known.ended(&path, id, state);
-                    self.may_leave(&path);
-                }
+            Identified::Entered(id, state, detail) => self.entered(&candidate.found, id, state, &detail),
+            Identified::Assumed(delivery) => {
+                self.tally.assumed(&delivery);
+                self.entered(&candidate.found, delivery.id, delivery.state, &delivery.detail);
             }
             Identified::Behind(_, other)
                 if self.under_way.contains_key(&other) || self.waiting.holds(&other) =>
@@ -356,6 +351,26 @@ impl<S: Store> Discover<S> {
         Ok(None)
     }
 
+    /// There is nothing to read of it.
+    fn entered(&mut self, Found { path, noted }: &Found, id: DeliveryId, state: State, detail: &str) {
+        if state == State::Failed {
+            warn!(file = path, "failed: {}", one_line(detail));
+        } else {
+            info!(file = path, "{state}: {detail}");
+        }
+        metrics::delivery(state);
+        self.tally.delivery(state);
+        // Half a header is no delivery yet: it is looked at again.
+        if state == State::Waiting {
+            return;
+        }
+        let whole = matches!(state, State::Duplicate | State::Loaded);
+        let noted = if whole && self.out.is_wanted() { opened::trusted(*noted) } else { *noted };
+        self.known.done(path, noted, whole);
+        self.known.ended(path, id, state);
+        self.may_leave(path);
+    }
+
     /// Columns that are not read are said once, not of each file of the same shape.
     fn tell_ignored(&mut self, file: &str, ignored: &[String]) {
         if ignored.is_empty() || self.told.contains(ignored) {
@@ -365,8 +380,11 @@ impl<S: Store> Discover<S> {
             self.told.clear();
         }
         self.told.insert(ignored.to_vec());
-        let names = one_line(&ignored.join(", "));
-        info!(file, "columns that source.columns does not name are ignored: {names}");
+        let first: Vec<&str> = ignored.iter().take(SAID).map(String::as_str).collect();
+        let more = ignored.len() - first.len();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let names: String = one_line(&first.join(", ")).chars().take(LINE).collect();
+        info!(file, "columns that source.columns does not name are ignored: {names}{more}");
     }
 
     /// The other delivery was begun by an earlier process. Where its file still is, it goes first.

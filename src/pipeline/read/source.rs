@@ -1,16 +1,17 @@
 //! A file as a stream of decoded bytes: plain, gzip or zstd, told by its first bytes, and as UTF-8.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
 use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
 use async_compression::zstd::DParameter;
 use encoding_rs::{Encoding, UTF_8};
+use rustix::fs::OFlags;
 use tokio::io::{AsyncRead, AsyncReadExt, BufReader};
 
 use super::broken::Broken;
@@ -77,8 +78,7 @@ impl ByteSource {
     pub async fn open(path: &Path, encoding: &'static Encoding) -> io::Result<Self> {
         let path = path.to_owned();
         let (file, noted, head) = off_thread(move || {
-            let mut file = File::open(path)?;
-            let noted = note(&file.metadata()?);
+            let (mut file, noted) = opened(&path)?;
             let mut head = Vec::new();
             (&mut file).take(ZSTD.len() as u64).read_to_end(&mut head)?;
             file.rewind()?;
@@ -97,8 +97,7 @@ impl ByteSource {
     pub async fn open_at(path: &Path, offset: u64) -> io::Result<Self> {
         let path = path.to_owned();
         off_thread(move || {
-            let mut file = File::open(path)?;
-            let noted = note(&file.metadata()?);
+            let (mut file, noted) = opened(&path)?;
             file.seek(io::SeekFrom::Start(offset))?;
             let file = Arc::new(file);
             Ok(Self::new(Arc::clone(&file), Bytes::Plain(file), UTF_8, noted))
@@ -117,6 +116,14 @@ impl ByteSource {
     /// What the system says.
     pub async fn again(&self) -> io::Result<Self> {
         Self::open(Path::new(&format!("/proc/self/fd/{}", self.file.as_raw_fd())), self.encoding).await
+    }
+
+    /// Where the file lies that was opened, whatever its name leads to by now.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn real_place(&self) -> io::Result<PathBuf> {
+        std::fs::read_link(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
     }
 
     /// Size and times now.
@@ -287,6 +294,17 @@ impl Text {
         }
         Ok(into.len() - before)
     }
+}
+
+/// Never waits: what was a file when it was looked at may be a pipe by now, which nobody writes to.
+fn opened(path: &Path) -> io::Result<(File, Noted)> {
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(io::Error::other("is no file any more"));
+    }
+    Ok((file, note(&meta)))
 }
 
 fn is_skipped(head: &[u8]) -> bool {

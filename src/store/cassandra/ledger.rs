@@ -18,7 +18,7 @@ use crate::domain::{
 };
 use crate::fault;
 use crate::ledger::{Amendment, Continuation, Entry, Filter, Known, Verdict};
-use crate::store::StoreError;
+use crate::store::{NOTHING_ASSUMED, StoreError};
 
 /// Deliveries that are read at once.
 const TOGETHER: usize = 64;
@@ -297,6 +297,10 @@ impl Ledger {
     /// # Errors
     /// `Ahead` when there are no stamps yet; what the cluster says.
     pub async fn take_up(&self, lease: &Lease, plan: &Plan, entry: &Entry) -> Result<Delivery, StoreError> {
+        let empty = match entry.verdict {
+            Verdict::Assumed { .. } => self.without_rows(plan).await?,
+            _ => Vec::new(),
+        };
         let mut under_way = self.under_way.lock().await;
         let mut earlier = self.many(&self.by_path, &entry.path, usize::MAX).await?;
         let unconfirmed = lock(&self.unconfirmed).remove(&entry.path);
@@ -306,7 +310,12 @@ impl Ledger {
             Some(before) => before,
             None => {
                 let generation = earlier.iter().map(|delivery| delivery.generation).max().unwrap_or(0) + 1;
-                self.new_delivery(lease, plan, entry, generation).await?
+                let mut new = self.new_delivery(lease, plan, entry, generation).await?;
+                // A table without a row has none of another program either: it is behind.
+                for table in &empty {
+                    count_of(&mut new.delivery.receipt, table).fingerprint = Fingerprint(String::new());
+                }
+                new
             }
         };
         earlier.retain(|delivery| delivery.id != entered.delivery.id);
@@ -337,6 +346,17 @@ impl Ledger {
         Ok(entered.delivery)
     }
 
+    /// Names of the tables that have no row.
+    async fn without_rows(&self, plan: &Plan) -> Result<Vec<String>, StoreError> {
+        let empty = schema::empty_tables(&self.session, &self.settings, plan).await?;
+        if empty.len() < plan.tables.len() {
+            return Ok(empty);
+        }
+        let (what, next) = NOTHING_ASSUMED;
+        let (what, next) = (what.to_owned(), next.to_owned());
+        Err(StoreError::Shape { store: self.settings.name(), what, next })
+    }
+
     /// Every delivery takes a place in the order, also one that has nothing to write: it is its id.
     async fn new_delivery(
         &self,
@@ -345,10 +365,9 @@ impl Ledger {
         entry: &Entry,
         generation: u32,
     ) -> Result<Entered, StoreError> {
-        let records = if let Verdict::Load { records } = entry.verdict { records } else { 1 };
-        let range = lease.hand_out(0, records).await?;
+        let range = lease.hand_out(0, stamped(&entry.verdict).unwrap_or(1)).await?;
         let mut entered = entered(plan, entry, DeliveryId(range.base.0), generation);
-        if matches!(entry.verdict, Verdict::Load { .. }) {
+        if stamped(&entry.verdict).is_some() {
             entered.delivery.stamps = Stamps::new(vec![range]);
         }
         Ok(entered)
@@ -486,10 +505,9 @@ impl Ledger {
         let generation = earlier.iter().map(|delivery| delivery.generation).max().unwrap_or(0) + 1;
         let mut under_way = self.under_way.lock().await;
         let last = under_way.values().map(|entered| entered.delivery.id.0 + 2).max().unwrap_or(0);
-        let range =
-            in_memory_range(0, if let Verdict::Load { records } = entry.verdict { records } else { 1 })?;
+        let range = in_memory_range(0, stamped(&entry.verdict).unwrap_or(1))?;
         let mut entered = entered(plan, entry, DeliveryId(range.base.0.max(last)), generation);
-        if matches!(entry.verdict, Verdict::Load { .. }) {
+        if stamped(&entry.verdict).is_some() {
             entered.delivery.stamps = Stamps::new(vec![range]);
         }
         under_way.insert(entered.delivery.id, entered.clone());
@@ -549,6 +567,25 @@ fn replace(delivery: &mut Delivery, generation: u32) {
     delivery.changed = clock() / 1000;
 }
 
+/// How many records it needs stamps for.
+fn stamped(verdict: &Verdict) -> Option<u64> {
+    match verdict {
+        Verdict::Load { records } => Some(*records),
+        Verdict::Assumed { reach, .. } => Some(reach.record),
+        Verdict::Duplicate { .. } | Verdict::Incomplete { .. } | Verdict::Failed { .. } => None,
+    }
+}
+
+/// What a delivery begins with.
+fn account(verdict: &Verdict, tables: Vec<TableCount>) -> Receipt {
+    let Verdict::Assumed { reach, skipped, .. } = verdict else {
+        return Receipt { tables, ..Receipt::default() };
+    };
+    let (records, skipped, loaded) = (reach.record, *skipped, reach.record - skipped);
+    let parts = vec![reach.offset];
+    Receipt { records, loaded, skipped, assumed: loaded, tables, parts, ..Receipt::default() }
+}
+
 fn entered(plan: &Plan, entry: &Entry, id: DeliveryId, generation: u32) -> Entered {
     let nothing = (Mark::default(), blake3::hash(b"").to_hex().to_string());
     let (state, detail, same_as, (reach, hash)) = match &entry.verdict {
@@ -561,8 +598,11 @@ fn entered(plan: &Plan, entry: &Entry, id: DeliveryId, generation: u32) -> Enter
             Some(*of),
             (Mark { record: 0, ..*reach }, hash.clone()),
         ),
+        Verdict::Assumed { reach, hash, detail, .. } => {
+            (State::Loaded, detail.clone(), None, (*reach, hash.clone()))
+        }
     };
-    let loads = matches!(entry.verdict, Verdict::Load { .. } | Verdict::Incomplete { .. });
+    let loads = !matches!(entry.verdict, Verdict::Duplicate { .. } | Verdict::Failed { .. });
     let tables =
         plan.tables.iter().filter(|_| loads).map(|table| table_count(&table.name, &table.fingerprint));
     let mut tables: Vec<TableCount> = tables.collect();
@@ -582,7 +622,7 @@ fn entered(plan: &Plan, entry: &Entry, id: DeliveryId, generation: u32) -> Enter
         noted: entry.noted,
         stamps: Stamps::default(),
         fingerprint: entry.fingerprint.clone(),
-        receipt: Receipt { tables, ..Receipt::default() },
+        receipt: account(&entry.verdict, tables),
         taken_up: now,
         changed: now,
     };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use scylla::client::session::Session;
+use scylla::value::Row;
 
 use super::connect::Settings;
 use super::request;
@@ -12,7 +13,7 @@ use crate::fault;
 use crate::store::StoreError;
 
 /// The layout of ledger and quarantine; a newer one is refused.
-pub const FORMAT: i64 = 2;
+pub const FORMAT: i64 = 3;
 
 /// Ledger and quarantine, in the order in which they are made: who has seen the last has seen all.
 /// Offsets are in decoded bytes; `stamps` is a list of (first record, base, records); `tables` by name
@@ -29,7 +30,7 @@ pub const LEDGER: [(&str, &str); 8] = [
          loaded bigint, skipped bigint, quarantined bigint, taken_up timestamp, changed timestamp, \
          stamps frozen<list<frozen<tuple<bigint, bigint, bigint>>>>, parts frozen<list<bigint>>, \
          tables frozen<map<text, frozen<tuple<bigint, bigint, bigint, boolean, text>>>>, \
-         replayed bigint, discarded bigint",
+         replayed bigint, discarded bigint, assumed bigint",
     ),
     ("needledrop_paths", "path text, generation int, id bigint, PRIMARY KEY (path, generation)"),
     ("needledrop_heads", "head text, id bigint, PRIMARY KEY (head, id)"),
@@ -298,9 +299,10 @@ pub async fn mark(session: &Session, settings: &Settings) -> Result<(), StoreErr
 }
 
 /// Columns that a ledger of an earlier format does not have: table, name, type.
-const ADDED: [(&str, &str, &str); 4] = [
+const ADDED: [(&str, &str, &str); 5] = [
     ("needledrop_deliveries", "replayed", "bigint"),
     ("needledrop_deliveries", "discarded", "bigint"),
+    ("needledrop_deliveries", "assumed", "bigint"),
     ("needledrop_quarantine", "state", "text"),
     ("needledrop_quarantine", "header", "frozen<list<text>> static"),
 ];
@@ -354,6 +356,26 @@ pub async fn ids(
     let found: BTreeMap<String, uuid::Uuid> = found.into_iter().collect();
     let id = |table: &Table| found.get(&folded(&table.name, table.exact)).copied();
     Ok(plan.tables.iter().map(id).collect())
+}
+
+/// Names of the declared tables that have no row.
+///
+/// # Errors
+/// What the cluster says.
+pub async fn empty_tables(
+    session: &Session,
+    settings: &Settings,
+    plan: &Plan,
+) -> Result<Vec<String>, StoreError> {
+    let mut empty = Vec::new();
+    for table in &plan.tables {
+        let key = table.partition_key.first().and_then(|index| plan.columns.get(*index)).map(column);
+        let cql = format!("SELECT {} FROM {} LIMIT 1", key.unwrap_or_default(), place(settings, table));
+        if request::rows::<Row>(session, settings, &cql, ()).await?.is_empty() {
+            empty.push(table.name.clone());
+        }
+    }
+    Ok(empty)
 }
 
 /// Makes the declared tables that are missing.

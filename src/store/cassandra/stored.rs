@@ -43,10 +43,11 @@ pub struct Stored {
     tables: Option<BTreeMap<String, Count>>,
     replayed: Option<i64>,
     discarded: Option<i64>,
+    assumed: Option<i64>,
 }
 
 /// The columns, in the order of the fields.
-pub const COLUMNS: [&str; 27] = [
+pub const COLUMNS: [&str; 28] = [
     "id",
     "path",
     "generation",
@@ -74,6 +75,7 @@ pub const COLUMNS: [&str; 27] = [
     "tables",
     "replayed",
     "discarded",
+    "assumed",
 ];
 
 /// A delivery with what only the ledger needs to know of it.
@@ -135,6 +137,7 @@ impl From<&Entered> for Stored {
             tables: Some(tables.collect()),
             replayed: Some(big(receipt.replayed)),
             discarded: Some(big(receipt.discarded)),
+            assumed: Some(big(receipt.assumed)),
         }
     }
 }
@@ -191,6 +194,7 @@ impl Stored {
             quarantined: count(self.quarantined),
             replayed: count(self.replayed.unwrap_or(0)),
             discarded: count(self.discarded.unwrap_or(0)),
+            assumed: count(self.assumed.unwrap_or(0)),
             tables: tables.collect(),
             parts: self.parts.unwrap_or_default().into_iter().map(count).collect(),
         };

@@ -6,22 +6,30 @@ use rusqlite::Connection;
 use super::schema;
 use crate::fault;
 
-/// From format 1: what became of quarantined records, and the headers they came under.
-const SECOND: &str = "
+/// What each format has more than the one before, from the second on: what became of quarantined records, and
+/// the headers they came under; records that another program wrote.
+const ADDED: [&str; 2] = [
+    "
 ALTER TABLE _needledrop_deliveries ADD COLUMN replayed INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE _needledrop_deliveries ADD COLUMN discarded INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE _needledrop_quarantine ADD COLUMN state TEXT NOT NULL DEFAULT 'open';
 CREATE TABLE _needledrop_headers (
   delivery INTEGER PRIMARY KEY, names TEXT NOT NULL);
-UPDATE _needledrop_meta SET value = '2' WHERE key = 'format';
-";
+",
+    "ALTER TABLE _needledrop_deliveries ADD COLUMN assumed INTEGER NOT NULL DEFAULT 0;",
+];
 
 /// Format 1 as this version asks for it.
-const FIRST_AS_SECOND: &str = "
+const FIRST: &str = "
 CREATE TEMP VIEW _needledrop_deliveries AS
-  SELECT *, 0 AS replayed, 0 AS discarded FROM main._needledrop_deliveries;
+  SELECT *, 0 AS replayed, 0 AS discarded, 0 AS assumed FROM main._needledrop_deliveries;
 CREATE TEMP VIEW _needledrop_quarantine AS SELECT *, 'open' AS state FROM main._needledrop_quarantine;
 CREATE TEMP TABLE _needledrop_headers (delivery INTEGER PRIMARY KEY, names TEXT NOT NULL);
+";
+
+/// Format 2, the same.
+const SECOND: &str = "
+CREATE TEMP VIEW _needledrop_deliveries AS SELECT *, 0 AS assumed FROM main._needledrop_deliveries;
 ";
 
 /// The format as it is written down.
@@ -32,11 +40,16 @@ pub fn of(connection: &Connection) -> rusqlite::Result<i64> {
 
 /// Brings the ledger to this format, all or none.
 pub fn bring_up(connection: &mut Connection) -> rusqlite::Result<()> {
-    if of(connection)? >= schema::FORMAT {
+    let format = of(connection)?;
+    if format >= schema::FORMAT {
         return Ok(());
     }
     let transaction = connection.transaction()?;
-    transaction.execute_batch(SECOND)?;
+    for (_, added) in (2..).zip(ADDED).filter(|(of, _)| *of > format) {
+        transaction.execute_batch(added)?;
+    }
+    let sql = "UPDATE _needledrop_meta SET value = ?1 WHERE key = 'format'";
+    transaction.execute(sql, [schema::FORMAT.to_string()])?;
     fault::step("format before commit");
     transaction.commit()?;
     fault::step("format after commit");
@@ -47,7 +60,8 @@ pub fn bring_up(connection: &mut Connection) -> rusqlite::Result<()> {
 /// ledger is told by who checks it.
 pub fn stand_in(connection: &Connection) -> rusqlite::Result<()> {
     match of(connection) {
-        Ok(1) => connection.execute_batch(FIRST_AS_SECOND),
+        Ok(1) => connection.execute_batch(FIRST),
+        Ok(2) => connection.execute_batch(SECOND),
         _ => Ok(()),
     }
 }

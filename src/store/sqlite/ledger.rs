@@ -4,17 +4,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
-use super::{Fault, Outcome, Shared, provisional};
+use super::{Fault, Outcome, Shared, provisional, schema};
 use crate::domain::{
     Delivery, DeliveryId, Fingerprint, Mark, Noted, Receipt, Stamp, StampRange, Stamps, State, TableCount,
 };
 use crate::fault;
 use crate::ledger::{Amendment, Continuation, Entry, Filter, Known, Verdict};
+use crate::store;
 
 const COLUMNS: &str = "id, path, generation, state, detail, same_as, bytes, records, line, hash, head, \
     provisional_bytes, provisional_record, provisional_line, provisional_hash, noted_size, noted_mtime, \
     noted_ctime, fingerprint, loaded, skipped, quarantined, taken_up, changed, \
-    replayed, discarded";
+    replayed, discarded, assumed";
 
 pub fn known(connection: &Connection) -> Outcome<Vec<Known>> {
     let sql = "SELECT path, state, noted_size, noted_mtime, noted_ctime, attempt, id, max(generation), \
@@ -93,6 +94,7 @@ fn delivery(row: &Row<'_>) -> Outcome<Delivery> {
             quarantined: row.get(21)?,
             replayed: row.get(24)?,
             discarded: row.get(25)?,
+            assumed: row.get(26)?,
             ..Receipt::default()
         },
         taken_up: row.get(22)?,
@@ -164,20 +166,57 @@ pub fn take_up(shared: &Shared, connection: &mut Connection, entry: &Entry) -> R
                WHERE path = ?1 AND state IN ('loading', 'incomplete', 'waiting')";
     transaction.prepare_cached(sql)?.execute(params![entry.path, now_ms(), last + 1])?;
     let id = insert(&transaction, entry, last + 1)?;
-    if let Verdict::Load { records } = entry.verdict {
-        hand_out(&transaction, id, 0, records)?;
-    }
-    if matches!(entry.verdict, Verdict::Load { .. } | Verdict::Incomplete { .. }) {
-        for table in &shared.plan.tables {
-            let sql = "INSERT INTO _needledrop_counts VALUES (?1, ?2, 0, 0, ?3, 0, 0)";
-            transaction.prepare_cached(sql)?.execute(params![id.0, table.name, table.fingerprint.0])?;
+    match &entry.verdict {
+        Verdict::Load { records } => {
+            hand_out(&transaction, id, 0, *records)?;
+            begin_counts(shared, &transaction, id)?;
         }
+        Verdict::Incomplete { .. } => begin_counts(shared, &transaction, id)?,
+        Verdict::Assumed { reach, .. } => {
+            hand_out(&transaction, id, 0, reach.record)?;
+            begin_counts(shared, &transaction, id)?;
+            assume(shared, &transaction, id, *reach)?;
+        }
+        Verdict::Duplicate { .. } | Verdict::Failed { .. } => {}
     }
     let delivery = by_id(&transaction, id)?;
     fault::step("take_up before commit");
     transaction.commit()?;
     fault::step("take_up after commit");
     Ok(delivery)
+}
+
+fn begin_counts(shared: &Shared, connection: &Connection, id: DeliveryId) -> Outcome<()> {
+    for table in &shared.plan.tables {
+        let sql = "INSERT INTO _needledrop_counts VALUES (?1, ?2, 0, 0, ?3, 0, 0)";
+        connection.prepare_cached(sql)?.execute(params![id.0, table.name, table.fingerprint.0])?;
+    }
+    Ok(())
+}
+
+/// A table without a row has none of another program either: it is behind.
+fn assume(shared: &Shared, connection: &Connection, id: DeliveryId, reach: Mark) -> Result<(), Fault> {
+    let sql = "INSERT INTO _needledrop_parts VALUES (?1, ?2)";
+    connection.prepare_cached(sql)?.execute(params![id.0, reach.offset])?;
+    // A dry run has no tables to look at.
+    if shared.dry {
+        return Ok(());
+    }
+    let mut empty = 0;
+    for table in &shared.plan.tables {
+        let sql = format!("SELECT EXISTS (SELECT 1 FROM {})", schema::quoted(&table.name));
+        if connection.query_row(&sql, [], |row| row.get::<_, bool>(0))? {
+            continue;
+        }
+        empty += 1;
+        let sql = "UPDATE _needledrop_counts SET fingerprint = '' WHERE delivery = ?1 AND table_name = ?2";
+        connection.prepare_cached(sql)?.execute(params![id.0, table.name])?;
+    }
+    if empty == shared.plan.tables.len() {
+        let (what, next) = store::NOTHING_ASSUMED;
+        return Err(Fault::Shape { what: what.to_owned(), next });
+    }
+    Ok(())
 }
 
 fn insert(connection: &Connection, entry: &Entry, generation: u32) -> Outcome<DeliveryId> {
@@ -192,13 +231,18 @@ fn insert(connection: &Connection, entry: &Entry, generation: u32) -> Outcome<De
             Some(of.0),
             (*reach, hash.clone()),
         ),
+        Verdict::Assumed { reach, hash, detail, .. } => {
+            (State::Loaded, detail.clone(), None, (*reach, hash.clone()))
+        }
     };
     // The records of a duplicate are counted where they are loaded.
     let records = if same_as.is_some() { 0 } else { reach.record };
+    let skipped = if let Verdict::Assumed { skipped, .. } = entry.verdict { skipped } else { 0 };
+    let assumed = records - skipped;
     let sql = "INSERT INTO _needledrop_deliveries (path, generation, state, detail, same_as, bytes, records, \
                line, hash, head, noted_size, noted_mtime, noted_ctime, fingerprint, attempt, loaded, skipped, \
-               quarantined, taken_up, changed) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 0, 0, 0, ?16, ?16)";
+               quarantined, taken_up, changed, assumed) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?17, ?18, 0, ?16, ?16, ?17)";
     connection.prepare_cached(sql)?.execute(params![
         entry.path,
         generation,
@@ -216,6 +260,8 @@ fn insert(connection: &Connection, entry: &Entry, generation: u32) -> Outcome<De
         entry.fingerprint.0,
         entry.attempt.0,
         now_ms(),
+        assumed,
+        skipped,
     ])?;
     Ok(DeliveryId(connection.last_insert_rowid()))
 }

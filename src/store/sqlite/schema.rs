@@ -11,7 +11,7 @@ use crate::domain::{Order, Plan, Table};
 pub const APPLICATION_ID: i32 = 0x6e64_7270;
 
 /// The layout of ledger and quarantine; a newer one is refused.
-pub const FORMAT: i64 = 2;
+pub const FORMAT: i64 = 3;
 
 /// Ledger and quarantine. Offsets are in decoded bytes, times in milliseconds since 1970; `sent` is
 /// the stamp of the newest row that a delivery sent to a table: what is sent up to it is sent again.
@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS _needledrop_deliveries (
   loaded INTEGER NOT NULL, skipped INTEGER NOT NULL, quarantined INTEGER NOT NULL,
   taken_up INTEGER NOT NULL, changed INTEGER NOT NULL,
   replayed INTEGER NOT NULL DEFAULT 0, discarded INTEGER NOT NULL DEFAULT 0,
+  assumed INTEGER NOT NULL DEFAULT 0,
   UNIQUE (path, generation));
 CREATE INDEX IF NOT EXISTS _needledrop_heads ON _needledrop_deliveries (head);
 CREATE TABLE IF NOT EXISTS _needledrop_stamps (

@@ -456,3 +456,50 @@ pub async fn every_type_is_read_as_it_was_written<F: Fixture>() {
         }
     }
 }
+
+/// Three records, one of them skipped.
+fn assumed() -> Verdict {
+    Verdict::Assumed { reach: mark(3), hash: hash(3), skipped: 1, detail: "assumed".to_owned() }
+}
+
+pub async fn what_another_program_wrote_is_entered_as_loaded<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    let other = load(&store, "other", &[row(1, 1, "x", 1)]).await;
+    let before = tables(&store).await;
+    drop(store);
+    place.wipe("narrow").await;
+    let store = place.open(shared()).await;
+    let entered = store.take_up(entry("a", assumed())).await.unwrap();
+    assert_eq!((entered.state, entered.reach, &entered.hash), (State::Loaded, mark(3), &hash(3)));
+    assert!(entered.stamps.begin() >= other.stamps.ranges().last().map(StampRange::end));
+    assert_eq!(entered.stamps.reach(), 3, "each record has its own stamp");
+    let (known, receipt) = (newest(&store, "a").await, &entered.receipt);
+    assert_eq!((&known.receipt, known.stamps.clone()), (receipt, entered.stamps.clone()));
+    assert_eq!((receipt.records, receipt.loaded, receipt.skipped, receipt.assumed), (3, 2, 1, 2));
+    assert!(receipt.closes() && receipt.parts == [mark(3).offset]);
+    let plan = plan();
+    let behind: Vec<_> = plan.tables.iter().filter(|table| entered.is_behind(table)).collect();
+    assert_eq!(behind.iter().map(|table| table.name.as_str()).collect::<Vec<_>>(), ["narrow"]);
+    assert_eq!(tables(&store).await[..2], before[..2], "no row is written");
+
+    // It grows: what follows is loaded behind it.
+    let records = [row(2, 1, "x", 1), row(2, 2, "y", 2), Record::Skipped, row(2, 3, "z", 3)];
+    let grown = store.reopen(entered.id, went_on(Noted::default())).await.unwrap();
+    assert_eq!((grown.state, grown.reach), (State::Loading, mark(3)));
+    store.extend(entered.id, 3, 5).await.unwrap();
+    let grown = newest(&store, "a").await;
+    apply(&store, chunk(&grown, &records, 3, 4, loaded())).await.unwrap();
+    let whole = newest(&store, "a").await;
+    assert_eq!((whole.receipt.loaded, whole.receipt.assumed, count(&whole, "kept")), (3, 2, (1, 0)));
+    assert!(whole.receipt.closes());
+    assert_eq!(store.rows(0, vec![value(2)]).await.unwrap().len(), 1, "only what follows");
+}
+
+pub async fn without_a_row_nothing_is_assumed<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    let refused = store.take_up(entry("a", assumed())).await.unwrap_err();
+    assert!(refused.is_configuration() && refused.to_string().contains("tables are empty"), "{refused}");
+    assert!(store.deliveries(Filter::All).await.unwrap().is_empty());
+}

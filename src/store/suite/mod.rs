@@ -54,6 +54,8 @@ macro_rules! store_suite {
             a_provisional_record_is_taken_back,
             what_breaks_off_or_is_replaced_stays_where_it_was,
             extend_and_amend,
+            what_another_program_wrote_is_entered_as_loaded,
+            without_a_row_nothing_is_assumed,
             a_replay_changes_nothing_and_restores_what_was_deleted,
             rows_come_by_key_in_order,
             quarantined_is_filtered,

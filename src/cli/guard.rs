@@ -1,0 +1,55 @@
+//! Cells for a spreadsheet: what came in a file must not be run by whoever opens an answer.
+
+use std::borrow::Cow;
+
+use tracing::warn;
+
+/// Puts an apostrophe before cells that a spreadsheet would run, and counts them.
+pub struct Guard {
+    is_on: bool,
+    guarded: u64,
+}
+
+impl Guard {
+    pub fn new(is_on: bool) -> Self {
+        Self { is_on, guarded: 0 }
+    }
+
+    pub fn cell<'c>(&mut self, cell: &'c [u8]) -> Cow<'c, [u8]> {
+        if !self.is_on || !runs(cell) {
+            return Cow::Borrowed(cell);
+        }
+        self.guarded += 1;
+        Cow::Owned([b"'", cell].concat())
+    }
+
+    /// Nothing is changed silently; `without` is how it is left as it is.
+    pub fn tell(&self, without: &str) {
+        if self.guarded > 0 {
+            let guarded = self.guarded;
+            warn!("{guarded} cells that a spreadsheet would run begin with an apostrophe here; {without}");
+        }
+    }
+}
+
+/// Whether a spreadsheet would take it for a formula. A number is none.
+fn runs(cell: &[u8]) -> bool {
+    let begins = matches!(cell.first(), Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r'));
+    let is_number = std::str::from_utf8(cell).is_ok_and(|text| text.parse::<f64>().is_ok());
+    begins && cell.len() > 1 && !is_number
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formulas_are_told_from_numbers_and_dashes() {
+        for text in ["=1+1", "@SUM(A1)", "+1-1", "-cmd|' /C calc'!A0", "\t=1", "\r=1"] {
+            assert!(runs(text.as_bytes()), "{text:?}");
+        }
+        for text in ["-5", "+3.25", "-1e9", "-", "=", "", "a=1", "2018-11-01", "'=1"] {
+            assert!(!runs(text.as_bytes()), "{text:?}");
+        }
+    }
+}

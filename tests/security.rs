@@ -1,0 +1,33 @@
+//! What those can do who may write to the inbox, reach the port, or read what is told: SECURITY.md, claim by claim.
+//!
+//! Bombs and monsters are in tests/shapes/memory.rs, rights in the cluster in tests/cluster/guarded.rs, archives in
+//! tests/after.rs.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+#[path = "security/http.rs"]
+mod http;
+#[path = "security/links.rs"]
+mod links;
+#[path = "security/modes.rs"]
+mod modes;
+#[path = "security/names.rs"]
+mod names;
+#[path = "security/secrets.rs"]
+mod secrets;
+#[path = "security/sheets.rs"]
+mod sheets;
+#[path = "security/shapes.rs"]
+mod shapes;
+#[path = "security/told.rs"]
+mod told;
+
+use std::ops::Range;
+
+use common::{HEADER, events};
+
+pub fn csv(items: Range<u32>) -> String {
+    format!("{HEADER}{}", events(items))
+}

@@ -1,0 +1,89 @@
+//! Names of files are data, wherever they lead or whatever they look like.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::common::World;
+use crate::csv;
+
+fn odd() -> Vec<String> {
+    let mut names: Vec<String> = [
+        "--again.csv",
+        "-rf.csv",
+        "--.csv",
+        "a..csv",
+        "x..%2f..%2fetc%2fpasswd.csv",
+        "x\\..\\..\\up.csv",
+        "C:\\up.csv",
+        "line\nend.csv",
+        "cursor\u{1b}[2J.csv",
+        " blank .csv",
+        "star*?[x].csv",
+        "quote'\"`$(touch hit).csv",
+        "\u{202e}vsc.csv",
+        "$HOME.csv",
+    ]
+    .map(String::from)
+    .into();
+    names.push(format!("{}.csv", "x".repeat(251)));
+    names
+}
+
+/// All paths below a folder, without what is in `but`.
+fn tree(folder: &Path, but: &[&str]) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let place = entry.unwrap().path();
+        let name = place.file_name().unwrap().to_string_lossy().into_owned();
+        if but.contains(&name.as_str()) {
+            continue;
+        }
+        if place.is_dir() {
+            found.extend(tree(&place, but).into_iter().map(|below| format!("{name}/{below}")));
+        } else {
+            found.insert(name);
+        }
+    }
+    found
+}
+
+#[test]
+fn a_name_is_a_name_wherever_it_is_used() {
+    let world = World::new().with("source.after", "move").with("source.archive", "archive");
+    let names: BTreeSet<String> = odd().into_iter().collect();
+    for (n, name) in (0..).zip(&names) {
+        world.drop_file(name, csv(n..n + 1));
+    }
+    let summary = world.once(0);
+    assert_eq!(summary["deliveries"], json!({ "loaded": names.len() }));
+    assert_eq!(world.states().into_keys().collect::<BTreeSet<_>>(), names);
+    assert_eq!(tree(&world.path("archive"), &[".part"]), names);
+    assert_eq!(
+        tree(&world.path("."), &["archive"]),
+        ["store.db", "store.db-writer"].map(String::from).into()
+    );
+    for name in &names {
+        let receipt = world.run(&["receipt", "--json", "--", name]);
+        assert_eq!((receipt.code, receipt.json()["file"].as_str()), (0, Some(name.as_str())), "{receipt:?}");
+    }
+    // They are found in the archive by their bytes.
+    let exported = world.run(&["export"]);
+    assert_eq!((exported.code, exported.stdout.lines().count()), (0, names.len() + 1), "{exported:?}");
+}
+
+#[test]
+fn a_name_that_is_no_text_is_told_and_left_and_holds_up_no_other() {
+    let world = World::new().with("source.after", "delete");
+    let place = world.inbox().join(OsStr::from_bytes(b"bad\xff\x1b[2J\nname.csv"));
+    fs::write(&place, csv(0..1)).unwrap();
+    world.drop_file("good.csv", csv(1..2));
+    let output = world.run(&["run", "--once"]);
+    assert_eq!((output.code, world.states().len()), (0, 1), "{output:?}");
+    assert!(output.stderr.contains("is not UTF-8; rename it"), "{output:?}");
+    assert!(place.exists() && !output.stderr.contains('\u{1b}'), "{output:?}");
+}
