@@ -224,16 +224,6 @@ fn far(world: &World) {
     }
 }
 
-/// A ledger of the first version.
-const FORMAT_1: &str = "
-ALTER TABLE _needledrop_deliveries DROP COLUMN assumed;
-ALTER TABLE _needledrop_deliveries DROP COLUMN replayed;
-ALTER TABLE _needledrop_deliveries DROP COLUMN discarded;
-ALTER TABLE _needledrop_quarantine DROP COLUMN state;
-DROP TABLE _needledrop_headers;
-UPDATE _needledrop_meta SET value = '1' WHERE key = 'format';
-";
-
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
 fn a_replay_of_the_quarantine_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
@@ -259,7 +249,7 @@ fn a_replay_of_the_quarantine_that_ends_at_any_durable_step_is_made_whole_by_the
     far(&at_once);
     at_once.once();
     assert_eq!(expected.tables, at_once.story().tables, "as if they had passed at once");
-    for (before, least) in [("", 13), (FORMAT_1, 15)] {
+    for (before, least) in [("", 13), (include_str!("common/format_1.sql"), 15)] {
         let mut step = 1;
         loop {
             let world = prepared(before);

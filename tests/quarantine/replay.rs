@@ -281,16 +281,6 @@ fn a_table_that_is_filled_later_has_what_was_replayed() {
     assert_eq!(filled.0["by_artist"].len(), 4);
 }
 
-/// What the first version has made.
-const BEFORE: &str = "
-ALTER TABLE _needledrop_deliveries DROP COLUMN assumed;
-ALTER TABLE _needledrop_deliveries DROP COLUMN replayed;
-ALTER TABLE _needledrop_deliveries DROP COLUMN discarded;
-ALTER TABLE _needledrop_quarantine DROP COLUMN state;
-DROP TABLE _needledrop_headers;
-UPDATE _needledrop_meta SET value = '1' WHERE key = 'format';
-";
-
 #[test]
 fn a_store_of_the_version_before_is_asked_as_it_is_and_brought_up_by_who_writes() {
     let world = widened(dropped(&format!("{}{FAR}{WORD}", events(0..2))));
@@ -305,7 +295,7 @@ fn a_store_of_the_version_before_is_asked_as_it_is_and_brought_up_by_who_writes(
     };
     let before = asked(&world);
     let store = rusqlite::Connection::open(world.store()).unwrap();
-    store.execute_batch(BEFORE).unwrap();
+    store.execute_batch(include_str!("../common/format_1.sql")).unwrap();
     let format = || -> String {
         let sql = "SELECT value FROM _needledrop_meta WHERE key = 'format'";
         store.query_row(sql, [], |row| row.get(0)).unwrap()
