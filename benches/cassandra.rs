@@ -6,7 +6,7 @@
 //! what the others do. Everybody writes what the others write.
 //! `--peers` insists on cqlsh COPY and DSBulk, which else run if they have been fetched.
 //! `NEEDLEDROP_BENCH_SCALE` sets another number of listeners than 50 times, `NEEDLEDROP_BENCH_BIG` how
-//! many times as many the big input has (0 leaves it out).
+//! many times as many the big input has (0 leaves it out), `NEEDLEDROP_BENCH_PAIRS` how many pairs count.
 
 mod common;
 
@@ -40,10 +40,17 @@ use cassandra::figures::{Figures, mib};
 use cassandra::node::Node;
 use cassandra::{peers, reference, table};
 use common::drops::Drops;
-use common::{Outcome, PAIRS, Scratch};
+use common::{Outcome, Scratch};
 
 /// Drops that do not count: a JVM is slow at first.
 const COLD: usize = 20;
+
+/// Pairs that do not count, for the same reason.
+const COLD_PAIRS: u32 = 2;
+
+/// What the node's JVM does beside the load makes the ratio of one pair vary by a tenth up or down: so many
+/// bring the median's own error to a quarter of that.
+const PAIRS: u32 = 21;
 
 /// Loads of `--single`: each takes a while, and nothing hangs on the second digit.
 const SINGLES: usize = 2;
@@ -58,6 +65,8 @@ struct Bench {
     scale: u32,
     /// How many times as much the big input has.
     times: u32,
+    /// That count.
+    pairs: u32,
     /// When the binary that is measured was built.
     built: SystemTime,
 }
@@ -78,12 +87,14 @@ fn main() -> Outcome {
         );
     }
     table::print(&figures.lines(&format!("{} times", bench.times)));
+    println!("\n{}", figures.spread());
     if !with_peers {
         println!("cqlsh COPY and DSBulk were NOT RUN, they are not here: `make bench-peers` fetches them");
     }
     println!(
-        "medians of {PAIRS} alternating pairs behind one that does not count; RF 1, LOCAL_QUORUM, USING TIMESTAMP; tables made before;\n\
-         needledrop: the whole process, start to end; reference: from memory, clocks run while it sends"
+        "medians of {} alternating pairs behind {COLD_PAIRS} that do not count; RF 1, LOCAL_QUORUM, USING TIMESTAMP; tables made before;\n\
+         needledrop: the whole process, start to end; reference: from memory, clocks run while it sends",
+        bench.pairs
     );
     Ok(())
 }
@@ -101,9 +112,10 @@ impl Bench {
     fn new() -> Outcome<Self> {
         let scale = setting("NEEDLEDROP_BENCH_SCALE", 50)?;
         let times = setting("NEEDLEDROP_BENCH_BIG", 10)?;
+        let pairs = setting("NEEDLEDROP_BENCH_PAIRS", PAIRS)?.max(1);
         let node = Node::start()?;
         let cluster = Cluster::connect(&node.address)?;
-        Ok(Self { node, cluster, scratch: Scratch::new()?, scale, times, built: built()? })
+        Ok(Self { node, cluster, scratch: Scratch::new()?, scale, times, pairs, built: built()? })
     }
 
     /// Drops first, on a node that has nothing else to do.
@@ -155,11 +167,11 @@ impl Bench {
         Ok(())
     }
 
-    /// Both sides by turns; the one that is first changes from pair to pair. The first pair does not count: the
-    /// node is still warming up, and what is in the tables is read behind it.
+    /// Both sides by turns; the one that is first changes from pair to pair. The first pairs do not count: the
+    /// node is still warming up, and what is in the tables is read behind the very first.
     fn pairs(&self, drops: Drops) -> Outcome<Figures> {
         let (mut ours, mut theirs, mut written) = (Vec::new(), Vec::new(), Vec::new());
-        for pair in 0..=PAIRS {
+        for pair in 0..COLD_PAIRS + self.pairs {
             let mut contents = Vec::new();
             for turn in 0..2 {
                 let reference = (pair + turn).is_multiple_of(2);
@@ -169,7 +181,8 @@ impl Bench {
                 written.push(rows);
                 if pair == 0 {
                     contents.push(self.cluster.contents(keyspace)?);
-                } else {
+                }
+                if pair >= COLD_PAIRS {
                     runs.push(run);
                 }
                 self.forget(keyspace)?;

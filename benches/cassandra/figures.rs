@@ -41,6 +41,15 @@ impl Figures {
         runs.iter().map(|run| float(self.rows) / run.seconds).collect()
     }
 
+    /// How far apart the pairs are.
+    pub fn spread(&self) -> String {
+        let ratios = Pairs { ours: self.rates(&self.ours), theirs: self.rates(&self.theirs) }.ratios();
+        let [least, low, high, most] = [0.0, 0.25, 0.75, 1.0].map(|share| quantile(&ratios, share));
+        format!(
+            "rows/s beside the reference client, pair by pair: {least:.2} to {most:.2}, half of them {low:.2} to {high:.2}"
+        )
+    }
+
     /// Rows a second; pair by pair where there are pairs.
     fn beside(&self, name: &str, runs: &[Run], goal: Goal) -> Line {
         let pairs = Pairs { ours: self.rates(&self.ours), theirs: self.rates(runs) };

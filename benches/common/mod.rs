@@ -185,9 +185,11 @@ impl Pairs {
 
     /// The median of the ratios within each pair: what slows both of a pair down does not show.
     pub fn ratio(&self) -> f64 {
-        let ratios: Vec<f64> =
-            self.ours.iter().zip(&self.theirs).map(|(ours, theirs)| ours / theirs).collect();
-        median(&ratios)
+        median(&self.ratios())
+    }
+
+    pub fn ratios(&self) -> Vec<f64> {
+        self.ours.iter().zip(&self.theirs).map(|(ours, theirs)| ours / theirs).collect()
     }
 }
 
