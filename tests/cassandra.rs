@@ -23,6 +23,8 @@ mod crash;
 mod declared;
 #[path = "cassandra/growth.rs"]
 mod growth;
+#[path = "cassandra/many.rs"]
+mod many;
 #[path = "cassandra/order.rs"]
 mod order;
 #[path = "cassandra/quarantine.rs"]

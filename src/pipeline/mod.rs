@@ -136,7 +136,10 @@ impl<S: Store> Pipeline<S> {
         let is_cluster = self.config.store.kind == Kind::Cassandra;
         let (together, at_once): (usize, usize) = if is_cluster { (1, 2) } else { (2, 1) };
         let (rows_in, rows) = mpsc::channel(write.queue.max(together));
-        let (finished_in, finished) = mpsc::channel(write.queue);
+        // Room for a word of every delivery under way: whoever tells must not wait for discovery, which may be
+        // waiting for what the teller holds.
+        let under_way = self.config.source.files_at_once + write.queue;
+        let (finished_in, finished) = mpsc::channel(under_way);
         let pulse = |stage| self.health.heartbeat.begins(stage);
         let patience = |halt: &CancellationToken, pulse| Patience {
             limit: self.patience,
@@ -170,7 +173,7 @@ impl<S: Store> Pipeline<S> {
         let discover = Discover::new(
             identify,
             self.config.source.clone(),
-            write.queue,
+            under_way,
             after.is_some().then_some(rest),
             Arc::clone(&self.tally),
             Arc::clone(&self.health),

@@ -109,13 +109,12 @@ impl<S: Store> Discover<S> {
     pub fn new(
         identify: Identify<S>,
         source: config::Source,
-        queue: usize,
+        files_under_way: usize,
         rest: Option<Duration>,
         tally: Arc<Tally>,
         health: Arc<Health>,
         stop: CancellationToken,
     ) -> Self {
-        let files_under_way = source.files_at_once + queue;
         Self {
             identify,
             source,
