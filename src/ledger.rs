@@ -33,6 +33,67 @@ pub enum Verdict {
     Assumed { reach: Mark, hash: String, skipped: u64, detail: String },
 }
 
+/// What a delivery begins with, whatever store it is entered into.
+#[derive(Clone, Debug)]
+pub struct Beginning {
+    pub state: State,
+    pub detail: String,
+    pub same_as: Option<DeliveryId>,
+    /// Where it stands. The records of a duplicate are counted where they are loaded.
+    pub reach: Mark,
+    /// BLAKE3 of the bytes before that, hexadecimal.
+    pub hash: String,
+    /// Records before that whose rows another program wrote, and those that are no events.
+    pub assumed: u64,
+    pub skipped: u64,
+}
+
+impl Verdict {
+    pub fn beginning(&self) -> Beginning {
+        let nothing = |state, detail: &str| Beginning {
+            state,
+            detail: detail.to_owned(),
+            same_as: None,
+            reach: Mark::default(),
+            hash: blake3::hash(b"").to_hex().to_string(),
+            assumed: 0,
+            skipped: 0,
+        };
+        match self {
+            Self::Load { .. } => nothing(State::Loading, ""),
+            Self::Incomplete { detail } => nothing(State::Incomplete, detail),
+            Self::Failed { detail } => nothing(State::Failed, detail),
+            Self::Duplicate { of, same_as, reach, hash } => Beginning {
+                same_as: Some(*of),
+                reach: Mark { record: 0, ..*reach },
+                hash: hash.clone(),
+                ..nothing(State::Duplicate, &format!("the same bytes as {same_as}: nothing was written"))
+            },
+            Self::Assumed { reach, hash, skipped, detail } => Beginning {
+                reach: *reach,
+                hash: hash.clone(),
+                assumed: reach.record - skipped,
+                skipped: *skipped,
+                ..nothing(State::Loaded, detail)
+            },
+        }
+    }
+
+    /// How many records it needs stamps for.
+    pub fn stamped(&self) -> Option<u64> {
+        match self {
+            Self::Load { records } => Some(*records),
+            Self::Assumed { reach, .. } => Some(reach.record),
+            Self::Duplicate { .. } | Self::Incomplete { .. } | Self::Failed { .. } => None,
+        }
+    }
+
+    /// Whether rows come or came of it, so that tables are counted.
+    pub fn loads(&self) -> bool {
+        !matches!(self, Self::Duplicate { .. } | Self::Failed { .. })
+    }
+}
+
 /// How a delivery is gone on with.
 #[derive(Clone, Debug)]
 pub struct Continuation {

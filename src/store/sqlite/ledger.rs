@@ -9,7 +9,7 @@ use crate::domain::{
     Delivery, DeliveryId, Fingerprint, Mark, Noted, Receipt, Stamp, StampRange, Stamps, State, TableCount,
 };
 use crate::fault;
-use crate::ledger::{Amendment, Continuation, Entry, Filter, Known, Verdict};
+use crate::ledger::{Amendment, Beginning, Continuation, Entry, Filter, Known, Verdict};
 use crate::store;
 
 const COLUMNS: &str = "id, path, generation, state, detail, same_as, bytes, records, line, hash, head, \
@@ -166,18 +166,14 @@ pub fn take_up(shared: &Shared, connection: &mut Connection, entry: &Entry) -> R
                WHERE path = ?1 AND state IN ('loading', 'incomplete', 'waiting')";
     transaction.prepare_cached(sql)?.execute(params![entry.path, now_ms(), last + 1])?;
     let id = insert(&transaction, entry, last + 1)?;
-    match &entry.verdict {
-        Verdict::Load { records } => {
-            hand_out(&transaction, id, 0, *records)?;
-            begin_counts(shared, &transaction, id)?;
-        }
-        Verdict::Incomplete { .. } => begin_counts(shared, &transaction, id)?,
-        Verdict::Assumed { reach, .. } => {
-            hand_out(&transaction, id, 0, reach.record)?;
-            begin_counts(shared, &transaction, id)?;
-            assume(shared, &transaction, id, *reach)?;
-        }
-        Verdict::Duplicate { .. } | Verdict::Failed { .. } => {}
+    if let Some(records) = entry.verdict.stamped() {
+        hand_out(&transaction, id, 0, records)?;
+    }
+    if entry.verdict.loads() {
+        begin_counts(shared, &transaction, id)?;
+    }
+    if let Verdict::Assumed { reach, .. } = &entry.verdict {
+        assume(shared, &transaction, id, *reach)?;
     }
     let delivery = by_id(&transaction, id)?;
     fault::step("take_up before commit");
@@ -220,25 +216,7 @@ fn assume(shared: &Shared, connection: &Connection, id: DeliveryId, reach: Mark)
 }
 
 fn insert(connection: &Connection, entry: &Entry, generation: u32) -> Outcome<DeliveryId> {
-    let nothing = (Mark::default(), blake3::hash(b"").to_hex().to_string());
-    let (state, detail, same_as, (reach, hash)) = match &entry.verdict {
-        Verdict::Load { .. } => (State::Loading, String::new(), None, nothing),
-        Verdict::Incomplete { detail } => (State::Incomplete, detail.clone(), None, nothing),
-        Verdict::Failed { detail } => (State::Failed, detail.clone(), None, nothing),
-        Verdict::Duplicate { of, same_as, reach, hash } => (
-            State::Duplicate,
-            format!("the same bytes as {same_as}: nothing was written"),
-            Some(of.0),
-            (*reach, hash.clone()),
-        ),
-        Verdict::Assumed { reach, hash, detail, .. } => {
-            (State::Loaded, detail.clone(), None, (*reach, hash.clone()))
-        }
-    };
-    // The records of a duplicate are counted where they are loaded.
-    let records = if same_as.is_some() { 0 } else { reach.record };
-    let skipped = if let Verdict::Assumed { skipped, .. } = entry.verdict { skipped } else { 0 };
-    let assumed = records - skipped;
+    let Beginning { state, detail, same_as, reach, hash, assumed, skipped } = entry.verdict.beginning();
     let sql = "INSERT INTO _needledrop_deliveries (path, generation, state, detail, same_as, bytes, records, \
                line, hash, head, noted_size, noted_mtime, noted_ctime, fingerprint, attempt, loaded, skipped, \
                quarantined, taken_up, changed, assumed) \
@@ -248,9 +226,9 @@ fn insert(connection: &Connection, entry: &Entry, generation: u32) -> Outcome<De
         generation,
         state.name(),
         detail,
-        same_as,
+        same_as.map(|of| of.0),
         reach.offset,
-        records,
+        reach.record,
         reach.line,
         hash,
         entry.head,
