@@ -35,6 +35,8 @@ pub struct Requests {
     read: Option<Noted>,
     /// As it is now, and since when.
     seen: (Option<Noted>, Instant),
+    /// What was asked has no answer yet.
+    is_open: bool,
 }
 
 impl Requests {
@@ -48,18 +50,26 @@ impl Requests {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // What was changed since the process read it is seen as a change.
         let read = app.noted;
-        Ok(Self { hangups, file: app.layers.path(), look, read, seen: (read, Instant::now()) })
+        Ok(Self {
+            hangups,
+            file: app.layers.path(),
+            look,
+            read,
+            seen: (read, Instant::now()),
+            is_open: false,
+        })
     }
 
-    /// The next request.
+    /// The next request: one whose answer nobody waited for is still one.
     async fn next(&mut self) {
-        loop {
+        while !self.is_open {
             tokio::select! {
                 Some(_) = self.hangups.next() => break,
                 _ = self.look.tick() => if self.has_changed() { break },
             }
         }
         self.read = look(&self.file);
+        self.is_open = true;
     }
 
     /// A file that is not there is on its way.
@@ -77,7 +87,9 @@ impl Requests {
         loop {
             self.next().await;
             health.reload_begins();
-            match app.read_again().await {
+            let answer = app.read_again().await;
+            self.is_open = false;
+            match answer {
                 Ok(Some(next)) => return next,
                 Ok(None) => {
                     info!("configuration: nothing has changed in it");

@@ -73,6 +73,13 @@ pub struct Noted {
     pub ctime: i64,
 }
 
+impl Noted {
+    /// Whether a file that looks like this was written anew since it was noted, and did not just grow.
+    pub fn is_rewritten(&self, noted: &Self) -> bool {
+        self.mtime != noted.mtime && self.size <= noted.size
+    }
+}
+
 /// One generation of a file's content, as the ledger knows it.
 #[derive(Clone, Debug)]
 pub struct Delivery {

@@ -82,7 +82,8 @@ pub trait Store: Send + Sync + 'static {
     -> impl Future<Output = Result<Self::Sent, StoreError>> + Send;
 
     /// Writes the rest of chunks that are sent; those of one delivery come in order and continue where it
-    /// stands. What follows a chunk of which the store took no row has failed with it.
+    /// stands. What follows a chunk of which the store took no row has failed with it. After an error that passes it
+    /// is called again with the same `sent`, and goes on where it was.
     fn apply(
         &self,
         chunks: Arc<Vec<RowChunk>>,

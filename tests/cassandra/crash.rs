@@ -337,3 +337,34 @@ fn a_daemon_that_was_killed_is_followed_by_one_that_finishes() {
     assert_eq!(daemon.stop().0, 0);
     Story::of(&place).assert_is(&clean, "after two daemons that were killed");
 }
+
+/// Rows of a tail may have been sent that the ledger never took. When the file comes back with another tail, the old
+/// and the new record on a key must not end as a mixture: under one stamp the server takes the greater value, cell by
+/// cell.
+#[test]
+#[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
+fn a_tail_that_was_rewritten_before_the_resume_mixes_with_nothing() {
+    let Some(place) = Place::new() else { return };
+    let place = place.with("write.window", "1");
+    let text = |first: &str, artist: &str| {
+        let tail = (2..6).map(|key| record(artist, first, "1.5", &key.to_string()) + "\n");
+        format!("{HEADER}{}\n{}", record("Same", "Sam", "1.5", "1"), tail.collect::<String>())
+    };
+    // Of each pair of values the greater one is in another tail.
+    let (before, after) = (text("Ann", "Zz"), text("Zoe", "Bb"));
+    place.drop_file("2018-12-01.csv", &after);
+    place.whole();
+    let clean = place.tables();
+    for step in 1.. {
+        place.empty();
+        place.drop_file("2018-12-01.csv", &before);
+        let aborted = place.aborts_at(step);
+        place.drop_file("2018-12-01.csv", &after);
+        place.whole();
+        assert_eq!(place.tables(), clean, "rewritten when it was aborted at step {step}");
+        if !aborted {
+            assert!(step > 15, "crash points are missing: {step}");
+            break;
+        }
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::Inner;
 use super::Writing;
-use super::apply::is_provisional_row;
+use super::apply::{Progress, is_provisional_row};
 use super::collisions::Tables;
 use super::keys::{Short, short};
 use super::refusal::Judged;
@@ -23,7 +23,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Those of all deliveries in some chunks.
+    /// Those of all deliveries in some chunks that the ledger does not have yet.
     ///
     /// # Errors
     /// What the cluster says.
@@ -32,9 +32,11 @@ impl Account {
         writing: &Writing,
         chunks: &[RowChunk],
         judged: &[Judged],
+        progress: &Progress,
     ) -> Result<Vec<Self>, StoreError> {
         let mut of: BTreeMap<DeliveryId, Vec<usize>> = BTreeMap::new();
-        for (at, chunk) in chunks.iter().enumerate() {
+        let left = |(_, chunk): &(usize, &RowChunk)| !progress.has(chunk.source.id);
+        for (at, chunk) in chunks.iter().enumerate().filter(left) {
             of.entry(chunk.source.id).or_default().push(at);
         }
         let mut accounts = Vec::with_capacity(of.len());

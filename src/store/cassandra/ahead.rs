@@ -5,15 +5,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::apply::{is_provisional_row, sending};
+use super::apply::{Progress, is_provisional_row, sending};
 use super::rows;
 use super::{Inner, Writing};
 use crate::domain::{DeliveryId, Mark, RowChunk, State};
 use crate::fault;
 use crate::store::StoreError;
 
-/// What became of the rows; `None` where nothing is written.
-pub type Sent = Option<rows::Sent>;
+/// What became of the rows, and how far they are applied; `None` where nothing is written.
+pub type Sent = Option<(rows::Sent, Progress)>;
 
 /// What is on the row of a provisional record is read, remembered and written with nobody else at it. All
 /// other rows may be sent at the same time.
@@ -50,7 +50,7 @@ pub async fn send(inner: &Inner, chunks: &[RowChunk]) -> Result<Sent, StoreError
     let all: Vec<usize> = (0..inner.plan.tables.len()).collect();
     let rows = sending(inner, writing, chunks).all(&all).await?;
     fault::step("send after the rows");
-    Ok(Some(rows))
+    Ok(Some((rows, Progress::default())))
 }
 
 /// Every chunk must continue what is applied or sent of its delivery; nothing is written of a run that does

@@ -1,6 +1,7 @@
 //! Chunks whose rows are in the tables into quarantine and ledger: only now they count (law 1).
 
 use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::account::{Account, Counted};
@@ -15,22 +16,43 @@ use crate::fault;
 use crate::ledger::{Applied, TableDelta};
 use crate::store::StoreError;
 
+/// How far chunks are applied. Whoever waited for the store goes on from there: what counted once is not counted
+/// again.
+#[derive(Default)]
+pub struct Progress {
+    judged: OnceLock<Vec<Judged>>,
+    /// Deliveries that the ledger has, and what is to be told of their chunks, by position.
+    entered: Mutex<HashMap<DeliveryId, Vec<(usize, Applied)>>>,
+}
+
+impl Progress {
+    fn entered(&self) -> MutexGuard<'_, HashMap<DeliveryId, Vec<(usize, Applied)>>> {
+        self.entered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn has(&self, id: DeliveryId) -> bool {
+        self.entered().contains_key(&id)
+    }
+}
+
 pub async fn chunks(inner: &Inner, chunks: &[RowChunk], sent: &Sent) -> Result<Vec<Applied>, StoreError> {
-    let failed = in_order(inner, chunks).await?;
-    let (Some(writing), Some(sent)) = (&inner.writing, sent) else { return dry(inner, chunks).await };
+    let (Some(writing), Some((sent, progress))) = (&inner.writing, sent) else {
+        return dry(inner, chunks).await;
+    };
+    let failed = in_order(inner, chunks, progress).await?;
     writing.lease.check().await?;
-    let judged = judged(writing, chunks, sent, failed);
-    let accounts = Account::all(inner, writing, chunks, &judged).await?;
+    let judged = progress.judged.get_or_init(|| judged(writing, chunks, sent, failed));
+    let accounts = Account::all(inner, writing, chunks, judged, progress).await?;
     // Keys count only as far as the ledger reaches.
     let saves = futures::future::try_join_all(accounts.iter().map(|account| account.save(writing)));
     futures::try_join!(writing.tables.check(inner), saves)?;
-    let quarantined = quarantined(chunks, &judged);
+    let quarantined = quarantined(chunks, judged);
     writing.quarantine.save_headers(&writing.lease, chunks, &quarantined).await?;
     writing.quarantine.save(&writing.lease, quarantined).await?;
     fault::step("apply before the ledger");
-    let applied = entered(inner, writing, chunks, judged, accounts, sent).await?;
+    entered(inner, writing, (chunks, judged), accounts, sent, progress).await?;
     writing.ahead.done(chunks);
-    Ok(applied)
+    Ok(told(chunks.len(), judged, progress))
 }
 
 /// The records that go to quarantine.
@@ -56,11 +78,11 @@ pub fn sending<'s>(inner: &'s Inner, writing: &'s Writing, chunks: &'s [RowChunk
 
 /// Every chunk must continue where its delivery stands. Those of deliveries that have failed do not matter:
 /// why they have.
-async fn in_order(inner: &Inner, chunks: &[RowChunk]) -> Result<Failed, StoreError> {
+async fn in_order(inner: &Inner, chunks: &[RowChunk], progress: &Progress) -> Result<Failed, StoreError> {
     let (mut marks, mut failed) = (HashMap::new(), Failed::new());
     for chunk in chunks {
         let id = chunk.source.id;
-        if failed.contains_key(&id) {
+        if failed.contains_key(&id) || progress.has(id) {
             continue;
         }
         let mark = match marks.get(&id) {
@@ -88,12 +110,11 @@ pub fn is_provisional_row(chunk: &RowChunk) -> bool {
 async fn entered(
     inner: &Inner,
     writing: &Writing,
-    chunks: &[RowChunk],
-    judged: Vec<Judged>,
+    (chunks, judged): (&[RowChunk], &[Judged]),
     accounts: Vec<Account>,
     sent: &rows::Sent,
-) -> Result<Vec<Applied>, StoreError> {
-    let mut applied: Vec<Applied> = vec![Applied::default(); chunks.len()];
+    progress: &Progress,
+) -> Result<(), StoreError> {
     for Account { id, own, keys, counted, .. } in accounts {
         let change = |entered: &mut Entered| {
             for at in &own {
@@ -106,14 +127,23 @@ async fn entered(
         if entered.delivery.state == State::Loading {
             writing.collisions.keep(id, keys).await;
         }
-        for at in own {
-            applied[at] = told(&chunks[at], &judged[at], &counted, at, sent);
-        }
+        let applied = own.into_iter().map(|at| (at, counts(&chunks[at], &judged[at], &counted, at, sent)));
+        let applied = applied.collect();
+        progress.entered().insert(id, applied);
     }
-    for (applied, judged) in applied.iter_mut().zip(judged) {
-        (applied.refused, applied.failed) = (judged.refused, judged.failed);
+    Ok(())
+}
+
+/// What is to be told of all chunks.
+fn told(chunks: usize, judged: &[Judged], progress: &Progress) -> Vec<Applied> {
+    let mut all = vec![Applied::default(); chunks];
+    for (at, applied) in progress.entered().values().flatten() {
+        all[*at] = applied.clone();
     }
-    Ok(applied)
+    for (applied, judged) in all.iter_mut().zip(judged) {
+        (applied.refused, applied.failed) = (judged.refused.clone(), judged.failed.clone());
+    }
+    all
 }
 
 fn advance(
@@ -214,7 +244,7 @@ pub fn without_provisional(entered: &mut Entered) -> Option<Delivery> {
     Some(before)
 }
 
-fn told(chunk: &RowChunk, judged: &Judged, counted: &Counted, at: usize, sent: &rows::Sent) -> Applied {
+fn counts(chunk: &RowChunk, judged: &Judged, counted: &Counted, at: usize, sent: &rows::Sent) -> Applied {
     let rows = if judged.failed.is_some() { 0 } else { (chunk.rows.len() - judged.rows.len()) as u64 };
     let delta = |(table, (_, took)): (usize, &(u64, Duration))| TableDelta {
         rows,
@@ -226,6 +256,7 @@ fn told(chunk: &RowChunk, judged: &Judged, counted: &Counted, at: usize, sent: &
 
 /// Nothing is written, not even to the ledger: it moves on in memory.
 async fn dry(inner: &Inner, chunks: &[RowChunk]) -> Result<Vec<Applied>, StoreError> {
+    in_order(inner, chunks, &Progress::default()).await?;
     let mut applied = Vec::new();
     for (at, chunk) in chunks.iter().enumerate() {
         let counted = Counted::default();

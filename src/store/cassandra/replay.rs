@@ -13,8 +13,17 @@ use crate::fault;
 use crate::ledger::{Applied, TableDelta};
 use crate::store::StoreError;
 
-/// Keys of the deliveries that are being played: their collisions are counted from their first record on.
-pub type Playing = tokio::sync::Mutex<HashMap<(DeliveryId, usize), Keys>>;
+/// What the deliveries that are being played have come to, by table.
+pub type Playing = tokio::sync::Mutex<HashMap<(DeliveryId, usize), Played>>;
+
+/// From the first record of a delivery to the end of a chunk that the ledger has.
+#[derive(Clone)]
+pub struct Played {
+    keys: Keys,
+    rows: u64,
+    refused: u64,
+    collisions: u64,
+}
 
 pub async fn chunk(
     inner: &Inner,
@@ -52,30 +61,29 @@ pub async fn chunk(
     let refused = (refused + left_out.len()) as u64;
     delta.rows -= left_out.len() as u64;
     let mut playing = inner.playing.lock().await;
-    let keys = playing.entry((id, table)).or_insert_with(|| Keys::new(inner.settings.collision_keys));
-    if first {
-        *keys = Keys::new(inner.settings.collision_keys);
-    }
-    let (before, rows) = (keys.distinct(), chunk.rows.len() - left_out.len());
-    keys.add(hashes(inner, table, chunk, &left_out));
-    let grown = i64::try_from(keys.distinct()).unwrap_or(0) - i64::try_from(before).unwrap_or(0);
-    let collisions = i64::try_from(rows).unwrap_or(0) - grown;
-    let estimated = keys.is_estimate();
-    if chunk.end.is_some() {
-        playing.remove(&(id, table));
-    }
-    drop(playing);
+    let before = playing.get(&(id, table)).filter(|_| !first).cloned();
+    let mut played = before.unwrap_or_else(|| Played {
+        keys: Keys::new(inner.settings.collision_keys),
+        rows: 0,
+        refused: 0,
+        collisions: 0,
+    });
+    let distinct = played.keys.distinct();
+    played.keys.add(hashes(inner, table, chunk, &left_out));
+    let grown = i64::try_from(played.keys.distinct()).unwrap_or(0) - i64::try_from(distinct).unwrap_or(0);
+    let collisions = i64::try_from(delta.rows).unwrap_or(0) - grown;
+    played.rows += delta.rows;
+    played.refused += refused;
+    played.collisions = played.collisions.saturating_add_signed(collisions);
     fault::step("replay before the ledger");
+    // The whole of it, not what is added: a write that was not acknowledged may be there all the same.
     let change = |entered: &mut Entered| {
         let count = count_of(&mut entered.delivery.receipt, &declared.name);
         if first {
-            (count.rows, count.refused, count.collisions, count.estimated) = (0, 0, 0, false);
             count.fingerprint = Fingerprint(String::new());
         }
-        count.rows += rows as u64;
-        count.refused += refused;
-        count.collisions = count.collisions.saturating_add_signed(collisions);
-        count.estimated |= estimated;
+        (count.rows, count.refused, count.collisions) = (played.rows, played.refused, played.collisions);
+        count.estimated = played.keys.is_estimate();
         // Up to date only with the last chunk: until then a restart begins this delivery anew.
         if chunk.end.is_some() {
             count.fingerprint = declared.fingerprint.clone();
@@ -83,6 +91,12 @@ pub async fn chunk(
         Ok(())
     };
     inner.ledger.change(&writing.lease, id, change).await?;
+    if chunk.end.is_some() {
+        playing.remove(&(id, table));
+    } else {
+        playing.insert((id, table), played);
+    }
+    drop(playing);
     fault::step("replay after the ledger");
     delta.collisions = u64::try_from(collisions).unwrap_or(0);
     delta.took = began.elapsed();

@@ -138,7 +138,22 @@ pub fn exists_already(error: &ExecutionError) -> bool {
 ///
 /// # Errors
 /// The last error.
-pub async fn patiently<T, F>(table: &str, mut attempt: impl FnMut() -> F) -> Result<T, ExecutionError>
+pub async fn patiently<T, F>(table: &str, attempt: impl FnMut() -> F) -> Result<T, ExecutionError>
+where
+    F: Future<Output = Result<T, ExecutionError>>,
+{
+    patiently_while(|| true, table, attempt).await
+}
+
+/// The same, for what may be sent only as long as this holds. The first try is the caller's word.
+///
+/// # Errors
+/// The last error.
+pub async fn patiently_while<T, F>(
+    may: impl Fn() -> bool,
+    table: &str,
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, ExecutionError>
 where
     F: Future<Output = Result<T, ExecutionError>>,
 {
@@ -157,6 +172,9 @@ where
         }
         tokio::time::sleep(pause.mul_f64(0.5 + 0.5 * fastrand::f64())).await;
         pause = (pause * 2).min(LONGEST);
+        if !may() {
+            return Err(error);
+        }
     }
 }
 
@@ -170,8 +188,22 @@ pub async fn execute(
     statement: &PreparedStatement,
     values: impl SerializeRow + Sync,
 ) -> Result<QueryResult, StoreError> {
+    execute_while(|| true, session, settings, statement, values).await
+}
+
+/// The same for what only the holder of the lease may write, as long as this says so.
+///
+/// # Errors
+/// What the cluster says, after some tries.
+pub async fn execute_while(
+    may: impl Fn() -> bool,
+    session: &Session,
+    settings: &Settings,
+    statement: &PreparedStatement,
+    values: impl SerializeRow + Sync,
+) -> Result<QueryResult, StoreError> {
     let values = &values;
-    let done = patiently("ledger", || session.execute_unpaged(statement, values)).await;
+    let done = patiently_while(may, "ledger", || session.execute_unpaged(statement, values)).await;
     done.map_err(|error| told(settings, &error))
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::account::Account;
-use super::apply::{DISCARDED, REPLAYED, is_provisional_row, outcome, sending};
+use super::apply::{DISCARDED, Progress, REPLAYED, is_provisional_row, outcome, sending};
 use super::ledger::{Beside, count_of};
 use super::refusal::{self, Judged};
 use super::rows::Sent;
@@ -28,7 +28,8 @@ pub async fn retried(inner: &Inner, retried: &Retried) -> Result<Applied, StoreE
     writing.quarantine.explain(&writing.lease, id, still).await?;
     fault::step("retry before the ledger");
     let one = std::slice::from_ref(chunk);
-    let mut accounts = Account::all(inner, writing, one, std::slice::from_ref(&judged)).await?;
+    let mut accounts =
+        Account::all(inner, writing, one, std::slice::from_ref(&judged), &Progress::default()).await?;
     let Some(account) = accounts.pop() else { return Ok(Applied::default()) };
     let beside = beside(writing, retried, &judged, &account);
     let change = |entered: &mut Entered| enter(inner, entered, retried, &judged, &account);

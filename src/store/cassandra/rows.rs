@@ -328,7 +328,7 @@ impl Sending<'_> {
             self.lease.check().await?;
         }
         metrics::in_flight(1.0);
-        let done = request::patiently(&of.name, &attempt).await;
+        let done = request::patiently_while(|| self.lease.holds(), &of.name, &attempt).await;
         metrics::in_flight(-1.0);
         match done {
             Ok(()) => Ok(Ok(())),

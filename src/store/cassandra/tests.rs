@@ -13,7 +13,7 @@ use super::{CassandraStore, schema};
 use crate::domain::Plan;
 use crate::store::Access;
 use crate::store::sqlite::tests::Sqlite;
-use crate::store::suite::{Fixture, store_suite, two_stores_end_alike};
+use crate::store::suite::{self, Fixture, store_suite, two_stores_end_alike};
 
 const NODE: &str = "NEEDLEDROP_TEST_CASSANDRA";
 
@@ -117,6 +117,13 @@ impl Fixture for Cassandra {
 }
 
 store_suite!(Cassandra);
+
+#[tokio::test]
+async fn what_is_applied_again_counts_once() {
+    if Cassandra::available() {
+        suite::what_is_applied_again_counts_once::<Cassandra>().await;
+    }
+}
 
 #[test]
 fn both_stores_end_alike() {

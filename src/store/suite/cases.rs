@@ -115,6 +115,22 @@ pub async fn apply_refuses_what_does_not_continue_and_changes_nothing<F: Fixture
     assert!(after.receipt.closes() && after.reach.record <= 3, "{after:?}");
 }
 
+/// Whoever waited for a cluster applies what was sent once more: what the ledger has of it counts once.
+pub async fn what_is_applied_again_counts_once<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    let records = [row(1, 1, "x", 1), Record::Refused, row(1, 1, "y", 2), Record::Skipped];
+    let (a, b) = (take_up(&store, "a", 10).await, take_up(&store, "b", 10).await);
+    let both = Arc::new(vec![chunk(&a, &records, 0, 4, loaded()), chunk(&b, &records, 0, 2, None)]);
+    let sent = store.send(Arc::clone(&both)).await.unwrap();
+    let first = store.apply(Arc::clone(&both), &sent).await.unwrap();
+    let before = everything(&store).await;
+    let again = store.apply(both, &sent).await.unwrap();
+    assert_eq!(format!("{again:?}"), format!("{first:?}"));
+    assert_eq!(everything(&store).await, before);
+    assert_eq!((newest(&store, "a").await.receipt.loaded, newest(&store, "b").await.receipt.loaded), (2, 1));
+}
+
 /// The rows of a chunk may be sent while those before it are not applied, also from other deliveries.
 pub async fn chunks_are_sent_before_those_before_them_are_applied<F: Fixture>() {
     let place = F::new().await;

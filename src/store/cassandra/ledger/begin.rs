@@ -4,10 +4,10 @@ use super::count::{count_of, table_count};
 use super::written::Written;
 use super::{Ledger, lock};
 use crate::domain::{
-    Delivery, DeliveryId, Fingerprint, Mark, Plan, Receipt, Stamp, StampRange, Stamps, State, TableCount,
+    Delivery, DeliveryId, Fingerprint, Plan, Receipt, Stamp, StampRange, Stamps, State, TableCount,
 };
 use crate::fault;
-use crate::ledger::{Continuation, Entry, Verdict};
+use crate::ledger::{Beginning, Continuation, Entry, Verdict};
 use crate::store::cassandra::apply::without_provisional;
 use crate::store::cassandra::lease::{Lease, clock};
 use crate::store::cassandra::stored::Entered;
@@ -88,9 +88,9 @@ impl Ledger {
         entry: &Entry,
         generation: u32,
     ) -> Result<Entered, StoreError> {
-        let range = lease.hand_out(0, stamped(&entry.verdict).unwrap_or(1)).await?;
+        let range = lease.hand_out(0, entry.verdict.stamped().unwrap_or(1)).await?;
         let mut entered = entered(plan, entry, DeliveryId(range.base.0), generation);
-        if stamped(&entry.verdict).is_some() {
+        if entry.verdict.stamped().is_some() {
             entered.delivery.stamps = Stamps::new(vec![range]);
         }
         Ok(entered)
@@ -110,7 +110,7 @@ impl Ledger {
     }
 
     /// Goes on with a delivery; its provisional last record is taken back first. What it wrote stays hidden,
-    /// so the record, and what follows it, needs newer stamps.
+    /// so the record, and what follows it, needs newer stamps. So does what follows where the file was written anew.
     ///
     /// # Errors
     /// What the cluster says.
@@ -138,18 +138,25 @@ impl Ledger {
             self.note_head(&writing.lease, head.clone(), id).await?;
         }
         let Some((mark, _)) = &before.delivery.provisional else {
+            let mut range = None;
             if matches!(before.delivery.state, State::Loading | State::Replaced) {
                 // Saved for a step that the ledger never took: this time they may not be refused.
                 writing.lease.check().await?;
                 let reach = before.delivery.reach.record;
                 writing.quarantine.remove_from(&writing.lease, id, reach).await?;
+                if noted.is_rewritten(&before.delivery.noted) {
+                    range = Some(beyond(writing, &before.delivery, reach).await?);
+                }
             }
-            return Ok(self.change(&writing.lease, id, reopen).await?.0.delivery);
+            let change = |entered: &mut Entered| {
+                range.into_iter().for_each(|range| entered.delivery.stamps.push(range));
+                reopen(entered)
+            };
+            return Ok(self.change(&writing.lease, id, change).await?.0.delivery);
         };
         writing.lease.check().await?;
         // Whatever became of it: an older stamp could lie under what another delivery took back there.
-        let left = before.delivery.stamps.reach().saturating_sub(mark.record).max(1);
-        let range = writing.lease.hand_out(mark.record, left).await?;
+        let range = beyond(writing, &before.delivery, mark.record).await?;
         writing.quarantine.remove_from(&writing.lease, id, mark.record).await?;
         writing.provisional.take_back(&writing.lease, &before.delivery).await?;
         fault::step("reopen before the ledger");
@@ -194,14 +201,21 @@ impl Ledger {
         let generation = earlier.iter().map(|delivery| delivery.generation).max().unwrap_or(0) + 1;
         let mut under_way = self.under_way.lock().await;
         let last = under_way.values().map(|entered| entered.delivery.id.0 + 2).max().unwrap_or(0);
-        let range = in_memory_range(0, stamped(&entry.verdict).unwrap_or(1))?;
+        let range = in_memory_range(0, entry.verdict.stamped().unwrap_or(1))?;
         let mut entered = entered(plan, entry, DeliveryId(range.base.0.max(last)), generation);
-        if stamped(&entry.verdict).is_some() {
+        if entry.verdict.stamped().is_some() {
             entered.delivery.stamps = Stamps::new(vec![range]);
         }
         under_way.insert(entered.delivery.id, entered.clone());
         Ok(entered.delivery)
     }
+}
+
+/// New stamps for what follows. Rows may have been sent that the ledger never took; where the file was written
+/// anew, they are of other bytes, and under the same stamp the two would mix, cell by cell.
+async fn beyond(writing: &Writing, delivery: &Delivery, first: u64) -> Result<StampRange, StoreError> {
+    let left = delivery.stamps.reach().saturating_sub(first).max(1);
+    writing.lease.hand_out(first, left).await
 }
 
 /// Stamps that are never written.
@@ -219,47 +233,24 @@ fn replace(delivery: &mut Delivery, generation: u32) {
     delivery.changed = clock() / 1000;
 }
 
-/// How many records it needs stamps for.
-fn stamped(verdict: &Verdict) -> Option<u64> {
-    match verdict {
-        Verdict::Load { records } => Some(*records),
-        Verdict::Assumed { reach, .. } => Some(reach.record),
-        Verdict::Duplicate { .. } | Verdict::Incomplete { .. } | Verdict::Failed { .. } => None,
-    }
-}
-
 /// What a delivery begins with.
-fn account(verdict: &Verdict, tables: Vec<TableCount>) -> Receipt {
-    let Verdict::Assumed { reach, skipped, .. } = verdict else {
-        return Receipt { tables, ..Receipt::default() };
-    };
-    let (records, skipped, loaded) = (reach.record, *skipped, reach.record - skipped);
-    let parts = vec![reach.offset];
-    Receipt { records, loaded, skipped, assumed: loaded, tables, parts, ..Receipt::default() }
+fn account(begun: &Beginning, tables: Vec<TableCount>) -> Receipt {
+    let Beginning { reach, assumed, skipped, .. } = *begun;
+    let parts = if begun.state == State::Loaded { vec![reach.offset] } else { Vec::new() };
+    let (records, loaded) = (reach.record, assumed);
+    Receipt { records, loaded, skipped, assumed, tables, parts, ..Receipt::default() }
 }
 
 fn entered(plan: &Plan, entry: &Entry, id: DeliveryId, generation: u32) -> Entered {
-    let nothing = (Mark::default(), blake3::hash(b"").to_hex().to_string());
-    let (state, detail, same_as, (reach, hash)) = match &entry.verdict {
-        Verdict::Load { .. } => (State::Loading, String::new(), None, nothing),
-        Verdict::Incomplete { detail } => (State::Incomplete, detail.clone(), None, nothing),
-        Verdict::Failed { detail } => (State::Failed, detail.clone(), None, nothing),
-        Verdict::Duplicate { of, same_as, reach, hash } => (
-            State::Duplicate,
-            format!("the same bytes as {same_as}: nothing was written"),
-            Some(*of),
-            (Mark { record: 0, ..*reach }, hash.clone()),
-        ),
-        Verdict::Assumed { reach, hash, detail, .. } => {
-            (State::Loaded, detail.clone(), None, (*reach, hash.clone()))
-        }
-    };
-    let loads = !matches!(entry.verdict, Verdict::Duplicate { .. } | Verdict::Failed { .. });
+    let begun = entry.verdict.beginning();
+    let loads = entry.verdict.loads();
     let tables =
         plan.tables.iter().filter(|_| loads).map(|table| table_count(&table.name, &table.fingerprint));
     let mut tables: Vec<TableCount> = tables.collect();
     tables.sort_by(|a, b| a.table.cmp(&b.table));
     let now = clock() / 1000;
+    let receipt = account(&begun, tables);
+    let Beginning { state, detail, same_as, reach, hash, .. } = begun;
     let delivery = Delivery {
         id,
         path: entry.path.clone(),
@@ -274,7 +265,7 @@ fn entered(plan: &Plan, entry: &Entry, id: DeliveryId, generation: u32) -> Enter
         noted: entry.noted,
         stamps: Stamps::default(),
         fingerprint: entry.fingerprint.clone(),
-        receipt: account(&entry.verdict, tables),
+        receipt,
         taken_up: now,
         changed: now,
     };

@@ -290,7 +290,8 @@ impl Ledger {
         lease.check().await?;
         let mut insert = self.insert.clone();
         insert.set_timestamp(Some(lease.ledger_stamp()));
-        request::execute(&self.session, &self.settings, &insert, Stored::from(entered)).await?;
+        let (may, stored) = (|| lease.holds(), Stored::from(entered));
+        request::execute_while(may, &self.session, &self.settings, &insert, stored).await?;
         Ok(())
     }
 
@@ -309,7 +310,8 @@ impl Ledger {
             batch.append_statement(statement);
             values.push(written);
         }
-        let done = request::patiently("ledger", || self.session.batch(&batch, &values)).await;
+        let send = || self.session.batch(&batch, &values);
+        let done = request::patiently_while(|| lease.holds(), "ledger", send).await;
         done.map(|_| ()).map_err(|error| request::told(&self.settings, &error))
     }
 
