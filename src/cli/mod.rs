@@ -39,8 +39,9 @@ const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("NEEDLEDROP_
 #[command(name = "needledrop", version = VERSION, about, arg_required_else_help = true)]
 #[command(
     after_help = "Exit codes: 0 all done and closed, or a daemon asked to stop; 1 done, but records were \
-quarantined or stay so after a replay, or a delivery failed or is incomplete; 2 wrong usage or configuration; 3 the store or the system \
-would not, try again; 4 stopped before the end, resumable."
+quarantined or stay so after a replay, a delivery failed, is incomplete or was replaced, or a file could \
+not be read or moved; 2 wrong usage or configuration; 3 the store or the system would not, try again; \
+4 stopped before the end, resumable."
 )]
 pub struct Cli {
     #[command(flatten)]

@@ -74,7 +74,7 @@ declared! {
     READY = gauge("needledrop_ready", Unit::Count, &[],
         "1 while it does its work, as /readyz says: folder and store are there, and it may write.");
     FILES_UNREADABLE = counter("needledrop_files_unreadable_total", Unit::Count, &[],
-        "Files that could not be opened or read.");
+        "Tries to open or read a file that failed.");
     FILES_OPEN = gauge("needledrop_files_open", Unit::Count, &["state"],
         "Files that wait for somebody: failed, incomplete (more is expected) or unreadable.");
     BACKLOG_FILES = gauge("needledrop_backlog_files", Unit::Count, &[],
@@ -82,7 +82,7 @@ declared! {
     BACKLOG_BYTES = gauge("needledrop_backlog_bytes", Unit::Bytes, &[],
         "Bytes of these files as they lie in the folder.");
     OLDEST_WAITING = gauge("needledrop_oldest_waiting_seconds", Unit::Seconds, &[],
-        "How long the oldest of these files has waited.");
+        "How long the oldest file that is not taken up yet has waited.");
     DELIVERIES = counter("needledrop_deliveries_total", Unit::Count, &["state"],
         "Entries of deliveries into a state.");
     BYTES_READ = counter("needledrop_bytes_read_total", Unit::Bytes, &[],
@@ -102,7 +102,7 @@ declared! {
     BATCH_ROWS = histogram("needledrop_batch_rows", BATCH, Unit::Count, &["table"],
         "Rows in one request to the cluster (the Cassandra store only).");
     WRITE_RETRIES = counter("needledrop_write_retries_total", Unit::Count, &["table", "reason"],
-        "Writes tried again, by table and reason; table `*` is all of them.");
+        "Writes tried again, by table and reason; table `*` is all of them, `ledger` what is asked of the ledger.");
     REQUESTS_IN_FLIGHT = gauge("needledrop_requests_in_flight", Unit::Count, &[],
         "Requests to the store under way: batches and rows of the cluster, or transactions of SQLite.");
     DROP_TO_QUERYABLE = histogram("needledrop_drop_to_queryable_seconds", DROP, Unit::Seconds, &[],
@@ -167,8 +167,9 @@ mod tests {
              (`src/metrics/declared.rs`): `NEEDLEDROP_WRITE_DOCS=1 cargo test --lib metrics` writes it anew.\n\n\
              Counters count what this process did and the store acknowledged. What a crash interrupted is counted\n\
              again by the process that replays it: totals come from receipts. Histograms appear with their first\n\
-             sample, all others at the start. Those of the process itself (`needledrop_process_…`: CPU, memory,\n\
-             open files, threads, start time) are as the kernel tells them, under their usual names.\n\n\
+             sample, those of the cluster with the first connection, all others at the start. Those of the process\n\
+             itself (`needledrop_process_…`: CPU, memory, open files, threads, start time) are as the kernel tells\n\
+             them, under their usual names.\n\n\
              | metric | kind | unit | labels | meaning |\n|---|---|---|---|---|\n",
         );
         for Metric { name, kind, unit, labels, help } in ALL {
