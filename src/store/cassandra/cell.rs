@@ -47,13 +47,26 @@ impl SerializeRow for Record<'_> {
     }
 }
 
-/// Bytes that the key and columns of a record take, about.
-pub fn size(record: &Record<'_>) -> usize {
-    let of = |(column, _): &(usize, Type)| match record.rows.cell(record.row, *column) {
-        Cell::Text(at) | Cell::Blob(at) | Cell::Decimal(at) | Cell::Uuid(at) | Cell::Inet(at) => at.len() + 4,
-        _ => 12,
-    };
-    record.columns.iter().map(of).sum()
+impl Record<'_> {
+    /// Bytes that its key and columns take, about.
+    pub fn size(&self) -> usize {
+        let of = |(column, _): &(usize, Type)| match self.rows.cell(self.row, *column) {
+            Cell::Text(at) | Cell::Blob(at) | Cell::Decimal(at) | Cell::Uuid(at) | Cell::Inet(at) => {
+                at.len() + 4
+            }
+            _ => 12,
+        };
+        self.columns.iter().map(of).sum()
+    }
+
+    /// A sum that is of no use but to have looked at all bytes.
+    pub fn seen(&self) -> usize {
+        let first = |(column, _): &(usize, Type)| match self.rows.cell(self.row, *column) {
+            Cell::Text(at) | Cell::Blob(at) => at.of(self.rows.arena_bytes()).first().copied().unwrap_or(0),
+            _ => 0,
+        };
+        self.columns.iter().map(first).map(usize::from).sum()
+    }
 }
 
 fn write(

@@ -24,6 +24,7 @@ mod stored;
 mod tests;
 mod tls;
 mod unchanged;
+mod work;
 
 use std::sync::Arc;
 use std::time::Duration;

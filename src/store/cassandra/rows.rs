@@ -1,7 +1,7 @@
 //! Rows of the declared tables: prepared inserts, grouped by partition, so many under way and no more.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::hint::black_box;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -13,14 +13,15 @@ use scylla::statement::prepared::PreparedStatement;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use twox_hash::XxHash64;
 
-use super::cell::{self, Record};
+use super::cell::Record;
 use super::connect::Settings;
 use super::lease::Lease;
 use super::request::{self, Meaning};
 use super::schema;
+use super::work::{Place, Request, Work, together};
 use crate::domain::text::plain;
 use crate::domain::{Cell, Empty, Plan, RowChunk, Rows, Table, Type};
-use crate::metrics;
+use crate::metrics::{self, Batches};
 use crate::store::StoreError;
 
 /// Hashes must be the same in every process that goes on with a delivery.
@@ -30,6 +31,7 @@ const SEED: u64 = 0x6e65_6564_6c65;
 pub struct Writer {
     pub name: String,
     insert: PreparedStatement,
+    requests: Batches,
     /// A batch of n rows at n - 2, made when it is needed: it holds its statement n times.
     batches: Vec<OnceLock<Batch>>,
     /// All columns in the order of the statement, key first.
@@ -37,38 +39,6 @@ pub struct Writer {
     partition: usize,
     key: usize,
     clears: bool,
-}
-
-/// A row that is to be written.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    partition: u64,
-    chunk: u32,
-    row: u32,
-}
-
-/// Rows of one partition, to be sent together: a range of the places of one table.
-#[derive(Clone, Copy)]
-struct Request {
-    /// Position among the tables that are written.
-    at: u32,
-    from: u32,
-    to: u32,
-}
-
-/// All requests, and who takes the next.
-struct Work {
-    /// Of each table that is written: its writer, and its rows, those of a partition side by side.
-    tables: Vec<(usize, Vec<Place>)>,
-    requests: Vec<Request>,
-    next: AtomicUsize,
-    began: Instant,
-}
-
-impl Work {
-    fn is_taken(&self) -> bool {
-        self.next.load(Ordering::Relaxed) >= self.requests.len()
-    }
 }
 
 /// A row that the server did not take, alone.
@@ -118,6 +88,7 @@ impl Writer {
         insert.set_is_idempotent(true);
         Ok(Self {
             name: table.name.clone(),
+            requests: Batches::of(&table.name),
             batches: (2..=settings.batch_rows).map(|_| OnceLock::new()).collect(),
             insert,
             columns: table.all().filter_map(|index| Some((index, of(index)?.kind))).collect(),
@@ -201,14 +172,10 @@ impl Sending<'_> {
         let began = Instant::now();
         let tables: Vec<(usize, Vec<Place>)> =
             tables.iter().map(|table| (*table, self.grouped(*table))).collect();
-        let mut requests = Vec::new();
-        for ((writer, places), at) in tables.iter().zip(0..) {
-            self.cut(at, *writer, places, &mut requests);
-        }
-        let work = Work { tables, requests, next: AtomicUsize::new(0), began };
-        let mut left = work.requests.len();
+        let work = Work::new(tables, began);
+        let mut left = work.requests(self.settings.batch_rows);
         let mut lanes = FuturesUnordered::new();
-        let mut sent = Sent { refused: Vec::new(), tables: vec![(0, Duration::ZERO); work.tables.len()] };
+        let mut sent = Sent { refused: Vec::new(), tables: vec![(0, Duration::ZERO); work.tables()] };
         loop {
             tokio::select! {
                 biased;
@@ -233,14 +200,12 @@ impl Sending<'_> {
     /// Takes requests until there are no more, one after another: there are as many lanes, of all chunks
     /// that are sent, as there may be requests under way.
     async fn lane(&self, work: &Work, _permit: SemaphorePermit<'_>) -> Result<Sent, StoreError> {
-        let mut sent = Sent { refused: Vec::new(), tables: vec![(0, Duration::ZERO); work.tables.len()] };
-        while let Some(request) = work.requests.get(work.next.fetch_add(1, Ordering::Relaxed)) {
-            let Some((writer, places)) = work.tables.get(request.at as usize) else { continue };
-            let places = places.get(request.from as usize..request.to as usize).unwrap_or_default();
+        let mut sent = Sent { refused: Vec::new(), tables: vec![(0, Duration::ZERO); work.tables()] };
+        while let Some(Request { at, writer, places }) = work.take(|writer, left| self.cut(writer, left)) {
             let before = sent.refused.len();
-            self.send(*writer, places, &mut sent.refused).await?;
+            self.send(writer, places, &mut sent.refused).await?;
             let refused = sent.refused.len() - before;
-            if let Some((rows, took)) = sent.tables.get_mut(request.at as usize) {
+            if let Some((rows, took)) = sent.tables.get_mut(at) {
                 *rows += (places.len() - refused) as u64;
                 *took = work.began.elapsed();
             }
@@ -256,35 +221,22 @@ impl Sending<'_> {
         for (chunk, at) in self.chunks.iter().zip(0_u32..) {
             for (row, number) in (0..chunk.rows.len()).zip(0_u32..) {
                 let partition = writer.hash(&chunk.rows, row, writer.partition, &mut scratch);
-                places.push(Place { partition, chunk: at, row: number });
+                places.push(Place::new(partition, at, number));
             }
         }
-        places.sort_unstable_by_key(|place| (place.partition, place.chunk, place.row));
+        places.sort_unstable();
         places
     }
 
-    /// Cuts the rows of a table into requests, by partition, rows and bytes.
-    fn cut(&self, at: u32, writer: usize, places: &[Place], requests: &mut Vec<Request>) {
-        let (mut from, mut rows, mut bytes) = (0, 0, 0);
-        let mut partition = None;
-        for (place, to) in places.iter().zip(0..) {
-            let size = self.record(writer, place).map_or(0, |record| cell::size(&record));
-            let full = rows >= self.settings.batch_rows || bytes + size > self.settings.batch_bytes;
-            if rows > 0 && (full || partition != Some(place.partition)) {
-                requests.push(Request { at, from, to });
-                (from, rows, bytes) = (to, 0, 0);
-            }
-            partition = Some(place.partition);
-            (rows, bytes) = (rows + 1, bytes + size);
-        }
-        if rows > 0 {
-            requests.push(Request { at, from, to: u32::try_from(places.len()).unwrap_or(u32::MAX) });
-        }
+    /// How many of these rows go together.
+    fn cut(&self, writer: usize, left: &[Place]) -> usize {
+        let size = |place: &Place| self.record(writer, place).map_or(0, |record| record.size());
+        together(left, self.settings.batch_rows, self.settings.batch_bytes, size)
     }
 
     fn record(&self, writer: usize, place: &Place) -> Option<Record<'_>> {
-        let chunk = self.chunks.get(place.chunk as usize)?;
-        Some(self.writers.get(writer)?.record(&chunk.rows, place.row as usize))
+        let chunk = self.chunks.get(place.chunk())?;
+        Some(self.writers.get(writer)?.record(&chunk.rows, place.row()))
     }
 
     /// Sends one request; a batch that is refused is sent row by row.
@@ -299,7 +251,10 @@ impl Sending<'_> {
         if let Some(batch) = of.batch(places.len()) {
             let records: Vec<Record<'_>> =
                 places.iter().filter_map(|place| self.record(writer, place)).collect();
-            metrics::batch(&of.name, places.len());
+            // Rows of a partition lie anywhere in their chunks: in a loop that does nothing else the processor
+            // fetches many of them from memory at the same time, and else each in its turn.
+            black_box(records.iter().map(Record::seen).sum::<usize>());
+            of.requests.sent(places.len());
             let done =
                 self.once(of, || async { self.session.batch(batch, &records).await.map(|_| ()) }).await?;
             // Which of them was refused, each alone will tell.
@@ -309,11 +264,10 @@ impl Sending<'_> {
         }
         for place in places {
             let Some(record) = self.record(writer, place) else { continue };
-            metrics::batch(&of.name, 1);
+            of.requests.sent(1);
             let one = || async { self.session.execute_unpaged(&of.insert, &record).await.map(|_| ()) };
             if let Err(words) = self.once(of, one).await? {
-                let (chunk, row) = (place.chunk as usize, place.row as usize);
-                refused.push(Refusal { table: writer, chunk, row, words });
+                refused.push(Refusal { table: writer, chunk: place.chunk(), row: place.row(), words });
             }
         }
         Ok(())
@@ -355,7 +309,7 @@ impl Pace {
             return;
         }
         let due = {
-            let mut next = self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
             let begin = (*next).max(Instant::now());
             let nanos = (rows as u64).saturating_mul(1_000_000_000) / self.rows_per_second;
             *next = begin + Duration::from_nanos(nanos);
