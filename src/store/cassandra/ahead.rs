@@ -37,7 +37,7 @@ pub struct Ahead {
 pub async fn send(inner: &Inner, chunks: &[RowChunk]) -> Result<Sent, StoreError> {
     let Some(writing) = &inner.writing else { return Ok(None) };
     writing.lease.check().await?;
-    let _turn = writing.ahead.turn(writing, chunks).await;
+    let turn = writing.ahead.turn(writing, chunks).await;
     in_order(inner, writing, chunks).await?;
     writing.tables.check_unless_fresh(inner).await?;
     for chunk in chunks.iter().filter(|chunk| is_provisional_row(chunk)) {
@@ -45,7 +45,9 @@ pub async fn send(inner: &Inner, chunks: &[RowChunk]) -> Result<Sent, StoreError
             writing.provisional.remember(&writing.lease, chunk, table).await?;
         }
     }
-    writing.provisional.merge(&writing.lease, chunks).await?;
+    if let Turn::Alone(_) = turn {
+        writing.provisional.merge(&writing.lease, chunks).await?;
+    }
     fault::step("send before the rows");
     let all: Vec<usize> = (0..inner.plan.tables.len()).collect();
     let rows = sending(inner, writing, chunks).all(&all).await?;

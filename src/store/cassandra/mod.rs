@@ -7,6 +7,7 @@ mod cell;
 mod check;
 mod collisions;
 pub mod connect;
+mod hash;
 mod keys;
 mod lease;
 mod ledger;
@@ -42,7 +43,7 @@ pub use check::Checked;
 use collisions::Collisions;
 use connect::Settings;
 use lease::{Lease, Wait};
-use ledger::Ledger;
+use ledger::{Ledger, TOGETHER};
 use provisional::Provisional;
 use quarantine::Quarantine;
 use refusal::Refusals;
@@ -282,11 +283,17 @@ impl Inner {
     /// A process that ended while it took a provisional record back may have left word of it.
     async fn close_taken_back(&self) -> Result<(), StoreError> {
         let Some(writing) = &self.writing else { return Ok(()) };
-        for (id, stamp) in writing.provisional.all() {
-            let stamps = self.ledger.find(id).await?.delivery.stamps;
-            let still = stamps.number(stamp).and_then(|number| stamps.of(number));
-            if still != Some(stamp) {
-                writing.provisional.forget(&writing.lease, id).await?;
+        for some in writing.provisional.all().chunks(TOGETHER) {
+            // Where there are many, that takes longer than a lease.
+            writing.lease.check().await?;
+            let found = some.iter().map(|(id, _)| self.ledger.find(*id));
+            let found = futures::future::try_join_all(found).await?;
+            for ((id, stamp), entered) in some.iter().zip(found) {
+                let stamps = entered.delivery.stamps;
+                let still = stamps.number(*stamp).and_then(|number| stamps.of(number));
+                if still != Some(*stamp) {
+                    writing.provisional.forget(&writing.lease, *id).await?;
+                }
             }
         }
         Ok(())

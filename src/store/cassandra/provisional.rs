@@ -15,6 +15,7 @@ use scylla::statement::prepared::PreparedStatement;
 use scylla::value::{CqlValue, Row as CqlRow};
 
 use super::connect::Settings;
+use super::hash::Key;
 use super::lease::Lease;
 use super::{cell, request, schema};
 use crate::domain::parse::parse;
@@ -25,8 +26,8 @@ use crate::store::StoreError;
 /// Cells behind the key, each with its stamp; `None` is a cell that was not set.
 type Cells = Vec<(Option<String>, i64)>;
 
-/// By table and key, the chunk and number of rows there.
-type Hits = HashMap<(usize, Vec<String>), Vec<(usize, usize)>>;
+/// By table and hash of the key, the chunk and number of rows there.
+type Hits = HashMap<(usize, u64), Vec<(usize, usize)>>;
 
 /// The stamp of a cell that nobody has set.
 const NEVER: i64 = i64::MIN;
@@ -39,12 +40,31 @@ struct Open {
     stamp: i64,
     /// The stamp it lies under; another one when a newer provisional record on its row was taken back.
     lies_at: i64,
-    /// The values of the key, as text.
+    /// The values of the key, as text, and their hash.
     key: Vec<String>,
+    hash: u64,
     /// What it sets.
     own: Cells,
     /// The row as it is without any provisional record; `None` where there is none.
     without: Option<Cells>,
+}
+
+/// All of them: one in each table for every loaded file whose last line has no end.
+#[derive(Default)]
+struct All {
+    open: Vec<Open>,
+    /// Hashes of their keys, by table of the plan: every row that is written is looked for there.
+    hashes: Vec<HashSet<u64>>,
+}
+
+impl All {
+    fn add(&mut self, table: Option<usize>, open: Open) {
+        if let Some(at) = table {
+            self.hashes.resize_with(self.hashes.len().max(at + 1), HashSet::new);
+            self.hashes.get_mut(at).map(|hashes| hashes.insert(open.hash));
+        }
+        self.open.push(open);
+    }
 }
 
 pub struct Provisional {
@@ -53,8 +73,9 @@ pub struct Provisional {
     plan: Arc<Plan>,
     insert: PreparedStatement,
     delete: PreparedStatement,
-    /// All of them; there are never many.
-    open: Mutex<Vec<Open>>,
+    /// Keys of the plan's tables.
+    keys: Vec<Key>,
+    open: Mutex<All>,
 }
 
 impl Provisional {
@@ -77,35 +98,46 @@ impl Provisional {
         let columns = "delivery, table_name, stamp, lies_at, key, own, without";
         let insert = prepare(format!("INSERT INTO {place} ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)")).await?;
         let delete = prepare(format!("DELETE FROM {place} WHERE delivery = ?")).await?;
-        type Stored = (i64, String, i64, i64, Vec<String>, Cells, Option<Cells>);
-        let cql = format!("SELECT {columns} FROM {place}");
-        let stored = request::rows::<Stored>(&session, &settings, &cql, ()).await?;
-        let open = stored.into_iter().map(|(delivery, table, stamp, lies_at, key, own, without)| Open {
-            delivery: DeliveryId(delivery),
-            table,
-            stamp,
-            lies_at,
-            key,
-            own,
-            without,
-        });
-        let open = Mutex::new(open.collect());
-        Ok(Self { session, settings, plan, insert, delete, open })
+        let keys = plan.tables.iter().map(|table| Key::of(&plan, table)).collect();
+        let statement = prepare(format!("SELECT {columns} FROM {place}")).await?;
+        let all = Self { session, settings, plan, insert, delete, keys, open: Mutex::default() };
+        all.read(statement).await?;
+        Ok(all)
     }
 
-    fn open(&self) -> MutexGuard<'_, Vec<Open>> {
+    /// Reads what is open, a page at a time.
+    async fn read(&self, statement: PreparedStatement) -> Result<(), StoreError> {
+        type Stored = (i64, String, i64, i64, Vec<String>, Cells, Option<Cells>);
+        let take = |(delivery, table, stamp, lies_at, key, own, without): Stored| {
+            let (at, hash) = self.hash(&table, &key);
+            let delivery = DeliveryId(delivery);
+            self.open().add(at, Open { delivery, table, stamp, lies_at, key, hash, own, without });
+            true
+        };
+        request::each(&self.session, &self.settings, statement, (), take).await
+    }
+
+    /// The place of a table in the plan and the hash of a key. One that is not declared any more has no rows that
+    /// we write.
+    fn hash(&self, table: &str, key: &[String]) -> (Option<usize>, u64) {
+        let at = self.plan.table(table).map(|(at, _)| at);
+        (at, at.and_then(|at| self.keys.get(at)).map_or(0, |of| of.of_text(key)))
+    }
+
+    fn open(&self) -> MutexGuard<'_, All> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The deliveries of all of them, with the stamp that each had.
     pub fn all(&self) -> Vec<(DeliveryId, Stamp)> {
-        let mut all: Vec<_> = self.open().iter().map(|open| (open.delivery, Stamp(open.stamp))).collect();
+        let mut all: Vec<_> =
+            self.open().open.iter().map(|open| (open.delivery, Stamp(open.stamp))).collect();
         all.dedup();
         all
     }
 
-    fn on(&self, table: &str, key: &[String]) -> Vec<Open> {
-        self.open().iter().filter(|open| open.table == table && open.key == key).cloned().collect()
+    fn on(&self, table: &str, hash: u64) -> Vec<Open> {
+        self.open().open.iter().filter(|open| open.table == table && open.hash == hash).cloned().collect()
     }
 
     /// Remembers what is on the row of the last record of a chunk, before that record is written.
@@ -116,7 +148,8 @@ impl Provisional {
         let Some(row) = chunk.rows.len().checked_sub(1) else { return Ok(()) };
         let (delivery, stamp) = (chunk.source.id, chunk.rows.stamp(row).0);
         let key = key(chunk, row, table);
-        let others = self.on(&table.name, &key);
+        let (at, hash) = self.hash(&table.name, &key);
+        let others = self.on(&table.name, hash);
         if others.iter().any(|open| open.delivery == delivery && open.stamp == stamp) {
             // Tried again: by now the record itself may lie there.
             return Ok(());
@@ -126,9 +159,10 @@ impl Provisional {
             None => self.row(table, &key).await?,
         };
         let own = cells(chunk, row, table);
-        let open = Open { delivery, table: table.name.clone(), stamp, lies_at: stamp, key, own, without };
+        let open =
+            Open { delivery, table: table.name.clone(), stamp, lies_at: stamp, key, hash, own, without };
         self.save(lease, &open).await?;
-        self.open().push(open);
+        self.open().add(at, open);
         Ok(())
     }
 
@@ -142,7 +176,7 @@ impl Provisional {
 
     async fn replace(&self, lease: &Lease, known: &Open, now: Open) -> Result<(), StoreError> {
         self.save(lease, &now).await?;
-        self.open().iter_mut().filter(|open| *open == known).for_each(|open| *open = now.clone());
+        self.open().open.iter_mut().filter(|open| *open == known).for_each(|open| *open = now.clone());
         Ok(())
     }
 
@@ -153,19 +187,15 @@ impl Provisional {
 
     /// Rows that fall on those of provisional records.
     fn hits(&self, chunks: &[RowChunk]) -> Hits {
-        let mut hits = Hits::new();
-        let open = self.open();
-        for (at, table) in self.plan.tables.iter().enumerate() {
-            let of = open.iter().filter(|open| open.table == table.name);
-            let keys: HashSet<&[String]> = of.map(|open| open.key.as_slice()).collect();
-            if keys.is_empty() {
-                continue;
-            }
-            for (number, chunk) in chunks.iter().enumerate() {
+        let (mut hits, mut scratch) = (Hits::new(), Vec::new());
+        let all = self.open();
+        for (at, (key, hashes)) in self.keys.iter().zip(&all.hashes).enumerate() {
+            // Most of the time there is none.
+            for (number, chunk) in chunks.iter().enumerate().filter(|_| !hashes.is_empty()) {
                 for row in 0..chunk.rows.len() {
-                    let key = key(chunk, row, table);
-                    if keys.contains(key.as_slice()) {
-                        hits.entry((at, key)).or_default().push((number, row));
+                    let hash = key.hash(&chunk.rows, row, &mut scratch);
+                    if hashes.contains(&hash) {
+                        hits.entry((at, hash)).or_default().push((number, row));
                     }
                 }
             }
@@ -178,9 +208,9 @@ impl Provisional {
     /// # Errors
     /// What the cluster says.
     pub async fn merge(&self, lease: &Lease, chunks: &[RowChunk]) -> Result<(), StoreError> {
-        for ((table, key), rows) in self.hits(chunks) {
+        for ((table, hash), rows) in self.hits(chunks) {
             let Some(table) = self.plan.tables.get(table) else { continue };
-            let all = self.on(&table.name, &key);
+            let all = self.on(&table.name, hash);
             for known in &all {
                 let mut now = known.clone();
                 for (chunk, row) in rows.iter().filter_map(|(at, row)| Some((chunks.get(*at)?, *row))) {
@@ -204,10 +234,10 @@ impl Provisional {
     /// What the cluster says.
     pub async fn take_back(&self, lease: &Lease, delivery: &Delivery) -> Result<(), StoreError> {
         let own: Vec<Open> =
-            self.open().iter().filter(|open| open.delivery == delivery.id).cloned().collect();
+            self.open().open.iter().filter(|open| open.delivery == delivery.id).cloned().collect();
         for open in &own {
             let Some((_, table)) = self.plan.table(&open.table) else { continue };
-            let mut others = self.on(&open.table, &open.key);
+            let mut others = self.on(&open.table, open.hash);
             let up_to = others.iter().map(|open| open.lies_at).max().unwrap_or(open.lies_at);
             others.retain(|other| other.delivery != delivery.id);
             others.sort_by_key(|other| other.stamp);
@@ -231,7 +261,10 @@ impl Provisional {
         let mut delete = self.delete.clone();
         delete.set_timestamp(Some(lease.ledger_stamp()));
         request::execute(&self.session, &self.settings, &delete, (id.0,)).await?;
-        self.open().retain(|open| open.delivery != id);
+        let mut all = self.open();
+        for open in std::mem::take(&mut *all).open.into_iter().filter(|open| open.delivery != id) {
+            all.add(self.plan.table(&open.table).map(|(at, _)| at), open);
+        }
         Ok(())
     }
 

@@ -222,27 +222,13 @@ impl Quarantine {
         statement: &PreparedStatement,
         id: DeliveryId,
         from: u64,
-        mut take: impl FnMut(R) -> bool,
+        take: impl FnMut(R) -> bool,
     ) -> Result<(), StoreError>
     where
         R: 'static + for<'f, 'm> DeserializeRow<'f, 'm>,
     {
-        let away = |what: String| StoreError::Busy {
-            store: self.settings.name(),
-            reason: "read",
-            what,
-            hint: "see the logs of the cluster if it lasts",
-        };
-        let broken = |what: String| StoreError::Broken { store: self.settings.name(), what };
-        let pager = self.session.execute_iter(statement.clone(), (id.0, big(from))).await;
-        let pager = pager.map_err(|error| away(error.to_string()))?;
-        let mut rows = pager.rows_stream::<R>().map_err(|error| broken(error.to_string()))?;
-        while let Some(row) = rows.try_next().await.map_err(|error| away(error.to_string()))? {
-            if !take(row) {
-                break;
-            }
-        }
-        Ok(())
+        let values = (id.0, big(from));
+        request::each(&self.session, &self.settings, statement.clone(), values, take).await
     }
 
     /// Entries of these deliveries, in order.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::TryStreamExt as _;
 use scylla::client::session::Session;
 use scylla::deserialize::row::DeserializeRow;
 use scylla::errors::{DbError, ExecutionError, PrepareError, RequestAttemptError};
@@ -205,6 +206,37 @@ pub async fn execute_while(
     let values = &values;
     let done = patiently_while(may, "ledger", || session.execute_unpaged(statement, values)).await;
     done.map_err(|error| told(settings, &error))
+}
+
+/// Every row of a long answer, a page at a time, until `take` says that it has enough.
+///
+/// # Errors
+/// What the cluster says, or rows of another shape.
+pub async fn each<R>(
+    session: &Session,
+    settings: &Settings,
+    statement: PreparedStatement,
+    values: impl SerializeRow,
+    mut take: impl FnMut(R) -> bool,
+) -> Result<(), StoreError>
+where
+    R: 'static + for<'f, 'm> DeserializeRow<'f, 'm>,
+{
+    let away = |what: String| StoreError::Busy {
+        store: settings.name(),
+        reason: "read",
+        what,
+        hint: "see the logs of the cluster if it lasts",
+    };
+    let broken = |what: String| StoreError::Broken { store: settings.name(), what };
+    let pager = session.execute_iter(statement, values).await.map_err(|error| away(error.to_string()))?;
+    let mut rows = pager.rows_stream::<R>().map_err(|error| broken(error.to_string()))?;
+    while let Some(row) = rows.try_next().await.map_err(|error| away(error.to_string()))? {
+        if !take(row) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// All rows of a short answer.

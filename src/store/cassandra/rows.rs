@@ -11,21 +11,17 @@ use scylla::errors::ExecutionError;
 use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use twox_hash::XxHash64;
 
 use super::cell::Record;
 use super::connect::Settings;
+use super::hash::Key;
 use super::lease::Lease;
 use super::request::{self, Meaning};
 use super::schema;
 use super::work::{Place, Request, Work, together};
-use crate::domain::text::plain;
-use crate::domain::{Cell, Empty, Plan, RowChunk, Rows, Table, Type};
+use crate::domain::{Empty, Plan, RowChunk, Rows, Table, Type};
 use crate::metrics::{self, Batches};
 use crate::store::StoreError;
-
-/// Hashes must be the same in every process that goes on with a delivery.
-const SEED: u64 = 0x6e65_6564_6c65;
 
 /// What is needed to write one table.
 pub struct Writer {
@@ -36,8 +32,7 @@ pub struct Writer {
     batches: Vec<OnceLock<Batch>>,
     /// All columns in the order of the statement, key first.
     columns: Vec<(usize, Type)>,
-    partition: usize,
-    key: usize,
+    key: Key,
     clears: bool,
 }
 
@@ -92,8 +87,7 @@ impl Writer {
             batches: (2..=settings.batch_rows).map(|_| OnceLock::new()).collect(),
             insert,
             columns: table.all().filter_map(|index| Some((index, of(index)?.kind))).collect(),
-            partition: table.partition_key.len(),
-            key: table.key_len(),
+            key: Key::of(plan, table),
             clears: table.empty == Empty::Clear,
         })
     }
@@ -112,43 +106,11 @@ impl Writer {
 
     /// The hash of a row's key.
     pub fn key(&self, rows: &Rows, row: usize, scratch: &mut Vec<u8>) -> u64 {
-        self.hash(rows, row, self.key, scratch)
-    }
-
-    fn hash(&self, rows: &Rows, row: usize, columns: usize, scratch: &mut Vec<u8>) -> u64 {
-        scratch.clear();
-        for (at, (column, kind)) in self.columns.iter().take(columns).enumerate() {
-            // Clustering keys are compared by value: 12.5 and 12.50 are one, as a partition key they are two.
-            if *kind == Type::Decimal && at >= self.partition {
-                let text = plain(&rows.value(row, *column)).into_owned();
-                let number: bigdecimal::BigDecimal = text.parse().unwrap_or_default();
-                scratch.extend_from_slice(number.normalized().to_plain_string().as_bytes());
-                continue;
-            }
-            append(scratch, rows.cell(row, *column), rows.arena_bytes());
-        }
-        XxHash64::oneshot(SEED, scratch)
+        self.key.hash(rows, row, scratch)
     }
 
     fn record<'r>(&'r self, rows: &'r Rows, row: usize) -> Record<'r> {
         Record { rows, row, columns: &self.columns, clears: self.clears }
-    }
-}
-
-/// The bytes that tell a value from others of its column.
-fn append(into: &mut Vec<u8>, cell: Cell, arena: &[u8]) {
-    match cell {
-        Cell::Text(at) | Cell::Blob(at) | Cell::Decimal(at) | Cell::Uuid(at) | Cell::Inet(at) => {
-            let bytes = at.of(arena);
-            into.extend_from_slice(&bytes.len().to_le_bytes());
-            into.extend_from_slice(bytes);
-        }
-        Cell::Whole(n) | Cell::Timestamp(n) | Cell::Time(n) => into.extend_from_slice(&n.to_le_bytes()),
-        Cell::Date(n) => into.extend_from_slice(&n.to_le_bytes()),
-        Cell::Float(x) => into.extend_from_slice(&x.to_bits().to_le_bytes()),
-        Cell::Double(x) => into.extend_from_slice(&x.to_bits().to_le_bytes()),
-        Cell::Boolean(yes) => into.push(u8::from(yes)),
-        Cell::Empty => into.push(2),
     }
 }
 
@@ -220,7 +182,7 @@ impl Sending<'_> {
         let mut places = Vec::with_capacity(self.chunks.iter().map(|chunk| chunk.rows.len()).sum());
         for (chunk, at) in self.chunks.iter().zip(0_u32..) {
             for (row, number) in (0..chunk.rows.len()).zip(0_u32..) {
-                let partition = writer.hash(&chunk.rows, row, writer.partition, &mut scratch);
+                let partition = writer.key.partition(&chunk.rows, row, &mut scratch);
                 places.push(Place::new(partition, at, number));
             }
         }

@@ -23,7 +23,7 @@ pub use count::{count_of, table_count};
 pub use written::{Beside, Written};
 
 /// Deliveries that are read at once.
-const TOGETHER: usize = 64;
+pub const TOGETHER: usize = 64;
 
 /// What the ledger is asked and told.
 pub struct Ledger {
@@ -162,21 +162,11 @@ impl Ledger {
 
     /// Every row of the ledger, a page at a time.
     async fn each(&self, mut take: impl FnMut(Stored)) -> Result<(), StoreError> {
-        use futures::TryStreamExt as _;
-        let broken = |what: String| StoreError::Broken { store: self.settings.name(), what };
-        let passing = |what: String| StoreError::Busy {
-            store: self.settings.name(),
-            reason: "read",
-            what,
-            hint: "see the logs of the cluster if it lasts",
-        };
-        let pager = self.session.execute_iter(self.all.clone(), ()).await;
-        let pager = pager.map_err(|error| passing(error.to_string()))?;
-        let mut rows = pager.rows_stream::<Stored>().map_err(|error| broken(error.to_string()))?;
-        while let Some(stored) = rows.try_next().await.map_err(|error| passing(error.to_string()))? {
+        let all = |stored: Stored| {
             take(stored);
-        }
-        Ok(())
+            true
+        };
+        request::each(&self.session, &self.settings, self.all.clone(), (), all).await
     }
 
     async fn many(
