@@ -22,10 +22,15 @@ impl Keys {
     }
 
     /// Adds the keys of some rows; those that are new and remembered are returned, sorted.
-    pub fn add(&mut self, mut hashes: Vec<Short>) -> Vec<Short> {
-        hashes.sort_unstable();
-        hashes.dedup();
-        hashes.retain(|hash| self.samples(*hash) && self.sorted.binary_search(hash).is_err());
+    pub fn add(&mut self, hashes: Vec<Short>) -> Vec<Short> {
+        let mut hashes = sorted(hashes);
+        hashes.retain(|hash| self.samples(*hash));
+        // Both are sorted: one is looked for behind the one before it.
+        let mut rest = self.sorted.as_slice();
+        hashes.retain(|hash| {
+            rest = rest.get(smaller(rest, *hash)..).unwrap_or_default();
+            rest.first() != Some(hash)
+        });
         // A quarter more than is needed: to double it would leave as much unused on average.
         if self.sorted.capacity() < self.sorted.len() + hashes.len() {
             self.sorted.reserve_exact(hashes.len() + self.sorted.len() / 4);
@@ -58,14 +63,39 @@ impl Keys {
     }
 }
 
+/// Sorted, each once: as numbers, which are compared at once and not byte by byte.
+fn sorted(mut hashes: Vec<Short>) -> Vec<Short> {
+    let mut numbers: Vec<u64> = hashes.iter().map(|hash| number(*hash)).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    hashes.clear();
+    hashes.extend(numbers.into_iter().map(short));
+    hashes
+}
+
+/// How many at the beginning are smaller, in steps that double.
+fn smaller(sorted: &[Short], hash: Short) -> usize {
+    let is_smaller = |at: usize| sorted.get(at).is_some_and(|other| *other < hash);
+    let (mut from, mut step) = (0, 1);
+    while is_smaller(from + step - 1) {
+        (from, step) = (from + step, step * 2);
+    }
+    let near = sorted.get(from..sorted.len().min(from + step)).unwrap_or_default();
+    from + near.partition_point(|other| *other < hash)
+}
+
 /// What is remembered of a hash.
 pub fn short(hash: u64) -> Short {
     let [a, b, c, d, e, ..] = hash.to_be_bytes();
     [a, b, c, d, e]
 }
 
-fn leading_zeros([a, b, c, d, e]: Short) -> u32 {
-    u64::from_be_bytes([a, b, c, d, e, 0xff, 0xff, 0xff]).leading_zeros()
+fn number([a, b, c, d, e]: Short) -> u64 {
+    u64::from_be_bytes([a, b, c, d, e, 0xff, 0xff, 0xff])
+}
+
+fn leading_zeros(hash: Short) -> u32 {
+    number(hash).leading_zeros()
 }
 
 /// From the back and in place: a new list for each chunk would leave holes of every size behind.
@@ -127,6 +157,16 @@ mod tests {
             }
             prop_assert_eq!(again.sorted, keys.sorted);
             prop_assert_eq!(again.zeros, keys.zeros);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn all_that_are_smaller_are_found(mut of in prop::collection::vec(0..50_u64, 0..40), hash in 0..50_u64) {
+            of.sort_unstable();
+            let sorted: Vec<Short> = of.iter().map(|hash| short(*hash << 24)).collect();
+            let hash = short(hash << 24);
+            prop_assert_eq!(smaller(&sorted, hash), sorted.iter().filter(|other| **other < hash).count());
         }
     }
 
