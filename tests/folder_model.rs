@@ -149,13 +149,16 @@ impl Folder {
 
     /// Every delivery is as it was, as it would be, or on its way; and what is durable is in the tables.
     fn killed(&mut self, step: usize) {
+        let heads = Seen::of(&self.world).heads();
         let mut command = self.world.command(&["run", "--once"]);
         let output = command.env("NEEDLEDROP_ABORT_AT", step.to_string()).output().unwrap();
         if output.status.code().is_some() {
             self.model.run();
         } else {
             let seen = Seen::of(&self.world);
-            self.model.was_killed(&seen.deliveries());
+            let noted = seen.heads();
+            let anew = |at: usize| heads.get(at) != noted.get(at);
+            self.model.was_killed(&seen.deliveries(), anew);
         }
         let seen = Seen::of(&self.world);
         assert_eq!(seen.deliveries(), self.model.seen(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -267,14 +267,18 @@ impl Model {
         self.deliveries.push(Delivery { path, generation, state, text, head, size });
     }
 
-    /// A run that came to what the ledger says: each delivery as before it, as after it, or on its way there.
-    pub fn was_killed(&mut self, seen: &[Line]) {
+    /// A run that came to what the ledger says: each delivery as before it, as after it, or on its way there; a
+    /// run that noted no more than the new head of a file changed no line.
+    pub fn was_killed(&mut self, seen: &[Line], has_new_head: impl Fn(usize) -> bool) {
         let mut after = self.clone();
         after.run();
         for (at, line) in seen.iter().enumerate() {
             let [before, end] = [self.deliveries.get(at).cloned(), after.deliveries.get(at).cloned()];
             let found = [before, end.clone()].into_iter().flatten().find(|delivery| delivery.line() == *line);
-            let found = found.unwrap_or_else(|| on_its_way(end.as_ref(), line));
+            let mut found = found.unwrap_or_else(|| on_its_way(end.as_ref(), line));
+            if let Some(end) = end.filter(|_| has_new_head(at)) {
+                found.head = end.head;
+            }
             if at < self.deliveries.len() { self.deliveries[at] = found } else { self.deliveries.push(found) }
         }
         assert!(seen.len() >= self.deliveries.len(), "a delivery is gone: {seen:?}");

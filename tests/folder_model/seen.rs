@@ -30,6 +30,11 @@ impl Seen {
         })
     }
 
+    /// By what each file is found again, in the same order.
+    pub fn heads(&self) -> Vec<String> {
+        self.select("SELECT head FROM _needledrop_deliveries ORDER BY id", |row| row.get(0))
+    }
+
     /// Stamps of the records of each delivery: (delivery, first record, base, records), in order.
     fn ranges(&self) -> Vec<(u64, u64, i64, u64)> {
         let sql = "SELECT delivery, first, base, records FROM _needledrop_stamps ORDER BY base";
