@@ -274,7 +274,7 @@ impl Default for Write {
     fn default() -> Self {
         Self {
             window: 10_000,
-            window_bytes: Size(1280 * 1024),
+            window_bytes: Size(1536 * 1024),
             linger: Duration::from_millis(20),
             queue: 1,
             in_flight: 256,

@@ -163,6 +163,9 @@ pub struct Rows {
     cells: Vec<Cell>,
     stamps: Vec<Stamp>,
     arena: Vec<u8>,
+    /// Where the bytes of the last record end.
+    end: usize,
+    longest: usize,
 }
 
 impl Rows {
@@ -171,7 +174,7 @@ impl Rows {
             width,
             cells: Vec::with_capacity(width * records),
             stamps: Vec::with_capacity(records),
-            arena: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -182,6 +185,7 @@ impl Rows {
         self.cells.reserve_exact(width * records);
         self.stamps.clear();
         self.arena.clear();
+        (self.end, self.longest) = (0, 0);
         self
     }
 
@@ -212,7 +216,7 @@ impl Rows {
         let filled = fill(&mut self.cells, &mut self.arena);
         if filled.is_ok() {
             debug_assert_eq!(self.cells.len(), cells + self.width, "a record has a cell for every column");
-            self.stamps.push(stamp);
+            self.added(stamp);
         } else {
             self.cells.truncate(cells);
             self.arena.truncate(bytes);
@@ -224,7 +228,18 @@ impl Rows {
     pub fn push(&mut self, stamp: Stamp, cells: &mut Vec<Cell>) {
         debug_assert_eq!(cells.len(), self.width, "a record has a cell for every column");
         self.cells.append(cells);
+        self.added(stamp);
+    }
+
+    fn added(&mut self, stamp: Stamp) {
         self.stamps.push(stamp);
+        self.longest = self.longest.max(self.arena.len() - self.end);
+        self.end = self.arena.len();
+    }
+
+    /// Bytes in the arena that no record has more of.
+    pub fn longest(&self) -> usize {
+        self.longest
     }
 
     /// The arena that the cells of the next record are parsed into.

@@ -73,6 +73,7 @@ pub fn sending<'s>(inner: &'s Inner, writing: &'s Writing, chunks: &'s [RowChunk
         permits: &writing.permits,
         writers: &writing.writers,
         chunks,
+        longest: chunks.iter().map(|chunk| chunk.rows.longest()).max().unwrap_or(0),
     }
 }
 

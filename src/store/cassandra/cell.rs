@@ -15,6 +15,9 @@ use crate::domain::{Cell, Rows, Type, Value};
 /// CQL's dates begin at -2^31 days.
 const DAY_ZERO: i64 = 1 << 31;
 
+/// Bytes that a cell takes at most, with its length before it and without what it has in the arena.
+pub const LARGEST: usize = 12;
+
 /// One record as the values of a statement: the columns of a table in the order of its markers, then
 /// its stamp.
 pub struct Record<'r> {
@@ -54,7 +57,7 @@ impl Record<'_> {
             Cell::Text(at) | Cell::Blob(at) | Cell::Decimal(at) | Cell::Uuid(at) | Cell::Inet(at) => {
                 at.len() + 4
             }
-            _ => 12,
+            _ => LARGEST,
         };
         self.columns.iter().map(of).sum()
     }
@@ -201,4 +204,47 @@ pub fn value(read: Option<CqlValue>) -> Value<'static> {
 
 fn canonical(ip: IpAddr) -> IpAddr {
     ip.to_canonical()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Stamp;
+    use crate::domain::parse::parse;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_record_is_larger_than_the_longest_and_its_cells(
+            texts in prop::collection::vec(("[a-z]{0,40}", "[0-9]{1,9}", "([0-9a-f]{2}){0,20}"), 1..20),
+            lost in "[a-z]{0,9}",
+            again in any::<bool>(),
+        ) {
+            let columns = [(0, Type::Text), (1, Type::Bigint), (2, Type::Blob)];
+            let mut rows = Rows::new(3, texts.len());
+            if again {
+                rows.arena().extend_from_slice(&[b'x'; 999]);
+                rows.push(Stamp(0), &mut vec![Cell::Empty; 3]);
+                rows = rows.emptied(3, texts.len());
+            }
+            for (number, (one, n, other)) in texts.iter().enumerate() {
+                let of = |arena: &mut Vec<u8>| {
+                    let kinds = [(Type::Text, one.clone()), (Type::Bigint, n.clone()), (Type::Blob, format!("0x{other}"))];
+                    kinds.map(|(kind, text)| parse(kind, text.as_bytes(), arena).unwrap())
+                };
+                if number % 2 == 0 {
+                    let mut cells = of(rows.arena()).to_vec();
+                    rows.push(Stamp(0), &mut cells);
+                } else {
+                    rows.add(Stamp(0), |cells, arena| { cells.extend(of(arena)); Ok::<(), ()>(()) }).unwrap();
+                }
+                // What was not added does not count.
+                rows.add(Stamp(0), |_, arena| { arena.extend(lost.bytes()); Err(()) }).unwrap_err();
+            }
+            let sizes = (0..rows.len()).map(|row| Record { rows: &rows, row, columns: &columns, clears: false }.size());
+            prop_assert!(sizes.max().unwrap() <= rows.longest() + columns.len() * LARGEST);
+            let longest = texts.iter().map(|(one, _, other)| one.len() + other.len() / 2).max();
+            prop_assert_eq!(Some(rows.longest()), longest);
+        }
+    }
 }

@@ -12,7 +12,7 @@ use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::cell::Record;
+use super::cell::{self, Record};
 use super::connect::Settings;
 use super::hash::Key;
 use super::lease::Lease;
@@ -123,6 +123,8 @@ pub struct Sending<'s> {
     pub permits: &'s Semaphore,
     pub writers: &'s [Writer],
     pub chunks: &'s [RowChunk],
+    /// Bytes of text and the like that no row of theirs has more of.
+    pub longest: usize,
 }
 
 impl Sending<'_> {
@@ -192,8 +194,10 @@ impl Sending<'_> {
 
     /// How many of these rows go together.
     fn cut(&self, writer: usize, left: &[Place]) -> usize {
+        let columns = self.writers.get(writer).map_or(0, |writer| writer.columns.len());
+        let longest = self.longest + columns * cell::LARGEST;
         let size = |place: &Place| self.record(writer, place).map_or(0, |record| record.size());
-        together(left, self.settings.batch_rows, self.settings.batch_bytes, size)
+        together(left, self.settings.batch_rows, self.settings.batch_bytes, longest, size)
     }
 
     fn record(&self, writer: usize, place: &Place) -> Option<Record<'_>> {

@@ -97,14 +97,26 @@ impl Work {
 }
 
 /// How many of the first of these rows make one request: of one partition, at most `rows`, and at most `bytes` where
-/// one alone has no more.
-pub fn together(left: &[Place], rows: usize, bytes: usize, size: impl Fn(&Place) -> usize) -> usize {
-    let (partition, mut sum) = (left.first().map(|place| place.partition()), 0);
-    let is_beyond = |(at, place): (usize, &Place)| {
+/// one alone has no more. No row has more than `longest`: so most need not be looked at.
+pub fn together(
+    left: &[Place],
+    rows: usize,
+    bytes: usize,
+    longest: usize,
+    size: impl Fn(&Place) -> usize,
+) -> usize {
+    let Some(first) = left.first() else { return 0 };
+    let is_beside = |place: &&Place| place.partition() == first.partition();
+    let beside = left.iter().take(rows).take_while(is_beside).count();
+    if longest.saturating_mul(beside) <= bytes {
+        return beside;
+    }
+    let mut sum = 0;
+    let fits = |place: &&Place| {
         sum += size(place);
-        at > 0 && (at >= rows || sum > bytes || partition != Some(place.partition()))
+        sum <= bytes
     };
-    left.iter().enumerate().position(is_beyond).unwrap_or(left.len())
+    left.iter().take(beside).take_while(fits).count().max(1)
 }
 
 #[cfg(test)]
@@ -123,6 +135,7 @@ mod tests {
             tables in prop::collection::vec(prop::collection::vec(0..5_u64, 0..60), 0..4),
             rows in 1..8_usize,
             bytes in 1..30_usize,
+            longest in 7..20_usize,
         ) {
             let sorted = |partitions: &Vec<u64>| {
                 let mut places: Vec<Place> =
@@ -134,7 +147,7 @@ mod tests {
             let work = Work::new(tables.clone(), Instant::now());
             let least = work.requests(rows);
             let (mut taken, mut requests) = (vec![Vec::new(); tables.len()], 0);
-            let cut = |_: usize, left: &[Place]| together(left, rows, bytes, size);
+            let cut = |_: usize, left: &[Place]| together(left, rows, bytes, longest, size);
             while let Some(request) = work.take(cut) {
                 let sum: usize = request.places.iter().map(size).sum();
                 let first = request.places[0];
