@@ -130,7 +130,7 @@ fn a_store_that_another_process_locks_is_waited_for() {
 #[test]
 fn a_disk_that_fails_in_the_middle_of_a_file_is_asked_again() {
     let bytes = csv(0..30_000);
-    let world = world().with_variable("NEEDLEDROP_READ_ERRORS", "4,6");
+    let world = world().with("write.window_bytes", "256KiB").with_variable("NEEDLEDROP_READ_ERRORS", "4,6");
     world.drop_file(FILE, &bytes);
     let summary = world.once(1);
     assert_eq!(summary["unreadable"], 1, "{summary}");
