@@ -13,6 +13,8 @@ mod altered;
 mod assumed;
 #[path = "cassandra/changes.rs"]
 mod changes;
+#[path = "cassandra/checked.rs"]
+mod checked;
 #[path = "cassandra/commands.rs"]
 mod commands;
 #[path = "cassandra/connection.rs"]

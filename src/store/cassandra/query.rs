@@ -3,10 +3,13 @@
 use std::cmp::Ordering;
 
 use futures::TryStreamExt;
+use scylla::errors::{ExecutionError, NextPageError, NextRowError, PagerExecutionError};
 use scylla::statement::Statement;
 use scylla::value::Row as CqlRow;
 
-use super::{Inner, cell, schema};
+use super::connect::Settings;
+use super::request::Meaning;
+use super::{Inner, cell, request, schema};
 use crate::domain::{Column, Order, Table, Value};
 use crate::store::StoreError;
 
@@ -63,27 +66,55 @@ async fn each(
     statement.set_consistency(inner.settings.read);
     statement.set_page_size(5000);
     let pager = inner.session.query_iter(statement, values).await;
-    let pager = pager.map_err(|error| told(inner, &error.to_string()))?;
+    let pager = pager.map_err(|error| told_pager(&inner.settings, &error))?;
     let rows = pager.rows_stream::<CqlRow>().map_err(|error| inner.broken(error.to_string()))?;
     let mut rows = std::pin::pin!(rows);
-    while let Some(row) = rows.try_next().await.map_err(|error| told(inner, &error.to_string()))? {
+    while let Some(row) = rows.try_next().await.map_err(|error| told_row(&inner.settings, &error))? {
         take(row);
     }
     Ok(())
 }
 
-fn told(inner: &Inner, what: &str) -> StoreError {
-    let store = inner.settings.name();
-    if what.contains("unconfigured table") || what.contains("does not exist") {
-        return StoreError::Shape {
-            store,
-            what: "this table is not there yet".to_owned(),
-            next: "the next load makes it; then `needledrop load --table` fills it from the kept files"
-                .to_owned(),
-        };
+fn told_pager(settings: &Settings, error: &PagerExecutionError) -> StoreError {
+    match error {
+        PagerExecutionError::PrepareError(error) => told(settings, &error.clone().into()),
+        PagerExecutionError::SerializationError(error) => told(settings, &error.clone().into()),
+        PagerExecutionError::NextPageError(error) => told_page(settings, error),
+        other => broken(settings, other.to_string()),
     }
-    let hint = "see the logs of the cluster if it lasts";
-    StoreError::Busy { store, reason: "read", what: what.to_owned(), hint }
+}
+
+fn told_row(settings: &Settings, error: &NextRowError) -> StoreError {
+    match error {
+        NextRowError::NextPageError(error) => told_page(settings, error),
+        other => broken(settings, other.to_string()),
+    }
+}
+
+fn told_page(settings: &Settings, error: &NextPageError) -> StoreError {
+    match error {
+        NextPageError::RequestFailure(error) => told(settings, &error.clone().into_execution_error()),
+        other => broken(settings, other.to_string()),
+    }
+}
+
+fn broken(settings: &Settings, what: String) -> StoreError {
+    StoreError::Broken { store: settings.name(), what }
+}
+
+/// A table that is not there yet is none that went away.
+fn told(settings: &Settings, error: &ExecutionError) -> StoreError {
+    let words = request::words(error);
+    let is_missing = words.contains("unconfigured table") || words.contains("does not exist");
+    if !is_missing || request::meaning(error) != Meaning::Changed {
+        return request::told(settings, error);
+    }
+    StoreError::Shape {
+        store: settings.name(),
+        what: "this table is not there yet".to_owned(),
+        next: "the next load makes it; then `needledrop load --table` fills it from the kept files"
+            .to_owned(),
+    }
 }
 
 fn in_key_order(table: &Table, a: &[Value<'static>], b: &[Value<'static>]) -> Ordering {
@@ -101,4 +132,30 @@ fn in_key_order(table: &Table, a: &[Value<'static>], b: &[Value<'static>]) -> Or
         }
     }
     Ordering::Equal
+}
+
+#[cfg(test)]
+mod tests {
+    use scylla::errors::{DbError, RequestAttemptError, RequestError};
+
+    use super::super::tests::settings;
+    use super::*;
+
+    #[test]
+    fn what_the_server_says_of_a_page_is_told_as_what_it_is() {
+        let told = |error: DbError, words: &str| {
+            let attempt = RequestAttemptError::DbError(error, words.to_owned());
+            let page = NextPageError::from(RequestError::from(attempt));
+            told_row(&settings("ks"), &NextRowError::from(page))
+        };
+        let forbidden = told(DbError::Unauthorized, "User loader has no SELECT permission");
+        assert!(matches!(forbidden, StoreError::System { .. }), "{forbidden}");
+        let altered = told(DbError::Invalid, "Undefined column name length in table ks.t");
+        assert!(altered.to_string().contains("Undefined column name length"), "{altered}");
+        assert!(matches!(altered, StoreError::Shape { .. }), "{altered}");
+        let missing = told(DbError::Invalid, "unconfigured table t");
+        assert!(missing.to_string().contains("not there yet"), "{missing}");
+        let busy = told(DbError::Overloaded, "");
+        assert_eq!(busy.passing(), Some("overload"));
+    }
 }

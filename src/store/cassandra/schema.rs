@@ -138,7 +138,7 @@ pub fn ddl(settings: &Settings, plan: &Plan) -> Vec<String> {
     all
 }
 
-fn keyspaces(settings: &Settings) -> Vec<String> {
+pub fn keyspaces(settings: &Settings) -> Vec<String> {
     let mut names = vec![keyspace(&settings.keyspace), keyspace(&settings.ledger_keyspace)];
     names.dedup();
     names

@@ -21,7 +21,7 @@ const NODE: &str = "NEEDLEDROP_TEST_CASSANDRA";
 static SPARE: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-fn node() -> Option<String> {
+pub fn node() -> Option<String> {
     let node = std::env::var(NODE).ok().filter(|node| !node.is_empty());
     let required = std::env::var("CI").is_ok_and(|ci| !ci.is_empty());
     assert!(node.is_some() || !required, "{NODE} names no node, and in CI nothing is left out");
@@ -33,7 +33,7 @@ fn node() -> Option<String> {
 
 pub fn settings(keyspace: &str) -> Settings {
     Settings {
-        hosts: vec![node().unwrap()],
+        hosts: node().into_iter().collect(),
         keyspace: keyspace.to_owned(),
         ledger_keyspace: keyspace.to_owned(),
         replication: [("class", "SimpleStrategy"), ("replication_factor", "1")]

@@ -1,0 +1,192 @@
+//! What an acknowledgement and a stamp are worth in this cluster.
+
+mod worth;
+
+use std::collections::BTreeMap;
+
+use scylla::client::session::Session;
+use scylla::deserialize::value::DeserializeValue;
+
+use super::connect::Settings;
+use super::lease::clock;
+use super::{check_format, missing_told, request, schema, stored_format};
+use crate::domain::{Plan, Table};
+use crate::store::StoreError;
+use worth::{Cluster, Keyspace};
+
+/// What was found.
+pub struct Checked {
+    /// The version of the server and how many nodes it knows.
+    pub server: String,
+    /// Whether tables and ledger are as declared, or can be made.
+    pub tables: Result<(), StoreError>,
+    /// What makes an acknowledgement or a stamp weak.
+    pub warnings: Vec<String>,
+}
+
+/// Looks at everything.
+///
+/// # Errors
+/// What the cluster says.
+pub async fn checked(
+    session: &Session,
+    settings: &Settings,
+    plan: &Plan,
+    create: bool,
+) -> Result<Checked, StoreError> {
+    let cluster = cluster(session, settings);
+    let (version, clocks) = of_node(session, settings).await?;
+    let mut warnings: Vec<String> = clocks.into_iter().collect();
+    warnings.extend(worth::of_consistency(settings.write));
+    for keyspace in keyspaces(session, settings, create).await? {
+        warnings.extend(keyspace.warnings(&cluster));
+    }
+    let tables = as_declared(session, settings, plan, create).await;
+    warnings.extend(of_ledger(session, settings).await?);
+    warnings.extend(of_guardrails(session, settings).await);
+    for table in &plan.tables {
+        warnings.extend(of_table(session, settings, table).await?);
+    }
+    let nodes = cluster.nodes;
+    let server = format!("version {version}, {nodes} node{}", if nodes == 1 { "" } else { "s" });
+    Ok(Checked { server, tables, warnings })
+}
+
+fn cluster(session: &Session, settings: &Settings) -> Cluster {
+    let state = session.get_cluster_state();
+    let nodes = state.get_nodes_info();
+    Cluster {
+        nodes: nodes.len(),
+        datacenters: nodes.iter().filter_map(|node| node.datacenter.clone()).collect(),
+        local: settings.local_datacenter.clone(),
+        ledger: settings.ledger(),
+    }
+}
+
+/// Its version, and what is to be said of its clock.
+async fn of_node(session: &Session, settings: &Settings) -> Result<(String, Option<String>), StoreError> {
+    let cql = "SELECT release_version, toUnixTimestamp(now()) FROM system.local";
+    let before = clock();
+    let rows = request::rows::<(String, i64)>(session, settings, cql, ()).await?;
+    let after = clock();
+    let told = |(version, node): (String, i64)| (version, worth::of_clocks(before, node * 1000, after));
+    Ok(rows.into_iter().next().map(told).unwrap_or_default())
+}
+
+/// That of the tables and that of the ledger; as they are configured when they are not there but can be made.
+async fn keyspaces(
+    session: &Session,
+    settings: &Settings,
+    create: bool,
+) -> Result<Vec<Keyspace>, StoreError> {
+    type Replication = BTreeMap<String, String>;
+    let cql = "SELECT replication, durable_writes FROM system_schema.keyspaces WHERE keyspace_name = ?";
+    let mut all = Vec::new();
+    for name in schema::keyspaces(settings) {
+        let found = request::rows::<(Replication, bool)>(session, settings, cql, (&name,)).await?.pop();
+        let is_there = found.is_some();
+        let configured = || (settings.replication.iter().cloned().collect(), true);
+        let Some((replication, durable)) = found.or_else(|| create.then(configured)) else { continue };
+        let has_ledger = name == schema::keyspace(&settings.ledger_keyspace);
+        all.push(Keyspace { name, replication, durable, is_there, has_ledger });
+    }
+    Ok(all)
+}
+
+/// What opening for writing would refuse.
+async fn as_declared(
+    session: &Session,
+    settings: &Settings,
+    plan: &Plan,
+    create: bool,
+) -> Result<(), StoreError> {
+    let state = schema::look(session, settings, plan, true).await?;
+    if let Some(missing) = state.missing(plan).filter(|_| !create) {
+        return Err(missing_told(settings, &missing));
+    }
+    // One that is missing in part is made whole first.
+    if !state.missing_ledger.is_empty() {
+        return Ok(());
+    }
+    match stored_format(session, settings).await? {
+        Some(older) if create && older < schema::FORMAT => Ok(()),
+        _ => check_format(session, settings, false).await,
+    }
+}
+
+async fn of_ledger(session: &Session, settings: &Settings) -> Result<Option<String>, StoreError> {
+    let is_older = !schema::additions(session, settings).await?.is_empty();
+    Ok(is_older.then(|| {
+        "the ledger is that of an earlier version: the next `run` or `schema --apply` adds columns to it, which \
+         takes ALTER on the needledrop_ tables"
+            .to_owned()
+    }))
+}
+
+/// Limits that the server sets to stamps. Scylla has none, and a role may not be allowed to ask.
+async fn of_guardrails(session: &Session, settings: &Settings) -> Vec<String> {
+    let cql = "SELECT name, value FROM system_views.settings";
+    let found = request::rows::<(String, Option<String>)>(session, settings, cql, ()).await;
+    let told = |(name, value): (String, Option<String>)| worth::of_guardrail(&name, value.as_deref());
+    found.unwrap_or_default().into_iter().filter_map(told).collect()
+}
+
+async fn of_table(session: &Session, settings: &Settings, table: &Table) -> Result<Vec<String>, StoreError> {
+    let mut warnings: Vec<String> = counters(session, settings, table).await.into_iter().collect();
+    let name = schema::folded(&table.name, table.exact);
+    let ttl = option(session, settings, &name, "default_time_to_live").await?;
+    let cdc = option(session, settings, &name, "cdc").await?;
+    warnings.extend(worth::of_options(&table.name, ttl, cdc));
+    Ok(warnings)
+}
+
+/// An option of a table. Each is asked for alone: Scylla does not have `cdc` here.
+async fn option<T>(
+    session: &Session,
+    settings: &Settings,
+    table: &str,
+    name: &str,
+) -> Result<Option<T>, StoreError>
+where
+    T: for<'f, 'm> DeserializeValue<'f, 'm>,
+{
+    let cql = format!("SELECT {name} FROM system_schema.tables WHERE keyspace_name = ? AND table_name = ?");
+    let names = (schema::keyspace(&settings.keyspace), table);
+    match request::rows::<(Option<T>,)>(session, settings, &cql, names).await {
+        Ok(found) => Ok(found.into_iter().next().and_then(|(value,)| value)),
+        Err(error) if error.passing().is_some() => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+async fn counters(session: &Session, settings: &Settings, table: &Table) -> Option<String> {
+    let cql =
+        "SELECT column_name, type FROM system_schema.columns WHERE keyspace_name = ? AND table_name = ?";
+    let names = (schema::keyspace(&settings.keyspace), schema::folded(&table.name, table.exact));
+    let columns = request::rows::<(String, String)>(session, settings, cql, names).await.ok()?;
+    let (column, _) = columns.into_iter().find(|(_, kind)| kind == "counter")?;
+    Some(format!(
+        "table {} counts in column {column}: such a table takes no rows, only increments",
+        table.name
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::connect;
+    use super::super::tests::{node, settings};
+    use super::*;
+
+    /// The table that tells of tables is one itself.
+    #[tokio::test]
+    async fn an_option_that_a_server_does_not_have_is_none_and_hides_no_other() {
+        if node().is_none() {
+            return;
+        }
+        let settings = settings("system_schema");
+        let session = connect::connect(&settings).await.unwrap();
+        let asked = async |name| option::<i32>(&session, &settings, "tables", name).await.unwrap();
+        assert_eq!(asked("no_such_option").await, None);
+        assert_eq!(asked("default_time_to_live").await, Some(0));
+    }
+}

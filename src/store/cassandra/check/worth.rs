@@ -1,0 +1,302 @@
+//! What makes an acknowledgement or a stamp weak, in words. Nothing is asked here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use scylla::statement::Consistency;
+
+/// A clock this far from the node's is told, in microseconds (1 s).
+const CLOCKS: i64 = 1_000_000;
+
+/// How many replicas a keyspace has where there is no word of data centres.
+const FACTOR: &str = "replication_factor";
+
+/// The cluster, as far as it is known, and how we speak to it.
+pub struct Cluster {
+    pub nodes: usize,
+    pub datacenters: BTreeSet<String>,
+    /// The only one that is asked.
+    pub local: Option<String>,
+    /// At which the ledger is written and read.
+    pub ledger: Consistency,
+}
+
+/// A keyspace that is there, or is going to be made.
+pub struct Keyspace {
+    pub name: String,
+    pub replication: BTreeMap<String, String>,
+    pub durable: bool,
+    pub is_there: bool,
+    pub has_ledger: bool,
+}
+
+impl Keyspace {
+    /// Everything that is weak in it.
+    pub fn warnings(&self, cluster: &Cluster) -> Vec<String> {
+        let found = [self.few_replicas(cluster), self.simple(cluster), self.volatile(), self.apart(cluster)];
+        found.into_iter().flatten().collect()
+    }
+
+    fn has(&self) -> String {
+        format!("keyspace {} {}", self.name, if self.is_there { "has" } else { "will have" })
+    }
+
+    fn is_simple(&self) -> bool {
+        self.replication.get("class").is_some_and(|class| class.ends_with("SimpleStrategy"))
+    }
+
+    /// Replicas by data centre; under SimpleStrategy, which knows none, by no name.
+    fn factors<'a>(&'a self, cluster: &'a Cluster) -> BTreeMap<&'a str, u32> {
+        let factor = |key: &str| self.replication.get(key).and_then(|factor| factor.parse().ok());
+        let mut factors = BTreeMap::new();
+        match factor(FACTOR) {
+            Some(all) if self.is_simple() => return [("", all)].into(),
+            // What is to be made has so many in each.
+            Some(each) => factors.extend(cluster.datacenters.iter().map(|name| (name.as_str(), each))),
+            None => {}
+        }
+        let named = self.replication.keys().filter(|key| !["class", FACTOR].contains(&key.as_str()));
+        factors.extend(named.filter_map(|name| Some((name.as_str(), factor(name)?))));
+        factors.retain(|_, factor| *factor > 0);
+        factors
+    }
+
+    fn few_replicas(&self, cluster: &Cluster) -> Option<String> {
+        let factors = self.factors(cluster);
+        if factors.values().sum::<u32>() == 1 {
+            return Some(format!("{} replication 1: {ON_ONE}", self.has()));
+        }
+        if self.is_simple() || cluster.ledger != Consistency::LocalQuorum {
+            return None;
+        }
+        // Without a local one, any may be asked.
+        let asked = match &cluster.local {
+            Some(local) => Some((local.as_str(), factors.get(local.as_str()).copied().unwrap_or(0))),
+            None => factors.into_iter().min_by_key(|(_, factor)| *factor),
+        };
+        match asked? {
+            (name, 0) => Some(format!(
+                "{} no replica in data centre {name}: nothing is acknowledged there; ALTER KEYSPACE, or set \
+                 store.cassandra.local_datacenter to another",
+                self.has()
+            )),
+            (name, 1) => Some(format!("{} replication 1 in data centre {name}: {ON_ONE}", self.has())),
+            _ => None,
+        }
+    }
+
+    fn simple(&self, cluster: &Cluster) -> Option<String> {
+        let weak = self.is_simple() && cluster.nodes > 1;
+        weak.then(|| {
+            format!(
+                "{} SimpleStrategy on {} nodes: replicas do not heed racks and data centres; use \
+                 NetworkTopologyStrategy",
+                self.has(),
+                cluster.nodes
+            )
+        })
+    }
+
+    fn volatile(&self) -> Option<String> {
+        let told = || format!("{} durable_writes = false: rows are lost when nodes stop", self.has());
+        (!self.durable).then(told)
+    }
+
+    /// Two that agree each with their own data centre only may both have the lease.
+    fn apart(&self, cluster: &Cluster) -> Option<String> {
+        let several = self.factors(cluster).len() > 1;
+        (self.has_ledger && several && cluster.ledger == Consistency::LocalQuorum).then(|| {
+            format!(
+                "{} replicas in several data centres, and lease and ledger are agreed on within one \
+                 (LOCAL_QUORUM): give all daemons of this ledger, also those that stand by, the same \
+                 store.cassandra.local_datacenter, or set consistency.write to QUORUM or EACH_QUORUM",
+                self.has()
+            )
+        })
+    }
+}
+
+const ON_ONE: &str = "an acknowledged row is on one node, in its commit log within commitlog_sync_period \
+                      (10 s by default), and is lost with the disk of that node";
+
+/// At which rows are written.
+pub fn of_consistency(write: Consistency) -> Option<String> {
+    let weak = matches!(write, Consistency::One | Consistency::LocalOne);
+    weak.then(|| {
+        "consistency ONE: a row counts as written when one replica has it, and is lost with that replica"
+            .to_owned()
+    })
+}
+
+/// The node told its clock between our `before` and `after`, all in microseconds.
+pub fn of_clocks(before: i64, node: i64, after: i64) -> Option<String> {
+    let apart = (before - node).max(0) + (after - node).min(0);
+    (apart.abs() > CLOCKS).then(|| {
+        let (seconds, side) = (apart.abs() / CLOCKS, if apart > 0 { "ahead of" } else { "behind" });
+        format!(
+            "this clock is {seconds} s {side} the node's: deletes by others may hide or miss our rows; run NTP \
+             on both"
+        )
+    })
+}
+
+/// A limit that the server sets to stamps.
+pub fn of_guardrail(name: &str, value: Option<&str>) -> Option<String> {
+    let value = value.filter(|value| !value.is_empty() && *value != "null")?;
+    let why = if name.starts_with("minimum_timestamp_") {
+        "a delivery that is resumed or played again is written under the stamps it was given"
+    } else if name.starts_with("maximum_timestamp_") {
+        "stamps may be 10 minutes ahead of the clock"
+    } else {
+        return None;
+    };
+    let does = if name.ends_with("fail_threshold") { "refuses" } else { "warns of" };
+    Some(format!("guardrail {name} is {value}, and {does} what is beyond: {why}"))
+}
+
+/// Options of a table, as far as the server has them.
+pub fn of_options(table: &str, ttl: Option<i32>, cdc: Option<bool>) -> Vec<String> {
+    let begins = ttl.is_some_and(|ttl| ttl > 0).then(|| {
+        format!("table {table} has a default time to live: it begins again when a record is written again")
+    });
+    let again = (cdc == Some(true))
+        .then(|| format!("table {table} has CDC: a record that is written again is told again"));
+    begins.into_iter().chain(again).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NETWORK: &str = "org.apache.cassandra.locator.NetworkTopologyStrategy";
+    const SIMPLE: &str = "org.apache.cassandra.locator.SimpleStrategy";
+
+    fn cluster(nodes: usize, local: Option<&str>) -> Cluster {
+        Cluster {
+            nodes,
+            datacenters: ["dc1", "dc2"].map(str::to_owned).into(),
+            local: local.map(str::to_owned),
+            ledger: Consistency::LocalQuorum,
+        }
+    }
+
+    fn keyspace(class: &str, factors: &[(&str, &str)]) -> Keyspace {
+        let all = [&[("class", class)], factors].concat().into_iter();
+        let replication = all.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        Keyspace { name: "ks".to_owned(), replication, durable: true, is_there: true, has_ledger: false }
+    }
+
+    /// Whether each part stands in a warning of its own, in order, and nothing else does.
+    #[track_caller]
+    fn assert_told(told: &[String], parts: &[&str]) {
+        assert_eq!(told.len(), parts.len(), "{told:#?}");
+        for (told, part) in told.iter().zip(parts) {
+            assert!(told.contains(part), "{part:?} is not in {told:?}");
+        }
+    }
+
+    #[test]
+    fn one_replica_in_all_is_told() {
+        let one = |class, factors: &[(&str, &str)]| keyspace(class, factors).warnings(&cluster(1, None));
+        assert_told(&one(SIMPLE, &[(FACTOR, "1")]), &["ks has replication 1: "]);
+        assert_told(&one(NETWORK, &[("dc1", "1")]), &["ks has replication 1: "]);
+        assert_told(&one(NETWORK, &[("dc1", "1"), ("dc2", "0")]), &["ks has replication 1: "]);
+        assert_told(&one(SIMPLE, &[(FACTOR, "3")]), &[]);
+        assert_told(&one(NETWORK, &[("dc1", "3")]), &[]);
+    }
+
+    #[test]
+    fn what_counts_is_the_data_centre_that_is_asked() {
+        let unequal = keyspace(NETWORK, &[("dc1", "1"), ("dc2", "3")]);
+        let told = |local, ledger| unequal.warnings(&Cluster { ledger, ..cluster(4, local) });
+        let one = ["replication 1 in data centre dc1"];
+        assert_told(&told(Some("dc1"), Consistency::LocalQuorum), &one);
+        assert_told(&told(None, Consistency::LocalQuorum), &one);
+        assert_told(&told(Some("dc2"), Consistency::LocalQuorum), &[]);
+        assert_told(&told(Some("dc1"), Consistency::Quorum), &[]);
+        assert_told(&told(Some("dc3"), Consistency::LocalQuorum), &["no replica in data centre dc3"]);
+    }
+
+    #[test]
+    fn simple_strategy_is_told_on_several_nodes() {
+        let simple = keyspace(SIMPLE, &[(FACTOR, "3")]);
+        assert_told(&simple.warnings(&cluster(1, Some("dc1"))), &[]);
+        assert_told(&simple.warnings(&cluster(3, Some("dc1"))), &["SimpleStrategy on 3 nodes"]);
+    }
+
+    #[test]
+    fn writes_that_are_not_durable_are_told() {
+        let volatile = Keyspace { durable: false, ..keyspace(NETWORK, &[("dc1", "3")]) };
+        assert_told(&volatile.warnings(&cluster(3, None)), &["ks has durable_writes = false"]);
+    }
+
+    #[test]
+    fn a_keyspace_that_is_to_be_made_is_judged_as_configured() {
+        let planned = |class, factor, nodes| {
+            let keyspace = Keyspace { is_there: false, ..keyspace(class, &[(FACTOR, factor)]) };
+            keyspace.warnings(&cluster(nodes, None))
+        };
+        let (one, simple) = ("ks will have replication 1: ", "ks will have SimpleStrategy on 3 nodes");
+        assert_told(&planned("SimpleStrategy", "1", 3), &[one, simple]);
+        assert_told(
+            &planned("NetworkTopologyStrategy", "1", 3),
+            &["will have replication 1 in data centre dc1"],
+        );
+        assert_told(&planned("NetworkTopologyStrategy", "3", 6), &[]);
+    }
+
+    #[test]
+    fn a_ledger_in_several_data_centres_is_to_be_agreed_on_in_one() {
+        let ledger = |factors| Keyspace { has_ledger: true, ..keyspace(NETWORK, factors) };
+        let two = ledger(&[("dc1", "3"), ("dc2", "3")]);
+        let told = |ledger| two.warnings(&Cluster { ledger, ..cluster(6, Some("dc1")) });
+        assert_told(&told(Consistency::LocalQuorum), &["the same store.cassandra.local_datacenter"]);
+        assert_told(&told(Consistency::Quorum), &[]);
+        assert_told(&told(Consistency::EachQuorum), &[]);
+        assert_told(&ledger(&[("dc1", "3")]).warnings(&cluster(6, None)), &[]);
+        assert_told(&Keyspace { has_ledger: false, ..two }.warnings(&cluster(6, None)), &[]);
+        let planned = Keyspace { is_there: false, ..ledger(&[(FACTOR, "3")]) };
+        assert_told(&planned.warnings(&cluster(6, None)), &["ks will have replicas in several data centres"]);
+    }
+
+    #[test]
+    fn clocks_more_than_a_second_apart_are_told() {
+        let second = CLOCKS;
+        let told = |node| of_clocks(10 * second, node, 12 * second);
+        assert_eq!((told(9 * second), told(11 * second), told(13 * second)), (None, None, None));
+        assert_told(told(8 * second - 1).as_slice(), &["2 s ahead of the node's"]);
+        assert_told(told(13 * second + 1).as_slice(), &["1 s behind the node's"]);
+    }
+
+    #[test]
+    fn limits_to_stamps_are_told_when_they_are_set() {
+        let told = |name| of_guardrail(name, Some("5m"));
+        let (ahead, again) = ("10 minutes ahead", "resumed or played again");
+        for (name, does, why) in [
+            ("maximum_timestamp_fail_threshold", "refuses", ahead),
+            ("maximum_timestamp_warn_threshold", "warns of", ahead),
+            ("minimum_timestamp_fail_threshold", "refuses", again),
+            ("minimum_timestamp_warn_threshold", "warns of", again),
+        ] {
+            let told = told(name).unwrap();
+            assert!(told.contains(&format!("{name} is 5m, and {does}")) && told.contains(why), "{told}");
+        }
+        assert_eq!(told("maximum_replication_factor_fail_threshold"), None);
+        for unset in [None, Some(""), Some("null")] {
+            assert_eq!(of_guardrail("maximum_timestamp_fail_threshold", unset), None);
+        }
+    }
+
+    #[test]
+    fn a_server_without_one_option_still_tells_the_other() {
+        assert_told(&of_options("t", Some(60), None), &["default time to live"]);
+        assert_told(&of_options("t", None, Some(true)), &["CDC"]);
+        assert_told(&of_options("t", Some(0), Some(false)), &[]);
+    }
+
+    #[test]
+    fn one_replica_that_acknowledges_is_told() {
+        let weak = [Consistency::One, Consistency::LocalOne];
+        assert!(weak.iter().all(|one| of_consistency(*one).is_some()));
+        assert_eq!(of_consistency(Consistency::LocalQuorum), None);
+    }
+}

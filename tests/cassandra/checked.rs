@@ -1,0 +1,117 @@
+//! What `check` says of keyspaces, tables and a ledger that are not as they should be, and `query` of a table.
+
+use crate::common::{HEADER, events};
+use crate::place::Place;
+
+const FILE: &str = "2018-11-01-events.csv";
+
+/// Everything that is made, with one file loaded.
+fn loaded() -> Option<Place> {
+    let place = Place::new()?;
+    place.drop_file(FILE, format!("{HEADER}{}", events(0..3)));
+    place.once(0);
+    Some(place)
+}
+
+/// How a command ends, with all that it says.
+fn told(place: &Place, command: &[&str]) -> (i32, String) {
+    let output = place.run(command);
+    (output.code, output.stdout + &output.stderr)
+}
+
+#[track_caller]
+fn assert_tells(place: &Place, command: &[&str], code: i32, parts: &[&str]) {
+    let (ended, told) = told(place, command);
+    assert_eq!(ended, code, "{told}");
+    for part in parts {
+        assert!(told.contains(part), "{part:?} is not in {told}");
+    }
+}
+
+#[test]
+fn the_keyspace_of_the_ledger_is_looked_at_too() {
+    let Some(place) = Place::new() else { return };
+    // A second place is a keyspace that goes away with it.
+    let ledger = Place::new().unwrap();
+    let place = place.with("store.cassandra.ledger_keyspace", &ledger.keyspace);
+    place.cql(&format!(
+        "CREATE KEYSPACE {} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 3}}",
+        place.keyspace
+    ));
+    place.cql(&format!(
+        "CREATE KEYSPACE {} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 1}} \
+         AND durable_writes = false",
+        ledger.keyspace
+    ));
+    let one = format!("keyspace {} has replication 1", ledger.keyspace);
+    let volatile = format!("keyspace {} has durable_writes = false", ledger.keyspace);
+    assert_tells(&place, &["check"], 0, &[&one, &volatile]);
+    let other = format!("keyspace {} has", place.keyspace);
+    assert!(!told(&place, &["check"]).1.contains(&other), "three replicas, and durable");
+}
+
+#[test]
+fn a_keyspace_that_is_to_be_made_is_judged_as_it_is_configured() {
+    let Some(place) = Place::new() else { return };
+    let one = format!("keyspace {} will have replication 1", place.keyspace);
+    assert_tells(&place, &["check"], 0, &[&one]);
+    let place = place.with("store.cassandra.replication", "{ class: SimpleStrategy, replication_factor: 3 }");
+    assert!(!told(&place, &["check"]).1.contains("warning"), "three are enough");
+    let place = place.with("store.create_schema", "false");
+    let missing = format!("keyspace {} does not exist", place.keyspace);
+    assert_tells(&place, &["check"], 2, &[&missing, "next: make it (`needledrop schema --apply`)"]);
+}
+
+#[test]
+fn writes_that_are_not_durable_are_told() {
+    let Some(place) = loaded() else { return };
+    assert!(!told(&place, &["check"]).1.contains("durable_writes"));
+    place.cql(&format!("ALTER KEYSPACE {} WITH durable_writes = false", place.keyspace));
+    let volatile = format!("keyspace {} has durable_writes = false", place.keyspace);
+    assert_tells(&place, &["check"], 0, &[&volatile]);
+}
+
+#[test]
+fn a_ledger_that_run_refuses_is_refused_by_check_in_the_same_words() {
+    let Some(mut place) = loaded() else { return };
+    let refused = |place: &Place, words: &str| {
+        for command in [&["run", "--once"][..], &["check"]] {
+            assert_tells(place, command, 2, &[words, "next: "]);
+        }
+    };
+    place.cql("UPDATE ks.needledrop_meta SET value = '99' WHERE key = 'format' IF EXISTS");
+    refused(&place, "its ledger has format 99, this version knows 3");
+    // One that is older is brought up where that is allowed.
+    place.cql("UPDATE ks.needledrop_meta SET value = '1' WHERE key = 'format' IF EXISTS");
+    assert_tells(&place, &["check"], 0, &[]);
+    place.set("store.create_schema", "false");
+    refused(&place, "its ledger has format 1");
+    place.cql("DELETE FROM ks.needledrop_meta WHERE key = 'format' IF EXISTS");
+    refused(&place, "its ledger is damaged");
+}
+
+#[test]
+fn a_clock_like_the_nodes_is_not_told() {
+    let Some(place) = Place::new() else { return };
+    let (code, told) = told(&place, &["check"]);
+    assert!(code == 0 && !told.contains("this clock"), "{told}");
+}
+
+#[test]
+fn a_host_that_nobody_knows_is_told() {
+    let Some(place) = Place::new() else { return };
+    let place = place.with("store.cassandra.hosts", "[\"no-such-host.invalid\"]");
+    let parts = ["cannot resolve no-such-host.invalid", "check the names in store.cassandra.hosts"];
+    assert_tells(&place, &["check"], 3, &parts);
+}
+
+#[test]
+fn a_query_of_a_table_without_one_of_its_columns_is_refused_for_what_it_is() {
+    let Some(place) = loaded() else { return };
+    let query = ["query", "session_item", "sessionId=7"];
+    assert_tells(&place, &query, 0, &["Artist 0"]);
+    place.cql("ALTER TABLE ks.session_item DROP length");
+    assert_tells(&place, &query, 2, &["length", "as they are declared"]);
+    place.cql("DROP TABLE ks.session_item");
+    assert_tells(&place, &query, 2, &["this table is not there yet", "needledrop load --table"]);
+}
