@@ -146,22 +146,36 @@ async fn with_hosts(settings: &Settings, hosts: &[String]) -> Result<Session, St
     }
 }
 
-/// Requests go to no other data centre: one without nodes would never answer.
 fn with_datacenter(settings: &Settings, session: Session) -> Result<Session, StoreError> {
     let state = session.get_cluster_state();
     let known: BTreeSet<&str> =
         state.get_nodes_info().iter().filter_map(|node| node.datacenter.as_deref()).collect();
-    let Some(wanted) = settings.local_datacenter.as_deref().filter(|wanted| !known.contains(wanted)) else {
+    let Some(what) = misplaced(settings.local_datacenter.as_deref(), settings.ledger(), &known) else {
         return Ok(session);
     };
-    Err(StoreError::Shape {
-        store: settings.name(),
-        what: format!("no node is in data centre {wanted}"),
-        next: format!(
-            "set store.cassandra.local_datacenter to one of {}",
-            known.into_iter().collect::<Vec<_>>().join(", ")
-        ),
-    })
+    let next = format!(
+        "set store.cassandra.local_datacenter to one of {}, the same for all who load into this store",
+        listed(&known)
+    );
+    Err(StoreError::Shape { store: settings.name(), what, next })
+}
+
+/// What is wrong with the data centre that is asked, of those with nodes.
+fn misplaced(wanted: Option<&str>, ledger: Consistency, known: &BTreeSet<&str>) -> Option<String> {
+    match wanted {
+        // Requests go to no other: one without nodes would never answer.
+        Some(wanted) if !known.contains(wanted) => Some(format!("no node is in data centre {wanted}")),
+        // A quorum of one knows nothing of what the other was just told: two could hold the lease.
+        None if known.len() > 1 && ledger == Consistency::LocalQuorum => Some(format!(
+            "its nodes are in the data centres {}, and the ledger is kept at LOCAL_QUORUM of one",
+            listed(known)
+        )),
+        _ => None,
+    }
+}
+
+fn listed(names: &BTreeSet<&str>) -> String {
+    names.iter().copied().collect::<Vec<_>>().join(", ")
 }
 
 /// The connection ended before we were logged in.
@@ -238,5 +252,24 @@ fn told_io(
             busy("connect", REFUSED.to_owned(), "start the cluster, or correct hosts and port")
         }
         _ => busy("connect", words, "check the network, and whether the server expects TLS"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_data_centre_is_asked_must_be_clear_where_a_quorum_is_that_of_one() {
+        let (one, two) = (BTreeSet::from(["east"]), BTreeSet::from(["east", "west"]));
+        let local = Consistency::LocalQuorum;
+        let told = misplaced(None, local, &two).unwrap();
+        assert!(told.contains("east, west"), "{told}");
+        assert_eq!(misplaced(Some("west"), local, &two), None);
+        assert_eq!(misplaced(None, local, &one), None);
+        for everywhere in [Consistency::Quorum, Consistency::EachQuorum, Consistency::All] {
+            assert_eq!(misplaced(None, everywhere, &two), None);
+        }
+        assert_eq!(misplaced(Some("north"), local, &two).unwrap(), "no node is in data centre north");
     }
 }
