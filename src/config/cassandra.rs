@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use super::units::Word;
 use super::{ConfigError, Duration};
+
+const SHORTEST_LEASE: std::time::Duration = std::time::Duration::from_secs(1);
 
 #[derive(Clone, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
@@ -28,6 +31,7 @@ pub struct Cassandra {
     pub connect_timeout: Duration,
     pub request_timeout: Duration,
     /// How long the right to write is held without a renewal.
+    #[serde(deserialize_with = "lease")]
     pub lease: Duration,
 }
 
@@ -75,6 +79,16 @@ pub enum Compression {
 
 fn yes() -> bool {
     true
+}
+
+/// It has to outlast an answer that is late.
+fn lease<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let lease = Duration::deserialize(from)?;
+    if *lease < SHORTEST_LEASE {
+        let problem = "store.cassandra.lease is too short to be renewed in time: set it to 1s or more";
+        return Err(D::Error::custom(problem));
+    }
+    Ok(lease)
 }
 
 impl Cassandra {
@@ -152,5 +166,27 @@ impl Default for Cassandra {
 impl Default for Consistencies {
     fn default() -> Self {
         Self { write: Consistency::LocalQuorum, read: Consistency::LocalQuorum }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Layers;
+
+    fn lease(value: &str) -> Result<std::time::Duration, String> {
+        let environment = vec![("NEEDLEDROP_STORE__CASSANDRA__LEASE".to_owned(), value.to_owned())];
+        let loaded = Layers { environment, ..Layers::default() }.load();
+        loaded.map(|loaded| *loaded.config.store.cassandra.lease).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_lease_that_cannot_be_renewed_in_time_is_refused() {
+        assert_eq!(lease("1s"), Ok(std::time::Duration::from_secs(1)));
+        for short in ["999ms", "0s"] {
+            let told = lease(short).unwrap_err();
+            for word in ["NEEDLEDROP_STORE__CASSANDRA__LEASE", "lease is too short", "1s or more", "next:"] {
+                assert!(told.contains(word), "{told}");
+            }
+        }
     }
 }
