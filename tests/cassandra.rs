@@ -6,6 +6,8 @@ mod common;
 
 #[path = "cassandra/place.rs"]
 mod place;
+#[path = "cassandra/wire.rs"]
+mod wire;
 
 #[path = "cassandra/altered.rs"]
 mod altered;

@@ -126,7 +126,7 @@ declared! {
     LEASE_HELD = gauge("needledrop_lease_held", Unit::Count, &[],
         "1 while this process may write (the Cassandra store only).");
     LEASE_TAKEOVER = gauge("needledrop_lease_takeover_seconds", Unit::Seconds, &[],
-        "How long this process waited for the right to write (the Cassandra store only).");
+        "How long the writer before had been silent when this one took over, 0 if none (the Cassandra store only).");
     DRIVER_NODES = gauge("needledrop_driver_nodes", Unit::Count, &["state"],
         "Nodes of the cluster that the driver knows, by whether it is connected (the Cassandra store only).");
     DRIVER_CONNECTIONS = gauge("needledrop_driver_connections", Unit::Count, &[],

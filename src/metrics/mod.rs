@@ -290,7 +290,7 @@ pub fn lease_held(held: bool) {
     gauge!(LEASE_HELD.name).set(f64::from(u8::from(held)));
 }
 
-/// How long it took to get there.
+/// How long its holder had been silent by then.
 pub fn lease_taken(after: Duration) {
     gauge!(LEASE_TAKEOVER.name).set(after.as_secs_f64());
 }

@@ -93,6 +93,21 @@ fn a_run_that_goes_on_where_another_was_killed_uses_the_same_stamps() {
     assert_eq!(place.receipt(FILES[0])["stamps"], receipt["stamps"]);
 }
 
+/// What another holder had reserved by the time it was gone, given out or not.
+#[test]
+fn stamps_lie_behind_those_that_another_holder_had_reserved() {
+    let Some(place) = Place::new() else { return };
+    place.drop_file(FILES[0], csv(0..5));
+    place.once(0);
+    let base = |file: &str| place.receipt(file)["stamps"][0]["base"].as_i64().unwrap();
+    let reserved = base(FILES[0]) + 5 * 60 * 1_000_000;
+    place.cql(&format!("UPDATE ks.needledrop_lease SET stamps = {reserved} WHERE name = 'writer' IF EXISTS"));
+    place.drop_file(FILES[1], csv(5..10));
+    place.once(0);
+    assert!(base(FILES[1]) >= reserved, "{} is before {reserved}", base(FILES[1]));
+    assert_own_stamps(&place, FILES[1], 5..10);
+}
+
 /// What the server came across when it read a row: (live rows, tombstones).
 fn read(place: &Place) -> String {
     let steps = place.traced("SELECT * FROM ks.session_item WHERE sessionid = 7 AND iteminsession = 0");

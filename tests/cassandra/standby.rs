@@ -1,7 +1,9 @@
 //! One process writes at a time; another stands by and takes over.
 
+use std::ops::Range;
 use std::process::Stdio;
-use std::time::Duration;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use scylla::value::CqlValue;
@@ -10,10 +12,14 @@ use serde_json::json;
 use crate::common::{Daemon, HEADER, World, events, until};
 use crate::place::{Dump, Place};
 use crate::story::Story;
+use crate::wire::{Switch, Way, holds, through};
 
 const FILES: [&str; 3] = ["2018-11-01-events.csv", "2018-11-02-events.csv", "2018-11-03-events.csv"];
 
-fn csv(items: std::ops::Range<u32>) -> String {
+/// That of a place, in seconds.
+const LEASE: f64 = 2.0;
+
+fn csv(items: Range<u32>) -> String {
     format!("{HEADER}{}", events(items))
 }
 
@@ -45,10 +51,17 @@ fn until_standing_by(daemon: &Daemon) {
     assert_eq!(daemon.metrics().get("needledrop_lease_held").copied().unwrap_or_default(), 0.0);
 }
 
-fn assert_active(daemon: &Daemon) {
+/// It may write, and the one before had been silent for so many seconds when it took over.
+fn assert_active(daemon: &Daemon, silent: Range<f64>) {
     let metrics = daemon.metrics();
     assert_eq!(metrics["needledrop_lease_held"], 1.0);
-    assert!(metrics["needledrop_lease_takeover_seconds"] >= 0.0);
+    let found = metrics["needledrop_lease_takeover_seconds"];
+    assert!(silent.contains(&found), "{found} is not in {silent:?}");
+}
+
+/// The one before gave the lease back, or there was none.
+fn assert_active_at_once(daemon: &Daemon) {
+    assert_active(daemon, 0.0..f64::MIN_POSITIVE);
 }
 
 /// What is in the store, and that the ledger is all of whoever writes now. A daemon notes a second time
@@ -82,6 +95,7 @@ fn assert_as_one_pass(place: &mut Place) {
 fn when_the_active_daemon_is_killed_the_other_takes_over_and_loads() {
     let Some(mut place) = Place::new().map(impatient) else { return };
     let mut active = place.daemon();
+    assert_active_at_once(&active);
     place.drop_file(FILES[0], csv(0..20));
     until_loaded(&place, FILES[0]);
     let other = second(&place);
@@ -96,7 +110,8 @@ fn when_the_active_daemon_is_killed_the_other_takes_over_and_loads() {
     place.drop_file(FILES[2], csv(40..60));
     until_ready(&standby);
     until_loaded(&place, FILES[2]);
-    assert_active(&standby);
+    // Nobody had to wait for the end of its lease.
+    assert_active(&standby, f64::MIN_POSITIVE..LEASE + 10.0);
     assert_eq!(standby.stop().0, 0);
     assert_as_one_pass(&mut place);
 }
@@ -127,16 +142,108 @@ fn a_daemon_that_slept_through_its_lease_writes_no_more_and_stands_by() {
     let before = cells(&place);
     std::thread::sleep(Duration::from_secs(3));
     assert!(cells(&place) == before, "the one that stands by wrote");
-    assert_active(&standby);
+    assert_active(&standby, LEASE..LEASE + 10.0);
 
     // The same process is there for the other one.
     assert_eq!(standby.stop().0, 0);
     until_ready(&sleeper);
     place.drop_file(FILES[1], csv(2500..2520));
     until_loaded(&place, FILES[1]);
-    assert_active(&sleeper);
+    assert_active_at_once(&sleeper);
     assert_eq!(sleeper.stop().0, 0);
     assert_as_one_pass(&mut place);
+}
+
+#[test]
+fn what_a_sleeper_had_under_way_is_not_written_when_it_wakes() {
+    let Some(place) = Place::new().map(impatient) else { return };
+    let slow = |world: World| world.with("write.rows_per_second", "1500").with("write.window", "100");
+    let place = place.with("write.rows_per_second", "1500").with("write.window", "100");
+    let sleeper = place.daemon();
+    let other = slow(second(&place));
+    let standby = other.daemon_unready();
+    until_standing_by(&standby);
+    place.drop_file(FILES[0], csv(0..2500));
+    until("some of it is durable", || {
+        let receipt = place.run(&["receipt", FILES[0], "--json"]);
+        (receipt.code == 0 && receipt.json()["records"].as_u64()? >= 300).then_some(())
+    });
+    sleeper.signal(Signal::STOP);
+    until_ready(&standby);
+    until_loaded(&place, FILES[0]);
+    // Nobody but the sleeper has anything left to write.
+    let tables = place.tables();
+    tables.keys().for_each(|table| place.cql(&format!("TRUNCATE ks.\"{table}\"")));
+    sleeper.signal(Signal::CONT);
+    until_standing_by(&sleeper);
+    let found = place.tables();
+    assert!(tables.values().all(|rows| !rows.is_empty()), "the file was not loaded");
+    assert!(found.values().all(Vec::is_empty), "it wrote: {found:?}");
+}
+
+fn epoch(place: &Place) -> Vec<Vec<Option<CqlValue>>> {
+    place.rows("SELECT epoch FROM ks.needledrop_lease")
+}
+
+#[test]
+fn an_answer_to_a_renewal_that_is_lost_does_not_cost_the_lease() {
+    let Some(place) = Place::new().map(impatient) else { return };
+    let lose = Switch::default();
+    let lost = lose.clone();
+    let arrives =
+        move |way, frame: &[u8]| !(way == Way::FromNode && holds(frame, "[applied]") && lost.take());
+    let place = through(place.with("store.cassandra.lease", "3s"), arrives);
+    let mut active = place.daemon();
+    let other = second(&place).with("store.cassandra.lease", "3s");
+    let standby = other.daemon_unready();
+    until_standing_by(&standby);
+    let before = epoch(&place);
+    lose.turn_on();
+    until("an answer is lost", || (!lose.is_on()).then_some(()));
+    std::thread::sleep(Duration::from_secs(7));
+    assert_eq!(epoch(&place), before, "another has it: {}", active.log());
+    assert_active_at_once(&active);
+    assert_eq!(active.stop().0, 0);
+}
+
+#[test]
+fn a_daemon_ends_soon_though_the_lease_cannot_be_given_back() {
+    let Some(place) = Place::new().map(impatient) else { return };
+    let silent = Switch::default();
+    let heard = silent.clone();
+    // Long, so that it is not the end of a try that ends it.
+    let place = through(place.with("store.cassandra.lease", "60s"), move |_, _| !heard.is_on());
+    let mut daemon = place.daemon();
+    silent.turn_on();
+    let (code, took) = daemon.stop();
+    assert_eq!(code, 0, "{}", daemon.log());
+    assert!(took < Duration::from_secs(6), "{took:?}");
+}
+
+/// The node is away from the first record that goes to quarantine on: when the lease has run out meanwhile,
+/// it is not sent again.
+#[test]
+fn a_record_goes_to_quarantine_only_while_the_lease_is_held() {
+    let Some(place) = Place::new().map(impatient) else { return };
+    let (away, (seen, sent)) = (Switch::default(), mpsc::channel());
+    let arrives = move |way, frame: &[u8]| {
+        if way == Way::ToNode && holds(frame, "not a number") {
+            away.turn_on();
+            // Nobody listens when the test is over.
+            let _ = seen.send(Instant::now());
+        }
+        !away.is_on()
+    };
+    let place = through(place, arrives);
+    let place = place.with("store.cassandra.lease", "3s").with("store.cassandra.request_timeout", "1s");
+    let _daemon = place.daemon();
+    let bad = csv(0..1).replace(",7,", ",not a number,");
+    place.drop_file(FILES[0], bad);
+    let first = sent.recv_timeout(Duration::from_secs(20)).unwrap();
+    std::thread::sleep(Duration::from_secs(7));
+    let later: Vec<Duration> = sent.try_iter().map(|at| at - first).collect();
+    assert!(!later.is_empty(), "it is tried again");
+    assert!(later.iter().all(|after| *after < Duration::from_secs(3)), "without the lease: {later:?}");
 }
 
 /// Not a daemon: it ends, and what it did not do is done by the next.

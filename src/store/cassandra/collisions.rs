@@ -119,9 +119,6 @@ impl Collisions {
         if hashes.is_empty() {
             return Ok(());
         }
-        let mut insert = self.insert.clone();
-        insert.set_timestamp(Some(lease.ledger_stamp()));
-        let values = (id.0, table, big(bytes), keys::packed(hashes));
-        request::execute(&self.session, &self.settings, &insert, values).await.map(|_| ())
+        lease.write(&self.insert, (id.0, table, big(bytes), keys::packed(hashes))).await
     }
 }

@@ -8,12 +8,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 use scylla::client::session::Session;
+use scylla::serialize::row::SerializeRow;
 use scylla::statement::SerialConsistency;
 use scylla::statement::prepared::PreparedStatement;
 
 use super::connect::Settings;
-use super::{request, schema};
+use super::request::{self, Meaning};
+use super::schema;
 use crate::domain::{Stamp, StampRange};
 use crate::fault;
 use crate::metrics;
@@ -26,6 +30,9 @@ const EPOCH: u32 = 38;
 /// rarely needs a compare-and-set of its own.
 const AHEAD: i64 = 5_000_000;
 
+/// How long giving it back may take: the cluster may be away when we end, and others wait for that.
+const LAST: Duration = Duration::from_secs(2);
+
 /// The lease as it lies in the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Row {
@@ -35,6 +42,30 @@ struct Row {
     /// Where stamps that nobody has reserved begin.
     stamps: i64,
     tables: String,
+}
+
+/// The row as it was read last, and since when it is so.
+struct Seen {
+    row: Row,
+    since: Instant,
+}
+
+impl Seen {
+    fn next(before: Option<Self>, row: Row) -> Self {
+        let same = before.filter(|before| before.row == row);
+        same.unwrap_or_else(|| Self { row, since: Instant::now() })
+    }
+
+    fn is_vacant(&self, me: &Holder, lease: Duration) -> bool {
+        let Some(holder) = &self.row.holder else { return true };
+        // Ours, when the answer to taking it was lost on its way.
+        self.since.elapsed() > lease || *holder == me.told() || me.knows_gone(holder)
+    }
+
+    /// How long its holder gave no sign of life.
+    fn silence(&self) -> Duration {
+        self.row.holder.as_ref().map_or(Duration::ZERO, |_| self.since.elapsed())
+    }
 }
 
 /// What we hold.
@@ -92,16 +123,17 @@ impl Lease {
         let mut set = prepare(&session, &settings, &cql).await?;
         set.set_consistency(settings.ledger());
         set.set_serial_consistency(Some(serial(&settings)));
+        set.set_request_timeout(Some(longest(&settings)));
         let (me, began) = (Holder::new(), Instant::now());
-        let mut seen: Option<(Row, Instant)> = None;
+        let mut before: Option<Seen> = None;
         loop {
             let row = read(&session, &settings, &place).await?;
-            let vacant = is_vacant(&row, &me, &seen, settings.lease);
-            if let (true, sent) = (vacant, Instant::now())
-                && let Some((epoch, held)) =
-                    claim(&session, &settings, &set, &row, &me, &tables, sent).await?
+            let is_new = before.as_ref().is_some_and(|before| before.row != row);
+            let seen = Seen::next(before, row);
+            if seen.is_vacant(&me, settings.lease)
+                && let Some((epoch, held)) = claim(&session, &settings, &set, &seen.row, &me, &tables).await?
             {
-                metrics::lease_taken(began.elapsed());
+                metrics::lease_taken(seen.silence());
                 fault::step("lease taken");
                 let lease = Self {
                     until: AtomicU64::new(micros(held.until.duration_since(began))),
@@ -117,19 +149,34 @@ impl Lease {
                 };
                 return Ok(lease);
             }
-            let changed = seen.as_ref().is_none_or(|(before, _)| *before != row);
-            if changed && seen.is_some() && row.holder.is_some() {
+            if is_new && seen.row.holder.is_some() {
                 // It is renewed: its holder is alive.
-                refuse(&settings, &row, &tables)?;
+                refuse(&settings, &seen.row, &tables)?;
                 if wait == Wait::No || began.elapsed() > settings.lease {
-                    return Err(in_use(&settings, &row, wait));
+                    return Err(in_use(&settings, &seen.row, wait));
                 }
             }
-            if changed {
-                seen = Some((row, Instant::now()));
-            }
+            before = Some(seen);
             tokio::time::sleep((settings.lease / 20).min(Duration::from_millis(250))).await;
         }
+    }
+
+    /// Writes one statement of the ledger under a stamp of its own, as long as we may.
+    ///
+    /// # Errors
+    /// `Lost` when another has it; what the cluster says.
+    pub async fn write(
+        &self,
+        statement: &PreparedStatement,
+        values: impl SerializeRow + Sync,
+    ) -> Result<(), StoreError> {
+        if !self.holds() {
+            self.check().await?;
+        }
+        let mut statement = statement.clone();
+        statement.set_timestamp(Some(self.ledger_stamp()));
+        let may = || self.holds();
+        request::execute_while(may, &self.session, &self.settings, &statement, values).await.map(|_| ())
     }
 
     /// A stamp for a row of the ledger: later than all before it, and than those of all earlier epochs.
@@ -186,14 +233,19 @@ impl Lease {
 
     /// Gives the lease back, so that another need not wait. Stamps that were not given out are free.
     pub async fn release(&self) {
+        // Whoever comes next waits for the lease to run out when this fails.
+        let _ = tokio::time::timeout(LAST, self.give_back()).await;
+        self.until.store(0, Ordering::Relaxed);
+        metrics::lease_held(false);
+    }
+
+    async fn give_back(&self) -> Result<(), StoreError> {
         let mut held = self.held.lock().await;
-        if !held.lost {
-            let given = held.given;
-            // Whoever comes next waits for the lease to run out when this fails.
-            let _ = self.renew(&mut held, given, false).await;
-            held.lost = true;
-            self.until.store(0, Ordering::Relaxed);
+        if std::mem::replace(&mut held.lost, true) {
+            return Ok(());
         }
+        let given = held.given;
+        self.renew(&mut held, given, false).await
     }
 
     async fn renew(&self, held: &mut Held, stamps: i64, keep: bool) -> Result<(), StoreError> {
@@ -202,8 +254,11 @@ impl Lease {
         let (epoch, beat) = (self.epoch, held.beat + 1);
         let mut row = Row { holder, epoch, beat, stamps, tables: self.tables.clone() };
         let mut before = Row { beat: held.beat, ..row.clone() };
-        while !set(&self.session, &self.settings, &self.set, &before, &row).await? {
-            // An answer that was lost on its way may have been to a renewal of ours.
+        while !set(&self.session, &self.settings, &self.set, &before, &row).await?
+            || sent.elapsed() >= self.settings.lease
+        {
+            // An answer that was lost on its way may have been to a renewal of ours; what one that came too late
+            // confirmed may be another's by now.
             let place = schema::ledger_place(&self.settings, "needledrop_lease");
             let now = read(&self.session, &self.settings, &place).await?;
             let ours = now.epoch == self.epoch && now.beat > before.beat;
@@ -229,13 +284,6 @@ impl Lease {
     fn lost(&self) -> StoreError {
         StoreError::Lost(self.settings.name())
     }
-}
-
-fn is_vacant(row: &Row, me: &Holder, seen: &Option<(Row, Instant)>, lease: Duration) -> bool {
-    let Some(holder) = &row.holder else { return true };
-    let silent = seen.as_ref().is_some_and(|(before, since)| before == row && since.elapsed() > lease);
-    // Ours, when the answer to taking it was lost on its way.
-    silent || *holder == me.told() || me.knows_gone(holder)
 }
 
 /// Another's tables must be ours too, or taking over would change what is written.
@@ -271,8 +319,8 @@ async fn claim(
     before: &Row,
     me: &Holder,
     tables: &str,
-    sent: Instant,
 ) -> Result<Option<(i64, Held)>, StoreError> {
+    let sent = Instant::now();
     let (epoch, given) = (before.epoch + 1, before.stamps);
     let stamps = given.max(clock() + AHEAD);
     let row = Row { holder: Some(me.told()), epoch, beat: 0, stamps, tables: tables.to_owned() };
@@ -292,8 +340,15 @@ async fn set(
     row: &Row,
 ) -> Result<bool, StoreError> {
     let values = (&row.holder, row.epoch, row.beat, row.stamps, &row.tables, before.epoch, before.beat);
-    // Not tried again here: whether a compare-and-set was applied is told by what is there afterwards.
-    let result = session.execute_unpaged(statement, values).await;
+    let send = || session.execute_unpaged(statement, values);
+    // Where only the answer was lost, the second says that it was not applied; what is there then tells.
+    let result = match send().await {
+        Err(error) if let Meaning::Passing(reason) = request::meaning(&error) => {
+            metrics::retry("ledger", reason);
+            send().await
+        }
+        answered => answered,
+    };
     let result = result.map_err(|error| request::told(settings, &error))?;
     let broken = |what: String| StoreError::Broken { store: settings.name(), what };
     let rows = result.into_rows_result().map_err(|error| broken(error.to_string()))?;
@@ -313,6 +368,7 @@ async fn read(session: &Session, settings: &Settings, place: &str) -> Result<Row
         SerialConsistency::LocalSerial => scylla::statement::Consistency::LocalSerial,
         SerialConsistency::Serial => scylla::statement::Consistency::Serial,
     });
+    statement.set_request_timeout(Some(longest(settings)));
     let result = request::patiently("ledger", || session.query_unpaged(statement.clone(), ())).await;
     let result = result.map_err(|error| request::told(settings, &error))?;
     let stored = request::parsed::<Stored>(settings, result)?.pop();
@@ -337,6 +393,11 @@ async fn first(session: &Session, settings: &Settings, place: &str) -> Result<()
     statement.set_consistency(settings.ledger());
     let made = session.query_unpaged(statement, ()).await;
     made.map(|_| ()).map_err(|error| request::told(settings, &error))
+}
+
+/// How long an answer is waited for: a second try is to fit before the lease runs out.
+fn longest(settings: &Settings) -> Duration {
+    (settings.lease / 3).min(settings.request_timeout)
 }
 
 fn serial(settings: &Settings) -> SerialConsistency {
@@ -390,7 +451,7 @@ impl Holder {
         Self {
             name: format!("process {id} on {}", read("/proc/sys/kernel/hostname")),
             machine: format!("{boot}/{}", names.display()),
-            process: format!("{id}/{}", started(id).unwrap_or_default()),
+            process: format!("{id}/{}", Process::of(id).start().unwrap_or_default()),
             number,
         }
     }
@@ -411,7 +472,7 @@ impl Holder {
             return !number.is_some_and(|number| here().get_or_insert_default().contains(&number));
         }
         let Some((id, start)) = process.split_once('/') else { return false };
-        id.parse().is_ok_and(|id: u32| started(id).is_none_or(|now| now != start))
+        id.parse().is_ok_and(|id| Process::of(id).is_not(start))
     }
 }
 
@@ -421,14 +482,74 @@ impl Drop for Holder {
     }
 }
 
-/// When this process was started, in ticks since the machine was; `None` when there is none.
-fn started(id: u32) -> Option<String> {
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // The name, in brackets, may hold anything.
-    let (_, behind) = stat.rsplit_once(") ")?;
-    let state = behind.split(' ').next()?;
-    if state == "Z" || state == "X" {
-        return None;
+/// What can be told of a process.
+#[derive(Debug, PartialEq)]
+enum Process {
+    Gone,
+    /// Since when, in ticks since the machine was started.
+    Started(String),
+    /// It is there, and we may not see more of it.
+    Hidden,
+}
+
+impl Process {
+    fn of(id: u32) -> Self {
+        let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
+        // Its files tell less: those of others can be hidden from a service (`ProtectProc=`, `hidepid`).
+        let is_there = pid.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH));
+        Self::told(is_there, std::fs::read_to_string(format!("/proc/{id}/stat")).ok().as_deref())
     }
-    behind.split(' ').nth(19).map(str::to_owned)
+
+    fn told(is_there: bool, stat: Option<&str>) -> Self {
+        // The name, in brackets, may hold anything.
+        let behind = stat.and_then(|stat| stat.rsplit_once(") ")).map_or("", |(_, behind)| behind);
+        let mut fields = behind.split(' ');
+        match (is_there, fields.next(), fields.nth(18)) {
+            (false, ..) | (_, Some("Z" | "X"), _) => Self::Gone,
+            (_, _, Some(start)) => Self::Started(start.to_owned()),
+            _ => Self::Hidden,
+        }
+    }
+
+    fn start(self) -> Option<String> {
+        match self {
+            Self::Started(start) => Some(start),
+            _ => None,
+        }
+    }
+
+    /// Whether it is gone for sure, or another than the one that was started then.
+    fn is_not(&self, then: &str) -> bool {
+        match self {
+            Self::Gone => true,
+            Self::Started(start) => !then.is_empty() && start != then,
+            Self::Hidden => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAT: &str = "7 (a) b) S 1 7 7 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 4711 1 1";
+
+    #[test]
+    fn a_process_that_is_hidden_is_not_gone() {
+        assert_eq!(Process::told(true, None), Process::Hidden);
+        assert!(!Process::told(true, None).is_not("4711"));
+        assert!(!Process::told(true, Some(STAT)).is_not("4711"));
+    }
+
+    #[test]
+    fn a_process_that_has_ended_is_gone_and_so_is_one_whose_id_another_has() {
+        assert!(Process::told(false, None).is_not("4711"));
+        assert!(Process::told(true, Some(STAT)).is_not("4712"));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let id = child.id();
+        child.wait().unwrap();
+        assert_eq!(Process::of(id), Process::Gone);
+        assert_eq!(Process::told(true, Some(&STAT.replace(" S ", " Z "))), Process::Gone);
+        assert!(matches!(Process::of(std::process::id()), Process::Started(_)));
+    }
 }

@@ -90,8 +90,6 @@ impl Quarantine {
     }
 
     async fn save_one(&self, lease: &Lease, id: DeliveryId, record: &Quarantined) -> Result<(), StoreError> {
-        let mut insert = self.insert.clone();
-        insert.set_timestamp(Some(lease.ledger_stamp()));
         let values = (
             id.0,
             big(record.record),
@@ -103,7 +101,7 @@ impl Quarantine {
             record.detail.as_str(),
             record.raw.as_slice(),
         );
-        request::execute(&self.session, &self.settings, &insert, values).await.map(|_| ())
+        lease.write(&self.insert, values).await
     }
 
     /// Removes the records from this one on.
@@ -111,9 +109,7 @@ impl Quarantine {
     /// # Errors
     /// What the cluster says.
     pub async fn remove_from(&self, lease: &Lease, id: DeliveryId, record: u64) -> Result<(), StoreError> {
-        let mut delete = self.delete.clone();
-        delete.set_timestamp(Some(lease.ledger_stamp()));
-        request::execute(&self.session, &self.settings, &delete, (id.0, big(record))).await.map(|_| ())
+        lease.write(&self.delete, (id.0, big(record))).await
     }
 
     /// Keeps the headers under which records came: their files may be gone one day.
@@ -129,9 +125,7 @@ impl Quarantine {
         let ids: BTreeSet<DeliveryId> = records.iter().map(|(id, _)| *id).collect();
         for id in ids {
             let Some(chunk) = chunks.iter().find(|chunk| chunk.source.id == id) else { continue };
-            let mut insert = self.save_header.clone();
-            insert.set_timestamp(Some(lease.ledger_stamp()));
-            request::execute(&self.session, &self.settings, &insert, (id.0, &chunk.source.header.0)).await?;
+            lease.write(&self.save_header, (id.0, &chunk.source.header.0)).await?;
         }
         Ok(())
     }
@@ -162,10 +156,8 @@ impl Quarantine {
         records: impl Iterator<Item = &Quarantined>,
     ) -> Result<(), StoreError> {
         for Quarantined { record, column, reason, detail, .. } in records {
-            let mut explain = self.explain.clone();
-            explain.set_timestamp(Some(lease.ledger_stamp()));
             let values = (column, reason.name(), detail, id.0, big(*record));
-            request::execute(&self.session, &self.settings, &explain, values).await?;
+            lease.write(&self.explain, values).await?;
         }
         Ok(())
     }
