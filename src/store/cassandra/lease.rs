@@ -212,6 +212,17 @@ impl Lease {
         self.settings.lease / 5
     }
 
+    /// Renews it as it falls due; ends only when another has it.
+    pub async fn tend(&self) -> StoreError {
+        loop {
+            tokio::time::sleep(self.pause()).await;
+            // Of anything else, whoever writes next hears.
+            if let Err(error @ StoreError::Lost(_)) = self.check().await {
+                return error;
+            }
+        }
+    }
+
     /// Hands out the next range of stamps.
     ///
     /// # Errors
