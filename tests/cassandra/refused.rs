@@ -115,6 +115,30 @@ fn a_file_of_which_every_row_is_refused_fails_alone() {
     assert_eq!(place.once(0)["deliveries"], json!({}), "it is not tried again by itself");
 }
 
+/// Whatever was accepted before and beside them, in one window or in many.
+#[test]
+fn ten_refusals_in_a_row_fail_the_file_and_as_many_that_are_scattered_do_not() {
+    let Some(mut place) = Place::new() else { return };
+    let long = |items: std::ops::Range<u32>| items.map(too_long).collect::<String>();
+    let row = format!("{HEADER}{}{}{}", events(0..5), long(5..15), events(15..20));
+    let scattered: String =
+        (0..24).map(|n| if n % 2 == 0 { too_long(n) } else { events(n..n + 1) }).collect();
+    for window in ["10000", "4"] {
+        place.set("write.window", window);
+        place.drop_file(FILES[0], &row);
+        place.drop_file(FILES[1], format!("{HEADER}{scattered}"));
+        place.run(&["run", "--once"]);
+        let found = FILES.map(|file| {
+            let receipt = place.receipt(file);
+            assert_eq!(receipt["closes"], true, "{receipt}");
+            json!([receipt["state"], receipt["quarantined"]])
+        });
+        assert_eq!(found[0][0], "failed", "window {window}: {found:?}");
+        assert_eq!(found[1], json!(["loaded", 12]), "window {window}");
+        place.empty();
+    }
+}
+
 /// The artist is a column of the shipped tables, and a partition key of one that is added later.
 #[test]
 fn a_table_that_takes_one_record_less_is_filled_with_the_others() {

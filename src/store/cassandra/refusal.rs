@@ -19,7 +19,7 @@ pub struct Judged {
     pub failed: Option<String>,
 }
 
-/// Of a delivery and table: refusals without an acceptance between them, and whether there ever was one.
+/// Of a delivery and table: refusals in a row at its end, and whether anything was ever accepted.
 pub type Refusals = Mutex<HashMap<(DeliveryId, usize), (usize, bool)>>;
 
 /// Which refusals are not about single records (law 5): ten in a row, or all of a delivery.
@@ -28,17 +28,14 @@ fn hopeless_tables(writing: &Writing, chunks: &[RowChunk], sent: &Sent) -> HashS
     let mut hopeless = HashSet::new();
     let ids: HashSet<DeliveryId> = chunks.iter().map(|chunk| chunk.source.id).collect();
     for id in ids {
-        let of = || chunks.iter().enumerate().filter(move |(_, chunk)| chunk.source.id == id);
-        let rows: usize = of().map(|(_, chunk)| chunk.rows.len()).sum();
-        let ends = of().any(|(_, chunk)| chunk.end.is_some());
+        let (begins, rows) = begins(chunks, id);
+        let ends = chunks.iter().any(|chunk| chunk.source.id == id && chunk.end.is_some());
         for table in 0..sent.tables.len() {
-            let own = |refusal: &&Refusal| refusal.table == table && of().any(|(at, _)| at == refusal.chunk);
-            let refused = sent.refused.iter().filter(own).count();
+            let refused = places(sent, table, &begins);
             let (row, ever) = known.get(&(id, table)).copied().unwrap_or((0, false));
-            let accepted = rows > refused;
-            let row = if accepted { 0 } else { row + refused };
-            let ever = ever || accepted;
-            if row >= REFUSALS || (ends && row > 0 && !ever) {
+            let ever = ever || rows > refused.len();
+            let (longest, row) = in_a_row(row, rows, &refused);
+            if longest >= REFUSALS || (ends && row > 0 && !ever) {
                 hopeless.insert((id, table));
             }
             if ends || (row, ever) == (0, false) {
@@ -49,6 +46,36 @@ fn hopeless_tables(writing: &Writing, chunks: &[RowChunk], sent: &Sent) -> HashS
         }
     }
     hopeless
+}
+
+/// Where the rows of each chunk of a delivery begin among all of its rows, and how many those are.
+fn begins(chunks: &[RowChunk], id: DeliveryId) -> (HashMap<usize, usize>, usize) {
+    let (mut begins, mut rows) = (HashMap::new(), 0);
+    for (at, chunk) in chunks.iter().enumerate().filter(|(_, chunk)| chunk.source.id == id) {
+        begins.insert(at, rows);
+        rows += chunk.rows.len();
+    }
+    (begins, rows)
+}
+
+/// The rows that a table refused, in order.
+fn places(sent: &Sent, table: usize, begins: &HashMap<usize, usize>) -> Vec<usize> {
+    let own = sent.refused.iter().filter(|refusal| refusal.table == table);
+    let mut places: Vec<usize> =
+        own.filter_map(|refusal| Some(begins.get(&refusal.chunk)? + refusal.row)).collect();
+    places.sort_unstable();
+    places
+}
+
+/// The most refusals in a row and those in a row at the end, of so many rows behind so many refusals.
+fn in_a_row(before: usize, rows: usize, refused: &[usize]) -> (usize, usize) {
+    let (mut longest, mut row, mut next) = (before, before, 0);
+    for place in refused {
+        row = if *place == next { row + 1 } else { 1 };
+        longest = longest.max(row);
+        next = place + 1;
+    }
+    (longest, if next < rows { 0 } else { row })
 }
 
 /// Deliveries that have failed, and why.
@@ -116,5 +143,21 @@ fn quarantined(chunk: &RowChunk, refusal: &Refusal) -> Quarantined {
         reason: Reason::Refused,
         detail: refusal.words.clone(),
         raw: chunk.bytes.get(start..start + len).unwrap_or_default().to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_a_row;
+
+    #[test]
+    fn refusals_are_in_a_row_where_no_row_between_them_is_accepted() {
+        assert_eq!(in_a_row(0, 3, &[]), (0, 0));
+        assert_eq!(in_a_row(4, 0, &[]), (4, 4), "nothing new is known");
+        assert_eq!(in_a_row(4, 2, &[]), (4, 0));
+        assert_eq!(in_a_row(0, 3, &[0, 1, 2]), (3, 3));
+        assert_eq!(in_a_row(4, 3, &[0, 1]), (6, 0), "those before go on");
+        assert_eq!(in_a_row(4, 3, &[1, 2]), (4, 2), "an acceptance ends those before");
+        assert_eq!(in_a_row(0, 8, &[0, 2, 3, 4, 7]), (3, 1));
     }
 }
