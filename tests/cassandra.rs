@@ -37,10 +37,14 @@ mod quarantine;
 mod real_files;
 #[path = "cassandra/refused.rs"]
 mod refused;
+#[path = "cassandra/sending.rs"]
+mod sending;
 #[path = "cassandra/stamps.rs"]
 mod stamps;
 #[path = "cassandra/standby.rs"]
 mod standby;
+#[path = "cassandra/statics.rs"]
+mod statics;
 #[path = "cassandra/story.rs"]
 mod story;
 #[path = "cassandra/values.rs"]

@@ -1,7 +1,5 @@
 //! Tables that are changed behind the back of a process that writes.
 
-use serde_json::json;
-
 use crate::common::{Daemon, HEADER, events, until};
 use crate::place::Place;
 
@@ -57,11 +55,40 @@ fn a_column_that_is_dropped_ends_the_daemon_and_the_file_goes_on_when_it_is_back
     assert_eq!(refused.code, 2, "{refused:?}");
     assert!(refused.stderr.contains("expected length float"), "{refused:?}");
 
+    // A cluster hides what is written to it under a time before that, and the stamps are given.
     place.cql("ALTER TABLE ks.session_item ADD length float");
-    assert_eq!(place.once(0)["deliveries"], json!({ "loaded": 1 }));
+    let refused = place.run(&["run", "--once"]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains("column length of table session_item was dropped at"), "{refused:?}");
+    assert!(refused.stderr.contains("next: DROP TABLE session_item"), "{refused:?}");
+
+    place.cql("DROP TABLE ks.session_item");
+    place.once(0);
+    assert_eq!(place.run(&["load", "--table", "session_item"]).code, 0);
     assert_counts(&place, 40);
-    let new = place.rows("SELECT length FROM ks.session_item WHERE sessionid = 7 AND iteminsession = 30");
-    assert!(new[0][0].is_some(), "what was written after it came back is there");
+    let lengths = place.rows("SELECT length FROM ks.session_item WHERE sessionid = 7");
+    assert!(lengths.len() == 40 && lengths.iter().all(|row| row[0].is_some()), "every value is there");
+}
+
+#[test]
+fn a_column_that_was_dropped_before_anything_was_loaded_hides_nothing() {
+    let Some(place) = Place::new() else { return };
+    assert_eq!(place.run(&["schema", "--apply"]).code, 0);
+    place.cql("ALTER TABLE ks.session_item DROP length");
+    place.cql("ALTER TABLE ks.session_item ADD length float");
+    place.drop_file(FILES[0], csv(0..20));
+    place.once(0);
+    let lengths = place.rows("SELECT length FROM ks.session_item WHERE sessionid = 7");
+    assert!(lengths.len() == 20 && lengths.iter().all(|row| row[0].is_some()), "every value is there");
+}
+
+/// By their id it would be the same table, and the next statement fits again.
+#[test]
+fn a_column_that_goes_and_comes_back_between_two_requests_ends_the_daemon() {
+    let Some((place, mut daemon)) = started() else { return };
+    place.cql("ALTER TABLE ks.session_item DROP length");
+    place.cql("ALTER TABLE ks.session_item ADD length float");
+    assert_ends(&place, &mut daemon, "session_item lost its column length");
 }
 
 #[test]
@@ -104,6 +131,68 @@ fn a_run_that_is_under_way_ends_too_when_a_table_goes() {
     let status = place.json(&["status", "--count"]);
     assert_eq!(status["tables"]["user_session"]["count"], 2000, "{status}");
     assert_eq!(place.receipt(FILES[0])["closes"], true);
+}
+
+/// How many deliveries `user_song` is behind.
+fn behind(place: &Place) -> u64 {
+    place.json(&["status"])["tables"]["user_song"]["behind"].as_u64().unwrap()
+}
+
+#[test]
+fn a_table_that_comes_back_as_it_was_but_empty_is_behind() {
+    let Some(place) = Place::new() else { return };
+    place.drop_file(FILES[0], csv(0..20));
+    place.once(0);
+    let before = place.stamped("user_song");
+    place.cql("DROP TABLE ks.user_song");
+    let key = "PRIMARY KEY (song, userid)";
+    place.cql(&format!(
+        "CREATE TABLE ks.user_song (song text, userid int, firstname text, lastname text, {key})"
+    ));
+    place.once(0);
+    assert_eq!(behind(&place), 1);
+    assert_eq!(place.run(&["load", "--table", "user_song"]).code, 0);
+    assert_eq!((behind(&place), place.stamped("user_song")), (0, before));
+    place.once(0);
+    assert_eq!(behind(&place), 0, "it is known now");
+}
+
+#[test]
+#[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
+fn a_table_that_is_made_anew_is_behind_wherever_that_is_cut_short() {
+    let Some(place) = Place::new() else { return };
+    place.drop_file(FILES[0], csv(0..20));
+    place.once(0);
+    let before = place.stamped("user_song");
+    for step in 1..=3 {
+        place.cql("DROP TABLE ks.user_song");
+        let aborted = place.command(&["run", "--once"]).env("NEEDLEDROP_ABORT_AT", step.to_string()).output();
+        let aborted = aborted.unwrap();
+        let told = String::from_utf8_lossy(&aborted.stderr);
+        assert!(aborted.status.code().is_none() && told.contains("aborting at step"), "{told}");
+        place.once(0);
+        assert_eq!(behind(&place), 1, "cut short at step {step}: {told}");
+        assert_eq!(place.run(&["load", "--table", "user_song"]).code, 0);
+        assert_eq!((behind(&place), place.stamped("user_song")), (0, before.clone()));
+    }
+}
+
+#[test]
+fn a_ledger_of_which_a_table_is_gone_is_refused_and_not_begun_anew() {
+    let Some(place) = Place::new() else { return };
+    place.drop_file(FILES[0], csv(0..20));
+    place.once(0);
+    for table in ["needledrop_deliveries", "needledrop_lease"] {
+        place.cql(&format!("DROP TABLE ks.{table}"));
+        let refused = place.run(&["run", "--once"]);
+        assert_eq!(refused.code, 2, "{refused:?}");
+        let told = &refused.stderr;
+        assert!(
+            told.contains("damaged") && told.contains("is gone") && told.contains("next: restore"),
+            "{told}"
+        );
+        assert!(!place.names().iter().any(|name| name == table), "it was made anew");
+    }
 }
 
 /// A table that comes back under its name with another declaration.

@@ -209,6 +209,21 @@ fn a_table_of_another_shape_is_refused_before_the_first_write() {
 }
 
 #[test]
+fn a_table_of_another_order_or_with_another_static_column_is_refused_too() {
+    let Some(place) = Place::new() else { return };
+    assert_eq!(place.run(&["schema", "--apply"]).code, 0);
+    place.cql("DROP TABLE ks.user_song");
+    let columns = "song text, userid int, firstname text static, lastname text";
+    let order = "WITH CLUSTERING ORDER BY (userid DESC)";
+    place.cql(&format!("CREATE TABLE ks.user_song ({columns}, PRIMARY KEY (song, userid)) {order}"));
+    let refused = place.run(&["run", "--once"]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    let told = refused.stderr;
+    assert!(told.contains("expected firstname text, userid int clustering key 1 asc"), "{told}");
+    assert!(told.contains("found firstname text static, userid int clustering key 1 desc"), "{told}");
+}
+
+#[test]
 fn what_only_reads_works_on_a_table_of_another_shape_too() {
     let Some(place) = loaded() else { return };
     place.cql("ALTER TABLE ks.session_item DROP length");

@@ -118,7 +118,7 @@ fn a_run_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
 fn a_first_run_that_ends_while_the_store_is_made_is_made_whole_by_the_next() {
     // Behind these the store is there, and the test above goes on.
-    for step in 1..=3 {
+    for step in 1..=4 {
         let Some(place) = small() else { return };
         PHASES[0](&place);
         if !place.aborts_at(step) {

@@ -248,6 +248,26 @@ fn a_record_goes_to_quarantine_only_while_the_lease_is_held() {
     assert!(later.iter().all(|after| *after < Duration::from_secs(3)), "without the lease: {later:?}");
 }
 
+#[test]
+fn two_that_start_together_on_nothing_make_one_store() {
+    let Some(mut place) = Place::new().map(impatient) else { return };
+    place.drop_file(FILES[0], csv(0..20));
+    let other = second(&place);
+    let mut daemons = [place.daemon_unready(), other.daemon_unready()];
+    until_loaded(&place, FILES[0]);
+    let ready = until("one is ready, and the other stands by", || {
+        let told = [0, 1].map(|at| daemons[at].get("/readyz"));
+        let ready = told.iter().position(|told| told.as_ref().is_some_and(|(status, _)| *status == 200))?;
+        told[1 - ready].as_ref()?.1.contains("standby").then_some(ready)
+    });
+    // Nothing that one has made is taken from under the other.
+    daemons[ready].signal(Signal::KILL);
+    place.drop_file(FILES[1], csv(20..40));
+    until_loaded(&place, FILES[1]);
+    assert_eq!(daemons[1 - ready].stop().0, 0, "{}", daemons[1 - ready].log());
+    assert_as_one_pass(&mut place);
+}
+
 /// Not a daemon: it ends, and what it did not do is done by the next.
 #[test]
 fn a_run_that_slept_through_its_lease_ends_and_the_next_goes_on() {

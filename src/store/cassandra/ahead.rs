@@ -41,7 +41,7 @@ pub async fn send(inner: &Inner, chunks: &[RowChunk]) -> Result<Sent, StoreError
     in_order(inner, writing, chunks).await?;
     writing.tables.check_unless_fresh(inner).await?;
     for chunk in chunks.iter().filter(|chunk| is_provisional_row(chunk)) {
-        for table in &inner.plan.tables {
+        for table in 0..inner.plan.tables.len() {
             writing.provisional.remember(&writing.lease, chunk, table).await?;
         }
     }

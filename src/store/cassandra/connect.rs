@@ -13,6 +13,7 @@ use scylla::errors::{MetadataError, NewSessionError};
 use scylla::policies::load_balancing::DefaultPolicy;
 use scylla::policies::retry::FallthroughRetryPolicy;
 
+use super::request::is_unable;
 use super::tls;
 use crate::store::StoreError;
 
@@ -65,6 +66,8 @@ impl Settings {
     pub fn ledger(&self) -> Consistency {
         match self.write {
             sure @ (Consistency::All | Consistency::EachQuorum | Consistency::Quorum) => sure,
+            // More than a quorum of three or four replicas.
+            Consistency::Three => Consistency::All,
             _ => Consistency::LocalQuorum,
         }
     }
@@ -212,6 +215,12 @@ fn explained(settings: &Settings, error: &NewSessionError) -> StoreError {
             }
             ConnectionError::IoError(error) => told_io(error, &busy, &configuration),
             ConnectionError::ConnectionSetupRequestError(setup) => match setup.get_error() {
+                ConnectionSetupRequestErrorKind::DbError(DbError::AuthenticationError, words)
+                    if is_unable(words) =>
+                {
+                    let hint = "see which nodes are down, and replicate system_auth to several";
+                    busy("connect", format!("the cluster cannot check the login: {words}"), hint)
+                }
                 ConnectionSetupRequestErrorKind::DbError(DbError::AuthenticationError, words) => {
                     configuration(
                         format!("the login is refused: {words}"),
@@ -258,6 +267,31 @@ fn told_io(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::cassandra::tests::settings_at;
+
+    /// Replicas that a write waits for where there are so many.
+    fn replicas(consistency: Consistency, of: u32) -> u32 {
+        match consistency {
+            Consistency::Any => 0,
+            Consistency::One | Consistency::LocalOne => 1,
+            Consistency::Two => 2,
+            Consistency::Three => 3,
+            Consistency::All => of,
+            _ => of / 2 + 1,
+        }
+    }
+
+    #[test]
+    fn the_ledger_is_never_less_sure_than_the_tables() {
+        use Consistency::{All, EachQuorum, LocalOne, LocalQuorum, One, Quorum, Three, Two};
+        for write in [One, LocalOne, Two, Three, LocalQuorum, Quorum, EachQuorum, All] {
+            let ledger = Settings { write, ..settings_at(String::new(), "ks") }.ledger();
+            for of in 3..9 {
+                assert!(replicas(ledger, of) >= replicas(write, of), "{write:?} of {of}: {ledger:?}");
+                assert!(replicas(ledger, of) > of / 2, "a quorum, {write:?} of {of}: {ledger:?}");
+            }
+        }
+    }
 
     #[test]
     fn which_data_centre_is_asked_must_be_clear_where_a_quorum_is_that_of_one() {

@@ -2,15 +2,18 @@
 
 mod account;
 mod ahead;
+mod anew;
 mod apply;
 mod cell;
 mod check;
 mod collisions;
 pub mod connect;
 mod hash;
+mod holder;
 mod keys;
 mod lease;
 mod ledger;
+mod part;
 mod provisional;
 mod quarantine;
 mod query;
@@ -34,7 +37,7 @@ use scylla::client::session::Session;
 use tokio::sync::Semaphore;
 
 use super::{Access, Store, StoreError};
-use crate::domain::{Delivery, DeliveryId, Fingerprint, Header, Plan, RowChunk, StampRange, Value};
+use crate::domain::{Delivery, DeliveryId, Header, Plan, RowChunk, StampRange, Value};
 use crate::fault;
 use crate::ledger::{Amendment, Applied, Continuation, Entry, Filter, Known};
 use crate::metrics;
@@ -93,13 +96,15 @@ impl CassandraStore {
         let settings = Arc::new(settings);
         let compares = access != Access::Read;
         let state = schema::look(&session, &settings, &plan, compares).await?;
+        whole(&session, &settings, &plan, &state).await?;
         let writing = match access {
             Access::Write { create, standby } => {
                 if let Some(missing) = state.missing(&plan).filter(|_| !create) {
                     return Err(missing_told(&settings, &missing));
                 }
                 let wait = if standby { Wait::Standby } else { Wait::No };
-                Some(Self::for_writing(&session, &settings, &plan, state, wait, create).await?)
+                let writing = Self::for_writing(&session, &settings, &plan, state, wait, create).await;
+                Some(writing.map_err(|error| stood_by(error, wait))?)
             }
             _ if !state.missing_ledger.is_empty() => return Err(StoreError::Missing(settings.name())),
             Access::Read | Access::Dry => None,
@@ -121,47 +126,56 @@ impl CassandraStore {
         wait: Wait,
         create: bool,
     ) -> Result<Writing, StoreError> {
-        if !state.missing_keyspaces.is_empty() || !state.missing_ledger.is_empty() {
-            Self::make_ledger(session, settings, plan, &state).await?;
+        if state.lacks_lease() {
+            Self::make_lease(session, settings, plan, &state).await?;
         }
-        let (s, t) = (Arc::clone(session), Arc::clone(settings));
-        let lease = Lease::take(s, t, plan.fingerprint.0.clone(), wait).await?;
-        if create && stored_format(session, settings).await?.is_some_and(|format| format < schema::FORMAT) {
-            schema::bring_up(session, settings).await?;
-        }
-        check_format(session, settings, false).await?;
-        // Looked at again: another may have made them before we had the lease.
-        let state = schema::look(session, settings, plan, true).await?;
-        if !state.missing_tables.is_empty() {
-            schema::make_tables(session, settings, plan, &state.missing_tables).await?;
-            let names = state.missing_tables.iter().filter_map(|index| plan.tables.get(*index));
-            let names: Vec<&str> = names.map(|table| table.name.as_str()).collect();
-            begin_anew(session, settings, &lease, &names).await?;
-        }
-        fault::step("tables made");
+        let (s, t, p) = (|| Arc::clone(session), || Arc::clone(settings), || Arc::clone(plan));
+        let lease = Lease::take(s(), t(), plan.fingerprint.0.clone(), wait).await?;
+        let found = lease.during(Self::make(session, settings, plan, &lease, create)).await?;
         let mut writers = Vec::new();
         for table in &plan.tables {
             writers.push(Writer::new(session, settings, plan, table).await?);
         }
-        let (s, t, p) = (|| Arc::clone(session), || Arc::clone(settings), || Arc::clone(plan));
-        let tables = Unchanged::new(schema::ids(session, settings, plan).await?);
+        let provisional = lease.during(Provisional::new(s(), t(), p())).await?;
         Ok(Writing {
             lease,
-            tables,
+            tables: Unchanged::new(found),
             writers,
             refusals: Refusals::default(),
             pace: Pace::new(settings.rows_per_second),
             permits: Semaphore::new(settings.in_flight),
             ahead: Ahead::default(),
             quarantine: Quarantine::new(s(), t()).await?,
-            provisional: Provisional::new(s(), t(), p()).await?,
+            provisional,
             collisions: Collisions::new(s(), t(), p()).await?,
         })
     }
 
+    /// Makes what is missing of ledger and tables, and tells of the tables.
+    async fn make(
+        session: &Arc<Session>,
+        settings: &Arc<Settings>,
+        plan: &Plan,
+        lease: &Lease,
+        create: bool,
+    ) -> Result<Vec<schema::Identity>, StoreError> {
+        // Looked at again: another may have made them before we had the lease.
+        let state = schema::look(session, settings, plan, true).await?;
+        if !state.missing_ledger.is_empty() {
+            schema::make_ledger(session, settings, &state.missing_ledger).await?;
+            fault::step("ledger made");
+            schema::mark(session, settings).await?;
+        }
+        if create && stored_format(session, settings).await?.is_some_and(|format| format < schema::FORMAT) {
+            schema::bring_up(session, settings).await?;
+        }
+        check_format(session, settings, false).await?;
+        anew::tables(session, settings, plan, lease, &state.missing_tables).await
+    }
+
     /// Two that come at the same time must not both make the same table: who sees that another has begun
-    /// waits for it.
-    async fn make_ledger(
+    /// waits for it. With the lease only one of them makes the rest.
+    async fn make_lease(
         session: &Session,
         settings: &Settings,
         plan: &Plan,
@@ -172,8 +186,7 @@ impl CassandraStore {
             tokio::time::sleep(pause).await;
         }
         let state = schema::look(session, settings, plan, true).await?;
-        schema::make_ledger(session, settings, &state).await?;
-        schema::mark(session, settings).await
+        schema::make_lease(session, settings, &state).await
     }
 
     /// Looks at the cluster as opening for writing would, and makes nothing.
@@ -181,8 +194,18 @@ impl CassandraStore {
     /// # Errors
     /// That it cannot be reached, with the cause.
     pub async fn check(settings: &Settings, plan: &Plan, create: bool) -> Result<Checked, StoreError> {
-        let session = connect::connect(settings).await?;
-        check::checked(&session, settings, plan, create).await
+        let (session, settings) = (Arc::new(connect::connect(settings).await?), Arc::new(settings.clone()));
+        check::checked(&session, &settings, plan, create).await
+    }
+}
+
+/// Who loses the right to write before anything was written waits for it again.
+fn stood_by(error: StoreError, wait: Wait) -> StoreError {
+    match error {
+        StoreError::Lost(store) if wait == Wait::Standby => {
+            StoreError::Standby { store, holder: "another process".to_owned() }
+        }
+        other => other,
     }
 }
 
@@ -194,35 +217,44 @@ fn missing_told(settings: &Settings, missing: &str) -> StoreError {
     }
 }
 
-/// What was sent to an earlier table of this name is not in the new one: every delivery is behind.
-async fn begin_anew(
-    session: &Arc<Session>,
-    settings: &Arc<Settings>,
-    lease: &Lease,
-    names: &[&str],
+/// Refuses a ledger of which a table is gone: made anew it would know of nothing.
+async fn whole(
+    session: &Session,
+    settings: &Settings,
+    plan: &Plan,
+    state: &schema::State,
 ) -> Result<(), StoreError> {
-    let ledger = Ledger::new(Arc::clone(session), Arc::clone(settings), false).await?;
-    for delivery in ledger.deliveries(&Filter::All).await? {
-        if !delivery.receipt.tables.iter().any(|count| names.contains(&count.table.as_str())) {
-            continue;
-        }
-        let change = |entered: &mut stored::Entered| {
-            for count in &mut entered.delivery.receipt.tables {
-                if names.contains(&count.table.as_str()) {
-                    *count = ledger::table_count(&count.table, &Fingerprint(String::new()));
-                }
-            }
-            Ok(())
-        };
-        ledger.change(lease, delivery.id, change).await?;
+    if state.missing_ledger.is_empty() || state.missing_ledger.contains(&schema::META) {
+        return Ok(());
     }
-    Ok(())
+    // It is marked when all of it is there.
+    if stored_format(session, settings).await? != Some(schema::FORMAT) {
+        return Ok(());
+    }
+    // Another may have made it since we looked.
+    let state = schema::look(session, settings, plan, false).await?;
+    let gone = state.missing_ledger.first().and_then(|at| schema::LEDGER.get(*at));
+    gone.map_or(Ok(()), |(name, _)| Err(damaged(settings, &format!("table {name} is gone"))))
+}
+
+fn damaged(settings: &Settings, what: &str) -> StoreError {
+    StoreError::Shape {
+        store: settings.name(),
+        what: format!("its ledger is damaged: {what}"),
+        next: "restore the needledrop_ tables from a backup, or drop them and load the kept files anew"
+            .to_owned(),
+    }
 }
 
 async fn stored_format(session: &Session, settings: &Settings) -> Result<Option<i64>, StoreError> {
     let place = schema::ledger_place(settings, "needledrop_meta");
     let cql = format!("SELECT value FROM {place} WHERE key = 'format'");
-    let stored = request::rows::<(Option<String>,)>(session, settings, &cql, ()).await?;
+    let asked = request::of_ledger(settings, cql);
+    let stored = match request::rows::<(Option<String>,)>(session, settings, asked, ()).await {
+        // It is being made: it stands in the schema, and cannot be asked yet.
+        Err(StoreError::Shape { .. }) => return Ok(None),
+        stored => stored?,
+    };
     Ok(stored.first().and_then(|(value,)| value.as_ref()).and_then(|value| value.parse().ok()))
 }
 
@@ -248,10 +280,7 @@ async fn check_format(session: &Session, settings: &Settings, mark: bool) -> Res
                 Ok(())
             }
         }
-        None => Err(shape(
-            "its ledger is damaged: needledrop_meta has no format".to_owned(),
-            "restore the needledrop_ tables from a backup, or drop them and load the kept files anew",
-        )),
+        None => Err(damaged(settings, "needledrop_meta has no format")),
     }
 }
 
@@ -259,7 +288,8 @@ async fn check_format(session: &Session, settings: &Settings, mark: bool) -> Res
 async fn is_empty(session: &Session, settings: &Settings) -> Result<bool, StoreError> {
     let place = schema::ledger_place(settings, "needledrop_deliveries");
     let cql = format!("SELECT id FROM {place} LIMIT 1");
-    Ok(request::rows::<(i64,)>(session, settings, &cql, ()).await?.is_empty())
+    let asked = request::of_ledger(settings, cql);
+    Ok(request::rows::<(i64,)>(session, settings, asked, ()).await?.is_empty())
 }
 
 impl Inner {
@@ -389,13 +419,15 @@ impl Store for CassandraStore {
     /// Renews the lease; ends only when another has it.
     async fn tend(&self) -> StoreError {
         let Some(writing) = &self.inner.writing else { return std::future::pending().await };
-        loop {
-            self.inner.tell_driver();
-            tokio::time::sleep(writing.lease.pause()).await;
-            // Of anything else, whoever writes next hears.
-            if let Err(error @ StoreError::Lost(_)) = writing.lease.check().await {
-                return error;
+        let tell = async {
+            loop {
+                self.inner.tell_driver();
+                tokio::time::sleep(writing.lease.pause()).await;
             }
+        };
+        tokio::select! {
+            lost = writing.lease.tend() => lost,
+            never = tell => never,
         }
     }
 

@@ -15,8 +15,8 @@ use scylla::statement::prepared::PreparedStatement;
 use scylla::value::{CqlValue, Row as CqlRow};
 
 use super::connect::Settings;
-use super::hash::Key;
 use super::lease::Lease;
+use super::part::Part;
 use super::{cell, request, schema};
 use crate::domain::parse::parse;
 use crate::domain::text::plain;
@@ -26,17 +26,17 @@ use crate::store::StoreError;
 /// Cells behind the key, each with its stamp; `None` is a cell that was not set.
 type Cells = Vec<(Option<String>, i64)>;
 
-/// By table and hash of the key, the chunk and number of rows there.
+/// By part and hash of the key, the chunk and number of rows there.
 type Hits = HashMap<(usize, u64), Vec<(usize, usize)>>;
 
 /// The stamp of a cell that nobody has set.
 const NEVER: i64 = i64::MIN;
 
-/// A provisional record in one table.
+/// A provisional record in one part of a table.
 #[derive(Clone, Debug, PartialEq)]
 struct Open {
     delivery: DeliveryId,
-    table: String,
+    part: String,
     stamp: i64,
     /// The stamp it lies under; another one when a newer provisional record on its row was taken back.
     lies_at: i64,
@@ -49,17 +49,17 @@ struct Open {
     without: Option<Cells>,
 }
 
-/// All of them: one in each table for every loaded file whose last line has no end.
+/// All of them: one in each part for every loaded file whose last line has no end.
 #[derive(Default)]
 struct All {
     open: Vec<Open>,
-    /// Hashes of their keys, by table of the plan: every row that is written is looked for there.
+    /// Hashes of their keys, by part: every row that is written is looked for there.
     hashes: Vec<HashSet<u64>>,
 }
 
 impl All {
-    fn add(&mut self, table: Option<usize>, open: Open) {
-        if let Some(at) = table {
+    fn add(&mut self, part: Option<usize>, open: Open) {
+        if let Some(at) = part {
             self.hashes.resize_with(self.hashes.len().max(at + 1), HashSet::new);
             self.hashes.get_mut(at).map(|hashes| hashes.insert(open.hash));
         }
@@ -73,8 +73,7 @@ pub struct Provisional {
     plan: Arc<Plan>,
     insert: PreparedStatement,
     delete: PreparedStatement,
-    /// Keys of the plan's tables.
-    keys: Vec<Key>,
+    parts: Vec<Part>,
     open: Mutex<All>,
 }
 
@@ -98,9 +97,9 @@ impl Provisional {
         let columns = "delivery, table_name, stamp, lies_at, key, own, without";
         let insert = prepare(format!("INSERT INTO {place} ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)")).await?;
         let delete = prepare(format!("DELETE FROM {place} WHERE delivery = ?")).await?;
-        let keys = plan.tables.iter().map(|table| Key::of(&plan, table)).collect();
+        let parts = Part::all(&plan);
         let statement = prepare(format!("SELECT {columns} FROM {place}")).await?;
-        let all = Self { session, settings, plan, insert, delete, keys, open: Mutex::default() };
+        let all = Self { session, settings, plan, insert, delete, parts, open: Mutex::default() };
         all.read(statement).await?;
         Ok(all)
     }
@@ -108,20 +107,19 @@ impl Provisional {
     /// Reads what is open, a page at a time.
     async fn read(&self, statement: PreparedStatement) -> Result<(), StoreError> {
         type Stored = (i64, String, i64, i64, Vec<String>, Cells, Option<Cells>);
-        let take = |(delivery, table, stamp, lies_at, key, own, without): Stored| {
-            let (at, hash) = self.hash(&table, &key);
+        let take = |(delivery, part, stamp, lies_at, key, own, without): Stored| {
+            let (at, hash) = self.hash(&part, &key);
             let delivery = DeliveryId(delivery);
-            self.open().add(at, Open { delivery, table, stamp, lies_at, key, hash, own, without });
+            self.open().add(at, Open { delivery, part, stamp, lies_at, key, hash, own, without });
             true
         };
         request::each(&self.session, &self.settings, statement, (), take).await
     }
 
-    /// The place of a table in the plan and the hash of a key. One that is not declared any more has no rows that
-    /// we write.
-    fn hash(&self, table: &str, key: &[String]) -> (Option<usize>, u64) {
-        let at = self.plan.table(table).map(|(at, _)| at);
-        (at, at.and_then(|at| self.keys.get(at)).map_or(0, |of| of.of_text(key)))
+    /// The place of a part and the hash of a key. One that is not declared any more has no rows that we write.
+    fn hash(&self, part: &str, key: &[String]) -> (Option<usize>, u64) {
+        let at = self.parts.iter().position(|of| of.name == part);
+        (at, at.and_then(|at| self.parts.get(at)).map_or(0, |of| of.key.of_text(key)))
     }
 
     fn open(&self) -> MutexGuard<'_, All> {
@@ -136,42 +134,46 @@ impl Provisional {
         all
     }
 
-    fn on(&self, table: &str, hash: u64) -> Vec<Open> {
-        self.open().open.iter().filter(|open| open.table == table && open.hash == hash).cloned().collect()
+    fn on(&self, part: &str, hash: u64) -> Vec<Open> {
+        self.open().open.iter().filter(|open| open.part == part && open.hash == hash).cloned().collect()
     }
 
-    /// Remembers what is on the row of the last record of a chunk, before that record is written.
+    /// Remembers what is on the row of the last record of a chunk, before that record is written to a table.
     ///
     /// # Errors
     /// What the cluster says.
-    pub async fn remember(&self, lease: &Lease, chunk: &RowChunk, table: &Table) -> Result<(), StoreError> {
+    pub async fn remember(&self, lease: &Lease, chunk: &RowChunk, table: usize) -> Result<(), StoreError> {
+        for part in self.parts.iter().filter(|part| part.of == table) {
+            self.remember_part(lease, chunk, part).await?;
+        }
+        Ok(())
+    }
+
+    async fn remember_part(&self, lease: &Lease, chunk: &RowChunk, part: &Part) -> Result<(), StoreError> {
         let Some(row) = chunk.rows.len().checked_sub(1) else { return Ok(()) };
         let (delivery, stamp) = (chunk.source.id, chunk.rows.stamp(row).0);
-        let key = key(chunk, row, table);
-        let (at, hash) = self.hash(&table.name, &key);
-        let others = self.on(&table.name, hash);
+        let key = key(chunk, row, &part.table);
+        let (at, hash) = self.hash(&part.name, &key);
+        let others = self.on(&part.name, hash);
         if others.iter().any(|open| open.delivery == delivery && open.stamp == stamp) {
             // Tried again: by now the record itself may lie there.
             return Ok(());
         }
         let without = match others.into_iter().next() {
             Some(other) => other.without,
-            None => self.row(table, &key).await?,
+            None => self.row(part, &key).await?,
         };
-        let own = cells(chunk, row, table);
-        let open =
-            Open { delivery, table: table.name.clone(), stamp, lies_at: stamp, key, hash, own, without };
+        let own = cells(chunk, row, &part.table);
+        let open = Open { delivery, part: part.name.clone(), stamp, lies_at: stamp, key, hash, own, without };
         self.save(lease, &open).await?;
         self.open().add(at, open);
         Ok(())
     }
 
     async fn save(&self, lease: &Lease, open: &Open) -> Result<(), StoreError> {
-        let mut insert = self.insert.clone();
-        insert.set_timestamp(Some(lease.ledger_stamp()));
         let values =
-            (open.delivery.0, &open.table, open.stamp, open.lies_at, &open.key, &open.own, &open.without);
-        request::execute(&self.session, &self.settings, &insert, values).await.map(|_| ())
+            (open.delivery.0, &open.part, open.stamp, open.lies_at, &open.key, &open.own, &open.without);
+        lease.write(&self.insert, values).await
     }
 
     async fn replace(&self, lease: &Lease, known: &Open, now: Open) -> Result<(), StoreError> {
@@ -189,11 +191,11 @@ impl Provisional {
     fn hits(&self, chunks: &[RowChunk]) -> Hits {
         let (mut hits, mut scratch) = (Hits::new(), Vec::new());
         let all = self.open();
-        for (at, (key, hashes)) in self.keys.iter().zip(&all.hashes).enumerate() {
+        for (at, (part, hashes)) in self.parts.iter().zip(&all.hashes).enumerate() {
             // Most of the time there is none.
             for (number, chunk) in chunks.iter().enumerate().filter(|_| !hashes.is_empty()) {
                 for row in 0..chunk.rows.len() {
-                    let hash = key.hash(&chunk.rows, row, &mut scratch);
+                    let hash = part.key.hash(&chunk.rows, row, &mut scratch);
                     if hashes.contains(&hash) {
                         hits.entry((at, hash)).or_default().push((number, row));
                     }
@@ -208,9 +210,9 @@ impl Provisional {
     /// # Errors
     /// What the cluster says.
     pub async fn merge(&self, lease: &Lease, chunks: &[RowChunk]) -> Result<(), StoreError> {
-        for ((table, hash), rows) in self.hits(chunks) {
-            let Some(table) = self.plan.tables.get(table) else { continue };
-            let all = self.on(&table.name, hash);
+        for ((part, hash), rows) in self.hits(chunks) {
+            let Some(Part { name, table, .. }) = self.parts.get(part) else { continue };
+            let all = self.on(name, hash);
             for known in &all {
                 let mut now = known.clone();
                 for (chunk, row) in rows.iter().filter_map(|(at, row)| Some((chunks.get(*at)?, *row))) {
@@ -236,15 +238,15 @@ impl Provisional {
         let own: Vec<Open> =
             self.open().open.iter().filter(|open| open.delivery == delivery.id).cloned().collect();
         for open in &own {
-            let Some((_, table)) = self.plan.table(&open.table) else { continue };
-            let mut others = self.on(&open.table, open.hash);
+            let Some(part) = self.parts.iter().find(|part| part.name == open.part) else { continue };
+            let mut others = self.on(&open.part, open.hash);
             let up_to = others.iter().map(|open| open.lies_at).max().unwrap_or(open.lies_at);
             others.retain(|other| other.delivery != delivery.id);
             others.sort_by_key(|other| other.stamp);
             let rest = others
                 .iter()
-                .fold(open.without.clone(), |row, other| Some(merged(row, &other.own, table.empty)));
-            self.restore(table, &open.key, up_to, rest).await?;
+                .fold(open.without.clone(), |row, other| Some(merged(row, &other.own, part.table.empty)));
+            self.restore(lease, part, (&open.key, up_to), rest).await?;
             for other in others {
                 let now = Open { lies_at: up_to + 1, ..other.clone() };
                 self.replace(lease, &other, now).await?;
@@ -258,12 +260,10 @@ impl Provisional {
     /// # Errors
     /// What the cluster says.
     pub async fn forget(&self, lease: &Lease, id: DeliveryId) -> Result<(), StoreError> {
-        let mut delete = self.delete.clone();
-        delete.set_timestamp(Some(lease.ledger_stamp()));
-        request::execute(&self.session, &self.settings, &delete, (id.0,)).await?;
+        lease.write(&self.delete, (id.0,)).await?;
         let mut all = self.open();
         for open in std::mem::take(&mut *all).open.into_iter().filter(|open| open.delivery != id) {
-            all.add(self.plan.table(&open.table).map(|(at, _)| at), open);
+            all.add(self.parts.iter().position(|part| part.name == open.part), open);
         }
         Ok(())
     }
@@ -271,55 +271,41 @@ impl Provisional {
     /// Deletes a row up to a stamp and writes, with the one behind it, what is to be left of it.
     async fn restore(
         &self,
-        table: &Table,
-        key: &[String],
-        up_to: i64,
+        lease: &Lease,
+        part: &Part,
+        (key, up_to): (&[String], i64),
         rest: Option<Cells>,
     ) -> Result<(), StoreError> {
-        let values = self.key_values(table, key);
-        let condition: Vec<String> =
-            self.names(table.key()).into_iter().map(|name| format!("{name} = ?")).collect();
-        let place = schema::place(&self.settings, table);
-        let cql = format!("DELETE FROM {place} USING TIMESTAMP {up_to} WHERE {}", condition.join(" AND "));
-        self.run(&cql, values.clone()).await?;
+        let mut values = self.key_values(&part.table, key);
+        self.run(lease, &part.delete(&self.settings, &self.plan, up_to), values.clone()).await?;
         let Some(rest) = rest else { return Ok(()) };
-        let (mut names, mut values) = (self.names(table.key()), values);
-        for ((text, stamp), column) in rest.iter().zip(&table.columns) {
+        let mut columns = Vec::new();
+        for ((text, stamp), column) in rest.iter().zip(&part.table.columns) {
             if let Some(text) = text.as_ref().filter(|_| *stamp <= up_to) {
-                names.extend(self.names([*column].into_iter()));
+                columns.push(*column);
                 values.push(self.value(*column, text));
             }
         }
-        let (names, marks) = (names.join(", "), vec!["?"; names.len()].join(", "));
-        let stamp = up_to + 1;
-        let cql = format!("INSERT INTO {place} ({names}) VALUES ({marks}) USING TIMESTAMP {stamp}");
-        self.run(&cql, values).await
+        match part.insert(&self.settings, &self.plan, &columns, up_to + 1) {
+            Some(cql) => self.run(lease, &cql, values).await,
+            None => Ok(()),
+        }
     }
 
-    async fn run(&self, cql: &str, values: Vec<Option<CqlValue>>) -> Result<(), StoreError> {
+    async fn run(&self, lease: &Lease, cql: &str, values: Vec<Option<CqlValue>>) -> Result<(), StoreError> {
+        lease.check().await?;
         let mut statement = Statement::new(cql);
         statement.set_consistency(self.settings.write);
-        let done =
-            request::patiently("ledger", || self.session.query_unpaged(statement.clone(), &values)).await;
+        let run = || self.session.query_unpaged(statement.clone(), &values);
+        let done = request::patiently_while(|| lease.holds(), "ledger", run).await;
         done.map(|_| ()).map_err(|error| request::told(&self.settings, &error))
     }
 
     /// The cells of a row behind its key, with their stamps.
-    async fn row(&self, table: &Table, key: &[String]) -> Result<Option<Cells>, StoreError> {
-        let condition: Vec<String> =
-            self.names(table.key()).into_iter().map(|name| format!("{name} = ?")).collect();
-        let names = self.names(table.columns.iter().copied());
-        let asked: Vec<String> = names.iter().map(|name| format!(", {name}, WRITETIME({name})")).collect();
-        let first = self.names(table.key()).into_iter().next().unwrap_or_default();
-        let cql = format!(
-            "SELECT {first}{} FROM {} WHERE {}",
-            asked.concat(),
-            schema::place(&self.settings, table),
-            condition.join(" AND ")
-        );
-        let values = self.key_values(table, key);
-        let mut statement = Statement::new(cql);
-        statement.set_consistency(self.settings.ledger());
+    async fn row(&self, part: &Part, key: &[String]) -> Result<Option<Cells>, StoreError> {
+        let cql = part.select(&self.settings, &self.plan);
+        let values = self.key_values(&part.table, key);
+        let statement = request::of_ledger(&self.settings, cql);
         let done =
             request::patiently("ledger", || self.session.query_unpaged(statement.clone(), &values)).await;
         let done = done.map_err(|error| request::told(&self.settings, &error))?;
@@ -333,14 +319,10 @@ impl Provisional {
             };
             cells.push((value.map(|value| plain(&cell::value(Some(value))).into_owned()), stamp));
         }
-        if table.empty == Empty::Clear {
+        if part.table.empty == Empty::Clear {
             stamp_erased(&mut cells);
         }
         Ok(Some(cells))
-    }
-
-    fn names(&self, columns: impl Iterator<Item = usize>) -> Vec<String> {
-        columns.filter_map(|index| self.plan.columns.get(index)).map(schema::column).collect()
     }
 
     fn key_values(&self, table: &Table, key: &[String]) -> Vec<Option<CqlValue>> {

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use futures::TryStreamExt;
-use scylla::errors::{ExecutionError, NextPageError, NextRowError, PagerExecutionError};
+use scylla::errors::ExecutionError;
 use scylla::statement::Statement;
 use scylla::value::Row as CqlRow;
 
@@ -65,41 +65,18 @@ async fn each(
     let mut statement = Statement::new(cql);
     statement.set_consistency(inner.settings.read);
     statement.set_page_size(5000);
+    let either = |error: Result<ExecutionError, String>| match error {
+        Ok(error) => told(&inner.settings, &error),
+        Err(what) => inner.broken(what),
+    };
     let pager = inner.session.query_iter(statement, values).await;
-    let pager = pager.map_err(|error| told_pager(&inner.settings, &error))?;
+    let pager = pager.map_err(|error| either(request::of_pager(error)))?;
     let rows = pager.rows_stream::<CqlRow>().map_err(|error| inner.broken(error.to_string()))?;
     let mut rows = std::pin::pin!(rows);
-    while let Some(row) = rows.try_next().await.map_err(|error| told_row(&inner.settings, &error))? {
+    while let Some(row) = rows.try_next().await.map_err(|error| either(request::of_row(error)))? {
         take(row);
     }
     Ok(())
-}
-
-fn told_pager(settings: &Settings, error: &PagerExecutionError) -> StoreError {
-    match error {
-        PagerExecutionError::PrepareError(error) => told(settings, &error.clone().into()),
-        PagerExecutionError::SerializationError(error) => told(settings, &error.clone().into()),
-        PagerExecutionError::NextPageError(error) => told_page(settings, error),
-        other => broken(settings, other.to_string()),
-    }
-}
-
-fn told_row(settings: &Settings, error: &NextRowError) -> StoreError {
-    match error {
-        NextRowError::NextPageError(error) => told_page(settings, error),
-        other => broken(settings, other.to_string()),
-    }
-}
-
-fn told_page(settings: &Settings, error: &NextPageError) -> StoreError {
-    match error {
-        NextPageError::RequestFailure(error) => told(settings, &error.clone().into_execution_error()),
-        other => broken(settings, other.to_string()),
-    }
-}
-
-fn broken(settings: &Settings, what: String) -> StoreError {
-    StoreError::Broken { store: settings.name(), what }
 }
 
 /// A table that is not there yet is none that went away.
@@ -136,9 +113,10 @@ fn in_key_order(table: &Table, a: &[Value<'static>], b: &[Value<'static>]) -> Or
 
 #[cfg(test)]
 mod tests {
+    use scylla::client::pager::NextPageError;
     use scylla::errors::{DbError, RequestAttemptError, RequestError};
 
-    use super::super::tests::settings;
+    use super::super::tests::settings_at as settings;
     use super::*;
 
     #[test]
@@ -146,7 +124,7 @@ mod tests {
         let told = |error: DbError, words: &str| {
             let attempt = RequestAttemptError::DbError(error, words.to_owned());
             let page = NextPageError::from(RequestError::from(attempt));
-            told_row(&settings("ks"), &NextRowError::from(page))
+            super::told(&settings(String::new(), "ks"), &request::of_row(page.into()).unwrap())
         };
         let forbidden = told(DbError::Unauthorized, "User loader has no SELECT permission");
         assert!(matches!(forbidden, StoreError::System { .. }), "{forbidden}");

@@ -43,7 +43,7 @@ pub async fn chunk(
     let open = delivery.provisional.as_ref().and_then(|(mark, _)| delivery.stamps.of(mark.record));
     let last = chunk.rows.len().checked_sub(1).map(|row| chunk.rows.stamp(row));
     if open.is_some() && last == open {
-        writing.provisional.remember(&writing.lease, chunk, declared).await?;
+        writing.provisional.remember(&writing.lease, chunk, table).await?;
     }
     let one = std::slice::from_ref(chunk);
     writing.provisional.merge(&writing.lease, one).await?;

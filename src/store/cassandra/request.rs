@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
+use scylla::client::pager::{NextPageError, NextRowError};
 use scylla::client::session::Session;
 use scylla::deserialize::row::DeserializeRow;
-use scylla::errors::{DbError, ExecutionError, PrepareError, RequestAttemptError};
+use scylla::errors::{DbError, ExecutionError, PagerExecutionError, PrepareError, RequestAttemptError};
 use scylla::response::query_result::QueryResult;
 use scylla::serialize::row::SerializeRow;
+use scylla::statement::Statement;
 use scylla::statement::prepared::PreparedStatement;
 
 use super::connect::Settings;
@@ -68,6 +70,10 @@ fn of_server(error: &DbError, words: &str) -> Meaning {
         DbError::WriteFailure { .. } | DbError::ReadFailure { .. } => Meaning::Passing("failure"),
         // A row over the size limit is a server error in Cassandra, not an invalid request.
         DbError::ServerError if words.contains("too large") => Meaning::Refused,
+        // The replicas that know our rights do not answer.
+        DbError::Unauthorized | DbError::AuthenticationError if is_unable(words) => {
+            Meaning::Passing("unavailable")
+        }
         DbError::Unauthorized | DbError::AuthenticationError => Meaning::Forbidden,
         DbError::Invalid if is_about_schema(words) => Meaning::Changed,
         DbError::Invalid | DbError::SyntaxError | DbError::ConfigError | DbError::FunctionFailure { .. } => {
@@ -75,6 +81,11 @@ fn of_server(error: &DbError, words: &str) -> Meaning {
         }
         _ => Meaning::Passing("server"),
     }
+}
+
+/// Whether the server could not find out who we are or what we may.
+pub fn is_unable(words: &str) -> bool {
+    words.starts_with("Unable to perform auth")
 }
 
 /// What Cassandra and Scylla say of a table, a column or a keyspace that is not there, or is of
@@ -112,6 +123,30 @@ pub fn told(settings: &Settings, error: &ExecutionError) -> StoreError {
             next: "bring the tables back as they are declared, then start again".to_owned(),
         },
         Meaning::Refused => StoreError::Broken { store, what },
+    }
+}
+
+/// The error of a request whose answer comes in pages; its words where no request failed.
+///
+/// # Errors
+/// These words.
+pub fn of_pager(error: PagerExecutionError) -> Result<ExecutionError, String> {
+    match error {
+        PagerExecutionError::PrepareError(error) => Ok(error.into()),
+        PagerExecutionError::SerializationError(error) => Ok(error.into()),
+        PagerExecutionError::NextPageError(error) => of_row(error.into()),
+        other => Err(other.to_string()),
+    }
+}
+
+/// The same behind the first page.
+///
+/// # Errors
+/// These words.
+pub fn of_row(error: NextRowError) -> Result<ExecutionError, String> {
+    match error {
+        NextRowError::NextPageError(NextPageError::RequestFailure(error)) => Ok(error.into_execution_error()),
+        other => Err(other.to_string()),
     }
 }
 
@@ -222,21 +257,27 @@ pub async fn each<R>(
 where
     R: 'static + for<'f, 'm> DeserializeRow<'f, 'm>,
 {
-    let away = |what: String| StoreError::Busy {
-        store: settings.name(),
-        reason: "read",
-        what,
-        hint: "see the logs of the cluster if it lasts",
-    };
     let broken = |what: String| StoreError::Broken { store: settings.name(), what };
-    let pager = session.execute_iter(statement, values).await.map_err(|error| away(error.to_string()))?;
+    let either = |error: Result<ExecutionError, String>| match error {
+        Ok(error) => told(settings, &error),
+        Err(what) => broken(what),
+    };
+    let pager = session.execute_iter(statement, values).await;
+    let pager = pager.map_err(|error| either(of_pager(error)))?;
     let mut rows = pager.rows_stream::<R>().map_err(|error| broken(error.to_string()))?;
-    while let Some(row) = rows.try_next().await.map_err(|error| away(error.to_string()))? {
+    while let Some(row) = rows.try_next().await.map_err(|error| either(of_row(error)))? {
         if !take(row) {
             break;
         }
     }
     Ok(())
+}
+
+/// A statement about the ledger, which is never less sure than the tables.
+pub fn of_ledger(settings: &Settings, cql: impl Into<String>) -> Statement {
+    let mut statement = Statement::new(cql);
+    statement.set_consistency(settings.ledger());
+    statement
 }
 
 /// All rows of a short answer.
@@ -246,14 +287,14 @@ where
 pub async fn rows<R>(
     session: &Session,
     settings: &Settings,
-    cql: &str,
+    statement: impl Into<Statement>,
     values: impl SerializeRow + Sync,
 ) -> Result<Vec<R>, StoreError>
 where
     R: for<'f, 'm> DeserializeRow<'f, 'm>,
 {
-    let values = &values;
-    let result = patiently("ledger", || session.query_unpaged(cql, values)).await;
+    let (statement, values) = (statement.into(), &values);
+    let result = patiently("ledger", || session.query_unpaged(statement.clone(), values)).await;
     parsed(settings, result.map_err(|error| told(settings, &error))?)
 }
 
@@ -269,4 +310,38 @@ where
     let result = result.into_rows_result().map_err(|error| broken(error.to_string()))?;
     let rows = result.rows::<R>().map_err(|error| broken(error.to_string()))?;
     rows.collect::<Result<_, _>>().map_err(|error| broken(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_right_that_cannot_be_looked_up_now_is_waited_for_and_one_that_is_not_there_is_not() {
+        let of = |error: DbError, words: &str| of_server(&error, words);
+        let unable =
+            "Unable to perform authorization of permissions: Cannot achieve consistency level LOCAL_ONE";
+        assert_eq!(of(DbError::Unauthorized, unable), Meaning::Passing("unavailable"));
+        let unable = "Unable to perform authentication: Operation timed out";
+        assert_eq!(of(DbError::AuthenticationError, unable), Meaning::Passing("unavailable"));
+        let never = "User loader has no MODIFY permission on <table ks.session_item> or any of its parents";
+        assert_eq!(of(DbError::Unauthorized, never), Meaning::Forbidden);
+        assert_eq!(of(DbError::AuthenticationError, "Provided username x is incorrect"), Meaning::Forbidden);
+    }
+
+    /// An acknowledgement by some replicas is none.
+    #[test]
+    fn a_partial_acknowledgement_is_tried_again() {
+        use scylla::errors::WriteType;
+        let consistency = scylla::statement::Consistency::Quorum;
+        let timeout =
+            DbError::WriteTimeout { consistency, received: 1, required: 2, write_type: WriteType::Simple };
+        assert_eq!(of_server(&timeout, ""), Meaning::Passing("timeout"));
+        let (received, required, numfailures) = (1, 2, 1);
+        let write_type = WriteType::UnloggedBatch;
+        let failure = DbError::WriteFailure { consistency, received, required, numfailures, write_type };
+        assert_eq!(of_server(&failure, ""), Meaning::Passing("failure"));
+        let unavailable = DbError::Unavailable { consistency, required: 2, alive: 1 };
+        assert_eq!(of_server(&unavailable, ""), Meaning::Passing("unavailable"));
+    }
 }

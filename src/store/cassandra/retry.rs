@@ -63,7 +63,7 @@ async fn send(inner: &Inner, writing: &Writing, chunk: &RowChunk) -> Result<Sent
     writing.lease.check().await?;
     writing.tables.check(inner).await?;
     if is_provisional_row(chunk) {
-        for table in &inner.plan.tables {
+        for table in 0..inner.plan.tables.len() {
             writing.provisional.remember(&writing.lease, chunk, table).await?;
         }
     }

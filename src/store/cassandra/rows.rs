@@ -66,11 +66,8 @@ impl Writer {
     ) -> Result<Self, StoreError> {
         let of = |index: usize| plan.columns.get(index);
         let names: Vec<String> = table.all().filter_map(of).map(schema::column).collect();
-        // With its type written down a marker is refused when the column is of another one by now. Those of
-        // the partition key stay bare: the driver finds the replicas by them.
-        let marks = table.all().filter_map(of).enumerate().map(|(at, column)| {
-            if at < table.partition_key.len() { "?".to_owned() } else { format!("({})?", column.kind) }
-        });
+        // With its type written down a marker is refused when the column is of another one by now.
+        let marks = table.all().filter_map(of).map(|column| format!("({})?", column.kind));
         let cql = format!(
             "INSERT INTO {} ({}) VALUES ({}) USING TIMESTAMP ?",
             schema::place(settings, table),
@@ -90,6 +87,12 @@ impl Writer {
             key: Key::of(plan, table),
             clears: table.empty == Empty::Clear,
         })
+    }
+
+    /// Whether the driver sends its rows to their replicas.
+    #[cfg(test)]
+    pub fn is_token_aware(&self) -> bool {
+        self.insert.is_token_aware()
     }
 
     /// The batch of so many rows; none for a single one.
@@ -221,18 +224,19 @@ impl Sending<'_> {
             // fetches many of them from memory at the same time, and else each in its turn.
             black_box(records.iter().map(Record::seen).sum::<usize>());
             of.requests.sent(places.len());
-            let done =
-                self.once(of, || async { self.session.batch(batch, &records).await.map(|_| ()) }).await?;
+            let all = || async { self.session.batch(batch, &records).await.map(|_| ()) };
+            let done = self.once(of, places.len(), all).await?;
             // Which of them was refused, each alone will tell.
             if done.is_ok() {
                 return Ok(());
             }
+            self.pace.take(places.len());
         }
         for place in places {
             let Some(record) = self.record(writer, place) else { continue };
             of.requests.sent(1);
             let one = || async { self.session.execute_unpaged(&of.insert, &record).await.map(|_| ()) };
-            if let Err(words) = self.once(of, one).await? {
+            if let Err(words) = self.once(of, 1, one).await? {
                 refused.push(Refusal { table: writer, chunk: place.chunk(), row: place.row(), words });
             }
         }
@@ -240,21 +244,51 @@ impl Sending<'_> {
     }
 
     /// Until it is acknowledged, or refused: the server's words. Nothing is sent without the lease.
-    async fn once<F>(&self, of: &Writer, attempt: impl Fn() -> F) -> Result<Result<(), String>, StoreError>
+    async fn once<F>(
+        &self,
+        of: &Writer,
+        rows: usize,
+        attempt: impl Fn() -> F,
+    ) -> Result<Result<(), String>, StoreError>
     where
         F: Future<Output = Result<(), ExecutionError>>,
     {
         if !self.lease.holds() {
             self.lease.check().await?;
         }
-        metrics::in_flight(1.0);
-        let done = request::patiently_while(|| self.lease.holds(), &of.name, &attempt).await;
-        metrics::in_flight(-1.0);
+        let under_way = UnderWay::begin();
+        let mut tried = 0;
+        let again = || {
+            // What is sent again takes its room from what follows.
+            if tried > 0 {
+                self.pace.take(rows);
+            }
+            tried += 1;
+            attempt()
+        };
+        let done = request::patiently_while(|| self.lease.holds(), &of.name, again).await;
+        drop(under_way);
         match done {
             Ok(()) => Ok(Ok(())),
             Err(error) if request::meaning(&error) == Meaning::Refused => Ok(Err(request::words(&error))),
             Err(error) => Err(request::told(self.settings, &error)),
         }
+    }
+}
+
+/// Counts a request as under way for as long as it lives: what fails beside it may end it anywhere.
+struct UnderWay;
+
+impl UnderWay {
+    fn begin() -> Self {
+        metrics::in_flight(1.0);
+        Self
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        metrics::in_flight(-1.0);
     }
 }
 
@@ -271,16 +305,31 @@ impl Pace {
     }
 
     async fn wait(&self, rows: usize) {
-        if self.rows_per_second == 0 {
-            return;
+        if let Some(begin) = self.take(rows) {
+            tokio::time::sleep_until(begin.into()).await;
         }
-        let due = {
-            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-            let begin = (*next).max(Instant::now());
-            let nanos = (rows as u64).saturating_mul(1_000_000_000) / self.rows_per_second;
-            *next = begin + Duration::from_nanos(nanos);
-            begin
-        };
-        tokio::time::sleep_until(due.into()).await;
+    }
+
+    /// Takes room for so many rows: from when on it is theirs.
+    fn take(&self, rows: usize) -> Option<Instant> {
+        let nanos = (rows as u64).saturating_mul(1_000_000_000).checked_div(self.rows_per_second)?;
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let begin = (*next).max(Instant::now());
+        *next = begin + Duration::from_nanos(nanos);
+        Some(begin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_go_no_faster_than_the_limit_also_when_they_are_sent_again() {
+        let pace = Pace::new(1000);
+        let first = pace.take(10).unwrap();
+        assert_eq!(pace.take(500).unwrap() - first, Duration::from_millis(10));
+        assert_eq!(pace.take(1).unwrap() - first, Duration::from_millis(510));
+        assert_eq!(Pace::new(0).take(10), None, "0 is no limit");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use scylla::client::session::Session;
-use scylla::value::Row;
+use scylla::value::{CqlTimestamp, Row};
 
 use super::connect::Settings;
 use super::request;
@@ -57,6 +57,10 @@ pub const LEDGER: [(&str, &str); 8] = [
     ),
     ("needledrop_meta", "key text PRIMARY KEY, value text"),
 ];
+
+/// The table of the lease in it, and that which is marked when all of it is there.
+pub const LEASE: usize = 6;
+pub const META: usize = 7;
 
 /// A name as CQL takes it: folded unless it was declared in double quotes, and always quoted.
 pub fn quoted(name: &str, exact: bool) -> String {
@@ -156,6 +160,11 @@ pub struct State {
 }
 
 impl State {
+    /// Whether there is no lease to take.
+    pub fn lacks_lease(&self) -> bool {
+        !self.missing_keyspaces.is_empty() || self.missing_ledger.contains(&LEASE)
+    }
+
     /// Whether nothing of ours is there.
     pub fn is_fresh(&self) -> bool {
         self.missing_ledger.len() == LEDGER.len()
@@ -275,15 +284,28 @@ async fn columns(session: &Session, settings: &Settings, keyspace: &str) -> Resu
     Ok(found)
 }
 
-/// Makes the keyspaces and the ledger, one statement after another, each agreed on by all nodes.
+/// Makes the keyspaces, and the table of the lease: all else is made by who has that.
 ///
 /// # Errors
 /// What the cluster says.
-pub async fn make_ledger(session: &Session, settings: &Settings, state: &State) -> Result<(), StoreError> {
+pub async fn make_lease(session: &Session, settings: &Settings, state: &State) -> Result<(), StoreError> {
     for name in &state.missing_keyspaces {
         run(session, settings, &create_keyspace(settings, name)).await?;
     }
-    for (name, columns) in state.missing_ledger.iter().filter_map(|index| LEDGER.get(*index)) {
+    let is_missing = state.missing_ledger.contains(&LEASE);
+    make_ledger(session, settings, is_missing.then_some(&LEASE)).await
+}
+
+/// Makes tables of the ledger, one statement after another, each agreed on by all nodes.
+///
+/// # Errors
+/// What the cluster says.
+pub async fn make_ledger(
+    session: &Session,
+    settings: &Settings,
+    missing: impl IntoIterator<Item = &usize>,
+) -> Result<(), StoreError> {
+    for (name, columns) in missing.into_iter().filter_map(|at| LEDGER.get(*at)) {
         let ddl = format!("CREATE TABLE IF NOT EXISTS {} ({columns})", ledger_place(settings, name));
         run(session, settings, &ddl).await?;
     }
@@ -341,21 +363,57 @@ fn marking(settings: &Settings) -> String {
     format!("INSERT INTO {place} (key, value) VALUES ('format', '{FORMAT}') IF NOT EXISTS")
 }
 
-/// The ids of the declared tables, in the order of the plan: one that was made anew has another.
+/// What tells a table from another of the same name and shape.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    id: Option<uuid::Uuid>,
+    /// Its declared columns that were ever dropped, and when, in microseconds.
+    pub dropped: BTreeMap<String, i64>,
+}
+
+impl Identity {
+    /// Its id, as it is noted.
+    pub fn told(&self) -> String {
+        self.id.map(|id| id.to_string()).unwrap_or_default()
+    }
+
+    /// What became of it since then.
+    pub fn since(&self, before: &Self) -> Option<String> {
+        if self.id != before.id {
+            return Some("was dropped or made anew".to_owned());
+        }
+        let (column, _) = self.dropped.iter().find(|(name, at)| before.dropped.get(*name) != Some(at))?;
+        Some(format!("lost its column {column}"))
+    }
+}
+
+/// The declared tables as they are, in the order of the plan.
 ///
 /// # Errors
 /// What the cluster says.
-pub async fn ids(
+pub async fn identities(
     session: &Session,
     settings: &Settings,
     plan: &Plan,
-) -> Result<Vec<Option<uuid::Uuid>>, StoreError> {
-    let cql = "SELECT table_name, id FROM system_schema.tables WHERE keyspace_name = ?";
+) -> Result<Vec<Identity>, StoreError> {
+    let ids = "SELECT table_name, id FROM system_schema.tables WHERE keyspace_name = ?";
+    let dropped = "SELECT table_name, column_name, dropped_time FROM system_schema.dropped_columns \
+                   WHERE keyspace_name = ?";
     let keyspace = keyspace(&settings.keyspace);
-    let found = request::rows::<(String, uuid::Uuid)>(session, settings, cql, (keyspace,)).await?;
-    let found: BTreeMap<String, uuid::Uuid> = found.into_iter().collect();
-    let id = |table: &Table| found.get(&folded(&table.name, table.exact)).copied();
-    Ok(plan.tables.iter().map(id).collect())
+    let (ids, dropped) = futures::try_join!(
+        request::rows::<(String, uuid::Uuid)>(session, settings, ids, (&keyspace,)),
+        request::rows::<(String, String, CqlTimestamp)>(session, settings, dropped, (&keyspace,)),
+    )?;
+    let ids: BTreeMap<String, uuid::Uuid> = ids.into_iter().collect();
+    let identity = |table: &Table| {
+        let name = folded(&table.name, table.exact);
+        let of = |index: usize| plan.columns.get(index).map(|column| folded(&column.name, column.exact));
+        let declared: Vec<String> = table.all().filter_map(of).collect();
+        let own = dropped.iter().filter(|(of, column, _)| *of == name && declared.contains(column));
+        let dropped = own.map(|(_, column, at)| (column.clone(), at.0.saturating_mul(1000))).collect();
+        Identity { id: ids.get(&name).copied(), dropped }
+    };
+    Ok(plan.tables.iter().map(identity).collect())
 }
 
 /// Names of the declared tables that have no row.
@@ -371,7 +429,7 @@ pub async fn empty_tables(
     for table in &plan.tables {
         let key = table.partition_key.first().and_then(|index| plan.columns.get(*index)).map(column);
         let cql = format!("SELECT {} FROM {} LIMIT 1", key.unwrap_or_default(), place(settings, table));
-        if request::rows::<Row>(session, settings, &cql, ()).await?.is_empty() {
+        if request::rows::<Row>(session, settings, cql, ()).await?.is_empty() {
             empty.push(table.name.clone());
         }
     }
@@ -394,8 +452,8 @@ pub async fn make_tables(
     Ok(())
 }
 
-async fn run(session: &Session, settings: &Settings, ddl: &str) -> Result<(), StoreError> {
-    match session.query_unpaged(ddl, ()).await {
+async fn run(session: &Session, settings: &Settings, cql: &str) -> Result<(), StoreError> {
+    match session.query_unpaged(request::of_ledger(settings, cql), ()).await {
         Ok(_) => Ok(()),
         Err(error) if request::exists_already(&error) => Ok(()),
         Err(error) => Err(request::told(settings, &error)),

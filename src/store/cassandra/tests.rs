@@ -9,7 +9,7 @@ use scylla::client::session::Session;
 use scylla::statement::Consistency;
 
 use super::connect::{Settings, connect};
-use super::{CassandraStore, schema};
+use super::{CassandraStore, rows, schema};
 use crate::domain::Plan;
 use crate::store::Access;
 use crate::store::sqlite::tests::Sqlite;
@@ -31,9 +31,13 @@ pub fn node() -> Option<String> {
     node
 }
 
-pub fn settings(keyspace: &str) -> Settings {
+fn settings(keyspace: &str) -> Settings {
+    settings_at(node().unwrap(), keyspace)
+}
+
+pub fn settings_at(node: String, keyspace: &str) -> Settings {
     Settings {
-        hosts: node().into_iter().collect(),
+        hosts: vec![node],
         keyspace: keyspace.to_owned(),
         ledger_keyspace: keyspace.to_owned(),
         replication: [("class", "SimpleStrategy"), ("replication_factor", "1")]
@@ -117,6 +121,17 @@ impl Fixture for Cassandra {
 }
 
 store_suite!(Cassandra);
+
+/// The types that are written beside the values must not keep the driver from finding the replicas.
+#[tokio::test]
+async fn rows_are_sent_to_their_replicas() {
+    if !Cassandra::available() {
+        return;
+    }
+    let store = Cassandra::new().await.open(Arc::new(suite::plan())).await;
+    let writers = &store.inner.writer().unwrap().writers;
+    assert!(!writers.is_empty() && writers.iter().all(rows::Writer::is_token_aware));
+}
 
 #[tokio::test]
 async fn what_is_applied_again_counts_once() {

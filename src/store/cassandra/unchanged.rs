@@ -4,9 +4,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use uuid::Uuid;
-
-use super::{Inner, schema};
+use super::Inner;
+use super::schema::{self, Identity};
 use crate::store::StoreError;
 
 /// The look behind the rows of one chunk counts for the next, which follows it closely.
@@ -15,14 +14,14 @@ const FRESH: Duration = Duration::from_millis(100);
 /// The tables as they were when writing began.
 pub struct Unchanged {
     /// In the order of the plan.
-    ids: Vec<Option<Uuid>>,
+    before: Vec<Identity>,
     /// When they were seen last.
     seen: Mutex<Option<Instant>>,
 }
 
 impl Unchanged {
-    pub fn new(ids: Vec<Option<Uuid>>) -> Self {
-        Self { ids, seen: Mutex::new(None) }
+    pub fn new(before: Vec<Identity>) -> Self {
+        Self { before, seen: Mutex::new(None) }
     }
 
     /// Looks at them, if that was not done just now.
@@ -43,18 +42,16 @@ impl Unchanged {
     /// A table is not what it was; what the cluster says.
     pub async fn check(&self, inner: &Inner) -> Result<(), StoreError> {
         let asked = Instant::now();
-        let now = schema::ids(&inner.session, &inner.settings, &inner.plan).await?;
-        let changed = self.ids.iter().zip(&now).position(|(before, now)| before != now);
-        let Some(table) = changed.and_then(|at| inner.plan.tables.get(at)) else {
+        let now = schema::identities(&inner.session, &inner.settings, &inner.plan).await?;
+        let changed = self.before.iter().zip(&now).map(|(before, now)| now.since(before));
+        let mut changed = inner.plan.tables.iter().zip(changed);
+        let Some((table, changed)) = changed.find_map(|(table, what)| Some((&table.name, what?))) else {
             *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
             return Ok(());
         };
         Err(StoreError::Shape {
             store: inner.settings.name(),
-            what: format!(
-                "the schema is not what it was when this began: table {} was dropped or made anew",
-                table.name
-            ),
+            what: format!("the schema is not what it was when this began: table {table} {changed}"),
             next: "bring the tables back as they are declared, then start again".to_owned(),
         })
     }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::Store;
 use crate::domain::Plan;
 pub use cases::*;
+pub use chunks::plan;
 pub use properties::*;
 pub use quarantine::*;
 

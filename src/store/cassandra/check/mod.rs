@@ -3,13 +3,14 @@
 mod worth;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use scylla::client::session::Session;
 use scylla::deserialize::value::DeserializeValue;
 
 use super::connect::Settings;
 use super::lease::clock;
-use super::{check_format, missing_told, request, schema, stored_format};
+use super::{anew, check_format, missing_told, request, schema, stored_format, whole};
 use crate::domain::{Plan, Table};
 use crate::store::StoreError;
 use worth::{Cluster, Keyspace};
@@ -29,8 +30,8 @@ pub struct Checked {
 /// # Errors
 /// What the cluster says.
 pub async fn checked(
-    session: &Session,
-    settings: &Settings,
+    session: &Arc<Session>,
+    settings: &Arc<Settings>,
     plan: &Plan,
     create: bool,
 ) -> Result<Checked, StoreError> {
@@ -95,8 +96,8 @@ async fn keyspaces(
 
 /// What opening for writing would refuse.
 async fn as_declared(
-    session: &Session,
-    settings: &Settings,
+    session: &Arc<Session>,
+    settings: &Arc<Settings>,
     plan: &Plan,
     create: bool,
 ) -> Result<(), StoreError> {
@@ -104,14 +105,16 @@ async fn as_declared(
     if let Some(missing) = state.missing(plan).filter(|_| !create) {
         return Err(missing_told(settings, &missing));
     }
+    whole(session, settings, plan, &state).await?;
     // One that is missing in part is made whole first.
     if !state.missing_ledger.is_empty() {
         return Ok(());
     }
     match stored_format(session, settings).await? {
-        Some(older) if create && older < schema::FORMAT => Ok(()),
-        _ => check_format(session, settings, false).await,
+        Some(older) if create && older < schema::FORMAT => return Ok(()),
+        _ => check_format(session, settings, false).await?,
     }
+    anew::none_hides(session, settings, plan, &schema::identities(session, settings, plan).await?).await
 }
 
 async fn of_ledger(session: &Session, settings: &Settings) -> Result<Option<String>, StoreError> {
@@ -152,7 +155,7 @@ where
 {
     let cql = format!("SELECT {name} FROM system_schema.tables WHERE keyspace_name = ? AND table_name = ?");
     let names = (schema::keyspace(&settings.keyspace), table);
-    match request::rows::<(Option<T>,)>(session, settings, &cql, names).await {
+    match request::rows::<(Option<T>,)>(session, settings, cql, names).await {
         Ok(found) => Ok(found.into_iter().next().and_then(|(value,)| value)),
         Err(error) if error.passing().is_some() => Err(error),
         Err(_) => Ok(None),
@@ -174,16 +177,14 @@ async fn counters(session: &Session, settings: &Settings, table: &Table) -> Opti
 #[cfg(test)]
 mod tests {
     use super::super::connect;
-    use super::super::tests::{node, settings};
+    use super::super::tests::{node, settings_at};
     use super::*;
 
     /// The table that tells of tables is one itself.
     #[tokio::test]
     async fn an_option_that_a_server_does_not_have_is_none_and_hides_no_other() {
-        if node().is_none() {
-            return;
-        }
-        let settings = settings("system_schema");
+        let Some(node) = node() else { return };
+        let settings = settings_at(node, "system_schema");
         let session = connect::connect(&settings).await.unwrap();
         let asked = async |name| option::<i32>(&session, &settings, "tables", name).await.unwrap();
         assert_eq!(asked("no_such_option").await, None);

@@ -346,10 +346,7 @@ impl Ledger {
     /// # Errors
     /// What the cluster says.
     pub async fn note_head(&self, lease: &Lease, head: String, id: DeliveryId) -> Result<(), StoreError> {
-        lease.check().await?;
-        let mut statement = self.head.clone();
-        statement.set_timestamp(Some(lease.ledger_stamp()));
-        request::execute(&self.session, &self.settings, &statement, (head, id.0)).await.map(|_| ())
+        lease.write(&self.head, (head, id.0)).await
     }
 }
 
