@@ -129,12 +129,18 @@ struct End {
     quarantine: String,
 }
 
-fn end(world: &World, keyspace: &str) -> End {
+/// Asks the nodes that are up.
+fn on_cluster<T>(ask: impl AsyncFnOnce(scylla::client::session::Session) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let tables = runtime.block_on(async {
+    runtime.block_on(async {
         let nodes = ADDRESSES.map(|address| format!("{address}:{PORT}"));
         let session = scylla::client::session_builder::SessionBuilder::new().known_nodes(nodes);
-        let session = session.build().await.unwrap();
+        ask(session.build().await.unwrap()).await
+    })
+}
+
+fn end(world: &World, keyspace: &str) -> End {
+    let tables = on_cluster(async |session| {
         let mut tables = Vec::new();
         for table in ["session_item", "user_session", "user_song"] {
             tables.push(rows(&session, keyspace, table).await);
@@ -196,20 +202,61 @@ fn three_nodes_with_one_killed_all_stopped_and_the_daemon_killed_again_and_again
     assert_eq!(expected.quarantine, "[]");
     assert!(expected.tables.iter().all(|rows| rows.len() > 1000), "too little to be seen in mid-file");
     one_node_killed(&nodes[2], &expected);
+    one_of_all_killed(&nodes[2], &expected);
     all_stopped(&nodes, &expected);
     daemon_killed(&expected);
 }
 
 fn one_node_killed(node: &Node, expected: &End) {
-    let world = world("killed").with("write.rows_per_second", "15000");
+    let world = world("killed").with("write.rows_per_second", "5000");
     let mut daemon = world.daemon();
     under_way(&daemon);
     node.kill();
-    all_loaded(&world);
+    std::thread::sleep(Duration::from_secs(5));
     node.again();
+    let states = world.states();
+    assert!(states.values().any(|state| state == "loading"), "it came back in the middle: {states:?}");
+    all_loaded(&world);
     assert_eq!(daemon.stop().0, 0, "{}", daemon.log());
     assert_eq!(&end(&world, "killed"), expected);
 }
+
+/// Where all replicas must have a row, two of three are no success.
+fn one_of_all_killed(node: &Node, expected: &End) {
+    let world = world("partial").with("write.rows_per_second", "15000");
+    let world = world.with("store.cassandra.consistency", "{ write: ALL, read: ONE }");
+    let mut daemon = world.daemon();
+    under_way(&daemon);
+    node.kill();
+    let why = until_not_ready(&daemon);
+    assert!(why.contains("store"), "{why}");
+    let before = ledger("partial");
+    assert!(
+        before.iter().any(|delivery| delivery.contains("\"loading\"")),
+        "it was killed in the middle: {before:?}"
+    );
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(ledger("partial"), before, "the ledger moved without a replica");
+    node.again();
+    all_loaded(&world);
+    let retries = daemon.metrics();
+    let retries = retries.iter().filter(|(name, _)| name.starts_with("needledrop_write_retries_total"));
+    assert!(retries.map(|(_, count)| count).sum::<f64>() > 0.0, "nothing was tried again");
+    assert_eq!(daemon.stop().0, 0, "{}", daemon.log());
+    assert_eq!(&end(&world, "partial"), expected);
+}
+
+/// What the ledger says of all deliveries. Commands read it at ALL too, and have no answer now.
+fn ledger(keyspace: &str) -> Vec<String> {
+    on_cluster(async |session| rows(&session, keyspace, "needledrop_deliveries").await)
+}
+
+fn until_not_ready(daemon: &common::Daemon) -> String {
+    until("readiness is red", || daemon.get("/readyz").filter(|(status, _)| *status == 503)).1
+}
+
+/// In a debug build, with all that the load takes.
+const MEMORY: f64 = 96.0 * 1024.0 * 1024.0;
 
 fn all_stopped(nodes: &[Node], expected: &End) {
     let world = world("stopped").with("write.rows_per_second", "15000");
@@ -218,30 +265,39 @@ fn all_stopped(nodes: &[Node], expected: &End) {
     std::thread::scope(|scope| {
         nodes.iter().for_each(|node| drop(scope.spawn(|| node.stop())));
     });
-    let (status, why) =
-        until("readiness is red", || daemon.get("/readyz").filter(|(status, _)| *status == 503));
-    assert_eq!(status, 503, "{why}");
+    let why = until_not_ready(&daemon);
+    assert!(why.contains("store"), "{why}");
     std::thread::sleep(Duration::from_secs(30));
+    let resident = daemon.metrics()["needledrop_process_resident_memory_bytes"];
+    assert!(resident < MEMORY, "{resident} bytes while it waits");
     std::thread::scope(|scope| {
         nodes.iter().for_each(|node| drop(scope.spawn(|| node.again())));
     });
     all_loaded(&world);
     until("readiness is back", || daemon.get("/readyz").filter(|(status, _)| *status == 200));
+    assert_eq!(daemon.metrics()["needledrop_requests_in_flight"], 0.0);
     assert_eq!(daemon.stop().0, 0, "{}", daemon.log());
     assert_eq!(&end(&world, "stopped"), expected);
 }
 
 fn daemon_killed(expected: &End) {
-    let world = world("again").with("write.rows_per_second", "30000");
+    let world = world("again").with("write.rows_per_second", "15000");
     let seed = std::env::var("NEEDLEDROP_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     eprintln!("25 kills with NEEDLEDROP_SEED={seed}");
     let mut rng = fastrand::Rng::with_seed(seed);
+    let mut in_the_middle = 0;
     for _ in 0..25 {
         let daemon = world.daemon_unready();
         std::thread::sleep(Duration::from_millis(rng.u64(100..1500)));
         daemon.signal(Signal::KILL);
+        drop(daemon);
+        let status = world.run(&["status", "--json"]);
+        let is_loading = |all: &Vec<serde_json::Value>| all.iter().any(|one| one["state"] == "loading");
+        in_the_middle += usize::from(status.json()["deliveries"].as_array().is_some_and(is_loading));
     }
+    eprintln!("{in_the_middle} of 25 kills came in the middle of a file");
+    assert!(in_the_middle >= 10, "too few to tell anything");
     world.once(0);
     assert_eq!(&end(&world, "again"), expected);
 }
