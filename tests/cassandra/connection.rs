@@ -1,9 +1,13 @@
 //! How the node is spoken to, and what `check` says of it.
 
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use serde_json::json;
 
 use crate::common::{HEADER, events, until};
 use crate::place::Place;
+use crate::wire::{Way, through};
 
 /// Compression that the node sees on connections of a driver that says so.
 fn compressed(place: &Place, algorithm: &str) -> Option<()> {
@@ -52,4 +56,48 @@ fn a_table_of_counters_is_told() {
     let output = place.run(&["check"]);
     assert_eq!(output.code, 2, "{output:?}");
     assert!(output.stdout.contains("table user_song counts in column heard"), "{output:?}");
+}
+
+/// One that refuses is tested with a login; this one is worse.
+#[test]
+fn a_contact_point_that_never_answers_is_passed_over() {
+    let Some(place) = Place::new() else { return };
+    let node = std::env::var("NEEDLEDROP_TEST_CASSANDRA").unwrap();
+    let (host, port) = node.rsplit_once(':').unwrap();
+    let silent = TcpListener::bind(format!("127.0.0.2:{port}")).unwrap();
+    let place = place.with("store.cassandra.hosts", &format!("[\"127.0.0.2\", \"{host}\"]"));
+    let place = place.with("store.cassandra.connect_timeout", "1s");
+    place.drop_file("2018-11-01-events.csv", format!("{HEADER}{}", events(0..5)));
+    assert_eq!(place.once(0)["deliveries"], json!({ "loaded": 1 }));
+    drop(silent);
+}
+
+/// Answers without rows are those to writes: result, kind 1.
+fn is_of_write(way: Way, frame: &[u8]) -> bool {
+    way == Way::FromNode && frame[4] == 8 && frame[9..] == [0, 0, 0, 1]
+}
+
+#[test]
+fn a_write_whose_answer_is_lost_is_sent_again_after_the_request_timeout() {
+    let Some(place) = Place::new() else { return };
+    assert_eq!(place.run(&["schema", "--apply"]).code, 0);
+    let answers = AtomicU32::new(0);
+    let arrives = move |way, frame: &[u8]| {
+        !is_of_write(way, frame) || !(5..25).contains(&answers.fetch_add(1, Ordering::SeqCst))
+    };
+    let place = through(place, arrives).with("store.cassandra.request_timeout", "1s");
+    let mut daemon = place.daemon();
+    place.drop_file("2018-11-01-events.csv", format!("{HEADER}{}", events(0..100)));
+    until("it is loaded", || (place.json(&["status"])["states"]["loaded"] == 1).then_some(()));
+    let metrics = daemon.metrics();
+    let retried = metrics.iter().filter(|(name, _)| {
+        name.starts_with("needledrop_write_retries_total") && name.contains("reason=\"timeout\"")
+    });
+    assert!(retried.map(|(_, count)| count).sum::<f64>() >= 20.0, "{metrics:?}");
+    assert_eq!(daemon.stop().0, 0);
+    let status = place.json(&["status", "--count"]);
+    for table in ["session_item", "user_session", "user_song"] {
+        assert_eq!(status["tables"][table]["count"], 100, "{status}");
+    }
+    assert_eq!(place.receipt("2018-11-01-events.csv")["closes"], true);
 }

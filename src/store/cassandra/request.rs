@@ -329,6 +329,34 @@ mod tests {
         assert_eq!(of(DbError::AuthenticationError, "Provided username x is incorrect"), Meaning::Forbidden);
     }
 
+    #[tokio::test]
+    async fn what_may_pass_is_tried_again_behind_longer_and_longer_pauses() {
+        let mut tries = Vec::new();
+        let attempt = || {
+            tries.push(std::time::Instant::now());
+            std::future::ready(Err::<(), _>(ExecutionError::RequestTimeout(FIRST)))
+        };
+        assert!(patiently("t", attempt).await.is_err());
+        assert_eq!(tries.len(), TRIES as usize);
+        for (pair, longest) in tries.windows(2).zip([20, 40, 80, 160, 320]) {
+            // Jitter is at most half of it.
+            assert!(pair[1] - pair[0] >= Duration::from_millis(longest / 2), "{tries:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_or_may_not_be_sent_is_not_tried_again() {
+        let mut tries = 0;
+        let mut attempt = |error: DbError| {
+            tries += 1;
+            let attempt = RequestAttemptError::DbError(error, String::new());
+            std::future::ready(Err::<(), _>(ExecutionError::LastAttemptError(attempt)))
+        };
+        assert!(patiently("t", || attempt(DbError::SyntaxError)).await.is_err());
+        assert!(patiently_while(|| false, "t", || attempt(DbError::Overloaded)).await.is_err());
+        assert_eq!(tries, 2);
+    }
+
     /// An acknowledgement by some replicas is none.
     #[test]
     fn a_partial_acknowledgement_is_tried_again() {
@@ -341,6 +369,7 @@ mod tests {
         let write_type = WriteType::UnloggedBatch;
         let failure = DbError::WriteFailure { consistency, received, required, numfailures, write_type };
         assert_eq!(of_server(&failure, ""), Meaning::Passing("failure"));
+        assert_eq!(of_server(&DbError::Overloaded, ""), Meaning::Passing("overload"));
         let unavailable = DbError::Unavailable { consistency, required: 2, alive: 1 };
         assert_eq!(of_server(&unavailable, ""), Meaning::Passing("unavailable"));
     }
