@@ -182,7 +182,7 @@ fn a_ledger_of_which_a_table_is_gone_is_refused_and_not_begun_anew() {
     let Some(place) = Place::new() else { return };
     place.drop_file(FILES[0], csv(0..20));
     place.once(0);
-    for table in ["needledrop_deliveries", "needledrop_lease"] {
+    for table in ["needledrop_meta", "needledrop_lease", "needledrop_deliveries"] {
         place.cql(&format!("DROP TABLE ks.{table}"));
         let refused = place.run(&["run", "--once"]);
         assert_eq!(refused.code, 2, "{refused:?}");
@@ -192,6 +192,10 @@ fn a_ledger_of_which_a_table_is_gone_is_refused_and_not_begun_anew() {
             "{told}"
         );
         assert!(!place.names().iter().any(|name| name == table), "it was made anew");
+        if table == "needledrop_meta" {
+            place.cql("CREATE TABLE ks.needledrop_meta (key text PRIMARY KEY, value text)");
+            place.cql("INSERT INTO ks.needledrop_meta (key, value) VALUES ('format', '3') IF NOT EXISTS");
+        }
     }
 }
 

@@ -173,3 +173,43 @@ fn records_that_a_file_grew_by_keep_their_place_in_the_order() {
     let later = (OTHERS[1], format!("{HEADER}{}\n", row("Later", "1")));
     assert_growth(&[earlier, later.clone()], &format!("{}\n", row("Behind", "1")), &[whole, later]);
 }
+
+/// Ends a run of this file behind its rows, before the ledger has them.
+fn killed_behind_the_rows(place: &Place, bytes: &str) {
+    for step in 1..20 {
+        place.empty();
+        place.drop_file(FILE, bytes);
+        let run = place.command(&["run", "--once"]).env("NEEDLEDROP_ABORT_AT", step.to_string()).output();
+        let run = run.unwrap();
+        let told = String::from_utf8_lossy(&run.stderr);
+        assert!(run.status.code().is_none(), "it ended: {told}");
+        if told.contains("send after the rows") {
+            return;
+        }
+    }
+    panic!("rows were never sent");
+}
+
+#[test]
+#[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
+fn a_provisional_record_that_the_ledger_never_had_leaves_nothing_when_its_file_goes_on() {
+    let Some(place) = Place::new() else { return };
+    assert_eq!(place.run(&["schema", "--apply"]).code, 0);
+    let cases = [
+        ("it is another record", format!("2\n{}", row("Bea", "5"))),
+        ("it was whole", format!("\n{}", row("Bea", "5"))),
+        ("it was whole, and its key comes again", format!("\n{}", row("Bea", "1"))),
+    ];
+    for (what, growth) in cases {
+        let first = format!("{}{}", csv(3..5), row("Ann", "1"));
+        killed_behind_the_rows(&place, &first);
+        place.append(FILE, &growth);
+        pass(&place);
+        place.append(FILE, "6\n");
+        pass(&place);
+        let receipt = place.receipt(FILE);
+        let parts = receipt["parts"].clone();
+        assert_eq!(receipt["records"], 4, "{parts}");
+        assert_as_whole(&place, format!("{first}{growth}6\n"), what);
+    }
+}

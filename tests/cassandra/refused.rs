@@ -139,6 +139,38 @@ fn ten_refusals_in_a_row_fail_the_file_and_as_many_that_are_scattered_do_not() {
     }
 }
 
+#[test]
+fn one_refused_record_that_a_file_grew_by_does_not_fail_it() {
+    let Some(place) = Place::new() else { return };
+    place.drop_file(FILES[0], format!("{HEADER}{}", events(0..5)));
+    place.once(0);
+    place.append(FILES[0], too_long(5));
+    assert_eq!(place.once(1)["deliveries"], json!({ "loaded": 1 }));
+    let receipt = place.receipt(FILES[0]);
+    let account = ["state", "loaded", "quarantined", "closes"].map(|key| receipt[key].clone());
+    assert_eq!(json!(account), json!(["loaded", 5, 1, true]));
+}
+
+/// Fewer than ten, in chunks of which the last may have none.
+#[test]
+fn a_short_file_of_which_every_row_is_refused_fails_however_it_is_cut() {
+    let Some(mut place) = Place::new() else { return };
+    place.set("write.queue", "1");
+    for window in ["1", "2", "3", "10"] {
+        place.set("write.window", window);
+        let skipped = ",,,,,,,,,,\n";
+        place.drop_file(FILES[0], format!("{HEADER}{}{skipped}", (0..3).map(too_long).collect::<String>()));
+        place.run(&["run", "--once"]);
+        let receipt = place.receipt(FILES[0]);
+        assert_eq!(
+            (&receipt["state"], &receipt["closes"]),
+            (&json!("failed"), &json!(true)),
+            "{window}: {receipt}"
+        );
+        place.empty();
+    }
+}
+
 /// The artist is a column of the shipped tables, and a partition key of one that is added later.
 #[test]
 fn a_table_that_takes_one_record_less_is_filled_with_the_others() {

@@ -92,6 +92,10 @@ impl CassandraStore {
     /// # Errors
     /// A cluster that cannot be reached or refuses us, tables of another shape, another writer.
     pub async fn open(settings: Settings, plan: Arc<Plan>, access: Access) -> Result<Self, StoreError> {
+        Self::opened(settings, plan, access).await.map_err(|error| stood_by(error, access))
+    }
+
+    async fn opened(settings: Settings, plan: Arc<Plan>, access: Access) -> Result<Self, StoreError> {
         let session = Arc::new(connect::connect(&settings).await?);
         let settings = Arc::new(settings);
         let compares = access != Access::Read;
@@ -103,8 +107,7 @@ impl CassandraStore {
                     return Err(missing_told(&settings, &missing));
                 }
                 let wait = if standby { Wait::Standby } else { Wait::No };
-                let writing = Self::for_writing(&session, &settings, &plan, state, wait, create).await;
-                Some(writing.map_err(|error| stood_by(error, wait))?)
+                Some(Self::for_writing(&session, &settings, &plan, state, wait, create).await?)
             }
             _ if !state.missing_ledger.is_empty() => return Err(StoreError::Missing(settings.name())),
             Access::Read | Access::Dry => None,
@@ -200,12 +203,12 @@ impl CassandraStore {
 }
 
 /// Who loses the right to write before anything was written waits for it again.
-fn stood_by(error: StoreError, wait: Wait) -> StoreError {
-    match error {
-        StoreError::Lost(store) if wait == Wait::Standby => {
+fn stood_by(error: StoreError, access: Access) -> StoreError {
+    match (error, access) {
+        (StoreError::Lost(store), Access::Write { standby: true, .. }) => {
             StoreError::Standby { store, holder: "another process".to_owned() }
         }
-        other => other,
+        (other, _) => other,
     }
 }
 
@@ -224,11 +227,17 @@ async fn whole(
     plan: &Plan,
     state: &schema::State,
 ) -> Result<(), StoreError> {
-    if state.missing_ledger.is_empty() || state.missing_ledger.contains(&schema::META) {
+    if state.missing_ledger.is_empty() {
         return Ok(());
     }
-    // It is marked when all of it is there.
-    if stored_format(session, settings).await? != Some(schema::FORMAT) {
+    let lacks = |at: usize| state.missing_ledger.contains(&at);
+    let is_ours = match (lacks(schema::DELIVERIES), lacks(schema::META)) {
+        // It is marked when all of it is there.
+        (_, false) => stored_format(session, settings).await? == Some(schema::FORMAT),
+        (false, true) => !is_empty(session, settings).await?,
+        (true, true) => false,
+    };
+    if !is_ours {
         return Ok(());
     }
     // Another may have made it since we looked.
@@ -289,7 +298,11 @@ async fn is_empty(session: &Session, settings: &Settings) -> Result<bool, StoreE
     let place = schema::ledger_place(settings, "needledrop_deliveries");
     let cql = format!("SELECT id FROM {place} LIMIT 1");
     let asked = request::of_ledger(settings, cql);
-    Ok(request::rows::<(i64,)>(session, settings, asked, ()).await?.is_empty())
+    match request::rows::<(i64,)>(session, settings, asked, ()).await {
+        // As with the format: it is being made.
+        Err(StoreError::Shape { .. }) => Ok(true),
+        rows => Ok(rows?.is_empty()),
+    }
 }
 
 impl Inner {

@@ -134,6 +134,11 @@ impl Provisional {
         all
     }
 
+    /// Whether there is one of this delivery.
+    pub fn is_of(&self, id: DeliveryId) -> bool {
+        self.open().open.iter().any(|open| open.delivery == id)
+    }
+
     fn on(&self, part: &str, hash: u64) -> Vec<Open> {
         self.open().open.iter().filter(|open| open.part == part && open.hash == hash).cloned().collect()
     }
@@ -166,7 +171,10 @@ impl Provisional {
         let own = cells(chunk, row, &part.table);
         let open = Open { delivery, part: part.name.clone(), stamp, lies_at: stamp, key, hash, own, without };
         self.save(lease, &open).await?;
-        self.open().add(at, open);
+        let mut all = self.open();
+        // One that it had before is a record like any other by now.
+        all.open.retain(|other| (other.delivery, &other.part) != (delivery, &open.part));
+        all.add(at, open);
         Ok(())
     }
 

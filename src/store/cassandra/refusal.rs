@@ -29,11 +29,14 @@ fn hopeless_tables(writing: &Writing, chunks: &[RowChunk], sent: &Sent) -> HashS
     let ids: HashSet<DeliveryId> = chunks.iter().map(|chunk| chunk.source.id).collect();
     for id in ids {
         let (begins, rows) = begins(chunks, id);
-        let ends = chunks.iter().any(|chunk| chunk.source.id == id && chunk.end.is_some());
+        let own = || chunks.iter().filter(|chunk| chunk.source.id == id);
+        let ends = own().any(|chunk| chunk.end.is_some());
+        // By a process before this one, or before the file grew.
+        let was_accepted = own().any(|chunk| chunk.source.records_before > chunk.source.quarantined_before);
         for table in 0..sent.tables.len() {
             let refused = places(sent, table, &begins);
             let (row, ever) = known.get(&(id, table)).copied().unwrap_or((0, false));
-            let ever = ever || rows > refused.len();
+            let ever = ever || was_accepted || rows > refused.len();
             let (longest, row) = in_a_row(row, rows, &refused);
             if longest >= REFUSALS || (ends && row > 0 && !ever) {
                 hopeless.insert((id, table));
@@ -96,6 +99,12 @@ pub fn judged(writing: &Writing, chunks: &[RowChunk], sent: &Sent, mut failed: F
             judged.refused.push(quarantined(chunk, refusal));
         }
     }
+    // The last of its refusals may have been in chunks before these.
+    for (judged, chunk) in all.iter_mut().zip(chunks).filter(|(_, chunk)| chunk.end.is_some()) {
+        if hopeless_tables.iter().any(|(id, _)| *id == chunk.source.id) {
+            judged.failed.get_or_insert_with(|| NOTHING_TAKEN.to_owned());
+        }
+    }
     // What follows a chunk that failed, of the same delivery, is not taken either.
     for (judged, chunk) in all.iter_mut().zip(chunks) {
         if let Some(why) = failed.get(&chunk.source.id) {
@@ -109,6 +118,9 @@ pub fn judged(writing: &Writing, chunks: &[RowChunk], sent: &Sent, mut failed: F
     }
     all
 }
+
+const NOTHING_TAKEN: &str = "the server takes no row of it: see `needledrop quarantine list` for its words, see to \
+                             the table, then `needledrop load --again`";
 
 fn hopeless(refusal: &Refusal) -> String {
     format!(

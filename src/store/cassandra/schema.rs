@@ -58,7 +58,8 @@ pub const LEDGER: [(&str, &str); 8] = [
     ("needledrop_meta", "key text PRIMARY KEY, value text"),
 ];
 
-/// The table of the lease in it, and that which is marked when all of it is there.
+/// The first of it, the table of the lease, and that which is marked when all of it is there.
+pub const DELIVERIES: usize = 0;
 pub const LEASE: usize = 6;
 pub const META: usize = 7;
 
@@ -387,6 +388,13 @@ impl Identity {
     }
 }
 
+/// When a column was dropped, in microseconds. Cassandra writes milliseconds, as the type of the column says,
+/// Scylla microseconds: in milliseconds those would lie thousands of years ahead.
+fn micros(at: CqlTimestamp) -> i64 {
+    const YEAR_5138: i64 = 100_000_000_000_000;
+    if at.0 < YEAR_5138 { at.0 * 1000 } else { at.0 }
+}
+
 /// The declared tables as they are, in the order of the plan.
 ///
 /// # Errors
@@ -410,7 +418,7 @@ pub async fn identities(
         let of = |index: usize| plan.columns.get(index).map(|column| folded(&column.name, column.exact));
         let declared: Vec<String> = table.all().filter_map(of).collect();
         let own = dropped.iter().filter(|(of, column, _)| *of == name && declared.contains(column));
-        let dropped = own.map(|(_, column, at)| (column.clone(), at.0.saturating_mul(1000))).collect();
+        let dropped = own.map(|(_, column, at)| (column.clone(), micros(*at))).collect();
         Identity { id: ids.get(&name).copied(), dropped }
     };
     Ok(plan.tables.iter().map(identity).collect())
@@ -457,5 +465,17 @@ async fn run(session: &Session, settings: &Settings, cql: &str) -> Result<(), St
         Ok(_) => Ok(()),
         Err(error) if request::exists_already(&error) => Ok(()),
         Err(error) => Err(request::told(settings, &error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_told_by_both_servers() {
+        let at = 1_795_700_000_000_000;
+        assert_eq!(micros(CqlTimestamp(at / 1000)), at, "Cassandra");
+        assert_eq!(micros(CqlTimestamp(at)), at, "Scylla");
     }
 }

@@ -137,12 +137,16 @@ impl Ledger {
         if head != before.delivery.head {
             self.note_head(&writing.lease, head.clone(), id).await?;
         }
-        let Some((mark, _)) = &before.delivery.provisional else {
+        // Killed behind the rows of such a record, a process has left word of it, and the ledger knows of none: what the
+        // file is by now tells whether it is the same again.
+        let is_left = noted != before.delivery.noted && writing.provisional.is_of(id);
+        let reach = before.delivery.reach.record;
+        let mark = before.delivery.provisional.as_ref().map(|(mark, _)| mark.record);
+        let Some(mark) = mark.or(is_left.then_some(reach)) else {
             let mut range = None;
             if matches!(before.delivery.state, State::Loading | State::Replaced) {
                 // Saved for a step that the ledger never took: this time they may not be refused.
                 writing.lease.check().await?;
-                let reach = before.delivery.reach.record;
                 writing.quarantine.remove_from(&writing.lease, id, reach).await?;
                 if noted.is_rewritten(&before.delivery.noted) {
                     range = Some(beyond(writing, &before.delivery, reach).await?);
@@ -156,8 +160,8 @@ impl Ledger {
         };
         writing.lease.check().await?;
         // Whatever became of it: an older stamp could lie under what another delivery took back there.
-        let range = beyond(writing, &before.delivery, mark.record).await?;
-        writing.quarantine.remove_from(&writing.lease, id, mark.record).await?;
+        let range = beyond(writing, &before.delivery, mark).await?;
+        writing.quarantine.remove_from(&writing.lease, id, mark).await?;
         writing.provisional.take_back(&writing.lease, &before.delivery).await?;
         fault::step("reopen before the ledger");
         let change = |entered: &mut Entered| {
