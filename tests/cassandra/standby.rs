@@ -37,6 +37,18 @@ fn until_loaded(place: &Place, file: &str) {
     until(&format!("{file} is loaded"), || (place.states().get(file)? == "loaded").then_some(()));
 }
 
+/// So slow, in such small chunks, that what happens next happens in mid-file.
+fn slow(world: World) -> World {
+    world.with("write.rows_per_second", "1500").with("write.window", "100")
+}
+
+fn until_some_is_durable(place: &Place) {
+    until("some of it is durable", || {
+        let receipt = place.run(&["receipt", FILES[0], "--json"]);
+        (receipt.code == 0 && receipt.json()["records"].as_u64()? >= 300).then_some(())
+    });
+}
+
 fn until_ready(daemon: &Daemon) {
     until("it has taken over", || (daemon.get("/readyz")?.0 == 200).then_some(()));
 }
@@ -119,17 +131,13 @@ fn when_the_active_daemon_is_killed_the_other_takes_over_and_loads() {
 #[test]
 fn a_daemon_that_slept_through_its_lease_writes_no_more_and_stands_by() {
     let Some(place) = Place::new().map(impatient) else { return };
-    let slow = [("write.rows_per_second", "1500"), ("write.window", "100")];
-    let mut place = slow.iter().fold(place, |place, (setting, value)| place.with(setting, value));
+    let mut place = place.with("write.rows_per_second", "1500").with("write.window", "100");
     let mut sleeper = place.daemon();
-    let other = slow.iter().fold(second(&place), |world, (setting, value)| world.with(setting, value));
+    let other = slow(second(&place));
     let mut standby = other.daemon_unready();
     until_standing_by(&standby);
     place.drop_file(FILES[0], csv(0..2500));
-    until("some of it is durable", || {
-        let receipt = place.run(&["receipt", FILES[0], "--json"]);
-        (receipt.code == 0 && receipt.json()["records"].as_u64()? >= 300).then_some(())
-    });
+    until_some_is_durable(&place);
 
     sleeper.signal(Signal::STOP);
     until_ready(&standby);
@@ -157,17 +165,13 @@ fn a_daemon_that_slept_through_its_lease_writes_no_more_and_stands_by() {
 #[test]
 fn what_a_sleeper_had_under_way_is_not_written_when_it_wakes() {
     let Some(place) = Place::new().map(impatient) else { return };
-    let slow = |world: World| world.with("write.rows_per_second", "1500").with("write.window", "100");
     let place = place.with("write.rows_per_second", "1500").with("write.window", "100");
     let sleeper = place.daemon();
     let other = slow(second(&place));
     let standby = other.daemon_unready();
     until_standing_by(&standby);
     place.drop_file(FILES[0], csv(0..2500));
-    until("some of it is durable", || {
-        let receipt = place.run(&["receipt", FILES[0], "--json"]);
-        (receipt.code == 0 && receipt.json()["records"].as_u64()? >= 300).then_some(())
-    });
+    until_some_is_durable(&place);
     sleeper.signal(Signal::STOP);
     until_ready(&standby);
     until_loaded(&place, FILES[0]);
@@ -276,10 +280,7 @@ fn a_run_that_slept_through_its_lease_ends_and_the_next_goes_on() {
     place.drop_file(FILES[0], csv(0..2500));
     let mut sleeper = place.command(&["run", "--once"]);
     let sleeper = sleeper.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    until("some of it is durable", || {
-        let receipt = place.run(&["receipt", FILES[0], "--json"]);
-        (receipt.code == 0 && receipt.json()["records"].as_u64()? >= 300).then_some(())
-    });
+    until_some_is_durable(&place);
     let id = rustix::process::Pid::from_child(&sleeper);
     rustix::process::kill_process(id, Signal::STOP).unwrap();
     place.set("write.rows_per_second", "0");
