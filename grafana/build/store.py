@@ -36,10 +36,10 @@ DASHBOARD = (
     )
     .with_panel(
         number(
-            "Waited for the lease",
+            "Silence before takeover",
             f"max(needledrop_lease_takeover_seconds{{{OURS}}})",
             Seconds,
-            "How long the holder waited for the right to write (Cassandra only).",
+            "How long the writer before had been silent when this one took over (Cassandra only).",
             [(30, "yellow")],
             alert="NeedledropNotReady",
         )

@@ -57,7 +57,7 @@ pub fn of_panel(board: &str, title: &str, daemons: f64) -> Option<Size> {
         ("overview", "Up since") => size(1.0, 600.0),
         ("store", "Nodes away") => Size { of: Of::Cassandra, ..size(0.0, 0.0) },
         ("store", "Lease") => Size { of: Of::Cassandra, ..size(1.0, 1.0) },
-        ("store", "Waited for the lease") => Size { of: Of::Cassandra, ..size(0.0, 60.0) },
+        ("store", "Silence before takeover") => Size { of: Of::Cassandra, ..size(0.0, 60.0) },
         ("store", "Size" | "Size of the store") => Size { of: Of::Sqlite, ..size(1e5, 1e8) },
         ("store", "Write latency") => size(1.0, 2000.0),
         ("store", "Write latency, p99") => size(0.0001, 10.0),
