@@ -19,6 +19,7 @@ use needledrop::health::Health;
 use needledrop::heartbeat::Pulse;
 use needledrop::pipeline::read::frame::Framer;
 use needledrop::pipeline::read::source::ByteSource;
+use needledrop::pipeline::read::tail::TailPolicy;
 use needledrop::pipeline::read::trail::{Trails, Window};
 use needledrop::pipeline::read::{Head, Read, Work};
 use needledrop::pipeline::spare::Spare;
@@ -173,13 +174,16 @@ async fn open(path: &Path, number: i64, plan: &Plan, limit: usize) -> Outcome<Wo
         arrived: SystemTime::now(),
         records_before: 0,
         quarantined_before: 0,
+        skipped_before: 0,
+        read: Default::default(),
         halt: CancellationToken::new(),
     };
     let range = StampRange { first: 0, base: Stamp(number << 40), records: 1 << 30 };
     let stamps = Stamps::new(vec![range]);
     let (noted, window) = (bytes.noted, Window::default());
     let head = Head { len: 0, hash: blake3::hash(b"").to_hex().to_string() };
-    Ok(Work { source: Arc::new(source), stamps, bytes, noted, framer, complete: true, window, head })
+    let (source, tail) = (Arc::new(source), TailPolicy::Load);
+    Ok(Work { source, stamps, bytes, noted, framer, tail, header_is_tail: false, window, head })
 }
 
 /// Takes chunks as the writer does, without writing them.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_tokio::Signals;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -154,6 +154,11 @@ impl App {
         Access::Write { create: self.config.store.create_schema, standby }
     }
 
+    /// Keys that an estimate of collisions is made from, at most.
+    pub fn collision_sample(&self) -> u64 {
+        self.config.limits.collision_keys as u64
+    }
+
     /// Where the store is, for people.
     pub fn store_name(&self) -> String {
         match self.config.store.kind {
@@ -292,7 +297,7 @@ impl App {
             metrics::tables(&self.plan);
             metrics::reload("applied");
         }
-        health.store_answers();
+        health.store_opened();
         health.reloading(false);
         health.reload_is_over();
         let store = Arc::new(store);
@@ -315,13 +320,18 @@ impl App {
                 run.await
             }
         };
+        health.store_closed();
+        // The right to write is not given back for the next configuration: no other process comes between.
+        let (ended, next) = match (ended, next) {
+            (Ok(Ended::Done), Some(next)) => return Ok(Turn::Next(next)),
+            other => other,
+        };
         store.close().await;
         match (ended, next) {
             (Err(error @ StoreError::Lost(_)), next) if !stop.is_cancelled() => {
                 warn!("{error}");
                 Ok(next.map_or(Turn::StandBy, Turn::Next))
             }
-            (Ok(Ended::Done), Some(next)) => Ok(Turn::Next(next)),
             (ended, _) => Ok(Turn::Ended(ended?)),
         }
     }
@@ -385,7 +395,11 @@ impl App {
         Pipeline { store, plan, config, inbox, tally, health, taking, patience, intake }
     }
 
-    async fn listen(&self) -> Result<TcpListener, AppError> {
+    /// The port that the daemon answers on.
+    ///
+    /// # Errors
+    /// An address that is not this machine's, or a port that is in use.
+    pub async fn listen(&self) -> Result<TcpListener, AppError> {
         let listen = self.config.http.listen;
         let listener = TcpListener::bind(listen).await;
         listener.map_err(|error| AppError::Listen { listen: listen.to_string(), error })
@@ -451,6 +465,7 @@ fn settings(config: &Config) -> Result<Settings, ConfigError> {
         batch_rows: config.write.batch_rows,
         batch_bytes: config.write.batch_bytes.0,
         rows_per_second: config.write.rows_per_second,
+        max_record_bytes: config.limits.max_record_bytes.0,
         collision_keys: config.limits.collision_keys,
     })
 }
@@ -512,12 +527,14 @@ async fn tell_of_stop(
     Ok(())
 }
 
-/// Runs `work` under the signals: the first SIGTERM or SIGINT stops intake, a second ends at once.
+/// Runs `work` under the signals: the first SIGTERM or SIGINT stops intake, a second ends at once. SIGUSR1 and
+/// SIGUSR2, which would end the process, are ignored.
 ///
 /// # Errors
 /// When signals cannot be had.
 pub async fn with_signals<T>(stop: CancellationToken, work: impl Future<Output = T>) -> Result<T, AppError> {
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| AppError::Start(error.to_string()))?;
+    let heard = [SIGTERM, SIGINT, SIGUSR1, SIGUSR2];
+    let mut signals = Signals::new(heard).map_err(|error| AppError::Start(error.to_string()))?;
     let handle = signals.handle();
     let mut work = std::pin::pin!(work);
     loop {
@@ -526,7 +543,11 @@ pub async fn with_signals<T>(stop: CancellationToken, work: impl Future<Output =
                 handle.close();
                 return Ok(done);
             }
-            Some(_) = signals.next() => {
+            Some(signal) = signals.next() => {
+                if matches!(signal, SIGUSR1 | SIGUSR2) {
+                    info!("SIGUSR1 and SIGUSR2 mean nothing here and are ignored");
+                    continue;
+                }
                 if stop.is_cancelled() {
                     warn!("told twice: ending at once; what was not written is read again next time");
                     std::process::exit(STOPPED);

@@ -1,6 +1,9 @@
 //! Whether the daemon can do its work now, and if not, why.
 
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tracing::{info, warn};
 
 use crate::heartbeat::Heartbeat;
 use crate::metrics;
@@ -19,12 +22,47 @@ struct State {
     folder: bool,
     /// Why the store is waited for.
     store: Option<&'static str>,
+    /// The store was closed and is not open again yet.
+    closed: bool,
+    right: Right,
+    /// The process that is waited for loads with other tables.
+    other_tables: bool,
     stopping: bool,
     /// Files under way end under the configuration before.
     reloading: bool,
     /// Files that wait to be loaded, or are being loaded.
     files: usize,
     reloads: Reloads,
+    /// The log says that it is ready.
+    told_ready: bool,
+}
+
+/// The right to write, where several processes share a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Right {
+    #[default]
+    Confirmed,
+    /// Its renewal is overdue.
+    Overdue,
+    /// It ended by this process's own clock.
+    Expired,
+}
+
+/// Why the daemon is not ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Obstacle {
+    Stopping,
+    Reloading,
+    Standby,
+    /// The same, and it loads with other tables than are declared here.
+    OtherTables,
+    /// Stamps may not run further ahead of the clock.
+    Clock,
+    Store(&'static str),
+    Overdue,
+    Expired,
+    Closed,
+    Folder,
 }
 
 /// How often the configuration was read again, and how often that was over: taken on, refused, or nothing new.
@@ -34,33 +72,120 @@ pub struct Reloads {
     pub over: u64,
 }
 
+impl State {
+    fn obstacle(&self) -> Option<Obstacle> {
+        let store = match self.store {
+            Some("standby") if self.other_tables => Some(Obstacle::OtherTables),
+            Some("standby") => Some(Obstacle::Standby),
+            Some("stamps") => Some(Obstacle::Clock),
+            reason => reason.map(Obstacle::Store),
+        };
+        let right = match self.right {
+            Right::Confirmed => None,
+            Right::Overdue => Some(Obstacle::Overdue),
+            Right::Expired => Some(Obstacle::Expired),
+        };
+        let stopping = self.stopping.then_some(Obstacle::Stopping);
+        let reloading = self.reloading.then_some(Obstacle::Reloading);
+        let closed = self.closed.then_some(Obstacle::Closed);
+        let folder = (!self.folder).then_some(Obstacle::Folder);
+        stopping.or(reloading).or(store).or(right).or(closed).or(folder)
+    }
+
+    /// The store answers: also where the clock, or the process that writes, is waited for.
+    fn store_is_up(&self) -> bool {
+        matches!(self.store, None | Some("stamps" | "standby")) && self.right == Right::Confirmed
+    }
+
+    /// Logs that the daemon is ready, or is not any more.
+    fn tell(&mut self) {
+        match self.obstacle() {
+            None if !self.told_ready => {
+                info!("ready: watching the inbox");
+                self.told_ready = true;
+            }
+            Some(obstacle @ (Obstacle::Overdue | Obstacle::Expired)) if self.told_ready => {
+                warn!("not ready: {obstacle}");
+                self.told_ready = false;
+            }
+            // The reason has a log line of its own; that the store answers again, too.
+            Some(obstacle) if !matches!(obstacle, Obstacle::Store(_) | Obstacle::Clock) => {
+                self.told_ready = false;
+            }
+            _ => {}
+        }
+    }
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stopping => "stopping",
+            Self::Reloading => "taking on another configuration",
+            Self::Standby => "standby: another process writes, this one waits for its turn",
+            Self::OtherTables => {
+                "standby: the process that writes loads with other tables than are declared here; the log names it"
+            }
+            Self::Clock => "waiting for the clock: it is behind the stamps that were given out already",
+            Self::Store(reason) => return write!(f, "the store does not answer ({reason})"),
+            Self::Overdue => "the store does not confirm the right to write",
+            Self::Expired => "the right to write has ended: the store did not confirm it in time",
+            Self::Closed => "the store is being opened",
+            Self::Folder => "the inbox was not listed yet, or is not there",
+        })
+    }
+}
+
 impl Health {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Every change goes through here, so that the log and the metric follow it.
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.lock();
+        change(&mut state);
+        metrics::store_up(state.store_is_up());
+        state.tell();
+    }
+
     pub fn folder(&self, there: bool) {
-        self.lock().folder = there;
+        self.change(|state| state.folder = there);
+    }
+
+    /// The store is open.
+    pub fn store_opened(&self) {
+        self.change(|state| (state.store, state.closed, state.right) = (None, false, Right::Confirmed));
+    }
+
+    /// Nothing is loaded until the store is open again and the inbox was listed.
+    pub fn store_closed(&self) {
+        self.change(|state| (state.folder, state.closed, state.right) = (false, true, Right::Confirmed));
     }
 
     pub fn store_answers(&self) {
-        self.lock().store = None;
-        metrics::store_answers();
+        self.change(|state| state.store = None);
     }
 
-    /// The store is tried again; waiting for the clock is no illness.
+    /// A request to the store is tried again.
     pub fn store_waits(&self, reason: &'static str) {
         metrics::store_waits(reason);
-        if reason != "stamps" {
-            self.lock().store = Some(reason);
-        }
+        self.change(|state| state.store = Some(reason));
+    }
+
+    pub fn right(&self, right: Right) {
+        self.change(|state| state.right = right);
+    }
+
+    /// Another process writes; `differs` is whether it loads with other tables than are declared here.
+    pub fn stands_by(&self, differs: bool) {
+        self.store_waits("standby");
+        self.change(|state| state.other_tables = differs);
     }
 
     /// No file is taken up until the inbox was listed under the next configuration.
     pub fn reloading(&self, is: bool) {
-        let mut state = self.lock();
-        state.reloading = is;
-        state.folder = false;
+        self.change(|state| (state.reloading, state.folder) = (is, false));
     }
 
     /// The configuration is read again.
@@ -79,7 +204,7 @@ impl Health {
     }
 
     pub fn stopping(&self) {
-        self.lock().stopping = true;
+        self.change(|state| state.stopping = true);
     }
 
     pub fn is_stopping(&self) -> bool {
@@ -99,12 +224,12 @@ impl Health {
     /// What it does now, in a few words for people.
     pub fn doing(&self) -> String {
         let state = self.lock();
-        match (state.store, state.files) {
-            _ if state.stopping => "stopping: what was read is being written".to_owned(),
-            _ if state.reloading => "taking on another configuration".to_owned(),
-            (Some("standby"), _) => "standing by: another process writes".to_owned(),
-            (Some(reason), _) => format!("waiting for the store ({reason})"),
-            _ if !state.folder => "waiting for the inbox".to_owned(),
+        match (state.obstacle(), state.files) {
+            (Some(Obstacle::Stopping), _) => "stopping: what was read is being written".to_owned(),
+            (Some(Obstacle::Standby), _) => "standing by: another process writes".to_owned(),
+            (Some(Obstacle::Store(reason)), _) => format!("waiting for the store ({reason})"),
+            (Some(Obstacle::Folder), _) => "waiting for the inbox".to_owned(),
+            (Some(other), _) => other.to_string(),
             (None, 0) => "ready; no files waiting".to_owned(),
             (None, 1) => "ready; 1 file waiting".to_owned(),
             (None, files) => format!("ready; {files} files waiting"),
@@ -116,19 +241,53 @@ impl Health {
     /// # Errors
     /// The reason.
     pub fn ready(&self) -> Result<(), String> {
-        let state = self.lock();
-        if state.stopping {
-            return Err("stopping".to_owned());
+        let obstacle = self.lock().obstacle();
+        obstacle.map_or(Ok(()), |obstacle| Err(obstacle.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ready() -> Health {
+        let health = Health::default();
+        health.folder(true);
+        assert_eq!(health.ready(), Ok(()));
+        health
+    }
+
+    #[test]
+    fn a_daemon_that_waits_for_the_clock_is_not_ready_and_says_why() {
+        let health = ready();
+        health.store_waits("stamps");
+        assert!(health.ready().unwrap_err().contains("clock"));
+        assert!(health.lock().store_is_up());
+        health.store_answers();
+        assert_eq!(health.ready(), Ok(()));
+    }
+
+    #[test]
+    fn a_right_to_write_that_is_not_confirmed_makes_it_unready_whatever_the_store_last_answered() {
+        let health = ready();
+        for right in [Right::Overdue, Right::Expired] {
+            health.right(right);
+            health.store_answers();
+            assert!(health.ready().unwrap_err().contains("right to write"));
+            assert!(!health.lock().store_is_up());
         }
-        if state.reloading {
-            return Err("taking on another configuration".to_owned());
-        }
-        if let Some(reason) = state.store {
-            return Err(match reason {
-                "standby" => "standby: another process writes, this one waits for its turn".to_owned(),
-                reason => format!("the store does not answer ({reason})"),
-            });
-        }
-        if state.folder { Ok(()) } else { Err("the inbox was not listed yet, or is not there".to_owned()) }
+        health.right(Right::Confirmed);
+        assert_eq!(health.ready(), Ok(()));
+    }
+
+    #[test]
+    fn a_closed_store_is_not_ready_until_it_is_open_and_the_inbox_was_listed() {
+        let health = ready();
+        health.store_closed();
+        assert!(health.ready().is_err());
+        health.store_opened();
+        assert!(health.ready().unwrap_err().contains("inbox"));
+        health.folder(true);
+        assert_eq!(health.ready(), Ok(()));
     }
 }

@@ -1,6 +1,8 @@
 //! The ledger's vocabulary: what is entered, what is asked.
 
-use crate::domain::{DeliveryId, Fingerprint, Mark, Noted, Quarantined, State};
+use crate::domain::{
+    Ahead, Checkpoint, DeliveryId, Fingerprint, Mark, Noted, Quarantined, State, told_collisions,
+};
 
 /// How many decoded bytes the head of a delivery has: files that differ in it are not alike.
 pub const HEAD: usize = 64 * 1024;
@@ -9,9 +11,11 @@ pub const HEAD: usize = 64 * 1024;
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub path: String,
-    /// BLAKE3 of the first [`HEAD`] decoded bytes, hexadecimal.
-    pub head: String,
+    /// The first [`HEAD`] decoded bytes, or all there are.
+    pub head: Checkpoint,
     pub noted: Noted,
+    /// How often growth showed that a tail of this path was not a whole record.
+    pub strikes: u32,
     pub fingerprint: Fingerprint,
     /// Of the configuration with its limits: with another one, what failed is tried again.
     pub attempt: Fingerprint,
@@ -30,7 +34,7 @@ pub enum Verdict {
     /// Nothing: it cannot be read.
     Failed { detail: String },
     /// Nothing: another program wrote its rows. It is loaded to its last byte all the same.
-    Assumed { reach: Mark, hash: String, skipped: u64, detail: String },
+    Assumed { reach: Mark, hash: String, tail: Option<Mark>, skipped: u64, detail: String },
 }
 
 /// What a delivery begins with, whatever store it is entered into.
@@ -43,6 +47,7 @@ pub struct Beginning {
     pub reach: Mark,
     /// BLAKE3 of the bytes before that, hexadecimal.
     pub hash: String,
+    pub tail: Option<Mark>,
     /// Records before that whose rows another program wrote, and those that are no events.
     pub assumed: u64,
     pub skipped: u64,
@@ -56,6 +61,7 @@ impl Verdict {
             same_as: None,
             reach: Mark::default(),
             hash: blake3::hash(b"").to_hex().to_string(),
+            tail: None,
             assumed: 0,
             skipped: 0,
         };
@@ -69,9 +75,10 @@ impl Verdict {
                 hash: hash.clone(),
                 ..nothing(State::Duplicate, &format!("the same bytes as {same_as}: nothing was written"))
             },
-            Self::Assumed { reach, hash, skipped, detail } => Beginning {
+            Self::Assumed { reach, hash, tail, skipped, detail } => Beginning {
                 reach: *reach,
                 hash: hash.clone(),
+                tail: *tail,
                 assumed: reach.record - skipped,
                 skipped: *skipped,
                 ..nothing(State::Loaded, detail)
@@ -94,14 +101,16 @@ impl Verdict {
     }
 }
 
-/// How a delivery is gone on with.
+/// Inputs for resuming a delivery.
 #[derive(Clone, Debug)]
 pub struct Continuation {
     pub noted: Noted,
-    /// Hash of the first [`HEAD`] bytes, of which there may be more now.
-    pub head: String,
+    /// The first [`HEAD`] bytes, of which there may be more now.
+    pub head: Checkpoint,
     /// What was seen of it.
     pub detail: String,
+    /// How far the delivery reached, and how far it was sent, when its file was compared with it.
+    pub compared: (Mark, Option<Ahead>),
 }
 
 /// Which deliveries are asked for.
@@ -126,6 +135,8 @@ pub struct Known {
     pub attempt: Fingerprint,
     /// Open records in quarantine, of all generations.
     pub open: u64,
+    /// An open tail is noted whose rows may be in the tables.
+    pub has_note: bool,
 }
 
 /// A change of a delivery that moves no rows.
@@ -148,8 +159,28 @@ impl Amendment {
 pub struct TableDelta {
     pub rows: u64,
     pub collisions: u64,
+    /// Collisions that an estimate had counted before, and that are none.
+    pub corrected: u64,
+    /// `collisions` is an estimate.
+    pub estimated: bool,
     /// Time spent writing these rows.
     pub took: std::time::Duration,
+}
+
+impl TableDelta {
+    pub fn add(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.collisions += other.collisions;
+        self.corrected += other.corrected;
+        self.estimated |= other.estimated;
+        self.took += other.took;
+    }
+
+    /// Its collisions as a receipt tells them; [`told_collisions`] says what `sample` is.
+    pub fn told_collisions(&self, sample: u64) -> u64 {
+        let found = self.collisions.saturating_sub(self.corrected);
+        told_collisions(self.rows, found, self.estimated, sample)
+    }
 }
 
 /// What one chunk did, by index of the table in the plan.

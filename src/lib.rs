@@ -16,6 +16,7 @@ pub mod heartbeat;
 pub mod service;
 pub mod metrics;
 pub mod web;
+pub mod part;
 pub mod fault;
 
 /// The commit that this build is of, or `unknown`; `build.rs` finds it out.

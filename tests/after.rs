@@ -22,7 +22,7 @@ fn csv(items: std::ops::Range<u32>) -> String {
 
 fn world(after: &str) -> World {
     let world = World::new().with("source.after", after).with("source.archive", "archive");
-    world.with("source.settle", "100ms").with("source.poll", "200ms")
+    world.with("source.settle", "100ms").with("source.poll", "200ms").with("source.tail_after", "1s")
 }
 
 /// Every file under a folder, with what is in it, by its path.

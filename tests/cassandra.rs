@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "common/upgrade.rs"]
+mod upgrade;
 
 #[path = "cassandra/place.rs"]
 mod place;
@@ -25,10 +27,14 @@ mod connection;
 mod crash;
 #[path = "cassandra/declared.rs"]
 mod declared;
+#[path = "cassandra/estimates.rs"]
+mod estimates;
 #[path = "cassandra/growth.rs"]
 mod growth;
 #[path = "cassandra/many.rs"]
 mod many;
+#[path = "cassandra/migration.rs"]
+mod migration;
 #[path = "cassandra/order.rs"]
 mod order;
 #[path = "cassandra/quarantine.rs"]
@@ -43,8 +49,6 @@ mod sending;
 mod stamps;
 #[path = "cassandra/standby.rs"]
 mod standby;
-#[path = "cassandra/statics.rs"]
-mod statics;
 #[path = "cassandra/story.rs"]
 mod story;
 #[path = "cassandra/values.rs"]

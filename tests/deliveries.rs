@@ -172,44 +172,139 @@ fn a_compressed_file_that_grew_is_continued_too() {
     assert_eq!(world.tables(), loaded(csv(0..7)).tables());
 }
 
-/// Each case: what lies there first, and what grew out of it.
+/// Keys of a receipt that say what was loaded.
+const ACCOUNT: [&str; 7] = ["bytes", "hash", "records", "loaded", "skipped", "quarantined", "closes"];
+
+fn row(user: &str) -> String {
+    format!("A,Ann,F,0,Lee,1.5,free,\"X, Y\",7,Song,{user}")
+}
+
+/// A file of `first` that was loaded and then grew, and a file of the whole that was loaded at once.
+fn grown(first: &str, growth: &str) -> (World, World) {
+    let (world, clean) = (World::new(), World::new());
+    world.drop_file(FILE, first);
+    world.run(&["run", "--once"]);
+    world.append(FILE, growth);
+    clean.drop_file(FILE, format!("{first}{growth}"));
+    for world in [&world, &clean] {
+        world.run(&["run", "--once"]);
+    }
+    (world, clean)
+}
+
 #[test]
-fn growth_into_the_last_record_leaves_nothing_of_what_it_was() {
-    let row = |user: &str| format!("A,Ann,F,0,Lee,1.5,free,\"X, Y\",7,Song,{user}");
+fn a_line_end_behind_an_open_tail_continues_the_delivery() {
+    let crlf = HEADER.replace('\n', "\r\n");
     let cases = [
         ("the line end follows", format!("{HEADER}{}", row("1")), "\n".to_owned()),
-        ("1 becomes 12", format!("{HEADER}{}", row("1")), "2\n".to_owned()),
-        ("and more follows", format!("{HEADER}{}", row("1")), format!("2\n{}", events(3..5))),
-        ("still no line end", format!("{HEADER}{}", row("1")), "2".to_owned()),
-        ("behind others", format!("{}{}", csv(0..3), row("1")), "2\n".to_owned()),
-        // The provisional record fell on a key that was there, and the whole one does not.
-        ("out of a collision", format!("{HEADER}{}\n{}", row("1"), row("1")), "2\n".to_owned()),
-        ("into a collision", format!("{HEADER}{}\n{}", row("12"), row("1")), "2\n".to_owned()),
-        ("a value that is none", format!("{HEADER}{}", row("-")), "7\n".to_owned()),
-        ("a value no more", format!("{HEADER}{}", row("1")), "x\n".to_owned()),
-        ("skipped before and after", format!("{HEADER},,,,,,,,,,1"), "2\n".to_owned()),
-        ("a quoted line break", format!("{HEADER}{}", row("\"1")), "\"\n".to_owned()),
+        ("and more", format!("{}{}", csv(0..3), row("1")), format!("\n{}", events(3..5))),
+        ("a carriage return and a line feed", format!("{crlf}{}", row("1")), format!("\r\n{}\r\n", row("2"))),
+        ("its second half", format!("{crlf}{}\r", row("1")), format!("\n{}\r\n", row("2"))),
+        ("behind a refused record", format!("{HEADER}{}", row("-")), format!("\n{}\n", row("2"))),
+        ("behind a skipped record", format!("{HEADER},,,,,,,,,,1"), format!("\n{}\n", row("2"))),
+        ("behind a header", HEADER.trim_end().to_owned(), format!("\n{}", events(0..2))),
+        ("an open quote waits", format!("{HEADER}{}", row("\"1")), "\"\n".to_owned()),
     ];
     for (what, first, growth) in cases {
-        let world = World::new();
-        world.drop_file(FILE, &first);
-        world.run(&["run", "--once"]);
-        world.append(FILE, &growth);
-        let whole = format!("{first}{growth}");
-        let clean = World::new();
-        clean.drop_file(FILE, &whole);
-        let codes = [world.run(&["run", "--once"]).code, clean.run(&["run", "--once"]).code];
-        assert_eq!(codes[0], codes[1], "{what}");
+        let (world, clean) = grown(&first, &growth);
         assert_eq!(world.tables(), clean.tables(), "{what}");
         assert_eq!(world.accounts(), clean.accounts(), "{what}");
         let (receipt, expected) = (world.receipt(FILE), clean.receipt(FILE));
         assert_eq!(receipt["generation"], 1, "{what}: {receipt}");
-        for key in ["bytes", "hash", "records", "loaded", "skipped", "quarantined", "tables", "closes"] {
+        for key in ACCOUNT.into_iter().chain(["tables"]) {
             assert_eq!(receipt[key], expected[key], "{what}: {key} of {receipt}");
         }
         let entries = ["quarantine", "list"];
         assert_eq!(world.json(&entries), clean.json(&entries), "{what}");
     }
+}
+
+#[test]
+fn growth_that_makes_another_record_of_an_open_tail_is_a_new_generation() {
+    let cases = [
+        ("1 becomes 12", format!("{HEADER}{}", row("1")), "2\n".to_owned()),
+        ("and more follows", format!("{HEADER}{}", row("1")), format!("2\n{}", events(3..5))),
+        ("behind others", format!("{}{}", csv(0..3), row("1")), "2\n".to_owned()),
+        ("out of a collision", format!("{HEADER}{}\n{}", row("1"), row("1")), "2\n".to_owned()),
+        ("a value that is none", format!("{HEADER}{}", row("-")), "7\n".to_owned()),
+        ("a value no more", format!("{HEADER}{}", row("1")), "x\n".to_owned()),
+        ("skipped before and after", format!("{HEADER},,,,,,,,,,1"), "2\n".to_owned()),
+        ("a header", HEADER.trim_end().to_owned(), format!(",more\n{}", events(0..1))),
+        ("a carriage return in a field", format!("{HEADER}{}\r", row("1")), format!("\r\n{}\n", row("2"))),
+    ];
+    for (what, first, growth) in cases {
+        let (world, clean) = grown(&first, &growth);
+        let (receipt, expected) = (world.receipt(FILE), clean.receipt(FILE));
+        assert_eq!(receipt["generation"], 2, "{what}: {receipt}");
+        for key in ACCOUNT {
+            assert_eq!(receipt[key], expected[key], "{what}: {key} of {receipt}");
+        }
+        for (table, rows) in clean.tables() {
+            let found = &world.tables()[&table];
+            assert!(rows.iter().all(|row| found.contains(row)), "{what}: {table} is {found:?}");
+        }
+    }
+}
+
+#[test]
+fn a_path_whose_tail_was_contradicted_waits_for_a_line_end() {
+    let world = World::new();
+    world.drop_file(FILE, format!("{HEADER}{}", row("1")));
+    assert_eq!(world.once(0)["deliveries"], json!({ "loaded": 1 }));
+    assert_eq!(world.receipt(FILE)["ends_without_newline"], true);
+    world.append(FILE, "2");
+    assert_eq!(world.once(1)["deliveries"], json!({ "incomplete": 1 }), "it was wrong once");
+    let receipt = world.receipt(FILE);
+    assert_eq!((&receipt["generation"], &receipt["records"]), (&json!(2), &json!(0)), "{receipt}");
+    assert!(receipt["detail"].as_str().unwrap().contains("has no line end"), "{receipt}");
+    // The user may say that the file is complete.
+    assert_eq!(world.run(&["load", FILE]).code, 0);
+    assert_eq!(world.receipt(FILE)["records"], 1);
+    world.append(FILE, "3\n");
+    assert_eq!(world.once(0)["deliveries"], json!({ "loaded": 1 }));
+    assert_eq!(world.receipt(FILE)["generation"], 3);
+}
+
+#[test]
+fn a_final_line_end_can_be_required() {
+    let world = World::new().with("source.final_newline", "required");
+    world.drop_file(FILE, format!("{}{}", csv(0..3), row("1")));
+    assert_eq!(world.once(1)["deliveries"], json!({ "incomplete": 1 }));
+    assert_eq!(world.receipt(FILE)["records"], 3);
+    assert_eq!(world.run(&["load", FILE]).code, 0, "nothing changed");
+    world.append(FILE, "\n");
+    assert_eq!(world.once(0)["deliveries"], json!({ "loaded": 1 }));
+    assert_as_clean(&world, format!("{}{}\n", csv(0..3), row("1")));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_writer_that_is_seen_holds_the_tail_back() {
+    let world = World::new();
+    world.drop_file(FILE, format!("{}{}", csv(0..3), row("1")));
+    let writer = fs::File::options().append(true).open(world.inbox().join(FILE)).unwrap();
+    assert_eq!(world.once(1)["deliveries"], json!({ "incomplete": 1 }));
+    let receipt = world.receipt(FILE);
+    assert!(receipt["detail"].as_str().unwrap().contains("open for writing"), "{receipt}");
+    drop(writer);
+    assert_eq!(world.once(0)["deliveries"], json!({ "loaded": 1 }));
+    assert_eq!(world.receipt(FILE)["generation"], 1);
+}
+
+#[test]
+fn the_same_bytes_with_other_values_from_the_path_are_no_duplicate() {
+    let mut world = World::new();
+    world.set("source.derive.day", "file_date");
+    let declared = "{ partition_key: [day], clustering_key: [sessionId, itemInSession], columns: [song] }";
+    world.set("tables.by_day", declared);
+    for name in ["2024-01-01.csv", "2024-01-02.csv"] {
+        world.drop_file(name, csv(0..3));
+    }
+    assert_eq!(world.once(0)["deliveries"], json!({ "loaded": 2 }));
+    assert_eq!(world.tables()["by_day"].len(), 6);
+    // The same day under another name is a duplicate still.
+    world.drop_file("copy-of-2024-01-02.csv", csv(0..3));
+    assert_eq!(world.once(0)["deliveries"], json!({ "duplicate": 1 }));
 }
 
 #[test]
@@ -428,26 +523,7 @@ fn folder_and_store_can_move() {
 }
 
 #[test]
-fn growth_gives_back_what_other_files_put_under_the_provisional_record() {
-    let row = |first: &str, user: &str| format!("A,{first},F,0,Lee,1.5,free,X,7,Song,{user}");
-    let under = format!("{HEADER}{}\n", row("Under", "1"));
-    let world = World::new();
-    world.drop_file("2018-10-31-events.csv", &under);
-    world.drop_file(FILE, format!("{HEADER}{}", row("Over", "1")));
-    world.once(0);
-    assert_eq!(world.tables()["user_song"], [[json!("Song"), json!(1), json!("Over"), json!("Lee")]]);
-    world.append(FILE, "2\n");
-    world.once(0);
-    let clean = World::new();
-    clean.drop_file("2018-10-31-events.csv", &under);
-    clean.drop_file(FILE, format!("{HEADER}{}\n", row("Over", "12")));
-    clean.once(0);
-    assert_eq!(world.tables(), clean.tables());
-    assert_eq!(world.accounts(), clean.accounts());
-}
-
-#[test]
-fn growth_into_the_last_record_keeps_its_place_in_the_order() {
+fn growth_behind_an_open_tail_keeps_its_place_in_the_order() {
     let row = |first: &str| format!("A,{first},F,0,Lee,1.5,free,X,7,Song,1");
     let world = World::new();
     world.drop_file(FILE, format!("{HEADER}{}", row("Earlier")));

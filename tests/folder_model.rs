@@ -26,7 +26,7 @@ use proptest::sample::Index;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 use seen::Seen;
 
-const YAML: &str = "source:\n  folder: inbox\n  columns: { k: text, v: text, w: text }\n\
+const YAML: &str = "source:\n  folder: inbox\n  tail_after: 1h\n  columns: { k: text, v: text, w: text }\n\
                     tables:\n  t: { partition_key: [k], columns: [v, w] }\n\
                     store: { sqlite: { path: store.db } }\n\
                     write: { window: 2 }\n";

@@ -83,14 +83,17 @@ fn open_records_of_the_quarantine_are_counted_over_restarts_and_growth() {
     assert_eq!(daemon.stop().0, 0);
     let daemon = world.daemon();
     assert_eq!(value(&daemon, "quarantine_open"), 2.0);
-    // A last record without a line end is refused, and grows into one that is not.
+    // A last record without a line end is refused. The file grows into another one: the first generation counts too.
     world.drop_file("2.csv", format!("{}A,Ann,F,1,Lee,1.5,free,X,7,S,", csv(20..30)));
     until_loaded(&daemon, 1.0);
     assert_eq!(value(&daemon, "quarantine_open"), 3.0);
+    assert_eq!(value(&daemon, "deliveries_unterminated_total"), 1.0);
     world.append("2.csv", "3\n");
-    until("it has grown", || (value(&daemon, "quarantine_open") == 2.0).then_some(()));
+    until_loaded(&daemon, 2.0);
+    assert_eq!(value(&daemon, "quarantine_open"), 3.0);
+    assert_eq!(world.receipt("2.csv")["generation"], 2);
     let listed = world.json(&["quarantine", "list"]);
-    assert_eq!(listed.as_array().unwrap().len(), 2);
+    assert_eq!(listed.as_array().unwrap().len(), 3);
 }
 
 #[test]

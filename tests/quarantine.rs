@@ -15,7 +15,7 @@ use serde_json::{Value as Json, json};
 const FILE: &str = "2018-11-01-events.csv";
 
 /// One record of each reason: its bytes, the column that is to blame, and a word of the explanation.
-const CASES: [(&str, &[u8], Option<&str>, &str); 8] = [
+const CASES: [(&str, &[u8], Option<&str>, &str); 10] = [
     ("fields", b"A,Ann,F,0,Lee", None, "5 fields where the header has 11"),
     ("fields", b"A,Ann,F,0,Lee,1.5,free,X,7,Song,3,more", None, "12 fields"),
     ("empty_key", b"A,Ann,F,0,Lee,1.5,free,X,7,Song,", Some("userId"), "user_session"),
@@ -23,6 +23,13 @@ const CASES: [(&str, &[u8], Option<&str>, &str); 8] = [
     ("value", b"A,Ann,F,0,Lee,NaN,free,X,7,Song,3", Some("length"), "\"NaN\" must be"),
     ("range", b"A,Ann,F,2147483648,Lee,1.5,free,X,7,Song,3", Some("itemInSession"), "2147483647"),
     ("encoding", b"Caf\xe9,Ann,F,0,Lee,1.5,free,X,7,Song,3", Some("artist"), "UTF-8"),
+    (
+        "quote",
+        b"A,\"An\"n,F,0,Lee,1.5,free,X,7,Song,3",
+        Some("firstName"),
+        "field 2 does not end at its closing",
+    ),
+    ("quote", b"A,Ann,F,0,Le\"e,1.5,free,X,7,Song,3", Some("lastName"), "field 5 has a quote at byte"),
     ("quote", b"A,\"Ann,F,0,Lee,1.5,free,X,7,Song,3", None, "quote"),
 ];
 

@@ -36,7 +36,7 @@ fn totals_are_those_of_the_files() {
     let status = world.json(&["status", "--count"]);
     assert_eq!(status["states"], json!({ "loaded": 30 }));
     assert_eq!(status["backlog"]["files"], 0);
-    let table = |rows, collisions, count| json!({ "rows_written": rows, "collisions": collisions, "behind": 0, "count": count });
+    let table = |rows, collisions, count| json!({ "rows_written": rows, "collisions": collisions, "estimated": false, "behind": 0, "count": count });
     let expected = json!({
         "session_item": table(6820, 0, 6820),
         "user_session": table(6820, 0, 6820),

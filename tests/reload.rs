@@ -239,7 +239,7 @@ fn a_hangup_without_a_change_does_nothing() {
 fn what_needs_a_restart_is_named_and_the_rest_is_taken_on() {
     let (port, other) = (free_port(), free_port());
     let listening = |yaml: &str, port: u16| format!("{yaml}http: {{ listen: \"127.0.0.1:{port}\" }}\n");
-    let world = World::of(&listening(SONGS, port));
+    let world = World::of(&listening(SONGS, port)).without("http.listen");
     let mut daemon = world.daemon_on(port, &[]);
     is_ready(&daemon);
     write(&world, &format!("{}log: {{ level: debug }}\n", listening(&more(), other)));

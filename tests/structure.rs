@@ -138,3 +138,40 @@ fn arrows_can_be_seen_by_text() {
         }
     }
 }
+
+/// Files that may name a port: they compare shipped files, or start what listens there themselves.
+const NAME_PORTS: [&str; 5] = [
+    "tests/cluster.rs",
+    "tests/docker/files.rs",
+    "tests/monitoring/prometheus.rs",
+    "tests/service/machine.rs",
+    "tests/structure.rs",
+];
+
+/// Whether an address of this machine is followed by a port, other than 0.
+fn names_a_port(line: &str) -> bool {
+    let hosts = ["127.0.0.1:", "localhost:", "0.0.0.0:", "[::1]:", "127.0.0.1\", ", "localhost\", "];
+    let is_port = |rest: &str| rest.starts_with(|first: char| matches!(first, '1'..='9'));
+    hosts.iter().any(|host| line.split(host).skip(1).any(is_port))
+}
+
+/// Something else may listen there: a test would talk to it, or fail because of it.
+#[test]
+fn tests_name_no_port() {
+    assert!(names_a_port("\"127.0.0.1:9042\"") && names_a_port("(\"localhost\", 9042)"));
+    assert!(!names_a_port("\"127.0.0.1:0\"") && !names_a_port("\"127.0.0.1:{port}\""));
+    for file in files("tests").into_iter().filter(|file| !NAME_PORTS.contains(&name(file).as_str())) {
+        for (number, line) in (1..).zip(std::fs::read_to_string(&file).unwrap().lines()) {
+            assert!(!names_a_port(line), "{}:{number}: {line}", name(&file));
+        }
+    }
+}
+
+/// What a world does not set has its default, and the defaults are ports where something else may listen.
+#[test]
+fn every_world_sets_the_ports_that_have_a_default() {
+    let common = std::fs::read_to_string(root().join("tests/common/mod.rs")).unwrap();
+    for setting in ["http.listen", "store.cassandra.port"] {
+        assert!(common.contains(&format!("\"{setting}\"")), "World::new sets no {setting}");
+    }
+}

@@ -81,7 +81,10 @@ DASHBOARD = (
     .with_panel(
         daily(
             "Deliveries a day",
-            [(f'sum by (state) (increase(needledrop_deliveries_total{{{OURS}, state!~"waiting|loading"}}[{DAY}]))', "{{state}}")],
+            [
+                (f'sum by (state) (increase(needledrop_deliveries_total{{{OURS}, state!~"waiting|loading"}}[{DAY}]))', "{{state}}"),
+                (f"sum(increase(needledrop_deliveries_unterminated_total{{{OURS}}}[{DAY}]))", "without a final line end"),
+            ],
             Short,
             "Deliveries by the state they ended in, each day.",
             alert="NeedledropNothingLoaded",

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::{Exit, Failure, Outcome};
+use super::{Exit, Failure, Outcome, health, logging};
 use crate::app::App;
 use crate::config::{After, Kind, Layers};
 use crate::store::cassandra::CassandraStore;
@@ -21,10 +21,10 @@ pub async fn run(layers: &Layers) -> Outcome {
     let findings = match App::load(layers) {
         Err(error) => vec![Finding { what: "configuration", outcome: Err(error.into()) }],
         Ok(app) => {
-            let mut findings = vec![configuration(&app), folder(&app)];
+            let mut findings = vec![configuration(&app), log(&app), folder(&app)];
             findings.extend(archive(&app));
             findings.extend(store(&app).await);
-            findings.push(listen(&app));
+            findings.push(listen(&app).await);
             findings
         }
     };
@@ -49,6 +49,13 @@ fn configuration(app: &App) -> Finding {
     let (columns, tables) = (app.plan.columns.len(), app.plan.tables.len());
     let told = format!("{}: {columns} columns into {tables} tables", app.origin);
     Finding { what: "configuration", outcome: Ok(told) }
+}
+
+fn log(app: &App) -> Finding {
+    let log = &app.config.log;
+    let place = log.file.as_ref().map_or_else(String::new, |file| format!(" and {}", file.display()));
+    let outcome = logging::check(log).map(|()| format!("{} to standard error{place}", log.level));
+    Finding { what: "log", outcome }
 }
 
 fn folder(app: &App) -> Finding {
@@ -133,17 +140,15 @@ async fn cluster(app: &App) -> Vec<Finding> {
     }
 }
 
-fn listen(app: &App) -> Finding {
+/// A daemon that runs already is the usual reason for a port in use, and no mistake.
+async fn listen(app: &App) -> Finding {
     let listen = app.config.http.listen;
-    let outcome = std::net::TcpListener::bind(listen).map(|_| format!("{listen}: free"));
-    // A daemon that runs already is the usual reason, and no mistake.
-    let outcome = outcome.or_else(|error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            Ok(format!("{listen}: in use, by a daemon that runs or by something else"))
+    let outcome = match app.listen().await {
+        Ok(_) => Ok(format!("{listen}: free")),
+        Err(_) if health::is_needledrop(listen).await => {
+            Ok(format!("{listen}: in use by a daemon that runs"))
         }
-        _ => Err(Failure::system(format!(
-            "{listen}: {error}\n  next: set http.listen to an address of this machine"
-        ))),
-    });
+        Err(error) => Err(error.into()),
+    };
     Finding { what: "http", outcome }
 }

@@ -3,16 +3,18 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::guard::Guard;
 use super::{Exit, Failure, Outcome, load, render};
-use crate::app::App;
+use crate::app::{self, App};
 use crate::domain::{Delivery, Origin, State};
 use crate::ledger::Filter;
+use crate::part::Part;
 use crate::pipeline::discover::inbox::Found;
 use crate::pipeline::events::Events;
 use crate::store::{Access, Store, StoreError};
@@ -58,7 +60,7 @@ async fn to_file(
     app: &App,
     files: Vec<Found>,
     deliveries: Vec<Delivery>,
-    path: &PathBuf,
+    path: &Path,
     guard: &mut Guard,
 ) -> Outcome {
     let failed = |error: std::io::Error| {
@@ -70,10 +72,14 @@ async fn to_file(
     let name =
         path.file_name().ok_or_else(|| Failure::usage(format!("{}: is no file name", path.display())))?;
     let part = path.with_file_name(format!(".{}.part", name.to_string_lossy()));
-    let file = File::create(&part).map_err(failed)?;
-    let exit = write(app, files, deliveries, &file, guard).await?;
+    let part = Part::of(part);
+    let file = File::create(part.place()).map_err(failed)?;
+    let stop = CancellationToken::new();
+    let writing = stop.run_until_cancelled(write(app, files, deliveries, &file, guard));
+    let Some(exit) = app::with_signals(stop.clone(), writing).await? else { return Ok(Exit::Stopped) };
+    let exit = exit?;
     file.sync_all().map_err(failed)?;
-    std::fs::rename(&part, path).map_err(failed)?;
+    part.rename(path).map_err(failed)?;
     Ok(exit)
 }
 

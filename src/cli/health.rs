@@ -15,7 +15,7 @@ use crate::config::Layers;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// More than the daemon ever answers.
-const LONGEST: u64 = 64 * 1024;
+const LONGEST: u64 = 1024 * 1024;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -53,6 +53,13 @@ fn reachable(listen: SocketAddr) -> Result<SocketAddr, Failure> {
         ip => ip,
     };
     Ok(SocketAddr::new(ip, listen.port()))
+}
+
+/// Whether a daemon of ours answers there.
+pub async fn is_needledrop(listen: SocketAddr) -> bool {
+    let Ok(address) = reachable(listen) else { return false };
+    let answer = tokio::time::timeout(PATIENCE, ask(address, "/metrics")).await;
+    matches!(answer, Ok(Ok(answer)) if answer.contains("needledrop_build_info"))
 }
 
 /// HTTP/1.0, which ends its answer by closing: all that one question to ourselves takes.

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{Failure, Outcome, progress, summary};
-use crate::app::{self, App, How};
+use crate::app::{self, App, AppError, How};
 use crate::domain::{Delivery, Noted, State};
 use crate::health::Health;
 use crate::heartbeat::Pulse;
@@ -23,7 +23,7 @@ use crate::pipeline::tally::Tally;
 use crate::pipeline::{Ended, Taking};
 use crate::store::any::AnyStore;
 use crate::store::patience::Patience;
-use crate::store::{Access, Store};
+use crate::store::{Access, Store, StoreError};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -161,8 +161,22 @@ pub async fn files(app: &App, scope: Scope, how: How, json: bool, began: Instant
     let tally = Arc::new(Tally::default());
     let stop = CancellationToken::new();
     let work = app.once(scope, how, Arc::clone(&tally), stop.clone());
-    let ended = app::with_signals(stop, progress::during(&tally, expected, work)).await??;
-    Ok(summary::finish(&tally, ended, began.elapsed(), json, how.dry)?)
+    let ended = app::with_signals(stop, progress::during(&tally, expected, work))
+        .await?
+        .map_err(|error| in_use(error, how))?;
+    Ok(summary::finish(app, &tally, ended, began.elapsed(), json, how.dry)?)
+}
+
+/// New files can be loaded by the process that has the store.
+fn in_use(error: AppError, how: How) -> Failure {
+    match error {
+        AppError::Store(StoreError::InUse { store, holder }) if how.taking == Taking::New => {
+            Failure::system(format!(
+                "{store} is in use by {holder}\n  next: drop the files into the inbox of that process, or stop it first"
+            ))
+        }
+        error => error.into(),
+    }
 }
 
 async fn into_table(
@@ -187,7 +201,7 @@ async fn into_table(
     let work = play(&replay, &behind, &tally);
     let ended = app::with_signals(stop, progress::during(&tally, expected, work)).await?;
     replay.store.close().await;
-    Ok(summary::finish(&tally, ended?, began.elapsed(), arguments.json, arguments.dry_run)?)
+    Ok(summary::finish(app, &tally, ended?, began.elapsed(), arguments.json, arguments.dry_run)?)
 }
 
 /// The index of a declared table.

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use file_rotate::compression::Compression;
 use file_rotate::suffix::{AppendTimestamp, DateFrom, FileLimit};
 use file_rotate::{ContentLimit, FileRotate};
+use rustix::fs::{Access, access};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -21,8 +22,15 @@ use crate::domain::text::one_line;
 
 type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
 
+/// Whether logging can begin: the level is one, and the file can be written to.
+pub fn check(log: &Log) -> Result<(), Failure> {
+    filter(log)?;
+    log.file.as_deref().map_or(Ok(()), |path| writable(path).map_err(|error| unwritable(path, &error)))
+}
+
 /// Begins to log.
 pub fn begin(log: &Log) -> Result<(), Failure> {
+    check(log)?;
     let mut layers = vec![layer(log, || OneLine(progress::Beside))?];
     if let Some(path) = &log.file {
         layers.push(layer(log, Mutex::new(OneLine(rotating(path, log)?)))?);
@@ -34,6 +42,15 @@ fn layer<W>(log: &Log, writer: W) -> Result<Boxed, Failure>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
+    let filter = filter(log)?;
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false).with_target(false);
+    Ok(match log.format {
+        LogFormat::Text => layer.with_filter(filter).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
+    })
+}
+
+fn filter(log: &Log) -> Result<EnvFilter, Failure> {
     // A bare level is for us; of what others log, only warnings are of interest.
     let filter = match log.level.parse::<LevelFilter>() {
         Ok(level) => format!("{},needledrop={level}", level.min(LevelFilter::WARN)),
@@ -41,12 +58,25 @@ where
         // Without a sign of a filter it would be taken for the name of a target, and silence all others.
         Err(error) => return Err(unknown_level(log, &error)),
     };
-    let filter = EnvFilter::try_new(&filter).map_err(|error| unknown_level(log, &error))?;
-    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false).with_target(false);
-    Ok(match log.format {
-        LogFormat::Text => layer.with_filter(filter).boxed(),
-        LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
-    })
+    EnvFilter::try_new(&filter).map_err(|error| unknown_level(log, &error))
+}
+
+/// Makes nothing: a file that is not there yet needs a folder that it can be made in.
+fn writable(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().append(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            Ok(access(folder.unwrap_or(Path::new(".")), Access::WRITE_OK | Access::EXEC_OK)?)
+        }
+        opened => opened.map(|_| ()),
+    }
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    Failure::system(format!(
+        "log.file: {}: {error}\n  next: make its folder, writable for this user",
+        path.display()
+    ))
 }
 
 /// One event is one line, whatever is in the names and values that it tells of: they come from outside, and could
@@ -74,16 +104,10 @@ fn unknown_level(log: &Log, error: &dyn std::fmt::Display) -> Failure {
 
 /// The file is put aside at its size under its name and the time, and removed at its age.
 fn rotating(path: &Path, log: &Log) -> Result<FileRotate<AppendTimestamp>, Failure> {
-    let unwritable = |error: std::io::Error| {
-        Failure::system(format!(
-            "log.file: {}: {error}\n  next: make its folder, writable for this user",
-            path.display()
-        ))
-    };
     // The rotating writer itself would panic on a file that it cannot open.
     let mut options = OpenOptions::new();
     options.read(true).create(true).append(true).mode(0o640);
-    options.open(path).map_err(unwritable)?;
+    options.open(path).map_err(|error| unwritable(path, &error))?;
     let keep = i64::try_from(log.keep.as_secs()).unwrap_or(i64::MAX);
     let age = FileLimit::Age(chrono::Duration::try_seconds(keep).unwrap_or(chrono::Duration::MAX));
     let suffix = AppendTimestamp::with_format("%Y%m%dT%H%M%S", age, DateFrom::Now);

@@ -17,6 +17,7 @@ mod render;
 mod run;
 mod sample;
 mod schema;
+mod states;
 mod status;
 mod summary;
 
@@ -76,7 +77,7 @@ enum Command {
     Health(health::Arguments),
     /// Deliveries by state, backlog, rows per table
     Status(status::Arguments),
-    /// The account of a delivery; exit 1 if it does not close
+    /// The account of a delivery; exit 1 unless it is loaded, closes, and has no open record in quarantine
     Receipt(receipt::Arguments),
     /// The rows of one partition of a table
     Query(query::Arguments),
@@ -193,7 +194,7 @@ async fn command(cli: Cli) -> Outcome {
     let Cli { global, command } = cli;
     keep_from_others(&command);
     match command {
-        Command::Init(arguments) => init::run(&arguments),
+        Command::Init(arguments) => init::run(&arguments).await,
         Command::Sample(arguments) => sample::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),

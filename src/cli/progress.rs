@@ -43,15 +43,16 @@ async fn show(tally: &Tally, expected: u64, bar: Option<&ProgressBar>) -> Infall
     ticks.tick().await;
     loop {
         ticks.tick().await;
-        let (bytes, read) = (tally.bytes.load(Ordering::Relaxed), tally.read.load(Ordering::Relaxed));
+        let passed = tally.passed.load(Ordering::Relaxed).min(expected);
+        let read = tally.read.load(Ordering::Relaxed);
         let rate = read * 1000 / u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
         let told = format!("{} records, {} records/s", grouped(read), grouped(rate));
         match bar {
             Some(bar) => {
-                bar.set_position(bytes);
+                bar.set_position(passed);
                 bar.set_message(told);
             }
-            None => info!("{} of {} read, {told}", mib(bytes), mib(expected)),
+            None => info!("{} of {} read, {told}", mib(passed), mib(expected)),
         }
     }
 }

@@ -86,7 +86,9 @@ fn tables(app: &App) -> Outcome {
 
 fn typed(column: &Column, value: &str) -> Result<Value<'static>, String> {
     let mut arena = Vec::new();
-    let parsed = parse(column.kind, value.as_bytes(), &mut arena);
+    // As it is in the files, or as a query prints it.
+    let parsed = parse(column.form(), value.as_bytes(), &mut arena)
+        .or_else(|refusal| parse(column.kind, value.as_bytes(), &mut arena).map_err(|_| refusal));
     let cell = parsed.map_err(|refusal| format!("{}: {value:?} must be {}", column.name, refusal.rule))?;
     if cell.is_empty() {
         return Err(format!("`{}` is empty, and a key never is", column.name));

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde_json::{Value as Json, json};
 
 use crate::domain::Receipt;
+use crate::ledger::TableDelta;
 
 /// Columns under their names, as wide as they need to be.
 pub fn table(out: &mut impl Write, header: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
@@ -87,6 +88,32 @@ pub fn quarantine(receipt: &Receipt) -> Json {
 /// `2018-11-01T21:01:46Z` of milliseconds since 1970.
 pub fn time(ms: i64) -> String {
     crate::domain::text::timestamp(ms)
+}
+
+/// A count of collisions, and whether it is an estimate.
+pub fn collisions(count: u64, estimated: bool) -> String {
+    format!("{}{}", if estimated { "≈ " } else { "" }, grouped(count))
+}
+
+/// What a run did to each table, as JSON; `estimated` only where it holds.
+pub fn tables_json(tables: impl Iterator<Item = (String, TableDelta)>, sample: u64) -> Json {
+    let told = |(name, delta): (String, TableDelta)| {
+        let mut told = json!({ "rows": delta.rows, "collisions": delta.told_collisions(sample) });
+        if delta.estimated {
+            told["estimated"] = json!(true);
+        }
+        (name, told)
+    };
+    Json::Object(tables.map(told).collect())
+}
+
+/// The same as rows of a table of text.
+pub fn tables_text(tables: impl Iterator<Item = (String, TableDelta)>, sample: u64) -> Vec<Vec<String>> {
+    let told = |(name, delta): (String, TableDelta)| {
+        let found = collisions(delta.told_collisions(sample), delta.estimated);
+        vec![format!("  {name}"), grouped(delta.rows), found]
+    };
+    tables.map(told).collect()
 }
 
 /// 1234567 as 1,234,567.

@@ -6,6 +6,7 @@ use std::io::Write;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
+use super::states::States;
 use super::{Exit, Outcome, render};
 use crate::app::App;
 use crate::domain::{Delivery, Receipt, State};
@@ -38,6 +39,7 @@ struct Table {
     name: String,
     rows: u64,
     collisions: u64,
+    estimated: bool,
     /// Deliveries with records that it was not sent.
     behind: usize,
     count: Option<u64>,
@@ -76,14 +78,15 @@ async fn gather(app: &App, store: &impl Store, count: bool) -> Result<Status, St
 
 impl Status {
     fn of(app: &App, deliveries: Vec<Delivery>) -> Self {
-        let backlog = backlog(app, &deliveries);
+        let (backlog, sample) = (backlog(app, &deliveries), app.collision_sample());
         let tables = app.plan.tables.iter().map(|table| {
             let counts = deliveries.iter().flat_map(|delivery| &delivery.receipt.tables);
             let counts: Vec<_> = counts.filter(|count| count.table == table.name).collect();
             Table {
                 name: table.name.clone(),
                 rows: counts.iter().map(|count| count.rows).sum(),
-                collisions: counts.iter().map(|count| count.collisions).sum(),
+                collisions: counts.iter().map(|count| count.told_collisions(sample)).sum(),
+                estimated: counts.iter().any(|count| count.estimated),
                 behind: deliveries.iter().filter(|delivery| delivery.is_behind(table)).count(),
                 count: None,
             }
@@ -92,11 +95,9 @@ impl Status {
     }
 
     fn states(&self) -> BTreeMap<&'static str, usize> {
-        let mut states = BTreeMap::new();
-        for delivery in &self.deliveries {
-            *states.entry(delivery.state.name()).or_default() += 1;
-        }
-        states
+        let mut states = States::default();
+        self.deliveries.iter().for_each(|delivery| states.add(delivery));
+        states.counts()
     }
 
     /// The quarantined records of all deliveries.
@@ -118,6 +119,7 @@ impl Status {
                 let told = json!({
                     "rows_written": table.rows,
                     "collisions": table.collisions,
+                    "estimated": table.estimated,
                     "behind": table.behind,
                     "count": table.count,
                 });
@@ -183,7 +185,7 @@ impl Status {
                 vec![
                     table.name.clone(),
                     render::grouped(table.rows),
-                    render::grouped(table.collisions),
+                    render::collisions(table.collisions, table.estimated),
                     count,
                     behind,
                 ]

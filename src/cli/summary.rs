@@ -8,18 +8,27 @@ use serde_json::{Value as Json, json};
 
 use super::render::{grouped, table};
 use super::{Exit, render};
+use crate::app::App;
 use crate::domain::State;
 use crate::pipeline::Ended;
 use crate::pipeline::tally::Tally;
 
 /// Prints the summary, as text or as one JSON object, and says how the run ended.
-pub fn finish(tally: &Tally, ended: Ended, took: Duration, as_json: bool, dry: bool) -> io::Result<Exit> {
+pub fn finish(
+    app: &App,
+    tally: &Tally,
+    ended: Ended,
+    took: Duration,
+    as_json: bool,
+    dry: bool,
+) -> io::Result<Exit> {
     let mut out = io::stdout().lock();
-    let summary = summary(tally, ended, took, dry);
+    let sample = app.collision_sample();
+    let summary = summary(tally, ended, took, (dry, sample));
     if as_json {
         render::json(&mut out, &summary)?;
     } else {
-        text(&mut out, &summary, tally, took)?;
+        text(&mut out, &summary, tally, took, sample)?;
     }
     out.flush()?;
     Ok(exit(tally, ended))
@@ -39,13 +48,9 @@ fn exit(tally: &Tally, ended: Ended) -> Exit {
     }
 }
 
-fn summary(tally: &Tally, ended: Ended, took: Duration, dry: bool) -> Json {
+fn summary(tally: &Tally, ended: Ended, took: Duration, (dry, sample): (bool, u64)) -> Json {
     let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-    let tables: serde_json::Map<String, Json> = tally
-        .tables()
-        .into_iter()
-        .map(|(name, delta)| (name, json!({ "rows": delta.rows, "collisions": delta.collisions })))
-        .collect();
+    let tables = render::tables_json(tally.tables().into_iter(), sample);
     let read = count(&tally.read);
     let mut summary = json!({
         "dry_run": dry,
@@ -82,7 +87,7 @@ fn per_second(count: u64, took: Duration) -> u64 {
     (count as f64 / took.as_secs_f64().max(1e-6)) as u64
 }
 
-fn text(out: &mut impl Write, summary: &Json, tally: &Tally, took: Duration) -> io::Result<()> {
+fn text(out: &mut impl Write, summary: &Json, tally: &Tally, took: Duration, sample: u64) -> io::Result<()> {
     let number = |key: &str| grouped(summary["records"][key].as_u64().unwrap_or(0));
     let mut states: Vec<String> =
         tally.deliveries().iter().map(|(state, count)| format!("{} {state}", grouped(*count))).collect();
@@ -106,11 +111,7 @@ fn text(out: &mut impl Write, summary: &Json, tally: &Tally, took: Duration) -> 
             "assumed     {assumed} loaded records were written by another program: no row was sent"
         )?;
     }
-    let rows: Vec<Vec<String>> = tally
-        .tables()
-        .into_iter()
-        .map(|(name, delta)| vec![format!("  {name}"), grouped(delta.rows), grouped(delta.collisions)])
-        .collect();
+    let rows = render::tables_text(tally.tables().into_iter(), sample);
     if !rows.is_empty() {
         table(out, &["tables", "rows", "collisions"], &rows)?;
     }

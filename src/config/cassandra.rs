@@ -66,6 +66,7 @@ pub struct Tls {
     pub key: Option<PathBuf>,
     /// Whether the certificate must be for the address that was connected to.
     #[serde(default = "yes")]
+    #[serde(deserialize_with = "super::units::flag")]
     pub check_host: bool,
 }
 

@@ -81,10 +81,11 @@ fn pick(pairs: &Pairs, key: &str) -> Option<String> {
 
 impl<'de> Deserialize<'de> for Column {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let expected = "a type, or { type: TYPE, from: \"header name\" }";
-        let pairs = from.deserialize_any(ShortOrLong { expected, keys: &["type", "from"] })?;
+        let expected = "a type, or { type: TYPE, from: \"header name\", unit: UNIT }";
+        let pairs = from.deserialize_any(ShortOrLong { expected, keys: &["type", "from", "unit"] })?;
         let kind = pick(&pairs, "").or_else(|| pick(&pairs, "type"));
-        Ok(Self { kind: kind.ok_or_else(|| de::Error::missing_field("type"))?, from: pick(&pairs, "from") })
+        let kind = kind.ok_or_else(|| de::Error::missing_field("type"))?;
+        Ok(Self { kind, from: pick(&pairs, "from"), unit: pick(&pairs, "unit") })
     }
 }
 

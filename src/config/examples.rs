@@ -68,7 +68,7 @@ fn takes(plan: &Plan, file: &Path) {
     for record in records {
         for (column, field) in plan.columns.iter().zip(&mapping.field_of) {
             let value = field.map_or("", |field| &record[field]);
-            let parsed = parse(column.kind, value.as_bytes(), &mut Vec::new());
+            let parsed = parse(column.form(), value.as_bytes(), &mut Vec::new());
             assert!(parsed.is_ok(), "{file:?}: {}: {record:?}", column.name);
         }
     }

@@ -1,16 +1,22 @@
 //! Layers: flags beat the environment, the environment beats the file, the file beats the default.
 
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Config;
+use super::{Config, words};
 
 /// The shipped configuration: the manual, and what runs when no file is there.
 pub const SHIPPED: &str = include_str!("../../config/needledrop.yaml");
 
 /// Where the configuration is looked for when none is named.
 const USUAL: &str = "config/needledrop.yaml";
+
+/// Bytes that a configuration has at most.
+const LONGEST: u64 = 4 << 20;
 
 /// Settings that are text, and that the shipped file only tells of: a password of digits is not a number.
 const TEXT: [&str; 7] = [
@@ -71,7 +77,7 @@ impl Layers {
         let (origin, text) = self.text()?;
         let config = parse(&text).map_err(|error| invalid(&origin, &error))?;
         let settings = self.settings();
-        let tree: Value = serde_saphyr::from_str(&text).map_err(|error| invalid(&origin, &error))?;
+        let tree: Value = read(&text).map_err(|error| invalid(&origin, &error))?;
         if settings.is_empty() {
             return Ok(Loaded { config, origin, alone: None, tree });
         }
@@ -96,8 +102,8 @@ impl Layers {
             None if usual.exists() => usual,
             None => return Ok(("(built in)".to_owned(), SHIPPED.to_owned())),
         };
-        let read = std::fs::read_to_string(file);
-        let text = read.map_err(|error| ConfigError::Unreadable { file: file.to_owned(), error })?;
+        let text =
+            contents(file).map_err(|error| ConfigError::Unreadable { file: file.to_owned(), error })?;
         Ok((file.display().to_string(), text))
     }
 
@@ -119,6 +125,22 @@ impl Layers {
         settings.extend(flags);
         settings
     }
+}
+
+/// The text of a file. A pipe is refused before it is opened, which could wait for ever: the configuration is read again
+/// while the daemon runs.
+fn contents(file: &Path) -> io::Result<String> {
+    let kind = std::fs::metadata(file)?.file_type();
+    if !kind.is_file() {
+        let what = if kind.is_dir() { "is a folder" } else { "is a pipe or a device" };
+        return Err(io::Error::other(format!("{what}, and the configuration must be a file")));
+    }
+    let mut text = String::new();
+    File::open(file)?.take(LONGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LONGEST {
+        return Err(io::Error::other(format!("is longer than {} MiB", LONGEST >> 20)));
+    }
+    Ok(text)
 }
 
 /// A variable or flag, the path it sets, the value.
@@ -147,24 +169,28 @@ fn culprits(tree: &Value, settings: &[Setting], problem: &str) -> String {
     names(if found.is_empty() { settings.iter().collect() } else { found })
 }
 
-fn parse(text: &str) -> Result<Config, serde_saphyr::Error> {
-    serde_saphyr::from_str(text)
+pub(super) fn parse(text: &str) -> Result<Config, serde_saphyr::Error> {
+    read(text)
+}
+
+/// `n`, `y`, `no` and `on` are text, as in YAML 1.2: columns have such names.
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, serde_saphyr::Error> {
+    serde_saphyr::from_str_with_options(text, serde_saphyr::options! { strict_booleans: true })
 }
 
 /// The message without the source excerpt, which would repeat the file.
 fn invalid(origin: &str, error: &serde_saphyr::Error) -> ConfigError {
     let at = error.location().map(|at| format!(":{}", at.line())).unwrap_or_default();
-    let problem = error.without_snippet().to_string();
-    ConfigError::Invalid { file: origin.to_owned(), at, problem }
+    ConfigError::Invalid { file: origin.to_owned(), at, problem: words::told(error) }
 }
 
 /// Sets `store.kind` in the tree. What is text in the file or in the shipped one is taken as it is;
 /// anything else is read as YAML.
 fn set(tree: &mut Value, path: &str, value: &str) -> Result<(), String> {
-    let shipped: Value = serde_saphyr::from_str(SHIPPED).unwrap_or_default();
+    let shipped: Value = self::read(SHIPPED).unwrap_or_default();
     let place = place(tree, path)?;
     let is_text = place.is_string() || find(&shipped, path).is_some_and(Value::is_string);
-    let read: Option<Value> = serde_saphyr::from_str(value).ok();
+    let read: Option<Value> = self::read(value).ok();
     // A short form, such as a column's type, has a long form in braces.
     let is_short = |read: &Value| value.starts_with('{') && read.is_object();
     let read = read.filter(|read| !TEXT.contains(&path) && (!is_text || is_short(read)));
@@ -191,12 +217,8 @@ fn place<'t>(tree: &'t mut Value, path: &str) -> Result<&'t mut Value, String> {
 }
 
 fn from_tree(tree: &Value) -> Result<Config, String> {
-    let told = |error: serde_saphyr::Error| {
-        let message = error.without_snippet().to_string();
-        // The place is one in the merged tree, which nobody has seen.
-        message.split(" at line ").next().unwrap_or(&message).to_owned()
-    };
-    parse(&tree.to_string()).map_err(told)
+    // The place is one in the merged tree, which nobody has seen.
+    parse(&tree.to_string()).map_err(|error| words::told(&error))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod examples;
 mod load;
 mod plan;
 mod units;
+mod words;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -63,7 +64,7 @@ pub struct Source {
     pub pattern: Vec<String>,
     #[serde(default = "default_ignore")]
     pub ignore: Vec<String>,
-    #[serde(default = "yes")]
+    #[serde(default = "yes", deserialize_with = "units::flag")]
     pub subfolders: bool,
     #[serde(default)]
     pub links: Links,
@@ -71,6 +72,10 @@ pub struct Source {
     pub settle: Duration,
     #[serde(default = "default_poll")]
     pub poll: Duration,
+    #[serde(default = "default_tail_after")]
+    pub tail_after: Duration,
+    #[serde(default)]
+    pub final_newline: FinalNewline,
     #[serde(default = "default_files")]
     pub files_at_once: usize,
     /// A label of the WHATWG standard; UTF-8 where none is named.
@@ -86,6 +91,17 @@ pub struct Source {
     pub skip_when_empty: Vec<Spanned<String>>,
     #[serde(default)]
     pub derive: Named<Derived>,
+}
+
+/// Whether a last record without a line end is ever loaded.
+#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum FinalNewline {
+    /// When the file is complete.
+    #[default]
+    Optional,
+    /// Never.
+    Required,
 }
 
 /// Which links to files are files.
@@ -118,11 +134,12 @@ impl Source {
     }
 }
 
-/// A source column: its type, or type and header name.
+/// A source column: its type, or type, header name and the unit of its numbers.
 #[derive(Debug, Clone)]
 pub struct Column {
     pub kind: String,
     pub from: Option<String>,
+    pub unit: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -186,6 +203,7 @@ pub struct Write {
 #[serde(deny_unknown_fields, default)]
 pub struct Store {
     pub kind: Kind,
+    #[serde(deserialize_with = "units::flag")]
     pub create_schema: bool,
     pub patience: Duration,
     pub sqlite: Sqlite,
@@ -254,6 +272,10 @@ fn yes() -> bool {
 
 fn default_settle() -> Duration {
     Duration::from_secs(2)
+}
+
+fn default_tail_after() -> Duration {
+    Duration::from_secs(30)
 }
 
 fn default_poll() -> Duration {

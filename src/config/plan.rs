@@ -8,7 +8,7 @@ use serde_saphyr::Spanned;
 use super::derive::Derived;
 use super::load::{ConfigError, Loaded};
 use super::{After, Config, Empty, Source, Table};
-use crate::domain::{self, Column, Fingerprint, Order, Origin, Plan, Type};
+use crate::domain::{self, Column, Fingerprint, Order, Origin, Plan, Type, Unit};
 
 /// A broken rule: the path of the setting, what is wrong, what to do, and the line where known.
 struct Broken {
@@ -78,8 +78,11 @@ fn compile(config: &Config) -> Checked<Plan> {
     check_folding("tables", config.tables.0.iter().map(|(name, _)| name))?;
     let fingerprint = whole_fingerprint(&columns, &tables);
     let limits = (config.limits.max_record_bytes.0, config.limits.max_quarantined);
-    let attempt = Fingerprint::of(&format!("{fingerprint} {limits:?} {}", encoding.name()));
-    Ok(Plan { encoding, columns, skip_when_empty, tables, fingerprint, attempt })
+    let units: String = columns.iter().filter_map(declared_unit).collect();
+    let attempt = Fingerprint::of(&format!("{fingerprint} {limits:?} {}{units}", encoding.name()));
+    let longest = config.limits.max_record_bytes.0;
+    let rules = Fingerprint::of(&format!("{fingerprint} {longest} {}{units}", domain::plan::RULES));
+    Ok(Plan { encoding, columns, skip_when_empty, tables, fingerprint, attempt, rules })
 }
 
 fn check_limits(config: &Config) -> Checked<()> {
@@ -170,7 +173,11 @@ fn columns(config: &Config) -> Checked<Vec<Column>> {
         })?;
         let (own, exact) = (bare(&name.value).to_owned(), quoted(&name.value).is_some());
         let field = column.from.clone().unwrap_or_else(|| own.clone());
-        columns.push(Column { name: own, exact, kind, origin: Origin::Field(field) });
+        let unit = unit(kind, column).map_err(|problem| {
+            Broken::new(&path, problem, "write { type: timestamp, unit: s | ms | us }, or leave unit out")
+                .at(name)
+        })?;
+        columns.push(Column { name: own, exact, kind, unit, origin: Origin::Field(field) });
     }
     if columns.is_empty() {
         return Err(Broken::new(
@@ -183,11 +190,20 @@ fn columns(config: &Config) -> Checked<Vec<Column>> {
         check_name("source.derive", name)?;
         let (kind, origin) = derived_from(&columns, name, derived)?;
         let (own, exact) = (bare(&name.value).to_owned(), quoted(&name.value).is_some());
-        columns.push(Column { name: own, exact, kind, origin });
+        columns.push(Column { name: own, exact, kind, unit: None, origin });
     }
     let names = config.source.columns.0.iter().map(|(name, _)| name);
     check_folding("source.columns", names.chain(config.source.derive.0.iter().map(|(name, _)| name)))?;
     Ok(columns)
+}
+
+/// The inner error is the problem, in words.
+fn unit(kind: Type, column: &super::Column) -> Result<Option<Unit>, String> {
+    match &column.unit {
+        None => Ok(None),
+        Some(_) if kind != Type::Timestamp => Err(format!("a {kind} has no unit, only a timestamp has")),
+        Some(name) => name.parse().map(Some).map_err(|error: domain::value::UnknownUnit| error.to_string()),
+    }
 }
 
 fn derived_from(columns: &[Column], name: &Spanned<String>, derived: &Derived) -> Checked<(Type, Origin)> {
@@ -342,7 +358,15 @@ fn described(columns: &[Column], index: usize) -> String {
         Origin::DateOf(timestamp) => format!("the day of {}", described(columns, *timestamp)),
         other => format!("{other:?}"),
     };
-    format!("{} {} {origin}", column.name, column.kind)
+    // Milliseconds are not named: before there were units, every number in a timestamp counted them.
+    let unit = column.unit.filter(|unit| *unit != Unit::Millis);
+    let unit = unit.map(|unit| format!(" in {unit}")).unwrap_or_default();
+    format!("{} {}{unit} {origin}", column.name, column.kind)
+}
+
+/// Every unit changes what the same bytes become: what failed for want of it is tried again.
+fn declared_unit(column: &Column) -> Option<String> {
+    column.unit.map(|unit| format!(" {} in {unit}", column.name))
 }
 
 /// Of all columns and tables, in whatever order they are declared.
@@ -405,6 +429,13 @@ mod tests {
                 "`sessionId` is in the table twice",
             ),
             ("length: float", "length: real", "unknown type `real`"),
+            ("song: text", "song: { type: text, unit: ms }", "source.columns.song: a text has no unit"),
+            (
+                "song: text",
+                "song: { type: timestamp, unit: ns }",
+                "unknown unit `ns`; the units are s, ms, us",
+            ),
+            ("song: text", "song: { type: timestamp, units: ms }", "units"),
             ("length: float", "Artist: float", "one name to a database"),
             ("  session_item:", "  _mine:", "does not serve as a name"),
             ("skip_when_empty: [artist]", "skip_when_empty: [artists]", "there is no column `artists`"),
@@ -421,6 +452,28 @@ mod tests {
             assert!(error.contains(expected), "{to}: {error}");
             assert!(error.contains("next: "), "{error}");
         }
+    }
+
+    #[test]
+    fn a_unit_changes_the_fingerprint_unless_it_is_that_of_before() {
+        let of = |column: &str| plan(&SHIPPED.replacen("song: text", &format!("song: {column}"), 1)).unwrap();
+        let [bare, ms, s, us] = [
+            "timestamp",
+            "{ type: timestamp, unit: ms }",
+            "{ type: timestamp, unit: s }",
+            "{ type: timestamp, unit: us }",
+        ]
+        .map(of);
+        // Those of 0.1.0: its ledgers do not fall behind.
+        assert_eq!((&*bare.fingerprint.0, &*bare.attempt.0), ("15b33c431773c3b3", "e375ec67e826035b"));
+        assert_eq!(ms.fingerprint, bare.fingerprint);
+        assert_eq!(ms.tables[0].fingerprint, bare.tables[0].fingerprint);
+        assert_ne!(ms.attempt, bare.attempt, "what failed is tried again");
+        assert_ne!(ms.rules, bare.rules);
+        for other in [&s, &us] {
+            assert_ne!(other.tables[0].fingerprint, bare.tables[0].fingerprint);
+        }
+        assert_ne!(s.tables[0].fingerprint, us.tables[0].fingerprint);
     }
 
     #[test]

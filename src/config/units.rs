@@ -85,6 +85,17 @@ fn scalar<'de, D: Deserializer<'de>>(from: D, expected: &'static str) -> Result<
     from.deserialize_any(Scalar { expected, off: "off" })
 }
 
+/// Reads true or false, also as YAML 1.1 writes them. The parser does not: `n` and `on` may be names of columns.
+pub fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
+    const EXPECTED: &str = "true or false";
+    let text = scalar(from, EXPECTED)?;
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "y" | "on" => Ok(true),
+        "false" | "no" | "n" | "off" => Ok(false),
+        _ => Err(de::Error::custom(format!("`{text}` is not {EXPECTED}"))),
+    }
+}
+
 impl<'de> Deserialize<'de> for Word {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_any(Scalar { expected: "a word, a number or a text", off: "false" }).map(Self)

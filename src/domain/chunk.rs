@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use super::delivery::{DeliveryId, State};
 use super::header::{Header, Mapping};
-use super::record::{Mark, Quarantined, Span};
+use super::record::{Quarantined, Span};
 use super::stamp::{Stamp, Stamps};
 use super::value::{Cell, Value};
 
@@ -20,9 +21,12 @@ pub struct Source {
     pub file_date: Option<i32>,
     /// When the file arrived, or this process started, whichever is later.
     pub arrived: std::time::SystemTime,
-    /// Records, and quarantined ones among them, before what is read now.
+    /// Records before what is read now, and the quarantined and skipped ones among them.
     pub records_before: u64,
     pub quarantined_before: u64,
+    pub skipped_before: u64,
+    /// Bytes of the file as it lies there that were read and that no progress has shown yet.
+    pub read: AtomicU64,
     /// Set when nothing more of this delivery is wanted.
     pub halt: tokio_util::sync::CancellationToken,
 }
@@ -44,10 +48,11 @@ pub struct Frame {
 /// How a delivery ended for now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// To its last byte. With `provisional`, the last record has no line end yet and began there.
-    Loaded { provisional: Option<(Mark, String)> },
-    /// What follows the last whole record waits for more.
-    Incomplete { detail: String },
+    /// To its last byte.
+    Loaded,
+    /// What follows the last whole record waits for more. With `held`, it is a record with all its fields, and
+    /// waits only because its writer may not have finished.
+    Incomplete { detail: String, held: bool },
     /// Its bytes changed while they were read: it ends before what may be of others.
     Replaced { detail: String },
     /// The system gives no more of it now: it stays under way, and is tried again.
@@ -60,7 +65,7 @@ impl End {
     /// The state of the delivery behind it.
     pub fn state(&self) -> State {
         match self {
-            Self::Loaded { .. } => State::Loaded,
+            Self::Loaded => State::Loaded,
             Self::Incomplete { .. } => State::Incomplete,
             Self::Replaced { .. } => State::Replaced,
             Self::BrokenOff { .. } => State::Loading,
@@ -71,8 +76,8 @@ impl End {
     /// What to do next, or what was seen; the delivery keeps what it has where there is nothing to say.
     pub fn detail(&self) -> Option<&str> {
         match self {
-            Self::Loaded { .. } => None,
-            Self::Incomplete { detail }
+            Self::Loaded => None,
+            Self::Incomplete { detail, .. }
             | Self::Replaced { detail }
             | Self::BrokenOff { detail }
             | Self::Failed { detail } => Some(detail),
@@ -93,6 +98,8 @@ pub struct RawChunk {
     /// Hash of the decoded bytes up to the end of the span, hexadecimal; empty where the span is and the
     /// delivery keeps the hash it has.
     pub hash: String,
+    /// It is the open tail: what follows the last line end of its file.
+    pub is_tail: bool,
     pub end: Option<End>,
 }
 
@@ -102,10 +109,12 @@ impl RawChunk {
         self.bytes.get(frame.start..frame.start + frame.len).unwrap_or_default()
     }
 
-    /// Takes records out, by number. Their numbers stay theirs.
-    pub fn leave_out(&mut self, records: &HashSet<u64>) {
+    /// Takes records out, by number, and says how many there were. Their numbers stay theirs.
+    pub fn leave_out(&mut self, records: &HashSet<u64>) -> u64 {
+        let before = self.frames.len() + self.refused.len();
         self.frames.retain(|frame| !records.contains(&frame.record));
         self.refused.retain(|entry| !records.contains(&entry.record));
+        (before - self.frames.len() - self.refused.len()) as u64
     }
 }
 
@@ -122,25 +131,19 @@ pub struct RowChunk {
     /// The records as they came, for those that the store refuses.
     pub bytes: Vec<u8>,
     pub frames: Vec<Frame>,
-    /// What became of the last record.
-    pub last: Option<Outcome>,
+    /// As in [`RawChunk`]. Nothing else is in the chunk.
+    pub is_tail: bool,
     pub end: Option<End>,
 }
 
-/// What became of a record.
+/// What became of a record that is not quarantined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Loaded,
     Skipped,
-    Quarantined,
 }
 
 impl RowChunk {
-    /// Whether its last record has no line end yet.
-    pub fn ends_provisionally(&self) -> bool {
-        matches!(self.end, Some(End::Loaded { provisional: Some(_) }))
-    }
-
     /// Records in this chunk.
     pub fn records(&self) -> u64 {
         self.span.to.record - self.span.from.record

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use super::header::Header;
+use super::parts::Parts;
 use super::plan::{Fingerprint, Table};
-use super::record::Mark;
+use super::record::{Mark, Span};
 use super::stamp::Stamps;
 
 /// Identifies a delivery within one ledger.
@@ -74,10 +76,38 @@ pub struct Noted {
 }
 
 impl Noted {
-    /// Whether a file that looks like this was written anew since it was noted, and did not just grow.
-    pub fn is_rewritten(&self, noted: &Self) -> bool {
-        self.mtime != noted.mtime && self.size <= noted.size
+    /// Whether the file has the bytes it had then, as far as size and mtime tell.
+    pub fn has_bytes_of(&self, noted: &Self) -> bool {
+        (self.size, self.mtime) == (noted.size, noted.mtime)
     }
+}
+
+/// A number of decoded bytes from the beginning of a file, and their BLAKE3 hash, hexadecimal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoint {
+    pub offset: u64,
+    pub hash: String,
+}
+
+/// The furthest bytes of which rows may be in the tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ahead {
+    pub bytes: Checkpoint,
+    /// Of the rules that made the rows: see [`Plan::rules`](super::Plan).
+    pub rules: Fingerprint,
+}
+
+/// An open tail as it was before its rows were sent: all that sending them again takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TailNote {
+    pub span: Span,
+    /// Of the decoded bytes up to the end of the span.
+    pub hash: String,
+    pub header: Header,
+    /// Of the rules that made its rows.
+    pub rules: Fingerprint,
+    /// The record and, where it has one, the carriage return behind it.
+    pub bytes: Vec<u8>,
 }
 
 /// One generation of a file's content, as the ledger knows it.
@@ -99,8 +129,14 @@ pub struct Delivery {
     pub hash: String,
     /// BLAKE3 of the first 64 KiB of decoded bytes, or of all there were.
     pub head: String,
-    /// Start of a last record that was loaded without a line end, and the hash up to there.
-    pub provisional: Option<(Mark, String)>,
+    /// Where the open tail begins that ends at `reach`: it was loaded without a line end.
+    pub tail: Option<Mark>,
+    /// How often growth showed that a tail of this path was not a whole record.
+    pub strikes: u32,
+    /// The furthest bytes whose rows may be in the tables, where the store sends rows ahead of its ledger.
+    pub ahead: Option<Ahead>,
+    /// The open tail whose rows may be in the tables although the delivery does not reach over it.
+    pub note: Option<TailNote>,
     pub noted: Noted,
     pub stamps: Stamps,
     /// The configuration that loads it.
@@ -129,7 +165,7 @@ pub struct Receipt {
     /// In the order of the tables' names.
     pub tables: Vec<TableCount>,
     /// Where each part ended, in decoded bytes: more than one when the file grew.
-    pub parts: Vec<u64>,
+    pub parts: Parts,
 }
 
 /// What one table received from one delivery.
@@ -146,6 +182,26 @@ pub struct TableCount {
     pub estimated: bool,
     /// Of the declaration under which they were written.
     pub fingerprint: Fingerprint,
+}
+
+/// How many standard deviations from none an estimate of collisions must be to tell of any.
+const DEVIATIONS: u128 = 3;
+
+/// Collisions as they are told. An estimate comes from a sample of at least half of `sample` keys, so that its standard
+/// deviation is at most `rows / sqrt(sample / 2)`: below three of them it is noise, and tells of none.
+pub fn told_collisions(rows: u64, collisions: u64, estimated: bool, sample: u64) -> u64 {
+    let square = |number: u64| u128::from(number).saturating_mul(number.into());
+    let keys = u128::from(sample / 2).max(1);
+    let noise = square(rows).saturating_mul(DEVIATIONS * DEVIATIONS);
+    let is_noise = estimated && square(collisions).saturating_mul(keys) < noise;
+    if is_noise { 0 } else { collisions }
+}
+
+impl TableCount {
+    /// Its collisions as they are told.
+    pub fn told_collisions(&self, sample: u64) -> u64 {
+        told_collisions(self.rows, self.collisions, self.estimated, sample)
+    }
 }
 
 impl Receipt {
@@ -173,6 +229,11 @@ impl Receipt {
 }
 
 impl Delivery {
+    /// Whether its last record was loaded without a line end.
+    pub fn ends_without_newline(&self) -> bool {
+        self.tail.is_some_and(|tail| tail.record < self.reach.record)
+    }
+
     /// Whether it has loaded records that this table, as it is declared now, was not sent.
     pub fn is_behind(&self, table: &Table) -> bool {
         let has_records = self.receipt.loaded > 0;
@@ -182,5 +243,48 @@ impl Delivery {
             .iter()
             .any(|count| count.table == table.name && count.fingerprint == table.fingerprint);
         has_records && !sent
+    }
+}
+
+#[cfg(test)]
+impl Delivery {
+    /// A delivery that was just taken up, of no particular file.
+    pub fn empty() -> Self {
+        Self {
+            id: DeliveryId(2),
+            path: "a.csv".to_owned(),
+            generation: 1,
+            state: State::Loading,
+            detail: String::new(),
+            same_as: None,
+            reach: Mark::default(),
+            hash: String::new(),
+            head: String::new(),
+            tail: None,
+            strikes: 0,
+            ahead: None,
+            note: None,
+            noted: Noted::default(),
+            stamps: Stamps::default(),
+            fingerprint: Fingerprint::of(""),
+            receipt: Receipt::default(),
+            taken_up: 0,
+            changed: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_estimate_within_its_own_error_tells_of_no_collisions() {
+        let sample = 131_072;
+        assert_eq!(told_collisions(300_000, 502, true, sample), 0);
+        assert_eq!(told_collisions(300_000, 30_000, true, sample), 30_000);
+        assert_eq!(told_collisions(300_000, 502, false, sample), 502, "an exact count is told as it is");
+        assert_eq!(told_collisions(u64::MAX, u64::MAX, true, sample), u64::MAX);
+        assert_eq!(told_collisions(0, 0, true, 0), 0);
     }
 }

@@ -21,6 +21,8 @@ pub enum HeaderError {
         "line 1: the header is not {encoding} text: {byte:#04x} at byte {at}\n  next: set source.encoding to what the file is, or save it as UTF-8"
     )]
     Encoding { at: u64, byte: u8, encoding: &'static str },
+    #[error("line 1: the header is not valid CSV: {0}\n  next: write its quotes as RFC 4180 has them")]
+    Quote(String),
     #[error("it begins as {found} and source.encoding is {set}\n  next: set source.encoding: {next}", next = found.to_lowercase())]
     OtherEncoding { found: &'static str, set: &'static str },
     #[error("it is {0} and no CSV\n  next: drop the CSV itself; plain, gzip and zstd files are read")]

@@ -4,7 +4,8 @@ use std::fmt;
 
 use encoding_rs::Encoding;
 
-use super::value::Type;
+use super::parse::Form;
+use super::value::{Type, Unit};
 
 /// What is read, what is skipped, and which tables it becomes.
 #[derive(Clone, Debug)]
@@ -19,7 +20,14 @@ pub struct Plan {
     pub fingerprint: Fingerprint,
     /// The same with the limits: what failed is tried again when this changes.
     pub attempt: Fingerprint,
+    /// Of everything that decides which rows the same bytes become: the declaration, the longest record, and
+    /// [`RULES`].
+    pub rules: Fingerprint,
 }
+
+/// The version of framing and parsing. A change that makes other rows of the same bytes raises it: rows that an
+/// earlier version sent ahead of the ledger are then never mixed with rows of this one.
+pub const RULES: u32 = 1;
 
 /// A column of the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +36,16 @@ pub struct Column {
     /// CQL keeps the case of the name; it was declared in double quotes.
     pub exact: bool,
     pub kind: Type,
+    /// Only of a timestamp that is read from a field of numbers.
+    pub unit: Option<Unit>,
     pub origin: Origin,
+}
+
+impl Column {
+    /// How its field is read.
+    pub fn form(&self) -> Form {
+        self.unit.map_or(Form::Plain(self.kind), Form::Since)
+    }
 }
 
 /// Where the value of a column comes from.

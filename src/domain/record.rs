@@ -56,7 +56,7 @@ pub enum Reason {
     Encoding,
     /// Longer than `limits.max_record_bytes`.
     TooLong,
-    /// A quote that is never closed.
+    /// A quote where RFC 4180 allows none, or that is never closed.
     Quote,
     /// The store refused the row.
     Refused,

@@ -94,7 +94,10 @@ fn hex(bytes: &[u8]) -> String {
 
 /// `YYYY-MM-DDTHH:MM:SS.mmmZ` of milliseconds since 1970.
 pub fn timestamp(ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |at| format!("{at:.3}"))
+    // Not a jiff::Timestamp, which ends a day before 9999 does.
+    let epoch = civil::DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+    let at = epoch.checked_add(jiff::SignedDuration::from_millis(ms));
+    at.map_or_else(|_| ms.to_string(), |at| format!("{at:.3}Z"))
 }
 
 /// `YYYY-MM-DD` of days since 1970-01-01.

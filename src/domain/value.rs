@@ -76,6 +76,40 @@ impl FromStr for Type {
     }
 }
 
+/// What the numbers of a timestamp column count since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unit {
+    Seconds,
+    Millis,
+    Micros,
+}
+
+impl Unit {
+    pub const ALL: [(&'static str, Self); 3] =
+        [("s", Self::Seconds), ("ms", Self::Millis), ("us", Self::Micros)];
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::ALL.iter().find(|(_, unit)| unit == self).map_or("ms", |(name, _)| name);
+        f.write_str(name)
+    }
+}
+
+/// No unit has this name.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown unit `{0}`; the units are {names}", names = Unit::ALL.map(|(name, _)| name).join(", "))]
+pub struct UnknownUnit(String);
+
+impl FromStr for Unit {
+    type Err = UnknownUnit;
+
+    fn from_str(name: &str) -> Result<Self, UnknownUnit> {
+        let found = Self::ALL.iter().find(|(known, _)| *known == name);
+        found.map(|(_, unit)| *unit).ok_or_else(|| UnknownUnit(name.to_owned()))
+    }
+}
+
 /// Where the bytes of a value lie in the arena of its chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slice {

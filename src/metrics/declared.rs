@@ -87,6 +87,8 @@ declared! {
         "Entries of deliveries into a state.");
     BYTES_READ = counter("needledrop_bytes_read_total", Unit::Bytes, &[],
         "Decoded bytes read from files.");
+    UNTERMINATED = counter("needledrop_deliveries_unterminated_total", Unit::Count, &[],
+        "Deliveries whose last record was loaded although no line end follows it: the file may have been cut off.");
     RECORDS_READ = counter("needledrop_records_read_total", Unit::Count, &[],
         "Records read and accounted for.");
     RECORDS_SKIPPED = counter("needledrop_records_skipped_total", Unit::Count, &[],

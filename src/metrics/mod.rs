@@ -124,7 +124,7 @@ pub fn install(plan: &Plan) -> Result<Scrape, BuildError> {
 }
 
 fn begin(plan: &Plan) {
-    for metric in [&RECORDS_READ, &RECORDS_SKIPPED, &BYTES_READ, &FILES_UNREADABLE] {
+    for metric in [&UNTERMINATED, &RECORDS_READ, &RECORDS_SKIPPED, &BYTES_READ, &FILES_UNREADABLE] {
         counter!(metric.name).absolute(0);
     }
     for reason in crate::domain::Reason::ALL {
@@ -182,9 +182,9 @@ pub fn settled(bytes: u64) {
     gauge!(LEDGER_LAG.name).decrement(bytes as f64);
 }
 
-/// Open records that are there no more: a provisional one was taken back.
+/// Open records of a failed delivery were discarded.
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a 64-bit float")]
-pub fn taken_back(records: u64) {
+pub fn discarded(records: u64) {
     gauge!(QUARANTINE_OPEN.name).decrement(records as f64);
 }
 
@@ -231,6 +231,11 @@ pub fn rows(table: &str, delta: &TableDelta) {
 /// A delivery entered a state.
 pub fn delivery(state: State) {
     counter!(DELIVERIES.name, "state" => state.name()).increment(1);
+}
+
+/// A last record was loaded without a line end.
+pub fn unterminated() {
+    counter!(UNTERMINATED.name).increment(1);
 }
 
 /// A delivery that arrived then is loaded now.
@@ -311,14 +316,12 @@ pub fn unreadable() {
     counter!(FILES_UNREADABLE.name).increment(1);
 }
 
-/// The store is tried again. It answers where the clock, or the other process that writes, is waited for.
+/// A request to the store is tried again.
 pub fn store_waits(reason: &'static str) {
     counter!(WRITE_RETRIES.name, "table" => "*", "reason" => reason).increment(1);
-    if !matches!(reason, "stamps" | "standby") {
-        gauge!(STORE_UP.name).set(0.0);
-    }
 }
 
-pub fn store_answers() {
-    gauge!(STORE_UP.name).set(1.0);
+/// Whether the store answers.
+pub fn store_up(up: bool) {
+    gauge!(STORE_UP.name).set(f64::from(u8::from(up)));
 }

@@ -94,7 +94,7 @@ impl Events {
             let Ok(at) = frames.binary_search_by_key(&record, |frame| frame.record) else { continue };
             let frame = &frames[at];
             let record = bytes.get(frame.start..frame.start + frame.len).unwrap_or_default();
-            let fields = splitter.split(record).await;
+            let Ok(fields) = splitter.split(record).await else { continue };
             let columns = self.find.plan.columns.iter().zip(&source.mapping.field_of);
             let mut wanted = columns
                 .filter(|(column, _)| matches!(column.origin, Origin::Field(_)))

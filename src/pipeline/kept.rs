@@ -10,8 +10,8 @@ use super::discover::begun::Beginning;
 use super::discover::inbox;
 use super::read::frame::{Framer, Tail};
 use super::read::source::ByteSource;
-use super::split::Splitter;
-use crate::domain::{DeliveryId, End, RawChunk, Source, Stamps};
+use super::split::field_count;
+use crate::domain::{DeliveryId, End, Mark, RawChunk, Source, Stamps};
 
 /// Records a chunk has at most.
 const WINDOW: usize = 5000;
@@ -25,6 +25,8 @@ pub struct Kept {
     /// Offset of the last byte that counts.
     until: u64,
     over: bool,
+    /// Where the open tail begins that it ended with.
+    pub tail: Option<Mark>,
 }
 
 impl Kept {
@@ -41,9 +43,19 @@ impl Kept {
             arrived: SystemTime::now(),
             records_before: 0,
             quarantined_before: 0,
+            skipped_before: 0,
+            read: Default::default(),
             halt: CancellationToken::new(),
         };
-        Self { source: Arc::new(source), stamps: Arc::new(stamps), framer, bytes, until, over: false }
+        Self {
+            source: Arc::new(source),
+            stamps: Arc::new(stamps),
+            framer,
+            bytes,
+            until,
+            over: false,
+            tail: None,
+        }
     }
 
     /// The next chunk; the last one has an end. Then there are no more.
@@ -63,7 +75,7 @@ impl Kept {
         if self.over {
             self.close().await;
         }
-        let end = self.over.then_some(End::Loaded { provisional: None });
+        let end = self.over.then_some(End::Loaded);
         let cut = self.framer.cut();
         Ok(Some(RawChunk {
             source: Arc::clone(&self.source),
@@ -73,6 +85,7 @@ impl Kept {
             frames: cut.frames,
             refused: cut.refused,
             hash: cut.hash,
+            is_tail: false,
             end,
         }))
     }
@@ -89,12 +102,12 @@ impl Kept {
     /// A last record without a line end counts when it has all its fields.
     async fn close(&mut self) {
         let whole = match self.framer.tail() {
-            Tail::Record(tail) => Splitter::default().split(tail).await.len() >= self.source.mapping.fields,
+            Tail::Record(tail) => field_count(tail).is_none_or(|fields| fields >= self.source.mapping.fields),
             Tail::Nothing => true,
             Tail::OpenQuote { .. } | Tail::TooLong { .. } => false,
         };
         if whole {
-            self.framer.close_tail();
+            self.tail = self.framer.close_tail();
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod after;
 pub mod spare;
 pub(crate) mod split;
 mod kept;
+mod open_writers;
 pub mod events;
 pub mod find;
 pub mod replay;
@@ -37,6 +38,7 @@ use crate::store::{Store, StoreError};
 use after::After;
 use discover::identify::Identify;
 use discover::inbox::Inbox;
+use discover::tails::Tails;
 use discover::{Discover, Scope};
 use read::Read;
 use read::trail::Trails;
@@ -92,10 +94,10 @@ impl<S: Store> Pipeline<S> {
         // The first failure stops the others as a signal would.
         let halt = stop.child_token();
         let (kill, intake) = (CancellationToken::new(), self.intake.clone());
-        let store = Arc::clone(&self.store);
+        let (store, health) = (Arc::clone(&self.store), Arc::clone(&self.health));
         let mut stages = self.start(scope, &halt, &kill);
         let mut joined = pin!(join(&mut stages, &halt));
-        let mut tended = pin!(store.tend());
+        let mut tended = pin!(store.tend(&health));
         tokio::select! {
             outcome = &mut joined => return outcome.map(|()| ended(&stop)),
             () = halt.cancelled() => intake.cancel(),
@@ -155,6 +157,7 @@ impl<S: Store> Pipeline<S> {
             patience: patience(halt, pulse(Stage::Discover)),
             max_record_bytes: self.config.limits.max_record_bytes.0,
             trails: Arc::clone(&trails),
+            tails: Tails::new(&self.config.source, &scope),
             taking: self.taking,
             started: SystemTime::now(),
         };

@@ -71,8 +71,8 @@ impl<S: Store> Replay<S> {
             }
             match kept.next().await {
                 Ok(Some(mut raw)) => {
-                    raw.leave_out(&refused);
-                    rows += self.write(transform.chunk(raw).await, first).await?;
+                    let left_out = raw.leave_out(&refused);
+                    rows += self.write(transform.chunk(raw).await, left_out, first).await?;
                 }
                 Ok(None) => {
                     self.compare(delivery, rows);
@@ -104,10 +104,12 @@ impl<S: Store> Replay<S> {
         }
     }
 
-    async fn write(&self, chunk: RowChunk, first: bool) -> Result<u64, StoreError> {
+    async fn write(&self, chunk: RowChunk, left_out: u64, first: bool) -> Result<u64, StoreError> {
         let chunk = Arc::new(chunk);
         let applied = self.patience.with(|| self.store.replay(self.table, Arc::clone(&chunk), first)).await?;
         self.tally.records(&chunk, 0);
+        self.tally.left_out(left_out);
+        self.tally.passed(chunk.len());
         if let (Some(table), Some(delta)) = (self.plan.tables.get(self.table), applied.tables.first()) {
             self.tally.rows(&table.name, delta);
         }

@@ -1,8 +1,10 @@
 //! The fields of a framed record, where they lie: no byte of most records is moved to find them.
 //!
-//! A field in quotes that has no quote inside is found here too. What is left, doubled quotes and
-//! bytes behind a closing quote, csv-async reads; both agree wherever both can (a property test).
+//! Quotes are those of RFC 4180 and nothing else: a quoted field begins with a quote, ends with one
+//! before a comma or the record's end, and has its other quotes doubled. Any other quote makes the record
+//! [`Malformed`], because readers differ on what it means. csv-async undoes doubled quotes.
 
+use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::pin::Pin;
@@ -50,15 +52,75 @@ pub struct Splitter {
 
 impl Splitter {
     /// The fields of one record without its line end.
-    pub async fn split<'r>(&'r mut self, record: &'r [u8]) -> Record<'r> {
-        if let Some(ascii) = find(record, &mut self.fields) {
-            return Record { bytes: record, fields: &self.fields, ascii };
+    ///
+    /// # Errors
+    /// The first quote that RFC 4180 does not allow.
+    pub async fn split<'r>(&'r mut self, record: &'r [u8]) -> Result<Record<'r>, Malformed> {
+        let Found { ascii, doubled } = find(record, &mut self.fields)?;
+        if !doubled {
+            return Ok(Record { bytes: record, fields: &self.fields, ascii });
         }
         let odd = self.odd.get_or_insert_with(Odd::new);
         odd.read(record, &mut self.fields).await;
-        let bytes = odd.record.as_slice();
-        let ascii = bytes.is_ascii() && !bytes.contains(&0);
-        Record { bytes, fields: &self.fields, ascii }
+        Ok(Record { bytes: odd.record.as_slice(), fields: &self.fields, ascii })
+    }
+}
+
+/// Number of fields; none where the quotes are malformed, which nothing appended to the record mends.
+pub fn field_count(record: &[u8]) -> Option<usize> {
+    places(record).ok().map(|places| places.len())
+}
+
+/// Where the fields of a record lie, with their quotes.
+///
+/// # Errors
+/// The first quote that RFC 4180 does not allow.
+pub fn places(record: &[u8]) -> Result<Vec<Range<usize>>, Malformed> {
+    let mut fields = Vec::new();
+    find(record, &mut fields)?;
+    for field in &mut fields {
+        // Only the opening quote can be before a field: before any other is a comma.
+        if field.start > 0 && record.get(field.start - 1) == Some(&b'"') {
+            *field = field.start - 1..field.end + 1;
+        }
+    }
+    Ok(fields)
+}
+
+/// A quote that RFC 4180 does not allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    /// Index of the field.
+    pub field: usize,
+    /// Place of the quote in the record.
+    pub at: usize,
+    fault: Fault,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// In a field that does not begin with a quote.
+    Inside,
+    /// It closes the field, which goes on behind it.
+    Closing,
+    /// It opens the field, and none closes it.
+    Open,
+}
+
+impl Malformed {
+    /// What is wrong and what to do; `place` tells where the quote is.
+    pub fn describe(&self, place: impl fmt::Display) -> String {
+        let (field, mend) = (self.field + 1, "a quote that is part of the text is written twice");
+        match self.fault {
+            Fault::Inside => format!(
+                "field {field} has a quote at byte {place} and does not begin with one: put the field in \
+                 quotes; {mend}"
+            ),
+            Fault::Closing => {
+                format!("field {field} does not end at its closing quote, at byte {place}: {mend}")
+            }
+            Fault::Open => format!("field {field} begins with a quote at byte {place} that is not closed"),
+        }
     }
 }
 
@@ -67,36 +129,24 @@ impl Splitter {
 enum State {
     Plain,
     Quoted,
-    /// Behind the closing quote.
+    /// Behind the first of two quotes.
+    Pair,
+    /// Behind the closing quote, before a comma or the end.
     Closed,
 }
 
-/// Where the fields of a record lie, quotes included; none where a quote stays open.
-pub fn places(record: &[u8]) -> Option<Vec<Range<usize>>> {
-    let (mut places, mut begin, mut state) = (Vec::new(), 0, State::Plain);
-    for (at, byte) in record.iter().enumerate() {
-        state = match (state, byte) {
-            (State::Plain, b'"') if at == begin => State::Quoted,
-            (State::Quoted, b'"') => State::Closed,
-            // One of a pair.
-            (State::Quoted, _) | (State::Closed, b'"') => State::Quoted,
-            (_, b',') => {
-                places.push(begin..at);
-                begin = at + 1;
-                State::Plain
-            }
-            // Bytes behind a closing quote belong to the field.
-            (State::Plain | State::Closed, _) => State::Plain,
-        };
-    }
-    places.push(begin..record.len());
-    (state != State::Quoted).then_some(places)
+/// What there is to know of a record beside its fields.
+struct Found {
+    /// All of it is ASCII, without NUL.
+    ascii: bool,
+    /// A field has doubled quotes, and so is not in the record as it is.
+    doubled: bool,
 }
 
-/// Finds the fields, and tells whether all is ASCII without NUL; `None` when a field is not in the record as it is.
-fn find(record: &[u8], fields: &mut Vec<Range<usize>>) -> Option<bool> {
+/// Finds the fields without their quotes.
+fn find(record: &[u8], fields: &mut Vec<Range<usize>>) -> Result<Found, Malformed> {
     fields.clear();
-    let (mut begin, mut state, mut seen) = (0, State::Plain, 0);
+    let (mut begin, mut state, mut seen, mut doubled) = (0, State::Plain, 0, false);
     let (words, rest) = record.as_chunks::<WORD>();
     let mut last = [b' '; WORD];
     for (to, from) in last.iter_mut().zip(rest) {
@@ -117,27 +167,33 @@ fn find(record: &[u8], fields: &mut Vec<Range<usize>>) -> Option<bool> {
                     fields.push(begin..at);
                     begin = at + 1;
                 }
-                // A quote in the middle of a field that did not begin with one is a byte as any other.
                 State::Plain if at == begin => state = State::Quoted,
-                State::Quoted if !comma => {
-                    if !matches!(record.get(at + 1), None | Some(b',')) {
-                        return None;
+                State::Plain => return Err(Malformed { field: fields.len(), at, fault: Fault::Inside }),
+                State::Quoted if !comma => match record.get(at + 1) {
+                    None | Some(b',') => {
+                        fields.push(begin + 1..at);
+                        state = State::Closed;
                     }
-                    fields.push(begin + 1..at);
-                    state = State::Closed;
-                }
+                    Some(b'"') => (doubled, state) = (true, State::Pair),
+                    Some(_) => return Err(Malformed { field: fields.len(), at, fault: Fault::Closing }),
+                },
+                State::Pair => state = State::Quoted,
                 State::Closed => {
                     begin = at + 1;
                     state = State::Plain;
                 }
-                State::Plain | State::Quoted => {}
+                State::Quoted => {}
             }
         }
     }
-    if state == State::Plain {
-        fields.push(begin..record.len());
+    match state {
+        State::Plain => fields.push(begin..record.len()),
+        State::Closed => {}
+        State::Quoted | State::Pair => {
+            return Err(Malformed { field: fields.len(), at: begin, fault: Fault::Open });
+        }
     }
-    (state != State::Quoted).then_some(seen & !LOW == 0)
+    Ok(Found { ascii: seen & !LOW == 0, doubled })
 }
 
 /// Bytes that are looked at together.
@@ -157,28 +213,7 @@ const fn is_zero(word: u64) -> u64 {
     !(((word & LOW) + LOW) | word | LOW)
 }
 
-/// Where the field at this place lies in a record, with its quotes.
-pub fn place(record: &[u8], field: usize) -> Range<usize> {
-    let (mut begin, mut left, mut state) = (0, field, State::Plain);
-    for (at, byte) in record.iter().enumerate() {
-        state = match (state, byte) {
-            (State::Plain, b'"') if at == begin => State::Quoted,
-            (State::Quoted, b'"') => State::Closed,
-            // Behind a quote in quotes: the other of a pair.
-            (State::Closed, b'"') => State::Quoted,
-            (State::Plain | State::Closed, b',') if left == 0 => return begin..at,
-            (State::Plain | State::Closed, b',') => {
-                (begin, left) = (at + 1, left - 1);
-                State::Plain
-            }
-            (State::Closed, _) => State::Plain,
-            (state, _) => state,
-        };
-    }
-    begin..record.len()
-}
-
-/// Reads the records that [`find`] does not.
+/// Reads the records that have doubled quotes.
 struct Odd {
     reader: AsyncReader<Feed>,
     record: ByteRecord,
@@ -237,39 +272,109 @@ impl AsyncRead for Feed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::executor::block_on;
     use proptest::prelude::*;
 
-    /// The bytes of a field without its quotes.
-    fn unquoted(field: &[u8]) -> Vec<u8> {
-        let Some(rest) = field.strip_prefix(b"\"") else { return field.to_vec() };
-        let text = String::from_utf8(rest.to_vec()).unwrap();
-        let mut inside = true;
-        let mut out = String::new();
-        let mut rest = text.chars().peekable();
-        while let Some(c) = rest.next() {
-            match c {
-                '"' if inside && rest.peek() == Some(&'"') => {
-                    rest.next();
-                    out.push('"');
+    fn split(record: &str) -> Result<Vec<String>, Malformed> {
+        let mut splitter = Splitter::default();
+        let record = block_on(splitter.split(record.as_bytes()))?;
+        Ok(record.iter().map(|field| String::from_utf8(field.to_vec()).unwrap()).collect())
+    }
+
+    /// The fields by the grammar of RFC 4180; none where it has no such record.
+    fn by_the_grammar(record: &str) -> Option<Vec<String>> {
+        let (mut chars, mut fields) = (record.chars().peekable(), Vec::new());
+        loop {
+            let mut field = String::new();
+            if chars.next_if_eq(&'"').is_some() {
+                loop {
+                    match chars.next()? {
+                        '"' if chars.next_if_eq(&'"').is_some() => field.push('"'),
+                        '"' => break,
+                        c => field.push(c),
+                    }
                 }
-                '"' if inside => inside = false,
-                c => out.push(c),
+            } else {
+                while let Some(c) = chars.next_if(|c| *c != ',') {
+                    if c == '"' {
+                        return None;
+                    }
+                    field.push(c);
+                }
+            }
+            fields.push(field);
+            match chars.next() {
+                None => return Some(fields),
+                Some(',') => {}
+                Some(_) => return None,
             }
         }
-        out.into_bytes()
+    }
+
+    /// Whole fields and any bytes that matter.
+    fn records() -> impl Strategy<Value = String> {
+        const FIELDS: [&str; 12] = [
+            "",
+            "a",
+            "long enough for several words",
+            "\"\"",
+            "\"a,b\"",
+            "\"q\"\"q\"",
+            "\"\"\"\"",
+            "\"line\r\nend\"",
+            "5\" pipe",
+            "\"O\"Brien",
+            " \"a\"",
+            "\"a\" ",
+        ];
+        let fields = prop::collection::vec(prop::sample::select(&FIELDS[..]), 1..6);
+        prop_oneof!["[ab,\"]{0,24}", fields.prop_map(|fields| fields.join(","))]
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2048))]
+        #![proptest_config(ProptestConfig::with_cases(4096))]
         #[test]
-        fn places_are_those_of_the_fields(record in "[a,\"]{0,14}") {
-            if let Some(places) = places(record.as_bytes()) {
-                let mut splitter = Splitter::default();
-                let fields = futures::executor::block_on(splitter.split(record.as_bytes()));
-                let found: Vec<Vec<u8>> =
-                    places.into_iter().map(|at| unquoted(&record.as_bytes()[at])).collect();
-                prop_assert_eq!(found, fields.iter().map(<[u8]>::to_vec).collect::<Vec<_>>());
+        fn fields_are_those_of_the_grammar(record in records()) {
+            let (found, places) = (split(&record), places(record.as_bytes()));
+            prop_assert_eq!(found.clone().ok(), by_the_grammar(&record));
+            match (found, places) {
+                (Ok(fields), Ok(places)) => {
+                    let alone: Vec<_> = places.iter().map(|at| split(&record[at.clone()]).unwrap().concat()).collect();
+                    prop_assert_eq!(alone, fields);
+                    let commas: Vec<_> = places.windows(2).map(|pair| pair[0].end..pair[1].start).collect();
+                    prop_assert!(commas.iter().all(|at| &record[at.clone()] == ","), "{commas:?}");
+                }
+                (Err(malformed), Err(other)) => {
+                    prop_assert_eq!(malformed, other);
+                    prop_assert_eq!(&record[malformed.at..=malformed.at], "\"");
+                }
+                other => prop_assert!(false, "{other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn the_malformed_quote_is_named() {
+        let cases = [
+            ("1,\"Hey, I \"missed\" it\",3", "field 2 does not end at its closing quote, at byte 10"),
+            ("2,\"ab\"c,3", "field 2 does not end at its closing quote, at byte 5"),
+            ("3,\"ab\" ,3", "field 2 does not end at its closing quote, at byte 5"),
+            ("4,\"He said \"hi, there\" ok\"", "field 2 does not end at its closing quote, at byte 11"),
+            ("5,\"a\"\"b\"c\"d\",3", "field 2 does not end at its closing quote, at byte 7"),
+            ("6,\"\"a\"\",3", "field 2 does not end at its closing quote, at byte 3"),
+            ("7,\"O\"Brien, \"A\"nn", "field 2 does not end at its closing quote, at byte 4"),
+            (
+                "8,5\" pipe,3",
+                "field 2 has a quote at byte 3 and does not begin with one: put the field in quotes",
+            ),
+            ("9, \"Jones\", b", "field 2 has a quote at byte 3"),
+            ("\"open", "field 1 begins with a quote at byte 0 that is not closed"),
+        ];
+        for (record, expected) in cases {
+            let malformed = split(record).unwrap_err();
+            let described = malformed.describe(malformed.at);
+            assert!(described.starts_with(expected), "{record}: {described}");
+            assert_eq!(field_count(record.as_bytes()), None);
         }
     }
 }

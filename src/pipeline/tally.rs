@@ -20,8 +20,9 @@ pub struct Tally {
     pub assumed: AtomicU64,
     /// Records that this run refused: those quarantined, and those a table played anew has no row for.
     pub refused: AtomicU64,
-    /// Decoded bytes that are expected, as far as can be known.
-    pub expected: AtomicU64,
+    /// How much of what the run has before it is done: bytes of files as they lie there, or the decoded bytes
+    /// of deliveries that are played into a table.
+    pub passed: AtomicU64,
     /// Files that could not be read.
     pub unreadable: AtomicU64,
     deliveries: Mutex<BTreeMap<&'static str, u64>>,
@@ -41,6 +42,11 @@ impl Tally {
         add(&self.quarantined, chunk.quarantined.len() as u64 + refused);
     }
 
+    /// Records in quarantine that were read again and are in no table.
+    pub fn left_out(&self, records: u64) {
+        self.quarantined.fetch_add(records, Ordering::Relaxed);
+    }
+
     /// A file whose rows another program wrote.
     pub fn assumed(&self, delivery: &Delivery) {
         let add = |counter: &AtomicU64, count: u64| counter.fetch_add(count, Ordering::Relaxed);
@@ -51,12 +57,14 @@ impl Tally {
         add(&self.assumed, delivery.receipt.assumed);
     }
 
+    /// So much more of it is done.
+    pub fn passed(&self, bytes: u64) {
+        self.passed.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     pub fn rows(&self, table: &str, delta: &TableDelta) {
         let mut tables = lock(&self.tables);
-        let sum = tables.entry(table.to_owned()).or_default();
-        sum.rows += delta.rows;
-        sum.collisions += delta.collisions;
-        sum.took += delta.took;
+        tables.entry(table.to_owned()).or_default().add(delta);
     }
 
     pub fn delivery(&self, state: State) {

@@ -1,6 +1,6 @@
 //! Rows to requests: hands chunks to the store and tells what became durable.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 use super::spare::Spare;
 use super::tally::Tally;
 use crate::domain::text::one_line;
-use crate::domain::{DeliveryId, End, Plan, RowChunk, State};
+use crate::domain::{DeliveryId, End, Plan, RowChunk, Source, State};
 use crate::fault;
 use crate::ledger::Applied;
 use crate::metrics::{self, Queue, Stage};
@@ -29,6 +29,37 @@ pub struct Finished {
     pub state: State,
     /// Why it ended so.
     pub detail: String,
+    /// Its open tail is a record that waits only because its writer may not have finished.
+    pub held: bool,
+}
+
+/// Deliveries as this stage sees them.
+#[derive(Default)]
+struct Seen {
+    /// Chunks of these are dropped.
+    failed: HashSet<DeliveryId>,
+    /// The accounts of those under way, for the log.
+    accounts: HashMap<DeliveryId, Account>,
+}
+
+/// Skipped and quarantined records of a delivery.
+#[derive(Clone, Copy)]
+struct Account {
+    skipped: u64,
+    quarantined: u64,
+    quarantined_before: u64,
+}
+
+impl Account {
+    fn before(source: &Source) -> Self {
+        let (skipped, quarantined) = (source.skipped_before, source.quarantined_before);
+        Self { skipped, quarantined, quarantined_before: quarantined }
+    }
+
+    fn add(&mut self, chunk: &RowChunk, applied: &Applied) {
+        self.skipped += chunk.skipped;
+        self.quarantined += (chunk.quarantined.len() + applied.refused.len()) as u64;
+    }
 }
 
 /// The stage.
@@ -56,13 +87,13 @@ impl<S: Store> Write<S> {
         mut chunks: Receiver<RowChunk>,
         finished: Sender<Finished>,
     ) -> Result<(), StoreError> {
-        let (mut failed, mut is_open) = (HashSet::new(), true);
+        let (mut seen, mut is_open) = (Seen::default(), true);
         let (mut under_way, mut before) = (FuturesOrdered::new(), None);
         while is_open || !under_way.is_empty() {
             tokio::select! {
                 () = self.patience.pulse.asked() => self.patience.pulse.answer(),
                 Some(written) = under_way.next() => {
-                    self.done(written?, &mut failed, &finished).await;
+                    self.done(written?, &mut seen, &finished).await;
                 }
                 first = chunks.recv(), if is_open && under_way.len() < self.at_once => {
                     let Some(first) = first else {
@@ -74,7 +105,7 @@ impl<S: Store> Write<S> {
                     Queue::Rows.depth(chunks.len());
                     // What was read of a delivery before it failed.
                     batch.retain(|chunk| {
-                        let is_wanted = !failed.contains(&chunk.source.id);
+                        let is_wanted = !seen.failed.contains(&chunk.source.id);
                         if !is_wanted {
                             metrics::settled(chunk.len());
                         }
@@ -122,17 +153,20 @@ impl<S: Store> Write<S> {
     async fn done(
         &self,
         (written, applied): (Arc<Vec<RowChunk>>, Vec<Applied>),
-        failed: &mut HashSet<DeliveryId>,
+        seen: &mut Seen,
         finished: &Sender<Finished>,
     ) {
         for (chunk, applied) in written.iter().zip(&applied) {
             metrics::settled(chunk.len());
             let done = match &applied.failed {
-                Some(_) if !failed.insert(chunk.source.id) => None,
-                Some(why) => Some(self.failed(chunk, why)),
+                Some(_) if !seen.failed.insert(chunk.source.id) => None,
+                Some(why) => {
+                    seen.accounts.remove(&chunk.source.id);
+                    Some(self.failed(chunk, why))
+                }
                 None => {
                     self.account(chunk, applied);
-                    self.ended(chunk)
+                    self.ended(chunk, seen.account(chunk, applied))
                 }
             };
             if let Some(done) = done {
@@ -164,6 +198,7 @@ impl<S: Store> Write<S> {
         metrics::records(chunk, &applied.refused);
         let refused = applied.refused.len() as u64;
         self.tally.records(chunk, refused);
+        self.tally.passed(chunk.source.read.swap(0, Ordering::Relaxed));
         self.tally.refused.fetch_add(chunk.quarantined.len() as u64 + refused, Ordering::Relaxed);
         for (table, delta) in self.plan.tables.iter().zip(&applied.tables) {
             metrics::rows(&table.name, delta);
@@ -178,15 +213,28 @@ impl<S: Store> Write<S> {
         warn!(file = source.path, "failed: {}", one_line(why));
         metrics::delivery(State::Failed);
         self.tally.delivery(State::Failed);
-        Finished { id: source.id, path: source.path.clone(), state: State::Failed, detail: why.to_owned() }
+        Finished {
+            id: source.id,
+            path: source.path.clone(),
+            state: State::Failed,
+            detail: why.to_owned(),
+            held: false,
+        }
     }
 
-    fn ended(&self, chunk: &RowChunk) -> Option<Finished> {
+    fn ended(&self, chunk: &RowChunk, account: Account) -> Option<Finished> {
         let source = &chunk.source;
         let end = chunk.end.as_ref()?;
+        if chunk.is_tail && chunk.records() > 0 {
+            metrics::unterminated();
+            warn!(
+                file = source.path,
+                "its last record has no line end; it is loaded, but if the file was cut off there, send it again"
+            );
+        }
         let (state, detail) = (end.state(), end.detail().unwrap_or_default().to_owned());
-        tell(chunk);
-        // One that is broken off goes on where it stands.
+        tell(chunk, account);
+        // A delivery interrupted by an I/O error stays `loading` and is not counted.
         if state != State::Loading {
             metrics::delivery(state);
             self.tally.delivery(state);
@@ -194,19 +242,48 @@ impl<S: Store> Write<S> {
         if state == State::Loaded {
             metrics::loaded(source.arrived, SystemTime::now());
         }
-        Some(Finished { id: source.id, path: source.path.clone(), state, detail })
+        let held = matches!(end, End::Incomplete { held: true, .. });
+        Some(Finished { id: source.id, path: source.path.clone(), state, detail, held })
     }
 }
 
-fn tell(chunk: &RowChunk) {
+impl Seen {
+    /// The account of the delivery up to the end of this chunk.
+    fn account(&mut self, chunk: &RowChunk, applied: &Applied) -> Account {
+        let id = chunk.source.id;
+        let account = self.accounts.entry(id).or_insert_with(|| Account::before(&chunk.source));
+        account.add(chunk, applied);
+        let account = *account;
+        if chunk.end.is_some() {
+            self.accounts.remove(&id);
+        }
+        account
+    }
+}
+
+fn tell(chunk: &RowChunk, account: Account) {
     let (path, records) = (&chunk.source.path, chunk.span.to.record);
     match chunk.end.as_ref() {
-        Some(End::Loaded { .. }) => info!(file = path, records, "loaded"),
-        Some(End::Incomplete { detail }) => info!(file = path, records, "{detail}"),
+        Some(End::Loaded) => tell_loaded(path, records, account),
+        Some(End::Incomplete { detail, .. }) => info!(file = path, records, "{detail}"),
         Some(End::Replaced { detail }) => info!(file = path, records, "replaced: {detail}"),
         // Discovery tells, once.
         Some(End::BrokenOff { detail }) => debug!(file = path, records, "{detail}"),
         Some(End::Failed { detail }) => warn!(file = path, records, "failed: {}", one_line(detail)),
         None => debug!(file = path, records, "chunk"),
+    }
+}
+
+/// The account as the receipt has it; a warning when this load quarantined records.
+fn tell_loaded(path: &str, records: u64, Account { skipped, quarantined, quarantined_before }: Account) {
+    let loaded = records.saturating_sub(skipped + quarantined);
+    if quarantined > quarantined_before {
+        let next = "see `needledrop quarantine list`";
+        warn!(
+            file = path,
+            records, loaded, skipped, quarantined, "loaded, with records in quarantine: {next}"
+        );
+    } else {
+        info!(file = path, records, loaded, skipped, quarantined, "loaded");
     }
 }

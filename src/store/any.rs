@@ -6,6 +6,7 @@ use super::cassandra::CassandraStore;
 use super::sqlite::SqliteStore;
 use super::{Store, StoreError};
 use crate::domain::{Delivery, DeliveryId, Header, RowChunk, StampRange, Value};
+use crate::health::Health;
 use crate::ledger::{Amendment, Applied, Continuation, Entry, Filter, Known};
 use crate::quarantine;
 
@@ -41,7 +42,7 @@ impl Store for AnyStore {
         either!(self.take_up(entry))
     }
 
-    async fn reopen(&self, id: DeliveryId, how: Continuation) -> Result<Delivery, StoreError> {
+    async fn reopen(&self, id: DeliveryId, how: Continuation) -> Result<Option<Delivery>, StoreError> {
         either!(self.reopen(id, how))
     }
 
@@ -87,8 +88,8 @@ impl Store for AnyStore {
         either!(self.count(table))
     }
 
-    async fn tend(&self) -> StoreError {
-        either!(self.tend())
+    async fn tend(&self, health: &Health) -> StoreError {
+        either!(self.tend(health))
     }
 
     async fn close(&self) {

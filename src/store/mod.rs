@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::{Delivery, DeliveryId, Header, RowChunk, StampRange, Value};
+use crate::health::Health;
 use crate::ledger::{Amendment, Applied, Continuation, Entry, Filter, Known};
 use crate::quarantine;
 
@@ -21,6 +22,11 @@ const NOTHING_ASSUMED: (&str, &str) = (
     "its tables are empty, so that nothing can have been loaded into them before",
     "see that store and keyspace are the ones that are meant, or load the files without --assume-loaded",
 );
+
+/// What a failed delivery says when a later generation begins.
+fn read_again(generation: u32) -> String {
+    format!("generation {generation} reads the file again: the open records of this one were discarded")
+}
 
 /// What a store is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,13 +59,13 @@ pub trait Store: Send + Sync + 'static {
     /// An unfinished earlier generation of the path becomes `replaced`.
     fn take_up(&self, entry: Entry) -> impl Future<Output = Result<Delivery, StoreError>> + Send;
 
-    /// Goes on with a delivery that grew or was interrupted. A provisional last record is taken
-    /// back, to be read anew.
+    /// Continues a delivery that grew or was interrupted. `None` where it is not any more what it was when its
+    /// file was compared with it.
     fn reopen(
         &self,
         id: DeliveryId,
         how: Continuation,
-    ) -> impl Future<Output = Result<Delivery, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<Delivery>, StoreError>> + Send;
 
     /// A further range of stamps, for `records` records from number `first` on.
     fn extend(
@@ -109,9 +115,9 @@ pub trait Store: Send + Sync + 'static {
     /// Rows in a table.
     fn count(&self, table: usize) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// What must be done now and then as long as the store is open for writing. Ends only when nothing
-    /// may be written any more, with the reason.
-    fn tend(&self) -> impl Future<Output = StoreError> + Send;
+    /// What must be done now and then as long as the store is open for writing; `health` hears whether it may
+    /// still be written to. Ends only when nothing may be written any more, with the reason.
+    fn tend(&self, health: &Health) -> impl Future<Output = StoreError> + Send;
 
     /// Gives up the right to write, so that another need not wait for it.
     fn close(&self) -> impl Future<Output = ()> + Send;
@@ -151,16 +157,25 @@ pub enum StoreError {
     Ahead(Duration),
     #[error("{0}: there is no store yet\n  next: `needledrop run` or `needledrop load` makes it")]
     Missing(String),
-    #[error(
-        "{store} is in use by {holder}\n  next: drop the files into the inbox of that process, or stop it first"
-    )]
+    #[error("{store} is in use by {holder}\n  next: stop it first; started again, it goes on where it stood")]
     InUse { store: String, holder: String },
     #[error("{0}")]
     Settings(String),
     #[error(
-        "{store} is in use by {holder}\n  next: none; this process stands by and takes over when that one is gone"
+        "{store} is in use by {holder}{}\n  next: {}",
+        if *.differs { ", which loads with other tables than are declared here" } else { "" },
+        if *.differs {
+            "give both the same configuration; this process stands by, and reads its own again when it changes"
+        } else {
+            "none; this process stands by and takes over when that one is gone"
+        }
     )]
-    Standby { store: String, holder: String },
+    Standby {
+        store: String,
+        holder: String,
+        /// The holder loads with other tables than are declared here.
+        differs: bool,
+    },
     #[error(
         "{0}: another process has taken over the right to write\n  next: run it again, it goes on where that one stands"
     )]
@@ -169,6 +184,11 @@ pub enum StoreError {
         "{0} is not a needledrop store; it is left as it is\n  next: set store.sqlite.path to another file"
     )]
     Foreign(String),
+    #[error(
+        "{store}: the schema is not what it was when this began: {what}\n  \
+         next: bring the tables back as they are declared, then start again"
+    )]
+    Changed { store: String, what: String },
     #[error("{store}: {what}\n  next: {next}")]
     Shape { store: String, what: String, next: String },
     #[error("{store}: {what}\n  next: this is a defect; please report it with the lines around it")]
@@ -190,6 +210,6 @@ impl StoreError {
 
     /// Whether the configuration, not the system, is to be changed.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Foreign(_) | Self::Shape { .. } | Self::Settings(_))
+        matches!(self, Self::Foreign(_) | Self::Changed { .. } | Self::Shape { .. } | Self::Settings(_))
     }
 }

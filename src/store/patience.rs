@@ -53,7 +53,10 @@ impl Patience {
                 Err(error) => error,
             };
             let Some(reason) = error.passing() else { return Err(error) };
-            self.health.store_waits(reason);
+            match error {
+                StoreError::Standby { differs, .. } => self.health.stands_by(differs),
+                _ => self.health.store_waits(reason),
+            }
             if backoff == FIRST || backoff == LONGEST {
                 warn!("waiting: {}", error.to_string().lines().next().unwrap_or_default());
             }

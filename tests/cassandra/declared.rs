@@ -203,7 +203,7 @@ fn ledger_and_tables_can_have_keyspaces_of_their_own() {
     let ledger = format!("{}_ledger", place.keyspace);
     let place = place.with("store.cassandra.ledger_keyspace", &ledger);
     assert_eq!(place.once(0)["deliveries"], json!({ "loaded": 2 }));
-    assert_eq!(place.names(), ["trades_by_account", "trades_by_symbol"]);
+    assert_eq!(place.names(), ["needledrop_stamps", "trades_by_account", "trades_by_symbol"]);
     let found = place.rows(&format!("SELECT path FROM {ledger}.needledrop_deliveries"));
     assert_eq!(found.len(), 2);
     assert_eq!(place.once(0)["deliveries"], json!({}));

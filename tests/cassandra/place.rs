@@ -18,8 +18,8 @@ use crate::common::World;
 
 const NODE: &str = "NEEDLEDROP_TEST_CASSANDRA";
 
-/// The row of the lease changes with every process that writes.
-const LEASE: &str = "needledrop_lease";
+/// Their rows change with every process that writes.
+const LEASE: [&str; 2] = ["needledrop_lease", "needledrop_stamps"];
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -68,6 +68,11 @@ impl Place {
         node().map(|node| Self::in_keyspace(World::of(yaml), &node))
     }
 
+    /// With a world that is set up already.
+    pub fn with_world(world: World) -> Option<Self> {
+        node().map(|node| Self::in_keyspace(world, &node))
+    }
+
     fn in_keyspace(world: World, node: &str) -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let mut place = Self { world, keyspace: format!("nd_{}_{number}", std::process::id()) };
@@ -78,7 +83,11 @@ impl Place {
 
     /// Another world on the same inbox and store, as a second process elsewhere would have it.
     pub fn beside(&self) -> World {
-        let mut world = World::new();
+        self.beside_as(World::new())
+    }
+
+    /// The same with a configuration of its own.
+    pub fn beside_as(&self, mut world: World) -> World {
         settle_in(&mut world, &node().unwrap(), &self.keyspace);
         world.set("source.folder", self.inbox().to_str().unwrap());
         world
@@ -157,9 +166,9 @@ impl Place {
         names.map(|name| (name.clone(), self.sorted(&format!("SELECT * FROM ks.\"{name}\"")))).collect()
     }
 
-    /// Everything in the store with the stamp of each cell, but for the lease.
+    /// Everything in the store with the stamp of each cell, but for the lease and the row of the stamps.
     pub fn dump(&self) -> Dump {
-        let names = self.names().into_iter().filter(|name| name != LEASE);
+        let names = self.names().into_iter().filter(|name| !LEASE.contains(&name.as_str()));
         names.map(|name| (name.clone(), self.stamped(&name))).collect()
     }
 
@@ -179,11 +188,11 @@ impl Place {
         self.sorted(&format!("SELECT {asked} FROM ks.\"{table}\""))
     }
 
-    /// Empties everything: making a keyspace takes seconds. The lease stays, so that epochs and stamps
-    /// go on behind those that were given out.
+    /// Empties everything: making a keyspace takes seconds. Lease and stamps stay, so that epochs and stamps
+    /// continue behind those that were handed out.
     pub fn empty(&self) {
         let names = self.names();
-        let full = names.iter().filter(|name| *name != LEASE && *name != "needledrop_meta");
+        let full = names.iter().filter(|name| !LEASE.contains(&name.as_str()) && *name != "needledrop_meta");
         let emptied = full.map(|name| {
             let cql = format!("TRUNCATE {}.\"{name}\"", self.keyspace);
             async move { SESSION.query_unpaged(cql, ()).await.unwrap() }

@@ -31,7 +31,7 @@ fn assert_totals(place: &Place) {
     let status = place.json(&["status", "--count"]);
     assert_eq!(status["states"], json!({ "loaded": 30 }));
     assert_eq!(status["backlog"]["files"], 0);
-    let table = |collisions, count| json!({ "rows_written": 6820, "collisions": collisions, "behind": 0, "count": count });
+    let table = |collisions, count| json!({ "rows_written": 6820, "collisions": collisions, "estimated": false, "behind": 0, "count": count });
     // Within a file; those across files are seen by the count only.
     let expected = json!({
         "session_item": table(0, 6820),

@@ -186,3 +186,63 @@ fn a_table_that_takes_one_record_less_is_filled_with_the_others() {
     assert_eq!(place.receipt(FILES[0])["tables"]["by_artist"]["refused"], 1);
     assert_eq!(place.receipt(FILES[0])["closes"], true);
 }
+
+const MIB: usize = 1 << 20;
+
+/// By default a node takes no request over 16 MiB, whether it is for a row or for the quarantine.
+#[test]
+fn a_record_that_is_too_large_for_any_request_is_quarantined() {
+    let Some(place) = Place::new() else { return };
+    let place = place.with("limits.max_record_bytes", "64MiB");
+    let checked = place.run(&["check"]);
+    assert!(
+        checked.code == 0 && checked.stdout.contains("limits.max_record_bytes is 67108864"),
+        "{checked:?}"
+    );
+
+    let large = events(1..2).replace("Artist", &"A".repeat(17 * MIB));
+    let not_a_number = large.replace(",7,", ",seven,");
+    for (file, record, reason) in [(FILES[0], &large, "refused"), (FILES[1], &not_a_number, "value")] {
+        place.drop_file(file, format!("{HEADER}{}{record}{}", events(0..1), events(2..3)));
+        place.once(1);
+        let receipt = place.receipt(file);
+        let account = ["state", "loaded", "quarantined", "closes"].map(|key| receipt[key].clone());
+        assert_eq!(json!(account), json!(["loaded", 2, 1, true]), "{reason}: {receipt}");
+    }
+    let found = entries(&place);
+    let told = found.iter().map(|entry| (entry["reason"].clone(), entry["bytes"].clone()));
+    let length = |record: &String| json!(record.len() - 1);
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [(json!("refused"), length(&large)), (json!("value"), length(&not_a_number))]
+    );
+    let detail = found[0]["detail"].as_str().unwrap();
+    assert!(detail.contains("16777216"), "{detail}");
+    // The rest of the bytes is in the file. What cannot become a row stays open.
+    assert_eq!(place.run(&["quarantine", "replay"]).code, 1);
+    assert_eq!(entries(&place).len(), 2);
+}
+
+/// A node refuses a logged batch over 50 KiB.
+#[test]
+fn a_delivery_with_a_large_row_in_the_ledger_is_replaced() {
+    let Some(place) = Place::new() else { return };
+    // Its last record is not whole.
+    place.drop_file(FILES[0], format!("{HEADER}{}Art", events(0..3)));
+    place.once(1);
+    assert_eq!(place.receipt(FILES[0])["state"], "incomplete");
+    let stored = place.rows("SELECT id, WRITETIME(attempt) FROM ks.needledrop_deliveries").remove(0);
+    let numbers: Vec<i64> = stored.into_iter().filter_map(|value| value?.as_bigint()).collect();
+    let [id, stamp] = numbers[..] else { panic!("{numbers:?}") };
+    let long = "x".repeat(60_000);
+    place.cql(&format!(
+        "UPDATE ks.needledrop_deliveries USING TIMESTAMP {} SET attempt = '{long}' WHERE id = {id}",
+        stamp + 1
+    ));
+    place.drop_file(FILES[0], format!("{HEADER}{}", events(10..15)));
+    assert_eq!(place.once(0)["deliveries"]["loaded"], 1);
+    let receipt = place.receipt(FILES[0]);
+    let account = ["generation", "state", "loaded"].map(|key| receipt[key].clone());
+    assert_eq!(json!(account), json!([2, "loaded", 5]));
+    assert_eq!(counts(&place), [8, 8, 8]);
+}

@@ -1,13 +1,17 @@
 //! Law 2 in the cells: each has its record's own stamp, whoever wrote it and how often, and an empty
 //! column leaves nothing behind.
 
+use std::collections::HashSet;
 use std::process::Stdio;
+use std::sync::Mutex;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use scylla::value::CqlValue;
 use serde_json::Value as Json;
 
 use crate::common::{HEADER, events, until};
-use crate::place::{Dump, Place};
+use crate::place::{Dump, Place, text};
+use crate::wire::{Way, holds, through};
 
 const TABLES: [&str; 3] = ["session_item", "user_session", "user_song"];
 const FILES: [&str; 2] = ["2018-12-01-events.csv", "2018-12-02-events.csv"];
@@ -143,4 +147,78 @@ fn an_empty_column_leaves_no_tombstone_and_empty_clear_does() {
     place.once(0);
     assert_eq!(place.rows(cell), [vec![text("Fourth"), None, None, None]]);
     assert_eq!(read(&place), "Read 1 live rows and 1 tombstone cells");
+}
+
+/// Each of two values of a row is greater in another file: under one stamp the server would take the greater of each.
+#[test]
+fn files_of_two_ledgers_on_the_same_rows_do_not_mix() {
+    let Some(one) = Place::new() else { return };
+    let ledgers = ["a", "b"].map(|name| format!("{}_{name}", one.keyspace));
+    let other = one.beside().with("store.cassandra.ledger_keyspace", &ledgers[1]);
+    let one = one.with("store.cassandra.ledger_keyspace", &ledgers[0]);
+    other.once(0);
+    one.once(0);
+    // As an earlier version leaves them: the next stamps of both are the same.
+    let ahead = clock() + 60_000_000;
+    for ledger in &ledgers {
+        let row = "WHERE name = 'writer' IF EXISTS";
+        one.cql(&format!("UPDATE {ledger}.needledrop_lease SET stamps = {ahead} {row}"));
+    }
+    let file = |artist: &str, song: &str| {
+        csv(0..200).replace("Artist ", artist).replace("Song ", song).replace(",Ann,", &format!(",{song},"))
+    };
+    one.drop_file(FILES[0], file("A", "Z"));
+    one.once(0);
+    std::fs::remove_file(one.inbox().join(FILES[0])).unwrap();
+    one.drop_file(FILES[1], file("Z", "A"));
+    other.once(0);
+
+    let rows = one.rows("SELECT artist, song FROM ks.session_item WHERE sessionid = 7");
+    let begins = |value: &Option<CqlValue>| text(value.clone()).chars().next();
+    let of_the_second =
+        rows.iter().filter(|row| [begins(&row[0]), begins(&row[1])] == [Some('Z'), Some('A')]);
+    assert_eq!((rows.len(), of_the_second.count()), (200, 200), "rows that nobody sent: {:?}", rows[0]);
+    let told = one.run(&["check"]).stdout;
+    let named = format!(
+        "the ledger in keyspace {} writes to the tables of keyspace {} too",
+        ledgers[1], one.keyspace
+    );
+    assert!(told.contains(&named) && !told.contains(&format!("in keyspace {} ", ledgers[0])), "{told}");
+    ledgers.iter().for_each(|ledger| one.cql(&format!("DROP KEYSPACE {ledger}")));
+}
+
+fn clock() -> i64 {
+    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros()).unwrap()
+}
+
+/// Of all compare-and-sets only the reservation has the name of the ledger among its values.
+#[test]
+fn stamps_whose_reservation_was_not_confirmed_are_never_used() {
+    let Some(place) = Place::new() else { return };
+    place.once(0);
+    let ledger = place.keyspace.clone();
+    // Which streams have a statement with this name under way, and whether an answer was lost.
+    let seen = Mutex::new((HashSet::new(), false));
+    let arrives = move |way, frame: &[u8]| {
+        let (streams, lost) = &mut *seen.lock().unwrap();
+        let stream = [frame[2], frame[3]];
+        if way == Way::ToNode {
+            streams.remove(&stream);
+            if holds(frame, &ledger) {
+                streams.insert(stream);
+            }
+            return true;
+        }
+        let loses = !*lost && streams.contains(&stream) && holds(frame, "[applied]");
+        *lost |= loses;
+        !loses
+    };
+    let place = through(place, arrives).with("store.cassandra.request_timeout", "1s");
+    let before = clock();
+    place.drop_file(FILES[0], csv(0..5));
+    place.once(0);
+    let base = place.receipt(FILES[0])["stamps"][0]["base"].as_i64().unwrap();
+    // A block reaches 5 s ahead of the clock. The next one begins behind it.
+    assert!(base >= before + 5_000_000, "{base} is in the block of {before}");
+    assert_own_stamps(&place, FILES[0], 0..5);
 }

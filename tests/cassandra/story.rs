@@ -16,7 +16,7 @@ impl Story {
     /// What is there now; nothing is left half done, and every account closes.
     pub fn of(place: &Place) -> Self {
         let mut parts = place.tables();
-        let accounts = "SELECT path, generation, state, bytes, records, line, hash, provisional, loaded, \
+        let accounts = "SELECT path, generation, state, bytes, records, line, hash, tail, loaded, \
                         skipped, quarantined, parts, tables FROM ks.needledrop_deliveries";
         parts.insert("deliveries".to_owned(), place.sorted(accounts));
         let entries = place.json(&["quarantine", "list"]).as_array().unwrap().clone();

@@ -149,6 +149,7 @@ async fn superuser(node: &Node) -> Session {
         batch_rows: 1,
         batch_bytes: 1,
         rows_per_second: 0,
+        max_record_bytes: 1,
         collision_keys: 1,
     };
     connect(&settings).await.unwrap()

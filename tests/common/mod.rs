@@ -42,7 +42,10 @@ impl World {
     pub fn new() -> Self {
         let world = Self { dir: TempDir::new().unwrap(), settings: BTreeMap::new() };
         fs::create_dir(world.inbox()).unwrap();
-        world.with("source.folder", "inbox").with("store.sqlite.path", "store.db")
+        let world = world.with("source.folder", "inbox").with("store.sqlite.path", "store.db");
+        // Nobody answers there: a test reaches nothing that it did not start.
+        let nobody = free_port().to_string();
+        world.with("http.listen", "127.0.0.1:0").with("store.cassandra.port", &nobody)
     }
 
     /// With a configuration file of its own, which the settings still beat.
@@ -124,10 +127,11 @@ impl World {
         }
     }
 
-    /// The JSON that a command prints; it must end with 0.
+    /// The JSON that a command prints; it must end with 0. A receipt may be of a delivery that is not done.
     pub fn json(&self, args: &[&str]) -> Json {
         let output = self.run(&[args, &["--json"]].concat());
-        assert_eq!(output.code, 0, "{args:?}: {output:?}");
+        let is_receipt = args.first() == Some(&"receipt") && !output.stdout.is_empty();
+        assert!(output.code == 0 || (is_receipt && output.code == 1), "{args:?}: {output:?}");
         output.json()
     }
 
@@ -142,7 +146,9 @@ impl World {
         let output = self.run(&["receipt", file, "--json"]);
         assert!(!output.stdout.is_empty(), "{output:?}");
         let receipt = output.json();
-        assert_eq!(output.code == 0, receipt["closes"] == true, "{output:?}");
+        let is_loaded = receipt["state"] == "loaded" || receipt["state"] == "duplicate";
+        let is_done = is_loaded && receipt["closes"] == true && receipt["quarantine"]["open"] == 0;
+        assert_eq!(output.code == 0, is_done, "{output:?}");
         receipt
     }
 

@@ -31,6 +31,10 @@ pub struct Delivery {
     pub state: State,
     /// What is durable of it; of a duplicate, the whole.
     pub text: String,
+    /// The last of it was loaded without a line end.
+    tail: bool,
+    /// How often growth showed that such a tail was not whole. Files are too young here for one to be loaded then.
+    strikes: u32,
     head: String,
     size: u64,
 }
@@ -97,16 +101,22 @@ fn record(line: &str, places: [usize; 3], fields: usize) -> Record {
     Some(places.map(|place| found[place].to_owned()))
 }
 
-/// What of a file can be loaded when no more is expected, and whether that is all of it.
-fn loadable(text: &str) -> (&str, bool) {
+/// What of a file can be loaded, and whether that is all of it.
+fn loadable(text: &str, strikes: u32) -> (&str, bool) {
     let Some((_, fields)) = header(text) else { return (text, true) };
     let end = text.rfind('\n').map_or(0, |at| at + 1);
     let tail = &text[end..];
     let is_header = text[..end].bytes().all(|byte| byte == b'\n');
-    if tail.is_empty() || is_header || tail.split(',').count() >= fields {
+    let is_whole = is_header || tail.split(',').count() >= fields;
+    if tail.is_empty() || (is_whole && strikes == 0) {
         return (text, true);
     }
     (&text[..end], false)
+}
+
+/// Whether there is half a header, and nobody knows whether its writer has finished.
+fn header_waits(text: &str, strikes: u32) -> bool {
+    strikes > 0 && !text.is_empty() && !text.trim_start_matches('\n').contains('\n') && !text.ends_with('\n')
 }
 
 fn head(text: &str) -> &str {
@@ -164,7 +174,10 @@ impl Model {
         let file = self.files[path].clone();
         match newest {
             Some(at) if self.deliveries[at].state != State::Failed => self.known(at, &file, left),
-            _ => self.anew(path, &file, left),
+            newest => {
+                let strikes = newest.map_or(0, |at| self.deliveries[at].strikes);
+                self.new_delivery(path, &file, strikes, left);
+            }
         }
     }
 
@@ -172,11 +185,15 @@ impl Model {
     fn known(&mut self, at: usize, file: &File, left: &mut BTreeSet<String>) {
         let current = self.deliveries[at].clone();
         let Some(rest) = file.text.strip_prefix(&current.text) else {
-            return self.anew(&current.path, file, left);
+            return self.new_delivery(&current.path, file, current.strikes, left);
         };
+        if current.tail && !rest.is_empty() && !rest.starts_with('\n') {
+            return self.new_delivery(&current.path, file, current.strikes + 1, left);
+        }
+        let (text, whole) = loadable(&file.text, current.strikes);
         let goes_on = match current.state {
             State::Loading | State::Replaced => true,
-            State::Incomplete if current.size == file.size => loadable(&file.text).0 != current.text,
+            State::Incomplete if current.size == file.size => text != current.text,
             State::Incomplete => true,
             _ => !rest.is_empty(),
         };
@@ -184,37 +201,40 @@ impl Model {
             return;
         }
         if current.state == State::Duplicate {
-            return self.anew(&current.path, file, left);
+            return self.new_delivery(&current.path, file, current.strikes, left);
         }
         if !serves(&file.text) {
-            return self.enter(&current.path, file, State::Failed, String::new());
+            return self.enter(&current.path, file, State::Failed, String::new(), current.strikes);
         }
-        if !current.has_records() && self.is_another(&current.path, file, left) {
+        if !current.has_records() && self.is_another(&current.path, file, current.strikes, left) {
             return;
         }
-        let (text, whole) = loadable(&file.text);
         let state = if whole { State::Loaded } else { State::Incomplete };
         let (text, head) = (text.to_owned(), head(&file.text).to_owned());
-        self.deliveries[at] = Delivery { state, text, head, size: file.size, ..current };
+        let tail = is_open(state, &text);
+        self.deliveries[at] = Delivery { state, text, tail, head, size: file.size, ..current };
     }
 
     /// A new delivery: of a new path, or a new generation.
-    fn anew(&mut self, path: &str, file: &File, left: &mut BTreeSet<String>) {
+    fn new_delivery(&mut self, path: &str, file: &File, strikes: u32, left: &mut BTreeSet<String>) {
+        if header_waits(&file.text, strikes) {
+            return;
+        }
         if !serves(&file.text) {
-            return self.enter(path, file, State::Failed, String::new());
+            return self.enter(path, file, State::Failed, String::new(), strikes);
         }
         let is_bare = file.text.trim_end_matches('\n').find('\n').is_none();
         let has_more = !is_bare || file.text.ends_with("\n\n");
-        if has_more && self.is_another(path, file, left) {
+        if has_more && self.is_another(path, file, strikes, left) {
             return;
         }
-        let (text, whole) = loadable(&file.text);
+        let (text, whole) = loadable(&file.text, strikes);
         let (text, state) = (text.to_owned(), if whole { State::Loaded } else { State::Incomplete });
-        self.enter(path, file, state, text);
+        self.enter(path, file, state, text, strikes);
     }
 
     /// Whether it is a duplicate. What is begun and alike goes first.
-    fn is_another(&mut self, path: &str, file: &File, left: &mut BTreeSet<String>) -> bool {
+    fn is_another(&mut self, path: &str, file: &File, strikes: u32, left: &mut BTreeSet<String>) -> bool {
         while let Some(other) = self.begun_alike(path, file) {
             let first = self.deliveries[other].path.clone();
             if left.contains(&first) {
@@ -223,9 +243,9 @@ impl Model {
                 self.deliveries[other].state = State::Replaced;
             }
         }
-        let is = self.alike(path, file).any(|at| self.is_same(at, file));
+        let is = self.alike(path, file).any(|at| self.is_same(at, file, strikes));
         if is {
-            self.enter(path, file, State::Duplicate, file.text.clone());
+            self.enter(path, file, State::Duplicate, file.text.clone(), strikes);
         }
         is
     }
@@ -246,16 +266,19 @@ impl Model {
         })
     }
 
-    fn is_same(&self, at: usize, file: &File) -> bool {
+    fn is_same(&self, at: usize, file: &File, strikes: u32) -> bool {
         let other = &self.deliveries[at];
         match other.state {
             State::Loaded => other.text == file.text,
             // The record that is not whole is in its file only.
-            _ => self.text(&other.path).is_some_and(|text| text == file.text),
+            _ => {
+                let is_still = self.text(&other.path).is_some_and(|text| text == file.text);
+                is_still && loadable(&file.text, strikes).0.len() <= other.text.len()
+            }
         }
     }
 
-    fn enter(&mut self, path: &str, file: &File, state: State, text: String) {
+    fn enter(&mut self, path: &str, file: &File, state: State, text: String, strikes: u32) {
         let before = self.newest(path);
         if let Some(before) = before
             && matches!(self.deliveries[before].state, State::Loading | State::Incomplete)
@@ -264,7 +287,8 @@ impl Model {
         }
         let generation = before.map_or(0, |at| self.deliveries[at].generation) + 1;
         let (path, head, size) = (path.to_owned(), head(&file.text).to_owned(), file.size);
-        self.deliveries.push(Delivery { path, generation, state, text, head, size });
+        let tail = is_open(state, &text);
+        self.deliveries.push(Delivery { path, generation, state, text, tail, strikes, head, size });
     }
 
     /// A run that came to what the ledger says: each delivery as before it, as after it, or on its way there; a
@@ -275,7 +299,7 @@ impl Model {
         for (at, line) in seen.iter().enumerate() {
             let [before, end] = [self.deliveries.get(at).cloned(), after.deliveries.get(at).cloned()];
             let found = [before, end.clone()].into_iter().flatten().find(|delivery| delivery.line() == *line);
-            let mut found = found.unwrap_or_else(|| on_its_way(end.as_ref(), line));
+            let mut found = found.unwrap_or_else(|| on_its_way(self.deliveries.get(at), end.as_ref(), line));
             if let Some(end) = end.filter(|_| has_new_head(at)) {
                 found.head = end.head;
             }
@@ -293,11 +317,18 @@ impl Model {
     }
 }
 
-fn on_its_way(end: Option<&Delivery>, line: &Line) -> Delivery {
+/// Whether the last of a delivery's text was loaded without a line end.
+fn is_open(state: State, text: &str) -> bool {
+    state == State::Loaded && !text.is_empty() && !text.ends_with('\n')
+}
+
+fn on_its_way(before: Option<&Delivery>, end: Option<&Delivery>, line: &Line) -> Delivery {
     let end = end.unwrap_or_else(|| panic!("{line:?} should not be there"));
     let bytes = usize::try_from(line.3).unwrap();
     let text = end.text.get(..bytes).unwrap_or_else(|| panic!("{line:?} is beyond {end:?}")).to_owned();
-    let found = Delivery { state: State::Loading, text, ..end.clone() };
+    // What it ended with before is known until it is continued.
+    let tail = before.is_some_and(|before| before.tail && before.text == text);
+    let found = Delivery { state: State::Loading, text, tail, ..end.clone() };
     assert_eq!(found.line(), *line, "on the way to {end:?}");
     found
 }

@@ -282,38 +282,6 @@ fn a_table_that_is_filled_later_has_what_was_replayed() {
 }
 
 #[test]
-fn a_store_of_the_version_before_is_asked_as_it_is_and_brought_up_by_who_writes() {
-    let world = widened(dropped(&format!("{}{FAR}{WORD}", events(0..2))));
-    let asked = |world: &World| {
-        let list = open(world, &["--all"]);
-        (
-            list,
-            world.receipt(FILE),
-            world.json(&["status"]),
-            world.run(&["quarantine", "show", FILE, "4"]).stdout,
-        )
-    };
-    let before = asked(&world);
-    let store = rusqlite::Connection::open(world.store()).unwrap();
-    store.execute_batch(include_str!("../common/format_1.sql")).unwrap();
-    let format = || -> String {
-        let sql = "SELECT value FROM _needledrop_meta WHERE key = 'format'";
-        store.query_row(sql, [], |row| row.get(0)).unwrap()
-    };
-    assert_eq!(asked(&world), before);
-    let dry = world.run(&["run", "--once", "--dry-run"]);
-    assert_eq!((dry.code, format().as_str()), (0, "1"), "who only asks changes nothing: {dry:?}");
-    // Its header was not kept, and is read from the file.
-    assert_eq!(replay(&world, 1, &[])["loaded"], 1);
-    assert_eq!(format(), "3");
-    assert_eq!(account(&world, FILE), json!([[4, 3, 0, 1], [1, 1, 0]]));
-    fs::remove_file(world.inbox().join(FILE)).unwrap();
-    let left = replay(&world, 1, &[]);
-    let why = left["deliveries"][0]["untried"].as_str().unwrap();
-    assert!(why.contains("its header was not kept"), "{why}");
-}
-
-#[test]
 fn a_replay_that_is_told_to_stop_ends_with_4_and_is_gone_on_with() {
     const MANY: u64 = 20_000;
     let far = |n| format!("Far {n},Ann,F,{},Lee,1.5,free,X,7,Far song,3\n", 3_000_000_000 + n);

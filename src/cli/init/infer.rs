@@ -1,7 +1,7 @@
 //! The narrowest type that takes every value of a column without loss.
 
-use crate::domain::Type;
-use crate::domain::parse::parse;
+use crate::domain::parse::{is_empty, parse};
+use crate::domain::{Type, Unit};
 
 /// From the narrowest. A date is a timestamp too, and every whole number a double.
 const TRIED: [Type; 9] = [
@@ -21,7 +21,7 @@ const MOST_DIGITS: usize = 17;
 
 /// The type of a column; `None` where it never has a value.
 pub fn kind<'a>(fields: impl Iterator<Item = &'a [u8]>) -> Option<Type> {
-    let mut values = fields.map(<[u8]>::trim_ascii).filter(|field| !field.is_empty()).peekable();
+    let mut values = fields.filter(|field| !is_empty(Type::Int, field)).peekable();
     values.peek()?;
     let mut possible = TRIED.to_vec();
     for value in values {
@@ -33,16 +33,37 @@ pub fn kind<'a>(fields: impl Iterator<Item = &'a [u8]>) -> Option<Type> {
     Some(possible.first().copied().unwrap_or(Type::Text))
 }
 
+/// What numbers of this size would count since 1970, if they do: those of all units lie between 2001 and
+/// 2100, and apart from each other.
+pub fn unit<'a>(fields: impl Iterator<Item = &'a [u8]>) -> Option<Unit> {
+    let mut found = None;
+    for field in fields.filter(|field| !is_empty(Type::Bigint, field)) {
+        let unit = unit_of(std::str::from_utf8(field).ok()?.trim_matches(' ').parse().ok()?)?;
+        if found.is_some_and(|found| found != unit) {
+            return None;
+        }
+        found = Some(unit);
+    }
+    found
+}
+
+fn unit_of(n: u64) -> Option<Unit> {
+    match n {
+        1_000_000_000..4_102_444_800 => Some(Unit::Seconds),
+        1_000_000_000_000..4_102_444_800_000 => Some(Unit::Millis),
+        1_000_000_000_000_000..4_102_444_800_000_000 => Some(Unit::Micros),
+        _ => None,
+    }
+}
+
 /// Whether the type takes the value, and gives back what it means.
 fn fits(kind: Type, value: &[u8]) -> bool {
-    let Ok(text) = std::str::from_utf8(value) else { return false };
+    let Ok(text) = std::str::from_utf8(value).map(|text| text.trim_matches(' ')) else { return false };
     let keeps = match kind {
         // 1, 0, y and n are parsed too, but mean something else more often than not.
         Type::Boolean => text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false"),
         Type::Int | Type::Bigint => is_plain(text),
         Type::Double => is_plain(text) && digits(text) <= MOST_DIGITS,
-        // Whole numbers are read as milliseconds, and 007 is not one.
-        Type::Timestamp => text.parse::<i64>().is_err(),
         _ => true,
     };
     keeps && parses(kind, text)
@@ -126,6 +147,19 @@ mod tests {
         ];
         for (fields, expected) in cases {
             assert_eq!(kind_of(fields), Some(expected), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_unit_is_told_by_the_size_of_the_numbers() {
+        let of = |fields: &[&str]| unit(fields.iter().map(|field| field.as_bytes()));
+        assert_eq!(of(&["1541106106", "", " 1709251200 "]), Some(Unit::Seconds));
+        assert_eq!(of(&["1541106106796"]), Some(Unit::Millis));
+        assert_eq!(of(&["1541106106796000"]), Some(Unit::Micros));
+        for other in
+            [&["1541106106796", "7"][..], &["1541106106", "1541106106796"], &["20240301"], &["x"], &[""]]
+        {
+            assert_eq!(of(other), None, "{other:?}");
         }
     }
 

@@ -16,8 +16,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use csv_async::ByteRecord;
+use encoding_rs::Encoding;
 
-use crate::domain::Type;
+use crate::domain::{Type, Unit};
 use key::Seen;
 use read::Sheet;
 
@@ -26,10 +27,6 @@ use read::Sheet;
 pub enum InitError {
     #[error("{file}: {error}\n  next: name a CSV file that can be read")]
     Unreadable { file: PathBuf, error: io::Error },
-    #[error(
-        "{file} is compressed, and only plain files are looked into\n  next: unpack it (`{tool}`) and name the result; the configuration then also takes compressed files"
-    )]
-    Compressed { file: PathBuf, tool: &'static str },
     #[error("{file} is empty\n  next: name a file that has a header, better some records too")]
     Empty { file: PathBuf },
     #[error("{file}: line 1 is no header: {why}\n  next: put the names of the columns into line 1")]
@@ -38,8 +35,18 @@ pub enum InitError {
         "{file}: line 1: the header has `{name}` twice, as columns {first} and {second}\n  next: rename one of the two where the file is made"
     )]
     Twice { file: PathBuf, name: String, first: usize, second: usize },
-    #[error("{file}: line 1: the header is not UTF-8\n  next: save the file as UTF-8")]
+    #[error(
+        "{file}: line 1: the header is not valid CSV: {why}\n  next: write its quotes as RFC 4180 has them"
+    )]
+    Quote { file: PathBuf, why: String },
+    #[error(
+        "{file}: line 1: the header is not UTF-8\n  next: name its encoding, such as --encoding windows-1252"
+    )]
     Encoding { file: PathBuf },
+    #[error(
+        "there is no encoding `{label}`\n  next: use a label of encoding.spec.whatwg.org, such as utf-16le, windows-1252 or shift_jis"
+    )]
+    Label { label: String },
     #[error(
         "{file}: line 1: the fields seem to be separated by {separator}, and only commas are\n  next: export the file again with commas"
     )]
@@ -55,6 +62,8 @@ struct Column {
     /// The name in the header, where it is another one.
     from: Option<String>,
     kind: Type,
+    /// What its numbers may count since 1970: a guess, so it becomes a comment.
+    unit: Option<Unit>,
     seen: Seen,
 }
 
@@ -62,11 +71,17 @@ struct Column {
 ///
 /// # Errors
 /// A file that cannot be read, or that has no header that tells its columns apart.
-pub fn configuration(file: &Path) -> Result<String, InitError> {
+pub async fn configuration(file: &Path, label: Option<&str>) -> Result<String, InitError> {
     let place = names::place(file)?;
-    let sheet = read::sheet(file)?;
+    let named = label.map(encoding).transpose()?;
+    let sheet = read::sheet(file, named).await?;
     let columns = columns(&sheet);
     Ok(yaml::configuration(&place, &sheet, &columns))
+}
+
+fn encoding(label: &str) -> Result<&'static Encoding, InitError> {
+    let found = Encoding::for_label_no_replacement(label.as_bytes());
+    found.ok_or_else(|| InitError::Label { label: label.to_owned() })
 }
 
 fn columns(sheet: &Sheet) -> Vec<Column> {
@@ -74,9 +89,10 @@ fn columns(sheet: &Sheet) -> Vec<Column> {
     let made = headers.map(|(index, (header, name))| {
         let fields = sheet.records.iter().map(|record| field(record, index));
         let kind = infer::kind(fields.clone());
+        let unit = infer::unit(fields.clone());
         let seen = Seen::of(kind.unwrap_or(Type::Text), fields);
         let from = Some(header.clone()).filter(|header| *header != name);
-        Column { name, from, kind: kind.unwrap_or(Type::Text), seen }
+        Column { name, from, kind: kind.unwrap_or(Type::Text), unit, seen }
     });
     made.collect()
 }
@@ -92,10 +108,14 @@ pub struct Arguments {
     /// Into this file instead of stdout; it must not exist
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Of the file's text, where it is not UTF-8 and has no byte order mark; as source.encoding
+    #[arg(long, value_name = "LABEL", env = "NEEDLEDROP_SOURCE__ENCODING")]
+    encoding: Option<String>,
 }
 
-pub fn run(arguments: &Arguments) -> Outcome {
-    let text = configuration(&arguments.file).map_err(Failure::usage)?;
+pub async fn run(arguments: &Arguments) -> Outcome {
+    let label = arguments.encoding.as_deref();
+    let text = configuration(&arguments.file, label).await.map_err(Failure::usage)?;
     let Some(path) = &arguments.out else {
         std::io::stdout().lock().write_all(text.as_bytes())?;
         return Ok(Exit::Done);

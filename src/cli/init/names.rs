@@ -22,12 +22,13 @@ pub fn place(path: &Path) -> Result<Place, InitError> {
     let file = path.file_name().and_then(|name| name.to_str()).ok_or_else(refused)?;
     let folder = path.parent().and_then(Path::to_str).ok_or_else(refused)?;
     let folder = if folder.is_empty() { "." } else { folder };
-    let undated = dated(file).map_or(file.to_owned(), |(before, after)| format!("{before}{after}"));
+    let plain = file.strip_suffix(".gz").or_else(|| file.strip_suffix(".zst")).unwrap_or(file);
+    let undated = dated(plain).map_or(plain.to_owned(), |(before, after)| format!("{before}{after}"));
     let stem = undated.rsplit_once('.').map_or(undated.as_str(), |(stem, _)| stem);
     Ok(Place {
         folder: folder.to_owned(),
         file: file.to_owned(),
-        patterns: patterns(file),
+        patterns: patterns(plain),
         table: table(spoken(stem)),
     })
 }

@@ -1,13 +1,17 @@
 //! The beginning of a file: its header and its first records.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 
-use csv_async::{AsyncReaderBuilder, ByteRecord};
-use futures::executor::block_on;
+use csv_async::ByteRecord;
+use encoding_rs::{Encoding, UTF_8};
 
 use super::{InitError, infer};
+use crate::domain::Mark;
+use crate::pipeline::read::frame::{Framer, Tail};
+use crate::pipeline::read::source::ByteSource;
+use crate::pipeline::split::{Malformed, Splitter};
 
 /// Records that are looked at.
 const MOST_RECORDS: usize = 10_000;
@@ -20,23 +24,57 @@ const MOST_BYTES: usize = 16 << 20;
 pub struct Sheet {
     pub header: Vec<String>,
     pub records: Vec<ByteRecord>,
-    /// Records with another count of fields than the header, or not UTF-8: they would be quarantined.
+    /// Records with another count of fields than the header, not UTF-8 or with malformed quotes: they would be
+    /// quarantined.
     pub left_out: usize,
+    pub encoding: &'static Encoding,
 }
 
-pub fn sheet(file: &Path) -> Result<Sheet, InitError> {
-    check_plain(file)?;
+/// Reads as the daemon would: decompressed, and in the encoding that was named or that the file begins with.
+pub async fn sheet(file: &Path, encoding: Option<&'static Encoding>) -> Result<Sheet, InitError> {
     let unreadable = |error| InitError::Unreadable { file: file.to_owned(), error };
-    let (bytes, whole) = beginning(file).map_err(unreadable)?;
-    let mut records = records(&bytes, whole).map_err(unreadable)?;
-    if records.is_empty() {
+    let encoding = match encoding {
+        Some(named) => named,
+        None => marked(file).await.map_err(unreadable)?,
+    };
+    let (bytes, whole) = beginning(file, encoding).await.map_err(unreadable)?;
+    let mut found = records(&bytes, whole).await;
+    if found.is_empty() {
         return Err(headless(file, whole));
     }
-    let header = header(file, &records.remove(0))?;
-    let read = records.len();
+    let first = found.remove(0).map_err(|malformed| InitError::Quote {
+        file: file.to_owned(),
+        why: malformed.describe(malformed.at),
+    })?;
+    let header = header(file, &first)?;
+    let read = found.len();
+    let mut records: Vec<_> = found.into_iter().flatten().collect();
+    check_width(file, &header, &records)?;
     records.retain(|record| record.len() == header.len() && is_utf8(record));
     let left_out = read - records.len();
-    Ok(Sheet { header, records, left_out })
+    Ok(Sheet { header, records, left_out, encoding })
+}
+
+/// A title or a note above the header: nearly every record behind it has another number of fields.
+fn check_width(file: &Path, header: &[String], records: &[ByteRecord]) -> Result<(), InitError> {
+    let mut widths: BTreeMap<usize, usize> = BTreeMap::new();
+    records.iter().for_each(|record| *widths.entry(record.len()).or_default() += 1);
+    let usual = widths.into_iter().max_by_key(|(_, records)| *records);
+    match usual {
+        Some((fields, count)) if fields != header.len() && count * 2 > records.len() => {
+            let has = header.len();
+            let why = format!("it has {has} fields, and most records behind it have {fields}");
+            Err(InitError::NoHeader { file: file.to_owned(), why })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The encoding that the byte order mark at its beginning names; UTF-8 without one.
+async fn marked(file: &Path) -> io::Result<&'static Encoding> {
+    let mut first = Vec::new();
+    ByteSource::open(file, UTF_8).await?.read_up_to(&mut first, 4).await?;
+    Ok(Encoding::for_bom(&first).map_or(UTF_8, |(found, _)| found))
 }
 
 fn headless(file: &Path, whole: bool) -> InitError {
@@ -47,37 +85,33 @@ fn headless(file: &Path, whole: bool) -> InitError {
     InitError::NoHeader { file, why: format!("it does not end within {MOST_BYTES} bytes") }
 }
 
-fn check_plain(file: &Path) -> Result<(), InitError> {
-    let tool = match file.extension().and_then(|extension| extension.to_str()) {
-        Some("gz") => "gunzip --keep",
-        Some("zst") => "unzstd",
-        _ => return Ok(()),
-    };
-    Err(InitError::Compressed { file: file.to_owned(), tool })
-}
-
 /// The first bytes, and whether they are all.
-fn beginning(file: &Path) -> io::Result<(Vec<u8>, bool)> {
-    let mut bytes = Vec::new();
-    File::open(file)?.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+async fn beginning(file: &Path, encoding: &'static Encoding) -> io::Result<(Vec<u8>, bool)> {
+    let (mut source, mut bytes) = (ByteSource::open(file, encoding).await?, Vec::new());
+    source.read_up_to(&mut bytes, MOST_BYTES + 1).await?;
+    source.check_kind().map_err(io::Error::other)?;
+    bytes.truncate(MOST_BYTES + 1);
     let whole = bytes.len() <= MOST_BYTES;
     Ok((bytes, whole))
 }
 
-/// Header and records, as they come, without one that is cut where the bytes end.
-fn records(bytes: &[u8], whole: bool) -> io::Result<Vec<ByteRecord>> {
-    let mut reader = AsyncReaderBuilder::new().has_headers(false).flexible(true).create_reader(bytes);
-    let mut records = Vec::new();
-    let mut record = ByteRecord::new();
-    while records.len() <= MOST_RECORDS
-        && block_on(reader.read_byte_record(&mut record)).map_err(io::Error::other)?
-    {
-        records.push(record.clone());
+/// Header and records, as loading reads them, without one that is cut where the bytes end.
+async fn records(bytes: &[u8], whole: bool) -> Vec<Result<ByteRecord, Malformed>> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let mut framer = Framer::new(bytes.len(), Mark::default(), Mark::default(), blake3::Hasher::new());
+    framer.bytes().extend_from_slice(bytes);
+    framer.scan(MOST_RECORDS + 1, usize::MAX);
+    if whole && framer.records() <= MOST_RECORDS && matches!(framer.tail(), Tail::Record(_)) {
+        framer.close_tail();
     }
-    if !whole && reader.position().byte() >= bytes.len() as u64 {
-        records.pop();
+    let (cut, mut splitter) = (framer.cut(), Splitter::default());
+    let mut records = Vec::with_capacity(cut.frames.len());
+    for frame in &cut.frames {
+        let bytes = cut.bytes.get(frame.start..frame.start + frame.len).unwrap_or_default();
+        let split = splitter.split(bytes).await;
+        records.push(split.map(|record| ByteRecord::from(record.iter().collect::<Vec<_>>())));
     }
-    Ok(records)
+    records
 }
 
 fn is_utf8(record: &ByteRecord) -> bool {

@@ -6,6 +6,11 @@ use crate::config::Layers;
 use crate::domain::{Origin, Plan};
 
 /// The proposal for a file of this name and content.
+fn configuration(file: &Path) -> Result<String, InitError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(super::configuration(file, None))
+}
+
 fn proposed(name: &str, content: impl AsRef<[u8]>) -> Result<String, String> {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join(name);
@@ -52,6 +57,8 @@ fn sample_files_give_a_configuration_that_compiles() {
         );
         assert!(text.contains(&format!("folder: \"{}\"", dir.display())), "{text}");
         assert_eq!(plan.columns.len(), 17);
+        let note = "    ts: bigint  # times since 1970? Then { type: timestamp, unit: ms }\n";
+        assert!(text.contains(note), "{text}");
         let expected = [("itemInSession", Type::Int), ("length", Type::Double), ("ts", Type::Bigint)];
         assert!(expected.iter().all(|column| kinds(&plan).contains(column)), "{text}");
         assert!(
@@ -176,9 +183,9 @@ fn a_file_without_records_or_with_bad_ones_still_serves() {
     let text = proposed("events.csv", "a,b\n").unwrap();
     assert_eq!(kinds(&compiled(&text)), [("a", Type::Text), ("b", Type::Text)]);
     assert!(text.contains("from 0 records"), "{text}");
-    let text = proposed("events.csv", b"a,b\n1,2\n3\n4,5,6\ncaf\xe9,7\n8,9").unwrap();
+    let text = proposed("events.csv", b"a,b\n1,2\n3\n4,5,6\ncaf\xe9,7\n\"x\"y,7\n8,9").unwrap();
     assert_eq!(kinds(&compiled(&text)), [("a", Type::Int), ("b", Type::Int)]);
-    assert!(text.contains("from 2 records") && text.contains("# 3 further records with"), "{text}");
+    assert!(text.contains("from 2 records") && text.contains("# 4 further records with"), "{text}");
     assert_eq!(kinds(&plan("\u{feff}a,b\r\n1,2\r\n")), [("a", Type::Int), ("b", Type::Int)]);
 }
 
@@ -203,7 +210,7 @@ fn a_wide_file_takes_no_time() {
 
 #[test]
 fn what_cannot_be_proposed_is_refused_with_what_to_do() {
-    let cases: [(&str, &[u8], &str); 10] = [
+    let cases: [(&str, &[u8], &str); 11] = [
         ("a.csv", b"", "is empty"),
         ("a.csv", b"\n\n", "is empty"),
         ("a.csv", b"a,b,a\n1,2,3\n", "has `a` twice, as columns 1 and 3"),
@@ -212,8 +219,9 @@ fn what_cannot_be_proposed_is_refused_with_what_to_do() {
         ("a.csv", b"1,2\n3,4\n", "all its fields are numbers"),
         ("a.csv", b",,\n1,2,3\n", "all its fields are empty"),
         ("a.csv", b"caf\xe9,b\n", "is not UTF-8"),
+        ("a.csv", b"a,\"b\"c\n", "the header is not valid CSV: field 2"),
         ("a.csv", b"a;b\n1;2\n", "separated by `;`"),
-        ("a.csv.gz", b"\x1f\x8b", "gunzip"),
+        ("a.csv.gz", b"\x1f\x8b", "unexpected end of file"),
     ];
     for (name, content, expected) in cases {
         let error = proposed(name, content).unwrap_err();

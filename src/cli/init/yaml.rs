@@ -13,7 +13,7 @@ const WIDTH: usize = 100;
 pub fn configuration(place: &Place, sheet: &Sheet, columns: &[Column]) -> String {
     let seen: Vec<_> = columns.iter().map(|column| &column.seen).collect();
     let guess = key::guess(&seen, sheet.records.len());
-    [head(place, sheet), source(place, columns), tables(place, sheet, columns, &guess), store(place)]
+    [head(place, sheet), source(place, sheet, columns), tables(place, sheet, columns, &guess), store(place)]
         .join("\n")
 }
 
@@ -28,14 +28,14 @@ fn head(place: &Place, sheet: &Sheet) -> String {
     if sheet.left_out > 0 {
         let _ = writeln!(
             text,
-            "# {} with more or fewer fields than the header, or not UTF-8: those go to quarantine.",
+            "# {} with other fields than the header, malformed quotes or not UTF-8: those go to quarantine.",
             counted(sheet.left_out, "further record"),
         );
     }
     text
 }
 
-fn source(place: &Place, columns: &[Column]) -> String {
+fn source(place: &Place, sheet: &Sheet, columns: &[Column]) -> String {
     let patterns: Vec<_> = place.patterns.iter().map(|pattern| quoted(pattern)).collect();
     let columns: String = columns.iter().map(column).collect();
     format!(
@@ -45,21 +45,33 @@ fn source(place: &Place, columns: &[Column]) -> String {
          \x20 pattern: [{}]\n\
          \x20 # true: files in folders below count too.\n\
          \x20 subfolders: false\n\
+         {}\
          \x20 # The narrowest type that took every value seen; a later value that does not fit goes to\n\
-         \x20 # quarantine. double rounds, decimal keeps an amount as it is written; whole\n\
-         \x20 # milliseconds since 1970 may be declared as timestamp.\n\
+         \x20 # quarantine. double rounds, decimal keeps an amount as it is written.\n\
          \x20 columns:\n\
          {columns}\
          \x20 # A record in which one of these is empty is no event: it is counted as skipped.\n\
          \x20 skip_when_empty: []\n",
         quoted(&place.folder),
         patterns.join(", "),
+        encoding(sheet),
     )
+}
+
+fn encoding(sheet: &Sheet) -> String {
+    if sheet.encoding == encoding_rs::UTF_8 {
+        return String::new();
+    }
+    format!("  # Of the text of the files.\n  encoding: {}\n", sheet.encoding.name().to_ascii_lowercase())
 }
 
 fn column(column: &Column) -> String {
     let name = plain(&column.name);
-    let note = if column.seen.distinct == 0 { "  # no value was seen" } else { "" };
+    let note = match column.unit {
+        _ if column.seen.distinct == 0 => "  # no value was seen".to_owned(),
+        Some(unit) => format!("  # times since 1970? Then {{ type: timestamp, unit: {unit} }}"),
+        None => String::new(),
+    };
     match &column.from {
         None => format!("    {name}: {}{note}\n", column.kind),
         Some(from) => format!("    {name}: {{ type: {}, from: {} }}{note}\n", column.kind, quoted(from)),

@@ -74,9 +74,8 @@ impl Cells {
         let mut cells = vec![Vec::new(); self.names.len()];
         let layout = self.of.get(&entry.delivery).and_then(|at| self.layouts.get(*at));
         let mut rest = raw;
-        if let (Some(layout), Some(places)) = (layout, places(raw)) {
-            let mut splitter = Splitter::default();
-            let fields = splitter.split(raw).await;
+        let mut splitter = Splitter::default();
+        if let (Some(layout), Ok(places), Ok(fields)) = (layout, places(raw), splitter.split(raw).await) {
             for (cell, field) in layout.iter().zip(fields.iter()) {
                 if let Some(cell) = cells.get_mut(*cell) {
                     *cell = field.to_vec();

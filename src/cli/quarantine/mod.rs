@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 
 use super::{Failure, Outcome, load};
 use crate::app::App;
-use crate::domain::Reason;
+use crate::domain::{Plan, Reason};
 use crate::quarantine::{Entry, Fate, Filter};
 use crate::store::Store;
 
@@ -72,6 +72,7 @@ impl Which {
                 "there is no reason `{reason}`\n  next: choose from {known}"
             )));
         }
+        self.column.as_deref().map_or(Ok(()), |name| known_column(&app.plan, name))?;
         let path = match &self.file {
             Some(file) => Some(load::known_path(app, store, file).await?),
             None => None,
@@ -79,6 +80,15 @@ impl Which {
         let (reason, column) = (self.reason.clone(), self.column.clone());
         Ok(Filter { path, reason, column, fate: Some(Fate::Open), ..Filter::default() })
     }
+}
+
+fn known_column(plan: &Plan, name: &str) -> Result<(), Failure> {
+    if plan.columns.iter().any(|column| column.name == name) {
+        return Ok(());
+    }
+    let names: Vec<&str> = plan.columns.iter().map(|column| column.name.as_str()).collect();
+    let names = names.join(", ");
+    Err(Failure::usage(format!("there is no column `{name}`\n  next: choose from {names}")))
 }
 
 fn object(entry: &Entry) -> Json {

@@ -18,7 +18,7 @@ use crate::ledger::TableDelta;
 use crate::pipeline::retry::{Retry, Run, Settled};
 use crate::store::any::AnyStore;
 use crate::store::patience::Patience;
-use crate::store::{Access, Store, StoreError};
+use crate::store::{Access, Store};
 
 #[derive(Debug, Args)]
 pub struct Replay {
@@ -47,10 +47,11 @@ pub async fn replay(app: &App, arguments: &Replay) -> Outcome {
     retry.store.close().await;
     let run = run?;
     let mut out = io::stdout().lock();
+    let sample = app.collision_sample();
     if arguments.json {
-        render::json(&mut out, &replayed_json(&run))?;
+        render::json(&mut out, &replayed_json(&run, sample))?;
     } else {
-        replayed_text(&mut out, &run)?;
+        replayed_text(&mut out, &run, sample)?;
     }
     Ok(match run.deliveries.iter().any(|settled| !settled.open.is_empty()) {
         _ if run.stopped => Exit::Stopped,
@@ -85,7 +86,7 @@ async fn retry(app: &App, which: &Which) -> Result<Retry<AnyStore>, Failure> {
         which.filter(app, &asked).await?
     };
     let (stop, patience) = (CancellationToken::new(), Some(*app.config.store.patience));
-    let store = app.open_patiently(false, patience, &stop, &Arc::default()).await.map_err(in_use)?;
+    let store = app.open_patiently(false, patience, &stop, &Arc::default()).await?;
     Ok(Retry {
         store: Arc::new(store),
         plan: Arc::clone(&app.plan),
@@ -101,17 +102,6 @@ async fn retry(app: &App, which: &Which) -> Result<Retry<AnyStore>, Failure> {
     })
 }
 
-/// Nothing that is dropped into an inbox settles what is in quarantine.
-fn in_use(error: StoreError) -> Failure {
-    match error {
-        StoreError::InUse { store, holder } => Failure::system(format!(
-            "{store} is in use by {holder}\n  next: stop it, run this again, and start it anew; it goes on where it \
-             stood"
-        )),
-        error => error.into(),
-    }
-}
-
 fn sum(run: &Run, of: impl Fn(&Settled) -> u64) -> u64 {
     run.deliveries.iter().map(of).sum()
 }
@@ -124,17 +114,15 @@ fn open(run: &Run) -> BTreeMap<&'static str, u64> {
     open
 }
 
-fn tables(run: &Run) -> BTreeMap<&str, TableDelta> {
-    let mut tables: BTreeMap<&str, TableDelta> = BTreeMap::new();
+fn tables(run: &Run) -> impl Iterator<Item = (String, TableDelta)> {
+    let mut tables: BTreeMap<String, TableDelta> = BTreeMap::new();
     for (table, delta) in run.deliveries.iter().flat_map(|settled| &settled.tables) {
-        let sum = tables.entry(table).or_default();
-        sum.rows += delta.rows;
-        sum.collisions += delta.collisions;
+        tables.entry(table.clone()).or_default().add(delta);
     }
-    tables
+    tables.into_iter()
 }
 
-fn replayed_json(run: &Run) -> Json {
+fn replayed_json(run: &Run, sample: u64) -> Json {
     let counts = |settled: &Settled| {
         json!({
             "file": settled.path,
@@ -147,10 +135,6 @@ fn replayed_json(run: &Run) -> Json {
             "untried": settled.untried,
         })
     };
-    let tables: serde_json::Map<String, Json> = tables(run)
-        .into_iter()
-        .map(|(name, delta)| (name.to_owned(), json!({ "rows": delta.rows, "collisions": delta.collisions })))
-        .collect();
     let open = open(run);
     json!({
         "stopped": run.stopped,
@@ -159,13 +143,13 @@ fn replayed_json(run: &Run) -> Json {
         "skipped": sum(run, |settled| settled.skipped),
         "open": open.values().sum::<u64>(),
         "reasons": open,
-        "tables": tables,
+        "tables": render::tables_json(tables(run), sample),
         "deliveries": run.deliveries.iter().map(counts).collect::<Vec<_>>(),
     })
 }
 
-fn replayed_text(out: &mut impl Write, run: &Run) -> io::Result<()> {
-    let (open, tables) = (open(run), tables(run));
+fn replayed_text(out: &mut impl Write, run: &Run, sample: u64) -> io::Result<()> {
+    let open = open(run);
     writeln!(
         out,
         "replayed    {} tried = {} loaded + {} skipped + {} still open",
@@ -174,10 +158,7 @@ fn replayed_text(out: &mut impl Write, run: &Run) -> io::Result<()> {
         grouped(sum(run, |settled| settled.skipped)),
         grouped(open.values().sum()),
     )?;
-    let rows: Vec<Vec<String>> = tables
-        .into_iter()
-        .map(|(name, delta)| vec![format!("  {name}"), grouped(delta.rows), grouped(delta.collisions)])
-        .collect();
+    let rows = render::tables_text(tables(run), sample);
     if !rows.is_empty() {
         render::table(out, &["tables", "rows", "collisions"], &rows)?;
     }

@@ -12,10 +12,10 @@ use super::object;
 use crate::app::App;
 use crate::cli::render::{self, printable};
 use crate::cli::{Exit, Failure, Outcome, load};
-use crate::domain::{Header, Origin, Plan};
+use crate::domain::{Header, Origin, Plan, Reason};
 use crate::ledger;
 use crate::pipeline::retry;
-use crate::pipeline::split::places;
+use crate::pipeline::split::{Malformed, places};
 use crate::quarantine::{Entry, Filter};
 use crate::store::{Access, Store, StoreError};
 
@@ -68,6 +68,11 @@ async fn find(app: &App, store: &impl Store, arguments: &Arguments) -> Result<En
 }
 
 async fn mark(app: &App, store: &impl Store, entry: &Entry) -> Result<Marked, StoreError> {
+    if entry.record.reason == Reason::Quote
+        && let Err(Malformed { field, at, .. }) = places(&entry.record.raw)
+    {
+        return Ok(Ok((field + 1, at..at + 1)));
+    }
     let Some(column) = &entry.record.column else {
         return Ok(Err("no single field is to blame".to_owned()));
     };
@@ -83,7 +88,7 @@ fn place(plan: &Plan, header: &Header, column: &str, raw: &[u8]) -> Marked {
     let name = field_name(plan, column)?;
     let at = header.0.iter().position(|field| *field == name);
     let at = at.ok_or_else(|| format!("the header of its file has no `{name}`"))?;
-    let places = places(raw).ok_or("a quote in it is not closed, so its fields cannot be told apart")?;
+    let places = places(raw).map_err(|malformed| malformed.describe(malformed.at))?;
     if places.len() != header.0.len() {
         let (fields, names) = (places.len(), header.0.len());
         return Err(format!(
@@ -115,7 +120,8 @@ fn text(out: &mut impl Write, entry: &Entry, marked: &Marked) -> io::Result<()> 
     match (&record.column, marked) {
         (Some(column), Ok((field, _))) => writeln!(out, "column  {column} (field {field})")?,
         (Some(column), Err(_)) => writeln!(out, "column  {column}")?,
-        (None, _) => {}
+        (None, Ok((field, _))) => writeln!(out, "field   {field}")?,
+        (None, Err(_)) => {}
     }
     writeln!(out, "why     {}", printable(&record.detail))?;
     writeln!(out, "where   record {}, byte {}, {} bytes", record.record, record.offset, record.len)?;

@@ -14,9 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::archive::{Archive, PARTS, first_free, numbered};
 use super::within::{self, Within};
-use super::writers::{self, Identity};
 use crate::domain::Noted;
 use crate::fault;
+use crate::part::Part;
+use crate::pipeline::open_writers::{self, Identity};
 use crate::pipeline::read::source::note;
 
 /// Bytes that are copied or compared at a time.
@@ -63,7 +64,7 @@ struct Placed {
 impl Away {
     /// All of these, in the same order: gone, or why not. Each folder is made durable once.
     pub fn all(&self, files: &[Leaving]) -> Vec<Result<(), Stays>> {
-        let written = writers::open_for_writing(&self.identities(files));
+        let written = open_writers::open_for_writing(&self.identities(files));
         match &self.way {
             Way::Move(archive) => self.moved(files, archive, &written),
             Way::Delete => self.deleted(files, &written),
@@ -76,7 +77,7 @@ impl Away {
 
     fn identities(&self, files: &[Leaving]) -> HashSet<Identity> {
         let metas = files.iter().filter_map(|file| self.place(file).symlink_metadata().ok());
-        metas.map(|meta| writers::identity(&meta)).collect()
+        metas.map(|meta| open_writers::identity(&meta)).collect()
     }
 
     fn moved(
@@ -167,14 +168,14 @@ impl Away {
         }
         let name = format!("{PARTS}/{}", self.part_name(&file.path));
         let part = Within::made(&archive.folder, &name, &mut BTreeSet::new())?;
-        let part = part.place();
-        self.copy(&place, &part, meta)?;
+        let part = Part::of(part.place());
+        self.copy(&place, part.place(), meta)?;
         fault::step("a copy is written");
         unchanged(file, original)?;
-        if !self.same(&place, &part)? {
+        if !self.same(&place, part.place())? {
             return Err(io::Error::other("the copy is not the same; check the disk of the archive").into());
         }
-        under_free_name(&part, &target)?;
+        under_free_name(part.place(), &target)?;
         Ok(())
     }
 
@@ -272,7 +273,7 @@ fn unchanged(file: &Leaving, place: &Within) -> Result<fs::Metadata, Stays> {
 
 fn at_rest(file: &Leaving, place: &Within, written: &HashSet<Identity>) -> Result<fs::Metadata, Stays> {
     let meta = unchanged(file, place)?;
-    if written.contains(&writers::identity(&meta)) {
+    if written.contains(&open_writers::identity(&meta)) {
         return Err(Stays::Busy("a process has it open for writing"));
     }
     Ok(meta)

@@ -7,7 +7,6 @@ mod away;
 mod within;
 #[cfg(test)]
 mod tests;
-mod writers;
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -34,8 +33,8 @@ use away::{Away, Stays, Way};
 /// Files that leave together: each folder is made durable once for all of them.
 pub const TOGETHER: usize = 256;
 
-/// A last record without a line end may still grow: its file is left alone so many times as long.
-const PROVISIONAL: u32 = 5;
+/// A file without a line end at its end may still grow: it is left alone so many times as long.
+const OPEN_TAIL: u32 = 5;
 
 /// How long the same trouble is not told again.
 const SAID_AGAIN: Duration = Duration::from_secs(3600);
@@ -140,7 +139,7 @@ impl<S: Store> After<S> {
         };
         Ok(match loaded.filter(|loaded| loaded.receipt.closes()) {
             None => Some("is not loaded as a whole"),
-            Some(loaded) if loaded.provisional.is_some() && self.is_young(file.noted) => {
+            Some(loaded) if loaded.tail.is_some() && self.is_young(file.noted) => {
                 Some("its last record has no line end yet")
             }
             Some(loaded) if self.is_needed(&loaded) => {
@@ -167,7 +166,7 @@ impl<S: Store> After<S> {
     fn is_young(&self, noted: Noted) -> bool {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let changed = Duration::from_nanos(noted.ctime.try_into().unwrap_or(0));
-        now.saturating_sub(changed) < self.rest * PROVISIONAL
+        now.saturating_sub(changed) < self.rest * OPEN_TAIL
     }
 
     /// Its bytes are the only ones there are, and a table still wants them.

@@ -43,7 +43,7 @@ pub async fn read(inbox: &Inbox, path: &str, plan: &Arc<Plan>, limit: usize) -> 
         return Err(io::Error::other(what));
     }
     let noted = inbox.look(&place).map_or_else(Noted::default, |file| file.noted);
-    Ok(Assumed { verdict: verdict(counted), noted })
+    Ok(Assumed { verdict: verdict(counted, kept.tail), noted })
 }
 
 async fn count(kept: &mut Kept, plan: &Arc<Plan>) -> io::Result<Counted> {
@@ -58,12 +58,12 @@ async fn count(kept: &mut Kept, plan: &Arc<Plan>) -> io::Result<Counted> {
     Ok(all)
 }
 
-fn verdict(Counted { reach, hash, skipped, odd }: Counted) -> Verdict {
+fn verdict(Counted { reach, hash, skipped, odd }: Counted, tail: Option<Mark>) -> Verdict {
     let loaded = reach.record - skipped;
     let odd = match odd {
         0 => String::new(),
         odd => format!("; {odd} of them cannot be rows here"),
     };
     let detail = format!("assumed loaded: {loaded} records that another program wrote{odd}");
-    Verdict::Assumed { reach, hash, skipped, detail }
+    Verdict::Assumed { reach, hash, tail, skipped, detail }
 }

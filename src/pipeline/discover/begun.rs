@@ -6,7 +6,7 @@ use std::path::Path;
 use encoding_rs::Encoding;
 
 use super::opened::{framer, headed, open, read_or_end, start};
-use crate::domain::{Delivery, Header, Mapping, Mark, Plan};
+use crate::domain::{Ahead, Delivery, Header, Mapping, Mark, Plan};
 use crate::ledger::HEAD;
 use crate::pipeline::read::frame::Framer;
 use crate::pipeline::read::source::ByteSource;
@@ -19,12 +19,38 @@ pub struct Begun {
     pub buffered: Vec<u8>,
     /// Has seen everything before `buffered`.
     pub hasher: blake3::Hasher,
-    /// Whether the file goes on behind what is durable.
-    pub has_more: bool,
+    /// What follows what is durable.
+    pub growth: Growth,
     /// The last bytes up to the end of `buffered`.
     pub window: Window,
     /// All of the beginning was compared, not only its ends.
     pub verified: bool,
+}
+
+/// What follows the durable part of a delivery in its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Growth {
+    None,
+    /// A carriage return behind an open tail: a line feed may follow.
+    HalfLineEnd,
+    /// More records.
+    More,
+    /// Bytes that make another record of the open tail that was loaded.
+    Contradiction,
+}
+
+impl Growth {
+    /// `last` is the last durable byte, `behind` up to two bytes or more that follow it.
+    fn of(delivery: &Delivery, last: Option<u8>, behind: &[u8]) -> Self {
+        let half = last == Some(b'\r');
+        match (delivery.tail.is_some(), behind) {
+            (_, []) => Self::None,
+            (false, _) | (true, [b'\n', ..]) => Self::More,
+            (true, [b'\r', b'\n', ..]) if !half => Self::More,
+            (true, [b'\r']) if !half => Self::HalfLineEnd,
+            (true, _) => Self::Contradiction,
+        }
+    }
 }
 
 impl Begun {
@@ -39,21 +65,30 @@ impl Begun {
         }
         let mut bytes = ByteSource::open_at(place, reach - len as u64).await?;
         let mut buffered = Vec::new();
-        bytes.read_up_to(&mut buffered, len + 1).await?;
+        bytes.read_up_to(&mut buffered, len + 2).await?;
         if !buffered.starts_with(window.bytes()) {
             return Ok(None);
         }
         let behind = buffered.split_off(len);
+        let growth = Growth::of(delivery, window.bytes().last().copied(), &behind);
         let mut window = window;
         window.push(&behind);
-        Ok(Some(Self {
-            bytes,
-            has_more: !behind.is_empty(),
-            buffered: behind,
-            hasher,
-            window,
-            verified: false,
-        }))
+        Ok(Some(Self { bytes, growth, buffered: behind, hasher, window, verified: false }))
+    }
+
+    /// Whether the file still begins with all bytes that were handed out, also those that the ledger does not
+    /// reach over.
+    pub async fn has_what_was_sent(
+        place: &Path,
+        delivery: &Delivery,
+        encoding: &'static Encoding,
+    ) -> io::Result<bool> {
+        let Some(Ahead { bytes, .. }) = &delivery.ahead else { return Ok(true) };
+        if bytes.offset <= delivery.reach.offset {
+            return Ok(true);
+        }
+        let found = ByteSource::open(place, encoding).await?.hash_of_first(bytes.offset).await?;
+        Ok(found.is_some_and(|found| found.to_hex().as_str() == bytes.hash))
     }
 
     /// Reads on until more than `len` bytes are buffered or the file ends.
@@ -77,10 +112,9 @@ impl Begun {
         encoding: &'static Encoding,
     ) -> io::Result<Option<Self>> {
         let mut bytes = ByteSource::open(place, encoding).await?;
-        let (mark, _) = delivery.provisional.clone().unwrap_or((delivery.reach, String::new()));
         let mut hasher = blake3::Hasher::new();
         let (mut buffered, mut window) = (Vec::new(), Window::default());
-        let mut left = mark.offset;
+        let mut left = delivery.reach.offset;
         while left > 0 {
             buffered.clear();
             if read_or_end(&mut bytes, &mut buffered).await? == 0 {
@@ -92,17 +126,13 @@ impl Begun {
             buffered.drain(..take);
             left -= take as u64;
         }
-        let provisional = usize::try_from(delivery.reach.offset - mark.offset).unwrap_or(usize::MAX);
-        while buffered.len() <= provisional && read_or_end(&mut bytes, &mut buffered).await? > 0 {}
-        if buffered.len() < provisional {
+        if hasher.finalize().to_hex().as_str() != delivery.hash {
             return Ok(None);
         }
-        let mut whole = hasher.clone();
-        whole.update(&buffered[..provisional]);
-        let same = whole.finalize().to_hex().as_str() == delivery.hash;
-        let has_more = buffered.len() > provisional;
+        while buffered.len() < 2 && read_or_end(&mut bytes, &mut buffered).await? > 0 {}
+        let growth = Growth::of(delivery, window.bytes().last().copied(), &buffered);
         window.push(&buffered);
-        Ok(same.then_some(Self { bytes, buffered, hasher, has_more, window, verified: true }))
+        Ok(Some(Self { bytes, buffered, hasher, growth, window, verified: true }))
     }
 }
 
@@ -164,5 +194,31 @@ impl Beginning {
         let start = start(&opened, plan).await.map_err(|error| error.to_string())?;
         let framer = framer(limit, Mark::default(), start.mark, &opened.read);
         Ok(Self { header: start.header, mapping: start.mapping, framer, bytes: opened.bytes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_line_end_continues_an_open_tail() {
+        let growth = |last: &[u8], behind: &[u8]| {
+            let tail = Some(Mark::default());
+            Growth::of(&Delivery { tail, ..Delivery::empty() }, last.last().copied(), behind)
+        };
+        assert_eq!(growth(b"1,2", b""), Growth::None);
+        assert_eq!(growth(b"1,2", b"\r"), Growth::HalfLineEnd);
+        for behind in [b"\n".as_slice(), b"\n3,4\n", b"\r\n", b"\r\n3"] {
+            assert_eq!(growth(b"1,2", behind), Growth::More, "{behind:?}");
+        }
+        for behind in [b"3".as_slice(), b"\r3", b"\r\r", b",", b" \n"] {
+            assert_eq!(growth(b"1,2", behind), Growth::Contradiction, "{behind:?}");
+        }
+        assert_eq!(growth(b"1,2\r", b"\n3,4"), Growth::More);
+        for behind in [b"\r\n".as_slice(), b"\r", b"3"] {
+            assert_eq!(growth(b"1,2\r", behind), Growth::Contradiction, "{behind:?}");
+        }
+        assert_eq!(Growth::of(&Delivery::empty(), Some(b'\n'), b"3"), Growth::More, "behind a line end");
     }
 }

@@ -6,24 +6,25 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio_util::sync::CancellationToken;
+use tracing::info;
 
 use super::assumed;
-use super::begun::Begun;
+use super::begun::{Begun, Growth};
 use super::inbox::{self, Inbox};
 use super::opened::{Opened, Start, framer, open, start, trusted};
+use super::tails::Tails;
 use super::waiting::Candidate;
 use crate::domain::header::HeaderError;
 use crate::domain::text;
-use crate::domain::{Delivery, DeliveryId, Mark, Noted, Origin, Plan, Source, State};
+use crate::domain::{Checkpoint, Delivery, DeliveryId, Mark, Noted, Origin, Plan, Source, State};
 use crate::ledger::{Amendment, Continuation, Entry, Filter, HEAD, Verdict};
 use crate::metrics;
 use crate::pipeline::Taking;
 use crate::pipeline::read::broken::Broken;
-use crate::pipeline::read::frame::{Framer, Tail};
-use crate::pipeline::read::source::ByteSource;
+use crate::pipeline::read::frame::Framer;
+use crate::pipeline::read::tail::{self, Judged, TailPolicy};
 use crate::pipeline::read::trail::{Trails, Window};
 use crate::pipeline::read::{Head, Work};
-use crate::pipeline::split::Splitter;
 use crate::store::patience::Patience;
 use crate::store::{Store, StoreError};
 
@@ -35,6 +36,7 @@ pub struct Identify<S> {
     pub patience: Patience,
     pub max_record_bytes: usize,
     pub trails: Arc<Trails>,
+    pub tails: Tails,
     pub taking: Taking,
     /// No file before this is counted as having waited longer.
     pub started: SystemTime,
@@ -44,8 +46,8 @@ pub struct Identify<S> {
 pub enum Identified {
     /// As the ledger knows it.
     Unchanged(Same),
-    /// To be read.
-    Work(Box<Work>, DeliveryId),
+    /// To be read; with the strikes of its path.
+    Work(Box<Work>, DeliveryId, u32),
     /// Nothing to read: entered into the ledger in this state.
     Entered(DeliveryId, State, String),
     /// Another program wrote its rows: entered as loaded.
@@ -62,8 +64,20 @@ pub struct Same {
     pub noted: Noted,
     /// All of its bytes were compared.
     pub verified: bool,
+    /// Its open tail is held: the strikes of its path.
+    pub held: Option<u32>,
     /// What is to be noted of it now.
     pub amendment: Amendment,
+}
+
+/// A file that is being identified.
+struct Subject<'c> {
+    candidate: &'c Candidate,
+    opened: Opened,
+    /// What may become of its open tail.
+    tail: TailPolicy,
+    /// How often a tail of this path was contradicted by growth.
+    strikes: u32,
 }
 
 /// Why a file could not be identified.
@@ -82,14 +96,23 @@ impl<S: Store> Identify<S> {
     /// When the file cannot be read or the store does not answer.
     pub async fn identify(&self, candidate: &Candidate, is_known: bool) -> Result<Identified, IdentifyError> {
         let path = &candidate.found.path;
-        let opened = self.open(path).await?;
-        let current = if is_known { self.newest(path).await? } else { None };
-        match current {
-            // One that is only looked at once more is loaded already, by this run.
-            Some(current) if self.taking != Taking::Again || candidate.checked => {
-                self.known(candidate, opened, current).await
+        loop {
+            let opened = self.open(path).await?;
+            let current = if is_known { self.newest(path).await? } else { None };
+            let strikes = current.as_ref().map_or(0, |current| current.strikes);
+            let tail = self.tails.policy(candidate, opened.bytes.noted, strikes);
+            let subject = Subject { candidate, opened, tail, strikes };
+            let identified = match current {
+                // A candidate that is only checked was loaded by this run.
+                Some(current) if self.taking != Taking::Again || candidate.checked => {
+                    self.known(subject, current).await?
+                }
+                _ => Some(self.new_delivery(subject).await?),
+            };
+            // Otherwise its delivery was changed while it was compared.
+            if let Some(identified) = identified {
+                return Ok(identified);
             }
-            _ => self.anew(candidate, opened).await,
         }
     }
 
@@ -107,176 +130,220 @@ impl<S: Store> Identify<S> {
     /// A path that the ledger knows: the same bytes, more of them, or others.
     async fn known(
         &self,
-        candidate: &Candidate,
-        opened: Opened,
+        subject: Subject<'_>,
         current: Delivery,
-    ) -> Result<Identified, IdentifyError> {
-        let noted = opened.bytes.noted;
+    ) -> Result<Option<Identified>, IdentifyError> {
         match current.state {
             // Found wanting before: its bytes or the configuration changed since, or so it seems.
-            State::Failed | State::Waiting | State::Undone => return self.anew(candidate, opened).await,
+            State::Failed | State::Waiting | State::Undone => {
+                let identified = self.new_delivery(subject).await?;
+                if current.state == State::Failed && matches!(identified, Identified::Work(..)) {
+                    // Its open records were discarded: the file is read again.
+                    metrics::discarded(current.receipt.open());
+                }
+                return Ok(Some(identified));
+            }
             State::Duplicate | State::Loading | State::Loaded | State::Incomplete | State::Replaced => {}
         }
-        let place = self.inbox.place(&current.path);
-        let trail = self.trails.find(current.id).filter(|_| is_trailed(&current, &opened));
-        let begun = match Begun::follow(&place, &current, trail).await? {
-            Some(begun) => Some(begun),
-            None => Begun::verify(&place, &current, self.plan.encoding).await?,
+        let Some(mut begun) = self.begun(&subject, &current).await? else {
+            return self.new_generation(subject).await.map(Some);
         };
-        let Some(mut begun) = begun else { return self.reopened(candidate).await };
-        self.inbox.check_opened(&current.path, &begun.bytes)?;
-        let resumes = current.state == State::Loading || current.state == State::Replaced;
-        // What a cut-off gz lacked may be its trailer alone: its size tells. That a size is the same tells
-        // nothing: it may have been noted of other bytes than those that were read.
-        let more = match current.state {
-            State::Incomplete if current.noted.size == noted.size => {
-                self.has_whole_record(candidate, &opened, &mut begun).await?
+        if begun.growth == Growth::Contradiction && self.taking != Taking::Assumed {
+            let strikes = subject.strikes.saturating_add(1);
+            let tail = self.tails.policy(subject.candidate, subject.opened.bytes.noted, strikes);
+            return self.new_generation(Subject { strikes, tail, ..subject }).await.map(Some);
+        }
+        let resumes = is_interrupted(&current);
+        let more = match (current.state, begun.growth) {
+            // A gz that was cut off may lack its trailer alone, which its size shows. An equal size shows nothing: it
+            // may have been noted of other bytes than those that were read.
+            (State::Incomplete, _) if current.noted.size == subject.opened.bytes.noted.size => {
+                let judged = self.judge_rest(&subject, &mut begun).await?;
+                if matches!(judged, Judged::Wait { held: true, .. }) {
+                    let same = unchanged(&current, &subject.opened, begun.verified);
+                    return Ok(Some(Identified::Unchanged(Same { held: Some(subject.strikes), ..same })));
+                }
+                judged == Judged::Load
             }
-            State::Incomplete => true,
-            _ => begun.has_more,
+            (State::Incomplete, _) | (_, Growth::More | Growth::Contradiction) => true,
+            (_, Growth::HalfLineEnd) => subject.tail == TailPolicy::Load,
+            (_, Growth::None) => false,
         };
         if !resumes && !more {
-            return Ok(unchanged(&current, &opened, begun.verified));
-        }
-        if self.taking == Taking::Assumed {
-            return self.reopened(candidate).await;
+            return Ok(Some(Identified::Unchanged(unchanged(&current, &subject.opened, begun.verified))));
         }
         // A duplicate that grew, and one begun under another configuration, are loaded whole.
-        if current.state == State::Duplicate || current.fingerprint != self.plan.fingerprint {
-            return self.reopened(candidate).await;
+        let is_of_another = current.state == State::Duplicate || current.fingerprint != self.plan.fingerprint;
+        if self.taking == Taking::Assumed || is_of_another {
+            return self.new_generation(subject).await.map(Some);
         }
         // Nothing of it counts so far: it may have become a file that is known.
         if current.reach.record > 0 {
-            return self.go_on(candidate, opened, &current, begun).await;
+            return self.resume(subject, &current, begun).await;
         }
-        match self.unlike(&current.path, opened).await? {
-            ControlFlow::Continue(opened) => self.go_on(candidate, opened, &current, begun).await,
-            ControlFlow::Break(identified) => Ok(identified),
+        match self.unlike(subject).await? {
+            ControlFlow::Continue(subject) => self.resume(subject, &current, begun).await,
+            ControlFlow::Break(identified) => Ok(Some(identified)),
         }
     }
 
-    /// Whether there is a record behind the end of an incomplete delivery that can be loaded now.
-    async fn has_whole_record(
-        &self,
-        candidate: &Candidate,
-        opened: &Opened,
-        begun: &mut Begun,
-    ) -> io::Result<bool> {
+    /// The file, open behind what is durable. `None` where it does not begin with that, or with what was sent ahead
+    /// of the ledger by the rules of now.
+    async fn begun(&self, subject: &Subject<'_>, current: &Delivery) -> Result<Option<Begun>, IdentifyError> {
+        let place = self.inbox.place(&current.path);
+        let trail = self.trails.find(current.id).filter(|_| is_trailed(current, &subject.opened));
+        let begun = match Begun::follow(&place, current, trail).await? {
+            Some(begun) => Some(begun),
+            None => Begun::verify(&place, current, self.plan.encoding).await?,
+        };
+        let Some(begun) = begun else { return Ok(None) };
+        self.inbox.check_opened(&current.path, &begun.bytes)?;
+        let ahead = current.ahead.as_ref().filter(|ahead| ahead.bytes.offset > current.reach.offset);
+        let by_other_rules = ahead.is_some_and(|ahead| ahead.rules != self.plan.rules);
+        if by_other_rules || !Begun::has_what_was_sent(&place, current, self.plan.encoding).await? {
+            return Ok(None);
+        }
+        Ok(Some(begun))
+    }
+
+    /// What is to become of the bytes behind the end of an incomplete delivery.
+    async fn judge_rest(&self, subject: &Subject<'_>, begun: &mut Begun) -> io::Result<Judged> {
         let limit = self.max_record_bytes;
         begun.buffer(limit).await?;
         let mut framer = Framer::new(limit, Mark::default(), Mark::default(), blake3::Hasher::new());
         framer.bytes().extend_from_slice(&begun.buffered);
         framer.scan(1, usize::MAX);
         if framer.records() > 0 {
-            return Ok(true);
+            return Ok(Judged::Load);
         }
-        let Tail::Record(tail) = framer.tail() else { return Ok(false) };
-        let start = self.start(opened, &candidate.found.path).await;
-        let fields = Splitter::default().split(tail).await.len();
-        Ok(candidate.complete
-            && begun.bytes.broken().is_none()
-            && start.is_ok_and(|start| fields >= start.mapping.fields))
+        let start = self.start(&subject.opened, &subject.candidate.found.path).await;
+        let Some(start) = start.ok().filter(|_| begun.bytes.broken().is_none()) else {
+            return Ok(Judged::None);
+        };
+        Ok(match tail::judge(&framer, start.mapping.fields, subject.tail).await {
+            Judged::Load if begun.bytes.has_writer().await => {
+                Judged::Wait { detail: String::new(), held: true }
+            }
+            judged => judged,
+        })
     }
 
-    async fn reopened(&self, candidate: &Candidate) -> Result<Identified, IdentifyError> {
-        let opened = self.open(&candidate.found.path).await?;
-        self.anew(candidate, opened).await
+    async fn new_generation(&self, subject: Subject<'_>) -> Result<Identified, IdentifyError> {
+        let opened = self.open(&subject.candidate.found.path).await?;
+        self.new_delivery(Subject { opened, ..subject }).await
     }
 
-    async fn go_on(
+    /// Continues a delivery; `None` where it was changed meanwhile.
+    async fn resume(
         &self,
-        candidate: &Candidate,
-        mut opened: Opened,
+        mut subject: Subject<'_>,
         current: &Delivery,
         mut begun: Begun,
-    ) -> Result<Identified, IdentifyError> {
-        let start = match self.start(&opened, &current.path).await {
+    ) -> Result<Option<Identified>, IdentifyError> {
+        let start = match self.start(&subject.opened, &current.path).await {
             Ok(start) => start,
-            Err(HeaderError::Cut) => return Ok(unchanged(current, &opened, false)),
-            Err(error) => return self.fail(&opened, &current.path, error.to_string()).await,
+            Err(HeaderError::Cut) => {
+                return Ok(Some(Identified::Unchanged(unchanged(current, &subject.opened, false))));
+            }
+            Err(error) => return self.fail(&subject, error.to_string()).await.map(Some),
         };
         if !start.whole {
-            opened.bytes = opened.bytes.ended();
+            subject.opened.bytes = subject.opened.bytes.ended();
             begun = begun.end();
         }
         let noted = trusted(begun.bytes.noted);
         // What was not verified wholly is looked at once more when the file is quiet.
         let noted = if begun.verified { noted } else { Noted { ctime: 0, ..noted } };
-        let how = Continuation { noted, head: opened.head.clone(), detail: seen(current, &begun) };
-        let delivery = self.patience.with(|| self.store.reopen(current.id, how.clone())).await?;
-        // A provisional record that was in quarantine is read anew.
-        metrics::taken_back(current.receipt.open().saturating_sub(delivery.receipt.open()));
+        let how = Continuation {
+            noted,
+            head: head(&subject.opened),
+            detail: seen(current, &begun),
+            compared: (current.reach, current.ahead.clone()),
+        };
+        let reopened = self.patience.with(|| self.store.reopen(current.id, how.clone())).await?;
+        let Some(delivery) = reopened else { return Ok(None) };
         let from = delivery.reach;
+        if is_interrupted(current) {
+            info!(file = current.path, records = from.record, "resumed: {}", how.detail);
+        }
         // Without a record so far the header is read again: it may have grown too.
         if from.record == 0 && start.mark.offset > from.offset {
-            let framer = framer(self.max_record_bytes, from, start.mark, &opened.read);
-            let ends = (opened.head(), opened.window());
-            return Ok(self.work(candidate, delivery, start, opened.bytes, framer, ends));
+            let framer = framer(self.max_record_bytes, from, start.mark, &subject.opened.read);
+            let ends = (subject.opened.head(), subject.opened.window());
+            return Ok(Some(self.work(subject, delivery, start, framer, ends)));
         }
         let mut framer = Framer::new(self.max_record_bytes, from, from, begun.hasher);
         framer.bytes().extend_from_slice(&begun.buffered);
-        let ends = (opened.head(), begun.window);
-        Ok(self.work(candidate, delivery, start, begun.bytes, framer, ends))
+        let ends = (subject.opened.head(), begun.window);
+        subject.opened.bytes = begun.bytes;
+        Ok(Some(self.work(subject, delivery, start, framer, ends)))
     }
 
     /// A new delivery: of a new path, or a new generation.
-    async fn anew(&self, candidate: &Candidate, mut opened: Opened) -> Result<Identified, IdentifyError> {
-        let path = &candidate.found.path;
-        let start = match self.start(&opened, path).await {
-            Ok(start) => start,
-            Err(HeaderError::Missing { .. }) if opened.is_bare_header() && !candidate.complete => {
-                let detail = "its header is not whole yet".to_owned();
-                return Ok(Identified::Entered(DeliveryId(0), State::Waiting, detail));
+    async fn new_delivery(&self, mut subject: Subject<'_>) -> Result<Identified, IdentifyError> {
+        let path = &subject.candidate.found.path;
+        let start = match self.start(&subject.opened, path).await {
+            Ok(start) if start.whole || subject.tail == TailPolicy::Load || start.header.0.is_empty() => {
+                start
+            }
+            Ok(_) => return Ok(header_waits()),
+            Err(HeaderError::Missing { .. })
+                if subject.opened.is_bare_header() && subject.tail != TailPolicy::Load =>
+            {
+                return Ok(header_waits());
             }
             Err(error @ HeaderError::Cut) => {
                 let verdict = Verdict::Incomplete { detail: error.to_string() };
-                return self.enter(&opened, path, verdict).await;
+                return self.enter(&subject, verdict).await;
             }
-            Err(error) => return self.fail(&opened, path, error.to_string()).await,
+            Err(error) => return self.fail(&subject, error.to_string()).await,
         };
+        let opened = &subject.opened;
         let has_records = !(opened.ended && start.mark.offset >= opened.read.len() as u64);
         if has_records && self.taking != Taking::Again {
-            opened = match self.unlike(path, opened).await? {
-                ControlFlow::Continue(opened) => opened,
+            subject = match self.unlike(subject).await? {
+                ControlFlow::Continue(subject) => subject,
                 ControlFlow::Break(identified) => return Ok(identified),
             };
         }
         if self.taking == Taking::Assumed {
-            return self.assume(&opened, path).await;
+            return self.assume(&subject).await;
         }
         if !start.whole {
             // What its writer adds meanwhile is not read by a header that it may belong to.
-            opened.bytes = opened.bytes.ended();
+            subject.opened.bytes = subject.opened.bytes.ended();
         }
-        let records = opened.records(start.mapping.fields);
-        let entry = self.entry(&opened, path, Verdict::Load { records });
+        let records = subject.opened.records(start.mapping.fields);
+        let entry = self.entry(&subject, Verdict::Load { records });
         let delivery = self.patience.with(|| self.store.take_up(entry.clone())).await?;
-        let framer = framer(self.max_record_bytes, Mark::default(), start.mark, &opened.read);
-        let ends = (opened.head(), opened.window());
-        Ok(self.work(candidate, delivery, start, opened.bytes, framer, ends))
+        let framer = framer(self.max_record_bytes, Mark::default(), start.mark, &subject.opened.read);
+        let ends = (subject.opened.head(), subject.opened.window());
+        Ok(self.work(subject, delivery, start, framer, ends))
     }
 
     /// Reads it to its end and enters it, without its rows.
-    async fn assume(&self, opened: &Opened, path: &str) -> Result<Identified, IdentifyError> {
+    async fn assume(&self, subject: &Subject<'_>) -> Result<Identified, IdentifyError> {
+        let path = &subject.candidate.found.path;
         let found = assumed::read(&self.inbox, path, &self.plan, self.max_record_bytes).await?;
-        if found.noted != opened.bytes.noted {
+        if found.noted != subject.opened.bytes.noted {
             return Err(io::Error::other("it changed while it was read").into());
         }
-        let entry = self.entry(opened, path, found.verdict);
+        let entry = self.entry(subject, found.verdict);
         let delivery = self.patience.with(|| self.store.take_up(entry.clone())).await?;
         Ok(Identified::Assumed(Box::new(delivery)))
     }
 
     fn work(
         &self,
-        candidate: &Candidate,
+        Subject { opened, tail, .. }: Subject<'_>,
         delivery: Delivery,
         start: Start,
-        bytes: ByteSource,
         framer: Framer,
         (head, window): (Head, Window),
     ) -> Identified {
+        let bytes = opened.bytes;
         let changed = UNIX_EPOCH + Duration::from_nanos(bytes.noted.ctime.try_into().unwrap_or(0));
+        let header_is_tail = !start.whole && !start.header.0.is_empty();
         let source = Source {
             id: delivery.id,
             file_date: inbox::date(&delivery.path),
@@ -286,38 +353,36 @@ impl<S: Store> Identify<S> {
             arrived: changed.max(self.started),
             records_before: delivery.reach.record,
             quarantined_before: delivery.receipt.quarantined,
+            skipped_before: delivery.receipt.skipped,
+            read: Default::default(),
             halt: CancellationToken::new(),
         };
-        let id = delivery.id;
-        let (source, stamps, complete) = (Arc::new(source), delivery.stamps, candidate.complete);
-        let noted = delivery.noted;
-        Identified::Work(Box::new(Work { source, stamps, bytes, noted, framer, complete, window, head }), id)
+        let (id, strikes) = (delivery.id, delivery.strikes);
+        let (source, stamps, noted) = (Arc::new(source), delivery.stamps, delivery.noted);
+        let work = Work { source, stamps, bytes, noted, framer, tail, header_is_tail, window, head };
+        Identified::Work(Box::new(work), id, strikes)
     }
 
-    fn entry(&self, opened: &Opened, path: &str, verdict: Verdict) -> Entry {
+    fn entry(&self, subject: &Subject<'_>, verdict: Verdict) -> Entry {
+        let opened = &subject.opened;
         let noted = match verdict {
             // It is not looked at again until its times change, or it would fail at every listing.
             Verdict::Failed { .. } | Verdict::Incomplete { .. } => opened.bytes.noted,
             _ => trusted(opened.bytes.noted),
         };
-        let (path, head) = (path.to_owned(), opened.head.clone());
+        let (path, strikes) = (subject.candidate.found.path.clone(), subject.strikes);
         let (fingerprint, attempt) = (self.plan.fingerprint.clone(), self.plan.attempt.clone());
-        Entry { path, head, noted, fingerprint, attempt, verdict }
+        Entry { path, head: head(opened), noted, strikes, fingerprint, attempt, verdict }
     }
 
-    async fn enter(
-        &self,
-        opened: &Opened,
-        path: &str,
-        verdict: Verdict,
-    ) -> Result<Identified, IdentifyError> {
-        let entry = self.entry(opened, path, verdict);
+    async fn enter(&self, subject: &Subject<'_>, verdict: Verdict) -> Result<Identified, IdentifyError> {
+        let entry = self.entry(subject, verdict);
         let delivery = self.patience.with(|| self.store.take_up(entry.clone())).await?;
         Ok(Identified::Entered(delivery.id, delivery.state, delivery.detail))
     }
 
-    async fn fail(&self, opened: &Opened, path: &str, detail: String) -> Result<Identified, IdentifyError> {
-        self.enter(opened, path, Verdict::Failed { detail }).await
+    async fn fail(&self, subject: &Subject<'_>, detail: String) -> Result<Identified, IdentifyError> {
+        self.enter(subject, Verdict::Failed { detail }).await
     }
 
     async fn start(&self, opened: &Opened, path: &str) -> Result<Start, HeaderError> {
@@ -329,24 +394,28 @@ impl<S: Store> Identify<S> {
     }
 
     /// The file as it was opened, unless its bytes are those of another delivery or may turn out to be.
-    async fn unlike(
+    async fn unlike<'c>(
         &self,
-        path: &str,
-        mut opened: Opened,
-    ) -> Result<ControlFlow<Identified, Opened>, IdentifyError> {
-        Ok(match self.alike(path, &mut opened).await? {
-            Alike::Other => ControlFlow::Continue(opened),
-            Alike::OtherButRead => ControlFlow::Continue(self.open(path).await?),
+        mut subject: Subject<'c>,
+    ) -> Result<ControlFlow<Identified, Subject<'c>>, IdentifyError> {
+        Ok(match self.alike(&mut subject).await? {
+            Alike::Other => ControlFlow::Continue(subject),
+            Alike::OtherButRead => {
+                let opened = self.open(&subject.candidate.found.path).await?;
+                ControlFlow::Continue(Subject { opened, ..subject })
+            }
             Alike::Behind(id, path) => ControlFlow::Break(Identified::Behind(id, path)),
-            Alike::Same(verdict) => ControlFlow::Break(self.enter(&opened, path, *verdict).await?),
+            Alike::Same(verdict) => ControlFlow::Break(self.enter(&subject, *verdict).await?),
         })
     }
 
-    /// Compares with deliveries that begin with the same bytes.
-    async fn alike(&self, path: &str, opened: &mut Opened) -> Result<Alike, IdentifyError> {
-        let head = opened.head.clone();
+    /// Compares with deliveries that begin with the same bytes and derive the same values from their paths.
+    async fn alike(&self, subject: &mut Subject<'_>) -> Result<Alike, IdentifyError> {
+        let (path, head) = (&subject.candidate.found.path, subject.opened.head.clone());
         let mut alike = self.patience.with(|| self.store.deliveries(Filter::Head(head.clone()))).await?;
-        alike.retain(|other| other.path != path && (other.state == State::Loading || other.reach.record > 0));
+        alike
+            .retain(|other| other.path != *path && (other.state == State::Loading || other.reach.record > 0));
+        alike.retain(|other| inbox::derive_alike(&self.plan, &other.path, path));
         if self.taking == Taking::Assumed {
             // One that an earlier run left is not for this run to go on with.
             alike.retain(|other| other.state != State::Loading);
@@ -357,14 +426,14 @@ impl<S: Store> Identify<S> {
         if let Some(other) = alike.iter().find(|other| other.state == State::Loading) {
             return Ok(Alike::Behind(other.id, other.path.clone()));
         }
-        let (hash, len) = opened.hash_whole().await?;
+        let (hash, len) = subject.opened.hash_whole().await?;
         // That it is corrupt is told by loading it, also where the rest of it is known.
-        let corrupt = matches!(opened.bytes.broken(), Some(Broken::Corrupt(_)));
+        let corrupt = matches!(subject.opened.bytes.broken(), Some(Broken::Corrupt(_)));
         for other in alike.iter().filter(|_| !corrupt) {
             let same = match other.state {
                 State::Loaded => other.hash == hash && other.reach.offset == len,
                 // Its hash does not cover the record that is not whole.
-                State::Incomplete => self.is_still(&other.path, &hash).await,
+                State::Incomplete => self.waits_alike(subject, other, &hash).await?,
                 _ => false,
             };
             if same {
@@ -375,6 +444,24 @@ impl<S: Store> Identify<S> {
             }
         }
         Ok(Alike::OtherButRead)
+    }
+
+    /// Whether the file of an incomplete delivery has these bytes, and nothing more of them can be loaded here. A
+    /// tail that waits for another writer there may be loaded here.
+    async fn waits_alike(
+        &self,
+        subject: &Subject<'_>,
+        other: &Delivery,
+        hash: &str,
+    ) -> Result<bool, IdentifyError> {
+        if !self.is_still(&other.path, hash).await {
+            return Ok(false);
+        }
+        let place = self.inbox.place(&subject.candidate.found.path);
+        let Some(mut begun) = Begun::verify(&place, other, self.plan.encoding).await? else {
+            return Ok(false);
+        };
+        Ok(self.judge_rest(subject, &mut begun).await? != Judged::Load)
     }
 
     /// Whether this file, as it is now, has these bytes.
@@ -395,8 +482,16 @@ enum Alike {
     Behind(DeliveryId, String),
 }
 
+fn header_waits() -> Identified {
+    Identified::Entered(DeliveryId(0), State::Waiting, "its header is not whole yet".to_owned())
+}
+
+fn head(opened: &Opened) -> Checkpoint {
+    Checkpoint { offset: opened.read.len().min(HEAD) as u64, hash: opened.head.clone() }
+}
+
 /// What was noted of a file and is not so any more, or can be trusted only now.
-fn unchanged(current: &Delivery, opened: &Opened, verified: bool) -> Identified {
+fn unchanged(current: &Delivery, opened: &Opened, verified: bool) -> Same {
     let noted = trusted(opened.bytes.noted);
     let amendment = Amendment {
         noted: (noted != current.noted).then_some(noted),
@@ -404,7 +499,12 @@ fn unchanged(current: &Delivery, opened: &Opened, verified: bool) -> Identified 
         ..Amendment::default()
     };
     let (id, state, noted) = (current.id, current.state, opened.bytes.noted);
-    Identified::Unchanged(Same { id, state, noted, verified, amendment })
+    Same { id, state, noted, verified, held: None, amendment }
+}
+
+/// Whether loading it ended before its end.
+fn is_interrupted(delivery: &Delivery) -> bool {
+    matches!(delivery.state, State::Loading | State::Replaced)
 }
 
 /// What `status` says of a delivery that is gone on with.
@@ -424,5 +524,5 @@ fn seen(current: &Delivery, begun: &Begun) -> String {
 fn is_trailed(delivery: &Delivery, opened: &Opened) -> bool {
     let grew = opened.bytes.noted.size > delivery.reach.offset && opened.bytes.is_plain();
     let same_head = delivery.reach.offset < HEAD as u64 || delivery.head == opened.head;
-    grew && same_head && delivery.provisional.is_none()
+    grew && same_head
 }

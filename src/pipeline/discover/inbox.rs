@@ -1,14 +1,15 @@
 //! The inbox: which names are files, where they are, in which order they are taken.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use glob::Pattern;
 
 use crate::config::{self, Links};
-use crate::domain::{Noted, parse};
+use crate::domain::{Noted, Origin, Plan, Table, parse};
 use crate::pipeline::read::source::{ByteSource, note};
 
 /// The watched folder and what counts in it.
@@ -23,7 +24,13 @@ pub struct Inbox {
     links: Links,
     /// That a name is no text was said.
     told: Arc<AtomicBool>,
+    /// Folders that cannot be listed, of which that was said.
+    left_out: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
+
+/// Folders that are said to be left out, at most, and characters of a path that are shown.
+const LEFT_OUT: usize = 64;
+const SHOWN: usize = 200;
 
 /// A file that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +52,7 @@ impl Inbox {
             subfolders: source.subfolders,
             links: source.links,
             told: Arc::default(),
+            left_out: Arc::default(),
         };
         inbox.resolve();
         inbox
@@ -128,9 +136,7 @@ impl Inbox {
             let hidden = entry.file_name().to_string_lossy().starts_with('.');
             if entry.file_type()?.is_dir() {
                 if self.subfolders && !hidden {
-                    self.list_into(&place, found).unwrap_or_else(|error| {
-                        tracing::warn!(folder = %place.display(), "left out: {error}");
-                    });
+                    self.list_into(&place, found).unwrap_or_else(|error| self.tell_left_out(&place, &error));
                 }
             } else if self.is_file_name(&place)
                 && let Some(file) = self.look(&place)
@@ -139,6 +145,17 @@ impl Inbox {
             }
         }
         Ok(())
+    }
+
+    /// Says it once for each folder, and not more of a long path than people read.
+    fn tell_left_out(&self, place: &Path, error: &io::Error) {
+        let mut told = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() < LEFT_OUT && told.insert(place.to_owned()) {
+            let path = place.display().to_string();
+            let folder: String = path.chars().take(SHOWN).collect();
+            let more = if folder.len() < path.len() { "…" } else { "" };
+            tracing::warn!(folder = format!("{folder}{more}"), "left out: {error} (said once)");
+        }
     }
 
     fn is_inside(&self, place: &Path) -> bool {
@@ -186,6 +203,23 @@ pub fn real_place(typed: &Path) -> Option<PathBuf> {
 /// Listing order: the date in the name, files without one behind, then the name.
 pub fn order(path: &str) -> (i32, String) {
     (date(path).unwrap_or(i32::MAX), path.to_owned())
+}
+
+/// Whether two paths give the same value for every column of a table that is derived from the path. Otherwise the
+/// same bytes under both are different rows.
+pub fn derive_alike(plan: &Plan, one: &str, other: &str) -> bool {
+    let columns = plan.tables.iter().flat_map(Table::all).filter_map(|index| plan.columns.get(index));
+    let mut origins = columns.map(|column| &column.origin);
+    origins.all(|origin| match origin {
+        Origin::FileDate => date(one) == date(other),
+        Origin::FileName => file_name(one) == file_name(other),
+        Origin::Field(_) | Origin::DateOf(_) => true,
+    })
+}
+
+/// The last part of a path.
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// The date in the name of a file, `2018-11-01` or `20181101`, in days since 1970.

@@ -32,11 +32,11 @@ impl KnownPaths {
         self.glances.reserve(paths.len());
         for path in paths {
             let done = match path.state {
-                State::Loaded | State::Duplicate | State::Incomplete | State::Undone => true,
+                State::Loaded | State::Duplicate | State::Undone => true,
                 // Tried again when the configuration changes.
                 State::Failed => path.attempt == *attempt,
-                // What was replaced may be back, and goes on then.
-                State::Waiting | State::Loading | State::Replaced => false,
+                // What was replaced may be back, and the tail of what is incomplete may be due.
+                State::Waiting | State::Loading | State::Replaced | State::Incomplete => false,
             };
             if path.state == State::Incomplete {
                 self.incomplete.insert(path.path.clone(), path.id);

@@ -10,6 +10,8 @@ mod known;
 mod leaving;
 mod notice;
 pub mod opened;
+mod settle;
+pub mod tails;
 mod waiting;
 mod watch;
 
@@ -73,9 +75,9 @@ pub struct Discover<S> {
     stop: CancellationToken,
     waiting: Waiting,
     known: KnownPaths,
-    /// Files that were taken up and have not ended, as they were when they were opened.
-    under_way: HashMap<String, (DeliveryId, Noted)>,
-    /// Files that changed while they were under way, and whether they are whole.
+    /// Files that were taken up and have not ended.
+    under_way: HashMap<String, UnderWay>,
+    /// Files that changed while they were under way, and whether they were closed since.
     again: HashMap<String, bool>,
     /// Files that could not be read, and when to try again: with the next listing but one, at the latest.
     unreadable: HashMap<String, Instant>,
@@ -90,6 +92,14 @@ pub struct Discover<S> {
     unwatched: bool,
     /// When to list again, behind an event that told too little.
     relist_at: Option<Instant>,
+}
+
+/// A file that was taken up.
+struct UnderWay {
+    id: DeliveryId,
+    /// As it was when it was opened.
+    noted: Noted,
+    strikes: u32,
 }
 
 /// How often a folder that is not there is looked for.
@@ -147,7 +157,10 @@ impl<S: Store> Discover<S> {
         finished: Receiver<Finished>,
         (leaving, left): (Sender<Leaving>, Receiver<Left>),
     ) -> Result<(), StoreError> {
-        let known = self.identify.patience.with(|| self.identify.store.known()).await?;
+        let mut known = self.identify.patience.with(|| self.identify.store.known()).await?;
+        if self.settle_tails(&known).await? {
+            known = self.identify.patience.with(|| self.identify.store.known()).await?;
+        }
         if !matches!(scope, Scope::These(_)) {
             self.close_gone(&known).await?;
         }
@@ -192,6 +205,7 @@ impl<S: Store> Discover<S> {
             if self.identify.taking == Taking::Again || !self.is_known(&file) {
                 self.waiting.ready(file, true);
             } else {
+                self.tally.passed(file.noted.size);
                 self.listed(&file);
             }
         }
@@ -262,7 +276,7 @@ impl<S: Store> Discover<S> {
     fn measure(&self, taken: Option<&Candidate>) {
         let (failed, incomplete) = self.known.open();
         metrics::files_open(failed, incomplete, self.unreadable.len());
-        let under_way = self.under_way.values().map(|(_, noted)| noted.size);
+        let under_way = self.under_way.values().map(|file| file.noted.size);
         self.health.files_wait(self.waiting.measure(taken, self.under_way.len(), under_way.sum()));
     }
 
@@ -314,23 +328,27 @@ impl<S: Store> Discover<S> {
     ) -> Result<Option<Work>, StoreError> {
         let path = candidate.found.path.clone();
         match identified {
-            Identified::Work(work, id) => {
+            Identified::Work(work, id, strikes) => {
                 let noted = work.noted;
                 debug!(file = path, "taken up");
                 self.tell_ignored(&path, &work.source.mapping.ignored);
                 metrics::delivery(State::Waiting);
                 metrics::delivery(State::Loading);
                 self.known.begun(&path, noted);
-                self.under_way.insert(path, (id, work.bytes.noted));
+                self.under_way.insert(path, UnderWay { id, noted: work.bytes.noted, strikes });
                 return Ok(Some(*work));
             }
             Identified::Unchanged(same) => {
                 let noted = opened::trusted(candidate.found.noted);
+                self.tally.passed(noted.size);
                 if keep_note && !same.amendment.is_empty() {
                     self.amend(same.id, same.amendment).await?;
                 }
                 let whole = matches!(same.state, State::Loaded | State::Duplicate);
                 self.known.done(&path, noted, whole);
+                if let Some(strikes) = same.held {
+                    self.hold(&path, strikes);
+                }
                 if whole && same.verified {
                     self.compared(&Found { path, noted: same.noted });
                 }
@@ -359,6 +377,7 @@ impl<S: Store> Discover<S> {
         }
         metrics::delivery(state);
         self.tally.delivery(state);
+        self.tally.passed(noted.size);
         // Half a header is no delivery yet: it is looked at again.
         if state == State::Waiting {
             return;
@@ -399,13 +418,13 @@ impl<S: Store> Discover<S> {
                 self.cannot_read(candidate.found.path, &std::io::Error::other(error));
             }
             Some(file) => {
-                self.waiting.ready(file, true);
+                self.waiting.ready(file, false);
                 self.waiting.wait_for(other.to_owned(), candidate);
             }
             None => {
                 let detail = "its file went away before the end; the same bytes came under another name";
                 self.replaced(id, detail).await?;
-                self.waiting.ready(candidate.found, candidate.complete);
+                self.waiting.ready(candidate.found, candidate.closed);
             }
         }
         Ok(())
@@ -445,11 +464,14 @@ impl<S: Store> Discover<S> {
         }
         self.unreadable.remove(&done.path);
         if done.state == State::Failed
-            && let Some((id, noted)) = under_way
+            && let Some(UnderWay { id, noted, .. }) = &under_way
         {
-            self.rest(id, noted, &done.path).await?;
+            self.rest(*id, *noted, &done.path).await?;
         }
         self.changed_meanwhile(done).await?;
+        if let Some(file) = under_way.filter(|_| done.held) {
+            self.hold(&done.path, file.strikes);
+        }
         self.may_leave(&done.path);
         Ok(())
     }
@@ -475,7 +497,7 @@ impl<S: Store> Discover<S> {
         let again = self.again.remove(path);
         let file = again.and_then(|_| self.identify.inbox.look(&self.identify.inbox.place(path)));
         match (file, again) {
-            (Some(file), Some(true)) => self.offer(file),
+            (Some(file), Some(true)) => self.offer(file, true),
             (Some(file), _) => self.settle(file),
             _ => {}
         }

@@ -92,7 +92,7 @@ impl<S: Store> Discover<S> {
             if quiet && self.known.is_young(&file) {
                 self.waiting.check(file);
             } else if quiet {
-                self.offer(file);
+                self.offer(file, false);
             } else {
                 self.settle(file);
             }
@@ -114,7 +114,7 @@ impl<S: Store> Discover<S> {
             Signal::Whole(place) => {
                 if let Some(file) = self.identify.inbox.look(&place) {
                     self.unreadable.remove(&file.path);
-                    self.offer(file);
+                    self.offer(file, true);
                 }
             }
             Signal::Changing(place) => {
@@ -127,19 +127,31 @@ impl<S: Store> Discover<S> {
                 if let Some(file) = self.identify.inbox.look(&place)
                     && self.unreadable.remove(&file.path).is_some()
                 {
-                    self.offer(file);
+                    self.offer(file, false);
                 }
             }
         }
         Ok(())
     }
 
-    pub(super) fn offer(&mut self, file: Found) {
+    /// A file that is ready; `closed` by its writer, as far as events tell.
+    pub(super) fn offer(&mut self, file: Found, closed: bool) {
         if self.is_busy(&file.path) {
-            self.again.insert(file.path, true);
-        } else if !self.is_known(&file) {
+            self.again.insert(file.path, closed);
+        } else if !self.is_known(&file) || (closed && self.waiting.is_held(&file.path)) {
             self.out.forget(&file.path);
-            self.waiting.ready(file, true);
+            self.waiting.ready(file, closed);
+        }
+    }
+
+    /// Looks again at a file whose open tail is held.
+    pub(super) fn hold(&mut self, path: &str, strikes: u32) {
+        if self.single {
+            return;
+        }
+        if let Some(file) = self.identify.inbox.look(&self.identify.inbox.place(path)) {
+            let wait = self.identify.tails.look_again_in(file.noted, strikes);
+            self.waiting.hold(file, wait);
         }
     }
 

@@ -164,12 +164,15 @@ async fn framed(read: &[u8], ended: bool, encoding: &'static Encoding) -> Result
     let cut = framer.cut();
     let Some(frame) = cut.frames.first() else { return Err(HeaderError::TooLong(HEAD)) };
     let header = cut.bytes.get(frame.start..frame.start + frame.len).unwrap_or_default();
-    let mut splitter = Splitter::default();
-    let fields = splitter.split(header).await;
     if let Some((at, byte)) = not_text(header) {
         let (at, encoding) = (frame.offset + at as u64, encoding.name());
         return Err(HeaderError::Encoding { at, byte, encoding });
     }
+    let mut splitter = Splitter::default();
+    let fields = splitter
+        .split(header)
+        .await
+        .map_err(|malformed| HeaderError::Quote(malformed.describe(frame.offset + malformed.at as u64)))?;
     let header = Header(fields.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect());
     Ok(Headed { header, mark: Mark { record: 0, ..cut.span.to }, whole })
 }

@@ -15,8 +15,10 @@ pub struct Candidate {
     pub found: Found,
     /// When it was first seen.
     pub since: Instant,
-    /// Whether no more is expected.
-    pub complete: bool,
+    /// Its writer closed it, or it was renamed in, and nothing happened to it since.
+    pub closed: bool,
+    /// Since when it is known not to change, where only its open tail is left.
+    pub quiet_since: Option<Instant>,
     /// Known with this size and time: only looked at once more, because it was too young to be trusted.
     pub checked: bool,
 }
@@ -36,23 +38,23 @@ pub struct Waiting {
 
 impl Waiting {
     /// A file that can be taken up.
-    pub fn ready(&mut self, found: Found, complete: bool) {
+    pub fn ready(&mut self, found: Found, closed: bool) {
         let since = self.unsettle(&found.path).map(|candidate| candidate.since);
         let key = order(&found.path);
         if let Some((_, waits)) = self.behind.get_mut(&key) {
-            (waits.found, waits.complete) = (found, complete);
+            (waits.found, waits.closed, waits.quiet_since) = (found, closed, None);
             return;
         }
         let since = since.or_else(|| self.ready.get(&key).map(|candidate| candidate.since));
-        let candidate =
-            Candidate { found, since: since.unwrap_or_else(Instant::now), complete, checked: false };
-        self.ready.insert(key, candidate);
+        let since = since.unwrap_or_else(Instant::now);
+        self.ready.insert(key, Candidate { found, since, closed, quiet_since: None, checked: false });
     }
 
     /// A file that is loaded, and looked at once more.
     pub fn check(&mut self, found: Found) {
         let key = order(&found.path);
-        let candidate = Candidate { found, since: Instant::now(), complete: true, checked: true };
+        let candidate =
+            Candidate { found, since: Instant::now(), closed: false, quiet_since: None, checked: true };
         self.ready.entry(key).or_insert(candidate);
     }
 
@@ -60,16 +62,38 @@ impl Waiting {
     pub fn settle(&mut self, found: Found, settle: Duration) {
         let now = Instant::now();
         let key = order(&found.path);
-        let waits = self.ready.get(&key).or_else(|| self.behind.get(&key).map(|(_, candidate)| candidate));
-        if let Some(complete) = waits.map(|candidate| candidate.complete) {
-            return self.ready(found, complete);
+        if self.ready.contains_key(&key) || self.behind.contains_key(&key) {
+            return self.ready(found, false);
         }
-        let path = found.path.clone();
-        let since = self.unsettle(&path).map_or(now, |candidate| candidate.since);
-        let complete = now.duration_since(since) <= settle * PATIENCE;
-        let due = if complete { now + settle } else { now };
+        let before = self.unsettle(&found.path).filter(|candidate| candidate.quiet_since.is_none());
+        let since = before.map_or(now, |candidate| candidate.since);
+        let pauses = now.duration_since(since) <= settle * PATIENCE;
+        let due = if pauses { now + settle } else { now };
+        self.settle_until(due, Candidate { found, since, closed: false, quiet_since: None, checked: false });
+    }
+
+    /// A file that waits only because its writer may not have finished: it is ready again after `wait`.
+    pub fn hold(&mut self, found: Found, wait: Duration) {
+        let now = Instant::now();
+        if self.holds(&found.path) {
+            return;
+        }
+        let quiet_since = Some(now);
+        self.settle_until(
+            now + wait,
+            Candidate { found, since: now, closed: false, quiet_since, checked: false },
+        );
+    }
+
+    /// Whether this file is held, see [`Self::hold`].
+    pub fn is_held(&self, path: &str) -> bool {
+        self.settling.get(path).is_some_and(|(candidate, _)| candidate.quiet_since.is_some())
+    }
+
+    fn settle_until(&mut self, due: Instant, candidate: Candidate) {
+        let path = candidate.found.path.clone();
         self.due.insert((due, path.clone()));
-        self.settling.insert(path, (Candidate { found, since, complete, checked: false }, due));
+        self.settling.insert(path, (candidate, due));
     }
 
     fn unsettle(&mut self, path: &str) -> Option<Candidate> {
@@ -147,6 +171,7 @@ impl Waiting {
     pub fn measure(&self, taken: Option<&Candidate>, under_way: usize, bytes_under_way: u64) -> usize {
         let all = || {
             let settling = self.settling.values().map(|(candidate, _)| candidate);
+            let settling = settling.filter(|candidate| candidate.quiet_since.is_none());
             let ready = self.ready.values().filter(|candidate| !candidate.checked);
             let behind = self.behind.values().map(|(_, candidate)| candidate);
             ready.chain(settling).chain(behind).chain(taken)
@@ -194,7 +219,7 @@ mod tests {
         waiting.ready(found("2.csv"), false);
         waiting.settle(found("2.csv"), Duration::from_secs(2));
         waiting.ended("1.csv");
-        assert!(!waiting.take().unwrap().complete, "it is not whole because it changed");
+        assert!(!waiting.take().unwrap().closed, "a change opens it again");
         assert!(waiting.is_empty());
     }
 }

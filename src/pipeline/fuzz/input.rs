@@ -29,7 +29,7 @@ impl std::fmt::Debug for Escaped {
 
 /// Bytes that mean something to somebody.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
-    const PIECES: [&[u8]; 24] = [
+    const PIECES: [&[u8]; 26] = [
         b"1,a,b\n",
         b"2,\"x\ny\",\"q\"\"q\"\r\n",
         b"3,,\n",
@@ -39,6 +39,8 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
         b"6,a,b,c\n",
         b"7,\"caf\xc3\xa9\n\",\xe6\x97\xa5\n",
         b"8,a\0,b\n",
+        b"8,\"O\"Brien,\"A\"nn\n",
+        b"8,5\" pipe,b\n",
         b"\"",
         b"\"\"",
         b",",

@@ -28,13 +28,13 @@ use super::discover::opened::{Opened, Start, framer, open, start};
 use super::read::broken::Broken;
 use super::read::frame::Framer;
 use super::read::source::ByteSource;
+use super::read::tail::TailPolicy;
 use super::read::trail::{Trails, Window};
 use super::read::{Head, Read, Work};
 use super::transform::Transform;
 use crate::config::{Layers, Write};
 use crate::domain::{
-    Delivery, DeliveryId, Header, Mapping, Mark, Noted, Plan, RawChunk, Receipt, Source, Stamp, StampRange,
-    Stamps, State,
+    Delivery, DeliveryId, Header, Mapping, Mark, Plan, RawChunk, Source, Stamp, StampRange, Stamps,
 };
 use crate::health::Health;
 use crate::heartbeat::Pulse;
@@ -125,13 +125,15 @@ impl Bench {
             arrived: SystemTime::UNIX_EPOCH,
             records_before: 0,
             quarantined_before: 0,
+            skipped_before: 0,
+            read: Default::default(),
             halt: CancellationToken::new(),
         };
         let stamps = Stamps::new(vec![StampRange { first: 0, base: Stamp(1000), records: 1 << 30 }]);
         let (noted, window) = (bytes.noted, Window::default());
         let head = Head { len: 0, hash: blake3::hash(b"").to_hex().to_string() };
-        let work =
-            Work { source: Arc::new(source), stamps, bytes, noted, framer, complete: true, window, head };
+        let (source, tail) = (Arc::new(source), TailPolicy::Load);
+        let work = Work { source, stamps, bytes, noted, framer, tail, header_is_tail: false, window, head };
         let (files, taken) = mpsc::channel(1);
         let (chunks, mut read) = mpsc::channel::<RawChunk>(1);
         files.try_send(work).ok().unwrap();
@@ -177,24 +179,7 @@ impl Bench {
     }
 
     fn delivery(&self, reach: Mark, hash: String) -> Delivery {
-        Delivery {
-            id: DeliveryId(1),
-            path: "a.csv".to_owned(),
-            generation: 1,
-            state: State::Loading,
-            detail: String::new(),
-            same_as: None,
-            reach,
-            hash,
-            head: String::new(),
-            provisional: None,
-            noted: Noted::default(),
-            stamps: Stamps::default(),
-            fingerprint: self.plan.fingerprint.clone(),
-            receipt: Receipt::default(),
-            taken_up: 0,
-            changed: 0,
-        }
+        Delivery { reach, hash, fingerprint: self.plan.fingerprint.clone(), ..Delivery::empty() }
     }
 
     /// All decoded bytes, as far as they can be read, and whether they break off in a corrupt place.

@@ -3,7 +3,6 @@
 use std::io;
 
 use super::Work;
-use super::source::ByteSource;
 use crate::domain::Noted;
 
 /// The first bytes of a file when it was opened.
@@ -70,23 +69,9 @@ async fn grown(work: &Work) -> io::Result<Option<String>> {
 
 /// All that was read is compared: bytes can be rewritten and the mtime put back.
 async fn touched(work: &Work) -> io::Result<Option<String>> {
-    let same = hash(work.bytes.again().await?, work.framer.reach()).await? == Some(work.framer.hash());
+    let same =
+        work.bytes.again().await?.hash_of_first(work.framer.reach()).await? == Some(work.framer.hash());
     Ok((!same).then(|| "rewritten, with its time put back".to_owned()))
-}
-
-/// Hash of the first `len` decoded bytes; `None` when there are not so many.
-async fn hash(mut bytes: ByteSource, len: u64) -> io::Result<Option<blake3::Hash>> {
-    let (mut hasher, mut part, mut left) = (blake3::Hasher::new(), Vec::new(), len);
-    while left > 0 {
-        part.clear();
-        if bytes.read(&mut part).await? == 0 {
-            return Ok(None);
-        }
-        let take = usize::try_from(left).unwrap_or(usize::MAX).min(part.len());
-        hasher.update(&part[..take]);
-        left -= take as u64;
-    }
-    Ok(Some(hasher.finalize()))
 }
 
 #[cfg(test)]

@@ -359,10 +359,15 @@ impl Framer {
         }
     }
 
-    /// Takes what stands behind the last line end as a whole record, or as a blank line. Returns the
-    /// mark of its beginning and the hash of everything before it, to come back to when it grows.
-    pub fn close_tail(&mut self) -> (Mark, String) {
-        let begin = (self.open, self.hash_before_open());
+    /// Whether anything stands behind the last line end, be it half a line end.
+    pub fn has_tail(&self) -> bool {
+        self.reach() > self.open.offset
+    }
+
+    /// Takes what stands behind the last line end as a whole record, or as a blank line. Returns where it begins,
+    /// or none where there is nothing.
+    pub fn close_tail(&mut self) -> Option<Mark> {
+        let begin = self.has_tail().then_some(self.open);
         let end = self.bytes.len();
         let until = if self.bytes.ends_with(b"\r") { end - 1 } else { end };
         let len = until - self.start;

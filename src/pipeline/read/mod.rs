@@ -6,10 +6,12 @@ pub mod encoding;
 pub mod frame;
 mod kind;
 pub mod source;
+pub mod tail;
 pub mod trail;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -21,13 +23,13 @@ use crate::domain::{End, Noted, RawChunk, Source, Stamps, stamp};
 use crate::fault;
 use crate::metrics::{self, Queue, Stage};
 use crate::pipeline::spare::Spare;
-use crate::pipeline::split::Splitter;
 use crate::store::patience::Patience;
 use crate::store::{Store, StoreError};
 use broken::Broken;
 pub use change::Head;
-use frame::{Cut, Framer, Tail};
+use frame::{Cut, Framer};
 use source::ByteSource;
+use tail::{Judged, TailPolicy};
 use trail::{Trail, Trails, Window};
 
 /// A file that was taken up, open where its records are to be read from.
@@ -39,8 +41,10 @@ pub struct Work {
     pub noted: Noted,
     /// Holds what was read beyond that place while the file was identified.
     pub framer: Framer,
-    /// No more is expected: a last record without a line end is one.
-    pub complete: bool,
+    /// What may become of its open tail.
+    pub tail: TailPolicy,
+    /// The header is the open tail: it has no line end.
+    pub header_is_tail: bool,
     /// The last bytes that the framer has.
     pub window: Window,
     /// The first bytes when it was opened.
@@ -51,6 +55,12 @@ pub struct Work {
 enum Filled {
     Full,
     Stopped,
+    /// The open tail is next, in a chunk of its own.
+    BeforeTail,
+    /// The open tail is to be loaded.
+    Tail,
+    /// The file changed since it was opened.
+    Changed,
     /// There is no more.
     Over(End),
 }
@@ -84,6 +94,7 @@ impl<S: Store> Read<S> {
         // Its own: the others that are read beside it answer for themselves only.
         let pulse = self.patience.health.heartbeat.begins(Stage::Read);
         let mut stamps = Arc::new(std::mem::take(&mut work.stamps));
+        let mut shown = 0;
         loop {
             // Read when there is room for it: a file that waits for its turn holds a piece of a chunk.
             let waits = Queue::Chunks.wait();
@@ -95,18 +106,29 @@ impl<S: Store> Read<S> {
             if work.source.halt.is_cancelled() {
                 return Ok(());
             }
+            let is_tail = matches!(filled, Filled::Tail);
             let (end, goes_on) = match filled {
-                Filled::Full => (None, true),
+                Filled::Full | Filled::BeforeTail | Filled::Changed => (None, true),
                 Filled::Stopped if work.framer.is_empty() => break,
                 Filled::Stopped => (None, false),
+                Filled::Tail => (Some(End::Loaded), false),
                 Filled::Over(end) => (Some(end), false),
             };
             if let Some(end) = pulse.during(changed(&mut work)).await {
                 room.send(abandoned(&work, stamps, end));
                 return Ok(());
             }
+            if work.framer.is_empty() && end.is_none() {
+                continue;
+            }
+            if is_tail {
+                work.framer.close_tail();
+            }
             pulse.during(self.cover(&work, &mut stamps)).await?;
-            let chunk = chunk(&mut work, Arc::clone(&stamps), end);
+            let position = work.bytes.position();
+            work.source.read.fetch_add(position.saturating_sub(shown), Ordering::Relaxed);
+            shown = shown.max(position);
+            let chunk = chunk(&mut work, Arc::clone(&stamps), is_tail, end);
             metrics::handed_on(chunk.span.to.offset - chunk.span.from.offset);
             room.send(chunk);
             reads.end();
@@ -134,7 +156,7 @@ impl<S: Store> Read<S> {
                 return Filled::Stopped;
             }
             match read(work).await {
-                Ok(0) => return Filled::Over(end(work).await),
+                Ok(0) => return over(work).await,
                 Ok(_) => {}
                 Err(error) => return Filled::Over(broken_off(work, &error)),
             }
@@ -185,14 +207,15 @@ fn abandoned(work: &Work, stamps: Arc<Stamps>, end: End) -> RawChunk {
         frames: Vec::new(),
         refused: Vec::new(),
         hash: String::new(),
+        is_tail: false,
         end: Some(end),
     }
 }
 
-/// Cuts off the whole records.
-fn chunk(work: &mut Work, stamps: Arc<Stamps>, end: Option<End>) -> RawChunk {
+/// Cuts off the whole records, or the tail.
+fn chunk(work: &mut Work, stamps: Arc<Stamps>, is_tail: bool, end: Option<End>) -> RawChunk {
     let Cut { span, bytes, frames, refused, hash } = work.framer.cut();
-    RawChunk { source: Arc::clone(&work.source), stamps, span, bytes, frames, refused, hash, end }
+    RawChunk { source: Arc::clone(&work.source), stamps, span, bytes, frames, refused, hash, is_tail, end }
 }
 
 async fn read(work: &mut Work) -> io::Result<usize> {
@@ -203,36 +226,38 @@ async fn read(work: &mut Work) -> io::Result<usize> {
     Ok(read)
 }
 
-/// Law 4: what follows the last line end is a record when it has all its fields and no more is
-/// expected; else it waits.
-async fn end(work: &mut Work) -> End {
-    let expected = work.source.mapping.fields;
-    let detail = match work.framer.tail() {
-        Tail::Nothing => {
-            work.framer.close_tail();
-            return End::Loaded { provisional: None };
+/// There are no more bytes: what the file ends with.
+async fn over(work: &mut Work) -> Filled {
+    match tail::judge(&work.framer, work.source.mapping.fields, work.tail).await {
+        Judged::Wait { detail, held } => Filled::Over(End::Incomplete { detail, held }),
+        Judged::None if work.header_is_tail => Filled::Tail,
+        Judged::None => Filled::Over(End::Loaded),
+        Judged::Load if !work.framer.is_empty() => Filled::BeforeTail,
+        Judged::Load => complete(work).await,
+    }
+}
+
+/// Whether the file is complete, as it was taken to be: looked at as late as possible, behind its last byte.
+async fn complete(work: &mut Work) -> Filled {
+    if work.bytes.has_writer().await {
+        let detail =
+            "the last record has no line end, and a process has the file open for writing".to_owned();
+        return Filled::Over(End::Incomplete { detail, held: true });
+    }
+    match work.bytes.look().await {
+        Ok(now) if now.has_bytes_of(&work.bytes.noted) => Filled::Tail,
+        Ok(_) => {
+            // Its writer goes on: nothing that was known of it holds.
+            work.tail = TailPolicy::Hold;
+            Filled::Changed
         }
-        Tail::Record(tail) => {
-            let fields = Splitter::default().split(tail).await.len();
-            if fields >= expected && work.complete {
-                let begin = work.framer.close_tail();
-                return End::Loaded { provisional: Some(begin) };
-            }
-            format!("the last record has {fields} of {expected} fields and no line end; more is expected")
-        }
-        Tail::OpenQuote { line, len } => format!(
-            "a quote in the record on line {line} is still open, so the {len} bytes from there on wait; close it, or append what is missing"
-        ),
-        Tail::TooLong { line, len } => format!(
-            "the record on line {line} is over the limit and has no end within {len} bytes; more is expected"
-        ),
-    };
-    End::Incomplete { detail }
+        Err(error) => Filled::Over(broken_off(work, &error)),
+    }
 }
 
 fn broken_off(work: &Work, error: &io::Error) -> End {
     match work.bytes.broken() {
-        Some(cut @ Broken::Cut(_)) => End::Incomplete { detail: cut.to_string() },
+        Some(cut @ Broken::Cut(_)) => End::Incomplete { detail: cut.to_string(), held: false },
         Some(corrupt) => End::Failed { detail: format!("{corrupt}; what was read before it stays") },
         // Said by the system, not by a decoder: a disk or a share that may be well again.
         None => {

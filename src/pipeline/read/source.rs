@@ -20,6 +20,7 @@ use super::kind;
 use crate::domain::Noted;
 use crate::domain::header::HeaderError;
 use crate::fault;
+use crate::pipeline::open_writers;
 
 /// Bytes asked of the file at a time: each time costs two changes of thread.
 const READ: usize = 256 * 1024;
@@ -135,6 +136,18 @@ impl ByteSource {
         off_thread(move || Ok(note(&file.metadata()?))).await
     }
 
+    /// Whether a process is seen that has the file open for writing.
+    pub async fn has_writer(&self) -> bool {
+        let file = Arc::clone(&self.file);
+        let seen = off_thread(move || Ok(open_writers::has_writer(&file.metadata()?))).await;
+        seen.unwrap_or(false)
+    }
+
+    /// How far the file was read, in bytes as they lie there.
+    pub fn position(&self) -> u64 {
+        rustix::fs::tell(&self.file).unwrap_or(0)
+    }
+
     /// Up to `len` bytes as they lie in the file, from `offset` on.
     ///
     /// # Errors
@@ -225,6 +238,26 @@ impl ByteSource {
         };
         // A decoder tells its errors once, and the end behind them.
         read.inspect_err(|error| self.broken = Broken::by(error, self.compressed))
+    }
+
+    /// Hash of the first `len` decoded bytes; `None` where there are not so many, or reading breaks off before.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn hash_of_first(mut self, len: u64) -> io::Result<Option<blake3::Hash>> {
+        let (mut hasher, mut part, mut left) = (blake3::Hasher::new(), Vec::new(), len);
+        while left > 0 {
+            part.clear();
+            match self.read(&mut part).await {
+                Ok(0) => return Ok(None),
+                Err(_) if self.broken.is_some() => return Ok(None),
+                read => read?,
+            };
+            let take = usize::try_from(left).unwrap_or(usize::MAX).min(part.len());
+            hasher.update(&part[..take]);
+            left -= take as u64;
+        }
+        Ok(Some(hasher.finalize()))
     }
 
     /// Appends until `into` has `len` bytes or the end is reached.

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::Settled;
 use super::whole::Whole;
 use crate::domain::{
-    Delivery, End, Frame, Header, Mark, Origin, Quarantined, RawChunk, Reason, Source, Span, Stamps,
+    Delivery, Frame, Header, Mark, Origin, Quarantined, RawChunk, Reason, Source, Span, Stamps,
 };
 use crate::pipeline::discover::inbox;
 use crate::pipeline::find::Find;
@@ -24,7 +24,6 @@ const FULL: usize = 1024 * 1024;
 pub struct Making {
     source: Arc<Source>,
     stamps: Arc<Stamps>,
-    provisional: Option<(Mark, String)>,
     max_record_bytes: usize,
     whole: Whole,
 }
@@ -50,12 +49,13 @@ impl Making {
             arrived: SystemTime::now(),
             records_before: 0,
             quarantined_before: 0,
+            skipped_before: 0,
+            read: Default::default(),
             halt: CancellationToken::new(),
         };
         Ok(Self {
             source: Arc::new(source),
             stamps: Arc::new(delivery.stamps.clone()),
-            provisional: delivery.provisional.clone(),
             max_record_bytes: find.max_record_bytes,
             whole: Whole::new(find.clone(), delivery.clone()),
         })
@@ -83,9 +83,6 @@ impl Making {
                 }
             }
         }
-        let last = raw.frames.last().map(|frame| frame.record);
-        let provisional = self.provisional.clone().filter(|(mark, _)| Some(mark.record) == last);
-        raw.end = provisional.map(|at| End::Loaded { provisional: Some(at) });
         let tried: Vec<u64> = raw.frames.iter().map(|frame| frame.record).collect();
         let chunk = transform.chunk(raw).await;
         let mut retried = Retried { chunk, skipped: Vec::new() };
@@ -143,6 +140,7 @@ impl Making {
             frames: Vec::new(),
             refused: Vec::new(),
             hash: String::new(),
+            is_tail: false,
             end: None,
         }
     }

@@ -44,7 +44,7 @@ pub struct Settled {
     pub open: BTreeMap<&'static str, u64>,
     /// By name.
     pub tables: BTreeMap<String, TableDelta>,
-    /// It was loaded under another declaration.
+    /// Some of its records were loaded under another declaration.
     pub other_declaration: bool,
     /// Why some could not be tried.
     pub untried: Option<String>,
@@ -201,7 +201,7 @@ impl Settled {
             discarded: 0,
             open: BTreeMap::new(),
             tables: BTreeMap::new(),
-            other_declaration: delivery.fingerprint != plan.fingerprint,
+            other_declaration: delivery.receipt.loaded > 0 && delivery.fingerprint != plan.fingerprint,
             untried: None,
         }
     }

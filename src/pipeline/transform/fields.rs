@@ -1,7 +1,7 @@
 //! The fields of a record to cells: what is to be done for each column is decided once a chunk.
 
 use super::Refused;
-use crate::domain::parse::{self, Refusal, parse};
+use crate::domain::parse::{self, Form, Refusal, parse};
 use crate::domain::value::{Cell, Slice};
 use crate::domain::{Origin, Plan, Source, Type};
 use crate::pipeline::split::Record;
@@ -20,10 +20,10 @@ enum Step {
     /// A whole number of up to so many bits.
     Whole(usize, Type),
     Float(usize),
-    /// The field at this place, by the rule of its type.
-    Typed(usize, Type),
+    /// The field at this place, by the rule of its column.
+    Typed(usize, Form),
     /// The same, only to see that it is one: no table has this column.
-    Checked(usize, Type),
+    Checked(usize, Form),
     /// The day of the timestamp in this column.
     DateOf(usize),
     /// The same for all records of the file.
@@ -45,11 +45,11 @@ impl<'s> Fields<'s> {
             let field = source.mapping.field_of.get(index).copied().flatten();
             Some(match (&column.origin, field, column.kind) {
                 (Origin::Field(_), None, _) => Step::Always(Cell::Empty),
-                (Origin::Field(_), Some(at), kind) if !used => Step::Checked(at, kind),
+                (Origin::Field(_), Some(at), _) if !used => Step::Checked(at, column.form()),
                 (Origin::Field(_), Some(at), Type::Text) => Step::Text(at),
                 (Origin::Field(_), Some(at), kind @ (Type::Int | Type::Bigint)) => Step::Whole(at, kind),
                 (Origin::Field(_), Some(at), Type::Float) => Step::Float(at),
-                (Origin::Field(_), Some(at), kind) => Step::Typed(at, kind),
+                (Origin::Field(_), Some(at), _) => Step::Typed(at, column.form()),
                 _ if !used => Step::Always(Cell::Empty),
                 (Origin::DateOf(of), ..) => Step::DateOf(*of),
                 (Origin::FileDate, ..) => Step::Always(source.file_date.map_or(Cell::Empty, Cell::Date)),
@@ -86,20 +86,20 @@ impl<'s> Fields<'s> {
                         None => return Err(refused(column, &parse::FULL, field)),
                     }
                 }
-                Step::Text(at) => typed(column, Type::Text, record.get(at), cells, arena)?,
+                Step::Text(at) => typed(column, Type::Text.into(), record.get(at), cells, arena)?,
                 Step::Whole(at, kind) => {
                     match record.get(at).and_then(|field| parse::plain_whole(kind, field)) {
                         Some(n) => cells.push(Cell::Whole(n)),
-                        None => typed(column, kind, record.get(at), cells, arena)?,
+                        None => typed(column, kind.into(), record.get(at), cells, arena)?,
                     }
                 }
                 Step::Float(at) => match record.get(at).and_then(parse::plain_float) {
                     Some(x) => cells.push(Cell::Float(x)),
-                    None => typed(column, Type::Float, record.get(at), cells, arena)?,
+                    None => typed(column, Type::Float.into(), record.get(at), cells, arena)?,
                 },
-                Step::Typed(at, kind) => typed(column, kind, record.get(at), cells, arena)?,
-                Step::Checked(_, Type::Text) if ascii => cells.push(Cell::Empty),
-                Step::Checked(at, kind) => checked(column, kind, record.get(at), cells, arena)?,
+                Step::Typed(at, form) => typed(column, form, record.get(at), cells, arena)?,
+                Step::Checked(_, Form::Plain(Type::Text)) if ascii => cells.push(Cell::Empty),
+                Step::Checked(at, form) => checked(column, form, record.get(at), cells, arena)?,
                 Step::DateOf(of) => cells.push(day_of(cells.get(begin + of))),
                 Step::Always(cell) => cells.push(cell),
                 Step::FileName => cells.push(file_name(self.source, arena)),
@@ -109,29 +109,29 @@ impl<'s> Fields<'s> {
     }
 }
 
-/// One field by the rule of its type.
+/// One field by the rule of its column.
 fn typed(
     column: usize,
-    kind: Type,
+    form: Form,
     field: Option<&[u8]>,
     cells: &mut Vec<Cell>,
     arena: &mut Vec<u8>,
 ) -> Result<(), Refused> {
     let field = field.unwrap_or_default();
-    cells.push(parse(kind, field, arena).map_err(|refusal| refused(column, &refusal, field))?);
+    cells.push(parse(form, field, arena).map_err(|refusal| refused(column, &refusal, field))?);
     Ok(())
 }
 
 /// The same, and nothing is kept of it.
 fn checked(
     column: usize,
-    kind: Type,
+    form: Form,
     field: Option<&[u8]>,
     cells: &mut Vec<Cell>,
     arena: &mut Vec<u8>,
 ) -> Result<(), Refused> {
     let (begin, place) = (arena.len(), cells.len());
-    typed(column, kind, field, cells, arena)?;
+    typed(column, form, field, cells, arena)?;
     arena.truncate(begin);
     cells.truncate(place);
     cells.push(Cell::Empty);

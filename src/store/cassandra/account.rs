@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::Inner;
 use super::Writing;
-use super::apply::{Progress, is_provisional_row};
+use super::apply::Progress;
 use super::collisions::Tables;
 use super::keys::{Short, short};
 use super::refusal::Judged;
-use crate::domain::{DeliveryId, End, RowChunk};
+use crate::domain::{DeliveryId, RowChunk};
+use crate::ledger::TableDelta;
 use crate::store::StoreError;
 
 /// What one delivery has in some chunks.
@@ -30,20 +31,20 @@ impl Account {
     pub async fn all(
         inner: &Inner,
         writing: &Writing,
-        chunks: &[RowChunk],
+        chunks: &[&RowChunk],
         judged: &[Judged],
         progress: &Progress,
     ) -> Result<Vec<Self>, StoreError> {
         let mut of: BTreeMap<DeliveryId, Vec<usize>> = BTreeMap::new();
-        let left = |(_, chunk): &(usize, &RowChunk)| !progress.has(chunk.source.id);
+        let left = |(_, chunk): &(usize, &&RowChunk)| !progress.has(chunk.source.id);
         for (at, chunk) in chunks.iter().enumerate().filter(left) {
             of.entry(chunk.source.id).or_default().push(at);
         }
         let mut accounts = Vec::with_capacity(of.len());
         for (id, own) in of {
-            let mut keys = writing.collisions.of(&inner.ledger.find(id).await?.delivery).await?;
+            let mut keys = writing.collisions.of(&inner.ledger.find(id).await?).await?;
             let counted = counted(writing, &mut keys, chunks, judged, &own);
-            let reach = own.last().map_or(0, |at| kept_up_to(&chunks[*at]));
+            let reach = own.last().map_or(0, |at| chunks[*at].span.to.offset);
             accounts.push(Self { id, own, keys, counted, reach });
         }
         Ok(accounts)
@@ -61,14 +62,6 @@ impl Account {
     }
 }
 
-/// A provisional last record may be taken back: the keys are those of what is before it.
-fn kept_up_to(chunk: &RowChunk) -> u64 {
-    match &chunk.end {
-        Some(End::Loaded { provisional: Some((mark, _)) }) => mark.offset,
-        _ => chunk.span.to.offset,
-    }
-}
-
 /// What the keys of some chunks came to.
 #[derive(Default)]
 pub struct Counted {
@@ -78,14 +71,27 @@ pub struct Counted {
     pub new: Vec<Vec<Short>>,
     /// By table.
     pub estimated: Vec<bool>,
-    /// Tables in which the provisional last record fell on a key of its own delivery.
-    pub collided: Vec<String>,
+}
+
+impl Counted {
+    /// What a chunk did to a table.
+    pub fn delta(&self, chunk: usize, table: usize, rows: u64) -> TableDelta {
+        let collisions = self.collisions.get(&(chunk, table)).copied().unwrap_or(0);
+        let estimated = self.estimated.get(table).copied().unwrap_or(false);
+        TableDelta { rows, estimated, ..collided(collisions) }
+    }
+}
+
+/// A negative number is a correction of an estimate.
+pub fn collided(collisions: i64) -> TableDelta {
+    let (collided, corrected) = (collisions.max(0).unsigned_abs(), collisions.min(0).unsigned_abs());
+    TableDelta { collisions: collided, corrected, ..TableDelta::default() }
 }
 
 fn counted(
     writing: &Writing,
     keys: &mut Tables,
-    chunks: &[RowChunk],
+    chunks: &[&RowChunk],
     judged: &[Judged],
     own: &[usize],
 ) -> Counted {
@@ -94,23 +100,13 @@ fn counted(
     for (table, (writer, keys)) in writing.writers.iter().zip(keys.iter_mut()).enumerate() {
         for at in own.iter().copied().filter(|at| judged[*at].failed.is_none()) {
             let chunk = &chunks[at];
-            let open = if is_provisional_row(chunk) { chunk.rows.len().checked_sub(1) } else { None };
-            let mut hashes = Vec::with_capacity(chunk.rows.len());
-            let mut collisions = 0;
-            for row in (0..chunk.rows.len()).filter(|row| !judged[at].rows.contains(row)) {
-                let hash = short(writer.key(&chunk.rows, row, &mut scratch));
-                if open != Some(row) {
-                    hashes.push(hash);
-                } else if keys.contains(hash) || hashes.contains(&hash) {
-                    // Its own key is not remembered: it may be taken back.
-                    collisions += 1;
-                    counted.collided.push(writer.name.clone());
-                }
-            }
+            let written = (0..chunk.rows.len()).filter(|row| !judged[at].rows.contains(row));
+            let hashes: Vec<Short> =
+                written.map(|row| short(writer.key(&chunk.rows, row, &mut scratch))).collect();
             let (rows, before) = (hashes.len(), keys.distinct());
             counted.new[table].extend(keys.add(hashes));
             let grown = i64::try_from(keys.distinct()).unwrap_or(0) - i64::try_from(before).unwrap_or(0);
-            collisions += i64::try_from(rows).unwrap_or(0) - grown;
+            let collisions = i64::try_from(rows).unwrap_or(0) - grown;
             counted.collisions.insert((at, table), collisions);
         }
         counted.estimated.push(keys.is_estimate());

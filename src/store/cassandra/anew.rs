@@ -115,7 +115,7 @@ async fn begin(
     let (ledger, mut behind) = (ledger(session, settings).await?, 0);
     for delivery in ledger.deliveries(&Filter::All).await? {
         if delivery.receipt.tables.iter().any(|count| names.contains(&count.table.as_str())) {
-            ledger.change(lease, delivery.id, |entered| empty(entered, names)).await?;
+            ledger.change::<_, StoreError>(lease, delivery.id, |entered| empty(entered, names)).await?;
             behind += 1;
         }
     }
@@ -166,6 +166,8 @@ impl Known {
 
     async fn note(&mut self, lease: &Lease, table: &Table, id: &str) -> Result<(), StoreError> {
         let key = Self::key(table);
+        // A late note of a writer that lost the lease changes nothing: it noted a table that was missing, and whoever
+        // took over either noted it too or found the table that the note names.
         if self.ids.get(&key).is_some_and(|known| known == id) {
             return Ok(());
         }

@@ -10,14 +10,17 @@ use super::connect::Settings;
 use super::keys::{self, Keys, Short};
 use super::lease::Lease;
 use super::ledger::{Beside, Written};
-use super::stored::{big, count};
+use super::stored::{Entered, big, count};
 use super::{request, schema};
-use crate::domain::{Delivery, DeliveryId, Plan};
+use crate::domain::{DeliveryId, Plan};
 use crate::store::StoreError;
 
 /// How long keys are kept after they were written, in seconds (7 days): a file that grows later is
 /// counted from there on only.
 const KEPT: u64 = 7 * 24 * 3600;
+
+/// Decoded bytes up to where they reach, the hashes, and their write time.
+type Stored = (i64, Option<Vec<u8>>, Option<i64>);
 
 /// By delivery, the keys of each table of the plan.
 pub type Tables = Vec<Keys>;
@@ -51,7 +54,9 @@ impl Collisions {
         let insert = format!(
             "INSERT INTO {place} (delivery, table_name, bytes, hashes) VALUES (?, ?, ?, ?) USING TTL {KEPT}"
         );
-        let select = format!("SELECT bytes, hashes FROM {place} WHERE delivery = ? AND table_name = ?");
+        let select = format!(
+            "SELECT bytes, hashes, WRITETIME(hashes) FROM {place} WHERE delivery = ? AND table_name = ?"
+        );
         Ok(Self {
             insert: prepare(insert).await?,
             select: prepare(select).await?,
@@ -66,7 +71,7 @@ impl Collisions {
     ///
     /// # Errors
     /// What the cluster says.
-    pub async fn of(&self, delivery: &Delivery) -> Result<Tables, StoreError> {
+    pub async fn of(&self, Entered { delivery, trust, .. }: &Entered) -> Result<Tables, StoreError> {
         if let Some(tables) = self.under_way.lock().await.remove(&delivery.id) {
             return Ok(tables);
         }
@@ -77,9 +82,9 @@ impl Collisions {
         for (keys, table) in tables.iter_mut().zip(&self.plan.tables) {
             let values = (delivery.id.0, &table.name);
             let result = request::execute(&self.session, &self.settings, &self.select, values).await?;
-            for (bytes, hashes) in request::parsed::<(i64, Option<Vec<u8>>)>(&self.settings, result)? {
+            for (bytes, hashes, written) in request::parsed::<Stored>(&self.settings, result)? {
                 // What lies beyond was written for a step that the ledger never took.
-                if count(bytes) <= delivery.reach.offset {
+                if count(bytes) <= delivery.reach.offset && written.is_some_and(|time| trust.covers(time)) {
                     keys.add(keys::unpacked(&hashes.unwrap_or_default()));
                 }
             }

@@ -44,6 +44,8 @@ pub struct Settings {
     pub batch_bytes: usize,
     /// Over all tables; 0 is no limit.
     pub rows_per_second: u64,
+    /// No record is longer.
+    pub max_record_bytes: usize,
     /// Keys that are remembered by delivery and table to count collisions.
     pub collision_keys: usize,
 }

@@ -3,7 +3,6 @@
 use bigdecimal::BigDecimal;
 use twox_hash::XxHash64;
 
-use crate::domain::parse::parse;
 use crate::domain::text::plain;
 use crate::domain::{Cell, Plan, Rows, Table, Type};
 
@@ -40,16 +39,6 @@ impl Key {
         XxHash64::oneshot(SEED, scratch)
     }
 
-    /// The hash of a key in the text form of its values, which the parser reads.
-    pub fn of_text(&self, texts: &[String]) -> u64 {
-        let (mut arena, mut scratch) = (Vec::new(), Vec::new());
-        for (at, ((_, kind), text)) in self.columns.iter().zip(texts).enumerate() {
-            let cell = parse(*kind, text.as_bytes(), &mut arena).unwrap_or(Cell::Empty);
-            self.append(at, *kind, cell, &arena, &mut scratch);
-        }
-        XxHash64::oneshot(SEED, &scratch)
-    }
-
     fn append(&self, at: usize, kind: Type, cell: Cell, arena: &[u8], into: &mut Vec<u8>) {
         // Clustering keys are compared by value: 12.5 and 12.50 are one, as a partition key they are two.
         if kind == Type::Decimal && at >= self.partition {
@@ -82,6 +71,7 @@ fn append(into: &mut Vec<u8>, cell: Cell, arena: &[u8]) {
 mod tests {
     use super::*;
     use crate::domain::Stamp;
+    use crate::domain::parse::parse;
 
     /// Rows of one column that hold these texts.
     fn rows(kind: Type, texts: &[&str]) -> Rows {
@@ -95,35 +85,6 @@ mod tests {
 
     fn key(kind: Type, partition: usize) -> Key {
         Key { columns: vec![(0, kind)], partition }
-    }
-
-    #[test]
-    fn a_key_has_the_hash_of_its_text() {
-        for (_, kind) in Type::ALL {
-            let texts: &[&str] = match kind {
-                Type::Text => &["", " x ", "Zoë", "0"],
-                Type::Int | Type::Bigint | Type::Smallint | Type::Tinyint => &["0", "-128", "+7", " 12 "],
-                Type::Float | Type::Double => &["0", "-0", "1e-7", "0.1", "16777217"],
-                Type::Decimal => &["12.5", "12.50", "1e3", "-0.001"],
-                Type::Boolean => &["yes", "0"],
-                Type::Timestamp => &["2018-11-01T21:01:46.796+02:00", "1541105830796", "-1"],
-                Type::Date => &["2018-11-01", "0001-01-01"],
-                Type::Time => &["21:01:46.796000001", "00:00"],
-                Type::Uuid => &["123E4567-e89b-12d3-a456-426614174000"],
-                Type::Timeuuid => &["123e4567-e89b-12d3-a456-426614174000"],
-                Type::Blob => &["0x00ff", "0xAB"],
-                Type::Inet => &["10.0.0.1", "2001:DB8::1"],
-            };
-            let rows = rows(kind, texts);
-            for partition in [0, 1] {
-                let key = key(kind, partition);
-                for (row, text) in texts.iter().enumerate() {
-                    let shown = plain(&rows.value(row, 0)).into_owned();
-                    let hash = key.hash(&rows, row, &mut Vec::new());
-                    assert_eq!(hash, key.of_text(std::slice::from_ref(&shown)), "{kind} {text} {shown}");
-                }
-            }
-        }
     }
 
     #[test]

@@ -45,10 +45,6 @@ impl Keys {
         hashes
     }
 
-    pub fn contains(&self, hash: Short) -> bool {
-        self.sorted.binary_search(&hash).is_ok()
-    }
-
     fn samples(&self, hash: Short) -> bool {
         leading_zeros(hash) >= self.zeros
     }

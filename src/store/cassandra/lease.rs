@@ -1,35 +1,44 @@
-//! The right to write: one row, taken and renewed by compare-and-set, with an epoch and a block of stamps.
+//! The right to write: one row, taken and renewed by compare-and-set, with an epoch.
 //!
 //! A holder trusts its own clock only, for how long it may go on without a renewal; who waits trusts
 //! its own clock only, for how long the row has not changed. So clocks need not agree.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use scylla::client::session::Session;
 use scylla::serialize::row::SerializeRow;
 use scylla::statement::SerialConsistency;
 use scylla::statement::prepared::PreparedStatement;
+use tracing::info;
 
+use super::cas::{self, Answer};
 use super::connect::Settings;
 use super::holder::Holder;
 use super::request::{self, Meaning};
 use super::schema;
-use crate::domain::{Stamp, StampRange};
+use crate::domain::Stamp;
 use crate::fault;
+use crate::health::{Health, Right};
 use crate::metrics;
 use crate::store::StoreError;
 
 /// Ledger rows of one epoch have stamps from `epoch << EPOCH` on: those of a later epoch always win.
-const EPOCH: u32 = 38;
-
-/// Stamps reserved ahead of the clock with each renewal, in microseconds, so that taking up a file
-/// rarely needs a compare-and-set of its own.
-const AHEAD: i64 = 5_000_000;
+pub const EPOCH: u32 = 38;
 
 /// How long giving it back may take: the cluster may be away when we end, and others wait for that.
 const LAST: Duration = Duration::from_secs(2);
+
+/// The epoch in which a row of the ledger was written.
+pub fn epoch_of(stamp: i64) -> i64 {
+    stamp >> EPOCH
+}
+
+/// The first write time of the epoch of another.
+pub fn first_of(stamp: i64) -> i64 {
+    epoch_of(stamp) << EPOCH
+}
 
 /// The lease as it lies in the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,7 +46,7 @@ struct Row {
     holder: Option<String>,
     epoch: i64,
     beat: i64,
-    /// Where stamps that nobody has reserved begin.
+    /// Where the last range of stamps ended that this ledger handed out. An earlier version reserved stamps here.
     stamps: i64,
     tables: String,
 }
@@ -70,10 +79,6 @@ impl Seen {
 #[derive(Debug)]
 struct Held {
     beat: i64,
-    /// Where our block of stamps ends.
-    reserved: i64,
-    /// Where those that were given out end.
-    given: i64,
     until: Instant,
     lost: bool,
 }
@@ -83,10 +88,14 @@ pub struct Lease {
     session: Arc<Session>,
     settings: Arc<Settings>,
     set: PreparedStatement,
+    serial: SerialConsistency,
     me: Holder,
     epoch: i64,
+    was_left: bool,
     sequence: AtomicU64,
     tables: String,
+    /// As in the row; written with each renewal.
+    stamps: AtomicI64,
     held: tokio::sync::Mutex<Held>,
     /// Until when it is held, in microseconds since `began`: looked at before every request.
     until: AtomicU64,
@@ -103,15 +112,16 @@ pub enum Wait {
 }
 
 impl Lease {
-    /// Takes the lease, or says who has it.
+    /// Takes the lease, or says who has it. `fits` is whether the tables are as declared: without that nobody takes it.
     ///
     /// # Errors
-    /// `InUse` or `Standby` with the holder; a holder with other tables; what the cluster says.
+    /// `InUse` or `Standby` with the holder; a holder with other tables; that of `fits`; what the cluster says.
     pub async fn take(
         session: Arc<Session>,
         settings: Arc<Settings>,
         tables: String,
         wait: Wait,
+        mut fits: Result<(), StoreError>,
     ) -> Result<Self, StoreError> {
         let place = schema::ledger_place(&settings, "needledrop_lease");
         let cql = format!(
@@ -120,28 +130,37 @@ impl Lease {
         );
         let mut set = prepare(&session, &settings, &cql).await?;
         set.set_consistency(settings.ledger());
-        set.set_serial_consistency(Some(serial(&settings)));
+        let serial = cas::serial(&session, &settings, &settings.ledger_keyspace).await?;
+        set.set_serial_consistency(Some(serial));
         set.set_request_timeout(Some(longest(&settings)));
         let (me, began) = (Holder::new(), Instant::now());
         let mut before: Option<Seen> = None;
         loop {
-            let row = read(&session, &settings, &place).await?;
+            let row = read(&session, &settings, serial).await?;
             let is_new = before.as_ref().is_some_and(|before| before.row != row);
             let seen = Seen::next(before, row);
-            if seen.is_vacant(&me, settings.lease)
+            let is_vacant = seen.is_vacant(&me, settings.lease);
+            if is_vacant {
+                std::mem::replace(&mut fits, Ok(()))?;
+            }
+            if is_vacant
                 && let Some((epoch, held)) = claim(&session, &settings, &set, &seen.row, &me, &tables).await?
             {
                 metrics::lease_taken(seen.silence());
+                tell_taken(&settings, &seen);
                 fault::step("lease taken");
                 let lease = Self {
                     until: AtomicU64::new(micros(held.until.duration_since(began))),
                     held: tokio::sync::Mutex::new(held),
                     sequence: AtomicU64::new(0),
+                    stamps: AtomicI64::new(seen.row.stamps),
                     session,
                     settings,
                     set,
+                    serial,
                     me,
                     epoch,
+                    was_left: seen.row.holder.is_some(),
                     tables,
                     began,
                 };
@@ -149,9 +168,9 @@ impl Lease {
             }
             if is_new && seen.row.holder.is_some() {
                 // It is renewed: its holder is alive.
-                refuse(&settings, &seen.row, &tables)?;
                 if wait == Wait::No || began.elapsed() > settings.lease {
-                    return Err(in_use(&settings, &seen.row, wait));
+                    let differs = fits.is_err() || seen.row.tables != tables;
+                    return Err(in_use(&settings, &seen.row, wait, differs));
                 }
             }
             before = Some(seen);
@@ -183,6 +202,11 @@ impl Lease {
         (self.epoch << EPOCH) + i64::try_from(sequence).unwrap_or_default()
     }
 
+    /// Whether the holder before was killed, or cut off: it did not give the lease back.
+    pub fn was_left(&self) -> bool {
+        self.was_left
+    }
+
     /// Whether it is held by our own clock: without it nothing more is sent.
     pub fn holds(&self) -> bool {
         micros(self.began.elapsed()) < self.until.load(Ordering::Relaxed)
@@ -199,8 +223,7 @@ impl Lease {
         }
         // Due when less than two thirds are left.
         if held.until.saturating_duration_since(Instant::now()) < self.settings.lease * 2 / 3 {
-            let stamps = held.reserved.max(clock() + AHEAD);
-            self.renew(&mut held, stamps, true).await?;
+            self.renew(&mut held, true).await?;
         }
         Ok(())
     }
@@ -208,6 +231,18 @@ impl Lease {
     /// When it is to be renewed next.
     pub fn pause(&self) -> Duration {
         self.settings.lease / 5
+    }
+
+    /// Says whether it is confirmed. A renewal is due when two thirds are left: with less than one third it has been
+    /// unanswered for long.
+    pub fn tell(&self, health: &Health) {
+        let left = self.until.load(Ordering::Relaxed).saturating_sub(micros(self.began.elapsed()));
+        metrics::lease_held(left > 0);
+        health.right(match left {
+            0 => Right::Expired,
+            left if left < micros(self.settings.lease / 3) => Right::Overdue,
+            _ => Right::Confirmed,
+        });
     }
 
     /// Renews it as it falls due; ends only when another has it.
@@ -235,26 +270,17 @@ impl Lease {
         }
     }
 
-    /// Hands out the next range of stamps.
-    ///
-    /// # Errors
-    /// `Ahead` with how long to wait; `Lost`; what the cluster says.
-    pub async fn hand_out(&self, first: u64, records: u64) -> Result<StampRange, StoreError> {
-        let mut held = self.held.lock().await;
-        if held.lost {
-            return Err(self.lost());
-        }
-        let range = StampRange::after(Stamp(held.given), Stamp(clock()), first, records)
-            .map_err(|wait| StoreError::Ahead(Duration::from_micros(wait)))?;
-        if range.end().0 > held.reserved || held.until <= Instant::now() {
-            let stamps = range.end().0.max(clock() + AHEAD).max(held.reserved);
-            self.renew(&mut held, stamps, true).await?;
-        }
-        held.given = range.end().0;
-        Ok(range)
+    /// Where the last range of stamps ended that this ledger is known to have handed out.
+    pub fn stamps(&self) -> i64 {
+        self.stamps.load(Ordering::Relaxed)
     }
 
-    /// Gives the lease back, so that another need not wait. Stamps that were not given out are free.
+    /// Notes where a range of stamps ends. The row has it with the next renewal.
+    pub fn note_stamps(&self, end: Stamp) {
+        self.stamps.fetch_max(end.0, Ordering::Relaxed);
+    }
+
+    /// Gives the lease back, so that another need not wait.
     pub async fn release(&self) {
         // Whoever comes next waits for the lease to run out when this fails.
         let _ = tokio::time::timeout(LAST, self.give_back()).await;
@@ -267,14 +293,13 @@ impl Lease {
         if std::mem::replace(&mut held.lost, true) {
             return Ok(());
         }
-        let given = held.given;
-        self.renew(&mut held, given, false).await
+        self.renew(&mut held, false).await
     }
 
-    async fn renew(&self, held: &mut Held, stamps: i64, keep: bool) -> Result<(), StoreError> {
+    async fn renew(&self, held: &mut Held, keep: bool) -> Result<(), StoreError> {
         let mut sent = Instant::now();
         let holder = keep.then(|| self.me.told());
-        let (epoch, beat) = (self.epoch, held.beat + 1);
+        let (epoch, beat, stamps) = (self.epoch, held.beat + 1, self.stamps());
         let mut row = Row { holder, epoch, beat, stamps, tables: self.tables.clone() };
         let mut before = Row { beat: held.beat, ..row.clone() };
         while !set(&self.session, &self.settings, &self.set, &before, &row).await?
@@ -282,8 +307,7 @@ impl Lease {
         {
             // An answer that was lost on its way may have been to a renewal of ours; what one that came too late
             // confirmed may be another's by now.
-            let place = schema::ledger_place(&self.settings, "needledrop_lease");
-            let now = read(&self.session, &self.settings, &place).await?;
+            let now = read(&self.session, &self.settings, self.serial).await?;
             let ours = now.epoch == self.epoch && now.beat > before.beat;
             if ours {
                 (before.beat, row.beat) = (now.beat, now.beat + 1);
@@ -297,7 +321,6 @@ impl Lease {
             }
         }
         held.beat = row.beat;
-        held.reserved = row.stamps;
         held.until = sent + self.settings.lease;
         self.until.store(micros(held.until.duration_since(self.began)), Ordering::Relaxed);
         metrics::lease_held(keep);
@@ -309,23 +332,29 @@ impl Lease {
     }
 }
 
-/// Another's tables must be ours too, or taking over would change what is written.
-fn refuse(settings: &Settings, row: &Row, tables: &str) -> Result<(), StoreError> {
-    if row.tables == tables {
-        return Ok(());
+fn tell_taken(settings: &Settings, seen: &Seen) {
+    let (store, silence) = (settings.name(), seen.silence().as_secs_f64());
+    match seen.row.holder {
+        Some(_) => {
+            let holder = holder_name(&seen.row);
+            info!("{store}: took over the right to write from {holder}, silent for {silence:.1} s");
+        }
+        None => info!("{store}: took the right to write"),
     }
-    Err(StoreError::Shape {
-        store: settings.name(),
-        what: format!("{} loads into it with other tables than are declared here", holder_name(row)),
-        next: "give both the same configuration, or stop the other first".to_owned(),
-    })
 }
 
-fn in_use(settings: &Settings, row: &Row, wait: Wait) -> StoreError {
+/// Other tables are wrong only for a process that would not wait. A daemon reads its configuration again when it
+/// changes, and it may be that one of the two has done so, and the other has not yet.
+fn in_use(settings: &Settings, row: &Row, wait: Wait, differs: bool) -> StoreError {
     let (store, holder) = (settings.name(), holder_name(row));
     match wait {
+        Wait::Standby => StoreError::Standby { store, holder, differs },
+        Wait::No if differs => StoreError::Shape {
+            store,
+            what: format!("{holder} loads into it with other tables than are declared here"),
+            next: "give both the same configuration, or stop the other first".to_owned(),
+        },
         Wait::No => StoreError::InUse { store, holder },
-        Wait::Standby => StoreError::Standby { store, holder },
     }
 }
 
@@ -344,14 +373,13 @@ async fn claim(
     tables: &str,
 ) -> Result<Option<(i64, Held)>, StoreError> {
     let sent = Instant::now();
-    let (epoch, given) = (before.epoch + 1, before.stamps);
-    let stamps = given.max(clock() + AHEAD);
+    let (epoch, stamps) = (before.epoch + 1, before.stamps);
     let row = Row { holder: Some(me.told()), epoch, beat: 0, stamps, tables: tables.to_owned() };
     if !set(session, settings, statement, before, &row).await? {
         return Ok(None);
     }
     metrics::lease_held(true);
-    let held = Held { beat: 0, reserved: stamps, given, until: sent + settings.lease, lost: false };
+    let held = Held { beat: 0, until: sent + settings.lease, lost: false };
     Ok(Some((epoch, held)))
 }
 
@@ -373,24 +401,17 @@ async fn set(
         answered => answered,
     };
     let result = result.map_err(|error| request::told(settings, &error))?;
-    let broken = |what: String| StoreError::Broken { store: settings.name(), what };
-    let rows = result.into_rows_result().map_err(|error| broken(error.to_string()))?;
-    // The first column tells; the others are the row as it is when it was not applied.
-    let applied = rows.rows::<scylla::value::Row>().map_err(|error| broken(error.to_string()))?.next();
-    let first = applied.and_then(Result::ok).and_then(|row| row.columns.into_iter().next().flatten());
-    Ok(first == Some(scylla::value::CqlValue::Boolean(true)))
+    Ok(cas::answer(settings, result, "beat")? == Answer::Applied)
 }
 
 type Stored = (Option<String>, Option<i64>, Option<i64>, Option<i64>, Option<String>);
 
 /// Reads what the last compare-and-set has left, also one that is not finished.
-async fn read(session: &Session, settings: &Settings, place: &str) -> Result<Row, StoreError> {
+async fn read(session: &Session, settings: &Settings, serial: SerialConsistency) -> Result<Row, StoreError> {
+    let place = schema::ledger_place(settings, "needledrop_lease");
     let cql = format!("SELECT holder, epoch, beat, stamps, tables FROM {place} WHERE name = 'writer'");
     let mut statement = scylla::statement::Statement::new(cql);
-    statement.set_consistency(match serial(settings) {
-        SerialConsistency::LocalSerial => scylla::statement::Consistency::LocalSerial,
-        SerialConsistency::Serial => scylla::statement::Consistency::Serial,
-    });
+    statement.set_consistency(cas::reading(serial));
     statement.set_request_timeout(Some(longest(settings)));
     let result = request::patiently("ledger", || session.query_unpaged(statement.clone(), ())).await;
     let result = result.map_err(|error| request::told(settings, &error))?;
@@ -400,19 +421,20 @@ async fn read(session: &Session, settings: &Settings, place: &str) -> Result<Row
             Ok(Row { holder, epoch, beat, stamps, tables: tables.unwrap_or_default() })
         }
         _ => {
-            first(session, settings, place).await?;
+            first(session, settings, serial).await?;
             Ok(Row::default())
         }
     }
 }
 
 /// The row as it is before anybody had it.
-async fn first(session: &Session, settings: &Settings, place: &str) -> Result<(), StoreError> {
+async fn first(session: &Session, settings: &Settings, serial: SerialConsistency) -> Result<(), StoreError> {
+    let place = schema::ledger_place(settings, "needledrop_lease");
     let cql = format!(
         "INSERT INTO {place} (name, epoch, beat, stamps, tables) VALUES ('writer', 0, 0, 0, '') IF NOT EXISTS"
     );
     let mut statement = scylla::statement::Statement::new(cql);
-    statement.set_serial_consistency(Some(serial(settings)));
+    statement.set_serial_consistency(Some(serial));
     statement.set_consistency(settings.ledger());
     let made = session.query_unpaged(statement, ()).await;
     made.map(|_| ()).map_err(|error| request::told(settings, &error))
@@ -421,13 +443,6 @@ async fn first(session: &Session, settings: &Settings, place: &str) -> Result<()
 /// How long an answer is waited for: a second try is to fit before the lease runs out.
 fn longest(settings: &Settings) -> Duration {
     (settings.lease / 3).min(settings.request_timeout)
-}
-
-fn serial(settings: &Settings) -> SerialConsistency {
-    match settings.ledger() {
-        scylla::statement::Consistency::LocalQuorum => SerialConsistency::LocalSerial,
-        _ => SerialConsistency::Serial,
-    }
 }
 
 async fn prepare(session: &Session, settings: &Settings, cql: &str) -> Result<PreparedStatement, StoreError> {

@@ -4,6 +4,7 @@ mod account;
 mod ahead;
 mod anew;
 mod apply;
+mod cas;
 mod cell;
 mod check;
 mod collisions;
@@ -13,8 +14,8 @@ mod holder;
 mod keys;
 mod lease;
 mod ledger;
-mod part;
-mod provisional;
+mod limits;
+mod migrations;
 mod quarantine;
 mod query;
 mod replay;
@@ -23,22 +24,27 @@ mod retry;
 mod rows;
 mod refusal;
 pub mod schema;
+mod stamps;
 mod stored;
+mod tails;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod trust;
 mod unchanged;
 mod work;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use scylla::client::session::Session;
 use tokio::sync::Semaphore;
+use tracing::warn;
 
 use super::{Access, Store, StoreError};
 use crate::domain::{Delivery, DeliveryId, Header, Plan, RowChunk, StampRange, Value};
 use crate::fault;
+use crate::health::Health;
 use crate::ledger::{Amendment, Applied, Continuation, Entry, Filter, Known};
 use crate::metrics;
 use ahead::Ahead;
@@ -46,12 +52,16 @@ pub use check::Checked;
 use collisions::Collisions;
 use connect::Settings;
 use lease::{Lease, Wait};
-use ledger::{Ledger, TOGETHER};
-use provisional::Provisional;
+use ledger::Ledger;
+use limits::Limit;
 use quarantine::Quarantine;
 use refusal::Refusals;
 use rows::{Pace, Writer};
+use stamps::Authority;
 use unchanged::Unchanged;
+
+/// How long a schema that changes is waited for when the store is opened.
+const AGREED: Duration = Duration::from_secs(30);
 
 /// A store in a cluster.
 pub struct CassandraStore {
@@ -73,17 +83,26 @@ pub(crate) struct Inner {
 /// What only a writer needs.
 pub(crate) struct Writing {
     lease: Lease,
+    stamps: Authority,
     tables: Unchanged,
     writers: Vec<Writer>,
     /// Refusals of each delivery and table.
     refusals: Refusals,
     pace: Pace,
+    /// No larger request is sent, where that is known.
+    limit: Option<Limit>,
     /// Requests that may be under way.
     permits: Semaphore,
     ahead: Ahead,
     quarantine: Quarantine,
-    provisional: Provisional,
     collisions: Collisions,
+}
+
+impl Writing {
+    /// Hands out the next range of stamps.
+    async fn hand_out(&self, first: u64, records: u64) -> Result<StampRange, StoreError> {
+        self.stamps.hand_out(&self.lease, first, records).await
+    }
 }
 
 impl CassandraStore {
@@ -92,14 +111,21 @@ impl CassandraStore {
     /// # Errors
     /// A cluster that cannot be reached or refuses us, tables of another shape, another writer.
     pub async fn open(settings: Settings, plan: Arc<Plan>, access: Access) -> Result<Self, StoreError> {
-        Self::opened(settings, plan, access).await.map_err(|error| stood_by(error, access))
+        let (settings, began) = (Arc::new(settings), Instant::now());
+        loop {
+            match Self::opened(Arc::clone(&settings), Arc::clone(&plan), access).await {
+                // Another process makes tables: they stand in the schema, and not every node knows them yet.
+                Err(StoreError::Changed { .. }) if began.elapsed() < AGREED => {
+                    tokio::time::sleep(Duration::from_millis(200 + fastrand::u64(0..300))).await;
+                }
+                opened => return opened.map_err(|error| stood_by(error, access)),
+            }
+        }
     }
 
-    async fn opened(settings: Settings, plan: Arc<Plan>, access: Access) -> Result<Self, StoreError> {
+    async fn opened(settings: Arc<Settings>, plan: Arc<Plan>, access: Access) -> Result<Self, StoreError> {
         let session = Arc::new(connect::connect(&settings).await?);
-        let settings = Arc::new(settings);
-        let compares = access != Access::Read;
-        let state = schema::look(&session, &settings, &plan, compares).await?;
+        let (state, fits) = looked(&session, &settings, &plan, access).await?;
         whole(&session, &settings, &plan, &state).await?;
         let writing = match access {
             Access::Write { create, standby } => {
@@ -107,7 +133,7 @@ impl CassandraStore {
                     return Err(missing_told(&settings, &missing));
                 }
                 let wait = if standby { Wait::Standby } else { Wait::No };
-                Some(Self::for_writing(&session, &settings, &plan, state, wait, create).await?)
+                Some(Self::for_writing(&session, &settings, &plan, (state, fits), wait, create).await?)
             }
             _ if !state.missing_ledger.is_empty() => return Err(StoreError::Missing(settings.name())),
             Access::Read | Access::Dry => None,
@@ -117,7 +143,6 @@ impl CassandraStore {
         let reading = Quarantine::new(Arc::clone(&session), Arc::clone(&settings)).await?;
         let inner =
             Inner { session, settings, plan, ledger, reading, writing, playing: replay::Playing::default() };
-        inner.close_taken_back().await?;
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -125,31 +150,38 @@ impl CassandraStore {
         session: &Arc<Session>,
         settings: &Arc<Settings>,
         plan: &Arc<Plan>,
-        state: schema::State,
+        (state, mut fits): (schema::State, Result<(), StoreError>),
         wait: Wait,
         create: bool,
     ) -> Result<Writing, StoreError> {
         if state.lacks_lease() {
+            fits?;
             Self::make_lease(session, settings, plan, &state).await?;
+            fits = Ok(());
         }
         let (s, t, p) = (|| Arc::clone(session), || Arc::clone(settings), || Arc::clone(plan));
-        let lease = Lease::take(s(), t(), plan.fingerprint.0.clone(), wait).await?;
-        let found = lease.during(Self::make(session, settings, plan, &lease, create)).await?;
+        let lease =
+            Lease::take(s(), t(), format!("{} {}", schema::FORMAT, plan.fingerprint.0), wait, fits).await?;
+        let (found, stamps) = lease.during(Self::make(session, settings, plan, &lease, create)).await?;
+        let limit = Limit::smallest(session, settings).await;
+        if let Some(told) = limit.as_ref().and_then(|limit| limit.warning(settings.max_record_bytes)) {
+            warn!("{told}");
+        }
         let mut writers = Vec::new();
         for table in &plan.tables {
             writers.push(Writer::new(session, settings, plan, table).await?);
         }
-        let provisional = lease.during(Provisional::new(s(), t(), p())).await?;
         Ok(Writing {
             lease,
+            stamps,
             tables: Unchanged::new(found),
             writers,
             refusals: Refusals::default(),
             pace: Pace::new(settings.rows_per_second),
+            limit,
             permits: Semaphore::new(settings.in_flight),
             ahead: Ahead::default(),
             quarantine: Quarantine::new(s(), t()).await?,
-            provisional,
             collisions: Collisions::new(s(), t(), p()).await?,
         })
     }
@@ -161,7 +193,7 @@ impl CassandraStore {
         plan: &Plan,
         lease: &Lease,
         create: bool,
-    ) -> Result<Vec<schema::Identity>, StoreError> {
+    ) -> Result<(Vec<schema::Identity>, Authority), StoreError> {
         // Looked at again: another may have made them before we had the lease.
         let state = schema::look(session, settings, plan, true).await?;
         if !state.missing_ledger.is_empty() {
@@ -169,11 +201,17 @@ impl CassandraStore {
             fault::step("ledger made");
             schema::mark(session, settings).await?;
         }
-        if create && stored_format(session, settings).await?.is_some_and(|format| format < schema::FORMAT) {
-            schema::bring_up(session, settings).await?;
+        if state.missing_stamps {
+            schema::make_stamps(session, settings).await?;
+        }
+        let stamps = Authority::open(Arc::clone(session), Arc::clone(settings), lease).await?;
+        let format = stored_format(session, settings).await?;
+        if let Some(format) = format.filter(|format| create && *format < schema::FORMAT) {
+            migrations::bring_up(session, settings, lease, &stamps, format).await?;
         }
         check_format(session, settings, false).await?;
-        anew::tables(session, settings, plan, lease, &state.missing_tables).await
+        let found = anew::tables(session, settings, plan, lease, &state.missing_tables).await?;
+        Ok((found, stamps))
     }
 
     /// Two that come at the same time must not both make the same table: who sees that another has begun
@@ -202,11 +240,27 @@ impl CassandraStore {
     }
 }
 
+/// Looks at the schema, and compares it with the declaration. A standby whose tables do not fit is not refused here:
+/// the process that writes may have another declaration by now, and this one not yet.
+async fn looked(
+    session: &Session,
+    settings: &Settings,
+    plan: &Plan,
+    access: Access,
+) -> Result<(schema::State, Result<(), StoreError>), StoreError> {
+    match schema::look(session, settings, plan, access != Access::Read).await {
+        Err(error @ StoreError::Shape { .. }) if matches!(access, Access::Write { standby: true, .. }) => {
+            Ok((schema::look(session, settings, plan, false).await?, Err(error)))
+        }
+        looked => Ok((looked?, Ok(()))),
+    }
+}
+
 /// Who loses the right to write before anything was written waits for it again.
 fn stood_by(error: StoreError, access: Access) -> StoreError {
     match (error, access) {
         (StoreError::Lost(store), Access::Write { standby: true, .. }) => {
-            StoreError::Standby { store, holder: "another process".to_owned() }
+            StoreError::Standby { store, holder: "another process".to_owned(), differs: false }
         }
         (other, _) => other,
     }
@@ -233,7 +287,7 @@ async fn whole(
     let lacks = |at: usize| state.missing_ledger.contains(&at);
     let is_ours = match (lacks(schema::DELIVERIES), lacks(schema::META)) {
         // It is marked when all of it is there.
-        (_, false) => stored_format(session, settings).await? == Some(schema::FORMAT),
+        (_, false) => stored_format(session, settings).await?.is_some_and(|format| format <= schema::FORMAT),
         (false, true) => !is_empty(session, settings).await?,
         (true, true) => false,
     };
@@ -261,7 +315,7 @@ async fn stored_format(session: &Session, settings: &Settings) -> Result<Option<
     let asked = request::of_ledger(settings, cql);
     let stored = match request::rows::<(Option<String>,)>(session, settings, asked, ()).await {
         // It is being made: it stands in the schema, and cannot be asked yet.
-        Err(StoreError::Shape { .. }) => return Ok(None),
+        Err(StoreError::Changed { .. }) => return Ok(None),
         stored => stored?,
     };
     Ok(stored.first().and_then(|(value,)| value.as_ref()).and_then(|value| value.parse().ok()))
@@ -274,8 +328,7 @@ async fn check_format(session: &Session, settings: &Settings, mark: bool) -> Res
         Some(schema::FORMAT) => Ok(()),
         Some(older) if older < schema::FORMAT => Err(shape(
             format!("its ledger has format {older}, this version uses {}", schema::FORMAT),
-            "bring it up with `needledrop schema --apply`, as a role that may ALTER the needledrop_ tables: \
-             it adds columns and changes nothing else",
+            "bring it up with `needledrop schema --apply`, as a role that may ALTER and MODIFY the needledrop_ tables",
         )),
         Some(other) => Err(shape(
             format!("its ledger has format {other}, this version knows {}", schema::FORMAT),
@@ -300,7 +353,7 @@ async fn is_empty(session: &Session, settings: &Settings) -> Result<bool, StoreE
     let asked = request::of_ledger(settings, cql);
     match request::rows::<(i64,)>(session, settings, asked, ()).await {
         // As with the format: it is being made.
-        Err(StoreError::Shape { .. }) => Ok(true),
+        Err(StoreError::Changed { .. }) => Ok(true),
         rows => Ok(rows?.is_empty()),
     }
 }
@@ -323,25 +376,6 @@ impl Inner {
         StoreError::Broken { store: self.settings.name(), what }
     }
 
-    /// A process that ended while it took a provisional record back may have left word of it.
-    async fn close_taken_back(&self) -> Result<(), StoreError> {
-        let Some(writing) = &self.writing else { return Ok(()) };
-        for some in writing.provisional.all().chunks(TOGETHER) {
-            // Where there are many, that takes longer than a lease.
-            writing.lease.check().await?;
-            let found = some.iter().map(|(id, _)| self.ledger.find(*id));
-            let found = futures::future::try_join_all(found).await?;
-            for ((id, stamp), entered) in some.iter().zip(found) {
-                let stamps = entered.delivery.stamps;
-                let still = stamps.number(*stamp).and_then(|number| stamps.of(number));
-                if still != Some(*stamp) {
-                    writing.provisional.forget(&writing.lease, *id).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
     fn writer(&self) -> Result<&Writing, StoreError> {
         self.writing.as_ref().ok_or_else(|| self.broken("opened for reading only".to_owned()))
     }
@@ -360,13 +394,13 @@ impl Store for CassandraStore {
 
     async fn take_up(&self, entry: Entry) -> Result<Delivery, StoreError> {
         match &self.inner.writing {
-            Some(writing) => self.inner.ledger.take_up(&writing.lease, &self.inner.plan, &entry).await,
+            Some(writing) => self.inner.ledger.take_up(writing, &self.inner.plan, &entry).await,
             None => self.inner.ledger.take_up_in_memory(&self.inner.plan, &entry).await,
         }
     }
 
-    async fn reopen(&self, id: DeliveryId, how: Continuation) -> Result<Delivery, StoreError> {
-        self.inner.ledger.reopen(self.inner.writing.as_ref(), id, how).await
+    async fn reopen(&self, id: DeliveryId, how: Continuation) -> Result<Option<Delivery>, StoreError> {
+        self.inner.ledger.reopen(self.inner.writing.as_ref(), &self.inner.plan, id, how).await
     }
 
     async fn extend(&self, id: DeliveryId, first: u64, records: u64) -> Result<StampRange, StoreError> {
@@ -430,12 +464,13 @@ impl Store for CassandraStore {
     }
 
     /// Renews the lease; ends only when another has it.
-    async fn tend(&self) -> StoreError {
+    async fn tend(&self, health: &Health) -> StoreError {
         let Some(writing) = &self.inner.writing else { return std::future::pending().await };
         let tell = async {
             loop {
                 self.inner.tell_driver();
-                tokio::time::sleep(writing.lease.pause()).await;
+                writing.lease.tell(health);
+                tokio::time::sleep(writing.lease.pause() / 4).await;
             }
         };
         tokio::select! {

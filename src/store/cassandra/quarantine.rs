@@ -27,6 +27,12 @@ type WithoutRaw = (i64, i64, i64, i64, i64, Option<String>, String, String, Opti
 /// Records with their raw bytes that the server sends at a time.
 const TOGETHER: i32 = 16;
 
+/// Raw bytes of a record that are kept at most: by default a node takes no request over 16 MiB.
+const MOST_KEPT: usize = 15 << 20;
+
+/// A node that does not take so many does not refuse the entry for its length.
+const LEAST_KEPT: usize = 4096;
+
 pub struct Quarantine {
     session: Arc<Session>,
     settings: Arc<Settings>,
@@ -89,7 +95,24 @@ impl Quarantine {
         futures::stream::iter(writes).buffer_unordered(self.settings.in_flight).try_collect().await
     }
 
+    /// Of a long record only the first bytes are kept: as many as the server takes.
     async fn save_one(&self, lease: &Lease, id: DeliveryId, record: &Quarantined) -> Result<(), StoreError> {
+        let mut kept = record.raw.len().min(MOST_KEPT);
+        loop {
+            match self.save_with(lease, id, record, record.raw.get(..kept).unwrap_or_default()).await {
+                Err(StoreError::Broken { .. }) if kept > LEAST_KEPT => kept /= 2,
+                saved => return saved,
+            }
+        }
+    }
+
+    async fn save_with(
+        &self,
+        lease: &Lease,
+        id: DeliveryId,
+        record: &Quarantined,
+        raw: &[u8],
+    ) -> Result<(), StoreError> {
         let values = (
             id.0,
             big(record.record),
@@ -99,7 +122,7 @@ impl Quarantine {
             record.column.as_deref(),
             record.reason.name(),
             record.detail.as_str(),
-            record.raw.as_slice(),
+            raw,
         );
         lease.write(&self.insert, values).await
     }
@@ -119,7 +142,7 @@ impl Quarantine {
     pub async fn save_headers(
         &self,
         lease: &Lease,
-        chunks: &[RowChunk],
+        chunks: &[&RowChunk],
         records: &[(DeliveryId, &Quarantined)],
     ) -> Result<(), StoreError> {
         let ids: BTreeSet<DeliveryId> = records.iter().map(|(id, _)| *id).collect();
@@ -267,11 +290,16 @@ fn fate(stored: Option<&str>) -> Fate {
 
 fn entry(delivery: &Delivery, stored: Stored) -> Entry {
     let (_, record, line, offset, len, column, reason, detail, state, raw) = stored;
+    let fate = match fate(state.as_deref()) {
+        // Discarded in one write, with the whole delivery.
+        Fate::Open if delivery.receipt.open() == 0 => Fate::Discarded,
+        fate => fate,
+    };
     Entry {
         delivery: delivery.id,
         path: delivery.path.clone(),
         generation: delivery.generation,
-        fate: fate(state.as_deref()),
+        fate,
         record: Quarantined {
             record: count(record),
             line: count(line),

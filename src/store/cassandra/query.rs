@@ -130,7 +130,7 @@ mod tests {
         assert!(matches!(forbidden, StoreError::System { .. }), "{forbidden}");
         let altered = told(DbError::Invalid, "Undefined column name length in table ks.t");
         assert!(altered.to_string().contains("Undefined column name length"), "{altered}");
-        assert!(matches!(altered, StoreError::Shape { .. }), "{altered}");
+        assert!(matches!(altered, StoreError::Changed { .. }), "{altered}");
         let missing = told(DbError::Invalid, "unconfigured table t");
         assert!(missing.to_string().contains("not there yet"), "{missing}");
         let busy = told(DbError::Overloaded, "");

@@ -23,7 +23,7 @@ pub struct Judged {
 pub type Refusals = Mutex<HashMap<(DeliveryId, usize), (usize, bool)>>;
 
 /// Which refusals are not about single records (law 5): ten in a row, or all of a delivery.
-fn hopeless_tables(writing: &Writing, chunks: &[RowChunk], sent: &Sent) -> HashSet<(DeliveryId, usize)> {
+fn hopeless_tables(writing: &Writing, chunks: &[&RowChunk], sent: &Sent) -> HashSet<(DeliveryId, usize)> {
     let mut known = writing.refusals.lock().unwrap_or_else(PoisonError::into_inner);
     let mut hopeless = HashSet::new();
     let ids: HashSet<DeliveryId> = chunks.iter().map(|chunk| chunk.source.id).collect();
@@ -52,7 +52,7 @@ fn hopeless_tables(writing: &Writing, chunks: &[RowChunk], sent: &Sent) -> HashS
 }
 
 /// Where the rows of each chunk of a delivery begin among all of its rows, and how many those are.
-fn begins(chunks: &[RowChunk], id: DeliveryId) -> (HashMap<usize, usize>, usize) {
+fn begins(chunks: &[&RowChunk], id: DeliveryId) -> (HashMap<usize, usize>, usize) {
     let (mut begins, mut rows) = (HashMap::new(), 0);
     for (at, chunk) in chunks.iter().enumerate().filter(|(_, chunk)| chunk.source.id == id) {
         begins.insert(at, rows);
@@ -85,7 +85,7 @@ fn in_a_row(before: usize, rows: usize, refused: &[usize]) -> (usize, usize) {
 pub type Failed = HashMap<DeliveryId, String>;
 
 /// What the refusals mean, chunk by chunk. Nothing is taken of a delivery that has failed.
-pub fn judged(writing: &Writing, chunks: &[RowChunk], sent: &Sent, mut failed: Failed) -> Vec<Judged> {
+pub fn judged(writing: &Writing, chunks: &[&RowChunk], sent: &Sent, mut failed: Failed) -> Vec<Judged> {
     let mut all: Vec<Judged> = chunks.iter().map(|_| Judged::default()).collect();
     let hopeless_tables = hopeless_tables(writing, chunks, sent);
     let is_hopeless = |chunk: &RowChunk, table| hopeless_tables.contains(&(chunk.source.id, table));

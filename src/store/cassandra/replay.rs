@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use super::Inner;
+use super::account::collided;
 use super::apply::sending;
 use super::keys::{Keys, Short, short};
 use super::ledger::count_of;
@@ -39,15 +40,8 @@ pub async fn chunk(
     };
     writing.lease.check().await?;
     writing.tables.check(inner).await?;
-    let delivery = inner.ledger.find(id).await?.delivery;
-    let open = delivery.provisional.as_ref().and_then(|(mark, _)| delivery.stamps.of(mark.record));
-    let last = chunk.rows.len().checked_sub(1).map(|row| chunk.rows.stamp(row));
-    if open.is_some() && last == open {
-        writing.provisional.remember(&writing.lease, chunk, table).await?;
-    }
-    let one = std::slice::from_ref(chunk);
-    writing.provisional.merge(&writing.lease, one).await?;
-    let sent = sending(inner, writing, one).all(&[table]).await?;
+    let one = [chunk];
+    let sent = sending(inner, writing, &one).all(&[table]).await?;
     writing.tables.check(inner).await?;
     if let Some(refusal) = sent.refused.first().filter(|_| sent.refused.len() == chunk.rows.len()) {
         let what = format!("table {} takes no row: {}", declared.name, refusal.words);
@@ -70,6 +64,7 @@ pub async fn chunk(
     });
     let distinct = played.keys.distinct();
     played.keys.add(hashes(inner, table, chunk, &left_out));
+    let is_estimate = played.keys.is_estimate();
     let grown = i64::try_from(played.keys.distinct()).unwrap_or(0) - i64::try_from(distinct).unwrap_or(0);
     let collisions = i64::try_from(delta.rows).unwrap_or(0) - grown;
     played.rows += delta.rows;
@@ -90,7 +85,7 @@ pub async fn chunk(
         }
         Ok(())
     };
-    inner.ledger.change(&writing.lease, id, change).await?;
+    inner.ledger.change::<_, StoreError>(&writing.lease, id, change).await?;
     if chunk.end.is_some() {
         playing.remove(&(id, table));
     } else {
@@ -98,8 +93,8 @@ pub async fn chunk(
     }
     drop(playing);
     fault::step("replay after the ledger");
-    delta.collisions = u64::try_from(collisions).unwrap_or(0);
-    delta.took = began.elapsed();
+    let (took, estimated) = (began.elapsed(), is_estimate);
+    delta = TableDelta { rows: delta.rows, took, estimated, ..collided(collisions) };
     Ok(Applied { tables: vec![delta], ..Applied::default() })
 }
 

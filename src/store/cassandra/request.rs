@@ -117,11 +117,7 @@ pub fn told(settings: &Settings, error: &ExecutionError) -> StoreError {
             what,
             next: "grant this role what docs/guarantees.md lists, or log in as another".to_owned(),
         },
-        Meaning::Changed => StoreError::Shape {
-            store,
-            what: format!("the schema is not what it was when this began: {what}"),
-            next: "bring the tables back as they are declared, then start again".to_owned(),
-        },
+        Meaning::Changed => StoreError::Changed { store, what },
         Meaning::Refused => StoreError::Broken { store, what },
     }
 }

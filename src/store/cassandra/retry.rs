@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 
 use super::account::Account;
-use super::apply::{DISCARDED, Progress, REPLAYED, is_provisional_row, outcome, sending};
+use super::apply::{Progress, sending};
 use super::ledger::{Beside, count_of};
 use super::refusal::{self, Judged};
 use super::rows::Sent;
 use super::stored::Entered;
 use super::{Inner, Writing};
-use crate::domain::{DeliveryId, Outcome, RowChunk};
+use crate::domain::{DeliveryId, RowChunk};
 use crate::fault;
 use crate::ledger::{Applied, TableDelta};
 use crate::quarantine::{Fate, Retried};
@@ -27,9 +27,8 @@ pub async fn retried(inner: &Inner, retried: &Retried) -> Result<Applied, StoreE
     let still = chunk.quarantined.iter().chain(&judged.refused);
     writing.quarantine.explain(&writing.lease, id, still).await?;
     fault::step("retry before the ledger");
-    let one = std::slice::from_ref(chunk);
     let mut accounts =
-        Account::all(inner, writing, one, std::slice::from_ref(&judged), &Progress::default()).await?;
+        Account::all(inner, writing, &[chunk], std::slice::from_ref(&judged), &Progress::default()).await?;
     let Some(account) = accounts.pop() else { return Ok(Applied::default()) };
     let beside = beside(writing, retried, &judged, &account);
     let change = |entered: &mut Entered| enter(inner, entered, retried, &judged, &account);
@@ -48,6 +47,12 @@ async fn check_open(
     records: impl Iterator<Item = u64>,
 ) -> Result<(), StoreError> {
     let records: BTreeSet<u64> = records.collect();
+    // A noted tail can be too large for the batch that settles records.
+    if inner.ledger.find(id).await?.delivery.note.is_some() {
+        let what = format!("delivery {} was interrupted in its last record", id.0);
+        let next = "run `needledrop run --once`, which settles it, then try again".to_owned();
+        return Err(StoreError::System { store: inner.settings.name(), what, next });
+    }
     if inner.ledger.is_unsettled(id) || writing.quarantine.open_among(id, &records).await? == records.len() {
         return Ok(());
     }
@@ -62,16 +67,9 @@ async fn check_open(
 async fn send(inner: &Inner, writing: &Writing, chunk: &RowChunk) -> Result<Sent, StoreError> {
     writing.lease.check().await?;
     writing.tables.check(inner).await?;
-    if is_provisional_row(chunk) {
-        for table in 0..inner.plan.tables.len() {
-            writing.provisional.remember(&writing.lease, chunk, table).await?;
-        }
-    }
-    let one = std::slice::from_ref(chunk);
-    writing.provisional.merge(&writing.lease, one).await?;
     fault::step("retry before the rows");
     let all: Vec<usize> = (0..inner.plan.tables.len()).collect();
-    let sent = sending(inner, writing, one).all(&all).await?;
+    let sent = sending(inner, writing, &[chunk]).all(&all).await?;
     writing.tables.check(inner).await?;
     fault::step("retry after the rows");
     Ok(sent)
@@ -96,6 +94,7 @@ fn beside(writing: &Writing, retried: &Retried, judged: &Judged, account: &Accou
 fn enter(inner: &Inner, entered: &mut Entered, retried: &Retried, judged: &Judged, account: &Account) {
     let (loaded, skipped) = (loaded(retried, judged).count() as u64, retried.skipped.len() as u64);
     let receipt = &mut entered.delivery.receipt;
+    let is_first = receipt.loaded == 0;
     receipt.loaded += loaded;
     receipt.skipped += skipped;
     receipt.replayed += loaded + skipped;
@@ -103,23 +102,13 @@ fn enter(inner: &Inner, entered: &mut Entered, retried: &Retried, judged: &Judge
     for (table, declared) in inner.plan.tables.iter().enumerate() {
         // A table that is newer than the delivery stays behind by the rest of it.
         let count = count_of(receipt, &declared.name);
+        if is_first {
+            // It lacks no record, whatever its declaration was when the records were refused.
+            count.fingerprint = declared.fingerprint.clone();
+        }
         count.rows += loaded;
         count.collisions = count.collisions.saturating_add_signed(collisions(account, table));
         count.estimated |= account.counted.estimated.get(table).copied().unwrap_or(false);
-    }
-    if retried.chunk.ends_provisionally() && is_last_settled(&retried.chunk, judged) {
-        let became = outcome(retried.chunk.last, &account.counted.collided);
-        entered.outcome = format!("{REPLAYED}{became}");
-    }
-}
-
-fn is_last_settled(chunk: &RowChunk, judged: &Judged) -> bool {
-    match chunk.last {
-        Some(Outcome::Loaded) => {
-            chunk.rows.len().checked_sub(1).is_some_and(|row| !judged.rows.contains(&row))
-        }
-        Some(Outcome::Skipped) => true,
-        Some(Outcome::Quarantined) | None => false,
     }
 }
 
@@ -128,24 +117,17 @@ fn collisions(account: &Account, table: usize) -> i64 {
 }
 
 fn delta(chunk: &RowChunk, sent: &Sent, judged: &Judged, account: &Account, table: usize) -> TableDelta {
+    let rows = (chunk.rows.len() - judged.rows.len()) as u64;
     TableDelta {
-        rows: (chunk.rows.len() - judged.rows.len()) as u64,
-        collisions: u64::try_from(collisions(account, table)).unwrap_or(0),
         took: sent.tables.get(table).map(|(_, took)| *took).unwrap_or_default(),
+        ..account.counted.delta(0, table, rows)
     }
 }
 
 pub async fn discarded(inner: &Inner, id: DeliveryId, records: &[u64]) -> Result<(), StoreError> {
     let writing = inner.writer()?;
     let settling = |record: &u64| writing.quarantine.settling(id, *record, Fate::Discarded);
-    let change = |entered: &mut Entered| {
-        let delivery = &mut entered.delivery;
-        delivery.receipt.discarded += records.len() as u64;
-        let open = delivery.provisional.as_ref().map(|(mark, _)| mark.record);
-        if open.is_some_and(|open| records.contains(&open)) {
-            DISCARDED.clone_into(&mut entered.outcome);
-        }
-    };
+    let change = |entered: &mut Entered| entered.delivery.receipt.discarded += records.len() as u64;
     check_open(inner, writing, id, records.iter().copied()).await?;
     fault::step("discard before the ledger");
     inner.ledger.settle(&writing.lease, id, change, records.iter().map(settling).collect()).await?;

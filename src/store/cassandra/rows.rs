@@ -16,6 +16,7 @@ use super::cell::{self, Record};
 use super::connect::Settings;
 use super::hash::Key;
 use super::lease::Lease;
+use super::limits::Limit;
 use super::request::{self, Meaning};
 use super::schema;
 use super::work::{Place, Request, Work, together};
@@ -124,8 +125,9 @@ pub struct Sending<'s> {
     pub lease: &'s Lease,
     pub pace: &'s Pace,
     pub permits: &'s Semaphore,
+    pub limit: Option<&'s Limit>,
     pub writers: &'s [Writer],
-    pub chunks: &'s [RowChunk],
+    pub chunks: &'s [&'s RowChunk],
     /// Bytes of text and the like that no row of theirs has more of.
     pub longest: usize,
 }
@@ -234,6 +236,10 @@ impl Sending<'_> {
         }
         for place in places {
             let Some(record) = self.record(writer, place) else { continue };
+            if let Some(words) = self.too_large(&record) {
+                refused.push(Refusal { table: writer, chunk: place.chunk(), row: place.row(), words });
+                continue;
+            }
             of.requests.sent(1);
             let one = || async { self.session.execute_unpaged(&of.insert, &record).await.map(|_| ()) };
             if let Err(words) = self.once(of, 1, one).await? {
@@ -241,6 +247,12 @@ impl Sending<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Why a row is not sent. Some servers do not refuse one that is too large, but fail.
+    fn too_large(&self, record: &Record<'_>) -> Option<String> {
+        let limit = self.limit.filter(|limit| self.longest > limit.bytes)?;
+        limit.refusal(record.size())
     }
 
     /// Until it is acknowledged, or refused: the server's words. Nothing is sent without the lease.

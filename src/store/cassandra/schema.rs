@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use scylla::client::session::Session;
+use scylla::policies::load_balancing::{
+    LoadBalancingPolicy, NodeIdentifier, SingleTargetLoadBalancingPolicy,
+};
 use scylla::value::{CqlTimestamp, Row};
 
 use super::connect::Settings;
@@ -13,24 +17,28 @@ use crate::fault;
 use crate::store::StoreError;
 
 /// The layout of ledger and quarantine; a newer one is refused.
-pub const FORMAT: i64 = 3;
+pub const FORMAT: i64 = 4;
 
 /// Ledger and quarantine, in the order in which they are made: who has seen the last has seen all.
 /// Offsets are in decoded bytes; `stamps` is a list of (first record, base, records); `tables` by name
 /// (rows, collisions, refused, whether collisions are an estimate, fingerprint of the declaration);
-/// `provisional` is (byte, record, line, hash up to there, outcome) of a last record without line end;
-/// `header` is that of a delivery, kept once beside its quarantined records.
-pub const LEDGER: [(&str, &str); 8] = [
+/// `tail` is (byte, record, line) of the beginning of an open tail that was loaded; `ahead` is (bytes, their hash,
+/// rules) of what was handed out; `note` is an open tail before its rows are sent: (byte, record, line) where it begins
+/// and where it ends, hash up to its end, header, rules, bytes; `written` is the
+/// write time of the row, `trusted` the last one of each earlier epoch that wrote it; `header` is that of a delivery, kept once beside its quarantined records.
+pub const LEDGER: [(&str, &str); 7] = [
     (
         "needledrop_deliveries",
         "id bigint PRIMARY KEY, path text, generation int, state text, detail text, same_as bigint, \
          bytes bigint, records bigint, line bigint, hash text, head text, \
-         provisional frozen<tuple<bigint, bigint, bigint, text, text>>, \
          noted_size bigint, noted_mtime bigint, noted_ctime bigint, fingerprint text, attempt text, \
          loaded bigint, skipped bigint, quarantined bigint, taken_up timestamp, changed timestamp, \
          stamps frozen<list<frozen<tuple<bigint, bigint, bigint>>>>, parts frozen<list<bigint>>, \
          tables frozen<map<text, frozen<tuple<bigint, bigint, bigint, boolean, text>>>>, \
-         replayed bigint, discarded bigint, assumed bigint",
+         replayed bigint, discarded bigint, assumed bigint, \
+         tail frozen<tuple<bigint, bigint, bigint>>, strikes int, ahead frozen<tuple<bigint, text, text>>, \
+         note frozen<tuple<bigint, bigint, bigint, bigint, bigint, bigint, text, frozen<list<text>>, text, blob>>, \
+         part_count bigint, written bigint, trusted frozen<list<bigint>>",
     ),
     ("needledrop_paths", "path text, generation int, id bigint, PRIMARY KEY (path, generation)"),
     ("needledrop_heads", "head text, id bigint, PRIMARY KEY (head, id)"),
@@ -46,12 +54,6 @@ pub const LEDGER: [(&str, &str); 8] = [
          PRIMARY KEY (delivery, table_name, bytes)",
     ),
     (
-        "needledrop_provisional",
-        "delivery bigint, table_name text, stamp bigint, lies_at bigint, key frozen<list<text>>, \
-         own frozen<list<frozen<tuple<text, bigint>>>>, without frozen<list<frozen<tuple<text, bigint>>>>, \
-         PRIMARY KEY (delivery, table_name)",
-    ),
-    (
         "needledrop_lease",
         "name text PRIMARY KEY, holder text, epoch bigint, beat bigint, stamps bigint, tables text",
     ),
@@ -60,8 +62,14 @@ pub const LEDGER: [(&str, &str); 8] = [
 
 /// The first of it, the table of the lease, and that which is marked when all of it is there.
 pub const DELIVERIES: usize = 0;
-pub const LEASE: usize = 6;
-pub const META: usize = 7;
+pub const LEASE: usize = 5;
+pub const META: usize = 6;
+
+/// Where the stamps of all tables in a keyspace come from, whichever ledgers write to these tables. It is beside the
+/// tables, not in the ledger. `next` is the first stamp that nobody has reserved; `ledgers` has the end of the last
+/// block of each ledger, by the name of its keyspace.
+pub const STAMPS: (&str, &str) =
+    ("needledrop_stamps", "name text PRIMARY KEY, next bigint, ledgers map<text, bigint>");
 
 /// A name as CQL takes it: folded unless it was declared in double quotes, and always quoted.
 pub fn quoted(name: &str, exact: bool) -> String {
@@ -87,6 +95,18 @@ pub fn place(settings: &Settings, table: &Table) -> String {
 
 pub fn ledger_place(settings: &Settings, table: &str) -> String {
     format!("{}.{table}", quoted(&keyspace(&settings.ledger_keyspace), true))
+}
+
+pub fn stamps_place(settings: &Settings) -> String {
+    format!("{}.{}", quoted(&keyspace(&settings.keyspace), true), STAMPS.0)
+}
+
+fn create_stamps(settings: &Settings) -> String {
+    format!("CREATE TABLE IF NOT EXISTS {} ({})", stamps_place(settings), STAMPS.1)
+}
+
+fn create_of_ledger(settings: &Settings, (name, columns): (&str, &str)) -> String {
+    format!("CREATE TABLE IF NOT EXISTS {} ({columns})", ledger_place(settings, name))
 }
 
 pub fn column(column: &Column) -> String {
@@ -135,11 +155,8 @@ pub fn ddl(settings: &Settings, plan: &Plan) -> Vec<String> {
         all.push(create_keyspace(settings, &name));
     }
     all.extend(plan.tables.iter().map(|table| create_table(settings, plan, table)));
-    all.extend(
-        LEDGER
-            .iter()
-            .map(|(name, columns)| format!("CREATE TABLE {} ({columns})", ledger_place(settings, name))),
-    );
+    all.push(create_stamps(settings));
+    all.extend(LEDGER.iter().map(|table| create_of_ledger(settings, *table)));
     all
 }
 
@@ -157,6 +174,7 @@ pub struct State {
     /// Keyspaces, then declared tables, then those of the ledger.
     pub missing_keyspaces: Vec<String>,
     pub missing_tables: Vec<usize>,
+    pub missing_stamps: bool,
     pub missing_ledger: Vec<usize>,
 }
 
@@ -180,8 +198,10 @@ impl State {
         let keyspace = self.missing_keyspaces.first().map(|name| format!("keyspace {name}"));
         let table = self.missing_tables.first().and_then(|index| plan.tables.get(*index));
         let ledger = self.missing_ledger.first().and_then(|index| LEDGER.get(*index));
+        let stamps = self.missing_stamps.then(|| format!("table {}", STAMPS.0));
         keyspace
             .or_else(|| table.map(|table| format!("table {}", table.name)))
+            .or(stamps)
             .or_else(|| ledger.map(|(name, _)| format!("table {name}")))
     }
 }
@@ -211,7 +231,12 @@ pub async fn look(
     }
     let missing_ledger =
         (0..LEDGER.len()).filter(|at| LEDGER.get(*at).is_some_and(|(name, _)| !ledger.contains_key(*name)));
-    Ok(State { missing_keyspaces, missing_tables, missing_ledger: missing_ledger.collect() })
+    Ok(State {
+        missing_keyspaces,
+        missing_tables,
+        missing_stamps: !tables.contains_key(STAMPS.0),
+        missing_ledger: missing_ledger.collect(),
+    })
 }
 
 fn compare(
@@ -306,11 +331,18 @@ pub async fn make_ledger(
     settings: &Settings,
     missing: impl IntoIterator<Item = &usize>,
 ) -> Result<(), StoreError> {
-    for (name, columns) in missing.into_iter().filter_map(|at| LEDGER.get(*at)) {
-        let ddl = format!("CREATE TABLE IF NOT EXISTS {} ({columns})", ledger_place(settings, name));
-        run(session, settings, &ddl).await?;
+    for table in missing.into_iter().filter_map(|at| LEDGER.get(*at)) {
+        run(session, settings, &create_of_ledger(settings, *table)).await?;
     }
     Ok(())
+}
+
+/// Makes the table of the stamps. Another ledger may do the same at this moment.
+///
+/// # Errors
+/// The cluster refuses it or does not answer.
+pub async fn make_stamps(session: &Session, settings: &Settings) -> Result<(), StoreError> {
+    run(session, settings, &create_stamps(settings)).await
 }
 
 /// Marks the ledger as ours, in this format.
@@ -322,10 +354,21 @@ pub async fn mark(session: &Session, settings: &Settings) -> Result<(), StoreErr
 }
 
 /// Columns that a ledger of an earlier format does not have: table, name, type.
-const ADDED: [(&str, &str, &str); 5] = [
+const ADDED: [(&str, &str, &str); 12] = [
     ("needledrop_deliveries", "replayed", "bigint"),
     ("needledrop_deliveries", "discarded", "bigint"),
     ("needledrop_deliveries", "assumed", "bigint"),
+    ("needledrop_deliveries", "tail", "frozen<tuple<bigint, bigint, bigint>>"),
+    ("needledrop_deliveries", "strikes", "int"),
+    ("needledrop_deliveries", "ahead", "frozen<tuple<bigint, text, text>>"),
+    (
+        "needledrop_deliveries",
+        "note",
+        "frozen<tuple<bigint, bigint, bigint, bigint, bigint, bigint, text, frozen<list<text>>, text, blob>>",
+    ),
+    ("needledrop_deliveries", "part_count", "bigint"),
+    ("needledrop_deliveries", "written", "bigint"),
+    ("needledrop_deliveries", "trusted", "frozen<list<bigint>>"),
     ("needledrop_quarantine", "state", "text"),
     ("needledrop_quarantine", "header", "frozen<list<text>> static"),
 ];
@@ -345,15 +388,32 @@ pub async fn additions(session: &Session, settings: &Settings) -> Result<Vec<Str
     Ok(missing.map(added).collect())
 }
 
-/// Adds what an earlier format does not have, then says so: cut short, it is gone on with.
+/// Adds the columns that an earlier format does not have.
 ///
 /// # Errors
 /// What the cluster says.
-pub async fn bring_up(session: &Session, settings: &Settings) -> Result<(), StoreError> {
+pub async fn add_columns(session: &Session, settings: &Settings) -> Result<(), StoreError> {
     for ddl in additions(session, settings).await? {
         run(session, settings, &ddl).await?;
         fault::step("format added");
     }
+    Ok(())
+}
+
+/// Whether the ledger was made before format 4: then deliveries may have provisional last records.
+///
+/// # Errors
+/// What the cluster says.
+pub async fn has_provisional(session: &Session, settings: &Settings) -> Result<bool, StoreError> {
+    let there = columns(session, settings, &keyspace(&settings.ledger_keyspace)).await?;
+    Ok(there.get("needledrop_deliveries").is_some_and(|of| of.contains_key("provisional")))
+}
+
+/// Writes that the ledger has this format.
+///
+/// # Errors
+/// What the cluster says.
+pub async fn mark_brought_up(session: &Session, settings: &Settings) -> Result<(), StoreError> {
     let place = ledger_place(settings, "needledrop_meta");
     let cql = format!("UPDATE {place} SET value = '{FORMAT}' WHERE key = 'format' IF EXISTS");
     run(session, settings, &cql).await
@@ -460,8 +520,19 @@ pub async fn make_tables(
     Ok(())
 }
 
+/// One node makes all tables: the one with the lowest id of those that are connected. Two processes that make a table at
+/// the same moment on different nodes would make it twice, with an id from each node.
+fn maker(session: &Session) -> Option<Arc<dyn LoadBalancingPolicy>> {
+    let state = session.get_cluster_state();
+    let connected = state.get_nodes_info().iter().filter(|node| node.is_connected());
+    let node = connected.min_by_key(|node| node.host_id)?;
+    Some(SingleTargetLoadBalancingPolicy::new(NodeIdentifier::Node(Arc::clone(node)), None))
+}
+
 async fn run(session: &Session, settings: &Settings, cql: &str) -> Result<(), StoreError> {
-    match session.query_unpaged(request::of_ledger(settings, cql), ()).await {
+    let mut statement = request::of_ledger(settings, cql);
+    statement.set_load_balancing_policy(maker(session));
+    match session.query_unpaged(statement, ()).await {
         Ok(_) => Ok(()),
         Err(error) if request::exists_already(&error) => Ok(()),
         Err(error) => Err(request::told(settings, &error)),

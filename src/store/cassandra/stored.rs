@@ -5,13 +5,21 @@ use std::collections::BTreeMap;
 use scylla::value::CqlTimestamp;
 use scylla::{DeserializeRow, SerializeRow};
 
+use super::trust::Trust;
 use crate::domain::{
-    Delivery, DeliveryId, Fingerprint, Mark, Noted, Receipt, Stamp, StampRange, Stamps, State, TableCount,
+    Ahead, Checkpoint, Delivery, DeliveryId, Fingerprint, Header, Mark, Noted, Parts, Receipt, Span, Stamp,
+    StampRange, Stamps, State, TableCount, TailNote,
 };
 use crate::ledger::Known;
 
 /// Rows, collisions, refused, whether collisions are an estimate, fingerprint.
 type Count = (i64, i64, i64, bool, String);
+
+/// Byte, record and line of a mark.
+type Place = (i64, i64, i64);
+
+/// An open tail: where it begins and ends, hash up to its end, header, rules, bytes.
+type Note = (i64, i64, i64, i64, i64, i64, String, Vec<String>, String, Vec<u8>);
 
 /// A row of `needledrop_deliveries`.
 #[derive(Debug, Clone, SerializeRow, DeserializeRow)]
@@ -27,7 +35,6 @@ pub struct Stored {
     line: i64,
     hash: String,
     head: String,
-    provisional: Option<(i64, i64, i64, String, String)>,
     noted_size: i64,
     noted_mtime: i64,
     noted_ctime: i64,
@@ -44,10 +51,17 @@ pub struct Stored {
     replayed: Option<i64>,
     discarded: Option<i64>,
     assumed: Option<i64>,
+    tail: Option<Place>,
+    strikes: Option<i32>,
+    ahead: Option<(i64, String, String)>,
+    note: Option<Note>,
+    part_count: Option<i64>,
+    written: Option<i64>,
+    trusted: Option<Vec<i64>>,
 }
 
 /// The columns, in the order of the fields.
-pub const COLUMNS: [&str; 28] = [
+pub const COLUMNS: [&str; 34] = [
     "id",
     "path",
     "generation",
@@ -59,7 +73,6 @@ pub const COLUMNS: [&str; 28] = [
     "line",
     "hash",
     "head",
-    "provisional",
     "noted_size",
     "noted_mtime",
     "noted_ctime",
@@ -76,6 +89,13 @@ pub const COLUMNS: [&str; 28] = [
     "replayed",
     "discarded",
     "assumed",
+    "tail",
+    "strikes",
+    "ahead",
+    "note",
+    "part_count",
+    "written",
+    "trusted",
 ];
 
 /// A delivery with what only the ledger needs to know of it.
@@ -83,8 +103,7 @@ pub const COLUMNS: [&str; 28] = [
 pub struct Entered {
     pub delivery: Delivery,
     pub attempt: Fingerprint,
-    /// What became of the provisional last record.
-    pub outcome: String,
+    pub trust: Trust,
 }
 
 /// Offsets and counts are far below 2^63.
@@ -96,13 +115,29 @@ pub fn count(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(0)
 }
 
+fn place(mark: Mark) -> Place {
+    (big(mark.offset), big(mark.record), big(mark.line))
+}
+
+fn mark((offset, record, line): Place) -> Mark {
+    Mark { offset: count(offset), record: count(record), line: count(line) }
+}
+
+fn stored_note(note: &TailNote) -> Note {
+    let TailNote { span, hash, header, rules, bytes } = note;
+    let ((a, b, c), (d, e, f)) = (place(span.from), place(span.to));
+    (a, b, c, d, e, f, hash.clone(), header.0.clone(), rules.0.clone(), bytes.clone())
+}
+
+fn tail_note((a, b, c, d, e, f, hash, header, rules, bytes): Note) -> TailNote {
+    let span = Span { from: mark((a, b, c)), to: mark((d, e, f)) };
+    TailNote { span, hash, header: Header(header), rules: Fingerprint(rules), bytes }
+}
+
 impl From<&Entered> for Stored {
     fn from(entered: &Entered) -> Self {
-        let Entered { delivery, attempt, outcome } = entered;
+        let Entered { delivery, attempt, trust } = entered;
         let Delivery { reach, noted, receipt, .. } = delivery;
-        let provisional = delivery.provisional.as_ref().map(|(mark, hash)| {
-            (big(mark.offset), big(mark.record), big(mark.line), hash.clone(), outcome.clone())
-        });
         let ranges = delivery.stamps.ranges().iter();
         let tables = receipt.tables.iter().map(|table| {
             let TableCount { rows, collisions, refused, estimated, fingerprint, .. } = table;
@@ -121,7 +156,6 @@ impl From<&Entered> for Stored {
             line: big(reach.line),
             hash: delivery.hash.clone(),
             head: delivery.head.clone(),
-            provisional,
             noted_size: big(noted.size),
             noted_mtime: noted.mtime,
             noted_ctime: noted.ctime,
@@ -133,11 +167,21 @@ impl From<&Entered> for Stored {
             taken_up: CqlTimestamp(delivery.taken_up),
             changed: CqlTimestamp(delivery.changed),
             stamps: Some(ranges.map(|range| (big(range.first), range.base.0, big(range.records))).collect()),
-            parts: Some(receipt.parts.iter().copied().map(big).collect()),
+            parts: Some(receipt.parts.ends().iter().copied().map(big).collect()),
             tables: Some(tables.collect()),
             replayed: Some(big(receipt.replayed)),
             discarded: Some(big(receipt.discarded)),
             assumed: Some(big(receipt.assumed)),
+            tail: delivery.tail.map(place),
+            strikes: Some(i32::try_from(delivery.strikes).unwrap_or(i32::MAX)),
+            ahead: delivery
+                .ahead
+                .as_ref()
+                .map(|Ahead { bytes, rules }| (big(bytes.offset), bytes.hash.clone(), rules.0.clone())),
+            note: delivery.note.as_ref().map(stored_note),
+            part_count: Some(big(receipt.parts.count())),
+            written: Some(trust.written()),
+            trusted: trust.earlier().map(<[i64]>::to_vec),
         }
     }
 }
@@ -163,6 +207,7 @@ impl Stored {
             noted: Noted { size: count(self.noted_size), mtime: self.noted_mtime, ctime: self.noted_ctime },
             attempt: Fingerprint(self.attempt),
             open: count(self.quarantined).saturating_sub(count(self.discarded.unwrap_or(0))),
+            has_note: self.note.is_some(),
         }
     }
 
@@ -180,13 +225,6 @@ impl Stored {
             base: Stamp(base),
             records: count(records),
         });
-        let mark =
-            |bytes, records, line| Mark { offset: count(bytes), record: count(records), line: count(line) };
-        // The records of a duplicate are counted where they are loaded; its reach is that of its bytes.
-        let (provisional, outcome) = match self.provisional {
-            Some((bytes, record, line, hash, outcome)) => (Some((mark(bytes, record, line), hash)), outcome),
-            None => (None, String::new()),
-        };
         let receipt = Receipt {
             records: count(self.records),
             loaded: count(self.loaded),
@@ -196,7 +234,10 @@ impl Stored {
             discarded: count(self.discarded.unwrap_or(0)),
             assumed: count(self.assumed.unwrap_or(0)),
             tables: tables.collect(),
-            parts: self.parts.unwrap_or_default().into_iter().map(count).collect(),
+            parts: Parts::new(
+                self.parts.unwrap_or_default().into_iter().map(count).collect(),
+                count(self.part_count.unwrap_or(0)),
+            ),
         };
         let delivery = Delivery {
             id: DeliveryId(self.id),
@@ -205,10 +246,17 @@ impl Stored {
             state: State::from_name(&self.state).unwrap_or(State::Failed),
             detail: self.detail,
             same_as: self.same_as.map(DeliveryId),
-            reach: mark(self.bytes, self.records, self.line),
+            // The records of a duplicate are counted where they are loaded; its reach is that of its bytes.
+            reach: mark((self.bytes, self.records, self.line)),
             hash: self.hash,
             head: self.head,
-            provisional,
+            tail: self.tail.map(mark),
+            strikes: self.strikes.and_then(|strikes| u32::try_from(strikes).ok()).unwrap_or(0),
+            ahead: self.ahead.map(|(offset, hash, rules)| Ahead {
+                bytes: Checkpoint { offset: count(offset), hash },
+                rules: Fingerprint(rules),
+            }),
+            note: self.note.map(tail_note),
             noted: Noted { size: count(self.noted_size), mtime: self.noted_mtime, ctime: self.noted_ctime },
             stamps: Stamps::new(ranges.collect()),
             fingerprint: Fingerprint(self.fingerprint),
@@ -216,6 +264,7 @@ impl Stored {
             taken_up: self.taken_up.0,
             changed: self.changed.0,
         };
-        Entered { delivery, attempt: Fingerprint(self.attempt), outcome }
+        let trust = Trust::new(self.trusted, self.written);
+        Entered { delivery, attempt: Fingerprint(self.attempt), trust }
     }
 }

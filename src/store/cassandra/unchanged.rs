@@ -49,10 +49,6 @@ impl Unchanged {
             *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
             return Ok(());
         };
-        Err(StoreError::Shape {
-            store: inner.settings.name(),
-            what: format!("the schema is not what it was when this began: table {table} {changed}"),
-            next: "bring the tables back as they are declared, then start again".to_owned(),
-        })
+        Err(StoreError::Changed { store: inner.settings.name(), what: format!("table {table} {changed}") })
     }
 }

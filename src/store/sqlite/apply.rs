@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::rows::{Landed, Writer};
 use super::{Fault, Shared, ledger, quarantine};
-use crate::domain::{DeliveryId, End, Mark, Outcome, RowChunk, Stamp};
+use crate::domain::{DeliveryId, End, Mark, RowChunk, Stamp};
 use crate::fault;
 use crate::ledger::{Applied, TableDelta};
 
@@ -73,36 +73,12 @@ fn advance(connection: &Connection, chunk: &RowChunk) -> Result<(), Fault> {
         chunk.end.as_ref().and_then(End::detail),
         ledger::now_ms(),
     ])?;
-    if let Some(End::Loaded { provisional }) = &chunk.end {
-        let sql = "INSERT OR IGNORE INTO _needledrop_parts VALUES (?1, ?2)";
-        connection.prepare_cached(sql)?.execute(params![id, reach.offset])?;
-        provisional_at(connection, chunk, provisional.as_ref())?;
+    if chunk.span.to > chunk.span.from {
+        ledger::note_tail(connection, chunk.source.id, chunk.is_tail.then_some(chunk.span.from))?;
     }
-    Ok(())
-}
-
-fn provisional_at(
-    connection: &Connection,
-    chunk: &RowChunk,
-    at: Option<&(Mark, String)>,
-) -> Result<(), Fault> {
-    let Some((mark, hash)) = at else { return Ok(()) };
-    let outcome = match chunk.last {
-        Some(Outcome::Loaded) => "loaded",
-        Some(Outcome::Skipped) => "skipped",
-        Some(Outcome::Quarantined) | None => "quarantined",
-    };
-    let sql = "UPDATE _needledrop_deliveries SET provisional_bytes = ?2, provisional_record = ?3, \
-               provisional_line = ?4, provisional_hash = ?5, provisional_outcome = ?6 WHERE id = ?1";
-    let id = chunk.source.id.0;
-    connection.prepare_cached(sql)?.execute(params![
-        id,
-        mark.offset,
-        mark.record,
-        mark.line,
-        hash,
-        outcome
-    ])?;
+    if let Some(End::Loaded) = &chunk.end {
+        ledger::add_part(connection, chunk.source.id, reach.offset)?;
+    }
     Ok(())
 }
 
@@ -115,16 +91,15 @@ fn write(
     let began = Instant::now();
     let id = chunk.source.id;
     let mut writer = Writer::new(shared, connection, table)?;
-    let open = chunk.rows.len().checked_sub(1).filter(|_| is_open(chunk)).map(|last| chunk.rows.stamp(last));
-    let written = rows(connection, &mut writer, chunk, Counted { sent: Stamp(0), open })?;
+    let written = rows(connection, &mut writer, chunk, Stamp(0))?;
     let name = shared.plan.tables.get(table).map_or("", |table| table.name.as_str());
     written.enter(connection, id, name)?;
-    Ok(TableDelta { rows: chunk.rows.len() as u64, collisions: written.collisions(), took: began.elapsed() })
-}
-
-/// Whether the last row is that of a record without a line end.
-pub fn is_open(chunk: &RowChunk) -> bool {
-    chunk.ends_provisionally() && chunk.last == Some(Outcome::Loaded)
+    Ok(TableDelta {
+        rows: chunk.rows.len() as u64,
+        collisions: written.collisions(),
+        took: began.elapsed(),
+        ..TableDelta::default()
+    })
 }
 
 /// What writing rows came to.
@@ -152,32 +127,18 @@ impl Written {
     }
 }
 
-/// What is known of the rows of a chunk before they are written.
-#[derive(Clone, Copy)]
-pub struct Counted {
-    /// Rows up to this stamp were sent and counted before.
-    pub sent: Stamp,
-    /// The stamp of the provisional last record.
-    pub open: Option<Stamp>,
-}
-
-/// Writes the rows of a chunk into one table.
+/// Writes the rows of a chunk into one table. Rows up to the stamp `sent` were sent and counted before.
 pub fn rows(
     connection: &Connection,
     writer: &mut Writer<'_>,
     chunk: &RowChunk,
-    counted: Counted,
+    sent: Stamp,
 ) -> Result<Written, rusqlite::Error> {
     let mut written = Written { own: 0, of_others: HashMap::new() };
     for row in writer.order(&chunk.rows) {
         let stamp = chunk.rows.stamp(row);
-        let landed = if counted.open == Some(stamp) {
-            writer.write_provisional(chunk.source.id, &chunk.rows, row)?
-        } else {
-            writer.write(&chunk.rows, row)?
-        };
-        match landed {
-            _ if stamp <= counted.sent => {}
+        match writer.write(&chunk.rows, row)? {
+            _ if stamp <= sent => {}
             Landed::New | Landed::Again => {}
             Landed::OnOlder => written.own += 1,
             Landed::UnderNewer(stamp) => {

@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use rusqlite::types::{ToSqlOutput, Value as Owned, ValueRef};
 
 use super::Outcome;
-use crate::domain::{Type, Value, text};
+use crate::domain::parse::{Form, parse};
+use crate::domain::{Type, Unit, Value, text};
 
 /// The SQLite type of a column.
 pub fn sql_type(kind: Type) -> &'static str {
@@ -60,9 +61,27 @@ pub fn value(kind: Type, stored: ValueRef<'_>) -> Outcome<Value<'static>> {
 /// The text forms are those that the parser reads.
 fn parsed(kind: Type, text: &[u8]) -> Value<'static> {
     let mut arena = Vec::new();
-    let cell = crate::domain::parse::parse(kind, text, &mut arena);
+    // Version 0.1.0 stored the last 26 hours of the year 9999 as bare milliseconds.
+    let of_before = |refusal| match kind {
+        Type::Timestamp => parse(Form::Since(Unit::Millis), text, &mut Vec::new()),
+        _ => Err(refusal),
+    };
+    let cell = parse(kind, text, &mut arena).or_else(of_before);
     cell.map_or_else(
         |_| Value::Text(Cow::Owned(String::from_utf8_lossy(text).into_owned())),
         |cell| cell.value(&arena).into_owned(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_that_an_earlier_version_stored_as_a_number_is_read() {
+        let read = |text: &str| value(Type::Timestamp, ValueRef::Text(text.as_bytes())).unwrap();
+        let end = Value::Timestamp(253_402_300_799_999);
+        assert_eq!(read("253402300799999"), end);
+        assert_eq!(read("9999-12-31T23:59:59.999Z"), end);
+    }
 }

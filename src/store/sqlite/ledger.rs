@@ -4,18 +4,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
-use super::{Fault, Outcome, Shared, provisional, schema};
+use super::{Fault, Outcome, Shared, schema};
 use crate::domain::{
-    Delivery, DeliveryId, Fingerprint, Mark, Noted, Receipt, Stamp, StampRange, Stamps, State, TableCount,
+    Delivery, DeliveryId, Fingerprint, Mark, Noted, Parts, Receipt, Stamp, StampRange, Stamps, State,
+    TableCount,
 };
 use crate::fault;
 use crate::ledger::{Amendment, Beginning, Continuation, Entry, Filter, Known, Verdict};
 use crate::store;
 
 const COLUMNS: &str = "id, path, generation, state, detail, same_as, bytes, records, line, hash, head, \
-    provisional_bytes, provisional_record, provisional_line, provisional_hash, noted_size, noted_mtime, \
+    tail_bytes, tail_record, tail_line, strikes, noted_size, noted_mtime, \
     noted_ctime, fingerprint, loaded, skipped, quarantined, taken_up, changed, \
-    replayed, discarded, assumed";
+    replayed, discarded, assumed, parts";
 
 pub fn known(connection: &Connection) -> Outcome<Vec<Known>> {
     let sql = "SELECT path, state, noted_size, noted_mtime, noted_ctime, attempt, id, max(generation), \
@@ -31,6 +32,7 @@ pub fn known(connection: &Connection) -> Outcome<Vec<Known>> {
                 noted: noted(row, 2)?,
                 attempt: Fingerprint(row.get(5)?),
                 open: row.get(8)?,
+                has_note: false,
             })
         })?
         .collect()
@@ -69,8 +71,8 @@ pub fn by_id(connection: &Connection, id: DeliveryId) -> Outcome<Delivery> {
 }
 
 fn delivery(row: &Row<'_>) -> Outcome<Delivery> {
-    let provisional = match row.get::<_, Option<u64>>(11)? {
-        Some(offset) => Some((Mark { offset, record: row.get(12)?, line: row.get(13)? }, row.get(14)?)),
+    let tail = match row.get::<_, Option<u64>>(11)? {
+        Some(offset) => Some(Mark { offset, record: row.get(12)?, line: row.get(13)? }),
         None => None,
     };
     Ok(Delivery {
@@ -83,7 +85,10 @@ fn delivery(row: &Row<'_>) -> Outcome<Delivery> {
         reach: Mark { offset: row.get(6)?, record: row.get(7)?, line: row.get(8)? },
         hash: row.get(9)?,
         head: row.get(10)?,
-        provisional,
+        tail,
+        strikes: row.get(14)?,
+        ahead: None,
+        note: None,
         noted: noted(row, 15)?,
         stamps: Stamps::default(),
         fingerprint: Fingerprint(row.get(18)?),
@@ -95,6 +100,7 @@ fn delivery(row: &Row<'_>) -> Outcome<Delivery> {
             replayed: row.get(24)?,
             discarded: row.get(25)?,
             assumed: row.get(26)?,
+            parts: Parts::new(Vec::new(), row.get(27)?),
             ..Receipt::default()
         },
         taken_up: row.get(22)?,
@@ -119,8 +125,8 @@ fn with_account(connection: &Connection, mut delivery: Delivery) -> Outcome<Deli
         })?
         .collect::<Outcome<_>>()?;
     let sql = "SELECT bytes FROM _needledrop_parts WHERE delivery = ?1 ORDER BY bytes";
-    delivery.receipt.parts =
-        connection.prepare_cached(sql)?.query_map([id], |row| row.get(0))?.collect::<Outcome<_>>()?;
+    let ends = connection.prepare_cached(sql)?.query_map([id], |row| row.get(0))?.collect::<Outcome<_>>()?;
+    delivery.receipt.parts = Parts::new(ends, delivery.receipt.parts.count());
     delivery.stamps = stamps(connection, delivery.id)?;
     Ok(delivery)
 }
@@ -165,6 +171,9 @@ pub fn take_up(shared: &Shared, connection: &mut Connection, entry: &Entry) -> R
                'its bytes went away after byte ' || bytes || '; generation ' || ?3 || ' took its place' \
                WHERE path = ?1 AND state IN ('loading', 'incomplete', 'waiting')";
     transaction.prepare_cached(sql)?.execute(params![entry.path, now_ms(), last + 1])?;
+    if matches!(entry.verdict, Verdict::Load { .. }) {
+        discard_failed(&transaction, &entry.path, last + 1)?;
+    }
     let id = insert(&transaction, entry, last + 1)?;
     if let Some(records) = entry.verdict.stamped() {
         hand_out(&transaction, id, 0, records)?;
@@ -182,6 +191,23 @@ pub fn take_up(shared: &Shared, connection: &mut Connection, entry: &Entry) -> R
     Ok(delivery)
 }
 
+/// The new generation reads the file of a failed one again, with the records that it has in quarantine.
+fn discard_failed(connection: &Connection, path: &str, generation: u32) -> Outcome<()> {
+    let failed = "SELECT id FROM _needledrop_deliveries WHERE path = ?1 AND state = 'failed' \
+                  AND discarded < quarantined";
+    let sql = format!(
+        "UPDATE _needledrop_quarantine SET state = 'discarded' WHERE state = 'open' AND delivery IN ({failed})"
+    );
+    connection.prepare_cached(&sql)?.execute([path])?;
+    let sql = format!(
+        "UPDATE _needledrop_deliveries SET discarded = quarantined, changed = ?2, \
+         detail = detail || char(10) || ?3 WHERE id IN ({failed})"
+    );
+    let note = store::read_again(generation);
+    connection.prepare_cached(&sql)?.execute(params![path, now_ms(), note])?;
+    Ok(())
+}
+
 fn begin_counts(shared: &Shared, connection: &Connection, id: DeliveryId) -> Outcome<()> {
     for table in &shared.plan.tables {
         let sql = "INSERT INTO _needledrop_counts VALUES (?1, ?2, 0, 0, ?3, 0, 0)";
@@ -192,8 +218,7 @@ fn begin_counts(shared: &Shared, connection: &Connection, id: DeliveryId) -> Out
 
 /// A table without a row has none of another program either: it is behind.
 fn assume(shared: &Shared, connection: &Connection, id: DeliveryId, reach: Mark) -> Result<(), Fault> {
-    let sql = "INSERT INTO _needledrop_parts VALUES (?1, ?2)";
-    connection.prepare_cached(sql)?.execute(params![id.0, reach.offset])?;
+    add_part(connection, id, reach.offset)?;
     // A dry run has no tables to look at.
     if shared.dry {
         return Ok(());
@@ -216,11 +241,11 @@ fn assume(shared: &Shared, connection: &Connection, id: DeliveryId, reach: Mark)
 }
 
 fn insert(connection: &Connection, entry: &Entry, generation: u32) -> Outcome<DeliveryId> {
-    let Beginning { state, detail, same_as, reach, hash, assumed, skipped } = entry.verdict.beginning();
+    let Beginning { state, detail, same_as, reach, hash, tail, assumed, skipped } = entry.verdict.beginning();
     let sql = "INSERT INTO _needledrop_deliveries (path, generation, state, detail, same_as, bytes, records, \
                line, hash, head, noted_size, noted_mtime, noted_ctime, fingerprint, attempt, loaded, skipped, \
-               quarantined, taken_up, changed, assumed) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?17, ?18, 0, ?16, ?16, ?17)";
+               quarantined, taken_up, changed, assumed, strikes) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?17, ?18, 0, ?16, ?16, ?17, ?19)";
     connection.prepare_cached(sql)?.execute(params![
         entry.path,
         generation,
@@ -231,7 +256,7 @@ fn insert(connection: &Connection, entry: &Entry, generation: u32) -> Outcome<De
         reach.record,
         reach.line,
         hash,
-        entry.head,
+        entry.head.hash,
         entry.noted.size,
         entry.noted.mtime,
         entry.noted.ctime,
@@ -240,30 +265,25 @@ fn insert(connection: &Connection, entry: &Entry, generation: u32) -> Outcome<De
         now_ms(),
         assumed,
         skipped,
+        entry.strikes,
     ])?;
-    Ok(DeliveryId(connection.last_insert_rowid()))
+    let id = DeliveryId(connection.last_insert_rowid());
+    note_tail(connection, id, tail)?;
+    Ok(id)
 }
 
 pub fn reopen(
-    shared: &Shared,
     connection: &mut Connection,
     id: DeliveryId,
     how: &Continuation,
-) -> Result<Delivery, Fault> {
+) -> Result<Option<Delivery>, Fault> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let before = by_id(&transaction, id)?;
-    if let Some((mark, hash)) = &before.provisional {
-        provisional::take_back(shared, &transaction, &before)?;
-        let sql = "UPDATE _needledrop_deliveries SET bytes = ?2, records = ?3, line = ?4, hash = ?5, \
-                   loaded = loaded - (provisional_outcome = 'loaded'), \
-                   skipped = skipped - (provisional_outcome = 'skipped'), \
-                   quarantined = quarantined - (provisional_outcome = 'quarantined'), \
-                   provisional_bytes = NULL, provisional_outcome = NULL WHERE id = ?1";
-        transaction.prepare_cached(sql)?.execute(params![id.0, mark.offset, mark.record, mark.line, hash])?;
+    if by_id(&transaction, id)?.reach != how.compared.0 {
+        return Ok(None);
     }
     let sql = "UPDATE _needledrop_deliveries SET state = 'loading', detail = ?2, noted_size = ?3, \
                noted_mtime = ?4, noted_ctime = ?5, changed = ?6, head = ?7 WHERE id = ?1";
-    let Continuation { noted, head, detail } = how;
+    let Continuation { noted, head, detail, .. } = how;
     transaction.prepare_cached(sql)?.execute(params![
         id.0,
         detail,
@@ -271,13 +291,13 @@ pub fn reopen(
         noted.mtime,
         noted.ctime,
         now_ms(),
-        head
+        head.hash
     ])?;
     let delivery = by_id(&transaction, id)?;
     fault::step("reopen before commit");
     transaction.commit()?;
     fault::step("reopen after commit");
-    Ok(delivery)
+    Ok(Some(delivery))
 }
 
 pub fn extend(
@@ -311,6 +331,34 @@ pub fn amend(connection: &mut Connection, id: DeliveryId, amendment: &Amendment)
     fault::step("amend before commit");
     transaction.commit()?;
     Ok(())
+}
+
+/// Notes where the open tail begins that a delivery ends with.
+pub fn note_tail(connection: &Connection, id: DeliveryId, tail: Option<Mark>) -> Outcome<()> {
+    let sql =
+        "UPDATE _needledrop_deliveries SET tail_bytes = ?2, tail_record = ?3, tail_line = ?4 WHERE id = ?1";
+    let (offset, record, line) = (tail.map(|at| at.offset), tail.map(|at| at.record), tail.map(|at| at.line));
+    connection.prepare_cached(sql)?.execute(params![id.0, offset, record, line]).map(|_| ())
+}
+
+/// Adds a part that ends here, and removes those that [`Parts`] does not keep.
+pub fn add_part(connection: &Connection, id: DeliveryId, end: u64) -> Outcome<()> {
+    let sql = "INSERT OR IGNORE INTO _needledrop_parts VALUES (?1, ?2)";
+    if connection.prepare_cached(sql)?.execute(params![id.0, end])? == 0 {
+        return Ok(());
+    }
+    let sql = "UPDATE _needledrop_deliveries SET parts = parts + 1 WHERE id = ?1";
+    connection.prepare_cached(sql)?.execute([id.0])?;
+    bound_parts(connection, id)
+}
+
+/// Removes all ends but the first and the newest ones.
+fn bound_parts(connection: &Connection, id: DeliveryId) -> Outcome<()> {
+    let sql = "DELETE FROM _needledrop_parts WHERE delivery = ?1 \
+               AND bytes > (SELECT min(bytes) FROM _needledrop_parts WHERE delivery = ?1) \
+               AND bytes <= (SELECT bytes FROM _needledrop_parts WHERE delivery = ?1 \
+                             ORDER BY bytes DESC LIMIT 1 OFFSET ?2)";
+    connection.prepare_cached(sql)?.execute(params![id.0, Parts::KEPT - 1]).map(|_| ())
 }
 
 /// The delivery whose ranges hold this stamp.

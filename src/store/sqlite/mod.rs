@@ -2,13 +2,12 @@
 
 mod apply;
 mod cell;
-mod format;
+mod migrations;
 mod ledger;
 mod lock;
 mod merge;
 mod open;
 mod owner;
-mod provisional;
 mod quarantine;
 mod replay;
 mod retry;
@@ -25,6 +24,7 @@ use rusqlite::Connection;
 
 use super::{Access, Store, StoreError};
 use crate::domain::{Delivery, DeliveryId, Header, Plan, RowChunk, StampRange, Value};
+use crate::health::Health;
 use crate::ledger::{Amendment, Applied, Continuation, Entry, Filter, Known};
 use crate::metrics;
 
@@ -157,8 +157,8 @@ impl Store for SqliteStore {
         self.write(move |shared, connection| ledger::take_up(shared, connection, &entry)).await
     }
 
-    async fn reopen(&self, id: DeliveryId, how: Continuation) -> Result<Delivery, StoreError> {
-        self.write(move |shared, connection| ledger::reopen(shared, connection, id, &how)).await
+    async fn reopen(&self, id: DeliveryId, how: Continuation) -> Result<Option<Delivery>, StoreError> {
+        self.write(move |_, connection| ledger::reopen(connection, id, &how)).await
     }
 
     async fn extend(&self, id: DeliveryId, first: u64, records: u64) -> Result<StampRange, StoreError> {
@@ -195,7 +195,7 @@ impl Store for SqliteStore {
     }
 
     /// The lock ends with the process.
-    async fn tend(&self) -> StoreError {
+    async fn tend(&self, _: &Health) -> StoreError {
         std::future::pending().await
     }
 

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use rusqlite::config::DbConfig;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, params_from_iter};
+use rustix::fs::{Access as May, access};
 
 use super::lock::WriterLock;
 use super::owner::Owner;
 use super::rows::TableSql;
 use super::schema::{self, Difference};
-use super::{Access, Fault, Shared, SqliteStore, StoreError, format};
+use super::{Access, Fault, Shared, SqliteStore, StoreError, migrations};
 use crate::domain::Plan;
 use crate::fault;
 
@@ -44,6 +45,7 @@ impl SqliteStore {
     /// What opening for writing would refuse.
     pub fn compare(path: &Path, plan: &Plan, create: bool) -> Result<(), StoreError> {
         check_sorting(path, plan)?;
+        check_place(path)?;
         let missing = if is_fresh(path)? {
             plan.tables.iter().map(|table| table.name.clone()).collect()
         } else {
@@ -61,6 +63,7 @@ impl SqliteStore {
             check_sorting(path, &plan)?;
             check_missing(path, plan.tables.first().map(|table| table.name.as_str()), create)?;
         }
+        check_place(path)?;
         make_folder(path)?;
         let mut lock = WriterLock::take(path)?;
         if fresh {
@@ -76,7 +79,7 @@ impl SqliteStore {
         }
         configure(&writer).map_err(|error| told(error.into()))?;
         check_format(&writer, path)?;
-        format::bring_up(&mut writer).map_err(|error| told(error.into()))?;
+        migrations::bring_up(&mut writer).map_err(|error| told(error.into()))?;
         prepare_tables(&mut writer, path, &plan, create)?;
         let reader = read_only(path).map_err(|error| told(error.into()))?;
         Self::with(path, plan, false, writer, Some(reader), Some(lock))
@@ -176,6 +179,25 @@ fn check_lost(path: &Path, was_made: bool) -> Result<(), StoreError> {
     })
 }
 
+/// Whether this user may write to the file and to its folder, where SQLite lays other files; or may make them.
+fn check_place(path: &Path) -> Result<(), StoreError> {
+    let folder = path.ancestors().skip(1).map(|folder| match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
+    });
+    let folder = folder.into_iter().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    let file = path.exists().then_some((path, May::WRITE_OK));
+    let places = [(folder, May::WRITE_OK | May::EXEC_OK)].into_iter().chain(file);
+    for (place, may) in places {
+        access(place, may).map_err(|error| StoreError::System {
+            store: path.display().to_string(),
+            what: format!("{}: {error}", place.display()),
+            next: "make it writable for this user".to_owned(),
+        })?;
+    }
+    Ok(())
+}
+
 fn make_folder(path: &Path) -> Result<(), StoreError> {
     let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
     std::fs::create_dir_all(folder).map_err(|error| StoreError::System {
@@ -235,12 +257,12 @@ fn for_asking(path: &Path) -> rusqlite::Result<Connection> {
     let writable = std::fs::OpenOptions::new().write(true).open(path).is_ok();
     if !writable {
         let connection = read_only(path)?;
-        format::stand_in(&connection)?;
+        migrations::stand_in(&connection)?;
         return Ok(connection);
     }
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(READ_PATIENCE)?;
-    format::stand_in(&connection)?;
+    migrations::stand_in(&connection)?;
     connection.pragma_update(None, "query_only", true)?;
     strict(&connection)?;
     Ok(connection)
@@ -254,7 +276,7 @@ fn read_only(path: &Path) -> rusqlite::Result<Connection> {
 
 fn check_format(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let store = path.display().to_string();
-    let format: i64 = format::of(connection).map_err(|error| match &error {
+    let format: i64 = migrations::of(connection).map_err(|error| match &error {
         rusqlite::Error::QueryReturnedNoRows => damaged(&store),
         _ if error.to_string().contains("no such table") => damaged(&store),
         _ => Fault::from(error).told(&store),
@@ -294,9 +316,6 @@ fn prepare_tables(
             let sql = "UPDATE _needledrop_counts SET rows = 0, collisions = 0, fingerprint = '', sent = 0, refused = 0 \
                        WHERE table_name = ?1";
             transaction.execute(sql, [&table.name])?;
-            transaction
-                .execute("DELETE FROM _needledrop_provisional WHERE table_name = ?1", [&table.name])?;
-            transaction.execute("DELETE FROM _needledrop_shadows WHERE table_name = ?1", [&table.name])?;
         }
         fault::step("tables before commit");
         transaction.commit()
@@ -342,17 +361,24 @@ fn check_tables(connection: &Connection, path: &Path, plan: &Plan) -> Result<Vec
 }
 
 fn copy_ledger(source: &Connection, memory: &Connection) -> rusqlite::Result<()> {
-    for table in ["deliveries", "stamps", "counts", "parts", "provisional", "shadows", "meta"] {
-        let mut read = source.prepare(&format!("SELECT * FROM _needledrop_{table}"))?;
-        let columns = read.column_count();
-        let marks = vec!["?"; columns].join(", ");
-        let mut write = memory.prepare(&format!("INSERT INTO _needledrop_{table} VALUES ({marks})"))?;
+    for table in ["deliveries", "stamps", "counts", "parts", "meta"] {
+        let table = format!("_needledrop_{table}");
+        // By name: an older ledger has other columns too, in another order.
+        let columns = column_names(memory, &table)?;
+        let (names, marks) = (columns.join(", "), vec!["?"; columns.len()].join(", "));
+        let mut read = source.prepare(&format!("SELECT {names} FROM {table}"))?;
+        let mut write = memory.prepare(&format!("INSERT INTO {table} ({names}) VALUES ({marks})"))?;
         let mut rows = read.query([])?;
         while let Some(row) = rows.next()? {
             let values =
-                (0..columns).map(|at| row.get::<_, Value>(at)).collect::<rusqlite::Result<Vec<_>>>()?;
+                (0..columns.len()).map(|at| row.get::<_, Value>(at)).collect::<rusqlite::Result<Vec<_>>>()?;
             write.execute(params_from_iter(values))?;
         }
     }
     Ok(())
+}
+
+fn column_names(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare("SELECT name FROM pragma_table_info(?1)")?;
+    statement.query_map([table], |row| row.get(0))?.collect()
 }

@@ -60,17 +60,6 @@ fn one(id: DeliveryId, record: u64, changed: usize) -> Result<(), Fault> {
     }
 }
 
-/// Removes the entry of a provisional record, and from the account what had become of it.
-pub fn take_back(connection: &Connection, id: DeliveryId, record: u64) -> Outcome<()> {
-    let sql = "UPDATE _needledrop_deliveries SET replayed = replayed - (q.state = 'replayed'), \
-               discarded = discarded - (q.state = 'discarded') FROM _needledrop_quarantine AS q \
-               WHERE id = ?1 AND q.delivery = ?1 AND q.record = ?2";
-    connection.prepare_cached(sql)?.execute(params![id.0, record])?;
-    let sql = "DELETE FROM _needledrop_quarantine WHERE delivery = ?1 AND record = ?2";
-    connection.prepare_cached(sql)?.execute(params![id.0, record])?;
-    Ok(())
-}
-
 pub fn list(connection: &Connection, filter: &Filter) -> Outcome<Vec<Entry>> {
     let sql = "SELECT q.delivery, d.path, d.generation, q.record, q.line, q.bytes, q.length, q.column_name, \
                q.reason, q.detail, CASE WHEN ?5 THEN q.raw ELSE x'' END, q.state \

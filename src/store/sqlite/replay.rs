@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::apply::{self, Counted};
+use super::apply;
 use super::rows::Writer;
-use super::{Fault, Shared, ledger};
+use super::{Fault, Shared};
 use crate::domain::{RowChunk, Stamp};
 use crate::fault;
 use crate::ledger::{Applied, TableDelta};
@@ -32,12 +32,10 @@ pub fn chunk(
     let sql = "SELECT sent FROM _needledrop_counts WHERE delivery = ?1 AND table_name = ?2";
     let sent: i64 =
         transaction.prepare_cached(sql)?.query_row(params![id.0, declared.name], |row| row.get(0))?;
-    let delivery = ledger::by_id(&transaction, id)?;
-    let open = delivery.provisional.and_then(|(mark, _)| delivery.stamps.of(mark.record));
     let mut delta = TableDelta { rows: chunk.rows.len() as u64, ..TableDelta::default() };
     if !shared.dry {
         let mut writer = Writer::new(shared, &transaction, table)?;
-        let written = apply::rows(&transaction, &mut writer, chunk, Counted { sent: Stamp(sent), open })?;
+        let written = apply::rows(&transaction, &mut writer, chunk, Stamp(sent))?;
         delta.collisions = written.collisions();
         written.enter(&transaction, id, &declared.name)?;
     }

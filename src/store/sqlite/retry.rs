@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::apply::{self, Counted};
+use super::apply;
 use super::rows::Writer;
 use super::{Fault, Shared, ledger, quarantine};
-use crate::domain::{DeliveryId, Outcome, Stamp};
+use crate::domain::{DeliveryId, Stamp};
 use crate::fault;
 use crate::ledger::{Applied, TableDelta};
 use crate::quarantine::{Fate, Retried};
@@ -16,6 +16,7 @@ pub fn retried(shared: &Shared, connection: &mut Connection, retried: &Retried) 
     let id = retried.chunk.source.id;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut applied = Applied::default();
+    is_first(&transaction, id)?.then(|| bring_up(shared, &transaction, id)).transpose()?;
     for table in 0..shared.plan.tables.len() {
         applied.tables.push(write(shared, &transaction, table, retried)?);
     }
@@ -28,13 +29,11 @@ pub fn retried(shared: &Shared, connection: &mut Connection, retried: &Retried) 
     }
     let sql = "UPDATE _needledrop_deliveries SET loaded = loaded + ?2, skipped = skipped + ?3, \
                quarantined = quarantined - ?2 - ?3, replayed = replayed + ?2 + ?3, \
-               provisional_outcome = coalesce(?4, provisional_outcome), changed = ?5 WHERE id = ?1";
-    let outcome = outcome(retried);
+               changed = ?4 WHERE id = ?1";
     transaction.prepare_cached(sql)?.execute(params![
         id.0,
         loaded.len(),
         retried.skipped.len(),
-        outcome,
         ledger::now_ms()
     ])?;
     fault::step("retry before commit");
@@ -43,13 +42,20 @@ pub fn retried(shared: &Shared, connection: &mut Connection, retried: &Retried) 
     Ok(applied)
 }
 
-/// What is to be taken back should the file grow into its last record.
-fn outcome(retried: &Retried) -> Option<&'static str> {
-    match retried.chunk.last.filter(|_| retried.chunk.ends_provisionally())? {
-        Outcome::Loaded => Some("loaded"),
-        Outcome::Skipped => Some("skipped"),
-        Outcome::Quarantined => None,
+/// Whether nothing of the delivery was loaded so far.
+fn is_first(connection: &Connection, id: DeliveryId) -> Result<bool, Fault> {
+    let sql = "SELECT loaded = 0 FROM _needledrop_deliveries WHERE id = ?1";
+    Ok(connection.prepare_cached(sql)?.query_row([id.0], |row| row.get(0))?)
+}
+
+/// No table lacks a record of it: each is up to date, whatever its declaration was when the records were refused.
+fn bring_up(shared: &Shared, connection: &Connection, id: DeliveryId) -> Result<(), Fault> {
+    for table in &shared.plan.tables {
+        let sql = "INSERT INTO _needledrop_counts VALUES (?1, ?2, 0, 0, ?3, 0, 0) \
+                   ON CONFLICT DO UPDATE SET fingerprint = ?3";
+        connection.prepare_cached(sql)?.execute(params![id.0, table.name, table.fingerprint.0])?;
     }
+    Ok(())
 }
 
 fn write(
@@ -65,10 +71,9 @@ fn write(
     let sql = "INSERT OR IGNORE INTO _needledrop_counts VALUES (?1, ?2, 0, 0, '', 0, 0)";
     connection.prepare_cached(sql)?.execute(params![id.0, declared.name])?;
     let last = chunk.rows.len().checked_sub(1);
-    let open = last.filter(|_| apply::is_open(chunk)).map(|last| chunk.rows.stamp(last));
     let mut writer = Writer::new(shared, connection, table)?;
     // Whatever stamps were sent: these records were not.
-    let written = apply::rows(connection, &mut writer, chunk, Counted { sent: Stamp(0), open })?;
+    let written = apply::rows(connection, &mut writer, chunk, Stamp(0))?;
     written.enter(connection, id, &declared.name)?;
     // Of a table that is behind nothing is sent yet: the replay that fills it counts from its first record.
     let sql = "UPDATE _needledrop_counts SET rows = rows + ?3, \
@@ -76,7 +81,12 @@ fn write(
                WHERE delivery = ?1 AND table_name = ?2";
     let sent = last.map_or(0, |last| chunk.rows.stamp(last).0);
     connection.prepare_cached(sql)?.execute(params![id.0, declared.name, chunk.rows.len(), sent])?;
-    Ok(TableDelta { rows: chunk.rows.len() as u64, collisions: written.collisions(), took: began.elapsed() })
+    Ok(TableDelta {
+        rows: chunk.rows.len() as u64,
+        collisions: written.collisions(),
+        took: began.elapsed(),
+        ..TableDelta::default()
+    })
 }
 
 pub fn discarded(connection: &mut Connection, id: DeliveryId, records: &[u64]) -> Result<(), Fault> {

@@ -8,15 +8,14 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params_from_iter}
 
 use super::merge::{self, Change, Row};
 use super::schema::{self, Difference, quoted};
-use super::{Fault, Outcome, Shared, cell, provisional};
-use crate::domain::{Cell, DeliveryId, Empty, Plan, Rows, Stamp, Table, Value};
+use super::{Fault, Outcome, Shared, cell};
+use crate::domain::{Cell, Plan, Rows, Stamp, Table, Value};
 
 /// The statements of one table.
 pub struct TableSql {
     insert: String,
     select: String,
     update: String,
-    delete: String,
     /// Names of the columns behind the key.
     names: Vec<String>,
 }
@@ -46,7 +45,6 @@ impl TableSql {
             ),
             select: format!("SELECT {} FROM {name} WHERE {is_key}", set.join(", ")),
             update: format!("UPDATE {name} SET {} WHERE {is_key}", pairs(&set, 1 + key.len()).join(", ")),
-            delete: format!("DELETE FROM {name} WHERE {is_key}"),
             names: plan.columns_of(table).skip(key.len()).map(|column| column.name.clone()).collect(),
         }
     }
@@ -71,8 +69,6 @@ pub struct Writer<'c> {
     sql: &'c TableSql,
     connection: &'c Connection,
     insert: CachedStatement<'c>,
-    /// Some rows have a shadow.
-    shadowed: bool,
 }
 
 impl<'c> Writer<'c> {
@@ -80,8 +76,7 @@ impl<'c> Writer<'c> {
         let table = shared.plan.tables.get(index).ok_or_else(|| Fault::Broken("no such table".to_owned()))?;
         let sql = shared.sql.get(index).ok_or_else(|| Fault::Broken("no such table".to_owned()))?;
         let insert = connection.prepare_cached(&sql.insert)?;
-        let shadowed = provisional::has_shadows(connection, &table.name)?;
-        Ok(Self { table, sql, connection, insert, shadowed })
+        Ok(Self { table, sql, connection, insert })
     }
 
     /// The rows of a chunk in the order of their keys, so that each page of the tree is visited once.
@@ -119,10 +114,6 @@ impl<'c> Writer<'c> {
         let change = self.change(rows, row);
         let landed = landed(&old, change.stamp);
         let names = self.names();
-        if self.shadowed {
-            let (table, change) = (self.table, change.clone());
-            provisional::merge_into_shadow(self.connection, &table.name, &key, change, &names, table.empty)?;
-        }
         let new = merge::merge(&old, change, &names, self.table.empty);
         if new != old {
             self.update(key, new)?;
@@ -130,45 +121,24 @@ impl<'c> Writer<'c> {
         Ok(landed)
     }
 
-    /// Writes the provisional last record of a delivery, which can be taken back.
-    pub fn write_provisional(&mut self, id: DeliveryId, rows: &Rows, row: usize) -> Outcome<Landed> {
-        let (key, change) = (self.key(rows, row), self.change(rows, row));
-        let old = self.row(&key)?;
-        provisional::remember(self.connection, id, &self.table.name, &key, old.as_ref(), &change)?;
-        self.shadowed = true;
-        self.write(rows, row)
-    }
-
     fn change(&self, rows: &Rows, row: usize) -> Change {
         let values = self.table.columns.iter().map(|column| owned(rows, row, *column)).collect();
         Change { values, stamp: rows.stamp(row) }
     }
 
-    pub fn name(&self) -> &'c str {
-        &self.table.name
-    }
-
-    pub fn empty(&self) -> Empty {
-        self.table.empty
-    }
-
     /// Of the columns behind the key.
-    pub fn names(&self) -> Vec<&'c str> {
+    fn names(&self) -> Vec<&'c str> {
         self.sql.names.iter().map(String::as_str).collect()
     }
 
     /// The row under a key.
-    pub fn row(&self, key: &[Sql]) -> Outcome<Option<Row>> {
+    fn row(&self, key: &[Sql]) -> Outcome<Option<Row>> {
         let count = self.sql.names.len();
         let mut select = self.connection.prepare_cached(&self.sql.select)?;
         select.query_row(params_from_iter(key), |found| stored_row(found, count)).optional()
     }
 
-    pub fn delete(&self, key: &[Sql]) -> Outcome<()> {
-        self.connection.prepare_cached(&self.sql.delete)?.execute(params_from_iter(key)).map(|_| ())
-    }
-
-    pub fn update(&self, key: Vec<Sql>, row: Row) -> Outcome<()> {
+    fn update(&self, key: Vec<Sql>, row: Row) -> Outcome<()> {
         let first = if row.first == row.stamp { Sql::Null } else { Sql::Integer(row.first.0) };
         let cells = if row.cells.is_empty() {
             Sql::Null

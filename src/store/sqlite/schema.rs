@@ -11,7 +11,7 @@ use crate::domain::{Order, Plan, Table};
 pub const APPLICATION_ID: i32 = 0x6e64_7270;
 
 /// The layout of ledger and quarantine; a newer one is refused.
-pub const FORMAT: i64 = 3;
+pub const FORMAT: i64 = 4;
 
 /// Ledger and quarantine. Offsets are in decoded bytes, times in milliseconds since 1970; `sent` is
 /// the stamp of the newest row that a delivery sent to a table: what is sent up to it is sent again.
@@ -25,14 +25,14 @@ CREATE TABLE IF NOT EXISTS _needledrop_deliveries (
   path TEXT NOT NULL, generation INTEGER NOT NULL, state TEXT NOT NULL, detail TEXT NOT NULL,
   same_as INTEGER, bytes INTEGER NOT NULL, records INTEGER NOT NULL, line INTEGER NOT NULL,
   hash TEXT NOT NULL, head TEXT NOT NULL,
-  provisional_bytes INTEGER, provisional_record INTEGER, provisional_line INTEGER, provisional_hash TEXT,
-  provisional_outcome TEXT,
   noted_size INTEGER NOT NULL, noted_mtime INTEGER NOT NULL, noted_ctime INTEGER NOT NULL,
   fingerprint TEXT NOT NULL, attempt TEXT NOT NULL,
   loaded INTEGER NOT NULL, skipped INTEGER NOT NULL, quarantined INTEGER NOT NULL,
   taken_up INTEGER NOT NULL, changed INTEGER NOT NULL,
   replayed INTEGER NOT NULL DEFAULT 0, discarded INTEGER NOT NULL DEFAULT 0,
   assumed INTEGER NOT NULL DEFAULT 0,
+  tail_bytes INTEGER, tail_record INTEGER, tail_line INTEGER,
+  strikes INTEGER NOT NULL DEFAULT 0, parts INTEGER NOT NULL DEFAULT 0,
   UNIQUE (path, generation));
 CREATE INDEX IF NOT EXISTS _needledrop_heads ON _needledrop_deliveries (head);
 CREATE TABLE IF NOT EXISTS _needledrop_stamps (
@@ -45,13 +45,6 @@ CREATE TABLE IF NOT EXISTS _needledrop_counts (
   PRIMARY KEY (delivery, table_name)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS _needledrop_parts (
   delivery INTEGER NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (delivery, bytes)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS _needledrop_provisional (
-  delivery INTEGER NOT NULL, table_name TEXT NOT NULL, key TEXT NOT NULL, stamp INTEGER NOT NULL,
-  columns TEXT NOT NULL, PRIMARY KEY (delivery, table_name)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS _needledrop_provisional_on ON _needledrop_provisional (table_name, key);
-CREATE TABLE IF NOT EXISTS _needledrop_shadows (
-  table_name TEXT NOT NULL, key TEXT NOT NULL, row TEXT,
-  PRIMARY KEY (table_name, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS _needledrop_quarantine (
   delivery INTEGER NOT NULL, record INTEGER NOT NULL, line INTEGER NOT NULL, bytes INTEGER NOT NULL,
   length INTEGER NOT NULL, column_name TEXT, reason TEXT NOT NULL, detail TEXT NOT NULL,

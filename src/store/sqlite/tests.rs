@@ -22,7 +22,6 @@ impl Sqlite {
 impl Fixture for Sqlite {
     type Store = SqliteStore;
     const COUNTS_ACROSS_DELIVERIES: bool = true;
-    const TAKES_BACK_IN_ANY_ORDER: bool = true;
     const SLOWER: u32 = 1;
 
     async fn new() -> Self {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::domain::parse::parse;
 use crate::domain::value::Cell;
 use crate::domain::{
-    Column, Delivery, Empty, End, Fingerprint, Header, Mapping, Mark, Noted, Order, Origin, Plan,
+    Checkpoint, Column, Delivery, Empty, End, Fingerprint, Header, Mapping, Mark, Noted, Order, Origin, Plan,
     Quarantined, Reason, RowChunk, Rows, Source, Span, Table, Type, Value,
 };
 use crate::ledger::{Applied, Continuation, Entry, Filter, Verdict};
@@ -23,6 +23,7 @@ pub fn plan() -> Plan {
         name: name.into(),
         exact: false,
         kind,
+        unit: None,
         origin: Origin::Field(name.into()),
     };
     let columns =
@@ -50,6 +51,7 @@ pub fn plan() -> Plan {
         ],
         fingerprint: Fingerprint::of("suite"),
         attempt: Fingerprint::of("suite"),
+        rules: Fingerprint::of("suite"),
     }
 }
 
@@ -59,8 +61,18 @@ pub fn shared() -> Arc<Plan> {
 
 // Deliveries and chunks.
 
-pub fn went_on(noted: Noted) -> Continuation {
-    Continuation { noted, head: "head".to_owned(), detail: "grew".to_owned() }
+pub async fn reopened(store: &impl Store, delivery: &Delivery, noted: Noted) -> Delivery {
+    store.reopen(delivery.id, grew(delivery, noted)).await.unwrap().unwrap()
+}
+
+pub fn grew(delivery: &Delivery, noted: Noted) -> Continuation {
+    let head = Checkpoint { offset: 3, hash: "head".to_owned() };
+    Continuation {
+        noted,
+        head,
+        detail: "grew".to_owned(),
+        compared: (delivery.reach, delivery.ahead.clone()),
+    }
 }
 
 /// What a record is and becomes.
@@ -90,8 +102,9 @@ pub fn entry(path: &str, verdict: Verdict) -> Entry {
     let noted = Noted { size: 100, mtime: 1, ctime: 2 };
     Entry {
         path: path.into(),
-        head: format!("head of {path}"),
+        head: Checkpoint { offset: 3, hash: format!("head of {path}") },
         noted,
+        strikes: 0,
         fingerprint: Fingerprint::of("suite"),
         attempt: Fingerprint::of("suite"),
         verdict,
@@ -128,9 +141,8 @@ pub fn cells(rows: &mut Rows, values: &[(Type, Option<String>)]) -> Vec<Cell> {
 /// The records `[from, to)` of a delivery.
 pub fn chunk(delivery: &Delivery, records: &[Record], from: usize, to: usize, end: Option<End>) -> RowChunk {
     let mut rows = Rows::new(4, to - from);
-    let (mut skipped, mut quarantined, mut last) = (0, Vec::new(), None);
+    let (mut skipped, mut quarantined) = (0, Vec::new());
     for (number, record) in records.iter().enumerate().take(to).skip(from) {
-        last = record.outcome().or(last);
         match record {
             Record::Row(p, q, a, b) => {
                 let int = |n: &i64| (Type::Int, Some(n.to_string()));
@@ -161,6 +173,8 @@ pub fn chunk(delivery: &Delivery, records: &[Record], from: usize, to: usize, en
         arrived: std::time::SystemTime::UNIX_EPOCH,
         records_before: 0,
         quarantined_before: 0,
+        skipped_before: 0,
+        read: Default::default(),
         halt: tokio_util::sync::CancellationToken::new(),
     };
     let span = Span { from: mark(from), to: mark(to) };
@@ -174,18 +188,18 @@ pub fn chunk(delivery: &Delivery, records: &[Record], from: usize, to: usize, en
         hash: hash(to),
         bytes: Vec::new(),
         frames: Vec::new(),
-        last,
+        is_tail: false,
         end,
     }
 }
 
 pub fn loaded() -> Option<End> {
-    Some(End::Loaded { provisional: None })
+    Some(End::Loaded)
 }
 
-/// The last of `records` has no line end.
-pub fn provisional(records: usize) -> Option<End> {
-    Some(End::Loaded { provisional: Some((mark(records - 1), hash(records - 1))) })
+/// The last of `records`, which has no line end.
+pub fn tail(delivery: &Delivery, records: &[Record]) -> RowChunk {
+    RowChunk { is_tail: true, ..chunk(delivery, records, records.len() - 1, records.len(), loaded()) }
 }
 
 pub async fn apply(store: &impl Store, chunk: RowChunk) -> Result<Vec<Applied>, StoreError> {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::Store;
 use crate::domain::Plan;
 pub use cases::*;
-pub use chunks::plan;
+pub use chunks::{plan, take_up};
 pub use properties::*;
 pub use quarantine::*;
 
@@ -22,10 +22,6 @@ pub trait Fixture: Sized {
 
     /// Collisions with records of other deliveries are counted too, and exactly.
     const COUNTS_ACROSS_DELIVERIES: bool;
-
-    /// What was provisional can be taken back in whatever order deliveries are written. Otherwise only
-    /// when no older record comes behind.
-    const TAKES_BACK_IN_ANY_ORDER: bool;
 
     /// How many times fewer cases of a property are tried.
     const SLOWER: u32;
@@ -52,7 +48,8 @@ macro_rules! store_suite {
             apply_moves_reach_and_counts,
             apply_refuses_what_does_not_continue_and_changes_nothing,
             chunks_are_sent_before_those_before_them_are_applied,
-            a_provisional_record_is_taken_back,
+            a_tail_is_a_record_like_any_other,
+            a_delivery_that_changed_since_it_was_compared_is_not_resumed,
             what_breaks_off_or_is_replaced_stays_where_it_was,
             extend_and_amend,
             what_another_program_wrote_is_entered_as_loaded,
@@ -65,7 +62,6 @@ macro_rules! store_suite {
             what_still_fails_stays_open_with_its_new_reason,
             discarded_records_are_kept_for_the_account,
             what_is_settled_is_not_settled_again,
-            a_provisional_record_that_was_replayed_or_discarded_is_taken_back,
             a_table_played_anew_has_what_was_replayed,
             known_tells_the_newest_generation,
             every_type_is_read_as_it_was_written,
@@ -85,14 +81,6 @@ macro_rules! store_suite {
                 return;
             }
             $crate::store::suite::tables_added_later_end_as_if_they_had_been_there::<$fixture>();
-        }
-
-        #[test]
-        fn what_was_provisional_leaves_no_trace() {
-            if !<$fixture as $crate::store::suite::Fixture>::available() {
-                return;
-            }
-            $crate::store::suite::what_was_provisional_leaves_no_trace::<$fixture>();
         }
     };
     (@ $fixture:ty: $($case:ident),+ $(,)?) => {

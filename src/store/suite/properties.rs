@@ -10,7 +10,7 @@ use super::Fixture;
 use super::cases::{replay, replay_all};
 use super::chunks::*;
 use super::model::Model;
-use crate::domain::{Delivery, Noted, Plan, RowChunk, Value};
+use crate::domain::{Delivery, Plan, RowChunk, Value};
 use crate::ledger::{Applied, Filter};
 use crate::quarantine;
 use crate::store::Store;
@@ -150,74 +150,27 @@ pub fn tables_added_later_end_as_if_they_had_been_there<F: Fixture>() {
     });
 }
 
-pub fn what_was_provisional_leaves_no_trace<F: Fixture>() {
-    let strategy = (prop::collection::vec((records(4), record()), 2..=3), any::<[Index; 12]>());
-    property(96 / F::SLOWER, strategy, async |(all, order)| {
-        let place = F::new().await;
-        let store = place.open(shared()).await;
-        let mut deliveries = Vec::new();
-        for (n, (records, grown)) in all.into_iter().enumerate() {
-            deliveries.push((take_up(&store, &format!("f{n}"), 100).await, records, grown, 0));
-        }
-        // Each is loaded with its last record open, then that record grows into another one.
-        let mut order = order.into_iter().cycle();
-        let mut model = Model::default();
-        while !deliveries.is_empty() {
-            let mut at = order.next().unwrap().index(deliveries.len());
-            if !F::TAKES_BACK_IN_ANY_ORDER {
-                at = deliveries.iter().position(|(.., step)| *step == 0).unwrap_or(at);
-            }
-            let (delivery, records, grown, step) = &mut deliveries[at];
-            *step += 1;
-            if *step == 1 {
-                apply(&store, chunk(delivery, records, 0, records.len(), provisional(records.len())))
-                    .await
-                    .unwrap();
-                continue;
-            }
-            let delivery = store.reopen(delivery.id, went_on(Noted::default())).await.unwrap();
-            if let Some(last) = records.last_mut() {
-                *last = grown.clone();
-            }
-            apply(&store, chunk(&delivery, records, records.len() - 1, records.len(), loaded()))
-                .await
-                .unwrap();
-            model.add(&delivery, records);
-            deliveries.remove(at);
-        }
-        model.check::<F>(&store).await
-    });
-}
-
 /// A case for two stores.
 #[derive(Clone, Debug)]
 struct Play {
     /// Records of each delivery, and whether the last of them has no line end.
     deliveries: Vec<(Vec<Record>, bool)>,
-    /// What the last record of the last delivery grows into.
-    grown: Option<Record>,
     cuts: Vec<bool>,
     picks: Vec<Index>,
     together: usize,
 }
 
-/// The same chunks in the same order leave the same in both stores. Only the newest delivery grows: an older
-/// one keeps the stamp of its last record in one store only. Collisions are left out: one store counts those
+/// The same chunks in the same order leave the same in both stores. Collisions are left out: one store counts those
 /// with other deliveries too.
 pub fn two_stores_end_alike<A: Fixture, B: Fixture>() {
     let strategy = (
         prop::collection::vec((records(6), any::<bool>()), 2..=4),
-        prop::option::of(record()),
         prop::collection::vec(any::<bool>(), 1..20),
         prop::collection::vec(any::<Index>(), 30),
         1usize..4,
     );
-    let strategy = strategy.prop_map(|(mut deliveries, grown, cuts, picks, together)| {
-        if grown.is_some() {
-            deliveries.iter_mut().for_each(|(records, _)| records.iter_mut().for_each(set_one));
-        }
-        Play { deliveries, grown, cuts, picks, together }
-    });
+    let strategy =
+        strategy.prop_map(|(deliveries, cuts, picks, together)| Play { deliveries, cuts, picks, together });
     property(192 / A::SLOWER.max(B::SLOWER), strategy, async |play| {
         let one = play.on::<A>().await;
         let other = play.on::<B>().await;
@@ -226,17 +179,9 @@ pub fn two_stores_end_alike<A: Fixture, B: Fixture>() {
     });
 }
 
-/// When all columns of a row were erased a cluster does not tell when; docs/guarantees.md says what then is not
-/// taken back right.
-fn set_one(record: &mut Record) {
-    if let Record::Row(p, q, None, None) = *record {
-        *record = Record::Row(p, q, Some("x"), None);
-    }
-}
-
 impl Play {
-    /// What a store has of the deliveries, before and after the last one grew.
-    async fn on<F: Fixture>(&self) -> [Seen; 2] {
+    /// What a store has of the deliveries.
+    async fn on<F: Fixture>(&self) -> Seen {
         let place = F::new().await;
         let store = place.open(shared()).await;
         let mut deliveries = Vec::new();
@@ -245,22 +190,12 @@ impl Play {
         }
         let mut picks = self.picks.iter().cycle();
         let mut chunks = mixed(&deliveries, &self.cuts, |many| picks.next().unwrap().index(many));
-        let last = deliveries.len() - 1;
-        for chunk in chunks.iter_mut().filter(|chunk| chunk.end.is_some()) {
+        for chunk in chunks.iter_mut().filter(|chunk| chunk.end.is_some() && chunk.records() == 1) {
             let at = deliveries.iter().position(|(delivery, _)| delivery.id == chunk.source.id).unwrap();
-            if self.deliveries[at].1 || (at == last && self.grown.is_some()) {
-                chunk.end = provisional(self.deliveries[at].0.len());
-            }
+            chunk.is_tail = self.deliveries[at].1;
         }
         windows(&store, &mut chunks, self.together).await;
-        let before = Seen::of(&store).await;
-        if let (Some(grown), Some((delivery, mut records))) = (&self.grown, deliveries.pop()) {
-            let delivery = store.reopen(delivery.id, went_on(Noted::default())).await.unwrap();
-            let last = records.len() - 1;
-            records[last] = grown.clone();
-            apply(&store, chunk(&delivery, &records, last, last + 1, loaded())).await.unwrap();
-        }
-        [before, Seen::of(&store).await]
+        Seen::of(&store).await
     }
 }
 
@@ -275,10 +210,13 @@ struct Seen {
 impl Seen {
     async fn of(store: &impl Store) -> Self {
         let account = |delivery: &Delivery| {
-            let Delivery { path, generation, state, reach, hash, receipt, .. } = delivery;
+            let Delivery { path, generation, state, reach, hash, tail, receipt, .. } = delivery;
             let rows: Vec<_> = receipt.tables.iter().map(|count| (&count.table, count.rows)).collect();
             let counts = [receipt.records, receipt.loaded, receipt.skipped, receipt.quarantined];
-            format!("{path} {generation} {state:?} {reach:?} {hash} {counts:?} {rows:?} {}", receipt.closes())
+            format!(
+                "{path} {generation} {state:?} {reach:?} {hash} {tail:?} {counts:?} {rows:?} {}",
+                receipt.closes()
+            )
         };
         let found = store.deliveries(Filter::All).await.unwrap();
         let entries =

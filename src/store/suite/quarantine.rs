@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Fixture;
 use super::cases::replay;
 use super::chunks::*;
-use crate::domain::{Delivery, End, Noted, Outcome, Reason, RowChunk, State};
+use crate::domain::{Delivery, Reason, RowChunk};
 use crate::quarantine::{Entry, Fate, Filter, PAGE, Retried};
 use crate::store::Store;
 
@@ -23,10 +23,7 @@ fn tried(delivery: &Delivery, now: &[(u64, Record)]) -> Arc<Retried> {
     let at = |number: u64| now.iter().find(|(other, _)| *other == number);
     // What is not asked for is left out: only its number counts.
     let records: Vec<Record> = (0..len).map(|n| at(n).map_or(Record::Left, |(_, now)| now.clone())).collect();
-    let mut chunk = chunk(delivery, &records, 0, records.len(), None);
-    if delivery.provisional.as_ref().is_some_and(|(mark, _)| mark.record + 1 == len) {
-        chunk.end = Some(End::Loaded { provisional: delivery.provisional.clone() });
-    }
+    let chunk = chunk(delivery, &records, 0, records.len(), None);
     let skipped = now.iter().filter(|(_, now)| matches!(now, Record::Skipped)).map(|(number, _)| *number);
     Arc::new(Retried { skipped: skipped.collect(), chunk: RowChunk { skipped: 0, ..chunk } })
 }
@@ -150,33 +147,6 @@ pub async fn what_is_settled_is_not_settled_again<F: Fixture>() {
     assert_eq!(everything(&store).await, before);
 }
 
-pub async fn a_provisional_record_that_was_replayed_or_discarded_is_taken_back<F: Fixture>() {
-    for now in [Some(row(9, 9, "tail", 9)), Some(Record::Skipped), Some(Record::Refused), None] {
-        let place = F::new().await;
-        let store = place.open(shared()).await;
-        let records = [row(1, 1, "x", 1), Record::Refused];
-        let delivery = take_up(&store, "a", 5).await;
-        apply(&store, chunk(&delivery, &records, 0, 1, None)).await.unwrap();
-        let (before, rows) = (newest(&store, "a").await, tables(&store).await);
-        apply(&store, chunk(&delivery, &records, 1, 2, provisional(2))).await.unwrap();
-        let whole = newest(&store, "a").await;
-        match &now {
-            Some(now) => drop(store.retry(tried(&whole, &[(1, now.clone())])).await.unwrap()),
-            None => store.discard(whole.id, vec![1]).await.unwrap(),
-        }
-        account(&newest(&store, "a").await);
-        let back = store.reopen(whole.id, went_on(Noted::default())).await.unwrap();
-        assert_eq!((back.state, back.reach), (State::Loading, mark(1)), "{now:?}");
-        assert_eq!(account(&back), account(&before), "{now:?}");
-        assert_eq!(back.receipt.tables, before.receipt.tables, "{now:?}");
-        assert_eq!(tables(&store).await, rows, "{now:?}");
-        assert!(fates(&store).await.is_empty(), "{now:?}");
-        let records = [row(1, 1, "x", 1), row(9, 9, "tail and more", 10)];
-        apply(&store, chunk(&back, &records, 1, 2, loaded())).await.unwrap();
-        assert_eq!(account(&newest(&store, "a").await), [2, 2, 0, 0, 0, 0], "{now:?}");
-    }
-}
-
 /// A record that was replayed is played into a table with the others, one that is open or discarded is not.
 pub async fn a_table_played_anew_has_what_was_replayed<F: Fixture>() {
     let place = F::new().await;
@@ -195,17 +165,5 @@ pub async fn a_table_played_anew_has_what_was_replayed<F: Fixture>() {
             replay(&store, at, &delivery, &played, played.len()).await;
         }
         assert_eq!(everything(&store).await, before, "wiped: {wiped}");
-    }
-}
-
-impl Record {
-    /// Whether a chunk says what became of it.
-    pub fn outcome(&self) -> Option<Outcome> {
-        match self {
-            Self::Row(..) => Some(Outcome::Loaded),
-            Self::Skipped => Some(Outcome::Skipped),
-            Self::Refused => Some(Outcome::Quarantined),
-            Self::Left => None,
-        }
     }
 }

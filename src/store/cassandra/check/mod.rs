@@ -10,7 +10,9 @@ use scylla::deserialize::value::DeserializeValue;
 
 use super::connect::Settings;
 use super::lease::clock;
-use super::{anew, check_format, missing_told, request, schema, stored_format, whole};
+use super::limits::Limit;
+use super::{anew, check_format, missing_told, request, schema, stamps, stored_format, whole};
+use crate::domain::text::timestamp;
 use crate::domain::{Plan, Table};
 use crate::store::StoreError;
 use worth::{Cluster, Keyspace};
@@ -45,6 +47,9 @@ pub async fn checked(
     let tables = as_declared(session, settings, plan, create).await;
     warnings.extend(of_ledger(session, settings).await?);
     warnings.extend(of_guardrails(session, settings).await);
+    let limit = Limit::smallest(session, settings).await;
+    warnings.extend(limit.and_then(|limit| limit.warning(settings.max_record_bytes)));
+    warnings.extend(of_stamps(session, settings).await?);
     for table in &plan.tables {
         warnings.extend(of_table(session, settings, table).await?);
     }
@@ -124,6 +129,19 @@ async fn of_ledger(session: &Session, settings: &Settings) -> Result<Option<Stri
          takes ALTER on the needledrop_ tables"
             .to_owned()
     }))
+}
+
+/// Other ledgers whose deliveries are in the same tables.
+async fn of_stamps(session: &Session, settings: &Settings) -> Result<Vec<String>, StoreError> {
+    let others = stamps::others(session, settings).await?.into_iter();
+    let told = |(ledger, end): (String, i64)| {
+        let (tables, until) = (schema::keyspace(&settings.keyspace), timestamp(end / 1000));
+        format!(
+            "the ledger in keyspace {ledger} writes to the tables of keyspace {tables} too, with stamps up to {until}: \
+             their order is one, but each of the two knows only its own files"
+        )
+    };
+    Ok(others.map(told).collect())
 }
 
 /// Limits that the server sets to stamps. Scylla has none, and a role may not be allowed to ask.

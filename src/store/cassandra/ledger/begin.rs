@@ -4,36 +4,43 @@ use super::count::{count_of, table_count};
 use super::written::Written;
 use super::{Ledger, lock};
 use crate::domain::{
-    Delivery, DeliveryId, Fingerprint, Plan, Receipt, Stamp, StampRange, Stamps, State, TableCount,
+    Ahead, Delivery, DeliveryId, Fingerprint, Parts, Plan, Receipt, Stamp, StampRange, Stamps, State,
+    TableCount,
 };
 use crate::fault;
 use crate::ledger::{Beginning, Continuation, Entry, Verdict};
-use crate::store::cassandra::apply::without_provisional;
 use crate::store::cassandra::lease::{Lease, clock};
 use crate::store::cassandra::stored::Entered;
+use crate::store::cassandra::trust::Trust;
 use crate::store::cassandra::{Writing, schema};
-use crate::store::{NOTHING_ASSUMED, StoreError};
+use crate::store::{NOTHING_ASSUMED, StoreError, read_again};
 
 impl Ledger {
     /// Enters a delivery; those before it that were not finished are replaced.
     ///
     /// # Errors
     /// `Ahead` when there are no stamps yet; what the cluster says.
-    pub async fn take_up(&self, lease: &Lease, plan: &Plan, entry: &Entry) -> Result<Delivery, StoreError> {
+    pub async fn take_up(
+        &self,
+        writing: &Writing,
+        plan: &Plan,
+        entry: &Entry,
+    ) -> Result<Delivery, StoreError> {
         let empty = match entry.verdict {
             Verdict::Assumed { .. } => self.without_rows(plan).await?,
             _ => Vec::new(),
         };
+        let lease = &writing.lease;
         let mut under_way = self.under_way.lock().await;
         let mut earlier = self.many(&self.by_path, &entry.path, usize::MAX).await?;
         let unconfirmed = lock(&self.unconfirmed).remove(&entry.path);
         let same = unconfirmed
-            .filter(|before| before.delivery.head == entry.head && before.delivery.noted == entry.noted);
-        let entered = match same {
+            .filter(|before| before.delivery.head == entry.head.hash && before.delivery.noted == entry.noted);
+        let mut entered = match same {
             Some(before) => before,
             None => {
                 let generation = earlier.iter().map(|delivery| delivery.generation).max().unwrap_or(0) + 1;
-                let mut new = self.new_delivery(lease, plan, entry, generation).await?;
+                let mut new = self.new_delivery(writing, plan, entry, generation).await?;
                 // A table without a row has none of another program either: it is behind.
                 for table in &empty {
                     count_of(&mut new.delivery.receipt, table).fingerprint = Fingerprint(String::new());
@@ -52,17 +59,24 @@ impl Ledger {
                 };
                 replace(&mut old.delivery, generation);
                 replaced.push(old);
+            } else if is_read_again(&delivery, entry) {
+                let mut old = self.load(delivery.id).await?;
+                discard_open(&mut old.delivery, generation);
+                replaced.push(old);
             }
         }
         lease.check().await?;
         fault::step("take_up before the batch");
-        lock(&self.unconfirmed).insert(entry.path.clone(), entered.clone());
-        self.enter(lease, &entered, &replaced).await?;
-        lock(&self.unconfirmed).remove(&entry.path);
-        fault::step("take_up after the batch");
-        for old in &replaced {
+        // By themselves, and first: a row can be too large for a batch. Cut short here, the newest generation is
+        // `replaced`, and its file is compared with it again.
+        for old in &mut replaced {
+            self.write(lease, old).await?;
             under_way.remove(&old.delivery.id);
         }
+        lock(&self.unconfirmed).insert(entry.path.clone(), entered.clone());
+        self.enter(lease, &mut entered).await?;
+        lock(&self.unconfirmed).remove(&entry.path);
+        fault::step("take_up after the batch");
         if entered.delivery.state == State::Loading {
             under_way.insert(entered.delivery.id, entered.clone());
         }
@@ -83,12 +97,12 @@ impl Ledger {
     /// Every delivery takes a place in the order, also one that has nothing to write: it is its id.
     async fn new_delivery(
         &self,
-        lease: &Lease,
+        writing: &Writing,
         plan: &Plan,
         entry: &Entry,
         generation: u32,
     ) -> Result<Entered, StoreError> {
-        let range = lease.hand_out(0, entry.verdict.stamped().unwrap_or(1)).await?;
+        let range = writing.hand_out(0, entry.verdict.stamped().unwrap_or(1)).await?;
         let mut entered = entered(plan, entry, DeliveryId(range.base.0), generation);
         if entry.verdict.stamped().is_some() {
             entered.delivery.stamps = Stamps::new(vec![range]);
@@ -97,82 +111,65 @@ impl Ledger {
     }
 
     /// A delivery and the ways to it.
-    async fn enter(&self, lease: &Lease, new: &Entered, replaced: &[Entered]) -> Result<(), StoreError> {
+    async fn enter(&self, lease: &Lease, new: &mut Entered) -> Result<(), StoreError> {
         let delivery = &new.delivery;
         let generation = i32::try_from(delivery.generation).unwrap_or(i32::MAX);
-        let mut all = vec![
-            self.as_it_is(new),
+        let ways = vec![
             (self.path.clone(), Written::Path(delivery.path.clone(), generation, delivery.id.0)),
             (self.head.clone(), Written::Head(delivery.head.clone(), delivery.id.0)),
         ];
-        all.extend(replaced.iter().map(|old| self.as_it_is(old)));
-        self.together(lease, all).await
+        self.together(lease, &mut [new], ways).await
     }
 
-    /// Goes on with a delivery; its provisional last record is taken back first. What it wrote stays hidden,
-    /// so the record, and what follows it, needs newer stamps. So does what follows where the file was written anew.
+    /// Continues a delivery. `None` where it is not any more what its file was compared with. A noted tail whose rows
+    /// were made by other rules gets a new stamp: under the old one its row may be in the tables.
     ///
     /// # Errors
-    /// What the cluster says.
+    /// `Ahead` when there are no stamps yet; what the cluster says.
     pub async fn reopen(
         &self,
         writing: Option<&Writing>,
+        plan: &Plan,
         id: DeliveryId,
-        Continuation { noted, head, detail }: Continuation,
-    ) -> Result<Delivery, StoreError> {
-        let before = self.find(id).await?;
-        let reopen = |entered: &mut Entered| {
-            let delivery = &mut entered.delivery;
-            (delivery.state, delivery.detail) = (State::Loading, detail);
-            (delivery.noted, delivery.head) = (noted, head.clone());
-            Ok(())
-        };
+        how: Continuation,
+    ) -> Result<Option<Delivery>, StoreError> {
+        let entered = self.find(id).await?;
         let Some(writing) = writing else {
             let change = |entered: &mut Entered| {
-                without_provisional(entered);
-                reopen(entered)
+                resumed(&mut entered.delivery, plan, how);
+                Ok(())
             };
-            return Ok(self.change_in_memory(id, change).await?.delivery);
+            return Ok(Some(self.change_in_memory(id, change).await?.delivery));
         };
-        if head != before.delivery.head {
-            self.note_head(&writing.lease, head.clone(), id).await?;
+        if self.rewind(writing, &entered).await? {
+            return Ok(None);
         }
-        // Killed behind the rows of such a record, a process has left word of it, and the ledger knows of none: what the
-        // file is by now tells whether it is the same again.
-        let is_left = noted != before.delivery.noted && writing.provisional.is_of(id);
-        let reach = before.delivery.reach.record;
-        let mark = before.delivery.provisional.as_ref().map(|(mark, _)| mark.record);
-        let Some(mark) = mark.or(is_left.then_some(reach)) else {
-            let mut range = None;
-            if matches!(before.delivery.state, State::Loading | State::Replaced) {
-                // Saved for a step that the ledger never took: this time they may not be refused.
-                writing.lease.check().await?;
-                writing.quarantine.remove_from(&writing.lease, id, reach).await?;
-                if noted.is_rewritten(&before.delivery.noted) {
-                    range = Some(beyond(writing, &before.delivery, reach).await?);
-                }
-            }
-            let change = |entered: &mut Entered| {
-                range.into_iter().for_each(|range| entered.delivery.stamps.push(range));
-                reopen(entered)
-            };
-            return Ok(self.change(&writing.lease, id, change).await?.0.delivery);
+        let before = entered.delivery;
+        if how.head.hash != before.head {
+            self.note_head(&writing.lease, how.head.hash.clone(), id).await?;
+        }
+        if matches!(before.state, State::Loading | State::Replaced) {
+            // Saved for a step that the ledger never took: this time they may not be refused.
+            writing.lease.check().await?;
+            writing.quarantine.remove_from(&writing.lease, id, before.reach.record).await?;
+        }
+        let range = match before.note.as_ref().filter(|note| note.rules != plan.rules) {
+            Some(note) => Some(writing.hand_out(note.span.from.record, 1).await?),
+            None => None,
         };
-        writing.lease.check().await?;
-        // Whatever became of it: an older stamp could lie under what another delivery took back there.
-        let range = beyond(writing, &before.delivery, mark).await?;
-        writing.quarantine.remove_from(&writing.lease, id, mark).await?;
-        writing.provisional.take_back(&writing.lease, &before.delivery).await?;
-        fault::step("reopen before the ledger");
         let change = |entered: &mut Entered| {
-            without_provisional(entered);
-            entered.delivery.stamps.push(range);
-            reopen(entered)
+            if (entered.delivery.reach, &entered.delivery.ahead) != (how.compared.0, &how.compared.1) {
+                return Err(Unchanged::Other);
+            }
+            range.into_iter().for_each(|range| entered.delivery.stamps.push(range));
+            resumed(&mut entered.delivery, plan, how);
+            Ok(())
         };
-        let reopened = self.change(&writing.lease, id, change).await?.0.delivery;
-        fault::step("reopen after the ledger");
-        writing.provisional.forget(&writing.lease, id).await?;
-        Ok(reopened)
+        match self.change(&writing.lease, id, change).await {
+            Ok((entered, ())) => Ok(Some(entered.delivery)),
+            Err(Unchanged::Other) => Ok(None),
+            Err(Unchanged::Store(error)) => Err(error),
+        }
     }
 
     /// A further range of stamps.
@@ -187,12 +184,12 @@ impl Ledger {
         records: u64,
     ) -> Result<StampRange, StoreError> {
         let Some(writing) = writing else { return in_memory_range(first, records) };
-        let range = writing.lease.hand_out(first, records).await?;
+        let range = writing.hand_out(first, records).await?;
         let change = |entered: &mut Entered| {
             entered.delivery.stamps.push(range);
             Ok(())
         };
-        self.change(&writing.lease, id, change).await?;
+        self.change::<_, StoreError>(&writing.lease, id, change).await?;
         Ok(range)
     }
 
@@ -215,11 +212,31 @@ impl Ledger {
     }
 }
 
-/// New stamps for what follows. Rows may have been sent that the ledger never took; where the file was written
-/// anew, they are of other bytes, and under the same stamp the two would mix, cell by cell.
-async fn beyond(writing: &Writing, delivery: &Delivery, first: u64) -> Result<StampRange, StoreError> {
-    let left = delivery.stamps.reach().saturating_sub(first).max(1);
-    writing.lease.hand_out(first, left).await
+/// Why a delivery was left as it is.
+enum Unchanged {
+    /// It is another than was expected.
+    Other,
+    Store(StoreError),
+}
+
+impl From<StoreError> for Unchanged {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+fn resumed(delivery: &mut Delivery, plan: &Plan, how: Continuation) {
+    let Continuation { noted, head, detail, .. } = how;
+    (delivery.state, delivery.detail) = (State::Loading, detail);
+    (delivery.noted, delivery.head) = (noted, head.hash.clone());
+    if let Some(note) = &mut delivery.note {
+        note.rules = plan.rules.clone();
+    }
+    // What was sent is compared with the file. Where its head reaches further, that needs no noting of its own.
+    let sent = delivery.ahead.take().filter(|ahead| ahead.bytes.offset > delivery.reach.offset);
+    let reach = sent.as_ref().map_or(delivery.reach.offset, |ahead| ahead.bytes.offset);
+    let by_head = (head.offset > reach).then(|| Ahead { bytes: head, rules: plan.rules.clone() });
+    delivery.ahead = by_head.or(sent);
 }
 
 /// Stamps that are never written.
@@ -228,19 +245,39 @@ fn in_memory_range(first: u64, records: u64) -> Result<StampRange, StoreError> {
     range.map_err(|wait| StoreError::Ahead(std::time::Duration::from_micros(wait)))
 }
 
+/// A new generation reads the file of a failed one again, with the records that it has in quarantine.
+fn is_read_again(delivery: &Delivery, entry: &Entry) -> bool {
+    let loads = matches!(entry.verdict, Verdict::Load { .. });
+    loads && delivery.state == State::Failed && delivery.receipt.open() > 0
+}
+
+/// The entries themselves stay as they are: without an open record in its account, a delivery has no open entry.
+fn discard_open(delivery: &mut Delivery, generation: u32) {
+    delivery.receipt.discarded = delivery.receipt.quarantined;
+    delivery.detail = format!("{}\n{}", delivery.detail, read_again(generation));
+    delivery.changed = clock() / 1000;
+}
+
 fn replace(delivery: &mut Delivery, generation: u32) {
     delivery.state = State::Replaced;
     delivery.detail = format!(
         "its bytes went away after byte {}; generation {generation} took its place",
         delivery.reach.offset
     );
+    if let Some(ahead) = delivery.ahead.as_ref().filter(|ahead| ahead.bytes.offset > delivery.reach.offset) {
+        delivery.detail += &format!("; rows up to byte {} may be in the tables", ahead.bytes.offset);
+    }
+    delivery.note = None;
     delivery.changed = clock() / 1000;
 }
 
 /// What a delivery begins with.
 fn account(begun: &Beginning, tables: Vec<TableCount>) -> Receipt {
     let Beginning { reach, assumed, skipped, .. } = *begun;
-    let parts = if begun.state == State::Loaded { vec![reach.offset] } else { Vec::new() };
+    let mut parts = Parts::default();
+    if begun.state == State::Loaded {
+        parts.push(reach.offset);
+    }
     let (records, loaded) = (reach.record, assumed);
     Receipt { records, loaded, skipped, assumed, tables, parts, ..Receipt::default() }
 }
@@ -254,7 +291,8 @@ fn entered(plan: &Plan, entry: &Entry, id: DeliveryId, generation: u32) -> Enter
     tables.sort_by(|a, b| a.table.cmp(&b.table));
     let now = clock() / 1000;
     let receipt = account(&begun, tables);
-    let Beginning { state, detail, same_as, reach, hash, .. } = begun;
+    let Beginning { state, detail, same_as, reach, hash, tail, .. } = begun;
+    let ahead = Ahead { bytes: entry.head.clone(), rules: plan.rules.clone() };
     let delivery = Delivery {
         id,
         path: entry.path.clone(),
@@ -264,8 +302,11 @@ fn entered(plan: &Plan, entry: &Entry, id: DeliveryId, generation: u32) -> Enter
         same_as,
         reach,
         hash,
-        head: entry.head.clone(),
-        provisional: None,
+        head: entry.head.hash.clone(),
+        tail,
+        strikes: entry.strikes,
+        ahead: (state == State::Loading).then_some(ahead),
+        note: None,
         noted: entry.noted,
         stamps: Stamps::default(),
         fingerprint: entry.fingerprint.clone(),
@@ -273,5 +314,5 @@ fn entered(plan: &Plan, entry: &Entry, id: DeliveryId, generation: u32) -> Enter
         taken_up: now,
         changed: now,
     };
-    Entered { delivery, attempt: entry.attempt.clone(), outcome: String::new() }
+    Entered { delivery, attempt: entry.attempt.clone(), trust: Trust::first() }
 }

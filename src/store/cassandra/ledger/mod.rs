@@ -3,6 +3,8 @@
 
 mod begin;
 mod count;
+mod last;
+mod rewind;
 mod written;
 
 use std::collections::{BTreeMap, HashMap};
@@ -20,6 +22,7 @@ use crate::domain::{Delivery, DeliveryId, State};
 use crate::ledger::{Amendment, Filter, Known};
 use crate::store::StoreError;
 pub use count::{count_of, table_count};
+pub use last::last_stamp;
 pub use written::{Beside, Written};
 
 /// Deliveries that are read at once.
@@ -34,6 +37,7 @@ pub struct Ledger {
     head: PreparedStatement,
     by_id: PreparedStatement,
     by_path: PreparedStatement,
+    by_place: PreparedStatement,
     by_head: PreparedStatement,
     all: PreparedStatement,
     /// Deliveries under way, as they are in the store. Who changes one holds this: rows are written whole.
@@ -75,6 +79,7 @@ impl Ledger {
             by_id: prepare(format!("SELECT {columns} FROM {deliveries} WHERE id = ?")).await?,
             by_path: prepare(format!("SELECT id FROM {paths} WHERE path = ? ORDER BY generation DESC"))
                 .await?,
+            by_place: prepare(format!("SELECT id FROM {paths} WHERE path = ? AND generation = ?")).await?,
             by_head: prepare(format!("SELECT id FROM {heads} WHERE head = ?")).await?,
             all: prepare(format!("SELECT {columns} FROM {deliveries}")).await?,
             session,
@@ -118,6 +123,7 @@ impl Ledger {
             Filter::Newest(path) => self.many(&self.by_path, path, 1).await?,
             Filter::Head(head) => {
                 let mut alike = self.many(&self.by_head, head, usize::MAX).await?;
+                alike = self.valid(alike).await?;
                 alike.retain(|delivery| {
                     // The head is noted anew when a short file grows: an old note does not count.
                     delivery.head == *head
@@ -186,6 +192,22 @@ impl Ledger {
         Ok(found.into_iter().flatten().map(|entered| entered.delivery).collect())
     }
 
+    /// Without those that the way by path does not lead to: a writer that lost the lease entered them late, and
+    /// nothing was ever written for them.
+    async fn valid(&self, deliveries: Vec<Delivery>) -> Result<Vec<Delivery>, StoreError> {
+        let mut valid = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            let generation = i32::try_from(delivery.generation).unwrap_or(i32::MAX);
+            let values = (&delivery.path, generation);
+            let result = request::execute(&self.session, &self.settings, &self.by_place, values).await?;
+            let found: Option<(i64,)> = request::parsed(&self.settings, result)?.pop();
+            if found == Some((delivery.id.0,)) {
+                valid.push(delivery);
+            }
+        }
+        Ok(valid)
+    }
+
     async fn by_id(&self, id: DeliveryId) -> Result<Option<Entered>, StoreError> {
         let result = request::execute(&self.session, &self.settings, &self.by_id, (id.0,)).await?;
         Ok(request::parsed::<Stored>(&self.settings, result)?.pop().map(Stored::entered))
@@ -213,12 +235,12 @@ impl Ledger {
     ///
     /// # Errors
     /// That of `change`, with nothing written; what the cluster says.
-    pub async fn change<T>(
+    pub async fn change<T, E: From<StoreError>>(
         &self,
         lease: &Lease,
         id: DeliveryId,
-        change: impl FnOnce(&mut Entered) -> Result<T, StoreError>,
-    ) -> Result<(Entered, T), StoreError> {
+        change: impl FnOnce(&mut Entered) -> Result<T, E>,
+    ) -> Result<(Entered, T), E> {
         let mut under_way = self.under_way.lock().await;
         let kept = under_way.contains_key(&id);
         let mut entered = match under_way.get(&id) {
@@ -227,7 +249,7 @@ impl Ledger {
         };
         let told = change(&mut entered)?;
         entered.delivery.changed = clock() / 1000;
-        self.write(lease, &entered).await?;
+        self.write(lease, &mut entered).await?;
         if entered.delivery.state == State::Loading {
             under_way.insert(id, entered.clone());
         } else if kept {
@@ -249,7 +271,7 @@ impl Ledger {
     ) -> Result<(), StoreError> {
         let mut under_way = self.under_way.lock().await;
         let unsettled = lock(&self.unsettled).remove(&id);
-        let entered = match unsettled {
+        let mut entered = match unsettled {
             Some(entered) => entered,
             None => {
                 let mut entered = match under_way.get(&id) {
@@ -263,7 +285,7 @@ impl Ledger {
         };
         lock(&self.unsettled).insert(id, entered.clone());
         lease.check().await?;
-        self.together(lease, std::iter::once(self.as_it_is(&entered)).chain(beside).collect()).await?;
+        self.together(lease, &mut [&mut entered], beside).await?;
         lock(&self.unsettled).remove(&id);
         if let Some(known) = under_way.get_mut(&id) {
             *known = entered;
@@ -276,27 +298,36 @@ impl Ledger {
         lock(&self.unsettled).contains_key(&id)
     }
 
-    async fn write(&self, lease: &Lease, entered: &Entered) -> Result<(), StoreError> {
+    async fn write(&self, lease: &Lease, entered: &mut Entered) -> Result<(), StoreError> {
         lease.check().await?;
+        let stamp = lease.ledger_stamp();
         let mut insert = self.insert.clone();
-        insert.set_timestamp(Some(lease.ledger_stamp()));
-        let (may, stored) = (|| lease.holds(), Stored::from(entered));
+        insert.set_timestamp(Some(stamp));
+        entered.trust.rewritten(stamp);
+        let (may, stored) = (|| lease.holds(), Stored::from(&*entered));
         request::execute_while(may, &self.session, &self.settings, &insert, stored).await?;
         Ok(())
     }
 
-    fn as_it_is(&self, entered: &Entered) -> Beside {
-        (self.insert.clone(), Written::Delivery(Box::new(Stored::from(entered))))
-    }
-
-    /// All or none: a logged batch, which the server finishes.
-    async fn together(&self, lease: &Lease, all: Vec<Beside>) -> Result<(), StoreError> {
+    /// Deliveries and what is written beside them, all or none: a logged batch, which the server finishes.
+    async fn together(
+        &self,
+        lease: &Lease,
+        deliveries: &mut [&mut Entered],
+        beside: Vec<Beside>,
+    ) -> Result<(), StoreError> {
+        let stamp = lease.ledger_stamp();
         let mut batch = Batch::new(BatchType::Logged);
         batch.set_consistency(self.settings.ledger());
         batch.set_is_idempotent(true);
-        batch.set_timestamp(Some(lease.ledger_stamp()));
-        let mut values = Vec::with_capacity(all.len());
-        for (statement, written) in all {
+        batch.set_timestamp(Some(stamp));
+        let mut values = Vec::with_capacity(deliveries.len() + beside.len());
+        for entered in deliveries {
+            entered.trust.rewritten(stamp);
+            batch.append_statement(self.insert.clone());
+            values.push(Written::Delivery(Box::new(Stored::from(&**entered))));
+        }
+        for (statement, written) in beside {
             batch.append_statement(statement);
             values.push(written);
         }
@@ -331,6 +362,9 @@ impl Ledger {
             if let Some((state, detail)) = amendment.state {
                 (delivery.state, delivery.detail) = (state, detail);
             }
+            if delivery.state != State::Loading {
+                delivery.note = None;
+            }
             delivery.noted = amendment.noted.unwrap_or(delivery.noted);
             delivery.head = amendment.head.unwrap_or_else(|| delivery.head.clone());
             Ok(())
@@ -338,7 +372,7 @@ impl Ledger {
         if let Some(head) = head {
             self.note_head(lease, head, id).await?;
         }
-        self.change(lease, id, change).await.map(|_| ())
+        self.change::<_, StoreError>(lease, id, change).await.map(|_| ())
     }
 
     /// A way to the delivery by its head.

@@ -1,4 +1,4 @@
-//! Who still has a file open for writing: what they append would go where nobody looks any more.
+//! Processes that have a file open for writing: they may append to it.
 
 use std::collections::HashSet;
 use std::fs;
@@ -10,6 +10,11 @@ pub type Identity = (u64, u64);
 
 pub fn identity(meta: &fs::Metadata) -> Identity {
     (meta.dev(), meta.ino())
+}
+
+/// Whether a process has this file open for writing; see [`open_for_writing`].
+pub fn has_writer(file: &fs::Metadata) -> bool {
+    !open_for_writing(&HashSet::from([identity(file)])).is_empty()
 }
 
 /// Those of these files that a process has open for writing, as far as this system shows it: nothing where

@@ -1,0 +1,145 @@
+//! What is wrong with a configuration, in words for its author: the YAML library speaks to programmers.
+
+use serde_saphyr::{Error, MessageFormatter as _, UserMessageFormatter};
+
+/// What a value should be, where the library names a type of Rust or a part of YAML.
+const KINDS: [(&str, &str); 12] = [
+    ("usize", "a whole number"),
+    ("u64", "a whole number"),
+    ("u32", "a whole number"),
+    ("u16", "a whole number up to 65535"),
+    ("bool", "true or false"),
+    ("a string", "a text"),
+    ("string scalar", "a text"),
+    ("string", "a text"),
+    ("a sequence", "a list: [a, b]"),
+    ("sequence start", "a list: [a, b]"),
+    ("mapping start", "keys with values"),
+    ("mapping", "keys with values"),
+];
+
+/// The problem, without its place.
+pub fn told(error: &Error) -> String {
+    match error.without_snippet() {
+        Error::SerdeUnknownField { field, expected, .. } => {
+            format!("there is no key `{field}` here; the keys are {}", expected.join(", "))
+        }
+        Error::SerdeMissingField { field, .. } => format!("the key `{field}` is missing"),
+        Error::SerdeUnknownVariant { variant, expected, .. } => {
+            format!("`{variant}` is not one of {}", expected.join(", "))
+        }
+        Error::SerdeInvalidType { unexpected, expected, .. }
+        | Error::SerdeInvalidValue { unexpected, expected, .. } => {
+            format!("this is {}, and it should be {}", found(unexpected), kind(expected))
+        }
+        Error::InvalidScalar { ty, .. } => format!("this should be {}", kind(ty)),
+        Error::Unexpected { expected, .. } => format!("this should be {}", kind(expected)),
+        Error::InvalidBooleanStrict { .. } => "this should be true or false".to_owned(),
+        Error::NullIntoString { .. } => "this is empty, and it should be a text".to_owned(),
+        Error::DuplicateMappingKey { key: Some(key), .. } => format!("the key `{key}` is there twice"),
+        Error::DuplicateMappingKey { key: None, .. } => "a key is there twice".to_owned(),
+        Error::MultipleDocuments { .. } => "a second YAML document begins here (`---`)".to_owned(),
+        Error::Eof { .. } => "it ends before it is complete".to_owned(),
+        Error::AliasError { error, .. } => told(error),
+        other => UserMessageFormatter.format_message(other).escape_debug().to_string().replace("\\\"", "\""),
+    }
+}
+
+fn kind(expected: &str) -> String {
+    if expected.starts_with("struct ") {
+        return "keys with values".to_owned();
+    }
+    let known = KINDS.iter().find(|(name, _)| *name == expected);
+    known.map_or(expected, |(_, words)| words).to_owned()
+}
+
+/// `integer `5`` as the library has it becomes `5`.
+fn found(unexpected: &str) -> String {
+    match unexpected {
+        "unit value" | "unit" | "null" | "Option value" => "empty".to_owned(),
+        "sequence" => "a list".to_owned(),
+        "map" => "keys with values".to_owned(),
+        other => {
+            let words = ["boolean ", "integer ", "floating point ", "string "];
+            let value = words.iter().find_map(|word| other.strip_prefix(word));
+            value.unwrap_or(other).to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::load::parse;
+
+    /// Each is wrong in another way; what is told must not need a programmer to read it.
+    const WRONG: [(&str, &str); 14] = [
+        ("source: { columns: { a: int } }\ntables: {}\nlogs: 1", "there is no key `logs` here"),
+        ("source: {}\ntables: {}", "the key `columns` is missing"),
+        (
+            "source: { columns: { a: int } }\ntables: {}\nlog: { format: xml }",
+            "`xml` is not one of text, json",
+        ),
+        ("source: { columns: { a: int }, folder: [x] }\ntables: {}", "this should be"),
+        ("source: { columns: { a: int }, folder: }\ntables: {}", "this is empty"),
+        ("source: { columns: { a: int } }\ntables: {}\nwrite: { queue: x }", "a whole number"),
+        ("source: { columns: { a: int } }\ntables: {}\nwrite: { queue: -1 }", "a whole number"),
+        ("source: { columns: { a: int } }\ntables: {}\nwrite: 5", "keys with values"),
+        ("source: { columns: { a: int }, subfolders: 3 }\ntables: {}", "true or false"),
+        (
+            "source: { columns: { a: int }, columns: { b: int } }\ntables: {}",
+            "the key `columns` is there twice",
+        ),
+        ("source: { columns: { a: int, a: text } }\ntables: {}", "the key `a` is there twice"),
+        ("source: { columns: { a: int } }\ntables: {}\n---\na: 1", "a second YAML document"),
+        ("source: { columns: { a: int }, derive: { d: { date_of: [x] } } }\ntables: {}", ""),
+        ("source: { columns: { a: int } }\ntables: { t: { partition_key: a } }", "a list"),
+    ];
+
+    const OF_THE_LIBRARY: [&str; 16] = [
+        "Policy",
+        "Option",
+        "struct",
+        "usize",
+        "u64",
+        "serde",
+        "variant",
+        "field `",
+        "scalar",
+        "sequence",
+        "deserialize",
+        "visit",
+        "enum",
+        "mapping start",
+        "Vec",
+        "unit",
+    ];
+
+    #[test]
+    fn every_problem_is_told_in_words_for_people() {
+        for (yaml, expected) in WRONG {
+            let told = super::told(&parse(yaml).unwrap_err());
+            assert!(told.contains(expected), "{yaml}\n{told}");
+            let library = OF_THE_LIBRARY.iter().find(|word| told.contains(**word));
+            assert!(library.is_none(), "{yaml}\n{told}");
+        }
+    }
+
+    #[test]
+    fn a_column_may_have_a_name_that_yaml_1_1_takes_for_a_boolean() {
+        let yaml = "source: { columns: { n: int, y: text, no: text, on: text, off: int } }\n\
+                    tables: { t: { partition_key: [n], clustering_key: [y, { column: on, order: desc }], columns: [no, off] } }";
+        let config = parse(yaml).unwrap();
+        let table = &config.tables.0[0].1;
+        assert_eq!(table.partition_key[0].value, "n");
+        let names: Vec<_> = table.clustering_key.iter().map(|key| key.column.as_str()).collect();
+        assert_eq!(names, ["y", "on"]);
+    }
+
+    #[test]
+    fn yes_and_no_are_still_taken_for_true_and_false_where_one_of_them_is_expected() {
+        for (word, is) in [("yes", true), ("no", false), ("on", true), ("Off", false), ("true", true)] {
+            let yaml = format!("source: {{ columns: {{ a: int }}, subfolders: {word} }}\ntables: {{}}");
+            assert_eq!(parse(&yaml).unwrap().source.subfolders, is, "{word}");
+        }
+    }
+}

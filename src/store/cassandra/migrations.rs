@@ -1,0 +1,140 @@
+//! A ledger of an earlier format brought to this one, by whoever has the lease. Safe to interrupt: the format is written
+//! last, and every step leaves what it finds done as it is.
+
+use std::sync::Arc;
+
+use scylla::client::session::Session;
+use scylla::statement::prepared::PreparedStatement;
+use tracing::{info, warn};
+
+use super::connect::Settings;
+use super::lease::Lease;
+use super::request;
+use super::schema;
+use super::stamps::Authority;
+use super::stored::{big, count};
+use crate::domain::State;
+use crate::fault;
+use crate::store::StoreError;
+
+/// A delivery of formats 1 to 3: id, path, state, records, where its provisional last record began, its ranges of
+/// stamps.
+type Earlier =
+    (i64, String, String, i64, Option<(i64, i64, i64, String, String)>, Option<Vec<(i64, i64, i64)>>);
+
+/// The last format with provisional records.
+const PROVISIONAL: i64 = 3;
+
+/// Brings the ledger to this format from an earlier one.
+///
+/// # Errors
+/// What the cluster says; the lease is lost.
+pub async fn bring_up(
+    session: &Arc<Session>,
+    settings: &Arc<Settings>,
+    lease: &Lease,
+    stamps: &Authority,
+    format: i64,
+) -> Result<(), StoreError> {
+    schema::add_columns(session, settings).await?;
+    if format <= PROVISIONAL && schema::has_provisional(session, settings).await? {
+        Migration::new(session, settings, (lease, stamps)).await?.deliveries().await?;
+    }
+    fault::step("ledger brought up");
+    schema::mark_brought_up(session, settings).await?;
+    info!("{}: its ledger has format {} now", settings.name(), schema::FORMAT);
+    Ok(())
+}
+
+struct Migration<'m> {
+    session: &'m Arc<Session>,
+    settings: &'m Arc<Settings>,
+    lease: &'m Lease,
+    authority: &'m Authority,
+    all: PreparedStatement,
+    newest: PreparedStatement,
+    tail: PreparedStatement,
+    stamps: PreparedStatement,
+}
+
+impl<'m> Migration<'m> {
+    async fn new(
+        session: &'m Arc<Session>,
+        settings: &'m Arc<Settings>,
+        (lease, authority): (&'m Lease, &'m Authority),
+    ) -> Result<Self, StoreError> {
+        let place = schema::ledger_place(settings, "needledrop_deliveries");
+        let prepare = async |cql: String| -> Result<PreparedStatement, StoreError> {
+            let prepared = session.prepare(cql).await;
+            let mut prepared = prepared.map_err(|error| request::told(settings, &error.into()))?;
+            prepared.set_consistency(settings.ledger());
+            Ok(prepared)
+        };
+        let all = format!("SELECT id, path, state, records, provisional, stamps FROM {place}");
+        // A process that was killed may have been taking such a record back: see `Ledger::rewind`.
+        let forgotten = if lease.was_left() { "" } else { ", provisional = null" };
+        let paths = schema::ledger_place(settings, "needledrop_paths");
+        let newest = format!("SELECT id FROM {paths} WHERE path = ? ORDER BY generation DESC LIMIT 1");
+        Ok(Self {
+            all: prepare(all).await?,
+            newest: prepare(newest).await?,
+            tail: prepare(format!("UPDATE {place} SET tail = ?{forgotten} WHERE id = ?")).await?,
+            stamps: prepare(format!("UPDATE {place} SET stamps = ? WHERE id = ?")).await?,
+            session,
+            settings,
+            lease,
+            authority,
+        })
+    }
+
+    async fn deliveries(&self) -> Result<(), StoreError> {
+        let mut found: Vec<Earlier> = Vec::new();
+        let take = |delivery: Earlier| {
+            // Most are neither: they stay as they are.
+            if delivery.4.is_some() || is_unfinished(&delivery.2) {
+                found.push(delivery);
+            }
+            true
+        };
+        request::each(self.session, self.settings, self.all.clone(), (), take).await?;
+        for delivery in found {
+            self.delivery(delivery).await?;
+        }
+        Ok(())
+    }
+
+    async fn delivery(
+        &self,
+        (id, path, state, records, provisional, stamps): Earlier,
+    ) -> Result<(), StoreError> {
+        if let Some((bytes, record, line, ..)) = provisional {
+            // Its rows are in the tables: it becomes a tail as any other.
+            self.lease.write(&self.tail, ((bytes, record, line), id)).await?;
+        }
+        // Of a path only the newest generation is ever resumed.
+        if is_unfinished(&state) && self.newest(&path).await? == Some(id) {
+            // Rows may have been sent ahead of the ledger, and nothing says of which bytes: what follows gets stamps of
+            // its own, so that no row is a mixture of two contents. This is the first of them; resuming takes more.
+            let range = self.authority.hand_out(self.lease, count(records), 1).await?;
+            let mut stamps = stamps.unwrap_or_default();
+            stamps.push((records, range.base.0, big(range.records)));
+            self.lease.write(&self.stamps, (stamps, id)).await?;
+            warn!(
+                file = path,
+                "was interrupted under an earlier version: its remaining records get newer stamps"
+            );
+        }
+        Ok(())
+    }
+
+    /// The newest generation of a path.
+    async fn newest(&self, path: &str) -> Result<Option<i64>, StoreError> {
+        let result = request::execute(self.session, self.settings, &self.newest, (path,)).await?;
+        let found = request::parsed::<(i64,)>(self.settings, result)?.pop();
+        Ok(found.map(|(id,)| id))
+    }
+}
+
+fn is_unfinished(state: &str) -> bool {
+    [State::Loading, State::Replaced].iter().any(|unfinished| unfinished.name() == state)
+}

@@ -1,0 +1,200 @@
+//! All stamps of the tables in a keyspace come from one row there, whichever ledgers write to these tables (law 2).
+//!
+//! A block of stamps is reserved by compare-and-set when stamps are needed. It is never given back. A block whose
+//! reservation was not confirmed is never used.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use scylla::client::session::Session;
+use scylla::statement::SerialConsistency;
+use scylla::statement::prepared::PreparedStatement;
+use tokio::sync::Mutex;
+
+use super::cas::{self, Answer};
+use super::connect::Settings;
+use super::lease::{Lease, clock};
+use super::ledger::last_stamp;
+use super::{request, schema};
+use crate::domain::{Stamp, StampRange};
+use crate::fault;
+use crate::store::StoreError;
+
+/// How far ahead of the clock a block reaches, in microseconds, so that most files need no compare-and-set.
+const AHEAD: i64 = 5_000_000;
+
+/// The stamps that this process has reserved and not yet handed out.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    begin: i64,
+    end: i64,
+    /// That of the row when it was seen last. It is below `end` only if the row was restored from a backup.
+    next: i64,
+}
+
+/// Hands out ranges of stamps.
+pub struct Authority {
+    session: Arc<Session>,
+    settings: Arc<Settings>,
+    serial: SerialConsistency,
+    reserve: PreparedStatement,
+    block: Mutex<Block>,
+}
+
+/// The row: the first stamp that nobody has reserved, and where the last block of each ledger ends.
+#[derive(Debug, Default)]
+struct Row {
+    next: i64,
+    ledgers: BTreeMap<String, i64>,
+}
+
+impl Authority {
+    /// Prepares the reservation.
+    ///
+    /// A row that was lost, or restored from a backup, may lie below stamps that the ledger has handed out. Then the
+    /// row is raised first.
+    ///
+    /// # Errors
+    /// The table is missing, or the cluster does not answer.
+    pub async fn open(
+        session: Arc<Session>,
+        settings: Arc<Settings>,
+        lease: &Lease,
+    ) -> Result<Self, StoreError> {
+        let serial = cas::serial(&session, &settings, &settings.keyspace).await?;
+        let place = schema::stamps_place(&settings);
+        let cql = format!("UPDATE {place} SET next = ?, ledgers[?] = ? WHERE name = 'stamps' IF next = ?");
+        let prepared = session.prepare(cql).await;
+        let mut reserve = prepared.map_err(|error| request::told(&settings, &error.into()))?;
+        reserve.set_consistency(settings.ledger());
+        reserve.set_serial_consistency(Some(serial));
+        let row = read(&session, &settings, serial).await?;
+        let block = Mutex::new(Block { begin: row.next, end: row.next, next: row.next });
+        let authority = Self { session, settings, serial, reserve, block };
+        let noted = lease.stamps();
+        if row.ledgers.get(&authority.ledger()).is_none_or(|end| *end < noted) {
+            let last = last_stamp(&authority.session, &authority.settings).await?;
+            authority.raise(noted.max(last)).await?;
+        }
+        Ok(authority)
+    }
+
+    /// The name of our ledger in the row.
+    fn ledger(&self) -> String {
+        schema::keyspace(&self.settings.ledger_keyspace)
+    }
+
+    /// Hands out the next range of stamps, and notes in the lease row where it ends.
+    ///
+    /// # Errors
+    /// `Ahead` with how long to wait; the cluster does not answer.
+    pub async fn hand_out(&self, lease: &Lease, first: u64, records: u64) -> Result<StampRange, StoreError> {
+        let range = self.range(first, records).await?;
+        lease.note_stamps(range.end());
+        Ok(range)
+    }
+
+    async fn range(&self, first: u64, records: u64) -> Result<StampRange, StoreError> {
+        let mut block = self.block.lock().await;
+        // Once: a range longer than what is reserved ahead would else move on with the clock while it is reserved.
+        let now = Stamp(clock());
+        loop {
+            let range = StampRange::after(Stamp(block.begin), now, first, records)
+                .map_err(|wait| StoreError::Ahead(std::time::Duration::from_micros(wait)))?;
+            let end = range.end().0;
+            if end <= block.end {
+                block.begin = end;
+                return Ok(range);
+            }
+            self.reserve(&mut block, end.max(clock() + AHEAD)).await?;
+            fault::step("stamps reserved");
+        }
+    }
+
+    /// Makes sure that nobody reserves stamps below this one, and that the row names our ledger.
+    async fn raise(&self, to: i64) -> Result<(), StoreError> {
+        let mut block = self.block.lock().await;
+        loop {
+            let end = to.max(block.end);
+            if self.reserve(&mut block, end).await? {
+                block.begin = end;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Extends the block to `end`, and says whether it did. If another ledger has reserved stamps meanwhile, the block
+    /// is empty and begins behind these.
+    ///
+    /// `next` only grows, so the update is applied at most once, however often it is sent.
+    async fn reserve(&self, block: &mut Block, end: i64) -> Result<bool, StoreError> {
+        let ledger = self.ledger();
+        let send = || self.session.execute_unpaged(&self.reserve, (end, &ledger, end, block.next));
+        let result = request::patiently("ledger", send).await;
+        let result = result.map_err(|error| request::told(&self.settings, &error))?;
+        match cas::answer(&self.settings, result, "next")? {
+            Answer::Applied => {
+                (block.end, block.next) = (end, end);
+                return Ok(true);
+            }
+            Answer::Found(Some(next)) => {
+                let free = next.max(block.end);
+                *block = Block { begin: free, end: free, next };
+            }
+            Answer::Found(None) => make(&self.session, &self.settings, self.serial, block.end).await?,
+        }
+        Ok(false)
+    }
+}
+
+/// The other ledgers that have reserved stamps in this keyspace, and where their last blocks end.
+///
+/// # Errors
+/// The cluster does not answer.
+pub async fn others(session: &Session, settings: &Settings) -> Result<BTreeMap<String, i64>, StoreError> {
+    let asked = request::of_ledger(settings, select(settings));
+    let mut ledgers = match stored(request::rows(session, settings, asked, ()).await) {
+        // The table is not there yet.
+        Err(StoreError::Changed { .. }) => return Ok(BTreeMap::new()),
+        row => row?.unwrap_or_default().ledgers,
+    };
+    ledgers.remove(&schema::keyspace(&settings.ledger_keyspace));
+    Ok(ledgers)
+}
+
+type Stored = (Option<i64>, Option<BTreeMap<String, i64>>);
+
+fn select(settings: &Settings) -> String {
+    format!("SELECT next, ledgers FROM {} WHERE name = 'stamps'", schema::stamps_place(settings))
+}
+
+fn stored(rows: Result<Vec<Stored>, StoreError>) -> Result<Option<Row>, StoreError> {
+    let row = rows?.pop();
+    Ok(row.and_then(|(next, ledgers)| Some(Row { next: next?, ledgers: ledgers.unwrap_or_default() })))
+}
+
+/// Reads the row as the last compare-and-set left it, and makes it where it is missing.
+async fn read(session: &Session, settings: &Settings, serial: SerialConsistency) -> Result<Row, StoreError> {
+    let mut statement = request::of_ledger(settings, select(settings));
+    statement.set_consistency(cas::reading(serial));
+    if let Some(row) = stored(request::rows(session, settings, statement, ()).await)? {
+        return Ok(row);
+    }
+    make(session, settings, serial, 0).await?;
+    Ok(Row::default())
+}
+
+/// Makes the row, unless another process has.
+async fn make(
+    session: &Session,
+    settings: &Settings,
+    serial: SerialConsistency,
+    next: i64,
+) -> Result<(), StoreError> {
+    let place = schema::stamps_place(settings);
+    let cql = format!("INSERT INTO {place} (name, next) VALUES ('stamps', {next}) IF NOT EXISTS");
+    let mut statement = request::of_ledger(settings, cql);
+    statement.set_serial_consistency(Some(serial));
+    let made = request::patiently("ledger", || session.query_unpaged(statement.clone(), ())).await;
+    made.map(|_| ()).map_err(|error| request::told(settings, &error))
+}

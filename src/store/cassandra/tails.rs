@@ -1,0 +1,66 @@
+//! Open tails: noted in the ledger, then sent, then counted (law 4). Growth of the file could make another record of
+//! one, so that its bytes must be known before its row can be in a table.
+
+use super::ahead::Run;
+use super::apply::sending;
+use super::stored::Entered;
+use super::{Inner, Writing};
+use crate::domain::{RowChunk, State, TailNote};
+use crate::fault;
+use crate::ledger::Applied;
+use crate::store::StoreError;
+
+/// Notes the tail that follows what a delivery has, where rows come of it.
+pub fn note(inner: &Inner, entered: &mut Entered, tail: &RowChunk) {
+    let delivery = &mut entered.delivery;
+    if delivery.state != State::Loading || delivery.reach != tail.span.from || tail.rows.is_empty() {
+        return;
+    }
+    delivery.note = Some(TailNote {
+        span: tail.span,
+        hash: tail.hash.clone(),
+        header: tail.source.header.clone(),
+        rules: inner.plan.rules.clone(),
+        bytes: tail.bytes.clone(),
+    });
+}
+
+/// Notes the tails of a window that are not noted yet, then sends their rows. Tails of deliveries that have failed
+/// are left out.
+pub async fn send(inner: &Inner, writing: &Writing, window: &[RowChunk]) -> Result<Run, StoreError> {
+    let mut places = Vec::new();
+    for (at, tail) in window.iter().enumerate().filter(|(_, chunk)| chunk.is_tail) {
+        let delivery = inner.ledger.find(tail.source.id).await?.delivery;
+        if delivery.state != State::Loading {
+            continue;
+        }
+        if delivery.note.is_none() && !tail.rows.is_empty() {
+            let note = |entered: &mut Entered| {
+                note(inner, entered, tail);
+                Ok::<_, StoreError>(())
+            };
+            inner.ledger.change(&writing.lease, tail.source.id, note).await?;
+        }
+        places.push(at);
+    }
+    let tails: Vec<&RowChunk> = places.iter().map(|at| &window[*at]).collect();
+    fault::step("tails noted");
+    let all: Vec<usize> = (0..inner.plan.tables.len()).collect();
+    let rows = sending(inner, writing, &tails).all(&all).await?;
+    fault::step("tails sent");
+    Ok(Run::new(places, rows))
+}
+
+/// Tells of the tails that were left out why their deliveries have failed.
+pub async fn tell_failed(
+    inner: &Inner,
+    window: &[RowChunk],
+    sent: &Run,
+    all: &mut [Applied],
+) -> Result<(), StoreError> {
+    let left_out = |at: &usize| window[*at].is_tail && !sent.places.contains(at);
+    for at in (0..window.len()).filter(left_out) {
+        all[at].failed = Some(inner.ledger.find(window[at].source.id).await?.delivery.detail);
+    }
+    Ok(())
+}

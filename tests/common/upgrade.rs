@@ -1,0 +1,192 @@
+//! What 0.1.0 left in `fixtures/0.1.0`, and what becomes of it. Both stores must end the same.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value as Json, json};
+
+use super::common::{World, files};
+
+/// Every delivery: file, generation, state, records = loaded + skipped + quarantined.
+const LEFT: [&str; 14] = [
+    "2024-01-01.csv 1 loaded 4 = 3 + 1 + 0",
+    "2024-01-02.csv 1 loaded 2 = 2 + 0 + 0",
+    "2024-01-03.csv 1 loaded 2 = 1 + 0 + 1",
+    "2024-01-04.csv 1 loaded 2 = 2 + 0 + 0",
+    "2024-01-05.csv 1 loaded 1 = 1 + 0 + 0",
+    "2024-01-06.csv 1 incomplete 1 = 1 + 0 + 0",
+    "2024-01-07.csv 1 replaced 1 = 1 + 0 + 0",
+    "2024-01-07.csv 2 loaded 1 = 1 + 0 + 0",
+    "2024-01-08.csv 1 duplicate 0 = 0 + 0 + 0",
+    "2024-01-09.csv 1 failed 0 = 0 + 0 + 0",
+    "2024-01-10.csv 1 loaded 5 = 2 + 0 + 3",
+    "2024-01-11.csv 1 loaded 45 = 45 + 0 + 0",
+    "2024-01-14.csv 1 replaced 2 = 2 + 0 + 0",
+    "2024-01-15.csv 1 loaded 8 = 8 + 0 + 0",
+];
+
+/// What a run over the same files changes: interrupted files are completed. The copy of a file that failed has other
+/// times, so that it is tried once more. Nothing else is read.
+const COMPLETED: [(&str, &str); 3] = [
+    ("2024-01-09.csv 2", "2024-01-09.csv 2 failed 0 = 0 + 0 + 0"),
+    ("2024-01-12.csv 1", "2024-01-12.csv 1 loaded 12 = 12 + 0 + 0"),
+    ("2024-01-13.csv 1", "2024-01-13.csv 1 loaded 2 = 2 + 0 + 0"),
+];
+
+/// What becomes of files that grow behind a provisional record, by a whole line end or by other bytes, of one that was
+/// incomplete, and of one that comes back.
+const GROWN: [(&str, &str); 6] = [
+    ("2024-01-02.csv 1", "2024-01-02.csv 1 loaded 3 = 3 + 0 + 0"),
+    ("2024-01-03.csv 1", "2024-01-03.csv 1 loaded 3 = 2 + 0 + 1"),
+    ("2024-01-04.csv 2", "2024-01-04.csv 2 loaded 2 = 2 + 0 + 0"),
+    ("2024-01-06.csv 1", "2024-01-06.csv 1 loaded 2 = 2 + 0 + 0"),
+    ("2024-01-13.csv 1", "2024-01-13.csv 1 loaded 2 = 2 + 0 + 0"),
+    ("2024-01-14.csv 1", "2024-01-14.csv 1 loaded 8 = 8 + 0 + 0"),
+];
+
+const REPLAYED: [(&str, &str); 1] = [("2024-01-10.csv 1", "2024-01-10.csv 1 loaded 5 = 3 + 0 + 2")];
+
+/// The files that have nothing new after a run over the same files.
+const UNCHANGED: [&str; 7] = [
+    "2024-01-01.csv",
+    "2024-01-02.csv",
+    "2024-01-03.csv",
+    "2024-01-04.csv",
+    "2024-01-05.csv",
+    "2024-01-11.csv",
+    "2024-01-15.csv",
+];
+
+impl World {
+    /// The inbox and the configuration, without a store.
+    pub fn of_0_1_0() -> Self {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/0.1.0");
+        let world = Self::of(&fs::read_to_string(fixture.join("needledrop.yaml")).unwrap());
+        world.copy_in(&files(&fixture.join("inbox")));
+        world.with("source.settle", "20ms")
+    }
+
+    /// Every delivery as a line; every account closes.
+    pub fn deliveries(&self) -> Vec<String> {
+        let status = self.json(&["status"]);
+        let line = |delivery: &Json| {
+            let n = |key: &str| delivery[key].as_u64().unwrap();
+            let (records, counts) = (n("records"), ["loaded", "skipped", "quarantined"].map(n));
+            assert_eq!(records, counts.iter().sum::<u64>(), "{delivery}");
+            let [loaded, skipped, quarantined] = counts;
+            let text = |key: &str| delivery[key].as_str().unwrap();
+            let (file, state, generation) = (text("file"), text("state"), n("generation"));
+            format!("{file} {generation} {state} {records} = {loaded} + {skipped} + {quarantined}")
+        };
+        let mut lines: Vec<String> = status["deliveries"].as_array().unwrap().iter().map(line).collect();
+        lines.sort();
+        lines
+    }
+
+    /// What is in quarantine: file, record, state.
+    pub fn entries(&self) -> Vec<String> {
+        let found = self.json(&["quarantine", "list", "--all"]);
+        let line = |entry: &Json| {
+            format!(
+                "{} {} {}",
+                entry["file"].as_str().unwrap(),
+                entry["record"],
+                entry["state"].as_str().unwrap()
+            )
+        };
+        let mut lines: Vec<String> = found.as_array().unwrap().iter().map(line).collect();
+        lines.sort();
+        lines
+    }
+
+    /// The receipts of the files that have nothing new.
+    pub fn unchanged(&self) -> Vec<Json> {
+        UNCHANGED.iter().map(|file| self.receipt(file)).collect()
+    }
+
+    /// One run over the same files, one over files that grew, and a replay of the quarantine, of so many records.
+    /// `left` and `unchanged` are what it begins with.
+    pub fn continues(&self, left: &[String], unchanged: &[Json], replayed: u64) {
+        let completed = self.completes(left, unchanged);
+        self.grow();
+        self.once(0);
+        let grown = changed(&completed, &GROWN);
+        assert_eq!(self.deliveries(), grown);
+        let done = self.run(&["quarantine", "replay", "--json"]).json();
+        assert_eq!((&done["tried"], &done["loaded"]), (&json!(replayed), &json!(1)), "{done}");
+        assert_eq!(self.deliveries(), changed(&grown, &REPLAYED));
+        assert_eq!(self.once(0)["records"]["read"], 0);
+        assert_eq!(self.deliveries(), changed(&grown, &REPLAYED));
+    }
+
+    /// One run over the same files; the deliveries then.
+    pub fn completes(&self, left: &[String], unchanged: &[Json]) -> Vec<String> {
+        self.once(1);
+        let completed = changed(left, &COMPLETED);
+        assert_eq!(self.deliveries(), completed);
+        for (file, before) in UNCHANGED.iter().zip(unchanged) {
+            let now = self.receipt(file);
+            for kept in ["hash", "tables", "stamps", "part_count", "taken_up", "ends_without_newline"] {
+                assert_eq!(now[kept], before[kept], "{file}: {kept}");
+            }
+        }
+        assert_eq!(self.receipt("2024-01-02.csv")["ends_without_newline"], true);
+        let grown = self.receipt("2024-01-11.csv");
+        assert_eq!((&grown["part_count"], grown["parts"].as_array().unwrap().len()), (&json!(45), 32));
+        assert!(grown["stamps"].as_array().unwrap().len() > 1, "{grown}");
+        completed
+    }
+
+    fn grow(&self) {
+        self.append("2024-01-02.csv", "\nA,5.0,Ann,g,q,late,5\n");
+        self.append("2024-01-03.csv", "\r\nC,3.0,Cyd,g,q,surf,3\n");
+        self.append("2024-01-04.csv", "0\n");
+        self.append("2024-01-06.csv", ",g,q,eft,2\n");
+        self.append("2024-01-13.csv", "\n");
+        fs::copy(self.inbox().join("2024-01-15.csv"), self.inbox().join("2024-01-14.csv")).unwrap();
+    }
+}
+
+/// The deliveries that are left, with these of the interrupted files.
+pub fn left(interrupted: &[&str]) -> Vec<String> {
+    let mut lines: Vec<String> = LEFT.iter().chain(interrupted).map(|line| (*line).to_owned()).collect();
+    lines.sort();
+    lines
+}
+
+fn changed(before: &[String], changes: &[(&str, &str)]) -> Vec<String> {
+    let is_kept = |line: &&String| !changes.iter().any(|(name, _)| line.starts_with(name));
+    let kept = before.iter().filter(is_kept).cloned();
+    let mut lines: Vec<String> = kept.chain(changes.iter().map(|(_, line)| (*line).to_owned())).collect();
+    lines.sort();
+    lines
+}
+
+/// The rows of `by_station` in the end: station, hour, temperature, note, observer.
+pub fn by_station() -> Vec<String> {
+    let few = "A|1|9.5|open|Abe A|2|2.0||Ann A|3|4.5||Ann A|5|5.0|late|Ann B|1|3.5|bee|Bob C|1|1.5|sea|Cyd \
+               C|3|3.0|surf|Cyd D|1|1.5|dee|Dan D|2|2.5|deer|Dan D|20|2.5|deer|Dan E|1|1.0|eel|Eve \
+               E|2|2.0|eft|Eve F|1|7.0|fox|Flo H|1|1.0|hen|Hal H|2|2.0|hare|Hal H|3|3.0|hawk|Hal \
+               I|0|0.0|ice|Ida K|1|1.0|kit|Kim K|2|2.0|koi|Kim";
+    let few = few.split_whitespace().map(str::to_owned);
+    let grown = (1..45).map(|n| format!("I|{n}|{n}.5|ice|Ida"));
+    let interrupted = (0..12).map(|n| format!("J|{n}|{n}.0|jay|Jon"));
+    let renamed = (0..8).map(|n| format!("L|{n}|{n}.0|lark|Lou"));
+    sorted(few.chain(grown).chain(interrupted).chain(renamed))
+}
+
+/// Those of `by_hour`: hour, station, temperature, note. A record erases there what it leaves empty.
+pub fn by_hour() -> Vec<String> {
+    let row = |row: &String| {
+        let fields: Vec<&str> = row.split('|').collect();
+        let note = if row.starts_with("A|1|") { "" } else { fields[3] };
+        format!("{}|{}|{}|{note}", fields[1], fields[0], fields[2])
+    };
+    sorted(by_station().iter().map(row))
+}
+
+pub fn sorted(lines: impl Iterator<Item = String>) -> Vec<String> {
+    let mut lines: Vec<String> = lines.collect();
+    lines.sort();
+    lines
+}

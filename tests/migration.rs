@@ -1,0 +1,131 @@
+//! Ledgers of 0.1.0 (formats 1 to 3), which `fixtures/0.1.0` has with a file in each state: read as they are,
+//! migrated, and continued.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+#[path = "common/upgrade.rs"]
+mod upgrade;
+
+use common::{Rows, World};
+use rusqlite::Connection;
+use upgrade::{by_hour, by_station, left, sorted};
+
+const STORE: &str = include_str!("fixtures/0.1.0/sqlite.sql");
+
+/// What makes a ledger of format 3 one of an earlier format.
+const EARLIER: [(u32, &str); 2] =
+    [(2, include_str!("common/format_2.sql")), (1, include_str!("common/format_1.sql"))];
+
+/// The store that 0.1.0 left, in this format.
+fn of_format(format: u32) -> World {
+    let world = World::of_0_1_0();
+    let store = Connection::open(world.store()).unwrap();
+    store.execute_batch(STORE).unwrap();
+    for (_, change) in EARLIER.iter().filter(|(to, _)| format <= *to) {
+        store.execute_batch(change).unwrap();
+    }
+    world
+}
+
+fn left_by_0_1_0() -> Vec<String> {
+    left(&["2024-01-12.csv 1 loading 2 = 2 + 0 + 0"])
+}
+
+/// The records that a replay tries.
+fn open_of(format: u32) -> u64 {
+    if format == 1 { 4 } else { 3 }
+}
+
+fn lines(rows: &Rows) -> Vec<String> {
+    let cell = |cell: &serde_json::Value| match cell {
+        serde_json::Value::Null => String::new(),
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    sorted(rows.iter().map(|row| row.iter().map(cell).collect::<Vec<_>>().join("|")))
+}
+
+fn assert_ended(world: &World) {
+    let tables = world.tables();
+    assert_eq!(lines(&tables["by_station"]), by_station());
+    assert_eq!(lines(&tables["by_hour"]), by_hour());
+}
+
+/// Everything but what was noted of a file's times.
+fn without_times(world: &World) -> impl PartialEq + std::fmt::Debug {
+    let mut dump = world.dump();
+    dump.remove("_needledrop_deliveries");
+    dump
+}
+
+#[test]
+fn a_reader_sees_an_older_ledger_as_it_is_and_changes_nothing() {
+    for format in 1..=3 {
+        let world = of_format(format);
+        let before = world.dump();
+        assert_eq!(world.deliveries(), left_by_0_1_0(), "format {format}");
+        let discarded = if format == 1 { "open" } else { "discarded" };
+        let mut entries = vec!["2024-01-03.csv 1 open".to_owned()];
+        entries.extend((format > 1).then(|| "2024-01-10.csv 1 replayed".to_owned()));
+        entries.push("2024-01-10.csv 2 open".to_owned());
+        entries.extend([format!("2024-01-10.csv 3 {discarded}"), "2024-01-10.csv 4 open".to_owned()]);
+        assert_eq!(world.entries(), entries, "format {format}");
+        let receipt = world.receipt("2024-01-02.csv");
+        assert_eq!((&receipt["ends_without_newline"], &receipt["closes"]), (&true.into(), &true.into()));
+        assert_eq!(world.receipt("2024-01-11.csv")["part_count"], 45);
+        let rows = world.query("by_station", &["station=A"]);
+        assert_eq!(lines(&rows), ["A|1|9.5|open|Abe", "A|2|2.0||Ann", "A|3|4.5||Ann"]);
+        assert_eq!(world.run(&["run", "--once", "--dry-run"]).code, 1, "format {format}");
+        assert_eq!(world.dump(), before, "format {format}");
+    }
+}
+
+#[test]
+fn a_writer_migrates_an_older_ledger_and_continues_its_files() {
+    for format in 1..=3 {
+        let world = of_format(format);
+        world.continues(&left_by_0_1_0(), &world.unchanged(), open_of(format));
+        assert_ended(&world);
+        let done = without_times(&world);
+        world.once(0);
+        assert_eq!(without_times(&world), done, "format {format}: a further run writes nothing");
+        let gone = ["_needledrop_provisional", "_needledrop_shadows"];
+        assert!(!world.dump().keys().any(|table| gone.contains(&table.as_str())), "format {format}");
+    }
+}
+
+#[test]
+#[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
+fn a_migration_that_is_interrupted_is_repeated() {
+    for format in 1..=3 {
+        for (step, name) in [(1, "format before commit"), (2, "format after commit")] {
+            let world = of_format(format);
+            let mut aborted = world.command(&["run", "--once"]);
+            let aborted = aborted.env("NEEDLEDROP_ABORT_AT", step.to_string()).output().unwrap();
+            let told = String::from_utf8_lossy(&aborted.stderr).into_owned();
+            assert!(told.contains(name), "{told}");
+            assert_eq!(world.deliveries(), left_by_0_1_0(), "format {format}: {name}");
+            world.continues(&left_by_0_1_0(), &world.unchanged(), open_of(format));
+            assert_ended(&world);
+        }
+    }
+}
+
+#[test]
+fn a_ledger_of_a_later_format_is_refused_and_not_changed() {
+    let world = of_format(3);
+    world.once(1);
+    let store = Connection::open(world.store()).unwrap();
+    store.execute("UPDATE _needledrop_meta SET value = '5' WHERE key = 'format'", []).unwrap();
+    let before = world.dump();
+    for command in
+        [&["run", "--once"][..], &["load", "inbox"], &["status"], &["quarantine", "replay"], &["check"]]
+    {
+        let refused = world.run(command);
+        assert_eq!(refused.code, 2, "{command:?}: {refused:?}");
+        let told = "its ledger has format 5, this version knows 4";
+        assert!([&refused.stdout, &refused.stderr].iter().any(|out| out.contains(told)), "{refused:?}");
+    }
+    assert_eq!(world.dump(), before);
+}

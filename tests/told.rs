@@ -1,0 +1,166 @@
+//! What needledrop tells people is true: logs, summaries, receipts, `status`, `check` and hints.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+#[path = "told/begin.rs"]
+mod begin;
+#[path = "told/check.rs"]
+mod check;
+#[path = "told/init.rs"]
+mod init;
+#[path = "told/progress.rs"]
+mod progress;
+#[path = "told/small.rs"]
+mod small;
+
+use std::fs;
+
+use common::World;
+use serde_json::{Value as Json, json};
+
+const FILE: &str = "day.csv";
+
+/// One table of texts and whole numbers.
+pub fn config(kind_of_v: &str) -> String {
+    format!(
+        "source:\n  columns: {{ k: text, v: {kind_of_v} }}\n\
+         tables:\n  t: {{ partition_key: [k], columns: [v] }}\n"
+    )
+}
+
+pub fn world() -> World {
+    World::of(&config("int"))
+}
+
+/// So many records, of which those that are bad have no number.
+fn csv(records: u32, is_bad: impl Fn(u32) -> bool) -> String {
+    let line = |n: u32| format!("k{n},{}\n", if is_bad(n) { "x".to_owned() } else { n.to_string() });
+    format!("k,v\n{}", (0..records).map(line).collect::<String>())
+}
+
+fn redeclare(world: &World, yaml: &str) {
+    fs::write(world.path("config.yaml"), yaml).unwrap();
+}
+
+fn log_line(log: &str, words: &str) -> String {
+    let found = log.lines().find(|line| line.contains(words));
+    found.unwrap_or_else(|| panic!("no line with `{words}` in\n{log}")).to_owned()
+}
+
+fn open_entries(world: &World) -> usize {
+    world.json(&["quarantine", "list"]).as_array().unwrap().len()
+}
+
+#[test]
+fn the_loaded_line_has_the_account_and_warns_of_quarantined_records() {
+    let world = world();
+    world.drop_file("good.csv", csv(3, |_| false));
+    world.drop_file("bad.csv", csv(40, |_| true));
+    let log = world.run(&["run", "--once"]).stderr;
+    let good = log_line(&log, "file=\"good.csv\"");
+    assert!(good.contains("INFO") && good.contains("records=3 loaded=3 skipped=0 quarantined=0"), "{good}");
+    let bad = log_line(&log, "file=\"bad.csv\"");
+    assert!(bad.contains("WARN") && bad.contains("records=40 loaded=0 skipped=0 quarantined=40"), "{bad}");
+    assert!(bad.contains("quarantine list"), "{bad}");
+}
+
+#[test]
+fn the_account_of_a_file_that_grew_is_that_of_the_whole_file() {
+    let world = world();
+    world.drop_file(FILE, csv(4, |n| n == 1));
+    world.once(1);
+    world.append(FILE, "more,5\n");
+    let log = world.run(&["run", "--once"]).stderr;
+    let line = log_line(&log, "loaded=");
+    assert!(line.contains("INFO") && line.contains("records=5 loaded=4 skipped=0 quarantined=1"), "{line}");
+}
+
+#[test]
+fn the_exit_code_of_a_receipt_says_whether_the_delivery_is_done() {
+    let world = world();
+    world.drop_file("good.csv", csv(3, |_| false));
+    world.drop_file("same.csv", csv(3, |_| false));
+    world.drop_file("bad.csv", csv(3, |n| n == 1));
+    world.drop_file("failed.csv", "k,other\na,1\n");
+    world.drop_file("incomplete.csv", "k,v\na,\"1\n");
+    world.once(1);
+    let code = |file: &str| world.run(&["receipt", file]).code;
+    assert_eq!(["good.csv", "same.csv"].map(code), [0, 0]);
+    assert_eq!(["bad.csv", "failed.csv", "incomplete.csv"].map(code), [1, 1, 1]);
+    assert_eq!(world.run(&["quarantine", "discard", "--all"]).code, 0);
+    assert_eq!(code("bad.csv"), 0, "nothing of it is open");
+}
+
+#[test]
+fn a_failed_generation_that_a_later_one_replaced_is_history() {
+    let world = world();
+    world.drop_file(FILE, "k,other\na,1\n");
+    world.once(1);
+    assert_eq!(world.json(&["status"])["states"], json!({ "failed": 1 }));
+    world.drop_file(FILE, csv(2, |_| false));
+    world.once(0);
+    assert_eq!(world.json(&["status"])["states"], json!({ "loaded": 1 }));
+    let receipt = world.receipt(FILE);
+    assert_eq!(receipt["history"][0]["generation"], 1);
+    assert_eq!(receipt["history"][0]["state"], "failed");
+    assert!(world.run(&["receipt", FILE]).stdout.contains("generation 1: failed"));
+    assert_eq!(world.run(&["receipt", FILE, "--generation", "1"]).code, 1);
+}
+
+#[test]
+fn the_summary_of_a_backfill_closes() {
+    let world = world();
+    world.drop_file(FILE, csv(200, |n| n % 10 == 0));
+    world.once(1);
+    let more = format!("{}  u: {{ partition_key: [v], columns: [k] }}\n", config("int"));
+    redeclare(&world, &more);
+    let output = world.run(&["load", "--table", "u", "--json"]);
+    assert_eq!(output.code, 0, "{output:?}");
+    let expected = json!({ "read": 200, "loaded": 180, "skipped": 0, "quarantined": 20 });
+    assert_eq!(output.json()["records"], expected);
+}
+
+#[test]
+fn a_delivery_whose_records_were_all_replayed_is_not_behind() {
+    let world = world();
+    world.drop_file("a.csv", csv(90, |_| true));
+    world.drop_file("b.csv", csv(90, |_| true).replace("\nk", "\nother"));
+    world.once(1);
+    drop_table(&world);
+    redeclare(&world, &config("text"));
+    let replayed = world.run(&["quarantine", "replay"]);
+    assert_eq!(replayed.code, 0, "{replayed:?}");
+    assert!(!replayed.stdout.contains("another declaration"), "{replayed:?}");
+    let status = world.json(&["status", "--count"]);
+    assert_eq!((&status["tables"]["t"]["count"], &status["tables"]["t"]["behind"]), (&json!(180), &json!(0)));
+}
+
+fn drop_table(world: &World) {
+    rusqlite::Connection::open(world.store()).unwrap().execute_batch("DROP TABLE t").unwrap();
+}
+
+/// What the records of a generation came to; it must close.
+fn account(world: &World, generation: &str) -> Json {
+    let receipt = world.json(&["receipt", FILE, "--generation", generation]);
+    assert_eq!(receipt["closes"], true, "{receipt}");
+    json!([receipt["state"], receipt["records"], receipt["loaded"], receipt["quarantine"]["open"]])
+}
+
+#[test]
+fn a_file_over_max_quarantined_that_is_loaded_later_lists_no_record_twice() {
+    let mut world = world().with("limits.max_quarantined", "1%");
+    world.drop_file(FILE, csv(2000, |n| n % 10 == 0));
+    world.once(1);
+    assert_eq!(account(&world, "1"), json!(["failed", 2000, 1800, 200]));
+    assert_eq!(open_entries(&world), 200);
+    world.set("limits.max_quarantined", "off");
+    world.once(1);
+    assert_eq!(account(&world, "1"), json!(["failed", 2000, 1800, 0]));
+    assert_eq!(account(&world, "2"), json!(["loaded", 2000, 1800, 200]));
+    assert_eq!(open_entries(&world), 200);
+    assert_eq!(world.json(&["status"])["quarantine"]["open"], 200);
+    let said = world.run(&["receipt", FILE, "--generation", "1"]).stdout;
+    assert!(said.contains("generation 2 reads the file again"), "{said}");
+}

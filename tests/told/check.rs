@@ -1,0 +1,69 @@
+//! `check` refuses what `run` would refuse before its first file.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+
+use crate::common::{World, free_port};
+use crate::world;
+
+/// `check` and the daemon must agree that this cannot run, and say the same of it.
+fn assert_both_refuse(world: &World, words: &str) {
+    let (check, run) = (world.run(&["check"]), world.run(&["run"]));
+    assert_ne!(run.code, 0, "{run:?}");
+    assert_eq!(check.code, run.code, "{check:?}\n{run:?}");
+    assert!(check.stdout.contains(words) && run.stderr.contains(words), "{check:?}\n{run:?}");
+}
+
+#[test]
+fn a_log_that_cannot_begin() {
+    assert_both_refuse(&world().with("log.level", "loud"), "`loud`");
+    assert_both_refuse(&world().with("log.file", "nowhere/x.log"), "nowhere/x.log");
+    assert_both_refuse(&world().with("log.file", "inbox"), "inbox");
+}
+
+#[test]
+fn looking_makes_no_log_file() {
+    let world = world().with("log.file", "x.log");
+    assert_eq!(world.run(&["check"]).code, 0);
+    assert!(!world.path("x.log").exists());
+}
+
+#[test]
+fn a_store_that_cannot_be_made() {
+    let world = world().with("store.sqlite.path", "file/store.db");
+    std::fs::write(world.path("file"), "").unwrap();
+    assert_both_refuse(&world, "file");
+}
+
+#[test]
+fn a_missing_inbox() {
+    assert_both_refuse(&world().with("source.folder", "nowhere"), "nowhere");
+}
+
+#[test]
+fn a_port_that_something_else_has() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = listener.local_addr().unwrap().to_string();
+    std::thread::Builder::new()
+        .spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 1024]).unwrap();
+                stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nok\n").unwrap();
+            }
+        })
+        .unwrap();
+    assert_both_refuse(&world().with("http.listen", &listen), &listen);
+}
+
+#[test]
+fn a_port_that_a_daemon_of_ours_has_is_no_mistake() {
+    let world = world();
+    let daemon = world.daemon();
+    let world = world.with("http.listen", &format!("127.0.0.1:{}", daemon.port));
+    let check = world.run(&["check"]);
+    assert_eq!(check.code, 0, "{check:?}");
+    assert!(check.stdout.contains("in use by a daemon that runs"), "{check:?}");
+    let free = world.with("http.listen", &format!("127.0.0.1:{}", free_port())).run(&["check"]);
+    assert!(free.stdout.contains(": free"), "{free:?}");
+}

@@ -1,0 +1,48 @@
+//! `init` proposes nothing that cannot load its own input.
+
+use crate::common::{World, gzip};
+
+/// The proposal for a file of the inbox, and what it makes of that file.
+fn proposed(name: &str, content: &[u8], arguments: &[&str]) -> (World, i32) {
+    let world = World::new();
+    world.drop_file(name, content);
+    let file = format!("inbox/{name}");
+    let output = world.run(&[&["init", &file, "--out", "config.yaml"], arguments].concat());
+    (world.without("source.folder").with_variable("NEEDLEDROP_CONFIG", "config.yaml"), output.code)
+}
+
+fn assert_loads(name: &str, content: &[u8], arguments: &[&str]) {
+    let (world, code) = proposed(name, content, arguments);
+    assert_eq!(code, 0, "{name}");
+    let summary = world.once(0);
+    assert_eq!(summary["records"]["loaded"], 2, "{name}: {summary}");
+}
+
+#[test]
+fn a_compressed_file() {
+    let text = b"city,n\nRome,1\nOslo,2\n";
+    assert_loads("2024-01-01-a.csv.gz", &gzip(text), &[]);
+    assert_loads("a.csv.zst", &zstd::encode_all(&text[..], 1).unwrap(), &[]);
+}
+
+#[test]
+fn a_file_of_another_encoding() {
+    let latin = b"city,n\nM\xfcnchen,1\nK\xf6ln,2\n";
+    assert_loads("a.csv", latin, &["--encoding", "windows-1252"]);
+    let utf16: Vec<u8> =
+        "\u{feff}city,n\nMünchen,1\nKöln,2\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert_loads("b.csv", &utf16, &[]);
+}
+
+#[test]
+fn an_encoding_that_is_none_is_refused() {
+    assert_eq!(proposed("a.csv", b"a,b\n1,2\n", &["--encoding", "nope"]).1, 2);
+}
+
+#[test]
+fn lines_above_the_header_are_refused() {
+    for preamble in ["Report of 2024\n", "Report\n\n", "Made by,hand,today\n"] {
+        let text = format!("{preamble}city,n\nRome,1\nOslo,2\nParis,3\n");
+        assert_eq!(proposed("a.csv", text.as_bytes(), &[]).1, 2, "{preamble:?}");
+    }
+}

@@ -1,0 +1,45 @@
+//! Progress compares like with like.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use needledrop::app::{App, How};
+use needledrop::config::Layers;
+use needledrop::pipeline::Taking;
+use needledrop::pipeline::discover::Scope;
+use needledrop::pipeline::tally::Tally;
+use tokio_util::sync::CancellationToken;
+
+use crate::common::gzip;
+use crate::{config, csv, world};
+
+/// How far the progress of a run gets, and of how much.
+async fn progress(app: &App) -> (u64, u64) {
+    let scope = Scope::Once(app.inbox.list().unwrap());
+    let (expected, tally) = (scope.bytes(), Arc::new(Tally::default()));
+    let how = How { taking: Taking::New, dry: false };
+    app.once(scope, how, Arc::clone(&tally), CancellationToken::new()).await.unwrap();
+    (tally.passed.load(Ordering::Relaxed), expected)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_over_when_every_file_is_compressed_known_or_a_duplicate() {
+    let world = world();
+    let yaml = format!(
+        "{}store: {{ sqlite: {{ path: {} }} }}\n",
+        config("int").replace("source:\n", &format!("source:\n  folder: {}\n", world.inbox().display())),
+        world.store().display(),
+    );
+    std::fs::write(world.path("config.yaml"), yaml).unwrap();
+    let app = App::load(&Layers { file: Some(world.path("config.yaml")), ..Layers::default() }).unwrap();
+    world.drop_file("a.csv.gz", gzip(csv(20_000, |_| false).as_bytes()));
+    world.drop_file("b.csv", csv(1000, |_| false));
+    for dropped in ["a first time", "once more"] {
+        let (passed, expected) = progress(&app).await;
+        assert_eq!(passed, expected, "{dropped}");
+    }
+    world.drop_file("c.csv", csv(1000, |_| false));
+    world.append("b.csv", "more,1\n");
+    let (passed, expected) = progress(&app).await;
+    assert_eq!(passed, expected);
+}
