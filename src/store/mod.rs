@@ -5,6 +5,7 @@
 pub mod any;
 pub mod cassandra;
 pub mod patience;
+mod refusal;
 pub mod sqlite;
 #[cfg(test)]
 pub mod suite;

@@ -7,10 +7,10 @@ use super::Writing;
 use super::apply::Progress;
 use super::collisions::Tables;
 use super::keys::{Short, short};
-use super::refusal::Judged;
 use crate::domain::{DeliveryId, RowChunk};
 use crate::ledger::TableDelta;
 use crate::store::StoreError;
+use crate::store::refusal::Judged;
 
 /// What one delivery has in some chunks.
 pub struct Account {

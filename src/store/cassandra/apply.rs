@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::account::{Account, Counted};
 use super::ahead::{Run, Sent};
 use super::ledger::count_of;
-use super::refusal::{Failed, Judged, judged};
 use super::rows::{self, Sending};
 use super::stored::Entered;
 use super::{Inner, Writing, tails};
@@ -15,6 +14,7 @@ use crate::domain::{Delivery, DeliveryId, End, Mark, Quarantined, RowChunk, Stat
 use crate::fault;
 use crate::ledger::{Applied, TableDelta};
 use crate::store::StoreError;
+use crate::store::refusal::{Failed, Judged, judged};
 
 /// How far chunks are applied. Whoever waited for the store goes on from there: what counted once is not counted
 /// again.
@@ -62,7 +62,10 @@ async fn run(
     }
     let failed = in_order(inner, chunks, progress).await?;
     writing.lease.check().await?;
-    let judged = progress.judged.get_or_init(|| judged(writing, chunks, rows, failed));
+    let judged = progress.judged.get_or_init(|| {
+        let mut known = writing.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        judged(&mut known, chunks, &rows.refused, rows.tables.len(), failed)
+    });
     let accounts = Account::all(inner, writing, chunks, judged, progress).await?;
     // Keys count only as far as the ledger reaches.
     let saves = futures::future::try_join_all(accounts.iter().map(|account| account.save(writing)));

@@ -22,7 +22,6 @@ mod replay;
 mod request;
 mod retry;
 mod rows;
-mod refusal;
 pub mod schema;
 mod stamps;
 mod stored;
@@ -34,13 +33,14 @@ mod trust;
 mod unchanged;
 mod work;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use scylla::client::session::Session;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
+use super::refusal::Refusals;
 use super::{Access, Store, StoreError};
 use crate::domain::{Delivery, DeliveryId, Header, Plan, RowChunk, StampRange, Value};
 use crate::fault;
@@ -55,7 +55,6 @@ use lease::{Lease, Wait};
 use ledger::Ledger;
 use limits::Limit;
 use quarantine::Quarantine;
-use refusal::Refusals;
 use rows::{Pace, Writer};
 use stamps::Authority;
 use unchanged::Unchanged;
@@ -87,7 +86,7 @@ pub(crate) struct Writing {
     tables: Unchanged,
     writers: Vec<Writer>,
     /// Refusals of each delivery and table.
-    refusals: Refusals,
+    refusals: Mutex<Refusals>,
     pace: Pace,
     /// No larger request is sent, where that is known.
     limit: Option<Limit>,
@@ -176,7 +175,7 @@ impl CassandraStore {
             stamps,
             tables: Unchanged::new(found),
             writers,
-            refusals: Refusals::default(),
+            refusals: Mutex::default(),
             pace: Pace::new(settings.rows_per_second),
             limit,
             permits: Semaphore::new(settings.in_flight),

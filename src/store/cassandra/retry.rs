@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use super::account::Account;
 use super::apply::{Progress, sending};
 use super::ledger::{Beside, count_of};
-use super::refusal::{self, Judged};
 use super::rows::Sent;
 use super::stored::Entered;
 use super::{Inner, Writing};
@@ -15,6 +14,7 @@ use crate::fault;
 use crate::ledger::{Applied, TableDelta};
 use crate::quarantine::{Fate, Retried};
 use crate::store::StoreError;
+use crate::store::refusal::{self, Judged};
 
 pub async fn retried(inner: &Inner, retried: &Retried) -> Result<Applied, StoreError> {
     let (writing, chunk) = (inner.writer()?, &retried.chunk);
@@ -23,7 +23,7 @@ pub async fn retried(inner: &Inner, retried: &Retried) -> Result<Applied, StoreE
     check_open(inner, writing, id, retried.loaded().chain(retried.skipped.iter().copied()).chain(still))
         .await?;
     let sent = send(inner, writing, chunk).await?;
-    let judged = refusal::each(chunk, &sent);
+    let judged = refusal::each(chunk, &sent.refused);
     let still = chunk.quarantined.iter().chain(&judged.refused);
     writing.quarantine.explain(&writing.lease, id, still).await?;
     fault::step("retry before the ledger");

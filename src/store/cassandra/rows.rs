@@ -23,6 +23,7 @@ use super::work::{Place, Request, Work, together};
 use crate::domain::{Empty, Plan, RowChunk, Rows, Table, Type};
 use crate::metrics::{self, Batches};
 use crate::store::StoreError;
+use crate::store::refusal::Refusal;
 
 /// What is needed to write one table.
 pub struct Writer {
@@ -35,15 +36,6 @@ pub struct Writer {
     columns: Vec<(usize, Type)>,
     key: Key,
     clears: bool,
-}
-
-/// A row that the server did not take, alone.
-#[derive(Debug)]
-pub struct Refusal {
-    pub table: usize,
-    pub chunk: usize,
-    pub row: usize,
-    pub words: String,
 }
 
 /// What became of the rows of some chunks.

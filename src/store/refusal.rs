@@ -1,16 +1,23 @@
-//! What the server does not take: single records go to quarantine, all of them are a failure (law 5).
+//! Rows that a store rejects: a single record goes to quarantine, many in a row fail their delivery (law 5).
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
 
-use super::Writing;
-use super::rows::{Refusal, Sent};
 use crate::domain::{DeliveryId, Frame, Quarantined, Reason, RowChunk};
 
 /// So many refusals without one acceptance are not about single records.
 const REFUSALS: usize = 10;
 
-/// What the server's refusals mean for a chunk.
+/// A row that the store rejected, alone.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    pub table: usize,
+    pub chunk: usize,
+    pub row: usize,
+    /// What the store said.
+    pub words: String,
+}
+
+/// What the refusals mean for a chunk.
 #[derive(Default)]
 pub struct Judged {
     pub refused: Vec<Quarantined>,
@@ -20,11 +27,15 @@ pub struct Judged {
 }
 
 /// Of a delivery and table: refusals in a row at its end, and whether anything was ever accepted.
-pub type Refusals = Mutex<HashMap<(DeliveryId, usize), (usize, bool)>>;
+pub type Refusals = HashMap<(DeliveryId, usize), (usize, bool)>;
 
 /// Which refusals are not about single records (law 5): ten in a row, or all of a delivery.
-fn hopeless_tables(writing: &Writing, chunks: &[&RowChunk], sent: &Sent) -> HashSet<(DeliveryId, usize)> {
-    let mut known = writing.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+fn hopeless_tables(
+    known: &mut Refusals,
+    chunks: &[&RowChunk],
+    refused: &[Refusal],
+    tables: usize,
+) -> HashSet<(DeliveryId, usize)> {
     let mut hopeless = HashSet::new();
     let ids: HashSet<DeliveryId> = chunks.iter().map(|chunk| chunk.source.id).collect();
     for id in ids {
@@ -33,8 +44,8 @@ fn hopeless_tables(writing: &Writing, chunks: &[&RowChunk], sent: &Sent) -> Hash
         let ends = own().any(|chunk| chunk.end.is_some());
         // By a process before this one, or before the file grew.
         let was_accepted = own().any(|chunk| chunk.source.records_before > chunk.source.quarantined_before);
-        for table in 0..sent.tables.len() {
-            let refused = places(sent, table, &begins);
+        for table in 0..tables {
+            let refused = places(refused, table, &begins);
             let (row, ever) = known.get(&(id, table)).copied().unwrap_or((0, false));
             let ever = ever || was_accepted || rows > refused.len();
             let (longest, row) = in_a_row(row, rows, &refused);
@@ -62,8 +73,8 @@ fn begins(chunks: &[&RowChunk], id: DeliveryId) -> (HashMap<usize, usize>, usize
 }
 
 /// The rows that a table refused, in order.
-fn places(sent: &Sent, table: usize, begins: &HashMap<usize, usize>) -> Vec<usize> {
-    let own = sent.refused.iter().filter(|refusal| refusal.table == table);
+fn places(refused: &[Refusal], table: usize, begins: &HashMap<usize, usize>) -> Vec<usize> {
+    let own = refused.iter().filter(|refusal| refusal.table == table);
     let mut places: Vec<usize> =
         own.filter_map(|refusal| Some(begins.get(&refusal.chunk)? + refusal.row)).collect();
     places.sort_unstable();
@@ -84,12 +95,18 @@ fn in_a_row(before: usize, rows: usize, refused: &[usize]) -> (usize, usize) {
 /// Deliveries that have failed, and why.
 pub type Failed = HashMap<DeliveryId, String>;
 
-/// What the refusals mean, chunk by chunk. Nothing is taken of a delivery that has failed.
-pub fn judged(writing: &Writing, chunks: &[&RowChunk], sent: &Sent, mut failed: Failed) -> Vec<Judged> {
+/// What the refusals mean, chunk by chunk, by so many tables. Nothing is taken of a delivery that has failed.
+pub fn judged(
+    known: &mut Refusals,
+    chunks: &[&RowChunk],
+    refused: &[Refusal],
+    tables: usize,
+    mut failed: Failed,
+) -> Vec<Judged> {
     let mut all: Vec<Judged> = chunks.iter().map(|_| Judged::default()).collect();
-    let hopeless_tables = hopeless_tables(writing, chunks, sent);
+    let hopeless_tables = hopeless_tables(known, chunks, refused, tables);
     let is_hopeless = |chunk: &RowChunk, table| hopeless_tables.contains(&(chunk.source.id, table));
-    for refusal in &sent.refused {
+    for refusal in refused {
         let (Some(judged), Some(chunk)) = (all.get_mut(refusal.chunk), chunks.get(refusal.chunk)) else {
             continue;
         };
@@ -119,20 +136,20 @@ pub fn judged(writing: &Writing, chunks: &[&RowChunk], sent: &Sent, mut failed: 
     all
 }
 
-const NOTHING_TAKEN: &str = "the server takes no row of it: see `needledrop quarantine list` for its words, see to \
+const NOTHING_TAKEN: &str = "the store takes no row of it: see `needledrop quarantine list` for its words, see to \
                              the table, then `needledrop load --again`";
 
 fn hopeless(refusal: &Refusal) -> String {
     format!(
-        "the server takes no row of it: {}; see to the table, then `needledrop load --again`",
+        "the store takes no row of it: {}; see to the table, then `needledrop load --again`",
         refusal.words
     )
 }
 
 /// Refusals of a few records of one chunk, each taken as a matter of its own.
-pub fn each(chunk: &RowChunk, sent: &Sent) -> Judged {
+pub fn each(chunk: &RowChunk, refused: &[Refusal]) -> Judged {
     let mut judged = Judged::default();
-    for refusal in &sent.refused {
+    for refusal in refused {
         if judged.rows.insert(refusal.row) {
             judged.refused.push(quarantined(chunk, refusal));
         }
