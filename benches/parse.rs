@@ -26,7 +26,7 @@ use needledrop::pipeline::spare::Spare;
 use needledrop::pipeline::transform;
 use needledrop::store::Access;
 use needledrop::store::patience::Patience;
-use needledrop::store::sqlite::SqliteStore;
+use needledrop::store::sqlite::{Settings, SqliteStore};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio_util::sync::CancellationToken;
@@ -107,15 +107,8 @@ fn stages(files: &[PathBuf]) -> Outcome<u64> {
         let spare = Arc::new(Spare::default());
         let read = reader(&config, &plan, &spare)?.run(files_out, chunks_in);
         let quota = config.limits.max_quarantined;
-        let transform = transform::run(
-            chunks,
-            rows_in,
-            Arc::clone(&plan),
-            quota,
-            Arc::clone(&spare),
-            false,
-            Pulse::default(),
-        );
+        let transform =
+            transform::run(chunks, rows_in, Arc::clone(&plan), quota, Arc::clone(&spare), Pulse::default());
         let (opened, read, (), records) =
             futures::join!(open_all(files, &plan, &config, files_in), read, transform, drained(rows, &spare));
         opened?;
@@ -126,7 +119,7 @@ fn stages(files: &[PathBuf]) -> Outcome<u64> {
 
 /// The reader asks its store for stamps only, and these files bring all they need.
 fn reader(config: &Config, plan: &Arc<Plan>, spare: &Arc<Spare>) -> Outcome<Read<SqliteStore>> {
-    let store = SqliteStore::open(Path::new("/nowhere/store.db"), Arc::clone(plan), Access::Dry)?;
+    let store = SqliteStore::open(&Settings::at("/nowhere/store.db"), Arc::clone(plan), Access::Dry)?;
     let patience = Patience {
         limit: None,
         halt: CancellationToken::new(),

@@ -12,8 +12,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::config::{After, Config, ConfigError, Kind, Layers, Loaded};
-use crate::domain::{Noted, Plan};
+use crate::config::{self, After, Config, ConfigError, Kind, Layers, Loaded};
+use crate::domain::{Noted, Plan, StampsAhead};
 use crate::health::Health;
 use crate::heartbeat::Pulse;
 use crate::metrics::{self, Scrape};
@@ -30,8 +30,8 @@ use crate::store::StoreError;
 use crate::store::any::AnyStore;
 use crate::store::cassandra::CassandraStore;
 use crate::store::cassandra::connect::{self, Settings};
-use crate::store::patience::Patience;
-use crate::store::sqlite::SqliteStore;
+use crate::store::patience::{GONE, Patience};
+use crate::store::sqlite::{self, SqliteStore};
 use crate::store::{Access, Store};
 use crate::web::{self, Web};
 
@@ -43,6 +43,9 @@ const UPKEEP: Duration = Duration::from_secs(5);
 
 /// How long open connections have for their last answer when the daemon ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// A file that was not written to for so long has been copied as a whole.
+const COPIED: Duration = Duration::from_secs(2);
 
 /// How long a store that another process took between two configurations is left alone.
 const TAKEN: Duration = Duration::from_secs(1);
@@ -76,10 +79,23 @@ enum Turn {
     Ended(Ended),
     /// Another process writes now.
     StandBy,
+    /// The files of the store were removed or replaced; under this configuration, where there is another.
+    StoreGone(Option<Box<App>>),
     /// Under this configuration.
     Next(Box<App>),
     /// The store cannot be opened with this one.
     Refused(StoreError),
+}
+
+/// When the store is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opening {
+    /// The process begins: whoever is in the way ends it.
+    First,
+    /// Between two configurations another process may have got hold of the store, and is waited for.
+    Again,
+    /// The file was removed or replaced, and none is made in its place: it is waited for.
+    WhenBack,
 }
 
 /// Why there is nothing to run.
@@ -118,9 +134,7 @@ impl App {
     pub async fn open(&self, access: Access) -> Result<AnyStore, StoreError> {
         let plan = Arc::clone(&self.plan);
         Ok(match self.config.store.kind {
-            Kind::Sqlite => {
-                AnyStore::Sqlite(SqliteStore::open(&self.config.store.sqlite.path, plan, access)?)
-            }
+            Kind::Sqlite => AnyStore::Sqlite(SqliteStore::open(&self.sqlite(), plan, access)?),
             Kind::Cassandra => match CassandraStore::open(self.cassandra()?, Arc::clone(&plan), access).await
             {
                 Err(StoreError::Missing(_)) if access == Access::Dry => {
@@ -129,6 +143,12 @@ impl App {
                 opened => AnyStore::Cassandra(opened?),
             },
         })
+    }
+
+    /// What the SQLite store is to know.
+    fn sqlite(&self) -> sqlite::Settings {
+        let store = &self.config.store;
+        sqlite::Settings { path: store.sqlite.path.clone(), stamps_ahead: consent(store.stamps_ahead) }
     }
 
     /// What the Cassandra store is to know.
@@ -223,12 +243,12 @@ impl App {
         stop: CancellationToken,
         requests: &mut Requests,
     ) -> Result<Ended, AppError> {
-        let (mut app, mut before, mut is_first) = (self.clone(), None, true);
+        let (mut app, mut before, mut opening) = (self.clone(), None, Opening::First);
         loop {
             let turn = tokio::select! {
-                opened = app.open_version(is_first, &stop, &health) => match opened {
+                opened = app.open_version(opening, &stop, &health) => match opened {
                     Ok(Some(store)) => {
-                        is_first = false;
+                        opening = Opening::Again;
                         app.load_version(store, &mut before, &health, &stop, requests).await?
                     }
                     Ok(None) => return Ok(Ended::Stopped),
@@ -240,11 +260,14 @@ impl App {
                     Turn::Next(Box::new(next))
                 }
             };
+            if matches!(turn, Turn::StoreGone(_)) {
+                opening = Opening::WhenBack;
+            }
             match (turn, before.take()) {
                 (Turn::Ended(ended), _) => return Ok(ended),
-                (Turn::StandBy, _) => {}
+                (Turn::StandBy | Turn::StoreGone(None), _) => {}
                 // One that never was in force is nothing to go back to.
-                (Turn::Next(next), in_force) => {
+                (Turn::Next(next) | Turn::StoreGone(Some(next)), in_force) => {
                     let last = std::mem::replace(&mut app, *next);
                     before = in_force.or(Some(last));
                 }
@@ -257,14 +280,16 @@ impl App {
         }
     }
 
-    /// The store, when it can be had; nothing when it is to stop. Between two configurations another process
-    /// may have got hold of it, and is waited for.
+    /// The store, when it can be had; nothing when it is to stop.
     async fn open_version(
         &self,
-        is_first: bool,
+        opening: Opening,
         stop: &CancellationToken,
         health: &Arc<Health>,
     ) -> Result<Option<AnyStore>, StoreError> {
+        if opening == Opening::WhenBack && !self.is_back(stop, health).await {
+            return Ok(None);
+        }
         loop {
             let opened = tokio::select! {
                 opened = self.open_patiently(true, None, stop, health) => opened,
@@ -272,12 +297,25 @@ impl App {
             };
             match opened {
                 Err(error) if stop.is_cancelled() && error.passing().is_some() => return Ok(None),
-                Err(error @ StoreError::InUse { .. }) if !is_first => {
+                Err(error @ StoreError::InUse { .. }) if opening != Opening::First => {
                     warn!("waiting: {error}");
                     health.store_waits("locked");
                     let _ = tokio::time::timeout(TAKEN, stop.cancelled()).await;
                 }
                 opened => return opened.map(Some),
+            }
+        }
+    }
+
+    /// Waits until there is a store at its path again; not when it is to stop.
+    async fn is_back(&self, stop: &CancellationToken, health: &Health) -> bool {
+        loop {
+            health.store_waits(GONE);
+            if tokio::time::timeout(TAKEN, stop.cancelled()).await.is_ok() {
+                return false;
+            }
+            if self.embedded().is_none_or(|file| is_whole(&file)) {
+                return true;
             }
         }
     }
@@ -331,6 +369,10 @@ impl App {
             (Err(error @ StoreError::Lost(_)), next) if !stop.is_cancelled() => {
                 warn!("{error}");
                 Ok(next.map_or(Turn::StandBy, Turn::Next))
+            }
+            (Err(error @ StoreError::Gone { .. }), next) if !stop.is_cancelled() => {
+                warn!("{error}");
+                Ok(Turn::StoreGone(next))
             }
             (ended, _) => Ok(Turn::Ended(ended?)),
         }
@@ -467,7 +509,15 @@ fn settings(config: &Config) -> Result<Settings, ConfigError> {
         rows_per_second: config.write.rows_per_second,
         max_record_bytes: config.limits.max_record_bytes.0,
         collision_keys: config.limits.collision_keys,
+        stamps_ahead: consent(config.store.stamps_ahead),
     })
+}
+
+fn consent(configured: config::StampsAhead) -> StampsAhead {
+    match configured {
+        config::StampsAhead::Wait => StampsAhead::Wait,
+        config::StampsAhead::Accept => StampsAhead::Accept,
+    }
 }
 
 /// Answers on HTTP in a thread of its own: probes and scrapes do not wait for the pipeline, however busy it is.
@@ -506,6 +556,13 @@ async fn upkeep(metrics: Scrape, embedded: Option<PathBuf>, over: CancellationTo
             return Ok(());
         }
     }
+}
+
+/// Whether there is a file that nobody is copying into any more.
+fn is_whole(file: &std::path::Path) -> bool {
+    let quiet = |meta: &std::fs::Metadata| meta.modified().ok()?.elapsed().ok();
+    std::fs::metadata(file)
+        .is_ok_and(|meta| meta.len() > 0 && quiet(&meta).is_none_or(|quiet| quiet >= COPIED))
 }
 
 fn size_with_log(store: &std::path::Path) -> u64 {

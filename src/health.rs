@@ -58,6 +58,8 @@ enum Obstacle {
     OtherTables,
     /// Stamps may not run further ahead of the clock.
     Clock,
+    /// The files of the store were removed or replaced.
+    Gone,
     Store(&'static str),
     Overdue,
     Expired,
@@ -77,7 +79,10 @@ impl State {
         let store = match self.store {
             Some("standby") if self.other_tables => Some(Obstacle::OtherTables),
             Some("standby") => Some(Obstacle::Standby),
-            Some("stamps") => Some(Obstacle::Clock),
+            // They come with the clock, in minutes at most.
+            Some("stamps") => None,
+            Some("clock") => Some(Obstacle::Clock),
+            Some("gone") => Some(Obstacle::Gone),
             reason => reason.map(Obstacle::Store),
         };
         let right = match self.right {
@@ -94,7 +99,7 @@ impl State {
 
     /// The store answers: also where the clock, or the process that writes, is waited for.
     fn store_is_up(&self) -> bool {
-        matches!(self.store, None | Some("stamps" | "standby")) && self.right == Right::Confirmed
+        matches!(self.store, None | Some("stamps" | "clock" | "standby")) && self.right == Right::Confirmed
     }
 
     /// Logs that the daemon is ready, or is not any more.
@@ -127,6 +132,7 @@ impl fmt::Display for Obstacle {
                 "standby: the process that writes loads with other tables than are declared here; the log names it"
             }
             Self::Clock => "waiting for the clock: it is behind the stamps that were given out already",
+            Self::Gone => "the store is gone: its file was removed or replaced",
             Self::Store(reason) => return write!(f, "the store does not answer ({reason})"),
             Self::Overdue => "the store does not confirm the right to write",
             Self::Expired => "the right to write has ended: the store did not confirm it in time",
@@ -261,6 +267,8 @@ mod tests {
     fn a_daemon_that_waits_for_the_clock_is_not_ready_and_says_why() {
         let health = ready();
         health.store_waits("stamps");
+        assert_eq!(health.ready(), Ok(()));
+        health.store_waits("clock");
         assert!(health.ready().unwrap_err().contains("clock"));
         assert!(health.lock().store_is_up());
         health.store_answers();

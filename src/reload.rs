@@ -144,7 +144,7 @@ impl App {
     async fn fits(&self) -> Result<(), StoreError> {
         let create = self.config.store.create_schema;
         let compared = match self.config.store.kind {
-            Kind::Sqlite => SqliteStore::compare(&self.config.store.sqlite.path, &self.plan, create),
+            Kind::Sqlite => SqliteStore::compare_open(&self.config.store.sqlite.path, &self.plan, create),
             Kind::Cassandra => {
                 let checked = CassandraStore::check(&self.cassandra()?, &self.plan, create).await;
                 checked.and_then(|checked| checked.tables)

@@ -3,10 +3,13 @@
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 use super::{Exit, Failure, Outcome, health, logging};
 use crate::app::App;
-use crate::config::{After, Kind, Layers};
+use crate::config::{After, Kind, Layers, StampsAhead};
+use crate::domain::TooFarAhead;
+use crate::domain::stamp::MAX_AHEAD;
 use crate::store::cassandra::CassandraStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Access, StoreError};
@@ -88,7 +91,11 @@ fn archive(app: &App) -> Option<Finding> {
 
 async fn store(app: &App) -> Vec<Finding> {
     match app.config.store.kind {
-        Kind::Sqlite => vec![sqlite(app).await, sqlite_tables(app)],
+        Kind::Sqlite => {
+            let mut findings = vec![sqlite(app).await, sqlite_tables(app)];
+            findings.extend(sqlite_remarks(app));
+            findings
+        }
         Kind::Cassandra => cluster(app).await,
     }
 }
@@ -108,6 +115,26 @@ fn sqlite_tables(app: &App) -> Finding {
     let compared =
         SqliteStore::compare(&app.config.store.sqlite.path, &app.plan, app.config.store.create_schema);
     Finding { what: "tables", outcome: compared.map(|()| names(app)).map_err(Failure::from) }
+}
+
+/// Stamps that a wrong clock left, and what may reject rows. Whether the store can be read was told before.
+fn sqlite_remarks(app: &App) -> Vec<Finding> {
+    let remarks = SqliteStore::remarks(&app.config.store.sqlite.path, &app.plan).unwrap_or_default();
+    let may_reject = remarks.may_reject.into_iter();
+    let may_reject = may_reject.map(|told| Finding { what: "warning", outcome: Ok(told) });
+    remarks.stamps_ahead.map(|ahead| stamps(app, ahead)).into_iter().chain(may_reject).collect()
+}
+
+/// So far they are ahead of the clock.
+fn stamps(app: &App, ahead: Duration) -> Finding {
+    if app.config.store.stamps_ahead == StampsAhead::Accept {
+        let told =
+            format!("stamps are {} s ahead of the clock (store.stamps_ahead: accept)", ahead.as_secs());
+        return Finding { what: "warning", outcome: Ok(told) };
+    }
+    let wait = ahead.saturating_sub(Duration::from_micros(MAX_AHEAD.unsigned_abs()));
+    let told = StoreError::Ahead(TooFarAhead { wait, clock_is_behind: true });
+    Finding { what: "stamps", outcome: Err(told.into()) }
 }
 
 fn names(app: &App) -> String {
@@ -133,6 +160,7 @@ async fn cluster(app: &App) -> Vec<Finding> {
             let mut findings = vec![Finding { what: "store", outcome: Ok(told) }];
             let tables = checked.tables.map(|()| names(app)).map_err(Failure::from);
             findings.push(Finding { what: "tables", outcome: tables });
+            findings.extend(checked.stamps_ahead.map(|ahead| stamps(app, ahead)));
             let warnings = checked.warnings.into_iter();
             findings.extend(warnings.map(|told| Finding { what: "warning", outcome: Ok(told) }));
             findings

@@ -206,6 +206,7 @@ pub struct Store {
     #[serde(deserialize_with = "units::flag")]
     pub create_schema: bool,
     pub patience: Duration,
+    pub stamps_ahead: StampsAhead,
     pub sqlite: Sqlite,
     pub cassandra: Cassandra,
 }
@@ -215,6 +216,13 @@ pub struct Store {
 pub enum Kind {
     Sqlite,
     Cassandra,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum StampsAhead {
+    Wait,
+    Accept,
 }
 
 #[derive(Debug, Clone, Deserialize, PartialEq)]
@@ -313,6 +321,7 @@ impl Default for Store {
             kind: Kind::Sqlite,
             create_schema: true,
             patience: Duration::from_secs(300),
+            stamps_ahead: StampsAhead::Wait,
             sqlite: Sqlite::default(),
             cassandra: Cassandra::default(),
         }

@@ -19,5 +19,5 @@ pub use header::{Header, Mapping};
 pub use parts::Parts;
 pub use plan::{Column, Empty, Fingerprint, Order, Origin, Plan, Table};
 pub use record::{Mark, Quarantined, Reason, Span};
-pub use stamp::{Stamp, StampRange, Stamps};
+pub use stamp::{Stamp, StampRange, Stamps, StampsAhead, TooFarAhead};
 pub use value::{Cell, Type, Unit, Value};

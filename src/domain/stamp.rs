@@ -1,5 +1,7 @@
 //! Stamps: the order of all records of all deliveries, in microseconds.
 
+use std::time::Duration;
+
 /// A write stamp in microseconds since 1970. Even ones belong to records, odd ones to a later undo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp(pub i64);
@@ -19,6 +21,27 @@ pub const MAX_AHEAD: i64 = 600_000_000;
 /// Records that one range holds at most: 5 minutes of stamps. A longer file takes a further range.
 pub const MAX_RECORDS: u64 = 150_000_000;
 
+/// A clock that went back so far, in microseconds, was not just adjusted.
+const ADJUSTED: i64 = 1_000_000;
+
+/// What to do where stamps would run further ahead of the clock than [`MAX_AHEAD`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StampsAhead {
+    #[default]
+    Wait,
+    /// Somebody has consented to go on ahead of the clock.
+    Accept,
+}
+
+/// Why no range is handed out now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooFarAhead {
+    pub wait: Duration,
+    /// The stamps handed out before are further ahead of the clock than they can have been then: the clock was wrong,
+    /// or is. Otherwise files come faster than the clock has stamps for them.
+    pub clock_is_behind: bool,
+}
+
 impl StampRange {
     /// The first stamp after this range.
     pub fn end(&self) -> Stamp {
@@ -31,21 +54,33 @@ impl StampRange {
     }
 
     /// The range for `records` records that begins at the later of `clock` and `given` (the end of
-    /// the last range given out), or how many microseconds to wait until it may be handed out.
+    /// the last range given out), or how long to wait until it may be handed out.
     ///
     /// # Errors
-    /// The microseconds to wait.
-    pub fn after(given: Stamp, clock: Stamp, first: u64, records: u64) -> Result<Self, u64> {
+    /// How long to wait.
+    pub fn after(
+        given: Stamp,
+        clock: Stamp,
+        (first, records): (u64, u64),
+        ahead_of_clock: StampsAhead,
+    ) -> Result<Self, TooFarAhead> {
         let records = records.clamp(1, MAX_RECORDS);
         let begin = given.0.max(clock.0);
         let range = Self { first, base: Stamp(begin + (begin & 1)), records };
         let ahead = range.end().0.saturating_sub(clock.0);
         // A range begun at the clock may be longer than that: it is never further ahead than it is long.
-        if ahead <= MAX_AHEAD || given.0 <= clock.0 {
+        if ahead <= MAX_AHEAD || given.0 <= clock.0 || ahead_of_clock == StampsAhead::Accept {
             return Ok(range);
         }
-        Err(u64::try_from(ahead - MAX_AHEAD).unwrap_or(0))
+        let wait = Duration::from_micros(u64::try_from(ahead - MAX_AHEAD).unwrap_or(0));
+        Err(TooFarAhead { wait, clock_is_behind: far_ahead(given, clock).is_some() })
     }
+}
+
+/// How far stamps are ahead of a clock that cannot have allowed them.
+pub fn far_ahead(given: Stamp, clock: Stamp) -> Option<Duration> {
+    let ahead = given.0.saturating_sub(clock.0);
+    (ahead > MAX_AHEAD + ADJUSTED).then(|| Duration::from_micros(ahead.unsigned_abs()))
 }
 
 /// All ranges of one delivery, in the order they were taken.
@@ -126,9 +161,31 @@ mod tests {
 
     #[test]
     fn a_range_far_ahead_of_the_clock_is_waited_for() {
-        let wait = StampRange::after(Stamp(MAX_AHEAD), Stamp(0), 0, 50).unwrap_err();
-        assert_eq!(wait, 100);
-        assert!(StampRange::after(Stamp(MAX_AHEAD), Stamp(100), 0, 50).is_ok());
+        let after = |given, clock, ahead| StampRange::after(Stamp(given), Stamp(clock), (0, 50), ahead);
+        let ahead = after(MAX_AHEAD, 0, StampsAhead::Wait).unwrap_err();
+        assert_eq!(ahead, TooFarAhead { wait: Duration::from_micros(100), clock_is_behind: false });
+        assert!(after(MAX_AHEAD, 100, StampsAhead::Wait).is_ok());
+        let year = 365 * 86_400_000_000;
+        assert!(after(year, 0, StampsAhead::Wait).unwrap_err().clock_is_behind);
+        assert_eq!(
+            after(year, 0, StampsAhead::Accept).unwrap().base,
+            Stamp(year),
+            "never below those before"
+        );
+    }
+
+    #[test]
+    fn stamps_that_the_clock_allowed_never_look_like_those_of_a_wrong_clock() {
+        let (mut given, mut clock) = (Stamp(0), Stamp(0));
+        for _ in 0..100 {
+            match StampRange::after(given, clock, (0, MAX_RECORDS), StampsAhead::Wait) {
+                Ok(range) => given = range.end(),
+                Err(ahead) => {
+                    assert!(!ahead.clock_is_behind);
+                    clock.0 += 1 + i64::try_from(ahead.wait.as_micros()).unwrap();
+                }
+            }
+        }
     }
 
     proptest! {
@@ -137,7 +194,7 @@ mod tests {
             let (mut given, mut clock) = (Stamp(0), Stamp(0));
             for (pause, records) in steps {
                 clock = Stamp(clock.0 + pause);
-                let range = StampRange::after(given, clock, 0, records).unwrap();
+                let range = StampRange::after(given, clock, (0, records), StampsAhead::Wait).unwrap();
                 prop_assert!(range.base >= given && range.base >= clock && range.base.0 % 2 == 0);
                 given = range.end();
             }

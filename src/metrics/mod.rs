@@ -134,7 +134,7 @@ fn begin(plan: &Plan) {
     for state in State::ALL {
         counter!(DELIVERIES.name, "state" => state.name()).absolute(0);
     }
-    for reason in ["locked", "full", "io", "stamps"] {
+    for reason in ["locked", "full", "io", "gone", "stamps", "clock"] {
         counter!(WRITE_RETRIES.name, "table" => "*", "reason" => reason).absolute(0);
     }
     for outcome in ["applied", "refused", "unchanged"] {

@@ -33,7 +33,7 @@ use crate::domain::Plan;
 use crate::health::Health;
 use crate::heartbeat::Pulse;
 use crate::metrics::Stage;
-use crate::store::patience::Patience;
+use crate::store::patience::{Patience, unready};
 use crate::store::{Store, StoreError};
 use after::After;
 use discover::identify::Identify;
@@ -102,6 +102,7 @@ impl<S: Store> Pipeline<S> {
             outcome = &mut joined => return outcome.map(|()| ended(&stop)),
             () = halt.cancelled() => intake.cancel(),
             error = &mut tended => {
+                unready(&error, &health);
                 halt.cancel();
                 intake.cancel();
                 kill.cancel();
@@ -208,7 +209,7 @@ impl<S: Store> Pipeline<S> {
         stages.spawn(discover.run(scope, files_in, finished, (leaving, left)));
         stages.spawn(read.run(files, chunks_in));
         stages.spawn(async move {
-            transform::run(chunks, rows_in, plan, quota, spare, is_cluster, pulse).await;
+            transform::run(chunks, rows_in, plan, quota, spare, pulse).await;
             Ok(())
         });
         stages.spawn(write.run(rows, finished_in));

@@ -11,9 +11,8 @@ pub mod sqlite;
 pub mod suite;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::domain::{Delivery, DeliveryId, Header, RowChunk, StampRange, Value};
+use crate::domain::{Delivery, DeliveryId, Header, RowChunk, StampRange, TooFarAhead, Value};
 use crate::health::Health;
 use crate::ledger::{Amendment, Applied, Continuation, Entry, Filter, Known};
 use crate::quarantine;
@@ -154,8 +153,13 @@ pub trait Store: Send + Sync + 'static {
 pub enum StoreError {
     #[error("{store}: {what}\n  next: it is tried again until it answers; {hint}")]
     Busy { store: String, reason: &'static str, what: String, hint: &'static str },
-    #[error("stamps would run more than 10 minutes ahead of the clock; going on in {} s", .0.as_secs().max(1))]
-    Ahead(Duration),
+    #[error(
+        "stamps would run more than 10 minutes ahead of the clock; going on in {} s\n  next: set the clock right; if it \
+         is, docs/runbook.md says what to do (store.stamps_ahead)", .0.wait.as_secs().max(1)
+    )]
+    Ahead(TooFarAhead),
+    #[error("{store}: {what}\n  next: {next}")]
+    Gone { store: String, what: &'static str, next: &'static str },
     #[error("{0}: there is no store yet\n  next: `needledrop run` or `needledrop load` makes it")]
     Missing(String),
     #[error("{store} is in use by {holder}\n  next: stop it first; started again, it goes on where it stood")]
@@ -203,6 +207,7 @@ impl StoreError {
     pub fn passing(&self) -> Option<&'static str> {
         match self {
             Self::Busy { reason, .. } => Some(reason),
+            Self::Ahead(ahead) if ahead.clock_is_behind => Some("clock"),
             Self::Ahead(_) => Some("stamps"),
             Self::Standby { .. } => Some("standby"),
             _ => None,

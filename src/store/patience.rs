@@ -13,6 +13,9 @@ use crate::heartbeat::Pulse;
 const FIRST: Duration = Duration::from_millis(20);
 const LONGEST: Duration = Duration::from_secs(5);
 
+/// Under this label it is told that the files of the store are gone.
+pub const GONE: &str = "gone";
+
 /// How long a store is waited for.
 #[derive(Clone, Debug)]
 pub struct Patience {
@@ -52,7 +55,10 @@ impl Patience {
                 }
                 Err(error) => error,
             };
-            let Some(reason) = error.passing() else { return Err(error) };
+            let Some(reason) = error.passing() else {
+                unready(&error, &self.health);
+                return Err(error);
+            };
             match error {
                 StoreError::Standby { differs, .. } => self.health.stands_by(differs),
                 _ => self.health.store_waits(reason),
@@ -60,10 +66,10 @@ impl Patience {
             if backoff == FIRST || backoff == LONGEST {
                 warn!("waiting: {}", error.to_string().lines().next().unwrap_or_default());
             }
-            let pause = pause(&error, backoff);
-            // Waiting for the clock is no fault of the store.
-            let counts = !matches!(error, StoreError::Ahead(_));
-            if (counts && self.is_over(began)) || self.halted_within(pause).await {
+            // Who has used up the stamps that the clock allows waits minutes at most, and for no fault.
+            let left = if reason == "stamps" { None } else { self.left(began) };
+            let pause = pause(&error, backoff).min(left.unwrap_or(Duration::MAX));
+            if left.is_some_and(|left| left.is_zero()) || self.halted_within(pause).await {
                 return Err(error);
             }
             backoff = (backoff * 2).min(LONGEST);
@@ -77,8 +83,9 @@ impl Patience {
         }
     }
 
-    fn is_over(&self, began: Instant) -> bool {
-        self.limit.is_some_and(|limit| began.elapsed() >= limit)
+    /// How long the store may still be waited for.
+    fn left(&self, began: Instant) -> Option<Duration> {
+        Some(self.limit?.saturating_sub(began.elapsed()))
     }
 
     async fn halted_within(&self, pause: Duration) -> bool {
@@ -86,12 +93,50 @@ impl Patience {
     }
 }
 
+/// The daemon is not ready from the moment on when its store is gone, while what is under way still ends.
+pub fn unready(error: &StoreError, health: &Health) {
+    if matches!(error, StoreError::Gone { .. }) {
+        health.store_waits(GONE);
+    }
+}
+
 /// Half of the backoff is fixed, half is chance, so that several waiters do not come back together.
 fn pause(error: &StoreError, backoff: Duration) -> Duration {
     match error {
-        StoreError::Ahead(wait) => (*wait).min(LONGEST),
+        StoreError::Ahead(ahead) => ahead.wait.min(LONGEST),
         // Who waits in line looks again at once.
         StoreError::Standby { .. } => FIRST,
         _ => backoff.mul_f64(0.5 + 0.5 * fastrand::f64()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::TooFarAhead;
+
+    fn patience(limit: Duration) -> Patience {
+        let (halt, health) = (CancellationToken::new(), Arc::new(Health::default()));
+        Patience { limit: Some(limit), halt, health, pulse: Pulse::default() }
+    }
+
+    fn ahead(clock_is_behind: bool) -> StoreError {
+        StoreError::Ahead(TooFarAhead { wait: Duration::from_millis(1), clock_is_behind })
+    }
+
+    #[tokio::test]
+    async fn every_wait_ends_with_patience_but_one_for_stamps_that_the_clock_will_allow() {
+        let busy = || StoreError::Busy { store: String::new(), reason: "io", what: String::new(), hint: "" };
+        for error in [&busy as &dyn Fn() -> StoreError, &|| ahead(true)] {
+            let patience = patience(Duration::from_millis(50));
+            let ended = patience.with(|| std::future::ready(Err::<(), _>(error()))).await;
+            assert_eq!(ended.unwrap_err().to_string(), error().to_string());
+        }
+        let mut tried = 0;
+        let third = || {
+            tried += 1;
+            std::future::ready(if tried < 3 { Err(ahead(false)) } else { Ok(()) })
+        };
+        assert!(patience(Duration::ZERO).with(third).await.is_ok());
     }
 }

@@ -222,3 +222,26 @@ fn stamps_whose_reservation_was_not_confirmed_are_never_used() {
     assert!(base >= before + 5_000_000, "{base} is in the block of {before}");
     assert_own_stamps(&place, FILES[0], 0..5);
 }
+
+/// A clock was a year ahead once, and is right again.
+#[test]
+fn stamps_a_year_ahead_are_reported_and_continued_with_consent_only() {
+    let Some(mut place) = Place::new() else { return };
+    place.set("store.patience", "2s");
+    place.drop_file(FILES[0], csv(0..2));
+    place.once(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
+    let year_ahead = i64::try_from(now).unwrap() + 365 * 86_400_000_000;
+    place.cql(&format!("UPDATE ks.needledrop_stamps SET next = {year_ahead} WHERE name = 'stamps'"));
+    place.drop_file(FILES[1], csv(2..4));
+    let output = place.run(&["run", "--once"]);
+    assert_eq!(output.code, 3, "{output:?}");
+    assert!(output.stderr.contains("next: set the clock right"), "{output:?}");
+    let check = place.run(&["check"]);
+    assert!(check.code == 3 && check.stdout.contains("WRONG  stamps"), "{check:?}");
+    place.set("store.stamps_ahead", "accept");
+    place.once(0);
+    let cql = "SELECT WRITETIME(artist) FROM ks.session_item WHERE sessionid = 7 AND iteminsession = 2";
+    let written = place.rows(cql);
+    assert!(matches!(written[0][0], Some(CqlValue::BigInt(stamp)) if stamp >= year_ahead), "{written:?}");
+}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use needledrop::domain::StampsAhead;
 use needledrop::store::cassandra::connect::{Consistency, Settings, Tls, connect};
 use scylla::client::session::Session;
 
@@ -151,6 +152,7 @@ async fn superuser(node: &Node) -> Session {
         rows_per_second: 0,
         max_record_bytes: 1,
         collision_keys: 1,
+        stamps_ahead: StampsAhead::Wait,
     };
     connect(&settings).await.unwrap()
 }

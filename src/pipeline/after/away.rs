@@ -104,6 +104,10 @@ impl Away {
 
     fn deleted(&self, files: &[Leaving], written: &HashSet<Identity>) -> Vec<Result<(), Stays>> {
         let gone = files.iter().map(|file| {
+            // The store may be gone.
+            if self.halt.is_cancelled() {
+                return Err(Stays::Busy("needledrop is stopping"));
+            }
             let place = Within::of(&self.inbox, &file.path)?;
             at_rest(file, &place, written)?;
             remove(file, &place)

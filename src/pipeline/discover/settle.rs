@@ -53,7 +53,7 @@ impl<S: Store> Discover<S> {
     }
 
     async fn apply_tail(&self, raw: RawChunk) -> Result<(), StoreError> {
-        let transform = Transform::new(Arc::clone(&self.identify.plan), Arc::default()).keeping_raw();
+        let transform = Transform::new(Arc::clone(&self.identify.plan), Arc::default());
         let path = raw.source.path.clone();
         let chunk = Arc::new(vec![transform.chunk(raw).await]);
         let store = &self.identify.store;

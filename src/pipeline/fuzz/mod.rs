@@ -40,7 +40,7 @@ use crate::health::Health;
 use crate::heartbeat::Pulse;
 use crate::store::Access;
 use crate::store::patience::Patience;
-use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::{Settings, SqliteStore};
 
 /// Gives at most so many bytes at a time.
 struct Parts<R>(R, usize);
@@ -87,7 +87,8 @@ impl Bench {
 
     /// The stage, with chunks of so many records.
     fn reader(&self, plan: &Arc<Plan>, window: usize) -> Read<SqliteStore> {
-        let store = SqliteStore::open(Path::new("/nowhere/store.db"), Arc::clone(plan), Access::Dry).unwrap();
+        let settings = Settings::at("/nowhere/store.db");
+        let store = SqliteStore::open(&settings, Arc::clone(plan), Access::Dry).unwrap();
         let health = Arc::new(Health::default());
         Read {
             store: Arc::new(store),

@@ -32,10 +32,9 @@ pub async fn run(
     plan: Arc<Plan>,
     quota: Quota,
     spare: Arc<Spare>,
-    keeps_raw: bool,
     pulse: Pulse,
 ) {
-    let transform = Transform { keeps_raw, ..Transform::new(plan, spare) };
+    let transform = Transform::new(plan, spare);
     let mut limit = Limit::new(quota);
     // Rows are made when there is a place for them.
     let mut waits = Queue::Rows.wait();
@@ -65,8 +64,6 @@ pub struct Transform {
     /// Columns that are in some table, or that such a column is made from. Others are only checked.
     used: Vec<bool>,
     spare: Arc<Spare>,
-    /// The store may refuse a row: then its record is wanted as it came.
-    keeps_raw: bool,
 }
 
 /// Why a record is refused.
@@ -93,12 +90,7 @@ impl Transform {
                 }
             }
         }
-        Self { plan, keys, used, spare, keeps_raw: false }
-    }
-
-    /// The same for a store that may refuse a row.
-    pub fn keeping_raw(self) -> Self {
-        Self { keeps_raw: true, ..self }
+        Self { plan, keys, used, spare }
     }
 
     /// One chunk.
@@ -117,12 +109,7 @@ impl Transform {
             };
             made.take(&raw, frame, outcome, &self.plan);
         }
-        let mut chunk = made.finish(raw);
-        if !self.keeps_raw {
-            let (bytes, frames) = (std::mem::take(&mut chunk.bytes), std::mem::take(&mut chunk.frames));
-            self.spare.give_chunk(bytes, frames);
-        }
-        chunk
+        made.finish(raw)
     }
 
     fn record(

@@ -15,6 +15,7 @@ use scylla::policies::retry::FallthroughRetryPolicy;
 
 use super::request::is_unable;
 use super::tls;
+use crate::domain::StampsAhead;
 use crate::store::StoreError;
 
 pub use scylla::client::Compression;
@@ -48,6 +49,7 @@ pub struct Settings {
     pub max_record_bytes: usize,
     /// Keys that are remembered by delivery and table to count collisions.
     pub collision_keys: usize,
+    pub stamps_ahead: StampsAhead,
 }
 
 #[derive(Clone, Debug)]

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use scylla::client::session::Session;
 use scylla::statement::SerialConsistency;
@@ -16,6 +17,7 @@ use super::connect::Settings;
 use super::lease::{Lease, clock};
 use super::ledger::last_stamp;
 use super::{request, schema};
+use crate::domain::stamp::far_ahead;
 use crate::domain::{Stamp, StampRange};
 use crate::fault;
 use crate::store::StoreError;
@@ -99,8 +101,9 @@ impl Authority {
         // Once: a range longer than what is reserved ahead would else move on with the clock while it is reserved.
         let now = Stamp(clock());
         loop {
-            let range = StampRange::after(Stamp(block.begin), now, first, records)
-                .map_err(|wait| StoreError::Ahead(std::time::Duration::from_micros(wait)))?;
+            let consent = self.settings.stamps_ahead;
+            let range = StampRange::after(Stamp(block.begin), now, (first, records), consent)
+                .map_err(StoreError::Ahead)?;
             let end = range.end().0;
             if end <= block.end {
                 block.begin = end;
@@ -152,14 +155,26 @@ impl Authority {
 /// # Errors
 /// The cluster does not answer.
 pub async fn others(session: &Session, settings: &Settings) -> Result<BTreeMap<String, i64>, StoreError> {
-    let asked = request::of_ledger(settings, select(settings));
-    let mut ledgers = match stored(request::rows(session, settings, asked, ()).await) {
-        // The table is not there yet.
-        Err(StoreError::Changed { .. }) => return Ok(BTreeMap::new()),
-        row => row?.unwrap_or_default().ledgers,
-    };
+    let mut ledgers = seen(session, settings).await?.ledgers;
     ledgers.remove(&schema::keyspace(&settings.ledger_keyspace));
     Ok(ledgers)
+}
+
+/// How far the stamps reserved in this keyspace are ahead of a clock that cannot have allowed them.
+///
+/// # Errors
+/// The cluster does not answer.
+pub async fn ahead(session: &Session, settings: &Settings) -> Result<Option<Duration>, StoreError> {
+    Ok(far_ahead(Stamp(seen(session, settings).await?.next), Stamp(clock())))
+}
+
+async fn seen(session: &Session, settings: &Settings) -> Result<Row, StoreError> {
+    let asked = request::of_ledger(settings, select(settings));
+    match stored(request::rows(session, settings, asked, ()).await) {
+        // The table is not there yet.
+        Err(StoreError::Changed { .. }) => Ok(Row::default()),
+        row => Ok(row?.unwrap_or_default()),
+    }
 }
 
 type Stored = (Option<i64>, Option<BTreeMap<String, i64>>);

@@ -12,7 +12,7 @@ use scylla::statement::Consistency;
 
 use super::connect::{Settings, connect};
 use super::{CassandraStore, rows, schema};
-use crate::domain::Plan;
+use crate::domain::{Plan, StampsAhead};
 use crate::store::Access;
 use crate::store::sqlite::tests::Sqlite;
 use crate::store::suite::{self, Fixture, store_suite, two_stores_end_alike};
@@ -60,6 +60,7 @@ pub fn settings_at(node: String, keyspace: &str) -> Settings {
         rows_per_second: 0,
         max_record_bytes: 1 << 20,
         collision_keys: 1000,
+        stamps_ahead: StampsAhead::Wait,
     }
 }
 

@@ -3,44 +3,56 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, params};
 
 use super::rows::{Landed, Writer};
-use super::{Fault, Shared, ledger, quarantine};
+use super::{Fault, Shared, ledger, quarantine, row_by_row};
 use crate::domain::{DeliveryId, End, Mark, RowChunk, Stamp};
 use crate::fault;
 use crate::ledger::{Applied, TableDelta};
 
+/// All at once; where a row of them is rejected, row by row.
 pub fn chunks(
     shared: &Shared,
     connection: &mut Connection,
     chunks: &[RowChunk],
 ) -> Result<Vec<Applied>, Fault> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if !row_by_row::is_due(shared, chunks) {
+        match together(shared, connection, chunks) {
+            Err(fault) if fault.may_be_of_rows() => {}
+            done => return done,
+        }
+    }
+    row_by_row::chunks(shared, connection, chunks)
+}
+
+fn together(
+    shared: &Shared,
+    connection: &mut Connection,
+    chunks: &[RowChunk],
+) -> Result<Vec<Applied>, Fault> {
+    let transaction = shared.begin(connection)?;
     let applied =
         chunks.iter().map(|chunk| apply(shared, &transaction, chunk)).collect::<Result<_, Fault>>()?;
     fault::step("apply before commit");
     transaction.commit()?;
     fault::step("apply after commit");
+    row_by_row::accepted(shared, chunks);
     Ok(applied)
 }
 
 fn apply(shared: &Shared, connection: &Connection, chunk: &RowChunk) -> Result<Applied, Fault> {
-    let id = chunk.source.id;
-    advance(connection, chunk)?;
+    advance(connection, chunk, 0)?;
     let mut applied = Applied::default();
     for table in 0..shared.plan.tables.len() {
         let delta = if shared.dry { dry(chunk) } else { write(shared, connection, table, chunk)? };
         let name = shared.plan.tables.get(table).map_or("", |table| table.name.as_str());
-        count(connection, chunk, name)?;
+        count(connection, chunk, name, 0)?;
         applied.tables.push(delta);
     }
     // A dry run would keep them in memory.
-    if !chunk.quarantined.is_empty() && !shared.dry {
-        quarantine::save_header(connection, id, &chunk.source.header)?;
-    }
-    for record in chunk.quarantined.iter().filter(|_| !shared.dry) {
-        quarantine::save(connection, id, record)?;
+    if !shared.dry {
+        quarantine::save_all(connection, chunk, &[])?;
     }
     Ok(applied)
 }
@@ -49,8 +61,8 @@ fn dry(chunk: &RowChunk) -> TableDelta {
     TableDelta { rows: chunk.rows.len() as u64, ..TableDelta::default() }
 }
 
-/// Moves the delivery over the chunk, which must continue where it stands.
-fn advance(connection: &Connection, chunk: &RowChunk) -> Result<(), Fault> {
+/// Moves the delivery over the chunk, which must continue where it stands; of its rows so many were rejected.
+pub fn advance(connection: &Connection, chunk: &RowChunk, rejected: usize) -> Result<(), Fault> {
     let id = chunk.source.id.0;
     let sql = "SELECT bytes, records, line FROM _needledrop_deliveries WHERE id = ?1";
     let durable = connection
@@ -66,9 +78,9 @@ fn advance(connection: &Connection, chunk: &RowChunk) -> Result<(), Fault> {
         reach.record,
         reach.line,
         chunk.hash,
-        chunk.rows.len(),
+        chunk.rows.len() - rejected,
         chunk.skipped,
-        chunk.quarantined.len(),
+        chunk.quarantined.len() + rejected,
         chunk.end.as_ref().map(|end| end.state().name()),
         chunk.end.as_ref().and_then(End::detail),
         ledger::now_ms(),
@@ -103,6 +115,7 @@ fn write(
 }
 
 /// What writing rows came to.
+#[derive(Default)]
 pub struct Written {
     /// Rows that fell on a key which an older record had made.
     own: u64,
@@ -111,6 +124,20 @@ pub struct Written {
 }
 
 impl Written {
+    /// Adds a row that fell there.
+    pub fn add(&mut self, connection: &Connection, landed: Landed) -> Result<(), rusqlite::Error> {
+        match landed {
+            Landed::New | Landed::Again => {}
+            Landed::OnOlder => self.own += 1,
+            Landed::UnderNewer(stamp) => {
+                if let Some(owner) = ledger::owner(connection, stamp)? {
+                    *self.of_others.entry(owner).or_default() += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
     pub fn collisions(&self) -> u64 {
         self.own + self.of_others.values().sum::<u64>()
     }
@@ -134,29 +161,36 @@ pub fn rows(
     chunk: &RowChunk,
     sent: Stamp,
 ) -> Result<Written, rusqlite::Error> {
-    let mut written = Written { own: 0, of_others: HashMap::new() };
+    let mut written = Written::default();
     for row in writer.order(&chunk.rows) {
-        let stamp = chunk.rows.stamp(row);
-        match writer.write(&chunk.rows, row)? {
-            _ if stamp <= sent => {}
-            Landed::New | Landed::Again => {}
-            Landed::OnOlder => written.own += 1,
-            Landed::UnderNewer(stamp) => {
-                if let Some(owner) = ledger::owner(connection, stamp)? {
-                    *written.of_others.entry(owner).or_default() += 1;
-                }
-            }
-        }
+        let landed = self::row(writer, chunk, row, sent)?;
+        written.add(connection, landed)?;
     }
     Ok(written)
 }
 
-/// Counts the rows of a chunk as sent to a table.
-pub fn count(connection: &Connection, chunk: &RowChunk, table: &str) -> Result<(), rusqlite::Error> {
+/// Writes one row into one table. It is no collision where it was counted before.
+pub fn row(
+    writer: &mut Writer<'_>,
+    chunk: &RowChunk,
+    row: usize,
+    sent: Stamp,
+) -> Result<Landed, rusqlite::Error> {
+    let landed = writer.write(&chunk.rows, row)?;
+    Ok(if chunk.rows.stamp(row) <= sent { Landed::Again } else { landed })
+}
+
+/// Counts the rows of a chunk as sent to a table, without those that were rejected.
+pub fn count(
+    connection: &Connection,
+    chunk: &RowChunk,
+    table: &str,
+    rejected: usize,
+) -> Result<(), rusqlite::Error> {
     let last = chunk.rows.len().checked_sub(1).map_or(0, |last| chunk.rows.stamp(last).0);
     let sql = "UPDATE _needledrop_counts SET rows = rows + ?3, sent = max(sent, ?4) \
                WHERE delivery = ?1 AND table_name = ?2";
     let id = chunk.source.id.0;
-    connection.prepare_cached(sql)?.execute(params![id, table, chunk.rows.len(), last])?;
+    connection.prepare_cached(sql)?.execute(params![id, table, chunk.rows.len() - rejected, last])?;
     Ok(())
 }

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Fault, Outcome, Shared, schema};
+use crate::domain::stamp::far_ahead;
 use crate::domain::{
     Delivery, DeliveryId, Fingerprint, Mark, Noted, Parts, Receipt, Stamp, StampRange, Stamps, State,
     TableCount,
@@ -152,19 +153,35 @@ pub fn now_ms() -> i64 {
     clock().0 / 1000
 }
 
-/// Gives out the next range, or says how long to wait for it.
-fn hand_out(connection: &Connection, id: DeliveryId, first: u64, records: u64) -> Result<StampRange, Fault> {
+/// The end of the last range handed out.
+fn given(connection: &Connection) -> Outcome<Stamp> {
     let sql = "SELECT base + 2 * records FROM _needledrop_stamps ORDER BY base DESC LIMIT 1";
-    let given: Option<i64> = connection.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;
-    let range = StampRange::after(Stamp(given.unwrap_or(0)), clock(), first, records)
-        .map_err(|wait| Fault::Ahead(Duration::from_micros(wait)))?;
+    let given = connection.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;
+    Ok(Stamp(given.unwrap_or(0)))
+}
+
+/// How far the stamps handed out are ahead of a clock that cannot have allowed them.
+pub fn ahead(connection: &Connection) -> Outcome<Option<Duration>> {
+    Ok(far_ahead(given(connection)?, clock()))
+}
+
+/// Gives out the next range, or says how long to wait for it.
+fn hand_out(
+    shared: &Shared,
+    connection: &Connection,
+    id: DeliveryId,
+    first: u64,
+    records: u64,
+) -> Result<StampRange, Fault> {
+    let range = StampRange::after(given(connection)?, clock(), (first, records), shared.stamps_ahead);
+    let range = range.map_err(Fault::Ahead)?;
     let sql = "INSERT INTO _needledrop_stamps (base, delivery, first, records) VALUES (?1, ?2, ?3, ?4)";
     connection.prepare_cached(sql)?.execute(params![range.base.0, id.0, first, range.records])?;
     Ok(range)
 }
 
 pub fn take_up(shared: &Shared, connection: &mut Connection, entry: &Entry) -> Result<Delivery, Fault> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let transaction = shared.begin(connection)?;
     let sql = "SELECT coalesce(max(generation), 0) FROM _needledrop_deliveries WHERE path = ?1";
     let last: u32 = transaction.prepare_cached(sql)?.query_row([&entry.path], |row| row.get(0))?;
     let sql = "UPDATE _needledrop_deliveries SET state = 'replaced', changed = ?2, detail = \
@@ -176,7 +193,7 @@ pub fn take_up(shared: &Shared, connection: &mut Connection, entry: &Entry) -> R
     }
     let id = insert(&transaction, entry, last + 1)?;
     if let Some(records) = entry.verdict.stamped() {
-        hand_out(&transaction, id, 0, records)?;
+        hand_out(shared, &transaction, id, 0, records)?;
     }
     if entry.verdict.loads() {
         begin_counts(shared, &transaction, id)?;
@@ -273,11 +290,12 @@ fn insert(connection: &Connection, entry: &Entry, generation: u32) -> Outcome<De
 }
 
 pub fn reopen(
+    shared: &Shared,
     connection: &mut Connection,
     id: DeliveryId,
     how: &Continuation,
 ) -> Result<Option<Delivery>, Fault> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let transaction = shared.begin(connection)?;
     if by_id(&transaction, id)?.reach != how.compared.0 {
         return Ok(None);
     }
@@ -301,20 +319,26 @@ pub fn reopen(
 }
 
 pub fn extend(
+    shared: &Shared,
     connection: &mut Connection,
     id: DeliveryId,
     first: u64,
     records: u64,
 ) -> Result<StampRange, Fault> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let range = hand_out(&transaction, id, first, records)?;
+    let transaction = shared.begin(connection)?;
+    let range = hand_out(shared, &transaction, id, first, records)?;
     fault::step("extend before commit");
     transaction.commit()?;
     Ok(range)
 }
 
-pub fn amend(connection: &mut Connection, id: DeliveryId, amendment: &Amendment) -> Result<(), Fault> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+pub fn amend(
+    shared: &Shared,
+    connection: &mut Connection,
+    id: DeliveryId,
+    amendment: &Amendment,
+) -> Result<(), Fault> {
+    let transaction = shared.begin(connection)?;
     if let Some((state, detail)) = &amendment.state {
         let sql = "UPDATE _needledrop_deliveries SET state = ?2, detail = ?3, changed = ?4 WHERE id = ?1";
         transaction.prepare_cached(sql)?.execute(params![id.0, state.name(), detail, now_ms()])?;

@@ -1,10 +1,11 @@
 //! One writer at a time: an advisory lock beside the store, which ends with its process.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::StoreError;
+use super::place::beside;
 
 /// What the second line says once the store beside it is made.
 const MADE: &str = "the store was made";
@@ -22,7 +23,7 @@ impl WriterLock {
     /// # Errors
     /// `InUse` with the process that has it.
     pub fn take(store: &Path) -> Result<Self, StoreError> {
-        let path = beside(store);
+        let path = beside(store, "-writer");
         let name = store.display().to_string();
         let system = |error: std::io::Error| StoreError::System {
             store: name.clone(),
@@ -43,6 +44,14 @@ impl WriterLock {
         Ok(Self { file, was_made })
     }
 
+    /// The file that is locked.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn metadata(&self) -> std::io::Result<Metadata> {
+        self.file.metadata()
+    }
+
     /// Notes that there is a store now: should it be lost, that is not taken for a beginning.
     ///
     /// # Errors
@@ -54,12 +63,6 @@ impl WriterLock {
         }
         Ok(())
     }
-}
-
-fn beside(store: &Path) -> PathBuf {
-    let mut name = store.as_os_str().to_owned();
-    name.push("-writer");
-    PathBuf::from(name)
 }
 
 fn holder(file: &mut File) -> String {

@@ -8,36 +8,61 @@ mod lock;
 mod merge;
 mod open;
 mod owner;
+mod place;
 mod quarantine;
+mod recreated;
+mod remarks;
 mod replay;
 mod retry;
+mod row_by_row;
 mod rows;
 pub mod schema;
 #[cfg(test)]
 pub mod tests;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use owner::Owner;
-use rusqlite::Connection;
+use place::{Change, Place};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use super::refusal::{Refusal, Refusals};
 use super::{Access, Store, StoreError};
-use crate::domain::{Delivery, DeliveryId, Header, Plan, RowChunk, StampRange, Value};
+use crate::domain::{
+    Delivery, DeliveryId, Header, Plan, RowChunk, StampRange, StampsAhead, TooFarAhead, Value,
+};
 use crate::health::Health;
 use crate::ledger::{Amendment, Applied, Continuation, Entry, Filter, Known};
 use crate::metrics;
 
-/// A store in one SQLite file.
+/// Which store, and how it is written.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub path: PathBuf,
+    pub stamps_ahead: StampsAhead,
+}
+
+impl Settings {
+    /// A store there, with nothing out of the ordinary.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), stamps_ahead: StampsAhead::Wait }
+    }
+}
+
+/// How often it is looked at whether the files are still there.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A store in one SQLite file. The order of the fields is that in which they are closed.
 pub struct SqliteStore {
-    shared: Arc<Shared>,
     /// Readers do not wait for the writer. A dry run has one connection for both.
     /// Declared, and so closed, before the writer: only the last one to close puts the WAL back into the
     /// file, and one that only reads cannot.
     reader: Option<Owner>,
     writer: Owner,
-    /// Held as long as the store is open for writing.
-    _lock: Option<lock::WriterLock>,
+    shared: Arc<Shared>,
 }
 
 /// What work on a connection needs to know.
@@ -48,6 +73,13 @@ struct Shared {
     sql: Vec<rows::TableSql>,
     /// Rows are not written, only the ledger in memory: a dry run.
     dry: bool,
+    /// The version of the schema under which the tables were last compared.
+    schema: AtomicI64,
+    stamps_ahead: StampsAhead,
+    /// Refusals of each delivery and table.
+    refusals: Mutex<Refusals>,
+    /// Of a store that is open for writing, with the right to do so.
+    place: Option<Place>,
 }
 
 type Outcome<T> = Result<T, rusqlite::Error>;
@@ -60,7 +92,13 @@ impl SqliteStore {
     ) -> Result<T, StoreError> {
         let shared = Arc::clone(&self.shared);
         metrics::in_flight(1.0);
-        let done = self.writer.run(move |connection| work(&shared, connection)).await;
+        let done = self.writer.run(move |connection| {
+            let done = work(&shared, connection);
+            // Whatever it did is not in the store if the files are not there any more.
+            shared.check().inspect_err(|fault| shared.leave(connection, fault))?;
+            done
+        });
+        let done = done.await;
         metrics::in_flight(-1.0);
         self.told(done)
     }
@@ -72,7 +110,12 @@ impl SqliteStore {
     ) -> Result<T, StoreError> {
         let shared = Arc::clone(&self.shared);
         let reader = self.reader.as_ref().unwrap_or(&self.writer);
-        let done = reader.run(move |connection| work(&shared, connection)).await;
+        let done = reader.run(move |connection| {
+            let done = work(&shared, connection);
+            shared.check()?;
+            done
+        });
+        let done = done.await;
         self.told(done)
     }
 
@@ -86,15 +129,40 @@ impl Shared {
     fn name(&self) -> String {
         self.path.display().to_string()
     }
+
+    /// Begins to write. From here on no other process does, so that the right to do so is checked now.
+    fn begin<'c>(&self, connection: &'c mut Connection) -> Result<Transaction<'c>, Fault> {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        self.check()?;
+        recreated::check(self, &transaction)?;
+        Ok(transaction)
+    }
+
+    /// Whether the files of the store are still in their places.
+    fn check(&self) -> Result<(), Fault> {
+        self.place.as_ref().map_or(Ok(()), |place| place.check().map_err(Fault::Gone))
+    }
+
+    fn leave(&self, connection: &Connection, fault: &Fault) {
+        if let (Some(place), Fault::Gone(change)) = (&self.place, fault) {
+            place.leave(connection, *change);
+        }
+    }
 }
 
 /// What can go wrong inside a transaction.
 #[derive(Debug)]
 enum Fault {
     Sqlite(rusqlite::Error),
-    Ahead(std::time::Duration),
-    Shape { what: String, next: &'static str },
+    Ahead(TooFarAhead),
+    Gone(Change),
+    Shape {
+        what: String,
+        next: &'static str,
+    },
     Broken(String),
+    /// A trigger rolled the whole transaction back because of this row.
+    RolledBack(Refusal),
 }
 
 impl From<rusqlite::Error> for Fault {
@@ -104,13 +172,27 @@ impl From<rusqlite::Error> for Fault {
 }
 
 impl Fault {
+    /// Whether single rows may be what is wrong.
+    fn may_be_of_rows(&self) -> bool {
+        match self {
+            Self::Sqlite(error) => row_by_row::is_rejection(error),
+            Self::Shape { .. } => true,
+            _ => false,
+        }
+    }
+
     fn told(self, store: &str) -> StoreError {
         let store = store.to_owned();
         match self {
             Self::Sqlite(error) => told(store, &error),
-            Self::Ahead(wait) => StoreError::Ahead(wait),
+            Self::Ahead(ahead) => StoreError::Ahead(ahead),
+            Self::Gone(change) => {
+                let (what, next) = change.words();
+                StoreError::Gone { store, what, next }
+            }
             Self::Shape { what, next } => StoreError::Shape { store, what, next: next.to_owned() },
             Self::Broken(what) => StoreError::Broken { store, what },
+            Self::RolledBack(refusal) => StoreError::Broken { store, what: refusal.words },
         }
     }
 }
@@ -138,6 +220,9 @@ fn told(store: String, error: &rusqlite::Error) -> StoreError {
             let next = "restore it from a backup, or move it away and load the kept files anew".to_owned();
             StoreError::Shape { store, what: format!("its ledger is damaged: {what}"), next }
         }
+        _ if what.contains("no such table") || what.contains("no such column") => {
+            StoreError::Shape { store, what, next: schema::CHANGED.to_owned() }
+        }
         _ => StoreError::Broken { store, what },
     }
 }
@@ -158,15 +243,15 @@ impl Store for SqliteStore {
     }
 
     async fn reopen(&self, id: DeliveryId, how: Continuation) -> Result<Option<Delivery>, StoreError> {
-        self.write(move |_, connection| ledger::reopen(connection, id, &how)).await
+        self.write(move |shared, connection| ledger::reopen(shared, connection, id, &how)).await
     }
 
     async fn extend(&self, id: DeliveryId, first: u64, records: u64) -> Result<StampRange, StoreError> {
-        self.write(move |_, connection| ledger::extend(connection, id, first, records)).await
+        self.write(move |shared, connection| ledger::extend(shared, connection, id, first, records)).await
     }
 
     async fn amend(&self, id: DeliveryId, amendment: Amendment) -> Result<(), StoreError> {
-        self.write(move |_, connection| ledger::amend(connection, id, &amendment)).await
+        self.write(move |shared, connection| ledger::amend(shared, connection, id, &amendment)).await
     }
 
     /// One transaction does it all.
@@ -194,12 +279,21 @@ impl Store for SqliteStore {
         self.read(move |shared, connection| rows::count(shared, connection, table)).await
     }
 
-    /// The lock ends with the process.
+    /// Looks whether the files are still there. The lock ends with the process.
     async fn tend(&self, _: &Health) -> StoreError {
-        std::future::pending().await
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if let Err(gone @ StoreError::Gone { .. }) = self.read(|_, _| Ok(())).await {
+                return gone;
+            }
+        }
     }
 
-    async fn close(&self) {}
+    /// The connections close when this is dropped.
+    async fn close(&self) {
+        // Files that are gone were told of before.
+        let _ = self.write(|_, _| Ok(())).await;
+    }
 
     async fn quarantined(
         &self,
@@ -217,6 +311,6 @@ impl Store for SqliteStore {
     }
 
     async fn discard(&self, id: DeliveryId, records: Vec<u64>) -> Result<(), StoreError> {
-        self.write(move |_, connection| retry::discarded(connection, id, &records)).await
+        self.write(move |shared, connection| retry::discarded(shared, connection, id, &records)).await
     }
 }

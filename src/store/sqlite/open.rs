@@ -3,18 +3,20 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex};
 
 use rusqlite::config::DbConfig;
 use rusqlite::types::Value;
-use rusqlite::{Connection, OpenFlags, params_from_iter};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, params_from_iter};
 use rustix::fs::{Access as May, access};
 
 use super::lock::WriterLock;
 use super::owner::Owner;
+use super::place::Place;
 use super::rows::TableSql;
 use super::schema::{self, Difference};
-use super::{Access, Fault, Shared, SqliteStore, StoreError, migrations};
+use super::{Access, Fault, Settings, Shared, SqliteStore, StoreError, migrations, recreated};
 use crate::domain::Plan;
 use crate::fault;
 
@@ -25,17 +27,18 @@ const READ_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 const STATEMENTS: usize = 256;
 
 impl SqliteStore {
-    /// Opens the store at `path`.
+    /// Opens the store.
     ///
     /// # Errors
     /// A file that is not ours, is in use, has tables of another shape, or cannot be opened.
-    pub fn open(path: &Path, plan: Arc<Plan>, access: Access) -> Result<Self, StoreError> {
+    pub fn open(settings: &Settings, plan: Arc<Plan>, access: Access) -> Result<Self, StoreError> {
+        let path = &settings.path;
         let fresh = is_fresh(path)?;
         match access {
-            Access::Write { create, .. } => Self::for_writing(path, plan, fresh, create),
+            Access::Write { create, .. } => Self::for_writing(settings, plan, fresh, create),
             Access::Read if fresh => Err(StoreError::Missing(path.display().to_string())),
-            Access::Read => Self::for_reading(path, plan),
-            Access::Dry => Self::dry(path, plan, fresh),
+            Access::Read => Self::for_reading(settings, plan),
+            Access::Dry => Self::dry(settings, plan, fresh),
         }
     }
 
@@ -46,17 +49,25 @@ impl SqliteStore {
     pub fn compare(path: &Path, plan: &Plan, create: bool) -> Result<(), StoreError> {
         check_sorting(path, plan)?;
         check_place(path)?;
-        let missing = if is_fresh(path)? {
-            plan.tables.iter().map(|table| table.name.clone()).collect()
-        } else {
-            let connection =
-                for_asking(path).map_err(|error| Fault::from(error).told(&path.display().to_string()))?;
-            check_tables(&connection, path, plan)?
-        };
-        check_missing(path, missing.first().map(String::as_str), create)
+        compare(path, plan, is_fresh(path)?, create)
     }
 
-    fn for_writing(path: &Path, plan: Arc<Plan>, fresh: bool, create: bool) -> Result<Self, StoreError> {
+    /// The same where this process may have the store open. Its file is opened by SQLite only, for whoever closes
+    /// it gives up the locks that the process has on it.
+    ///
+    /// # Errors
+    /// What opening for writing would refuse.
+    pub fn compare_open(path: &Path, plan: &Plan, create: bool) -> Result<(), StoreError> {
+        compare(path, plan, !path.exists(), create)
+    }
+
+    fn for_writing(
+        settings: &Settings,
+        plan: Arc<Plan>,
+        fresh: bool,
+        create: bool,
+    ) -> Result<Self, StoreError> {
+        let path = settings.path.as_path();
         let told = |fault: Fault| fault.told(&path.display().to_string());
         if fresh {
             // What cannot be is refused before there is a file.
@@ -82,14 +93,16 @@ impl SqliteStore {
         migrations::bring_up(&mut writer).map_err(|error| told(error.into()))?;
         prepare_tables(&mut writer, path, &plan, create)?;
         let reader = read_only(path).map_err(|error| told(error.into()))?;
-        Self::with(path, plan, false, writer, Some(reader), Some(lock))
+        let place = Place::of(path, lock).map_err(|error| no_place(path, &error))?;
+        Self::with(settings, plan, false, writer, Some(reader), Some(place))
     }
 
-    fn for_reading(path: &Path, plan: Arc<Plan>) -> Result<Self, StoreError> {
+    fn for_reading(settings: &Settings, plan: Arc<Plan>) -> Result<Self, StoreError> {
+        let path = settings.path.as_path();
         let told = |error: rusqlite::Error| Fault::from(error).told(&path.display().to_string());
         let reader = for_asking(path).map_err(told)?;
         check_format(&reader, path)?;
-        Self::with(path, plan, false, reader, None, None)
+        Self::with(settings, plan, false, reader, None, None)
     }
 
     /// A ledger in memory and no tables, for a dry run where there is no store at all.
@@ -97,10 +110,11 @@ impl SqliteStore {
     /// # Errors
     /// What SQLite says.
     pub fn nothing(plan: Arc<Plan>) -> Result<Self, StoreError> {
-        Self::dry(Path::new("nothing"), plan, true)
+        Self::dry(&Settings::at("nothing"), plan, true)
     }
 
-    fn dry(path: &Path, plan: Arc<Plan>, fresh: bool) -> Result<Self, StoreError> {
+    fn dry(settings: &Settings, plan: Arc<Plan>, fresh: bool) -> Result<Self, StoreError> {
+        let path = settings.path.as_path();
         let told = |error: rusqlite::Error| Fault::from(error).told(&path.display().to_string());
         let memory = Connection::open_in_memory().map_err(told)?;
         memory.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -111,19 +125,23 @@ impl SqliteStore {
             check_tables(&source, path, &plan)?;
             copy_ledger(&source, &memory).map_err(told)?;
         }
-        Self::with(path, plan, true, memory, None, None)
+        Self::with(settings, plan, true, memory, None, None)
     }
 
     fn with(
-        path: &Path,
+        settings: &Settings,
         plan: Arc<Plan>,
         dry: bool,
         writer: Connection,
         reader: Option<Connection>,
-        lock: Option<WriterLock>,
+        place: Option<Place>,
     ) -> Result<Self, StoreError> {
         let sql = plan.tables.iter().map(|table| TableSql::new(&plan, table)).collect();
-        let shared = Arc::new(Shared { path: path.to_owned(), plan, sql, dry });
+        let Settings { path, stamps_ahead } = settings.clone();
+        let version = recreated::version(&writer);
+        let version = version.map_err(|error| Fault::from(error).told(&path.display().to_string()))?;
+        let (schema, refusals) = (AtomicI64::new(version), Mutex::default());
+        let shared = Arc::new(Shared { path, plan, sql, dry, schema, stamps_ahead, refusals, place });
         let told = |error: std::io::Error| StoreError::System {
             store: shared.name(),
             what: format!("no thread can be had: {error}"),
@@ -131,13 +149,33 @@ impl SqliteStore {
         };
         let reader = reader.map(|reader| Owner::of(reader, "sqlite-read")).transpose().map_err(told)?;
         let writer = Owner::of(writer, "sqlite-write").map_err(told)?;
-        Ok(Self { shared, reader, writer, _lock: lock })
+        Ok(Self { reader, writer, shared })
+    }
+}
+
+fn compare(path: &Path, plan: &Plan, fresh: bool, create: bool) -> Result<(), StoreError> {
+    check_sorting(path, plan)?;
+    let missing = if fresh {
+        plan.tables.iter().map(|table| table.name.clone()).collect()
+    } else {
+        let connection =
+            for_asking(path).map_err(|error| Fault::from(error).told(&path.display().to_string()))?;
+        check_tables(&connection, path, plan)?
+    };
+    check_missing(path, missing.first().map(String::as_str), create)
+}
+
+fn no_place(path: &Path, error: &std::io::Error) -> StoreError {
+    StoreError::System {
+        store: path.display().to_string(),
+        what: format!("the files of the store cannot be looked at: {error}"),
+        next: "leave them where they are while needledrop runs, and start it again".to_owned(),
     }
 }
 
 /// Looks at the first bytes only, without SQLite, which might leave files beside a stranger's.
 /// True when there is nothing yet.
-fn is_fresh(path: &Path) -> Result<bool, StoreError> {
+pub fn is_fresh(path: &Path) -> Result<bool, StoreError> {
     let name = path.display().to_string();
     let mut head = Vec::new();
     let read = match File::open(path) {
@@ -219,6 +257,8 @@ fn make_ledger(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "DELETE")?;
     let transaction = connection.transaction()?;
     transaction.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
+    // Tells one store from another that is copied over it.
+    transaction.pragma_update(None, "user_version", fastrand::i32(1..))?;
     transaction.execute_batch(schema::LEDGER)?;
     let sql = "INSERT OR IGNORE INTO _needledrop_meta VALUES ('format', ?1)";
     transaction.execute(sql, [schema::FORMAT.to_string()])?;
@@ -252,10 +292,10 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 
 /// For the commands that only ask. Opened as a writer where the file allows it, because only such a
 /// connection clears away the files that SQLite lays beside the store while it is open.
-fn for_asking(path: &Path) -> rusqlite::Result<Connection> {
+pub fn for_asking(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let writable = std::fs::OpenOptions::new().write(true).open(path).is_ok();
-    if !writable {
+    // Not tried by opening it: see `compare_open`.
+    if access(path, May::WRITE_OK).is_err() {
         let connection = read_only(path)?;
         migrations::stand_in(&connection)?;
         return Ok(connection);
@@ -309,13 +349,15 @@ fn prepare_tables(
     let store = path.display().to_string();
     check_missing(path, missing.first().map(String::as_str), create)?;
     let make = |connection: &mut Connection| -> rusqlite::Result<()> {
-        let transaction = connection.transaction()?;
-        for table in plan.tables.iter().filter(|table| missing.contains(&table.name)) {
-            transaction.execute_batch(&schema::create(plan, table))?;
-            // What was sent to an earlier table of this name is not in this one: it is behind.
-            let sql = "UPDATE _needledrop_counts SET rows = 0, collisions = 0, fingerprint = '', sent = 0, refused = 0 \
-                       WHERE table_name = ?1";
-            transaction.execute(sql, [&table.name])?;
+        // At once: a writer whose lock file was removed has ended its transaction behind this, and sees at its next
+        // that it has lost the right to write.
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for table in &plan.tables {
+            if missing.contains(&table.name) {
+                recreated::make(&transaction, plan, table)?;
+            } else if recreated::is_another(&transaction, table)? {
+                recreated::begin_anew(&transaction, table)?;
+            }
         }
         fault::step("tables before commit");
         transaction.commit()

@@ -3,10 +3,19 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Fault, Outcome};
-use crate::domain::{DeliveryId, Header, Quarantined, Reason};
+use crate::domain::{DeliveryId, Header, Quarantined, Reason, RowChunk};
 use crate::quarantine::{Entry, Fate, Filter, PAGE, PAGE_BYTES};
 
-pub fn save(connection: &Connection, id: DeliveryId, record: &Quarantined) -> Outcome<()> {
+/// Enters the quarantined records of a chunk, and those of its rows that the store rejected.
+pub fn save_all(connection: &Connection, chunk: &RowChunk, rejected: &[Quarantined]) -> Outcome<()> {
+    let id = chunk.source.id;
+    if !chunk.quarantined.is_empty() || !rejected.is_empty() {
+        save_header(connection, id, &chunk.source.header)?;
+    }
+    chunk.quarantined.iter().chain(rejected).try_for_each(|record| save(connection, id, record))
+}
+
+fn save(connection: &Connection, id: DeliveryId, record: &Quarantined) -> Outcome<()> {
     let sql = "INSERT INTO _needledrop_quarantine VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'open')";
     connection.prepare_cached(sql)?.execute(params![
         id.0,
@@ -23,7 +32,7 @@ pub fn save(connection: &Connection, id: DeliveryId, record: &Quarantined) -> Ou
 }
 
 /// The header is kept with the first quarantined record of a delivery: its file may be gone one day.
-pub fn save_header(connection: &Connection, id: DeliveryId, header: &Header) -> Outcome<()> {
+fn save_header(connection: &Connection, id: DeliveryId, header: &Header) -> Outcome<()> {
     let sql = "INSERT OR IGNORE INTO _needledrop_headers VALUES (?1, ?2)";
     let names = serde_json::json!(header.0).to_string();
     connection.prepare_cached(sql)?.execute(params![id.0, names])?;

@@ -2,14 +2,15 @@
 
 use std::time::Instant;
 
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, params};
 
 use super::apply;
 use super::rows::Writer;
-use super::{Fault, Shared};
+use super::{Fault, Shared, row_by_row};
 use crate::domain::{RowChunk, Stamp};
 use crate::fault;
 use crate::ledger::{Applied, TableDelta};
+use crate::store::refusal::Refusal;
 
 /// With `first` the count of this delivery in the table begins anew, but not its collisions: a record
 /// that was sent before is none, whether its row is still there or not.
@@ -20,9 +21,26 @@ pub fn chunk(
     chunk: &RowChunk,
     first: bool,
 ) -> Result<Applied, Fault> {
+    match played(shared, connection, table, chunk, first, None) {
+        Err(fault) if fault.may_be_of_rows() => {
+            row_by_row::undisturbed(|known| played(shared, connection, table, chunk, first, Some(known)))
+        }
+        done => done,
+    }
+}
+
+/// All rows at once, or row by row without those that are known to be rejected.
+fn played(
+    shared: &Shared,
+    connection: &mut Connection,
+    table: usize,
+    chunk: &RowChunk,
+    first: bool,
+    rejected: Option<&[Refusal]>,
+) -> Result<Applied, Fault> {
     let began = Instant::now();
     let declared = shared.plan.tables.get(table).ok_or_else(|| Fault::Broken("no such table".to_owned()))?;
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let transaction = shared.begin(connection)?;
     if first {
         let sql = "INSERT INTO _needledrop_counts VALUES (?1, ?2, 0, 0, '', 0, 0) \
                    ON CONFLICT DO UPDATE SET rows = 0, refused = 0, fingerprint = ''";
@@ -33,14 +51,27 @@ pub fn chunk(
     let sent: i64 =
         transaction.prepare_cached(sql)?.query_row(params![id.0, declared.name], |row| row.get(0))?;
     let mut delta = TableDelta { rows: chunk.rows.len() as u64, ..TableDelta::default() };
+    let mut left_out = 0;
     if !shared.dry {
-        let mut writer = Writer::new(shared, &transaction, table)?;
-        let written = apply::rows(&transaction, &mut writer, chunk, Stamp(sent))?;
+        let written = match rejected {
+            None => {
+                let mut writer = Writer::new(shared, &transaction, table)?;
+                apply::rows(&transaction, &mut writer, chunk, Stamp(sent))?
+            }
+            Some(known) => {
+                let at_zero = (0, chunk);
+                let tried = row_by_row::rows(shared, &transaction, at_zero, &[table], Stamp(sent), known)?;
+                left_out = tried.refused.len();
+                no_row_at_all(&declared.name, chunk, &tried.refused)?;
+                tried.written.into_iter().next().unwrap_or_default()
+            }
+        };
         delta.collisions = written.collisions();
         written.enter(&transaction, id, &declared.name)?;
     }
-    apply::count(&transaction, chunk, &declared.name)?;
-    refused(&transaction, chunk, &declared.name)?;
+    delta.rows -= left_out as u64;
+    apply::count(&transaction, chunk, &declared.name, left_out)?;
+    refused(&transaction, chunk, &declared.name, left_out)?;
     // Up to date only with the last chunk: until then a restart begins this delivery anew.
     if chunk.end.is_some() {
         let sql = "UPDATE _needledrop_counts SET fingerprint = ?3 WHERE delivery = ?1 AND table_name = ?2";
@@ -57,14 +88,23 @@ pub fn chunk(
     Ok(Applied { tables: vec![delta], ..Applied::default() })
 }
 
+/// That is about the table, and not about its rows.
+fn no_row_at_all(table: &str, chunk: &RowChunk, refused: &[Refusal]) -> Result<(), Fault> {
+    let Some(refusal) = refused.first().filter(|_| refused.len() == chunk.rows.len()) else { return Ok(()) };
+    Err(Fault::Shape {
+        what: format!("table {table} takes no row: {}", refusal.words),
+        next: "see to the table, then play it again",
+    })
+}
+
 /// Counts the records that are loaded in other tables but cannot be rows in this one. Those that are in
 /// quarantine, and were not replayed, were never loaded.
-fn refused(connection: &Connection, chunk: &RowChunk, table: &str) -> Result<(), Fault> {
+fn refused(connection: &Connection, chunk: &RowChunk, table: &str, rejected: usize) -> Result<(), Fault> {
     let id = chunk.source.id.0;
     let sql =
         "SELECT 1 FROM _needledrop_quarantine WHERE delivery = ?1 AND record = ?2 AND state <> 'replayed'";
     let mut known = connection.prepare_cached(sql)?;
-    let mut count = 0;
+    let mut count = rejected as u64;
     for entry in &chunk.quarantined {
         count += u64::from(!known.exists(params![id, entry.record])?);
     }

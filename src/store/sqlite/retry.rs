@@ -1,30 +1,49 @@
 //! Quarantined records settled: rows, entries and the account of their delivery in one transaction.
 
-use std::time::Instant;
+use rusqlite::{Connection, params};
 
-use rusqlite::{Connection, TransactionBehavior, params};
-
-use super::apply;
+use super::apply::{self, Written};
+use super::row_by_row::{self, Tried};
 use super::rows::Writer;
 use super::{Fault, Shared, ledger, quarantine};
-use crate::domain::{DeliveryId, Stamp};
+use crate::domain::{DeliveryId, RowChunk, Stamp, Table};
 use crate::fault;
 use crate::ledger::{Applied, TableDelta};
 use crate::quarantine::{Fate, Retried};
+use crate::store::refusal::{self, Refusal};
 
 pub fn retried(shared: &Shared, connection: &mut Connection, retried: &Retried) -> Result<Applied, Fault> {
-    let id = retried.chunk.source.id;
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut applied = Applied::default();
-    is_first(&transaction, id)?.then(|| bring_up(shared, &transaction, id)).transpose()?;
-    for table in 0..shared.plan.tables.len() {
-        applied.tables.push(write(shared, &transaction, table, retried)?);
+    match settled(shared, connection, retried, None) {
+        Err(fault) if fault.may_be_of_rows() => {
+            row_by_row::undisturbed(|known| settled(shared, connection, retried, Some(known)))
+        }
+        done => done,
     }
-    let loaded: Vec<u64> = retried.loaded().collect();
+}
+
+/// All rows at once, or row by row without those that are known to be rejected.
+fn settled(
+    shared: &Shared,
+    connection: &mut Connection,
+    retried: &Retried,
+    rejected: Option<&[Refusal]>,
+) -> Result<Applied, Fault> {
+    let id = retried.chunk.source.id;
+    let transaction = shared.begin(connection)?;
+    is_first(&transaction, id)?.then(|| bring_up(shared, &transaction, id)).transpose()?;
+    let tried = write(shared, &transaction, &retried.chunk, rejected)?;
+    let refused = refusal::each(&retried.chunk, &tried.refused).refused;
+    let mut applied = Applied { refused, ..Applied::default() };
+    for (table, written) in shared.plan.tables.iter().zip(&tried.written) {
+        let rejected = applied.refused.len();
+        applied.tables.push(count(&transaction, table, &retried.chunk, written, rejected)?);
+    }
+    let is_refused = |record: &u64| applied.refused.iter().any(|entry| entry.record == *record);
+    let loaded: Vec<u64> = retried.loaded().filter(|record| !is_refused(record)).collect();
     for record in loaded.iter().chain(&retried.skipped) {
         quarantine::settle(&transaction, id, *record, Fate::Replayed)?;
     }
-    for record in &retried.chunk.quarantined {
+    for record in retried.chunk.quarantined.iter().chain(&applied.refused) {
         quarantine::explain(&transaction, id, record)?;
     }
     let sql = "UPDATE _needledrop_deliveries SET loaded = loaded + ?2, skipped = skipped + ?3, \
@@ -58,39 +77,54 @@ fn bring_up(shared: &Shared, connection: &Connection, id: DeliveryId) -> Result<
     Ok(())
 }
 
+/// The rows, into all tables. Whatever stamps were sent: these records were not.
 fn write(
     shared: &Shared,
     connection: &Connection,
-    table: usize,
-    retried: &Retried,
+    chunk: &RowChunk,
+    rejected: Option<&[Refusal]>,
+) -> Result<Tried, Fault> {
+    let tables: Vec<usize> = (0..shared.plan.tables.len()).collect();
+    if let Some(known) = rejected {
+        return row_by_row::rows(shared, connection, (0, chunk), &tables, Stamp(0), known);
+    }
+    let mut written = Vec::new();
+    for table in tables {
+        let mut writer = Writer::new(shared, connection, table)?;
+        written.push(apply::rows(connection, &mut writer, chunk, Stamp(0))?);
+    }
+    Ok(Tried { written, refused: Vec::new() })
+}
+
+fn count(
+    connection: &Connection,
+    table: &Table,
+    chunk: &RowChunk,
+    written: &Written,
+    rejected: usize,
 ) -> Result<TableDelta, Fault> {
-    let (began, chunk) = (Instant::now(), &retried.chunk);
-    let declared = shared.plan.tables.get(table).ok_or_else(|| Fault::Broken("no such table".to_owned()))?;
     let id = chunk.source.id;
     // A table that is newer than the delivery: it stays behind by the rest of it.
     let sql = "INSERT OR IGNORE INTO _needledrop_counts VALUES (?1, ?2, 0, 0, '', 0, 0)";
-    connection.prepare_cached(sql)?.execute(params![id.0, declared.name])?;
-    let last = chunk.rows.len().checked_sub(1);
-    let mut writer = Writer::new(shared, connection, table)?;
-    // Whatever stamps were sent: these records were not.
-    let written = apply::rows(connection, &mut writer, chunk, Stamp(0))?;
-    written.enter(connection, id, &declared.name)?;
+    connection.prepare_cached(sql)?.execute(params![id.0, table.name])?;
+    written.enter(connection, id, &table.name)?;
     // Of a table that is behind nothing is sent yet: the replay that fills it counts from its first record.
     let sql = "UPDATE _needledrop_counts SET rows = rows + ?3, \
                sent = CASE fingerprint WHEN '' THEN sent ELSE max(sent, ?4) END \
                WHERE delivery = ?1 AND table_name = ?2";
-    let sent = last.map_or(0, |last| chunk.rows.stamp(last).0);
-    connection.prepare_cached(sql)?.execute(params![id.0, declared.name, chunk.rows.len(), sent])?;
-    Ok(TableDelta {
-        rows: chunk.rows.len() as u64,
-        collisions: written.collisions(),
-        took: began.elapsed(),
-        ..TableDelta::default()
-    })
+    let sent = chunk.rows.len().checked_sub(1).map_or(0, |last| chunk.rows.stamp(last).0);
+    let rows = (chunk.rows.len() - rejected) as u64;
+    connection.prepare_cached(sql)?.execute(params![id.0, table.name, rows, sent])?;
+    Ok(TableDelta { rows, collisions: written.collisions(), ..TableDelta::default() })
 }
 
-pub fn discarded(connection: &mut Connection, id: DeliveryId, records: &[u64]) -> Result<(), Fault> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+pub fn discarded(
+    shared: &Shared,
+    connection: &mut Connection,
+    id: DeliveryId,
+    records: &[u64],
+) -> Result<(), Fault> {
+    let transaction = shared.begin(connection)?;
     for record in records {
         quarantine::settle(&transaction, id, *record, Fate::Discarded)?;
     }

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use rusqlite::types::{ToSqlOutput, Value as Sql, ValueRef};
-use rusqlite::{CachedStatement, Connection, OptionalExtension, params_from_iter};
+use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, params_from_iter};
 
 use super::merge::{self, Change, Row};
 use super::schema::{self, Difference, quoted};
@@ -39,9 +39,10 @@ impl TableSql {
         let is_key = pairs(key, 1).join(" AND ");
         Self {
             insert: format!(
-                "INSERT INTO {name} ({}, _stamp) VALUES ({}) ON CONFLICT DO NOTHING",
+                "INSERT INTO {name} ({}, _stamp) VALUES ({}) ON CONFLICT ({}) DO NOTHING",
                 all.join(", "),
                 marks(1, all.len() + 1).join(", "),
+                key.join(", "),
             ),
             select: format!("SELECT {} FROM {name} WHERE {is_key}", set.join(", ")),
             update: format!("UPDATE {name} SET {} WHERE {is_key}", pairs(&set, 1 + key.len()).join(", ")),
@@ -75,7 +76,7 @@ impl<'c> Writer<'c> {
     pub fn new(shared: &'c Shared, connection: &'c Connection, index: usize) -> Result<Self, Fault> {
         let table = shared.plan.tables.get(index).ok_or_else(|| Fault::Broken("no such table".to_owned()))?;
         let sql = shared.sql.get(index).ok_or_else(|| Fault::Broken("no such table".to_owned()))?;
-        let insert = connection.prepare_cached(&sql.insert)?;
+        let insert = connection.prepare_cached(&sql.insert).map_err(|error| cannot_write(table, error))?;
         Ok(Self { table, sql, connection, insert })
     }
 
@@ -147,12 +148,24 @@ impl<'c> Writer<'c> {
         };
         let ours = [Sql::Integer(row.stamp.0), first, cells];
         let values = key.into_iter().chain(row.values).chain(ours);
-        self.connection.prepare_cached(&self.sql.update)?.execute(params_from_iter(values)).map(|_| ())
+        let changed = self.connection.prepare_cached(&self.sql.update)?.execute(params_from_iter(values))?;
+        if changed == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(changed)) }
     }
 
     /// The key of a row, in the stored form.
     fn key(&self, rows: &Rows, row: usize) -> Vec<Sql> {
         self.table.key().map(|column| owned(rows, row, column)).collect()
+    }
+}
+
+/// Whatever makes a statement on the table wrong makes all of them so.
+fn cannot_write(table: &Table, error: rusqlite::Error) -> Fault {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::Unknown) => Fault::Shape {
+            what: format!("table {} cannot be written to: {error}", table.name),
+            next: "see to the table, its triggers and its indexes, then start needledrop again",
+        },
+        _ => error.into(),
     }
 }
 

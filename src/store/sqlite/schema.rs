@@ -7,6 +7,10 @@ use rusqlite::Connection;
 use super::{Outcome, cell};
 use crate::domain::{Order, Plan, Table};
 
+/// What to do about a table that was changed behind our back.
+pub const CHANGED: &str = "start needledrop again: it makes a table that is missing, `needledrop load --table` fills it \
+                           from the kept files, and one of another shape is refused with what to do";
+
 /// Marks a file as ours: "ndrp" in the header of the SQLite file.
 pub const APPLICATION_ID: i32 = 0x6e64_7270;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::{SqliteStore, schema};
+use super::{Settings, SqliteStore, schema};
 use crate::domain::Plan;
 use crate::store::Access;
 use crate::store::suite::{Fixture, store_suite};
@@ -29,7 +29,8 @@ impl Fixture for Sqlite {
     }
 
     async fn open(&self, plan: Arc<Plan>) -> SqliteStore {
-        SqliteStore::open(&self.path(), plan, Access::Write { create: true, standby: false }).unwrap()
+        let access = Access::Write { create: true, standby: false };
+        SqliteStore::open(&Settings::at(self.path()), plan, access).unwrap()
     }
 
     async fn wipe(&self, table: &str) {

@@ -4,6 +4,7 @@ mod worth;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use scylla::client::session::Session;
 use scylla::deserialize::value::DeserializeValue;
@@ -23,6 +24,8 @@ pub struct Checked {
     pub server: String,
     /// Whether tables and ledger are as declared, or can be made.
     pub tables: Result<(), StoreError>,
+    /// How far stamps were reserved ahead of a clock that cannot have allowed them.
+    pub stamps_ahead: Option<Duration>,
     /// What makes an acknowledgement or a stamp weak.
     pub warnings: Vec<String>,
 }
@@ -55,7 +58,8 @@ pub async fn checked(
     }
     let nodes = cluster.nodes;
     let server = format!("version {version}, {nodes} node{}", if nodes == 1 { "" } else { "s" });
-    Ok(Checked { server, tables, warnings })
+    let stamps_ahead = stamps::ahead(session, settings).await?;
+    Ok(Checked { server, tables, stamps_ahead, warnings })
 }
 
 fn cluster(session: &Session, settings: &Settings) -> Cluster {

@@ -4,8 +4,8 @@ use super::count::{count_of, table_count};
 use super::written::Written;
 use super::{Ledger, lock};
 use crate::domain::{
-    Ahead, Delivery, DeliveryId, Fingerprint, Parts, Plan, Receipt, Stamp, StampRange, Stamps, State,
-    TableCount,
+    Ahead, Delivery, DeliveryId, Fingerprint, Parts, Plan, Receipt, Stamp, StampRange, Stamps, StampsAhead,
+    State, TableCount,
 };
 use crate::fault;
 use crate::ledger::{Beginning, Continuation, Entry, Verdict};
@@ -241,8 +241,8 @@ fn resumed(delivery: &mut Delivery, plan: &Plan, how: Continuation) {
 
 /// Stamps that are never written.
 fn in_memory_range(first: u64, records: u64) -> Result<StampRange, StoreError> {
-    let range = StampRange::after(Stamp(0), Stamp(clock()), first, records);
-    range.map_err(|wait| StoreError::Ahead(std::time::Duration::from_micros(wait)))
+    let range = StampRange::after(Stamp(0), Stamp(clock()), (first, records), StampsAhead::Wait);
+    range.map_err(StoreError::Ahead)
 }
 
 /// A new generation reads the file of a failed one again, with the records that it has in quarantine.

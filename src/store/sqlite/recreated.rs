@@ -1,0 +1,73 @@
+//! Tables that were dropped and made again behind our back: in the same shape, but without what was loaded.
+//!
+//! A table that needledrop makes carries a mark of its own in a comment of its DDL, which `_needledrop_meta` knows too.
+
+use std::sync::atomic::Ordering;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::schema::{self, Difference};
+use super::{Fault, Outcome, Shared};
+use crate::domain::{Plan, Table};
+
+fn key(table: &Table) -> String {
+    format!("table {}", table.name)
+}
+
+/// Makes a table and marks it. What was sent to an earlier one of its name is not in this one: it is behind.
+pub fn make(connection: &Connection, plan: &Plan, table: &Table) -> Outcome<()> {
+    let mark = format!("{:032x}", fastrand::u128(..));
+    let ddl = schema::create(plan, table).replacen('(', &format!("( /* needledrop {mark} */"), 1);
+    connection.execute_batch(&ddl)?;
+    let sql = "INSERT OR REPLACE INTO _needledrop_meta VALUES (?1, ?2)";
+    connection.execute(sql, params![key(table), mark])?;
+    is_behind(connection, table)
+}
+
+/// Whether a table that needledrop made is another one now.
+pub fn is_another(connection: &Connection, table: &Table) -> Outcome<bool> {
+    let sql = "SELECT instr(s.sql, m.value) = 0 FROM _needledrop_meta AS m, sqlite_schema AS s \
+               WHERE m.key = ?1 AND s.type = 'table' AND s.name = ?2 COLLATE NOCASE";
+    let is_another =
+        connection.query_row(sql, params![key(table), table.name], |row| row.get(0)).optional()?;
+    Ok(is_another.unwrap_or(false))
+}
+
+/// Takes a table as it is now, with nothing loaded into it.
+pub fn begin_anew(connection: &Connection, table: &Table) -> Outcome<()> {
+    tracing::warn!("table {} was dropped and made again; `needledrop load --table {0}` fills it", table.name);
+    connection.execute("DELETE FROM _needledrop_meta WHERE key = ?1", [key(table)])?;
+    is_behind(connection, table)
+}
+
+fn is_behind(connection: &Connection, table: &Table) -> Outcome<()> {
+    let sql = "UPDATE _needledrop_counts SET rows = 0, collisions = 0, fingerprint = '', sent = 0, refused = 0 \
+               WHERE table_name = ?1";
+    connection.execute(sql, [&table.name])?;
+    Ok(())
+}
+
+/// A table that was dropped or altered would reject every row, and one that was made again lacks what was loaded.
+pub fn check(shared: &Shared, connection: &Connection) -> Result<(), Fault> {
+    let version = version(connection)?;
+    if shared.dry || version == shared.schema.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    for table in &shared.plan.tables {
+        let what = match schema::compare(connection, &shared.plan, table)? {
+            None if is_another(connection, table)? => "dropped and made again".to_owned(),
+            None => continue,
+            Some(Difference::Missing) => "dropped".to_owned(),
+            Some(Difference::Other(told)) => format!("altered:\n  {told}"),
+        };
+        let what = format!("while needledrop ran, table {} was {what}", table.name);
+        return Err(Fault::Shape { what, next: schema::CHANGED });
+    }
+    shared.schema.store(version, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Changes with every change of the schema, whoever makes it.
+pub fn version(connection: &Connection) -> Outcome<i64> {
+    connection.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))
+}

@@ -1,0 +1,62 @@
+//! What `check` says of a store beside whether it fits.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::{Fault, Outcome, SqliteStore, ledger, open};
+use crate::domain::{Plan, Table};
+use crate::store::StoreError;
+
+/// What is worth knowing of a store.
+#[derive(Debug, Default)]
+pub struct Remarks {
+    /// How far stamps were handed out ahead of a clock that cannot have allowed them.
+    pub stamps_ahead: Option<Duration>,
+    /// What may reject rows, a table each.
+    pub may_reject: Vec<String>,
+}
+
+impl SqliteStore {
+    /// Remarks on the store at `path`, if there is one.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub fn remarks(path: &Path, plan: &Plan) -> Result<Remarks, StoreError> {
+        if open::is_fresh(path)? {
+            return Ok(Remarks::default());
+        }
+        let told = |error: rusqlite::Error| Fault::from(error).told(&path.display().to_string());
+        let connection = open::for_asking(path).map_err(told)?;
+        let tables = plan.tables.iter().filter_map(|table| may_reject(&connection, table).transpose());
+        let may_reject = tables.collect::<Outcome<_>>().map_err(told)?;
+        Ok(Remarks { stamps_ahead: ledger::ahead(&connection).map_err(told)?, may_reject })
+    }
+}
+
+/// What others have added to a table that may reject a row.
+fn may_reject(connection: &Connection, table: &Table) -> Outcome<Option<String>> {
+    let sql = "SELECT 'trigger ' || name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE \
+               UNION ALL SELECT 'unique index ' || name FROM pragma_index_list(?1) WHERE \"unique\" AND origin <> 'pk' \
+               UNION ALL SELECT 'foreign key to ' || \"table\" FROM pragma_foreign_key_list(?1) \
+               UNION ALL SELECT 'NOT NULL on ' || name FROM pragma_table_info(?1) \
+               WHERE \"notnull\" AND pk = 0 AND name <> '_stamp'";
+    let mut statement = connection.prepare(sql)?;
+    let mut found: Vec<String> =
+        statement.query_map([&table.name], |row| row.get(0))?.collect::<Outcome<_>>()?;
+    if has_check(connection, table)? {
+        found.push("a CHECK".to_owned());
+    }
+    let told =
+        || format!("table {}: {} may reject rows, which go to quarantine then", table.name, found.join(", "));
+    Ok((!found.is_empty()).then(told))
+}
+
+/// The schema as text is all that SQLite tells of a CHECK; a column may have that name.
+fn has_check(connection: &Connection, table: &Table) -> Outcome<bool> {
+    let sql = "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE";
+    let ddl: Option<String> = connection.query_row(sql, [&table.name], |row| row.get(0)).optional()?;
+    let ddl = ddl.unwrap_or_default().to_ascii_lowercase();
+    Ok(ddl.match_indices("check").any(|(at, word)| ddl[at + word.len()..].trim_start().starts_with('(')))
+}

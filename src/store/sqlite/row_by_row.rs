@@ -1,0 +1,247 @@
+//! Rows written one by one, where some of them are rejected: by a trigger, a UNIQUE index or a CHECK of the user's.
+//!
+//! A record is in all tables or in none. One that is rejected alone goes to quarantine (law 5).
+
+use std::sync::{MutexGuard, PoisonError};
+
+use rusqlite::{Connection, ErrorCode, params};
+
+use super::apply::{self, Written};
+use super::rows::{Landed, Writer};
+use super::{Fault, Outcome, Shared, ledger, quarantine};
+use crate::domain::{DeliveryId, RowChunk, Stamp, State};
+use crate::fault;
+use crate::ledger::{Applied, TableDelta};
+use crate::store::refusal::{Failed, Judged, Refusal, Refusals, judged};
+
+/// What became of the rows of a chunk.
+pub struct Tried {
+    pub refused: Vec<Refusal>,
+    /// By table, in the order in which they were given.
+    pub written: Vec<Written>,
+}
+
+/// Whether SQLite may have rejected the row, and not failed.
+pub fn is_rejection(error: &rusqlite::Error) -> bool {
+    match error {
+        // Unknown is the code of an error in an expression, of a trigger for instance.
+        rusqlite::Error::SqliteFailure(failure, _) => matches!(
+            failure.code,
+            ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig | ErrorCode::Unknown
+        ),
+        rusqlite::Error::QueryReturnedNoRows | rusqlite::Error::StatementChangedRows(_) => true,
+        _ => false,
+    }
+}
+
+fn words(error: &rusqlite::Error) -> String {
+    match error {
+        rusqlite::Error::QueryReturnedNoRows | rusqlite::Error::StatementChangedRows(_) => {
+            "a trigger ignored the row".to_owned()
+        }
+        error => error.to_string(),
+    }
+}
+
+fn known(shared: &Shared) -> MutexGuard<'_, Refusals> {
+    shared.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether the last rows before these were rejected, so that every row of these tells something.
+pub fn is_due(shared: &Shared, chunks: &[RowChunk]) -> bool {
+    let known = known(shared);
+    let is_open = |id: DeliveryId| known.iter().any(|((of, _), (row, _))| *of == id && *row > 0);
+    !known.is_empty() && chunks.iter().any(|chunk| is_open(chunk.source.id))
+}
+
+/// All rows of these chunks were accepted.
+pub fn accepted(shared: &Shared, chunks: &[RowChunk]) {
+    let mut known = known(shared);
+    if !known.is_empty() {
+        let chunks: Vec<&RowChunk> = chunks.iter().collect();
+        judged(&mut known, &chunks, &[], shared.plan.tables.len(), Failed::new());
+    }
+}
+
+pub fn chunks(
+    shared: &Shared,
+    connection: &mut Connection,
+    chunks: &[RowChunk],
+) -> Result<Vec<Applied>, Fault> {
+    undisturbed(|rolled_back| {
+        let transaction = shared.begin(connection)?;
+        let mut refusals = known(shared).clone();
+        let mut applied = vec![Applied::default(); chunks.len()];
+        for own in by_delivery(chunks) {
+            delivery(shared, &transaction, (chunks, &own), &mut refusals, rolled_back, &mut applied)?;
+        }
+        fault::step("apply before commit");
+        transaction.commit()?;
+        fault::step("apply after commit");
+        *known(shared) = refusals;
+        Ok(applied)
+    })
+}
+
+/// Tries again without the rows because of which a trigger rolled everything back.
+pub fn undisturbed<T>(mut work: impl FnMut(&[Refusal]) -> Result<T, Fault>) -> Result<T, Fault> {
+    let mut rolled_back = Vec::new();
+    loop {
+        match work(&rolled_back) {
+            Err(Fault::RolledBack(refusal)) => rolled_back.push(refusal),
+            done => return done,
+        }
+    }
+}
+
+/// The positions of the chunks of each delivery.
+fn by_delivery(chunks: &[RowChunk]) -> Vec<Vec<usize>> {
+    let mut all: Vec<(DeliveryId, Vec<usize>)> = Vec::new();
+    for (at, chunk) in chunks.iter().enumerate() {
+        match all.iter_mut().find(|(id, _)| *id == chunk.source.id) {
+            Some((_, own)) => own.push(at),
+            None => all.push((chunk.source.id, vec![at])),
+        }
+    }
+    all.into_iter().map(|(_, own)| own).collect()
+}
+
+/// The chunks of one delivery, as far as it does not fail.
+fn delivery(
+    shared: &Shared,
+    connection: &Connection,
+    (all, places): (&[RowChunk], &[usize]),
+    refusals: &mut Refusals,
+    rolled_back: &[Refusal],
+    applied: &mut [Applied],
+) -> Result<(), Fault> {
+    let own: Vec<&RowChunk> = places.iter().filter_map(|at| all.get(*at)).collect();
+    let tables: Vec<usize> = (0..shared.plan.tables.len()).collect();
+    let mut tried = Vec::new();
+    for (at, (chunk, place)) in own.iter().zip(places).enumerate() {
+        connection.execute_batch(&format!("SAVEPOINT chunk_{at}"))?;
+        let rolled_back = rolled_back.iter().filter(|refusal| refusal.chunk == *place);
+        let rolled_back: Vec<_> =
+            rolled_back.map(|refusal| Refusal { chunk: at, ..refusal.clone() }).collect();
+        let rows = rows(shared, connection, (at, chunk), &tables, Stamp(0), &rolled_back);
+        tried.push(rows.map_err(|fault| in_batch(fault, *place))?);
+    }
+    let refused: Vec<Refusal> = tried.iter().flat_map(|tried| tried.refused.iter().cloned()).collect();
+    let before = earlier(connection, own.first(), &tables, refusals)?;
+    let judged = judged(refusals, &own, &refused, tables.len(), before);
+    if let Some(first) = judged.iter().position(|judged| judged.failed.is_some()) {
+        connection.execute_batch(&format!("ROLLBACK TO chunk_{first}"))?;
+    }
+    for ((chunk, place), (judged, tried)) in own.iter().zip(places).zip(judged.into_iter().zip(tried)) {
+        if let Some(applied) = applied.get_mut(*place) {
+            *applied = entered(shared, connection, chunk, judged, &tried.written)?;
+        }
+    }
+    connection.execute_batch("RELEASE chunk_0")?;
+    Ok(())
+}
+
+/// Names the chunk by its place among all that are written together.
+fn in_batch(fault: Fault, place: usize) -> Fault {
+    match fault {
+        Fault::RolledBack(refusal) => Fault::RolledBack(Refusal { chunk: place, ..refusal }),
+        other => other,
+    }
+}
+
+/// What the ledger knows of the chunks before these: whether the delivery has failed, or records were accepted.
+fn earlier(
+    connection: &Connection,
+    chunk: Option<&&RowChunk>,
+    tables: &[usize],
+    refusals: &mut Refusals,
+) -> Outcome<Failed> {
+    let Some(id) = chunk.map(|chunk| chunk.source.id) else { return Ok(Failed::new()) };
+    let sql = "SELECT state = 'failed', detail, loaded > 0 FROM _needledrop_deliveries WHERE id = ?1";
+    let (has_failed, detail, was_accepted): (bool, String, bool) = connection
+        .prepare_cached(sql)?
+        .query_row([id.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    for table in tables.iter().filter(|_| was_accepted) {
+        refusals.entry((id, *table)).or_insert((0, true)).1 = true;
+    }
+    Ok(has_failed.then_some((id, detail)).into_iter().collect())
+}
+
+/// Writes the rows of a chunk into these tables, in the order of the records. Rows up to the stamp `sent` were
+/// counted before.
+pub fn rows(
+    shared: &Shared,
+    connection: &Connection,
+    (at, chunk): (usize, &RowChunk),
+    tables: &[usize],
+    sent: Stamp,
+    rolled_back: &[Refusal],
+) -> Result<Tried, Fault> {
+    let writers = tables.iter().map(|table| Writer::new(shared, connection, *table));
+    let mut writers = writers.collect::<Result<Vec<_>, _>>()?;
+    let mut tried = Tried { refused: Vec::new(), written: Vec::new() };
+    tried.written.resize_with(writers.len(), Written::default);
+    for row in 0..chunk.rows.len() {
+        if let Some(refusal) = rolled_back.iter().find(|refusal| (refusal.chunk, refusal.row) == (at, row)) {
+            tried.refused.push(refusal.clone());
+            continue;
+        }
+        connection.prepare_cached("SAVEPOINT record")?.execute([])?;
+        match record(&mut writers, chunk, row, sent) {
+            Ok(landed) => {
+                let mut landed = tried.written.iter_mut().zip(landed);
+                landed.try_for_each(|(written, landed)| written.add(connection, landed))?;
+            }
+            Err((table, error)) if is_rejection(&error) => {
+                let table = tables.get(table).copied().unwrap_or_default();
+                let refusal = Refusal { table, chunk: at, row, words: words(&error) };
+                if connection.is_autocommit() {
+                    return Err(Fault::RolledBack(refusal));
+                }
+                connection.prepare_cached("ROLLBACK TO record")?.execute([])?;
+                tried.refused.push(refusal);
+            }
+            Err((_, error)) => return Err(error.into()),
+        }
+        connection.prepare_cached("RELEASE record")?.execute([])?;
+    }
+    Ok(tried)
+}
+
+/// One record into all tables; the error is of that one of them.
+fn record(
+    writers: &mut [Writer<'_>],
+    chunk: &RowChunk,
+    row: usize,
+    sent: Stamp,
+) -> Result<Vec<Landed>, (usize, rusqlite::Error)> {
+    let tables = writers.iter_mut().enumerate();
+    tables.map(|(at, writer)| apply::row(writer, chunk, row, sent).map_err(|error| (at, error))).collect()
+}
+
+/// The chunk into ledger and quarantine, or its delivery as failed.
+fn entered(
+    shared: &Shared,
+    connection: &Connection,
+    chunk: &RowChunk,
+    judged: Judged,
+    written: &[Written],
+) -> Result<Applied, Fault> {
+    let (id, rejected) = (chunk.source.id, judged.refused.len());
+    if let Some(why) = judged.failed {
+        let sql = "UPDATE _needledrop_deliveries SET state = ?2, detail = ?3, changed = ?4 WHERE id = ?1";
+        let values = params![id.0, State::Failed.name(), why, ledger::now_ms()];
+        connection.prepare_cached(sql)?.execute(values)?;
+        return Ok(Applied { failed: Some(why), ..Applied::default() });
+    }
+    apply::advance(connection, chunk, rejected)?;
+    let mut tables = Vec::new();
+    for (table, written) in shared.plan.tables.iter().zip(written) {
+        written.enter(connection, id, &table.name)?;
+        apply::count(connection, chunk, &table.name, rejected)?;
+        let rows = (chunk.rows.len() - rejected) as u64;
+        tables.push(TableDelta { rows, collisions: written.collisions(), ..TableDelta::default() });
+    }
+    quarantine::save_all(connection, chunk, &judged.refused)?;
+    Ok(Applied { tables, refused: judged.refused, failed: None })
+}

@@ -1,0 +1,64 @@
+//! What others do to the store: its files are removed or replaced, its tables dropped, its rows rejected by a trigger
+//! of theirs, its stamps left by a wrong clock. Nothing is lost, and nothing but what is concerned stops.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+#[path = "store/files.rs"]
+mod files;
+#[path = "store/rejected.rs"]
+mod rejected;
+#[path = "store/stamps.rs"]
+mod stamps;
+#[path = "store/tables.rs"]
+mod tables;
+
+use common::{Daemon, World, until};
+use rusqlite::Connection;
+
+const YAML: &str = "
+source: { columns: { k: int, v: text } }
+tables: { t: { answers: what v of k, partition_key: [k], columns: [v] } }
+";
+
+/// Impatient, with one table: `k`, and its `v`.
+fn world() -> World {
+    World::of(YAML).with("source.settle", "200ms").with("source.poll", "200ms")
+}
+
+fn csv(rows: &[(u32, &str)]) -> String {
+    let rows: String = rows.iter().map(|(k, v)| format!("{k},{v}\n")).collect();
+    format!("k,v\n{rows}")
+}
+
+fn sql(world: &World, statements: &str) {
+    let store = Connection::open(world.store()).unwrap();
+    store.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+    store.execute_batch(statements).unwrap();
+}
+
+/// The keys in the table.
+fn keys(world: &World) -> Vec<u32> {
+    let store = world.open_store();
+    let mut statement = store.prepare("SELECT k FROM t ORDER BY k").unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+fn unready(daemon: &Daemon, reason: &str) {
+    until(&format!("it is not ready: {reason}"), || {
+        let (code, words) = daemon.get("/readyz")?;
+        (code == 503 && words.contains(reason)).then_some(())
+    });
+}
+
+fn ready(daemon: &Daemon) {
+    until("it is ready", || (daemon.get("/readyz")?.0 == 200).then_some(()));
+}
+
+fn wait_for(world: &World, file: &str, state: &str) {
+    until(&format!("{file} is {state}"), || (world.states().get(file)? == state).then_some(()));
+}
+
+fn gone_from_inbox(world: &World, file: &str) {
+    until(&format!("{file} left the inbox"), || (!world.inbox().join(file).exists()).then_some(()));
+}
