@@ -59,12 +59,16 @@ dashboards: ## Write grafana/dashboards anew from grafana/build
 release-tests:
 	tests/cassandra/node with $(CARGO) test --release --locked
 
-torture: real-files fuzz ## 500 kills at random moments (NEEDLEDROP_KILLS, NEEDLEDROP_SEED), and fuzz
+torture: real-files fuzz every-step ## 500 kills at random moments (NEEDLEDROP_KILLS, NEEDLEDROP_SEED), at every durable step, and fuzz
 	NEEDLEDROP_KILLS=$(or $(NEEDLEDROP_KILLS),500) $(CARGO) test --locked --test crash -- --nocapture
 
-fuzz: ## Any bytes through the reader, any story of the folder: 5 minutes each (NEEDLEDROP_FUZZ_SECONDS, NEEDLEDROP_MODEL_SECONDS, NEEDLEDROP_SEED)
+every-step: ## Runs on a real Cassandra node that are killed at every durable step, where `make test` takes every third one
+	NEEDLEDROP_EVERY_STEP=1 tests/cassandra/node with $(CARGO) test --locked --test cassandra -- crash:: killed ends_at_any --nocapture
+
+fuzz: ## Any bytes through the reader, any story of the folder and of a writer: 5 minutes each (NEEDLEDROP_FUZZ_SECONDS, NEEDLEDROP_MODEL_SECONDS, NEEDLEDROP_SEED)
 	NEEDLEDROP_FUZZ_SECONDS=$(or $(NEEDLEDROP_FUZZ_SECONDS),300) $(CARGO) test --locked --lib fuzz -- --nocapture
 	NEEDLEDROP_MODEL_SECONDS=$(or $(NEEDLEDROP_MODEL_SECONDS),300) $(CARGO) test --locked --test folder_model -- --nocapture
+	NEEDLEDROP_MODEL_SECONDS=$(or $(NEEDLEDROP_MODEL_SECONDS),300) tests/cassandra/node with $(CARGO) test --locked --test cassandra writer -- --nocapture
 
 real-files:
 	@if [ ! -d "$(SHARED)/events" ]; then \
@@ -87,4 +91,4 @@ sample: ## Make the shipped sample anew
 clean: ## Remove what was built
 	$(CARGO) clean
 
-.PHONY: help build check fmt-check clippy doc deny test test-all test-cluster test-monitoring test-service test-docker deb pictures dashboards release-tests torture fuzz real-files bench bench-cassandra bench-peers sample clean
+.PHONY: help build check fmt-check clippy doc deny test test-all test-cluster test-monitoring test-service test-docker deb pictures dashboards release-tests torture every-step fuzz real-files bench bench-cassandra bench-peers sample clean

@@ -3,8 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "common/steps.rs"]
+mod steps;
+#[path = "common/stories.rs"]
+mod stories;
 #[path = "common/upgrade.rs"]
 mod upgrade;
+#[path = "common/writer.rs"]
+mod writer;
 
 #[path = "cassandra/place.rs"]
 mod place;
@@ -53,3 +59,5 @@ mod standby;
 mod story;
 #[path = "cassandra/values.rs"]
 mod values;
+#[path = "cassandra/written.rs"]
+mod written;

@@ -1,7 +1,7 @@
 //! The folder against a model of it: whatever is written, appended, cut, renamed, copied, deleted and killed, in
 //! any order, deliveries, quarantine and tables are what a few plain rules say.
 //!
-//! `NEEDLEDROP_MODEL_SECONDS` is how long (20), `NEEDLEDROP_SEED` repeats a run that failed.
+//! `NEEDLEDROP_MODEL_SECONDS` is how long, `NEEDLEDROP_SEED` repeats a run that failed.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,16 +14,19 @@ mod common;
 mod model;
 #[path = "folder_model/seen.rs"]
 mod seen;
+#[path = "common/stories.rs"]
+mod stories;
+#[path = "common/writer.rs"]
+mod writer;
 
 use std::fs;
-use std::io::Write as _;
-use std::time::{Duration, Instant};
+use std::process::Stdio;
+use std::time::Duration;
 
 use common::{World, gzip};
 use model::Model;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 use seen::Seen;
 
 const YAML: &str = "source:\n  folder: inbox\n  tail_after: 1h\n  columns: { k: text, v: text, w: text }\n\
@@ -232,27 +235,36 @@ fn play(rounds: &[Round]) {
 
 #[test]
 fn any_story_of_the_folder_ends_as_its_model() {
-    let setting = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().unwrap());
-    let time = Duration::from_secs(setting("NEEDLEDROP_MODEL_SECONDS").unwrap_or(20));
-    let seed = setting("NEEDLEDROP_SEED").unwrap_or_else(|| fastrand::u64(..));
-    let (began, mut stories) = (Instant::now(), 0);
-    while began.elapsed() < time {
-        story(seed.wrapping_add(stories));
-        stories += 1;
-    }
-    let _ = writeln!(std::io::stderr(), "folder model: {stories} stories from seed {seed}");
+    stories::play("folder model", Duration::from_secs(20), 300, rounds(), |rounds| play(rounds));
 }
 
-/// One story a seed.
-fn story(seed: u64) {
-    let bytes = seed.to_le_bytes().repeat(4);
-    let config = Config { cases: 1, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
-    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let ran = runner.run(&rounds(), |rounds| {
-        play(&rounds);
-        Ok(())
+#[test]
+fn no_row_mixes_two_records_of_a_writer() {
+    stories::play("writer", Duration::from_secs(10), 300, writer::acts(), |acts| {
+        let world = World::of(writer::YAML);
+        writer::play(&world, acts, || rows(&world), |millis| two(&world, millis));
     });
-    if let Err(TestError::Fail(why, rounds)) = ran {
-        panic!("NEEDLEDROP_SEED={seed}: {why}\n{rounds:#?}");
+}
+
+fn rows(world: &World) -> Vec<[String; 3]> {
+    if !world.store().exists() {
+        return Vec::new();
     }
+    let store = world.open_store();
+    // The first run may have been killed before it made the table.
+    let Ok(mut statement) = store.prepare("SELECT k, v, w FROM t") else { return Vec::new() };
+    let row = |row: &rusqlite::Row<'_>| Ok([row.get(0)?, row.get(1)?, row.get(2)?]);
+    statement.query_map([], row).unwrap().map(Result::unwrap).collect()
+}
+
+/// The second process finds the store locked, until the first one is killed.
+fn two(world: &World, millis: u64) {
+    let [mut first, mut second] = [(); 2].map(|()| {
+        let child = world.command(&["run", "--once"]).stderr(Stdio::null()).stdout(Stdio::null()).spawn();
+        std::thread::sleep(Duration::from_millis(millis / 2));
+        child.unwrap()
+    });
+    first.kill().unwrap();
+    first.wait().unwrap();
+    second.wait().unwrap();
 }

@@ -4,6 +4,7 @@ use serde_json::{Value as Json, json};
 
 use crate::common::{HEADER, events};
 use crate::place::{Dump, Place};
+use crate::steps::steps;
 
 const DAYS: [&str; 3] = ["2018-11-01-events.csv", "2018-11-02-events.csv", "2018-11-03-events.csv"];
 
@@ -163,7 +164,7 @@ fn a_run_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
     let Some(place) = taken_over() else { return };
     assert_eq!(place.run(&["schema", "--apply"]).code, 0);
     let before = stamped(&place);
-    for step in 1.. {
+    for step in steps() {
         let ledger = ["deliveries", "paths", "heads"];
         ledger.iter().for_each(|table| place.cql(&format!("TRUNCATE ks.needledrop_{table}")));
         let mut run = place.command(&["load", "inbox", "--assume-loaded"]);

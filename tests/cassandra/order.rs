@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 
 use crate::common::{shared, until};
 use crate::place::Place;
+use crate::steps::steps;
 use crate::story::Story;
 
 const TABLES: [&str; 3] = ["session_item", "user_session", "user_song"];
@@ -140,7 +141,7 @@ fn killed_at_any_step_the_tables_are_those_of_one_pass() {
     assert!(accounts.values().all(|account| *account == (4, 1)), "{accounts:?}");
     let clean = Story::of(&place);
     // Every durable step can be the last one of the process; then another process goes on.
-    for step in 1.. {
+    for step in steps() {
         place.empty();
         place.copy_in(&FILES.map(file));
         let killed = place.command(&["run", "--once"]).env("NEEDLEDROP_ABORT_AT", step.to_string()).output();
