@@ -76,7 +76,7 @@ real-files:
 	  [ -z "$(CI)" ] || exit 1; fi
 
 bench: ## Speed, latency and memory against their goals
-	$(CARGO) bench --locked --bench parse --bench sqlite --bench drop --bench memory --bench answers --bench many
+	$(CARGO) bench --locked --bench parse --bench sqlite --bench drop --bench memory --bench answers --bench many --bench ledger
 
 bench-cassandra: ## The same on one real Cassandra node, beside what else could load it
 	$(CARGO) bench --locked --bench cassandra

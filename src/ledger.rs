@@ -1,7 +1,9 @@
 //! The ledger's vocabulary: what is entered, what is asked.
 
+use std::sync::Arc;
+
 use crate::domain::{
-    Ahead, Checkpoint, DeliveryId, Fingerprint, Mark, Noted, Quarantined, State, told_collisions,
+    Ahead, Checkpoint, Delivery, DeliveryId, Fingerprint, Mark, Noted, Quarantined, State, told_collisions,
 };
 
 /// How many decoded bytes the head of a delivery has: files that differ in it are not alike.
@@ -117,12 +119,51 @@ pub struct Continuation {
 #[derive(Clone, Debug)]
 pub enum Filter {
     All,
-    /// All generations of this path, oldest first.
+    /// Those with records in quarantine, open or settled.
+    Quarantined,
+    /// All generations of this path.
     Path(String),
     /// The newest generation of this path.
     Newest(String),
-    /// Those with this head that hold or will hold records.
-    Head(String),
+    /// Those with this head that are loading or incomplete: their last bytes are not known yet.
+    Unfinished(String),
+    /// Loaded ones with these bytes.
+    Same(Content),
+}
+
+/// The bytes of a delivery: the hash of their head, how many there are, and the hash of all.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Content {
+    pub head: String,
+    pub len: u64,
+    pub hash: String,
+}
+
+impl Content {
+    /// What a delivery holds, once it is loaded.
+    pub fn of(delivery: &Delivery) -> Option<Self> {
+        let Delivery { head, reach, hash, state, .. } = delivery;
+        (*state == State::Loaded).then(|| Self { head: head.clone(), len: reach.offset, hash: hash.clone() })
+    }
+}
+
+/// Deliveries in a page of a listing, at most.
+pub const PAGE: usize = 256;
+
+/// The place in a listing where its next page begins; by default its beginning.
+#[derive(Clone, Debug, Default)]
+pub struct Cursor {
+    /// The last delivery of the page before.
+    pub after: Option<DeliveryId>,
+    /// What a store that cannot list in order keeps of the listing: the ids of all its deliveries.
+    pub ids: Option<Arc<[DeliveryId]>>,
+}
+
+/// A part of a listing, and where the next part begins; `None` at the end.
+#[derive(Clone, Debug)]
+pub struct Page<T, C> {
+    pub found: Vec<T>,
+    pub next: Option<C>,
 }
 
 /// What discovery must know of a path to see that nothing changed.
@@ -132,7 +173,8 @@ pub struct Known {
     pub path: String,
     pub state: State,
     pub noted: Noted,
-    pub attempt: Fingerprint,
+    /// Whether the configuration that is asked about made this attempt.
+    pub same_attempt: bool,
     /// Open records in quarantine, of all generations.
     pub open: u64,
     /// An open tail is noted whose rows may be in the tables.

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use crate::domain::{DeliveryId, Quarantined, RowChunk};
+use crate::domain::{Quarantined, RowChunk};
+use crate::ledger::Page;
 
-/// Entries that are settled together at most, and the bytes behind which no more are taken along.
+/// Entries in a page at most, which are settled together, and the raw bytes behind which a page ends.
 pub const PAGE: usize = 64;
 pub const PAGE_BYTES: u64 = 1024 * 1024;
 
@@ -41,29 +42,48 @@ impl fmt::Display for Fate {
     }
 }
 
-/// A quarantined record with its delivery.
+/// A quarantined record of a delivery.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    pub delivery: DeliveryId,
-    pub path: String,
-    pub generation: u32,
     pub fate: Fate,
     pub record: Quarantined,
 }
 
-/// Which entries are asked for; all that are set must hold.
+/// Which entries of a delivery are asked for; all that are set must hold.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    pub delivery: Option<DeliveryId>,
-    pub path: Option<String>,
     pub reason: Option<String>,
     pub column: Option<String>,
     pub fate: Option<Fate>,
-    /// One page: those from this record of the delivery on, no more than [`PAGE`], nor many more bytes than
-    /// [`PAGE_BYTES`].
-    pub page_from: Option<u64>,
+    pub line: Option<u64>,
     /// Whether the raw bytes are wanted.
     pub raw: bool,
+}
+
+/// Collects one page: [`PAGE`] entries, or so many that their raw bytes reach [`PAGE_BYTES`].
+#[derive(Debug, Default)]
+pub struct Paging {
+    found: Vec<Entry>,
+    bytes: u64,
+}
+
+impl Paging {
+    /// Takes one more entry; false when the page is full.
+    pub fn push(&mut self, entry: Entry) -> bool {
+        self.bytes += entry.record.raw.len() as u64;
+        self.found.push(entry);
+        !self.is_full()
+    }
+
+    fn is_full(&self) -> bool {
+        self.found.len() >= PAGE || self.bytes >= PAGE_BYTES
+    }
+
+    /// The page; behind a full one there may be more.
+    pub fn end(self) -> Page<Entry, u64> {
+        let last = self.found.last().filter(|_| self.is_full());
+        Page { next: last.map(|entry| entry.record.record + 1), found: self.found }
+    }
 }
 
 /// Open records of one delivery, tried once more, a [`PAGE`] at most.

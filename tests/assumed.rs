@@ -314,7 +314,11 @@ fn a_ledger_of_format_2_is_asked_as_it_is_and_brought_up_by_who_writes() {
     world.drop_file(DAYS[0], csv(0..4));
     world.once(0);
     let before = world.receipt(DAYS[0]);
-    let older = concat!(include_str!("common/format_3.sql"), include_str!("common/format_2.sql"));
+    let older = concat!(
+        include_str!("common/format_4.sql"),
+        include_str!("common/format_3.sql"),
+        include_str!("common/format_2.sql")
+    );
     Connection::open(world.store()).unwrap().execute_batch(older).unwrap();
     assert_eq!(world.receipt(DAYS[0]), before);
     assert_eq!(world.run(&["run", "--once", "--dry-run"]).code, 0);

@@ -250,6 +250,7 @@ fn a_replay_of_the_quarantine_that_ends_at_any_durable_step_is_made_whole_by_the
     at_once.once();
     assert_eq!(expected.tables, at_once.story().tables, "as if they had passed at once");
     let format_1 = concat!(
+        include_str!("common/format_4.sql"),
         include_str!("common/format_3.sql"),
         include_str!("common/format_2.sql"),
         include_str!("common/format_1.sql")

@@ -1,5 +1,5 @@
-//! Ledgers of 0.1.0 (formats 1 to 3), which `fixtures/0.1.0` has with a file in each state: read as they are,
-//! migrated, and continued.
+//! Ledgers of earlier formats, with a file in each state: read as they are, migrated, and continued. Those of 0.1.0
+//! (formats 1 to 3) are made of `fixtures/0.1.0`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -11,24 +11,25 @@ use common::{Rows, World};
 use rusqlite::Connection;
 use upgrade::{by_hour, by_station, left, sorted};
 
-const STORE: &str = include_str!("fixtures/0.1.0/sqlite.sql");
+const OF_0_1_0: &str = include_str!("fixtures/0.1.0/sqlite.sql");
+const OF_FORMAT_4: &str = include_str!("fixtures/format-4/sqlite.sql");
 
 /// What makes a ledger of format 3 one of an earlier format.
 const EARLIER: [(u32, &str); 2] =
     [(2, include_str!("common/format_2.sql")), (1, include_str!("common/format_1.sql"))];
 
-/// The store that 0.1.0 left, in this format.
+/// A store with a ledger of this format.
 fn of_format(format: u32) -> World {
     let world = World::of_0_1_0();
     let store = Connection::open(world.store()).unwrap();
-    store.execute_batch(STORE).unwrap();
+    store.execute_batch(if format < 4 { OF_0_1_0 } else { OF_FORMAT_4 }).unwrap();
     for (_, change) in EARLIER.iter().filter(|(to, _)| format <= *to) {
         store.execute_batch(change).unwrap();
     }
     world
 }
 
-fn left_by_0_1_0() -> Vec<String> {
+fn interrupted() -> Vec<String> {
     left(&["2024-01-12.csv 1 loading 2 = 2 + 0 + 0"])
 }
 
@@ -52,6 +53,13 @@ fn assert_ended(world: &World) {
     assert_eq!(lines(&tables["by_hour"]), by_hour());
 }
 
+fn indexes(world: &World) -> Vec<(String, String)> {
+    let store = Connection::open(world.store()).unwrap();
+    let sql = "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL ORDER BY name";
+    let mut statement = store.prepare(sql).unwrap();
+    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()
+}
+
 /// Everything but what was noted of a file's times.
 fn without_times(world: &World) -> impl PartialEq + std::fmt::Debug {
     let mut dump = world.dump();
@@ -61,10 +69,10 @@ fn without_times(world: &World) -> impl PartialEq + std::fmt::Debug {
 
 #[test]
 fn a_reader_sees_an_older_ledger_as_it_is_and_changes_nothing() {
-    for format in 1..=3 {
+    for format in 1..=4 {
         let world = of_format(format);
         let before = world.dump();
-        assert_eq!(world.deliveries(), left_by_0_1_0(), "format {format}");
+        assert_eq!(world.deliveries(), interrupted(), "format {format}");
         let discarded = if format == 1 { "open" } else { "discarded" };
         let mut entries = vec!["2024-01-03.csv 1 open".to_owned()];
         entries.extend((format > 1).then(|| "2024-01-10.csv 1 replayed".to_owned()));
@@ -83,13 +91,16 @@ fn a_reader_sees_an_older_ledger_as_it_is_and_changes_nothing() {
 
 #[test]
 fn a_writer_migrates_an_older_ledger_and_continues_its_files() {
-    for format in 1..=3 {
+    let new = World::of_0_1_0();
+    new.once(1);
+    for format in 1..=4 {
         let world = of_format(format);
-        world.continues(&left_by_0_1_0(), &world.unchanged(), open_of(format));
+        world.continues(&interrupted(), &world.unchanged(), open_of(format));
         assert_ended(&world);
         let done = without_times(&world);
         world.once(0);
         assert_eq!(without_times(&world), done, "format {format}: a further run writes nothing");
+        assert_eq!(indexes(&world), indexes(&new), "format {format}");
         let gone = ["_needledrop_provisional", "_needledrop_shadows"];
         assert!(!world.dump().keys().any(|table| gone.contains(&table.as_str())), "format {format}");
     }
@@ -98,15 +109,15 @@ fn a_writer_migrates_an_older_ledger_and_continues_its_files() {
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
 fn a_migration_that_is_interrupted_is_repeated() {
-    for format in 1..=3 {
+    for format in 1..=4 {
         for (step, name) in [(1, "format before commit"), (2, "format after commit")] {
             let world = of_format(format);
             let mut aborted = world.command(&["run", "--once"]);
             let aborted = aborted.env("NEEDLEDROP_ABORT_AT", step.to_string()).output().unwrap();
             let told = String::from_utf8_lossy(&aborted.stderr).into_owned();
             assert!(told.contains(name), "{told}");
-            assert_eq!(world.deliveries(), left_by_0_1_0(), "format {format}: {name}");
-            world.continues(&left_by_0_1_0(), &world.unchanged(), open_of(format));
+            assert_eq!(world.deliveries(), interrupted(), "format {format}: {name}");
+            world.continues(&interrupted(), &world.unchanged(), open_of(format));
             assert_ended(&world);
         }
     }
@@ -117,14 +128,14 @@ fn a_ledger_of_a_later_format_is_refused_and_not_changed() {
     let world = of_format(3);
     world.once(1);
     let store = Connection::open(world.store()).unwrap();
-    store.execute("UPDATE _needledrop_meta SET value = '5' WHERE key = 'format'", []).unwrap();
+    store.execute("UPDATE _needledrop_meta SET value = '6' WHERE key = 'format'", []).unwrap();
     let before = world.dump();
     for command in
         [&["run", "--once"][..], &["load", "inbox"], &["status"], &["quarantine", "replay"], &["check"]]
     {
         let refused = world.run(command);
         assert_eq!(refused.code, 2, "{command:?}: {refused:?}");
-        let told = "its ledger has format 5, this version knows 4";
+        let told = "its ledger has format 6, this version knows 5";
         assert!([&refused.stdout, &refused.stderr].iter().any(|out| out.contains(told)), "{refused:?}");
     }
     assert_eq!(world.dump(), before);

@@ -12,11 +12,11 @@ use tracing::warn;
 use super::guard::Guard;
 use super::{Exit, Failure, Outcome, load, render};
 use crate::app::{self, App};
-use crate::domain::{Delivery, Origin, State};
-use crate::ledger::Filter;
+use crate::domain::{Delivery, DeliveryId, Origin, Plan, Stamp, State};
 use crate::part::Part;
 use crate::pipeline::discover::inbox::Found;
 use crate::pipeline::events::Events;
+use crate::store::any::AnyStore;
 use crate::store::{Access, Store, StoreError};
 
 #[derive(Debug, Args)]
@@ -38,31 +38,97 @@ pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
     } else {
         load::find_kept(app, &arguments.paths)?
     };
-    let mut deliveries = deliveries(app).await?;
-    if !arguments.paths.is_empty() {
-        deliveries = load::of_files(&app.find(), deliveries, &files).await;
-    }
+    let export = Export::of(app, arguments, files).await?;
     let mut guard = Guard::new(arguments.spreadsheet_safe);
     let exit = match &arguments.out {
-        None => write(app, files, deliveries, std::io::stdout().lock(), &mut guard).await?,
-        Some(path) => to_file(app, files, deliveries, path, &mut guard).await?,
+        None => export.write(app, std::io::stdout().lock(), &mut guard).await?,
+        Some(path) => to_file(app, &export, path, &mut guard).await?,
     };
     guard.tell("without --spreadsheet-safe they are as they are");
     Ok(exit)
 }
 
-fn is_same(delivery: &Delivery, other: &Delivery) -> bool {
-    other.state != State::Duplicate && other.hash == delivery.hash && other.reach == delivery.reach
+/// What is exported: deliveries in the order of their records, then files that were not loaded.
+struct Export {
+    store: Option<AnyStore>,
+    deliveries: Vec<Loaded>,
+    files: Vec<Found>,
+}
+
+/// What is kept of a delivery until it is its turn: of half a million, 20 MB.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Loaded {
+    bytes: Fingerprint,
+    begin: Option<Stamp>,
+    id: DeliveryId,
+    is_duplicate: bool,
+}
+
+/// Half the length of a hash: enough to tell bytes from others.
+type Fingerprint = [u8; 16];
+
+impl Loaded {
+    fn of(delivery: &Delivery) -> Option<Self> {
+        let is_duplicate = delivery.state == State::Duplicate;
+        (is_duplicate || delivery.receipt.loaded > 0).then(|| Self {
+            bytes: fingerprint(&delivery.hash),
+            begin: delivery.stamps.begin(),
+            id: delivery.id,
+            is_duplicate,
+        })
+    }
+}
+
+fn fingerprint(hash: &str) -> Fingerprint {
+    let mut half = Fingerprint::default();
+    blake3::Hasher::new().update(hash.as_bytes()).finalize_xof().fill(&mut half);
+    half
+}
+
+impl Export {
+    async fn of(app: &App, arguments: &Arguments, mut files: Vec<Found>) -> Result<Self, Failure> {
+        let store = match app.open(Access::Read).await {
+            Ok(store) => store,
+            Err(StoreError::Missing(_)) => return Ok(Self { store: None, deliveries: Vec::new(), files }),
+            Err(error) => return Err(error.into()),
+        };
+        let (mut deliveries, mut known) = (Vec::new(), HashSet::new());
+        let paths: HashSet<&str> = files.iter().map(|file| &*file.path).collect();
+        let mut take = |delivery: &Delivery| {
+            if let Some(loaded) = Loaded::of(delivery) {
+                deliveries.push(loaded);
+                known.extend(paths.get(delivery.path.as_str()).copied().map(str::to_owned));
+            }
+        };
+        if arguments.paths.is_empty() {
+            store.each(&mut |delivery| take(&delivery)).await?;
+        } else {
+            load::of_files(&app.find(), &store, &files, take).await?;
+        }
+        files.retain(|file| !known.contains(&*file.path));
+        deliveries.sort_unstable();
+        Ok(Self { store: Some(store), deliveries, files })
+    }
+
+    /// Ids of the deliveries whose records are exported, in the order of their records. Bytes that come again later count
+    /// there.
+    fn in_order(&self) -> Vec<DeliveryId> {
+        let loaded = self.deliveries.iter().filter(|one| !one.is_duplicate);
+        let next = loaded.clone().skip(1).map(|one| one.bytes).map(Some).chain([None]);
+        let last = loaded.zip(next).filter(|(one, next)| Some(one.bytes) != *next);
+        let mut last: Vec<_> = last.map(|(one, _)| (one.begin, one.id)).collect();
+        last.sort_unstable();
+        last.into_iter().map(|(_, id)| id).collect()
+    }
+
+    fn has(&self, bytes: Fingerprint) -> bool {
+        let at = self.deliveries.partition_point(|one| one.bytes < bytes);
+        self.deliveries.get(at).is_some_and(|one| one.bytes == bytes)
+    }
 }
 
 /// Under another name until it is whole.
-async fn to_file(
-    app: &App,
-    files: Vec<Found>,
-    deliveries: Vec<Delivery>,
-    path: &Path,
-    guard: &mut Guard,
-) -> Outcome {
+async fn to_file(app: &App, export: &Export, path: &Path, guard: &mut Guard) -> Outcome {
     let failed = |error: std::io::Error| {
         Failure::system(format!(
             "{}: {error}\n  next: name a file that can be written with --out",
@@ -75,7 +141,7 @@ async fn to_file(
     let part = Part::of(part);
     let file = File::create(part.place()).map_err(failed)?;
     let stop = CancellationToken::new();
-    let writing = stop.run_until_cancelled(write(app, files, deliveries, &file, guard));
+    let writing = stop.run_until_cancelled(export.write(app, &file, guard));
     let Some(exit) = app::with_signals(stop.clone(), writing).await? else { return Ok(Exit::Stopped) };
     let exit = exit?;
     file.sync_all().map_err(failed)?;
@@ -83,64 +149,45 @@ async fn to_file(
     Ok(exit)
 }
 
-async fn deliveries(app: &App) -> Result<Vec<Delivery>, Failure> {
-    let store = match app.open(Access::Read).await {
-        Ok(store) => store,
-        Err(StoreError::Missing(_)) => return Ok(Vec::new()),
-        Err(error) => return Err(error.into()),
-    };
-    let mut deliveries = store.deliveries(Filter::All).await?;
-    deliveries.retain(|delivery| delivery.receipt.loaded > 0 || delivery.state == State::Duplicate);
-    deliveries.sort_by_key(|delivery| delivery.stamps.begin());
-    Ok(deliveries)
+impl Export {
+    async fn write(&self, app: &App, out: impl Write, guard: &mut Guard) -> Outcome {
+        let mut out = BufWriter::new(out);
+        header(&mut out, &app.plan)?;
+        let mut each = |fields: &mut dyn Iterator<Item = &[u8]>| line(&mut out, guard, fields);
+        let events = Events::new(app.find());
+        let mut gone = 0;
+        for id in self.in_order() {
+            let Some(store) = &self.store else { break };
+            let Some(delivery) = store.delivery(id).await? else { continue };
+            if let Err(why) = events.of_delivery(&delivery, &mut each).await? {
+                gone += 1;
+                warn!(
+                    file = delivery.path,
+                    generation = delivery.generation,
+                    "loaded, but cannot be exported: {why}"
+                );
+            }
+        }
+        // What lies there and was not loaded yet follows; the bytes of a duplicate are there already.
+        let mut seen = HashSet::new();
+        for file in &self.files {
+            let mut is_new = |hash: String| !self.has(fingerprint(&hash)) && seen.insert(hash);
+            if let Err(why) = events.of_file(file, &mut is_new, &mut each).await? {
+                gone += 1;
+                warn!(file = &*file.path, "cannot be exported: {why}");
+            }
+        }
+        out.flush()?;
+        Ok(if gone > 0 { Exit::Short } else { Exit::Done })
+    }
 }
 
-async fn write(
-    app: &App,
-    files: Vec<Found>,
-    deliveries: Vec<Delivery>,
-    out: impl Write,
-    guard: &mut Guard,
-) -> Outcome {
-    let mut out = BufWriter::new(out);
-    let columns: Vec<usize> = (0..app.plan.columns.len())
-        .filter(|index| matches!(app.plan.columns[*index].origin, Origin::Field(_)))
-        .collect();
-    let header = columns.iter().filter_map(|index| match &app.plan.columns[*index].origin {
+fn header(out: &mut impl Write, plan: &Plan) -> std::io::Result<()> {
+    let names = plan.columns.iter().filter_map(|column| match &column.origin {
         Origin::Field(name) => Some(name.as_bytes()),
         _ => None,
     });
-    render::csv(&mut out, header, true)?;
-    let events = Events::new(app.find());
-    let mut gone = 0;
-    for (at, delivery) in deliveries.iter().enumerate() {
-        // Bytes that come again later count there.
-        let later = deliveries.get(at + 1..).unwrap_or_default();
-        if delivery.state == State::Duplicate || later.iter().any(|other| is_same(delivery, other)) {
-            continue;
-        }
-        let mut each = |fields: &mut dyn Iterator<Item = &[u8]>| line(&mut out, guard, fields);
-        if let Err(why) = events.of_delivery(delivery, &mut each).await? {
-            gone += 1;
-            warn!(
-                file = delivery.path,
-                generation = delivery.generation,
-                "loaded, but cannot be exported: {why}"
-            );
-        }
-    }
-    // What lies there and was not loaded yet follows; the bytes of a duplicate are there already.
-    let known: HashSet<&str> = deliveries.iter().map(|delivery| delivery.path.as_str()).collect();
-    let mut seen: HashSet<String> = deliveries.iter().map(|delivery| delivery.hash.clone()).collect();
-    for file in files.iter().filter(|file| !known.contains(file.path.as_str())) {
-        let mut each = |fields: &mut dyn Iterator<Item = &[u8]>| line(&mut out, guard, fields);
-        if let Err(why) = events.of_file(file, &mut seen, &mut each).await? {
-            gone += 1;
-            warn!(file = file.path, "cannot be exported: {why}");
-        }
-    }
-    out.flush()?;
-    Ok(if gone > 0 { Exit::Short } else { Exit::Done })
+    render::csv(out, names, true)
 }
 
 fn line(

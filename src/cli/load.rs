@@ -1,6 +1,6 @@
 //! `needledrop load`: these files or folders, now.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,10 +18,11 @@ use crate::ledger::Filter;
 use crate::pipeline::discover::Scope;
 use crate::pipeline::discover::inbox::{self, Found};
 use crate::pipeline::find::Find;
-use crate::pipeline::replay::{Replay, Replayed};
+use crate::pipeline::replay::{Behind, Replay, Replayed};
 use crate::pipeline::tally::Tally;
 use crate::pipeline::{Ended, Taking};
 use crate::store::any::AnyStore;
+use crate::store::listing::{Deliveries, newest};
 use crate::store::patience::Patience;
 use crate::store::{Access, Store, StoreError};
 
@@ -122,23 +123,31 @@ fn real_place(app: &App, path: &Path) -> Result<PathBuf, Failure> {
     })
 }
 
-/// Those of the deliveries whose files these are: by their path or, in the archive, by their bytes.
-pub async fn of_files(find: &Find, deliveries: Vec<Delivery>, files: &[Found]) -> Vec<Delivery> {
-    let mut by_path: HashMap<&str, Vec<&Delivery>> = HashMap::new();
-    for delivery in &deliveries {
-        by_path.entry(&delivery.path).or_default().push(delivery);
-    }
-    let mut meant = HashSet::new();
+/// The deliveries whose files these are: by their path or, in the archive, by their bytes.
+pub async fn of_files(
+    find: &Find,
+    store: &impl Store,
+    files: &[Found],
+    mut take: impl FnMut(&Delivery),
+) -> Result<(), StoreError> {
+    let mut taken = HashSet::new();
     for file in files {
-        let here = by_path.get(file.path.as_str()).into_iter().flatten();
-        meant.extend(here.map(|delivery| delivery.id));
+        let mut here = Deliveries::new(store, Filter::Path(file.path.to_string()));
+        while let Some(delivery) = here.next().await? {
+            if taken.insert(delivery.id) {
+                take(&delivery);
+            }
+        }
         let place = find.inbox.place(&file.path);
-        let possible = find.archive.paths_of(&place);
-        let possible: Vec<_> =
-            possible.iter().filter_map(|path| by_path.get(path.as_str())).flatten().copied().collect();
-        meant.extend(find.delivery_of(&place, &possible).await);
+        let mut possible = Vec::new();
+        for path in find.archive.paths_of(&place) {
+            possible.extend(Deliveries::new(store, Filter::Path(path)).all().await?);
+        }
+        let possible: Vec<&Delivery> = possible.iter().collect();
+        let meant = find.delivery_of(&place, &possible).await.filter(|id| taken.insert(*id));
+        possible.into_iter().filter(|delivery| Some(delivery.id) == meant).for_each(&mut take);
     }
-    deliveries.into_iter().filter(|delivery| meant.contains(&delivery.id)).collect()
+    Ok(())
 }
 
 /// The ledger's name of a file as it was typed: of those that are possible, the one that is known. Of a file
@@ -148,7 +157,7 @@ pub async fn known_path(app: &App, store: &impl Store, typed: &Path) -> Result<S
     let possible: Vec<String> =
         app.inbox.typed(typed).into_iter().chain(moved.into_iter().flatten()).collect();
     for path in &possible {
-        if !store.deliveries(Filter::Newest(path.clone())).await?.is_empty() {
+        if newest(store, path).await?.is_some() {
             return Ok(path.clone());
         }
     }
@@ -193,11 +202,21 @@ async fn into_table(
         false => app.open_patiently(false, Some(*app.config.store.patience), &stop, &Arc::default()).await?,
     };
     let replay = replay(app, store, index, Arc::clone(&tally), stop.clone());
-    let mut behind = replay.behind().await?;
-    if let Some(wanted) = wanted {
-        behind = of_files(&replay.find, behind, &wanted).await;
-    }
-    let expected = behind.iter().map(|delivery| delivery.reach.offset).sum();
+    let mut behind = match wanted {
+        None => replay.behind().await?,
+        Some(wanted) => {
+            let mut behind = Vec::new();
+            let take = |delivery: &Delivery| {
+                if replay.is_behind(delivery) {
+                    behind.push(Behind::of(delivery));
+                }
+            };
+            of_files(&replay.find, &*replay.store, &wanted, take).await?;
+            behind
+        }
+    };
+    behind.sort_unstable();
+    let expected = behind.iter().map(|delivery| delivery.bytes).sum();
     let work = play(&replay, &behind, &tally);
     let ended = app::with_signals(stop, progress::during(&tally, expected, work)).await?;
     replay.store.close().await;
@@ -235,9 +254,11 @@ fn replay(
     }
 }
 
-async fn play(replay: &Replay<AnyStore>, behind: &[Delivery], tally: &Tally) -> Result<Ended, Failure> {
-    for delivery in behind {
-        match replay.delivery(delivery).await? {
+async fn play(replay: &Replay<AnyStore>, behind: &[Behind], tally: &Tally) -> Result<Ended, Failure> {
+    for Behind { id, .. } in behind {
+        let delivery = replay.patience.with(|| replay.store.delivery(*id)).await?;
+        let Some(delivery) = delivery else { continue };
+        match replay.delivery(&delivery).await? {
             Replayed::Done => {}
             Replayed::Stopped => return Ok(Ended::Stopped),
             Replayed::Gone(why) => {

@@ -1,17 +1,18 @@
 //! `needledrop receipt`: the account of a delivery.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::{Exit, Failure, Outcome, load, render};
 use crate::app::App;
-use crate::domain::{Delivery, Plan, Receipt, State};
+use crate::domain::{Delivery, DeliveryId, Plan, Receipt, State};
 use crate::ledger::Filter;
 use crate::pipeline::discover::inbox;
-use crate::store::{Access, Store};
+use crate::store::listing::Deliveries;
+use crate::store::{Access, Store, StoreError};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -27,58 +28,85 @@ pub struct Arguments {
 pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
     let store = app.open(Access::Read).await?;
     let path = load::known_path(app, &store, &arguments.file).await?;
-    let all = store.deliveries(Filter::Path(path.clone())).await?;
-    let mut generations = all.clone();
-    if let Some(generation) = arguments.generation {
-        generations.retain(|delivery| delivery.generation == generation);
-    }
-    let moved = of_archived(app, &arguments.file, &generations).await;
-    let Some(delivery) = moved.or_else(|| generations.last().cloned()) else {
+    let all = generations(&store, &path).await?;
+    let asked = all.iter().rfind(|one| arguments.generation.is_none_or(|asked| asked == one.generation));
+    let found = match (of_archived(app, &store, arguments, &path).await?, asked) {
+        (None, Some(asked)) => store.delivery(asked.id).await?,
+        (moved, _) => moved,
+    };
+    let Some(delivery) = found else {
         let message = format!("{path} was never taken up\n  next: see `needledrop status` for what was");
         return Err(Failure { exit: Exit::Short, message });
     };
     let (mut out, sample) = (std::io::stdout().lock(), app.collision_sample());
+    let others = all.iter().filter(|other| other.id != delivery.id);
     if arguments.json {
         let mut receipt = object(&delivery, &app.plan, sample);
-        receipt["history"] = others(&delivery, &all).map(generation).collect();
+        receipt["history"] = others.map(Generation::json).collect();
         render::json(&mut out, &receipt)?;
     } else {
         text(&mut out, &delivery, &app.plan, sample)?;
-        for other in others(&delivery, &all) {
-            let (generation, state) = (other.generation, other.state);
-            let detail = render::printable(other.detail.lines().next().unwrap_or_default());
+        for Generation { generation, state, detail, .. } in others {
+            let detail = render::printable(detail.lines().next().unwrap_or_default());
             writeln!(out, "history    generation {generation}: {state} {detail}")?;
         }
     }
     Ok(if is_done(&delivery, &all) { Exit::Done } else { Exit::Short })
 }
 
+/// What a receipt says of the other generations of its path.
+struct Generation {
+    id: DeliveryId,
+    generation: u32,
+    state: State,
+    detail: String,
+    records: u64,
+}
+
+impl Generation {
+    fn json(&self) -> Json {
+        json!({
+            "generation": self.generation, "state": self.state.name(), "detail": self.detail,
+            "records": self.records,
+        })
+    }
+}
+
+async fn generations(store: &impl Store, path: &str) -> Result<Vec<Generation>, StoreError> {
+    let mut deliveries = Deliveries::new(store, Filter::Path(path.to_owned()));
+    let mut all = Vec::new();
+    while let Some(delivery) = deliveries.next().await? {
+        let Delivery { id, generation, state, detail, receipt: Receipt { records, .. }, .. } = delivery;
+        all.push(Generation { id, generation, state, detail, records });
+    }
+    Ok(all)
+}
+
 /// Whether everything of it is where it belongs, so that a script can go on.
-fn is_done(delivery: &Delivery, all: &[Delivery]) -> bool {
-    let has_ended = |delivery: &Delivery| matches!(delivery.state, State::Loaded | State::Duplicate);
-    let later = || all.iter().filter(|other| other.generation > delivery.generation);
-    let is_replaced = delivery.state == State::Replaced && later().any(has_ended);
-    (has_ended(delivery) || is_replaced) && delivery.receipt.closes() && delivery.receipt.open() == 0
-}
-
-/// The other generations of the path.
-fn others<'a>(delivery: &Delivery, all: &'a [Delivery]) -> impl Iterator<Item = &'a Delivery> {
-    let id = delivery.id;
-    all.iter().filter(move |other| other.id != id)
-}
-
-fn generation(delivery: &Delivery) -> Json {
-    json!({
-        "generation": delivery.generation, "state": delivery.state.name(), "detail": delivery.detail,
-        "records": delivery.receipt.records,
-    })
+fn is_done(delivery: &Delivery, all: &[Generation]) -> bool {
+    let has_ended = |state: State| matches!(state, State::Loaded | State::Duplicate);
+    let mut later = all.iter().filter(|other| other.generation > delivery.generation);
+    let is_replaced = delivery.state == State::Replaced && later.any(|other| has_ended(other.state));
+    (has_ended(delivery.state) || is_replaced) && delivery.receipt.closes() && delivery.receipt.open() == 0
 }
 
 /// Where a file of the archive was named, the generation whose bytes it has.
-async fn of_archived(app: &App, typed: &Path, generations: &[Delivery]) -> Option<Delivery> {
+async fn of_archived(
+    app: &App,
+    store: &impl Store,
+    arguments: &Arguments,
+    path: &str,
+) -> Result<Option<Delivery>, StoreError> {
+    let find = app.find();
+    let Some(place) = inbox::real_place(&arguments.file) else { return Ok(None) };
+    if find.archive.paths_of(&place).is_empty() {
+        return Ok(None);
+    }
+    let mut generations = Deliveries::new(store, Filter::Path(path.to_owned())).all().await?;
+    generations.retain(|delivery| arguments.generation.is_none_or(|asked| asked == delivery.generation));
     let possible: Vec<&Delivery> = generations.iter().collect();
-    let id = app.find().delivery_of(&inbox::real_place(typed)?, &possible).await?;
-    generations.iter().find(|delivery| delivery.id == id).cloned()
+    let id = find.delivery_of(&place, &possible).await;
+    Ok(generations.into_iter().find(|delivery| Some(delivery.id) == id))
 }
 
 fn object(delivery: &Delivery, plan: &Plan, sample: u64) -> Json {

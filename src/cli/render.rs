@@ -2,23 +2,65 @@
 
 use std::io::{self, Write};
 
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
 use crate::domain::Receipt;
 use crate::ledger::TableDelta;
 
 /// Columns under their names, as wide as they need to be.
 pub fn table(out: &mut impl Write, header: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
-    let width = |at: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count());
-        cells.chain(header.get(at).map(|name| name.chars().count())).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let widths = widths(header, rows);
     line(out, &widths, header.iter().copied())?;
     for row in rows {
         line(out, &widths, row.iter().map(String::as_str))?;
     }
     Ok(())
+}
+
+fn widths(header: &[&str], rows: &[Vec<String>]) -> Vec<usize> {
+    let width = |at: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count());
+        cells.chain(header.get(at).map(|name| name.chars().count())).max().unwrap_or(0)
+    };
+    (0..header.len()).map(width).collect()
+}
+
+/// A table of which more rows may follow than memory holds: the first rows set the widths, and a cell that is wider
+/// pushes the rest of its line to the right.
+pub struct Rows {
+    header: Vec<&'static str>,
+    first: Vec<Vec<String>>,
+    widths: Option<Vec<usize>>,
+}
+
+/// Rows that set the widths.
+const FIRST: usize = 500;
+
+impl Rows {
+    pub fn new(header: Vec<&'static str>) -> Self {
+        Self { header, first: Vec::new(), widths: None }
+    }
+
+    pub fn push(&mut self, out: &mut impl Write, row: Vec<String>) -> io::Result<()> {
+        if let Some(widths) = &self.widths {
+            return line(out, widths, row.iter().map(String::as_str));
+        }
+        self.first.push(row);
+        if self.first.len() == FIRST { self.begin(out) } else { Ok(()) }
+    }
+
+    fn begin(&mut self, out: &mut impl Write) -> io::Result<()> {
+        self.widths = Some(widths(&self.header, &self.first));
+        table(out, &self.header, &std::mem::take(&mut self.first))
+    }
+
+    /// False when there was no row, and nothing is written.
+    pub fn end(mut self, out: &mut impl Write) -> io::Result<bool> {
+        if !self.first.is_empty() {
+            self.begin(out)?;
+        }
+        Ok(self.widths.is_some())
+    }
 }
 
 fn line<'a>(out: &mut impl Write, widths: &[usize], cells: impl Iterator<Item = &'a str>) -> io::Result<()> {
@@ -77,6 +119,60 @@ fn quoted(out: &mut impl Write, field: &[u8]) -> io::Result<()> {
 pub fn json(out: &mut impl Write, value: &Json) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, value)?;
     writeln!(out)
+}
+
+/// A JSON array that is written element by element, as [`json`] would write all of it.
+pub struct Elements<W> {
+    out: W,
+    /// Before each element.
+    indent: &'static str,
+    is_empty: bool,
+}
+
+impl<W: Write> Elements<W> {
+    /// A list.
+    pub fn list(mut out: W) -> io::Result<Self> {
+        write!(out, "[")?;
+        Ok(Self { out, indent: "  ", is_empty: true })
+    }
+
+    /// The array of this name in an object, behind these fields.
+    pub fn field(mut out: W, before: &Map<String, Json>, name: &str) -> io::Result<Self> {
+        writeln!(out, "{{")?;
+        for (key, value) in before {
+            writeln!(out, "  {}: {},", Json::from(key.as_str()), nested(value, "  ")?)?;
+        }
+        write!(out, "  {}: [", Json::from(name))?;
+        Ok(Self { out, indent: "    ", is_empty: true })
+    }
+
+    pub fn push(&mut self, element: &Json) -> io::Result<()> {
+        let comma = if self.is_empty { "" } else { "," };
+        self.is_empty = false;
+        write!(self.out, "{comma}\n{}{}", self.indent, nested(element, self.indent)?)
+    }
+
+    /// The end of a list, or of an object with these further fields.
+    pub fn end(mut self, after: &Map<String, Json>) -> io::Result<()> {
+        let outer = self.indent.get(2..).unwrap_or_default();
+        if !self.is_empty {
+            write!(self.out, "\n{outer}")?;
+        }
+        write!(self.out, "]")?;
+        for (key, value) in after {
+            write!(self.out, ",\n  {}: {}", Json::from(key.as_str()), nested(value, "  ")?)?;
+        }
+        if !outer.is_empty() {
+            write!(self.out, "\n}}")?;
+        }
+        writeln!(self.out)?;
+        self.out.flush()
+    }
+}
+
+/// Text in JSON has no line ends: those that are there belong to the layout.
+fn nested(value: &Json, indent: &str) -> io::Result<String> {
+    Ok(serde_json::to_string_pretty(value)?.replace('\n', &format!("\n{indent}")))
 }
 
 /// What became of the quarantined records of a delivery: those open and discarded are quarantined, those
@@ -142,6 +238,27 @@ mod tests {
         let mut out = Vec::new();
         csv(&mut out, fields.into_iter(), true).unwrap();
         assert_eq!(out, b"\"a\",\"b,c\",\"d\"\"e\",\"f\ng\",\"\"\n");
+    }
+
+    #[test]
+    fn json_that_is_written_by_elements_is_what_is_written_at_once() {
+        let object = |value: Json| value.as_object().cloned().unwrap_or_default();
+        for elements in [json!([]), json!([1, "a\nb", { "c": [2], "d": {} }])] {
+            let all = elements.as_array().unwrap();
+            let (mut list, mut expected) = (Vec::new(), Vec::new());
+            let mut writing = Elements::list(&mut list).unwrap();
+            all.iter().for_each(|element| writing.push(element).unwrap());
+            writing.end(&Map::new()).unwrap();
+            json(&mut expected, &elements).unwrap();
+            assert_eq!(list, expected);
+            let (mut written, mut expected) = (Vec::new(), Vec::new());
+            let (before, after) = (object(json!({ "x": { "y": 1 } })), object(json!({ "z": null })));
+            let mut writing = Elements::field(&mut written, &before, "all").unwrap();
+            all.iter().for_each(|element| writing.push(element).unwrap());
+            writing.end(&after).unwrap();
+            json(&mut expected, &json!({ "x": { "y": 1 }, "all": elements, "z": null })).unwrap();
+            assert_eq!(String::from_utf8(written), String::from_utf8(expected));
+        }
     }
 
     #[test]

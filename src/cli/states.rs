@@ -4,31 +4,51 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::domain::{Delivery, State};
 
-/// Counts deliveries in the order they were taken up. What ended without success counts until a later generation of
+/// Counts deliveries, in whatever order they come. What ended without success counts until a later generation of
 /// its path takes its place.
 #[derive(Default)]
 pub struct States {
     counts: BTreeMap<&'static str, usize>,
-    /// Paths whose newest generation is not counted yet.
-    unsuccessful: HashMap<String, State>,
+    /// The newest generation of each path that ended without success.
+    unsuccessful: HashMap<Path, (u32, State)>,
+    /// The newest generation of each path that has several.
+    newest: HashMap<Path, u32>,
 }
+
+/// A path in 16 bytes: a ledger may have too many paths to keep them all.
+type Path = [u8; 16];
 
 impl States {
     pub fn add(&mut self, delivery: &Delivery) {
-        self.unsuccessful.remove(&delivery.path);
+        let (path, generation) = (hashed(&delivery.path), delivery.generation);
+        if generation > 1 {
+            let newest = self.newest.entry(path).or_default();
+            *newest = generation.max(*newest);
+        }
         match delivery.state {
             state @ (State::Failed | State::Incomplete | State::Replaced) => {
-                self.unsuccessful.insert(delivery.path.clone(), state);
+                let newest = self.unsuccessful.entry(path).or_insert((generation, state));
+                if newest.0 < generation {
+                    *newest = (generation, state);
+                }
             }
             state => *self.counts.entry(state.name()).or_default() += 1,
         }
     }
 
-    pub fn counts(self) -> BTreeMap<&'static str, usize> {
-        let mut counts = self.counts;
-        for state in self.unsuccessful.values() {
-            *counts.entry(state.name()).or_default() += 1;
+    pub fn counts(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts = self.counts.clone();
+        for (path, (generation, state)) in &self.unsuccessful {
+            if self.newest.get(path).is_none_or(|newest| newest == generation) {
+                *counts.entry(state.name()).or_default() += 1;
+            }
         }
         counts
     }
+}
+
+fn hashed(path: &str) -> Path {
+    let mut hashed = Path::default();
+    blake3::Hasher::new().update(path.as_bytes()).finalize_xof().fill(&mut hashed);
+    hashed
 }

@@ -1,17 +1,20 @@
 //! `needledrop status`: where everything stands.
 
-use std::collections::BTreeMap;
-use std::io::Write;
+use std::collections::{BTreeMap, HashMap};
+use std::io::{BufWriter, Write};
+use std::sync::Arc;
 
 use clap::Args;
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
+use super::render::Elements;
 use super::states::States;
 use super::{Exit, Outcome, render};
 use crate::app::App;
-use crate::domain::{Delivery, Receipt, State};
+use crate::domain::{self, Delivery, DeliveryId, Noted, Receipt, State};
 use crate::ledger::Filter;
-use crate::pipeline::discover::inbox::Found;
+use crate::pipeline::discover::inbox::{Found, Inbox};
+use crate::store::listing::Deliveries;
 use crate::store::{Access, Store, StoreError};
 
 /// Deliveries that the text shows.
@@ -27,44 +30,93 @@ pub struct Arguments {
     json: bool,
 }
 
-/// What the status tells.
+/// What the status tells, but for the list of all deliveries.
+#[derive(Default)]
 struct Status {
-    deliveries: Vec<Delivery>,
+    states: States,
+    /// Of how many keys one is counted, where collisions are an estimate.
+    sample: u64,
+    /// The quarantined records of all deliveries.
+    quarantine: Receipt,
     tables: Vec<Table>,
-    /// Files in the inbox that are new or changed; unknown when the inbox cannot be read.
-    backlog: Option<Vec<Found>>,
+    /// The newest deliveries.
+    newest: BTreeMap<DeliveryId, Delivery>,
+    backlog: Backlog,
 }
 
+#[derive(Default)]
 struct Table {
     name: String,
     rows: u64,
     collisions: u64,
     estimated: bool,
     /// Deliveries with records that it was not sent.
-    behind: usize,
+    behind: u64,
     count: Option<u64>,
 }
 
 pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
-    let status = match app.open(Access::Read).await {
-        Ok(store) => gather(app, &store, arguments.count).await?,
+    let store = match app.open(Access::Read).await {
+        Ok(store) => Some(store),
         // Before the first load there is nothing, which is no failure.
-        Err(StoreError::Missing(_)) => Status::of(app, Vec::new()),
+        Err(StoreError::Missing(_)) => None,
         Err(error) => return Err(error.into()),
     };
-    let mut out = std::io::stdout().lock();
+    let mut status = Status::new(app);
+    if let Some(store) = &store {
+        store.each(&mut |delivery| status.add(app, delivery)).await?;
+        if arguments.count {
+            status.count(store).await?;
+        }
+    }
+    let mut out = BufWriter::new(std::io::stdout().lock());
     if arguments.json {
-        render::json(&mut out, &status.json(app))?;
+        let mut elements = Elements::field(&mut out, &status.json(app), "deliveries")?;
+        if let Some(store) = &store {
+            let mut all = Deliveries::new(store, Filter::All);
+            while let Some(one) = all.next().await? {
+                elements.push(&delivery(&one))?;
+            }
+        }
+        elements.end(&Map::new())?;
     } else {
         status.text(app, &mut out)?;
     }
+    out.flush()?;
     Ok(Exit::Done)
 }
 
-async fn gather(app: &App, store: &impl Store, count: bool) -> Result<Status, StoreError> {
-    let mut status = Status::of(app, store.deliveries(Filter::All).await?);
-    if count {
-        for (index, table) in status.tables.iter_mut().enumerate() {
+impl Status {
+    fn new(app: &App) -> Self {
+        let table = |table: &domain::Table| Table { name: table.name.clone(), ..Table::default() };
+        let tables = app.plan.tables.iter().map(table).collect();
+        let (backlog, sample) = (Backlog::of(&app.inbox), app.collision_sample());
+        Self { tables, backlog, sample, ..Self::default() }
+    }
+
+    fn add(&mut self, app: &App, delivery: Delivery) {
+        self.states.add(&delivery);
+        let receipt = &delivery.receipt;
+        self.quarantine.quarantined += receipt.quarantined;
+        self.quarantine.replayed += receipt.replayed;
+        self.quarantine.discarded += receipt.discarded;
+        for (table, declared) in self.tables.iter_mut().zip(&app.plan.tables) {
+            table.behind += u64::from(delivery.is_behind(declared));
+            for count in receipt.tables.iter().filter(|count| count.table == table.name) {
+                table.rows += count.rows;
+                table.collisions += count.told_collisions(self.sample);
+                table.estimated |= count.estimated;
+            }
+        }
+        self.backlog.compare(&delivery);
+        self.newest.insert(delivery.id, delivery);
+        if self.newest.len() > NEWEST {
+            self.newest.pop_first();
+        }
+    }
+
+    async fn count(&mut self, store: &impl Store) -> Result<(), StoreError> {
+        for (index, table) in self.tables.iter_mut().enumerate() {
             table.count = match store.count(index).await {
                 Ok(count) => Some(count),
                 // Declared, but not there yet: it is behind, and says so.
@@ -72,47 +124,11 @@ async fn gather(app: &App, store: &impl Store, count: bool) -> Result<Status, St
                 Err(error) => return Err(error),
             };
         }
-    }
-    Ok(status)
-}
-
-impl Status {
-    fn of(app: &App, deliveries: Vec<Delivery>) -> Self {
-        let (backlog, sample) = (backlog(app, &deliveries), app.collision_sample());
-        let tables = app.plan.tables.iter().map(|table| {
-            let counts = deliveries.iter().flat_map(|delivery| &delivery.receipt.tables);
-            let counts: Vec<_> = counts.filter(|count| count.table == table.name).collect();
-            Table {
-                name: table.name.clone(),
-                rows: counts.iter().map(|count| count.rows).sum(),
-                collisions: counts.iter().map(|count| count.told_collisions(sample)).sum(),
-                estimated: counts.iter().any(|count| count.estimated),
-                behind: deliveries.iter().filter(|delivery| delivery.is_behind(table)).count(),
-                count: None,
-            }
-        });
-        Self { tables: tables.collect(), backlog, deliveries }
+        Ok(())
     }
 
-    fn states(&self) -> BTreeMap<&'static str, usize> {
-        let mut states = States::default();
-        self.deliveries.iter().for_each(|delivery| states.add(delivery));
-        states.counts()
-    }
-
-    /// The quarantined records of all deliveries.
-    fn quarantine(&self) -> Receipt {
-        let mut all = Receipt::default();
-        for Delivery { receipt, .. } in &self.deliveries {
-            all.quarantined += receipt.quarantined;
-            all.replayed += receipt.replayed;
-            all.discarded += receipt.discarded;
-        }
-        all
-    }
-
-    fn json(&self, app: &App) -> Json {
-        let tables: serde_json::Map<String, Json> = self
+    fn json(&self, app: &App) -> Map<String, Json> {
+        let tables: Map<String, Json> = self
             .tables
             .iter()
             .map(|table| {
@@ -126,38 +142,33 @@ impl Status {
                 (table.name.clone(), told)
             })
             .collect();
-        let backlog = self.backlog.as_ref().map(|files| {
-            json!({ "files": files.len(), "bytes": files.iter().map(|file| file.noted.size).sum::<u64>() })
-        });
-        json!({
+        let backlog = self.backlog.sum().map(|(files, bytes)| json!({ "files": files, "bytes": bytes }));
+        let fields = json!({
             "store": app.store_name(),
             "inbox": app.config.source.folder,
-            "states": self.states(),
+            "states": self.states.counts(),
             "backlog": backlog,
-            "quarantine": render::quarantine(&self.quarantine()),
+            "quarantine": render::quarantine(&self.quarantine),
             "tables": tables,
-            "deliveries": self.deliveries.iter().map(delivery).collect::<Vec<_>>(),
-        })
+        });
+        fields.as_object().cloned().unwrap_or_default()
     }
 
     fn text(&self, app: &App, out: &mut impl Write) -> std::io::Result<()> {
         writeln!(out, "store    {}", app.store_name())?;
         writeln!(out, "inbox    {}", app.config.source.folder.display())?;
         let states: Vec<String> =
-            self.states().iter().map(|(state, count)| format!("{count} {state}")).collect();
+            self.states.counts().iter().map(|(state, count)| format!("{count} {state}")).collect();
         writeln!(
             out,
             "state    {}",
             if states.is_empty() { "nothing loaded yet".to_owned() } else { states.join(", ") }
         )?;
-        match &self.backlog {
+        match self.backlog.sum() {
             None => writeln!(out, "backlog  unknown: the inbox cannot be read")?,
-            Some(files) => {
-                let bytes = bytesize::ByteSize(files.iter().map(|file| file.noted.size).sum());
-                writeln!(out, "backlog  {} files, {bytes}", files.len())?;
-            }
+            Some((files, bytes)) => writeln!(out, "backlog  {files} files, {}", bytesize::ByteSize(bytes))?,
         }
-        let all = self.quarantine();
+        let all = &self.quarantine;
         if all.quarantined + all.replayed > 0 {
             let (open, discarded) = (render::grouped(all.open()), render::grouped(all.discarded));
             let replayed = render::grouped(all.replayed);
@@ -201,10 +212,9 @@ impl Status {
 
     fn newest(&self, out: &mut impl Write) -> std::io::Result<()> {
         let rows: Vec<Vec<String>> = self
-            .deliveries
-            .iter()
+            .newest
+            .values()
             .rev()
-            .take(NEWEST)
             .map(|delivery| {
                 vec![
                     delivery.path.clone(),
@@ -242,19 +252,44 @@ fn delivery(delivery: &Delivery) -> Json {
     })
 }
 
-/// Files that the ledger does not know, or knows with another size or younger times.
-fn backlog(app: &App, deliveries: &[Delivery]) -> Option<Vec<Found>> {
-    let newest: BTreeMap<&str, &Delivery> =
-        deliveries.iter().map(|delivery| (delivery.path.as_str(), delivery)).collect();
-    let is_new = |file: &Found| {
-        newest.get(file.path.as_str()).is_none_or(|delivery| {
-            // A time that was too young to be trusted is not a sign that the file is new.
-            let noted = delivery.noted;
-            let changed = noted.size != file.noted.size
-                || noted.mtime != file.noted.mtime
-                || (noted.ctime != 0 && noted.ctime != file.noted.ctime);
-            changed || matches!(delivery.state, State::Loading | State::Waiting)
-        })
-    };
-    Some(app.inbox.list().ok()?.into_iter().filter(is_new).collect())
+/// Files in the inbox that are new or changed; unknown when the inbox cannot be read.
+#[derive(Default)]
+struct Backlog(Option<HashMap<Arc<str>, File>>);
+
+/// A file in the inbox, and its newest delivery, if it is as that left it.
+struct File {
+    noted: Noted,
+    newest: Option<DeliveryId>,
+    is_new: bool,
+}
+
+impl Backlog {
+    fn of(inbox: &Inbox) -> Self {
+        let file = |found: Found| (found.path, File { noted: found.noted, newest: None, is_new: true });
+        Self(inbox.list().ok().map(|found| found.into_iter().map(file).collect()))
+    }
+
+    fn compare(&mut self, delivery: &Delivery) {
+        let file = self.0.as_mut().and_then(|files| files.get_mut(delivery.path.as_str()));
+        if let Some(file) = file.filter(|file| file.newest < Some(delivery.id)) {
+            file.newest = Some(delivery.id);
+            file.is_new = is_new(file.noted, delivery);
+        }
+    }
+
+    /// How many they are, and their bytes.
+    fn sum(&self) -> Option<(usize, u64)> {
+        let new = || self.0.as_ref().map(|files| files.values().filter(|file| file.is_new));
+        Some((new()?.count(), new()?.map(|file| file.noted.size).sum()))
+    }
+}
+
+/// Whether the ledger knows a file with another size or younger times.
+fn is_new(found: Noted, delivery: &Delivery) -> bool {
+    let noted = delivery.noted;
+    // A time that was too young to be trusted is not a sign that the file is new.
+    let changed = noted.size != found.size
+        || noted.mtime != found.mtime
+        || (noted.ctime != 0 && noted.ctime != found.ctime);
+    changed || matches!(delivery.state, State::Loading | State::Waiting)
 }

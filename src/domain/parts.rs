@@ -30,6 +30,13 @@ impl Parts {
         }
     }
 
+    /// Adds an end that is counted already.
+    pub fn keep(&mut self, end: u64) {
+        self.ends.push(end);
+        self.count = self.count.max(self.ends.len() as u64);
+        self.bound();
+    }
+
     fn bound(&mut self) {
         let surplus = self.ends.len().saturating_sub(Self::KEPT);
         if surplus > 0 {

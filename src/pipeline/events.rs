@@ -1,6 +1,5 @@
 //! The events of files as they are, field by field, for `export`: those records that become rows.
 
-use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
@@ -42,14 +41,14 @@ impl Events {
         }
     }
 
-    /// The events of a file that was not loaded, unless its bytes were seen before.
+    /// The events of a file that was not loaded, if its bytes, of which this is the hash, are new.
     ///
     /// # Errors
     /// When the output cannot be written.
     pub async fn of_file(
         &self,
         file: &Found,
-        seen: &mut HashSet<String>,
+        is_new: &mut impl FnMut(String) -> bool,
         each: &mut Each<'_>,
     ) -> io::Result<Result<(), String>> {
         let place = self.find.inbox.place(&file.path);
@@ -57,7 +56,7 @@ impl Events {
             Ok(hash) => hash,
             Err(error) => return Ok(Err(error.to_string())),
         };
-        if !seen.insert(hash) {
+        if !is_new(hash) {
             return Ok(Ok(()));
         }
         match Beginning::unverified(&place, &self.find.plan, self.find.max_record_bytes).await {

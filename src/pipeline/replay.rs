@@ -1,6 +1,7 @@
 //! Kept files played into one table anew, under the stamps their records have (`load --table`).
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -11,8 +12,10 @@ use super::find::Find;
 use super::kept::Kept;
 use super::tally::Tally;
 use super::transform::Transform;
-use crate::domain::{Delivery, DeliveryId, Plan, RowChunk, State};
+use crate::domain::{Delivery, DeliveryId, Plan, RowChunk, Stamp, State};
+use crate::ledger;
 use crate::quarantine::{self, Fate};
+use crate::store::listing::{Deliveries, Entries};
 use crate::store::patience::Patience;
 use crate::store::{Store, StoreError};
 
@@ -23,6 +26,21 @@ pub enum Replayed {
     Stopped,
     /// Why the file is not what was loaded.
     Gone(String),
+}
+
+/// A delivery that a table is behind by: what is kept of it until it is its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Behind {
+    /// Its place in the order of all records.
+    begin: Option<Stamp>,
+    pub id: DeliveryId,
+    pub bytes: u64,
+}
+
+impl Behind {
+    pub fn of(delivery: &Delivery) -> Self {
+        Self { begin: delivery.stamps.begin(), id: delivery.id, bytes: delivery.reach.offset }
+    }
 }
 
 /// Replays deliveries into one table.
@@ -38,16 +56,23 @@ pub struct Replay<S> {
 }
 
 impl<S: Store> Replay<S> {
-    /// Deliveries that have records this table has not, in the order of their stamps.
+    /// Whether a delivery has records that this table has not.
+    pub fn is_behind(&self, delivery: &Delivery) -> bool {
+        self.plan.tables.get(self.table).is_some_and(|table| delivery.is_behind(table))
+    }
+
+    /// Deliveries that have records this table has not.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn behind(&self) -> Result<Vec<Delivery>, StoreError> {
-        let all = self.patience.with(|| self.store.deliveries(crate::ledger::Filter::All)).await?;
-        let table = self.plan.tables.get(self.table);
-        let mut behind: Vec<_> =
-            all.into_iter().filter(|delivery| table.is_some_and(|table| delivery.is_behind(table))).collect();
-        behind.sort_by_key(|delivery| delivery.stamps.begin());
+    pub async fn behind(&self) -> Result<Vec<Behind>, StoreError> {
+        let mut all = Deliveries::patiently(&*self.store, &self.patience, ledger::Filter::All);
+        let mut behind = Vec::new();
+        while let Some(delivery) = all.next().await? {
+            if self.is_behind(&delivery) {
+                behind.push(Behind::of(&delivery));
+            }
+        }
         Ok(behind)
     }
 
@@ -63,7 +88,7 @@ impl<S: Store> Replay<S> {
         let (id, path, until) = (delivery.id, &delivery.path, delivery.reach.offset);
         let mut kept = Kept::new(beginning, id, path, delivery.stamps.clone(), until);
         let transform = Transform::new(Arc::clone(&self.plan), Arc::default());
-        let refused = self.refused(id).await?;
+        let has_entries = delivery.receipt.quarantined + delivery.receipt.replayed > 0;
         let (mut first, mut rows) = (true, 0);
         loop {
             if self.stop.is_cancelled() {
@@ -71,7 +96,12 @@ impl<S: Store> Replay<S> {
             }
             match kept.next().await {
                 Ok(Some(mut raw)) => {
-                    let left_out = raw.leave_out(&refused);
+                    let left_out = match has_entries {
+                        true => {
+                            raw.leave_out(&self.refused(id, raw.span.from.record..raw.span.to.record).await?)
+                        }
+                        false => 0,
+                    };
                     rows += self.write(transform.chunk(raw).await, left_out, first).await?;
                 }
                 Ok(None) => {
@@ -84,12 +114,20 @@ impl<S: Store> Replay<S> {
         }
     }
 
-    /// Numbers of the records that were refused before and not replayed: they are in no table.
-    async fn refused(&self, id: DeliveryId) -> Result<HashSet<u64>, StoreError> {
-        let filter = quarantine::Filter { delivery: Some(id), ..quarantine::Filter::default() };
-        let entries = self.patience.with(|| self.store.quarantined(filter.clone())).await?;
-        let never = entries.into_iter().filter(|entry| entry.fate != Fate::Replayed);
-        Ok(never.map(|entry| entry.record.record).collect())
+    /// Numbers of the records in this range that were refused before and not replayed: they are in no table.
+    async fn refused(&self, id: DeliveryId, records: Range<u64>) -> Result<HashSet<u64>, StoreError> {
+        let filter = quarantine::Filter::default();
+        let entries = Entries::patiently(&*self.store, &self.patience, id, filter);
+        let (mut entries, mut never) = (entries.from(records.start), HashSet::new());
+        while let Some(page) = entries.page().await? {
+            let in_range = page.iter().take_while(|entry| entry.record.record < records.end);
+            let refused = in_range.filter(|entry| entry.fate != Fate::Replayed);
+            never.extend(refused.map(|entry| entry.record.record));
+            if page.last().is_some_and(|last| last.record.record >= records.end) {
+                break;
+            }
+        }
+        Ok(never)
     }
 
     /// Records that are in other tables, but cannot be in this one.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::cassandra::CassandraStore;
 use super::sqlite::SqliteStore;
 use super::{Store, StoreError};
-use crate::domain::{Delivery, DeliveryId, Header, RowChunk, StampRange, Value};
+use crate::domain::{Delivery, DeliveryId, Fingerprint, Header, RowChunk, StampRange, Value};
 use crate::health::Health;
-use crate::ledger::{Amendment, Applied, Continuation, Entry, Filter, Known};
+use crate::ledger::{Amendment, Applied, Continuation, Cursor, Entry, Filter, Known, Page};
 use crate::quarantine;
 
 /// One of the stores.
@@ -30,12 +30,24 @@ impl Store for AnyStore {
     /// SQLite leaves nothing to be told.
     type Sent = Option<<CassandraStore as Store>::Sent>;
 
-    async fn known(&self) -> Result<Vec<Known>, StoreError> {
-        either!(self.known())
+    async fn known(&self, attempt: Fingerprint) -> Result<Vec<Known>, StoreError> {
+        either!(self.known(attempt))
     }
 
-    async fn deliveries(&self, filter: Filter) -> Result<Vec<Delivery>, StoreError> {
-        either!(self.deliveries(filter))
+    async fn deliveries(&self, filter: Filter, cursor: Cursor) -> Result<Page<Delivery, Cursor>, StoreError> {
+        either!(self.deliveries(filter, cursor))
+    }
+
+    async fn each(&self, take: &mut (dyn FnMut(Delivery) + Send)) -> Result<(), StoreError> {
+        either!(self.each(take))
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
+        either!(self.delivery(id))
+    }
+
+    async fn has_content(&self, head: String, len: Option<u64>) -> Result<bool, StoreError> {
+        either!(self.has_content(head, len))
     }
 
     async fn take_up(&self, entry: Entry) -> Result<Delivery, StoreError> {
@@ -96,8 +108,13 @@ impl Store for AnyStore {
         either!(self.close());
     }
 
-    async fn quarantined(&self, filter: quarantine::Filter) -> Result<Vec<quarantine::Entry>, StoreError> {
-        either!(self.quarantined(filter))
+    async fn quarantined(
+        &self,
+        id: DeliveryId,
+        filter: quarantine::Filter,
+        from: u64,
+    ) -> Result<Page<quarantine::Entry, u64>, StoreError> {
+        either!(self.quarantined(id, filter, from))
     }
 
     async fn header(&self, id: DeliveryId) -> Result<Option<Header>, StoreError> {

@@ -4,6 +4,7 @@
 
 pub mod any;
 pub mod cassandra;
+pub mod listing;
 pub mod patience;
 mod refusal;
 pub mod sqlite;
@@ -12,9 +13,9 @@ pub mod suite;
 
 use std::sync::Arc;
 
-use crate::domain::{Delivery, DeliveryId, Header, RowChunk, StampRange, TooFarAhead, Value};
+use crate::domain::{Delivery, DeliveryId, Fingerprint, Header, RowChunk, StampRange, TooFarAhead, Value};
 use crate::health::Health;
-use crate::ledger::{Amendment, Applied, Continuation, Entry, Filter, Known};
+use crate::ledger::{Amendment, Applied, Continuation, Cursor, Entry, Filter, Known, Page};
 use crate::quarantine;
 
 /// Files are taken to be loaded, and no table has a row: most likely this is another store. What, and what next.
@@ -49,11 +50,32 @@ pub trait Store: Send + Sync + 'static {
     /// What [`Self::send`] leaves to [`Self::apply`].
     type Sent: Send + Sync;
 
-    /// What is known of every path.
-    fn known(&self) -> impl Future<Output = Result<Vec<Known>, StoreError>> + Send;
+    /// What is known of every path; `attempt` is the configuration of this process.
+    fn known(&self, attempt: Fingerprint) -> impl Future<Output = Result<Vec<Known>, StoreError>> + Send;
 
-    /// Deliveries with their receipts, in the order they were taken up.
-    fn deliveries(&self, filter: Filter) -> impl Future<Output = Result<Vec<Delivery>, StoreError>> + Send;
+    /// Deliveries with their receipts, in the order they were taken up, a page at a time. A page may be empty
+    /// and not the last. Those that are entered meanwhile may be left out. [`listing::Deliveries`] reads all pages.
+    fn deliveries(
+        &self,
+        filter: Filter,
+        cursor: Cursor,
+    ) -> impl Future<Output = Result<Page<Delivery, Cursor>, StoreError>> + Send;
+
+    /// Hands every delivery to `take` once, in no particular order.
+    fn each(
+        &self,
+        take: &mut (dyn FnMut(Delivery) + Send),
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// One delivery with its receipt.
+    fn delivery(&self, id: DeliveryId) -> impl Future<Output = Result<Option<Delivery>, StoreError>> + Send;
+
+    /// Whether there is a loaded delivery with this head and, where it is given, this length.
+    fn has_content(
+        &self,
+        head: String,
+        len: Option<u64>,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Enters a new delivery; one that is to be loaded receives its first range of stamps.
     /// An unfinished earlier generation of the path becomes `replaced`.
@@ -122,11 +144,14 @@ pub trait Store: Send + Sync + 'static {
     /// Gives up the right to write, so that another need not wait for it.
     fn close(&self) -> impl Future<Output = ()> + Send;
 
-    /// Quarantined records that are in the account of their delivery, in the order of delivery and record.
+    /// Quarantined records that are in the account of this delivery, from this record on, in their order, a page
+    /// at a time. [`listing::Entries`] reads all pages.
     fn quarantined(
         &self,
+        id: DeliveryId,
         filter: quarantine::Filter,
-    ) -> impl Future<Output = Result<Vec<quarantine::Entry>, StoreError>> + Send;
+        from: u64,
+    ) -> impl Future<Output = Result<Page<quarantine::Entry, u64>, StoreError>> + Send;
 
     /// The header of a delivery that has quarantined records; none where it was not kept.
     fn header(&self, id: DeliveryId) -> impl Future<Output = Result<Option<Header>, StoreError>> + Send;

@@ -6,7 +6,8 @@ use crate::common::{HEADER, World, events};
 use crate::place::Place;
 
 const FILE: &str = "2018-11-01-events.csv";
-const LEDGER: [&str; 8] = ["deliveries", "heads", "keys", "lease", "meta", "paths", "quarantine", "stamps"];
+const LEDGER: [&str; 9] =
+    ["contents", "deliveries", "heads", "keys", "lease", "meta", "paths", "quarantine", "stamps"];
 
 fn csv(items: std::ops::Range<u32>) -> String {
     format!("{HEADER}{}", events(items))

@@ -1,4 +1,5 @@
-//! The ledger that 0.1.0 left in this store (`fixtures/0.1.0`): refused by readers until it is migrated, then continued.
+//! Ledgers that earlier versions left in this store, of 0.1.0 (format 3) and of format 4: refused by readers until
+//! they are migrated, then continued.
 
 use scylla::value::CqlValue;
 
@@ -6,18 +7,51 @@ use crate::common::World;
 use crate::place::{Place, text};
 use crate::upgrade::{by_hour, by_station, left, sorted};
 
-const STORE: &str = include_str!("../fixtures/0.1.0/cassandra.cql");
+/// What a version left, as CQL.
+struct Left {
+    format: u32,
+    store: &'static str,
+    /// Its deliveries that were interrupted.
+    interrupted: [&'static str; 2],
+}
 
-/// The stations of two files that were interrupted with rows under way.
+const LEFT: [Left; 2] = [
+    Left {
+        format: 3,
+        store: include_str!("../fixtures/0.1.0/cassandra.cql"),
+        interrupted: ["2024-01-12.csv 1 loading 6 = 6 + 0 + 0", "2024-01-13.csv 1 loading 0 = 0 + 0 + 0"],
+    },
+    Left {
+        format: 4,
+        store: include_str!("../fixtures/format-4/cassandra.cql"),
+        interrupted: ["2024-01-12.csv 1 loading 10 = 10 + 0 + 0", "2024-01-13.csv 1 loading 1 = 1 + 0 + 0"],
+    },
+];
+
+/// The stations of the two files that were interrupted with rows under way; the second ends with an open tail.
 const INTERRUPTED: [&str; 2] = ["J", "K"];
 
-fn place() -> Option<Place> {
+impl Left {
+    fn deliveries(&self) -> Vec<String> {
+        left(&self.interrupted)
+    }
+
+    /// 0.1.0 does not note which bytes it sends: they are sent again under newer stamps.
+    fn assert_stamps(&self, place: &Place, sent: [i64; 2]) {
+        let newest = newest(place);
+        let are_newer = newest.iter().zip(sent).all(|(newest, sent)| *newest > sent);
+        let are_same = newest == sent;
+        assert_eq!((are_newer, are_same), (self.format == 3, self.format > 3), "{newest:?}, {sent:?}");
+    }
+}
+
+fn place(of: &Left) -> Option<Place> {
     let place = Place::with_world(World::of_0_1_0())?;
     let keyspace = &place.keyspace;
     place.cql(&format!(
         "CREATE KEYSPACE {keyspace} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 1}}"
     ));
-    STORE
+    of.store
         .split(";\n")
         .map(str::trim)
         .filter(|cql| !cql.is_empty())
@@ -27,6 +61,7 @@ fn place() -> Option<Place> {
 
 /// The ids of the declared tables are noted in the ledger, and differ from keyspace to keyspace.
 fn with_id(place: &Place, cql: &str) -> String {
+    let cql = &cql.replace("KEYSPACE", &place.keyspace);
     let Some((before, name)) = cql.split_once("'id of ") else { return cql.to_owned() };
     let (name, behind) = name.split_once('\'').unwrap();
     let ids = place.rows(&format!(
@@ -35,10 +70,6 @@ fn with_id(place: &Place, cql: &str) -> String {
     ));
     let Some(CqlValue::Uuid(id)) = ids[0][0] else { panic!("{ids:?}") };
     format!("{before}'{id}'{behind}")
-}
-
-fn left_by_0_1_0() -> Vec<String> {
-    left(&["2024-01-12.csv 1 loading 6 = 6 + 0 + 0", "2024-01-13.csv 1 loading 0 = 0 + 0 + 0"])
 }
 
 fn lines(place: &Place, cql: &str) -> Vec<String> {
@@ -65,8 +96,7 @@ fn number(place: &Place, cql: &str) -> i64 {
     number
 }
 
-/// `sent` are the newest stamps that 0.1.0 sent of the interrupted files.
-fn assert_ended(place: &Place, sent: [i64; 2]) {
+fn assert_ended(place: &Place) {
     // The observer is static: a station has the newest one in every row.
     let with_newest =
         |row: &String| if row.starts_with("A|") { row.replace("Ann", "Abe") } else { row.clone() };
@@ -74,15 +104,38 @@ fn assert_ended(place: &Place, sent: [i64; 2]) {
     let cql = "SELECT station, hour, temperature, note, observer FROM ks.by_station";
     assert_eq!(lines(place, cql), expected);
     assert_eq!(lines(place, "SELECT hour, station, temperature, note FROM ks.by_hour"), by_hour());
-    let newest = newest(place);
-    let is_newer = newest.iter().zip(sent).all(|(newest, sent)| *newest > sent);
-    assert!(is_newer, "what may have been sent is sent again under newer stamps: {newest:?}, {sent:?}");
 }
 
 #[test]
-fn readers_refuse_the_ledger_of_0_1_0_and_writers_migrate_it_and_continue_its_files() {
-    let Some(place) = place() else { return };
-    let (before, sent) = (place.dump(), newest(&place));
+fn readers_refuse_an_earlier_ledger_and_writers_migrate_it_and_continue_its_files() {
+    for of in &LEFT {
+        let Some(place) = place(of) else { return };
+        let sent = newest(&place);
+        refuses_readers(of, &place);
+        let checked = place.run(&["check"]);
+        assert!(checked.stdout.contains("is that of an earlier version"), "{checked:?}");
+        let applied = place.run(&["schema", "--apply"]);
+        assert_eq!(applied.code, 0, "{applied:?}");
+        let checked = place.run(&["check"]);
+        assert!(!checked.stdout.contains("earlier version"), "{checked:?}");
+        assert_eq!(place.deliveries(), of.deliveries());
+        let entries =
+            ["03.csv 1 open", "10.csv 1 replayed", "10.csv 2 open", "10.csv 3 discarded", "10.csv 4 open"];
+        assert_eq!(place.entries(), entries.map(|entry| format!("2024-01-{entry}")));
+        place.continues(&of.deliveries(), &place.unchanged(), 3);
+        assert_ended(&place);
+        of.assert_stamps(&place, sent);
+        let done = place.dump();
+        place.once(0);
+        let again = place.dump();
+        for (table, rows) in done.iter().filter(|(table, _)| *table != "needledrop_deliveries") {
+            assert_eq!(&again[table], rows, "{table}: a further run writes nothing");
+        }
+    }
+}
+
+fn refuses_readers(of: &Left, place: &Place) {
+    let before = place.dump();
     for command in [
         &["status"][..],
         &["receipt", "2024-01-01.csv"],
@@ -91,60 +144,55 @@ fn readers_refuse_the_ledger_of_0_1_0_and_writers_migrate_it_and_continue_its_fi
     ] {
         let refused = place.run(command);
         assert_eq!(refused.code, 2, "{command:?}: {refused:?}");
-        let told = ["its ledger has format 3, this version uses 4", "needledrop schema --apply"];
+        let format = format!("its ledger has format {}, this version uses 5", of.format);
+        let told = [&format, "needledrop schema --apply"];
         assert!(told.iter().all(|told| refused.stderr.contains(told)), "{refused:?}");
     }
     assert_eq!(place.dump(), before);
-    let applied = place.run(&["schema", "--apply"]);
-    assert_eq!(applied.code, 0, "{applied:?}");
-    assert_eq!(place.deliveries(), left_by_0_1_0());
-    let entries =
-        ["03.csv 1 open", "10.csv 1 replayed", "10.csv 2 open", "10.csv 3 discarded", "10.csv 4 open"];
-    assert_eq!(place.entries(), entries.map(|entry| format!("2024-01-{entry}")));
-    place.continues(&left_by_0_1_0(), &place.unchanged(), 3);
-    assert_ended(&place, sent);
-    let done = place.dump();
-    place.once(0);
-    let again = place.dump();
-    for (table, rows) in done.iter().filter(|(table, _)| *table != "needledrop_deliveries") {
-        assert_eq!(&again[table], rows, "{table}: a further run writes nothing");
-    }
 }
 
-/// Each run adds one column and is killed; the last ones are killed between deliveries, and when only the format is left
-/// to be written.
+/// Each run makes a table or adds one column and is killed; the last ones are killed between deliveries, and when only
+/// the format is left to be written.
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
 fn a_migration_that_is_interrupted_is_repeated() {
-    let Some(place) = place() else { return };
-    let (sent, mut added, mut step) = (newest(&place), 0, 2);
+    for (of, least) in LEFT.iter().zip([6, 1]) {
+        let Some(place) = place(of) else { return };
+        let sent = newest(&place);
+        let changes = interrupted(&place);
+        assert!(changes >= least, "crash points are missing: {changes}");
+        assert_eq!(place.run(&["schema", "--apply"]).code, 0);
+        let completed = place.completes(&of.deliveries(), &place.unchanged());
+        of.assert_stamps(&place, sent);
+        // A killed 0.1.0 could have taken such a record back, as it does when its file grows: it is loaded again, into
+        // quarantine.
+        place.append("2024-01-03.csv", "\n");
+        place.once(i32::from(of.format == 3));
+        assert_eq!(place.deliveries(), completed);
+        assert_eq!(place.entries().iter().filter(|entry| entry.starts_with("2024-01-03.csv")).count(), 1);
+    }
+}
+
+/// Kills the migration at each of its steps. How often it changed the schema.
+fn interrupted(place: &Place) -> u32 {
+    let (mut changes, mut step) = (0, 2);
     loop {
         let mut aborted = place.command(&["run", "--once"]);
         let aborted = aborted.env("NEEDLEDROP_ABORT_AT", step.to_string()).output().unwrap();
         let told = String::from_utf8_lossy(&aborted.stderr).into_owned();
         match told.rsplit_once(&format!("aborting at step {step}: ")).map(|(_, name)| name.trim()) {
-            Some("ledger brought up") => break,
-            Some("format added") => added += 1,
-            Some("stamps reserved") => step += 1,
+            Some("ledger brought up") => return changes,
+            Some("ledger made" | "format added") => changes += 1,
+            Some("stamps reserved" | "contents entered") => step += 1,
             _ => panic!("{told}"),
         }
     }
-    assert!(added > 5, "crash points are missing: {added}");
-    assert_eq!(place.run(&["schema", "--apply"]).code, 0);
-    let completed = place.completes(&left_by_0_1_0(), &place.unchanged());
-    let newest = newest(&place);
-    assert!(newest.iter().zip(sent).all(|(newest, sent)| *newest > sent), "{newest:?}, {sent:?}");
-    // The killed process could have been 0.1.0, which takes such a record back when its file grows: it is loaded again.
-    place.append("2024-01-03.csv", "\n");
-    place.once(1);
-    assert_eq!(place.deliveries(), completed);
-    assert_eq!(place.entries().iter().filter(|entry| entry.starts_with("2024-01-03.csv")).count(), 1);
 }
 
 /// 0.1.0 was killed behind the tables and before the ledger: the row of the last record is gone, and still counted.
 #[test]
 fn a_provisional_record_that_a_killed_process_was_taking_back_is_loaded_again() {
-    let Some(place) = place() else { return };
+    let Some(place) = place(&LEFT[0]) else { return };
     let stamps = "SELECT MAX(stamp) FROM ks.needledrop_provisional WHERE delivery = ";
     let id = number(&place, "SELECT id FROM ks.needledrop_paths WHERE path = '2024-01-04.csv'");
     let stamp = number(&place, &format!("{stamps}{id}"));

@@ -34,14 +34,15 @@ const COMPLETED: [(&str, &str); 3] = [
 ];
 
 /// What becomes of files that grow behind a provisional record, by a whole line end or by other bytes, of one that was
-/// incomplete, and of one that comes back.
-const GROWN: [(&str, &str); 6] = [
+/// incomplete, of one that comes back, and of a copy.
+const GROWN: [(&str, &str); 7] = [
     ("2024-01-02.csv 1", "2024-01-02.csv 1 loaded 3 = 3 + 0 + 0"),
     ("2024-01-03.csv 1", "2024-01-03.csv 1 loaded 3 = 2 + 0 + 1"),
     ("2024-01-04.csv 2", "2024-01-04.csv 2 loaded 2 = 2 + 0 + 0"),
     ("2024-01-06.csv 1", "2024-01-06.csv 1 loaded 2 = 2 + 0 + 0"),
     ("2024-01-13.csv 1", "2024-01-13.csv 1 loaded 2 = 2 + 0 + 0"),
     ("2024-01-14.csv 1", "2024-01-14.csv 1 loaded 8 = 8 + 0 + 0"),
+    ("2024-01-16.csv 1", "2024-01-16.csv 1 duplicate 0 = 0 + 0 + 0"),
 ];
 
 const REPLAYED: [(&str, &str); 1] = [("2024-01-10.csv 1", "2024-01-10.csv 1 loaded 5 = 3 + 0 + 2")];
@@ -143,7 +144,9 @@ impl World {
         self.append("2024-01-04.csv", "0\n");
         self.append("2024-01-06.csv", ",g,q,eft,2\n");
         self.append("2024-01-13.csv", "\n");
-        fs::copy(self.inbox().join("2024-01-15.csv"), self.inbox().join("2024-01-14.csv")).unwrap();
+        for (file, copy) in [("2024-01-15.csv", "2024-01-14.csv"), ("2024-01-01.csv", "2024-01-16.csv")] {
+            fs::copy(self.inbox().join(file), self.inbox().join(copy)).unwrap();
+        }
     }
 }
 

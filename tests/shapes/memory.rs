@@ -102,3 +102,37 @@ fn a_zstd_frame_with_a_huge_window_is_refused() {
     assert_eq!(counts(&receipt), ("failed", 0, 0));
     assert!(detail(&receipt).contains("window of over 8 MiB"), "{receipt}");
 }
+
+/// Resident memory of a daemon for which so many files wait: still being written, or for their turn.
+fn resident(files: u32, settle: &str, stuck: bool) -> u64 {
+    let world = world().with("source.settle", settle);
+    for number in 0..files {
+        world.drop_file(&format!("drop-{number:06}.csv"), format!("k,v\n{number},x\n"));
+    }
+    let stage = world.path("stuck");
+    if stuck {
+        // Old enough to be taken up at once.
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        std::fs::write(&stage, "discover").unwrap();
+    }
+    let daemon = world.daemon_with(&[("NEEDLEDROP_STUCK", stage.display().to_string())]);
+    let backlog = format!("needledrop_backlog_files {files}");
+    until("all files wait", || match stuck {
+        true => daemon.log().contains("stuck: discover").then_some(()),
+        false => daemon.get("/metrics")?.1.lines().any(|line| line == backlog).then_some(()),
+    });
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+/// Law 7: a few hundred bytes for each name in the inbox, wherever it waits.
+#[test]
+fn a_name_that_waits_takes_at_most_300_bytes() {
+    for (settle, stuck) in [("1h", false), ("1s", true)] {
+        let (few, many) = (resident(1_000, settle, stuck), resident(31_000, settle, stuck));
+        let bytes = many.saturating_sub(few) / 30_000;
+        eprintln!("settle {settle}: {bytes} bytes a name");
+        assert!(bytes <= 300, "settle {settle}: {bytes} bytes a name");
+    }
+}

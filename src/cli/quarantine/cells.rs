@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::domain::{DeliveryId, Header, Origin, Plan};
+use crate::domain::{Header, Origin, Plan};
 use crate::pipeline::split::{Splitter, places};
 use crate::quarantine::Entry;
 
@@ -15,16 +15,12 @@ pub struct Cells {
     names: Vec<String>,
     /// The cell of a name in a header, counted where it is there more than once.
     cell_of: HashMap<(String, usize), usize>,
-    /// Headers that differ, as the cells of their fields, and which of them a delivery has.
-    layouts: Vec<Vec<usize>>,
-    of: HashMap<DeliveryId, usize>,
 }
 
 impl Cells {
     /// The declared columns first, in their order.
     pub fn new(plan: &Plan) -> Self {
-        let mut cells =
-            Self { names: Vec::new(), cell_of: HashMap::new(), layouts: Vec::new(), of: HashMap::new() };
+        let mut cells = Self { names: Vec::new(), cell_of: HashMap::new() };
         for column in &plan.columns {
             if let Origin::Field(field) = &column.origin {
                 cells.cell_of.entry((field.clone(), 0)).or_insert(cells.names.len());
@@ -34,32 +30,25 @@ impl Cells {
         cells
     }
 
-    /// Takes in the header of a delivery; without one its records stay in one piece.
-    pub fn add(&mut self, id: DeliveryId, header: Option<Header>) {
-        let Some(Header(fields)) = header else { return };
-        let mut seen: HashMap<&str, usize> = HashMap::new();
-        let mut layout = Vec::with_capacity(fields.len());
-        for field in &fields {
-            let before = seen.entry(field).or_default();
-            layout.push(self.cell(field, *before));
-            *before += 1;
+    /// Takes in the header of a delivery.
+    pub fn add(&mut self, header: &Header) {
+        for (field, before) in counted(header) {
+            self.cell(field, before);
         }
-        let known = self.layouts.iter().position(|other| *other == layout);
-        let at = known.unwrap_or(self.layouts.len());
-        if known.is_none() {
-            self.layouts.push(layout);
-        }
-        self.of.insert(id, at);
     }
 
-    fn cell(&mut self, field: &str, before: usize) -> usize {
+    /// The cells of the fields under a header, as far as they are known.
+    pub fn layout(&self, header: &Header) -> Vec<usize> {
+        let cell = |(field, before): (&str, usize)| self.cell_of.get(&(field.to_owned(), before)).copied();
+        counted(header).into_iter().map_while(cell).collect()
+    }
+
+    fn cell(&mut self, field: &str, before: usize) {
         let next = self.names.len();
-        let cell = *self.cell_of.entry((field.to_owned(), before)).or_insert(next);
-        if cell == next {
+        if *self.cell_of.entry((field.to_owned(), before)).or_insert(next) == next {
             let is_taken = self.names.iter().any(|name| name == field);
             self.names.push(if is_taken { format!("{field} ({})", before + 1) } else { field.to_owned() });
         }
-        cell
     }
 
     /// The names over the cells.
@@ -67,15 +56,16 @@ impl Cells {
         self.names.iter().map(String::as_str).chain([REST]).map(str::to_owned)
     }
 
-    /// The fields of a record. Those of one with more or fewer than its header follow it as far as it goes;
+    /// The fields of a record under the header with this layout; without a header it stays in one piece. Those of one with more or fewer than its header follow it as far as it goes;
     /// what is left, or cannot be told apart, is in the last cell as it came.
-    pub async fn of(&self, entry: &Entry) -> Vec<Vec<u8>> {
+    pub async fn of(&self, layout: &[usize], entry: &Entry) -> Vec<Vec<u8>> {
         let raw = entry.record.raw.as_slice();
         let mut cells = vec![Vec::new(); self.names.len()];
-        let layout = self.of.get(&entry.delivery).and_then(|at| self.layouts.get(*at));
         let mut rest = raw;
         let mut splitter = Splitter::default();
-        if let (Some(layout), Ok(places), Ok(fields)) = (layout, places(raw), splitter.split(raw).await) {
+        if !layout.is_empty()
+            && let (Ok(places), Ok(fields)) = (places(raw), splitter.split(raw).await)
+        {
             for (cell, field) in layout.iter().zip(fields.iter()) {
                 if let Some(cell) = cells.get_mut(*cell) {
                     *cell = field.to_vec();
@@ -87,4 +77,17 @@ impl Cells {
         cells.push(rest.to_vec());
         cells
     }
+}
+
+/// The names of a header, each with how often it is there before.
+fn counted(Header(fields): &Header) -> Vec<(&str, usize)> {
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    fields
+        .iter()
+        .map(|field| {
+            let before = seen.entry(field).or_default();
+            *before += 1;
+            (field.as_str(), *before - 1)
+        })
+        .collect()
 }

@@ -5,15 +5,15 @@ use std::io::{self, Write};
 use clap::Args;
 
 use super::cells::Cells;
-use super::{Which, object};
+use super::{Chosen, Which, object};
 use crate::app::App;
 use crate::cli::guard::Guard;
-use crate::cli::{Exit, Outcome, render};
+use crate::cli::{Exit, Failure, Outcome, render};
 use crate::domain::Delivery;
-use crate::ledger;
 use crate::pipeline::retry;
-use crate::quarantine::{Entry, Filter};
-use crate::store::{Access, Store, StoreError};
+use crate::quarantine::Entry;
+use crate::store::listing::{Deliveries, Entries};
+use crate::store::{Access, Store};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -37,79 +37,107 @@ const HEADER: [&str; 6] = ["file", "line", "byte", "reason", "column", "detail"]
 
 pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
     let store = app.open(Access::Read).await?;
-    let mut filter = arguments.which.filter(app, &store).await?;
+    let mut chosen = arguments.which.chosen(app, &store).await?;
     if arguments.all {
-        filter.fate = None;
+        chosen.entries.fate = None;
     }
-    if arguments.csv {
-        return csv(app, &store, filter, arguments).await;
+    chosen.entries.raw = arguments.csv || arguments.json;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match (arguments.csv, arguments.json) {
+        (true, _) => csv(app, &store, &chosen, arguments, &mut out).await?,
+        (_, true) => json(&store, &chosen, &mut out).await?,
+        _ => text(&store, &chosen, arguments.all, &mut out).await?,
     }
-    filter.raw = arguments.json;
-    let entries = store.quarantined(filter).await?;
-    let mut out = io::stdout().lock();
-    if arguments.json {
-        render::json(&mut out, &entries.iter().map(object).collect())?;
-    } else {
-        text(&mut out, &entries, arguments.all)?;
-    }
+    out.flush()?;
     Ok(Exit::Done)
 }
 
-fn text(out: &mut impl Write, entries: &[Entry], all: bool) -> io::Result<()> {
-    if entries.is_empty() {
-        return writeln!(out, "nothing in quarantine");
+async fn json(store: &impl Store, chosen: &Chosen, out: &mut impl Write) -> Result<(), Failure> {
+    let mut elements = render::Elements::list(out)?;
+    let mut deliveries = deliveries(store, chosen);
+    while let Some(delivery) = deliveries.next().await? {
+        let mut entries = Entries::new(store, delivery.id, chosen.entries.clone());
+        while let Some(page) = entries.page().await? {
+            page.iter().try_for_each(|entry| elements.push(&object(&delivery, entry)))?;
+        }
     }
-    let rows: Vec<Vec<String>> = entries.iter().map(|entry| about(entry, all)).collect();
-    render::table(out, &header(all), &rows)
+    Ok(elements.end(&serde_json::Map::new())?)
+}
+
+async fn text(store: &impl Store, chosen: &Chosen, all: bool, out: &mut impl Write) -> Result<(), Failure> {
+    let mut rows = render::Rows::new(header(all));
+    let mut deliveries = deliveries(store, chosen);
+    while let Some(delivery) = deliveries.next().await? {
+        let mut entries = Entries::new(store, delivery.id, chosen.entries.clone());
+        while let Some(page) = entries.page().await? {
+            page.iter().try_for_each(|entry| rows.push(out, about(&delivery, entry, all)))?;
+        }
+    }
+    if !rows.end(out)? {
+        writeln!(out, "nothing in quarantine")?;
+    }
+    Ok(())
+}
+
+fn deliveries<'s, S: Store>(store: &'s S, chosen: &Chosen) -> Deliveries<'s, S> {
+    Deliveries::new(store, chosen.deliveries.clone())
 }
 
 fn header(all: bool) -> Vec<&'static str> {
     HEADER.into_iter().chain(all.then_some("state")).collect()
 }
 
-fn about(entry: &Entry, all: bool) -> Vec<String> {
+fn about(delivery: &Delivery, entry: &Entry, all: bool) -> Vec<String> {
     let record = &entry.record;
     let column = record.column.clone().unwrap_or_default();
     let (line, offset) = (record.line.to_string(), record.offset.to_string());
     let mut row =
-        vec![entry.path.clone(), line, offset, record.reason.to_string(), column, record.detail.clone()];
+        vec![delivery.path.clone(), line, offset, record.reason.to_string(), column, record.detail.clone()];
     row.extend(all.then(|| entry.fate.to_string()));
     row
 }
 
-/// A page at a time, below the names that all headers have together.
-async fn csv(app: &App, store: &impl Store, filter: Filter, arguments: &Arguments) -> Outcome {
-    let deliveries = deliveries(store, &filter).await?;
-    let mut cells = Cells::new(&app.plan);
-    for delivery in &deliveries {
-        cells.add(delivery.id, retry::header(store, &app.find(), delivery).await?.ok());
+/// Below the names that all headers have together: for them all headers are read first.
+async fn csv(
+    app: &App,
+    store: &impl Store,
+    chosen: &Chosen,
+    arguments: &Arguments,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let (mut cells, mut listed) = (Cells::new(&app.plan), deliveries(store, chosen));
+    while let Some(delivery) = listed.next().await? {
+        if has_entries(&delivery)
+            && let Ok(header) = retry::header(store, &app.find(), &delivery).await?
+        {
+            cells.add(&header);
+        }
     }
-    let (mut out, mut guard) = (io::BufWriter::new(io::stdout().lock()), Guard::new(!arguments.exact));
+    let mut guard = Guard::new(!arguments.exact);
     let names = header(arguments.all).into_iter().map(String::from).chain(cells.names());
-    line(&mut out, &mut guard, &names.map(String::into_bytes).collect::<Vec<_>>())?;
-    for delivery in &deliveries {
-        let mut from = Some(0);
-        while from.is_some() {
-            let page = Filter { delivery: Some(delivery.id), page_from: from, raw: true, ..filter.clone() };
-            let page = store.quarantined(page).await?;
-            from = page.last().map(|entry| entry.record.record + 1);
+    line(out, &mut guard, &names.map(String::into_bytes).collect::<Vec<_>>())?;
+    let mut listed = deliveries(store, chosen);
+    while let Some(delivery) = listed.next().await? {
+        let mut entries = Entries::new(store, delivery.id, chosen.entries.clone());
+        let mut layout = None;
+        while let Some(page) = entries.page().await? {
+            if layout.is_none() {
+                let header = retry::header(store, &app.find(), &delivery).await?;
+                layout = Some(header.map_or_else(|_| Vec::new(), |header| cells.layout(&header)));
+            }
             for entry in &page {
-                let about = about(entry, arguments.all).into_iter().map(String::into_bytes);
-                let cells: Vec<_> = about.chain(cells.of(entry).await).collect();
-                line(&mut out, &mut guard, &cells)?;
+                let about = about(&delivery, entry, arguments.all).into_iter().map(String::into_bytes);
+                let fields = cells.of(layout.as_deref().unwrap_or_default(), entry).await;
+                line(out, &mut guard, &about.chain(fields).collect::<Vec<_>>())?;
             }
         }
     }
-    out.flush()?;
     guard.tell("--exact leaves them as they are");
-    Ok(Exit::Done)
+    Ok(())
 }
 
-async fn deliveries(store: &impl Store, filter: &Filter) -> Result<Vec<Delivery>, StoreError> {
-    let of = filter.path.clone().map_or(ledger::Filter::All, ledger::Filter::Path);
-    let mut all = store.deliveries(of).await?;
-    all.retain(|delivery| delivery.receipt.quarantined + delivery.receipt.replayed > 0);
-    Ok(all)
+fn has_entries(delivery: &Delivery) -> bool {
+    delivery.receipt.quarantined + delivery.receipt.replayed > 0
 }
 
 fn line(out: &mut impl Write, guard: &mut Guard, cells: &[Vec<u8>]) -> io::Result<()> {

@@ -12,7 +12,8 @@ use serde_json::{Value as Json, json};
 
 use super::{Failure, Outcome, load};
 use crate::app::App;
-use crate::domain::{Plan, Reason};
+use crate::domain::{Delivery, Plan, Reason};
+use crate::ledger;
 use crate::quarantine::{Entry, Fate, Filter};
 use crate::store::Store;
 
@@ -65,7 +66,7 @@ impl Which {
         self.file.is_none() && self.reason.is_none() && self.column.is_none()
     }
 
-    async fn filter(&self, app: &App, store: &impl Store) -> Result<Filter, Failure> {
+    async fn chosen(&self, app: &App, store: &impl Store) -> Result<Chosen, Failure> {
         if let Some(reason) = self.reason.as_ref().filter(|reason| Reason::from_name(reason).is_none()) {
             let known = Reason::ALL.map(Reason::name).join(", ");
             return Err(Failure::usage(format!(
@@ -73,12 +74,13 @@ impl Which {
             )));
         }
         self.column.as_deref().map_or(Ok(()), |name| known_column(&app.plan, name))?;
-        let path = match &self.file {
-            Some(file) => Some(load::known_path(app, store, file).await?),
-            None => None,
+        let deliveries = match &self.file {
+            Some(file) => ledger::Filter::Path(load::known_path(app, store, file).await?),
+            None => ledger::Filter::Quarantined,
         };
         let (reason, column) = (self.reason.clone(), self.column.clone());
-        Ok(Filter { path, reason, column, fate: Some(Fate::Open), ..Filter::default() })
+        let entries = Filter { reason, column, fate: Some(Fate::Open), ..Filter::default() };
+        Ok(Chosen { deliveries, entries })
     }
 }
 
@@ -91,11 +93,17 @@ fn known_column(plan: &Plan, name: &str) -> Result<(), Failure> {
     Err(Failure::usage(format!("there is no column `{name}`\n  next: choose from {names}")))
 }
 
-fn object(entry: &Entry) -> Json {
+/// Which entries are asked for, of which deliveries.
+struct Chosen {
+    deliveries: ledger::Filter,
+    entries: Filter,
+}
+
+fn object(delivery: &Delivery, entry: &Entry) -> Json {
     let record = &entry.record;
     json!({
-        "file": entry.path,
-        "generation": entry.generation,
+        "file": delivery.path,
+        "generation": delivery.generation,
         "record": record.record,
         "line": record.line,
         "byte": record.offset,

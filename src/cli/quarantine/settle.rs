@@ -5,20 +5,20 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use clap::Args;
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 use tokio_util::sync::CancellationToken;
 
-use super::Which;
+use super::{Chosen, Which};
 use crate::app::{self, App};
 use crate::cli::render::{self, grouped};
 use crate::cli::{Exit, Failure, Outcome};
 use crate::health::Health;
 use crate::heartbeat::Pulse;
 use crate::ledger::TableDelta;
-use crate::pipeline::retry::{Retry, Run, Settled};
+use crate::pipeline::retry::{Retry, Settled, What};
 use crate::store::any::AnyStore;
 use crate::store::patience::Patience;
-use crate::store::{Access, Store};
+use crate::store::{Access, Store, StoreError};
 
 #[derive(Debug, Args)]
 pub struct Replay {
@@ -42,21 +42,11 @@ pub struct Discard {
 }
 
 pub async fn replay(app: &App, arguments: &Replay) -> Outcome {
-    let retry = retry(app, &arguments.which).await?;
-    let run = app::with_signals(retry.stop.clone(), retry.replay()).await?;
-    retry.store.close().await;
-    let run = run?;
-    let mut out = io::stdout().lock();
-    let sample = app.collision_sample();
-    if arguments.json {
-        render::json(&mut out, &replayed_json(&run, sample))?;
-    } else {
-        replayed_text(&mut out, &run, sample)?;
-    }
-    Ok(match run.deliveries.iter().any(|settled| !settled.open.is_empty()) {
-        _ if run.stopped => Exit::Stopped,
-        true => Exit::Short,
-        false => Exit::Done,
+    let sum = settle(app, &arguments.which, What::Replay, arguments.json).await?;
+    Ok(match sum.open.is_empty() {
+        _ if sum.stopped => Exit::Stopped,
+        false => Exit::Short,
+        true => Exit::Done,
     })
 }
 
@@ -66,24 +56,71 @@ pub async fn discard(app: &App, arguments: &Discard) -> Outcome {
                        next: say it by --file, --reason or --column, or --all";
         return Err(Failure::usage(message));
     }
-    let retry = retry(app, &arguments.which).await?;
-    let run = app::with_signals(retry.stop.clone(), retry.discard()).await?;
+    let sum = settle(app, &arguments.which, What::Discard, arguments.json).await?;
+    Ok(if sum.stopped { Exit::Stopped } else { Exit::Done })
+}
+
+/// Settles all of them, and tells of each delivery as it ends.
+async fn settle(app: &App, which: &Which, what: What, as_json: bool) -> Result<Sum, Failure> {
+    let (retry, sample) = (retry(app, which).await?, app.collision_sample());
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut told = match as_json {
+        true => Told::Json(render::Elements::field(&mut out, &Map::new(), "deliveries")?),
+        false => Told::Text(&mut out),
+    };
+    let work = async {
+        let (mut run, mut sum, mut written) = (retry.run(what), Sum::default(), Ok(()));
+        while let Some(settled) = run.next().await? {
+            // The run goes on where nobody reads its output any more.
+            written = written.and_then(|()| told.delivery(what, &settled));
+            sum.add(&settled);
+        }
+        sum.stopped = run.stopped;
+        Ok::<_, StoreError>((sum, written))
+    };
+    let ended = app::with_signals(retry.stop.clone(), work).await?;
     retry.store.close().await;
-    let run = run?;
-    let mut out = io::stdout().lock();
-    if arguments.json {
-        render::json(&mut out, &discarded_json(&run))?;
-    } else {
-        discarded_text(&mut out, &run)?;
+    let (sum, written) = ended?;
+    written.and_then(|()| told.end(what, &sum, sample))?;
+    out.flush()?;
+    Ok(sum)
+}
+
+/// Where a run is told.
+enum Told<W> {
+    Json(render::Elements<W>),
+    Text(W),
+}
+
+impl<W: Write> Told<W> {
+    fn delivery(&mut self, what: What, settled: &Settled) -> io::Result<()> {
+        match (self, what) {
+            (Self::Json(elements), What::Replay) => elements.push(&replayed_json(settled)),
+            (Self::Json(elements), What::Discard) => elements.push(&discarded_json(settled)),
+            (Self::Text(out), _) => untried(out, settled),
+        }
     }
-    Ok(if run.stopped { Exit::Stopped } else { Exit::Done })
+
+    fn end(self, what: What, sum: &Sum, sample: u64) -> io::Result<()> {
+        match (self, what) {
+            (Self::Json(elements), What::Replay) => elements.end(&sum.replayed_json(sample)),
+            (Self::Json(elements), What::Discard) => elements.end(&sum.discarded_json()),
+            (Self::Text(mut out), What::Replay) => sum.replayed_text(&mut out, sample),
+            (Self::Text(mut out), What::Discard) => writeln!(
+                out,
+                "discarded   {} records of {} deliveries",
+                grouped(sum.discarded),
+                sum.deliveries
+            ),
+        }
+    }
 }
 
 /// Opens the store for writing, but makes none.
 async fn retry(app: &App, which: &Which) -> Result<Retry<AnyStore>, Failure> {
-    let filter = {
+    let Chosen { deliveries, entries } = {
         let asked = app.open(Access::Read).await?;
-        which.filter(app, &asked).await?
+        which.chosen(app, &asked).await?
     };
     let (stop, patience) = (CancellationToken::new(), Some(*app.config.store.patience));
     let store = app.open_patiently(false, patience, &stop, &Arc::default()).await?;
@@ -98,106 +135,112 @@ async fn retry(app: &App, which: &Which) -> Result<Retry<AnyStore>, Failure> {
             pulse: Pulse::default(),
         },
         stop,
-        filter,
+        deliveries,
+        filter: entries,
     })
 }
 
-fn sum(run: &Run, of: impl Fn(&Settled) -> u64) -> u64 {
-    run.deliveries.iter().map(of).sum()
+/// What all deliveries came to.
+#[derive(Default)]
+struct Sum {
+    stopped: bool,
+    deliveries: u64,
+    tried: u64,
+    loaded: u64,
+    skipped: u64,
+    discarded: u64,
+    open: BTreeMap<&'static str, u64>,
+    tables: BTreeMap<String, TableDelta>,
+    /// Deliveries of which the other records were loaded under another declaration.
+    others: u64,
 }
 
-fn open(run: &Run) -> BTreeMap<&'static str, u64> {
-    let mut open = BTreeMap::new();
-    for (reason, count) in run.deliveries.iter().flat_map(|settled| &settled.open) {
-        *open.entry(*reason).or_default() += count;
-    }
-    open
-}
-
-fn tables(run: &Run) -> impl Iterator<Item = (String, TableDelta)> {
-    let mut tables: BTreeMap<String, TableDelta> = BTreeMap::new();
-    for (table, delta) in run.deliveries.iter().flat_map(|settled| &settled.tables) {
-        tables.entry(table.clone()).or_default().add(delta);
-    }
-    tables.into_iter()
-}
-
-fn replayed_json(run: &Run, sample: u64) -> Json {
-    let counts = |settled: &Settled| {
-        json!({
-            "file": settled.path,
-            "generation": settled.generation,
-            "tried": settled.tried(),
-            "loaded": settled.loaded,
-            "skipped": settled.skipped,
-            "open": settled.open.values().sum::<u64>(),
-            "other_declaration": settled.other_declaration,
-            "untried": settled.untried,
-        })
-    };
-    let open = open(run);
-    json!({
-        "stopped": run.stopped,
-        "tried": sum(run, Settled::tried),
-        "loaded": sum(run, |settled| settled.loaded),
-        "skipped": sum(run, |settled| settled.skipped),
-        "open": open.values().sum::<u64>(),
-        "reasons": open,
-        "tables": render::tables_json(tables(run), sample),
-        "deliveries": run.deliveries.iter().map(counts).collect::<Vec<_>>(),
-    })
-}
-
-fn replayed_text(out: &mut impl Write, run: &Run, sample: u64) -> io::Result<()> {
-    let open = open(run);
-    writeln!(
-        out,
-        "replayed    {} tried = {} loaded + {} skipped + {} still open",
-        grouped(sum(run, Settled::tried)),
-        grouped(sum(run, |settled| settled.loaded)),
-        grouped(sum(run, |settled| settled.skipped)),
-        grouped(open.values().sum()),
-    )?;
-    let rows = render::tables_text(tables(run), sample);
-    if !rows.is_empty() {
-        render::table(out, &["tables", "rows", "collisions"], &rows)?;
-    }
-    if !open.is_empty() {
-        let reasons: Vec<String> =
-            open.iter().map(|(reason, count)| format!("{} {reason}", grouped(*count))).collect();
-        writeln!(out, "still open  {}: see `needledrop quarantine list`", reasons.join(", "))?;
-    }
-    for settled in &run.deliveries {
-        if let Some(why) = &settled.untried {
-            let (path, why) = (render::printable(&settled.path), render::printable(&why.replace('\n', "")));
-            writeln!(out, "untried     some of {path}: {why}")?;
+impl Sum {
+    fn add(&mut self, settled: &Settled) {
+        self.deliveries += 1;
+        self.tried += settled.tried();
+        self.loaded += settled.loaded;
+        self.skipped += settled.skipped;
+        self.discarded += settled.discarded;
+        self.others += u64::from(settled.other_declaration && settled.loaded > 0);
+        for (reason, count) in &settled.open {
+            *self.open.entry(reason).or_default() += count;
+        }
+        for (table, delta) in &settled.tables {
+            self.tables.entry(table.clone()).or_default().add(delta);
         }
     }
-    let others = run.deliveries.iter().filter(|settled| settled.other_declaration && settled.loaded > 0);
-    match others.count() {
-        0 => Ok(()),
-        n => writeln!(
+
+    fn tables(&self) -> impl Iterator<Item = (String, TableDelta)> {
+        self.tables.clone().into_iter()
+    }
+
+    fn replayed_json(&self, sample: u64) -> Map<String, Json> {
+        let fields = json!({
+            "stopped": self.stopped,
+            "tried": self.tried,
+            "loaded": self.loaded,
+            "skipped": self.skipped,
+            "open": self.open.values().sum::<u64>(),
+            "reasons": self.open,
+            "tables": render::tables_json(self.tables(), sample),
+        });
+        fields.as_object().cloned().unwrap_or_default()
+    }
+
+    fn discarded_json(&self) -> Map<String, Json> {
+        let fields = json!({ "stopped": self.stopped, "discarded": self.discarded });
+        fields.as_object().cloned().unwrap_or_default()
+    }
+
+    fn replayed_text(&self, out: &mut impl Write, sample: u64) -> io::Result<()> {
+        writeln!(
             out,
-            "note        the other records of {n} deliveries were loaded under another declaration: see `behind` in \
-             `needledrop status`"
-        ),
+            "replayed    {} tried = {} loaded + {} skipped + {} still open",
+            grouped(self.tried),
+            grouped(self.loaded),
+            grouped(self.skipped),
+            grouped(self.open.values().sum()),
+        )?;
+        let rows = render::tables_text(self.tables(), sample);
+        if !rows.is_empty() {
+            render::table(out, &["tables", "rows", "collisions"], &rows)?;
+        }
+        if !self.open.is_empty() {
+            let reason = |(reason, count): (&&str, &u64)| format!("{} {reason}", grouped(*count));
+            let reasons: Vec<String> = self.open.iter().map(reason).collect();
+            writeln!(out, "still open  {}: see `needledrop quarantine list`", reasons.join(", "))?;
+        }
+        match self.others {
+            0 => Ok(()),
+            n => writeln!(
+                out,
+                "note        the other records of {n} deliveries were loaded under another declaration: see `behind` \
+                 in `needledrop status`"
+            ),
+        }
     }
 }
 
-fn discarded_json(run: &Run) -> Json {
-    let counts = |settled: &Settled| {
-        json!({
-            "file": settled.path, "generation": settled.generation, "discarded": settled.discarded,
-        })
-    };
+fn replayed_json(settled: &Settled) -> Json {
     json!({
-        "stopped": run.stopped,
-        "discarded": sum(run, |settled| settled.discarded),
-        "deliveries": run.deliveries.iter().map(counts).collect::<Vec<_>>(),
+        "file": settled.path,
+        "generation": settled.generation,
+        "tried": settled.tried(),
+        "loaded": settled.loaded,
+        "skipped": settled.skipped,
+        "open": settled.open.values().sum::<u64>(),
+        "other_declaration": settled.other_declaration,
+        "untried": settled.untried,
     })
 }
 
-fn discarded_text(out: &mut impl Write, run: &Run) -> io::Result<()> {
-    let discarded = sum(run, |settled| settled.discarded);
-    writeln!(out, "discarded   {} records of {} deliveries", grouped(discarded), run.deliveries.len())
+fn discarded_json(settled: &Settled) -> Json {
+    json!({ "file": settled.path, "generation": settled.generation, "discarded": settled.discarded })
+}
+
+fn untried(out: &mut impl Write, settled: &Settled) -> io::Result<()> {
+    let Some(why) = &settled.untried else { return Ok(()) };
+    let (path, why) = (render::printable(&settled.path), render::printable(&why.replace('\n', "")));
+    writeln!(out, "untried     some of {path}: {why}")
 }

@@ -12,11 +12,12 @@ use super::object;
 use crate::app::App;
 use crate::cli::render::{self, printable};
 use crate::cli::{Exit, Failure, Outcome, load};
-use crate::domain::{Header, Origin, Plan, Reason};
+use crate::domain::{Delivery, Header, Origin, Plan, Reason};
 use crate::ledger;
 use crate::pipeline::retry;
 use crate::pipeline::split::{Malformed, places};
 use crate::quarantine::{Entry, Filter};
+use crate::store::listing::{Deliveries, Entries};
 use crate::store::{Access, Store, StoreError};
 
 #[derive(Debug, Args)]
@@ -33,11 +34,11 @@ type Marked = Result<(usize, Range<usize>), String>;
 
 pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
     let store = app.open(Access::Read).await?;
-    let entry = find(app, &store, arguments).await?;
-    let marked = mark(app, &store, &entry).await?;
+    let (delivery, entry) = find(app, &store, arguments).await?;
+    let marked = mark(app, &store, &delivery, &entry).await?;
     let mut out = io::stdout().lock();
     if arguments.json {
-        let mut shown = object(&entry);
+        let mut shown = object(&delivery, &entry);
         shown["marked"] = match &marked {
             Ok((field, at)) => json!({ "field": field, "from": at.start, "to": at.end }),
             Err(_) => json!(null),
@@ -45,29 +46,37 @@ pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
         shown["unmarked"] = json!(marked.err());
         render::json(&mut out, &shown)?;
     } else {
-        text(&mut out, &entry, &marked)?;
+        text(&mut out, &delivery, &entry, &marked)?;
     }
     Ok(Exit::Done)
 }
 
-async fn find(app: &App, store: &impl Store, arguments: &Arguments) -> Result<Entry, Failure> {
+/// The newest generation of the file that has such a record.
+async fn find(app: &App, store: &impl Store, arguments: &Arguments) -> Result<(Delivery, Entry), Failure> {
     let Arguments { file, line, .. } = arguments;
-    let path = Some(load::known_path(app, store, file).await?);
-    let entries = store.quarantined(Filter { path, ..Filter::default() }).await?;
-    // The newest generation last.
-    let found = entries.into_iter().rev().find(|entry| entry.record.line == *line).ok_or_else(|| {
+    let path = load::known_path(app, store, file).await?;
+    let filter = Filter { line: Some(*line), raw: true, ..Filter::default() };
+    let mut deliveries = Deliveries::new(store, ledger::Filter::Path(path));
+    let mut found = None;
+    while let Some(delivery) = deliveries.next().await? {
+        if let Some(page) = Entries::new(store, delivery.id, filter.clone()).page().await? {
+            found = page.into_iter().next_back().map(|entry| (delivery, entry));
+        }
+    }
+    found.ok_or_else(|| {
         Failure::usage(format!(
             "{} has no quarantined record on line {line}\n  next: see `needledrop quarantine list`",
             file.display()
         ))
-    })?;
-    // Only of this one all bytes are wanted.
-    let (delivery, page_from) = (Some(found.delivery), Some(found.record.record));
-    let page = Filter { delivery, page_from, raw: true, ..Filter::default() };
-    Ok(store.quarantined(page).await?.into_iter().next().unwrap_or(found))
+    })
 }
 
-async fn mark(app: &App, store: &impl Store, entry: &Entry) -> Result<Marked, StoreError> {
+async fn mark(
+    app: &App,
+    store: &impl Store,
+    delivery: &Delivery,
+    entry: &Entry,
+) -> Result<Marked, StoreError> {
     if entry.record.reason == Reason::Quote
         && let Err(Malformed { field, at, .. }) = places(&entry.record.raw)
     {
@@ -75,10 +84,6 @@ async fn mark(app: &App, store: &impl Store, entry: &Entry) -> Result<Marked, St
     }
     let Some(column) = &entry.record.column else {
         return Ok(Err("no single field is to blame".to_owned()));
-    };
-    let all = store.deliveries(ledger::Filter::Path(entry.path.clone())).await?;
-    let Some(delivery) = all.iter().find(|delivery| delivery.id == entry.delivery) else {
-        return Ok(Err("its delivery is not in the ledger".to_owned()));
     };
     let header = retry::header(store, &app.find(), delivery).await?;
     Ok(header.and_then(|header| place(&app.plan, &header, column, &entry.record.raw)))
@@ -114,9 +119,9 @@ fn field_name(plan: &Plan, name: &str) -> Result<String, String> {
     }
 }
 
-fn text(out: &mut impl Write, entry: &Entry, marked: &Marked) -> io::Result<()> {
+fn text(out: &mut impl Write, delivery: &Delivery, entry: &Entry, marked: &Marked) -> io::Result<()> {
     let record = &entry.record;
-    writeln!(out, "{}:{}: {}", printable(&entry.path), record.line, record.reason)?;
+    writeln!(out, "{}:{}: {}", printable(&delivery.path), record.line, record.reason)?;
     match (&record.column, marked) {
         (Some(column), Ok((field, _))) => writeln!(out, "column  {column} (field {field})")?,
         (Some(column), Err(_)) => writeln!(out, "column  {column}")?,

@@ -26,7 +26,7 @@ const PIECE: usize = 256 * 1024;
 /// A file that may go, as it was when it was known to be what was loaded.
 #[derive(Clone, Debug)]
 pub struct Leaving {
-    pub path: String,
+    pub path: Arc<str>,
     pub noted: Noted,
 }
 
@@ -72,7 +72,7 @@ impl Away {
     }
 
     fn place(&self, file: &Leaving) -> PathBuf {
-        self.inbox.join(&file.path)
+        self.inbox.join(&*file.path)
     }
 
     fn identities(&self, files: &[Leaving]) -> HashSet<Identity> {

@@ -22,8 +22,9 @@ use super::read::source::off_thread;
 use super::tally::Tally;
 use crate::config::{self, Source};
 use crate::domain::{Delivery, Noted, Plan, State};
-use crate::ledger::Filter;
+use crate::ledger::{Content, Cursor, Filter};
 use crate::metrics;
+use crate::store::listing::newest;
 use crate::store::patience::Patience;
 use crate::store::{Store, StoreError};
 use archive::Archive;
@@ -42,7 +43,7 @@ const SAID_AGAIN: Duration = Duration::from_secs(3600);
 /// Word to discovery.
 #[derive(Debug)]
 pub struct Left {
-    pub path: String,
+    pub path: Arc<str>,
     /// It is not in the inbox any more; else it is to be tried again later.
     pub gone: bool,
 }
@@ -128,8 +129,7 @@ impl<S: Store> After<S> {
 
     /// Why the ledger is against it.
     async fn stays(&self, file: &Leaving) -> Result<Option<&'static str>, StoreError> {
-        let newest = || self.store.deliveries(Filter::Newest(file.path.clone()));
-        let Some(delivery) = self.patience.with(newest).await?.pop() else {
+        let Some(delivery) = self.patience.with(|| newest(&*self.store, &file.path)).await? else {
             return Ok(Some("is not in the ledger"));
         };
         let loaded = match delivery.state {
@@ -154,13 +154,10 @@ impl<S: Store> After<S> {
 
     /// The loaded delivery that has the bytes of a duplicate.
     async fn twin(&self, duplicate: &Delivery) -> Result<Option<Delivery>, StoreError> {
-        let alike = || self.store.deliveries(Filter::Head(duplicate.head.clone()));
-        let mut alike = self.patience.with(alike).await?;
-        let place = alike.iter().position(|other| {
-            let is_same = other.hash == duplicate.hash && other.reach.offset == duplicate.reach.offset;
-            other.state == State::Loaded && is_same
-        });
-        Ok(place.map(|place| alike.swap_remove(place)))
+        let Delivery { head, reach, hash, .. } = duplicate;
+        let content = Content { head: head.clone(), len: reach.offset, hash: hash.clone() };
+        let same = || self.store.deliveries(Filter::Same(content.clone()), Cursor::default());
+        Ok(self.patience.with(same).await?.found.into_iter().next())
     }
 
     fn is_young(&self, noted: Noted) -> bool {
@@ -175,10 +172,10 @@ impl<S: Store> After<S> {
     }
 
     async fn told(&mut self, file: Leaving, outcome: Result<(), Stays>, left: &Sender<Left>) {
-        let is_there = || self.away.inbox.join(&file.path).symlink_metadata().is_ok();
+        let is_there = || self.away.inbox.join(&*file.path).symlink_metadata().is_ok();
         let gone = match outcome {
             Ok(()) => {
-                info!(file = file.path, "{}", self.what);
+                info!(file = &*file.path, "{}", self.what);
                 metrics::after(self.what);
                 self.tally.left(self.what);
                 true
@@ -209,9 +206,9 @@ impl<S: Store> After<S> {
             self.told.insert(told.clone(), Instant::now());
         }
         match (is_new, is_failure) {
-            (false, _) => debug!(file = file.path, "{told}"),
-            (true, false) => info!(file = file.path, "{told}"),
-            (true, true) => warn!(file = file.path, "{told} (said once for all files)"),
+            (false, _) => debug!(file = &*file.path, "{told}"),
+            (true, false) => info!(file = &*file.path, "{told}"),
+            (true, true) => warn!(file = &*file.path, "{told} (said once for all files)"),
         }
     }
 

@@ -22,7 +22,7 @@ fn turned() -> (TempDir, Leaving) {
     fs::write(at("outside/a.csv"), "bytes").unwrap();
     symlink(at("outside"), at("inbox/sub")).unwrap();
     let noted = note(&fs::metadata(at("outside/a.csv")).unwrap());
-    (dir, Leaving { path: "sub/a.csv".to_owned(), noted })
+    (dir, Leaving { path: "sub/a.csv".into(), noted })
 }
 
 fn away(dir: &Path, way: Way) -> Away {

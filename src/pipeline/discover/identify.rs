@@ -17,7 +17,7 @@ use super::waiting::Candidate;
 use crate::domain::header::HeaderError;
 use crate::domain::text;
 use crate::domain::{Checkpoint, Delivery, DeliveryId, Mark, Noted, Origin, Plan, Source, State};
-use crate::ledger::{Amendment, Continuation, Entry, Filter, HEAD, Verdict};
+use crate::ledger::{Amendment, Content, Continuation, Entry, Filter, HEAD, Verdict};
 use crate::metrics;
 use crate::pipeline::Taking;
 use crate::pipeline::read::broken::Broken;
@@ -25,6 +25,7 @@ use crate::pipeline::read::frame::Framer;
 use crate::pipeline::read::tail::{self, Judged, TailPolicy};
 use crate::pipeline::read::trail::{Trails, Window};
 use crate::pipeline::read::{Head, Work};
+use crate::store::listing::{Deliveries, newest};
 use crate::store::patience::Patience;
 use crate::store::{Store, StoreError};
 
@@ -123,8 +124,7 @@ impl<S: Store> Identify<S> {
     }
 
     async fn newest(&self, path: &str) -> Result<Option<Delivery>, StoreError> {
-        let newest = || self.store.deliveries(Filter::Newest(path.to_owned()));
-        Ok(self.patience.with(newest).await?.pop())
+        self.patience.with(|| newest(&*self.store, path)).await
     }
 
     /// A path that the ledger knows: the same bytes, more of them, or others.
@@ -370,7 +370,7 @@ impl<S: Store> Identify<S> {
             Verdict::Failed { .. } | Verdict::Incomplete { .. } => opened.bytes.noted,
             _ => trusted(opened.bytes.noted),
         };
-        let (path, strikes) = (subject.candidate.found.path.clone(), subject.strikes);
+        let (path, strikes) = (subject.candidate.found.path.to_string(), subject.strikes);
         let (fingerprint, attempt) = (self.plan.fingerprint.clone(), self.plan.attempt.clone());
         Entry { path, head: head(opened), noted, strikes, fingerprint, attempt, verdict }
     }
@@ -409,41 +409,88 @@ impl<S: Store> Identify<S> {
         })
     }
 
-    /// Compares with deliveries that begin with the same bytes and derive the same values from their paths.
+    /// Compares with deliveries that begin with the same bytes and derive the same values from their paths. However many
+    /// these are, only those are read that are not finished, and those with exactly these bytes.
     async fn alike(&self, subject: &mut Subject<'_>) -> Result<Alike, IdentifyError> {
-        let (path, head) = (&subject.candidate.found.path, subject.opened.head.clone());
-        let mut alike = self.patience.with(|| self.store.deliveries(Filter::Head(head.clone()))).await?;
-        alike
-            .retain(|other| other.path != *path && (other.state == State::Loading || other.reach.record > 0));
-        alike.retain(|other| inbox::derive_alike(&self.plan, &other.path, path));
-        if self.taking == Taking::Assumed {
-            // One that an earlier run left is not for this run to go on with.
-            alike.retain(|other| other.state != State::Loading);
-        }
-        if alike.is_empty() {
+        let path = &subject.candidate.found.path;
+        let incomplete = match self.unfinished(path, &subject.opened).await? {
+            ControlFlow::Break((id, path)) => return Ok(Alike::Behind(id, path)),
+            ControlFlow::Continue(incomplete) => incomplete,
+        };
+        let (head, len) = (subject.opened.head.clone(), subject.opened.known_len());
+        let has_content = || self.store.has_content(head.clone(), len);
+        if incomplete.is_empty() && !self.patience.with(has_content).await? {
             return Ok(Alike::Other);
-        }
-        if let Some(other) = alike.iter().find(|other| other.state == State::Loading) {
-            return Ok(Alike::Behind(other.id, other.path.clone()));
         }
         let (hash, len) = subject.opened.hash_whole().await?;
         // That it is corrupt is told by loading it, also where the rest of it is known.
-        let corrupt = matches!(subject.opened.bytes.broken(), Some(Broken::Corrupt(_)));
-        for other in alike.iter().filter(|_| !corrupt) {
-            let same = match other.state {
-                State::Loaded => other.hash == hash && other.reach.offset == len,
-                // Its hash does not cover the record that is not whole.
-                State::Incomplete => self.waits_alike(subject, other, &hash).await?,
-                _ => false,
-            };
-            if same {
-                // What is not whole of it is the same too: by all its bytes a copy is known again.
-                let reach = Mark { offset: len, ..other.reach };
-                let (of, same_as) = (other.id, other.path.clone());
-                return Ok(Alike::Same(Box::new(Verdict::Duplicate { of, same_as, reach, hash })));
+        if matches!(subject.opened.bytes.broken(), Some(Broken::Corrupt(_))) {
+            return Ok(Alike::OtherButRead);
+        }
+        let content = Content { head, len, hash };
+        let same = match self.loaded_same(path, &content).await? {
+            Some(same) => Some(same),
+            None => self.incomplete_same(subject, &incomplete, &content).await?,
+        };
+        Ok(same.map_or(Alike::OtherButRead, |other| Alike::Same(Box::new(duplicate(other, content)))))
+    }
+
+    /// Whether a delivery is one that a file of this path may be a copy of.
+    fn may_be_copied(&self, other: &Delivery, path: &str) -> bool {
+        other.path != path && inbox::derive_alike(&self.plan, &other.path, path)
+    }
+
+    /// Incomplete deliveries with records that this file may be a copy of; or one that is being loaded.
+    async fn unfinished(
+        &self,
+        path: &str,
+        opened: &Opened,
+    ) -> Result<ControlFlow<(DeliveryId, String), Vec<DeliveryId>>, StoreError> {
+        let filter = Filter::Unfinished(opened.head.clone());
+        let mut alike = Deliveries::patiently(&*self.store, &self.patience, filter);
+        let mut incomplete = Vec::new();
+        while let Some(other) = alike.next().await? {
+            if !self.may_be_copied(&other, path) {
+                continue;
+            }
+            match other.state {
+                // An earlier run's loading delivery is not for `--assume-loaded` to resume.
+                State::Loading if self.taking == Taking::Assumed => {}
+                State::Loading => return Ok(ControlFlow::Break((other.id, other.path))),
+                _ if other.reach.record > 0 => incomplete.push(other.id),
+                _ => {}
             }
         }
-        Ok(Alike::OtherButRead)
+        Ok(ControlFlow::Continue(incomplete))
+    }
+
+    async fn loaded_same(&self, path: &str, content: &Content) -> Result<Option<Delivery>, StoreError> {
+        let filter = Filter::Same(content.clone());
+        let mut same = Deliveries::patiently(&*self.store, &self.patience, filter);
+        while let Some(other) = same.next().await? {
+            if other.reach.record > 0 && self.may_be_copied(&other, path) {
+                return Ok(Some(other));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The hash of an incomplete delivery does not cover its last record: its file is read.
+    async fn incomplete_same(
+        &self,
+        subject: &Subject<'_>,
+        incomplete: &[DeliveryId],
+        content: &Content,
+    ) -> Result<Option<Delivery>, IdentifyError> {
+        for id in incomplete {
+            let other = self.patience.with(|| self.store.delivery(*id)).await?;
+            if let Some(other) = other.filter(|other| other.state == State::Incomplete)
+                && self.waits_alike(subject, &other, content).await?
+            {
+                return Ok(Some(other));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether the file of an incomplete delivery has these bytes, and nothing more of them can be loaded here. A
@@ -452,9 +499,9 @@ impl<S: Store> Identify<S> {
         &self,
         subject: &Subject<'_>,
         other: &Delivery,
-        hash: &str,
+        content: &Content,
     ) -> Result<bool, IdentifyError> {
-        if !self.is_still(&other.path, hash).await {
+        if !self.is_still(&other.path, content).await {
             return Ok(false);
         }
         let place = self.inbox.place(&subject.candidate.found.path);
@@ -465,12 +512,19 @@ impl<S: Store> Identify<S> {
     }
 
     /// Whether this file, as it is now, has these bytes.
-    async fn is_still(&self, path: &str, hash: &str) -> bool {
+    async fn is_still(&self, path: &str, content: &Content) -> bool {
         match self.open(path).await {
-            Ok(mut other) => other.hash_whole().await.is_ok_and(|(found, _)| found == hash),
+            Ok(other) if other.known_len().is_some_and(|len| len != content.len) => false,
+            Ok(mut other) => other.hash_whole().await.is_ok_and(|(found, _)| found == content.hash),
             Err(_) => false,
         }
     }
+}
+
+/// What of the other is not whole is the same too: by all its bytes a copy is known again.
+fn duplicate(other: Delivery, Content { len, hash, .. }: Content) -> Verdict {
+    let reach = Mark { offset: len, ..other.reach };
+    Verdict::Duplicate { of: other.id, same_as: other.path, reach, hash }
 }
 
 /// What comparing with deliveries of the same head gave.

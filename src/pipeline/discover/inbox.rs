@@ -35,8 +35,8 @@ const SHOWN: usize = 200;
 /// A file that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// As the ledger names it.
-    pub path: String,
+    /// As the ledger names it. All that is kept of a file shares it.
+    pub path: Arc<str>,
     pub noted: Noted,
 }
 
@@ -111,22 +111,18 @@ impl Inbox {
     /// # Errors
     /// When the folder itself cannot be read; a subfolder that cannot is told and left out.
     pub fn list(&self) -> io::Result<Vec<Found>> {
-        self.list_new(|_| false)
+        let mut found = Vec::new();
+        self.each(&mut |file| found.push(file))?;
+        found.sort_by_cached_key(|file| order(&file.path));
+        Ok(found)
     }
 
-    /// The same without those that are known.
+    /// Every file in the folder, in no order: a folder may have more of them than are to be in memory at once.
     ///
     /// # Errors
     /// As [`Self::list`].
-    pub fn list_new(&self, known: impl Fn(&Found) -> bool) -> io::Result<Vec<Found>> {
-        let mut found = Vec::new();
-        self.list_into(&self.folder, &mut |file| {
-            if !known(&file) {
-                found.push(file);
-            }
-        })?;
-        found.sort_by_cached_key(|file| order(&file.path));
-        Ok(found)
+    pub fn each(&self, found: &mut dyn FnMut(Found)) -> io::Result<()> {
+        self.list_into(&self.folder, found)
     }
 
     fn list_into(&self, folder: &Path, found: &mut dyn FnMut(Found)) -> io::Result<()> {
@@ -190,7 +186,7 @@ impl Inbox {
             }
             return None;
         };
-        Some(Found { path, noted: note(&meta) })
+        Some(Found { path: path.into(), noted: note(&meta) })
     }
 }
 
@@ -200,9 +196,11 @@ pub fn real_place(typed: &Path) -> Option<PathBuf> {
     Some(folder.canonicalize().ok()?.join(typed.file_name()?))
 }
 
-/// Listing order: the date in the name, files without one behind, then the name.
-pub fn order(path: &str) -> (i32, String) {
-    (date(path).unwrap_or(i32::MAX), path.to_owned())
+/// The place of a file in listing order: by the date in its name, files without one last, then by its name.
+pub type Place = (i32, Arc<str>);
+
+pub fn order(path: &Arc<str>) -> Place {
+    (date(path).unwrap_or(i32::MAX), Arc::clone(path))
 }
 
 /// Whether two paths give the same value for every column of a table that is derived from the path. Otherwise the
@@ -268,7 +266,7 @@ mod tests {
     #[test]
     fn the_date_comes_before_the_name() {
         let mut names = ["b.csv", "z-2018-11-01.csv", "a-2018-11-02.csv", "a.csv"];
-        names.sort_by_key(|name| order(name));
+        names.sort_by_key(|name| order(&Arc::from(*name)));
         assert_eq!(names, ["z-2018-11-01.csv", "a-2018-11-02.csv", "a.csv", "b.csv"]);
     }
 

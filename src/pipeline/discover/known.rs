@@ -1,9 +1,10 @@
 //! What is known of each path: a listing opens no file that is as it was.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use super::inbox::Found;
-use crate::domain::{DeliveryId, Fingerprint, Noted, State};
+use crate::domain::{DeliveryId, Noted, State};
 use crate::ledger;
 
 /// What is kept of a path in memory.
@@ -19,46 +20,47 @@ struct Glance {
 /// All paths that were seen.
 #[derive(Debug, Default)]
 pub struct KnownPaths {
-    glances: HashMap<Box<str>, Glance>,
+    /// A tree takes the memory that those left which waited; a hash table would take new memory in large pieces.
+    glances: BTreeMap<Arc<str>, Glance>,
     /// Deliveries that wait for more of their file.
-    incomplete: HashMap<String, DeliveryId>,
+    incomplete: HashMap<Arc<str>, DeliveryId>,
     /// Files whose newest delivery failed.
-    failed: HashSet<String>,
+    failed: HashSet<Arc<str>>,
 }
 
 impl KnownPaths {
-    /// What the ledger says; `attempt` is the configuration of this process.
-    pub fn learn(&mut self, paths: Vec<ledger::Known>, attempt: &Fingerprint) {
-        self.glances.reserve(paths.len());
+    /// What the ledger says.
+    pub fn learn(&mut self, paths: Vec<ledger::Known>) {
         for path in paths {
             let done = match path.state {
                 State::Loaded | State::Duplicate | State::Undone => true,
                 // Tried again when the configuration changes.
-                State::Failed => path.attempt == *attempt,
+                State::Failed => path.same_attempt,
                 // What was replaced may be back, and the tail of what is incomplete may be due.
                 State::Waiting | State::Loading | State::Replaced | State::Incomplete => false,
             };
+            let name: Arc<str> = path.path.into();
             if path.state == State::Incomplete {
-                self.incomplete.insert(path.path.clone(), path.id);
+                self.incomplete.insert(Arc::clone(&name), path.id);
             }
             if path.state == State::Failed {
-                self.failed.insert(path.path.clone());
+                self.failed.insert(Arc::clone(&name));
             }
             let glance = Glance { noted: path.noted, done, whole: is_whole(path.state) };
-            self.glances.insert(path.path.into_boxed_str(), glance);
+            self.glances.insert(name, glance);
         }
     }
 
     /// Taken up: there is something to do until it has ended.
-    pub fn begun(&mut self, path: &str, noted: Noted) {
+    pub fn begun(&mut self, path: &Arc<str>, noted: Noted) {
         self.incomplete.remove(path);
         self.failed.remove(path);
-        self.glances.insert(path.into(), Glance { noted, done: false, whole: false });
+        self.glances.insert(Arc::clone(path), Glance { noted, done: false, whole: false });
     }
 
     /// There is nothing to do while it looks like this.
-    pub fn done(&mut self, path: &str, noted: Noted, whole: bool) {
-        self.glances.insert(path.into(), Glance { noted, done: true, whole });
+    pub fn done(&mut self, path: &Arc<str>, noted: Noted, whole: bool) {
+        self.glances.insert(Arc::clone(path), Glance { noted, done: true, whole });
     }
 
     /// It left the inbox. The ledger has it still: what comes under this name is compared with it.
@@ -69,14 +71,14 @@ impl KnownPaths {
     }
 
     /// It has ended, in this state.
-    pub fn ended(&mut self, path: &str, id: DeliveryId, state: State) {
+    pub fn ended(&mut self, path: &Arc<str>, id: DeliveryId, state: State) {
         if state == State::Failed {
-            self.failed.insert(path.to_owned());
+            self.failed.insert(Arc::clone(path));
         } else {
             self.failed.remove(path);
         }
         if state == State::Incomplete {
-            self.incomplete.insert(path.to_owned(), id);
+            self.incomplete.insert(Arc::clone(path), id);
         }
         if let Some(glance) = self.glances.get_mut(path) {
             glance.done = !matches!(state, State::Loading | State::Replaced);
@@ -85,10 +87,10 @@ impl KnownPaths {
     }
 
     /// What waits for more and is gone, by `is_there`: should it come back, it is looked at again.
-    pub fn take_gone(&mut self, is_there: impl Fn(&str) -> bool) -> Vec<(String, DeliveryId)> {
+    pub fn take_gone(&mut self, is_there: impl Fn(&str) -> bool) -> Vec<(Arc<str>, DeliveryId)> {
         let gone: Vec<_> = self.incomplete.extract_if(|path, _| !is_there(path)).collect();
         for (path, _) in &gone {
-            if let Some(glance) = self.glances.get_mut(path.as_str()) {
+            if let Some(glance) = self.glances.get_mut(path) {
                 glance.done = false;
             }
         }
@@ -117,12 +119,12 @@ impl KnownPaths {
 
     /// Whether there is nothing to do.
     pub fn is_done(&self, file: &Found) -> bool {
-        self.glances.get(file.path.as_str()).is_some_and(|known| known.done && known.noted == file.noted)
+        self.glances.get(&file.path).is_some_and(|known| known.done && known.noted == file.noted)
     }
 
     /// Whether it only has to be looked at again because its time was too young.
     pub fn is_young(&self, file: &Found) -> bool {
-        self.glances.get(file.path.as_str()).is_some_and(|known| {
+        self.glances.get(&file.path).is_some_and(|known| {
             let (noted, found) = (known.noted, file.noted);
             known.done && noted.ctime == 0 && (noted.size, noted.mtime) == (found.size, found.mtime)
         })

@@ -1,6 +1,7 @@
 //! Files that are loaded and may leave the inbox (`source.after`): when they are asked for, and who is on the way.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::Discover;
@@ -15,15 +16,15 @@ pub struct Out {
     /// How long a file must have been unchanged. `None`: files stay where they are.
     rest: Option<Duration>,
     /// Loaded, to be looked at when they have rested.
-    due: BTreeSet<(Instant, String)>,
+    due: BTreeSet<(Instant, Arc<str>)>,
     /// The same by name: each once.
-    resting: HashSet<String>,
+    resting: HashSet<Arc<str>>,
     /// Known to be what was loaded, with the times that were seen then.
-    ready: BTreeMap<String, Noted>,
+    ready: BTreeMap<Arc<str>, Noted>,
     /// Handed on.
-    under_way: HashSet<String>,
+    under_way: HashSet<Arc<str>>,
     /// Could not leave, and when to try again.
-    stayed: HashMap<String, Instant>,
+    stayed: HashMap<Arc<str>, Instant>,
 }
 
 impl Out {
@@ -69,13 +70,13 @@ impl Out {
         self.stayed.get(path).is_some_and(|until| *until > Instant::now())
     }
 
-    fn later(&mut self, path: &str, wait: Duration) {
-        if self.resting.insert(path.to_owned()) {
-            self.due.insert((Instant::now() + wait, path.to_owned()));
+    fn later(&mut self, path: &Arc<str>, wait: Duration) {
+        if self.resting.insert(Arc::clone(path)) {
+            self.due.insert((Instant::now() + wait, Arc::clone(path)));
         }
     }
 
-    fn due(&mut self) -> Option<String> {
+    fn due(&mut self) -> Option<Arc<str>> {
         let (due, _) = self.due.first()?;
         if *due > Instant::now() {
             return None;
@@ -110,7 +111,7 @@ impl<S: Store> Discover<S> {
             return;
         }
         if self.is_known(file) {
-            self.out.ready.insert(file.path.clone(), file.noted);
+            self.out.ready.insert(Arc::clone(&file.path), file.noted);
         } else if self.known.is_young(file) {
             // Loaded when its times were too young to be trusted: its bytes are compared first.
             self.waiting.check(file.clone());
@@ -120,7 +121,7 @@ impl<S: Store> Discover<S> {
     /// A file whose bytes were all compared just now.
     pub fn compared(&mut self, file: &Found) {
         if self.has_rested(file) {
-            self.out.ready.insert(file.path.clone(), file.noted);
+            self.out.ready.insert(Arc::clone(&file.path), file.noted);
         }
     }
 
@@ -142,7 +143,7 @@ impl<S: Store> Discover<S> {
     pub fn leaving(&mut self) -> Option<Leaving> {
         while let Some((path, noted)) = self.out.ready.pop_first() {
             if !self.is_busy(&path) && !self.waiting.holds(&path) {
-                self.out.under_way.insert(path.clone());
+                self.out.under_way.insert(Arc::clone(&path));
                 return Some(Leaving { path, noted });
             }
         }
@@ -156,7 +157,7 @@ impl<S: Store> Discover<S> {
             self.known.left(&left.path);
             self.out.stayed.remove(&left.path);
         } else {
-            self.out.stayed.insert(left.path.clone(), Instant::now() + *self.source.poll);
+            self.out.stayed.insert(Arc::clone(&left.path), Instant::now() + *self.source.poll);
         }
         self.look_again(&left.path);
     }

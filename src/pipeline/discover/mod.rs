@@ -76,11 +76,11 @@ pub struct Discover<S> {
     waiting: Waiting,
     known: KnownPaths,
     /// Files that were taken up and have not ended.
-    under_way: HashMap<String, UnderWay>,
+    under_way: HashMap<Arc<str>, UnderWay>,
     /// Files that changed while they were under way, and whether they were closed since.
-    again: HashMap<String, bool>,
+    again: HashMap<Arc<str>, bool>,
     /// Files that could not be read, and when to try again: with the next listing but one, at the latest.
-    unreadable: HashMap<String, Instant>,
+    unreadable: HashMap<Arc<str>, Instant>,
     /// One pass over what is there.
     single: bool,
     /// Columns that were said to be ignored.
@@ -157,15 +157,18 @@ impl<S: Store> Discover<S> {
         finished: Receiver<Finished>,
         (leaving, left): (Sender<Leaving>, Receiver<Left>),
     ) -> Result<(), StoreError> {
-        let mut known = self.identify.patience.with(|| self.identify.store.known()).await?;
-        if self.settle_tails(&known).await? {
-            known = self.identify.patience.with(|| self.identify.store.known()).await?;
+        let attempt = &self.identify.plan.attempt;
+        let known = || self.identify.store.known(attempt.clone());
+        let mut all = self.identify.patience.with(known).await?;
+        if self.settle_tails(&all).await? {
+            all = self.identify.patience.with(known).await?;
         }
+        let known = all;
         if !matches!(scope, Scope::These(_)) {
             self.close_gone(&known).await?;
         }
         metrics::begins(known.iter().map(|path| path.open).sum());
-        self.known.learn(known, &self.identify.plan.attempt);
+        self.known.learn(known);
         match scope {
             Scope::Watch => self.watch(files, finished, leaving, left).await,
             Scope::Once(found) | Scope::These(found) => {
@@ -330,7 +333,7 @@ impl<S: Store> Discover<S> {
         match identified {
             Identified::Work(work, id, strikes) => {
                 let noted = work.noted;
-                debug!(file = path, "taken up");
+                debug!(file = &*path, "taken up");
                 self.tell_ignored(&path, &work.source.mapping.ignored);
                 metrics::delivery(State::Waiting);
                 metrics::delivery(State::Loading);
@@ -359,9 +362,9 @@ impl<S: Store> Discover<S> {
                 self.entered(&candidate.found, delivery.id, delivery.state, &delivery.detail);
             }
             Identified::Behind(_, other)
-                if self.under_way.contains_key(&other) || self.waiting.holds(&other) =>
+                if self.under_way.contains_key(other.as_str()) || self.waiting.holds(&other) =>
             {
-                self.waiting.wait_for(other, candidate);
+                self.waiting.wait_for(other.into(), candidate);
             }
             Identified::Behind(id, other) => self.left_behind(id, &other, candidate).await?,
         }
@@ -371,9 +374,9 @@ impl<S: Store> Discover<S> {
     /// There is nothing to read of it.
     fn entered(&mut self, Found { path, noted }: &Found, id: DeliveryId, state: State, detail: &str) {
         if state == State::Failed {
-            warn!(file = path, "failed: {}", one_line(detail));
+            warn!(file = &**path, "failed: {}", one_line(detail));
         } else {
-            info!(file = path, "{state}: {detail}");
+            info!(file = &**path, "{state}: {detail}");
         }
         metrics::delivery(state);
         self.tally.delivery(state);
@@ -418,8 +421,8 @@ impl<S: Store> Discover<S> {
                 self.cannot_read(candidate.found.path, &std::io::Error::other(error));
             }
             Some(file) => {
+                self.waiting.wait_for(Arc::clone(&file.path), candidate);
                 self.waiting.ready(file, false);
-                self.waiting.wait_for(other.to_owned(), candidate);
             }
             None => {
                 let detail = "its file went away before the end; the same bytes came under another name";
@@ -441,38 +444,41 @@ impl<S: Store> Discover<S> {
         self.amend(id, Amendment { state, ..Amendment::default() }).await
     }
 
-    fn cannot_read(&mut self, path: String, error: &std::io::Error) {
+    fn cannot_read(&mut self, path: Arc<str>, error: &std::io::Error) {
         if error.kind() == std::io::ErrorKind::NotFound {
-            debug!(file = path, "gone before it was read");
+            debug!(file = &*path, "gone before it was read");
             return self.waiting.forget(&path);
         }
         metrics::unreadable();
         self.tally.unreadable.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        if self.unreadable.insert(path.clone(), Instant::now() + *self.source.poll).is_none() {
-            warn!(file = path, "cannot be read: {error}; make it readable, it is tried again");
+        if self.unreadable.insert(Arc::clone(&path), Instant::now() + *self.source.poll).is_none() {
+            warn!(file = &*path, "cannot be read: {error}; make it readable, it is tried again");
         }
     }
 
     async fn finished(&mut self, done: &Finished) -> Result<(), StoreError> {
-        let under_way = self.under_way.remove(&done.path);
-        self.waiting.ended(&done.path);
-        self.known.ended(&done.path, done.id, done.state);
+        let (path, under_way) = match self.under_way.remove_entry(done.path.as_str()) {
+            Some((path, under_way)) => (path, Some(under_way)),
+            None => (Arc::from(done.path.as_str()), None),
+        };
+        self.waiting.ended(&path);
+        self.known.ended(&path, done.id, done.state);
         if done.state == State::Loading {
-            self.again.remove(&done.path);
-            self.cannot_read(done.path.clone(), &std::io::Error::other(done.detail.clone()));
+            self.again.remove(&path);
+            self.cannot_read(path, &std::io::Error::other(done.detail.clone()));
             return Ok(());
         }
-        self.unreadable.remove(&done.path);
+        self.unreadable.remove(&path);
         if done.state == State::Failed
             && let Some(UnderWay { id, noted, .. }) = &under_way
         {
-            self.rest(*id, *noted, &done.path).await?;
+            self.rest(*id, *noted, &path).await?;
         }
         self.changed_meanwhile(done).await?;
         if let Some(file) = under_way.filter(|_| done.held) {
-            self.hold(&done.path, file.strikes);
+            self.hold(&path, file.strikes);
         }
-        self.may_leave(&done.path);
+        self.may_leave(&path);
         Ok(())
     }
 
@@ -481,7 +487,7 @@ impl<S: Store> Discover<S> {
         let replaced = done.state == State::Replaced;
         if replaced {
             // A single pass takes files as whole; there will be no later one.
-            self.again.entry(done.path.clone()).or_insert(self.single);
+            self.again.entry(done.path.as_str().into()).or_insert(self.single);
         }
         let is_there = self.identify.inbox.look(&self.identify.inbox.place(&done.path)).is_some();
         if done.state == State::Loaded && !is_there {
@@ -505,7 +511,7 @@ impl<S: Store> Discover<S> {
 
     /// A file that failed is not looked at again until its times change, or it would fail, as a new
     /// generation, at every listing.
-    async fn rest(&mut self, id: DeliveryId, noted: Noted, path: &str) -> Result<(), StoreError> {
+    async fn rest(&mut self, id: DeliveryId, noted: Noted, path: &Arc<str>) -> Result<(), StoreError> {
         let amendment = Amendment { noted: Some(noted), ..Amendment::default() };
         self.amend(id, amendment).await?;
         self.known.done(path, noted, false);

@@ -48,26 +48,20 @@ impl<S: Store> Discover<S> {
     /// Lists the folder, which may not be there.
     pub(super) async fn list(&mut self) -> Result<(), StoreError> {
         self.relist_at = None;
-        // Those that may leave are looked at too.
-        let known = |file: &Found| !self.out.is_wanted() && self.is_known(file);
-        let listed = self.identify.inbox.list_new(known);
+        let inbox = self.identify.inbox.clone();
+        let listed = inbox.each(&mut |file| self.arrived(file));
         self.health.folder(listed.is_ok());
         let was_absent = std::mem::replace(&mut self.absent, listed.is_err());
-        let folder = self.identify.inbox.folder.display();
-        let listed = match listed {
-            Ok(listed) => listed,
-            Err(error) => {
-                if !was_absent {
-                    warn!(%folder, "cannot be listed: {error}; waiting for it");
-                }
-                return Ok(());
+        let folder = inbox.folder.display();
+        if let Err(error) = listed {
+            if !was_absent {
+                warn!(%folder, "cannot be listed: {error}; waiting for it");
             }
-        };
+            return Ok(());
+        }
         if was_absent {
             info!(%folder, "is there again");
         }
-        self.arrived(listed);
-        let inbox = &self.identify.inbox;
         let is_there = |path: &str| inbox.place(path).try_exists().unwrap_or(true);
         self.unreadable.retain(|path, _| is_there(path));
         self.known.forget_failed(is_there);
@@ -78,24 +72,20 @@ impl<S: Store> Discover<S> {
         Ok(())
     }
 
-    fn arrived(&mut self, files: Vec<Found>) {
-        let now = SystemTime::now();
-        for file in files {
-            if self.is_known(&file) {
-                self.listed(&file);
-                continue;
-            }
-            // Files that were there before anybody watched are whole when they have been quiet.
-            let changed = UNIX_EPOCH
-                + Duration::from_nanos(file.noted.ctime.max(file.noted.mtime).try_into().unwrap_or(0));
-            let quiet = now.duration_since(changed).unwrap_or_default() >= *self.source.settle;
-            if quiet && self.known.is_young(&file) {
-                self.waiting.check(file);
-            } else if quiet {
-                self.offer(file, false);
-            } else {
-                self.settle(file);
-            }
+    fn arrived(&mut self, file: Found) {
+        if self.is_known(&file) {
+            return self.listed(&file);
+        }
+        // Files that were there before anybody watched are whole when they have been quiet.
+        let changed =
+            UNIX_EPOCH + Duration::from_nanos(file.noted.ctime.max(file.noted.mtime).try_into().unwrap_or(0));
+        let quiet = SystemTime::now().duration_since(changed).unwrap_or_default() >= *self.source.settle;
+        if quiet && self.known.is_young(&file) {
+            self.waiting.check(file);
+        } else if quiet {
+            self.offer(file, false);
+        } else {
+            self.settle(file);
         }
     }
 

@@ -50,6 +50,14 @@ impl Opened {
         Head { len: self.read.len().min(HEAD), hash: self.head.clone() }
     }
 
+    /// How many decoded bytes it has, where that is known without reading them.
+    pub fn known_len(&self) -> Option<u64> {
+        if self.ended {
+            return Some(self.read.len() as u64);
+        }
+        self.bytes.is_plain().then_some(self.bytes.noted.size)
+    }
+
     pub fn window(&self) -> Window {
         let mut window = Window::default();
         window.push(&self.read);

@@ -7,12 +7,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Discover;
+use super::identify::Identify;
 use super::inbox;
 use crate::domain::header::HeaderError;
 use crate::domain::{Checkpoint, Delivery, End, Frame, RawChunk, Source, State, TailNote};
 use crate::ledger::{Amendment, Continuation, Filter, Known};
 use crate::metrics;
 use crate::pipeline::transform::Transform;
+use crate::store::listing::Deliveries;
 use crate::store::{Store, StoreError};
 
 impl<S: Store> Discover<S> {
@@ -24,9 +26,9 @@ impl<S: Store> Discover<S> {
         let noted: Vec<&Known> = known.iter().filter(|path| path.has_note).collect();
         for path in &noted {
             let filter = Filter::Path(path.path.clone());
-            let generations =
-                self.identify.patience.with(|| self.identify.store.deliveries(filter.clone())).await?;
-            for delivery in generations {
+            let Identify { store, patience, .. } = &self.identify;
+            let mut generations = Deliveries::patiently(&**store, patience, filter);
+            while let Some(delivery) = generations.next().await? {
                 self.settle_tail(delivery).await?;
             }
         }

@@ -64,7 +64,7 @@ impl Tails {
             Complete::Unblamed => strikes == 0,
             Complete::All => true,
         };
-        let watched = candidate.quiet_since.filter(|_| is_as_seen).map(|since| since.elapsed());
+        let watched = (candidate.quiet && is_as_seen).then(|| candidate.since.elapsed());
         let unchanged = unchanged(noted).max(watched.unwrap_or_default());
         match () {
             () if self.required => TailPolicy::Never,

@@ -1,9 +1,11 @@
 //! Files that wait: for their writer to finish, for their turn, or for another file to end.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::inbox::{Found, order};
+use super::inbox::{Found, Place, order};
+use crate::domain::Noted;
 use crate::metrics;
 
 /// A writer that never pauses: its file is taken up, unfinished, after so many settle times.
@@ -17,23 +19,56 @@ pub struct Candidate {
     pub since: Instant,
     /// Its writer closed it, or it was renamed in, and nothing happened to it since.
     pub closed: bool,
-    /// Since when it is known not to change, where only its open tail is left.
-    pub quiet_since: Option<Instant>,
+    /// It did not change since then, and only its open tail is left.
+    pub quiet: bool,
     /// Known with this size and time: only looked at once more, because it was too young to be trusted.
     pub checked: bool,
 }
 
-/// All files that wait.
+/// A file that is ready or behind another; its place is its key.
+#[derive(Debug)]
+struct Waits {
+    noted: Noted,
+    since: Instant,
+    closed: bool,
+    quiet: bool,
+    checked: bool,
+}
+
+impl Waits {
+    fn candidate(self, (_, path): Place) -> Candidate {
+        let Self { noted, since, closed, quiet, checked } = self;
+        Candidate { found: Found { path, noted }, since, closed, quiet, checked }
+    }
+}
+
+impl Candidate {
+    fn waits(self) -> (Place, Waits) {
+        let Self { found: Found { path, noted }, since, closed, quiet, checked } = self;
+        (order(&path), Waits { noted, since, closed, quiet, checked })
+    }
+}
+
+/// A file that is being written, or is held until its writer may be expected to have finished; its path is its key.
+#[derive(Debug)]
+struct Settling {
+    noted: Noted,
+    since: Instant,
+    due: Instant,
+    is_held: bool,
+}
+
+/// All files that wait. Trees, because a tree gives back its memory when the files are taken up.
 #[derive(Debug, Default)]
 pub struct Waiting {
     /// Ready, in listing order.
-    ready: BTreeMap<(i32, String), Candidate>,
+    ready: BTreeMap<Place, Waits>,
     /// Being written: when they are taken to be whole, unless they change again.
-    settling: HashMap<String, (Candidate, Instant)>,
+    settling: BTreeMap<Arc<str>, Settling>,
     /// The same by time.
-    due: BTreeSet<(Instant, String)>,
+    due: BTreeSet<(Instant, Arc<str>)>,
     /// By path, behind another file whose bytes may be the same: that one's path.
-    behind: BTreeMap<(i32, String), (String, Candidate)>,
+    behind: BTreeMap<Place, (Arc<str>, Waits)>,
 }
 
 impl Waiting {
@@ -42,20 +77,19 @@ impl Waiting {
         let since = self.unsettle(&found.path).map(|candidate| candidate.since);
         let key = order(&found.path);
         if let Some((_, waits)) = self.behind.get_mut(&key) {
-            (waits.found, waits.closed, waits.quiet_since) = (found, closed, None);
+            (waits.noted, waits.closed, waits.quiet) = (found.noted, closed, false);
             return;
         }
-        let since = since.or_else(|| self.ready.get(&key).map(|candidate| candidate.since));
+        let since = since.or_else(|| self.ready.get(&key).map(|waits| waits.since));
         let since = since.unwrap_or_else(Instant::now);
-        self.ready.insert(key, Candidate { found, since, closed, quiet_since: None, checked: false });
+        self.ready.insert(key, Waits { noted: found.noted, since, closed, quiet: false, checked: false });
     }
 
     /// A file that is loaded, and looked at once more.
-    pub fn check(&mut self, found: Found) {
-        let key = order(&found.path);
-        let candidate =
-            Candidate { found, since: Instant::now(), closed: false, quiet_since: None, checked: true };
-        self.ready.entry(key).or_insert(candidate);
+    pub fn check(&mut self, Found { path, noted }: Found) {
+        let since = Instant::now();
+        let waits = Waits { noted, since, closed: false, quiet: false, checked: true };
+        self.ready.entry(order(&path)).or_insert(waits);
     }
 
     /// A file that is being written: it is ready once it has been quiet for `settle`.
@@ -65,52 +99,50 @@ impl Waiting {
         if self.ready.contains_key(&key) || self.behind.contains_key(&key) {
             return self.ready(found, false);
         }
-        let before = self.unsettle(&found.path).filter(|candidate| candidate.quiet_since.is_none());
+        let before = self.unsettle(&found.path).filter(|candidate| !candidate.quiet);
         let since = before.map_or(now, |candidate| candidate.since);
         let pauses = now.duration_since(since) <= settle * PATIENCE;
         let due = if pauses { now + settle } else { now };
-        self.settle_until(due, Candidate { found, since, closed: false, quiet_since: None, checked: false });
+        self.settle_until(found.path, Settling { noted: found.noted, since, due, is_held: false });
     }
 
     /// A file that waits only because its writer may not have finished: it is ready again after `wait`.
     pub fn hold(&mut self, found: Found, wait: Duration) {
-        let now = Instant::now();
         if self.holds(&found.path) {
             return;
         }
-        let quiet_since = Some(now);
-        self.settle_until(
-            now + wait,
-            Candidate { found, since: now, closed: false, quiet_since, checked: false },
-        );
+        let since = Instant::now();
+        let due = since + wait;
+        self.settle_until(found.path, Settling { noted: found.noted, since, due, is_held: true });
     }
 
     /// Whether this file is held, see [`Self::hold`].
     pub fn is_held(&self, path: &str) -> bool {
-        self.settling.get(path).is_some_and(|(candidate, _)| candidate.quiet_since.is_some())
+        self.settling.get(path).is_some_and(|file| file.is_held)
     }
 
-    fn settle_until(&mut self, due: Instant, candidate: Candidate) {
-        let path = candidate.found.path.clone();
-        self.due.insert((due, path.clone()));
-        self.settling.insert(path, (candidate, due));
+    fn settle_until(&mut self, path: Arc<str>, file: Settling) {
+        self.due.insert((file.due, Arc::clone(&path)));
+        self.settling.insert(path, file);
     }
 
     fn unsettle(&mut self, path: &str) -> Option<Candidate> {
-        let (candidate, due) = self.settling.remove(path)?;
-        self.due.remove(&(due, path.to_owned()));
-        Some(candidate)
+        let (path, Settling { noted, since, due, is_held }) = self.settling.remove_entry(path)?;
+        self.due.remove(&(due, Arc::clone(&path)));
+        let found = Found { path, noted };
+        Some(Candidate { found, since, closed: false, quiet: is_held, checked: false })
     }
 
     /// A file whose bytes may be those of another that is being loaded, or is about to be.
-    pub fn wait_for(&mut self, other: String, candidate: Candidate) {
-        self.behind.insert(order(&candidate.found.path), (other, candidate));
+    pub fn wait_for(&mut self, other: Arc<str>, candidate: Candidate) {
+        let (key, waits) = candidate.waits();
+        self.behind.insert(key, (other, waits));
     }
 
     /// A file was dealt with: who waited for it is ready.
     pub fn ended(&mut self, path: &str) {
-        let free = self.behind.extract_if(.., |_, (waits_for, _)| waits_for == path);
-        let free: Vec<_> = free.map(|(key, (_, candidate))| (key, candidate)).collect();
+        let free = self.behind.extract_if(.., |_, (waits_for, _)| **waits_for == *path);
+        let free: Vec<_> = free.map(|(key, (_, waits))| (key, waits)).collect();
         self.ready.extend(free);
     }
 
@@ -124,7 +156,7 @@ impl Waiting {
         let now = Instant::now();
         while let Some((_, path)) = self.due.first().filter(|(due, _)| *due <= now).cloned() {
             if let Some(candidate) = self.unsettle(&path) {
-                self.ready.insert(order(&path), candidate);
+                self.ready.extend([candidate.waits()]);
             }
         }
     }
@@ -133,10 +165,10 @@ impl Waiting {
     /// one would have later stamps; but the other one itself goes first.
     pub fn take(&mut self) -> Option<Candidate> {
         let next = self.next()?.clone();
-        self.ready.remove(&next)
+        self.ready.remove_entry(&next).map(|(key, waits)| waits.candidate(key))
     }
 
-    fn next(&self) -> Option<&(i32, String)> {
+    fn next(&self) -> Option<&Place> {
         let first = self.ready.keys().next()?;
         match self.behind.keys().next() {
             Some(barrier) if first > barrier => {
@@ -149,7 +181,7 @@ impl Waiting {
 
     /// Whether this file waits for its writer or its turn.
     pub fn holds(&self, path: &str) -> bool {
-        self.ready.contains_key(&order(path)) || self.settling.contains_key(path)
+        self.ready.contains_key(&order(&path.into())) || self.settling.contains_key(path)
     }
 
     pub fn has_ready(&self) -> bool {
@@ -163,21 +195,22 @@ impl Waiting {
     /// A file that is not there any more.
     pub fn forget(&mut self, path: &str) {
         self.unsettle(path);
-        self.ready.remove(&order(path));
+        self.ready.remove(&order(&path.into()));
     }
 
     /// Tells the metrics how much waits, with one that was taken and is not under way yet; the files, with those that
     /// are being loaded.
     pub fn measure(&self, taken: Option<&Candidate>, under_way: usize, bytes_under_way: u64) -> usize {
         let all = || {
-            let settling = self.settling.values().map(|(candidate, _)| candidate);
-            let settling = settling.filter(|candidate| candidate.quiet_since.is_none());
-            let ready = self.ready.values().filter(|candidate| !candidate.checked);
-            let behind = self.behind.values().map(|(_, candidate)| candidate);
-            ready.chain(settling).chain(behind).chain(taken)
+            let settling = self.settling.values().filter(|file| !file.is_held);
+            let settling = settling.map(|file| (file.noted.size, file.since));
+            let ready = self.ready.values().filter(|waits| !waits.checked);
+            let waits = ready.chain(self.behind.values().map(|(_, waits)| waits));
+            let taken = taken.map(|candidate| (candidate.found.noted.size, candidate.since));
+            settling.chain(waits.map(|waits| (waits.noted.size, waits.since))).chain(taken)
         };
-        let bytes: u64 = all().map(|candidate| candidate.found.noted.size).sum();
-        let oldest = all().map(|candidate| candidate.since.elapsed()).max().unwrap_or_default();
+        let bytes: u64 = all().map(|(size, _)| size).sum();
+        let oldest = all().map(|(_, since)| since.elapsed()).max().unwrap_or_default();
         let files = all().count() + under_way;
         metrics::backlog(files, bytes + bytes_under_way, oldest);
         files
@@ -187,10 +220,9 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Noted;
 
     fn found(path: &str) -> Found {
-        Found { path: path.to_owned(), noted: Noted::default() }
+        Found { path: path.into(), noted: Noted::default() }
     }
 
     #[test]
@@ -198,15 +230,17 @@ mod tests {
         let mut waiting = Waiting::default();
         waiting.ready(found("2.csv"), true);
         let second = waiting.take().unwrap();
-        waiting.wait_for("9.csv".to_owned(), second);
+        waiting.wait_for("9.csv".into(), second);
         waiting.ready(found("3.csv"), true);
         assert!(!waiting.has_ready());
         waiting.ready(found("1.csv"), true);
         waiting.ready(found("9.csv"), true);
-        let order: Vec<_> = std::iter::from_fn(|| waiting.take()).map(|next| next.found.path).collect();
+        let order: Vec<_> =
+            std::iter::from_fn(|| waiting.take()).map(|next| next.found.path.to_string()).collect();
         assert_eq!(order, ["1.csv", "9.csv"]);
         waiting.ended("9.csv");
-        let order: Vec<_> = std::iter::from_fn(|| waiting.take()).map(|next| next.found.path).collect();
+        let order: Vec<_> =
+            std::iter::from_fn(|| waiting.take()).map(|next| next.found.path.to_string()).collect();
         assert_eq!(order, ["2.csv", "3.csv"]);
     }
 
@@ -215,7 +249,7 @@ mod tests {
         let mut waiting = Waiting::default();
         waiting.ready(found("2.csv"), false);
         let candidate = waiting.take().unwrap();
-        waiting.wait_for("1.csv".to_owned(), candidate);
+        waiting.wait_for("1.csv".into(), candidate);
         waiting.ready(found("2.csv"), false);
         waiting.settle(found("2.csv"), Duration::from_secs(2));
         waiting.ended("1.csv");

@@ -16,7 +16,8 @@ use super::find::Find;
 use super::transform::Transform;
 use crate::domain::{Delivery, Header, Plan};
 use crate::ledger::{self, Applied, TableDelta};
-use crate::quarantine::{Entry, Fate, Filter, Retried};
+use crate::quarantine::{Fate, Filter, Retried};
+use crate::store::listing::{Deliveries, Entries};
 use crate::store::patience::Patience;
 use crate::store::{Store, StoreError};
 use chunk::Making;
@@ -28,8 +29,17 @@ pub struct Retry<S> {
     pub find: Find,
     pub patience: Patience,
     pub stop: CancellationToken,
-    /// Which of them.
+    /// Of these deliveries.
+    pub deliveries: ledger::Filter,
+    /// Which of their records.
     pub filter: Filter,
+}
+
+/// What is done with open records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    Replay,
+    Discard,
 }
 
 /// What became of the records of one delivery.
@@ -50,79 +60,65 @@ pub struct Settled {
     pub untried: Option<String>,
 }
 
-/// What a run did, and whether it was stopped before its end.
-#[derive(Debug, Default)]
-pub struct Run {
-    pub deliveries: Vec<Settled>,
+/// A run over all deliveries, in the order they were taken up.
+pub struct Run<'r, S> {
+    retry: &'r Retry<S>,
+    deliveries: Deliveries<'r, S>,
+    what: What,
+    /// It was stopped before its end.
     pub stopped: bool,
 }
 
+impl<S: Store> Run<'_, S> {
+    /// Settles the records of the next delivery that has any; `None` at the end.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn next(&mut self) -> Result<Option<Settled>, StoreError> {
+        while !self.stopped
+            && let Some(delivery) = self.deliveries.next().await?
+        {
+            if delivery.receipt.open() == 0 {
+                continue;
+            }
+            let mut settled = Settled::of(&delivery, &self.retry.plan);
+            self.stopped = match self.what {
+                What::Replay => self.retry.again(&delivery, &mut settled).await?,
+                What::Discard => self.retry.discard(&delivery, &mut settled).await?,
+            };
+            if settled.tried() + settled.discarded > 0 {
+                return Ok(Some(settled));
+            }
+        }
+        Ok(None)
+    }
+}
+
 impl<S: Store> Retry<S> {
-    /// Tries all of them once more.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn replay(&self) -> Result<Run, StoreError> {
-        let mut run = Run::default();
-        for delivery in self.deliveries().await? {
-            let mut settled = Settled::of(&delivery, &self.plan);
-            run.stopped = self.again(&delivery, &mut settled).await?;
-            run.add(settled);
-            if run.stopped {
-                break;
+    /// Begins with the first delivery.
+    pub fn run(&self, what: What) -> Run<'_, S> {
+        let deliveries = Deliveries::patiently(&*self.store, &self.patience, self.deliveries.clone());
+        Run { retry: self, deliveries, what, stopped: false }
+    }
+
+    /// The open records of a delivery.
+    fn entries(&self, delivery: &Delivery, raw: bool) -> Entries<'_, S> {
+        let filter = Filter { fate: Some(Fate::Open), raw, ..self.filter.clone() };
+        Entries::patiently(&*self.store, &self.patience, delivery.id, filter)
+    }
+
+    /// Whether it was stopped before the end.
+    async fn discard(&self, delivery: &Delivery, settled: &mut Settled) -> Result<bool, StoreError> {
+        let mut entries = self.entries(delivery, false);
+        while let Some(page) = entries.page().await? {
+            if self.stop.is_cancelled() {
+                return Ok(true);
             }
+            let records: Vec<u64> = page.iter().map(|entry| entry.record.record).collect();
+            self.patience.with(|| self.store.discard(delivery.id, records.clone())).await?;
+            settled.discarded += records.len() as u64;
         }
-        Ok(run)
-    }
-
-    /// Discards all of them.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn discard(&self) -> Result<Run, StoreError> {
-        let mut run = Run::default();
-        for delivery in self.deliveries().await? {
-            let mut settled = Settled::of(&delivery, &self.plan);
-            let mut from = 0;
-            while let Some((page, next)) = self.page(&delivery, from, false).await? {
-                run.stopped = self.stop.is_cancelled();
-                if run.stopped {
-                    break;
-                }
-                let records: Vec<u64> = page.iter().map(|entry| entry.record.record).collect();
-                self.patience.with(|| self.store.discard(delivery.id, records.clone())).await?;
-                settled.discarded += records.len() as u64;
-                from = next;
-            }
-            run.add(settled);
-            if run.stopped {
-                break;
-            }
-        }
-        Ok(run)
-    }
-
-    /// Deliveries with open records, in the order they were taken up.
-    async fn deliveries(&self) -> Result<Vec<Delivery>, StoreError> {
-        let of = self.filter.path.clone().map_or(ledger::Filter::All, ledger::Filter::Path);
-        let mut all = self.patience.with(|| self.store.deliveries(of.clone())).await?;
-        all.retain(|delivery| delivery.receipt.open() > 0);
-        Ok(all)
-    }
-
-    /// The next open records of a delivery and where those behind them begin.
-    async fn page(
-        &self,
-        delivery: &Delivery,
-        from: u64,
-        raw: bool,
-    ) -> Result<Option<(Vec<Entry>, u64)>, StoreError> {
-        let (fate, delivery_id) = (Some(Fate::Open), Some(delivery.id));
-        let filter =
-            Filter { delivery: delivery_id, fate, page_from: Some(from), raw, ..self.filter.clone() };
-        let page = self.patience.with(|| self.store.quarantined(filter.clone())).await?;
-        let next = page.last().map(|entry| entry.record.record + 1);
-        Ok(next.map(|next| (page, next)))
+        Ok(false)
     }
 
     /// Whether it was stopped before the end.
@@ -135,12 +131,11 @@ impl<S: Store> Retry<S> {
             }
         };
         let transform = Transform::new(Arc::clone(&self.plan), Arc::default());
-        let (mut making, mut from) = (making, 0);
-        while let Some((page, next)) = self.page(delivery, from, true).await? {
+        let (mut making, mut entries) = (making, self.entries(delivery, true));
+        while let Some(page) = entries.page().await? {
             if self.stop.is_cancelled() {
                 return Ok(true);
             }
-            from = next;
             let Some(making) = &mut making else {
                 page.iter().for_each(|entry| settled.still_open(entry.record.reason.name()));
                 continue;
@@ -181,14 +176,6 @@ pub async fn header(
     }
     let found = find.header(delivery).await;
     Ok(found.map_err(|why| format!("its header was not kept, and its file is not there any more: {why}")))
-}
-
-impl Run {
-    fn add(&mut self, settled: Settled) {
-        if settled.tried() + settled.discarded > 0 {
-            self.deliveries.push(settled);
-        }
-    }
 }
 
 impl Settled {

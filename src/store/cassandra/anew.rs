@@ -17,9 +17,8 @@ use super::request;
 use super::schema::{self, Identity};
 use super::stored::Entered;
 use crate::domain::text::timestamp;
-use crate::domain::{Fingerprint, Plan, Stamp, Table};
+use crate::domain::{Delivery, Fingerprint, Plan, Stamp, Table};
 use crate::fault;
-use crate::ledger::Filter;
 use crate::store::StoreError;
 
 /// The id of a table that is about to be made.
@@ -73,9 +72,9 @@ pub async fn none_hides(
     let hiding =
         hiding.flat_map(|(table, now)| now.dropped.iter().map(move |(column, at)| (table, column, *at)));
     for (table, column, at) in hiding {
-        let hidden = ledger(session, settings).await?.deliveries(&Filter::All).await?;
-        let is_hidden = |begin: Option<Stamp>| begin.is_some_and(|begin| begin.0 <= at);
-        let hidden = hidden.iter().filter(|delivery| is_hidden(delivery.stamps.begin())).count();
+        let (mut hidden, is_hidden) = (0, |begin: Option<Stamp>| begin.is_some_and(|begin| begin.0 <= at));
+        let mut count = |delivery: Delivery| hidden += usize::from(is_hidden(delivery.stamps.begin()));
+        ledger(session, settings).await?.each(&mut count).await?;
         if hidden > 0 {
             return Err(hides(settings, table, column, at, hidden));
         }
@@ -112,13 +111,18 @@ async fn begin(
     if names.is_empty() {
         return Ok(());
     }
-    let (ledger, mut behind) = (ledger(session, settings).await?, 0);
-    for delivery in ledger.deliveries(&Filter::All).await? {
-        if delivery.receipt.tables.iter().any(|count| names.contains(&count.table.as_str())) {
-            ledger.change::<_, StoreError>(lease, delivery.id, |entered| empty(entered, names)).await?;
-            behind += 1;
-        }
+    let (ledger, mut filled) = (ledger(session, settings).await?, Vec::new());
+    ledger
+        .each(&mut |delivery| {
+            if delivery.receipt.tables.iter().any(|count| names.contains(&count.table.as_str())) {
+                filled.push(delivery.id);
+            }
+        })
+        .await?;
+    for id in &filled {
+        ledger.change::<_, StoreError>(lease, *id, |entered| empty(entered, names)).await?;
     }
+    let behind = filled.len();
     if behind > 0 {
         let names = names.join(", ");
         warn!(

@@ -9,11 +9,12 @@ use tracing::{info, warn};
 
 use super::connect::Settings;
 use super::lease::Lease;
+use super::ledger::{Ledger, TOGETHER};
 use super::request;
 use super::schema;
 use super::stamps::Authority;
 use super::stored::{big, count};
-use crate::domain::State;
+use crate::domain::{Delivery, State};
 use crate::fault;
 use crate::store::StoreError;
 
@@ -40,9 +41,30 @@ pub async fn bring_up(
     if format <= PROVISIONAL && schema::has_provisional(session, settings).await? {
         Migration::new(session, settings, (lease, stamps)).await?.deliveries().await?;
     }
+    contents(session, settings, lease).await?;
     fault::step("ledger brought up");
     schema::mark_brought_up(session, settings).await?;
     info!("{}: its ledger has format {} now", settings.name(), schema::FORMAT);
+    Ok(())
+}
+
+/// Fills the table by which loaded deliveries are found by their contents.
+async fn contents(session: &Arc<Session>, settings: &Arc<Settings>, lease: &Lease) -> Result<(), StoreError> {
+    let ledger = Ledger::new(Arc::clone(session), Arc::clone(settings), false).await?;
+    let mut loaded = Vec::new();
+    let take = &mut |delivery: Delivery| {
+        if delivery.state == State::Loaded {
+            loaded.push(delivery.id);
+        }
+    };
+    ledger.each(take).await?;
+    for some in loaded.chunks(TOGETHER) {
+        // Where there are many, that takes longer than a lease.
+        lease.check().await?;
+        let entered = some.iter().map(|id| ledger.enter_content(lease, *id));
+        futures::future::try_join_all(entered).await?;
+        fault::step("contents entered");
+    }
     Ok(())
 }
 

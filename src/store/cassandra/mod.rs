@@ -42,10 +42,10 @@ use tracing::warn;
 
 use super::refusal::Refusals;
 use super::{Access, Store, StoreError};
-use crate::domain::{Delivery, DeliveryId, Header, Plan, RowChunk, StampRange, Value};
+use crate::domain::{Delivery, DeliveryId, Fingerprint, Header, Plan, RowChunk, StampRange, Value};
 use crate::fault;
 use crate::health::Health;
-use crate::ledger::{Amendment, Applied, Continuation, Entry, Filter, Known};
+use crate::ledger::{Amendment, Applied, Continuation, Cursor, Entry, Filter, Known, Page};
 use crate::metrics;
 use ahead::Ahead;
 pub use check::Checked;
@@ -134,7 +134,7 @@ impl CassandraStore {
                 let wait = if standby { Wait::Standby } else { Wait::No };
                 Some(Self::for_writing(&session, &settings, &plan, (state, fits), wait, create).await?)
             }
-            _ if !state.missing_ledger.is_empty() => return Err(StoreError::Missing(settings.name())),
+            _ if state.lacks_ledger() => return Err(StoreError::Missing(settings.name())),
             Access::Read | Access::Dry => None,
         };
         check_format(&session, &settings, writing.is_some()).await?;
@@ -284,19 +284,17 @@ async fn whole(
         return Ok(());
     }
     let lacks = |at: usize| state.missing_ledger.contains(&at);
-    let is_ours = match (lacks(schema::DELIVERIES), lacks(schema::META)) {
+    let format = match (lacks(schema::DELIVERIES), lacks(schema::META)) {
         // It is marked when all of it is there.
-        (_, false) => stored_format(session, settings).await?.is_some_and(|format| format <= schema::FORMAT),
-        (false, true) => !is_empty(session, settings).await?,
-        (true, true) => false,
+        (_, false) => stored_format(session, settings).await?.filter(|format| *format <= schema::FORMAT),
+        (false, true) => (!is_empty(session, settings).await?).then_some(schema::FORMAT),
+        (true, true) => None,
     };
-    if !is_ours {
-        return Ok(());
-    }
+    let Some(format) = format else { return Ok(()) };
     // Another may have made it since we looked.
     let state = schema::look(session, settings, plan, false).await?;
-    let gone = state.missing_ledger.first().and_then(|at| schema::LEDGER.get(*at));
-    gone.map_or(Ok(()), |(name, _)| Err(damaged(settings, &format!("table {name} is gone"))))
+    let gone = state.gone(format);
+    gone.map_or(Ok(()), |name| Err(damaged(settings, &format!("table {name} is gone"))))
 }
 
 fn damaged(settings: &Settings, what: &str) -> StoreError {
@@ -327,7 +325,8 @@ async fn check_format(session: &Session, settings: &Settings, mark: bool) -> Res
         Some(schema::FORMAT) => Ok(()),
         Some(older) if older < schema::FORMAT => Err(shape(
             format!("its ledger has format {older}, this version uses {}", schema::FORMAT),
-            "bring it up with `needledrop schema --apply`, as a role that may ALTER and MODIFY the needledrop_ tables",
+            "bring it up with `needledrop schema --apply`, as a role that may CREATE tables beside the needledrop_ tables, \
+             and ALTER and MODIFY these",
         )),
         Some(other) => Err(shape(
             format!("its ledger has format {other}, this version knows {}", schema::FORMAT),
@@ -383,12 +382,24 @@ impl Inner {
 impl Store for CassandraStore {
     type Sent = ahead::Sent;
 
-    async fn known(&self) -> Result<Vec<Known>, StoreError> {
-        self.inner.ledger.known().await
+    async fn known(&self, attempt: Fingerprint) -> Result<Vec<Known>, StoreError> {
+        self.inner.ledger.known(&attempt).await
     }
 
-    async fn deliveries(&self, filter: Filter) -> Result<Vec<Delivery>, StoreError> {
-        self.inner.ledger.deliveries(&filter).await
+    async fn deliveries(&self, filter: Filter, cursor: Cursor) -> Result<Page<Delivery, Cursor>, StoreError> {
+        self.inner.ledger.page(&filter, cursor).await
+    }
+
+    async fn each(&self, take: &mut (dyn FnMut(Delivery) + Send)) -> Result<(), StoreError> {
+        self.inner.ledger.each(take).await
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
+        self.inner.ledger.read(id).await
+    }
+
+    async fn has_content(&self, head: String, len: Option<u64>) -> Result<bool, StoreError> {
+        self.inner.ledger.has_content(&head, len).await
     }
 
     async fn take_up(&self, entry: Entry) -> Result<Delivery, StoreError> {
@@ -443,11 +454,12 @@ impl Store for CassandraStore {
 
     async fn quarantined(
         &self,
+        id: DeliveryId,
         filter: crate::quarantine::Filter,
-    ) -> Result<Vec<crate::quarantine::Entry>, StoreError> {
-        let of = filter.path.clone().map_or(Filter::All, Filter::Path);
-        let deliveries = self.inner.ledger.deliveries(&of).await?;
-        self.inner.reading.list(deliveries, &filter).await
+        from: u64,
+    ) -> Result<Page<crate::quarantine::Entry, u64>, StoreError> {
+        let delivery = self.inner.ledger.find(id).await?.delivery;
+        self.inner.reading.page(&delivery, &filter, from).await
     }
 
     async fn header(&self, id: DeliveryId) -> Result<Option<Header>, StoreError> {

@@ -1,6 +1,7 @@
 //! Quarantined records in the cluster.
 
 use std::collections::{BTreeSet, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
@@ -14,7 +15,8 @@ use super::ledger::{Beside, Written};
 use super::stored::{big, count};
 use super::{request, schema};
 use crate::domain::{Delivery, DeliveryId, Header, Quarantined, Reason, RowChunk};
-use crate::quarantine::{Entry, Fate, Filter, PAGE, PAGE_BYTES};
+use crate::ledger::Page;
+use crate::quarantine::{Entry, Fate, Filter, Paging};
 use crate::store::StoreError;
 
 const COLUMNS: &str = "delivery, record, line, bytes, length, column_name, reason, detail";
@@ -24,8 +26,11 @@ type Stored = (i64, i64, i64, i64, i64, Option<String>, String, String, Option<S
 
 type WithoutRaw = (i64, i64, i64, i64, i64, Option<String>, String, String, Option<String>);
 
-/// Records with their raw bytes that the server sends at a time.
-const TOGETHER: i32 = 16;
+/// Records that the server sends at a time: a page of ours ends anywhere, and what was sent behind it is lost.
+const TOGETHER: i32 = 128;
+
+/// The same with their raw bytes.
+const RAW_TOGETHER: i32 = 16;
 
 /// Raw bytes of a record that are kept at most: by default a node takes no request over 16 MiB.
 const MOST_KEPT: usize = 15 << 20;
@@ -65,7 +70,9 @@ impl Quarantine {
         // A delivery whose only entry was taken back has a header and no record.
         let from = format!("FROM {place} WHERE delivery = ? AND record >= ?");
         let mut raw_of_delivery = prepare(format!("SELECT {COLUMNS}, state, raw {from}")).await?;
-        raw_of_delivery.set_page_size(TOGETHER);
+        raw_of_delivery.set_page_size(RAW_TOGETHER);
+        let mut of_delivery = prepare(format!("SELECT {COLUMNS}, state {from}")).await?;
+        of_delivery.set_page_size(TOGETHER);
         Ok(Self {
             insert: prepare(format!("INSERT INTO {place} ({COLUMNS}, raw) VALUES ({marks})")).await?,
             delete: prepare(format!("DELETE {from}")).await?,
@@ -74,7 +81,7 @@ impl Quarantine {
                 .await?,
             save_header: prepare(format!("INSERT INTO {place} (delivery, header) VALUES (?, ?)")).await?,
             header: prepare(format!("SELECT header FROM {place} WHERE delivery = ? LIMIT 1")).await?,
-            of_delivery: prepare(format!("SELECT {COLUMNS}, state {from}")).await?,
+            of_delivery,
             raw_of_delivery,
             session,
             settings,
@@ -201,19 +208,24 @@ impl Quarantine {
         Ok(open)
     }
 
-    /// Numbers of the records of a delivery that are in no table.
+    /// Numbers of the records in this range of a delivery that are in no table.
     ///
     /// # Errors
-    /// What the cluster says.
-    pub async fn never_loaded(&self, id: DeliveryId) -> Result<HashSet<u64>, StoreError> {
+    /// When the cluster does not answer.
+    pub async fn never_loaded(
+        &self,
+        id: DeliveryId,
+        records: Range<u64>,
+    ) -> Result<HashSet<u64>, StoreError> {
         let mut numbers = HashSet::new();
         let take = |stored: Stored| {
-            if fate(stored.8.as_deref()) != Fate::Replayed {
-                numbers.insert(count(stored.1));
+            let record = count(stored.1);
+            if record < records.end && fate(stored.8.as_deref()) != Fate::Replayed {
+                numbers.insert(record);
             }
-            true
+            record < records.end
         };
-        self.each(id, 0, false, take).await?;
+        self.each(id, records.start, false, take).await?;
         Ok(numbers)
     }
 
@@ -246,33 +258,27 @@ impl Quarantine {
         request::each(&self.session, &self.settings, statement.clone(), values, take).await
     }
 
-    /// Entries of these deliveries, in order.
+    /// A page of the entries of a delivery, from this record on.
     ///
     /// # Errors
-    /// What the cluster says.
-    pub async fn list(&self, deliveries: Vec<Delivery>, filter: &Filter) -> Result<Vec<Entry>, StoreError> {
-        let wanted = |delivery: &Delivery| {
-            filter.delivery.is_none_or(|id| id == delivery.id)
-                && filter.path.as_ref().is_none_or(|path| *path == delivery.path)
-                && delivery.receipt.quarantined + delivery.receipt.replayed > 0
+    /// When the cluster does not answer.
+    pub async fn page(
+        &self,
+        delivery: &Delivery,
+        filter: &Filter,
+        from: u64,
+    ) -> Result<Page<Entry, u64>, StoreError> {
+        let mut page = Paging::default();
+        let take = |stored: Stored| {
+            let entry = entry(delivery, stored);
+            // Records beyond the delivery's reach were saved for a step that the ledger never took.
+            if entry.record.record >= delivery.reach.record {
+                return false;
+            }
+            !matches(&entry, filter) || page.push(entry)
         };
-        let mut deliveries: Vec<Delivery> = deliveries.into_iter().filter(wanted).collect();
-        deliveries.sort_by_key(|delivery| delivery.id);
-        let mut entries = Vec::new();
-        for delivery in deliveries {
-            let mut bytes = 0;
-            let take = |stored: Stored| {
-                let entry = entry(&delivery, stored);
-                // What lies beyond was saved for a step that the ledger never took.
-                if entry.record.record < delivery.reach.record && matches(&entry, filter) {
-                    bytes += entry.record.raw.len() as u64;
-                    entries.push(entry);
-                }
-                filter.page_from.is_none() || (entries.len() < PAGE && bytes < PAGE_BYTES)
-            };
-            self.each(delivery.id, filter.page_from.unwrap_or(0), filter.raw, take).await?;
-        }
-        Ok(entries)
+        self.each(delivery.id, from, filter.raw, take).await?;
+        Ok(page.end())
     }
 }
 
@@ -281,6 +287,7 @@ fn matches(entry: &Entry, filter: &Filter) -> bool {
     filter.reason.as_ref().is_none_or(|reason| reason == record.reason.name())
         && filter.column.as_ref().is_none_or(|column| Some(column) == record.column.as_ref())
         && filter.fate.is_none_or(|fate| fate == entry.fate)
+        && filter.line.is_none_or(|line| line == record.line)
 }
 
 /// No state is written with a new entry.
@@ -296,9 +303,6 @@ fn entry(delivery: &Delivery, stored: Stored) -> Entry {
         fate => fate,
     };
     Entry {
-        delivery: delivery.id,
-        path: delivery.path.clone(),
-        generation: delivery.generation,
         fate,
         record: Quarantined {
             record: count(record),

@@ -17,7 +17,10 @@ use crate::fault;
 use crate::store::StoreError;
 
 /// The layout of ledger and quarantine; a newer one is refused.
-pub const FORMAT: i64 = 4;
+pub const FORMAT: i64 = 5;
+
+/// The first format with `needledrop_contents`.
+const WITH_CONTENTS: i64 = 5;
 
 /// Ledger and quarantine, in the order in which they are made: who has seen the last has seen all.
 /// Offsets are in decoded bytes; `stamps` is a list of (first record, base, records); `tables` by name
@@ -26,7 +29,7 @@ pub const FORMAT: i64 = 4;
 /// rules) of what was handed out; `note` is an open tail before its rows are sent: (byte, record, line) where it begins
 /// and where it ends, hash up to its end, header, rules, bytes; `written` is the
 /// write time of the row, `trusted` the last one of each earlier epoch that wrote it; `header` is that of a delivery, kept once beside its quarantined records.
-pub const LEDGER: [(&str, &str); 7] = [
+pub const LEDGER: [(&str, &str); 8] = [
     (
         "needledrop_deliveries",
         "id bigint PRIMARY KEY, path text, generation int, state text, detail text, same_as bigint, \
@@ -42,6 +45,10 @@ pub const LEDGER: [(&str, &str); 7] = [
     ),
     ("needledrop_paths", "path text, generation int, id bigint, PRIMARY KEY (path, generation)"),
     ("needledrop_heads", "head text, id bigint, PRIMARY KEY (head, id)"),
+    (
+        "needledrop_contents",
+        "head text, bytes bigint, hash text, id bigint, PRIMARY KEY ((head, bytes), hash, id)",
+    ),
     (
         "needledrop_quarantine",
         "delivery bigint, record bigint, line bigint, bytes bigint, length bigint, column_name text, \
@@ -60,10 +67,11 @@ pub const LEDGER: [(&str, &str); 7] = [
     ("needledrop_meta", "key text PRIMARY KEY, value text"),
 ];
 
-/// The first of it, the table of the lease, and that which is marked when all of it is there.
+/// Positions of tables in [`LEDGER`]. The ledger is marked in the last one, when all of it is there.
+const CONTENTS: usize = 3;
 pub const DELIVERIES: usize = 0;
-pub const LEASE: usize = 5;
-pub const META: usize = 6;
+pub const LEASE: usize = 6;
+pub const META: usize = 7;
 
 /// Where the stamps of all tables in a keyspace come from, whichever ledgers write to these tables. It is beside the
 /// tables, not in the ledger. `next` is the first stamp that nobody has reserved; `ledgers` has the end of the last
@@ -182,6 +190,17 @@ impl State {
     /// Whether there is no lease to take.
     pub fn lacks_lease(&self) -> bool {
         !self.missing_keyspaces.is_empty() || self.missing_ledger.contains(&LEASE)
+    }
+
+    /// Whether there is no ledger. One of an earlier format lacks tables that came later.
+    pub fn lacks_ledger(&self) -> bool {
+        [DELIVERIES, META].iter().any(|at| self.missing_ledger.contains(at))
+    }
+
+    /// A table that a ledger of this format has, and that is missing.
+    pub fn gone(&self, format: i64) -> Option<&'static str> {
+        let mut missing = self.missing_ledger.iter().filter(|at| **at != CONTENTS || format >= WITH_CONTENTS);
+        missing.next().and_then(|at| LEDGER.get(*at)).map(|(name, _)| *name)
     }
 
     /// Whether nothing of ours is there.
@@ -373,11 +392,8 @@ const ADDED: [(&str, &str, &str); 12] = [
     ("needledrop_quarantine", "header", "frozen<list<text>> static"),
 ];
 
-/// What brings a ledger of an earlier format to this one.
-///
-/// # Errors
-/// What the cluster says.
-pub async fn additions(session: &Session, settings: &Settings) -> Result<Vec<String>, StoreError> {
+/// What brings the tables of a ledger of an earlier format to this one.
+async fn additions(session: &Session, settings: &Settings) -> Result<Vec<String>, StoreError> {
     let there = columns(session, settings, &keyspace(&settings.ledger_keyspace)).await?;
     // A table that is not there at all is made whole.
     let is_older = |table: &str, name: &str| there.get(table).is_some_and(|of| !of.contains_key(name));

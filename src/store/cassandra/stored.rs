@@ -134,6 +134,11 @@ fn tail_note((a, b, c, d, e, f, hash, header, rules, bytes): Note) -> TailNote {
     TailNote { span, hash, header: Header(header), rules: Fingerprint(rules), bytes }
 }
 
+/// Whether bytes of a delivery in this state are still to come, or to be read.
+pub fn is_unfinished(state: State) -> bool {
+    matches!(state, State::Loading | State::Incomplete)
+}
+
 impl From<&Entered> for Stored {
     fn from(entered: &Entered) -> Self {
         let Entered { delivery, attempt, trust } = entered;
@@ -187,8 +192,8 @@ impl From<&Entered> for Stored {
 }
 
 impl Stored {
-    pub fn path(&self) -> &str {
-        &self.path
+    pub fn take_path(&mut self) -> String {
+        std::mem::take(&mut self.path)
     }
 
     pub fn generation(&self) -> i32 {
@@ -199,13 +204,19 @@ impl Stored {
         self.id
     }
 
-    pub fn known(self) -> Known {
+    /// The head of a delivery whose last bytes are not known yet.
+    pub fn unfinished(&self) -> Option<&str> {
+        let state = State::from_name(&self.state)?;
+        is_unfinished(state).then_some(self.head.as_str())
+    }
+
+    pub fn known(self, attempt: &Fingerprint) -> Known {
         Known {
             id: DeliveryId(self.id),
             path: self.path,
             state: State::from_name(&self.state).unwrap_or(State::Failed),
             noted: Noted { size: count(self.noted_size), mtime: self.noted_mtime, ctime: self.noted_ctime },
-            attempt: Fingerprint(self.attempt),
+            same_attempt: self.attempt == attempt.0,
             open: count(self.quarantined).saturating_sub(count(self.discarded.unwrap_or(0))),
             has_note: self.note.is_some(),
         }

@@ -4,34 +4,33 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Fault, Outcome, Shared, schema};
+use super::{Fault, Outcome, Shared, generations, listing, schema};
 use crate::domain::stamp::far_ahead;
 use crate::domain::{
     Delivery, DeliveryId, Fingerprint, Mark, Noted, Parts, Receipt, Stamp, StampRange, Stamps, State,
-    TableCount,
 };
 use crate::fault;
-use crate::ledger::{Amendment, Beginning, Continuation, Entry, Filter, Known, Verdict};
+use crate::ledger::{Amendment, Beginning, Continuation, Entry, Known, Verdict};
 use crate::store;
 
-const COLUMNS: &str = "id, path, generation, state, detail, same_as, bytes, records, line, hash, head, \
+pub const COLUMNS: &str = "id, path, generation, state, detail, same_as, bytes, records, line, hash, head, \
     tail_bytes, tail_record, tail_line, strikes, noted_size, noted_mtime, \
     noted_ctime, fingerprint, loaded, skipped, quarantined, taken_up, changed, \
     replayed, discarded, assumed, parts";
 
-pub fn known(connection: &Connection) -> Outcome<Vec<Known>> {
-    let sql = "SELECT path, state, noted_size, noted_mtime, noted_ctime, attempt, id, max(generation), \
+pub fn known(connection: &Connection, attempt: &Fingerprint) -> Outcome<Vec<Known>> {
+    let sql = "SELECT path, state, noted_size, noted_mtime, noted_ctime, attempt = ?1, id, max(generation), \
                sum(quarantined - discarded) \
                FROM _needledrop_deliveries GROUP BY path";
     connection
         .prepare_cached(sql)?
-        .query_map([], |row| {
+        .query_map([&attempt.0], |row| {
             Ok(Known {
                 id: DeliveryId(row.get(6)?),
                 path: row.get(0)?,
                 state: state(&row.get::<_, String>(1)?),
                 noted: noted(row, 2)?,
-                attempt: Fingerprint(row.get(5)?),
+                same_attempt: row.get(5)?,
                 open: row.get(8)?,
                 has_note: false,
             })
@@ -47,31 +46,11 @@ fn noted(row: &Row<'_>, at: usize) -> Outcome<Noted> {
     Ok(Noted { size: row.get(at)?, mtime: row.get(at + 1)?, ctime: row.get(at + 2)? })
 }
 
-pub fn deliveries(connection: &Connection, filter: &Filter) -> Outcome<Vec<Delivery>> {
-    let (condition, value) = match filter {
-        Filter::All => ("?1 IS NOT NULL", String::new()),
-        Filter::Path(path) => ("path = ?1", path.clone()),
-        Filter::Head(head) => {
-            ("head = ?1 AND state IN ('waiting', 'loading', 'loaded', 'incomplete')", head.clone())
-        }
-        Filter::Newest(path) => (
-            "path = ?1 AND generation = (SELECT max(generation) FROM _needledrop_deliveries WHERE path = ?1)",
-            path.clone(),
-        ),
-    };
-    let sql = format!("SELECT {COLUMNS} FROM _needledrop_deliveries AS d WHERE {condition} ORDER BY id");
-    let mut statement = connection.prepare_cached(&sql)?;
-    let found: Vec<Delivery> = statement.query_map([value], delivery)?.collect::<Outcome<_>>()?;
-    found.into_iter().map(|delivery| with_account(connection, delivery)).collect()
-}
-
 pub fn by_id(connection: &Connection, id: DeliveryId) -> Outcome<Delivery> {
-    let sql = format!("SELECT {COLUMNS} FROM _needledrop_deliveries WHERE id = ?1");
-    let delivery = connection.prepare_cached(&sql)?.query_row([id.0], delivery)?;
-    with_account(connection, delivery)
+    listing::find(connection, id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)
 }
 
-fn delivery(row: &Row<'_>) -> Outcome<Delivery> {
+pub fn delivery(row: &Row<'_>) -> Outcome<Delivery> {
     let tail = match row.get::<_, Option<u64>>(11)? {
         Some(offset) => Some(Mark { offset, record: row.get(12)?, line: row.get(13)? }),
         None => None,
@@ -107,40 +86,6 @@ fn delivery(row: &Row<'_>) -> Outcome<Delivery> {
         taken_up: row.get(22)?,
         changed: row.get(23)?,
     })
-}
-
-fn with_account(connection: &Connection, mut delivery: Delivery) -> Outcome<Delivery> {
-    let id = delivery.id.0;
-    let sql = "SELECT table_name, rows, collisions, fingerprint, refused FROM _needledrop_counts WHERE delivery = ?1";
-    delivery.receipt.tables = connection
-        .prepare_cached(sql)?
-        .query_map([id], |row| {
-            Ok(TableCount {
-                table: row.get(0)?,
-                rows: row.get(1)?,
-                collisions: row.get(2)?,
-                estimated: false,
-                fingerprint: Fingerprint(row.get(3)?),
-                refused: row.get(4)?,
-            })
-        })?
-        .collect::<Outcome<_>>()?;
-    let sql = "SELECT bytes FROM _needledrop_parts WHERE delivery = ?1 ORDER BY bytes";
-    let ends = connection.prepare_cached(sql)?.query_map([id], |row| row.get(0))?.collect::<Outcome<_>>()?;
-    delivery.receipt.parts = Parts::new(ends, delivery.receipt.parts.count());
-    delivery.stamps = stamps(connection, delivery.id)?;
-    Ok(delivery)
-}
-
-fn stamps(connection: &Connection, id: DeliveryId) -> Outcome<Stamps> {
-    let sql = "SELECT first, base, records FROM _needledrop_stamps WHERE delivery = ?1 ORDER BY base";
-    let ranges = connection
-        .prepare_cached(sql)?
-        .query_map([id.0], |row| {
-            Ok(StampRange { first: row.get(0)?, base: Stamp(row.get(1)?), records: row.get(2)? })
-        })?
-        .collect::<Outcome<_>>()?;
-    Ok(Stamps::new(ranges))
 }
 
 /// The clock, in microseconds since 1970.
@@ -182,16 +127,12 @@ fn hand_out(
 
 pub fn take_up(shared: &Shared, connection: &mut Connection, entry: &Entry) -> Result<Delivery, Fault> {
     let transaction = shared.begin(connection)?;
-    let sql = "SELECT coalesce(max(generation), 0) FROM _needledrop_deliveries WHERE path = ?1";
-    let last: u32 = transaction.prepare_cached(sql)?.query_row([&entry.path], |row| row.get(0))?;
-    let sql = "UPDATE _needledrop_deliveries SET state = 'replaced', changed = ?2, detail = \
-               'its bytes went away after byte ' || bytes || '; generation ' || ?3 || ' took its place' \
-               WHERE path = ?1 AND state IN ('loading', 'incomplete', 'waiting')";
-    transaction.prepare_cached(sql)?.execute(params![entry.path, now_ms(), last + 1])?;
+    let generation = generations::newest(&transaction, &entry.path)? + 1;
+    generations::replace(&transaction, &entry.path, generation)?;
     if matches!(entry.verdict, Verdict::Load { .. }) {
-        discard_failed(&transaction, &entry.path, last + 1)?;
+        generations::discard_failed(&transaction, &entry.path, generation)?;
     }
-    let id = insert(&transaction, entry, last + 1)?;
+    let id = insert(&transaction, entry, generation)?;
     if let Some(records) = entry.verdict.stamped() {
         hand_out(shared, &transaction, id, 0, records)?;
     }
@@ -206,23 +147,6 @@ pub fn take_up(shared: &Shared, connection: &mut Connection, entry: &Entry) -> R
     transaction.commit()?;
     fault::step("take_up after commit");
     Ok(delivery)
-}
-
-/// The new generation reads the file of a failed one again, with the records that it has in quarantine.
-fn discard_failed(connection: &Connection, path: &str, generation: u32) -> Outcome<()> {
-    let failed = "SELECT id FROM _needledrop_deliveries WHERE path = ?1 AND state = 'failed' \
-                  AND discarded < quarantined";
-    let sql = format!(
-        "UPDATE _needledrop_quarantine SET state = 'discarded' WHERE state = 'open' AND delivery IN ({failed})"
-    );
-    connection.prepare_cached(&sql)?.execute([path])?;
-    let sql = format!(
-        "UPDATE _needledrop_deliveries SET discarded = quarantined, changed = ?2, \
-         detail = detail || char(10) || ?3 WHERE id IN ({failed})"
-    );
-    let note = store::read_again(generation);
-    connection.prepare_cached(&sql)?.execute(params![path, now_ms(), note])?;
-    Ok(())
 }
 
 fn begin_counts(shared: &Shared, connection: &Connection, id: DeliveryId) -> Outcome<()> {

@@ -10,8 +10,9 @@ use crate::fault;
 ///
 /// 2: what became of quarantined records, and the headers they came under. 3: records that another program wrote.
 /// 4: a provisional last record becomes an open tail. Its rows are in the tables already, so that only the means to
-/// take it back are dropped. The parts of a delivery are counted, and most of their ends removed.
-fn changes() -> [String; 3] {
+/// take it back are dropped. The parts of a delivery are counted, and most of their ends removed. 5: deliveries are
+/// found by all of their contents, not only by their head, and by their state.
+fn changes() -> [String; 4] {
     [
         "
 ALTER TABLE _needledrop_deliveries ADD COLUMN replayed INTEGER NOT NULL DEFAULT 0;
@@ -44,10 +45,11 @@ DROP TABLE _needledrop_shadows;
 ",
             Parts::KEPT
         ),
+        format!("DROP INDEX IF EXISTS _needledrop_heads;{}", schema::INDEXES),
     ]
 }
 
-/// What the deliveries of formats 1 to 3 look like in format 4.
+/// What the deliveries of formats 1 to 3 look like in later formats.
 const DELIVERIES: &str = "provisional_bytes AS tail_bytes, provisional_record AS tail_record, \
     provisional_line AS tail_line, 0 AS strikes, \
     (SELECT count(*) FROM main._needledrop_parts WHERE delivery = id) AS parts \

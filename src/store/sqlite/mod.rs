@@ -2,10 +2,12 @@
 
 mod apply;
 mod cell;
-mod migrations;
+mod generations;
 mod ledger;
+mod listing;
 mod lock;
 mod merge;
+mod migrations;
 mod open;
 mod owner;
 mod place;
@@ -29,13 +31,14 @@ use owner::Owner;
 use place::{Change, Place};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use super::listing::Deliveries;
 use super::refusal::{Refusal, Refusals};
 use super::{Access, Store, StoreError};
 use crate::domain::{
-    Delivery, DeliveryId, Header, Plan, RowChunk, StampRange, StampsAhead, TooFarAhead, Value,
+    Delivery, DeliveryId, Fingerprint, Header, Plan, RowChunk, StampRange, StampsAhead, TooFarAhead, Value,
 };
 use crate::health::Health;
-use crate::ledger::{Amendment, Applied, Continuation, Entry, Filter, Known};
+use crate::ledger::{Amendment, Applied, Continuation, Cursor, Entry, Filter, Known, Page};
 use crate::metrics;
 
 /// Which store, and how it is written.
@@ -230,12 +233,28 @@ fn told(store: String, error: &rusqlite::Error) -> StoreError {
 impl Store for SqliteStore {
     type Sent = ();
 
-    async fn known(&self) -> Result<Vec<Known>, StoreError> {
-        self.read(|_, connection| Ok(ledger::known(connection)?)).await
+    async fn known(&self, attempt: Fingerprint) -> Result<Vec<Known>, StoreError> {
+        self.read(move |_, connection| Ok(ledger::known(connection, &attempt)?)).await
     }
 
-    async fn deliveries(&self, filter: Filter) -> Result<Vec<Delivery>, StoreError> {
-        self.read(move |_, connection| Ok(ledger::deliveries(connection, &filter)?)).await
+    async fn deliveries(&self, filter: Filter, cursor: Cursor) -> Result<Page<Delivery, Cursor>, StoreError> {
+        self.read(move |_, connection| Ok(listing::page(connection, &filter, cursor.after)?)).await
+    }
+
+    async fn each(&self, take: &mut (dyn FnMut(Delivery) + Send)) -> Result<(), StoreError> {
+        let mut all = Deliveries::new(self, Filter::All);
+        while let Some(delivery) = all.next().await? {
+            take(delivery);
+        }
+        Ok(())
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
+        self.read(move |_, connection| Ok(listing::find(connection, id)?)).await
+    }
+
+    async fn has_content(&self, head: String, len: Option<u64>) -> Result<bool, StoreError> {
+        self.read(move |_, connection| Ok(listing::has_content(connection, &head, len)?)).await
     }
 
     async fn take_up(&self, entry: Entry) -> Result<Delivery, StoreError> {
@@ -297,9 +316,11 @@ impl Store for SqliteStore {
 
     async fn quarantined(
         &self,
+        id: DeliveryId,
         filter: crate::quarantine::Filter,
-    ) -> Result<Vec<crate::quarantine::Entry>, StoreError> {
-        self.read(move |_, connection| Ok(quarantine::list(connection, &filter)?)).await
+        from: u64,
+    ) -> Result<Page<crate::quarantine::Entry, u64>, StoreError> {
+        self.read(move |_, connection| Ok(quarantine::page(connection, id, &filter, from)?)).await
     }
 
     async fn header(&self, id: DeliveryId) -> Result<Option<Header>, StoreError> {

@@ -125,6 +125,7 @@ impl SqliteStore {
             check_tables(&source, path, &plan)?;
             copy_ledger(&source, &memory).map_err(told)?;
         }
+        memory.execute_batch(schema::INDEXES).map_err(told)?;
         Self::with(settings, plan, true, memory, None, None)
     }
 
@@ -260,6 +261,7 @@ fn make_ledger(connection: &mut Connection) -> rusqlite::Result<()> {
     // Tells one store from another that is copied over it.
     transaction.pragma_update(None, "user_version", fastrand::i32(1..))?;
     transaction.execute_batch(schema::LEDGER)?;
+    transaction.execute_batch(schema::INDEXES)?;
     let sql = "INSERT OR IGNORE INTO _needledrop_meta VALUES ('format', ?1)";
     transaction.execute(sql, [schema::FORMAT.to_string()])?;
     fault::step("open before commit");

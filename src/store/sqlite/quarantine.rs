@@ -4,7 +4,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Fault, Outcome};
 use crate::domain::{DeliveryId, Header, Quarantined, Reason, RowChunk};
-use crate::quarantine::{Entry, Fate, Filter, PAGE, PAGE_BYTES};
+use crate::ledger::Page;
+use crate::quarantine::{Entry, Fate, Filter, Paging};
 
 /// Enters the quarantined records of a chunk, and those of its rows that the store rejected.
 pub fn save_all(connection: &Connection, chunk: &RowChunk, rejected: &[Quarantined]) -> Outcome<()> {
@@ -69,61 +70,44 @@ fn one(id: DeliveryId, record: u64, changed: usize) -> Result<(), Fault> {
     }
 }
 
-pub fn list(connection: &Connection, filter: &Filter) -> Outcome<Vec<Entry>> {
-    let sql = "SELECT q.delivery, d.path, d.generation, q.record, q.line, q.bytes, q.length, q.column_name, \
-               q.reason, q.detail, CASE WHEN ?5 THEN q.raw ELSE x'' END, q.state \
-               FROM _needledrop_quarantine AS q JOIN _needledrop_deliveries AS d ON d.id = q.delivery \
-               WHERE (?1 IS NULL OR d.path = ?1) AND (?2 IS NULL OR q.reason = ?2) \
-               AND (?3 IS NULL OR q.column_name = ?3) AND (?4 IS NULL OR q.delivery = ?4) \
-               AND (?6 IS NULL OR q.state = ?6) AND q.record >= ?7 ORDER BY q.delivery, q.record";
-    let mut statement = connection.prepare_cached(sql)?;
-    let found = statement.query_map(
-        params![
-            filter.path,
-            filter.reason,
-            filter.column,
-            filter.delivery.map(|id| id.0),
-            filter.raw,
-            filter.fate.map(Fate::name),
-            filter.page_from.unwrap_or(0),
-        ],
-        entry,
-    )?;
-    match filter.page_from {
-        None => found.collect(),
-        Some(_) => page(found),
-    }
-}
+/// The entries of a delivery are a range of the primary key: what lies before it or behind the page is not read.
+pub const LIST: &str = "SELECT record, line, bytes, length, column_name, reason, detail, \
+    CASE WHEN ?7 THEN raw ELSE x'' END, state FROM _needledrop_quarantine \
+    WHERE delivery = ?1 AND record >= ?2 AND (?3 IS NULL OR reason = ?3) \
+    AND (?4 IS NULL OR column_name = ?4) AND (?5 IS NULL OR state = ?5) AND (?6 IS NULL OR line = ?6) \
+    ORDER BY record";
 
-fn page(found: impl Iterator<Item = Outcome<Entry>>) -> Outcome<Vec<Entry>> {
-    let (mut entries, mut bytes) = (Vec::new(), 0);
-    for entry in found.take(PAGE) {
-        let entry = entry?;
-        bytes += entry.record.raw.len() as u64;
-        entries.push(entry);
-        if bytes >= PAGE_BYTES {
+pub fn page(
+    connection: &Connection,
+    id: DeliveryId,
+    filter: &Filter,
+    from: u64,
+) -> Outcome<Page<Entry, u64>> {
+    let Filter { reason, column, fate, line, raw } = filter;
+    let values = params![id.0, from, reason, column, fate.map(Fate::name), line, raw];
+    let mut statement = connection.prepare_cached(LIST)?;
+    let mut page = Paging::default();
+    for found in statement.query_map(values, entry)? {
+        if !page.push(found?) {
             break;
         }
     }
-    Ok(entries)
+    Ok(page.end())
 }
 
 fn entry(row: &Row<'_>) -> Outcome<Entry> {
-    let (reason, fate): (String, String) = (row.get(8)?, row.get(11)?);
+    let (reason, fate): (String, String) = (row.get(5)?, row.get(8)?);
     Ok(Entry {
-        delivery: DeliveryId(row.get(0)?),
-        path: row.get(1)?,
-        generation: row.get(2)?,
         fate: Fate::from_name(&fate).unwrap_or(Fate::Open),
         record: Quarantined {
-            record: row.get(3)?,
-            line: row.get(4)?,
-            offset: row.get(5)?,
-            len: row.get(6)?,
-            column: row.get(7)?,
+            record: row.get(0)?,
+            line: row.get(1)?,
+            offset: row.get(2)?,
+            len: row.get(3)?,
+            column: row.get(4)?,
             reason: Reason::from_name(&reason).unwrap_or(Reason::Refused),
-            detail: row.get(9)?,
-            raw: row.get(10)?,
+            detail: row.get(6)?,
+            raw: row.get(7)?,
         },
     })
 }

@@ -15,7 +15,7 @@ pub const CHANGED: &str = "start needledrop again: it makes a table that is miss
 pub const APPLICATION_ID: i32 = 0x6e64_7270;
 
 /// The layout of ledger and quarantine; a newer one is refused.
-pub const FORMAT: i64 = 4;
+pub const FORMAT: i64 = 5;
 
 /// Ledger and quarantine. Offsets are in decoded bytes, times in milliseconds since 1970; `sent` is
 /// the stamp of the newest row that a delivery sent to a table: what is sent up to it is sent again.
@@ -38,7 +38,6 @@ CREATE TABLE IF NOT EXISTS _needledrop_deliveries (
   tail_bytes INTEGER, tail_record INTEGER, tail_line INTEGER,
   strikes INTEGER NOT NULL DEFAULT 0, parts INTEGER NOT NULL DEFAULT 0,
   UNIQUE (path, generation));
-CREATE INDEX IF NOT EXISTS _needledrop_heads ON _needledrop_deliveries (head);
 CREATE TABLE IF NOT EXISTS _needledrop_stamps (
   base INTEGER NOT NULL PRIMARY KEY, delivery INTEGER NOT NULL, first INTEGER NOT NULL,
   records INTEGER NOT NULL);
@@ -55,6 +54,19 @@ CREATE TABLE IF NOT EXISTS _needledrop_quarantine (
   raw BLOB NOT NULL, state TEXT NOT NULL DEFAULT 'open', PRIMARY KEY (delivery, record)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS _needledrop_headers (
   delivery INTEGER PRIMARY KEY, names TEXT NOT NULL);
+";
+
+/// Indexes by which a new file is compared with deliveries that begin like it, and by which a new generation finds
+/// those that end with it. They are partial, so that the progress of a load does not touch them.
+pub const INDEXES: &str = "
+CREATE INDEX IF NOT EXISTS _needledrop_contents ON _needledrop_deliveries (head, bytes, hash)
+  WHERE state = 'loaded';
+CREATE INDEX IF NOT EXISTS _needledrop_unfinished ON _needledrop_deliveries (head)
+  WHERE state IN ('loading', 'incomplete');
+CREATE INDEX IF NOT EXISTS _needledrop_unsettled ON _needledrop_deliveries (path)
+  WHERE state IN ('loading', 'incomplete', 'waiting');
+CREATE INDEX IF NOT EXISTS _needledrop_failed ON _needledrop_deliveries (path)
+  WHERE state = 'failed' AND discarded < quarantined;
 ";
 
 /// A name as SQL takes it. Names are checked, but quoting keeps keywords usable.

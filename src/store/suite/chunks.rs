@@ -10,6 +10,7 @@ use crate::domain::{
 };
 use crate::ledger::{Applied, Continuation, Entry, Filter, Verdict};
 use crate::quarantine;
+use crate::store::listing::{self, Deliveries, Entries};
 use crate::store::{Store, StoreError};
 
 /// That of the records of [`chunk`].
@@ -219,7 +220,27 @@ pub async fn load(store: &impl Store, path: &str, records: &[Record]) -> Deliver
 }
 
 pub async fn newest(store: &impl Store, path: &str) -> Delivery {
-    store.deliveries(Filter::Path(path.into())).await.unwrap().pop().unwrap()
+    listing::newest(store, path).await.unwrap().unwrap()
+}
+
+/// The deliveries that match, from all pages.
+pub async fn deliveries(store: &impl Store, filter: Filter) -> Vec<Delivery> {
+    Deliveries::new(store, filter).all().await.unwrap()
+}
+
+/// The quarantined records that match, with their deliveries, from all pages.
+pub async fn quarantined(
+    store: &impl Store,
+    filter: quarantine::Filter,
+) -> Vec<(Delivery, quarantine::Entry)> {
+    let mut all = Vec::new();
+    for delivery in deliveries(store, Filter::Quarantined).await {
+        let mut entries = Entries::new(store, delivery.id, filter.clone());
+        while let Some(page) = entries.page().await.unwrap() {
+            all.extend(page.into_iter().map(|entry| (delivery.clone(), entry)));
+        }
+    }
+    all
 }
 
 pub async fn tables(store: &impl Store) -> Vec<Vec<Vec<Value<'static>>>> {
@@ -234,10 +255,11 @@ pub async fn tables(store: &impl Store) -> Vec<Vec<Vec<Value<'static>>>> {
 
 /// Tables, accounts and quarantine, without times.
 pub async fn everything(store: &impl Store) -> String {
-    let deliveries = store.deliveries(Filter::All).await.unwrap();
+    let deliveries = deliveries(store, Filter::All).await;
     let deliveries = deliveries.into_iter().map(|delivery| Delivery { changed: 0, ..delivery });
     let deliveries: Vec<_> = deliveries.collect();
-    let quarantined = store.quarantined(quarantine::Filter::default()).await.unwrap();
+    let quarantined = quarantined(store, quarantine::Filter::default()).await;
+    let quarantined: Vec<_> = quarantined.iter().map(|(delivery, entry)| (delivery.id, entry)).collect();
     format!("{:#?}\n{deliveries:#?}\n{quarantined:#?}", tables(store).await)
 }
 

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::Fixture;
-use super::chunks::{Record, count, plan, tables, value};
+use super::chunks::{Record, count, deliveries, plan, tables, value};
 use crate::domain::{Delivery, DeliveryId, Stamp, Value};
 use crate::ledger::Filter;
-use crate::store::Store;
 
 pub type Written = (Stamp, DeliveryId, Option<&'static str>, Option<i64>);
 
@@ -66,7 +65,7 @@ impl Model {
 
     pub async fn check<F: Fixture>(&self, store: &F::Store) -> Result<(), TestCaseError> {
         prop_assert_eq!(tables(store).await, self.tables());
-        for delivery in store.deliveries(Filter::All).await.unwrap() {
+        for delivery in deliveries(store, Filter::All).await {
             prop_assert!(delivery.receipt.closes(), "{:?}", delivery);
             for (index, table) in plan().tables.iter().enumerate() {
                 let expected = self.collisions(delivery.id, index, F::COUNTS_ACROSS_DELIVERIES);

@@ -218,10 +218,11 @@ impl Seen {
                 receipt.closes()
             )
         };
-        let found = store.deliveries(Filter::All).await.unwrap();
-        let entries =
-            store.quarantined(quarantine::Filter { raw: true, ..Default::default() }).await.unwrap();
-        let entry = |entry: &quarantine::Entry| format!("{} {:?}", entry.path, entry.record);
+        let found = deliveries(store, Filter::All).await;
+        let entries = quarantined(store, quarantine::Filter { raw: true, ..Default::default() }).await;
+        let entry = |(delivery, entry): &(Delivery, quarantine::Entry)| {
+            format!("{} {:?}", delivery.path, entry.record)
+        };
         Self {
             tables: tables(store).await,
             accounts: found.iter().map(account).collect(),

@@ -127,10 +127,10 @@ async fn as_declared(
 }
 
 async fn of_ledger(session: &Session, settings: &Settings) -> Result<Option<String>, StoreError> {
-    let is_older = !schema::additions(session, settings).await?.is_empty();
+    let is_older = stored_format(session, settings).await?.is_some_and(|format| format < schema::FORMAT);
     Ok(is_older.then(|| {
-        "the ledger is that of an earlier version: the next `run` or `schema --apply` adds columns to it, which \
-         takes ALTER on the needledrop_ tables"
+        "the ledger is that of an earlier version: the next `run` or `schema --apply` migrates it, which takes CREATE \
+         on its keyspace, and ALTER on the needledrop_ tables"
             .to_owned()
     }))
 }

@@ -1,6 +1,7 @@
 //! How a delivery begins, goes on, and gets its stamps.
 
 use super::count::{count_of, table_count};
+use super::generations::is_read_again;
 use super::written::Written;
 use super::{Ledger, lock};
 use crate::domain::{
@@ -8,7 +9,7 @@ use crate::domain::{
     State, TableCount,
 };
 use crate::fault;
-use crate::ledger::{Beginning, Continuation, Entry, Verdict};
+use crate::ledger::{Beginning, Content, Continuation, Entry, Verdict};
 use crate::store::cassandra::lease::{Lease, clock};
 use crate::store::cassandra::stored::Entered;
 use crate::store::cassandra::trust::Trust;
@@ -32,15 +33,14 @@ impl Ledger {
         };
         let lease = &writing.lease;
         let mut under_way = self.under_way.lock().await;
-        let mut earlier = self.many(&self.by_path, &entry.path, usize::MAX).await?;
+        let earlier = self.earlier(entry).await?;
         let unconfirmed = lock(&self.unconfirmed).remove(&entry.path);
         let same = unconfirmed
             .filter(|before| before.delivery.head == entry.head.hash && before.delivery.noted == entry.noted);
         let mut entered = match same {
             Some(before) => before,
             None => {
-                let generation = earlier.iter().map(|delivery| delivery.generation).max().unwrap_or(0) + 1;
-                let mut new = self.new_delivery(writing, plan, entry, generation).await?;
+                let mut new = self.new_delivery(writing, plan, entry, earlier.newest + 1).await?;
                 // A table without a row has none of another program either: it is behind.
                 for table in &empty {
                     count_of(&mut new.delivery.receipt, table).fingerprint = Fingerprint(String::new());
@@ -48,21 +48,16 @@ impl Ledger {
                 new
             }
         };
-        earlier.retain(|delivery| delivery.id != entered.delivery.id);
-        let generation = entered.delivery.generation;
-        let mut replaced = Vec::new();
-        for delivery in earlier {
-            if matches!(delivery.state, State::Loading | State::Incomplete | State::Waiting) {
-                let mut old = match under_way.get(&delivery.id) {
-                    Some(old) => old.clone(),
-                    None => self.load(delivery.id).await?,
-                };
-                replace(&mut old.delivery, generation);
-                replaced.push(old);
-            } else if is_read_again(&delivery, entry) {
-                let mut old = self.load(delivery.id).await?;
-                discard_open(&mut old.delivery, generation);
-                replaced.push(old);
+        let (id, generation) = (entered.delivery.id, entered.delivery.generation);
+        let mut replaced = earlier.unsettled;
+        replaced.retain(|old| old.delivery.id != id);
+        for old in &mut replaced {
+            if let Some(newer) = under_way.get(&old.delivery.id) {
+                *old = newer.clone();
+            }
+            match is_read_again(&old.delivery, entry) {
+                true => discard_open(&mut old.delivery, generation),
+                false => replace(&mut old.delivery, generation),
             }
         }
         lease.check().await?;
@@ -71,10 +66,13 @@ impl Ledger {
         // `replaced`, and its file is compared with it again.
         for old in &mut replaced {
             self.write(lease, old).await?;
+            self.unfinished.track(&old.delivery);
             under_way.remove(&old.delivery.id);
         }
         lock(&self.unconfirmed).insert(entry.path.clone(), entered.clone());
+        self.contents.enter(lease, Content::of(&entered.delivery).as_ref(), entered.delivery.id).await?;
         self.enter(lease, &mut entered).await?;
+        self.unfinished.track(&entered.delivery);
         lock(&self.unconfirmed).remove(&entry.path);
         fault::step("take_up after the batch");
         if entered.delivery.state == State::Loading {
@@ -198,8 +196,7 @@ impl Ledger {
     /// # Errors
     /// What the cluster says.
     pub async fn take_up_in_memory(&self, plan: &Plan, entry: &Entry) -> Result<Delivery, StoreError> {
-        let earlier = self.many(&self.by_path, &entry.path, usize::MAX).await?;
-        let generation = earlier.iter().map(|delivery| delivery.generation).max().unwrap_or(0) + 1;
+        let generation = self.earlier(entry).await?.newest + 1;
         let mut under_way = self.under_way.lock().await;
         let last = under_way.values().map(|entered| entered.delivery.id.0 + 2).max().unwrap_or(0);
         let range = in_memory_range(0, entry.verdict.stamped().unwrap_or(1))?;
@@ -243,12 +240,6 @@ fn resumed(delivery: &mut Delivery, plan: &Plan, how: Continuation) {
 fn in_memory_range(first: u64, records: u64) -> Result<StampRange, StoreError> {
     let range = StampRange::after(Stamp(0), Stamp(clock()), (first, records), StampsAhead::Wait);
     range.map_err(StoreError::Ahead)
-}
-
-/// A new generation reads the file of a failed one again, with the records that it has in quarantine.
-fn is_read_again(delivery: &Delivery, entry: &Entry) -> bool {
-    let loads = matches!(entry.verdict, Verdict::Load { .. });
-    loads && delivery.state == State::Failed && delivery.receipt.open() > 0
 }
 
 /// The entries themselves stay as they are: without an open record in its account, a delivery has no open entry.

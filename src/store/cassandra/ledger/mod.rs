@@ -2,12 +2,15 @@
 //! it never mixes two states, and the stamps of the lease decide between two writers.
 
 mod begin;
+mod contents;
 mod count;
+mod generations;
 mod last;
+mod listing;
 mod rewind;
 mod written;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use scylla::client::session::Session;
@@ -19,8 +22,9 @@ use super::lease::{Lease, clock};
 use super::stored::{COLUMNS, Entered, Stored};
 use super::{request, schema};
 use crate::domain::{Delivery, DeliveryId, State};
-use crate::ledger::{Amendment, Filter, Known};
+use crate::ledger::{Amendment, Content};
 use crate::store::StoreError;
+use contents::{Contents, Unfinished};
 pub use count::{count_of, table_count};
 pub use last::last_stamp;
 pub use written::{Beside, Written};
@@ -37,15 +41,20 @@ pub struct Ledger {
     head: PreparedStatement,
     by_id: PreparedStatement,
     by_path: PreparedStatement,
+    newest_of_path: PreparedStatement,
+    by_generation: PreparedStatement,
     by_place: PreparedStatement,
-    by_head: PreparedStatement,
     all: PreparedStatement,
+    ids: PreparedStatement,
+    contents: Contents,
     /// Deliveries under way, as they are in the store. Who changes one holds this: rows are written whole.
     under_way: tokio::sync::Mutex<HashMap<DeliveryId, Entered>>,
     /// Deliveries whose entry was not confirmed, by path: tried again, they are entered as they were.
     unconfirmed: Mutex<HashMap<String, Entered>>,
     /// Deliveries whose records from quarantine were not confirmed: tried again, nothing is counted twice.
     unsettled: Mutex<HashMap<DeliveryId, Entered>>,
+    /// What no table says: heads of the deliveries that are not finished.
+    unfinished: Unfinished,
     /// A dry run: what is entered stays there.
     in_memory: bool,
 }
@@ -77,119 +86,29 @@ impl Ledger {
             path: prepare(format!("INSERT INTO {paths} (path, generation, id) VALUES (?, ?, ?)")).await?,
             head: prepare(format!("INSERT INTO {heads} (head, id) VALUES (?, ?)")).await?,
             by_id: prepare(format!("SELECT {columns} FROM {deliveries} WHERE id = ?")).await?,
-            by_path: prepare(format!("SELECT id FROM {paths} WHERE path = ? ORDER BY generation DESC"))
-                .await?,
+            by_path: prepare(format!("SELECT id FROM {paths} WHERE path = ?")).await?,
+            newest_of_path: prepare(format!(
+                "SELECT id FROM {paths} WHERE path = ? ORDER BY generation DESC LIMIT 1"
+            ))
+            .await?,
+            by_generation: prepare(format!(
+                "SELECT generation, id FROM {paths} WHERE path = ? AND generation < ? \
+                 ORDER BY generation DESC LIMIT ?"
+            ))
+            .await?,
             by_place: prepare(format!("SELECT id FROM {paths} WHERE path = ? AND generation = ?")).await?,
-            by_head: prepare(format!("SELECT id FROM {heads} WHERE head = ?")).await?,
             all: prepare(format!("SELECT {columns} FROM {deliveries}")).await?,
+            ids: prepare(format!("SELECT id, path, generation, quarantined, replayed FROM {deliveries}"))
+                .await?,
+            contents: Contents::new(&session, &settings).await?,
             session,
             settings,
             under_way: tokio::sync::Mutex::default(),
             unconfirmed: Mutex::default(),
             unsettled: Mutex::default(),
+            unfinished: Unfinished::default(),
             in_memory,
         })
-    }
-
-    /// The newest generation of every path.
-    ///
-    /// # Errors
-    /// What the cluster says.
-    pub async fn known(&self) -> Result<Vec<Known>, StoreError> {
-        let mut newest: HashMap<String, (i32, i64, Known)> = HashMap::new();
-        self.each(|stored| {
-            let (path, place) = (stored.path().to_owned(), (stored.generation(), stored.id()));
-            let mut known = stored.known();
-            match newest.get_mut(&path) {
-                Some((generation, id, other)) if (*generation, *id) > place => other.open += known.open,
-                other => {
-                    known.open += other.map_or(0, |(.., other)| other.open);
-                    newest.insert(path, (place.0, place.1, known));
-                }
-            }
-        })
-        .await?;
-        Ok(newest.into_values().map(|(.., known)| known).collect())
-    }
-
-    /// Deliveries in the order they were taken up.
-    ///
-    /// # Errors
-    /// What the cluster says.
-    pub async fn deliveries(&self, filter: &Filter) -> Result<Vec<Delivery>, StoreError> {
-        let mut found = match filter {
-            Filter::All => self.everything().await?,
-            Filter::Path(path) => self.many(&self.by_path, path, usize::MAX).await?,
-            Filter::Newest(path) => self.many(&self.by_path, path, 1).await?,
-            Filter::Head(head) => {
-                let mut alike = self.many(&self.by_head, head, usize::MAX).await?;
-                alike = self.valid(alike).await?;
-                alike.retain(|delivery| {
-                    // The head is noted anew when a short file grows: an old note does not count.
-                    delivery.head == *head
-                        && matches!(
-                            delivery.state,
-                            State::Waiting | State::Loading | State::Loaded | State::Incomplete
-                        )
-                });
-                alike
-            }
-        };
-        // A dry run finds what it would have entered.
-        if self.in_memory {
-            let under_way = self.under_way.lock().await;
-            let own = under_way.values().map(|entered| &entered.delivery).filter(|delivery| match filter {
-                Filter::All => true,
-                Filter::Path(path) | Filter::Newest(path) => delivery.path == *path,
-                Filter::Head(head) => delivery.head == *head && delivery.state != State::Failed,
-            });
-            found.extend(own.cloned());
-        }
-        found.sort_by_key(|delivery| delivery.id);
-        if matches!(filter, Filter::Newest(_)) && found.len() > 1 {
-            found.drain(..found.len() - 1);
-        }
-        Ok(found)
-    }
-
-    async fn everything(&self) -> Result<Vec<Delivery>, StoreError> {
-        // Two of one path and generation: the server finished the first one late, and it is not used.
-        let mut found: BTreeMap<(String, u32), Delivery> = BTreeMap::new();
-        self.each(|stored| {
-            let delivery = stored.entered().delivery;
-            let key = (delivery.path.clone(), delivery.generation);
-            if found.get(&key).is_none_or(|other| other.id < delivery.id) {
-                found.insert(key, delivery);
-            }
-        })
-        .await?;
-        Ok(found.into_values().collect())
-    }
-
-    /// Every row of the ledger, a page at a time.
-    async fn each(&self, mut take: impl FnMut(Stored)) -> Result<(), StoreError> {
-        let all = |stored: Stored| {
-            take(stored);
-            true
-        };
-        request::each(&self.session, &self.settings, self.all.clone(), (), all).await
-    }
-
-    async fn many(
-        &self,
-        statement: &PreparedStatement,
-        key: &String,
-        most: usize,
-    ) -> Result<Vec<Delivery>, StoreError> {
-        use futures::{StreamExt as _, TryStreamExt as _};
-        let result = request::execute(&self.session, &self.settings, statement, (key,)).await?;
-        let ids: Vec<(i64,)> = request::parsed(&self.settings, result)?;
-        let ids = ids.into_iter().take(most).map(|(id,)| DeliveryId(id));
-        let reads: Vec<_> = ids.map(|id| self.by_id(id)).collect();
-        let found: Vec<Option<Entered>> =
-            futures::stream::iter(reads).buffered(TOGETHER).try_collect().await?;
-        // An entry that is not there: the server has not finished the batch that makes it.
-        Ok(found.into_iter().flatten().map(|entered| entered.delivery).collect())
     }
 
     /// Without those that the way by path does not lead to: a writer that lost the lease entered them late, and
@@ -247,9 +166,18 @@ impl Ledger {
             Some(entered) => entered.clone(),
             None => self.load(id).await?,
         };
+        let was = Content::of(&entered.delivery);
         let told = change(&mut entered)?;
         entered.delivery.changed = clock() / 1000;
+        let is = Content::of(&entered.delivery);
+        if is != was {
+            self.contents.enter(lease, is.as_ref(), id).await?;
+        }
         self.write(lease, &mut entered).await?;
+        if is != was {
+            self.contents.remove(lease, was.as_ref(), id).await?;
+        }
+        self.unfinished.track(&entered.delivery);
         if entered.delivery.state == State::Loading {
             under_way.insert(id, entered.clone());
         } else if kept {

@@ -1,0 +1,163 @@
+//! Ways to the deliveries with which a new file is compared: by all their bytes where they are loaded, by their
+//! head where they are not finished.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+
+use scylla::client::session::Session;
+use scylla::statement::prepared::PreparedStatement;
+
+use super::{Ledger, lock};
+use crate::domain::{Delivery, DeliveryId, Fingerprint};
+use crate::ledger::Content;
+use crate::store::StoreError;
+use crate::store::cassandra::connect::Settings;
+use crate::store::cassandra::lease::Lease;
+use crate::store::cassandra::stored::{big, is_unfinished};
+use crate::store::cassandra::{request, schema};
+
+/// Loaded deliveries by their bytes. An entry may be left behind when its delivery goes on: it is believed only if the
+/// delivery's own row says the same. None is missing: it is entered before that row, and removed after it.
+pub struct Contents {
+    insert: PreparedStatement,
+    delete: PreparedStatement,
+    of_head: PreparedStatement,
+    of_len: PreparedStatement,
+    same: PreparedStatement,
+}
+
+impl Contents {
+    pub async fn new(session: &Session, settings: &Settings) -> Result<Self, StoreError> {
+        let place = schema::ledger_place(settings, "needledrop_contents");
+        let heads = schema::ledger_place(settings, "needledrop_heads");
+        let prepare = async |cql: String| -> Result<PreparedStatement, StoreError> {
+            let prepared = session.prepare(cql).await;
+            let mut prepared = prepared.map_err(|error| request::told(settings, &error.into()))?;
+            prepared.set_consistency(settings.ledger());
+            prepared.set_is_idempotent(true);
+            Ok(prepared)
+        };
+        let one = "head = ? AND bytes = ? AND hash = ?";
+        Ok(Self {
+            insert: prepare(format!("INSERT INTO {place} (head, bytes, hash, id) VALUES (?, ?, ?, ?)"))
+                .await?,
+            delete: prepare(format!("DELETE FROM {place} WHERE {one} AND id = ?")).await?,
+            of_head: prepare(format!("SELECT id FROM {heads} WHERE head = ? LIMIT 1")).await?,
+            of_len: prepare(format!("SELECT id FROM {place} WHERE head = ? AND bytes = ? LIMIT 1")).await?,
+            same: prepare(format!("SELECT id FROM {place} WHERE {one}")).await?,
+        })
+    }
+
+    /// A way to a delivery that is about to be loaded.
+    pub async fn enter(
+        &self,
+        lease: &Lease,
+        content: Option<&Content>,
+        id: DeliveryId,
+    ) -> Result<(), StoreError> {
+        let Some(Content { head, len, hash }) = content else { return Ok(()) };
+        lease.write(&self.insert, (head, big(*len), hash, id.0)).await
+    }
+
+    /// Removes the way to what a delivery was before.
+    pub async fn remove(
+        &self,
+        lease: &Lease,
+        content: Option<&Content>,
+        id: DeliveryId,
+    ) -> Result<(), StoreError> {
+        let Some(Content { head, len, hash }) = content else { return Ok(()) };
+        lease.write(&self.delete, (head, big(*len), hash, id.0)).await
+    }
+}
+
+impl Ledger {
+    /// Whether there may be a loaded delivery with this head and, where it is given, this length.
+    pub async fn has_content(&self, head: &str, len: Option<u64>) -> Result<bool, StoreError> {
+        if self.in_memory && self.under_way.lock().await.values().any(|own| own.delivery.head == head) {
+            return Ok(true);
+        }
+        let Contents { of_head, of_len, .. } = &self.contents;
+        let result = match len {
+            Some(len) => request::execute(&self.session, &self.settings, of_len, (head, big(len))).await?,
+            None => request::execute(&self.session, &self.settings, of_head, (head,)).await?,
+        };
+        Ok(!request::parsed::<(i64,)>(&self.settings, result)?.is_empty())
+    }
+
+    /// The way to one loaded delivery.
+    pub async fn enter_content(&self, lease: &Lease, id: DeliveryId) -> Result<(), StoreError> {
+        let content = self.read(id).await?.as_ref().and_then(Content::of);
+        self.contents.enter(lease, content.as_ref(), id).await
+    }
+
+    pub(super) async fn ids_of(&self, content: &Content) -> Result<Vec<DeliveryId>, StoreError> {
+        let Content { head, len, hash } = content;
+        let values = (head, big(*len), hash);
+        let result = request::execute(&self.session, &self.settings, &self.contents.same, values).await?;
+        let ids = request::parsed::<(i64,)>(&self.settings, result)?;
+        Ok(ids.into_iter().map(|(id,)| DeliveryId(id)).collect())
+    }
+
+    pub(super) async fn unfinished(&self, head: &str) -> Result<Vec<DeliveryId>, StoreError> {
+        if !self.unfinished.is_filled() {
+            self.known(&Fingerprint(String::new())).await?;
+        }
+        Ok(self.unfinished.of(head))
+    }
+}
+
+/// Deliveries that are loading or incomplete, by their heads. One process writes to a ledger, and reads all of it
+/// when it begins: no table is needed for them.
+#[derive(Default)]
+pub struct Unfinished(Mutex<Option<Heads>>);
+
+#[derive(Default)]
+struct Heads {
+    ids: BTreeSet<(Arc<str>, DeliveryId)>,
+    heads: HashMap<DeliveryId, Arc<str>>,
+}
+
+impl Unfinished {
+    fn is_filled(&self) -> bool {
+        lock(&self.0).is_some()
+    }
+
+    /// All of them, as the ledger has them.
+    pub fn fill(&self, all: impl Iterator<Item = (DeliveryId, String)>) {
+        let mut heads = Heads::default();
+        all.for_each(|(id, head)| heads.insert(id, &head));
+        *lock(&self.0) = Some(heads);
+    }
+
+    /// What became of one.
+    pub fn track(&self, delivery: &Delivery) {
+        if let Some(heads) = lock(&self.0).as_mut() {
+            heads.remove(delivery.id);
+            if is_unfinished(delivery.state) {
+                heads.insert(delivery.id, &delivery.head);
+            }
+        }
+    }
+
+    fn of(&self, head: &str) -> Vec<DeliveryId> {
+        let from = (Arc::from(head), DeliveryId(i64::MIN));
+        let heads = lock(&self.0);
+        let all = heads.iter().flat_map(|heads| heads.ids.range(from.clone()..));
+        all.take_while(|(other, _)| **other == *head).map(|(_, id)| *id).collect()
+    }
+}
+
+impl Heads {
+    fn insert(&mut self, id: DeliveryId, head: &str) {
+        let head: Arc<str> = head.into();
+        self.ids.insert((Arc::clone(&head), id));
+        self.heads.insert(id, head);
+    }
+
+    fn remove(&mut self, id: DeliveryId) {
+        if let Some(head) = self.heads.remove(&id) {
+            self.ids.remove(&(head, id));
+        }
+    }
+}

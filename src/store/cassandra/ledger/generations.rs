@@ -1,0 +1,86 @@
+//! The earlier generations of a path, newest first, a few at a time: a path may have thousands.
+
+use futures::future::try_join_all;
+
+use super::Ledger;
+use crate::domain::{Delivery, DeliveryId, State};
+use crate::ledger::{Entry, Verdict};
+use crate::store::StoreError;
+use crate::store::cassandra::request;
+use crate::store::cassandra::stored::Entered;
+
+/// Generations that are read at once.
+const SOME: i32 = 8;
+
+/// What a new generation finds.
+#[derive(Default)]
+pub struct Earlier {
+    /// The newest generation; 0 where there is none.
+    pub newest: u32,
+    /// The generations that end with the new one.
+    pub unsettled: Vec<Entered>,
+}
+
+impl Earlier {
+    /// Adds the next older generation. Whether no other has to be read.
+    fn add(&mut self, entered: Entered, entry: &Entry) -> bool {
+        let delivery = &entered.delivery;
+        let is_last = has_settled_others(delivery);
+        self.newest = self.newest.max(delivery.generation);
+        if is_unfinished(delivery) || is_read_again(delivery, entry) {
+            self.unsettled.push(entered);
+        }
+        is_last
+    }
+}
+
+impl Ledger {
+    /// A generation that is loaded settles all generations before it. Behind the first such generation that has ended
+    /// itself, none has to be read.
+    pub(super) async fn earlier(&self, entry: &Entry) -> Result<Earlier, StoreError> {
+        let mut earlier = Earlier::default();
+        let mut below = i32::MAX;
+        loop {
+            let page = self.generations(&entry.path, below).await?;
+            for entered in self.all_of(&page).await? {
+                if earlier.add(entered, entry) {
+                    return Ok(earlier);
+                }
+            }
+            match page.last() {
+                Some((last, _)) => below = *last,
+                None => return Ok(earlier),
+            }
+        }
+    }
+
+    /// Generations of a path below this one, with their ids.
+    async fn generations(&self, path: &str, below: i32) -> Result<Vec<(i32, i64)>, StoreError> {
+        let values = (path, below, SOME);
+        let result = request::execute(&self.session, &self.settings, &self.by_generation, values).await?;
+        request::parsed(&self.settings, result)
+    }
+
+    /// An entry that is not there is left out: the server has not finished the batch that makes it.
+    async fn all_of(&self, page: &[(i32, i64)]) -> Result<Vec<Entered>, StoreError> {
+        let found = try_join_all(page.iter().map(|(_, id)| self.by_id(DeliveryId(*id)))).await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+}
+
+fn is_unfinished(delivery: &Delivery) -> bool {
+    matches!(delivery.state, State::Loading | State::Incomplete | State::Waiting)
+}
+
+/// Whether the file of a failed delivery is read again, with the records that it has in quarantine.
+pub fn is_read_again(delivery: &Delivery, entry: &Entry) -> bool {
+    let loads = matches!(entry.verdict, Verdict::Load { .. });
+    loads && delivery.state == State::Failed && delivery.receipt.open() > 0
+}
+
+/// Only a delivery that was taken up to be loaded has stamps. What another program wrote has stamps too, and does not
+/// settle a failed generation.
+fn has_settled_others(delivery: &Delivery) -> bool {
+    let was_loaded = delivery.stamps.begin().is_some() && delivery.receipt.assumed == 0;
+    was_loaded && !is_unfinished(delivery)
+}

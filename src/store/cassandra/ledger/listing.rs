@@ -1,0 +1,197 @@
+//! Deliveries as they are listed. The cluster keeps them in no order: the ids of all that are asked for are read
+//! first, eight bytes each, and the deliveries page by page.
+
+use std::collections::{HashMap, HashSet};
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use scylla::statement::prepared::PreparedStatement;
+
+use super::{Ledger, TOGETHER};
+use crate::domain::{Delivery, DeliveryId, Fingerprint, State};
+use crate::ledger::{Content, Cursor, Filter, Known, PAGE, Page};
+use crate::store::StoreError;
+use crate::store::cassandra::request;
+use crate::store::cassandra::stored::Stored;
+
+/// Id, path, generation, quarantined, replayed.
+type Listed = (i64, String, i32, i64, Option<i64>);
+
+impl Ledger {
+    /// The newest generation of every path.
+    ///
+    /// # Errors
+    /// When the cluster does not answer.
+    pub async fn known(&self, attempt: &Fingerprint) -> Result<Vec<Known>, StoreError> {
+        let mut newest: HashMap<String, Newest> = HashMap::new();
+        self.rows(|mut stored| {
+            let path = stored.take_path();
+            let mut found = Newest::of(stored, attempt);
+            match newest.get_mut(&path) {
+                Some(other) if other.place > found.place => other.known.open += found.known.open,
+                other => {
+                    found.known.open += other.map_or(0, |other| other.known.open);
+                    newest.insert(path, found);
+                }
+            }
+        })
+        .await?;
+        self.unfinished.fill(newest.values_mut().filter_map(|one| Some((one.known.id, one.head.take()?))));
+        Ok(newest.into_iter().map(|(path, newest)| Known { path, ..newest.known }).collect())
+    }
+
+    /// A page of deliveries in the order they were taken up.
+    ///
+    /// # Errors
+    /// When the cluster does not answer.
+    pub async fn page(&self, filter: &Filter, cursor: Cursor) -> Result<Page<Delivery, Cursor>, StoreError> {
+        let ids = match cursor.ids {
+            Some(ids) => ids,
+            None => self.ids(filter).await?.into(),
+        };
+        let begin = cursor.after.map_or(0, |after| ids.partition_point(|id| *id <= after));
+        let end = ids.len().min(begin + PAGE);
+        let wanted = ids.get(begin..end).unwrap_or_default();
+        let reads: Vec<_> = wanted.iter().map(|id| self.read(*id)).collect();
+        let found: Vec<Option<Delivery>> =
+            futures::stream::iter(reads).buffered(TOGETHER).try_collect().await?;
+        // An entry that is not there: the server has not finished the batch that makes it.
+        let mut found: Vec<Delivery> =
+            found.into_iter().flatten().filter(|delivery| matches(filter, delivery)).collect();
+        if matches!(filter, Filter::Unfinished(_) | Filter::Same(_)) && !self.in_memory {
+            found = self.valid(found).await?;
+        }
+        let next =
+            (end < ids.len()).then(|| Cursor { after: wanted.last().copied(), ids: Some(ids.clone()) });
+        Ok(Page { found, next })
+    }
+
+    /// Every delivery, in the order of the cluster.
+    ///
+    /// # Errors
+    /// When the cluster does not answer.
+    pub async fn each(&self, take: &mut (dyn FnMut(Delivery) + Send)) -> Result<(), StoreError> {
+        let (_, unused) = self.listed(&Filter::All).await?;
+        self.rows(|stored| {
+            if !unused.contains(&DeliveryId(stored.id())) {
+                take(stored.entered().delivery);
+            }
+        })
+        .await?;
+        if self.in_memory {
+            self.under_way.lock().await.values().for_each(|own| take(own.delivery.clone()));
+        }
+        Ok(())
+    }
+
+    /// One delivery, if there is one with this id.
+    ///
+    /// # Errors
+    /// When the cluster does not answer.
+    pub async fn read(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
+        if self.in_memory
+            && let Some(own) = self.under_way.lock().await.get(&id)
+        {
+            return Ok(Some(own.delivery.clone()));
+        }
+        Ok(self.by_id(id).await?.map(|entered| entered.delivery))
+    }
+
+    /// Ids of those that are asked for, in order. Some may turn out not to be.
+    async fn ids(&self, filter: &Filter) -> Result<Vec<DeliveryId>, StoreError> {
+        let mut ids = match filter {
+            Filter::All | Filter::Quarantined => self.listed(filter).await?.0,
+            Filter::Path(path) => self.ids_of_path(&self.by_path, path).await?,
+            Filter::Newest(path) => self.ids_of_path(&self.newest_of_path, path).await?,
+            Filter::Unfinished(head) => self.unfinished(head).await?,
+            Filter::Same(content) => self.ids_of(content).await?,
+        };
+        // A dry run finds what it would have entered.
+        if self.in_memory {
+            let under_way = self.under_way.lock().await;
+            let own = under_way.values().filter(|own| matches(filter, &own.delivery));
+            ids.extend(own.map(|own| own.delivery.id));
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        if matches!(filter, Filter::Newest(_)) {
+            ids.drain(..ids.len().saturating_sub(1));
+        }
+        Ok(ids)
+    }
+
+    async fn ids_of_path(
+        &self,
+        statement: &PreparedStatement,
+        path: &str,
+    ) -> Result<Vec<DeliveryId>, StoreError> {
+        let result = request::execute(&self.session, &self.settings, statement, (path,)).await?;
+        let ids = request::parsed::<(i64,)>(&self.settings, result)?;
+        Ok(ids.into_iter().map(|(id,)| DeliveryId(id)).collect())
+    }
+
+    /// Ids of all deliveries, or of those with quarantined records, and of those that are not used: of two of one path
+    /// and generation, the server finished the first one late.
+    async fn listed(&self, filter: &Filter) -> Result<(Vec<DeliveryId>, HashSet<DeliveryId>), StoreError> {
+        let mut places = Vec::new();
+        let take = |(id, path, generation, quarantined, replayed): Listed| {
+            let has_entries = quarantined + replayed.unwrap_or(0) > 0;
+            let is_wanted = has_entries || !matches!(filter, Filter::Quarantined);
+            places.push((place(&path, generation), DeliveryId(id), is_wanted));
+            true
+        };
+        request::each(&self.session, &self.settings, self.ids.clone(), (), take).await?;
+        places.sort_unstable();
+        let pairs = places.windows(2).filter(|pair| pair[0].0 == pair[1].0);
+        let unused: HashSet<DeliveryId> = pairs.map(|pair| pair[0].1).collect();
+        let ids = places.into_iter().filter(|(_, id, is_wanted)| *is_wanted && !unused.contains(id));
+        let ids = ids.map(|(_, id, _)| id).collect();
+        Ok((ids, unused))
+    }
+
+    /// Every row of the ledger, a page at a time.
+    async fn rows(&self, mut take: impl FnMut(Stored)) -> Result<(), StoreError> {
+        let all = |stored: Stored| {
+            take(stored);
+            true
+        };
+        request::each(&self.session, &self.settings, self.all.clone(), (), all).await
+    }
+}
+
+/// The newest generation of a path so far.
+struct Newest {
+    place: (i32, i64),
+    /// Its head, where its last bytes are not known yet.
+    head: Option<String>,
+    known: Known,
+}
+
+impl Newest {
+    fn of(stored: Stored, attempt: &Fingerprint) -> Self {
+        let place = (stored.generation(), stored.id());
+        Self { place, head: stored.unfinished().map(str::to_owned), known: stored.known(attempt) }
+    }
+}
+
+/// Path and generation in 16 bytes: a ledger has too many paths to keep them all.
+type Place = [u8; 16];
+
+fn place(path: &str, generation: i32) -> Place {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&generation.to_le_bytes()).update(path.as_bytes());
+    let mut place = Place::default();
+    hasher.finalize_xof().fill(&mut place);
+    place
+}
+
+fn matches(filter: &Filter, delivery: &Delivery) -> bool {
+    match filter {
+        Filter::All => true,
+        Filter::Quarantined => delivery.receipt.quarantined + delivery.receipt.replayed > 0,
+        Filter::Path(path) | Filter::Newest(path) => delivery.path == *path,
+        Filter::Unfinished(head) => {
+            delivery.head == *head && matches!(delivery.state, State::Loading | State::Incomplete)
+        }
+        Filter::Same(content) => Content::of(delivery).as_ref() == Some(content),
+    }
+}

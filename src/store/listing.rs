@@ -1,0 +1,127 @@
+//! Long listings, read a page at a time as they are needed.
+
+use std::vec;
+
+use super::patience::Patience;
+use super::{Store, StoreError};
+use crate::domain::{Delivery, DeliveryId};
+use crate::ledger::{Cursor, Filter, Page};
+use crate::quarantine::{self, Entry};
+
+/// Deliveries in the order they were taken up.
+pub struct Deliveries<'s, S> {
+    store: &'s S,
+    patience: Option<&'s Patience>,
+    filter: Filter,
+    page: vec::IntoIter<Delivery>,
+    /// `None` behind the last page.
+    next: Option<Cursor>,
+}
+
+impl<'s, S: Store> Deliveries<'s, S> {
+    /// A listing that ends with the first error.
+    pub fn new(store: &'s S, filter: Filter) -> Self {
+        Self { store, patience: None, filter, page: Vec::new().into_iter(), next: Some(Cursor::default()) }
+    }
+
+    /// A listing that waits for a store that is busy or away.
+    pub fn patiently(store: &'s S, patience: &'s Patience, filter: Filter) -> Self {
+        Self { patience: Some(patience), ..Self::new(store, filter) }
+    }
+
+    /// The next delivery; `None` at the end.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn next(&mut self) -> Result<Option<Delivery>, StoreError> {
+        loop {
+            if let Some(delivery) = self.page.next() {
+                return Ok(Some(delivery));
+            }
+            let Some(cursor) = self.next.take() else { return Ok(None) };
+            let Page { found, next } = self.read(cursor).await?;
+            (self.page, self.next) = (found.into_iter(), next);
+        }
+    }
+
+    /// The rest of them, of a listing that is known to be short.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn all(mut self) -> Result<Vec<Delivery>, StoreError> {
+        let mut all = Vec::new();
+        while let Some(delivery) = self.next().await? {
+            all.push(delivery);
+        }
+        Ok(all)
+    }
+
+    async fn read(&self, cursor: Cursor) -> Result<Page<Delivery, Cursor>, StoreError> {
+        let read = || self.store.deliveries(self.filter.clone(), cursor.clone());
+        match self.patience {
+            Some(patience) => patience.with(read).await,
+            None => read().await,
+        }
+    }
+}
+
+/// The newest generation of a path.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn newest(store: &impl Store, path: &str) -> Result<Option<Delivery>, StoreError> {
+    let filter = Filter::Newest(path.to_owned());
+    Ok(store.deliveries(filter, Cursor::default()).await?.found.pop())
+}
+
+/// Quarantined records of one delivery, in their order.
+pub struct Entries<'s, S> {
+    store: &'s S,
+    patience: Option<&'s Patience>,
+    id: DeliveryId,
+    filter: quarantine::Filter,
+    /// `None` behind the last page.
+    next: Option<u64>,
+}
+
+impl<'s, S: Store> Entries<'s, S> {
+    /// A listing that ends with the first error.
+    pub fn new(store: &'s S, id: DeliveryId, filter: quarantine::Filter) -> Self {
+        Self { store, patience: None, id, filter, next: Some(0) }
+    }
+
+    /// A listing that waits for a store that is busy or away.
+    pub fn patiently(
+        store: &'s S,
+        patience: &'s Patience,
+        id: DeliveryId,
+        filter: quarantine::Filter,
+    ) -> Self {
+        Self { patience: Some(patience), ..Self::new(store, id, filter) }
+    }
+
+    /// From this record on.
+    #[must_use]
+    pub fn from(self, record: u64) -> Self {
+        Self { next: Some(record), ..self }
+    }
+
+    /// The next page, which is not empty; `None` at the end.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn page(&mut self) -> Result<Option<Vec<Entry>>, StoreError> {
+        while let Some(from) = self.next.take() {
+            let read = || self.store.quarantined(self.id, self.filter.clone(), from);
+            let page = match self.patience {
+                Some(patience) => patience.with(read).await?,
+                None => read().await?,
+            };
+            self.next = page.next;
+            if !page.found.is_empty() {
+                return Ok(Some(page.found));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,221 @@
+//! Deliveries as they are listed: a page of rows by their key, and what is counted of them by one query a page.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, Row, ToSql, params};
+
+use super::Outcome;
+use super::ledger::{COLUMNS, delivery};
+use crate::domain::{Delivery, DeliveryId, Fingerprint, Stamp, StampRange, TableCount};
+use crate::ledger::{Content, Cursor, Filter, PAGE, Page};
+
+/// The deliveries behind `after`, in the order of their ids.
+pub fn page(
+    connection: &Connection,
+    filter: &Filter,
+    after: Option<DeliveryId>,
+) -> Outcome<Page<Delivery, Cursor>> {
+    let after = after.map_or(i64::MIN, |id| id.0);
+    let found = select(connection, condition(filter), &values(filter, &after))?;
+    let last = found.last().filter(|_| found.len() == PAGE);
+    let next = last.map(|last| Cursor { after: Some(last.id), ids: None });
+    Ok(Page { found, next })
+}
+
+/// With each of them SQLite begins behind `after` by an index, and need not sort.
+fn condition(filter: &Filter) -> &'static str {
+    match filter {
+        Filter::All => "id > ?1 ORDER BY id",
+        Filter::Quarantined => "id > ?1 AND quarantined + replayed > 0 ORDER BY id",
+        // The generations of a path are in the order of their ids.
+        Filter::Path(_) => {
+            "path = ?2 AND generation > coalesce((SELECT generation FROM _needledrop_deliveries WHERE id = ?1), 0) \
+             ORDER BY generation"
+        }
+        Filter::Newest(_) => "id > ?1 AND path = ?2 ORDER BY generation DESC LIMIT 1",
+        Filter::Unfinished(_) => "id > ?1 AND head = ?2 AND state IN ('loading', 'incomplete') ORDER BY id",
+        Filter::Same(_) => {
+            "id > ?1 AND head = ?2 AND bytes = ?3 AND hash = ?4 AND state = 'loaded' ORDER BY id"
+        }
+    }
+}
+
+fn values<'f>(filter: &'f Filter, after: &'f i64) -> Vec<&'f dyn ToSql> {
+    match filter {
+        Filter::All | Filter::Quarantined => vec![after],
+        Filter::Path(text) | Filter::Newest(text) | Filter::Unfinished(text) => vec![after, text],
+        Filter::Same(Content { head, len, hash }) => vec![after, head, len, hash],
+    }
+}
+
+pub fn find(connection: &Connection, id: DeliveryId) -> Outcome<Option<Delivery>> {
+    Ok(select(connection, "id = ?1", &[&id.0])?.pop())
+}
+
+/// Whether there is a loaded delivery with this head and, where it is given, this length.
+pub fn has_content(connection: &Connection, head: &str, len: Option<u64>) -> Outcome<bool> {
+    connection.prepare_cached(has_content_sql(len))?.exists(params![head, len])
+}
+
+fn has_content_sql(len: Option<u64>) -> &'static str {
+    match len {
+        Some(_) => {
+            "SELECT 1 FROM _needledrop_deliveries WHERE head = ?1 AND bytes = ?2 AND state = 'loaded' LIMIT 1"
+        }
+        None => {
+            "SELECT 1 FROM _needledrop_deliveries WHERE head = ?1 AND ?2 IS NULL AND state = 'loaded' LIMIT 1"
+        }
+    }
+}
+
+/// At most a page of the rows that this finds, with their accounts.
+fn select(connection: &Connection, condition: &str, values: &[&dyn ToSql]) -> Outcome<Vec<Delivery>> {
+    let sql = format!("SELECT {COLUMNS} FROM _needledrop_deliveries WHERE {condition}");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut found: Vec<Delivery> =
+        statement.query_map(values, delivery)?.take(PAGE).collect::<Outcome<_>>()?;
+    accounts(connection, &mut found)?;
+    Ok(found)
+}
+
+/// What other tables have of them, one query each for all of them.
+fn accounts(connection: &Connection, found: &mut [Delivery]) -> Outcome<()> {
+    let sql = "SELECT delivery, table_name, rows, collisions, fingerprint, refused FROM _needledrop_counts \
+               WHERE delivery IN (SELECT value FROM json_each(?1)) ORDER BY delivery, table_name";
+    each(connection, sql, found, |delivery, row| {
+        delivery.receipt.tables.push(TableCount {
+            table: row.get(1)?,
+            rows: row.get(2)?,
+            collisions: row.get(3)?,
+            estimated: false,
+            fingerprint: Fingerprint(row.get(4)?),
+            refused: row.get(5)?,
+        });
+        Ok(())
+    })?;
+    // Most ends are not kept: how many there were is in the row of the delivery.
+    let sql = "SELECT delivery, bytes FROM _needledrop_parts \
+               WHERE delivery IN (SELECT value FROM json_each(?1)) ORDER BY delivery, bytes";
+    each(connection, sql, found, |delivery, row| {
+        delivery.receipt.parts.keep(row.get(1)?);
+        Ok(())
+    })?;
+    let sql = "SELECT delivery, first, base, records FROM _needledrop_stamps \
+               WHERE delivery IN (SELECT value FROM json_each(?1)) ORDER BY delivery, base";
+    each(connection, sql, found, |delivery, row| {
+        let range = StampRange { first: row.get(1)?, base: Stamp(row.get(2)?), records: row.get(3)? };
+        delivery.stamps.push(range);
+        Ok(())
+    })
+}
+
+/// Hands each row to the delivery that it names first.
+fn each(
+    connection: &Connection,
+    sql: &str,
+    found: &mut [Delivery],
+    mut put: impl FnMut(&mut Delivery, &Row<'_>) -> Outcome<()>,
+) -> Outcome<()> {
+    let ids: Vec<i64> = found.iter().map(|delivery| delivery.id.0).collect();
+    let place: HashMap<i64, usize> = ids.iter().copied().zip(0..).collect();
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([serde_json::json!(ids).to_string()])?;
+    while let Some(row) = rows.next()? {
+        let at = place.get(&row.get(0)?);
+        if let Some(delivery) = at.and_then(|at| found.get_mut(*at)) {
+            put(delivery, row)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+    use crate::store::sqlite::quarantine::LIST;
+    use crate::store::sqlite::schema;
+
+    /// A ledger of so many deliveries, every seventh of one path, in states by turns, all with one head, each with two
+    /// quarantined records; as many again are in the last delivery.
+    fn ledger(deliveries: i64) -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(schema::LEDGER).unwrap();
+        connection.execute_batch(schema::INDEXES).unwrap();
+        let fill = format!(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {deliveries})
+             INSERT INTO _needledrop_deliveries (id, path, generation, state, detail, bytes, records, line, hash,
+               head, noted_size, noted_mtime, noted_ctime, fingerprint, attempt, loaded, skipped, quarantined,
+               taken_up, changed)
+             SELECT i, iif(i % 7, 'f' || i, 'same'), iif(i % 7, 1, i / 7), iif(i % 5, 'loaded', 'incomplete'), '',
+               iif(i % 3, i, 9), 1, 1, 'hash' || i, 'head', 1, 1, 1, '', '', 1, 0, 2, 1, 1 FROM n;
+             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4 * {deliveries})
+             INSERT INTO _needledrop_quarantine
+             SELECT min(i / 2, {deliveries}), i, i, 1, 1, NULL, 'value', '', x'00', 'open' FROM n;"
+        );
+        connection.execute_batch(&fill).unwrap();
+        connection
+    }
+
+    /// What SQLite does for one page of a statement, counted in steps of its machine.
+    fn steps(connection: &Connection, sql: &str, values: &[&dyn ToSql], page: usize) -> i32 {
+        let mut statement = connection.prepare(sql).unwrap();
+        let mut rows = statement.query(values).unwrap();
+        for _ in 0..page {
+            if rows.next().unwrap().is_none() {
+                break;
+            }
+        }
+        drop(rows);
+        statement.get_status(StatementStatus::VmStep)
+    }
+
+    /// The dearest page of a listing, wherever it begins.
+    fn dearest(connection: &Connection, deliveries: i64, filter: &Filter) -> i32 {
+        let sql = format!("SELECT id FROM _needledrop_deliveries WHERE {}", condition(filter));
+        let begins = (0..10).map(|part| part * deliveries / 10 / 7 * 7);
+        begins.map(|after| steps(connection, &sql, &values(filter, &after), 50)).max().unwrap()
+    }
+
+    #[test]
+    fn a_page_costs_the_same_in_a_small_and_in_a_large_ledger() {
+        let (few, many) = (2100, 21_000);
+        let (small, large) = (ledger(few), ledger(many));
+        let text = |text: &str| text.to_owned();
+        let same = Content { head: text("head"), len: 9, hash: text("hash9") };
+        for filter in [
+            Filter::All,
+            Filter::Quarantined,
+            Filter::Path(text("same")),
+            Filter::Newest(text("same")),
+            Filter::Unfinished(text("head")),
+            Filter::Same(same),
+        ] {
+            let [of_few, of_many] = [dearest(&small, few, &filter), dearest(&large, many, &filter)];
+            assert!(of_many < of_few + 100, "{filter:?}: {of_few} steps, then {of_many}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_the_quarantine_costs_the_same_wherever_it_begins() {
+        let connection = ledger(21_000);
+        let page = |from: i64| {
+            let none: Option<String> = None;
+            steps(&connection, LIST, &[&21_000, &from, &none, &none, &none, &none, &true], 64)
+        };
+        let (first, last) = (page(42_000), page(83_000));
+        assert!(last < first + 100, "{first} steps, then {last}");
+    }
+
+    #[test]
+    fn a_new_file_is_compared_without_reading_those_with_its_head() {
+        let connection = ledger(21_000);
+        for (len, there) in [(Some(9), true), (Some(8), true), (Some(12), false), (None, true)] {
+            assert_eq!(has_content(&connection, "head", len).unwrap(), there, "{len:?}");
+            let sql = has_content_sql(len);
+            let taken = steps(&connection, sql, &[&"head", &len], 2);
+            assert!(taken < 100, "{len:?}: {taken} steps");
+        }
+    }
+}
