@@ -14,6 +14,8 @@ mod writer;
 
 #[path = "cassandra/place.rs"]
 mod place;
+#[path = "cassandra/proxy.rs"]
+mod proxy;
 #[path = "cassandra/wire.rs"]
 mod wire;
 
@@ -37,6 +39,8 @@ mod declared;
 mod estimates;
 #[path = "cassandra/growth.rs"]
 mod growth;
+#[path = "cassandra/late.rs"]
+mod late;
 #[path = "cassandra/many.rs"]
 mod many;
 #[path = "cassandra/migration.rs"]

@@ -127,6 +127,14 @@ impl Place {
         rows
     }
 
+    /// Columns of the deliveries that a path leads to. A writer that lost the lease may have entered others.
+    pub fn valid_deliveries(&self, columns: &str) -> Vec<Vec<Option<CqlValue>>> {
+        let used = self.rows("SELECT id FROM ks.needledrop_paths");
+        let all = self.rows(&format!("SELECT id, {columns} FROM ks.needledrop_deliveries"));
+        let valid = all.into_iter().filter(|row| used.iter().any(|id| row.starts_with(id)));
+        valid.map(|mut row| row.split_off(1)).collect()
+    }
+
     /// What the server did for a query, step by step.
     pub fn traced(&self, cql: &str) -> Vec<String> {
         let mut statement = Statement::new(self.filled(cql));

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::place::Place;
 
 /// Whether this frame arrives.
-type Arrives = Arc<dyn Fn(Way, &[u8]) -> bool + Send + Sync>;
+pub type Arrives = Arc<dyn Fn(Way, &[u8]) -> bool + Send + Sync>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -18,11 +18,17 @@ pub enum Way {
 
 /// Leads the place to its node over a wire.
 pub fn through(place: Place, arrives: impl Fn(Way, &[u8]) -> bool + Send + Sync + 'static) -> Place {
+    let arrives: Arrives = Arc::new(arrives);
+    let port = wire(move || Arc::clone(&arrives));
+    place.with("store.cassandra.hosts", "[\"127.0.0.1\"]").with("store.cassandra.port", &port)
+}
+
+/// The port of a wire to the node, with a decision for each connection.
+pub fn wire(begin: impl Fn() -> Arrives + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
-    let arrives: Arrives = Arc::new(arrives);
-    start(move || listener.incoming().for_each(|one| connect(one.unwrap(), &arrives)));
-    place.with("store.cassandra.hosts", "[\"127.0.0.1\"]").with("store.cassandra.port", &port)
+    start(move || listener.incoming().for_each(|one| connect(one.unwrap(), &begin())));
+    port
 }
 
 /// Something that happens once it is asked for.

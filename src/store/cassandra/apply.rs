@@ -70,7 +70,7 @@ async fn run(
     // Keys count only as far as the ledger reaches.
     let saves = futures::future::try_join_all(accounts.iter().map(|account| account.save(writing)));
     futures::try_join!(writing.tables.check(inner), saves)?;
-    let quarantined = quarantined(chunks, judged);
+    let quarantined = quarantined(chunks, judged, progress);
     writing.quarantine.save_headers(&writing.lease, chunks, &quarantined).await?;
     writing.quarantine.save(&writing.lease, quarantined).await?;
     fault::step("apply before the ledger");
@@ -96,13 +96,19 @@ impl Run {
     }
 }
 
-/// The records that go to quarantine.
-fn quarantined<'c>(chunks: &'c [&'c RowChunk], judged: &'c [Judged]) -> Vec<(DeliveryId, &'c Quarantined)> {
+/// The records that go to quarantine. Those of a delivery that the ledger has are there: saved later than its row, they
+/// would not count.
+fn quarantined<'c>(
+    chunks: &'c [&'c RowChunk],
+    judged: &'c [Judged],
+    progress: &Progress,
+) -> Vec<(DeliveryId, &'c Quarantined)> {
     let of = |(chunk, judged): (&'c &'c RowChunk, &'c Judged)| {
         let own = chunk.quarantined.iter().filter(|_| judged.failed.is_none());
         own.chain(&judged.refused).map(|record| (chunk.source.id, record))
     };
-    chunks.iter().zip(judged).flat_map(of).collect()
+    let left = chunks.iter().zip(judged).filter(|(chunk, _)| !progress.has(chunk.source.id));
+    left.flat_map(of).collect()
 }
 
 pub fn sending<'s>(inner: &'s Inner, writing: &'s Writing, chunks: &'s [&'s RowChunk]) -> Sending<'s> {

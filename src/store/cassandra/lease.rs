@@ -166,7 +166,7 @@ impl Lease {
                 };
                 return Ok(lease);
             }
-            if is_new && seen.row.holder.is_some() {
+            if is_new && seen.row.holder.as_ref().is_some_and(|holder| *holder != me.told()) {
                 // It is renewed: its holder is alive.
                 if wait == Wait::No || began.elapsed() > settings.lease {
                     let differs = fits.is_err() || seen.row.tables != tables;
@@ -200,6 +200,11 @@ impl Lease {
     pub fn ledger_stamp(&self) -> i64 {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
         (self.epoch << EPOCH) + i64::try_from(sequence).unwrap_or_default()
+    }
+
+    /// Whether we wrote a row of the ledger that has this stamp.
+    pub fn wrote(&self, stamp: i64) -> bool {
+        epoch_of(stamp) == self.epoch
     }
 
     /// Whether the holder before was killed, or cut off: it did not give the lease back.

@@ -43,7 +43,7 @@ pub async fn bring_up(
     }
     contents(session, settings, lease).await?;
     fault::step("ledger brought up");
-    schema::mark_brought_up(session, settings).await?;
+    schema::mark_brought_up(session, settings, format).await?;
     info!("{}: its ledger has format {} now", settings.name(), schema::FORMAT);
     Ok(())
 }

@@ -22,6 +22,7 @@ mod replay;
 mod request;
 mod retry;
 mod rows;
+mod saved;
 pub mod schema;
 mod stamps;
 mod stored;
@@ -458,8 +459,8 @@ impl Store for CassandraStore {
         filter: crate::quarantine::Filter,
         from: u64,
     ) -> Result<Page<crate::quarantine::Entry, u64>, StoreError> {
-        let delivery = self.inner.ledger.find(id).await?.delivery;
-        self.inner.reading.page(&delivery, &filter, from).await
+        let entered = self.inner.ledger.find(id).await?;
+        self.inner.reading.page(&entered, &filter, from).await
     }
 
     async fn header(&self, id: DeliveryId) -> Result<Option<Header>, StoreError> {

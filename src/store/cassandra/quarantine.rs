@@ -12,19 +12,15 @@ use scylla::statement::prepared::PreparedStatement;
 use super::connect::Settings;
 use super::lease::Lease;
 use super::ledger::{Beside, Written};
-use super::stored::{big, count};
+use super::saved::{self, WithoutRaw};
+use super::stored::{Entered, big};
 use super::{request, schema};
-use crate::domain::{Delivery, DeliveryId, Header, Quarantined, Reason, RowChunk};
+use crate::domain::{Delivery, DeliveryId, Header, Quarantined, RowChunk};
 use crate::ledger::Page;
 use crate::quarantine::{Entry, Fate, Filter, Paging};
 use crate::store::StoreError;
 
 const COLUMNS: &str = "delivery, record, line, bytes, length, column_name, reason, detail";
-
-/// The last two are state and raw bytes.
-type Stored = (i64, i64, i64, i64, i64, Option<String>, String, String, Option<String>, Option<Vec<u8>>);
-
-type WithoutRaw = (i64, i64, i64, i64, i64, Option<String>, String, String, Option<String>);
 
 /// Records that the server sends at a time: a page of ours ends anywhere, and what was sent behind it is lost.
 const TOGETHER: i32 = 128;
@@ -69,9 +65,10 @@ impl Quarantine {
         let one = "WHERE delivery = ? AND record = ?";
         // A delivery whose only entry was taken back has a header and no record.
         let from = format!("FROM {place} WHERE delivery = ? AND record >= ?");
-        let mut raw_of_delivery = prepare(format!("SELECT {COLUMNS}, state, raw {from}")).await?;
+        let selected = saved::COLUMNS;
+        let mut raw_of_delivery = prepare(format!("SELECT {selected}, raw {from}")).await?;
         raw_of_delivery.set_page_size(RAW_TOGETHER);
-        let mut of_delivery = prepare(format!("SELECT {COLUMNS}, state {from}")).await?;
+        let mut of_delivery = prepare(format!("SELECT {selected} {from}")).await?;
         of_delivery.set_page_size(TOGETHER);
         Ok(Self {
             insert: prepare(format!("INSERT INTO {place} ({COLUMNS}, raw) VALUES ({marks})")).await?,
@@ -196,15 +193,14 @@ impl Quarantine {
     ///
     /// # Errors
     /// What the cluster says.
-    pub async fn open_among(&self, id: DeliveryId, records: &BTreeSet<u64>) -> Result<usize, StoreError> {
+    pub async fn open_among(&self, entered: &Entered, records: &BTreeSet<u64>) -> Result<usize, StoreError> {
         let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(0) };
         let mut open = 0;
-        let take = |stored: Stored| {
-            let record = count(stored.1);
-            open += usize::from(records.contains(&record) && fate(stored.8.as_deref()) == Fate::Open);
-            record < *last
+        let take = |Entry { record, fate }: Entry| {
+            open += usize::from(records.contains(&record.record) && fate == Fate::Open);
+            record.record < *last
         };
-        self.each(id, *first, false, take).await?;
+        self.each(entered, *first, false, take).await?;
         Ok(open)
     }
 
@@ -214,34 +210,35 @@ impl Quarantine {
     /// When the cluster does not answer.
     pub async fn never_loaded(
         &self,
-        id: DeliveryId,
+        entered: &Entered,
         records: Range<u64>,
     ) -> Result<HashSet<u64>, StoreError> {
         let mut numbers = HashSet::new();
-        let take = |stored: Stored| {
-            let record = count(stored.1);
-            if record < records.end && fate(stored.8.as_deref()) != Fate::Replayed {
-                numbers.insert(record);
+        let take = |Entry { record, fate }: Entry| {
+            let is_in_range = record.record < records.end;
+            if is_in_range && fate != Fate::Replayed {
+                numbers.insert(record.record);
             }
-            record < records.end
+            is_in_range
         };
-        self.each(id, records.start, false, take).await?;
+        self.each(entered, records.start, false, take).await?;
         Ok(numbers)
     }
 
-    /// The records of a delivery from a number on, until `take` wants no more.
+    /// The entries of a delivery that count, from a record on, until `take` wants no more.
     async fn each(
         &self,
-        id: DeliveryId,
+        Entered { delivery, trust, .. }: &Entered,
         from: u64,
         raw: bool,
-        mut take: impl FnMut(Stored) -> bool,
+        mut take: impl FnMut(Entry) -> bool,
     ) -> Result<(), StoreError> {
+        let mut take = |stored| saved::entry(trust, stored).is_none_or(&mut take);
         if raw {
-            return self.rows(&self.raw_of_delivery, id, from, take).await;
+            return self.rows(&self.raw_of_delivery, delivery.id, from, take).await;
         }
-        let take = |(a, b, c, d, e, f, g, h, i): WithoutRaw| take((a, b, c, d, e, f, g, h, i, None));
-        self.rows(&self.of_delivery, id, from, take).await
+        let take = |(a, b, c, d, e, f, g, h, i, j): WithoutRaw| take((a, b, c, d, e, f, g, h, i, j, None));
+        self.rows(&self.of_delivery, delivery.id, from, take).await
     }
 
     async fn rows<R>(
@@ -264,20 +261,20 @@ impl Quarantine {
     /// When the cluster does not answer.
     pub async fn page(
         &self,
-        delivery: &Delivery,
+        entered: &Entered,
         filter: &Filter,
         from: u64,
     ) -> Result<Page<Entry, u64>, StoreError> {
-        let mut page = Paging::default();
-        let take = |stored: Stored| {
-            let entry = entry(delivery, stored);
+        let (delivery, mut page) = (&entered.delivery, Paging::default());
+        let take = |entry: Entry| {
+            let entry = Entry { fate: fate(delivery, entry.fate), ..entry };
             // Records beyond the delivery's reach were saved for a step that the ledger never took.
             if entry.record.record >= delivery.reach.record {
                 return false;
             }
             !matches(&entry, filter) || page.push(entry)
         };
-        self.each(delivery.id, from, filter.raw, take).await?;
+        self.each(entered, from, filter.raw, take).await?;
         Ok(page.end())
     }
 }
@@ -290,29 +287,10 @@ fn matches(entry: &Entry, filter: &Filter) -> bool {
         && filter.line.is_none_or(|line| line == record.line)
 }
 
-/// No state is written with a new entry.
-fn fate(stored: Option<&str>) -> Fate {
-    stored.and_then(Fate::from_name).unwrap_or(Fate::Open)
-}
-
-fn entry(delivery: &Delivery, stored: Stored) -> Entry {
-    let (_, record, line, offset, len, column, reason, detail, state, raw) = stored;
-    let fate = match fate(state.as_deref()) {
+fn fate(delivery: &Delivery, of_entry: Fate) -> Fate {
+    match of_entry {
         // Discarded in one write, with the whole delivery.
         Fate::Open if delivery.receipt.open() == 0 => Fate::Discarded,
         fate => fate,
-    };
-    Entry {
-        fate,
-        record: Quarantined {
-            record: count(record),
-            line: count(line),
-            offset: count(offset),
-            len: count(len),
-            column,
-            reason: Reason::from_name(&reason).unwrap_or(Reason::Refused),
-            detail,
-            raw: raw.unwrap_or_default(),
-        },
     }
 }

@@ -51,7 +51,8 @@ pub async fn chunk(
     // Loaded in other tables, they cannot be rows in this one.
     let left_out: HashSet<usize> = sent.refused.iter().map(|refusal| refusal.row).collect();
     let records = chunk.span.from.record..chunk.span.to.record;
-    let known = writing.quarantine.never_loaded(id, records).await?;
+    let entered = inner.ledger.find(id).await?;
+    let known = writing.quarantine.never_loaded(&entered, records).await?;
     let refused = chunk.quarantined.iter().filter(|entry| !known.contains(&entry.record)).count();
     let refused = (refused + left_out.len()) as u64;
     delta.rows -= left_out.len() as u64;

@@ -47,13 +47,16 @@ async fn check_open(
     records: impl Iterator<Item = u64>,
 ) -> Result<(), StoreError> {
     let records: BTreeSet<u64> = records.collect();
+    let entered = inner.ledger.find(id).await?;
     // A noted tail can be too large for the batch that settles records.
-    if inner.ledger.find(id).await?.delivery.note.is_some() {
+    if entered.delivery.note.is_some() {
         let what = format!("delivery {} was interrupted in its last record", id.0);
         let next = "run `needledrop run --once`, which settles it, then try again".to_owned();
         return Err(StoreError::System { store: inner.settings.name(), what, next });
     }
-    if inner.ledger.is_unsettled(id) || writing.quarantine.open_among(id, &records).await? == records.len() {
+    if inner.ledger.is_unsettled(id)
+        || writing.quarantine.open_among(&entered, &records).await? == records.len()
+    {
         return Ok(());
     }
     Err(inner.broken(format!(

@@ -425,13 +425,14 @@ pub async fn has_provisional(session: &Session, settings: &Settings) -> Result<b
     Ok(there.get("needledrop_deliveries").is_some_and(|of| of.contains_key("provisional")))
 }
 
-/// Writes that the ledger has this format.
+/// Writes that the ledger has this format, if it still has the one that it was brought up from. A later version may
+/// have brought it further meanwhile.
 ///
 /// # Errors
 /// What the cluster says.
-pub async fn mark_brought_up(session: &Session, settings: &Settings) -> Result<(), StoreError> {
+pub async fn mark_brought_up(session: &Session, settings: &Settings, from: i64) -> Result<(), StoreError> {
     let place = ledger_place(settings, "needledrop_meta");
-    let cql = format!("UPDATE {place} SET value = '{FORMAT}' WHERE key = 'format' IF EXISTS");
+    let cql = format!("UPDATE {place} SET value = '{FORMAT}' WHERE key = 'format' IF value = '{from}'");
     run(session, settings, &cql).await
 }
 

@@ -60,6 +60,9 @@ impl Ledger {
                 false => replace(&mut old.delivery, generation),
             }
         }
+        // A writer that lost the lease may have been about to resume the newest one: its write loses to ours.
+        let ended = earlier.ended.filter(|old| old.delivery.id != id);
+        replaced.extend(ended.filter(|old| !lease.wrote(old.trust.written())));
         lease.check().await?;
         fault::step("take_up before the batch");
         // By themselves, and first: a row can be too large for a batch. Cut short here, the newest generation is

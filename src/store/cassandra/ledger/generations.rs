@@ -17,6 +17,8 @@ const SOME: i32 = 8;
 pub struct Earlier {
     /// The newest generation; 0 where there is none.
     pub newest: u32,
+    /// The newest generation, if it has ended.
+    pub ended: Option<Entered>,
     /// The generations that end with the new one.
     pub unsettled: Vec<Entered>,
 }
@@ -25,10 +27,12 @@ impl Earlier {
     /// Adds the next older generation. Whether no other has to be read.
     fn add(&mut self, entered: Entered, entry: &Entry) -> bool {
         let delivery = &entered.delivery;
-        let is_last = has_settled_others(delivery);
+        let (is_last, is_newest) = (has_settled_others(delivery), self.newest == 0);
         self.newest = self.newest.max(delivery.generation);
         if is_unfinished(delivery) || is_read_again(delivery, entry) {
             self.unsettled.push(entered);
+        } else if is_newest {
+            self.ended = Some(entered);
         }
         is_last
     }

@@ -1,7 +1,7 @@
 //! Deliveries as they are listed. The cluster keeps them in no order: the ids of all that are asked for are read
 //! first, eight bytes each, and the deliveries page by page.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use scylla::statement::prepared::PreparedStatement;
@@ -13,8 +13,8 @@ use crate::store::StoreError;
 use crate::store::cassandra::request;
 use crate::store::cassandra::stored::Stored;
 
-/// Id, path, generation, quarantined, replayed.
-type Listed = (i64, String, i32, i64, Option<i64>);
+/// Id, quarantined, replayed.
+type Counted = (i64, i64, Option<i64>);
 
 impl Ledger {
     /// The newest generation of every path.
@@ -22,12 +22,15 @@ impl Ledger {
     /// # Errors
     /// When the cluster does not answer.
     pub async fn known(&self, attempt: &Fingerprint) -> Result<Vec<Known>, StoreError> {
-        let mut newest: HashMap<String, Newest> = HashMap::new();
+        let (valid, mut newest) = (self.valid_ids().await?, HashMap::<String, Newest>::new());
         self.rows(|mut stored| {
+            if valid.binary_search(&DeliveryId(stored.id())).is_err() {
+                return;
+            }
             let path = stored.take_path();
             let mut found = Newest::of(stored, attempt);
             match newest.get_mut(&path) {
-                Some(other) if other.place > found.place => other.known.open += found.known.open,
+                Some(other) if other.generation > found.generation => other.known.open += found.known.open,
                 other => {
                     found.known.open += other.map_or(0, |other| other.known.open);
                     newest.insert(path, found);
@@ -70,9 +73,9 @@ impl Ledger {
     /// # Errors
     /// When the cluster does not answer.
     pub async fn each(&self, take: &mut (dyn FnMut(Delivery) + Send)) -> Result<(), StoreError> {
-        let (_, unused) = self.listed(&Filter::All).await?;
+        let valid = self.valid_ids().await?;
         self.rows(|stored| {
-            if !unused.contains(&DeliveryId(stored.id())) {
+            if valid.binary_search(&DeliveryId(stored.id())).is_ok() {
                 take(stored.entered().delivery);
             }
         })
@@ -99,7 +102,8 @@ impl Ledger {
     /// Ids of those that are asked for, in order. Some may turn out not to be.
     async fn ids(&self, filter: &Filter) -> Result<Vec<DeliveryId>, StoreError> {
         let mut ids = match filter {
-            Filter::All | Filter::Quarantined => self.listed(filter).await?.0,
+            Filter::All => self.valid_ids().await?,
+            Filter::Quarantined => self.with_entries().await?,
             Filter::Path(path) => self.ids_of_path(&self.by_path, path).await?,
             Filter::Newest(path) => self.ids_of_path(&self.newest_of_path, path).await?,
             Filter::Unfinished(head) => self.unfinished(head).await?,
@@ -119,7 +123,7 @@ impl Ledger {
         Ok(ids)
     }
 
-    async fn ids_of_path(
+    pub(super) async fn ids_of_path(
         &self,
         statement: &PreparedStatement,
         path: &str,
@@ -129,23 +133,30 @@ impl Ledger {
         Ok(ids.into_iter().map(|(id,)| DeliveryId(id)).collect())
     }
 
-    /// Ids of all deliveries, or of those with quarantined records, and of those that are not used: of two of one path
-    /// and generation, the server finished the first one late.
-    async fn listed(&self, filter: &Filter) -> Result<(Vec<DeliveryId>, HashSet<DeliveryId>), StoreError> {
-        let mut places = Vec::new();
-        let take = |(id, path, generation, quarantined, replayed): Listed| {
-            let has_entries = quarantined + replayed.unwrap_or(0) > 0;
-            let is_wanted = has_entries || !matches!(filter, Filter::Quarantined);
-            places.push((place(&path, generation), DeliveryId(id), is_wanted));
+    /// Ids of all deliveries, in order: those that a path leads to. A writer that lost the lease may have entered
+    /// another one late.
+    async fn valid_ids(&self) -> Result<Vec<DeliveryId>, StoreError> {
+        let mut ids = Vec::new();
+        let take = |(id,): (i64,)| {
+            ids.push(DeliveryId(id));
             true
         };
         request::each(&self.session, &self.settings, self.ids.clone(), (), take).await?;
-        places.sort_unstable();
-        let pairs = places.windows(2).filter(|pair| pair[0].0 == pair[1].0);
-        let unused: HashSet<DeliveryId> = pairs.map(|pair| pair[0].1).collect();
-        let ids = places.into_iter().filter(|(_, id, is_wanted)| *is_wanted && !unused.contains(id));
-        let ids = ids.map(|(_, id, _)| id).collect();
-        Ok((ids, unused))
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// Those that have quarantined records, or had.
+    async fn with_entries(&self) -> Result<Vec<DeliveryId>, StoreError> {
+        let (valid, mut ids) = (self.valid_ids().await?, Vec::new());
+        let take = |(id, quarantined, replayed): Counted| {
+            if quarantined + replayed.unwrap_or(0) > 0 && valid.binary_search(&DeliveryId(id)).is_ok() {
+                ids.push(DeliveryId(id));
+            }
+            true
+        };
+        request::each(&self.session, &self.settings, self.counted.clone(), (), take).await?;
+        Ok(ids)
     }
 
     /// Every row of the ledger, a page at a time.
@@ -160,7 +171,7 @@ impl Ledger {
 
 /// The newest generation of a path so far.
 struct Newest {
-    place: (i32, i64),
+    generation: i32,
     /// Its head, where its last bytes are not known yet.
     head: Option<String>,
     known: Known,
@@ -168,20 +179,9 @@ struct Newest {
 
 impl Newest {
     fn of(stored: Stored, attempt: &Fingerprint) -> Self {
-        let place = (stored.generation(), stored.id());
-        Self { place, head: stored.unfinished().map(str::to_owned), known: stored.known(attempt) }
+        let generation = stored.generation();
+        Self { generation, head: stored.unfinished().map(str::to_owned), known: stored.known(attempt) }
     }
-}
-
-/// Path and generation in 16 bytes: a ledger has too many paths to keep them all.
-type Place = [u8; 16];
-
-fn place(path: &str, generation: i32) -> Place {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&generation.to_le_bytes()).update(path.as_bytes());
-    let mut place = Place::default();
-    hasher.finalize_xof().fill(&mut place);
-    place
 }
 
 fn matches(filter: &Filter, delivery: &Delivery) -> bool {

@@ -44,8 +44,10 @@ pub struct Ledger {
     newest_of_path: PreparedStatement,
     by_generation: PreparedStatement,
     by_place: PreparedStatement,
+    later: PreparedStatement,
     all: PreparedStatement,
     ids: PreparedStatement,
+    counted: PreparedStatement,
     contents: Contents,
     /// Deliveries under way, as they are in the store. Who changes one holds this: rows are written whole.
     under_way: tokio::sync::Mutex<HashMap<DeliveryId, Entered>>,
@@ -97,9 +99,10 @@ impl Ledger {
             ))
             .await?,
             by_place: prepare(format!("SELECT id FROM {paths} WHERE path = ? AND generation = ?")).await?,
+            later: prepare(format!("DELETE FROM {paths} WHERE path = ? AND generation > ?")).await?,
             all: prepare(format!("SELECT {columns} FROM {deliveries}")).await?,
-            ids: prepare(format!("SELECT id, path, generation, quarantined, replayed FROM {deliveries}"))
-                .await?,
+            ids: prepare(format!("SELECT id FROM {paths}")).await?,
+            counted: prepare(format!("SELECT id, quarantined, replayed FROM {deliveries}")).await?,
             contents: Contents::new(&session, &settings).await?,
             session,
             settings,
@@ -166,6 +169,9 @@ impl Ledger {
             Some(entered) => entered.clone(),
             None => self.load(id).await?,
         };
+        if !lease.wrote(entered.trust.written()) {
+            self.fence(lease, &entered.delivery).await?;
+        }
         let was = Content::of(&entered.delivery);
         let told = change(&mut entered)?;
         entered.delivery.changed = clock() / 1000;
@@ -184,6 +190,16 @@ impl Ledger {
             under_way.remove(&id);
         }
         Ok((entered, told))
+    }
+
+    /// Hides generations that a writer without the lease enters late, where this is the newest one now.
+    async fn fence(&self, lease: &Lease, delivery: &Delivery) -> Result<(), StoreError> {
+        let ids = self.ids_of_path(&self.newest_of_path, &delivery.path).await?;
+        if ids.first() != Some(&delivery.id) {
+            return Ok(());
+        }
+        let generation = i32::try_from(delivery.generation).unwrap_or(i32::MAX);
+        lease.write(&self.later, (&delivery.path, generation)).await
     }
 
     /// Changes the account of a delivery together with what is written beside it, all or none.

@@ -1,0 +1,91 @@
+//! A row of the quarantine, and what of it counts: what the row of its delivery vouches for.
+
+use super::stored::count;
+use super::trust::Trust;
+use crate::domain::{Quarantined, Reason};
+use crate::quarantine::{Entry, Fate};
+
+/// What is read of an entry besides its raw bytes. Only the record is sure to be there.
+pub const COLUMNS: &str = "record, line, bytes, length, column_name, reason, detail, state, WRITETIME(line), \
+                           WRITETIME(state)";
+
+/// The row, with its raw bytes where they are asked for.
+pub type Stored = (
+    i64,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<i64>,
+    Option<i64>,
+    Option<Vec<u8>>,
+);
+
+pub type WithoutRaw = (
+    i64,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<i64>,
+    Option<i64>,
+);
+
+/// The entry, if it counts: it was saved, and not by a writer that had lost the lease. The line tells, for no later
+/// write changes it. A state that such a writer wrote is left out. A reason stays, whoever found it.
+pub fn entry(trust: &Trust, stored: Stored) -> Option<Entry> {
+    let (record, line, offset, len, column, reason, detail, state, saved, settled, raw) = stored;
+    let counts = |time: &Option<i64>| time.is_some_and(|time| trust.covers(time));
+    let line = line.filter(|_| counts(&saved))?;
+    // No state is written with a new entry.
+    let fate = state.filter(|_| counts(&settled)).and_then(|name| Fate::from_name(&name));
+    let record = Quarantined {
+        record: count(record),
+        line: count(line),
+        offset: count(offset.unwrap_or_default()),
+        len: count(len.unwrap_or_default()),
+        column,
+        reason: reason.and_then(|name| Reason::from_name(&name)).unwrap_or(Reason::Refused),
+        detail: detail.unwrap_or_default(),
+        raw: raw.unwrap_or_default(),
+    };
+    Some(Entry { fate: fate.unwrap_or(Fate::Open), record })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::cassandra::lease::EPOCH;
+
+    /// An entry with the write times of its line and its state.
+    fn stored(saved: Option<i64>, settled: Option<i64>) -> Stored {
+        let line = saved.map(|_| 3);
+        let state = settled.map(|_| Fate::Replayed.name().to_owned());
+        (2, line, None, None, None, None, None, state, saved, settled, None)
+    }
+
+    #[test]
+    fn an_entry_and_its_state_count_as_far_as_the_delivery_vouches_for_them() {
+        let mut trust = Trust::first();
+        trust.rewritten((1 << EPOCH) + 5);
+        let (covered, late) = (Some(1 << EPOCH), Some((1 << EPOCH) + 6));
+        let fate = |saved, settled| entry(&trust, stored(saved, settled)).map(|entry| entry.fate);
+        assert_eq!(fate(covered, None), Some(Fate::Open));
+        assert_eq!(fate(covered, covered), Some(Fate::Replayed));
+        assert_eq!(fate(covered, late), Some(Fate::Open), "a late state");
+        assert_eq!(fate(late, None), None, "a late entry");
+        assert_eq!(fate(None, covered), None, "a state without an entry");
+    }
+
+    #[test]
+    fn before_format_4_every_entry_counts() {
+        let trust = Trust::new(None, None);
+        assert_eq!(entry(&trust, stored(Some(1), Some(2))).map(|entry| entry.fate), Some(Fate::Replayed));
+    }
+}
