@@ -59,13 +59,13 @@ dashboards: ## Write grafana/dashboards anew from grafana/build
 release-tests:
 	tests/cassandra/node with $(CARGO) test --release --locked
 
-torture: real-files fuzz every-step ## 500 kills at random moments (NEEDLEDROP_KILLS, NEEDLEDROP_SEED), at every durable step, and fuzz
+torture: real-files fuzz every-step ## 500 kills at random moments (NEEDLEDROP_KILLS, NEEDLEDROP_SEED), every-step, and fuzz
 	NEEDLEDROP_KILLS=$(or $(NEEDLEDROP_KILLS),500) $(CARGO) test --locked --test crash -- --nocapture
 
-every-step: ## Runs on a real Cassandra node that are killed at every durable step or cut off at every write, where `make test` takes some
+every-step: ## Kill runs on a real Cassandra node at every durable step, or cut them off at every write (`make test`: at some)
 	NEEDLEDROP_EVERY_STEP=1 tests/cassandra/node with $(CARGO) test --locked --test cassandra -- crash:: killed ends_at_any late:: --nocapture
 
-fuzz: ## Any bytes through the reader, any story of the folder and of a writer: 5 minutes each (NEEDLEDROP_FUZZ_SECONDS, NEEDLEDROP_MODEL_SECONDS, NEEDLEDROP_SEED)
+fuzz: ## Random bytes for the reader, random stories of a folder and of a writer: 5 minutes each (NEEDLEDROP_FUZZ_SECONDS, NEEDLEDROP_MODEL_SECONDS, NEEDLEDROP_SEED)
 	NEEDLEDROP_FUZZ_SECONDS=$(or $(NEEDLEDROP_FUZZ_SECONDS),300) $(CARGO) test --locked --lib fuzz -- --nocapture
 	NEEDLEDROP_MODEL_SECONDS=$(or $(NEEDLEDROP_MODEL_SECONDS),300) $(CARGO) test --locked --test folder_model -- --nocapture
 	NEEDLEDROP_MODEL_SECONDS=$(or $(NEEDLEDROP_MODEL_SECONDS),300) tests/cassandra/node with $(CARGO) test --locked --test cassandra writer -- --nocapture

@@ -1,7 +1,7 @@
-//! What commands cost on a large ledger: 500,000 deliveries and a million quarantined records in SQLite, and a tenth
-//! of both beside them. Memory must not grow with the ledger, time no faster than the ledger.
+//! Measures commands on a large SQLite ledger (500,000 deliveries and a million quarantined records) and on a ledger of
+//! a tenth of that size. Memory must not grow with the ledger, and time must not grow faster than the ledger.
 //!
-//! `NEEDLEDROP_BENCH_DELIVERIES` sets another number than 500,000; there are twice as many quarantined records.
+//! `NEEDLEDROP_BENCH_DELIVERIES` replaces the number 500,000. There are twice as many quarantined records.
 
 mod common;
 
@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use common::{Outcome, Scratch, grouped, high_water};
 use rusqlite::Connection;
 
-/// MiB.
+/// The memory limit in MiB.
 const GOAL: f64 = 64.0;
 
-/// Ten times the ledger takes at most so many times as long.
+/// A command on a ledger ten times as large may take this many times as long.
 const LINEAR: f64 = 12.0;
 
 /// Quarantined records of each delivery that has any.
@@ -25,7 +25,7 @@ const BAD: u64 = 1000;
 const HEADER: &str =
     "artist,firstName,gender,itemInSession,lastName,length,level,location,sessionId,song,userId\n";
 
-/// In the order in which they run: the last one settles what the others list.
+/// The commands in the order in which they run. The last one settles the records that the others list.
 const COMMANDS: [&[&str]; 8] = [
     &["status"],
     &["status", "--json"],
@@ -39,9 +39,9 @@ const COMMANDS: [&[&str]; 8] = [
 
 struct Taken {
     seconds: f64,
-    /// MiB.
+    /// Peak memory in MiB.
     peak: f64,
-    /// Bytes that it wrote.
+    /// The number of bytes written.
     out: u64,
 }
 
@@ -57,7 +57,7 @@ fn main() -> Outcome {
     }
     let most = many.1.iter().map(|taken| taken.peak).fold(0.0, f64::max);
     told(&format!("  most memory {most:.1} MiB, goal at most {GOAL}"), most <= GOAL);
-    // What takes no time takes no time that can be compared.
+    // Very short times cannot be compared.
     let times = few.iter().zip(&many.1).filter(|(few, _)| few.seconds > 0.2);
     let ratio = times.map(|(few, many)| many.seconds / few.seconds).fold(0.0, f64::max);
     told(
@@ -73,11 +73,11 @@ fn take(deliveries: u64) -> Outcome<Vec<Taken>> {
     COMMANDS.iter().map(|arguments| watch(&scratch, arguments)).collect()
 }
 
-/// One delivery as needledrop makes it, and so many copies of its rows.
+/// Makes one delivery with needledrop, then copies its rows for the other deliveries.
 fn fill(scratch: &Scratch, deliveries: u64) -> Outcome {
     let bad = "A,Ann,F,one,Lee,1.5,free,X,7,S,3\n";
     fs::write(scratch.inbox().join("a.csv"), format!("{HEADER}{bad}"))?;
-    // It ends with 1, because of the bad record.
+    // The run exits with 1 because of the bad record.
     scratch.needledrop(&["run", "--once"]).status()?;
     let store = Connection::open(scratch.store())?;
     store.execute_batch("PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY;")?;
@@ -106,7 +106,7 @@ fn fill(scratch: &Scratch, deliveries: u64) -> Outcome {
     copy(&store, "_needledrop_quarantine", with_bad * BAD, &place)
 }
 
-/// Copies of the first row, with other values in some columns.
+/// Copies the first row, with other values in some columns.
 fn copy(store: &Connection, table: &str, count: u64, others: &[(&str, &str)]) -> Outcome {
     let mut statement = store.prepare("SELECT name FROM pragma_table_info(?1)")?;
     let names: Vec<String> =
@@ -127,7 +127,7 @@ fn copy(store: &Connection, table: &str, count: u64, others: &[(&str, &str)]) ->
     Ok(())
 }
 
-/// Runs a command to its end. It may end with 1: there is a quarantine.
+/// Runs a command to its end. It may exit with 1, because there are quarantined records.
 fn watch(scratch: &Scratch, arguments: &[&str]) -> Outcome<Taken> {
     let (began, out) = (Instant::now(), scratch.path("out"));
     let mut command: Command = scratch.needledrop(arguments);

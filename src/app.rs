@@ -44,7 +44,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// How long open connections have for their last answer when the daemon ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
-/// A file that was not written to for so long has been copied as a whole.
+/// A copied file is complete once nothing has written to it for this long.
 const COPIED: Duration = Duration::from_secs(2);
 
 /// How long a store that another process took between two configurations is left alone.
@@ -79,7 +79,7 @@ enum Turn {
     Ended(Ended),
     /// Another process writes now.
     StandBy,
-    /// The files of the store were removed or replaced; under this configuration, where there is another.
+    /// The files of the store were removed or replaced. Continue with the new configuration, if there is one.
     StoreGone(Option<Box<App>>),
     /// Under this configuration.
     Next(Box<App>),
@@ -87,14 +87,14 @@ enum Turn {
     Refused(StoreError),
 }
 
-/// When the store is opened.
+/// The situation in which the store is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Opening {
-    /// The process begins: whoever is in the way ends it.
+    /// The process is starting. If another process holds the store, this process ends.
     First,
-    /// Between two configurations another process may have got hold of the store, and is waited for.
+    /// Between two configurations. Another process may have taken the store in the meantime; wait for it.
     Again,
-    /// The file was removed or replaced, and none is made in its place: it is waited for.
+    /// The file was removed or replaced. Wait for a file at the path, and do not create one.
     WhenBack,
 }
 
@@ -145,7 +145,7 @@ impl App {
         })
     }
 
-    /// What the SQLite store is to know.
+    /// The settings of the SQLite store.
     fn sqlite(&self) -> sqlite::Settings {
         let store = &self.config.store;
         sqlite::Settings { path: store.sqlite.path.clone(), stamps_ahead: consent(store.stamps_ahead) }
@@ -280,7 +280,7 @@ impl App {
         }
     }
 
-    /// The store, when it can be had; nothing when it is to stop.
+    /// Opens the store, waiting if necessary; `None` when the process is to stop.
     async fn open_version(
         &self,
         opening: Opening,
@@ -307,7 +307,7 @@ impl App {
         }
     }
 
-    /// Waits until there is a store at its path again; not when it is to stop.
+    /// Waits until there is a store at the path again. False when the process is to stop.
     async fn is_back(&self, stop: &CancellationToken, health: &Health) -> bool {
         loop {
             health.store_waits(GONE);
@@ -558,7 +558,7 @@ async fn upkeep(metrics: Scrape, embedded: Option<PathBuf>, over: CancellationTo
     }
 }
 
-/// Whether there is a file that nobody is copying into any more.
+/// Whether the file exists and nothing is still writing to it.
 fn is_whole(file: &std::path::Path) -> bool {
     let quiet = |meta: &std::fs::Metadata| meta.modified().ok()?.elapsed().ok();
     std::fs::metadata(file)

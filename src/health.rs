@@ -79,7 +79,7 @@ impl State {
         let store = match self.store {
             Some("standby") if self.other_tables => Some(Obstacle::OtherTables),
             Some("standby") => Some(Obstacle::Standby),
-            // They come with the clock, in minutes at most.
+            // New stamps become available as the clock advances, within minutes.
             Some("stamps") => None,
             Some("clock") => Some(Obstacle::Clock),
             Some("gone") => Some(Obstacle::Gone),

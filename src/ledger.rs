@@ -119,19 +119,19 @@ pub struct Continuation {
 #[derive(Clone, Debug)]
 pub enum Filter {
     All,
-    /// Those with records in quarantine, open or settled.
+    /// Deliveries with records in quarantine, open or settled.
     Quarantined,
     /// All generations of this path.
     Path(String),
     /// The newest generation of this path.
     Newest(String),
-    /// Those with this head that are loading or incomplete: their last bytes are not known yet.
+    /// Deliveries with this head that are loading or incomplete. Their last bytes are not known yet.
     Unfinished(String),
-    /// Loaded ones with these bytes.
+    /// Loaded deliveries with these bytes.
     Same(Content),
 }
 
-/// The bytes of a delivery: the hash of their head, how many there are, and the hash of all.
+/// Identifies the bytes of a delivery: the hash of the head, the number of bytes, and the hash of all bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Content {
     pub head: String,
@@ -140,26 +140,26 @@ pub struct Content {
 }
 
 impl Content {
-    /// What a delivery holds, once it is loaded.
+    /// The content of a delivery, if it is loaded.
     pub fn of(delivery: &Delivery) -> Option<Self> {
         let Delivery { head, reach, hash, state, .. } = delivery;
         (*state == State::Loaded).then(|| Self { head: head.clone(), len: reach.offset, hash: hash.clone() })
     }
 }
 
-/// Deliveries in a page of a listing, at most.
+/// The maximum number of deliveries in a page of a listing.
 pub const PAGE: usize = 256;
 
-/// The place in a listing where its next page begins; by default its beginning.
+/// The place in a listing where the next page begins. The default is the beginning of the listing.
 #[derive(Clone, Debug, Default)]
 pub struct Cursor {
-    /// The last delivery of the page before.
+    /// The last delivery of the previous page.
     pub after: Option<DeliveryId>,
-    /// What a store that cannot list in order keeps of the listing: the ids of all its deliveries.
+    /// The ids of all deliveries of the listing. Only a store that cannot list in order sets them.
     pub ids: Option<Arc<[DeliveryId]>>,
 }
 
-/// A part of a listing, and where the next part begins; `None` at the end.
+/// A page of a listing, and where the next page begins (`None` at the end).
 #[derive(Clone, Debug)]
 pub struct Page<T, C> {
     pub found: Vec<T>,
@@ -173,7 +173,7 @@ pub struct Known {
     pub path: String,
     pub state: State,
     pub noted: Noted,
-    /// Whether the configuration that is asked about made this attempt.
+    /// Whether this attempt was made under the configuration passed to [`Store::known`](crate::store::Store::known).
     pub same_attempt: bool,
     /// Open records in quarantine, of all generations.
     pub open: u64,

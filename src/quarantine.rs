@@ -5,7 +5,8 @@ use std::fmt;
 use crate::domain::{Quarantined, RowChunk};
 use crate::ledger::Page;
 
-/// Entries in a page at most, which are settled together, and the raw bytes behind which a page ends.
+/// The maximum number of entries in a page, which are settled together. A page also ends once its raw bytes reach
+/// [`PAGE_BYTES`].
 pub const PAGE: usize = 64;
 pub const PAGE_BYTES: u64 = 1024 * 1024;
 
@@ -49,7 +50,7 @@ pub struct Entry {
     pub record: Quarantined,
 }
 
-/// Which entries of a delivery are asked for; all that are set must hold.
+/// Selects entries of a delivery. An entry must meet every condition that is set.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     pub reason: Option<String>,
@@ -60,7 +61,7 @@ pub struct Filter {
     pub raw: bool,
 }
 
-/// Collects one page: [`PAGE`] entries, or so many that their raw bytes reach [`PAGE_BYTES`].
+/// Collects one page: up to [`PAGE`] entries, or fewer once their raw bytes reach [`PAGE_BYTES`].
 #[derive(Debug, Default)]
 pub struct Paging {
     found: Vec<Entry>,
@@ -68,7 +69,7 @@ pub struct Paging {
 }
 
 impl Paging {
-    /// Takes one more entry; false when the page is full.
+    /// Adds an entry. Returns false when the page is full.
     pub fn push(&mut self, entry: Entry) -> bool {
         self.bytes += entry.record.raw.len() as u64;
         self.found.push(entry);
@@ -79,7 +80,7 @@ impl Paging {
         self.found.len() >= PAGE || self.bytes >= PAGE_BYTES
     }
 
-    /// The page; behind a full one there may be more.
+    /// The page. More entries may follow a full page.
     pub fn end(self) -> Page<Entry, u64> {
         let last = self.found.last().filter(|_| self.is_full());
         Page { next: last.map(|entry| entry.record.record + 1), found: self.found }

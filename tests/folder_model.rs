@@ -1,7 +1,7 @@
 //! The folder against a model of it: whatever is written, appended, cut, renamed, copied, deleted and killed, in
 //! any order, deliveries, quarantine and tables are what a few plain rules say.
 //!
-//! `NEEDLEDROP_MODEL_SECONDS` is how long, `NEEDLEDROP_SEED` repeats a run that failed.
+//! `NEEDLEDROP_MODEL_SECONDS` sets the duration, and `NEEDLEDROP_SEED` repeats a run that failed.
 
 #![allow(
     clippy::unwrap_used,
@@ -251,13 +251,13 @@ fn rows(world: &World) -> Vec<[String; 3]> {
         return Vec::new();
     }
     let store = world.open_store();
-    // The first run may have been killed before it made the table.
+    // The first run may have been killed before it created the table.
     let Ok(mut statement) = store.prepare("SELECT k, v, w FROM t") else { return Vec::new() };
     let row = |row: &rusqlite::Row<'_>| Ok([row.get(0)?, row.get(1)?, row.get(2)?]);
     statement.query_map([], row).unwrap().map(Result::unwrap).collect()
 }
 
-/// The second process finds the store locked, until the first one is killed.
+/// The second process finds the store locked until the first process is killed.
 fn two(world: &World, millis: u64) {
     let [mut first, mut second] = [(); 2].map(|()| {
         let child = world.command(&["run", "--once"]).stderr(Stdio::null()).stdout(Stdio::null()).spawn();

@@ -1,5 +1,5 @@
-//! Ledgers of earlier formats, with a file in each state: read as they are, migrated, and continued. Those of 0.1.0
-//! (formats 1 to 3) are made of `fixtures/0.1.0`.
+//! Ledgers of earlier formats with a file in each state. They are read as they are, migrated, and continued. The
+//! ledgers of 0.1.0 (formats 1 to 3) are made from `fixtures/0.1.0`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

@@ -1,5 +1,5 @@
-//! What others do to the store: its files are removed or replaced, its tables dropped, its rows rejected by a trigger
-//! of theirs, its stamps left by a wrong clock. Nothing is lost, and nothing but what is concerned stops.
+//! Interference with the store from outside: files are removed or replaced, tables are dropped, a user's trigger
+//! rejects rows, a wrong clock leaves stamps. No record is lost, and only the affected work stops.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -21,7 +21,7 @@ source: { columns: { k: int, v: text } }
 tables: { t: { answers: what v of k, partition_key: [k], columns: [v] } }
 ";
 
-/// Impatient, with one table: `k`, and its `v`.
+/// A world with short waits and one table, with the columns `k` and `v`.
 fn world() -> World {
     World::of(YAML).with("source.settle", "200ms").with("source.poll", "200ms")
 }

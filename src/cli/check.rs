@@ -117,7 +117,8 @@ fn sqlite_tables(app: &App) -> Finding {
     Finding { what: "tables", outcome: compared.map(|()| names(app)).map_err(Failure::from) }
 }
 
-/// Stamps that a wrong clock left, and what may reject rows. Whether the store can be read was told before.
+/// Reports stamps left by a wrong clock, and whatever may reject rows. An earlier finding reports whether the store can
+/// be read.
 fn sqlite_remarks(app: &App) -> Vec<Finding> {
     let remarks = SqliteStore::remarks(&app.config.store.sqlite.path, &app.plan).unwrap_or_default();
     let may_reject = remarks.may_reject.into_iter();
@@ -125,7 +126,7 @@ fn sqlite_remarks(app: &App) -> Vec<Finding> {
     remarks.stamps_ahead.map(|ahead| stamps(app, ahead)).into_iter().chain(may_reject).collect()
 }
 
-/// So far they are ahead of the clock.
+/// Reports stamps that are ahead of the clock by `ahead`.
 fn stamps(app: &App, ahead: Duration) -> Finding {
     if app.config.store.stamps_ahead == StampsAhead::Accept {
         let told =

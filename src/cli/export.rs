@@ -48,14 +48,14 @@ pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
     Ok(exit)
 }
 
-/// What is exported: deliveries in the order of their records, then files that were not loaded.
+/// An export: deliveries in the order of their records, then files that were not loaded.
 struct Export {
     store: Option<AnyStore>,
     deliveries: Vec<Loaded>,
     files: Vec<Found>,
 }
 
-/// What is kept of a delivery until it is its turn: of half a million, 20 MB.
+/// The data kept in memory about a delivery until its turn comes: 20 MB for half a million deliveries.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Loaded {
     bytes: Fingerprint,
@@ -64,7 +64,7 @@ struct Loaded {
     is_duplicate: bool,
 }
 
-/// Half the length of a hash: enough to tell bytes from others.
+/// A hash of half the usual length, which is enough to tell different contents apart.
 type Fingerprint = [u8; 16];
 
 impl Loaded {
@@ -110,8 +110,8 @@ impl Export {
         Ok(Self { store: Some(store), deliveries, files })
     }
 
-    /// Ids of the deliveries whose records are exported, in the order of their records. Bytes that come again later count
-    /// there.
+    /// Ids of the deliveries whose records are exported, in the order of their records. If the same bytes were
+    /// delivered more than once, only the last delivery is exported.
     fn in_order(&self) -> Vec<DeliveryId> {
         let loaded = self.deliveries.iter().filter(|one| !one.is_duplicate);
         let next = loaded.clone().skip(1).map(|one| one.bytes).map(Some).chain([None]);
@@ -168,7 +168,7 @@ impl Export {
                 );
             }
         }
-        // What lies there and was not loaded yet follows; the bytes of a duplicate are there already.
+        // Then come files that were not loaded yet, except files whose bytes were exported already.
         let mut seen = HashSet::new();
         for file in &self.files {
             let mut is_new = |hash: String| !self.has(fingerprint(&hash)) && seen.insert(hash);

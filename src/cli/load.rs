@@ -123,7 +123,7 @@ fn real_place(app: &App, path: &Path) -> Result<PathBuf, Failure> {
     })
 }
 
-/// The deliveries whose files these are: by their path or, in the archive, by their bytes.
+/// Finds the deliveries of these files: by path or, for files in the archive, by their bytes.
 pub async fn of_files(
     find: &Find,
     store: &impl Store,

@@ -54,7 +54,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
     Ok(if is_done(&delivery, &all) { Exit::Done } else { Exit::Short })
 }
 
-/// What a receipt says of the other generations of its path.
+/// The data that a receipt shows about other generations of the path.
 struct Generation {
     id: DeliveryId,
     generation: u32,
@@ -82,7 +82,7 @@ async fn generations(store: &impl Store, path: &str) -> Result<Vec<Generation>, 
     Ok(all)
 }
 
-/// Whether everything of it is where it belongs, so that a script can go on.
+/// Whether every record of the delivery is accounted for, so that a script can continue.
 fn is_done(delivery: &Delivery, all: &[Generation]) -> bool {
     let has_ended = |state: State| matches!(state, State::Loaded | State::Duplicate);
     let mut later = all.iter().filter(|other| other.generation > delivery.generation);

@@ -25,15 +25,15 @@ fn widths(header: &[&str], rows: &[Vec<String>]) -> Vec<usize> {
     (0..header.len()).map(width).collect()
 }
 
-/// A table of which more rows may follow than memory holds: the first rows set the widths, and a cell that is wider
-/// pushes the rest of its line to the right.
+/// A table that may have more rows than fit in memory. The first rows set the column widths. A wider cell in a later
+/// row pushes the rest of its line to the right.
 pub struct Rows {
     header: Vec<&'static str>,
     first: Vec<Vec<String>>,
     widths: Option<Vec<usize>>,
 }
 
-/// Rows that set the widths.
+/// The number of rows that set the column widths.
 const FIRST: usize = 500;
 
 impl Rows {
@@ -54,7 +54,7 @@ impl Rows {
         table(out, &self.header, &std::mem::take(&mut self.first))
     }
 
-    /// False when there was no row, and nothing is written.
+    /// Ends the table. Returns false, and writes nothing, if there was no row.
     pub fn end(mut self, out: &mut impl Write) -> io::Result<bool> {
         if !self.first.is_empty() {
             self.begin(out)?;
@@ -121,22 +121,22 @@ pub fn json(out: &mut impl Write, value: &Json) -> io::Result<()> {
     writeln!(out)
 }
 
-/// A JSON array that is written element by element, as [`json`] would write all of it.
+/// A JSON array that is written element by element, with the same layout as [`json()`].
 pub struct Elements<W> {
     out: W,
-    /// Before each element.
+    /// Written before each element.
     indent: &'static str,
     is_empty: bool,
 }
 
 impl<W: Write> Elements<W> {
-    /// A list.
+    /// Starts a top-level array.
     pub fn list(mut out: W) -> io::Result<Self> {
         write!(out, "[")?;
         Ok(Self { out, indent: "  ", is_empty: true })
     }
 
-    /// The array of this name in an object, behind these fields.
+    /// Starts an object with the fields `before`, then the array `name`.
     pub fn field(mut out: W, before: &Map<String, Json>, name: &str) -> io::Result<Self> {
         writeln!(out, "{{")?;
         for (key, value) in before {
@@ -152,7 +152,7 @@ impl<W: Write> Elements<W> {
         write!(self.out, "{comma}\n{}{}", self.indent, nested(element, self.indent)?)
     }
 
-    /// The end of a list, or of an object with these further fields.
+    /// Ends the array. For an array in an object, writes the fields `after` and ends the object.
     pub fn end(mut self, after: &Map<String, Json>) -> io::Result<()> {
         let outer = self.indent.get(2..).unwrap_or_default();
         if !self.is_empty {
@@ -170,7 +170,7 @@ impl<W: Write> Elements<W> {
     }
 }
 
-/// Text in JSON has no line ends: those that are there belong to the layout.
+/// Indents a value. Strings in JSON contain no line ends, so every line end belongs to the layout.
 fn nested(value: &Json, indent: &str) -> io::Result<String> {
     Ok(serde_json::to_string_pretty(value)?.replace('\n', &format!("\n{indent}")))
 }
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn json_that_is_written_by_elements_is_what_is_written_at_once() {
+    fn json_written_by_elements_equals_json_written_at_once() {
         let object = |value: Json| value.as_object().cloned().unwrap_or_default();
         for elements in [json!([]), json!([1, "a\nb", { "c": [2], "d": {} }])] {
             let all = elements.as_array().unwrap();

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::domain::{Delivery, State};
 
-/// Counts deliveries, in whatever order they come. What ended without success counts until a later generation of
-/// its path takes its place.
+/// Counts deliveries, which may come in any order. A delivery that ended without success counts until a later
+/// generation of its path takes its place.
 #[derive(Default)]
 pub struct States {
     counts: BTreeMap<&'static str, usize>,
@@ -15,7 +15,7 @@ pub struct States {
     newest: HashMap<Path, u32>,
 }
 
-/// A path in 16 bytes: a ledger may have too many paths to keep them all.
+/// A path as a hash of 16 bytes, because a ledger may have too many paths to keep them all in memory.
 type Path = [u8; 16];
 
 impl States {

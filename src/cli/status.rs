@@ -30,11 +30,11 @@ pub struct Arguments {
     json: bool,
 }
 
-/// What the status tells, but for the list of all deliveries.
+/// The data of the status, except the list of all deliveries.
 #[derive(Default)]
 struct Status {
     states: States,
-    /// Of how many keys one is counted, where collisions are an estimate.
+    /// If collisions are an estimate, one of this many keys is counted.
     sample: u64,
     /// The quarantined records of all deliveries.
     quarantine: Receipt,
@@ -256,7 +256,7 @@ fn delivery(delivery: &Delivery) -> Json {
 #[derive(Default)]
 struct Backlog(Option<HashMap<Arc<str>, File>>);
 
-/// A file in the inbox, and its newest delivery, if it is as that left it.
+/// A file in the inbox, with its newest delivery if the file has not changed since that delivery.
 struct File {
     noted: Noted,
     newest: Option<DeliveryId>,
@@ -277,14 +277,14 @@ impl Backlog {
         }
     }
 
-    /// How many they are, and their bytes.
+    /// The number of new or changed files, and their total size in bytes.
     fn sum(&self) -> Option<(usize, u64)> {
         let new = || self.0.as_ref().map(|files| files.values().filter(|file| file.is_new));
         Some((new()?.count(), new()?.map(|file| file.noted.size).sum()))
     }
 }
 
-/// Whether the ledger knows a file with another size or younger times.
+/// Whether the size or the times of the file differ from those in the ledger, or the delivery is not finished.
 fn is_new(found: Noted, delivery: &Delivery) -> bool {
     let noted = delivery.noted;
     // A time that was too young to be trusted is not a sign that the file is new.

@@ -30,7 +30,7 @@ impl Parts {
         }
     }
 
-    /// Adds an end that is counted already.
+    /// Adds a part end that `count` already includes.
     pub fn keep(&mut self, end: u64) {
         self.ends.push(end);
         self.count = self.count.max(self.ends.len() as u64);

@@ -21,24 +21,24 @@ pub const MAX_AHEAD: i64 = 600_000_000;
 /// Records that one range holds at most: 5 minutes of stamps. A longer file takes a further range.
 pub const MAX_RECORDS: u64 = 150_000_000;
 
-/// A clock that went back so far, in microseconds, was not just adjusted.
+/// The largest step, in microseconds, by which an ordinary adjustment sets a clock back.
 const ADJUSTED: i64 = 1_000_000;
 
-/// What to do where stamps would run further ahead of the clock than [`MAX_AHEAD`].
+/// What to do if stamps would run further ahead of the clock than [`MAX_AHEAD`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StampsAhead {
     #[default]
     Wait,
-    /// Somebody has consented to go on ahead of the clock.
+    /// The user has consented to stamps that run ahead of the clock.
     Accept,
 }
 
-/// Why no range is handed out now.
+/// No range can be handed out now, because it would be too far ahead of the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooFarAhead {
     pub wait: Duration,
-    /// The stamps handed out before are further ahead of the clock than they can have been then: the clock was wrong,
-    /// or is. Otherwise files come faster than the clock has stamps for them.
+    /// True if the clock was wrong or is wrong now: earlier stamps are further ahead of the clock than was allowed when
+    /// they were handed out. False if records arrive faster than the clock has stamps for them.
     pub clock_is_behind: bool,
 }
 
@@ -77,7 +77,7 @@ impl StampRange {
     }
 }
 
-/// How far stamps are ahead of a clock that cannot have allowed them.
+/// How far stamps are ahead of the clock, if a correct clock cannot have allowed them.
 pub fn far_ahead(given: Stamp, clock: Stamp) -> Option<Duration> {
     let ahead = given.0.saturating_sub(clock.0);
     (ahead > MAX_AHEAD + ADJUSTED).then(|| Duration::from_micros(ahead.unsigned_abs()))
@@ -167,15 +167,11 @@ mod tests {
         assert!(after(MAX_AHEAD, 100, StampsAhead::Wait).is_ok());
         let year = 365 * 86_400_000_000;
         assert!(after(year, 0, StampsAhead::Wait).unwrap_err().clock_is_behind);
-        assert_eq!(
-            after(year, 0, StampsAhead::Accept).unwrap().base,
-            Stamp(year),
-            "never below those before"
-        );
+        assert_eq!(after(year, 0, StampsAhead::Accept).unwrap().base, Stamp(year), "stamps never go back");
     }
 
     #[test]
-    fn stamps_that_the_clock_allowed_never_look_like_those_of_a_wrong_clock() {
+    fn stamps_allowed_by_the_clock_are_never_taken_for_those_of_a_wrong_clock() {
         let (mut given, mut clock) = (Stamp(0), Stamp(0));
         for _ in 0..100 {
             match StampRange::after(given, clock, (0, MAX_RECORDS), StampsAhead::Wait) {

@@ -41,7 +41,7 @@ impl Events {
         }
     }
 
-    /// The events of a file that was not loaded, if its bytes, of which this is the hash, are new.
+    /// The events of a file that was not loaded, if `is_new` accepts the hash of its bytes.
     ///
     /// # Errors
     /// When the output cannot be written.

@@ -28,7 +28,7 @@ pub enum Replayed {
     Gone(String),
 }
 
-/// A delivery that a table is behind by: what is kept of it until it is its turn.
+/// A delivery with records that the table does not have. Kept in memory until its turn comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Behind {
     /// Its place in the order of all records.
@@ -56,12 +56,12 @@ pub struct Replay<S> {
 }
 
 impl<S: Store> Replay<S> {
-    /// Whether a delivery has records that this table has not.
+    /// Whether a delivery has records that this table does not have.
     pub fn is_behind(&self, delivery: &Delivery) -> bool {
         self.plan.tables.get(self.table).is_some_and(|table| delivery.is_behind(table))
     }
 
-    /// Deliveries that have records this table has not.
+    /// Deliveries with records that this table does not have.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -114,7 +114,7 @@ impl<S: Store> Replay<S> {
         }
     }
 
-    /// Numbers of the records in this range that were refused before and not replayed: they are in no table.
+    /// Numbers of the records in this range that were refused before and not replayed. They are in no table.
     async fn refused(&self, id: DeliveryId, records: Range<u64>) -> Result<HashSet<u64>, StoreError> {
         let filter = quarantine::Filter::default();
         let entries = Entries::patiently(&*self.store, &self.patience, id, filter);

@@ -1,4 +1,4 @@
-//! Long listings, read a page at a time as they are needed.
+//! Reads long listings one page at a time, as the caller needs them.
 
 use std::vec;
 
@@ -14,7 +14,7 @@ pub struct Deliveries<'s, S> {
     patience: Option<&'s Patience>,
     filter: Filter,
     page: vec::IntoIter<Delivery>,
-    /// `None` behind the last page.
+    /// `None` after the last page.
     next: Option<Cursor>,
 }
 
@@ -44,7 +44,7 @@ impl<'s, S: Store> Deliveries<'s, S> {
         }
     }
 
-    /// The rest of them, of a listing that is known to be short.
+    /// All remaining deliveries, for a listing that is known to be short.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -74,13 +74,13 @@ pub async fn newest(store: &impl Store, path: &str) -> Result<Option<Delivery>, 
     Ok(store.deliveries(filter, Cursor::default()).await?.found.pop())
 }
 
-/// Quarantined records of one delivery, in their order.
+/// Quarantined records of one delivery, in the order of the records.
 pub struct Entries<'s, S> {
     store: &'s S,
     patience: Option<&'s Patience>,
     id: DeliveryId,
     filter: quarantine::Filter,
-    /// `None` behind the last page.
+    /// `None` after the last page.
     next: Option<u64>,
 }
 
@@ -100,13 +100,13 @@ impl<'s, S: Store> Entries<'s, S> {
         Self { patience: Some(patience), ..Self::new(store, id, filter) }
     }
 
-    /// From this record on.
+    /// Starts the listing at this record.
     #[must_use]
     pub fn from(self, record: u64) -> Self {
         Self { next: Some(record), ..self }
     }
 
-    /// The next page, which is not empty; `None` at the end.
+    /// The next page that is not empty; `None` at the end.
     ///
     /// # Errors
     /// When the store does not answer.

@@ -50,11 +50,11 @@ pub trait Store: Send + Sync + 'static {
     /// What [`Self::send`] leaves to [`Self::apply`].
     type Sent: Send + Sync;
 
-    /// What is known of every path; `attempt` is the configuration of this process.
+    /// What the ledger knows about every path. `attempt` identifies the configuration of this process.
     fn known(&self, attempt: Fingerprint) -> impl Future<Output = Result<Vec<Known>, StoreError>> + Send;
 
-    /// Deliveries with their receipts, in the order they were taken up, a page at a time. A page may be empty
-    /// and not the last. Those that are entered meanwhile may be left out. [`listing::Deliveries`] reads all pages.
+    /// A page of deliveries with their receipts, in the order they were taken up. A page may be empty without being the
+    /// last. Deliveries entered during the listing may be left out. [`listing::Deliveries`] reads all pages.
     fn deliveries(
         &self,
         filter: Filter,
@@ -67,10 +67,10 @@ pub trait Store: Send + Sync + 'static {
         take: &mut (dyn FnMut(Delivery) + Send),
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// One delivery with its receipt.
+    /// The delivery with this id and its receipt.
     fn delivery(&self, id: DeliveryId) -> impl Future<Output = Result<Option<Delivery>, StoreError>> + Send;
 
-    /// Whether there is a loaded delivery with this head and, where it is given, this length.
+    /// Whether there is a loaded delivery with this head and, if `len` is given, this length.
     fn has_content(
         &self,
         head: String,
@@ -144,8 +144,8 @@ pub trait Store: Send + Sync + 'static {
     /// Gives up the right to write, so that another need not wait for it.
     fn close(&self) -> impl Future<Output = ()> + Send;
 
-    /// Quarantined records that are in the account of this delivery, from this record on, in their order, a page
-    /// at a time. [`listing::Entries`] reads all pages.
+    /// A page of the quarantined records in the account of this delivery, in order, starting at the record `from`.
+    /// [`listing::Entries`] reads all pages.
     fn quarantined(
         &self,
         id: DeliveryId,
@@ -179,7 +179,7 @@ pub enum StoreError {
     #[error("{store}: {what}\n  next: it is tried again until it answers; {hint}")]
     Busy { store: String, reason: &'static str, what: String, hint: &'static str },
     #[error(
-        "stamps would run more than 10 minutes ahead of the clock; going on in {} s\n  next: set the clock right; if it \
+        "stamps would run more than 10 minutes ahead of the clock; waiting {} s\n  next: set the clock right; if it \
          is, docs/runbook.md says what to do (store.stamps_ahead)", .0.wait.as_secs().max(1)
     )]
     Ahead(TooFarAhead),

@@ -13,7 +13,7 @@ use crate::heartbeat::Pulse;
 const FIRST: Duration = Duration::from_millis(20);
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// Under this label it is told that the files of the store are gone.
+/// The reason reported when the files of the store are gone.
 pub const GONE: &str = "gone";
 
 /// How long a store is waited for.
@@ -66,7 +66,8 @@ impl Patience {
             if backoff == FIRST || backoff == LONGEST {
                 warn!("waiting: {}", error.to_string().lines().next().unwrap_or_default());
             }
-            // Who has used up the stamps that the clock allows waits minutes at most, and for no fault.
+            // No limit applies when the stamps that the clock allows are used up: the wait takes minutes at most, and
+            // nothing is wrong.
             let left = if reason == "stamps" { None } else { self.left(began) };
             let pause = pause(&error, backoff).min(left.unwrap_or(Duration::MAX));
             if left.is_some_and(|left| left.is_zero()) || self.halted_within(pause).await {
@@ -83,7 +84,7 @@ impl Patience {
         }
     }
 
-    /// How long the store may still be waited for.
+    /// How much longer to wait for the store; `None` for no limit.
     fn left(&self, began: Instant) -> Option<Duration> {
         Some(self.limit?.saturating_sub(began.elapsed()))
     }
@@ -93,7 +94,7 @@ impl Patience {
     }
 }
 
-/// The daemon is not ready from the moment on when its store is gone, while what is under way still ends.
+/// Reports the daemon as not ready as soon as its store is gone. Work under way still ends.
 pub fn unready(error: &StoreError, health: &Health) {
     if matches!(error, StoreError::Gone { .. }) {
         health.store_waits(GONE);
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_wait_ends_with_patience_but_one_for_stamps_that_the_clock_will_allow() {
+    async fn every_wait_but_the_one_for_new_stamps_ends_when_patience_does() {
         let busy = || StoreError::Busy { store: String::new(), reason: "io", what: String::new(), hint: "" };
         for error in [&busy as &dyn Fn() -> StoreError, &|| ahead(true)] {
             let patience = patience(Duration::from_millis(50));

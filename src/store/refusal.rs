@@ -1,23 +1,23 @@
-//! Rows that a store rejects: a single record goes to quarantine, many in a row fail their delivery (law 5).
+//! Decides what rejected rows mean: a single record goes to quarantine, many in a row fail their delivery (law 5).
 
 use std::collections::{HashMap, HashSet};
 
 use crate::domain::{DeliveryId, Frame, Quarantined, Reason, RowChunk};
 
-/// So many refusals without one acceptance are not about single records.
+/// This many refusals in a row mean that the problem is not a single record.
 const REFUSALS: usize = 10;
 
-/// A row that the store rejected, alone.
+/// A single row that the store rejected.
 #[derive(Clone, Debug)]
 pub struct Refusal {
     pub table: usize,
     pub chunk: usize,
     pub row: usize,
-    /// What the store said.
+    /// The error text of the store.
     pub words: String,
 }
 
-/// What the refusals mean for a chunk.
+/// The consequences of refusals for a chunk.
 #[derive(Default)]
 pub struct Judged {
     pub refused: Vec<Quarantined>,
@@ -26,10 +26,12 @@ pub struct Judged {
     pub failed: Option<String>,
 }
 
-/// Of a delivery and table: refusals in a row at its end, and whether anything was ever accepted.
+/// For each delivery and table: how many of the most recent rows in a row were rejected, and whether any row was ever
+/// accepted.
 pub type Refusals = HashMap<(DeliveryId, usize), (usize, bool)>;
 
-/// Which refusals are not about single records (law 5): ten in a row, or all of a delivery.
+/// The deliveries and tables whose refusals are not about single records (law 5): ten refusals in a row, or no accepted
+/// row in the whole delivery.
 fn hopeless_tables(
     known: &mut Refusals,
     chunks: &[&RowChunk],
@@ -42,7 +44,7 @@ fn hopeless_tables(
         let (begins, rows) = begins(chunks, id);
         let own = || chunks.iter().filter(|chunk| chunk.source.id == id);
         let ends = own().any(|chunk| chunk.end.is_some());
-        // By a process before this one, or before the file grew.
+        // An earlier process accepted them, or they were accepted before the file grew.
         let was_accepted = own().any(|chunk| chunk.source.records_before > chunk.source.quarantined_before);
         for table in 0..tables {
             let refused = places(refused, table, &begins);
@@ -62,7 +64,7 @@ fn hopeless_tables(
     hopeless
 }
 
-/// Where the rows of each chunk of a delivery begin among all of its rows, and how many those are.
+/// The index of the first row of each chunk among all rows of the delivery, and the number of all these rows.
 fn begins(chunks: &[&RowChunk], id: DeliveryId) -> (HashMap<usize, usize>, usize) {
     let (mut begins, mut rows) = (HashMap::new(), 0);
     for (at, chunk) in chunks.iter().enumerate().filter(|(_, chunk)| chunk.source.id == id) {
@@ -72,7 +74,7 @@ fn begins(chunks: &[&RowChunk], id: DeliveryId) -> (HashMap<usize, usize>, usize
     (begins, rows)
 }
 
-/// The rows that a table refused, in order.
+/// The indexes of the rows that a table rejected, in order.
 fn places(refused: &[Refusal], table: usize, begins: &HashMap<usize, usize>) -> Vec<usize> {
     let own = refused.iter().filter(|refusal| refusal.table == table);
     let mut places: Vec<usize> =
@@ -81,7 +83,8 @@ fn places(refused: &[Refusal], table: usize, begins: &HashMap<usize, usize>) -> 
     places
 }
 
-/// The most refusals in a row and those in a row at the end, of so many rows behind so many refusals.
+/// The longest run of refusals, and the run at the end. `before` refusals directly precede these `rows` rows, and
+/// `refused` has the indexes of the rejected rows.
 fn in_a_row(before: usize, rows: usize, refused: &[usize]) -> (usize, usize) {
     let (mut longest, mut row, mut next) = (before, before, 0);
     for place in refused {
@@ -95,7 +98,7 @@ fn in_a_row(before: usize, rows: usize, refused: &[usize]) -> (usize, usize) {
 /// Deliveries that have failed, and why.
 pub type Failed = HashMap<DeliveryId, String>;
 
-/// What the refusals mean, chunk by chunk, by so many tables. Nothing is taken of a delivery that has failed.
+/// Decides what the refusals of `tables` tables mean for each chunk. No record of a failed delivery is accepted.
 pub fn judged(
     known: &mut Refusals,
     chunks: &[&RowChunk],
@@ -116,13 +119,13 @@ pub fn judged(
             judged.refused.push(quarantined(chunk, refusal));
         }
     }
-    // The last of its refusals may have been in chunks before these.
+    // The refusals that make a delivery fail may all be in earlier chunks.
     for (judged, chunk) in all.iter_mut().zip(chunks).filter(|(_, chunk)| chunk.end.is_some()) {
         if hopeless_tables.iter().any(|(id, _)| *id == chunk.source.id) {
             judged.failed.get_or_insert_with(|| NOTHING_TAKEN.to_owned());
         }
     }
-    // What follows a chunk that failed, of the same delivery, is not taken either.
+    // Once a chunk has failed, later chunks of the same delivery fail too.
     for (judged, chunk) in all.iter_mut().zip(chunks) {
         if let Some(why) = failed.get(&chunk.source.id) {
             judged.failed = Some(why.clone());
@@ -136,17 +139,17 @@ pub fn judged(
     all
 }
 
-const NOTHING_TAKEN: &str = "the store takes no row of it: see `needledrop quarantine list` for its words, see to \
-                             the table, then `needledrop load --again`";
+const NOTHING_TAKEN: &str = "the store takes no row of it: `needledrop quarantine list` shows why; repair the \
+                             table, then `needledrop load --again`";
 
 fn hopeless(refusal: &Refusal) -> String {
     format!(
-        "the store takes no row of it: {}; see to the table, then `needledrop load --again`",
+        "the store takes no row of it: {}; repair the table, then `needledrop load --again`",
         refusal.words
     )
 }
 
-/// Refusals of a few records of one chunk, each taken as a matter of its own.
+/// Treats each refusal of a chunk as one about a single record.
 pub fn each(chunk: &RowChunk, refused: &[Refusal]) -> Judged {
     let mut judged = Judged::default();
     for refusal in refused {
@@ -180,13 +183,13 @@ mod tests {
     use super::in_a_row;
 
     #[test]
-    fn refusals_are_in_a_row_where_no_row_between_them_is_accepted() {
+    fn an_accepted_row_ends_a_run_of_refusals() {
         assert_eq!(in_a_row(0, 3, &[]), (0, 0));
         assert_eq!(in_a_row(4, 0, &[]), (4, 4), "nothing new is known");
         assert_eq!(in_a_row(4, 2, &[]), (4, 0));
         assert_eq!(in_a_row(0, 3, &[0, 1, 2]), (3, 3));
-        assert_eq!(in_a_row(4, 3, &[0, 1]), (6, 0), "those before go on");
-        assert_eq!(in_a_row(4, 3, &[1, 2]), (4, 2), "an acceptance ends those before");
+        assert_eq!(in_a_row(4, 3, &[0, 1]), (6, 0), "the earlier run continues");
+        assert_eq!(in_a_row(4, 3, &[1, 2]), (4, 2), "an accepted row ends the earlier run");
         assert_eq!(in_a_row(0, 8, &[0, 2, 3, 4, 7]), (3, 1));
     }
 }

@@ -1,5 +1,5 @@
-//! A process that lost the right to write may have a request under way. Whenever that arrives, it changes nothing.
-//! Each write of a story is held back until another process has taken over.
+//! A process that lost the right to write may still have a request under way. Whenever the request arrives, it changes
+//! nothing. The tests hold back each write of a story until another process has taken over.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -17,11 +17,11 @@ const LOAD: &[&str] = &["run", "--once"];
 const REPLAY: &[&str] = &["quarantine", "replay"];
 const DISCARD: &[&str] = &["quarantine", "discard", "--all"];
 
-/// A change of the inbox, and what a process does then.
+/// A change of the inbox, and the command that runs after it.
 struct Step {
     change: fn(&Place),
     command: &'static [&'static str],
-    /// Longer records go to quarantine.
+    /// The limit for a record. Longer records go to quarantine.
     longest: &'static str,
 }
 
@@ -55,7 +55,7 @@ const STEPS: [Step; 5] = [
     },
 ];
 
-/// Both files get a record.
+/// Appends a record to both files.
 fn grow(place: &Place, item: u32) {
     place.append(FIRST, events(item..item + 1));
     place.append(SECOND, events(item + 10..item + 11));
@@ -65,7 +65,7 @@ fn long(item: u32) -> String {
     events(item..item + 1).replace("Lee", &"Lee".repeat(50))
 }
 
-/// Small windows, so that a file takes several.
+/// Sets small windows, so that a file takes several of them.
 fn configure(world: &mut World, longest: &str) {
     let settings = [
         ("source.settle", "100ms"),
@@ -73,21 +73,21 @@ fn configure(world: &mut World, longest: &str) {
         ("source.tail_after", "500ms"),
         ("limits.max_record_bytes", longest),
         ("write.window", "2"),
-        // Nobody waits for it: the process that had it is killed.
+        // No process waits for the lease to run out, because its holder is killed.
         ("store.cassandra.lease", "10s"),
     ];
     settings.into_iter().for_each(|(setting, value)| world.set(setting, value));
 }
 
-/// A write of a step: its kind, and which one of this kind.
+/// A write of a step: its kind, and its number among the writes of this kind.
 type Write = (String, usize);
 
-/// A store with two ways to it: directly, and through a proxy.
+/// A store that is reached directly and through a proxy.
 struct Late {
     place: Place,
     proxied: World,
     proxy: Proxy,
-    /// Writes that arrived late.
+    /// The number of writes that arrived late.
     delivered: usize,
 }
 
@@ -101,8 +101,8 @@ impl Late {
         Some(Self { place, proxied, proxy, delivered: 0 })
     }
 
-    /// Plays the story. In each step, a process is cut off at the write that is named for it, and killed. Another
-    /// process takes over and loads; then the write arrives. Returns what each step wrote before that.
+    /// Plays the story. In each step, a process is cut off at the write in `held` and killed. Another process takes
+    /// over and loads; then the held write arrives. Returns what each step wrote before that.
     fn play(&mut self, held: [Option<Write>; STEPS.len()]) -> [Vec<String>; STEPS.len()] {
         let mut held = held.into_iter();
         let sent = STEPS.map(|step| {
@@ -124,7 +124,7 @@ impl Late {
         (step.change)(&self.place);
     }
 
-    /// A daemon loads what there is. Then the write that is held arrives.
+    /// A daemon loads all files in the inbox. Then the held write arrives.
     fn take_over(&mut self) {
         let mut daemon = self.place.daemon();
         self.until_loaded();
@@ -135,7 +135,7 @@ impl Late {
         assert_eq!(daemon.stop().0, 0, "{}", daemon.log());
     }
 
-    /// With the first step done.
+    /// A story whose first step is done.
     fn loaded() -> Option<Self> {
         let mut late = Self::new()?;
         late.change(&STEPS[0]);
@@ -143,12 +143,12 @@ impl Late {
         Some(late)
     }
 
-    /// At the first write of this kind.
+    /// Cuts a process off at its first write of this kind.
     fn cut_off_at(&self, step: &Step, kind: &str) {
         assert!(self.cut_off(step, Some((kind.to_owned(), 1))), "no {kind}");
     }
 
-    /// Whether the process came as far as this write.
+    /// Cuts a process off at this write. Returns whether the process got that far.
     fn cut_off(&self, step: &Step, write: Option<Write>) -> bool {
         self.proxy.hold(write);
         let mut command = self.proxied.command(step.command);
@@ -171,7 +171,7 @@ impl Late {
         assert!(matches!(done.code, 0 | 1), "{done:?}");
     }
 
-    /// A daemon goes on where the story ended, and so does the next.
+    /// Checks that a daemon, and then another one, can continue where the story ended.
     fn go_on(&self) {
         let mut daemon = self.place.daemon();
         grow(&self.place, 9);
@@ -181,7 +181,7 @@ impl Late {
         self.run(LOAD);
     }
 
-    /// Every file is loaded, up to its last byte.
+    /// Waits until every file is loaded up to its last byte.
     fn until_loaded(&self) {
         until("all files are loaded", || {
             let newest = self.newest();
@@ -197,7 +197,7 @@ impl Late {
         });
     }
 
-    /// By path, the newest generation with its state and its bytes in the tables.
+    /// For each path, the newest generation with its state and the number of its bytes that are in the tables.
     fn newest(&self) -> BTreeMap<String, (i32, String, i64)> {
         let mut newest = BTreeMap::new();
         for row in self.place.valid_deliveries("path, generation, state, bytes") {
@@ -211,7 +211,7 @@ impl Late {
     }
 }
 
-/// Which writes of each step are held, one play after the other.
+/// The writes of each step that are held. Each play holds one of them.
 struct Plays([Vec<Write>; STEPS.len()]);
 
 impl Plays {
@@ -220,7 +220,7 @@ impl Plays {
         Self(sent.each_ref().map(|sent| numbered(sent)))
     }
 
-    /// One write of each kind. Rows of all tables are one kind.
+    /// One write of each kind. Rows of all tables count as one kind.
     fn of_each_kind(sent: &[Vec<String>; STEPS.len()]) -> Self {
         let (mut all, mut plays) = (Self::all(sent).0, Self(Default::default()));
         let mut kinds = BTreeSet::new();
@@ -282,7 +282,7 @@ fn a_write_that_arrives_after_a_takeover_changes_nothing() {
     tell(&format!("{} late writes of {} plays changed nothing", late.delivered, plays.count()));
 }
 
-/// The file grew, and is rewritten before another process takes over.
+/// The file grows, and is then rewritten before another process takes over.
 #[test]
 fn a_delivery_whose_file_was_rewritten_is_not_resumed_late() {
     let Some(mut late) = Late::loaded() else { return };
@@ -290,12 +290,12 @@ fn a_delivery_whose_file_was_rewritten_is_not_resumed_late() {
     late.cut_off_at(&STEPS[1], "INSERT needledrop_deliveries trusted");
     late.place.drop_file(FIRST, format!("{HEADER}{}", events(20..23)));
     late.take_over();
-    // Nothing is left half done.
+    // No work is left unfinished.
     Story::of(&late.place);
     assert_eq!(late.place.generations(FIRST), 2);
 }
 
-/// The file was rewritten, and has its former bytes and more before another process takes over.
+/// The file is rewritten. Before another process takes over, the file gets its former bytes back, and more.
 #[test]
 fn a_generation_whose_bytes_are_gone_is_not_entered_late() {
     let Some(mut late) = Late::loaded() else { return };

@@ -1,5 +1,5 @@
-//! Ledgers that earlier versions left in this store, of 0.1.0 (format 3) and of format 4: refused by readers until
-//! they are migrated, then continued.
+//! Ledgers left by earlier versions: 0.1.0 (format 3) and format 4. Readers refuse them until they are migrated. Then
+//! loading continues.
 
 use scylla::value::CqlValue;
 
@@ -7,11 +7,11 @@ use crate::common::World;
 use crate::place::{Place, text};
 use crate::upgrade::{by_hour, by_station, left, sorted};
 
-/// What a version left, as CQL.
+/// A store that an earlier version left, as CQL.
 struct Left {
     format: u32,
     store: &'static str,
-    /// Its deliveries that were interrupted.
+    /// The interrupted deliveries.
     interrupted: [&'static str; 2],
 }
 
@@ -28,7 +28,7 @@ const LEFT: [Left; 2] = [
     },
 ];
 
-/// The stations of the two files that were interrupted with rows under way; the second ends with an open tail.
+/// The stations of the two files whose loading was interrupted with rows under way. The second ends with an open tail.
 const INTERRUPTED: [&str; 2] = ["J", "K"];
 
 impl Left {
@@ -36,7 +36,7 @@ impl Left {
         left(&self.interrupted)
     }
 
-    /// 0.1.0 does not note which bytes it sends: they are sent again under newer stamps.
+    /// 0.1.0 does not record which bytes it sends, so they are sent again under newer stamps.
     fn assert_stamps(&self, place: &Place, sent: [i64; 2]) {
         let newest = newest(place);
         let are_newer = newest.iter().zip(sent).all(|(newest, sent)| *newest > sent);
@@ -151,8 +151,8 @@ fn refuses_readers(of: &Left, place: &Place) {
     assert_eq!(place.dump(), before);
 }
 
-/// Each run makes a table or adds one column and is killed; the last ones are killed between deliveries, and when only
-/// the format is left to be written.
+/// Each run creates a table or adds one column, and is then killed. The last runs are killed between deliveries, and
+/// when only the format is left to be written.
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
 fn a_migration_that_is_interrupted_is_repeated() {
@@ -164,8 +164,8 @@ fn a_migration_that_is_interrupted_is_repeated() {
         assert_eq!(place.run(&["schema", "--apply"]).code, 0);
         let completed = place.completes(&of.deliveries(), &place.unchanged());
         of.assert_stamps(&place, sent);
-        // A killed 0.1.0 could have taken such a record back, as it does when its file grows: it is loaded again, into
-        // quarantine.
+        // A killed 0.1.0 could have taken such a record back, as it does when the file grows. Then the record is loaded
+        // again, into quarantine.
         place.append("2024-01-03.csv", "\n");
         place.once(i32::from(of.format == 3));
         assert_eq!(place.deliveries(), completed);
@@ -173,7 +173,7 @@ fn a_migration_that_is_interrupted_is_repeated() {
     }
 }
 
-/// Kills the migration at each of its steps. How often it changed the schema.
+/// Kills the migration at each of its steps. Returns how often the migration changed the schema.
 fn interrupted(place: &Place) -> u32 {
     let (mut changes, mut step) = (0, 2);
     loop {

@@ -127,7 +127,7 @@ impl Place {
         rows
     }
 
-    /// Columns of the deliveries that a path leads to. A writer that lost the lease may have entered others.
+    /// Columns of the deliveries that a path leads to. A writer that lost the lease may have entered other deliveries.
     pub fn valid_deliveries(&self, columns: &str) -> Vec<Vec<Option<CqlValue>>> {
         let used = self.rows("SELECT id FROM ks.needledrop_paths");
         let all = self.rows(&format!("SELECT id, {columns} FROM ks.needledrop_deliveries"));

@@ -1,4 +1,5 @@
-//! The writes of a process, told apart on their way to the node. One of them can be held back and delivered later.
+//! A proxy that recognizes the writes of a process on their way to the node. It can hold one write and deliver it
+//! later.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -15,12 +16,12 @@ const PREPARE: u8 = 0x09;
 const EXECUTE: u8 = 0x0A;
 const BATCH: u8 = 0x0D;
 
-/// The kind of a result that answers PREPARE.
+/// The result kind that answers PREPARE.
 const PREPARED: u32 = 4;
 
 const HEADER: usize = 9;
 
-/// Watches the writes of every process that reaches the node through it.
+/// Watches the writes of every process that connects to the node through this proxy.
 #[derive(Clone, Default)]
 pub struct Proxy {
     shared: Arc<(Mutex<State>, Condvar)>,
@@ -35,18 +36,18 @@ struct State {
     hold: Hold,
 }
 
-/// What became of the write that is wanted.
+/// The state of the write that the test wants to hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Hold {
     #[default]
     NotSent,
-    /// From now on the process is cut off: nothing of it arrives, and nothing reaches it.
+    /// From now on the process is cut off: nothing that it sends arrives, and nothing reaches it.
     Held,
     Released,
     Answered,
 }
 
-/// What was asked on one connection, by stream.
+/// The requests on one connection, by stream.
 #[derive(Default)]
 struct Connection {
     prepares: HashMap<[u8; 2], String>,
@@ -54,7 +55,7 @@ struct Connection {
 }
 
 impl Proxy {
-    /// Leads a world to its node through this proxy.
+    /// Makes a world connect to its node through this proxy.
     pub fn before(&self, world: World) -> World {
         let proxy = self.clone();
         let port = wire(move || proxy.connection());
@@ -77,7 +78,7 @@ impl Proxy {
         self.state().hold == Hold::Held
     }
 
-    /// Delivers the write that is held, and waits until the node has answered.
+    /// Delivers the held write and waits until the node has answered.
     pub fn deliver(&self) {
         let mut state = self.state();
         assert_eq!(state.hold, Hold::Held);
@@ -101,7 +102,7 @@ impl Proxy {
         })
     }
 
-    /// Returns when the request may go on its way.
+    /// Blocks until the request may be forwarded.
     fn asks(&self, connection: &Mutex<Connection>, frame: &[u8]) -> bool {
         let mut state = self.state();
         if state.hold != Hold::NotSent {
@@ -122,7 +123,7 @@ impl Proxy {
     }
 
     fn answers(&self, connection: &Mutex<Connection>, frame: &[u8]) -> bool {
-        // In the order of `asks`.
+        // Lock in the same order as `asks`.
         let mut state = self.state();
         let mut connection = connection.lock().unwrap();
         let mut body = Body::of(frame);
@@ -140,7 +141,7 @@ impl Proxy {
 }
 
 impl State {
-    /// What a request writes: verb and table of each of its statements. Nothing for one that only reads.
+    /// The kinds of the statements that a request writes. `None` for a request that only reads.
     fn kind(&self, frame: &[u8]) -> Option<String> {
         let mut body = Body::of(frame);
         match opcode(frame) {
@@ -172,7 +173,7 @@ impl State {
     }
 }
 
-/// Verb, table, and the last column of an insert or the first of an update: these tell statements apart.
+/// The kind of a statement: its verb, its table, and the last column of an insert or the first column of an update.
 fn kind(cql: &str) -> Option<String> {
     let words: Vec<&str> = cql.split([' ', '(', ')', ',', '\n']).filter(|word| !word.is_empty()).collect();
     let at = |word: &str| words.iter().position(|one| *one == word);
@@ -193,7 +194,7 @@ fn stream(frame: &[u8]) -> [u8; 2] {
     [frame[2], frame[3]]
 }
 
-/// What follows the header of a frame, read from its beginning.
+/// The body of a frame, which is read from its beginning.
 struct Body<'f>(&'f [u8]);
 
 impl<'f> Body<'f> {

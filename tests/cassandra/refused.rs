@@ -173,7 +173,7 @@ fn a_short_file_of_which_every_row_is_refused_fails_however_it_is_cut() {
 
 /// The artist is a column of the shipped tables, and a partition key of one that is added later.
 #[test]
-fn a_table_that_takes_one_record_less_is_filled_with_the_others() {
+fn a_table_that_rejects_one_record_is_filled_with_the_others() {
     let Some(mut place) = Place::new() else { return };
     let long = events(4..5).replace("Artist", &"A".repeat(70_000));
     place.drop_file(FILES[0], format!("{HEADER}{}{long}{}", events(0..4), events(5..9)));

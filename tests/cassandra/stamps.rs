@@ -223,7 +223,7 @@ fn stamps_whose_reservation_was_not_confirmed_are_never_used() {
     assert_own_stamps(&place, FILES[0], 0..5);
 }
 
-/// A clock was a year ahead once, and is right again.
+/// The clock was once a year ahead, and is right again.
 #[test]
 fn stamps_a_year_ahead_are_reported_and_continued_with_consent_only() {
     let Some(mut place) = Place::new() else { return };

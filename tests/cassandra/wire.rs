@@ -23,7 +23,7 @@ pub fn through(place: Place, arrives: impl Fn(Way, &[u8]) -> bool + Send + Sync 
     place.with("store.cassandra.hosts", "[\"127.0.0.1\"]").with("store.cassandra.port", &port)
 }
 
-/// The port of a wire to the node, with a decision for each connection.
+/// Starts a wire to the node and returns its port. `begin` makes the decision function of each connection.
 pub fn wire(begin: impl Fn() -> Arrives + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();

@@ -1,4 +1,4 @@
-//! A writer whose files are loaded while processes are killed, or stopped while another takes over.
+//! Loads the files of a writer while processes are killed, or are stopped while another process takes over.
 
 use std::process::{Child, Stdio};
 use std::time::Duration;

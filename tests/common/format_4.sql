@@ -1,4 +1,4 @@
--- Makes a ledger of format 5 one of format 4, which finds deliveries by their head and path only.
+-- Turns a ledger of format 5 into a ledger of format 4, which finds deliveries only by head and path.
 DROP INDEX _needledrop_contents;
 DROP INDEX _needledrop_unfinished;
 DROP INDEX _needledrop_unsettled;

@@ -1,7 +1,7 @@
-//! At which durable steps a run is killed, where a test walks through them.
+//! The durable steps at which a test kills a run.
 
-/// Every step if `NEEDLEDROP_EVERY_STEP` is set, as `make test-all` does; otherwise every third one, so that three runs
-/// of the test see about all of them.
+/// Every step if `NEEDLEDROP_EVERY_STEP` is set, as `make test-all` does; otherwise every third step, so that three
+/// runs of the test cover nearly all steps.
 pub fn steps() -> impl Iterator<Item = usize> {
     let is_every = std::env::var_os("NEEDLEDROP_EVERY_STEP").is_some();
     let (first, stride) = if is_every { (1, 1) } else { (fastrand::usize(1..=3), 3) };

@@ -1,4 +1,4 @@
-//! Stories by chance, one a seed, until their time is over.
+//! Plays random stories, one per seed, until the given time is over.
 
 use std::fmt::Debug;
 use std::io::Write as _;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
-/// Plays stories for the given time, or for `NEEDLEDROP_MODEL_SECONDS`. `NEEDLEDROP_SEED` repeats one that failed.
+/// Plays stories for the given time, or for `NEEDLEDROP_MODEL_SECONDS`. `NEEDLEDROP_SEED` repeats a story that failed.
 ///
 /// Each story is shrunk by at most `shrinks` further plays.
 pub fn play<S: Strategy>(name: &str, time: Duration, shrinks: u32, stories: S, play: impl Fn(&S::Value))
@@ -22,7 +22,7 @@ where
         one(seed.wrapping_add(played), shrinks, &stories, &play);
         played += 1;
     }
-    // Past the harness, which keeps the output of tests that pass.
+    // Written directly, because the test harness hides the output of tests that pass.
     let _ = writeln!(std::io::stderr(), "{name}: {played} stories from seed {seed}");
 }
 

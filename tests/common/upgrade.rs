@@ -33,8 +33,8 @@ const COMPLETED: [(&str, &str); 3] = [
     ("2024-01-13.csv 1", "2024-01-13.csv 1 loaded 2 = 2 + 0 + 0"),
 ];
 
-/// What becomes of files that grow behind a provisional record, by a whole line end or by other bytes, of one that was
-/// incomplete, of one that comes back, and of a copy.
+/// The expected deliveries after files have changed: files that grow after a provisional record (by a whole line end or
+/// by other bytes), an incomplete file, a file that comes back, and a copy.
 const GROWN: [(&str, &str); 7] = [
     ("2024-01-02.csv 1", "2024-01-02.csv 1 loaded 3 = 3 + 0 + 0"),
     ("2024-01-03.csv 1", "2024-01-03.csv 1 loaded 3 = 2 + 0 + 1"),

@@ -1,5 +1,5 @@
-//! A writer that pauses, cuts, rewrites and renames its files while needledrop loads them and is killed. Every row is one
-//! that the writer wrote, and never a mixture of two.
+//! A writer that pauses, cuts, rewrites and renames its files while needledrop loads them and is killed. Every row must
+//! be a record that the writer wrote, and never a mixture of two records.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,22 +17,22 @@ pub const YAML: &str = "source:\n  folder: inbox\n  tail_after: 30s\n  columns: 
 
 const FILES: [&str; 3] = ["a.csv", "b.csv", "c.csv"];
 
-/// More than the longest wait for an open tail, which is a day.
+/// Longer than the longest wait for an open tail, which is a day.
 const LONG: Duration = Duration::from_secs(2 * 86_400);
 
-/// What happens next.
+/// A step of a story.
 #[derive(Clone, Debug)]
 pub enum Act {
-    /// Records are there to be written. Each is of one of four keys of the file.
+    /// Adds records that the writer is going to write. Each record has one of the file's four keys.
     Records(usize, Vec<(usize, Form)>),
-    /// Some of what is there is written, or all. It may end inside a line end, quotes or a character.
+    /// Writes some or all of the pending text. A write may end inside a line end, quotes or a character.
     Write(usize, Option<Index>),
-    /// The last write was long ago.
+    /// Makes the last write look as if it was long ago.
     Pause(usize),
     Rename(usize, usize),
-    /// The file loses its end, which is written again later.
+    /// Cuts off the end of the file, which is written again later.
     Cut(usize, Index),
-    /// From one of its records on, the file is written again with others.
+    /// Rewrites the file with other records, starting at one of its records.
     Rewrite(usize, Index, Vec<(usize, Form)>),
     Run,
     KilledAt(usize),
@@ -40,15 +40,15 @@ pub enum Act {
     Two(u64),
 }
 
-/// How a record is written.
+/// The form in which a record is written.
 #[derive(Clone, Copy, Debug)]
 pub enum Form {
     Plain,
-    /// The value and the key are in quotes, with quotes and a line end inside.
+    /// The fields after the value are in quotes. The first of them contains a quote and a line end.
     Quoted,
 }
 
-/// The first column tells which record a row is of. Of two records the later one is as often the lesser by value.
+/// The value identifies the record of a row. Of two records, the later one has the smaller value about half the time.
 fn value(number: usize) -> String {
     format!("v{:05}", number * 7919 % 10_007)
 }
@@ -68,25 +68,25 @@ fn field(text: &str, form: Form) -> String {
     }
 }
 
-/// A record as the writer meant it: key and values.
+/// A complete record as the writer intended it: key and values.
 type Record = [String; 3];
 
 /// A file that the writer has open.
 struct File {
-    /// Of all its keys, so that no two files have one in common.
+    /// The prefix of all keys in the file, so that no two files have a key in common.
     prefix: String,
     line_end: &'static str,
-    /// All that is to be written, and how much of it is.
+    /// The text to write. `written` is the number of bytes written so far.
     text: String,
     written: usize,
-    /// Ends of the header and of the records, and the records.
+    /// The ends of the header and of the records in `text`.
     ends: Vec<usize>,
     records: Vec<Record>,
 }
 
 impl File {
     fn push(&mut self, number: usize, key: usize, form: Form) -> Record {
-        // The key is last: a tail that is cut there has all its fields.
+        // The key is last, so that a tail cut inside the key has all its fields.
         let record = [format!("{}-{key}é{key}", self.prefix), value(number), other(number, form)];
         let [key, value, other] = &record;
         let line = [value.clone(), field(other, form), field(key, form)].join(",");
@@ -97,7 +97,7 @@ impl File {
         record
     }
 
-    /// Forgets the records behind one of them, and how far the file stays as it is.
+    /// Keeps the header and some of the records, and forgets the rest of the text.
     fn forget(&mut self, at: Index) {
         let kept = at.index(self.ends.len());
         self.ends.truncate(kept + 1);
@@ -107,12 +107,12 @@ impl File {
     }
 }
 
-/// The writer, and what it ever wrote.
+/// The writer, with every record that it ever wrote.
 struct Writer<'w> {
     inbox: std::path::PathBuf,
     world: &'w World,
     files: BTreeMap<usize, File>,
-    /// By value.
+    /// The records by their value.
     wrote: BTreeMap<String, Record>,
     begun: usize,
 }
@@ -158,7 +158,7 @@ impl<'w> Writer<'w> {
 
     fn rename(&mut self, from: usize, to: usize) {
         let Some(file) = self.files.remove(&from) else { return };
-        // A file of which nothing is written yet has no name either.
+        // The file does not exist before its first write.
         if fs::rename(self.inbox.join(FILES[from]), self.inbox.join(FILES[to])).is_ok() {
             self.files.insert(to, file);
         }
@@ -198,7 +198,7 @@ impl<'w> Writer<'w> {
         }
     }
 
-    /// A row is of one record, and its key is cut at most: the last field of a last line may be.
+    /// Checks that each row comes from one record. Only the key may be cut, because it is the last field of a line.
     fn assert_not_mixed(&self, rows: &[Record]) {
         for row in rows {
             let [key, value, _] = row;
@@ -208,7 +208,7 @@ impl<'w> Writer<'w> {
         }
     }
 
-    /// All is written, and one record more, so that no file is a copy of what once was.
+    /// Writes the rest of every file and one more record, so that no file is a copy of earlier contents.
     fn finish(&mut self) {
         let all: BTreeSet<usize> = self.files.keys().copied().collect();
         for at in all {
@@ -218,7 +218,7 @@ impl<'w> Writer<'w> {
         }
     }
 
-    /// The last record of each key of each file.
+    /// Checks that the table has the last record of each key of each file.
     fn assert_final(&self, rows: &[Record]) {
         let records = self.files.values().flat_map(|file| &file.records);
         let last: BTreeMap<&str, &Record> = records.map(|record| (record[0].as_str(), record)).collect();
@@ -234,7 +234,7 @@ fn run(world: &World) {
     assert!(matches!(output.code, 0 | 1), "{output:?}");
 }
 
-/// Plays a story; `rows` are key and values in the table, `two` lets two processes load at once.
+/// Plays a story. `rows` reads keys and values from the table, and `two` lets two processes load at once.
 pub fn play(world: &World, acts: &[Act], rows: impl Fn() -> Vec<Record>, two: impl Fn(u64)) {
     let mut writer = Writer::new(world);
     for act in acts {
@@ -250,7 +250,7 @@ pub fn play(world: &World, acts: &[Act], rows: impl Fn() -> Vec<Record>, two: im
     writer.assert_final(&found);
 }
 
-/// Few keys: two records that are on one another's stamps are to be on one row.
+/// Records with few keys, so that two records with the same stamps often fall on the same row.
 fn records() -> impl Strategy<Value = Vec<(usize, Form)>> {
     let form = prop_oneof![3 => Just(Form::Plain), 1 => Just(Form::Quoted)];
     prop::collection::vec((0..2usize, form), 1..5)
@@ -280,7 +280,7 @@ fn killed() -> impl Strategy<Value = Act> {
     (1..25usize).prop_map(Act::KilledAt)
 }
 
-/// The file is another when the next run comes: what the killed one has sent may be on the stamps of other records.
+/// The file has other contents at the next run: rows sent by the killed run may have the stamps of other records.
 fn rewritten_after_a_kill() -> impl Strategy<Value = Vec<Act>> {
     (0..FILES.len(), [records(), records()], [share(), share()], any::<Index>(), killed()).prop_map(
         |(file, [before, after], [first, then], from, killed)| {

@@ -103,7 +103,7 @@ fn a_zstd_frame_with_a_huge_window_is_refused() {
     assert!(detail(&receipt).contains("window of over 8 MiB"), "{receipt}");
 }
 
-/// Resident memory of a daemon for which so many files wait: still being written, or for their turn.
+/// The resident memory of a daemon with this many waiting files. They are still being written, or wait for their turn.
 fn resident(files: u32, settle: &str, stuck: bool) -> u64 {
     let world = world().with("source.settle", settle);
     for number in 0..files {
@@ -128,7 +128,7 @@ fn resident(files: u32, settle: &str, stuck: bool) -> u64 {
 
 /// Law 7: a few hundred bytes for each name in the inbox, wherever it waits.
 #[test]
-fn a_name_that_waits_takes_at_most_300_bytes() {
+fn a_waiting_file_takes_at_most_300_bytes() {
     for (settle, stuck) in [("1h", false), ("1s", true)] {
         let (few, many) = (resident(1_000, settle, stuck), resident(31_000, settle, stuck));
         let bytes = many.saturating_sub(few) / 30_000;

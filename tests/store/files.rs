@@ -19,7 +19,7 @@ fn remove(world: &World, ends: &[&str]) {
     ends.iter().for_each(|end| fs::remove_file(beside(world, end)).unwrap());
 }
 
-/// A world whose files are deleted when they are loaded: what is not in the store then is lost.
+/// A world whose files are deleted after loading: a record that is not in the store by then is lost.
 fn deleting() -> World {
     world().with("source.after", "delete")
 }
@@ -44,16 +44,16 @@ fn a_removed_store_is_noticed_and_nothing_leaves_the_inbox() {
     std::thread::sleep(Duration::from_secs(3));
     assert!(world.inbox().join("b.csv").exists() && !world.store().exists(), "{}", daemon.log());
     assert!(daemon.log().contains("was removed while it was open"), "{}", daemon.log());
-    // Whoever starts it again wants a new store.
+    // Only a restart creates a new store.
     assert_eq!(daemon.stop().0, 0);
-    assert!(!world.store().exists(), "it makes none by itself");
+    assert!(!world.store().exists(), "the daemon does not create a store by itself");
     let _daemon = world.daemon();
     gone_from_inbox(&world, "b.csv");
     assert_eq!(keys(&world), [2]);
 }
 
 #[test]
-fn without_a_daemon_it_ends_with_the_next_step() {
+fn run_once_ends_with_the_next_step_when_its_store_is_removed() {
     let world = deleting().with("write.window", "1").with("write.queue", "1");
     let rows: Vec<(u32, &str)> = (0..50_000).map(|k| (k, "v")).collect();
     world.drop_file("a.csv", csv(&rows));
@@ -71,7 +71,7 @@ fn without_a_daemon_it_ends_with_the_next_step() {
 }
 
 #[test]
-fn a_store_that_comes_back_is_continued() {
+fn loading_continues_when_the_store_is_put_back() {
     for files in [&[""][..], &["", "-wal", "-shm"]] {
         let world = deleting();
         let daemon = world.daemon();
@@ -94,7 +94,7 @@ fn a_store_that_comes_back_is_continued() {
 }
 
 #[test]
-fn another_file_in_its_place_is_continued_with_what_it_knows() {
+fn another_store_at_the_path_is_used_with_its_own_contents() {
     type Put = fn(&World);
     let cases: [(&str, Put); 3] = [
         ("by a rename", |world| fs::rename(world.path("backup.db"), world.store()).unwrap()),
@@ -112,7 +112,7 @@ fn another_file_in_its_place_is_continued_with_what_it_knows() {
         world.once(0);
         fs::copy(world.store(), world.path("backup.db")).unwrap();
         let daemon = world.daemon();
-        // Enough to be in the file and not only in its log.
+        // Enough rows to reach the file itself and not only its log.
         let many: Vec<(u32, &str)> = (10..2_000).map(|k| (k, "b")).collect();
         world.drop_file("b.csv", csv(&many));
         wait_for(&world, "b.csv", "loaded");
@@ -130,7 +130,7 @@ fn another_file_in_its_place_is_continued_with_what_it_knows() {
     }
 }
 
-/// What is in a log without a name is lost with the process.
+/// Commits in a log that was removed would be lost when the process ends.
 #[test]
 fn a_removed_log_loses_nothing() {
     let world = deleting();
@@ -147,7 +147,7 @@ fn a_removed_log_loses_nothing() {
 }
 
 #[test]
-fn a_removed_lock_does_not_let_two_write() {
+fn removing_the_lock_file_does_not_let_two_processes_write() {
     let world = world().with("write.window", "50");
     let mut first = world.daemon();
     let rows: Vec<(u32, &str)> = (0..20_000).map(|k| (k, "v")).collect();
@@ -165,13 +165,13 @@ fn a_removed_lock_does_not_let_two_write() {
     assert_eq!(world.generations("a.csv"), 1);
     let log = first.log() + &second.log();
     assert!(!log.contains("defect"), "{log}");
-    // The one that has not got it may have ended.
+    // The process without the lock may have ended.
     let _ = (first.runs(), second.runs());
 }
 
-/// Whoever closes a file gives up all locks that the process has on it, and SQLite's with them.
+/// When a process closes a file, it releases all locks that it has on that file, including those of SQLite.
 #[test]
-fn a_refused_configuration_does_not_open_the_store_to_others() {
+fn a_rejected_configuration_does_not_release_the_locks_of_the_store() {
     let world = world();
     let daemon = world.daemon();
     world.drop_file("a.csv", csv(&[(1, "a")]));
@@ -180,7 +180,7 @@ fn a_refused_configuration_does_not_open_the_store_to_others() {
     fs::write(world.path("config.yaml"), other).unwrap();
     until("it is refused", || daemon.log().contains("is refused").then_some(()));
     fs::write(world.path("config.yaml"), crate::YAML).unwrap();
-    // Another program that believes to be the last to close the store clears away the log.
+    // A program that believes it is the last one to close the store removes the log.
     sql(&world, "SELECT count(*) FROM t");
     assert!(beside(&world, "-wal").exists(), "the log of a running daemon is there");
     world.drop_file("b.csv", csv(&[(2, "b")]));

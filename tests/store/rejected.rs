@@ -1,4 +1,4 @@
-//! Rows that a trigger, an index or a CHECK of the user's rejects (law 5).
+//! Rows that a trigger, an index or a CHECK added by the user rejects (law 5).
 
 use serde_json::{Value as Json, json};
 
@@ -14,7 +14,7 @@ fn account(world: &World, file: &str) -> Json {
     json!([receipt["state"], receipt["loaded"], receipt["quarantined"]])
 }
 
-/// A world with a store, to which something is done.
+/// A world whose store exists and was changed by these SQL statements.
 fn guarded(statements: &str) -> World {
     let world = world();
     world.drop_file("a.csv", csv(&[(1, "a")]));
@@ -24,7 +24,7 @@ fn guarded(statements: &str) -> World {
 }
 
 #[test]
-fn a_record_that_is_rejected_alone_is_quarantined_with_the_words_of_the_store() {
+fn a_single_rejected_record_is_quarantined_with_the_error_of_the_store() {
     let update =
         "CREATE TRIGGER guard BEFORE UPDATE ON t WHEN new.v = 'no' BEGIN SELECT RAISE(ABORT, 'no no'); END";
     let made = "CREATE TABLE new (k INTEGER NOT NULL, v TEXT CHECK (v <> 'no'), _stamp INTEGER NOT NULL, \
@@ -58,7 +58,7 @@ fn a_record_that_is_rejected_alone_is_quarantined_with_the_words_of_the_store() 
         assert_eq!((&entries[0]["reason"], &entries[0]["line"]), (&json!("refused"), &json!(3)), "{entries}");
         assert!(entries[0]["detail"].as_str().unwrap().contains(words), "{entries}");
         let shown = world.run(&["quarantine", "show", "b.csv", "3"]);
-        assert!(shown.stdout.contains(&format!("{key},no")), "the record as it came: {shown:?}");
+        assert!(shown.stdout.contains(&format!("{key},no")), "the raw record: {shown:?}");
         assert_eq!(keys(&world), [1, 6, 8, 9], "{statements}");
         assert_eq!(json!(world.query("t", &["k=1"])), json!([[1, "a"]]), "{statements}");
         assert_eq!(daemon.get("/readyz").unwrap().0, 200);
@@ -82,9 +82,9 @@ fn a_rejected_record_is_in_no_table_and_counted_in_none() {
     assert_eq!(json!(rows), json!([[7, "y"]]));
 }
 
-/// However records fall into chunks, and however many of them there are.
+/// The result depends neither on how records are divided into chunks nor on the number of rejected records.
 #[test]
-fn where_a_rejected_record_stands_does_not_matter() {
+fn the_position_of_a_rejected_record_does_not_matter() {
     let mut world = guarded(TRIGGER).with("write.queue", "1");
     let all = |no: &dyn Fn(u32) -> bool, count: u32| -> String {
         let rows: Vec<(u32, &str)> = (0..count).map(|k| (k, if no(k) { "no" } else { "yes" })).collect();
@@ -129,18 +129,18 @@ fn many_rejections_in_a_row_fail_their_file_alone() {
             assert!(detail.contains("takes no row") && detail.contains("load --again"), "{detail}");
             assert!(receipt["quarantined"].as_u64().unwrap() < 10, "{receipt}");
             assert_eq!(account(&world, "c.csv"), json!(["loaded", 1, 0]));
-            assert_eq!(world.once(0)["deliveries"], json!({}), "it is not tried again by itself");
+            assert_eq!(world.once(0)["deliveries"], json!({}), "a failed file is not retried");
         }
     }
 }
 
 #[test]
-fn what_was_rejected_can_be_replayed_when_the_cause_is_gone() {
+fn rejected_records_can_be_replayed_once_the_cause_is_gone() {
     let world = guarded(TRIGGER);
     world.drop_file("b.csv", csv(&[(6, "yes"), (7, "no"), (8, "no")]));
     world.once(1);
     let replayed = world.run(&["quarantine", "replay"]);
-    assert_eq!(replayed.code, 1, "they are rejected again: {replayed:?}");
+    assert_eq!(replayed.code, 1, "the records are rejected again: {replayed:?}");
     assert_eq!(account(&world, "b.csv"), json!(["loaded", 1, 2]));
     sql(&world, "DROP TRIGGER guard");
     assert_eq!(world.run(&["quarantine", "replay"]).code, 0);
@@ -149,7 +149,7 @@ fn what_was_rejected_can_be_replayed_when_the_cause_is_gone() {
 }
 
 #[test]
-fn a_table_that_takes_one_record_less_is_filled_with_the_others() {
+fn a_table_that_rejects_one_record_is_filled_with_the_others() {
     let world = world();
     world.drop_file("a.csv", csv(&[(1, "yes"), (2, "no"), (3, "well")]));
     world.once(0);

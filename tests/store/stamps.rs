@@ -1,4 +1,4 @@
-//! Stamps of a clock that was ahead once (law 2).
+//! Stamps left by a clock that was once ahead (law 2).
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use crate::common::World;
 use crate::{csv, keys, ready, sql, unready, wait_for, world};
 
-/// One file is loaded, by a clock that was a year ahead.
+/// A world with one file that was loaded while the clock was a year ahead.
 fn a_year_ahead() -> World {
     let world = world().with("store.patience", "2s");
     world.drop_file("a.csv", csv(&[(1, "a")]));
@@ -65,7 +65,7 @@ fn check_says_how_far_stamps_are_ahead() {
 }
 
 #[test]
-fn with_consent_loading_continues_above_every_stamp_there_is() {
+fn with_consent_loading_continues_above_all_existing_stamps() {
     let world = a_year_ahead().with("store.stamps_ahead", "accept");
     let daemon = world.daemon();
     wait_for(&world, "b.csv", "loaded");

@@ -1,4 +1,4 @@
-//! Tables that are dropped, altered or made again.
+//! Tables that are dropped, altered or recreated from outside.
 
 use serde_json::json;
 
@@ -12,7 +12,7 @@ fn loaded() -> World {
     world
 }
 
-/// What was loaded into the table, and by how many deliveries it is behind.
+/// Checks how many deliveries the table is behind by.
 fn assert_behind(world: &World, behind: u32) {
     let status = world.json(&["status"]);
     assert_eq!(status["tables"]["t"]["behind"], json!(behind), "{status}");
@@ -68,12 +68,12 @@ fn a_table_that_was_made_again_by_hand_is_behind() {
     assert_eq!(world.run(&["load", "--table", "t"]).code, 0);
     assert_eq!(keys(&world), [1]);
     let output = world.run(&["run", "--once"]);
-    assert!(!output.stderr.contains("made again"), "told once: {output:?}");
+    assert!(!output.stderr.contains("made again"), "reported only once: {output:?}");
     assert_behind(&world, 0);
 }
 
 #[test]
-fn a_vacuum_or_an_index_of_the_users_is_no_other_table() {
+fn a_vacuum_or_a_new_index_does_not_count_as_a_recreated_table() {
     let world = loaded();
     let daemon = world.daemon();
     sql(&world, "CREATE INDEX mine ON t (v); CREATE TABLE also_mine (x); VACUUM");

@@ -30,14 +30,14 @@ impl Cells {
         cells
     }
 
-    /// Takes in the header of a delivery.
+    /// Adds the columns of a delivery's header.
     pub fn add(&mut self, header: &Header) {
         for (field, before) in counted(header) {
             self.cell(field, before);
         }
     }
 
-    /// The cells of the fields under a header, as far as they are known.
+    /// The cell of each field of a header, up to the first field without a cell.
     pub fn layout(&self, header: &Header) -> Vec<usize> {
         let cell = |(field, before): (&str, usize)| self.cell_of.get(&(field.to_owned(), before)).copied();
         counted(header).into_iter().map_while(cell).collect()
@@ -56,8 +56,9 @@ impl Cells {
         self.names.iter().map(String::as_str).chain([REST]).map(str::to_owned)
     }
 
-    /// The fields of a record under the header with this layout; without a header it stays in one piece. Those of one with more or fewer than its header follow it as far as it goes;
-    /// what is left, or cannot be told apart, is in the last cell as it came.
+    /// Distributes the fields of a record to the cells of its header's layout. Without a header, or if the record
+    /// cannot be split, the whole record is in the last cell. If the record has more or fewer fields than the header,
+    /// they are matched from the start, and the rest of the record is in the last cell unchanged.
     pub async fn of(&self, layout: &[usize], entry: &Entry) -> Vec<Vec<u8>> {
         let raw = entry.record.raw.as_slice();
         let mut cells = vec![Vec::new(); self.names.len()];
@@ -79,7 +80,7 @@ impl Cells {
     }
 }
 
-/// The names of a header, each with how often it is there before.
+/// The names in a header, each with the number of its earlier occurrences.
 fn counted(Header(fields): &Header) -> Vec<(&str, usize)> {
     let mut seen: HashMap<&str, usize> = HashMap::new();
     fields

@@ -97,7 +97,7 @@ fn about(delivery: &Delivery, entry: &Entry, all: bool) -> Vec<String> {
     row
 }
 
-/// Below the names that all headers have together: for them all headers are read first.
+/// Writes CSV whose header has the names from all headers. All headers are therefore read first.
 async fn csv(
     app: &App,
     store: &impl Store,

@@ -93,7 +93,7 @@ fn known_column(plan: &Plan, name: &str) -> Result<(), Failure> {
     Err(Failure::usage(format!("there is no column `{name}`\n  next: choose from {names}")))
 }
 
-/// Which entries are asked for, of which deliveries.
+/// The requested entries, and the deliveries they belong to.
 struct Chosen {
     deliveries: ledger::Filter,
     entries: Filter,

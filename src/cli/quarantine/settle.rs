@@ -60,7 +60,7 @@ pub async fn discard(app: &App, arguments: &Discard) -> Outcome {
     Ok(if sum.stopped { Exit::Stopped } else { Exit::Done })
 }
 
-/// Settles all of them, and tells of each delivery as it ends.
+/// Settles all requested records and reports each delivery as it is finished.
 async fn settle(app: &App, which: &Which, what: What, as_json: bool) -> Result<Sum, Failure> {
     let (retry, sample) = (retry(app, which).await?, app.collision_sample());
     let mut out = io::BufWriter::new(io::stdout().lock());
@@ -71,7 +71,7 @@ async fn settle(app: &App, which: &Which, what: What, as_json: bool) -> Result<S
     let work = async {
         let (mut run, mut sum, mut written) = (retry.run(what), Sum::default(), Ok(()));
         while let Some(settled) = run.next().await? {
-            // The run goes on where nobody reads its output any more.
+            // The run continues even if nothing reads its output any more.
             written = written.and_then(|()| told.delivery(what, &settled));
             sum.add(&settled);
         }
@@ -86,7 +86,7 @@ async fn settle(app: &App, which: &Which, what: What, as_json: bool) -> Result<S
     Ok(sum)
 }
 
-/// Where a run is told.
+/// The output of a run.
 enum Told<W> {
     Json(render::Elements<W>),
     Text(W),
@@ -140,7 +140,7 @@ async fn retry(app: &App, which: &Which) -> Result<Retry<AnyStore>, Failure> {
     })
 }
 
-/// What all deliveries came to.
+/// The totals of all deliveries.
 #[derive(Default)]
 struct Sum {
     stopped: bool,
@@ -151,7 +151,7 @@ struct Sum {
     discarded: u64,
     open: BTreeMap<&'static str, u64>,
     tables: BTreeMap<String, TableDelta>,
-    /// Deliveries of which the other records were loaded under another declaration.
+    /// Deliveries whose other records were loaded under another declaration.
     others: u64,
 }
 

@@ -409,8 +409,8 @@ impl<S: Store> Identify<S> {
         })
     }
 
-    /// Compares with deliveries that begin with the same bytes and derive the same values from their paths. However many
-    /// these are, only those are read that are not finished, and those with exactly these bytes.
+    /// Compares the file with deliveries that begin with the same bytes and derive the same values from their paths.
+    /// Reads only deliveries that are unfinished or have exactly the same bytes, however many others there are.
     async fn alike(&self, subject: &mut Subject<'_>) -> Result<Alike, IdentifyError> {
         let path = &subject.candidate.found.path;
         let incomplete = match self.unfinished(path, &subject.opened).await? {
@@ -435,12 +435,12 @@ impl<S: Store> Identify<S> {
         Ok(same.map_or(Alike::OtherButRead, |other| Alike::Same(Box::new(duplicate(other, content)))))
     }
 
-    /// Whether a delivery is one that a file of this path may be a copy of.
+    /// Whether a file at this path may be a copy of the delivery.
     fn may_be_copied(&self, other: &Delivery, path: &str) -> bool {
         other.path != path && inbox::derive_alike(&self.plan, &other.path, path)
     }
 
-    /// Incomplete deliveries with records that this file may be a copy of; or one that is being loaded.
+    /// Incomplete deliveries with records that this file may be a copy of, or a delivery that is being loaded.
     async fn unfinished(
         &self,
         path: &str,
@@ -454,7 +454,7 @@ impl<S: Store> Identify<S> {
                 continue;
             }
             match other.state {
-                // An earlier run's loading delivery is not for `--assume-loaded` to resume.
+                // `--assume-loaded` does not resume a delivery that an earlier run left loading.
                 State::Loading if self.taking == Taking::Assumed => {}
                 State::Loading => return Ok(ControlFlow::Break((other.id, other.path))),
                 _ if other.reach.record > 0 => incomplete.push(other.id),
@@ -475,7 +475,8 @@ impl<S: Store> Identify<S> {
         Ok(None)
     }
 
-    /// The hash of an incomplete delivery does not cover its last record: its file is read.
+    /// Compares with incomplete deliveries by reading their files: the hash of an incomplete delivery does not cover
+    /// its last record.
     async fn incomplete_same(
         &self,
         subject: &Subject<'_>,
@@ -521,7 +522,8 @@ impl<S: Store> Identify<S> {
     }
 }
 
-/// What of the other is not whole is the same too: by all its bytes a copy is known again.
+/// A duplicate covers all bytes of the file, including an incomplete last record that both files share. A later copy is
+/// recognized by all of these bytes.
 fn duplicate(other: Delivery, Content { len, hash, .. }: Content) -> Verdict {
     let reach = Mark { offset: len, ..other.reach };
     Verdict::Duplicate { of: other.id, same_as: other.path, reach, hash }

@@ -35,7 +35,7 @@ const SHOWN: usize = 200;
 /// A file that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// As the ledger names it. All that is kept of a file shares it.
+    /// The path as in the ledger. All data about the file shares this one copy.
     pub path: Arc<str>,
     pub noted: Noted,
 }
@@ -117,7 +117,7 @@ impl Inbox {
         Ok(found)
     }
 
-    /// Every file in the folder, in no order: a folder may have more of them than are to be in memory at once.
+    /// Visits every file in the folder, in no order. A folder may have more files than should be in memory at once.
     ///
     /// # Errors
     /// As [`Self::list`].
@@ -196,7 +196,7 @@ pub fn real_place(typed: &Path) -> Option<PathBuf> {
     Some(folder.canonicalize().ok()?.join(typed.file_name()?))
 }
 
-/// The place of a file in listing order: by the date in its name, files without one last, then by its name.
+/// The place of a file in listing order: by the date in its name (files without a date last), then by name.
 pub type Place = (i32, Arc<str>);
 
 pub fn order(path: &Arc<str>) -> Place {

@@ -20,7 +20,8 @@ struct Glance {
 /// All paths that were seen.
 #[derive(Debug, Default)]
 pub struct KnownPaths {
-    /// A tree takes the memory that those left which waited; a hash table would take new memory in large pieces.
+    /// A tree, because it can reuse the memory that the waiting files free. A hash table would allocate large new
+    /// blocks.
     glances: BTreeMap<Arc<str>, Glance>,
     /// Deliveries that wait for more of their file.
     incomplete: HashMap<Arc<str>, DeliveryId>,
@@ -29,7 +30,7 @@ pub struct KnownPaths {
 }
 
 impl KnownPaths {
-    /// What the ledger says.
+    /// Takes over the paths that the ledger knows.
     pub fn learn(&mut self, paths: Vec<ledger::Known>) {
         for path in paths {
             let done = match path.state {

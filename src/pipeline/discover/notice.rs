@@ -76,7 +76,7 @@ impl<S: Store> Discover<S> {
         if self.is_known(&file) {
             return self.listed(&file);
         }
-        // Files that were there before anybody watched are whole when they have been quiet.
+        // Files that were there before watching began are complete once they have been quiet long enough.
         let changed =
             UNIX_EPOCH + Duration::from_nanos(file.noted.ctime.max(file.noted.mtime).try_into().unwrap_or(0));
         let quiet = SystemTime::now().duration_since(changed).unwrap_or_default() >= *self.source.settle;

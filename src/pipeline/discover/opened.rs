@@ -50,7 +50,7 @@ impl Opened {
         Head { len: self.read.len().min(HEAD), hash: self.head.clone() }
     }
 
-    /// How many decoded bytes it has, where that is known without reading them.
+    /// The number of decoded bytes, if it is known without reading them.
     pub fn known_len(&self) -> Option<u64> {
         if self.ended {
             return Some(self.read.len() as u64);

@@ -19,13 +19,13 @@ pub struct Candidate {
     pub since: Instant,
     /// Its writer closed it, or it was renamed in, and nothing happened to it since.
     pub closed: bool,
-    /// It did not change since then, and only its open tail is left.
+    /// The file has not changed since then, and only its open tail is left to load.
     pub quiet: bool,
     /// Known with this size and time: only looked at once more, because it was too young to be trusted.
     pub checked: bool,
 }
 
-/// A file that is ready or behind another; its place is its key.
+/// A file that is ready, or that waits behind another file. Its place is the key of the map.
 #[derive(Debug)]
 struct Waits {
     noted: Noted,
@@ -49,7 +49,8 @@ impl Candidate {
     }
 }
 
-/// A file that is being written, or is held until its writer may be expected to have finished; its path is its key.
+/// A file that is still being written, or that is held until its writer has probably finished. Its path is the key of
+/// the map.
 #[derive(Debug)]
 struct Settling {
     noted: Noted,
@@ -58,7 +59,7 @@ struct Settling {
     is_held: bool,
 }
 
-/// All files that wait. Trees, because a tree gives back its memory when the files are taken up.
+/// All waiting files. They are kept in trees because a tree frees its memory as files are taken up.
 #[derive(Debug, Default)]
 pub struct Waiting {
     /// Ready, in listing order.

@@ -29,13 +29,13 @@ pub struct Retry<S> {
     pub find: Find,
     pub patience: Patience,
     pub stop: CancellationToken,
-    /// Of these deliveries.
+    /// The deliveries whose records are settled.
     pub deliveries: ledger::Filter,
-    /// Which of their records.
+    /// The records of these deliveries that are settled.
     pub filter: Filter,
 }
 
-/// What is done with open records.
+/// The action on open records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
     Replay,
@@ -65,12 +65,12 @@ pub struct Run<'r, S> {
     retry: &'r Retry<S>,
     deliveries: Deliveries<'r, S>,
     what: What,
-    /// It was stopped before its end.
+    /// Whether the run was stopped before its end.
     pub stopped: bool,
 }
 
 impl<S: Store> Run<'_, S> {
-    /// Settles the records of the next delivery that has any; `None` at the end.
+    /// Settles the records of the next delivery that has open records; `None` at the end.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -95,7 +95,7 @@ impl<S: Store> Run<'_, S> {
 }
 
 impl<S: Store> Retry<S> {
-    /// Begins with the first delivery.
+    /// A run that begins with the first delivery.
     pub fn run(&self, what: What) -> Run<'_, S> {
         let deliveries = Deliveries::patiently(&*self.store, &self.patience, self.deliveries.clone());
         Run { retry: self, deliveries, what, stopped: false }
@@ -107,7 +107,7 @@ impl<S: Store> Retry<S> {
         Entries::patiently(&*self.store, &self.patience, delivery.id, filter)
     }
 
-    /// Whether it was stopped before the end.
+    /// Discards the open records of a delivery. Returns whether it was stopped before the end.
     async fn discard(&self, delivery: &Delivery, settled: &mut Settled) -> Result<bool, StoreError> {
         let mut entries = self.entries(delivery, false);
         while let Some(page) = entries.page().await? {

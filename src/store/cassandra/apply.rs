@@ -96,8 +96,8 @@ impl Run {
     }
 }
 
-/// The records that go to quarantine. Those of a delivery that the ledger has are there: saved later than its row, they
-/// would not count.
+/// The records that still have to be saved to quarantine. Deliveries whose ledger row was already written are left out:
+/// their records were saved before that row, and an entry saved after it would not count.
 fn quarantined<'c>(
     chunks: &'c [&'c RowChunk],
     judged: &'c [Judged],

@@ -202,7 +202,7 @@ impl Lease {
         (self.epoch << EPOCH) + i64::try_from(sequence).unwrap_or_default()
     }
 
-    /// Whether we wrote a row of the ledger that has this stamp.
+    /// Whether this process, under this lease, wrote the ledger row with this stamp.
     pub fn wrote(&self, stamp: i64) -> bool {
         epoch_of(stamp) == self.epoch
     }

@@ -48,7 +48,7 @@ pub async fn bring_up(
     Ok(())
 }
 
-/// Fills the table by which loaded deliveries are found by their contents.
+/// Fills the table that finds loaded deliveries by their contents.
 async fn contents(session: &Arc<Session>, settings: &Arc<Settings>, lease: &Lease) -> Result<(), StoreError> {
     let ledger = Ledger::new(Arc::clone(session), Arc::clone(settings), false).await?;
     let mut loaded = Vec::new();
@@ -59,7 +59,7 @@ async fn contents(session: &Arc<Session>, settings: &Arc<Settings>, lease: &Leas
     };
     ledger.each(take).await?;
     for some in loaded.chunks(TOGETHER) {
-        // Where there are many, that takes longer than a lease.
+        // Many deliveries can take longer than the lease lasts.
         lease.check().await?;
         let entered = some.iter().map(|id| ledger.enter_content(lease, *id));
         futures::future::try_join_all(entered).await?;

@@ -326,8 +326,8 @@ async fn check_format(session: &Session, settings: &Settings, mark: bool) -> Res
         Some(schema::FORMAT) => Ok(()),
         Some(older) if older < schema::FORMAT => Err(shape(
             format!("its ledger has format {older}, this version uses {}", schema::FORMAT),
-            "bring it up with `needledrop schema --apply`, as a role that may CREATE tables beside the needledrop_ tables, \
-             and ALTER and MODIFY these",
+            "migrate it with `needledrop schema --apply`, as a role that may CREATE tables in the keyspace of the \
+             ledger, and ALTER and MODIFY the needledrop_ tables",
         )),
         Some(other) => Err(shape(
             format!("its ledger has format {other}, this version knows {}", schema::FORMAT),

@@ -22,10 +22,11 @@ use crate::store::StoreError;
 
 const COLUMNS: &str = "delivery, record, line, bytes, length, column_name, reason, detail";
 
-/// Records that the server sends at a time: a page of ours ends anywhere, and what was sent behind it is lost.
+/// The number of records that the server sends at a time. It is small because our own pages end anywhere, and records
+/// sent beyond the end of our page are read in vain.
 const TOGETHER: i32 = 128;
 
-/// The same with their raw bytes.
+/// The same for records with their raw bytes.
 const RAW_TOGETHER: i32 = 16;
 
 /// Raw bytes of a record that are kept at most: by default a node takes no request over 16 MiB.
@@ -225,7 +226,7 @@ impl Quarantine {
         Ok(numbers)
     }
 
-    /// The entries of a delivery that count, from a record on, until `take` wants no more.
+    /// Hands the entries of a delivery that count to `take`, starting at a record, until `take` returns false.
     async fn each(
         &self,
         Entered { delivery, trust, .. }: &Entered,
@@ -255,7 +256,7 @@ impl Quarantine {
         request::each(&self.session, &self.settings, statement.clone(), values, take).await
     }
 
-    /// A page of the entries of a delivery, from this record on.
+    /// A page of the entries of a delivery, starting at this record.
     ///
     /// # Errors
     /// When the cluster does not answer.
@@ -268,7 +269,7 @@ impl Quarantine {
         let (delivery, mut page) = (&entered.delivery, Paging::default());
         let take = |entry: Entry| {
             let entry = Entry { fate: fate(delivery, entry.fate), ..entry };
-            // Records beyond the delivery's reach were saved for a step that the ledger never took.
+            // Records beyond the committed position belong to a step that never reached the ledger.
             if entry.record.record >= delivery.reach.record {
                 return false;
             }

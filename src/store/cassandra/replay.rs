@@ -45,7 +45,7 @@ pub async fn chunk(
     writing.tables.check(inner).await?;
     if let Some(refusal) = sent.refused.first().filter(|_| sent.refused.len() == chunk.rows.len()) {
         let what = format!("table {} takes no row: {}", declared.name, refusal.words);
-        let next = "see to the table, then play it again".to_owned();
+        let next = "repair the table, then run `needledrop load --table` again".to_owned();
         return Err(StoreError::System { store: inner.settings.name(), what, next });
     }
     // Loaded in other tables, they cannot be rows in this one.

@@ -1,15 +1,15 @@
-//! A row of the quarantine, and what of it counts: what the row of its delivery vouches for.
+//! Rows of the quarantine. A row counts only as far as the row of its delivery vouches for it.
 
 use super::stored::count;
 use super::trust::Trust;
 use crate::domain::{Quarantined, Reason};
 use crate::quarantine::{Entry, Fate};
 
-/// What is read of an entry besides its raw bytes. Only the record is sure to be there.
+/// The columns of an entry except its raw bytes. Only `record` is never null.
 pub const COLUMNS: &str = "record, line, bytes, length, column_name, reason, detail, state, WRITETIME(line), \
                            WRITETIME(state)";
 
-/// The row, with its raw bytes where they are asked for.
+/// A row, with the raw bytes if they were requested.
 pub type Stored = (
     i64,
     Option<i64>,
@@ -37,13 +37,14 @@ pub type WithoutRaw = (
     Option<i64>,
 );
 
-/// The entry, if it counts: it was saved, and not by a writer that had lost the lease. The line tells, for no later
-/// write changes it. A state that such a writer wrote is left out. A reason stays, whoever found it.
+/// The entry, if it counts: it was saved by a writer that held the lease. The write time of `line` proves this, because
+/// no later write changes `line`. A state written by a writer without the lease is ignored. The reason is kept whoever
+/// wrote it.
 pub fn entry(trust: &Trust, stored: Stored) -> Option<Entry> {
     let (record, line, offset, len, column, reason, detail, state, saved, settled, raw) = stored;
     let counts = |time: &Option<i64>| time.is_some_and(|time| trust.covers(time));
     let line = line.filter(|_| counts(&saved))?;
-    // No state is written with a new entry.
+    // A new entry is saved without a state.
     let fate = state.filter(|_| counts(&settled)).and_then(|name| Fate::from_name(&name));
     let record = Quarantined {
         record: count(record),

@@ -67,7 +67,7 @@ pub const LEDGER: [(&str, &str); 8] = [
     ("needledrop_meta", "key text PRIMARY KEY, value text"),
 ];
 
-/// Positions of tables in [`LEDGER`]. The ledger is marked in the last one, when all of it is there.
+/// Positions of tables in [`LEDGER`]. The last table gets the mark of the ledger once all tables exist.
 const CONTENTS: usize = 3;
 pub const DELIVERIES: usize = 0;
 pub const LEASE: usize = 6;
@@ -192,12 +192,12 @@ impl State {
         !self.missing_keyspaces.is_empty() || self.missing_ledger.contains(&LEASE)
     }
 
-    /// Whether there is no ledger. One of an earlier format lacks tables that came later.
+    /// Whether there is no ledger. A ledger of an earlier format also lacks tables, but only those added later.
     pub fn lacks_ledger(&self) -> bool {
         [DELIVERIES, META].iter().any(|at| self.missing_ledger.contains(at))
     }
 
-    /// A table that a ledger of this format has, and that is missing.
+    /// A missing table that a ledger of this format has to have.
     pub fn gone(&self, format: i64) -> Option<&'static str> {
         let mut missing = self.missing_ledger.iter().filter(|at| **at != CONTENTS || format >= WITH_CONTENTS);
         missing.next().and_then(|at| LEDGER.get(*at)).map(|(name, _)| *name)
@@ -392,7 +392,7 @@ const ADDED: [(&str, &str, &str); 12] = [
     ("needledrop_quarantine", "header", "frozen<list<text>> static"),
 ];
 
-/// What brings the tables of a ledger of an earlier format to this one.
+/// The statements that bring the tables of a ledger of an earlier format to the current format.
 async fn additions(session: &Session, settings: &Settings) -> Result<Vec<String>, StoreError> {
     let there = columns(session, settings, &keyspace(&settings.ledger_keyspace)).await?;
     // A table that is not there at all is made whole.
@@ -425,8 +425,8 @@ pub async fn has_provisional(session: &Session, settings: &Settings) -> Result<b
     Ok(there.get("needledrop_deliveries").is_some_and(|of| of.contains_key("provisional")))
 }
 
-/// Writes that the ledger has this format, if it still has the one that it was brought up from. A later version may
-/// have brought it further meanwhile.
+/// Records that the ledger has the current format, if its format is still `from`. A later version of needledrop may
+/// have migrated it further in the meantime.
 ///
 /// # Errors
 /// What the cluster says.

@@ -160,10 +160,10 @@ pub async fn others(session: &Session, settings: &Settings) -> Result<BTreeMap<S
     Ok(ledgers)
 }
 
-/// How far the stamps reserved in this keyspace are ahead of a clock that cannot have allowed them.
+/// How far the stamps reserved in this keyspace are ahead of the clock, if a correct clock cannot have allowed them.
 ///
 /// # Errors
-/// The cluster does not answer.
+/// When the cluster does not answer.
 pub async fn ahead(session: &Session, settings: &Settings) -> Result<Option<Duration>, StoreError> {
     Ok(far_ahead(Stamp(seen(session, settings).await?.next), Stamp(clock())))
 }
@@ -171,7 +171,7 @@ pub async fn ahead(session: &Session, settings: &Settings) -> Result<Option<Dura
 async fn seen(session: &Session, settings: &Settings) -> Result<Row, StoreError> {
     let asked = request::of_ledger(settings, select(settings));
     match stored(request::rows(session, settings, asked, ()).await) {
-        // The table is not there yet.
+        // The table does not exist yet.
         Err(StoreError::Changed { .. }) => Ok(Row::default()),
         row => Ok(row?.unwrap_or_default()),
     }

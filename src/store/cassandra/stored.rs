@@ -134,7 +134,7 @@ fn tail_note((a, b, c, d, e, f, hash, header, rules, bytes): Note) -> TailNote {
     TailNote { span, hash, header: Header(header), rules: Fingerprint(rules), bytes }
 }
 
-/// Whether bytes of a delivery in this state are still to come, or to be read.
+/// Whether a delivery in this state still has bytes to arrive or to be read.
 pub fn is_unfinished(state: State) -> bool {
     matches!(state, State::Loading | State::Incomplete)
 }

@@ -1,29 +1,30 @@
-//! Which entries beside a delivery count. A writer that lost the lease may have requests under way that land
-//! late. Every entry of the ledger carries the epoch and sequence of its writer as its write time, and counts only as
-//! far as the delivery's own row vouches for it.
+//! Decides which entries that belong to a delivery count. A writer that lost the lease may have requests under way that
+//! arrive late. Every entry of the ledger carries the epoch and sequence of its writer as its write time, and counts
+//! only as far as the delivery's own row vouches for it.
 
 use super::lease::{epoch_of, first_of};
 
-/// Earlier writers that are told apart. Before the oldest of them everything counts: no request is that late.
+/// The number of earlier writers that are distinguished. Everything before the oldest of them counts, because no
+/// request is that late.
 const KEPT: usize = 32;
 
-/// Up to which write time each writer's entries count.
+/// For each writer, the write time up to which its entries count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trust {
-    /// The last write time of each earlier epoch that wrote the row, ascending. None before format 4: then everything
+    /// The last write time of each earlier epoch that wrote the row, ascending. `None` before format 4: then everything
     /// counts.
     earlier: Option<Vec<i64>>,
-    /// The write time of the row; 0 where it was not written yet.
+    /// The write time of the row; 0 if it was not written yet.
     written: i64,
 }
 
 impl Trust {
-    /// Of a row as it is stored. Rows before format 4 have neither.
+    /// The trust of a stored row. Rows from before format 4 have neither value.
     pub fn new(earlier: Option<Vec<i64>>, written: Option<i64>) -> Self {
         Self { earlier, written: written.unwrap_or(0) }
     }
 
-    /// Of a row that is about to be written for the first time.
+    /// The trust of a row that is about to be written for the first time.
     pub fn first() -> Self {
         Self { earlier: Some(Vec::new()), written: 0 }
     }
@@ -36,7 +37,8 @@ impl Trust {
         self.written
     }
 
-    /// The row is written again under this time: what its last writer saved before still counts.
+    /// Notes that the row is written again at the time `now`. Entries that its last writer saved before the row still
+    /// count.
     pub fn rewritten(&mut self, now: i64) {
         match &mut self.earlier {
             None => self.earlier = Some(vec![first_of(now) - 1]),

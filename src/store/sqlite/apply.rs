@@ -11,7 +11,7 @@ use crate::domain::{DeliveryId, End, Mark, RowChunk, Stamp};
 use crate::fault;
 use crate::ledger::{Applied, TableDelta};
 
-/// All at once; where a row of them is rejected, row by row.
+/// Applies the chunks in one go. If the store rejects one of their rows, applies them row by row.
 pub fn chunks(
     shared: &Shared,
     connection: &mut Connection,
@@ -61,7 +61,8 @@ fn dry(chunk: &RowChunk) -> TableDelta {
     TableDelta { rows: chunk.rows.len() as u64, ..TableDelta::default() }
 }
 
-/// Moves the delivery over the chunk, which must continue where it stands; of its rows so many were rejected.
+/// Advances the delivery past the chunk, which must start at the delivery's position. `rejected` of its rows were
+/// rejected.
 pub fn advance(connection: &Connection, chunk: &RowChunk, rejected: usize) -> Result<(), Fault> {
     let id = chunk.source.id.0;
     let sql = "SELECT bytes, records, line FROM _needledrop_deliveries WHERE id = ?1";
@@ -124,7 +125,7 @@ pub struct Written {
 }
 
 impl Written {
-    /// Adds a row that fell there.
+    /// Counts a row by the way it landed in the table.
     pub fn add(&mut self, connection: &Connection, landed: Landed) -> Result<(), rusqlite::Error> {
         match landed {
             Landed::New | Landed::Again => {}
@@ -169,7 +170,7 @@ pub fn rows(
     Ok(written)
 }
 
-/// Writes one row into one table. It is no collision where it was counted before.
+/// Writes one row into one table. A collision that was already counted is not counted again.
 pub fn row(
     writer: &mut Writer<'_>,
     chunk: &RowChunk,

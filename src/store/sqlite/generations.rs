@@ -1,4 +1,5 @@
-//! The earlier generations of a path. Indexes lead to those that a new one ends: a path may have thousands.
+//! Ends earlier generations of a path when a new one begins. A path may have thousands of generations, so indexes
+//! lead directly to those that have to end.
 
 use rusqlite::{Connection, params};
 
@@ -19,17 +20,17 @@ const DISCARD_ENTRIES: &str = "UPDATE _needledrop_quarantine SET state = 'discar
 const DISCARD: &str = "UPDATE _needledrop_deliveries SET discarded = quarantined, changed = ?2, \
     detail = detail || char(10) || ?3 WHERE path = ?1 AND state = 'failed' AND discarded < quarantined";
 
-/// The newest generation of a path; 0 where there is none.
+/// The newest generation of a path; 0 if the path has none.
 pub fn newest(connection: &Connection, path: &str) -> Outcome<u32> {
     connection.prepare_cached(NEWEST)?.query_row([path], |row| row.get(0))
 }
 
-/// Ends those that were not finished: this generation takes their place.
+/// Marks unfinished generations of the path as replaced by this generation.
 pub fn replace(connection: &Connection, path: &str, generation: u32) -> Outcome<()> {
     connection.prepare_cached(REPLACE)?.execute(params![path, now_ms(), generation]).map(|_| ())
 }
 
-/// This generation reads the file of a failed one again, with the records that it has in quarantine.
+/// Discards the open quarantined records of failed generations, because this generation reads those records again.
 pub fn discard_failed(connection: &Connection, path: &str, generation: u32) -> Outcome<()> {
     connection.prepare_cached(DISCARD_ENTRIES)?.execute([path])?;
     let note = store::read_again(generation);
@@ -43,7 +44,7 @@ mod tests {
     use super::*;
     use crate::store::sqlite::schema;
 
-    /// A ledger with so many generations of one path, all loaded but a few.
+    /// A ledger with this number of generations of one path. All are loaded except one incomplete and one failed.
     fn ledger(generations: i64) -> Connection {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(schema::LEDGER).unwrap();
@@ -61,7 +62,7 @@ mod tests {
         connection
     }
 
-    /// What SQLite does for a new generation, counted in steps of its machine.
+    /// The number of virtual machine steps that SQLite takes for each statement of a new generation.
     fn steps(connection: &Connection) -> [i32; 4] {
         let values: [&dyn ToSql; 3] = [&"a", &1, &"note"];
         [NEWEST, REPLACE, DISCARD_ENTRIES, DISCARD].map(|sql| {
@@ -75,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_generation_costs_the_same_behind_few_and_behind_many() {
+    fn a_new_generation_costs_the_same_after_few_and_after_many() {
         let (few, many) = (steps(&ledger(10)), steps(&ledger(10_000)));
         assert_eq!(few, many);
     }

@@ -1,4 +1,4 @@
-//! Deliveries as they are listed: a page of rows by their key, and what is counted of them by one query a page.
+//! Lists deliveries page by page: one query for the rows, then one query per related table for their accounts.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use super::ledger::{COLUMNS, delivery};
 use crate::domain::{Delivery, DeliveryId, Fingerprint, Stamp, StampRange, TableCount};
 use crate::ledger::{Content, Cursor, Filter, PAGE, Page};
 
-/// The deliveries behind `after`, in the order of their ids.
+/// The page of deliveries that follows `after`, in the order of their ids.
 pub fn page(
     connection: &Connection,
     filter: &Filter,
@@ -22,7 +22,7 @@ pub fn page(
     Ok(Page { found, next })
 }
 
-/// With each of them SQLite begins behind `after` by an index, and need not sort.
+/// With each condition, SQLite uses an index to start after `after` and does not have to sort.
 fn condition(filter: &Filter) -> &'static str {
     match filter {
         Filter::All => "id > ?1 ORDER BY id",
@@ -52,7 +52,7 @@ pub fn find(connection: &Connection, id: DeliveryId) -> Outcome<Option<Delivery>
     Ok(select(connection, "id = ?1", &[&id.0])?.pop())
 }
 
-/// Whether there is a loaded delivery with this head and, where it is given, this length.
+/// Whether there is a loaded delivery with this head and, if `len` is given, this length.
 pub fn has_content(connection: &Connection, head: &str, len: Option<u64>) -> Outcome<bool> {
     connection.prepare_cached(has_content_sql(len))?.exists(params![head, len])
 }
@@ -68,7 +68,7 @@ fn has_content_sql(len: Option<u64>) -> &'static str {
     }
 }
 
-/// At most a page of the rows that this finds, with their accounts.
+/// At most one page of the deliveries that meet the condition, with their accounts.
 fn select(connection: &Connection, condition: &str, values: &[&dyn ToSql]) -> Outcome<Vec<Delivery>> {
     let sql = format!("SELECT {COLUMNS} FROM _needledrop_deliveries WHERE {condition}");
     let mut statement = connection.prepare_cached(&sql)?;
@@ -78,7 +78,7 @@ fn select(connection: &Connection, condition: &str, values: &[&dyn ToSql]) -> Ou
     Ok(found)
 }
 
-/// What other tables have of them, one query each for all of them.
+/// Adds counts, parts and stamps to the deliveries, with one query per table for the whole page.
 fn accounts(connection: &Connection, found: &mut [Delivery]) -> Outcome<()> {
     let sql = "SELECT delivery, table_name, rows, collisions, fingerprint, refused FROM _needledrop_counts \
                WHERE delivery IN (SELECT value FROM json_each(?1)) ORDER BY delivery, table_name";
@@ -93,7 +93,7 @@ fn accounts(connection: &Connection, found: &mut [Delivery]) -> Outcome<()> {
         });
         Ok(())
     })?;
-    // Most ends are not kept: how many there were is in the row of the delivery.
+    // Most part ends are not kept. The row of the delivery has the number of parts.
     let sql = "SELECT delivery, bytes FROM _needledrop_parts \
                WHERE delivery IN (SELECT value FROM json_each(?1)) ORDER BY delivery, bytes";
     each(connection, sql, found, |delivery, row| {
@@ -109,7 +109,7 @@ fn accounts(connection: &Connection, found: &mut [Delivery]) -> Outcome<()> {
     })
 }
 
-/// Hands each row to the delivery that it names first.
+/// Calls `put` for each row, with the delivery whose id is in the first column.
 fn each(
     connection: &Connection,
     sql: &str,
@@ -137,8 +137,8 @@ mod tests {
     use crate::store::sqlite::quarantine::LIST;
     use crate::store::sqlite::schema;
 
-    /// A ledger of so many deliveries, every seventh of one path, in states by turns, all with one head, each with two
-    /// quarantined records; as many again are in the last delivery.
+    /// A ledger with this number of deliveries. Every seventh has the same path, every fifth is incomplete, and all
+    /// have the same head. Each has two quarantined records, and the last delivery has half of all quarantined records.
     fn ledger(deliveries: i64) -> Connection {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(schema::LEDGER).unwrap();
@@ -158,7 +158,7 @@ mod tests {
         connection
     }
 
-    /// What SQLite does for one page of a statement, counted in steps of its machine.
+    /// The number of virtual machine steps that SQLite takes for one page of a statement.
     fn steps(connection: &Connection, sql: &str, values: &[&dyn ToSql], page: usize) -> i32 {
         let mut statement = connection.prepare(sql).unwrap();
         let mut rows = statement.query(values).unwrap();
@@ -171,7 +171,7 @@ mod tests {
         statement.get_status(StatementStatus::VmStep)
     }
 
-    /// The dearest page of a listing, wherever it begins.
+    /// The steps of the most expensive of ten pages that begin at different places in a listing.
     fn dearest(connection: &Connection, deliveries: i64, filter: &Filter) -> i32 {
         let sql = format!("SELECT id FROM _needledrop_deliveries WHERE {}", condition(filter));
         let begins = (0..10).map(|part| part * deliveries / 10 / 7 * 7);

@@ -44,10 +44,10 @@ impl WriterLock {
         Ok(Self { file, was_made })
     }
 
-    /// The file that is locked.
+    /// The metadata of the locked file.
     ///
     /// # Errors
-    /// What the system says.
+    /// When the metadata cannot be read.
     pub fn metadata(&self) -> std::io::Result<Metadata> {
         self.file.metadata()
     }

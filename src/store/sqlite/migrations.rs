@@ -10,8 +10,8 @@ use crate::fault;
 ///
 /// 2: what became of quarantined records, and the headers they came under. 3: records that another program wrote.
 /// 4: a provisional last record becomes an open tail. Its rows are in the tables already, so that only the means to
-/// take it back are dropped. The parts of a delivery are counted, and most of their ends removed. 5: deliveries are
-/// found by all of their contents, not only by their head, and by their state.
+/// take it back are dropped. The parts of a delivery are counted, and most of their ends removed. 5: indexes
+/// find deliveries by all of their contents and by their state, not only by their head.
 fn changes() -> [String; 4] {
     [
         "
@@ -49,7 +49,7 @@ DROP TABLE _needledrop_shadows;
     ]
 }
 
-/// What the deliveries of formats 1 to 3 look like in later formats.
+/// How the deliveries of formats 1 to 3 are read in later formats.
 const DELIVERIES: &str = "provisional_bytes AS tail_bytes, provisional_record AS tail_record, \
     provisional_line AS tail_line, 0 AS strikes, \
     (SELECT count(*) FROM main._needledrop_parts WHERE delivery = id) AS parts \

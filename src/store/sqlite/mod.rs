@@ -41,7 +41,7 @@ use crate::health::Health;
 use crate::ledger::{Amendment, Applied, Continuation, Cursor, Entry, Filter, Known, Page};
 use crate::metrics;
 
-/// Which store, and how it is written.
+/// The settings of a SQLite store.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub path: PathBuf,
@@ -49,16 +49,16 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// A store there, with nothing out of the ordinary.
+    /// A store at this path, with default settings.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), stamps_ahead: StampsAhead::Wait }
     }
 }
 
-/// How often it is looked at whether the files are still there.
+/// How often to check that the files of the store are still in place.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// A store in one SQLite file. The order of the fields is that in which they are closed.
+/// A store in one SQLite file. The fields are closed in the order of their declaration.
 pub struct SqliteStore {
     /// Readers do not wait for the writer. A dry run has one connection for both.
     /// Declared, and so closed, before the writer: only the last one to close puts the WAL back into the
@@ -76,12 +76,12 @@ struct Shared {
     sql: Vec<rows::TableSql>,
     /// Rows are not written, only the ledger in memory: a dry run.
     dry: bool,
-    /// The version of the schema under which the tables were last compared.
+    /// SQLite's schema version when the tables were last compared.
     schema: AtomicI64,
     stamps_ahead: StampsAhead,
-    /// Refusals of each delivery and table.
+    /// The refusals for each delivery and table.
     refusals: Mutex<Refusals>,
-    /// Of a store that is open for writing, with the right to do so.
+    /// The files of the store, with the writer's lock. Only set if the store is open for writing.
     place: Option<Place>,
 }
 
@@ -97,7 +97,7 @@ impl SqliteStore {
         metrics::in_flight(1.0);
         let done = self.writer.run(move |connection| {
             let done = work(&shared, connection);
-            // Whatever it did is not in the store if the files are not there any more.
+            // If the files are no longer in place, nothing that `work` did is in the store.
             shared.check().inspect_err(|fault| shared.leave(connection, fault))?;
             done
         });
@@ -133,7 +133,8 @@ impl Shared {
         self.path.display().to_string()
     }
 
-    /// Begins to write. From here on no other process does, so that the right to do so is checked now.
+    /// Begins a write transaction. From here on no other process can write, so this is the time to check that the files
+    /// are in place and that this process still has the right to write.
     fn begin<'c>(&self, connection: &'c mut Connection) -> Result<Transaction<'c>, Fault> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         self.check()?;
@@ -141,7 +142,7 @@ impl Shared {
         Ok(transaction)
     }
 
-    /// Whether the files of the store are still in their places.
+    /// Checks that the files of the store are still in place.
     fn check(&self) -> Result<(), Fault> {
         self.place.as_ref().map_or(Ok(()), |place| place.check().map_err(Fault::Gone))
     }
@@ -175,7 +176,7 @@ impl From<rusqlite::Error> for Fault {
 }
 
 impl Fault {
-    /// Whether single rows may be what is wrong.
+    /// Whether single rows may be the cause.
     fn may_be_of_rows(&self) -> bool {
         match self {
             Self::Sqlite(error) => row_by_row::is_rejection(error),
@@ -298,7 +299,7 @@ impl Store for SqliteStore {
         self.read(move |shared, connection| rows::count(shared, connection, table)).await
     }
 
-    /// Looks whether the files are still there. The lock ends with the process.
+    /// Checks every second that the files are still in place. The lock needs no renewal: it ends with the process.
     async fn tend(&self, _: &Health) -> StoreError {
         loop {
             tokio::time::sleep(LOOK).await;
@@ -308,9 +309,9 @@ impl Store for SqliteStore {
         }
     }
 
-    /// The connections close when this is dropped.
+    /// The connections close when the store is dropped.
     async fn close(&self) {
-        // Files that are gone were told of before.
+        // If the files are gone, that was reported before.
         let _ = self.write(|_, _| Ok(())).await;
     }
 

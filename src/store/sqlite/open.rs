@@ -52,11 +52,11 @@ impl SqliteStore {
         compare(path, plan, is_fresh(path)?, create)
     }
 
-    /// The same where this process may have the store open. Its file is opened by SQLite only, for whoever closes
-    /// it gives up the locks that the process has on it.
+    /// The same for a store that this process may have open. Only SQLite opens the file, because closing any other
+    /// descriptor of the file would release the locks that the process has on it.
     ///
     /// # Errors
-    /// What opening for writing would refuse.
+    /// When opening the store for writing would fail.
     pub fn compare_open(path: &Path, plan: &Plan, create: bool) -> Result<(), StoreError> {
         compare(path, plan, !path.exists(), create)
     }
@@ -169,8 +169,8 @@ fn compare(path: &Path, plan: &Plan, fresh: bool, create: bool) -> Result<(), St
 fn no_place(path: &Path, error: &std::io::Error) -> StoreError {
     StoreError::System {
         store: path.display().to_string(),
-        what: format!("the files of the store cannot be looked at: {error}"),
-        next: "leave them where they are while needledrop runs, and start it again".to_owned(),
+        what: format!("the files of the store cannot be examined: {error}"),
+        next: "do not move them while needledrop runs; start it again".to_owned(),
     }
 }
 
@@ -258,7 +258,7 @@ fn make_ledger(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "DELETE")?;
     let transaction = connection.transaction()?;
     transaction.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
-    // Tells one store from another that is copied over it.
+    // A random number identifies the store, so that another store copied over it is noticed.
     transaction.pragma_update(None, "user_version", fastrand::i32(1..))?;
     transaction.execute_batch(schema::LEDGER)?;
     transaction.execute_batch(schema::INDEXES)?;
@@ -296,7 +296,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 /// connection clears away the files that SQLite lays beside the store while it is open.
 pub fn for_asking(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    // Not tried by opening it: see `compare_open`.
+    // The file is not opened to find out whether it is writable: see `compare_open`.
     if access(path, May::WRITE_OK).is_err() {
         let connection = read_only(path)?;
         migrations::stand_in(&connection)?;
@@ -351,8 +351,8 @@ fn prepare_tables(
     let store = path.display().to_string();
     check_missing(path, missing.first().map(String::as_str), create)?;
     let make = |connection: &mut Connection| -> rusqlite::Result<()> {
-        // At once: a writer whose lock file was removed has ended its transaction behind this, and sees at its next
-        // that it has lost the right to write.
+        // Immediate: it begins only after a writer whose lock file was removed has ended its transaction. When that
+        // writer begins its next transaction, it notices that it has lost the right to write.
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for table in &plan.tables {
             if missing.contains(&table.name) {

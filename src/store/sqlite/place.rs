@@ -1,7 +1,7 @@
-//! Whether the open store is still the one at its path.
+//! Checks that the path still leads to the store that is open.
 //!
-//! SQLite goes on writing to a file that was removed or replaced, and every commit succeeds. So a commit counts only
-//! when the files are still in their places behind it.
+//! SQLite keeps writing to a file that was removed or replaced, and every commit succeeds. Therefore a commit counts
+//! only if the files are still in place after it.
 
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind};
@@ -18,25 +18,25 @@ use super::lock::WriterLock;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     Removed,
-    /// Another file is at its path.
+    /// Another file is at the path of the store.
     Replaced,
-    /// Another database was copied over its file.
+    /// Another database was copied over the open file.
     Overwritten,
-    /// The write-ahead log beside it was removed or replaced.
+    /// The write-ahead log (or its index) was removed or replaced.
     Log,
     /// The file with the writer's lock was removed or replaced.
     Lock,
 }
 
 impl Change {
-    /// What happened, and what to do.
+    /// Describes what happened and what to do about it.
     pub fn words(self) -> (&'static str, &'static str) {
         let again =
-            "start needledrop again, which loads what this store does not know; a daemon does so by itself";
+            "start needledrop again: it loads what this store does not know; a daemon does this by itself";
         match self {
             Self::Removed => (
                 "its file was removed while it was open",
-                "put it back; or start needledrop again, which makes a new store and loads the inbox into it",
+                "put it back; or start needledrop again: it creates a new store and loads the inbox into it",
             ),
             Self::Replaced => ("another file took its place while it was open", again),
             Self::Overwritten => ("another database was copied over its file while it was open", again),
@@ -46,7 +46,7 @@ impl Change {
     }
 }
 
-/// A file, whatever its name.
+/// Identifies a file independently of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
     device: u64,
@@ -59,7 +59,7 @@ impl Identity {
     }
 }
 
-/// A path and the file that it led to.
+/// A path and the file that was found there.
 struct Named(PathBuf, Identity);
 
 impl Named {
@@ -76,33 +76,33 @@ impl Named {
 /// The files of a store as they were when it was opened.
 pub struct Place {
     store: Named,
-    /// The log, then its index. A file system without shared memory has neither.
+    /// The `-wal` file, then the `-shm` file. Both are missing on a file system without shared memory.
     log: Vec<Named>,
     lock: Named,
     /// Held until the connections are closed.
     _lock: WriterLock,
-    /// Must live longer than the connections: closing a file gives up all locks that the process has on it.
+    /// Must outlive the connections: closing any descriptor of a file releases all locks that the process has on it.
     file: File,
     header: Mutex<Header>,
 }
 
 impl Place {
-    /// The files of a store that was opened at `path`.
+    /// Records the files of the store that was opened at `path`.
     ///
     /// # Errors
-    /// What the system says about one of them.
+    /// When one of the files cannot be read.
     pub fn of(path: &Path, writer: WriterLock) -> io::Result<Self> {
         let file = File::open(path)?;
         let header = Header::of(&file)?;
         let store = Named(path.to_owned(), Identity::of(&file.metadata()?));
-        // SQLite puts them beside the file, not beside a link to it.
+        // If `path` is a link, SQLite puts these files next to the target of the link.
         let real = path.canonicalize()?;
         let log = ["-wal", "-shm"].into_iter().filter_map(|end| Named::at(beside(&real, end))).collect();
         let lock = Named(beside(path, "-writer"), Identity::of(&writer.metadata()?));
         Ok(Self { store, log, lock, _lock: writer, file, header: Mutex::new(header) })
     }
 
-    /// Compares the files with those that were opened.
+    /// Checks that the files are still those that were opened.
     pub fn check(&self) -> Result<(), Change> {
         if !self.store.is_there() {
             let is_gone = self.store.0.metadata().is_err();
@@ -125,25 +125,25 @@ impl Place {
                 false
             }
             Ok(_) => true,
-            // A disk that fails is for SQLite to tell.
+            // SQLite reports a failing disk itself. An early end means that the file was overwritten.
             Err(error) => error.kind() == ErrorKind::UnexpectedEof,
         }
     }
 
-    /// Leaves nothing behind that would damage the file which is at the path now, or comes back to it.
+    /// Cleans up so that nothing left behind can damage the file that is at the path now or is put back there.
     pub fn leave(&self, connection: &Connection, change: Change) {
         let left = match change {
-            // The log goes into the file that it belongs to, wherever that is.
+            // The log is written into the file that it belongs to, even if that file was moved.
             Change::Removed | Change::Replaced | Change::Log => connection
                 .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
                 .map_err(io::Error::other),
             Change::Overwritten => self.put_log_aside(connection),
             Change::Lock => Ok(()),
         };
-        left.unwrap_or_else(|error| tracing::warn!("{}: its log is left: {error}", self.store.0.display()));
+        left.unwrap_or_else(|error| tracing::warn!("{}: its log remains: {error}", self.store.0.display()));
     }
 
-    /// The log belongs to the database that was overwritten.
+    /// Renames the log, because it belongs to the database that was overwritten.
     fn put_log_aside(&self, connection: &Connection) -> io::Result<()> {
         connection
             .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
@@ -152,23 +152,24 @@ impl Place {
         if let Some(Named(log, _)) = log.next() {
             std::fs::rename(log, beside(log, "-of-overwritten"))?;
         }
-        // It is made from the log.
+        // SQLite can rebuild the index from the log.
         log.try_for_each(|Named(index, _)| std::fs::remove_file(index))
     }
 }
 
-/// A name beside that of the store.
+/// The path of the store with `end` appended to the file name.
 pub fn beside(store: &Path, end: &str) -> PathBuf {
     let mut name = store.as_os_str().to_owned();
     name.push(end);
     PathBuf::from(name)
 }
 
-/// What the beginning of a database file tells of it.
+/// What the header of a database file says about the database.
 struct Header {
     /// Format, page size, user version and application.
     kind: Vec<u8>,
-    /// The change counter and the number of pages: neither goes back, nor does VACUUM make them do so together.
+    /// The change counter and the number of pages, compared in this order. The pair never decreases: VACUUM may lower
+    /// the number of pages, but it raises the change counter.
     age: (u32, u32),
 }
 
@@ -180,7 +181,7 @@ impl Header {
         Ok(Self { kind: [&bytes[..18], &bytes[60..]].concat(), age: (number(24), number(28)) })
     }
 
-    /// Whether this can be the same database at a later time.
+    /// Whether this can be a later state of the same database.
     fn follows(&self, earlier: &Self) -> bool {
         self.kind == earlier.kind && self.age >= earlier.age
     }

@@ -7,7 +7,7 @@ use crate::domain::{DeliveryId, Header, Quarantined, Reason, RowChunk};
 use crate::ledger::Page;
 use crate::quarantine::{Entry, Fate, Filter, Paging};
 
-/// Enters the quarantined records of a chunk, and those of its rows that the store rejected.
+/// Saves the quarantined records of a chunk and the records whose rows the store rejected.
 pub fn save_all(connection: &Connection, chunk: &RowChunk, rejected: &[Quarantined]) -> Outcome<()> {
     let id = chunk.source.id;
     if !chunk.quarantined.is_empty() || !rejected.is_empty() {
@@ -70,7 +70,7 @@ fn one(id: DeliveryId, record: u64, changed: usize) -> Result<(), Fault> {
     }
 }
 
-/// The entries of a delivery are a range of the primary key: what lies before it or behind the page is not read.
+/// The entries of a delivery are a range of the primary key. SQLite reads nothing before the range or after the page.
 pub const LIST: &str = "SELECT record, line, bytes, length, column_name, reason, detail, \
     CASE WHEN ?7 THEN raw ELSE x'' END, state FROM _needledrop_quarantine \
     WHERE delivery = ?1 AND record >= ?2 AND (?3 IS NULL OR reason = ?3) \

@@ -1,6 +1,6 @@
-//! Tables that were dropped and made again behind our back: in the same shape, but without what was loaded.
+//! Detects tables that another program dropped and created again. They have the same shape but lack the loaded rows.
 //!
-//! A table that needledrop makes carries a mark of its own in a comment of its DDL, which `_needledrop_meta` knows too.
+//! A table that needledrop creates has a random mark in a comment of its DDL. `_needledrop_meta` stores the same mark.
 
 use std::sync::atomic::Ordering;
 
@@ -14,7 +14,8 @@ fn key(table: &Table) -> String {
     format!("table {}", table.name)
 }
 
-/// Makes a table and marks it. What was sent to an earlier one of its name is not in this one: it is behind.
+/// Creates a table and marks it. All deliveries count as behind, because rows sent to an earlier table of this name are
+/// not in the new one.
 pub fn make(connection: &Connection, plan: &Plan, table: &Table) -> Outcome<()> {
     let mark = format!("{:032x}", fastrand::u128(..));
     let ddl = schema::create(plan, table).replacen('(', &format!("( /* needledrop {mark} */"), 1);
@@ -24,7 +25,7 @@ pub fn make(connection: &Connection, plan: &Plan, table: &Table) -> Outcome<()> 
     is_behind(connection, table)
 }
 
-/// Whether a table that needledrop made is another one now.
+/// Whether another table has replaced a table that needledrop created.
 pub fn is_another(connection: &Connection, table: &Table) -> Outcome<bool> {
     let sql = "SELECT instr(s.sql, m.value) = 0 FROM _needledrop_meta AS m, sqlite_schema AS s \
                WHERE m.key = ?1 AND s.type = 'table' AND s.name = ?2 COLLATE NOCASE";
@@ -33,7 +34,7 @@ pub fn is_another(connection: &Connection, table: &Table) -> Outcome<bool> {
     Ok(is_another.unwrap_or(false))
 }
 
-/// Takes a table as it is now, with nothing loaded into it.
+/// Accepts the table as it is now and treats it as empty.
 pub fn begin_anew(connection: &Connection, table: &Table) -> Outcome<()> {
     tracing::warn!("table {} was dropped and made again; `needledrop load --table {0}` fills it", table.name);
     connection.execute("DELETE FROM _needledrop_meta WHERE key = ?1", [key(table)])?;
@@ -47,7 +48,8 @@ fn is_behind(connection: &Connection, table: &Table) -> Outcome<()> {
     Ok(())
 }
 
-/// A table that was dropped or altered would reject every row, and one that was made again lacks what was loaded.
+/// Fails if a table was dropped, altered or recreated while needledrop runs. A dropped or altered table would reject
+/// every row, and a recreated table lacks the rows loaded before.
 pub fn check(shared: &Shared, connection: &Connection) -> Result<(), Fault> {
     let version = version(connection)?;
     if shared.dry || version == shared.schema.load(Ordering::Relaxed) {
@@ -67,7 +69,7 @@ pub fn check(shared: &Shared, connection: &Connection) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Changes with every change of the schema, whoever makes it.
+/// The schema version of SQLite. It changes with every change of the schema, by this or any other program.
 pub fn version(connection: &Connection) -> Outcome<i64> {
     connection.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))
 }

@@ -1,4 +1,4 @@
-//! What `check` says of a store beside whether it fits.
+//! Warnings of `check` about a store whose tables fit the configuration.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,20 +9,20 @@ use super::{Fault, Outcome, SqliteStore, ledger, open};
 use crate::domain::{Plan, Table};
 use crate::store::StoreError;
 
-/// What is worth knowing of a store.
+/// Warnings about a store.
 #[derive(Debug, Default)]
 pub struct Remarks {
-    /// How far stamps were handed out ahead of a clock that cannot have allowed them.
+    /// How far stamps are ahead of the clock, if a correct clock cannot have produced them.
     pub stamps_ahead: Option<Duration>,
-    /// What may reject rows, a table each.
+    /// One text per table: the triggers, indexes and constraints that may reject rows.
     pub may_reject: Vec<String>,
 }
 
 impl SqliteStore {
-    /// Remarks on the store at `path`, if there is one.
+    /// Warnings about the store at `path`, if there is one.
     ///
     /// # Errors
-    /// A store that cannot be read.
+    /// When the store cannot be read.
     pub fn remarks(path: &Path, plan: &Plan) -> Result<Remarks, StoreError> {
         if open::is_fresh(path)? {
             return Ok(Remarks::default());
@@ -35,7 +35,7 @@ impl SqliteStore {
     }
 }
 
-/// What others have added to a table that may reject a row.
+/// Triggers, indexes and constraints that others added to a table and that may reject a row.
 fn may_reject(connection: &Connection, table: &Table) -> Outcome<Option<String>> {
     let sql = "SELECT 'trigger ' || name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE \
                UNION ALL SELECT 'unique index ' || name FROM pragma_index_list(?1) WHERE \"unique\" AND origin <> 'pk' \
@@ -48,12 +48,13 @@ fn may_reject(connection: &Connection, table: &Table) -> Outcome<Option<String>>
     if has_check(connection, table)? {
         found.push("a CHECK".to_owned());
     }
-    let told =
-        || format!("table {}: {} may reject rows, which go to quarantine then", table.name, found.join(", "));
+    let told = || {
+        format!("table {}: {} may reject rows; rejected rows go to quarantine", table.name, found.join(", "))
+    };
     Ok((!found.is_empty()).then(told))
 }
 
-/// The schema as text is all that SQLite tells of a CHECK; a column may have that name.
+/// SQLite exposes a CHECK only in the text of the schema. A column may be named `check`, so a parenthesis must follow.
 fn has_check(connection: &Connection, table: &Table) -> Outcome<bool> {
     let sql = "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE";
     let ddl: Option<String> = connection.query_row(sql, [&table.name], |row| row.get(0)).optional()?;

@@ -29,7 +29,7 @@ pub fn chunk(
     }
 }
 
-/// All rows at once, or row by row without those that are known to be rejected.
+/// Writes all rows at once or, if the store rejects some of them, row by row without the rejected ones.
 fn played(
     shared: &Shared,
     connection: &mut Connection,
@@ -88,12 +88,12 @@ fn played(
     Ok(Applied { tables: vec![delta], ..Applied::default() })
 }
 
-/// That is about the table, and not about its rows.
+/// Fails if the table rejects every row of the chunk: then the cause is the table and not single rows.
 fn no_row_at_all(table: &str, chunk: &RowChunk, refused: &[Refusal]) -> Result<(), Fault> {
     let Some(refusal) = refused.first().filter(|_| refused.len() == chunk.rows.len()) else { return Ok(()) };
     Err(Fault::Shape {
         what: format!("table {table} takes no row: {}", refusal.words),
-        next: "see to the table, then play it again",
+        next: "repair the table, then run `needledrop load --table` again",
     })
 }
 

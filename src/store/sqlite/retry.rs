@@ -21,7 +21,7 @@ pub fn retried(shared: &Shared, connection: &mut Connection, retried: &Retried) 
     }
 }
 
-/// All rows at once, or row by row without those that are known to be rejected.
+/// Writes all rows at once or, if the store rejects some of them, row by row without the rejected ones.
 fn settled(
     shared: &Shared,
     connection: &mut Connection,
@@ -77,7 +77,7 @@ fn bring_up(shared: &Shared, connection: &Connection, id: DeliveryId) -> Result<
     Ok(())
 }
 
-/// The rows, into all tables. Whatever stamps were sent: these records were not.
+/// Writes the rows into all tables. Stamps sent earlier do not matter here: these records were never sent.
 fn write(
     shared: &Shared,
     connection: &Connection,

@@ -1,6 +1,6 @@
-//! Rows written one by one, where some of them are rejected: by a trigger, a UNIQUE index or a CHECK of the user's.
+//! Writes rows one by one when a trigger, a UNIQUE index or a CHECK that the user added rejects some of them.
 //!
-//! A record is in all tables or in none. One that is rejected alone goes to quarantine (law 5).
+//! A record is in all tables or in none. A single rejected record goes to quarantine (law 5).
 
 use std::sync::{MutexGuard, PoisonError};
 
@@ -14,17 +14,17 @@ use crate::fault;
 use crate::ledger::{Applied, TableDelta};
 use crate::store::refusal::{Failed, Judged, Refusal, Refusals, judged};
 
-/// What became of the rows of a chunk.
+/// The outcome for the rows of a chunk.
 pub struct Tried {
     pub refused: Vec<Refusal>,
-    /// By table, in the order in which they were given.
+    /// One entry per table, in the order of the `tables` argument.
     pub written: Vec<Written>,
 }
 
-/// Whether SQLite may have rejected the row, and not failed.
+/// Whether the error may mean that SQLite rejected the row, and not that SQLite itself failed.
 pub fn is_rejection(error: &rusqlite::Error) -> bool {
     match error {
-        // Unknown is the code of an error in an expression, of a trigger for instance.
+        // `Unknown` is the code of an error in an expression, for example in a trigger.
         rusqlite::Error::SqliteFailure(failure, _) => matches!(
             failure.code,
             ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig | ErrorCode::Unknown
@@ -47,14 +47,15 @@ fn known(shared: &Shared) -> MutexGuard<'_, Refusals> {
     shared.refusals.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether the last rows before these were rejected, so that every row of these tells something.
+/// Whether rejected rows directly precede these chunks. Then every row here counts for the number of rejections in a
+/// row, and the rows are written one by one.
 pub fn is_due(shared: &Shared, chunks: &[RowChunk]) -> bool {
     let known = known(shared);
     let is_open = |id: DeliveryId| known.iter().any(|((of, _), (row, _))| *of == id && *row > 0);
     !known.is_empty() && chunks.iter().any(|chunk| is_open(chunk.source.id))
 }
 
-/// All rows of these chunks were accepted.
+/// Notes that the store accepted all rows of these chunks.
 pub fn accepted(shared: &Shared, chunks: &[RowChunk]) {
     let mut known = known(shared);
     if !known.is_empty() {
@@ -83,7 +84,7 @@ pub fn chunks(
     })
 }
 
-/// Tries again without the rows because of which a trigger rolled everything back.
+/// Runs `work`. If a trigger rolls the whole transaction back because of a row, repeats `work` without that row.
 pub fn undisturbed<T>(mut work: impl FnMut(&[Refusal]) -> Result<T, Fault>) -> Result<T, Fault> {
     let mut rolled_back = Vec::new();
     loop {
@@ -106,7 +107,7 @@ fn by_delivery(chunks: &[RowChunk]) -> Vec<Vec<usize>> {
     all.into_iter().map(|(_, own)| own).collect()
 }
 
-/// The chunks of one delivery, as far as it does not fail.
+/// Writes the chunks of one delivery, up to the chunk where the delivery fails.
 fn delivery(
     shared: &Shared,
     connection: &Connection,
@@ -141,7 +142,7 @@ fn delivery(
     Ok(())
 }
 
-/// Names the chunk by its place among all that are written together.
+/// Replaces the chunk's index within its delivery by its index among all chunks of the transaction.
 fn in_batch(fault: Fault, place: usize) -> Fault {
     match fault {
         Fault::RolledBack(refusal) => Fault::RolledBack(Refusal { chunk: place, ..refusal }),
@@ -149,7 +150,8 @@ fn in_batch(fault: Fault, place: usize) -> Fault {
     }
 }
 
-/// What the ledger knows of the chunks before these: whether the delivery has failed, or records were accepted.
+/// Reads from the ledger what happened to earlier chunks of the delivery: whether it failed, and whether any record was
+/// accepted.
 fn earlier(
     connection: &Connection,
     chunk: Option<&&RowChunk>,
@@ -167,8 +169,8 @@ fn earlier(
     Ok(has_failed.then_some((id, detail)).into_iter().collect())
 }
 
-/// Writes the rows of a chunk into these tables, in the order of the records. Rows up to the stamp `sent` were
-/// counted before.
+/// Writes the rows of a chunk into these tables, in the order of the records. Collisions of rows up to the stamp `sent`
+/// were already counted.
 pub fn rows(
     shared: &Shared,
     connection: &Connection,
@@ -208,7 +210,7 @@ pub fn rows(
     Ok(tried)
 }
 
-/// One record into all tables; the error is of that one of them.
+/// Writes one record into all tables. An error carries the index of the table that rejected the row.
 fn record(
     writers: &mut [Writer<'_>],
     chunk: &RowChunk,
@@ -219,7 +221,7 @@ fn record(
     tables.map(|(at, writer)| apply::row(writer, chunk, row, sent).map_err(|error| (at, error))).collect()
 }
 
-/// The chunk into ledger and quarantine, or its delivery as failed.
+/// Enters the chunk into ledger and quarantine, or marks its delivery as failed.
 fn entered(
     shared: &Shared,
     connection: &Connection,

@@ -158,12 +158,12 @@ impl<'c> Writer<'c> {
     }
 }
 
-/// Whatever makes a statement on the table wrong makes all of them so.
+/// An error in preparing a statement is a problem of the whole table: it affects every statement on that table.
 fn cannot_write(table: &Table, error: rusqlite::Error) -> Fault {
     match error.sqlite_error_code() {
         Some(ErrorCode::Unknown) => Fault::Shape {
             what: format!("table {} cannot be written to: {error}", table.name),
-            next: "see to the table, its triggers and its indexes, then start needledrop again",
+            next: "repair the table, its triggers or its indexes, then start needledrop again",
         },
         _ => error.into(),
     }

@@ -7,9 +7,9 @@ use rusqlite::Connection;
 use super::{Outcome, cell};
 use crate::domain::{Order, Plan, Table};
 
-/// What to do about a table that was changed behind our back.
-pub const CHANGED: &str = "start needledrop again: it makes a table that is missing, `needledrop load --table` fills it \
-                           from the kept files, and one of another shape is refused with what to do";
+/// The next step after another program changed a table while needledrop ran.
+pub const CHANGED: &str = "start needledrop again: it creates a missing table, which `needledrop load --table` fills \
+                           from the kept files; if a table has another shape, it says what to do";
 
 /// Marks a file as ours: "ndrp" in the header of the SQLite file.
 pub const APPLICATION_ID: i32 = 0x6e64_7270;
@@ -56,8 +56,8 @@ CREATE TABLE IF NOT EXISTS _needledrop_headers (
   delivery INTEGER PRIMARY KEY, names TEXT NOT NULL);
 ";
 
-/// Indexes by which a new file is compared with deliveries that begin like it, and by which a new generation finds
-/// those that end with it. They are partial, so that the progress of a load does not touch them.
+/// Indexes for comparing a new file with deliveries that begin like it, and for finding the earlier generations that
+/// end when a new one begins. They are partial indexes, so that the progress of a load does not update them.
 pub const INDEXES: &str = "
 CREATE INDEX IF NOT EXISTS _needledrop_contents ON _needledrop_deliveries (head, bytes, hash)
   WHERE state = 'loaded';

@@ -65,8 +65,8 @@ pub async fn an_unfinished_generation_is_replaced_by_the_next<F: Fixture>() {
     assert_eq!(store.rows(0, vec![value(1)]).await.unwrap().len(), 1, "what was written stays");
 }
 
-/// However many generations lie between.
-pub async fn a_generation_that_is_loaded_settles_all_before_it<F: Fixture>() {
+/// This holds however many generations lie between.
+pub async fn a_loaded_generation_settles_all_before_it<F: Fixture>() {
     let place = F::new().await;
     let store = place.open(shared()).await;
     let failed = take_up(&store, "a", 10).await;
@@ -84,7 +84,7 @@ pub async fn a_generation_that_is_loaded_settles_all_before_it<F: Fixture>() {
         (state(0), state(20), state(21)),
         ((State::Failed, 0), (State::Failed, 0), (State::Replaced, 0))
     );
-    // What follows it finds all of them settled.
+    // The next generation finds all of them settled.
     let next = take_up(&store, "a", 10).await;
     let generations = deliveries(&store, Filter::Path("a".into())).await;
     assert_eq!((next.generation, generations[22].state), (24, State::Replaced));
@@ -379,7 +379,7 @@ pub async fn quarantined_is_filtered<F: Fixture>() {
     assert_eq!((entry.record, delivery.id), (refused(2), second.id));
 }
 
-/// More than a page of them, each exactly once and in order, under every filter.
+/// More than a page of deliveries: each is listed exactly once and in order, under every filter.
 pub async fn deliveries_come_in_pages<F: Fixture>() {
     let place = F::new().await;
     let store = place.open(shared()).await;
@@ -404,7 +404,7 @@ pub async fn deliveries_come_in_pages<F: Fixture>() {
     store.each(&mut |delivery| each.push(delivery.id)).await.unwrap();
     each.sort_unstable();
     assert_eq!(each, all);
-    // A place that was kept as an id alone, as a client of an API does.
+    // A cursor may consist of an id only, as a client of an API would keep it.
     let behind = Cursor { after: Some(all[PAGE]), ids: None };
     let page = store.deliveries(Filter::All, behind).await.unwrap();
     assert_eq!((ids(&page.found), page.next.is_some()), (all[PAGE + 1..].to_vec(), false));
@@ -413,7 +413,7 @@ pub async fn deliveries_come_in_pages<F: Fixture>() {
     assert!(store.delivery(DeliveryId(1)).await.unwrap().is_none_or(|one| one.id == all[0]));
 }
 
-/// With an index for each question, a new file is not compared with all that begin like it.
+/// Each lookup has an index, so a new file is not compared with every delivery that begins like it.
 pub async fn deliveries_are_found_by_their_content<F: Fixture>() {
     let place = F::new().await;
     let store = place.open(shared()).await;
@@ -448,11 +448,11 @@ pub async fn deliveries_are_found_by_their_content<F: Fixture>() {
     store.amend(begun.id, Amendment { state, ..Amendment::default() }).await.unwrap();
     assert_eq!(unfinished().await, [begun.id]);
     take_up(&store, "a", 100).await;
-    assert_eq!(unfinished().await.len(), 1, "the one that was replaced is none of them");
+    assert_eq!(unfinished().await.len(), 1, "a replaced delivery is not unfinished");
     drop(store);
     let store = place.open(shared()).await;
     let found = deliveries(&store, Filter::Unfinished(head())).await;
-    assert_eq!(found.len(), 1, "and a process that begins knows them");
+    assert_eq!(found.len(), 1, "a new process knows the unfinished deliveries");
 }
 
 pub async fn known_tells_the_newest_generation<F: Fixture>() {

@@ -45,7 +45,7 @@ macro_rules! store_suite {
         $crate::store::suite::store_suite!(@ $fixture:
             take_up_gives_generations_and_stamps_in_order,
             an_unfinished_generation_is_replaced_by_the_next,
-            a_generation_that_is_loaded_settles_all_before_it,
+            a_loaded_generation_settles_all_before_it,
             apply_moves_reach_and_counts,
             apply_refuses_what_does_not_continue_and_changes_nothing,
             chunks_are_sent_before_those_before_them_are_applied,
@@ -61,7 +61,7 @@ macro_rules! store_suite {
             deliveries_come_in_pages,
             deliveries_are_found_by_their_content,
             entries_come_in_pages,
-            entries_that_are_settled_meanwhile_come_once,
+            entries_settled_during_a_listing_are_listed_once,
             a_replayed_record_ends_as_if_it_had_been_loaded_with_the_others,
             what_still_fails_stays_open_with_its_new_reason,
             discarded_records_are_kept_for_the_account,

@@ -57,8 +57,8 @@ pub async fn entries_come_in_pages<F: Fixture>() {
     assert_eq!(store.header(clean.id).await.unwrap(), None, "it is kept where it may be needed");
 }
 
-/// What is settled while the entries are listed moves no page border: every entry comes once.
-pub async fn entries_that_are_settled_meanwhile_come_once<F: Fixture>() {
+/// Settling entries during a listing does not move page boundaries: every entry is listed once.
+pub async fn entries_settled_during_a_listing_are_listed_once<F: Fixture>() {
     let place = F::new().await;
     let store = place.open(shared()).await;
     let delivery = load(&store, "a", &vec![Record::Refused; PAGE * 2 + 5]).await;

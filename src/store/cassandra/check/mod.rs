@@ -24,7 +24,7 @@ pub struct Checked {
     pub server: String,
     /// Whether tables and ledger are as declared, or can be made.
     pub tables: Result<(), StoreError>,
-    /// How far stamps were reserved ahead of a clock that cannot have allowed them.
+    /// How far reserved stamps are ahead of the clock, if a correct clock cannot have allowed them.
     pub stamps_ahead: Option<Duration>,
     /// What makes an acknowledgement or a stamp weak.
     pub warnings: Vec<String>,
@@ -129,7 +129,7 @@ async fn as_declared(
 async fn of_ledger(session: &Session, settings: &Settings) -> Result<Option<String>, StoreError> {
     let is_older = stored_format(session, settings).await?.is_some_and(|format| format < schema::FORMAT);
     Ok(is_older.then(|| {
-        "the ledger is that of an earlier version: the next `run` or `schema --apply` migrates it, which takes CREATE \
+        "the ledger is that of an earlier version: the next `run` or `schema --apply` migrates it, which needs CREATE \
          on its keyspace, and ALTER on the needledrop_ tables"
             .to_owned()
     }))

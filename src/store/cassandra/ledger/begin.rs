@@ -60,7 +60,8 @@ impl Ledger {
                 false => replace(&mut old.delivery, generation),
             }
         }
-        // A writer that lost the lease may have been about to resume the newest one: its write loses to ours.
+        // A writer that lost the lease may have been about to resume the newest generation. Writing this generation
+        // again makes that late write lose.
         let ended = earlier.ended.filter(|old| old.delivery.id != id);
         replaced.extend(ended.filter(|old| !lease.wrote(old.trust.written())));
         lease.check().await?;

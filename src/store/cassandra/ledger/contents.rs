@@ -1,5 +1,5 @@
-//! Ways to the deliveries with which a new file is compared: by all their bytes where they are loaded, by their
-//! head where they are not finished.
+//! Finds the deliveries with which a new file is compared: loaded deliveries by all their bytes, unfinished deliveries
+//! by their head.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
@@ -16,8 +16,9 @@ use crate::store::cassandra::lease::Lease;
 use crate::store::cassandra::stored::{big, is_unfinished};
 use crate::store::cassandra::{request, schema};
 
-/// Loaded deliveries by their bytes. An entry may be left behind when its delivery goes on: it is believed only if the
-/// delivery's own row says the same. None is missing: it is entered before that row, and removed after it.
+/// The table of loaded deliveries by their bytes. An entry may be stale after its delivery has continued, so it counts
+/// only if the delivery's own row agrees. No entry is missing: it is inserted before that row is written, and removed
+/// after it.
 pub struct Contents {
     insert: PreparedStatement,
     delete: PreparedStatement,
@@ -48,7 +49,7 @@ impl Contents {
         })
     }
 
-    /// A way to a delivery that is about to be loaded.
+    /// Inserts the entry for a delivery that is about to be `loaded`.
     pub async fn enter(
         &self,
         lease: &Lease,
@@ -59,7 +60,7 @@ impl Contents {
         lease.write(&self.insert, (head, big(*len), hash, id.0)).await
     }
 
-    /// Removes the way to what a delivery was before.
+    /// Removes the entry for the previous contents of a delivery.
     pub async fn remove(
         &self,
         lease: &Lease,
@@ -72,7 +73,7 @@ impl Contents {
 }
 
 impl Ledger {
-    /// Whether there may be a loaded delivery with this head and, where it is given, this length.
+    /// Whether there may be a loaded delivery with this head and, if `len` is given, this length.
     pub async fn has_content(&self, head: &str, len: Option<u64>) -> Result<bool, StoreError> {
         if self.in_memory && self.under_way.lock().await.values().any(|own| own.delivery.head == head) {
             return Ok(true);
@@ -85,7 +86,7 @@ impl Ledger {
         Ok(!request::parsed::<(i64,)>(&self.settings, result)?.is_empty())
     }
 
-    /// The way to one loaded delivery.
+    /// Inserts the entry for a delivery that is already loaded.
     pub async fn enter_content(&self, lease: &Lease, id: DeliveryId) -> Result<(), StoreError> {
         let content = self.read(id).await?.as_ref().and_then(Content::of);
         self.contents.enter(lease, content.as_ref(), id).await
@@ -107,8 +108,8 @@ impl Ledger {
     }
 }
 
-/// Deliveries that are loading or incomplete, by their heads. One process writes to a ledger, and reads all of it
-/// when it begins: no table is needed for them.
+/// Deliveries that are loading or incomplete, by their heads. They need no table, because only one process writes to a
+/// ledger, and it reads the whole ledger when it starts.
 #[derive(Default)]
 pub struct Unfinished(Mutex<Option<Heads>>);
 
@@ -123,14 +124,14 @@ impl Unfinished {
         lock(&self.0).is_some()
     }
 
-    /// All of them, as the ledger has them.
+    /// Sets all unfinished deliveries, as read from the ledger.
     pub fn fill(&self, all: impl Iterator<Item = (DeliveryId, String)>) {
         let mut heads = Heads::default();
         all.for_each(|(id, head)| heads.insert(id, &head));
         *lock(&self.0) = Some(heads);
     }
 
-    /// What became of one.
+    /// Updates the index after a delivery has changed.
     pub fn track(&self, delivery: &Delivery) {
         if let Some(heads) = lock(&self.0).as_mut() {
             heads.remove(delivery.id);

@@ -1,4 +1,4 @@
-//! The earlier generations of a path, newest first, a few at a time: a path may have thousands.
+//! Reads the earlier generations of a path, newest first and a few at a time, because a path may have thousands.
 
 use futures::future::try_join_all;
 
@@ -9,13 +9,13 @@ use crate::store::StoreError;
 use crate::store::cassandra::request;
 use crate::store::cassandra::stored::Entered;
 
-/// Generations that are read at once.
+/// The number of generations that are read at once.
 const SOME: i32 = 8;
 
-/// What a new generation finds.
+/// The earlier generations that matter to a new generation.
 #[derive(Default)]
 pub struct Earlier {
-    /// The newest generation; 0 where there is none.
+    /// The newest generation; 0 if there is none.
     pub newest: u32,
     /// The newest generation, if it has ended.
     pub ended: Option<Entered>,
@@ -24,7 +24,7 @@ pub struct Earlier {
 }
 
 impl Earlier {
-    /// Adds the next older generation. Whether no other has to be read.
+    /// Adds the next older generation. Returns true if no older generation has to be read.
     fn add(&mut self, entered: Entered, entry: &Entry) -> bool {
         let delivery = &entered.delivery;
         let (is_last, is_newest) = (has_settled_others(delivery), self.newest == 0);
@@ -39,8 +39,8 @@ impl Earlier {
 }
 
 impl Ledger {
-    /// A generation that is loaded settles all generations before it. Behind the first such generation that has ended
-    /// itself, none has to be read.
+    /// Loading a generation settles all generations before it. Reading therefore stops at the newest generation that
+    /// was loaded and has itself ended.
     pub(super) async fn earlier(&self, entry: &Entry) -> Result<Earlier, StoreError> {
         let mut earlier = Earlier::default();
         let mut below = i32::MAX;
@@ -58,14 +58,15 @@ impl Ledger {
         }
     }
 
-    /// Generations of a path below this one, with their ids.
+    /// Up to [`SOME`] generations of a path older than `below`, with their ids.
     async fn generations(&self, path: &str, below: i32) -> Result<Vec<(i32, i64)>, StoreError> {
         let values = (path, below, SOME);
         let result = request::execute(&self.session, &self.settings, &self.by_generation, values).await?;
         request::parsed(&self.settings, result)
     }
 
-    /// An entry that is not there is left out: the server has not finished the batch that makes it.
+    /// The deliveries of these generations. One may be missing, because the server has not finished the batch that
+    /// creates it.
     async fn all_of(&self, page: &[(i32, i64)]) -> Result<Vec<Entered>, StoreError> {
         let found = try_join_all(page.iter().map(|(_, id)| self.by_id(DeliveryId(*id)))).await?;
         Ok(found.into_iter().flatten().collect())
@@ -76,14 +77,14 @@ fn is_unfinished(delivery: &Delivery) -> bool {
     matches!(delivery.state, State::Loading | State::Incomplete | State::Waiting)
 }
 
-/// Whether the file of a failed delivery is read again, with the records that it has in quarantine.
+/// Whether the new generation reads a failed delivery's file again, including its records in quarantine.
 pub fn is_read_again(delivery: &Delivery, entry: &Entry) -> bool {
     let loads = matches!(entry.verdict, Verdict::Load { .. });
     loads && delivery.state == State::Failed && delivery.receipt.open() > 0
 }
 
-/// Only a delivery that was taken up to be loaded has stamps. What another program wrote has stamps too, and does not
-/// settle a failed generation.
+/// Whether this generation has settled all earlier ones. Only a delivery that was taken up to be loaded has stamps. A
+/// delivery assumed to be loaded by another program has stamps too, but does not settle a failed generation.
 fn has_settled_others(delivery: &Delivery) -> bool {
     let was_loaded = delivery.stamps.begin().is_some() && delivery.receipt.assumed == 0;
     was_loaded && !is_unfinished(delivery)

@@ -1,5 +1,5 @@
-//! Deliveries as they are listed. The cluster keeps them in no order: the ids of all that are asked for are read
-//! first, eight bytes each, and the deliveries page by page.
+//! Lists deliveries page by page. The cluster does not keep them in order. A listing therefore reads the ids of all its
+//! deliveries first (eight bytes each), and then the deliveries one page at a time.
 
 use std::collections::HashMap;
 
@@ -57,7 +57,7 @@ impl Ledger {
         let reads: Vec<_> = wanted.iter().map(|id| self.read(*id)).collect();
         let found: Vec<Option<Delivery>> =
             futures::stream::iter(reads).buffered(TOGETHER).try_collect().await?;
-        // An entry that is not there: the server has not finished the batch that makes it.
+        // A delivery may be missing: the server may not have finished the batch that creates it.
         let mut found: Vec<Delivery> =
             found.into_iter().flatten().filter(|delivery| matches(filter, delivery)).collect();
         if matches!(filter, Filter::Unfinished(_) | Filter::Same(_)) && !self.in_memory {
@@ -68,7 +68,7 @@ impl Ledger {
         Ok(Page { found, next })
     }
 
-    /// Every delivery, in the order of the cluster.
+    /// Hands every delivery to `take`, in the order of the cluster.
     ///
     /// # Errors
     /// When the cluster does not answer.
@@ -86,7 +86,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// One delivery, if there is one with this id.
+    /// The delivery with this id, if there is one.
     ///
     /// # Errors
     /// When the cluster does not answer.
@@ -99,7 +99,7 @@ impl Ledger {
         Ok(self.by_id(id).await?.map(|entered| entered.delivery))
     }
 
-    /// Ids of those that are asked for, in order. Some may turn out not to be.
+    /// Ids of the deliveries that may match the filter, in order. The caller has to check each delivery.
     async fn ids(&self, filter: &Filter) -> Result<Vec<DeliveryId>, StoreError> {
         let mut ids = match filter {
             Filter::All => self.valid_ids().await?,
@@ -109,7 +109,7 @@ impl Ledger {
             Filter::Unfinished(head) => self.unfinished(head).await?,
             Filter::Same(content) => self.ids_of(content).await?,
         };
-        // A dry run finds what it would have entered.
+        // A dry run also finds the deliveries that it would have entered.
         if self.in_memory {
             let under_way = self.under_way.lock().await;
             let own = under_way.values().filter(|own| matches(filter, &own.delivery));
@@ -133,8 +133,8 @@ impl Ledger {
         Ok(ids.into_iter().map(|(id,)| DeliveryId(id)).collect())
     }
 
-    /// Ids of all deliveries, in order: those that a path leads to. A writer that lost the lease may have entered
-    /// another one late.
+    /// Ids of all deliveries that a path leads to, in order. Any other delivery may come from a late write of a writer
+    /// that lost the lease.
     async fn valid_ids(&self) -> Result<Vec<DeliveryId>, StoreError> {
         let mut ids = Vec::new();
         let take = |(id,): (i64,)| {
@@ -146,7 +146,7 @@ impl Ledger {
         Ok(ids)
     }
 
-    /// Those that have quarantined records, or had.
+    /// Ids of deliveries that have or had quarantined records.
     async fn with_entries(&self) -> Result<Vec<DeliveryId>, StoreError> {
         let (valid, mut ids) = (self.valid_ids().await?, Vec::new());
         let take = |(id, quarantined, replayed): Counted| {
@@ -172,7 +172,7 @@ impl Ledger {
 /// The newest generation of a path so far.
 struct Newest {
     generation: i32,
-    /// Its head, where its last bytes are not known yet.
+    /// Its head, if its last bytes are not known yet.
     head: Option<String>,
     known: Known,
 }

@@ -55,7 +55,7 @@ pub struct Ledger {
     unconfirmed: Mutex<HashMap<String, Entered>>,
     /// Deliveries whose records from quarantine were not confirmed: tried again, nothing is counted twice.
     unsettled: Mutex<HashMap<DeliveryId, Entered>>,
-    /// What no table says: heads of the deliveries that are not finished.
+    /// The heads of unfinished deliveries. No table has them.
     unfinished: Unfinished,
     /// A dry run: what is entered stays there.
     in_memory: bool,
@@ -192,7 +192,8 @@ impl Ledger {
         Ok((entered, told))
     }
 
-    /// Hides generations that a writer without the lease enters late, where this is the newest one now.
+    /// If this delivery is the newest generation, hides newer generations that a writer without the lease may enter
+    /// late.
     async fn fence(&self, lease: &Lease, delivery: &Delivery) -> Result<(), StoreError> {
         let ids = self.ids_of_path(&self.newest_of_path, &delivery.path).await?;
         if ids.first() != Some(&delivery.id) {
