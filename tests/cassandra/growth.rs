@@ -1,9 +1,11 @@
 //! Files that grow, also behind an open tail: what is there is what one pass over the whole bytes would leave, or a
 //! new generation.
 
+use std::io::Write as _;
+
 use serde_json::json;
 
-use crate::common::{HEADER, events, gzip};
+use crate::common::{Daemon, HEADER, events, gzip, until};
 use crate::place::Place;
 use crate::steps::steps;
 use crate::story::Story;
@@ -198,4 +200,35 @@ fn an_open_tail_whose_load_was_killed_mixes_with_nothing() {
             }
         }
     }
+}
+
+/// The tail is held for a second, for a process has the file open for writing. Nothing tells when that process closes
+/// the file, which it opened under a name outside the inbox. A listing finds the tail complete, and its rows are still
+/// being sent when the second is over.
+#[test]
+fn a_held_tail_that_is_due_while_it_is_loaded_is_not_taken_up_twice() {
+    let Some(place) = Place::new() else { return };
+    let settings = [
+        ("source.settle", "100ms"),
+        ("source.poll", "200ms"),
+        ("source.tail_after", "1ms"),
+        // A record is a row in each of three tables: this takes two seconds.
+        ("write.rows_per_second", "1"),
+    ];
+    let place = settings.into_iter().fold(place, |place, (setting, value)| place.with(setting, value));
+    let mut daemon = place.daemon();
+    let count = |daemon: &Daemon, state: &str| {
+        daemon.metrics().get(&format!("needledrop_deliveries_total{{state=\"{state}\"}}")).copied()
+    };
+    let elsewhere = place.path("elsewhere.csv");
+    let mut writer = std::fs::File::create(&elsewhere).unwrap();
+    writer.write_all(format!("{HEADER}{}", row("Ann", "1")).as_bytes()).unwrap();
+    std::fs::hard_link(&elsewhere, place.inbox().join(FILE)).unwrap();
+    until("the tail is held", || (count(&daemon, "incomplete")? >= 1.0).then_some(()));
+    drop(writer);
+    until("it is loaded", || (count(&daemon, "loaded")? >= 1.0).then_some(()));
+    assert_eq!(daemon.stop().0, 0, "{}", daemon.log());
+    let log = daemon.log();
+    assert!(!log.contains("resumed") && !log.contains("failed"), "{log}");
+    assert_eq!(place.receipt(FILE)["loaded"], 1);
 }

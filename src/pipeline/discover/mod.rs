@@ -302,6 +302,11 @@ impl<S: Store> Discover<S> {
     async fn take_next(&mut self, keep_note: bool) -> Result<Option<Work>, StoreError> {
         let Some(candidate) = self.waiting.take() else { return Ok(None) };
         let path = candidate.found.path.clone();
+        if self.is_busy(&path) {
+            // A listing took the file up before its held tail was due.
+            self.again.entry(path).or_insert(candidate.closed);
+            return Ok(None);
+        }
         let is_known = self.known.has(&path);
         let looks = Stage::Discover.begin();
         fault::stuck(Stage::Discover.name()).await;
