@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 CARGO := cargo
 SHARED := $(or $(NEEDLEDROP_SHARED),../shared)
+# Most tests wait for a daemon, a lease or a node: twice as many as cores run at a time.
+export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc 2>/dev/null || echo 2))))
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
