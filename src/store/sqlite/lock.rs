@@ -65,6 +65,13 @@ impl WriterLock {
     }
 }
 
+impl Drop for WriterLock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a process that is being spawned has it open until it runs its own program.
+        let _ = self.file.unlock();
+    }
+}
+
 fn holder(file: &mut File) -> String {
     lines(file).next().unwrap_or_else(|| "another process".to_owned())
 }
