@@ -235,7 +235,7 @@ fn play(rounds: &[Round]) {
 
 #[test]
 fn any_story_of_the_folder_ends_as_its_model() {
-    stories::play("folder model", Duration::from_secs(20), 300, rounds(), |rounds| play(rounds));
+    stories::play("folder model", Duration::from_secs(10), 300, rounds(), |rounds| play(rounds));
 }
 
 #[test]

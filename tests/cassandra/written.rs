@@ -13,7 +13,7 @@ use crate::{stories, writer};
 fn no_row_mixes_two_records_of_a_writer() {
     let Some(place) = Place::of(writer::YAML) else { return };
     place.once(0);
-    stories::play("writer on Cassandra", Duration::from_secs(20), 30, writer::acts(), |acts| {
+    stories::play("writer on Cassandra", Duration::from_secs(10), 30, writer::acts(), |acts| {
         place.empty();
         writer::play(&place, acts, || rows(&place), |millis| two(&place, millis));
     });

@@ -1,9 +1,9 @@
 //! The durable steps at which a test kills a run.
 
-/// Every step if `NEEDLEDROP_EVERY_STEP` is set, as `make test-all` does; otherwise every third step, so that three
+/// Every step if `NEEDLEDROP_EVERY_STEP` is set, as `make test-all` does; otherwise every sixth step, so that six
 /// runs of the test cover nearly all steps.
 pub fn steps() -> impl Iterator<Item = usize> {
     let is_every = std::env::var_os("NEEDLEDROP_EVERY_STEP").is_some();
-    let (first, stride) = if is_every { (1, 1) } else { (fastrand::usize(1..=3), 3) };
+    let (first, stride) = if is_every { (1, 1) } else { (fastrand::usize(1..=6), 6) };
     (first..).step_by(stride)
 }
