@@ -95,7 +95,7 @@ async fn beginning(file: &Path, encoding: &'static Encoding) -> io::Result<(Vec<
     Ok((bytes, whole))
 }
 
-/// Header and records, as loading reads them, without one that is cut where the bytes end.
+/// Reads header and records as a load would. Leaves out a record that is cut off at the end of the bytes.
 async fn records(bytes: &[u8], whole: bool) -> Vec<Result<ByteRecord, Malformed>> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut framer = Framer::new(bytes.len(), Mark::default(), Mark::default(), blake3::Hasher::new());

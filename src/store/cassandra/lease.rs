@@ -112,7 +112,8 @@ pub enum Wait {
 }
 
 impl Lease {
-    /// Takes the lease, or says who has it. `fits` is whether the tables are as declared: without that nobody takes it.
+    /// Takes the lease, or returns its holder. If `fits` is false, the tables differ from the declaration, and the lease
+    /// is not taken.
     ///
     /// # Errors
     /// `InUse` or `Standby` with the holder; a holder with other tables; that of `fits`; what the cluster says.

@@ -241,7 +241,7 @@ impl Sending<'_> {
         Ok(())
     }
 
-    /// Why a row is not sent. Some servers do not refuse one that is too large, but fail.
+    /// Why a row is not sent: it is too large. Some servers fail instead of rejecting such a row.
     fn too_large(&self, record: &Record<'_>) -> Option<String> {
         let limit = self.limit.filter(|limit| self.longest > limit.bytes)?;
         limit.refusal(record.size())
