@@ -36,7 +36,10 @@ fn as_many_requests_are_under_way_as_may_be_and_no_more() {
     });
     assert_eq!(most, 3.0);
     assert_eq!(daemon.metrics()["needledrop_requests_in_flight"], 0.0);
-    assert_eq!(batches(&daemon), (18_000.0, 18_000.0), "single rows");
+    // A scrape may lose a sample of a histogram that is recorded at the same moment (`AtomicBucket::clear_with`).
+    let (requests, rows) = batches(&daemon);
+    assert_eq!(requests, rows, "single rows");
+    assert!(requests > 17_900.0, "{requests}");
 }
 
 /// Of one session are all rows of two tables, so they share partitions there.

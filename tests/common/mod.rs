@@ -189,7 +189,7 @@ impl World {
     /// Starts the daemon on a free port, with its log in `stderr.log`; ready when this returns.
     pub fn daemon(&self) -> Daemon {
         let daemon = self.daemon_unready();
-        until("the daemon is ready", || (daemon.get("/readyz")?.0 == 200).then_some(()));
+        daemon.until_ready();
         daemon
     }
 
@@ -224,7 +224,7 @@ impl World {
         confined.current_dir(self.dir.path()).stdin(Stdio::null());
         command = confined;
         let daemon = self.daemon_of(command, "stderr.log");
-        until("the daemon is ready", || (daemon.get("/readyz")?.0 == 200).then_some(()));
+        daemon.until_ready();
         daemon
     }
 
@@ -317,6 +317,15 @@ impl Daemon {
         get(self.port, path)
     }
 
+    fn until_ready(&self) {
+        let mut answer = None;
+        let ready = patiently(|| {
+            answer = self.get("/readyz");
+            (answer.as_ref()?.0 == 200).then_some(())
+        });
+        assert!(ready.is_some(), "the daemon is not ready: {answer:?}, and logged:\n{}", self.log());
+    }
+
     /// The metrics, by name with labels.
     pub fn metrics(&self) -> BTreeMap<String, f64> {
         let (_, text) = self.get("/metrics").unwrap();
@@ -346,13 +355,18 @@ pub fn get(port: u16, path: &str) -> Option<(u16, String)> {
 }
 
 /// Asks until there is an answer.
-pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    patiently(ask).unwrap_or_else(|| panic!("waited too long until {what}"))
+}
+
+/// Asks until there is an answer. Gives up after [`PATIENCE`].
+fn patiently<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let began = Instant::now();
     loop {
-        if let Some(answer) = ask() {
+        let answer = ask();
+        if answer.is_some() || began.elapsed() > PATIENCE {
             return answer;
         }
-        assert!(began.elapsed() < PATIENCE, "waited too long until {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -388,8 +402,11 @@ pub fn events(items: std::ops::Range<u32>) -> String {
     items.map(|n| format!("Artist {n},Ann,F,{n},Lee,100.5,free,\"X, Y\",7,Song {n},3\n")).collect()
 }
 
+/// A port that nobody listens on. It is below those that the kernel gives to outgoing connections, so none of them
+/// takes it before a daemon listens there.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let mut ports = std::iter::repeat_with(|| fastrand::u16(10_000..20_000));
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 fn variable(setting: &str) -> String {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -112,8 +111,7 @@ impl World {
     }
 
     pub fn daemon(&self) -> Child {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        self.start(&["run", "--listen", &free.to_string()])
+        self.start(&["run", "--listen", "127.0.0.1:0"])
     }
 
     /// What the program that was started last told.
