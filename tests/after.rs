@@ -7,10 +7,11 @@ mod common;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::time::Duration;
 
-use common::{Daemon, HEADER, World, events, until};
+use common::{Daemon, HEADER, World, can_confine, events, until};
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
@@ -283,6 +284,32 @@ fn load_leaves_alone_what_is_not_of_the_inbox() {
     assert_eq!(world.run(&["load", "--again", FILE]).code, 0);
     assert_eq!(world.generations(FILE), 2);
     assert_eq!(archive(&world).len(), 2);
+}
+
+/// What the ledger knows of the name is not known of the file that has it now.
+#[test]
+fn a_newer_file_under_the_name_of_a_loaded_one_stays_until_it_can_be_read() {
+    if !can_confine() {
+        return;
+    }
+    for after in ["move", "delete"] {
+        let mut world = world("keep");
+        world.drop_file(FILE, csv(0..5));
+        world.once(0);
+        world.set("source.after", after);
+        let newer = world.path("newer.csv");
+        fs::write(&newer, csv(5..9)).unwrap();
+        fs::set_permissions(&newer, fs::Permissions::from_mode(0o000)).unwrap();
+        fs::rename(&newer, world.inbox().join(FILE)).unwrap();
+        let daemon = world.confined_daemon(false, "");
+        until("it is told", || daemon.log().contains("cannot be read").then_some(()));
+        // Longer than a file must rest before it may leave.
+        std::thread::sleep(Duration::from_secs(4));
+        assert_eq!(inbox(&world), [FILE], "{after}: {}", daemon.log());
+        fs::set_permissions(world.inbox().join(FILE), fs::Permissions::from_mode(0o644)).unwrap();
+        until("it is loaded and leaves", || inbox(&world).is_empty().then_some(()));
+        assert_eq!(world.receipt(FILE)["loaded"], 4);
+    }
 }
 
 #[test]

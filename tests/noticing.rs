@@ -7,9 +7,8 @@ mod common;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::process::Command;
 
-use common::{Daemon, HEADER, World, events, until};
+use common::{Daemon, HEADER, World, can_confine, events, until};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -32,17 +31,6 @@ fn wait_for(world: &World, file: &str, state: &str) {
 
 fn warnings(daemon: &Daemon, of: &str) -> usize {
     daemon.log().lines().filter(|line| line.contains("WARN") && line.contains(of)).count()
-}
-
-/// Whether namespaces can be had; in CI they must.
-fn can_confine() -> bool {
-    let tried = Command::new("unshare").args(["--user", "--map-root-user", "true"]).output();
-    let can = tried.is_ok_and(|tried| tried.status.success());
-    assert!(can || std::env::var_os("CI").is_none(), "unshare --user does not work here");
-    if !can {
-        eprintln!("SKIPPED: unshare --user does not work here (util-linux, user namespaces)");
-    }
-    can
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Every command on this store, and what each says of a store that is not as it should be.
 
-use serde_json::json;
+use std::process::Stdio;
 
-use crate::common::{HEADER, World, events};
+use serde_json::{Value as Json, json};
+
+use crate::common::{HEADER, World, events, patiently};
 use crate::place::Place;
 
 const FILE: &str = "2018-11-01-events.csv";
@@ -252,6 +254,27 @@ fn a_dry_run_writes_nothing_and_tells_what_would_be() {
     assert_eq!(place.json(&["load", FILE, "--dry-run"])["records"]["loaded"], 2);
     let after = (place.dump(), place.sorted("SELECT * FROM ks.needledrop_lease"));
     assert_eq!(after, before);
+}
+
+#[test]
+fn a_dry_run_loads_the_copy_of_a_file_that_went_away_before_its_end() {
+    let Some(place) = Place::new() else { return };
+    place.drop_file(FILE, csv(0..5));
+    let begun = (1..40).find(|step: &u32| {
+        let aborted = place.command(&["run", "--once"]).env("NEEDLEDROP_ABORT_AT", step.to_string()).output();
+        !aborted.unwrap().status.success() && place.states().get(FILE).is_some_and(|state| state == "loading")
+    });
+    assert!(begun.is_some(), "no run ended before the end of the file");
+    std::fs::rename(place.inbox().join(FILE), place.inbox().join("2018-11-02-events.csv")).unwrap();
+    let before = place.dump();
+    let mut dry = place.command(&["run", "--once", "--dry-run", "--json"]);
+    let mut dry = dry.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let ended = patiently(|| dry.try_wait().unwrap());
+    dry.kill().unwrap();
+    assert!(ended.is_some(), "the dry run does not end");
+    let told: Json = serde_json::from_reader(dry.stdout.take().unwrap()).unwrap();
+    assert_eq!(told["records"]["loaded"], 5, "{told}");
+    assert_eq!(place.dump(), before);
 }
 
 #[test]

@@ -360,7 +360,7 @@ pub fn until<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Asks until there is an answer. Gives up after [`PATIENCE`].
-fn patiently<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+pub fn patiently<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let began = Instant::now();
     loop {
         let answer = ask();
@@ -369,6 +369,17 @@ fn patiently<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Whether namespaces can be had; in CI they must.
+pub fn can_confine() -> bool {
+    let tried = Command::new("unshare").args(["--user", "--map-root-user", "true"]).output();
+    let can = tried.is_ok_and(|tried| tried.status.success());
+    assert!(can || std::env::var_os("CI").is_none(), "unshare --user does not work here");
+    if !can {
+        eprintln!("SKIPPED: unshare --user does not work here (util-linux, user namespaces)");
+    }
+    can
 }
 
 /// The files that the answers are known of; nothing where they were not handed along.

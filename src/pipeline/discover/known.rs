@@ -67,7 +67,7 @@ impl KnownPaths {
     /// It left the inbox. The ledger has it still: what comes under this name is compared with it.
     pub fn left(&mut self, path: &str) {
         if let Some(glance) = self.glances.get_mut(path) {
-            glance.done = false;
+            (glance.done, glance.whole) = (false, false);
         }
     }
 

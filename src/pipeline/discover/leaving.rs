@@ -110,7 +110,8 @@ impl<S: Store> Discover<S> {
         if !self.known.is_whole(&file.path) || !self.has_rested(file) {
             return;
         }
-        if self.is_known(file) {
+        // Not `is_known`: a newer file under this name may only wait until it can be read.
+        if self.known.is_done(file) {
             self.out.ready.insert(Arc::clone(&file.path), file.noted);
         } else if self.known.is_young(file) {
             // Loaded when its times were too young to be trusted: its bytes are compared first.

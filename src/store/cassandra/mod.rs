@@ -419,10 +419,8 @@ impl Store for CassandraStore {
     }
 
     async fn amend(&self, id: DeliveryId, amendment: Amendment) -> Result<(), StoreError> {
-        match &self.inner.writing {
-            Some(writing) => self.inner.ledger.amend(&writing.lease, id, amendment).await,
-            None => Ok(()),
-        }
+        let lease = self.inner.writing.as_ref().map(|writing| &writing.lease);
+        self.inner.ledger.amend(lease, id, amendment).await
     }
 
     async fn send(&self, chunks: Arc<Vec<RowChunk>>) -> Result<ahead::Sent, StoreError> {

@@ -296,11 +296,16 @@ impl Ledger {
         Ok(entered)
     }
 
-    /// Changes state, note or head.
+    /// Changes state, note or head; without a lease only in memory.
     ///
     /// # Errors
     /// What the cluster says.
-    pub async fn amend(&self, lease: &Lease, id: DeliveryId, amendment: Amendment) -> Result<(), StoreError> {
+    pub async fn amend(
+        &self,
+        lease: Option<&Lease>,
+        id: DeliveryId,
+        amendment: Amendment,
+    ) -> Result<(), StoreError> {
         let head = amendment.head.clone();
         let change = |entered: &mut Entered| {
             let delivery = &mut entered.delivery;
@@ -312,12 +317,13 @@ impl Ledger {
             }
             delivery.noted = amendment.noted.unwrap_or(delivery.noted);
             delivery.head = amendment.head.unwrap_or_else(|| delivery.head.clone());
-            Ok(())
+            Ok::<_, StoreError>(())
         };
+        let Some(lease) = lease else { return self.change_in_memory(id, change).await.map(|_| ()) };
         if let Some(head) = head {
             self.note_head(lease, head, id).await?;
         }
-        self.change::<_, StoreError>(lease, id, change).await.map(|_| ())
+        self.change(lease, id, change).await.map(|_| ())
     }
 
     /// A way to the delivery by its head.
