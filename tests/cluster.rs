@@ -208,7 +208,8 @@ fn three_nodes_with_one_killed_all_stopped_and_the_daemon_killed_again_and_again
 }
 
 fn one_node_killed(node: &Node, expected: &End) {
-    let world = world("killed").with("write.rows_per_second", "5000");
+    // Slow enough for a node that needs a minute to come back.
+    let world = world("killed").with("write.rows_per_second", "2500");
     let mut daemon = world.daemon();
     under_way(&daemon);
     node.kill();
