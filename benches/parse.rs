@@ -14,18 +14,20 @@ use std::time::{Duration, SystemTime};
 use common::{Outcome, Pairs, Scratch, rate};
 use csv_core::{ReadRecordResult, Reader};
 use needledrop::config::{Config, Layers};
-use needledrop::domain::{DeliveryId, Header, Mark, Plan, RowChunk, Source, Stamp, StampRange, Stamps};
-use needledrop::health::Health;
-use needledrop::heartbeat::Pulse;
-use needledrop::pipeline::read::frame::Framer;
-use needledrop::pipeline::read::source::ByteSource;
-use needledrop::pipeline::read::tail::TailPolicy;
-use needledrop::pipeline::read::trail::{Trails, Window};
-use needledrop::pipeline::read::{Head, Read, Work};
-use needledrop::pipeline::spare::Spare;
+use needledrop::domain::{
+    DeliveryContext, DeliveryId, Header, Plan, Position, RowChunk, Stamp, StampRange, Stamps,
+};
+use needledrop::format::framer::Framer;
+use needledrop::format::tail::TailPolicy;
+use needledrop::metrics::heartbeat::Pulse;
+use needledrop::pipeline::buffer_pool::BufferPool;
+use needledrop::pipeline::byte_source;
+use needledrop::pipeline::hash_checkpoint::{HashCheckpoints, Window};
+use needledrop::pipeline::messages::{Head, Work};
+use needledrop::pipeline::read::Read;
 use needledrop::pipeline::transform;
 use needledrop::store::Access;
-use needledrop::store::patience::Patience;
+use needledrop::store::backoff::Backoff;
 use needledrop::store::sqlite::{Settings, SqliteStore};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc::{self, Receiver, Sender};
@@ -104,7 +106,7 @@ fn stages(files: &[PathBuf]) -> Outcome<u64> {
         let (files_in, files_out) = mpsc::channel(config.write.queue);
         let (chunks_in, chunks) = mpsc::channel(config.write.queue);
         let (rows_in, rows) = mpsc::channel(config.write.queue);
-        let spare = Arc::new(Spare::default());
+        let spare = Arc::new(BufferPool::default());
         let read = reader(&config, &plan, &spare)?.run(files_out, chunks_in);
         let quota = config.limits.max_quarantined;
         let transform =
@@ -118,20 +120,21 @@ fn stages(files: &[PathBuf]) -> Outcome<u64> {
 }
 
 /// The reader asks its store for stamps only, and these files bring all they need.
-fn reader(config: &Config, plan: &Arc<Plan>, spare: &Arc<Spare>) -> Outcome<Read<SqliteStore>> {
+fn reader(config: &Config, plan: &Arc<Plan>, spare: &Arc<BufferPool>) -> Outcome<Read<SqliteStore>> {
     let store = SqliteStore::open(&Settings::at("/nowhere/store.db"), Arc::clone(plan), Access::Dry)?;
-    let patience = Patience {
+    let patience = Backoff {
         limit: None,
         halt: CancellationToken::new(),
-        health: Arc::new(Health::default()),
+        observer: Arc::new(()),
         pulse: Pulse::default(),
     };
     Ok(Read {
         store: Arc::new(store),
         patience,
+        heartbeat: Arc::default(),
         write: config.write.clone(),
         files_at_once: config.source.files_at_once,
-        trails: Arc::new(Trails::default()),
+        trails: Arc::new(HashCheckpoints::default()),
         spare: Arc::clone(spare),
         stop: CancellationToken::new(),
     })
@@ -146,19 +149,19 @@ async fn open_all(files: &[PathBuf], plan: &Plan, config: &Config, into: Sender<
 }
 
 async fn open(path: &Path, number: i64, plan: &Plan, limit: usize) -> Outcome<Work> {
-    let mut bytes = ByteSource::open(path, encoding_rs::UTF_8).await?;
+    let mut bytes = byte_source::open(path, encoding_rs::UTF_8).await?;
     let mut head = Vec::new();
     bytes.read(&mut head).await?;
     let end = head.iter().position(|byte| *byte == b'\n').ok_or("no header")?;
     let names = std::str::from_utf8(&head[..end])?.trim_end().split(',').map(str::to_owned);
     let header = Header(names.collect());
     let mapping = header.map(plan)?;
-    let at = Mark { offset: end as u64 + 1, record: 0, line: 1 };
+    let at = Position { offset: end as u64 + 1, record: 0, line: 1 };
     let mut hasher = blake3::Hasher::new();
     hasher.update(&head[..=end]);
-    let mut framer = Framer::new(limit, Mark::default(), at, hasher);
+    let mut framer = Framer::new(limit, Position::default(), at, hasher);
     framer.bytes().extend_from_slice(&head[end + 1..]);
-    let source = Source {
+    let source = DeliveryContext {
         id: DeliveryId(number),
         path: path.display().to_string(),
         header,
@@ -169,18 +172,18 @@ async fn open(path: &Path, number: i64, plan: &Plan, limit: usize) -> Outcome<Wo
         quarantined_before: 0,
         skipped_before: 0,
         read: Default::default(),
-        halt: CancellationToken::new(),
+        halt: Default::default(),
     };
     let range = StampRange { first: 0, base: Stamp(number << 40), records: 1 << 30 };
     let stamps = Stamps::new(vec![range]);
-    let (noted, window) = (bytes.noted, Window::default());
+    let (noted, window) = (bytes.file.noted, Window::default());
     let head = Head { len: 0, hash: blake3::hash(b"").to_hex().to_string() };
     let (source, tail) = (Arc::new(source), TailPolicy::Load);
     Ok(Work { source, stamps, bytes, noted, framer, tail, header_is_tail: false, window, head })
 }
 
 /// Takes chunks as the writer does, without writing them.
-async fn drained(mut rows: Receiver<RowChunk>, spare: &Spare) -> u64 {
+async fn drained(mut rows: Receiver<RowChunk>, spare: &BufferPool) -> u64 {
     let mut records = 0;
     while let Some(chunk) = rows.recv().await {
         records += chunk.records();

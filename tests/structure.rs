@@ -1,56 +1,49 @@
-//! The arrows of the tree: which module must not know which. By text, so that a new arrow is seen.
+//! What the tree promises: which module may use which, where tasks begin, and that no tests depend on a fixed port.
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails the test, as the test itself does")]
 
+#[path = "structure/imports.rs"]
+mod imports;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Modules of the crate, and what must not be in them.
-const FORBIDDEN: [(&str, &[&str]); 8] = [
-    (
-        "src/domain",
-        &[
-            "crate::app",
-            "crate::cli",
-            "crate::config",
-            "crate::fault",
-            "crate::health",
-            "crate::ledger",
-            "crate::metrics",
-            "crate::pipeline",
-            "crate::quarantine",
-            "crate::store",
-            "crate::web",
-        ],
-    ),
-    (
-        "src/pipeline/transform",
-        &["std::fs", "tokio::fs", "std::io", "std::net", "SystemTime::now", "Instant::now", "crate::store"],
-    ),
-    ("src/pipeline/read/frame.rs", &["std::fs", "tokio::fs", "std::io", "SystemTime", "Instant"]),
-    ("src/store", &["crate::pipeline", "crate::app", "crate::cli", "crate::web", "crate::config"]),
-    ("src/pipeline", &["crate::app", "crate::cli", "crate::web", "rusqlite", "sqlite::"]),
-    ("src/config", &["crate::app", "crate::cli", "crate::pipeline", "crate::store", "crate::web"]),
-    ("src/web", &["crate::cli", "crate::app", "crate::pipeline"]),
-    ("src/ledger.rs", &["crate::store", "crate::pipeline", "crate::config"]),
+use imports::{Module, Source, code, crate_in, imports, rust_files};
+
+/// Each module of the crate, and the others that it may use.
+const MAY_USE: [(&str, &[&str]); 11] = [
+    ("domain", &[]),
+    ("source", &["domain"]),
+    ("format", &["domain"]),
+    ("metrics", &["domain"]),
+    ("store", &["domain", "metrics"]),
+    ("config", &["domain", "source", "store"]),
+    ("pipeline", &["config", "domain", "format", "metrics", "source", "store"]),
+    ("jobs", &["domain", "format", "metrics", "pipeline", "source", "store"]),
+    ("http", &["metrics"]),
+    ("daemon", &["config", "domain", "http", "jobs", "metrics", "pipeline", "source", "store"]),
+    ("cli", &["config", "daemon", "domain", "format", "jobs", "metrics", "pipeline", "source", "store"]),
 ];
 
-/// The only places that start tasks.
-const SPAWN: [&str; 3] = ["src/app.rs", "src/pipeline/mod.rs", "src/store/sqlite/owner.rs"];
+/// The stages of the pipeline. They know the messages, and not each other.
+const STAGES: [&str; 5] = ["discover", "read", "transform", "write", "retire"];
+
+/// Files that make the same of the same bytes, always.
+const PURE: [&str; 4] =
+    ["src/domain", "src/format/framer.rs", "src/pipeline/row_builder", "src/pipeline/transform"];
+
+/// What such a file must not name.
+const IMPURE: [&str; 7] =
+    ["std::fs", "tokio::fs", "std::io", "std::net::Tcp", "SystemTime::now", "Instant::now", "serde_json"];
+
+/// The only places that start tasks and threads. SQLite's connections have a thread of their own.
+const MAY_SPAWN: [&str; 3] = ["src/daemon/", "src/pipeline/mod.rs", "src/store/sqlite/connection_thread.rs"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// All Rust files under a place of the tree, or the file itself.
 fn files(place: &str) -> Vec<PathBuf> {
-    let mut left = vec![root().join(place)];
-    let mut files = Vec::new();
-    while let Some(place) = left.pop() {
-        if place.is_dir() {
-            left.extend(std::fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().path()));
-        } else if place.extension().is_some_and(|ending| ending == "rs") {
-            files.push(place);
-        }
-    }
+    let files = rust_files(&root().join(place));
     assert!(!files.is_empty(), "{place} is not there: the list in this test is old");
     files
 }
@@ -59,84 +52,116 @@ fn name(file: &Path) -> String {
     file.strip_prefix(root()).unwrap().display().to_string()
 }
 
-/// The module is there for tests only.
-fn is_test(file: &Path) -> bool {
-    file.ancestors().take_while(|place| place.starts_with(root().join("src"))).any(|place| {
-        let stem = place.file_stem().unwrap_or_default().to_string_lossy();
-        let parent = std::fs::read_to_string(place.with_file_name("mod.rs")).unwrap_or_default();
-        parent.contains(&format!("#[cfg(test)]\nmod {stem};"))
-    })
+fn modules() -> BTreeMap<Module, Source> {
+    crate_in(&root().join("src"))
 }
 
-/// Its lines with their numbers, without comments and tests.
-fn code(file: &Path) -> Vec<(usize, String)> {
-    if is_test(file) {
-        return Vec::new();
-    }
-    let text = std::fs::read_to_string(file).unwrap();
-    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-    let lines = code.lines().map(|line| line.split("//").next().unwrap_or_default().to_owned());
-    (1..).zip(lines).collect()
-}
-
-/// `use crate::{a, b}` would hide an arrow from a search by text.
-fn groups_the_crate(line: &str) -> bool {
-    line.contains("crate::{")
-}
-
-fn arrows(place: &str, forbidden: &[&str]) -> Vec<String> {
+/// Every use of a module by another that `is_wrong` refuses.
+fn wrong_uses(is_wrong: impl Fn(&Module, &Module) -> bool) -> Vec<String> {
     let mut found = Vec::new();
-    for file in files(place) {
-        for (number, line) in code(&file) {
-            let bad = forbidden.iter().find(|word| line.contains(**word));
-            if let Some(bad) = bad {
-                found.push(format!("{}:{number}: {bad}", name(&file)));
-            }
-        }
+    for (module, source) in &modules() {
+        let wrong = source.uses.iter().filter(|used| is_wrong(module, used));
+        found.extend(wrong.map(|used| format!("{} uses {}", name(&source.file), used.join("::"))));
     }
     found
 }
 
 #[test]
-fn no_module_uses_what_it_must_not_know() {
-    let found: Vec<String> =
-        FORBIDDEN.iter().flat_map(|(place, forbidden)| arrows(place, forbidden)).collect();
-    assert!(found.is_empty(), "{found:#?}");
+fn modules_use_only_what_they_may_know() {
+    let wrong = wrong_uses(|module, used| {
+        let (Some(module), Some(used)) = (module.first(), used.first()) else { return false };
+        let rule = MAY_USE.iter().find(|(name, _)| name == module);
+        let (_, may) = rule.unwrap_or_else(|| panic!("{module} has no rule in this test"));
+        module != used && !may.contains(&used.as_str())
+    });
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
-fn domain_knows_nobody() {
-    let inside = |line: &str| line.split("crate::").skip(1).all(|rest| rest.starts_with("domain"));
-    for file in files("src/domain") {
-        for (number, line) in code(&file) {
-            assert!(inside(&line), "{}:{number}: {line}", name(&file));
-            assert!(!line.contains("super::super"), "{}:{number}: {line}", name(&file));
+fn a_stage_of_the_pipeline_uses_no_other_stage() {
+    let stage = |module: &Module| match module.as_slice() {
+        [pipeline, stage, ..] if pipeline == "pipeline" && STAGES.contains(&stage.as_str()) => {
+            Some(stage.clone())
+        }
+        _ => None,
+    };
+    let wrong = wrong_uses(|module, used| match (stage(module), stage(used)) {
+        (Some(one), Some(other)) => one != other,
+        _ => false,
+    });
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn no_file_uses_itself_by_way_of_others() {
+    let modules = modules();
+    let mut ended = BTreeSet::new();
+    for module in modules.keys() {
+        if let Some(circle) = circle(module, &modules, &mut Vec::new(), &mut ended) {
+            let circle: Vec<String> = circle.iter().map(|module| module.join("::")).collect();
+            panic!("{}", circle.join(" uses "));
         }
     }
 }
 
+/// A circle of modules that begins with one on the way or `module`; modules in `ended` lead to none.
+fn circle(
+    module: &Module,
+    modules: &BTreeMap<Module, Source>,
+    way: &mut Vec<Module>,
+    ended: &mut BTreeSet<Module>,
+) -> Option<Vec<Module>> {
+    if let Some(at) = way.iter().position(|before| before == module) {
+        return Some([&way[at..], std::slice::from_ref(module)].concat());
+    }
+    if ended.contains(module) {
+        return None;
+    }
+    way.push(module.clone());
+    let found = modules[module].uses.iter().find_map(|used| circle(used, modules, way, ended));
+    way.pop();
+    ended.insert(module.clone());
+    found
+}
+
 #[test]
-fn only_three_places_spawn() {
-    for file in files("src") {
-        let spawns: Vec<usize> = code(&file)
-            .into_iter()
-            .filter(|(_, line)| {
-                [".spawn(", "::spawn(", "thread::Builder"].iter().any(|word| line.contains(word))
-            })
-            .map(|(number, _)| number)
-            .collect();
-        let may = SPAWN.contains(&name(&file).as_str());
-        assert!(may || spawns.is_empty(), "{} spawns on lines {spawns:?}", name(&file));
+fn what_is_made_of_bytes_depends_on_nothing_else() {
+    let pure = PURE.iter().flat_map(|place| files(place)).filter(|file| !file.ends_with("tests.rs"));
+    for file in pure {
+        let code = code(&std::fs::read_to_string(&file).unwrap());
+        let found: Vec<_> = IMPURE.iter().filter(|word| code.contains(**word)).collect();
+        assert!(found.is_empty(), "{} names {found:?}", name(&file));
     }
 }
 
 #[test]
-fn arrows_can_be_seen_by_text() {
-    for file in files("src") {
-        for (number, line) in code(&file) {
-            assert!(!groups_the_crate(&line), "{}:{number}: one `use` a module", name(&file));
-        }
+fn tasks_and_threads_begin_in_few_places() {
+    for source in modules().values() {
+        let (name, code) = (name(&source.file), code(&std::fs::read_to_string(&source.file).unwrap()));
+        let spawns = ["tokio::spawn", ".spawn(", "thread::Builder", "thread::spawn"];
+        let may = MAY_SPAWN.iter().any(|place| name.starts_with(place));
+        assert!(may || !spawns.iter().any(|word| code.contains(word)), "{name} spawns");
     }
+}
+
+/// The rules above hold only if every form of a use is seen.
+#[test]
+fn uses_are_seen_in_every_form() {
+    let module = |path: &str| -> Module { path.split("::").map(str::to_owned).collect() };
+    let all = ["a", "a::b", "a::c", "d", "d::e"].map(module);
+    let seen_in = |from: &str, code: &str| -> Vec<String> {
+        let found = imports(code, &module(from), &BTreeSet::from(all.clone()));
+        found.iter().map(|module| module.join("::")).collect()
+    };
+    let seen = |code: &str| seen_in("a::b", code);
+    assert_eq!(seen("use crate::d::e::Thing;"), ["d::e"]);
+    assert_eq!(seen("pub use crate::{a::c::{One, Two as Other}, d};"), ["a::c", "d"]);
+    assert_eq!(seen("use super::c::Thing;\nuse super::super::d::Thing;"), ["a::c", "d"]);
+    assert_eq!(seen("fn f() {\n    use crate::d::Thing;\n}"), ["d"]);
+    assert_eq!(seen("pub(super) use crate::d;"), ["d"]);
+    assert_eq!(seen("fn f() -> crate::d::e::Thing { super::c::thing() }"), ["a::c", "d::e"]);
+    assert_eq!(seen_in("a", "use b::Thing;\nfn f() { c::thing() }"), ["a::b", "a::c"]);
+    assert!(seen("use std::fs;\nuse other::d::Thing;\nlet because = 1;").is_empty());
 }
 
 /// Files that may name a port: they compare shipped files, or start what listens there themselves.

@@ -5,14 +5,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Exit, Failure, Outcome, health, logging};
-use crate::app::App;
-use crate::config::{After, Kind, Layers, StampsAhead};
-use crate::domain::TooFarAhead;
+use super::health;
+use super::logging;
+use crate::cli::outcome::CommandResult;
+use crate::cli::outcome::Exit;
+use crate::cli::outcome::Failure;
+use crate::config::{After, Layers};
+use crate::daemon::app::App;
 use crate::domain::stamp::MAX_AHEAD;
-use crate::store::cassandra::CassandraStore;
-use crate::store::sqlite::SqliteStore;
-use crate::store::{Access, StoreError};
+use crate::domain::{StampsAhead, TooFarAhead};
+use crate::store::StoreError;
 
 /// One line of the check.
 struct Finding {
@@ -20,7 +22,7 @@ struct Finding {
     outcome: Result<String, Failure>,
 }
 
-pub async fn run(layers: &Layers) -> Outcome {
+pub async fn run(layers: &Layers) -> CommandResult {
     let findings = match App::load(layers) {
         Err(error) => vec![Finding { what: "configuration", outcome: Err(error.into()) }],
         Ok(app) => {
@@ -89,41 +91,20 @@ fn archive(app: &App) -> Option<Finding> {
     (app.config.source.after == After::Move).then_some(Finding { what: "archive", outcome: told })
 }
 
+/// What can be reached, what is there, and what an acknowledgement and a stamp are worth.
 async fn store(app: &App) -> Vec<Finding> {
-    match app.config.store.kind {
-        Kind::Sqlite => {
-            let mut findings = vec![sqlite(app).await, sqlite_tables(app)];
-            findings.extend(sqlite_remarks(app));
-            findings
-        }
-        Kind::Cassandra => cluster(app).await,
-    }
-}
-
-/// Whether it is ours and can be read.
-async fn sqlite(app: &App) -> Finding {
-    let path = app.config.store.sqlite.path.display();
-    let outcome = match app.open(Access::Read).await {
-        Ok(_) => Ok(format!("{path}: ours, sqlite; an acknowledged row is on disk (WAL, synchronous=FULL)")),
-        Err(StoreError::Missing(_)) => Ok(format!("{path}: not there yet, the first load makes it")),
-        Err(error) => Err(error.into()),
+    let backend = match app.backend() {
+        Ok(backend) => backend,
+        Err(error) => return vec![Finding { what: "store", outcome: Err(error.into()) }],
     };
-    Finding { what: "store", outcome }
-}
-
-fn sqlite_tables(app: &App) -> Finding {
-    let compared =
-        SqliteStore::compare(&app.config.store.sqlite.path, &app.plan, app.config.store.create_schema);
-    Finding { what: "tables", outcome: compared.map(|()| names(app)).map_err(Failure::from) }
-}
-
-/// Reports stamps left by a wrong clock, and whatever may reject rows. An earlier finding reports whether the store can
-/// be read.
-fn sqlite_remarks(app: &App) -> Vec<Finding> {
-    let remarks = SqliteStore::remarks(&app.config.store.sqlite.path, &app.plan).unwrap_or_default();
-    let may_reject = remarks.may_reject.into_iter();
-    let may_reject = may_reject.map(|told| Finding { what: "warning", outcome: Ok(told) });
-    remarks.stamps_ahead.map(|ahead| stamps(app, ahead)).into_iter().chain(may_reject).collect()
+    let report = backend.check(&app.plan, app.config.store.create_schema).await;
+    let told = report.store.map(|told| format!("{}: {told}", app.config.store.name()));
+    let mut findings = vec![Finding { what: "store", outcome: told.map_err(Failure::from) }];
+    let tables = report.tables.map(|tables| tables.map(|()| names(app)).map_err(Failure::from));
+    findings.extend(tables.map(|outcome| Finding { what: "tables", outcome }));
+    findings.extend(report.stamps_ahead.map(|ahead| stamps(app, ahead)));
+    findings.extend(report.warnings.into_iter().map(|told| Finding { what: "warning", outcome: Ok(told) }));
+    findings
 }
 
 /// Reports stamps that are ahead of the clock by `ahead`.
@@ -140,33 +121,6 @@ fn stamps(app: &App, ahead: Duration) -> Finding {
 
 fn names(app: &App) -> String {
     app.plan.tables.iter().map(|table| table.name.clone()).collect::<Vec<_>>().join(", ")
-}
-
-/// What can be reached, what is there, and what an acknowledgement and a stamp are worth.
-async fn cluster(app: &App) -> Vec<Finding> {
-    let cassandra = &app.config.store.cassandra;
-    let login = match &cassandra.username {
-        Some(user) => format!("as {user}, password {}", cassandra.told_password()),
-        None => "without a login".to_owned(),
-    };
-    let settings = match app.cassandra() {
-        Ok(settings) => settings,
-        Err(error) => return vec![Finding { what: "store", outcome: Err(error.into()) }],
-    };
-    let create = app.config.store.create_schema;
-    match CassandraStore::check(&settings, &app.plan, create).await {
-        Err(error) => vec![Finding { what: "store", outcome: Err(error.into()) }],
-        Ok(checked) => {
-            let told = format!("{}: {}, {login}", app.store_name(), checked.server);
-            let mut findings = vec![Finding { what: "store", outcome: Ok(told) }];
-            let tables = checked.tables.map(|()| names(app)).map_err(Failure::from);
-            findings.push(Finding { what: "tables", outcome: tables });
-            findings.extend(checked.stamps_ahead.map(|ahead| stamps(app, ahead)));
-            let warnings = checked.warnings.into_iter();
-            findings.extend(warnings.map(|told| Finding { what: "warning", outcome: Ok(told) }));
-            findings
-        }
-    }
 }
 
 /// A daemon that runs already is the usual reason for a port in use, and no mistake.

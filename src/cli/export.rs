@@ -10,13 +10,19 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::guard::Guard;
-use super::{Exit, Failure, Outcome, load, render};
-use crate::app::{self, App};
-use crate::domain::{Delivery, DeliveryId, Origin, Plan, Stamp, State};
-use crate::part::Part;
-use crate::pipeline::discover::inbox::Found;
-use crate::pipeline::events::Events;
-use crate::store::any::AnyStore;
+use super::load;
+use super::render;
+use crate::cli::outcome::CommandResult;
+use crate::cli::outcome::Exit;
+use crate::cli::outcome::Failure;
+use crate::daemon::app::App;
+use crate::daemon::signals;
+use crate::domain::{Delivery, DeliveryId, DeliveryState, Origin, Plan, Stamp};
+use crate::jobs::export::{Events, ExportError};
+use crate::pipeline::prefix_check::KeptFileError;
+use crate::source::folder::inbox::Found;
+use crate::source::folder::part_file::Part;
+use crate::store::backend::AnyStore;
 use crate::store::{Access, Store, StoreError};
 
 #[derive(Debug, Args)]
@@ -31,7 +37,7 @@ pub struct Arguments {
     spreadsheet_safe: bool,
 }
 
-pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
+pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     let files = if arguments.paths.is_empty() {
         app.check_inbox()?;
         app.inbox.list().map_err(Failure::system)?
@@ -69,7 +75,7 @@ type Fingerprint = [u8; 16];
 
 impl Loaded {
     fn of(delivery: &Delivery) -> Option<Self> {
-        let is_duplicate = delivery.state == State::Duplicate;
+        let is_duplicate = delivery.state == DeliveryState::Duplicate;
         (is_duplicate || delivery.receipt.loaded > 0).then(|| Self {
             bytes: fingerprint(&delivery.hash),
             begin: delivery.stamps.begin(),
@@ -128,7 +134,7 @@ impl Export {
 }
 
 /// Under another name until it is whole.
-async fn to_file(app: &App, export: &Export, path: &Path, guard: &mut Guard) -> Outcome {
+async fn to_file(app: &App, export: &Export, path: &Path, guard: &mut Guard) -> CommandResult {
     let failed = |error: std::io::Error| {
         Failure::system(format!(
             "{}: {error}\n  next: name a file that can be written with --out",
@@ -142,7 +148,7 @@ async fn to_file(app: &App, export: &Export, path: &Path, guard: &mut Guard) -> 
     let file = File::create(part.place()).map_err(failed)?;
     let stop = CancellationToken::new();
     let writing = stop.run_until_cancelled(export.write(app, &file, guard));
-    let Some(exit) = app::with_signals(stop.clone(), writing).await? else { return Ok(Exit::Stopped) };
+    let Some(exit) = signals::with_signals(stop.clone(), writing).await? else { return Ok(Exit::Stopped) };
     let exit = exit?;
     file.sync_all().map_err(failed)?;
     part.rename(path).map_err(failed)?;
@@ -150,7 +156,7 @@ async fn to_file(app: &App, export: &Export, path: &Path, guard: &mut Guard) -> 
 }
 
 impl Export {
-    async fn write(&self, app: &App, out: impl Write, guard: &mut Guard) -> Outcome {
+    async fn write(&self, app: &App, out: impl Write, guard: &mut Guard) -> CommandResult {
         let mut out = BufWriter::new(out);
         header(&mut out, &app.plan)?;
         let mut each = |fields: &mut dyn Iterator<Item = &[u8]>| line(&mut out, guard, fields);
@@ -159,7 +165,7 @@ impl Export {
         for id in self.in_order() {
             let Some(store) = &self.store else { break };
             let Some(delivery) = store.delivery(id).await? else { continue };
-            if let Err(why) = events.of_delivery(&delivery, &mut each).await? {
+            if let Some(why) = unreadable(events.of_delivery(&delivery, &mut each).await)? {
                 gone += 1;
                 warn!(
                     file = delivery.path,
@@ -172,13 +178,22 @@ impl Export {
         let mut seen = HashSet::new();
         for file in &self.files {
             let mut is_new = |hash: String| !self.has(fingerprint(&hash)) && seen.insert(hash);
-            if let Err(why) = events.of_file(file, &mut is_new, &mut each).await? {
+            if let Some(why) = unreadable(events.of_file(file, &mut is_new, &mut each).await)? {
                 gone += 1;
                 warn!(file = &*file.path, "cannot be exported: {why}");
             }
         }
         out.flush()?;
         Ok(if gone > 0 { Exit::Short } else { Exit::Done })
+    }
+}
+
+/// Why a file cannot be exported, where the others still can.
+fn unreadable(exported: Result<(), ExportError>) -> std::io::Result<Option<KeptFileError>> {
+    match exported {
+        Ok(()) => Ok(None),
+        Err(ExportError::File(why)) => Ok(Some(why)),
+        Err(ExportError::Output(error)) => Err(error),
     }
 }
 

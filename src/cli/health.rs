@@ -8,7 +8,9 @@ use clap::Args;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Exit, Failure, Outcome};
+use crate::cli::outcome::CommandResult;
+use crate::cli::outcome::Exit;
+use crate::cli::outcome::Failure;
 use crate::config::Layers;
 
 /// How long the daemon has to answer: it takes milliseconds, and whoever runs this has a limit of its own.
@@ -27,7 +29,7 @@ pub struct Arguments {
     listen: Option<SocketAddr>,
 }
 
-pub async fn run(layers: &Layers, arguments: &Arguments) -> Outcome {
+pub async fn run(layers: &Layers, arguments: &Arguments) -> CommandResult {
     let listen =
         arguments.listen.map_or_else(|| layers.load().map(|loaded| loaded.config.http.listen), Ok)?;
     let address = reachable(listen)?;
@@ -72,7 +74,7 @@ async fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
 }
 
 /// What the daemon says, in its own words.
-fn tell(address: SocketAddr, answer: &str) -> Outcome {
+fn tell(address: SocketAddr, answer: &str) -> CommandResult {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
     match head.split(' ').nth(1) {
         Some("200") => write!(std::io::stdout(), "{body}")?,

@@ -9,21 +9,25 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{Failure, Outcome, progress, summary};
-use crate::app::{self, App, AppError, How};
-use crate::domain::{Delivery, Noted, State};
-use crate::health::Health;
-use crate::heartbeat::Pulse;
-use crate::ledger::Filter;
-use crate::pipeline::discover::Scope;
-use crate::pipeline::discover::inbox::{self, Found};
-use crate::pipeline::find::Find;
-use crate::pipeline::replay::{Behind, Replay, Replayed};
-use crate::pipeline::tally::Tally;
-use crate::pipeline::{Ended, Taking};
-use crate::store::any::AnyStore;
+use super::progress;
+use super::summary;
+use crate::cli::outcome::CommandResult;
+use crate::cli::outcome::Failure;
+use crate::daemon::app::{App, AppError, How};
+use crate::daemon::signals;
+use crate::domain::ledger::DeliveryFilter;
+use crate::domain::{Delivery, DeliveryState, FileStat};
+use crate::jobs::backfill::{Backfill, Backfilled, Behind};
+use crate::jobs::locate::KeptFiles;
+use crate::metrics::heartbeat::Pulse;
+use crate::pipeline::messages::Scope;
+use crate::pipeline::messages::{Ended, LoadMode};
+use crate::pipeline::run_stats::RunStats;
+use crate::source::folder::inbox;
+use crate::source::folder::inbox::Found;
+use crate::store::backend::AnyStore;
+use crate::store::backoff::Backoff;
 use crate::store::listing::{Deliveries, newest};
-use crate::store::patience::Patience;
 use crate::store::{Access, Store, StoreError};
 
 #[derive(Debug, Args)]
@@ -49,16 +53,16 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    fn taking(&self) -> Taking {
+    fn taking(&self) -> LoadMode {
         match (self.again, self.assume_loaded) {
-            (true, _) => Taking::Again,
-            (_, true) => Taking::Assumed,
-            _ => Taking::New,
+            (true, _) => LoadMode::Again,
+            (_, true) => LoadMode::Assumed,
+            _ => LoadMode::New,
         }
     }
 }
 
-pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
+pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     let began = Instant::now();
     let how = How { taking: arguments.taking(), dry: arguments.dry_run };
     match &arguments.table {
@@ -80,7 +84,7 @@ pub fn find_kept(app: &App, paths: &[PathBuf]) -> Result<Vec<Found>, Failure> {
     let archive = app.find().archive;
     let moved = |path: &PathBuf| {
         let possible = app.inbox.typed(path).into_iter();
-        possible.flat_map(|path| archive.candidates(&path, Noted::default())).collect::<Vec<_>>()
+        possible.flat_map(|path| archive.candidates(&path, FileStat::default())).collect::<Vec<_>>()
     };
     let mut places = Vec::new();
     for path in paths {
@@ -125,14 +129,14 @@ fn real_place(app: &App, path: &Path) -> Result<PathBuf, Failure> {
 
 /// Finds the deliveries of these files: by path or, for files in the archive, by their bytes.
 pub async fn of_files(
-    find: &Find,
+    find: &KeptFiles,
     store: &impl Store,
     files: &[Found],
     mut take: impl FnMut(&Delivery),
 ) -> Result<(), StoreError> {
     let mut taken = HashSet::new();
     for file in files {
-        let mut here = Deliveries::new(store, Filter::Path(file.path.to_string()));
+        let mut here = Deliveries::new(store, DeliveryFilter::Path(file.path.to_string()));
         while let Some(delivery) = here.next().await? {
             if taken.insert(delivery.id) {
                 take(&delivery);
@@ -141,7 +145,7 @@ pub async fn of_files(
         let place = find.inbox.place(&file.path);
         let mut possible = Vec::new();
         for path in find.archive.paths_of(&place) {
-            possible.extend(Deliveries::new(store, Filter::Path(path)).all().await?);
+            possible.extend(Deliveries::new(store, DeliveryFilter::Path(path)).all().await?);
         }
         let possible: Vec<&Delivery> = possible.iter().collect();
         let meant = find.delivery_of(&place, &possible).await.filter(|id| taken.insert(*id));
@@ -165,12 +169,12 @@ pub async fn known_path(app: &App, store: &impl Store, typed: &Path) -> Result<S
 }
 
 /// Loads files, shows progress, prints the summary.
-pub async fn files(app: &App, scope: Scope, how: How, json: bool, began: Instant) -> Outcome {
+pub async fn files(app: &App, scope: Scope, how: How, json: bool, began: Instant) -> CommandResult {
     let expected = scope.bytes();
-    let tally = Arc::new(Tally::default());
+    let tally = Arc::new(RunStats::default());
     let stop = CancellationToken::new();
     let work = app.once(scope, how, Arc::clone(&tally), stop.clone());
-    let ended = app::with_signals(stop, progress::during(&tally, expected, work))
+    let ended = signals::with_signals(stop, progress::during(&tally, expected, work))
         .await?
         .map_err(|error| in_use(error, how))?;
     Ok(summary::finish(app, &tally, ended, began.elapsed(), json, how.dry)?)
@@ -179,7 +183,7 @@ pub async fn files(app: &App, scope: Scope, how: How, json: bool, began: Instant
 /// New files can be loaded by the process that has the store.
 fn in_use(error: AppError, how: How) -> Failure {
     match error {
-        AppError::Store(StoreError::InUse { store, holder }) if how.taking == Taking::New => {
+        AppError::Store(StoreError::InUse { store, holder }) if how.taking == LoadMode::New => {
             Failure::system(format!(
                 "{store} is in use by {holder}\n  next: drop the files into the inbox of that process, or stop it first"
             ))
@@ -194,32 +198,32 @@ async fn into_table(
     wanted: Option<Vec<Found>>,
     arguments: &Arguments,
     began: Instant,
-) -> Outcome {
+) -> CommandResult {
     let index = table_index(app, table)?;
-    let (tally, stop) = (Arc::new(Tally::default()), CancellationToken::new());
+    let (tally, stop) = (Arc::new(RunStats::default()), CancellationToken::new());
     let store = match arguments.dry_run {
         true => app.open(Access::Dry).await?,
         false => app.open_patiently(false, Some(*app.config.store.patience), &stop, &Arc::default()).await?,
     };
-    let replay = replay(app, store, index, Arc::clone(&tally), stop.clone());
+    let backfill = backfill(app, store, index, Arc::clone(&tally), stop.clone());
     let mut behind = match wanted {
-        None => replay.behind().await?,
+        None => backfill.behind().await?,
         Some(wanted) => {
             let mut behind = Vec::new();
             let take = |delivery: &Delivery| {
-                if replay.is_behind(delivery) {
+                if backfill.is_behind(delivery) {
                     behind.push(Behind::of(delivery));
                 }
             };
-            of_files(&replay.find, &*replay.store, &wanted, take).await?;
+            of_files(&backfill.find, &*backfill.store, &wanted, take).await?;
             behind
         }
     };
     behind.sort_unstable();
     let expected = behind.iter().map(|delivery| delivery.bytes).sum();
-    let work = play(&replay, &behind, &tally);
-    let ended = app::with_signals(stop, progress::during(&tally, expected, work)).await?;
-    replay.store.close().await;
+    let work = play(&backfill, &behind, &tally);
+    let ended = signals::with_signals(stop, progress::during(&tally, expected, work)).await?;
+    backfill.store.close().await;
     Ok(summary::finish(app, &tally, ended?, began.elapsed(), arguments.json, arguments.dry_run)?)
 }
 
@@ -231,21 +235,21 @@ pub fn table_index(app: &App, table: &str) -> Result<usize, Failure> {
     })
 }
 
-fn replay(
+fn backfill(
     app: &App,
     store: AnyStore,
     table: usize,
-    tally: Arc<Tally>,
+    tally: Arc<RunStats>,
     stop: CancellationToken,
-) -> Replay<AnyStore> {
-    Replay {
+) -> Backfill<AnyStore> {
+    Backfill {
         store: Arc::new(store),
         plan: Arc::clone(&app.plan),
         find: app.find(),
-        patience: Patience {
+        patience: Backoff {
             limit: Some(*app.config.store.patience),
             halt: stop.clone(),
-            health: Arc::new(Health::default()),
+            observer: Arc::new(()),
             pulse: Pulse::default(),
         },
         tally,
@@ -254,16 +258,16 @@ fn replay(
     }
 }
 
-async fn play(replay: &Replay<AnyStore>, behind: &[Behind], tally: &Tally) -> Result<Ended, Failure> {
+async fn play(backfill: &Backfill<AnyStore>, behind: &[Behind], tally: &RunStats) -> Result<Ended, Failure> {
     for Behind { id, .. } in behind {
-        let delivery = replay.patience.with(|| replay.store.delivery(*id)).await?;
+        let delivery = backfill.patience.with(|| backfill.store.delivery(*id)).await?;
         let Some(delivery) = delivery else { continue };
-        match replay.delivery(&delivery).await? {
-            Replayed::Done => {}
-            Replayed::Stopped => return Ok(Ended::Stopped),
-            Replayed::Gone(why) => {
+        match backfill.delivery(&delivery).await? {
+            Backfilled::Done => {}
+            Backfilled::Stopped => return Ok(Ended::Stopped),
+            Backfilled::Gone(why) => {
                 warn!(file = delivery.path, "cannot be played again: {why}");
-                tally.delivery(State::Replaced);
+                tally.delivery(DeliveryState::Replaced);
             }
         }
     }

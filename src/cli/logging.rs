@@ -16,7 +16,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
-use super::{Failure, progress};
+use super::progress;
+use crate::cli::outcome::Failure;
 use crate::config::{Log, LogFormat};
 use crate::domain::text::one_line;
 

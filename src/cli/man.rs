@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Command};
 
-use super::{Exit, Failure, Outcome, definition};
+use crate::cli::outcome::CommandResult;
+use crate::cli::outcome::Exit;
+use crate::cli::outcome::Failure;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -13,10 +15,10 @@ pub struct Arguments {
     folder: Option<PathBuf>,
 }
 
-pub fn run(arguments: &Arguments) -> Outcome {
+pub fn run(definition: Command, arguments: &Arguments) -> CommandResult {
     match &arguments.folder {
-        None => clap_mangen::Man::new(definition()).render(&mut std::io::stdout().lock())?,
-        Some(folder) => clap_mangen::generate_to(definition(), folder).map_err(|error| {
+        None => clap_mangen::Man::new(definition).render(&mut std::io::stdout().lock())?,
+        Some(folder) => clap_mangen::generate_to(definition, folder).map_err(|error| {
             Failure::system(format!(
                 "{}: {error}\n  next: name a folder that can be written to",
                 folder.display()

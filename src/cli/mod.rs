@@ -20,7 +20,9 @@ mod schema;
 mod states;
 mod status;
 mod summary;
+mod outcome;
 
+use crate::cli::outcome::{CommandResult, Failure};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -28,9 +30,11 @@ use clap::{Args, Parser, Subcommand};
 use rustix::fs::Mode;
 use rustix::process::umask;
 
-use crate::app::{App, AppError};
-use crate::config::{ConfigError, Layers};
-use crate::store::StoreError;
+use crate::config::Layers;
+use crate::daemon::app::App;
+use crate::source::folder::hooks;
+use crate::source::folder::hooks::Hooks;
+use crate::store::failpoint;
 
 /// With the commit, for whoever reports something.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("NEEDLEDROP_COMMIT"), ")");
@@ -93,73 +97,9 @@ enum Command {
     Man(man::Arguments),
 }
 
-/// How a command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    Done = 0,
-    /// Records quarantined, a delivery failed or incomplete, an account that does not close.
-    Short = 1,
-    /// Wrong usage or configuration.
-    Usage = 2,
-    /// The store or the system would not.
-    System = 3,
-    /// Stopped before the end; run it again and it goes on.
-    Stopped = 4,
-}
-
-/// Why a command could not do its work.
-#[derive(Debug)]
-pub struct Failure {
-    exit: Exit,
-    message: String,
-}
-
-impl Failure {
-    fn usage(message: impl ToString) -> Self {
-        Self { exit: Exit::Usage, message: message.to_string() }
-    }
-
-    fn system(message: impl ToString) -> Self {
-        Self { exit: Exit::System, message: message.to_string() }
-    }
-}
-
-impl From<ConfigError> for Failure {
-    fn from(error: ConfigError) -> Self {
-        Self::usage(error)
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        if error.is_configuration() { Self::usage(error) } else { Self::system(error) }
-    }
-}
-
-impl From<AppError> for Failure {
-    fn from(error: AppError) -> Self {
-        match error {
-            AppError::Config(error) => error.into(),
-            AppError::Store(error) => error.into(),
-            other => Self::system(other),
-        }
-    }
-}
-
-/// Output that nobody takes any more is no failure of ours.
-impl From<std::io::Error> for Failure {
-    fn from(error: std::io::Error) -> Self {
-        if error.kind() == std::io::ErrorKind::BrokenPipe {
-            return Self { exit: Exit::Done, message: String::new() };
-        }
-        Self::system(error)
-    }
-}
-
-type Outcome = Result<Exit, Failure>;
-
 /// Runs the command line.
 pub fn main() -> ExitCode {
+    hooks::install(Hooks { step: failpoint::step, read: failpoint::read });
     let cli = Cli::parse();
     let outcome = match runtime() {
         Ok(runtime) => runtime.block_on(command(cli)),
@@ -190,14 +130,14 @@ fn keep_from_others(command: &Command) {
     }
 }
 
-async fn command(cli: Cli) -> Outcome {
+async fn command(cli: Cli) -> CommandResult {
     let Cli { global, command } = cli;
     keep_from_others(&command);
     match command {
         Command::Init(arguments) => init::run(&arguments).await,
         Command::Sample(arguments) => sample::run(&arguments),
-        Command::Completions(arguments) => completions::run(&arguments),
-        Command::Man(arguments) => man::run(&arguments),
+        Command::Completions(arguments) => completions::run(definition(), &arguments),
+        Command::Man(arguments) => man::run(definition(), &arguments),
         Command::Check => check::run(&global.layers(Vec::new())).await,
         Command::Health(arguments) => health::run(&global.layers(Vec::new()), &arguments).await,
         Command::Run(arguments) => {

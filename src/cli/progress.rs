@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::info;
 
 use super::render::grouped;
-use crate::pipeline::tally::Tally;
+use crate::pipeline::run_stats::RunStats;
 
 const BAR_EVERY: Duration = Duration::from_millis(100);
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -23,7 +23,7 @@ fn shown() -> Option<ProgressBar> {
 }
 
 /// Shows the progress of `work` until it ends.
-pub async fn during<T>(tally: &Tally, expected: u64, work: impl Future<Output = T>) -> T {
+pub async fn during<T>(tally: &RunStats, expected: u64, work: impl Future<Output = T>) -> T {
     let bar = io::stderr().is_terminal().then(|| bar(expected));
     SHOWN.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&bar);
     let done = tokio::select! {
@@ -37,7 +37,7 @@ pub async fn during<T>(tally: &Tally, expected: u64, work: impl Future<Output = 
     done
 }
 
-async fn show(tally: &Tally, expected: u64, bar: Option<&ProgressBar>) -> Infallible {
+async fn show(tally: &RunStats, expected: u64, bar: Option<&ProgressBar>) -> Infallible {
     let began = Instant::now();
     let mut ticks = tokio::time::interval(if bar.is_some() { BAR_EVERY } else { LINE_EVERY });
     ticks.tick().await;

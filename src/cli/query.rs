@@ -6,8 +6,12 @@ use clap::Args;
 use serde_json::Value as Json;
 
 use super::guard::Guard;
-use super::{Exit, Failure, Outcome, load, render};
-use crate::app::App;
+use super::load;
+use super::render;
+use crate::cli::outcome::CommandResult;
+use crate::cli::outcome::Exit;
+use crate::cli::outcome::Failure;
+use crate::daemon::app::App;
 use crate::domain::parse::parse;
 use crate::domain::{Column, Table, Value, text};
 use crate::store::{Access, Store};
@@ -28,7 +32,7 @@ pub struct Arguments {
     spreadsheet_safe: bool,
 }
 
-pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
+pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     let Some(name) = &arguments.table else { return tables(app) };
     let index = load::table_index(app, name)?;
     let table = &app.plan.tables[index];
@@ -75,7 +79,7 @@ fn form(table: &Table, columns: &[&Column]) -> String {
 }
 
 /// The declared tables, each with its question and how to ask it.
-fn tables(app: &App) -> Outcome {
+fn tables(app: &App) -> CommandResult {
     let mut out = std::io::stdout().lock();
     for table in &app.plan.tables {
         let columns: Vec<&Column> = app.plan.columns_of(table).collect();
@@ -101,7 +105,7 @@ fn print(columns: &[&Column], rows: &[Vec<Value<'static>>], arguments: &Argument
     let header: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
     if arguments.json {
         let object = |row: &Vec<Value<'static>>| -> Json {
-            header.iter().zip(row).map(|(name, value)| ((*name).to_owned(), text::json(value))).collect()
+            header.iter().zip(row).map(|(name, value)| ((*name).to_owned(), json(value))).collect()
         };
         return render::json(&mut out, &rows.iter().map(object).collect());
     }
@@ -119,4 +123,16 @@ fn print(columns: &[&Column], rows: &[Vec<Value<'static>>], arguments: &Argument
     }
     render::table(&mut out, &header, &plain)?;
     out.flush()
+}
+
+/// The value for JSON: numbers and booleans as such, everything else as text, empty as null.
+fn json(value: &Value<'_>) -> serde_json::Value {
+    match value {
+        Value::Empty => serde_json::Value::Null,
+        Value::Whole(n) => (*n).into(),
+        Value::Float(x) => text::widen(*x).into(),
+        Value::Double(x) => (*x).into(),
+        Value::Boolean(yes) => (*yes).into(),
+        other => text::plain(other).into_owned().into(),
+    }
 }

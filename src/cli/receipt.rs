@@ -6,11 +6,15 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::{Exit, Failure, Outcome, load, render};
-use crate::app::App;
-use crate::domain::{Delivery, DeliveryId, Plan, Receipt, State};
-use crate::ledger::Filter;
-use crate::pipeline::discover::inbox;
+use super::load;
+use super::render;
+use crate::cli::outcome::CommandResult;
+use crate::cli::outcome::Exit;
+use crate::cli::outcome::Failure;
+use crate::daemon::app::App;
+use crate::domain::ledger::DeliveryFilter;
+use crate::domain::{Delivery, DeliveryId, DeliveryState, Plan, Receipt};
+use crate::source::folder::inbox;
 use crate::store::listing::Deliveries;
 use crate::store::{Access, Store, StoreError};
 
@@ -25,7 +29,7 @@ pub struct Arguments {
     json: bool,
 }
 
-pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
+pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     let store = app.open(Access::Read).await?;
     let path = load::known_path(app, &store, &arguments.file).await?;
     let all = generations(&store, &path).await?;
@@ -58,7 +62,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
 struct Generation {
     id: DeliveryId,
     generation: u32,
-    state: State,
+    state: DeliveryState,
     detail: String,
     records: u64,
 }
@@ -73,7 +77,7 @@ impl Generation {
 }
 
 async fn generations(store: &impl Store, path: &str) -> Result<Vec<Generation>, StoreError> {
-    let mut deliveries = Deliveries::new(store, Filter::Path(path.to_owned()));
+    let mut deliveries = Deliveries::new(store, DeliveryFilter::Path(path.to_owned()));
     let mut all = Vec::new();
     while let Some(delivery) = deliveries.next().await? {
         let Delivery { id, generation, state, detail, receipt: Receipt { records, .. }, .. } = delivery;
@@ -84,9 +88,9 @@ async fn generations(store: &impl Store, path: &str) -> Result<Vec<Generation>, 
 
 /// Whether every record of the delivery is accounted for, so that a script can continue.
 fn is_done(delivery: &Delivery, all: &[Generation]) -> bool {
-    let has_ended = |state: State| matches!(state, State::Loaded | State::Duplicate);
+    let has_ended = |state: DeliveryState| matches!(state, DeliveryState::Loaded | DeliveryState::Duplicate);
     let mut later = all.iter().filter(|other| other.generation > delivery.generation);
-    let is_replaced = delivery.state == State::Replaced && later.any(|other| has_ended(other.state));
+    let is_replaced = delivery.state == DeliveryState::Replaced && later.any(|other| has_ended(other.state));
     (has_ended(delivery.state) || is_replaced) && delivery.receipt.closes() && delivery.receipt.open() == 0
 }
 
@@ -102,7 +106,7 @@ async fn of_archived(
     if find.archive.paths_of(&place).is_empty() {
         return Ok(None);
     }
-    let mut generations = Deliveries::new(store, Filter::Path(path.to_owned())).all().await?;
+    let mut generations = Deliveries::new(store, DeliveryFilter::Path(path.to_owned())).all().await?;
     generations.retain(|delivery| arguments.generation.is_none_or(|asked| asked == delivery.generation));
     let possible: Vec<&Delivery> = generations.iter().collect();
     let id = find.delivery_of(&place, &possible).await;

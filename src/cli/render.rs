@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde_json::{Map, Value as Json, json};
 
 use crate::domain::Receipt;
-use crate::ledger::TableDelta;
+use crate::domain::ledger::TableDelta;
 
 /// Columns under their names, as wide as they need to be.
 pub fn table(out: &mut impl Write, header: &[&str], rows: &[Vec<String>]) -> io::Result<()> {

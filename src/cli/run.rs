@@ -6,10 +6,14 @@ use std::time::Instant;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, Failure, Outcome, load};
-use crate::app::{self, App, How};
-use crate::pipeline::discover::Scope;
-use crate::pipeline::{Ended, Taking};
+use super::load;
+use crate::cli::outcome::CommandResult;
+use crate::cli::outcome::Exit;
+use crate::cli::outcome::Failure;
+use crate::daemon::app::{App, How};
+use crate::daemon::signals;
+use crate::pipeline::messages::Scope;
+use crate::pipeline::messages::{Ended, LoadMode};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -39,15 +43,15 @@ impl Arguments {
     }
 }
 
-pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
+pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     if arguments.once {
         app.check_inbox()?;
         let began = Instant::now();
         let files = app.inbox.list().map_err(Failure::system)?;
-        let how = How { taking: Taking::New, dry: arguments.dry_run };
+        let how = How { taking: LoadMode::New, dry: arguments.dry_run };
         return load::files(app, Scope::Once(files), how, arguments.json, began).await;
     }
     let stop = CancellationToken::new();
-    let ended = app::with_signals(stop.clone(), app.daemon(stop)).await??;
+    let ended = signals::with_signals(stop.clone(), app.daemon(stop)).await??;
     Ok(if ended == Ended::GraceOver { Exit::Stopped } else { Exit::Done })
 }

@@ -4,10 +4,10 @@ use std::io::Write;
 
 use clap::Args;
 
-use super::{Exit, Outcome};
-use crate::app::App;
-use crate::config::Kind;
-use crate::store::{Access, Store, cassandra, sqlite};
+use crate::cli::outcome::CommandResult;
+use crate::cli::outcome::Exit;
+use crate::daemon::app::App;
+use crate::store::{Access, Store};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -16,25 +16,13 @@ pub struct Arguments {
     apply: bool,
 }
 
-pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
+pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     if arguments.apply {
         app.open(Access::Write { create: true, standby: false }).await?.close().await;
     }
     let mut out = std::io::stdout().lock();
-    match app.config.store.kind {
-        Kind::Sqlite => {
-            for table in &app.plan.tables {
-                let answers = if table.answers.is_empty() { "no question given" } else { &table.answers };
-                let ddl = sqlite::schema::create(&app.plan, table);
-                writeln!(out, "-- {}: {answers}\n{ddl};\n", table.name)?;
-            }
-            writeln!(out, "-- ledger and quarantine{}", sqlite::schema::LEDGER)?;
-        }
-        Kind::Cassandra => {
-            for ddl in cassandra::schema::ddl(&app.cassandra()?, &app.plan) {
-                writeln!(out, "{ddl};\n")?;
-            }
-        }
+    for statement in app.backend()?.ddl(&app.plan) {
+        writeln!(out, "{statement}")?;
     }
     Ok(Exit::Done)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::domain::{Delivery, State};
+use crate::domain::{Delivery, DeliveryState};
 
 /// Counts deliveries, which may come in any order. A delivery that ended without success counts until a later
 /// generation of its path takes its place.
@@ -10,7 +10,7 @@ use crate::domain::{Delivery, State};
 pub struct States {
     counts: BTreeMap<&'static str, usize>,
     /// The newest generation of each path that ended without success.
-    unsuccessful: HashMap<Path, (u32, State)>,
+    unsuccessful: HashMap<Path, (u32, DeliveryState)>,
     /// The newest generation of each path that has several.
     newest: HashMap<Path, u32>,
 }
@@ -26,7 +26,7 @@ impl States {
             *newest = generation.max(*newest);
         }
         match delivery.state {
-            state @ (State::Failed | State::Incomplete | State::Replaced) => {
+            state @ (DeliveryState::Failed | DeliveryState::Incomplete | DeliveryState::Replaced) => {
                 let newest = self.unsuccessful.entry(path).or_insert((generation, state));
                 if newest.0 < generation {
                     *newest = (generation, state);

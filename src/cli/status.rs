@@ -7,13 +7,16 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::{Map, Value as Json, json};
 
+use super::render;
 use super::render::Elements;
 use super::states::States;
-use super::{Exit, Outcome, render};
-use crate::app::App;
-use crate::domain::{self, Delivery, DeliveryId, Noted, Receipt, State};
-use crate::ledger::Filter;
-use crate::pipeline::discover::inbox::{Found, Inbox};
+use crate::cli::outcome::CommandResult;
+use crate::cli::outcome::Exit;
+use crate::daemon::app::App;
+use crate::domain;
+use crate::domain::ledger::DeliveryFilter;
+use crate::domain::{Delivery, DeliveryId, DeliveryState, FileStat, Receipt};
+use crate::source::folder::inbox::{Found, Inbox};
 use crate::store::listing::Deliveries;
 use crate::store::{Access, Store, StoreError};
 
@@ -55,7 +58,7 @@ struct Table {
     count: Option<u64>,
 }
 
-pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
+pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     let store = match app.open(Access::Read).await {
         Ok(store) => Some(store),
         // Before the first load there is nothing, which is no failure.
@@ -73,7 +76,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
     if arguments.json {
         let mut elements = Elements::field(&mut out, &status.json(app), "deliveries")?;
         if let Some(store) = &store {
-            let mut all = Deliveries::new(store, Filter::All);
+            let mut all = Deliveries::new(store, DeliveryFilter::All);
             while let Some(one) = all.next().await? {
                 elements.push(&delivery(&one))?;
             }
@@ -144,7 +147,7 @@ impl Status {
             .collect();
         let backlog = self.backlog.sum().map(|(files, bytes)| json!({ "files": files, "bytes": bytes }));
         let fields = json!({
-            "store": app.store_name(),
+            "store": app.config.store.name(),
             "inbox": app.config.source.folder,
             "states": self.states.counts(),
             "backlog": backlog,
@@ -155,7 +158,7 @@ impl Status {
     }
 
     fn text(&self, app: &App, out: &mut impl Write) -> std::io::Result<()> {
-        writeln!(out, "store    {}", app.store_name())?;
+        writeln!(out, "store    {}", app.config.store.name())?;
         writeln!(out, "inbox    {}", app.config.source.folder.display())?;
         let states: Vec<String> =
             self.states.counts().iter().map(|(state, count)| format!("{count} {state}")).collect();
@@ -258,7 +261,7 @@ struct Backlog(Option<HashMap<Arc<str>, File>>);
 
 /// A file in the inbox, with its newest delivery if the file has not changed since that delivery.
 struct File {
-    noted: Noted,
+    noted: FileStat,
     newest: Option<DeliveryId>,
     is_new: bool,
 }
@@ -285,11 +288,11 @@ impl Backlog {
 }
 
 /// Whether the size or the times of the file differ from those in the ledger, or the delivery is not finished.
-fn is_new(found: Noted, delivery: &Delivery) -> bool {
+fn is_new(found: FileStat, delivery: &Delivery) -> bool {
     let noted = delivery.noted;
     // A time that was too young to be trusted is not a sign that the file is new.
     let changed = noted.size != found.size
         || noted.mtime != found.mtime
         || (noted.ctime != 0 && noted.ctime != found.ctime);
-    changed || matches!(delivery.state, State::Loading | State::Waiting)
+    changed || matches!(delivery.state, DeliveryState::Loading | DeliveryState::Waiting)
 }

@@ -6,17 +6,18 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
+use super::render;
 use super::render::{grouped, table};
-use super::{Exit, render};
-use crate::app::App;
-use crate::domain::State;
-use crate::pipeline::Ended;
-use crate::pipeline::tally::Tally;
+use crate::cli::outcome::Exit;
+use crate::daemon::app::App;
+use crate::domain::DeliveryState;
+use crate::pipeline::messages::Ended;
+use crate::pipeline::run_stats::RunStats;
 
 /// Prints the summary, as text or as one JSON object, and says how the run ended.
 pub fn finish(
     app: &App,
-    tally: &Tally,
+    tally: &RunStats,
     ended: Ended,
     took: Duration,
     as_json: bool,
@@ -34,9 +35,9 @@ pub fn finish(
     Ok(exit(tally, ended))
 }
 
-fn exit(tally: &Tally, ended: Ended) -> Exit {
+fn exit(tally: &RunStats, ended: Ended) -> Exit {
     let deliveries = tally.deliveries();
-    let short = [State::Failed, State::Incomplete, State::Replaced];
+    let short = [DeliveryState::Failed, DeliveryState::Incomplete, DeliveryState::Replaced];
     let is_short = short.iter().any(|state| deliveries.contains_key(state.name()))
         || tally.refused.load(Ordering::Relaxed) > 0
         || tally.unreadable.load(Ordering::Relaxed) > 0
@@ -48,7 +49,7 @@ fn exit(tally: &Tally, ended: Ended) -> Exit {
     }
 }
 
-fn summary(tally: &Tally, ended: Ended, took: Duration, (dry, sample): (bool, u64)) -> Json {
+fn summary(tally: &RunStats, ended: Ended, took: Duration, (dry, sample): (bool, u64)) -> Json {
     let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     let tables = render::tables_json(tally.tables().into_iter(), sample);
     let read = count(&tally.read);
@@ -87,7 +88,13 @@ fn per_second(count: u64, took: Duration) -> u64 {
     (count as f64 / took.as_secs_f64().max(1e-6)) as u64
 }
 
-fn text(out: &mut impl Write, summary: &Json, tally: &Tally, took: Duration, sample: u64) -> io::Result<()> {
+fn text(
+    out: &mut impl Write,
+    summary: &Json,
+    tally: &RunStats,
+    took: Duration,
+    sample: u64,
+) -> io::Result<()> {
     let number = |key: &str| grouped(summary["records"][key].as_u64().unwrap_or(0));
     let mut states: Vec<String> =
         tally.deliveries().iter().map(|(state, count)| format!("{} {state}", grouped(*count))).collect();

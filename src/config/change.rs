@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Config;
+use crate::config::sections::Config;
 
 /// The settings that differ between two trees, as `source.pattern` or `tables.user_song`.
 pub fn changed(old: &Value, new: &Value) -> Vec<String> {
@@ -75,8 +75,8 @@ mod tests {
 
     #[test]
     fn what_needs_a_restart_is_kept_and_named() {
-        let running: Config = serde_saphyr::from_str(super::super::SHIPPED).unwrap();
-        let text = super::super::SHIPPED
+        let running: Config = serde_saphyr::from_str(crate::config::load::SHIPPED).unwrap();
+        let text = crate::config::load::SHIPPED
             .replace("127.0.0.1:8642", "127.0.0.1:8643")
             .replace("level: info", "level: warn")
             .replace("path: data/needledrop.db", "path: other.db")

@@ -1,5 +1,6 @@
 //! Layers: flags beat the environment, the environment beats the file, the file beats the default.
 
+use crate::config::error::ConfigError;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -7,7 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Config, words};
+use crate::config::sections::Config;
+use crate::config::words;
 
 /// The shipped configuration: the manual, and what runs when no file is there.
 pub const SHIPPED: &str = include_str!("../../config/needledrop.yaml");
@@ -31,19 +33,6 @@ const TEXT: [&str; 7] = [
 
 /// `NEEDLEDROP_STORE__KIND` is `store.kind`.
 const PREFIX: &str = "NEEDLEDROP_";
-
-/// Why there is no valid configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    #[error("{file}: {error}\n  next: name a file that can be read with --config")]
-    Unreadable { file: PathBuf, error: std::io::Error },
-    #[error("{file}{at}: {problem}\n  next: correct it; config/needledrop.yaml lists every key")]
-    Invalid { file: String, at: String, problem: String },
-    #[error("{variable}: {problem}\n  next: correct or unset the variable")]
-    Environment { variable: String, problem: String },
-    #[error("{file}{at}: {path}: {problem}\n  next: {next}")]
-    Rule { file: String, at: String, path: String, problem: String, next: String },
-}
 
 /// What the configuration is made from.
 #[derive(Debug, Clone, Default)]
@@ -224,7 +213,8 @@ fn from_tree(tree: &Value) -> Result<Config, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Kind, Limits, Log, Quota, Shutdown, Store, Write};
+    use crate::config::{Limits, Log, Quota, Shutdown, Write};
+    use crate::store::backend::{Kind, StoreConfig};
 
     fn layers(pairs: &[(&str, &str)]) -> Layers {
         let environment =
@@ -249,8 +239,13 @@ mod tests {
             )
         };
         assert_eq!(view(&shipped), view(&bare));
-        let parts =
-            (Limits::default(), Write::default(), Store::default(), Log::default(), Shutdown::default());
+        let parts = (
+            Limits::default(),
+            Write::default(),
+            StoreConfig::default(),
+            Log::default(),
+            Shutdown::default(),
+        );
         assert_eq!(parts.0.max_quarantined, Quota::Off);
     }
 
@@ -316,5 +311,22 @@ mod tests {
         assert!(error.contains("NEEDLEDROP_STORE__KINDD") && error.contains("kindd"), "{error}");
         let error = layers(&[("NEEDLEDROP_WRITE__LINGER", "20")]).load().unwrap_err().to_string();
         assert!(error.contains("NEEDLEDROP_WRITE__LINGER") && error.contains("duration"), "{error}");
+    }
+
+    fn lease(value: &str) -> Result<std::time::Duration, String> {
+        let environment = vec![("NEEDLEDROP_STORE__CASSANDRA__LEASE".to_owned(), value.to_owned())];
+        let loaded = Layers { environment, ..Layers::default() }.load();
+        loaded.map(|loaded| *loaded.config.store.cassandra.lease).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_lease_that_cannot_be_renewed_in_time_is_refused() {
+        assert_eq!(lease("1s"), Ok(std::time::Duration::from_secs(1)));
+        for short in ["999ms", "0s"] {
+            let told = lease(short).unwrap_err();
+            for word in ["NEEDLEDROP_STORE__CASSANDRA__LEASE", "lease is too short", "1s or more", "next:"] {
+                assert!(told.contains(word), "{told}");
+            }
+        }
     }
 }

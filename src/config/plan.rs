@@ -5,10 +5,12 @@ use std::path::{Component, Path, PathBuf};
 use encoding_rs::{Encoding, UTF_8};
 use serde_saphyr::Spanned;
 
-use super::derive::Derived;
-use super::load::{ConfigError, Loaded};
-use super::{After, Config, Empty, Source, Table};
-use crate::domain::{self, Column, Fingerprint, Order, Origin, Plan, Type, Unit};
+use super::load::Loaded;
+use crate::config::columns::Derived;
+use crate::config::error::ConfigError;
+use crate::config::sections::{After, Config, Empty, SourceConfig, Table};
+use crate::domain;
+use crate::domain::{Column, Fingerprint, Order, Origin, Plan, Type, Unit};
 
 /// A broken rule: the path of the setting, what is wrong, what to do, and the line where known.
 struct Broken {
@@ -138,7 +140,7 @@ fn encoding(config: &Config) -> Checked<&'static Encoding> {
 }
 
 /// What is moved must not come back as a new file.
-fn check_archive(source: &Source) -> Checked<()> {
+fn check_archive(source: &SourceConfig) -> Checked<()> {
     let (inbox, archive) = (real(&source.folder), real(&source.archive()));
     let is_hidden = |name: Component<'_>| name.as_os_str().as_encoded_bytes().starts_with(b".");
     let is_listed = match archive.strip_prefix(&inbox) {
@@ -198,7 +200,7 @@ fn columns(config: &Config) -> Checked<Vec<Column>> {
 }
 
 /// The inner error is the problem, in words.
-fn unit(kind: Type, column: &super::Column) -> Result<Option<Unit>, String> {
+fn unit(kind: Type, column: &crate::config::columns::Column) -> Result<Option<Unit>, String> {
     match &column.unit {
         None => Ok(None),
         Some(_) if kind != Type::Timestamp => Err(format!("a {kind} has no unit, only a timestamp has")),

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::delivery::{DeliveryId, State};
+use super::delivery::{DeliveryId, DeliveryState};
 use super::header::{Header, Mapping};
 use super::record::{Quarantined, Span};
 use super::stamp::{Stamp, Stamps};
@@ -12,7 +12,7 @@ use super::value::{Cell, Value};
 
 /// What every chunk of a delivery shares.
 #[derive(Debug)]
-pub struct Source {
+pub struct DeliveryContext {
     pub id: DeliveryId,
     pub path: String,
     pub header: Header,
@@ -28,7 +28,46 @@ pub struct Source {
     /// Bytes of the file as it lies there that were read and that no progress has shown yet.
     pub read: AtomicU64,
     /// Set when nothing more of this delivery is wanted.
-    pub halt: tokio_util::sync::CancellationToken,
+    pub halt: Halt,
+}
+
+impl DeliveryContext {
+    /// For records of a delivery that are read from its beginning, or again.
+    pub fn new(
+        id: DeliveryId,
+        path: &str,
+        (header, mapping): (Header, Mapping),
+        file_date: Option<i32>,
+        arrived: std::time::SystemTime,
+    ) -> Self {
+        Self {
+            id,
+            path: path.to_owned(),
+            header,
+            mapping,
+            file_date,
+            arrived,
+            records_before: 0,
+            quarantined_before: 0,
+            skipped_before: 0,
+            read: AtomicU64::default(),
+            halt: Halt::default(),
+        }
+    }
+}
+
+/// Tells those who work on a delivery that nothing more of it is wanted.
+#[derive(Debug, Default)]
+pub struct Halt(AtomicBool);
+
+impl Halt {
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// One framed record in the bytes of a chunk.
@@ -63,13 +102,13 @@ pub enum End {
 
 impl End {
     /// The state of the delivery behind it.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> DeliveryState {
         match self {
-            Self::Loaded => State::Loaded,
-            Self::Incomplete { .. } => State::Incomplete,
-            Self::Replaced { .. } => State::Replaced,
-            Self::BrokenOff { .. } => State::Loading,
-            Self::Failed { .. } => State::Failed,
+            Self::Loaded => DeliveryState::Loaded,
+            Self::Incomplete { .. } => DeliveryState::Incomplete,
+            Self::Replaced { .. } => DeliveryState::Replaced,
+            Self::BrokenOff { .. } => DeliveryState::Loading,
+            Self::Failed { .. } => DeliveryState::Failed,
         }
     }
 
@@ -88,7 +127,7 @@ impl End {
 /// Whole records as bytes: from `read` to `transform`.
 #[derive(Debug)]
 pub struct RawChunk {
-    pub source: Arc<Source>,
+    pub source: Arc<DeliveryContext>,
     pub stamps: Arc<Stamps>,
     pub span: Span,
     pub bytes: Vec<u8>,
@@ -104,6 +143,21 @@ pub struct RawChunk {
 }
 
 impl RawChunk {
+    /// A chunk without a record.
+    pub fn empty(source: Arc<DeliveryContext>, stamps: Arc<Stamps>, span: Span) -> Self {
+        Self {
+            source,
+            stamps,
+            span,
+            bytes: Vec::new(),
+            frames: Vec::new(),
+            refused: Vec::new(),
+            hash: String::new(),
+            is_tail: false,
+            end: None,
+        }
+    }
+
     /// The bytes of a record, line end not included.
     pub fn record(&self, frame: &Frame) -> &[u8] {
         self.bytes.get(frame.start..frame.start + frame.len).unwrap_or_default()
@@ -121,7 +175,7 @@ impl RawChunk {
 /// Typed records: from `transform` to `write`.
 #[derive(Debug)]
 pub struct RowChunk {
-    pub source: Arc<Source>,
+    pub source: Arc<DeliveryContext>,
     pub stamps: Arc<Stamps>,
     pub span: Span,
     pub rows: Rows,
@@ -138,7 +192,7 @@ pub struct RowChunk {
 
 /// What became of a record that is not quarantined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RecordOutcome {
     Loaded,
     Skipped,
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use super::header::Header;
 use super::parts::Parts;
 use super::plan::{Fingerprint, Table};
-use super::record::{Mark, Span};
+use super::record::{Position, Span};
 use super::stamp::Stamps;
 
 /// Identifies a delivery within one ledger.
@@ -14,7 +14,7 @@ pub struct DeliveryId(pub i64);
 
 /// Where a delivery stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum State {
+pub enum DeliveryState {
     Waiting,
     Loading,
     Loaded,
@@ -28,7 +28,7 @@ pub enum State {
     Undone,
 }
 
-impl State {
+impl DeliveryState {
     pub const ALL: [Self; 8] = [
         Self::Waiting,
         Self::Loading,
@@ -58,7 +58,7 @@ impl State {
     }
 }
 
-impl fmt::Display for State {
+impl fmt::Display for DeliveryState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -66,7 +66,7 @@ impl fmt::Display for State {
 
 /// What a file looked like when it was last identified: a cheap check, trusted only when settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Noted {
+pub struct FileStat {
     /// Bytes of the file as it lies there, compressed or not.
     pub size: u64,
     /// Nanoseconds since 1970.
@@ -75,7 +75,7 @@ pub struct Noted {
     pub ctime: i64,
 }
 
-impl Noted {
+impl FileStat {
     /// Whether the file has the bytes it had then, as far as size and mtime tell.
     pub fn has_bytes_of(&self, noted: &Self) -> bool {
         (self.size, self.mtime) == (noted.size, noted.mtime)
@@ -118,26 +118,26 @@ pub struct Delivery {
     pub path: String,
     /// From 1, per path.
     pub generation: u32,
-    pub state: State,
+    pub state: DeliveryState,
     /// What to do next, or what was seen.
     pub detail: String,
     /// The other delivery, of a duplicate.
     pub same_as: Option<DeliveryId>,
     /// How far it is durable in every table.
-    pub reach: Mark,
+    pub reach: Position,
     /// BLAKE3 of the decoded bytes up to `reach`, hexadecimal.
     pub hash: String,
     /// BLAKE3 of the first 64 KiB of decoded bytes, or of all there were.
     pub head: String,
     /// Where the open tail begins that ends at `reach`: it was loaded without a line end.
-    pub tail: Option<Mark>,
+    pub tail: Option<Position>,
     /// How often growth showed that a tail of this path was not a whole record.
     pub strikes: u32,
     /// The furthest bytes whose rows may be in the tables, where the store sends rows ahead of its ledger.
     pub ahead: Option<Ahead>,
     /// The open tail whose rows may be in the tables although the delivery does not reach over it.
     pub note: Option<TailNote>,
-    pub noted: Noted,
+    pub noted: FileStat,
     pub stamps: Stamps,
     /// The configuration that loads it.
     pub fingerprint: Fingerprint,
@@ -254,17 +254,17 @@ impl Delivery {
             id: DeliveryId(2),
             path: "a.csv".to_owned(),
             generation: 1,
-            state: State::Loading,
+            state: DeliveryState::Loading,
             detail: String::new(),
             same_as: None,
-            reach: Mark::default(),
+            reach: Position::default(),
             hash: String::new(),
             head: String::new(),
             tail: None,
             strikes: 0,
             ahead: None,
             note: None,
-            noted: Noted::default(),
+            noted: FileStat::default(),
             stamps: Stamps::default(),
             fingerprint: Fingerprint::of(""),
             receipt: Receipt::default(),

@@ -10,14 +10,18 @@ pub mod record;
 pub mod stamp;
 pub mod text;
 pub mod value;
+pub mod ledger;
+pub mod quarantine;
+pub mod units;
 
-pub use chunk::{End, Frame, Outcome, RawChunk, RowChunk, Rows, Source};
+pub use chunk::{DeliveryContext, End, Frame, RawChunk, RecordOutcome, RowChunk, Rows};
 pub use delivery::{
-    Ahead, Checkpoint, Delivery, DeliveryId, Noted, Receipt, State, TableCount, TailNote, told_collisions,
+    Ahead, Checkpoint, Delivery, DeliveryId, DeliveryState, FileStat, Receipt, TableCount, TailNote,
+    told_collisions,
 };
 pub use header::{Header, Mapping};
 pub use parts::Parts;
 pub use plan::{Column, Empty, Fingerprint, Order, Origin, Plan, Table};
-pub use record::{Mark, Quarantined, Reason, Span};
+pub use record::{Position, Quarantined, Reason, Span};
 pub use stamp::{Stamp, StampRange, Stamps, StampsAhead, TooFarAhead};
 pub use value::{Cell, Type, Unit, Value};

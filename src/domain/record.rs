@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A place between two records of a delivery.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mark {
+pub struct Position {
     /// Decoded bytes before this place.
     pub offset: u64,
     /// Records before this place; also the number of the record that begins here.
@@ -16,8 +16,8 @@ pub struct Mark {
 /// A run of whole records, `(from, to]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    pub from: Mark,
-    pub to: Mark,
+    pub from: Position,
+    pub to: Position,
 }
 
 /// A span that does not begin where the durable part of its delivery ends.
@@ -28,7 +28,7 @@ pub struct OutOfOrder {
     pub found: u64,
 }
 
-impl Mark {
+impl Position {
     /// Moves past `span`.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
+
 /// A write stamp in microseconds since 1970. Even ones belong to records, odd ones to a later undo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp(pub i64);
@@ -25,7 +27,8 @@ pub const MAX_RECORDS: u64 = 150_000_000;
 const ADJUSTED: i64 = 1_000_000;
 
 /// What to do if stamps would run further ahead of the clock than [`MAX_AHEAD`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
 pub enum StampsAhead {
     #[default]
     Wait,

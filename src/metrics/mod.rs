@@ -4,6 +4,7 @@
 //! process that replays it; totals come from receipts.
 
 pub mod declared;
+pub mod heartbeat;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -11,8 +12,8 @@ use metrics::{Histogram, counter, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 
-use crate::domain::{Plan, Quarantined, RowChunk, State};
-use crate::ledger::TableDelta;
+use crate::domain::ledger::TableDelta;
+use crate::domain::{DeliveryState, Plan, Quarantined, RowChunk};
 use declared::*;
 
 /// The stages, as the data goes.
@@ -131,7 +132,7 @@ fn begin(plan: &Plan) {
         counter!(RECORDS_QUARANTINED.name, "reason" => reason.name()).absolute(0);
     }
     tables(plan);
-    for state in State::ALL {
+    for state in DeliveryState::ALL {
         counter!(DELIVERIES.name, "state" => state.name()).absolute(0);
     }
     for reason in ["locked", "full", "io", "gone", "stamps", "clock"] {
@@ -229,7 +230,7 @@ pub fn rows(table: &str, delta: &TableDelta) {
 }
 
 /// A delivery entered a state.
-pub fn delivery(state: State) {
+pub fn delivery(state: DeliveryState) {
     counter!(DELIVERIES.name, "state" => state.name()).increment(1);
 }
 

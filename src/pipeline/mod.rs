@@ -7,18 +7,19 @@ pub mod discover;
 pub mod read;
 pub mod transform;
 pub mod write;
-pub mod after;
-pub mod spare;
-pub(crate) mod split;
-mod kept;
-mod open_writers;
-pub mod events;
-pub mod find;
-pub mod replay;
-pub mod retry;
-pub mod tally;
 #[cfg(test)]
 mod fuzz;
+pub mod hash_checkpoint;
+pub mod messages;
+pub mod observer;
+pub mod row_builder;
+pub mod buffer_pool;
+pub mod run_stats;
+pub mod archived_reader;
+pub mod retire;
+pub mod prefix_check;
+pub mod header_probe;
+pub mod byte_source;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -28,22 +29,27 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Kind};
+use crate::config::Config;
 use crate::domain::Plan;
-use crate::health::Health;
-use crate::heartbeat::Pulse;
 use crate::metrics::Stage;
-use crate::store::patience::{Patience, unready};
+use crate::metrics::heartbeat::Heartbeat;
+use crate::metrics::heartbeat::Pulse;
+use crate::pipeline::buffer_pool::BufferPool;
+use crate::pipeline::discover::tail_policy::Tails;
+use crate::pipeline::hash_checkpoint::HashCheckpoints;
+use crate::pipeline::messages::{Ended, LoadMode, Scope};
+use crate::pipeline::observer::PipelineObserver;
+use crate::pipeline::retire::After;
+use crate::pipeline::run_stats::RunStats;
+use crate::source::folder::inbox::Inbox;
+use crate::source::folder::move_or_delete;
+use crate::store::backend::Pipelining;
+use crate::store::backoff::{Backoff, unready};
+use crate::store::observer::StoreObserver;
 use crate::store::{Store, StoreError};
-use after::After;
+use discover::Discover;
 use discover::identify::Identify;
-use discover::inbox::Inbox;
-use discover::tails::Tails;
-use discover::{Discover, Scope};
 use read::Read;
-use read::trail::Trails;
-use spare::Spare;
-use tally::Tally;
 use write::Write;
 
 /// Everything the stages need.
@@ -52,36 +58,14 @@ pub struct Pipeline<S> {
     pub plan: Arc<Plan>,
     pub config: Config,
     pub inbox: Inbox,
-    pub tally: Arc<Tally>,
-    pub health: Arc<Health>,
-    pub taking: Taking,
+    pub tally: Arc<RunStats>,
+    pub observer: Arc<dyn PipelineObserver>,
+    pub heartbeat: Arc<Heartbeat>,
+    pub taking: LoadMode,
     /// How long the store is waited for; without it there is no end.
     pub patience: Option<Duration>,
     /// When it is cancelled no more files are taken up; those under way end, and then the pipeline does.
     pub intake: CancellationToken,
-}
-
-/// What becomes of a file that is not as the ledger knows it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Taking {
-    /// It is loaded.
-    #[default]
-    New,
-    /// Every file is loaded as a new generation, whatever the ledger knows.
-    Again,
-    /// It is entered as loaded: another program wrote its rows.
-    Assumed,
-}
-
-/// How the pipeline ended when nothing failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// There was no more to do.
-    Done,
-    /// It was asked to stop, and what was read is written.
-    Stopped,
-    /// It was asked to stop, and the grace was over first: the rest is read again next time.
-    GraceOver,
 }
 
 impl<S: Store> Pipeline<S> {
@@ -94,15 +78,16 @@ impl<S: Store> Pipeline<S> {
         // The first failure stops the others as a signal would.
         let halt = stop.child_token();
         let (kill, intake) = (CancellationToken::new(), self.intake.clone());
-        let (store, health) = (Arc::clone(&self.store), Arc::clone(&self.health));
+        let store = Arc::clone(&self.store);
+        let observer: Arc<dyn StoreObserver> = Arc::<dyn PipelineObserver>::clone(&self.observer);
         let mut stages = self.start(scope, &halt, &kill);
         let mut joined = pin!(join(&mut stages, &halt));
-        let mut tended = pin!(store.tend(&health));
+        let mut tended = pin!(store.tend(&*observer));
         tokio::select! {
             outcome = &mut joined => return outcome.map(|()| ended(&stop)),
             () = halt.cancelled() => intake.cancel(),
             error = &mut tended => {
-                unready(&error, &health);
+                unready(&error, &*observer);
                 halt.cancel();
                 intake.cancel();
                 kill.cancel();
@@ -134,23 +119,20 @@ impl<S: Store> Pipeline<S> {
         let (files_in, files) = mpsc::channel(write.queue);
         // Rows are made faster than bytes are read: what waits, waits for the store.
         let (chunks_in, chunks) = mpsc::channel(1);
-        // A transaction gains from a second window. A cluster gains when the next one is sent before the last
-        // answers are in.
-        let is_cluster = self.config.store.kind == Kind::Cassandra;
-        let (together, at_once): (usize, usize) = if is_cluster { (1, 2) } else { (2, 1) };
+        let Pipelining { together, at_once } = self.config.store.pipelining();
         let (rows_in, rows) = mpsc::channel(write.queue.max(together));
         // Room for a word of every delivery under way: whoever tells must not wait for discovery, which may be
         // waiting for what the teller holds.
         let under_way = self.config.source.files_at_once + write.queue;
         let (finished_in, finished) = mpsc::channel(under_way);
-        let pulse = |stage| self.health.heartbeat.begins(stage);
-        let patience = |halt: &CancellationToken, pulse| Patience {
+        let pulse = |stage| self.heartbeat.begins(stage);
+        let patience = |halt: &CancellationToken, pulse| Backoff {
             limit: self.patience,
             halt: halt.clone(),
-            health: Arc::clone(&self.health),
+            observer: Arc::<dyn PipelineObserver>::clone(&self.observer),
             pulse,
         };
-        let (trails, spare) = (Arc::new(Trails::default()), Arc::new(Spare::default()));
+        let (trails, spare) = (Arc::new(HashCheckpoints::default()), Arc::new(BufferPool::default()));
         let identify = Identify {
             store: Arc::clone(&self.store),
             plan: Arc::clone(&self.plan),
@@ -162,8 +144,8 @@ impl<S: Store> Pipeline<S> {
             taking: self.taking,
             started: SystemTime::now(),
         };
-        let (leaving, files_leaving) = mpsc::channel(after::TOGETHER);
-        let (left_in, left) = mpsc::channel(after::TOGETHER);
+        let (leaving, files_leaving) = mpsc::channel(move_or_delete::TOGETHER);
+        let (left_in, left) = mpsc::channel(move_or_delete::TOGETHER);
         let rest = self.rest(&scope);
         let after = After::new(
             &self.config.source,
@@ -180,12 +162,13 @@ impl<S: Store> Pipeline<S> {
             under_way,
             after.is_some().then_some(rest),
             Arc::clone(&self.tally),
-            Arc::clone(&self.health),
+            Arc::clone(&self.observer),
             self.intake.clone(),
         );
         let read = Read {
             store: Arc::clone(&self.store),
             patience: patience(kill, pulse(Stage::Read)),
+            heartbeat: Arc::clone(&self.heartbeat),
             write: write.clone(),
             files_at_once: self.config.source.files_at_once,
             trails,

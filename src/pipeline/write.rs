@@ -11,27 +11,17 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::sync::oneshot;
 use tracing::{debug, info, warn};
 
-use super::spare::Spare;
-use super::tally::Tally;
+use crate::domain::ledger::Applied;
 use crate::domain::text::one_line;
-use crate::domain::{DeliveryId, End, Plan, RowChunk, Source, State};
-use crate::fault;
-use crate::ledger::Applied;
-use crate::metrics::{self, Queue, Stage};
-use crate::store::patience::Patience;
+use crate::domain::{DeliveryContext, DeliveryId, DeliveryState, End, Plan, RowChunk};
+use crate::metrics;
+use crate::metrics::{Queue, Stage};
+use crate::pipeline::buffer_pool::BufferPool;
+use crate::pipeline::messages::Finished;
+use crate::pipeline::run_stats::RunStats;
+use crate::store::backoff::Backoff;
+use crate::store::failpoint;
 use crate::store::{Store, StoreError};
-
-/// Word to discovery that a delivery is not under way any more.
-#[derive(Debug)]
-pub struct Finished {
-    pub id: DeliveryId,
-    pub path: String,
-    pub state: State,
-    /// Why it ended so.
-    pub detail: String,
-    /// Its open tail is a record that waits only because its writer may not have finished.
-    pub held: bool,
-}
 
 /// Deliveries as this stage sees them.
 #[derive(Default)]
@@ -51,7 +41,7 @@ struct Account {
 }
 
 impl Account {
-    fn before(source: &Source) -> Self {
+    fn before(source: &DeliveryContext) -> Self {
         let (skipped, quarantined) = (source.skipped_before, source.quarantined_before);
         Self { skipped, quarantined, quarantined_before: quarantined }
     }
@@ -66,9 +56,9 @@ impl Account {
 pub struct Write<S> {
     pub store: Arc<S>,
     pub plan: Arc<Plan>,
-    pub patience: Patience,
-    pub tally: Arc<Tally>,
-    pub spare: Arc<Spare>,
+    pub patience: Backoff,
+    pub tally: Arc<RunStats>,
+    pub spare: Arc<BufferPool>,
     /// How many writes may be under way: the rows of one are sent while another is not yet in the ledger.
     pub at_once: usize,
     /// What is written together at most, in windows, and what a window is.
@@ -100,7 +90,7 @@ impl<S: Store> Write<S> {
                         is_open = false;
                         continue;
                     };
-                    fault::stuck(Stage::Write.name()).await;
+                    failpoint::stuck(Stage::Write.name()).await;
                     let mut batch = self.together(first, &mut chunks);
                     Queue::Rows.depth(chunks.len());
                     // What was read of a delivery before it failed.
@@ -209,14 +199,14 @@ impl<S: Store> Write<S> {
     /// The store takes nothing of it.
     fn failed(&self, chunk: &RowChunk, why: &str) -> Finished {
         let source = &chunk.source;
-        source.halt.cancel();
+        source.halt.set();
         warn!(file = source.path, "failed: {}", one_line(why));
-        metrics::delivery(State::Failed);
-        self.tally.delivery(State::Failed);
+        metrics::delivery(DeliveryState::Failed);
+        self.tally.delivery(DeliveryState::Failed);
         Finished {
             id: source.id,
             path: source.path.clone(),
-            state: State::Failed,
+            state: DeliveryState::Failed,
             detail: why.to_owned(),
             held: false,
         }
@@ -235,11 +225,11 @@ impl<S: Store> Write<S> {
         let (state, detail) = (end.state(), end.detail().unwrap_or_default().to_owned());
         tell(chunk, account);
         // A delivery interrupted by an I/O error stays `loading` and is not counted.
-        if state != State::Loading {
+        if state != DeliveryState::Loading {
             metrics::delivery(state);
             self.tally.delivery(state);
         }
-        if state == State::Loaded {
+        if state == DeliveryState::Loaded {
             metrics::loaded(source.arrived, SystemTime::now());
         }
         let held = matches!(end, End::Incomplete { held: true, .. });

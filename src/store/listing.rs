@@ -2,17 +2,18 @@
 
 use std::vec;
 
-use super::patience::Patience;
 use super::{Store, StoreError};
+use crate::domain::ledger::{Cursor, DeliveryFilter, Page};
+use crate::domain::quarantine;
+use crate::domain::quarantine::QuarantineEntry;
 use crate::domain::{Delivery, DeliveryId};
-use crate::ledger::{Cursor, Filter, Page};
-use crate::quarantine::{self, Entry};
+use crate::store::backoff::Backoff;
 
 /// Deliveries in the order they were taken up.
 pub struct Deliveries<'s, S> {
     store: &'s S,
-    patience: Option<&'s Patience>,
-    filter: Filter,
+    patience: Option<&'s Backoff>,
+    filter: DeliveryFilter,
     page: vec::IntoIter<Delivery>,
     /// `None` after the last page.
     next: Option<Cursor>,
@@ -20,12 +21,12 @@ pub struct Deliveries<'s, S> {
 
 impl<'s, S: Store> Deliveries<'s, S> {
     /// A listing that ends with the first error.
-    pub fn new(store: &'s S, filter: Filter) -> Self {
+    pub fn new(store: &'s S, filter: DeliveryFilter) -> Self {
         Self { store, patience: None, filter, page: Vec::new().into_iter(), next: Some(Cursor::default()) }
     }
 
     /// A listing that waits for a store that is busy or away.
-    pub fn patiently(store: &'s S, patience: &'s Patience, filter: Filter) -> Self {
+    pub fn patiently(store: &'s S, patience: &'s Backoff, filter: DeliveryFilter) -> Self {
         Self { patience: Some(patience), ..Self::new(store, filter) }
     }
 
@@ -70,32 +71,32 @@ impl<'s, S: Store> Deliveries<'s, S> {
 /// # Errors
 /// When the store does not answer.
 pub async fn newest(store: &impl Store, path: &str) -> Result<Option<Delivery>, StoreError> {
-    let filter = Filter::Newest(path.to_owned());
+    let filter = DeliveryFilter::Newest(path.to_owned());
     Ok(store.deliveries(filter, Cursor::default()).await?.found.pop())
 }
 
 /// Quarantined records of one delivery, in the order of the records.
 pub struct Entries<'s, S> {
     store: &'s S,
-    patience: Option<&'s Patience>,
+    patience: Option<&'s Backoff>,
     id: DeliveryId,
-    filter: quarantine::Filter,
+    filter: quarantine::EntryFilter,
     /// `None` after the last page.
     next: Option<u64>,
 }
 
 impl<'s, S: Store> Entries<'s, S> {
     /// A listing that ends with the first error.
-    pub fn new(store: &'s S, id: DeliveryId, filter: quarantine::Filter) -> Self {
+    pub fn new(store: &'s S, id: DeliveryId, filter: quarantine::EntryFilter) -> Self {
         Self { store, patience: None, id, filter, next: Some(0) }
     }
 
     /// A listing that waits for a store that is busy or away.
     pub fn patiently(
         store: &'s S,
-        patience: &'s Patience,
+        patience: &'s Backoff,
         id: DeliveryId,
-        filter: quarantine::Filter,
+        filter: quarantine::EntryFilter,
     ) -> Self {
         Self { patience: Some(patience), ..Self::new(store, id, filter) }
     }
@@ -110,7 +111,7 @@ impl<'s, S: Store> Entries<'s, S> {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn page(&mut self) -> Result<Option<Vec<Entry>>, StoreError> {
+    pub async fn page(&mut self) -> Result<Option<Vec<QuarantineEntry>>, StoreError> {
         while let Some(from) = self.next.take() {
             let read = || self.store.quarantined(self.id, self.filter.clone(), from);
             let page = match self.patience {

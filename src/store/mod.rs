@@ -2,21 +2,26 @@
 //!
 //! [`Store`] says what a store must do; its suite of tests says what that means.
 
-pub mod any;
 pub mod cassandra;
+pub mod limits;
 pub mod listing;
-pub mod patience;
-mod refusal;
+pub mod observer;
 pub mod sqlite;
 #[cfg(test)]
 pub mod suite;
+pub mod failpoint;
+pub mod backend;
+pub mod backoff;
+mod rejection;
 
 use std::sync::Arc;
 
+use crate::domain::ledger::{
+    Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownPath, NewDelivery, Page,
+};
+use crate::domain::quarantine;
 use crate::domain::{Delivery, DeliveryId, Fingerprint, Header, RowChunk, StampRange, TooFarAhead, Value};
-use crate::health::Health;
-use crate::ledger::{Amendment, Applied, Continuation, Cursor, Entry, Filter, Known, Page};
-use crate::quarantine;
+use crate::store::observer::StoreObserver;
 
 /// Files are taken to be loaded, and no table has a row: most likely this is another store. What, and what next.
 const NOTHING_ASSUMED: (&str, &str) = (
@@ -51,13 +56,13 @@ pub trait Store: Send + Sync + 'static {
     type Sent: Send + Sync;
 
     /// What the ledger knows about every path. `attempt` identifies the configuration of this process.
-    fn known(&self, attempt: Fingerprint) -> impl Future<Output = Result<Vec<Known>, StoreError>> + Send;
+    fn known(&self, attempt: Fingerprint) -> impl Future<Output = Result<Vec<KnownPath>, StoreError>> + Send;
 
     /// A page of deliveries with their receipts, in the order they were taken up. A page may be empty without being the
     /// last. Deliveries entered during the listing may be left out. [`listing::Deliveries`] reads all pages.
     fn deliveries(
         &self,
-        filter: Filter,
+        filter: DeliveryFilter,
         cursor: Cursor,
     ) -> impl Future<Output = Result<Page<Delivery, Cursor>, StoreError>> + Send;
 
@@ -79,7 +84,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Enters a new delivery; one that is to be loaded receives its first range of stamps.
     /// An unfinished earlier generation of the path becomes `replaced`.
-    fn take_up(&self, entry: Entry) -> impl Future<Output = Result<Delivery, StoreError>> + Send;
+    fn take_up(&self, entry: NewDelivery) -> impl Future<Output = Result<Delivery, StoreError>> + Send;
 
     /// Continues a delivery that grew or was interrupted. `None` where it is not any more what it was when its
     /// file was compared with it.
@@ -120,7 +125,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Plays a chunk that is loaded already into one table, under its own stamps. With `first`,
     /// the count of this delivery in the table begins anew.
-    fn replay(
+    fn backfill(
         &self,
         table: usize,
         chunk: Arc<RowChunk>,
@@ -137,9 +142,9 @@ pub trait Store: Send + Sync + 'static {
     /// Rows in a table.
     fn count(&self, table: usize) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// What must be done now and then as long as the store is open for writing; `health` hears whether it may
+    /// What must be done now and then as long as the store is open for writing; `observer` hears whether it may
     /// still be written to. Ends only when nothing may be written any more, with the reason.
-    fn tend(&self, health: &Health) -> impl Future<Output = StoreError> + Send;
+    fn tend(&self, observer: &dyn StoreObserver) -> impl Future<Output = StoreError> + Send;
 
     /// Gives up the right to write, so that another need not wait for it.
     fn close(&self) -> impl Future<Output = ()> + Send;
@@ -149,9 +154,9 @@ pub trait Store: Send + Sync + 'static {
     fn quarantined(
         &self,
         id: DeliveryId,
-        filter: quarantine::Filter,
+        filter: quarantine::EntryFilter,
         from: u64,
-    ) -> impl Future<Output = Result<Page<quarantine::Entry, u64>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Page<quarantine::QuarantineEntry, u64>, StoreError>> + Send;
 
     /// The header of a delivery that has quarantined records; none where it was not kept.
     fn header(&self, id: DeliveryId) -> impl Future<Output = Result<Option<Header>, StoreError>> + Send;
@@ -160,12 +165,12 @@ pub trait Store: Send + Sync + 'static {
     /// are rows now are loaded under their own stamps, or skipped; the others stay open with their new
     /// reason. Records that are not open are refused, and nothing is changed. Tried again after a failure, it
     /// must be the same records.
-    fn retry(
+    fn replay(
         &self,
-        retried: Arc<quarantine::Retried>,
+        retried: Arc<quarantine::Replay>,
     ) -> impl Future<Output = Result<Applied, StoreError>> + Send;
 
-    /// Marks open records of a delivery as discarded, in the account too, all or none; as [`Self::retry`].
+    /// Marks open records of a delivery as discarded, in the account too, all or none; as [`Self::replay`].
     fn discard(
         &self,
         id: DeliveryId,

@@ -114,9 +114,11 @@ fn stamps_lie_behind_those_that_another_holder_had_reserved() {
 
 /// What the server came across when it read a row: (live rows, tombstones).
 fn read(place: &Place) -> String {
-    let steps = place.traced("SELECT * FROM ks.session_item WHERE sessionid = 7 AND iteminsession = 0");
-    let told = steps.iter().find(|step| step.starts_with("Read ") && step.contains("live rows"));
-    told.unwrap_or_else(|| panic!("no step tells: {steps:?}")).clone()
+    // The server writes the steps of a query down some time after it has answered.
+    until("a trace has all steps", || {
+        let steps = place.traced("SELECT * FROM ks.session_item WHERE sessionid = 7 AND iteminsession = 0");
+        steps.into_iter().find(|step| step.starts_with("Read ") && step.contains("live rows"))
+    })
 }
 
 #[test]

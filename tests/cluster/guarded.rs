@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use needledrop::domain::StampsAhead;
-use needledrop::store::cassandra::connect::{Consistency, Settings, Tls, connect};
+use needledrop::store::cassandra::config::Tls;
+use needledrop::store::cassandra::connect::{Consistency, connect};
+use needledrop::store::cassandra::settings::Settings;
+use needledrop::store::limits::Limits;
 use scylla::client::session::Session;
 
 use crate::common::{HEADER, World, events};
@@ -146,12 +149,15 @@ async fn superuser(node: &Node) -> Session {
         connect_timeout: Duration::from_secs(5),
         request_timeout: Duration::from_secs(12),
         lease: Duration::from_secs(10),
-        in_flight: 1,
-        batch_rows: 1,
-        batch_bytes: 1,
-        rows_per_second: 0,
-        max_record_bytes: 1,
-        collision_keys: 1,
+        login_told: String::new(),
+        limits: Limits {
+            in_flight: 1,
+            batch_rows: 1,
+            batch_bytes: 1,
+            rows_per_second: 0,
+            max_record_bytes: 1,
+            collision_keys: 1,
+        },
         stamps_ahead: StampsAhead::Wait,
     };
     connect(&settings).await.unwrap()

@@ -214,7 +214,7 @@ fn an_open_quote_never_becomes_a_record_of_its_own() {
 
 /// The last record has no line end: its file may still grow into it.
 #[test]
-fn a_replayed_record_without_line_end_is_taken_back_when_its_file_grows() {
+fn a_replayed_record_without_line_end_is_in_a_new_generation_when_its_file_grows() {
     let world = dropped(&format!("{}{}", events(0..2), FAR.trim_end()));
     let world = widened(world);
     assert_eq!(replay(&world, 0, &[])["loaded"], 1);

@@ -1,6 +1,6 @@
 //! Links, pipes and sockets in the inbox: nothing waits for them, and nothing outside is moved or removed. What
 //! happens when one takes the place of a file between two looks is tested where it is opened
-//! (src/pipeline/after/tests.rs, src/pipeline/read/source.rs).
+//! (src/source/folder/tests.rs, src/source/folder/file.rs).
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use needledrop::app::{App, How};
 use needledrop::config::Layers;
-use needledrop::pipeline::Taking;
-use needledrop::pipeline::discover::Scope;
-use needledrop::pipeline::tally::Tally;
+use needledrop::daemon::app::{App, How};
+use needledrop::pipeline::messages::LoadMode;
+use needledrop::pipeline::messages::Scope;
+use needledrop::pipeline::run_stats::RunStats;
 use tokio_util::sync::CancellationToken;
 
 use crate::common::gzip;
@@ -16,8 +16,8 @@ use crate::{config, csv, world};
 /// How far the progress of a run gets, and of how much.
 async fn progress(app: &App) -> (u64, u64) {
     let scope = Scope::Once(app.inbox.list().unwrap());
-    let (expected, tally) = (scope.bytes(), Arc::new(Tally::default()));
-    let how = How { taking: Taking::New, dry: false };
+    let (expected, tally) = (scope.bytes(), Arc::new(RunStats::default()));
+    let how = How { taking: LoadMode::New, dry: false };
     app.once(scope, how, Arc::clone(&tally), CancellationToken::new()).await.unwrap();
     (tally.passed.load(Ordering::Relaxed), expected)
 }

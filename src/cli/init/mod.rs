@@ -6,66 +6,24 @@ mod names;
 mod key;
 mod yaml;
 
+use crate::cli::init::column::Column;
+use crate::cli::init::error::InitError;
 use std::fs::File;
 use std::io::Write as _;
 
 use clap::Args;
 
-use super::{Exit, Failure, Outcome};
-use std::io;
+use crate::cli::outcome::CommandResult;
+use crate::cli::outcome::Exit;
+use crate::cli::outcome::Failure;
 use std::path::{Path, PathBuf};
 
 use csv_async::ByteRecord;
 use encoding_rs::Encoding;
 
-use crate::domain::{Type, Unit};
+use crate::domain::Type;
 use key::Seen;
 use read::Sheet;
-
-/// Why no configuration can be proposed.
-#[derive(Debug, thiserror::Error)]
-pub enum InitError {
-    #[error("{file}: {error}\n  next: name a CSV file that can be read")]
-    Unreadable { file: PathBuf, error: io::Error },
-    #[error("{file} is empty\n  next: name a file that has a header, better some records too")]
-    Empty { file: PathBuf },
-    #[error("{file}: line 1 is no header: {why}\n  next: put the names of the columns into line 1")]
-    NoHeader { file: PathBuf, why: String },
-    #[error(
-        "{file}: line 1: the header has `{name}` twice, as columns {first} and {second}\n  next: rename one of the two where the file is made"
-    )]
-    Twice { file: PathBuf, name: String, first: usize, second: usize },
-    #[error(
-        "{file}: line 1: the header is not valid CSV: {why}\n  next: write its quotes as RFC 4180 has them"
-    )]
-    Quote { file: PathBuf, why: String },
-    #[error(
-        "{file}: line 1: the header is not UTF-8\n  next: name its encoding, such as --encoding windows-1252"
-    )]
-    Encoding { file: PathBuf },
-    #[error(
-        "there is no encoding `{label}`\n  next: use a label of encoding.spec.whatwg.org, such as utf-16le, windows-1252 or shift_jis"
-    )]
-    Label { label: String },
-    #[error(
-        "{file}: line 1: the fields seem to be separated by {separator}, and only commas are\n  next: export the file again with commas"
-    )]
-    Separator { file: PathBuf, separator: &'static str },
-    #[error("{file}: the path is not UTF-8, or it names no file\n  next: rename it")]
-    Path { file: PathBuf },
-}
-
-/// A column of the file as it is proposed.
-#[derive(Debug)]
-struct Column {
-    name: String,
-    /// The name in the header, where it is another one.
-    from: Option<String>,
-    kind: Type,
-    /// What its numbers may count since 1970: a guess, so it becomes a comment.
-    unit: Option<Unit>,
-    seen: Seen,
-}
 
 /// Reads the header and the first records of `file`, and proposes a configuration as YAML.
 ///
@@ -113,7 +71,7 @@ pub struct Arguments {
     encoding: Option<String>,
 }
 
-pub async fn run(arguments: &Arguments) -> Outcome {
+pub async fn run(arguments: &Arguments) -> CommandResult {
     let label = arguments.encoding.as_deref();
     let text = configuration(&arguments.file, label).await.map_err(Failure::usage)?;
     let Some(path) = &arguments.out else {
@@ -132,3 +90,5 @@ pub async fn run(arguments: &Arguments) -> Outcome {
 
 #[cfg(test)]
 mod tests;
+mod error;
+mod column;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::InitError;
+use crate::cli::init::error::InitError;
 use crate::domain::parse::days;
 
 /// What `check` takes as a name: begins with a letter, goes on with letters, digits and _.

@@ -7,11 +7,12 @@ use std::path::Path;
 use csv_async::ByteRecord;
 use encoding_rs::{Encoding, UTF_8};
 
-use super::{InitError, infer};
-use crate::domain::Mark;
-use crate::pipeline::read::frame::{Framer, Tail};
-use crate::pipeline::read::source::ByteSource;
-use crate::pipeline::split::{Malformed, Splitter};
+use super::infer;
+use crate::cli::init::error::InitError;
+use crate::domain::Position;
+use crate::format::framer::{Framer, Tail};
+use crate::format::splitter::{Malformed, Splitter};
+use crate::pipeline::byte_source;
 
 /// Records that are looked at.
 const MOST_RECORDS: usize = 10_000;
@@ -73,7 +74,7 @@ fn check_width(file: &Path, header: &[String], records: &[ByteRecord]) -> Result
 /// The encoding that the byte order mark at its beginning names; UTF-8 without one.
 async fn marked(file: &Path) -> io::Result<&'static Encoding> {
     let mut first = Vec::new();
-    ByteSource::open(file, UTF_8).await?.read_up_to(&mut first, 4).await?;
+    byte_source::open(file, UTF_8).await?.read_up_to(&mut first, 4).await?;
     Ok(Encoding::for_bom(&first).map_or(UTF_8, |(found, _)| found))
 }
 
@@ -87,7 +88,7 @@ fn headless(file: &Path, whole: bool) -> InitError {
 
 /// The first bytes, and whether they are all.
 async fn beginning(file: &Path, encoding: &'static Encoding) -> io::Result<(Vec<u8>, bool)> {
-    let (mut source, mut bytes) = (ByteSource::open(file, encoding).await?, Vec::new());
+    let (mut source, mut bytes) = (byte_source::open(file, encoding).await?, Vec::new());
     source.read_up_to(&mut bytes, MOST_BYTES + 1).await?;
     source.check_kind().map_err(io::Error::other)?;
     bytes.truncate(MOST_BYTES + 1);
@@ -98,7 +99,8 @@ async fn beginning(file: &Path, encoding: &'static Encoding) -> io::Result<(Vec<
 /// Reads header and records as a load would. Leaves out a record that is cut off at the end of the bytes.
 async fn records(bytes: &[u8], whole: bool) -> Vec<Result<ByteRecord, Malformed>> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let mut framer = Framer::new(bytes.len(), Mark::default(), Mark::default(), blake3::Hasher::new());
+    let mut framer =
+        Framer::new(bytes.len(), Position::default(), Position::default(), blake3::Hasher::new());
     framer.bytes().extend_from_slice(bytes);
     framer.scan(MOST_RECORDS + 1, usize::MAX);
     if whole && framer.records() <= MOST_RECORDS && matches!(framer.tail(), Tail::Record(_)) {

@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::Column;
-use super::key::{self, Guess};
 use super::names::Place;
 use super::read::Sheet;
+use crate::cli::init::column::Column;
+use crate::cli::init::key;
+use crate::cli::init::key::Guess;
 
 /// Where lists and comments are wrapped.
 const WIDTH: usize = 100;

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
+use crate::domain::quarantine::QuarantineEntry;
 use crate::domain::{Header, Origin, Plan};
-use crate::pipeline::split::{Splitter, places};
-use crate::quarantine::Entry;
+use crate::format::splitter::{Splitter, places};
 
 /// The cell behind all columns: what has no column.
 const REST: &str = "rest";
@@ -59,7 +59,7 @@ impl Cells {
     /// Distributes the fields of a record to the cells of its header's layout. Without a header, or if the record
     /// cannot be split, the whole record is in the last cell. If the record has more or fewer fields than the header,
     /// they are matched from the start, and the rest of the record is in the last cell unchanged.
-    pub async fn of(&self, layout: &[usize], entry: &Entry) -> Vec<Vec<u8>> {
+    pub async fn of(&self, layout: &[usize], entry: &QuarantineEntry) -> Vec<Vec<u8>> {
         let raw = entry.record.raw.as_slice();
         let mut cells = vec![Vec::new(); self.names.len()];
         let mut rest = raw;

@@ -5,13 +5,20 @@ use std::io::{self, Write};
 use clap::Args;
 
 use super::cells::Cells;
-use super::{Chosen, Which, object};
-use crate::app::App;
 use crate::cli::guard::Guard;
-use crate::cli::{Exit, Failure, Outcome, render};
+use crate::cli::outcome::CommandResult;
+use crate::cli::outcome::Exit;
+use crate::cli::outcome::Failure;
+use crate::cli::quarantine::chosen::Chosen;
+use crate::cli::quarantine::chosen::Which;
+use crate::cli::quarantine::object::object;
+use crate::cli::render;
+use crate::daemon::app::App;
 use crate::domain::Delivery;
-use crate::pipeline::retry;
-use crate::quarantine::Entry;
+use crate::domain::Header;
+use crate::domain::quarantine::QuarantineEntry;
+use crate::jobs::replay;
+use crate::store::StoreError;
 use crate::store::listing::{Deliveries, Entries};
 use crate::store::{Access, Store};
 
@@ -35,7 +42,7 @@ pub struct Arguments {
 
 const HEADER: [&str; 6] = ["file", "line", "byte", "reason", "column", "detail"];
 
-pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
+pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     let store = app.open(Access::Read).await?;
     let mut chosen = arguments.which.chosen(app, &store).await?;
     if arguments.all {
@@ -87,7 +94,7 @@ fn header(all: bool) -> Vec<&'static str> {
     HEADER.into_iter().chain(all.then_some("state")).collect()
 }
 
-fn about(delivery: &Delivery, entry: &Entry, all: bool) -> Vec<String> {
+fn about(delivery: &Delivery, entry: &QuarantineEntry, all: bool) -> Vec<String> {
     let record = &entry.record;
     let column = record.column.clone().unwrap_or_default();
     let (line, offset) = (record.line.to_string(), record.offset.to_string());
@@ -95,6 +102,14 @@ fn about(delivery: &Delivery, entry: &Entry, all: bool) -> Vec<String> {
         vec![delivery.path.clone(), line, offset, record.reason.to_string(), column, record.detail.clone()];
     row.extend(all.then(|| entry.fate.to_string()));
     row
+}
+
+/// The header of a delivery, if it is still known.
+async fn header_of(app: &App, store: &impl Store, delivery: &Delivery) -> Result<Option<Header>, StoreError> {
+    match replay::header(store, &app.find(), delivery).await {
+        Ok(header) => Ok(Some(header)),
+        Err(error) => error.untried().map(|_| None),
+    }
 }
 
 /// Writes CSV whose header has the names from all headers. All headers are therefore read first.
@@ -108,7 +123,7 @@ async fn csv(
     let (mut cells, mut listed) = (Cells::new(&app.plan), deliveries(store, chosen));
     while let Some(delivery) = listed.next().await? {
         if has_entries(&delivery)
-            && let Ok(header) = retry::header(store, &app.find(), &delivery).await?
+            && let Some(header) = header_of(app, store, &delivery).await?
         {
             cells.add(&header);
         }
@@ -122,8 +137,8 @@ async fn csv(
         let mut layout = None;
         while let Some(page) = entries.page().await? {
             if layout.is_none() {
-                let header = retry::header(store, &app.find(), &delivery).await?;
-                layout = Some(header.map_or_else(|_| Vec::new(), |header| cells.layout(&header)));
+                let header = header_of(app, store, &delivery).await?;
+                layout = Some(header.map_or_else(Vec::new, |header| cells.layout(&header)));
             }
             for entry in &page {
                 let about = about(&delivery, entry, arguments.all).into_iter().map(String::into_bytes);

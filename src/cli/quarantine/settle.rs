@@ -8,16 +8,22 @@ use clap::Args;
 use serde_json::{Map, Value as Json, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{Chosen, Which};
-use crate::app::{self, App};
-use crate::cli::render::{self, grouped};
-use crate::cli::{Exit, Failure, Outcome};
-use crate::health::Health;
-use crate::heartbeat::Pulse;
-use crate::ledger::TableDelta;
-use crate::pipeline::retry::{Retry, Settled, What};
-use crate::store::any::AnyStore;
-use crate::store::patience::Patience;
+use crate::cli::outcome::CommandResult;
+use crate::cli::outcome::Exit;
+use crate::cli::outcome::Failure;
+use crate::cli::quarantine::chosen::Chosen;
+use crate::cli::quarantine::chosen::Which;
+use crate::cli::render;
+use crate::cli::render::grouped;
+use crate::daemon::app::App;
+use crate::daemon::signals;
+use crate::domain::ledger::TableDelta;
+use crate::jobs::replay::Replayer;
+use crate::jobs::replay::What;
+use crate::jobs::replay::settled::Settled;
+use crate::metrics::heartbeat::Pulse;
+use crate::store::backend::AnyStore;
+use crate::store::backoff::Backoff;
 use crate::store::{Access, Store, StoreError};
 
 #[derive(Debug, Args)]
@@ -41,7 +47,7 @@ pub struct Discard {
     json: bool,
 }
 
-pub async fn replay(app: &App, arguments: &Replay) -> Outcome {
+pub async fn replay(app: &App, arguments: &Replay) -> CommandResult {
     let sum = settle(app, &arguments.which, What::Replay, arguments.json).await?;
     Ok(match sum.open.is_empty() {
         _ if sum.stopped => Exit::Stopped,
@@ -50,7 +56,7 @@ pub async fn replay(app: &App, arguments: &Replay) -> Outcome {
     })
 }
 
-pub async fn discard(app: &App, arguments: &Discard) -> Outcome {
+pub async fn discard(app: &App, arguments: &Discard) -> CommandResult {
     if arguments.which.is_all() && !arguments.all {
         let message = "which records are to be discarded is not said\n  \
                        next: say it by --file, --reason or --column, or --all";
@@ -62,7 +68,7 @@ pub async fn discard(app: &App, arguments: &Discard) -> Outcome {
 
 /// Settles all requested records and reports each delivery as it is finished.
 async fn settle(app: &App, which: &Which, what: What, as_json: bool) -> Result<Sum, Failure> {
-    let (retry, sample) = (retry(app, which).await?, app.collision_sample());
+    let (retry, sample) = (replayer(app, which).await?, app.collision_sample());
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut told = match as_json {
         true => Told::Json(render::Elements::field(&mut out, &Map::new(), "deliveries")?),
@@ -78,7 +84,7 @@ async fn settle(app: &App, which: &Which, what: What, as_json: bool) -> Result<S
         sum.stopped = run.stopped;
         Ok::<_, StoreError>((sum, written))
     };
-    let ended = app::with_signals(retry.stop.clone(), work).await?;
+    let ended = signals::with_signals(retry.stop.clone(), work).await?;
     retry.store.close().await;
     let (sum, written) = ended?;
     written.and_then(|()| told.end(what, &sum, sample))?;
@@ -117,21 +123,21 @@ impl<W: Write> Told<W> {
 }
 
 /// Opens the store for writing, but makes none.
-async fn retry(app: &App, which: &Which) -> Result<Retry<AnyStore>, Failure> {
+async fn replayer(app: &App, which: &Which) -> Result<Replayer<AnyStore>, Failure> {
     let Chosen { deliveries, entries } = {
         let asked = app.open(Access::Read).await?;
         which.chosen(app, &asked).await?
     };
     let (stop, patience) = (CancellationToken::new(), Some(*app.config.store.patience));
     let store = app.open_patiently(false, patience, &stop, &Arc::default()).await?;
-    Ok(Retry {
+    Ok(Replayer {
         store: Arc::new(store),
         plan: Arc::clone(&app.plan),
         find: app.find(),
-        patience: Patience {
+        patience: Backoff {
             limit: patience,
             halt: stop.clone(),
-            health: Arc::new(Health::default()),
+            observer: Arc::new(()),
             pulse: Pulse::default(),
         },
         stop,

@@ -8,15 +8,20 @@ use clap::Args;
 use serde_json::json;
 use unicode_width::UnicodeWidthStr as _;
 
-use super::object;
-use crate::app::App;
-use crate::cli::render::{self, printable};
-use crate::cli::{Exit, Failure, Outcome, load};
+use crate::cli::load;
+use crate::cli::outcome::CommandResult;
+use crate::cli::outcome::Exit;
+use crate::cli::outcome::Failure;
+use crate::cli::quarantine::object::object;
+use crate::cli::render;
+use crate::cli::render::printable;
+use crate::daemon::app::App;
+use crate::domain::ledger;
+use crate::domain::quarantine::{EntryFilter, QuarantineEntry};
 use crate::domain::{Delivery, Header, Origin, Plan, Reason};
-use crate::ledger;
-use crate::pipeline::retry;
-use crate::pipeline::split::{Malformed, places};
-use crate::quarantine::{Entry, Filter};
+use crate::format::splitter::{Malformed, places};
+use crate::jobs::replay;
+use crate::jobs::replay::untried::UntriedError;
 use crate::store::listing::{Deliveries, Entries};
 use crate::store::{Access, Store, StoreError};
 
@@ -30,9 +35,28 @@ pub struct Arguments {
 }
 
 /// The field to blame: its number in the record, from 1, and where it lies; or why it cannot be marked.
-type Marked = Result<(usize, Range<usize>), String>;
+type Marked = Result<(usize, Range<usize>), Unmarked>;
 
-pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
+/// Why no field of a record can be marked.
+#[derive(Debug, thiserror::Error)]
+enum Unmarked {
+    #[error("no single field is to blame")]
+    NoField,
+    #[error(transparent)]
+    NoHeader(#[from] UntriedError),
+    #[error("the header of its file has no `{0}`")]
+    NoName(String),
+    #[error("`{0}` is no field of the record, it is made from the name of the file")]
+    OfFileName(String),
+    #[error("{}", .0.describe(.0.at))]
+    Malformed(Malformed),
+    #[error("it has {fields} fields where the header has {names}: which of them is `{name}` is not known")]
+    Fields { fields: usize, names: usize, name: String },
+    #[error("it ends before")]
+    Ends,
+}
+
+pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     let store = app.open(Access::Read).await?;
     let (delivery, entry) = find(app, &store, arguments).await?;
     let marked = mark(app, &store, &delivery, &entry).await?;
@@ -43,7 +67,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
             Ok((field, at)) => json!({ "field": field, "from": at.start, "to": at.end }),
             Err(_) => json!(null),
         };
-        shown["unmarked"] = json!(marked.err());
+        shown["unmarked"] = json!(marked.err().map(|why| why.to_string()));
         render::json(&mut out, &shown)?;
     } else {
         text(&mut out, &delivery, &entry, &marked)?;
@@ -52,11 +76,15 @@ pub async fn run(app: &App, arguments: &Arguments) -> Outcome {
 }
 
 /// The newest generation of the file that has such a record.
-async fn find(app: &App, store: &impl Store, arguments: &Arguments) -> Result<(Delivery, Entry), Failure> {
+async fn find(
+    app: &App,
+    store: &impl Store,
+    arguments: &Arguments,
+) -> Result<(Delivery, QuarantineEntry), Failure> {
     let Arguments { file, line, .. } = arguments;
     let path = load::known_path(app, store, file).await?;
-    let filter = Filter { line: Some(*line), raw: true, ..Filter::default() };
-    let mut deliveries = Deliveries::new(store, ledger::Filter::Path(path));
+    let filter = EntryFilter { line: Some(*line), raw: true, ..EntryFilter::default() };
+    let mut deliveries = Deliveries::new(store, ledger::DeliveryFilter::Path(path));
     let mut found = None;
     while let Some(delivery) = deliveries.next().await? {
         if let Some(page) = Entries::new(store, delivery.id, filter.clone()).page().await? {
@@ -75,7 +103,7 @@ async fn mark(
     app: &App,
     store: &impl Store,
     delivery: &Delivery,
-    entry: &Entry,
+    entry: &QuarantineEntry,
 ) -> Result<Marked, StoreError> {
     if entry.record.reason == Reason::Quote
         && let Err(Malformed { field, at, .. }) = places(&entry.record.raw)
@@ -83,28 +111,28 @@ async fn mark(
         return Ok(Ok((field + 1, at..at + 1)));
     }
     let Some(column) = &entry.record.column else {
-        return Ok(Err("no single field is to blame".to_owned()));
+        return Ok(Err(Unmarked::NoField));
     };
-    let header = retry::header(store, &app.find(), delivery).await?;
-    Ok(header.and_then(|header| place(&app.plan, &header, column, &entry.record.raw)))
+    match replay::header(store, &app.find(), delivery).await {
+        Ok(header) => Ok(place(&app.plan, &header, column, &entry.record.raw)),
+        Err(error) => Ok(Err(error.untried()?.into())),
+    }
 }
 
 fn place(plan: &Plan, header: &Header, column: &str, raw: &[u8]) -> Marked {
     let name = field_name(plan, column)?;
     let at = header.0.iter().position(|field| *field == name);
-    let at = at.ok_or_else(|| format!("the header of its file has no `{name}`"))?;
-    let places = places(raw).map_err(|malformed| malformed.describe(malformed.at))?;
+    let at = at.ok_or_else(|| Unmarked::NoName(name.clone()))?;
+    let places = places(raw).map_err(Unmarked::Malformed)?;
     if places.len() != header.0.len() {
         let (fields, names) = (places.len(), header.0.len());
-        return Err(format!(
-            "it has {fields} fields where the header has {names}: which of them is `{name}` is not known"
-        ));
+        return Err(Unmarked::Fields { fields, names, name });
     }
-    places.into_iter().nth(at).map(|range| (at + 1, range)).ok_or_else(|| "it ends before".to_owned())
+    places.into_iter().nth(at).map(|range| (at + 1, range)).ok_or(Unmarked::Ends)
 }
 
 /// The header's name of the field that a column is made from.
-fn field_name(plan: &Plan, name: &str) -> Result<String, String> {
+fn field_name(plan: &Plan, name: &str) -> Result<String, Unmarked> {
     let Some(mut column) = plan.columns.iter().find(|column| column.name == name) else {
         // No longer declared; most columns have the name of their field.
         return Ok(name.to_owned());
@@ -115,11 +143,16 @@ fn field_name(plan: &Plan, name: &str) -> Result<String, String> {
     }
     match &column.origin {
         Origin::Field(field) => Ok(field.clone()),
-        _ => Err(format!("`{name}` is no field of the record, it is made from the name of the file")),
+        _ => Err(Unmarked::OfFileName(name.to_owned())),
     }
 }
 
-fn text(out: &mut impl Write, delivery: &Delivery, entry: &Entry, marked: &Marked) -> io::Result<()> {
+fn text(
+    out: &mut impl Write,
+    delivery: &Delivery,
+    entry: &QuarantineEntry,
+    marked: &Marked,
+) -> io::Result<()> {
     let record = &entry.record;
     writeln!(out, "{}:{}: {}", printable(&delivery.path), record.line, record.reason)?;
     match (&record.column, marked) {
@@ -132,7 +165,7 @@ fn text(out: &mut impl Write, delivery: &Delivery, entry: &Entry, marked: &Marke
     writeln!(out, "where   record {}, byte {}, {} bytes", record.record, record.offset, record.len)?;
     writeln!(out, "state   {}", entry.fate)?;
     if let Err(why) = marked {
-        writeln!(out, "mark    none: {}", printable(why))?;
+        writeln!(out, "mark    none: {}", printable(&why.to_string()))?;
     }
     let at = marked.as_ref().ok().map(|(_, at)| at.clone());
     lines(out, &record.raw, at)

@@ -6,9 +6,10 @@ use std::io::{self, Write};
 
 use fastrand::Rng;
 
-use super::FIRST_DAY;
 use super::cast::{PEOPLE, Person, Song};
-use super::session::{self, Page, Session};
+use crate::cli::sample::session;
+use crate::cli::sample::session::FIRST_DAY;
+use crate::cli::sample::session::{Page, Session};
 
 const HEADER: &str = "artist,auth,firstName,gender,itemInSession,lastName,length,level,location,method,page,\
                       registration,sessionId,song,status,ts,userId\n";

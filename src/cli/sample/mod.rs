@@ -6,9 +6,12 @@ mod cast;
 mod day;
 mod session;
 
+use crate::cli::sample::session::FIRST_DAY;
 use clap::Args;
 
-use super::{Exit, Failure, Outcome};
+use crate::cli::outcome::CommandResult;
+use crate::cli::outcome::Exit;
+use crate::cli::outcome::Failure;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -20,9 +23,6 @@ use day::Day;
 pub const DAYS: u32 = 5;
 pub const ROWS: u32 = 300;
 pub const SEED: u64 = 1;
-
-/// 2018-11-01, in days since 1970.
-const FIRST_DAY: u32 = 17_836;
 
 /// A hundred years: the year keeps its four digits.
 const MOST_DAYS: u32 = 36_525;
@@ -127,7 +127,7 @@ pub struct Arguments {
     seed: u64,
 }
 
-pub fn run(arguments: &Arguments) -> Outcome {
+pub fn run(arguments: &Arguments) -> CommandResult {
     let Arguments { dir, days, rows, seed } = arguments;
     let options = Options { dir: dir.clone(), days: *days, rows: *rows, seed: *seed };
     let mut out = io::stdout().lock();

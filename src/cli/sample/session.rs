@@ -2,7 +2,8 @@
 
 use fastrand::Rng;
 
-use super::cast::{self, Person, SONGS, Song};
+use crate::cli::sample::cast;
+use crate::cli::sample::cast::{Person, SONGS, Song};
 
 /// Records of a session, but for the last of a day, which may be cut.
 const SHORTEST: u32 = 2;
@@ -111,3 +112,6 @@ impl Session {
         (self.left > 0).then_some(self)
     }
 }
+
+/// 2018-11-01, in days since 1970.
+pub const FIRST_DAY: u32 = 17_836;

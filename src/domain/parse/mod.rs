@@ -9,13 +9,15 @@ mod number;
 #[cfg(test)]
 mod tests;
 mod time;
+pub mod refusal;
 
+use crate::domain::parse::refusal::{Parsed, Refusal, keep, not};
 use std::net::IpAddr;
 
 use memchr::memchr;
 
 use super::record::Reason;
-use super::value::{Cell, Slice, Type, Unit};
+use super::value::{Cell, Type, Unit};
 pub use number::{plain_float, plain_whole};
 pub use time::days;
 
@@ -33,27 +35,6 @@ impl From<Type> for Form {
         Self::Plain(kind)
     }
 }
-
-/// Why a field is not a value of its column's type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    pub reason: Reason,
-    /// The rule that was broken, to follow "must be".
-    pub rule: &'static str,
-}
-
-type Parsed = Result<Cell, Refusal>;
-
-const fn not(rule: &'static str) -> Refusal {
-    Refusal { reason: Reason::Value, rule }
-}
-
-const fn outside(rule: &'static str) -> Refusal {
-    Refusal { reason: Reason::Range, rule }
-}
-
-/// The arena of a chunk has no more room.
-pub const FULL: Refusal = outside("smaller: a chunk holds at most 4 GiB of values");
 
 /// Parses one field; the bytes of the value, where it has any, go to the end of `arena`.
 ///
@@ -114,10 +95,6 @@ fn typed(kind: Type, text: &str, arena: &mut Vec<u8>) -> Parsed {
         Type::Blob => blob(text, arena),
         Type::Inet => inet(text, arena),
     }
-}
-
-fn keep(arena: &mut Vec<u8>, bytes: &[u8]) -> Result<Slice, Refusal> {
-    Slice::store(arena, bytes).ok_or(FULL)
 }
 
 fn boolean(text: &str) -> Parsed {

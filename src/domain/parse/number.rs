@@ -2,7 +2,10 @@
 
 use std::num::IntErrorKind;
 
-use super::{Parsed, keep, not, outside};
+use crate::domain::parse::refusal::Parsed;
+use crate::domain::parse::refusal::keep;
+use crate::domain::parse::refusal::not;
+use crate::domain::parse::refusal::outside;
 use crate::domain::value::{Cell, Type};
 
 /// Digits that a decimal may have when it is written out without an exponent.

@@ -1,6 +1,7 @@
 //! Examples of what is accepted and refused, with the values.
 
 use super::*;
+use crate::domain::parse::refusal::outside;
 use crate::domain::text::plain;
 
 /// The text form of what `field` parses to, or the rule it breaks.

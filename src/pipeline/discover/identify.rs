@@ -5,28 +5,31 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::assumed;
-use super::begun::{Begun, Growth};
-use super::inbox::{self, Inbox};
-use super::opened::{Opened, Start, framer, open, start, trusted};
-use super::tails::Tails;
-use super::waiting::Candidate;
 use crate::domain::header::HeaderError;
+use crate::domain::ledger::{Amendment, Content, Continuation, DeliveryFilter, HEAD, NewDelivery, Verdict};
 use crate::domain::text;
-use crate::domain::{Checkpoint, Delivery, DeliveryId, Mark, Noted, Origin, Plan, Source, State};
-use crate::ledger::{Amendment, Content, Continuation, Entry, Filter, HEAD, Verdict};
+use crate::domain::{
+    Checkpoint, Delivery, DeliveryContext, DeliveryId, DeliveryState, FileStat, Origin, Plan, Position,
+};
+use crate::format::framer::Framer;
+use crate::format::stream_error::StreamError;
+use crate::format::tail;
+use crate::format::tail::{Judged, TailPolicy};
 use crate::metrics;
-use crate::pipeline::Taking;
-use crate::pipeline::read::broken::Broken;
-use crate::pipeline::read::frame::Framer;
-use crate::pipeline::read::tail::{self, Judged, TailPolicy};
-use crate::pipeline::read::trail::{Trails, Window};
-use crate::pipeline::read::{Head, Work};
+use crate::pipeline::discover::adopt;
+use crate::pipeline::discover::ready_queue::Candidate;
+use crate::pipeline::discover::tail_policy::Tails;
+use crate::pipeline::hash_checkpoint::{HashCheckpoints, Window};
+use crate::pipeline::header_probe::{Opened, Start, framer, open, start, trusted};
+use crate::pipeline::messages::LoadMode;
+use crate::pipeline::messages::{Head, Work};
+use crate::pipeline::prefix_check::{Growth, PrefixCheck};
+use crate::source::folder::inbox;
+use crate::source::folder::inbox::Inbox;
+use crate::store::backoff::Backoff;
 use crate::store::listing::{Deliveries, newest};
-use crate::store::patience::Patience;
 use crate::store::{Store, StoreError};
 
 /// Identifies files against the ledger and takes them up.
@@ -34,11 +37,11 @@ pub struct Identify<S> {
     pub store: Arc<S>,
     pub plan: Arc<Plan>,
     pub inbox: Inbox,
-    pub patience: Patience,
+    pub patience: Backoff,
     pub max_record_bytes: usize,
-    pub trails: Arc<Trails>,
+    pub trails: Arc<HashCheckpoints>,
     pub tails: Tails,
-    pub taking: Taking,
+    pub taking: LoadMode,
     /// No file before this is counted as having waited longer.
     pub started: SystemTime,
 }
@@ -50,7 +53,7 @@ pub enum Identified {
     /// To be read; with the strikes of its path.
     Work(Box<Work>, DeliveryId, u32),
     /// Nothing to read: entered into the ledger in this state.
-    Entered(DeliveryId, State, String),
+    Entered(DeliveryId, DeliveryState, String),
     /// Another program wrote its rows: entered as loaded.
     Assumed(Box<Delivery>),
     /// Its first bytes are those of a delivery that is still being loaded.
@@ -60,9 +63,9 @@ pub enum Identified {
 /// A file that is as the ledger knows it.
 pub struct Same {
     pub id: DeliveryId,
-    pub state: State,
+    pub state: DeliveryState,
     /// Size and times before its bytes were compared.
-    pub noted: Noted,
+    pub noted: FileStat,
     /// All of its bytes were compared.
     pub verified: bool,
     /// Its open tail is held: the strikes of its path.
@@ -101,11 +104,11 @@ impl<S: Store> Identify<S> {
             let opened = self.open(path).await?;
             let current = if is_known { self.newest(path).await? } else { None };
             let strikes = current.as_ref().map_or(0, |current| current.strikes);
-            let tail = self.tails.policy(candidate, opened.bytes.noted, strikes);
+            let tail = self.tails.policy(candidate, opened.bytes.file.noted, strikes);
             let subject = Subject { candidate, opened, tail, strikes };
             let identified = match current {
                 // A candidate that is only checked was loaded by this run.
-                Some(current) if self.taking != Taking::Again || candidate.checked => {
+                Some(current) if self.taking != LoadMode::Again || candidate.checked => {
                     self.known(subject, current).await?
                 }
                 _ => Some(self.new_delivery(subject).await?),
@@ -119,7 +122,7 @@ impl<S: Store> Identify<S> {
 
     async fn open(&self, path: &str) -> io::Result<Opened> {
         let opened = open(&self.inbox.place(path), self.plan.encoding).await?;
-        self.inbox.check_opened(path, &opened.bytes)?;
+        self.inbox.check_opened(path, &opened.bytes.file)?;
         Ok(opened)
     }
 
@@ -135,29 +138,33 @@ impl<S: Store> Identify<S> {
     ) -> Result<Option<Identified>, IdentifyError> {
         match current.state {
             // Found wanting before: its bytes or the configuration changed since, or so it seems.
-            State::Failed | State::Waiting | State::Undone => {
+            DeliveryState::Failed | DeliveryState::Waiting | DeliveryState::Undone => {
                 let identified = self.new_delivery(subject).await?;
-                if current.state == State::Failed && matches!(identified, Identified::Work(..)) {
+                if current.state == DeliveryState::Failed && matches!(identified, Identified::Work(..)) {
                     // Its open records were discarded: the file is read again.
                     metrics::discarded(current.receipt.open());
                 }
                 return Ok(Some(identified));
             }
-            State::Duplicate | State::Loading | State::Loaded | State::Incomplete | State::Replaced => {}
+            DeliveryState::Duplicate
+            | DeliveryState::Loading
+            | DeliveryState::Loaded
+            | DeliveryState::Incomplete
+            | DeliveryState::Replaced => {}
         }
         let Some(mut begun) = self.begun(&subject, &current).await? else {
             return self.new_generation(subject).await.map(Some);
         };
-        if begun.growth == Growth::Contradiction && self.taking != Taking::Assumed {
+        if begun.growth == Growth::Contradiction && self.taking != LoadMode::Assumed {
             let strikes = subject.strikes.saturating_add(1);
-            let tail = self.tails.policy(subject.candidate, subject.opened.bytes.noted, strikes);
+            let tail = self.tails.policy(subject.candidate, subject.opened.bytes.file.noted, strikes);
             return self.new_generation(Subject { strikes, tail, ..subject }).await.map(Some);
         }
         let resumes = is_interrupted(&current);
         let more = match (current.state, begun.growth) {
             // A gz that was cut off may lack its trailer alone, which its size shows. An equal size shows nothing: it
             // may have been noted of other bytes than those that were read.
-            (State::Incomplete, _) if current.noted.size == subject.opened.bytes.noted.size => {
+            (DeliveryState::Incomplete, _) if current.noted.size == subject.opened.bytes.file.noted.size => {
                 let judged = self.judge_rest(&subject, &mut begun).await?;
                 if matches!(judged, Judged::Wait { held: true, .. }) {
                     let same = unchanged(&current, &subject.opened, begun.verified);
@@ -165,7 +172,7 @@ impl<S: Store> Identify<S> {
                 }
                 judged == Judged::Load
             }
-            (State::Incomplete, _) | (_, Growth::More | Growth::Contradiction) => true,
+            (DeliveryState::Incomplete, _) | (_, Growth::More | Growth::Contradiction) => true,
             (_, Growth::HalfLineEnd) => subject.tail == TailPolicy::Load,
             (_, Growth::None) => false,
         };
@@ -173,8 +180,9 @@ impl<S: Store> Identify<S> {
             return Ok(Some(Identified::Unchanged(unchanged(&current, &subject.opened, begun.verified))));
         }
         // A duplicate that grew, and one begun under another configuration, are loaded whole.
-        let is_of_another = current.state == State::Duplicate || current.fingerprint != self.plan.fingerprint;
-        if self.taking == Taking::Assumed || is_of_another {
+        let is_of_another =
+            current.state == DeliveryState::Duplicate || current.fingerprint != self.plan.fingerprint;
+        if self.taking == LoadMode::Assumed || is_of_another {
             return self.new_generation(subject).await.map(Some);
         }
         // Nothing of it counts so far: it may have become a file that is known.
@@ -189,28 +197,32 @@ impl<S: Store> Identify<S> {
 
     /// The file, open behind what is durable. `None` where it does not begin with that, or with what was sent ahead
     /// of the ledger by the rules of now.
-    async fn begun(&self, subject: &Subject<'_>, current: &Delivery) -> Result<Option<Begun>, IdentifyError> {
+    async fn begun(
+        &self,
+        subject: &Subject<'_>,
+        current: &Delivery,
+    ) -> Result<Option<PrefixCheck>, IdentifyError> {
         let place = self.inbox.place(&current.path);
         let trail = self.trails.find(current.id).filter(|_| is_trailed(current, &subject.opened));
-        let begun = match Begun::follow(&place, current, trail).await? {
+        let begun = match PrefixCheck::follow(&place, current, trail).await? {
             Some(begun) => Some(begun),
-            None => Begun::verify(&place, current, self.plan.encoding).await?,
+            None => PrefixCheck::verify(&place, current, self.plan.encoding).await?,
         };
         let Some(begun) = begun else { return Ok(None) };
-        self.inbox.check_opened(&current.path, &begun.bytes)?;
+        self.inbox.check_opened(&current.path, &begun.bytes.file)?;
         let ahead = current.ahead.as_ref().filter(|ahead| ahead.bytes.offset > current.reach.offset);
         let by_other_rules = ahead.is_some_and(|ahead| ahead.rules != self.plan.rules);
-        if by_other_rules || !Begun::has_what_was_sent(&place, current, self.plan.encoding).await? {
+        if by_other_rules || !PrefixCheck::has_what_was_sent(&place, current, self.plan.encoding).await? {
             return Ok(None);
         }
         Ok(Some(begun))
     }
 
     /// What is to become of the bytes behind the end of an incomplete delivery.
-    async fn judge_rest(&self, subject: &Subject<'_>, begun: &mut Begun) -> io::Result<Judged> {
+    async fn judge_rest(&self, subject: &Subject<'_>, begun: &mut PrefixCheck) -> io::Result<Judged> {
         let limit = self.max_record_bytes;
         begun.buffer(limit).await?;
-        let mut framer = Framer::new(limit, Mark::default(), Mark::default(), blake3::Hasher::new());
+        let mut framer = Framer::new(limit, Position::default(), Position::default(), blake3::Hasher::new());
         framer.bytes().extend_from_slice(&begun.buffered);
         framer.scan(1, usize::MAX);
         if framer.records() > 0 {
@@ -221,7 +233,7 @@ impl<S: Store> Identify<S> {
             return Ok(Judged::None);
         };
         Ok(match tail::judge(&framer, start.mapping.fields, subject.tail).await {
-            Judged::Load if begun.bytes.has_writer().await => {
+            Judged::Load if begun.bytes.file.has_writer().await => {
                 Judged::Wait { detail: String::new(), held: true }
             }
             judged => judged,
@@ -238,7 +250,7 @@ impl<S: Store> Identify<S> {
         &self,
         mut subject: Subject<'_>,
         current: &Delivery,
-        mut begun: Begun,
+        mut begun: PrefixCheck,
     ) -> Result<Option<Identified>, IdentifyError> {
         let start = match self.start(&subject.opened, &current.path).await {
             Ok(start) => start,
@@ -251,9 +263,9 @@ impl<S: Store> Identify<S> {
             subject.opened.bytes = subject.opened.bytes.ended();
             begun = begun.end();
         }
-        let noted = trusted(begun.bytes.noted);
+        let noted = trusted(begun.bytes.file.noted);
         // What was not verified wholly is looked at once more when the file is quiet.
-        let noted = if begun.verified { noted } else { Noted { ctime: 0, ..noted } };
+        let noted = if begun.verified { noted } else { FileStat { ctime: 0, ..noted } };
         let how = Continuation {
             noted,
             head: head(&subject.opened),
@@ -300,13 +312,13 @@ impl<S: Store> Identify<S> {
         };
         let opened = &subject.opened;
         let has_records = !(opened.ended && start.mark.offset >= opened.read.len() as u64);
-        if has_records && self.taking != Taking::Again {
+        if has_records && self.taking != LoadMode::Again {
             subject = match self.unlike(subject).await? {
                 ControlFlow::Continue(subject) => subject,
                 ControlFlow::Break(identified) => return Ok(identified),
             };
         }
-        if self.taking == Taking::Assumed {
+        if self.taking == LoadMode::Assumed {
             return self.assume(&subject).await;
         }
         if !start.whole {
@@ -316,7 +328,7 @@ impl<S: Store> Identify<S> {
         let records = subject.opened.records(start.mapping.fields);
         let entry = self.entry(&subject, Verdict::Load { records });
         let delivery = self.patience.with(|| self.store.take_up(entry.clone())).await?;
-        let framer = framer(self.max_record_bytes, Mark::default(), start.mark, &subject.opened.read);
+        let framer = framer(self.max_record_bytes, Position::default(), start.mark, &subject.opened.read);
         let ends = (subject.opened.head(), subject.opened.window());
         Ok(self.work(subject, delivery, start, framer, ends))
     }
@@ -324,8 +336,8 @@ impl<S: Store> Identify<S> {
     /// Reads it to its end and enters it, without its rows.
     async fn assume(&self, subject: &Subject<'_>) -> Result<Identified, IdentifyError> {
         let path = &subject.candidate.found.path;
-        let found = assumed::read(&self.inbox, path, &self.plan, self.max_record_bytes).await?;
-        if found.noted != subject.opened.bytes.noted {
+        let found = adopt::read(&self.inbox, path, &self.plan, self.max_record_bytes).await?;
+        if found.noted != subject.opened.bytes.file.noted {
             return Err(io::Error::other("it changed while it was read").into());
         }
         let entry = self.entry(subject, found.verdict);
@@ -342,9 +354,9 @@ impl<S: Store> Identify<S> {
         (head, window): (Head, Window),
     ) -> Identified {
         let bytes = opened.bytes;
-        let changed = UNIX_EPOCH + Duration::from_nanos(bytes.noted.ctime.try_into().unwrap_or(0));
+        let changed = UNIX_EPOCH + Duration::from_nanos(bytes.file.noted.ctime.try_into().unwrap_or(0));
         let header_is_tail = !start.whole && !start.header.0.is_empty();
-        let source = Source {
+        let source = DeliveryContext {
             id: delivery.id,
             file_date: inbox::date(&delivery.path),
             path: delivery.path,
@@ -355,7 +367,7 @@ impl<S: Store> Identify<S> {
             quarantined_before: delivery.receipt.quarantined,
             skipped_before: delivery.receipt.skipped,
             read: Default::default(),
-            halt: CancellationToken::new(),
+            halt: Default::default(),
         };
         let (id, strikes) = (delivery.id, delivery.strikes);
         let (source, stamps, noted) = (Arc::new(source), delivery.stamps, delivery.noted);
@@ -363,16 +375,16 @@ impl<S: Store> Identify<S> {
         Identified::Work(Box::new(work), id, strikes)
     }
 
-    fn entry(&self, subject: &Subject<'_>, verdict: Verdict) -> Entry {
+    fn entry(&self, subject: &Subject<'_>, verdict: Verdict) -> NewDelivery {
         let opened = &subject.opened;
         let noted = match verdict {
             // It is not looked at again until its times change, or it would fail at every listing.
-            Verdict::Failed { .. } | Verdict::Incomplete { .. } => opened.bytes.noted,
-            _ => trusted(opened.bytes.noted),
+            Verdict::Failed { .. } | Verdict::Incomplete { .. } => opened.bytes.file.noted,
+            _ => trusted(opened.bytes.file.noted),
         };
         let (path, strikes) = (subject.candidate.found.path.to_string(), subject.strikes);
         let (fingerprint, attempt) = (self.plan.fingerprint.clone(), self.plan.attempt.clone());
-        Entry { path, head: head(opened), noted, strikes, fingerprint, attempt, verdict }
+        NewDelivery { path, head: head(opened), noted, strikes, fingerprint, attempt, verdict }
     }
 
     async fn enter(&self, subject: &Subject<'_>, verdict: Verdict) -> Result<Identified, IdentifyError> {
@@ -424,7 +436,7 @@ impl<S: Store> Identify<S> {
         }
         let (hash, len) = subject.opened.hash_whole().await?;
         // That it is corrupt is told by loading it, also where the rest of it is known.
-        if matches!(subject.opened.bytes.broken(), Some(Broken::Corrupt(_))) {
+        if matches!(subject.opened.bytes.broken(), Some(StreamError::Corrupt(_))) {
             return Ok(Alike::OtherButRead);
         }
         let content = Content { head, len, hash };
@@ -446,7 +458,7 @@ impl<S: Store> Identify<S> {
         path: &str,
         opened: &Opened,
     ) -> Result<ControlFlow<(DeliveryId, String), Vec<DeliveryId>>, StoreError> {
-        let filter = Filter::Unfinished(opened.head.clone());
+        let filter = DeliveryFilter::Unfinished(opened.head.clone());
         let mut alike = Deliveries::patiently(&*self.store, &self.patience, filter);
         let mut incomplete = Vec::new();
         while let Some(other) = alike.next().await? {
@@ -455,8 +467,8 @@ impl<S: Store> Identify<S> {
             }
             match other.state {
                 // `--assume-loaded` does not resume a delivery that an earlier run left loading.
-                State::Loading if self.taking == Taking::Assumed => {}
-                State::Loading => return Ok(ControlFlow::Break((other.id, other.path))),
+                DeliveryState::Loading if self.taking == LoadMode::Assumed => {}
+                DeliveryState::Loading => return Ok(ControlFlow::Break((other.id, other.path))),
                 _ if other.reach.record > 0 => incomplete.push(other.id),
                 _ => {}
             }
@@ -465,7 +477,7 @@ impl<S: Store> Identify<S> {
     }
 
     async fn loaded_same(&self, path: &str, content: &Content) -> Result<Option<Delivery>, StoreError> {
-        let filter = Filter::Same(content.clone());
+        let filter = DeliveryFilter::Same(content.clone());
         let mut same = Deliveries::patiently(&*self.store, &self.patience, filter);
         while let Some(other) = same.next().await? {
             if other.reach.record > 0 && self.may_be_copied(&other, path) {
@@ -485,7 +497,7 @@ impl<S: Store> Identify<S> {
     ) -> Result<Option<Delivery>, IdentifyError> {
         for id in incomplete {
             let other = self.patience.with(|| self.store.delivery(*id)).await?;
-            if let Some(other) = other.filter(|other| other.state == State::Incomplete)
+            if let Some(other) = other.filter(|other| other.state == DeliveryState::Incomplete)
                 && self.waits_alike(subject, &other, content).await?
             {
                 return Ok(Some(other));
@@ -506,7 +518,7 @@ impl<S: Store> Identify<S> {
             return Ok(false);
         }
         let place = self.inbox.place(&subject.candidate.found.path);
-        let Some(mut begun) = Begun::verify(&place, other, self.plan.encoding).await? else {
+        let Some(mut begun) = PrefixCheck::verify(&place, other, self.plan.encoding).await? else {
             return Ok(false);
         };
         Ok(self.judge_rest(subject, &mut begun).await? != Judged::Load)
@@ -525,7 +537,7 @@ impl<S: Store> Identify<S> {
 /// A duplicate covers all bytes of the file, including an incomplete last record that both files share. A later copy is
 /// recognized by all of these bytes.
 fn duplicate(other: Delivery, Content { len, hash, .. }: Content) -> Verdict {
-    let reach = Mark { offset: len, ..other.reach };
+    let reach = Position { offset: len, ..other.reach };
     Verdict::Duplicate { of: other.id, same_as: other.path, reach, hash }
 }
 
@@ -539,7 +551,7 @@ enum Alike {
 }
 
 fn header_waits() -> Identified {
-    Identified::Entered(DeliveryId(0), State::Waiting, "its header is not whole yet".to_owned())
+    Identified::Entered(DeliveryId(0), DeliveryState::Waiting, "its header is not whole yet".to_owned())
 }
 
 fn head(opened: &Opened) -> Checkpoint {
@@ -548,25 +560,25 @@ fn head(opened: &Opened) -> Checkpoint {
 
 /// What was noted of a file and is not so any more, or can be trusted only now.
 fn unchanged(current: &Delivery, opened: &Opened, verified: bool) -> Same {
-    let noted = trusted(opened.bytes.noted);
+    let noted = trusted(opened.bytes.file.noted);
     let amendment = Amendment {
         noted: (noted != current.noted).then_some(noted),
         head: (opened.head != current.head).then(|| opened.head.clone()),
         ..Amendment::default()
     };
-    let (id, state, noted) = (current.id, current.state, opened.bytes.noted);
+    let (id, state, noted) = (current.id, current.state, opened.bytes.file.noted);
     Same { id, state, noted, verified, held: None, amendment }
 }
 
 /// Whether loading it ended before its end.
 fn is_interrupted(delivery: &Delivery) -> bool {
-    matches!(delivery.state, State::Loading | State::Replaced)
+    matches!(delivery.state, DeliveryState::Loading | DeliveryState::Replaced)
 }
 
 /// What `status` says of a delivery that is gone on with.
-fn seen(current: &Delivery, begun: &Begun) -> String {
-    let grown = begun.bytes.noted.size.saturating_sub(current.noted.size);
-    let ended = matches!(current.state, State::Loaded | State::Incomplete);
+fn seen(current: &Delivery, begun: &PrefixCheck) -> String {
+    let grown = begun.bytes.file.noted.size.saturating_sub(current.noted.size);
+    let ended = matches!(current.state, DeliveryState::Loaded | DeliveryState::Incomplete);
     let what = if ended && grown > 0 {
         format!("grew by {}", text::bytes(grown))
     } else {
@@ -578,7 +590,7 @@ fn seen(current: &Delivery, begun: &Begun) -> String {
 
 /// Whether looking at its head and its last bytes is enough: a plain file that is still growing.
 fn is_trailed(delivery: &Delivery, opened: &Opened) -> bool {
-    let grew = opened.bytes.noted.size > delivery.reach.offset && opened.bytes.is_plain();
+    let grew = opened.bytes.file.noted.size > delivery.reach.offset && opened.bytes.is_plain();
     let same_head = delivery.reach.offset < HEAD as u64 || delivery.head == opened.head;
     grew && same_head
 }

@@ -2,18 +2,15 @@
 //!
 //! The only stage that hears "stop".
 
-mod assumed;
-pub mod begun;
 pub mod identify;
-pub mod inbox;
-mod known;
+mod adopt;
+mod file_cache;
+mod ready_queue;
+mod scan;
+mod retirement;
+mod settle_tails;
+pub mod tail_policy;
 mod leaving;
-mod notice;
-pub mod opened;
-mod settle;
-pub mod tails;
-mod waiting;
-mod watch;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -23,58 +20,37 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::Taking;
-use super::after::{Leaving, Left};
-use super::read::Work;
-use super::tally::Tally;
-use super::write::Finished;
 use crate::config;
+use crate::domain::ledger::{Amendment, KnownPath};
 use crate::domain::text::one_line;
-use crate::domain::{DeliveryId, Noted, State};
-use crate::fault;
-use crate::health::Health;
-use crate::ledger::{Amendment, Known};
-use crate::metrics::{self, Queue, Stage};
+use crate::domain::{DeliveryId, DeliveryState, FileStat};
+use crate::metrics;
+use crate::metrics::{Queue, Stage};
+use crate::pipeline::discover::file_cache::FileCache;
+use crate::pipeline::discover::ready_queue::{Candidate, ReadyQueue};
+use crate::pipeline::discover::retirement::Out;
+pub use crate::pipeline::header_probe::TRUSTED_AFTER;
+use crate::pipeline::messages::Left;
+use crate::pipeline::messages::{Finished, LoadMode, Scope, Work};
+use crate::pipeline::observer::PipelineObserver;
+use crate::pipeline::run_stats::RunStats;
+use crate::source::folder::inbox::Found;
+use crate::source::folder::move_or_delete::Leaving;
+use crate::source::folder::watch::{Signal, Watch};
+use crate::store::failpoint;
 use crate::store::{Store, StoreError};
 use identify::{Identified, Identify, IdentifyError};
-use inbox::Found;
-use known::KnownPaths;
-use leaving::Out;
-pub use opened::TRUSTED_AFTER;
-use waiting::{Candidate, Waiting};
-use watch::{Signal, Watch};
-
-/// What is to be discovered.
-#[derive(Clone, Debug)]
-pub enum Scope {
-    /// The folder, from now on.
-    Watch,
-    /// All that is in the folder, once, each file taken as whole.
-    Once(Vec<Found>),
-    /// These files only, once, each taken as whole.
-    These(Vec<Found>),
-}
-
-impl Scope {
-    /// Bytes of its files as they lie there.
-    pub fn bytes(&self) -> u64 {
-        match self {
-            Self::Watch => 0,
-            Self::Once(found) | Self::These(found) => found.iter().map(|file| file.noted.size).sum(),
-        }
-    }
-}
 
 /// The stage.
 pub struct Discover<S> {
     identify: Identify<S>,
-    source: config::Source,
+    source: config::SourceConfig,
     files_under_way: usize,
-    tally: Arc<Tally>,
-    health: Arc<Health>,
+    tally: Arc<RunStats>,
+    observer: Arc<dyn PipelineObserver>,
     stop: CancellationToken,
-    waiting: Waiting,
-    known: KnownPaths,
+    waiting: ReadyQueue,
+    known: FileCache,
     /// Files that were taken up and have not ended.
     under_way: HashMap<Arc<str>, UnderWay>,
     /// Files that changed while they were under way, and whether they were closed since.
@@ -98,7 +74,7 @@ pub struct Discover<S> {
 struct UnderWay {
     id: DeliveryId,
     /// As it was when it was opened.
-    noted: Noted,
+    noted: FileStat,
     strikes: u32,
 }
 
@@ -118,11 +94,11 @@ const TOLD: usize = 16;
 impl<S: Store> Discover<S> {
     pub fn new(
         identify: Identify<S>,
-        source: config::Source,
+        source: config::SourceConfig,
         files_under_way: usize,
         rest: Option<Duration>,
-        tally: Arc<Tally>,
-        health: Arc<Health>,
+        tally: Arc<RunStats>,
+        observer: Arc<dyn PipelineObserver>,
         stop: CancellationToken,
     ) -> Self {
         Self {
@@ -130,10 +106,10 @@ impl<S: Store> Discover<S> {
             source,
             files_under_way,
             tally,
-            health,
+            observer,
             stop,
-            waiting: Waiting::default(),
-            known: KnownPaths::default(),
+            waiting: ReadyQueue::default(),
+            known: FileCache::default(),
             under_way: HashMap::new(),
             again: HashMap::new(),
             unreadable: HashMap::new(),
@@ -179,8 +155,10 @@ impl<S: Store> Discover<S> {
 
     /// Deliveries that an earlier process left unfinished and whose file is gone will not end by
     /// themselves. Should it come back, it goes on where it stood.
-    async fn close_gone(&self, known: &[Known]) -> Result<(), StoreError> {
-        let unfinished = known.iter().filter(|path| matches!(path.state, State::Loading | State::Incomplete));
+    async fn close_gone(&self, known: &[KnownPath]) -> Result<(), StoreError> {
+        let unfinished = known
+            .iter()
+            .filter(|path| matches!(path.state, DeliveryState::Loading | DeliveryState::Incomplete));
         for path in unfinished {
             if self.identify.inbox.place(&path.path).try_exists().unwrap_or(true) {
                 continue;
@@ -205,7 +183,7 @@ impl<S: Store> Discover<S> {
     ) -> Result<(), StoreError> {
         self.single = true;
         for file in found {
-            if self.identify.taking == Taking::Again || !self.is_known(&file) {
+            if self.identify.taking == LoadMode::Again || !self.is_known(&file) {
                 self.waiting.ready(file, true);
             } else {
                 self.tally.passed(file.noted.size);
@@ -280,7 +258,7 @@ impl<S: Store> Discover<S> {
         let (failed, incomplete) = self.known.open();
         metrics::files_open(failed, incomplete, self.unreadable.len());
         let under_way = self.under_way.values().map(|file| file.noted.size);
-        self.health.files_wait(self.waiting.measure(taken, self.under_way.len(), under_way.sum()));
+        self.observer.files_wait(self.waiting.measure(taken, self.under_way.len(), under_way.sum()));
     }
 
     /// Whoever is identified while the store is away waits for as long, and is told as waiting.
@@ -309,7 +287,7 @@ impl<S: Store> Discover<S> {
         }
         let is_known = self.known.has(&path);
         let looks = Stage::Discover.begin();
-        fault::stuck(Stage::Discover.name()).await;
+        failpoint::stuck(Stage::Discover.name()).await;
         // On the heap: each layer around it would have a copy of its tens of kilobytes on the stack.
         let identified = Box::pin(self.identify.identify(&candidate, is_known));
         let identified = self.measured(&candidate, identified);
@@ -340,19 +318,19 @@ impl<S: Store> Discover<S> {
                 let noted = work.noted;
                 debug!(file = &*path, "taken up");
                 self.tell_ignored(&path, &work.source.mapping.ignored);
-                metrics::delivery(State::Waiting);
-                metrics::delivery(State::Loading);
+                metrics::delivery(DeliveryState::Waiting);
+                metrics::delivery(DeliveryState::Loading);
                 self.known.begun(&path, noted);
-                self.under_way.insert(path, UnderWay { id, noted: work.bytes.noted, strikes });
+                self.under_way.insert(path, UnderWay { id, noted: work.bytes.file.noted, strikes });
                 return Ok(Some(*work));
             }
             Identified::Unchanged(same) => {
-                let noted = opened::trusted(candidate.found.noted);
+                let noted = crate::pipeline::header_probe::trusted(candidate.found.noted);
                 self.tally.passed(noted.size);
                 if keep_note && !same.amendment.is_empty() {
                     self.amend(same.id, same.amendment).await?;
                 }
-                let whole = matches!(same.state, State::Loaded | State::Duplicate);
+                let whole = matches!(same.state, DeliveryState::Loaded | DeliveryState::Duplicate);
                 self.known.done(&path, noted, whole);
                 if let Some(strikes) = same.held {
                     self.hold(&path, strikes);
@@ -377,8 +355,8 @@ impl<S: Store> Discover<S> {
     }
 
     /// There is nothing to read of it.
-    fn entered(&mut self, Found { path, noted }: &Found, id: DeliveryId, state: State, detail: &str) {
-        if state == State::Failed {
+    fn entered(&mut self, Found { path, noted }: &Found, id: DeliveryId, state: DeliveryState, detail: &str) {
+        if state == DeliveryState::Failed {
             warn!(file = &**path, "failed: {}", one_line(detail));
         } else {
             info!(file = &**path, "{state}: {detail}");
@@ -387,11 +365,15 @@ impl<S: Store> Discover<S> {
         self.tally.delivery(state);
         self.tally.passed(noted.size);
         // Half a header is no delivery yet: it is looked at again.
-        if state == State::Waiting {
+        if state == DeliveryState::Waiting {
             return;
         }
-        let whole = matches!(state, State::Duplicate | State::Loaded);
-        let noted = if whole && self.out.is_wanted() { opened::trusted(*noted) } else { *noted };
+        let whole = matches!(state, DeliveryState::Duplicate | DeliveryState::Loaded);
+        let noted = if whole && self.out.is_wanted() {
+            crate::pipeline::header_probe::trusted(*noted)
+        } else {
+            *noted
+        };
         self.known.done(path, noted, whole);
         self.known.ended(path, id, state);
         self.may_leave(path);
@@ -443,9 +425,9 @@ impl<S: Store> Discover<S> {
     }
 
     async fn replaced(&self, id: DeliveryId, detail: &str) -> Result<(), StoreError> {
-        metrics::delivery(State::Replaced);
-        self.tally.delivery(State::Replaced);
-        let state = Some((State::Replaced, detail.to_owned()));
+        metrics::delivery(DeliveryState::Replaced);
+        self.tally.delivery(DeliveryState::Replaced);
+        let state = Some((DeliveryState::Replaced, detail.to_owned()));
         self.amend(id, Amendment { state, ..Amendment::default() }).await
     }
 
@@ -468,13 +450,13 @@ impl<S: Store> Discover<S> {
         };
         self.waiting.ended(&path);
         self.known.ended(&path, done.id, done.state);
-        if done.state == State::Loading {
+        if done.state == DeliveryState::Loading {
             self.again.remove(&path);
             self.cannot_read(path, &std::io::Error::other(done.detail.clone()));
             return Ok(());
         }
         self.unreadable.remove(&path);
-        if done.state == State::Failed
+        if done.state == DeliveryState::Failed
             && let Some(UnderWay { id, noted, .. }) = &under_way
         {
             self.rest(*id, *noted, &path).await?;
@@ -489,14 +471,15 @@ impl<S: Store> Discover<S> {
 
     /// It changed while it was under way, or went away.
     async fn changed_meanwhile(&mut self, done: &Finished) -> Result<(), StoreError> {
-        let replaced = done.state == State::Replaced;
+        let replaced = done.state == DeliveryState::Replaced;
         if replaced {
             // A single pass takes files as whole; there will be no later one.
             self.again.entry(done.path.as_str().into()).or_insert(self.single);
         }
         let is_there = self.identify.inbox.look(&self.identify.inbox.place(&done.path)).is_some();
-        if done.state == State::Loaded && !is_there {
-            let state = Some((State::Loaded, "its file was gone when all of it was loaded".to_owned()));
+        if done.state == DeliveryState::Loaded && !is_there {
+            let state =
+                Some((DeliveryState::Loaded, "its file was gone when all of it was loaded".to_owned()));
             self.amend(done.id, Amendment { state, ..Amendment::default() }).await?;
         }
         self.look_again(&done.path);
@@ -516,7 +499,7 @@ impl<S: Store> Discover<S> {
 
     /// A file that failed is not looked at again until its times change, or it would fail, as a new
     /// generation, at every listing.
-    async fn rest(&mut self, id: DeliveryId, noted: Noted, path: &Arc<str>) -> Result<(), StoreError> {
+    async fn rest(&mut self, id: DeliveryId, noted: FileStat, path: &Arc<str>) -> Result<(), StoreError> {
         let amendment = Amendment { noted: Some(noted), ..Amendment::default() };
         self.amend(id, amendment).await?;
         self.known.done(path, noted, false);

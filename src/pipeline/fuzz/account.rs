@@ -1,7 +1,7 @@
 //! What became of the records of a file, and what must hold of it.
 
-use crate::domain::{End, Mark, RawChunk};
-use crate::pipeline::transform::Transform;
+use crate::domain::{End, Position, RawChunk};
+use crate::pipeline::row_builder::RowBuilder;
 
 /// Number, line, offset and bytes.
 pub type Record = (u64, u64, u64, Vec<u8>);
@@ -15,16 +15,16 @@ pub struct Account {
     pub quarantined: Vec<String>,
     pub skipped: u64,
     /// Ends of the chunks, with the hash of everything before.
-    pub marks: Vec<(Mark, String)>,
+    pub marks: Vec<(Position, String)>,
     pub end: Option<End>,
 }
 
 impl Account {
-    pub fn reach(&self) -> Mark {
+    pub fn reach(&self) -> Position {
         self.marks.last().map(|(mark, _)| *mark).unwrap_or_default()
     }
 
-    pub async fn take(&mut self, raw: RawChunk, transform: &Transform) {
+    pub async fn take(&mut self, raw: RawChunk, transform: &RowBuilder) {
         let frames = raw.frames.iter();
         let mut records: Vec<_> = frames
             .map(|frame| (frame.record, frame.line, frame.offset, raw.record(frame).to_vec()))
@@ -47,7 +47,7 @@ impl Account {
         self.end = chunk.end;
     }
 
-    pub fn obeys_the_laws(&self, first: Mark) {
+    pub fn obeys_the_laws(&self, first: Position) {
         for (n, record) in (first.record..).zip(&self.records) {
             assert_eq!(record.0, n, "records are counted one by one");
         }
@@ -60,7 +60,7 @@ impl Account {
     }
 
     /// From the record at this mark on.
-    pub fn behind(&self, mark: Mark) -> (&[Record], Mark) {
+    pub fn behind(&self, mark: Position) -> (&[Record], Position) {
         let begin = self.records.partition_point(|record| record.0 < mark.record);
         (&self.records[begin..], self.reach())
     }

@@ -23,23 +23,25 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::discover::begun::Begun;
-use super::discover::opened::{Opened, Start, framer, open, start};
-use super::read::broken::Broken;
-use super::read::frame::Framer;
-use super::read::source::ByteSource;
-use super::read::tail::TailPolicy;
-use super::read::trail::{Trails, Window};
-use super::read::{Head, Read, Work};
-use super::transform::Transform;
+use super::messages::{Head, Work};
+use super::read::Read;
+use super::row_builder::RowBuilder;
 use crate::config::{Layers, Write};
 use crate::domain::{
-    Delivery, DeliveryId, Header, Mapping, Mark, Plan, RawChunk, Source, Stamp, StampRange, Stamps,
+    Delivery, DeliveryContext, DeliveryId, Header, Mapping, Plan, Position, RawChunk, Stamp, StampRange,
+    Stamps,
 };
-use crate::health::Health;
-use crate::heartbeat::Pulse;
+use crate::format::framer::Framer;
+use crate::format::stream_error::StreamError;
+use crate::format::tail::TailPolicy;
+use crate::metrics::heartbeat::Pulse;
+use crate::pipeline::byte_source;
+use crate::pipeline::byte_source::ByteSource;
+use crate::pipeline::hash_checkpoint::{HashCheckpoints, Window};
+use crate::pipeline::header_probe::{Opened, Start, framer, open, start};
+use crate::pipeline::prefix_check::PrefixCheck;
 use crate::store::Access;
-use crate::store::patience::Patience;
+use crate::store::backoff::Backoff;
 use crate::store::sqlite::{Settings, SqliteStore};
 
 /// Gives at most so many bytes at a time.
@@ -89,18 +91,18 @@ impl Bench {
     fn reader(&self, plan: &Arc<Plan>, window: usize) -> Read<SqliteStore> {
         let settings = Settings::at("/nowhere/store.db");
         let store = SqliteStore::open(&settings, Arc::clone(plan), Access::Dry).unwrap();
-        let health = Arc::new(Health::default());
         Read {
             store: Arc::new(store),
-            patience: Patience {
+            patience: Backoff {
                 limit: None,
                 halt: CancellationToken::new(),
-                health,
+                observer: Arc::new(()),
                 pulse: Pulse::default(),
             },
+            heartbeat: Arc::default(),
             write: Write { window, ..self.write.clone() },
             files_at_once: 1,
-            trails: Arc::new(Trails::default()),
+            trails: Arc::new(HashCheckpoints::default()),
             spare: Arc::default(),
             stop: CancellationToken::new(),
         }
@@ -117,7 +119,7 @@ impl Bench {
     ) -> Account {
         let plan = self.plan(input);
         let reader = self.reader(&plan, window);
-        let source = Source {
+        let source = DeliveryContext {
             id: DeliveryId(1),
             path: "a.csv".to_owned(),
             header: Header(Vec::new()),
@@ -128,10 +130,10 @@ impl Bench {
             quarantined_before: 0,
             skipped_before: 0,
             read: Default::default(),
-            halt: CancellationToken::new(),
+            halt: Default::default(),
         };
         let stamps = Stamps::new(vec![StampRange { first: 0, base: Stamp(1000), records: 1 << 30 }]);
-        let (noted, window) = (bytes.noted, Window::default());
+        let (noted, window) = (bytes.file.noted, Window::default());
         let head = Head { len: 0, hash: blake3::hash(b"").to_hex().to_string() };
         let (source, tail) = (Arc::new(source), TailPolicy::Load);
         let work = Work { source, stamps, bytes, noted, framer, tail, header_is_tail: false, window, head };
@@ -139,7 +141,7 @@ impl Bench {
         let (chunks, mut read) = mpsc::channel::<RawChunk>(1);
         files.try_send(work).ok().unwrap();
         drop(files);
-        let transform = Transform::new(plan, Arc::default());
+        let transform = RowBuilder::new(plan, Arc::default());
         let mut account = Account::default();
         let collect = async {
             while let Some(raw) = read.recv().await {
@@ -155,40 +157,40 @@ impl Bench {
 
     /// As it is read when it is dropped.
     async fn at_once(&self, input: &Input, opened: Opened, begin: &Start) -> Account {
-        let framer = framer(input.limit, Mark::default(), begin.mark, &opened.read);
+        let framer = framer(input.limit, Position::default(), begin.mark, &opened.read);
         self.account(input, &begin.mapping, framer, opened.bytes, usize::MAX).await
     }
 
     /// A few bytes at a time, in small chunks.
     async fn in_parts(&self, input: &Input, place: &Path, begin: &Start) -> Account {
-        let bytes = ByteSource::open(place, input.encoding).await.unwrap();
+        let bytes = byte_source::open(place, input.encoding).await.unwrap();
         let mut bytes = bytes.through(|bytes| Parts(bytes, input.part));
         let mut read = Vec::new();
         bytes.read_up_to(&mut read, usize::try_from(begin.mark.offset).unwrap()).await.unwrap();
-        let framer = framer(input.limit, Mark::default(), begin.mark, &read);
+        let framer = framer(input.limit, Position::default(), begin.mark, &read);
         self.account(input, &begin.mapping, framer, bytes, input.window).await
     }
 
     /// From a place where it may have stood when a process ended.
-    async fn resumed(&self, input: &Input, place: &Path, begin: &Start, at: &(Mark, String)) -> Account {
+    async fn resumed(&self, input: &Input, place: &Path, begin: &Start, at: &(Position, String)) -> Account {
         let (reach, hash) = at.clone();
-        let verified = Begun::verify(place, &self.delivery(reach, hash), input.encoding).await.unwrap();
+        let verified = PrefixCheck::verify(place, &self.delivery(reach, hash), input.encoding).await.unwrap();
         let begun = verified.expect("what was read is still its beginning");
         let mut framer = Framer::new(input.limit, reach, reach, begun.hasher);
         framer.bytes().extend_from_slice(&begun.buffered);
         self.account(input, &begin.mapping, framer, begun.bytes, input.window).await
     }
 
-    fn delivery(&self, reach: Mark, hash: String) -> Delivery {
+    fn delivery(&self, reach: Position, hash: String) -> Delivery {
         Delivery { reach, hash, fingerprint: self.plan.fingerprint.clone(), ..Delivery::empty() }
     }
 
     /// All decoded bytes, as far as they can be read, and whether they break off in a corrupt place.
     async fn decoded(&self, input: &Input, place: &Path) -> (Vec<u8>, bool) {
-        let mut bytes = ByteSource::open(place, input.encoding).await.unwrap();
+        let mut bytes = byte_source::open(place, input.encoding).await.unwrap();
         let mut all = Vec::new();
         while bytes.read(&mut all).await.is_ok_and(|read| read > 0) {}
-        (all, matches!(bytes.broken(), Some(Broken::Corrupt(_))))
+        (all, matches!(bytes.broken(), Some(StreamError::Corrupt(_))))
     }
 
     fn check(&self, input: &Input) {
@@ -211,9 +213,9 @@ impl Bench {
             return;
         }
         let account = self.at_once(input, opened, &begin).await;
-        account.obeys_the_laws(Mark::default());
+        account.obeys_the_laws(Position::default());
         let parts = self.in_parts(input, place, &begin).await;
-        parts.obeys_the_laws(Mark::default());
+        parts.obeys_the_laws(Position::default());
         for (mark, hash) in account.marks.iter().chain(&parts.marks) {
             let before = decoded.get(..usize::try_from(mark.offset).unwrap());
             // How far a decoder comes before it sees what is corrupt depends on how it is asked.

@@ -2,16 +2,9 @@
 
 use std::io;
 
-use super::Work;
-use crate::domain::Noted;
-
-/// The first bytes of a file when it was opened.
-#[derive(Clone, Debug)]
-pub struct Head {
-    pub len: usize,
-    /// BLAKE3, hexadecimal.
-    pub hash: String,
-}
+use crate::domain::FileStat;
+use crate::pipeline::byte_source;
+use crate::pipeline::messages::Work;
 
 /// How size and times of a file differ from what they were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +17,7 @@ enum Change {
 }
 
 impl Change {
-    fn between(before: Noted, now: Noted) -> Self {
+    fn between(before: FileStat, now: FileStat) -> Self {
         let same_bytes = (now.size, now.mtime) == (before.size, before.mtime);
         match () {
             () if now == before => Self::Nothing,
@@ -41,7 +34,7 @@ impl Change {
 /// # Errors
 /// What the system says.
 pub async fn since_opened(work: &mut Work) -> io::Result<Option<String>> {
-    let (before, now) = (work.bytes.noted, work.bytes.look().await?);
+    let (before, now) = (work.bytes.file.noted, work.bytes.file.look().await?);
     let changed = match Change::between(before, now) {
         Change::Nothing => return Ok(None),
         Change::Growth => grown(work).await?,
@@ -49,7 +42,7 @@ pub async fn since_opened(work: &mut Work) -> io::Result<Option<String>> {
         Change::Other if now.size < before.size => Some(format!("cut to {} bytes", now.size)),
         Change::Other => Some("rewritten".to_owned()),
     };
-    work.bytes.noted = now;
+    work.bytes.file.noted = now;
     Ok(changed)
 }
 
@@ -61,16 +54,16 @@ async fn grown(work: &Work) -> io::Result<Option<String>> {
     }
     let window = work.window.bytes();
     let behind = work.framer.reach().saturating_sub(window.len() as u64);
-    let head = work.bytes.at(0, work.head.len).await?;
+    let head = work.bytes.file.at(0, work.head.len).await?;
     let same_head = blake3::hash(&head).to_hex().as_str() == work.head.hash;
-    let same = same_head && work.bytes.at(behind, window.len()).await? == window;
+    let same = same_head && work.bytes.file.at(behind, window.len()).await? == window;
     Ok((!same).then(|| "rewritten, and longer than before".to_owned()))
 }
 
 /// All that was read is compared: bytes can be rewritten and the mtime put back.
 async fn touched(work: &Work) -> io::Result<Option<String>> {
-    let same =
-        work.bytes.again().await?.hash_of_first(work.framer.reach()).await? == Some(work.framer.hash());
+    let same = byte_source::again(&work.bytes).await?.hash_of_first(work.framer.reach()).await?
+        == Some(work.framer.hash());
     Ok((!same).then(|| "rewritten, with its time put back".to_owned()))
 }
 
@@ -80,13 +73,13 @@ mod tests {
 
     #[test]
     fn only_more_bytes_are_growth() {
-        let before = Noted { size: 10, mtime: 5, ctime: 7 };
+        let before = FileStat { size: 10, mtime: 5, ctime: 7 };
         let change = |now| Change::between(before, now);
         assert_eq!(change(before), Change::Nothing);
-        assert_eq!(change(Noted { size: 11, mtime: 6, ctime: 8 }), Change::Growth);
-        assert_eq!(change(Noted { ctime: 8, ..before }), Change::Touched);
-        assert_eq!(change(Noted { size: 9, mtime: 6, ctime: 8 }), Change::Other);
-        assert_eq!(change(Noted { size: 9, ctime: 8, ..before }), Change::Other);
-        assert_eq!(change(Noted { mtime: 6, ctime: 8, ..before }), Change::Other);
+        assert_eq!(change(FileStat { size: 11, mtime: 6, ctime: 8 }), Change::Growth);
+        assert_eq!(change(FileStat { ctime: 8, ..before }), Change::Touched);
+        assert_eq!(change(FileStat { size: 9, mtime: 6, ctime: 8 }), Change::Other);
+        assert_eq!(change(FileStat { size: 9, ctime: 8, ..before }), Change::Other);
+        assert_eq!(change(FileStat { mtime: 6, ctime: 8, ..before }), Change::Other);
     }
 }

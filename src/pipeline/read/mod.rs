@@ -1,13 +1,6 @@
 //! Bytes to records: decompresses, hashes and frames while reading, several files at once.
 
-pub mod broken;
 mod change;
-pub mod encoding;
-pub mod frame;
-mod kind;
-pub mod source;
-pub mod tail;
-pub mod trail;
 
 use std::io;
 use std::sync::Arc;
@@ -19,37 +12,18 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Write;
-use crate::domain::{End, Noted, RawChunk, Source, Stamps, stamp};
-use crate::fault;
-use crate::metrics::{self, Queue, Stage};
-use crate::pipeline::spare::Spare;
-use crate::store::patience::Patience;
+use crate::domain::{End, RawChunk, Stamps, stamp};
+use crate::format::stream_error::StreamError;
+use crate::format::tail::{Judged, TailPolicy};
+use crate::metrics;
+use crate::metrics::heartbeat::Heartbeat;
+use crate::metrics::{Queue, Stage};
+use crate::pipeline::buffer_pool::BufferPool;
+use crate::pipeline::hash_checkpoint::{HashCheckpoint, HashCheckpoints};
+use crate::pipeline::messages::Work;
+use crate::store::backoff::Backoff;
+use crate::store::failpoint;
 use crate::store::{Store, StoreError};
-use broken::Broken;
-pub use change::Head;
-use frame::{Cut, Framer};
-use source::ByteSource;
-use tail::{Judged, TailPolicy};
-use trail::{Trail, Trails, Window};
-
-/// A file that was taken up, open where its records are to be read from.
-pub struct Work {
-    pub source: Arc<Source>,
-    pub stamps: Stamps,
-    pub bytes: ByteSource,
-    /// Size and times as the ledger has them now.
-    pub noted: Noted,
-    /// Holds what was read beyond that place while the file was identified.
-    pub framer: Framer,
-    /// What may become of its open tail.
-    pub tail: TailPolicy,
-    /// The header is the open tail: it has no line end.
-    pub header_is_tail: bool,
-    /// The last bytes that the framer has.
-    pub window: Window,
-    /// The first bytes when it was opened.
-    pub head: Head,
-}
 
 /// Why no more is read for a chunk.
 enum Filled {
@@ -68,11 +42,12 @@ enum Filled {
 /// The stage.
 pub struct Read<S> {
     pub store: Arc<S>,
-    pub patience: Patience,
+    pub patience: Backoff,
+    pub heartbeat: Arc<Heartbeat>,
     pub write: Write,
     pub files_at_once: usize,
-    pub trails: Arc<Trails>,
-    pub spare: Arc<Spare>,
+    pub trails: Arc<HashCheckpoints>,
+    pub spare: Arc<BufferPool>,
     /// What was read is handed on, and no more is read.
     pub stop: CancellationToken,
 }
@@ -92,7 +67,7 @@ impl<S: Store> Read<S> {
 
     async fn file(&self, mut work: Work, chunks: &Sender<RawChunk>) -> Result<(), StoreError> {
         // Its own: the others that are read beside it answer for themselves only.
-        let pulse = self.patience.health.heartbeat.begins(Stage::Read);
+        let pulse = self.heartbeat.begins(Stage::Read);
         let mut stamps = Arc::new(std::mem::take(&mut work.stamps));
         let mut shown = 0;
         loop {
@@ -101,9 +76,9 @@ impl<S: Store> Read<S> {
             let Ok(room) = pulse.during(chunks.reserve()).await else { return Ok(()) };
             waits.end();
             let reads = Stage::Read.begin();
-            fault::stuck(Stage::Read.name()).await;
+            failpoint::stuck(Stage::Read.name()).await;
             let filled = pulse.during(self.fill(&mut work)).await;
-            if work.source.halt.is_cancelled() {
+            if work.source.halt.is_set() {
                 return Ok(());
             }
             let is_tail = matches!(filled, Filled::Tail);
@@ -125,7 +100,7 @@ impl<S: Store> Read<S> {
                 work.framer.close_tail();
             }
             pulse.during(self.cover(&work, &mut stamps)).await?;
-            let position = work.bytes.position();
+            let position = work.bytes.file.position();
             work.source.read.fetch_add(position.saturating_sub(shown), Ordering::Relaxed);
             shown = shown.max(position);
             let chunk = chunk(&mut work, Arc::clone(&stamps), is_tail, end);
@@ -144,7 +119,8 @@ impl<S: Store> Read<S> {
     async fn fill(&self, work: &mut Work) -> Filled {
         let (began, linger): (_, Duration) = (Instant::now(), *self.write.linger);
         let (window, bytes) = (self.write.window, self.write.window_bytes.0);
-        work.framer.make_room(&self.spare, work.bytes.room(bytes));
+        let (spare, room) = (&self.spare, work.bytes.room(bytes));
+        work.framer.make_room(room, |len| spare.take_bytes(len), |len| spare.take_frames(len));
         loop {
             work.framer.scan(window, bytes);
             let framer = &work.framer;
@@ -168,7 +144,7 @@ impl<S: Store> Read<S> {
         let id = work.source.id;
         if let Some(hasher) = work.framer.into_hasher().filter(|_| work.bytes.is_plain()) {
             work.window.pop(behind);
-            self.trails.leave(id, Trail { reach, hasher, window: work.window });
+            self.trails.leave(id, HashCheckpoint { reach, hasher, window: work.window });
         }
     }
 
@@ -199,23 +175,12 @@ async fn changed(work: &mut Work) -> Option<End> {
 }
 
 fn abandoned(work: &Work, stamps: Arc<Stamps>, end: End) -> RawChunk {
-    RawChunk {
-        source: Arc::clone(&work.source),
-        stamps,
-        span: work.framer.abandon(),
-        bytes: Vec::new(),
-        frames: Vec::new(),
-        refused: Vec::new(),
-        hash: String::new(),
-        is_tail: false,
-        end: Some(end),
-    }
+    RawChunk { end: Some(end), ..RawChunk::empty(Arc::clone(&work.source), stamps, work.framer.abandon()) }
 }
 
 /// Cuts off the whole records, or the tail.
 fn chunk(work: &mut Work, stamps: Arc<Stamps>, is_tail: bool, end: Option<End>) -> RawChunk {
-    let Cut { span, bytes, frames, refused, hash } = work.framer.cut();
-    RawChunk { source: Arc::clone(&work.source), stamps, span, bytes, frames, refused, hash, is_tail, end }
+    work.framer.cut().into_chunk(Arc::clone(&work.source), stamps, is_tail, end)
 }
 
 async fn read(work: &mut Work) -> io::Result<usize> {
@@ -228,7 +193,7 @@ async fn read(work: &mut Work) -> io::Result<usize> {
 
 /// There are no more bytes: what the file ends with.
 async fn over(work: &mut Work) -> Filled {
-    match tail::judge(&work.framer, work.source.mapping.fields, work.tail).await {
+    match crate::format::tail::judge(&work.framer, work.source.mapping.fields, work.tail).await {
         Judged::Wait { detail, held } => Filled::Over(End::Incomplete { detail, held }),
         Judged::None if work.header_is_tail => Filled::Tail,
         Judged::None => Filled::Over(End::Loaded),
@@ -239,13 +204,13 @@ async fn over(work: &mut Work) -> Filled {
 
 /// Whether the file is complete, as it was taken to be: looked at as late as possible, behind its last byte.
 async fn complete(work: &mut Work) -> Filled {
-    if work.bytes.has_writer().await {
+    if work.bytes.file.has_writer().await {
         let detail =
             "the last record has no line end, and a process has the file open for writing".to_owned();
         return Filled::Over(End::Incomplete { detail, held: true });
     }
-    match work.bytes.look().await {
-        Ok(now) if now.has_bytes_of(&work.bytes.noted) => Filled::Tail,
+    match work.bytes.file.look().await {
+        Ok(now) if now.has_bytes_of(&work.bytes.file.noted) => Filled::Tail,
         Ok(_) => {
             // Its writer goes on: nothing that was known of it holds.
             work.tail = TailPolicy::Hold;
@@ -257,7 +222,7 @@ async fn complete(work: &mut Work) -> Filled {
 
 fn broken_off(work: &Work, error: &io::Error) -> End {
     match work.bytes.broken() {
-        Some(cut @ Broken::Cut(_)) => End::Incomplete { detail: cut.to_string(), held: false },
+        Some(cut @ StreamError::Cut(_)) => End::Incomplete { detail: cut.to_string(), held: false },
         Some(corrupt) => End::Failed { detail: format!("{corrupt}; what was read before it stays") },
         // Said by the system, not by a decoder: a disk or a share that may be well again.
         None => {

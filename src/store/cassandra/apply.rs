@@ -1,39 +1,24 @@
 //! Chunks whose rows are in the tables into quarantine and ledger: only now they count (law 1).
 
+use crate::store::cassandra::progress::Progress;
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
-use super::account::{Account, Counted};
-use super::ahead::{Run, Sent};
 use super::ledger::count_of;
-use super::rows::{self, Sending};
-use super::stored::Entered;
-use super::{Inner, Writing, tails};
-use crate::domain::{Delivery, DeliveryId, End, Mark, Quarantined, RowChunk, State};
-use crate::fault;
-use crate::ledger::{Applied, TableDelta};
+use super::tails;
+use crate::domain::ledger::{Applied, TableDelta};
+use crate::domain::{Delivery, DeliveryId, DeliveryState, End, Position, Quarantined, RowChunk};
 use crate::store::StoreError;
-use crate::store::refusal::{Failed, Judged, judged};
-
-/// How far chunks are applied. Whoever waited for the store goes on from there: what counted once is not counted
-/// again.
-#[derive(Default)]
-pub struct Progress {
-    judged: OnceLock<Vec<Judged>>,
-    /// Deliveries that the ledger has, and what is to be told of their chunks, by position.
-    entered: Mutex<HashMap<DeliveryId, Vec<(usize, Applied)>>>,
-}
-
-impl Progress {
-    fn entered(&self) -> MutexGuard<'_, HashMap<DeliveryId, Vec<(usize, Applied)>>> {
-        self.entered.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub fn has(&self, id: DeliveryId) -> bool {
-        self.entered().contains_key(&id)
-    }
-}
+use crate::store::cassandra::delivery_row::Entered;
+use crate::store::cassandra::key_counts::{Counted, KeyCounts};
+use crate::store::cassandra::rows;
+use crate::store::cassandra::send_window::Run;
+use crate::store::cassandra::send_window::Sent;
+use crate::store::cassandra::shared::Inner;
+use crate::store::cassandra::shared::Writing;
+use crate::store::failpoint;
+use crate::store::rejection::{Failed, Judged, judged};
 
 /// Applies a window: first everything but open tails, then those.
 pub async fn chunks(inner: &Inner, window: &[RowChunk], sent: &Sent) -> Result<Vec<Applied>, StoreError> {
@@ -66,14 +51,14 @@ async fn run(
         let mut known = writing.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         judged(&mut known, chunks, &rows.refused, rows.tables.len(), failed)
     });
-    let accounts = Account::all(inner, writing, chunks, judged, progress).await?;
+    let accounts = KeyCounts::all(inner, writing, chunks, judged, progress).await?;
     // Keys count only as far as the ledger reaches.
     let saves = futures::future::try_join_all(accounts.iter().map(|account| account.save(writing)));
-    futures::try_join!(writing.tables.check(inner), saves)?;
+    futures::try_join!(writing.tables.check(), saves)?;
     let quarantined = quarantined(chunks, judged, progress);
     writing.quarantine.save_headers(&writing.lease, chunks, &quarantined).await?;
     writing.quarantine.save(&writing.lease, quarantined).await?;
-    fault::step("apply before the ledger");
+    failpoint::step("apply before the ledger");
     entered(inner, writing, (chunks, tails, judged), accounts, (rows, progress)).await?;
     writing.ahead.done(chunks);
     Ok(())
@@ -111,20 +96,6 @@ fn quarantined<'c>(
     left.flat_map(of).collect()
 }
 
-pub fn sending<'s>(inner: &'s Inner, writing: &'s Writing, chunks: &'s [&'s RowChunk]) -> Sending<'s> {
-    Sending {
-        session: &inner.session,
-        settings: &inner.settings,
-        lease: &writing.lease,
-        pace: &writing.pace,
-        permits: &writing.permits,
-        limit: writing.limit.as_ref(),
-        writers: &writing.writers,
-        chunks,
-        longest: chunks.iter().map(|chunk| chunk.rows.longest()).max().unwrap_or(0),
-    }
-}
-
 /// Every chunk must continue where its delivery stands. Those of deliveries that have failed do not matter:
 /// why they have.
 async fn in_order(inner: &Inner, chunks: &[&RowChunk], progress: &Progress) -> Result<Failed, StoreError> {
@@ -138,14 +109,14 @@ async fn in_order(inner: &Inner, chunks: &[&RowChunk], progress: &Progress) -> R
             Some(mark) => *mark,
             None => {
                 let Delivery { state, detail, reach, .. } = inner.ledger.find(id).await?.delivery;
-                if state == State::Failed {
+                if state == DeliveryState::Failed {
                     failed.insert(id, detail);
                     continue;
                 }
                 reach
             }
         };
-        let advanced: Result<Mark, _> = mark.advance(chunk.span);
+        let advanced: Result<Position, _> = mark.advance(chunk.span);
         marks.insert(id, advanced.map_err(|error| inner.broken(error.to_string()))?);
     }
     Ok(failed)
@@ -156,10 +127,10 @@ async fn entered(
     inner: &Inner,
     writing: &Writing,
     (chunks, tails, judged): (&[&RowChunk], &[&RowChunk], &[Judged]),
-    accounts: Vec<Account>,
+    accounts: Vec<KeyCounts>,
     (sent, progress): (&rows::Sent, &Progress),
 ) -> Result<(), StoreError> {
-    for Account { id, own, keys, counted, .. } in accounts {
+    for KeyCounts { id, own, keys, counted, .. } in accounts {
         let change = |entered: &mut Entered| {
             for at in &own {
                 advance(inner, entered, chunks[*at], &judged[*at], &counted, *at)?;
@@ -170,8 +141,8 @@ async fn entered(
             Ok::<_, StoreError>(())
         };
         let (entered, ()) = inner.ledger.change(&writing.lease, id, change).await?;
-        fault::step("apply after the ledger");
-        if entered.delivery.state == State::Loading {
+        failpoint::step("apply after the ledger");
+        if entered.delivery.state == DeliveryState::Loading {
             writing.collisions.keep(id, keys).await;
         }
         let applied = own.into_iter().map(|at| (at, counts(chunks[at], &judged[at], &counted, at, sent)));
@@ -191,7 +162,7 @@ fn advance(
 ) -> Result<(), StoreError> {
     let delivery = &mut entered.delivery;
     if let Some(why) = &judged.failed {
-        (delivery.state, delivery.detail) = (State::Failed, why.clone());
+        (delivery.state, delivery.detail) = (DeliveryState::Failed, why.clone());
         (delivery.ahead, delivery.note) = (None, None);
         return Ok(());
     }
@@ -228,7 +199,7 @@ fn ended(delivery: &mut Delivery, chunk: &RowChunk) {
     if let Some(detail) = end.detail() {
         detail.clone_into(&mut delivery.detail);
     }
-    if delivery.state != State::Loading {
+    if delivery.state != DeliveryState::Loading {
         // Everything that was handed out is applied.
         delivery.ahead = None;
     }

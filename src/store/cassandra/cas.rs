@@ -7,9 +7,9 @@ use scylla::response::query_result::QueryResult;
 use scylla::statement::{Consistency, SerialConsistency};
 use scylla::value::{CqlValue, Row};
 
-use super::connect::Settings;
 use super::{request, schema};
 use crate::store::StoreError;
+use crate::store::cassandra::settings::Settings;
 
 /// The answer to a conditional update.
 #[derive(Debug, PartialEq)]

@@ -20,7 +20,7 @@ pub const LARGEST: usize = 12;
 
 /// One record as the values of a statement: the columns of a table in the order of its markers, then
 /// its stamp.
-pub struct Record<'r> {
+pub struct BoundRow<'r> {
     pub rows: &'r Rows,
     pub row: usize,
     pub columns: &'r [(usize, Type)],
@@ -32,7 +32,7 @@ pub struct Record<'r> {
 #[error("a value of {0} bytes is too long for CQL")]
 struct TooLong(usize);
 
-impl SerializeRow for Record<'_> {
+impl SerializeRow for BoundRow<'_> {
     fn serialize(
         &self,
         _: &RowSerializationContext<'_>,
@@ -50,7 +50,7 @@ impl SerializeRow for Record<'_> {
     }
 }
 
-impl Record<'_> {
+impl BoundRow<'_> {
     /// Bytes that its key and columns take, about.
     pub fn size(&self) -> usize {
         let of = |(column, _): &(usize, Type)| match self.rows.cell(self.row, *column) {
@@ -62,7 +62,7 @@ impl Record<'_> {
         self.columns.iter().map(of).sum()
     }
 
-    /// A sum that is of no use but to have looked at all bytes.
+    /// Touches the first byte of each value, so that the values are in the cache. The sum is of no other use.
     pub fn seen(&self) -> usize {
         let first = |(column, _): &(usize, Type)| match self.rows.cell(self.row, *column) {
             Cell::Text(at) | Cell::Blob(at) => at.of(self.rows.arena_bytes()).first().copied().unwrap_or(0),
@@ -241,7 +241,7 @@ mod tests {
                 // What was not added does not count.
                 rows.add(Stamp(0), |_, arena| { arena.extend(lost.bytes()); Err(()) }).unwrap_err();
             }
-            let sizes = (0..rows.len()).map(|row| Record { rows: &rows, row, columns: &columns, clears: false }.size());
+            let sizes = (0..rows.len()).map(|row| BoundRow { rows: &rows, row, columns: &columns, clears: false }.size());
             prop_assert!(sizes.max().unwrap() <= rows.longest() + columns.len() * LARGEST);
             let longest = texts.iter().map(|(one, _, other)| one.len() + other.len() / 2).max();
             prop_assert_eq!(Some(rows.longest()), longest);

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use scylla::client::session::Session;
 use scylla::statement::prepared::PreparedStatement;
 
-use super::connect::Settings;
-use super::keys::{self, Keys, Short};
 use super::lease::Lease;
 use super::ledger::{Beside, Written};
-use super::stored::{Entered, big, count};
 use super::{request, schema};
 use crate::domain::{DeliveryId, Plan};
 use crate::store::StoreError;
+use crate::store::cassandra::delivery_row::{Entered, big, count};
+use crate::store::cassandra::keys;
+use crate::store::cassandra::keys::{Keys, Short};
+use crate::store::cassandra::settings::Settings;
 
 /// How long keys are kept after they were written, in seconds (7 days): a file that grows later is
 /// counted from there on only.
@@ -75,7 +76,7 @@ impl Collisions {
         if let Some(tables) = self.under_way.lock().await.remove(&delivery.id) {
             return Ok(tables);
         }
-        let mut tables = vec![Keys::new(self.settings.collision_keys); self.plan.tables.len()];
+        let mut tables = vec![Keys::new(self.settings.limits.collision_keys); self.plan.tables.len()];
         if delivery.reach.record == 0 {
             return Ok(tables);
         }

@@ -1,7 +1,7 @@
 //! The session with the cluster, and why there is none.
 
+use crate::store::cassandra::settings::Settings;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,67 +15,10 @@ use scylla::policies::retry::FallthroughRetryPolicy;
 
 use super::request::is_unable;
 use super::tls;
-use crate::domain::StampsAhead;
 use crate::store::StoreError;
 
 pub use scylla::client::Compression;
 pub use scylla::statement::Consistency;
-
-/// Where the cluster is, who we are, and how it is to be used.
-#[derive(Clone)]
-pub struct Settings {
-    /// With their ports.
-    pub hosts: Vec<String>,
-    pub keyspace: String,
-    pub ledger_keyspace: String,
-    /// For keyspaces that are made: name and value, in CQL.
-    pub replication: Vec<(String, String)>,
-    pub write: Consistency,
-    pub read: Consistency,
-    pub local_datacenter: Option<String>,
-    pub login: Option<(String, String)>,
-    pub tls: Option<Tls>,
-    pub compression: Option<Compression>,
-    pub connect_timeout: Duration,
-    pub request_timeout: Duration,
-    pub lease: Duration,
-    /// Requests under way at the same time.
-    pub in_flight: usize,
-    pub batch_rows: usize,
-    pub batch_bytes: usize,
-    /// Over all tables; 0 is no limit.
-    pub rows_per_second: u64,
-    /// No record is longer.
-    pub max_record_bytes: usize,
-    /// Keys that are remembered by delivery and table to count collisions.
-    pub collision_keys: usize,
-    pub stamps_ahead: StampsAhead,
-}
-
-#[derive(Clone, Debug)]
-pub struct Tls {
-    pub ca: PathBuf,
-    pub certificate: Option<PathBuf>,
-    pub key: Option<PathBuf>,
-    pub check_host: bool,
-}
-
-impl Settings {
-    /// How the store is named in messages.
-    pub fn name(&self) -> String {
-        format!("cassandra {} at {}", self.keyspace, self.hosts.join(", "))
-    }
-
-    /// The ledger is never less sure than the tables, and never less than a quorum.
-    pub fn ledger(&self) -> Consistency {
-        match self.write {
-            sure @ (Consistency::All | Consistency::EachQuorum | Consistency::Quorum) => sure,
-            // More than a quorum of three or four replicas.
-            Consistency::Three => Consistency::All,
-            _ => Consistency::LocalQuorum,
-        }
-    }
-}
 
 /// Connects. Retries are ours: the driver does none.
 ///

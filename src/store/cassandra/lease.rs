@@ -13,16 +13,18 @@ use scylla::statement::SerialConsistency;
 use scylla::statement::prepared::PreparedStatement;
 use tracing::info;
 
-use super::cas::{self, Answer};
-use super::connect::Settings;
-use super::holder::Holder;
-use super::request::{self, Meaning};
 use super::schema;
 use crate::domain::Stamp;
-use crate::fault;
-use crate::health::{Health, Right};
 use crate::metrics;
 use crate::store::StoreError;
+use crate::store::cassandra::cas;
+use crate::store::cassandra::cas::Answer;
+use crate::store::cassandra::lease_owner::LeaseOwner;
+use crate::store::cassandra::request;
+use crate::store::cassandra::request::ErrorClass;
+use crate::store::cassandra::settings::Settings;
+use crate::store::failpoint;
+use crate::store::observer::{Right, StoreObserver};
 
 /// Ledger rows of one epoch have stamps from `epoch << EPOCH` on: those of a later epoch always win.
 pub const EPOCH: u32 = 38;
@@ -63,7 +65,7 @@ impl Seen {
         same.unwrap_or_else(|| Self { row, since: Instant::now() })
     }
 
-    fn is_vacant(&self, me: &Holder, lease: Duration) -> bool {
+    fn is_vacant(&self, me: &LeaseOwner, lease: Duration) -> bool {
         let Some(holder) = &self.row.holder else { return true };
         // Ours, when the answer to taking it was lost on its way.
         self.since.elapsed() > lease || *holder == me.told() || me.knows_gone(holder)
@@ -89,7 +91,7 @@ pub struct Lease {
     settings: Arc<Settings>,
     set: PreparedStatement,
     serial: SerialConsistency,
-    me: Holder,
+    me: LeaseOwner,
     epoch: i64,
     was_left: bool,
     sequence: AtomicU64,
@@ -134,7 +136,7 @@ impl Lease {
         let serial = cas::serial(&session, &settings, &settings.ledger_keyspace).await?;
         set.set_serial_consistency(Some(serial));
         set.set_request_timeout(Some(longest(&settings)));
-        let (me, began) = (Holder::new(), Instant::now());
+        let (me, began) = (LeaseOwner::new(), Instant::now());
         let mut before: Option<Seen> = None;
         loop {
             let row = read(&session, &settings, serial).await?;
@@ -149,7 +151,7 @@ impl Lease {
             {
                 metrics::lease_taken(seen.silence());
                 tell_taken(&settings, &seen);
-                fault::step("lease taken");
+                failpoint::step("lease taken");
                 let lease = Self {
                     until: AtomicU64::new(micros(held.until.duration_since(began))),
                     held: tokio::sync::Mutex::new(held),
@@ -241,10 +243,10 @@ impl Lease {
 
     /// Says whether it is confirmed. A renewal is due when two thirds are left: with less than one third it has been
     /// unanswered for long.
-    pub fn tell(&self, health: &Health) {
+    pub fn tell(&self, observer: &dyn StoreObserver) {
         let left = self.until.load(Ordering::Relaxed).saturating_sub(micros(self.began.elapsed()));
         metrics::lease_held(left > 0);
-        health.right(match left {
+        observer.right(match left {
             0 => Right::Expired,
             left if left < micros(self.settings.lease / 3) => Right::Overdue,
             _ => Right::Confirmed,
@@ -375,7 +377,7 @@ async fn claim(
     settings: &Settings,
     statement: &PreparedStatement,
     before: &Row,
-    me: &Holder,
+    me: &LeaseOwner,
     tables: &str,
 ) -> Result<Option<(i64, Held)>, StoreError> {
     let sent = Instant::now();
@@ -400,7 +402,7 @@ async fn set(
     let send = || session.execute_unpaged(statement, values);
     // Where only the answer was lost, the second says that it was not applied; what is there then tells.
     let result = match send().await {
-        Err(error) if let Meaning::Passing(reason) = request::meaning(&error) => {
+        Err(error) if let ErrorClass::Passing(reason) = request::meaning(&error) => {
             metrics::retry("ledger", reason);
             send().await
         }

@@ -2,12 +2,12 @@
 
 use scylla::client::session::Session;
 
-use super::connect::Settings;
 use super::request;
+use crate::store::cassandra::settings::Settings;
 
 /// A limit on what one request may write, by the name of the node's setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limit {
+pub struct SizeLimit {
     name: String,
     pub bytes: usize,
 }
@@ -22,7 +22,7 @@ const SETTINGS: [(&str, usize); 5] = [
     ("commitlog_segment_size", 2),
 ];
 
-impl Limit {
+impl SizeLimit {
     /// The smallest limit of a node. Cassandra before 4.0 and ScyllaDB tell none, and a role may not be allowed to ask.
     pub async fn smallest(session: &Session, settings: &Settings) -> Option<Self> {
         let cql = "SELECT name, value FROM system_views.settings";
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn settings_of_all_versions_are_read() {
-        let bytes = |name: &str, value: &str| Limit::of(name.to_owned(), value).map(|limit| limit.bytes);
+        let bytes = |name: &str, value: &str| SizeLimit::of(name.to_owned(), value).map(|limit| limit.bytes);
         assert_eq!(bytes("native_transport_max_message_size", "16777216B"), Some(16 << 20));
         assert_eq!(bytes("native_transport_max_frame_size", "16MiB"), Some(16 << 20));
         assert_eq!(bytes("native_transport_max_frame_size_in_mb", "256"), Some(256 << 20));

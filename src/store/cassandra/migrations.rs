@@ -7,16 +7,16 @@ use scylla::client::session::Session;
 use scylla::statement::prepared::PreparedStatement;
 use tracing::{info, warn};
 
-use super::connect::Settings;
 use super::lease::Lease;
 use super::ledger::{Ledger, TOGETHER};
 use super::request;
 use super::schema;
 use super::stamps::Authority;
-use super::stored::{big, count};
-use crate::domain::{Delivery, State};
-use crate::fault;
+use crate::domain::{Delivery, DeliveryState};
 use crate::store::StoreError;
+use crate::store::cassandra::delivery_row::{big, count};
+use crate::store::cassandra::settings::Settings;
+use crate::store::failpoint;
 
 /// A delivery of formats 1 to 3: id, path, state, records, where its provisional last record began, its ranges of
 /// stamps.
@@ -42,7 +42,7 @@ pub async fn bring_up(
         Migration::new(session, settings, (lease, stamps)).await?.deliveries().await?;
     }
     contents(session, settings, lease).await?;
-    fault::step("ledger brought up");
+    failpoint::step("ledger brought up");
     schema::mark_brought_up(session, settings, format).await?;
     info!("{}: its ledger has format {} now", settings.name(), schema::FORMAT);
     Ok(())
@@ -53,7 +53,7 @@ async fn contents(session: &Arc<Session>, settings: &Arc<Settings>, lease: &Leas
     let ledger = Ledger::new(Arc::clone(session), Arc::clone(settings), false).await?;
     let mut loaded = Vec::new();
     let take = &mut |delivery: Delivery| {
-        if delivery.state == State::Loaded {
+        if delivery.state == DeliveryState::Loaded {
             loaded.push(delivery.id);
         }
     };
@@ -63,7 +63,7 @@ async fn contents(session: &Arc<Session>, settings: &Arc<Settings>, lease: &Leas
         lease.check().await?;
         let entered = some.iter().map(|id| ledger.enter_content(lease, *id));
         futures::future::try_join_all(entered).await?;
-        fault::step("contents entered");
+        failpoint::step("contents entered");
     }
     Ok(())
 }
@@ -158,5 +158,5 @@ impl<'m> Migration<'m> {
 }
 
 fn is_unfinished(state: &str) -> bool {
-    [State::Loading, State::Replaced].iter().any(|unfinished| unfinished.name() == state)
+    [DeliveryState::Loading, DeliveryState::Replaced].iter().any(|unfinished| unfinished.name() == state)
 }

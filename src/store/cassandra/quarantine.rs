@@ -9,16 +9,17 @@ use scylla::client::session::Session;
 use scylla::deserialize::row::DeserializeRow;
 use scylla::statement::prepared::PreparedStatement;
 
-use super::connect::Settings;
 use super::lease::Lease;
 use super::ledger::{Beside, Written};
-use super::saved::{self, WithoutRaw};
-use super::stored::{Entered, big};
 use super::{request, schema};
+use crate::domain::ledger::Page;
+use crate::domain::quarantine::{EntryFilter, Fate, Paging, QuarantineEntry};
 use crate::domain::{Delivery, DeliveryId, Header, Quarantined, RowChunk};
-use crate::ledger::Page;
-use crate::quarantine::{Entry, Fate, Filter, Paging};
 use crate::store::StoreError;
+use crate::store::cassandra::delivery_row::{Entered, big};
+use crate::store::cassandra::saved;
+use crate::store::cassandra::saved::WithoutRaw;
+use crate::store::cassandra::settings::Settings;
 
 const COLUMNS: &str = "delivery, record, line, bytes, length, column_name, reason, detail";
 
@@ -97,7 +98,7 @@ impl Quarantine {
     ) -> Result<(), StoreError> {
         let writes: Vec<_> =
             records.into_iter().map(|(id, record)| self.save_one(lease, id, record)).collect();
-        futures::stream::iter(writes).buffer_unordered(self.settings.in_flight).try_collect().await
+        futures::stream::iter(writes).buffer_unordered(self.settings.limits.in_flight).try_collect().await
     }
 
     /// Of a long record only the first bytes are kept: as many as the server takes.
@@ -197,7 +198,7 @@ impl Quarantine {
     pub async fn open_among(&self, entered: &Entered, records: &BTreeSet<u64>) -> Result<usize, StoreError> {
         let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(0) };
         let mut open = 0;
-        let take = |Entry { record, fate }: Entry| {
+        let take = |QuarantineEntry { record, fate }: QuarantineEntry| {
             open += usize::from(records.contains(&record.record) && fate == Fate::Open);
             record.record < *last
         };
@@ -215,7 +216,7 @@ impl Quarantine {
         records: Range<u64>,
     ) -> Result<HashSet<u64>, StoreError> {
         let mut numbers = HashSet::new();
-        let take = |Entry { record, fate }: Entry| {
+        let take = |QuarantineEntry { record, fate }: QuarantineEntry| {
             let is_in_range = record.record < records.end;
             if is_in_range && fate != Fate::Replayed {
                 numbers.insert(record.record);
@@ -232,7 +233,7 @@ impl Quarantine {
         Entered { delivery, trust, .. }: &Entered,
         from: u64,
         raw: bool,
-        mut take: impl FnMut(Entry) -> bool,
+        mut take: impl FnMut(QuarantineEntry) -> bool,
     ) -> Result<(), StoreError> {
         let mut take = |stored| saved::entry(trust, stored).is_none_or(&mut take);
         if raw {
@@ -263,12 +264,12 @@ impl Quarantine {
     pub async fn page(
         &self,
         entered: &Entered,
-        filter: &Filter,
+        filter: &EntryFilter,
         from: u64,
-    ) -> Result<Page<Entry, u64>, StoreError> {
+    ) -> Result<Page<QuarantineEntry, u64>, StoreError> {
         let (delivery, mut page) = (&entered.delivery, Paging::default());
-        let take = |entry: Entry| {
-            let entry = Entry { fate: fate(delivery, entry.fate), ..entry };
+        let take = |entry: QuarantineEntry| {
+            let entry = QuarantineEntry { fate: fate(delivery, entry.fate), ..entry };
             // Records beyond the committed position belong to a step that never reached the ledger.
             if entry.record.record >= delivery.reach.record {
                 return false;
@@ -280,7 +281,7 @@ impl Quarantine {
     }
 }
 
-fn matches(entry: &Entry, filter: &Filter) -> bool {
+fn matches(entry: &QuarantineEntry, filter: &EntryFilter) -> bool {
     let record = &entry.record;
     filter.reason.as_ref().is_none_or(|reason| reason == record.reason.name())
         && filter.column.as_ref().is_none_or(|column| Some(column) == record.column.as_ref())

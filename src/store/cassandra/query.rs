@@ -7,11 +7,14 @@ use scylla::errors::ExecutionError;
 use scylla::statement::Statement;
 use scylla::value::Row as CqlRow;
 
-use super::connect::Settings;
-use super::request::Meaning;
-use super::{Inner, cell, request, schema};
+use super::cell;
+use super::request::ErrorClass;
+use super::request::{self, PageError};
+use super::schema;
 use crate::domain::{Column, Order, Table, Value};
 use crate::store::StoreError;
+use crate::store::cassandra::settings::Settings;
+use crate::store::cassandra::shared::Inner;
 
 /// The rows whose leading key columns have these values, in key order.
 ///
@@ -65,15 +68,15 @@ async fn each(
     let mut statement = Statement::new(cql);
     statement.set_consistency(inner.settings.read);
     statement.set_page_size(5000);
-    let either = |error: Result<ExecutionError, String>| match error {
-        Ok(error) => told(&inner.settings, &error),
-        Err(what) => inner.broken(what),
+    let either = |error: PageError| match error {
+        PageError::Request(error) => told(&inner.settings, &error),
+        other => inner.broken(other.to_string()),
     };
     let pager = inner.session.query_iter(statement, values).await;
-    let pager = pager.map_err(|error| either(request::of_pager(error)))?;
+    let pager = pager.map_err(|error| either(error.into()))?;
     let rows = pager.rows_stream::<CqlRow>().map_err(|error| inner.broken(error.to_string()))?;
     let mut rows = std::pin::pin!(rows);
-    while let Some(row) = rows.try_next().await.map_err(|error| either(request::of_row(error)))? {
+    while let Some(row) = rows.try_next().await.map_err(|error| either(error.into()))? {
         take(row);
     }
     Ok(())
@@ -83,7 +86,7 @@ async fn each(
 fn told(settings: &Settings, error: &ExecutionError) -> StoreError {
     let words = request::words(error);
     let is_missing = words.contains("unconfigured table") || words.contains("does not exist");
-    if !is_missing || request::meaning(error) != Meaning::Changed {
+    if !is_missing || request::meaning(error) != ErrorClass::Changed {
         return request::told(settings, error);
     }
     StoreError::Shape {
@@ -113,7 +116,7 @@ fn in_key_order(table: &Table, a: &[Value<'static>], b: &[Value<'static>]) -> Or
 
 #[cfg(test)]
 mod tests {
-    use scylla::client::pager::NextPageError;
+    use scylla::client::pager::{NextPageError, NextRowError};
     use scylla::errors::{DbError, RequestAttemptError, RequestError};
 
     use super::super::tests::settings_at as settings;
@@ -124,7 +127,8 @@ mod tests {
         let told = |error: DbError, words: &str| {
             let attempt = RequestAttemptError::DbError(error, words.to_owned());
             let page = NextPageError::from(RequestError::from(attempt));
-            super::told(&settings(String::new(), "ks"), &request::of_row(page.into()).unwrap())
+            let PageError::Request(error) = NextRowError::from(page).into() else { panic!("no request") };
+            super::told(&settings(String::new(), "ks"), &error)
         };
         let forbidden = told(DbError::Unauthorized, "User loader has no SELECT permission");
         assert!(matches!(forbidden, StoreError::System { .. }), "{forbidden}");

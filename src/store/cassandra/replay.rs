@@ -1,110 +1,142 @@
-//! One table played anew from kept files, under the stamps the records have.
+//! Quarantined records settled: rows first, then entries, keys and the account of their delivery in one
+//! logged batch, which the server finishes.
 
-use std::collections::{HashMap, HashSet};
-use std::time::Instant;
+use std::collections::BTreeSet;
 
-use super::Inner;
-use super::account::collided;
-use super::apply::sending;
-use super::keys::{Keys, Short, short};
-use super::ledger::count_of;
-use super::stored::Entered;
-use crate::domain::{DeliveryId, Fingerprint, RowChunk};
-use crate::fault;
-use crate::ledger::{Applied, TableDelta};
+use crate::domain::ledger::{Applied, TableDelta};
+use crate::domain::quarantine::{Fate, Replay};
+use crate::domain::{DeliveryId, RowChunk};
 use crate::store::StoreError;
+use crate::store::cassandra::delivery_row::Entered;
+use crate::store::cassandra::key_counts::KeyCounts;
+use crate::store::cassandra::ledger::{Beside, count_of};
+use crate::store::cassandra::progress::Progress;
+use crate::store::cassandra::rows::Sent;
+use crate::store::cassandra::shared::Inner;
+use crate::store::cassandra::shared::Writing;
+use crate::store::cassandra::shared::sending;
+use crate::store::failpoint;
+use crate::store::rejection;
+use crate::store::rejection::Judged;
 
-/// What the deliveries that are being played have come to, by table.
-pub type Playing = tokio::sync::Mutex<HashMap<(DeliveryId, usize), Played>>;
-
-/// From the first record of a delivery to the end of a chunk that the ledger has.
-#[derive(Clone)]
-pub struct Played {
-    keys: Keys,
-    rows: u64,
-    refused: u64,
-    collisions: u64,
+pub async fn retried(inner: &Inner, retried: &Replay) -> Result<Applied, StoreError> {
+    let (writing, chunk) = (inner.writer()?, &retried.chunk);
+    let id = chunk.source.id;
+    let still = chunk.quarantined.iter().map(|entry| entry.record);
+    check_open(inner, writing, id, retried.loaded().chain(retried.skipped.iter().copied()).chain(still))
+        .await?;
+    let sent = send(inner, writing, chunk).await?;
+    let judged = rejection::each(chunk, &sent.refused);
+    let still = chunk.quarantined.iter().chain(&judged.refused);
+    writing.quarantine.explain(&writing.lease, id, still).await?;
+    failpoint::step("retry before the ledger");
+    let mut accounts =
+        KeyCounts::all(inner, writing, &[chunk], std::slice::from_ref(&judged), &Progress::default()).await?;
+    let Some(account) = accounts.pop() else { return Ok(Applied::default()) };
+    let beside = beside(writing, retried, &judged, &account);
+    let change = |entered: &mut Entered| enter(inner, entered, retried, &judged, &account);
+    inner.ledger.settle(&writing.lease, id, change, beside).await?;
+    failpoint::step("retry after the ledger");
+    let tables = (0..sent.tables.len()).map(|table| delta(chunk, &sent, &judged, &account, table)).collect();
+    writing.collisions.keep_alone(id, account.keys).await;
+    Ok(Applied { tables, refused: judged.refused, failed: None })
 }
 
-pub async fn chunk(
+/// Nothing is settled twice.
+async fn check_open(
     inner: &Inner,
-    table: usize,
-    chunk: &RowChunk,
-    first: bool,
-) -> Result<Applied, StoreError> {
-    let (began, id) = (Instant::now(), chunk.source.id);
-    let declared = inner.plan.tables.get(table).ok_or_else(|| inner.broken("no such table".to_owned()))?;
-    let mut delta = TableDelta { rows: chunk.rows.len() as u64, ..TableDelta::default() };
-    let Some(writing) = &inner.writing else {
-        return Ok(Applied { tables: vec![delta], ..Applied::default() });
-    };
-    writing.lease.check().await?;
-    writing.tables.check(inner).await?;
-    let one = [chunk];
-    let sent = sending(inner, writing, &one).all(&[table]).await?;
-    writing.tables.check(inner).await?;
-    if let Some(refusal) = sent.refused.first().filter(|_| sent.refused.len() == chunk.rows.len()) {
-        let what = format!("table {} takes no row: {}", declared.name, refusal.words);
-        let next = "repair the table, then run `needledrop load --table` again".to_owned();
+    writing: &Writing,
+    id: DeliveryId,
+    records: impl Iterator<Item = u64>,
+) -> Result<(), StoreError> {
+    let records: BTreeSet<u64> = records.collect();
+    let entered = inner.ledger.find(id).await?;
+    // A noted tail can be too large for the batch that settles records.
+    if entered.delivery.note.is_some() {
+        let what = format!("delivery {} was interrupted in its last record", id.0);
+        let next = "run `needledrop run --once`, which settles it, then try again".to_owned();
         return Err(StoreError::System { store: inner.settings.name(), what, next });
     }
-    // Loaded in other tables, they cannot be rows in this one.
-    let left_out: HashSet<usize> = sent.refused.iter().map(|refusal| refusal.row).collect();
-    let records = chunk.span.from.record..chunk.span.to.record;
-    let entered = inner.ledger.find(id).await?;
-    let known = writing.quarantine.never_loaded(&entered, records).await?;
-    let refused = chunk.quarantined.iter().filter(|entry| !known.contains(&entry.record)).count();
-    let refused = (refused + left_out.len()) as u64;
-    delta.rows -= left_out.len() as u64;
-    let mut playing = inner.playing.lock().await;
-    let before = playing.get(&(id, table)).filter(|_| !first).cloned();
-    let mut played = before.unwrap_or_else(|| Played {
-        keys: Keys::new(inner.settings.collision_keys),
-        rows: 0,
-        refused: 0,
-        collisions: 0,
-    });
-    let distinct = played.keys.distinct();
-    played.keys.add(hashes(inner, table, chunk, &left_out));
-    let is_estimate = played.keys.is_estimate();
-    let grown = i64::try_from(played.keys.distinct()).unwrap_or(0) - i64::try_from(distinct).unwrap_or(0);
-    let collisions = i64::try_from(delta.rows).unwrap_or(0) - grown;
-    played.rows += delta.rows;
-    played.refused += refused;
-    played.collisions = played.collisions.saturating_add_signed(collisions);
-    fault::step("replay before the ledger");
-    // The whole of it, not what is added: a write that was not acknowledged may be there all the same.
-    let change = |entered: &mut Entered| {
-        let count = count_of(&mut entered.delivery.receipt, &declared.name);
-        if first {
-            count.fingerprint = Fingerprint(String::new());
-        }
-        (count.rows, count.refused, count.collisions) = (played.rows, played.refused, played.collisions);
-        count.estimated = played.keys.is_estimate();
-        // Up to date only with the last chunk: until then a restart begins this delivery anew.
-        if chunk.end.is_some() {
-            count.fingerprint = declared.fingerprint.clone();
-        }
-        Ok(())
-    };
-    inner.ledger.change::<_, StoreError>(&writing.lease, id, change).await?;
-    if chunk.end.is_some() {
-        playing.remove(&(id, table));
-    } else {
-        playing.insert((id, table), played);
+    if inner.ledger.is_unsettled(id)
+        || writing.quarantine.open_among(&entered, &records).await? == records.len()
+    {
+        return Ok(());
     }
-    drop(playing);
-    fault::step("replay after the ledger");
-    let (took, estimated) = (began.elapsed(), is_estimate);
-    delta = TableDelta { rows: delta.rows, took, estimated, ..collided(collisions) };
-    Ok(Applied { tables: vec![delta], ..Applied::default() })
+    Err(inner.broken(format!(
+        "some of {} records of delivery {} are not open in quarantine",
+        records.len(),
+        id.0
+    )))
 }
 
-fn hashes(inner: &Inner, table: usize, chunk: &RowChunk, left_out: &HashSet<usize>) -> Vec<Short> {
-    let Some(writer) = inner.writing.as_ref().and_then(|writing| writing.writers.get(table)) else {
-        return Vec::new();
-    };
-    let mut scratch = Vec::new();
-    let rows = (0..chunk.rows.len()).filter(|row| !left_out.contains(row));
-    rows.map(|row| short(writer.key(&chunk.rows, row, &mut scratch))).collect()
+/// The rows, into all tables.
+async fn send(inner: &Inner, writing: &Writing, chunk: &RowChunk) -> Result<Sent, StoreError> {
+    writing.lease.check().await?;
+    writing.tables.check().await?;
+    failpoint::step("retry before the rows");
+    let all: Vec<usize> = (0..inner.plan.tables.len()).collect();
+    let sent = sending(inner, writing, &[chunk]).all(&all).await?;
+    writing.tables.check().await?;
+    failpoint::step("retry after the rows");
+    Ok(sent)
+}
+
+/// Numbers of the records that are rows in every table now.
+fn loaded<'r>(retried: &'r Replay, judged: &'r Judged) -> impl Iterator<Item = u64> + 'r {
+    let is_refused = |record: &u64| judged.refused.iter().any(|entry| entry.record == *record);
+    retried.loaded().filter(move |record| !is_refused(record))
+}
+
+fn beside(writing: &Writing, retried: &Replay, judged: &Judged, account: &KeyCounts) -> Vec<Beside> {
+    let id = retried.chunk.source.id;
+    let settled = loaded(retried, judged).chain(retried.skipped.iter().copied());
+    let fates = settled.map(|record| writing.quarantine.settling(id, record, Fate::Replayed));
+    let first = loaded(retried, judged).next().unwrap_or(0);
+    let keys = writing.writers.iter().zip(&account.counted.new);
+    let keys = keys.filter_map(|(writer, new)| writing.collisions.beside(id, &writer.name, first, new));
+    fates.chain(keys).collect()
+}
+
+fn enter(inner: &Inner, entered: &mut Entered, retried: &Replay, judged: &Judged, account: &KeyCounts) {
+    let (loaded, skipped) = (loaded(retried, judged).count() as u64, retried.skipped.len() as u64);
+    let receipt = &mut entered.delivery.receipt;
+    let is_first = receipt.loaded == 0;
+    receipt.loaded += loaded;
+    receipt.skipped += skipped;
+    receipt.replayed += loaded + skipped;
+    receipt.quarantined = receipt.quarantined.saturating_sub(loaded + skipped);
+    for (table, declared) in inner.plan.tables.iter().enumerate() {
+        // A table that is newer than the delivery stays behind by the rest of it.
+        let count = count_of(receipt, &declared.name);
+        if is_first {
+            // It lacks no record, whatever its declaration was when the records were refused.
+            count.fingerprint = declared.fingerprint.clone();
+        }
+        count.rows += loaded;
+        count.collisions = count.collisions.saturating_add_signed(collisions(account, table));
+        count.estimated |= account.counted.estimated.get(table).copied().unwrap_or(false);
+    }
+}
+
+fn collisions(account: &KeyCounts, table: usize) -> i64 {
+    account.counted.collisions.get(&(0, table)).copied().unwrap_or(0)
+}
+
+fn delta(chunk: &RowChunk, sent: &Sent, judged: &Judged, account: &KeyCounts, table: usize) -> TableDelta {
+    let rows = (chunk.rows.len() - judged.rows.len()) as u64;
+    TableDelta {
+        took: sent.tables.get(table).map(|(_, took)| *took).unwrap_or_default(),
+        ..account.counted.delta(0, table, rows)
+    }
+}
+
+pub async fn discarded(inner: &Inner, id: DeliveryId, records: &[u64]) -> Result<(), StoreError> {
+    let writing = inner.writer()?;
+    let settling = |record: &u64| writing.quarantine.settling(id, *record, Fate::Discarded);
+    let change = |entered: &mut Entered| entered.delivery.receipt.discarded += records.len() as u64;
+    check_open(inner, writing, id, records.iter().copied()).await?;
+    failpoint::step("discard before the ledger");
+    inner.ledger.settle(&writing.lease, id, change, records.iter().map(settling).collect()).await?;
+    failpoint::step("discard after the ledger");
+    Ok(())
 }

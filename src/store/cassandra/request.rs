@@ -12,9 +12,9 @@ use scylla::serialize::row::SerializeRow;
 use scylla::statement::Statement;
 use scylla::statement::prepared::PreparedStatement;
 
-use super::connect::Settings;
 use crate::metrics;
 use crate::store::StoreError;
+use crate::store::cassandra::settings::Settings;
 
 /// Tries of one request before the whole of what it belongs to is tried again.
 const TRIES: u32 = 6;
@@ -23,7 +23,7 @@ const LONGEST: Duration = Duration::from_secs(1);
 
 /// What an error means for what was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Meaning {
+pub enum ErrorClass {
     /// It may work in a moment; the label under which it is counted.
     Passing(&'static str),
     /// The server does not take this, now or ever.
@@ -34,52 +34,52 @@ pub enum Meaning {
     Forbidden,
 }
 
-pub fn meaning(error: &ExecutionError) -> Meaning {
+pub fn meaning(error: &ExecutionError) -> ErrorClass {
     match error {
         ExecutionError::LastAttemptError(attempt) => of_attempt(attempt),
         ExecutionError::PrepareError(PrepareError::AllAttemptsFailed { first_attempt }) => {
             of_attempt(first_attempt)
         }
-        ExecutionError::PrepareError(PrepareError::PreparedStatementIdsMismatch) => Meaning::Changed,
-        ExecutionError::RequestTimeout(_) => Meaning::Passing("timeout"),
-        ExecutionError::BadQuery(_) => Meaning::Refused,
-        _ => Meaning::Passing("connection"),
+        ExecutionError::PrepareError(PrepareError::PreparedStatementIdsMismatch) => ErrorClass::Changed,
+        ExecutionError::RequestTimeout(_) => ErrorClass::Passing("timeout"),
+        ExecutionError::BadQuery(_) => ErrorClass::Refused,
+        _ => ErrorClass::Passing("connection"),
     }
 }
 
-fn of_attempt(error: &RequestAttemptError) -> Meaning {
+fn of_attempt(error: &RequestAttemptError) -> ErrorClass {
     match error {
         RequestAttemptError::DbError(error, words) => of_server(error, words),
         RequestAttemptError::RepreparedIdChanged { .. } | RequestAttemptError::RepreparedIdMissingInBatch => {
-            Meaning::Changed
+            ErrorClass::Changed
         }
         RequestAttemptError::SerializationError(_) | RequestAttemptError::CqlRequestSerialization(_) => {
-            Meaning::Refused
+            ErrorClass::Refused
         }
-        _ => Meaning::Passing("connection"),
+        _ => ErrorClass::Passing("connection"),
     }
 }
 
-fn of_server(error: &DbError, words: &str) -> Meaning {
+fn of_server(error: &DbError, words: &str) -> ErrorClass {
     match error {
-        DbError::WriteTimeout { .. } | DbError::ReadTimeout { .. } => Meaning::Passing("timeout"),
-        DbError::Unavailable { .. } => Meaning::Passing("unavailable"),
+        DbError::WriteTimeout { .. } | DbError::ReadTimeout { .. } => ErrorClass::Passing("timeout"),
+        DbError::Unavailable { .. } => ErrorClass::Passing("unavailable"),
         DbError::Overloaded | DbError::IsBootstrapping | DbError::RateLimitReached { .. } => {
-            Meaning::Passing("overload")
+            ErrorClass::Passing("overload")
         }
-        DbError::WriteFailure { .. } | DbError::ReadFailure { .. } => Meaning::Passing("failure"),
+        DbError::WriteFailure { .. } | DbError::ReadFailure { .. } => ErrorClass::Passing("failure"),
         // A row over the size limit is a server error in Cassandra, not an invalid request.
-        DbError::ServerError if words.contains("too large") => Meaning::Refused,
+        DbError::ServerError if words.contains("too large") => ErrorClass::Refused,
         // The replicas that know our rights do not answer.
         DbError::Unauthorized | DbError::AuthenticationError if is_unable(words) => {
-            Meaning::Passing("unavailable")
+            ErrorClass::Passing("unavailable")
         }
-        DbError::Unauthorized | DbError::AuthenticationError => Meaning::Forbidden,
-        DbError::Invalid if is_about_schema(words) => Meaning::Changed,
+        DbError::Unauthorized | DbError::AuthenticationError => ErrorClass::Forbidden,
+        DbError::Invalid if is_about_schema(words) => ErrorClass::Changed,
         DbError::Invalid | DbError::SyntaxError | DbError::ConfigError | DbError::FunctionFailure { .. } => {
-            Meaning::Refused
+            ErrorClass::Refused
         }
-        _ => Meaning::Passing("server"),
+        _ => ErrorClass::Passing("server"),
     }
 }
 
@@ -109,40 +109,49 @@ fn is_about_schema(words: &str) -> bool {
 pub fn told(settings: &Settings, error: &ExecutionError) -> StoreError {
     let (store, what) = (settings.name(), words(error));
     match meaning(error) {
-        Meaning::Passing(reason) => {
+        ErrorClass::Passing(reason) => {
             StoreError::Busy { store, reason, what, hint: "see the logs of the cluster if it lasts" }
         }
-        Meaning::Forbidden => StoreError::System {
+        ErrorClass::Forbidden => StoreError::System {
             store,
             what,
             next: "grant this role what docs/guarantees.md lists, or log in as another".to_owned(),
         },
-        Meaning::Changed => StoreError::Changed { store, what },
-        Meaning::Refused => StoreError::Broken { store, what },
+        ErrorClass::Changed => StoreError::Changed { store, what },
+        ErrorClass::Refused => StoreError::Broken { store, what },
     }
 }
 
-/// The error of a request whose answer comes in pages; its words where no request failed.
-///
-/// # Errors
-/// These words.
-pub fn of_pager(error: PagerExecutionError) -> Result<ExecutionError, String> {
-    match error {
-        PagerExecutionError::PrepareError(error) => Ok(error.into()),
-        PagerExecutionError::SerializationError(error) => Ok(error.into()),
-        PagerExecutionError::NextPageError(error) => of_row(error.into()),
-        other => Err(other.to_string()),
+/// Why an answer that comes in pages cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum PageError {
+    #[error(transparent)]
+    Request(#[from] ExecutionError),
+    #[error("{0}")]
+    Pager(PagerExecutionError),
+    #[error("{0}")]
+    Row(NextRowError),
+}
+
+impl From<PagerExecutionError> for PageError {
+    fn from(error: PagerExecutionError) -> Self {
+        match error {
+            PagerExecutionError::PrepareError(error) => Self::Request(error.into()),
+            PagerExecutionError::SerializationError(error) => Self::Request(error.into()),
+            PagerExecutionError::NextPageError(error) => NextRowError::from(error).into(),
+            other => Self::Pager(other),
+        }
     }
 }
 
-/// The same behind the first page.
-///
-/// # Errors
-/// These words.
-pub fn of_row(error: NextRowError) -> Result<ExecutionError, String> {
-    match error {
-        NextRowError::NextPageError(NextPageError::RequestFailure(error)) => Ok(error.into_execution_error()),
-        other => Err(other.to_string()),
+impl From<NextRowError> for PageError {
+    fn from(error: NextRowError) -> Self {
+        match error {
+            NextRowError::NextPageError(NextPageError::RequestFailure(error)) => {
+                Self::Request(error.into_execution_error())
+            }
+            other => Self::Row(other),
+        }
     }
 }
 
@@ -196,7 +205,7 @@ where
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
-        let Meaning::Passing(reason) = meaning(&error) else { return Err(error) };
+        let ErrorClass::Passing(reason) = meaning(&error) else { return Err(error) };
         metrics::retry(table, reason);
         tried += 1;
         if tried >= TRIES {
@@ -254,14 +263,14 @@ where
     R: 'static + for<'f, 'm> DeserializeRow<'f, 'm>,
 {
     let broken = |what: String| StoreError::Broken { store: settings.name(), what };
-    let either = |error: Result<ExecutionError, String>| match error {
-        Ok(error) => told(settings, &error),
-        Err(what) => broken(what),
+    let either = |error: PageError| match error {
+        PageError::Request(error) => told(settings, &error),
+        other => broken(other.to_string()),
     };
     let pager = session.execute_iter(statement, values).await;
-    let pager = pager.map_err(|error| either(of_pager(error)))?;
+    let pager = pager.map_err(|error| either(error.into()))?;
     let mut rows = pager.rows_stream::<R>().map_err(|error| broken(error.to_string()))?;
-    while let Some(row) = rows.try_next().await.map_err(|error| either(of_row(error)))? {
+    while let Some(row) = rows.try_next().await.map_err(|error| either(error.into()))? {
         if !take(row) {
             break;
         }
@@ -317,12 +326,15 @@ mod tests {
         let of = |error: DbError, words: &str| of_server(&error, words);
         let unable =
             "Unable to perform authorization of permissions: Cannot achieve consistency level LOCAL_ONE";
-        assert_eq!(of(DbError::Unauthorized, unable), Meaning::Passing("unavailable"));
+        assert_eq!(of(DbError::Unauthorized, unable), ErrorClass::Passing("unavailable"));
         let unable = "Unable to perform authentication: Operation timed out";
-        assert_eq!(of(DbError::AuthenticationError, unable), Meaning::Passing("unavailable"));
+        assert_eq!(of(DbError::AuthenticationError, unable), ErrorClass::Passing("unavailable"));
         let never = "User loader has no MODIFY permission on <table ks.session_item> or any of its parents";
-        assert_eq!(of(DbError::Unauthorized, never), Meaning::Forbidden);
-        assert_eq!(of(DbError::AuthenticationError, "Provided username x is incorrect"), Meaning::Forbidden);
+        assert_eq!(of(DbError::Unauthorized, never), ErrorClass::Forbidden);
+        assert_eq!(
+            of(DbError::AuthenticationError, "Provided username x is incorrect"),
+            ErrorClass::Forbidden
+        );
     }
 
     #[tokio::test]
@@ -360,13 +372,13 @@ mod tests {
         let consistency = scylla::statement::Consistency::Quorum;
         let timeout =
             DbError::WriteTimeout { consistency, received: 1, required: 2, write_type: WriteType::Simple };
-        assert_eq!(of_server(&timeout, ""), Meaning::Passing("timeout"));
+        assert_eq!(of_server(&timeout, ""), ErrorClass::Passing("timeout"));
         let (received, required, numfailures) = (1, 2, 1);
         let write_type = WriteType::UnloggedBatch;
         let failure = DbError::WriteFailure { consistency, received, required, numfailures, write_type };
-        assert_eq!(of_server(&failure, ""), Meaning::Passing("failure"));
-        assert_eq!(of_server(&DbError::Overloaded, ""), Meaning::Passing("overload"));
+        assert_eq!(of_server(&failure, ""), ErrorClass::Passing("failure"));
+        assert_eq!(of_server(&DbError::Overloaded, ""), ErrorClass::Passing("overload"));
         let unavailable = DbError::Unavailable { consistency, required: 2, alive: 1 };
-        assert_eq!(of_server(&unavailable, ""), Meaning::Passing("unavailable"));
+        assert_eq!(of_server(&unavailable, ""), ErrorClass::Passing("unavailable"));
     }
 }

@@ -12,18 +12,21 @@ use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::cell::{self, Record};
-use super::connect::Settings;
 use super::hash::Key;
 use super::lease::Lease;
-use super::limits::Limit;
-use super::request::{self, Meaning};
+use super::limits::SizeLimit;
 use super::schema;
-use super::work::{Place, Request, Work, together};
 use crate::domain::{Empty, Plan, RowChunk, Rows, Table, Type};
-use crate::metrics::{self, Batches};
+use crate::metrics;
+use crate::metrics::Batches;
 use crate::store::StoreError;
-use crate::store::refusal::Refusal;
+use crate::store::cassandra::batching::{PartitionQueue, Place, Request, together};
+use crate::store::cassandra::cell;
+use crate::store::cassandra::cell::BoundRow;
+use crate::store::cassandra::request;
+use crate::store::cassandra::request::ErrorClass;
+use crate::store::cassandra::settings::Settings;
+use crate::store::rejection::Rejection;
 
 /// What is needed to write one table.
 pub struct Writer {
@@ -41,7 +44,7 @@ pub struct Writer {
 /// What became of the rows of some chunks.
 #[derive(Debug, Default)]
 pub struct Sent {
-    pub refused: Vec<Refusal>,
+    pub refused: Vec<Rejection>,
     /// By table, in the order they were given: rows acknowledged, and how long that took.
     pub tables: Vec<(u64, Duration)>,
 }
@@ -74,7 +77,7 @@ impl Writer {
         Ok(Self {
             name: table.name.clone(),
             requests: Batches::of(&table.name),
-            batches: (2..=settings.batch_rows).map(|_| OnceLock::new()).collect(),
+            batches: (2..=settings.limits.batch_rows).map(|_| OnceLock::new()).collect(),
             insert,
             columns: table.all().filter_map(|index| Some((index, of(index)?.kind))).collect(),
             key: Key::of(plan, table),
@@ -105,8 +108,8 @@ impl Writer {
         self.key.hash(rows, row, scratch)
     }
 
-    fn record<'r>(&'r self, rows: &'r Rows, row: usize) -> Record<'r> {
-        Record { rows, row, columns: &self.columns, clears: self.clears }
+    fn record<'r>(&'r self, rows: &'r Rows, row: usize) -> BoundRow<'r> {
+        BoundRow { rows, row, columns: &self.columns, clears: self.clears }
     }
 }
 
@@ -117,7 +120,7 @@ pub struct Sending<'s> {
     pub lease: &'s Lease,
     pub pace: &'s Pace,
     pub permits: &'s Semaphore,
-    pub limit: Option<&'s Limit>,
+    pub limit: Option<&'s SizeLimit>,
     pub writers: &'s [Writer],
     pub chunks: &'s [&'s RowChunk],
     /// Bytes of text and the like that no row of theirs has more of.
@@ -133,8 +136,8 @@ impl Sending<'_> {
         let began = Instant::now();
         let tables: Vec<(usize, Vec<Place>)> =
             tables.iter().map(|table| (*table, self.grouped(*table))).collect();
-        let work = Work::new(tables, began);
-        let mut left = work.requests(self.settings.batch_rows);
+        let work = PartitionQueue::new(tables, began);
+        let mut left = work.requests(self.settings.limits.batch_rows);
         let mut lanes = FuturesUnordered::new();
         let mut sent = Sent { refused: Vec::new(), tables: vec![(0, Duration::ZERO); work.tables()] };
         loop {
@@ -160,7 +163,7 @@ impl Sending<'_> {
 
     /// Takes requests until there are no more, one after another: there are as many lanes, of all chunks
     /// that are sent, as there may be requests under way.
-    async fn lane(&self, work: &Work, _permit: SemaphorePermit<'_>) -> Result<Sent, StoreError> {
+    async fn lane(&self, work: &PartitionQueue, _permit: SemaphorePermit<'_>) -> Result<Sent, StoreError> {
         let mut sent = Sent { refused: Vec::new(), tables: vec![(0, Duration::ZERO); work.tables()] };
         while let Some(Request { at, writer, places }) = work.take(|writer, left| self.cut(writer, left)) {
             let before = sent.refused.len();
@@ -194,10 +197,10 @@ impl Sending<'_> {
         let columns = self.writers.get(writer).map_or(0, |writer| writer.columns.len());
         let longest = self.longest + columns * cell::LARGEST;
         let size = |place: &Place| self.record(writer, place).map_or(0, |record| record.size());
-        together(left, self.settings.batch_rows, self.settings.batch_bytes, longest, size)
+        together(left, self.settings.limits.batch_rows, self.settings.limits.batch_bytes, longest, size)
     }
 
-    fn record(&self, writer: usize, place: &Place) -> Option<Record<'_>> {
+    fn record(&self, writer: usize, place: &Place) -> Option<BoundRow<'_>> {
         let chunk = self.chunks.get(place.chunk())?;
         Some(self.writers.get(writer)?.record(&chunk.rows, place.row()))
     }
@@ -207,16 +210,16 @@ impl Sending<'_> {
         &self,
         writer: usize,
         places: &[Place],
-        refused: &mut Vec<Refusal>,
+        refused: &mut Vec<Rejection>,
     ) -> Result<(), StoreError> {
         let Some(of) = self.writers.get(writer) else { return Ok(()) };
         self.pace.wait(places.len()).await;
         if let Some(batch) = of.batch(places.len()) {
-            let records: Vec<Record<'_>> =
+            let records: Vec<BoundRow<'_>> =
                 places.iter().filter_map(|place| self.record(writer, place)).collect();
             // Rows of a partition lie anywhere in their chunks: in a loop that does nothing else the processor
             // fetches many of them from memory at the same time, and else each in its turn.
-            black_box(records.iter().map(Record::seen).sum::<usize>());
+            black_box(records.iter().map(BoundRow::seen).sum::<usize>());
             of.requests.sent(places.len());
             let all = || async { self.session.batch(batch, &records).await.map(|_| ()) };
             let done = self.once(of, places.len(), all).await?;
@@ -229,20 +232,20 @@ impl Sending<'_> {
         for place in places {
             let Some(record) = self.record(writer, place) else { continue };
             if let Some(words) = self.too_large(&record) {
-                refused.push(Refusal { table: writer, chunk: place.chunk(), row: place.row(), words });
+                refused.push(Rejection { table: writer, chunk: place.chunk(), row: place.row(), words });
                 continue;
             }
             of.requests.sent(1);
             let one = || async { self.session.execute_unpaged(&of.insert, &record).await.map(|_| ()) };
             if let Err(words) = self.once(of, 1, one).await? {
-                refused.push(Refusal { table: writer, chunk: place.chunk(), row: place.row(), words });
+                refused.push(Rejection { table: writer, chunk: place.chunk(), row: place.row(), words });
             }
         }
         Ok(())
     }
 
     /// Why a row is not sent: it is too large. Some servers fail instead of rejecting such a row.
-    fn too_large(&self, record: &Record<'_>) -> Option<String> {
+    fn too_large(&self, record: &BoundRow<'_>) -> Option<String> {
         let limit = self.limit.filter(|limit| self.longest > limit.bytes)?;
         limit.refusal(record.size())
     }
@@ -274,7 +277,7 @@ impl Sending<'_> {
         drop(under_way);
         match done {
             Ok(()) => Ok(Ok(())),
-            Err(error) if request::meaning(&error) == Meaning::Refused => Ok(Err(request::words(&error))),
+            Err(error) if request::meaning(&error) == ErrorClass::Refused => Ok(Err(request::words(&error))),
             Err(error) => Err(request::told(self.settings, &error)),
         }
     }

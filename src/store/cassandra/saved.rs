@@ -1,9 +1,9 @@
 //! Rows of the quarantine. A row counts only as far as the row of its delivery vouches for it.
 
-use super::stored::count;
 use super::trust::Trust;
+use crate::domain::quarantine::{Fate, QuarantineEntry};
 use crate::domain::{Quarantined, Reason};
-use crate::quarantine::{Entry, Fate};
+use crate::store::cassandra::delivery_row::count;
 
 /// The columns of an entry except its raw bytes. Only `record` is never null.
 pub const COLUMNS: &str = "record, line, bytes, length, column_name, reason, detail, state, WRITETIME(line), \
@@ -40,7 +40,7 @@ pub type WithoutRaw = (
 /// The entry, if it counts: it was saved by a writer that held the lease. The write time of `line` proves this, because
 /// no later write changes `line`. A state written by a writer without the lease is ignored. The reason is kept whoever
 /// wrote it.
-pub fn entry(trust: &Trust, stored: Stored) -> Option<Entry> {
+pub fn entry(trust: &Trust, stored: Stored) -> Option<QuarantineEntry> {
     let (record, line, offset, len, column, reason, detail, state, saved, settled, raw) = stored;
     let counts = |time: &Option<i64>| time.is_some_and(|time| trust.covers(time));
     let line = line.filter(|_| counts(&saved))?;
@@ -56,7 +56,7 @@ pub fn entry(trust: &Trust, stored: Stored) -> Option<Entry> {
         detail: detail.unwrap_or_default(),
         raw: raw.unwrap_or_default(),
     };
-    Some(Entry { fate: fate.unwrap_or(Fate::Open), record })
+    Some(QuarantineEntry { fate: fate.unwrap_or(Fate::Open), record })
 }
 
 #[cfg(test)]

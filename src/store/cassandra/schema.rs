@@ -10,11 +10,11 @@ use scylla::policies::load_balancing::{
 };
 use scylla::value::{CqlTimestamp, Row};
 
-use super::connect::Settings;
 use super::request;
 use crate::domain::{Column, Order, Plan, Table};
-use crate::fault;
 use crate::store::StoreError;
+use crate::store::cassandra::settings::Settings;
+use crate::store::failpoint;
 
 /// The layout of ledger and quarantine; a newer one is refused.
 pub const FORMAT: i64 = 5;
@@ -178,7 +178,7 @@ pub fn keyspaces(settings: &Settings) -> Vec<String> {
 type Found = BTreeMap<String, BTreeMap<String, String>>;
 
 /// What is there and what is missing.
-pub struct State {
+pub struct SchemaState {
     /// Keyspaces, then declared tables, then those of the ledger.
     pub missing_keyspaces: Vec<String>,
     pub missing_tables: Vec<usize>,
@@ -186,7 +186,7 @@ pub struct State {
     pub missing_ledger: Vec<usize>,
 }
 
-impl State {
+impl SchemaState {
     /// Whether there is no lease to take.
     pub fn lacks_lease(&self) -> bool {
         !self.missing_keyspaces.is_empty() || self.missing_ledger.contains(&LEASE)
@@ -234,7 +234,7 @@ pub async fn look(
     settings: &Settings,
     plan: &Plan,
     compares: bool,
-) -> Result<State, StoreError> {
+) -> Result<SchemaState, StoreError> {
     let there = existing_keyspaces(session, settings).await?;
     let missing_keyspaces =
         keyspaces(settings).into_iter().filter(|name| !there.contains(name)).collect::<Vec<_>>();
@@ -250,7 +250,7 @@ pub async fn look(
     }
     let missing_ledger =
         (0..LEDGER.len()).filter(|at| LEDGER.get(*at).is_some_and(|(name, _)| !ledger.contains_key(*name)));
-    Ok(State {
+    Ok(SchemaState {
         missing_keyspaces,
         missing_tables,
         missing_stamps: !tables.contains_key(STAMPS.0),
@@ -333,7 +333,11 @@ async fn columns(session: &Session, settings: &Settings, keyspace: &str) -> Resu
 ///
 /// # Errors
 /// What the cluster says.
-pub async fn make_lease(session: &Session, settings: &Settings, state: &State) -> Result<(), StoreError> {
+pub async fn make_lease(
+    session: &Session,
+    settings: &Settings,
+    state: &SchemaState,
+) -> Result<(), StoreError> {
     for name in &state.missing_keyspaces {
         run(session, settings, &create_keyspace(settings, name)).await?;
     }
@@ -411,7 +415,7 @@ async fn additions(session: &Session, settings: &Settings) -> Result<Vec<String>
 pub async fn add_columns(session: &Session, settings: &Settings) -> Result<(), StoreError> {
     for ddl in additions(session, settings).await? {
         run(session, settings, &ddl).await?;
-        fault::step("format added");
+        failpoint::step("format added");
     }
     Ok(())
 }

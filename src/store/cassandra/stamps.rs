@@ -12,15 +12,16 @@ use scylla::statement::SerialConsistency;
 use scylla::statement::prepared::PreparedStatement;
 use tokio::sync::Mutex;
 
-use super::cas::{self, Answer};
-use super::connect::Settings;
 use super::lease::{Lease, clock};
 use super::ledger::last_stamp;
 use super::{request, schema};
 use crate::domain::stamp::far_ahead;
 use crate::domain::{Stamp, StampRange};
-use crate::fault;
 use crate::store::StoreError;
+use crate::store::cassandra::cas;
+use crate::store::cassandra::cas::Answer;
+use crate::store::cassandra::settings::Settings;
+use crate::store::failpoint;
 
 /// How far ahead of the clock a block reaches, in microseconds, so that most files need no compare-and-set.
 const AHEAD: i64 = 5_000_000;
@@ -110,7 +111,7 @@ impl Authority {
                 return Ok(range);
             }
             self.reserve(&mut block, end.max(clock() + AHEAD)).await?;
-            fault::step("stamps reserved");
+            failpoint::step("stamps reserved");
         }
     }
 

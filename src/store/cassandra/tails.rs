@@ -1,19 +1,20 @@
 //! Open tails: noted in the ledger, then sent, then counted (law 4). Growth of the file could make another record of
 //! one, so that its bytes must be known before its row can be in a table.
 
-use super::ahead::Run;
-use super::apply::sending;
-use super::stored::Entered;
-use super::{Inner, Writing};
-use crate::domain::{RowChunk, State, TailNote};
-use crate::fault;
-use crate::ledger::Applied;
+use crate::domain::ledger::Applied;
+use crate::domain::{DeliveryState, RowChunk, TailNote};
 use crate::store::StoreError;
+use crate::store::cassandra::delivery_row::Entered;
+use crate::store::cassandra::send_window::Run;
+use crate::store::cassandra::shared::Inner;
+use crate::store::cassandra::shared::Writing;
+use crate::store::cassandra::shared::sending;
+use crate::store::failpoint;
 
 /// Notes the tail that follows what a delivery has, where rows come of it.
 pub fn note(inner: &Inner, entered: &mut Entered, tail: &RowChunk) {
     let delivery = &mut entered.delivery;
-    if delivery.state != State::Loading || delivery.reach != tail.span.from || tail.rows.is_empty() {
+    if delivery.state != DeliveryState::Loading || delivery.reach != tail.span.from || tail.rows.is_empty() {
         return;
     }
     delivery.note = Some(TailNote {
@@ -31,7 +32,7 @@ pub async fn send(inner: &Inner, writing: &Writing, window: &[RowChunk]) -> Resu
     let mut places = Vec::new();
     for (at, tail) in window.iter().enumerate().filter(|(_, chunk)| chunk.is_tail) {
         let delivery = inner.ledger.find(tail.source.id).await?.delivery;
-        if delivery.state != State::Loading {
+        if delivery.state != DeliveryState::Loading {
             continue;
         }
         if delivery.note.is_none() && !tail.rows.is_empty() {
@@ -44,10 +45,10 @@ pub async fn send(inner: &Inner, writing: &Writing, window: &[RowChunk]) -> Resu
         places.push(at);
     }
     let tails: Vec<&RowChunk> = places.iter().map(|at| &window[*at]).collect();
-    fault::step("tails noted");
+    failpoint::step("tails noted");
     let all: Vec<usize> = (0..inner.plan.tables.len()).collect();
     let rows = sending(inner, writing, &tails).all(&all).await?;
-    fault::step("tails sent");
+    failpoint::step("tails sent");
     Ok(Run::new(places, rows))
 }
 

@@ -10,12 +10,15 @@ use std::time::Duration;
 use scylla::client::session::Session;
 use scylla::statement::Consistency;
 
-use super::connect::{Settings, connect};
+use super::connect::connect;
 use super::{CassandraStore, rows, schema};
 use crate::domain::{Plan, StampsAhead};
 use crate::store::Access;
+use crate::store::cassandra::settings::Settings;
+use crate::store::limits::Limits;
 use crate::store::sqlite::tests::Sqlite;
-use crate::store::suite::{self, Fixture, store_suite, two_stores_end_alike};
+use crate::store::suite;
+use crate::store::suite::{Fixture, store_suite, two_stores_end_alike};
 
 const NODE: &str = "NEEDLEDROP_TEST_CASSANDRA";
 
@@ -54,12 +57,15 @@ pub fn settings_at(node: String, keyspace: &str) -> Settings {
         connect_timeout: Duration::from_secs(5),
         request_timeout: Duration::from_secs(12),
         lease: Duration::from_secs(10),
-        in_flight: 64,
-        batch_rows: 100,
-        batch_bytes: 65_536,
-        rows_per_second: 0,
-        max_record_bytes: 1 << 20,
-        collision_keys: 1000,
+        login_told: String::new(),
+        limits: Limits {
+            in_flight: 64,
+            batch_rows: 100,
+            batch_bytes: 65_536,
+            rows_per_second: 0,
+            max_record_bytes: 1 << 20,
+            collision_keys: 1000,
+        },
         stamps_ahead: StampsAhead::Wait,
     }
 }

@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-use super::connect::Tls;
+use crate::store::cassandra::config::Tls;
 
 /// What is wrong and what to do.
 type Wrong = (String, &'static str);

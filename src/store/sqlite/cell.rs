@@ -7,9 +7,9 @@ use std::borrow::Cow;
 
 use rusqlite::types::{ToSqlOutput, Value as Owned, ValueRef};
 
-use super::Outcome;
 use crate::domain::parse::{Form, parse};
 use crate::domain::{Type, Unit, Value, text};
+use crate::store::sqlite::fault::SqlResult;
 
 /// The SQLite type of a column.
 pub fn sql_type(kind: Type) -> &'static str {
@@ -42,7 +42,7 @@ pub fn stored<'a>(value: &'a Value<'a>) -> ToSqlOutput<'a> {
 }
 
 /// The value of a stored form; the declared type says how to read it.
-pub fn value(kind: Type, stored: ValueRef<'_>) -> Outcome<Value<'static>> {
+pub fn value(kind: Type, stored: ValueRef<'_>) -> SqlResult<Value<'static>> {
     Ok(match (stored, kind) {
         (ValueRef::Null, _) => Value::Empty,
         (ValueRef::Integer(n), Type::Boolean) => Value::Boolean(n != 0),

@@ -3,9 +3,9 @@
 
 use rusqlite::{Connection, params};
 
-use super::Outcome;
-use super::ledger::now_ms;
 use crate::store;
+use crate::store::sqlite::delivery_row::now_ms;
+use crate::store::sqlite::fault::SqlResult;
 
 const NEWEST: &str = "SELECT coalesce(max(generation), 0) FROM _needledrop_deliveries WHERE path = ?1";
 
@@ -21,17 +21,17 @@ const DISCARD: &str = "UPDATE _needledrop_deliveries SET discarded = quarantined
     detail = detail || char(10) || ?3 WHERE path = ?1 AND state = 'failed' AND discarded < quarantined";
 
 /// The newest generation of a path; 0 if the path has none.
-pub fn newest(connection: &Connection, path: &str) -> Outcome<u32> {
+pub fn newest(connection: &Connection, path: &str) -> SqlResult<u32> {
     connection.prepare_cached(NEWEST)?.query_row([path], |row| row.get(0))
 }
 
 /// Marks unfinished generations of the path as replaced by this generation.
-pub fn replace(connection: &Connection, path: &str, generation: u32) -> Outcome<()> {
+pub fn replace(connection: &Connection, path: &str, generation: u32) -> SqlResult<()> {
     connection.prepare_cached(REPLACE)?.execute(params![path, now_ms(), generation]).map(|_| ())
 }
 
 /// Discards the open quarantined records of failed generations, because this generation reads those records again.
-pub fn discard_failed(connection: &Connection, path: &str, generation: u32) -> Outcome<()> {
+pub fn discard_failed(connection: &Connection, path: &str, generation: u32) -> SqlResult<()> {
     connection.prepare_cached(DISCARD_ENTRIES)?.execute([path])?;
     let note = store::read_again(generation);
     connection.prepare_cached(DISCARD)?.execute(params![path, now_ms(), note]).map(|_| ())

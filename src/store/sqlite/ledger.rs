@@ -1,31 +1,30 @@
 //! Deliveries in SQLite.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use crate::store::sqlite::delivery_row::{clock, noted, now_ms, state};
+use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Fault, Outcome, Shared, generations, listing, schema};
+use super::generations;
+use super::listing;
+use super::schema;
+use crate::domain::ledger::{Amendment, Continuation, InitialState, KnownPath, NewDelivery, Verdict};
 use crate::domain::stamp::far_ahead;
-use crate::domain::{
-    Delivery, DeliveryId, Fingerprint, Mark, Noted, Parts, Receipt, Stamp, StampRange, Stamps, State,
-};
-use crate::fault;
-use crate::ledger::{Amendment, Beginning, Continuation, Entry, Known, Verdict};
+use crate::domain::{Delivery, DeliveryId, Fingerprint, Parts, Position, Stamp, StampRange};
 use crate::store;
+use crate::store::failpoint;
+use crate::store::sqlite::fault::Fault;
+use crate::store::sqlite::fault::SqlResult;
+use crate::store::sqlite::shared::Shared;
 
-pub const COLUMNS: &str = "id, path, generation, state, detail, same_as, bytes, records, line, hash, head, \
-    tail_bytes, tail_record, tail_line, strikes, noted_size, noted_mtime, \
-    noted_ctime, fingerprint, loaded, skipped, quarantined, taken_up, changed, \
-    replayed, discarded, assumed, parts";
-
-pub fn known(connection: &Connection, attempt: &Fingerprint) -> Outcome<Vec<Known>> {
+pub fn known(connection: &Connection, attempt: &Fingerprint) -> SqlResult<Vec<KnownPath>> {
     let sql = "SELECT path, state, noted_size, noted_mtime, noted_ctime, attempt = ?1, id, max(generation), \
                sum(quarantined - discarded) \
                FROM _needledrop_deliveries GROUP BY path";
     connection
         .prepare_cached(sql)?
         .query_map([&attempt.0], |row| {
-            Ok(Known {
+            Ok(KnownPath {
                 id: DeliveryId(row.get(6)?),
                 path: row.get(0)?,
                 state: state(&row.get::<_, String>(1)?),
@@ -38,75 +37,19 @@ pub fn known(connection: &Connection, attempt: &Fingerprint) -> Outcome<Vec<Know
         .collect()
 }
 
-fn state(name: &str) -> State {
-    State::from_name(name).unwrap_or(State::Failed)
-}
-
-fn noted(row: &Row<'_>, at: usize) -> Outcome<Noted> {
-    Ok(Noted { size: row.get(at)?, mtime: row.get(at + 1)?, ctime: row.get(at + 2)? })
-}
-
-pub fn by_id(connection: &Connection, id: DeliveryId) -> Outcome<Delivery> {
+pub fn by_id(connection: &Connection, id: DeliveryId) -> SqlResult<Delivery> {
     listing::find(connection, id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)
 }
 
-pub fn delivery(row: &Row<'_>) -> Outcome<Delivery> {
-    let tail = match row.get::<_, Option<u64>>(11)? {
-        Some(offset) => Some(Mark { offset, record: row.get(12)?, line: row.get(13)? }),
-        None => None,
-    };
-    Ok(Delivery {
-        id: DeliveryId(row.get(0)?),
-        path: row.get(1)?,
-        generation: row.get(2)?,
-        state: state(&row.get::<_, String>(3)?),
-        detail: row.get(4)?,
-        same_as: row.get::<_, Option<i64>>(5)?.map(DeliveryId),
-        reach: Mark { offset: row.get(6)?, record: row.get(7)?, line: row.get(8)? },
-        hash: row.get(9)?,
-        head: row.get(10)?,
-        tail,
-        strikes: row.get(14)?,
-        ahead: None,
-        note: None,
-        noted: noted(row, 15)?,
-        stamps: Stamps::default(),
-        fingerprint: Fingerprint(row.get(18)?),
-        receipt: Receipt {
-            records: row.get(7)?,
-            loaded: row.get(19)?,
-            skipped: row.get(20)?,
-            quarantined: row.get(21)?,
-            replayed: row.get(24)?,
-            discarded: row.get(25)?,
-            assumed: row.get(26)?,
-            parts: Parts::new(Vec::new(), row.get(27)?),
-            ..Receipt::default()
-        },
-        taken_up: row.get(22)?,
-        changed: row.get(23)?,
-    })
-}
-
-/// The clock, in microseconds since 1970.
-fn clock() -> Stamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Stamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX / 2))
-}
-
-pub fn now_ms() -> i64 {
-    clock().0 / 1000
-}
-
 /// The end of the last range handed out.
-fn given(connection: &Connection) -> Outcome<Stamp> {
+fn given(connection: &Connection) -> SqlResult<Stamp> {
     let sql = "SELECT base + 2 * records FROM _needledrop_stamps ORDER BY base DESC LIMIT 1";
     let given = connection.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;
     Ok(Stamp(given.unwrap_or(0)))
 }
 
 /// How far the stamps handed out are ahead of a clock that cannot have allowed them.
-pub fn ahead(connection: &Connection) -> Outcome<Option<Duration>> {
+pub fn ahead(connection: &Connection) -> SqlResult<Option<Duration>> {
     Ok(far_ahead(given(connection)?, clock()))
 }
 
@@ -125,7 +68,7 @@ fn hand_out(
     Ok(range)
 }
 
-pub fn take_up(shared: &Shared, connection: &mut Connection, entry: &Entry) -> Result<Delivery, Fault> {
+pub fn take_up(shared: &Shared, connection: &mut Connection, entry: &NewDelivery) -> Result<Delivery, Fault> {
     let transaction = shared.begin(connection)?;
     let generation = generations::newest(&transaction, &entry.path)? + 1;
     generations::replace(&transaction, &entry.path, generation)?;
@@ -143,13 +86,13 @@ pub fn take_up(shared: &Shared, connection: &mut Connection, entry: &Entry) -> R
         assume(shared, &transaction, id, *reach)?;
     }
     let delivery = by_id(&transaction, id)?;
-    fault::step("take_up before commit");
+    failpoint::step("take_up before commit");
     transaction.commit()?;
-    fault::step("take_up after commit");
+    failpoint::step("take_up after commit");
     Ok(delivery)
 }
 
-fn begin_counts(shared: &Shared, connection: &Connection, id: DeliveryId) -> Outcome<()> {
+fn begin_counts(shared: &Shared, connection: &Connection, id: DeliveryId) -> SqlResult<()> {
     for table in &shared.plan.tables {
         let sql = "INSERT INTO _needledrop_counts VALUES (?1, ?2, 0, 0, ?3, 0, 0)";
         connection.prepare_cached(sql)?.execute(params![id.0, table.name, table.fingerprint.0])?;
@@ -158,7 +101,7 @@ fn begin_counts(shared: &Shared, connection: &Connection, id: DeliveryId) -> Out
 }
 
 /// A table without a row has none of another program either: it is behind.
-fn assume(shared: &Shared, connection: &Connection, id: DeliveryId, reach: Mark) -> Result<(), Fault> {
+fn assume(shared: &Shared, connection: &Connection, id: DeliveryId, reach: Position) -> Result<(), Fault> {
     add_part(connection, id, reach.offset)?;
     // A dry run has no tables to look at.
     if shared.dry {
@@ -181,8 +124,9 @@ fn assume(shared: &Shared, connection: &Connection, id: DeliveryId, reach: Mark)
     Ok(())
 }
 
-fn insert(connection: &Connection, entry: &Entry, generation: u32) -> Outcome<DeliveryId> {
-    let Beginning { state, detail, same_as, reach, hash, tail, assumed, skipped } = entry.verdict.beginning();
+fn insert(connection: &Connection, entry: &NewDelivery, generation: u32) -> SqlResult<DeliveryId> {
+    let InitialState { state, detail, same_as, reach, hash, tail, assumed, skipped } =
+        entry.verdict.beginning();
     let sql = "INSERT INTO _needledrop_deliveries (path, generation, state, detail, same_as, bytes, records, \
                line, hash, head, noted_size, noted_mtime, noted_ctime, fingerprint, attempt, loaded, skipped, \
                quarantined, taken_up, changed, assumed, strikes) \
@@ -236,9 +180,9 @@ pub fn reopen(
         head.hash
     ])?;
     let delivery = by_id(&transaction, id)?;
-    fault::step("reopen before commit");
+    failpoint::step("reopen before commit");
     transaction.commit()?;
-    fault::step("reopen after commit");
+    failpoint::step("reopen after commit");
     Ok(Some(delivery))
 }
 
@@ -251,7 +195,7 @@ pub fn extend(
 ) -> Result<StampRange, Fault> {
     let transaction = shared.begin(connection)?;
     let range = hand_out(shared, &transaction, id, first, records)?;
-    fault::step("extend before commit");
+    failpoint::step("extend before commit");
     transaction.commit()?;
     Ok(range)
 }
@@ -276,13 +220,13 @@ pub fn amend(
         let sql = "UPDATE _needledrop_deliveries SET head = ?2 WHERE id = ?1";
         transaction.prepare_cached(sql)?.execute(params![id.0, head])?;
     }
-    fault::step("amend before commit");
+    failpoint::step("amend before commit");
     transaction.commit()?;
     Ok(())
 }
 
 /// Notes where the open tail begins that a delivery ends with.
-pub fn note_tail(connection: &Connection, id: DeliveryId, tail: Option<Mark>) -> Outcome<()> {
+pub fn note_tail(connection: &Connection, id: DeliveryId, tail: Option<Position>) -> SqlResult<()> {
     let sql =
         "UPDATE _needledrop_deliveries SET tail_bytes = ?2, tail_record = ?3, tail_line = ?4 WHERE id = ?1";
     let (offset, record, line) = (tail.map(|at| at.offset), tail.map(|at| at.record), tail.map(|at| at.line));
@@ -290,7 +234,7 @@ pub fn note_tail(connection: &Connection, id: DeliveryId, tail: Option<Mark>) ->
 }
 
 /// Adds a part that ends here, and removes those that [`Parts`] does not keep.
-pub fn add_part(connection: &Connection, id: DeliveryId, end: u64) -> Outcome<()> {
+pub fn add_part(connection: &Connection, id: DeliveryId, end: u64) -> SqlResult<()> {
     let sql = "INSERT OR IGNORE INTO _needledrop_parts VALUES (?1, ?2)";
     if connection.prepare_cached(sql)?.execute(params![id.0, end])? == 0 {
         return Ok(());
@@ -301,7 +245,7 @@ pub fn add_part(connection: &Connection, id: DeliveryId, end: u64) -> Outcome<()
 }
 
 /// Removes all ends but the first and the newest ones.
-fn bound_parts(connection: &Connection, id: DeliveryId) -> Outcome<()> {
+fn bound_parts(connection: &Connection, id: DeliveryId) -> SqlResult<()> {
     let sql = "DELETE FROM _needledrop_parts WHERE delivery = ?1 \
                AND bytes > (SELECT min(bytes) FROM _needledrop_parts WHERE delivery = ?1) \
                AND bytes <= (SELECT bytes FROM _needledrop_parts WHERE delivery = ?1 \
@@ -310,7 +254,7 @@ fn bound_parts(connection: &Connection, id: DeliveryId) -> Outcome<()> {
 }
 
 /// The delivery whose ranges hold this stamp.
-pub fn owner(connection: &Connection, stamp: Stamp) -> Outcome<Option<DeliveryId>> {
+pub fn owner(connection: &Connection, stamp: Stamp) -> SqlResult<Option<DeliveryId>> {
     let sql = "SELECT delivery FROM _needledrop_stamps WHERE base <= ?1 ORDER BY base DESC LIMIT 1";
     let found = connection.prepare_cached(sql)?.query_row([stamp.0], |row| row.get(0)).optional()?;
     Ok(found.map(DeliveryId))

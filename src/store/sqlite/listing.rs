@@ -4,17 +4,18 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, Row, ToSql, params};
 
-use super::Outcome;
-use super::ledger::{COLUMNS, delivery};
+use crate::domain::ledger::{Content, Cursor, DeliveryFilter, PAGE, Page};
 use crate::domain::{Delivery, DeliveryId, Fingerprint, Stamp, StampRange, TableCount};
-use crate::ledger::{Content, Cursor, Filter, PAGE, Page};
+use crate::store::sqlite::delivery_row::COLUMNS;
+use crate::store::sqlite::delivery_row::delivery;
+use crate::store::sqlite::fault::SqlResult;
 
 /// The page of deliveries that follows `after`, in the order of their ids.
 pub fn page(
     connection: &Connection,
-    filter: &Filter,
+    filter: &DeliveryFilter,
     after: Option<DeliveryId>,
-) -> Outcome<Page<Delivery, Cursor>> {
+) -> SqlResult<Page<Delivery, Cursor>> {
     let after = after.map_or(i64::MIN, |id| id.0);
     let found = select(connection, condition(filter), &values(filter, &after))?;
     let last = found.last().filter(|_| found.len() == PAGE);
@@ -23,37 +24,41 @@ pub fn page(
 }
 
 /// With each condition, SQLite uses an index to start after `after` and does not have to sort.
-fn condition(filter: &Filter) -> &'static str {
+fn condition(filter: &DeliveryFilter) -> &'static str {
     match filter {
-        Filter::All => "id > ?1 ORDER BY id",
-        Filter::Quarantined => "id > ?1 AND quarantined + replayed > 0 ORDER BY id",
+        DeliveryFilter::All => "id > ?1 ORDER BY id",
+        DeliveryFilter::Quarantined => "id > ?1 AND quarantined + replayed > 0 ORDER BY id",
         // The generations of a path are in the order of their ids.
-        Filter::Path(_) => {
+        DeliveryFilter::Path(_) => {
             "path = ?2 AND generation > coalesce((SELECT generation FROM _needledrop_deliveries WHERE id = ?1), 0) \
              ORDER BY generation"
         }
-        Filter::Newest(_) => "id > ?1 AND path = ?2 ORDER BY generation DESC LIMIT 1",
-        Filter::Unfinished(_) => "id > ?1 AND head = ?2 AND state IN ('loading', 'incomplete') ORDER BY id",
-        Filter::Same(_) => {
+        DeliveryFilter::Newest(_) => "id > ?1 AND path = ?2 ORDER BY generation DESC LIMIT 1",
+        DeliveryFilter::Unfinished(_) => {
+            "id > ?1 AND head = ?2 AND state IN ('loading', 'incomplete') ORDER BY id"
+        }
+        DeliveryFilter::Same(_) => {
             "id > ?1 AND head = ?2 AND bytes = ?3 AND hash = ?4 AND state = 'loaded' ORDER BY id"
         }
     }
 }
 
-fn values<'f>(filter: &'f Filter, after: &'f i64) -> Vec<&'f dyn ToSql> {
+fn values<'f>(filter: &'f DeliveryFilter, after: &'f i64) -> Vec<&'f dyn ToSql> {
     match filter {
-        Filter::All | Filter::Quarantined => vec![after],
-        Filter::Path(text) | Filter::Newest(text) | Filter::Unfinished(text) => vec![after, text],
-        Filter::Same(Content { head, len, hash }) => vec![after, head, len, hash],
+        DeliveryFilter::All | DeliveryFilter::Quarantined => vec![after],
+        DeliveryFilter::Path(text) | DeliveryFilter::Newest(text) | DeliveryFilter::Unfinished(text) => {
+            vec![after, text]
+        }
+        DeliveryFilter::Same(Content { head, len, hash }) => vec![after, head, len, hash],
     }
 }
 
-pub fn find(connection: &Connection, id: DeliveryId) -> Outcome<Option<Delivery>> {
+pub fn find(connection: &Connection, id: DeliveryId) -> SqlResult<Option<Delivery>> {
     Ok(select(connection, "id = ?1", &[&id.0])?.pop())
 }
 
 /// Whether there is a loaded delivery with this head and, if `len` is given, this length.
-pub fn has_content(connection: &Connection, head: &str, len: Option<u64>) -> Outcome<bool> {
+pub fn has_content(connection: &Connection, head: &str, len: Option<u64>) -> SqlResult<bool> {
     connection.prepare_cached(has_content_sql(len))?.exists(params![head, len])
 }
 
@@ -69,17 +74,17 @@ fn has_content_sql(len: Option<u64>) -> &'static str {
 }
 
 /// At most one page of the deliveries that meet the condition, with their accounts.
-fn select(connection: &Connection, condition: &str, values: &[&dyn ToSql]) -> Outcome<Vec<Delivery>> {
+fn select(connection: &Connection, condition: &str, values: &[&dyn ToSql]) -> SqlResult<Vec<Delivery>> {
     let sql = format!("SELECT {COLUMNS} FROM _needledrop_deliveries WHERE {condition}");
     let mut statement = connection.prepare_cached(&sql)?;
     let mut found: Vec<Delivery> =
-        statement.query_map(values, delivery)?.take(PAGE).collect::<Outcome<_>>()?;
+        statement.query_map(values, delivery)?.take(PAGE).collect::<SqlResult<_>>()?;
     accounts(connection, &mut found)?;
     Ok(found)
 }
 
 /// Adds counts, parts and stamps to the deliveries, with one query per table for the whole page.
-fn accounts(connection: &Connection, found: &mut [Delivery]) -> Outcome<()> {
+fn accounts(connection: &Connection, found: &mut [Delivery]) -> SqlResult<()> {
     let sql = "SELECT delivery, table_name, rows, collisions, fingerprint, refused FROM _needledrop_counts \
                WHERE delivery IN (SELECT value FROM json_each(?1)) ORDER BY delivery, table_name";
     each(connection, sql, found, |delivery, row| {
@@ -114,8 +119,8 @@ fn each(
     connection: &Connection,
     sql: &str,
     found: &mut [Delivery],
-    mut put: impl FnMut(&mut Delivery, &Row<'_>) -> Outcome<()>,
-) -> Outcome<()> {
+    mut put: impl FnMut(&mut Delivery, &Row<'_>) -> SqlResult<()>,
+) -> SqlResult<()> {
     let ids: Vec<i64> = found.iter().map(|delivery| delivery.id.0).collect();
     let place: HashMap<i64, usize> = ids.iter().copied().zip(0..).collect();
     let mut statement = connection.prepare_cached(sql)?;
@@ -172,7 +177,7 @@ mod tests {
     }
 
     /// The steps of the most expensive of ten pages that begin at different places in a listing.
-    fn dearest(connection: &Connection, deliveries: i64, filter: &Filter) -> i32 {
+    fn dearest(connection: &Connection, deliveries: i64, filter: &DeliveryFilter) -> i32 {
         let sql = format!("SELECT id FROM _needledrop_deliveries WHERE {}", condition(filter));
         let begins = (0..10).map(|part| part * deliveries / 10 / 7 * 7);
         begins.map(|after| steps(connection, &sql, &values(filter, &after), 50)).max().unwrap()
@@ -185,12 +190,12 @@ mod tests {
         let text = |text: &str| text.to_owned();
         let same = Content { head: text("head"), len: 9, hash: text("hash9") };
         for filter in [
-            Filter::All,
-            Filter::Quarantined,
-            Filter::Path(text("same")),
-            Filter::Newest(text("same")),
-            Filter::Unfinished(text("head")),
-            Filter::Same(same),
+            DeliveryFilter::All,
+            DeliveryFilter::Quarantined,
+            DeliveryFilter::Path(text("same")),
+            DeliveryFilter::Newest(text("same")),
+            DeliveryFilter::Unfinished(text("head")),
+            DeliveryFilter::Same(same),
         ] {
             let [of_few, of_many] = [dearest(&small, few, &filter), dearest(&large, many, &filter)];
             assert!(of_many < of_few + 100, "{filter:?}: {of_few} steps, then {of_many}");

@@ -4,8 +4,8 @@ use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
-use super::StoreError;
-use super::place::beside;
+use crate::store::StoreError;
+use crate::store::sqlite::paths::beside;
 
 /// What the second line says once the store beside it is made.
 const MADE: &str = "the store was made";

@@ -4,7 +4,7 @@ use rusqlite::Connection;
 
 use super::schema;
 use crate::domain::Parts;
-use crate::fault;
+use crate::store::failpoint;
 
 /// What each format changes in the one before it, from the second on.
 ///
@@ -73,9 +73,9 @@ pub fn bring_up(connection: &mut Connection) -> rusqlite::Result<()> {
     }
     let sql = "UPDATE _needledrop_meta SET value = ?1 WHERE key = 'format'";
     transaction.execute(sql, [schema::FORMAT.to_string()])?;
-    fault::step("format before commit");
+    failpoint::step("format before commit");
     transaction.commit()?;
-    fault::step("format after commit");
+    failpoint::step("format after commit");
     Ok(())
 }
 

@@ -9,37 +9,43 @@ mod lock;
 mod merge;
 mod migrations;
 mod open;
-mod owner;
 mod place;
 mod quarantine;
 mod recreated;
 mod remarks;
-mod replay;
-mod retry;
 mod row_by_row;
 mod rows;
 pub mod schema;
 #[cfg(test)]
 pub mod tests;
+pub mod config;
+mod connection_thread;
+mod backfill;
+mod replay;
+mod delivery_row;
+mod paths;
+mod progress;
+mod fault;
+mod shared;
+mod table_sql;
 
+use crate::store::sqlite::fault::Fault;
+use crate::store::sqlite::shared::Shared;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicI64;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use owner::Owner;
-use place::{Change, Place};
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use crate::store::sqlite::connection_thread::ConnectionThread;
+use rusqlite::Connection;
 
 use super::listing::Deliveries;
-use super::refusal::{Refusal, Refusals};
 use super::{Access, Store, StoreError};
-use crate::domain::{
-    Delivery, DeliveryId, Fingerprint, Header, Plan, RowChunk, StampRange, StampsAhead, TooFarAhead, Value,
+use crate::domain::ledger::{
+    Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownPath, NewDelivery, Page,
 };
-use crate::health::Health;
-use crate::ledger::{Amendment, Applied, Continuation, Cursor, Entry, Filter, Known, Page};
+use crate::domain::{Delivery, DeliveryId, Fingerprint, Header, RowChunk, StampRange, StampsAhead, Value};
 use crate::metrics;
+use crate::store::observer::StoreObserver;
 
 /// The settings of a SQLite store.
 #[derive(Clone, Debug)]
@@ -63,29 +69,10 @@ pub struct SqliteStore {
     /// Readers do not wait for the writer. A dry run has one connection for both.
     /// Declared, and so closed, before the writer: only the last one to close puts the WAL back into the
     /// file, and one that only reads cannot.
-    reader: Option<Owner>,
-    writer: Owner,
+    reader: Option<ConnectionThread>,
+    writer: ConnectionThread,
     shared: Arc<Shared>,
 }
-
-/// What work on a connection needs to know.
-struct Shared {
-    path: PathBuf,
-    plan: Arc<Plan>,
-    /// Statements by index of the table.
-    sql: Vec<rows::TableSql>,
-    /// Rows are not written, only the ledger in memory: a dry run.
-    dry: bool,
-    /// SQLite's schema version when the tables were last compared.
-    schema: AtomicI64,
-    stamps_ahead: StampsAhead,
-    /// The refusals for each delivery and table.
-    refusals: Mutex<Refusals>,
-    /// The files of the store, with the writer's lock. Only set if the store is open for writing.
-    place: Option<Place>,
-}
-
-type Outcome<T> = Result<T, rusqlite::Error>;
 
 impl SqliteStore {
     /// Runs `work` with the writing connection.
@@ -128,122 +115,23 @@ impl SqliteStore {
     }
 }
 
-impl Shared {
-    fn name(&self) -> String {
-        self.path.display().to_string()
-    }
-
-    /// Begins a write transaction. From here on no other process can write, so this is the time to check that the files
-    /// are in place and that this process still has the right to write.
-    fn begin<'c>(&self, connection: &'c mut Connection) -> Result<Transaction<'c>, Fault> {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        self.check()?;
-        recreated::check(self, &transaction)?;
-        Ok(transaction)
-    }
-
-    /// Checks that the files of the store are still in place.
-    fn check(&self) -> Result<(), Fault> {
-        self.place.as_ref().map_or(Ok(()), |place| place.check().map_err(Fault::Gone))
-    }
-
-    fn leave(&self, connection: &Connection, fault: &Fault) {
-        if let (Some(place), Fault::Gone(change)) = (&self.place, fault) {
-            place.leave(connection, *change);
-        }
-    }
-}
-
-/// What can go wrong inside a transaction.
-#[derive(Debug)]
-enum Fault {
-    Sqlite(rusqlite::Error),
-    Ahead(TooFarAhead),
-    Gone(Change),
-    Shape {
-        what: String,
-        next: &'static str,
-    },
-    Broken(String),
-    /// A trigger rolled the whole transaction back because of this row.
-    RolledBack(Refusal),
-}
-
-impl From<rusqlite::Error> for Fault {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
-
-impl Fault {
-    /// Whether single rows may be the cause.
-    fn may_be_of_rows(&self) -> bool {
-        match self {
-            Self::Sqlite(error) => row_by_row::is_rejection(error),
-            Self::Shape { .. } => true,
-            _ => false,
-        }
-    }
-
-    fn told(self, store: &str) -> StoreError {
-        let store = store.to_owned();
-        match self {
-            Self::Sqlite(error) => told(store, &error),
-            Self::Ahead(ahead) => StoreError::Ahead(ahead),
-            Self::Gone(change) => {
-                let (what, next) = change.words();
-                StoreError::Gone { store, what, next }
-            }
-            Self::Shape { what, next } => StoreError::Shape { store, what, next: next.to_owned() },
-            Self::Broken(what) => StoreError::Broken { store, what },
-            Self::RolledBack(refusal) => StoreError::Broken { store, what: refusal.words },
-        }
-    }
-}
-
-fn told(store: String, error: &rusqlite::Error) -> StoreError {
-    use rusqlite::ErrorCode as Code;
-    let what = error.to_string();
-    let busy = |reason, hint| StoreError::Busy { store: store.clone(), reason, what: what.clone(), hint };
-    match error.sqlite_error_code() {
-        Some(Code::DatabaseBusy | Code::DatabaseLocked) => {
-            busy("locked", "end the process that holds the lock")
-        }
-        Some(Code::DiskFull) => busy("full", "make room on the disk"),
-        Some(Code::SystemIoFailure) => busy("io", "check the disk"),
-        Some(Code::ReadOnly | Code::PermissionDenied | Code::CannotOpen) => {
-            let next = "make the file and its folder writable for this user".to_owned();
-            StoreError::System { store, what, next }
-        }
-        Some(Code::DatabaseCorrupt | Code::NotADatabase) => {
-            let next = "restore it from a backup, or move it away and load the kept files anew".to_owned();
-            StoreError::System { store, what, next }
-        }
-        // Of ours, which were there when the store was made.
-        _ if what.contains("no such table: _needledrop") => {
-            let next = "restore it from a backup, or move it away and load the kept files anew".to_owned();
-            StoreError::Shape { store, what: format!("its ledger is damaged: {what}"), next }
-        }
-        _ if what.contains("no such table") || what.contains("no such column") => {
-            StoreError::Shape { store, what, next: schema::CHANGED.to_owned() }
-        }
-        _ => StoreError::Broken { store, what },
-    }
-}
-
 impl Store for SqliteStore {
     type Sent = ();
 
-    async fn known(&self, attempt: Fingerprint) -> Result<Vec<Known>, StoreError> {
+    async fn known(&self, attempt: Fingerprint) -> Result<Vec<KnownPath>, StoreError> {
         self.read(move |_, connection| Ok(ledger::known(connection, &attempt)?)).await
     }
 
-    async fn deliveries(&self, filter: Filter, cursor: Cursor) -> Result<Page<Delivery, Cursor>, StoreError> {
+    async fn deliveries(
+        &self,
+        filter: DeliveryFilter,
+        cursor: Cursor,
+    ) -> Result<Page<Delivery, Cursor>, StoreError> {
         self.read(move |_, connection| Ok(listing::page(connection, &filter, cursor.after)?)).await
     }
 
     async fn each(&self, take: &mut (dyn FnMut(Delivery) + Send)) -> Result<(), StoreError> {
-        let mut all = Deliveries::new(self, Filter::All);
+        let mut all = Deliveries::new(self, DeliveryFilter::All);
         while let Some(delivery) = all.next().await? {
             take(delivery);
         }
@@ -258,7 +146,7 @@ impl Store for SqliteStore {
         self.read(move |_, connection| Ok(listing::has_content(connection, &head, len)?)).await
     }
 
-    async fn take_up(&self, entry: Entry) -> Result<Delivery, StoreError> {
+    async fn take_up(&self, entry: NewDelivery) -> Result<Delivery, StoreError> {
         self.write(move |shared, connection| ledger::take_up(shared, connection, &entry)).await
     }
 
@@ -283,8 +171,8 @@ impl Store for SqliteStore {
         self.write(move |shared, connection| apply::chunks(shared, connection, &chunks)).await
     }
 
-    async fn replay(&self, table: usize, chunk: Arc<RowChunk>, first: bool) -> Result<Applied, StoreError> {
-        self.write(move |shared, connection| replay::chunk(shared, connection, table, &chunk, first)).await
+    async fn backfill(&self, table: usize, chunk: Arc<RowChunk>, first: bool) -> Result<Applied, StoreError> {
+        self.write(move |shared, connection| backfill::chunk(shared, connection, table, &chunk, first)).await
     }
 
     async fn rows(
@@ -300,7 +188,7 @@ impl Store for SqliteStore {
     }
 
     /// Checks every second that the files are still in place. The lock needs no renewal: it ends with the process.
-    async fn tend(&self, _: &Health) -> StoreError {
+    async fn tend(&self, _: &dyn StoreObserver) -> StoreError {
         loop {
             tokio::time::sleep(LOOK).await;
             if let Err(gone @ StoreError::Gone { .. }) = self.read(|_, _| Ok(())).await {
@@ -318,9 +206,9 @@ impl Store for SqliteStore {
     async fn quarantined(
         &self,
         id: DeliveryId,
-        filter: crate::quarantine::Filter,
+        filter: crate::domain::quarantine::EntryFilter,
         from: u64,
-    ) -> Result<Page<crate::quarantine::Entry, u64>, StoreError> {
+    ) -> Result<Page<crate::domain::quarantine::QuarantineEntry, u64>, StoreError> {
         self.read(move |_, connection| Ok(quarantine::page(connection, id, &filter, from)?)).await
     }
 
@@ -328,11 +216,11 @@ impl Store for SqliteStore {
         self.read(move |_, connection| Ok(quarantine::header(connection, id)?)).await
     }
 
-    async fn retry(&self, retried: Arc<crate::quarantine::Retried>) -> Result<Applied, StoreError> {
-        self.write(move |shared, connection| retry::retried(shared, connection, &retried)).await
+    async fn replay(&self, retried: Arc<crate::domain::quarantine::Replay>) -> Result<Applied, StoreError> {
+        self.write(move |shared, connection| replay::retried(shared, connection, &retried)).await
     }
 
     async fn discard(&self, id: DeliveryId, records: Vec<u64>) -> Result<(), StoreError> {
-        self.write(move |shared, connection| retry::discarded(shared, connection, id, &records)).await
+        self.write(move |shared, connection| replay::discarded(shared, connection, id, &records)).await
     }
 }

@@ -11,14 +11,22 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params_from_iter};
 use rustix::fs::{Access as May, access};
 
+use super::Access;
+use super::Settings;
+use super::SqliteStore;
+use super::StoreError;
 use super::lock::WriterLock;
-use super::owner::Owner;
+use super::migrations;
 use super::place::Place;
-use super::rows::TableSql;
-use super::schema::{self, Difference};
-use super::{Access, Fault, Settings, Shared, SqliteStore, StoreError, migrations, recreated};
+use super::recreated;
 use crate::domain::Plan;
-use crate::fault;
+use crate::store::failpoint;
+use crate::store::sqlite::connection_thread::ConnectionThread;
+use crate::store::sqlite::fault::Fault;
+use crate::store::sqlite::schema;
+use crate::store::sqlite::schema::Difference;
+use crate::store::sqlite::shared::Shared;
+use crate::store::sqlite::table_sql::TableSql;
 
 /// How long a reader waits where a writer has to be alone for a moment.
 const READ_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
@@ -148,8 +156,9 @@ impl SqliteStore {
             what: format!("no thread can be had: {error}"),
             next: "raise the limit on processes of this user".to_owned(),
         };
-        let reader = reader.map(|reader| Owner::of(reader, "sqlite-read")).transpose().map_err(told)?;
-        let writer = Owner::of(writer, "sqlite-write").map_err(told)?;
+        let reader =
+            reader.map(|reader| ConnectionThread::of(reader, "sqlite-read")).transpose().map_err(told)?;
+        let writer = ConnectionThread::of(writer, "sqlite-write").map_err(told)?;
         Ok(Self { reader, writer, shared })
     }
 }
@@ -264,9 +273,9 @@ fn make_ledger(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.execute_batch(schema::INDEXES)?;
     let sql = "INSERT OR IGNORE INTO _needledrop_meta VALUES ('format', ?1)";
     transaction.execute(sql, [schema::FORMAT.to_string()])?;
-    fault::step("open before commit");
+    failpoint::step("open before commit");
     transaction.commit()?;
-    fault::step("open after commit");
+    failpoint::step("open after commit");
     Ok(())
 }
 
@@ -361,7 +370,7 @@ fn prepare_tables(
                 recreated::begin_anew(&transaction, table)?;
             }
         }
-        fault::step("tables before commit");
+        failpoint::step("tables before commit");
         transaction.commit()
     };
     make(connection).map_err(|error| Fault::from(error).told(&store))

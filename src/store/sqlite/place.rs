@@ -3,6 +3,7 @@
 //! SQLite keeps writing to a file that was removed or replaced, and every commit succeeds. Therefore a commit counts
 //! only if the files are still in place after it.
 
+use crate::store::sqlite::paths::beside;
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -155,13 +156,6 @@ impl Place {
         // SQLite can rebuild the index from the log.
         log.try_for_each(|Named(index, _)| std::fs::remove_file(index))
     }
-}
-
-/// The path of the store with `end` appended to the file name.
-pub fn beside(store: &Path, end: &str) -> PathBuf {
-    let mut name = store.as_os_str().to_owned();
-    name.push(end);
-    PathBuf::from(name)
 }
 
 /// What the header of a database file says about the database.

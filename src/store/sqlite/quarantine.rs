@@ -2,13 +2,14 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Fault, Outcome};
+use crate::domain::ledger::Page;
+use crate::domain::quarantine::{EntryFilter, Fate, Paging, QuarantineEntry};
 use crate::domain::{DeliveryId, Header, Quarantined, Reason, RowChunk};
-use crate::ledger::Page;
-use crate::quarantine::{Entry, Fate, Filter, Paging};
+use crate::store::sqlite::fault::Fault;
+use crate::store::sqlite::fault::SqlResult;
 
 /// Saves the quarantined records of a chunk and the records whose rows the store rejected.
-pub fn save_all(connection: &Connection, chunk: &RowChunk, rejected: &[Quarantined]) -> Outcome<()> {
+pub fn save_all(connection: &Connection, chunk: &RowChunk, rejected: &[Quarantined]) -> SqlResult<()> {
     let id = chunk.source.id;
     if !chunk.quarantined.is_empty() || !rejected.is_empty() {
         save_header(connection, id, &chunk.source.header)?;
@@ -16,7 +17,7 @@ pub fn save_all(connection: &Connection, chunk: &RowChunk, rejected: &[Quarantin
     chunk.quarantined.iter().chain(rejected).try_for_each(|record| save(connection, id, record))
 }
 
-fn save(connection: &Connection, id: DeliveryId, record: &Quarantined) -> Outcome<()> {
+fn save(connection: &Connection, id: DeliveryId, record: &Quarantined) -> SqlResult<()> {
     let sql = "INSERT INTO _needledrop_quarantine VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'open')";
     connection.prepare_cached(sql)?.execute(params![
         id.0,
@@ -33,14 +34,14 @@ fn save(connection: &Connection, id: DeliveryId, record: &Quarantined) -> Outcom
 }
 
 /// The header is kept with the first quarantined record of a delivery: its file may be gone one day.
-fn save_header(connection: &Connection, id: DeliveryId, header: &Header) -> Outcome<()> {
+fn save_header(connection: &Connection, id: DeliveryId, header: &Header) -> SqlResult<()> {
     let sql = "INSERT OR IGNORE INTO _needledrop_headers VALUES (?1, ?2)";
     let names = serde_json::json!(header.0).to_string();
     connection.prepare_cached(sql)?.execute(params![id.0, names])?;
     Ok(())
 }
 
-pub fn header(connection: &Connection, id: DeliveryId) -> Outcome<Option<Header>> {
+pub fn header(connection: &Connection, id: DeliveryId) -> SqlResult<Option<Header>> {
     let sql = "SELECT names FROM _needledrop_headers WHERE delivery = ?1";
     let names: Option<String> =
         connection.prepare_cached(sql)?.query_row([id.0], |row| row.get(0)).optional()?;
@@ -80,10 +81,10 @@ pub const LIST: &str = "SELECT record, line, bytes, length, column_name, reason,
 pub fn page(
     connection: &Connection,
     id: DeliveryId,
-    filter: &Filter,
+    filter: &EntryFilter,
     from: u64,
-) -> Outcome<Page<Entry, u64>> {
-    let Filter { reason, column, fate, line, raw } = filter;
+) -> SqlResult<Page<QuarantineEntry, u64>> {
+    let EntryFilter { reason, column, fate, line, raw } = filter;
     let values = params![id.0, from, reason, column, fate.map(Fate::name), line, raw];
     let mut statement = connection.prepare_cached(LIST)?;
     let mut page = Paging::default();
@@ -95,9 +96,9 @@ pub fn page(
     Ok(page.end())
 }
 
-fn entry(row: &Row<'_>) -> Outcome<Entry> {
+fn entry(row: &Row<'_>) -> SqlResult<QuarantineEntry> {
     let (reason, fate): (String, String) = (row.get(5)?, row.get(8)?);
-    Ok(Entry {
+    Ok(QuarantineEntry {
         fate: Fate::from_name(&fate).unwrap_or(Fate::Open),
         record: Quarantined {
             record: row.get(0)?,

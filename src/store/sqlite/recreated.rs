@@ -2,13 +2,17 @@
 //!
 //! A table that needledrop creates has a random mark in a comment of its DDL. `_needledrop_meta` stores the same mark.
 
+use rusqlite::{Transaction, TransactionBehavior};
 use std::sync::atomic::Ordering;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::schema::{self, Difference};
-use super::{Fault, Outcome, Shared};
 use crate::domain::{Plan, Table};
+use crate::store::sqlite::fault::Fault;
+use crate::store::sqlite::fault::SqlResult;
+use crate::store::sqlite::schema;
+use crate::store::sqlite::schema::Difference;
+use crate::store::sqlite::shared::Shared;
 
 fn key(table: &Table) -> String {
     format!("table {}", table.name)
@@ -16,7 +20,7 @@ fn key(table: &Table) -> String {
 
 /// Creates a table and marks it. All deliveries count as behind, because rows sent to an earlier table of this name are
 /// not in the new one.
-pub fn make(connection: &Connection, plan: &Plan, table: &Table) -> Outcome<()> {
+pub fn make(connection: &Connection, plan: &Plan, table: &Table) -> SqlResult<()> {
     let mark = format!("{:032x}", fastrand::u128(..));
     let ddl = schema::create(plan, table).replacen('(', &format!("( /* needledrop {mark} */"), 1);
     connection.execute_batch(&ddl)?;
@@ -26,7 +30,7 @@ pub fn make(connection: &Connection, plan: &Plan, table: &Table) -> Outcome<()> 
 }
 
 /// Whether another table has replaced a table that needledrop created.
-pub fn is_another(connection: &Connection, table: &Table) -> Outcome<bool> {
+pub fn is_another(connection: &Connection, table: &Table) -> SqlResult<bool> {
     let sql = "SELECT instr(s.sql, m.value) = 0 FROM _needledrop_meta AS m, sqlite_schema AS s \
                WHERE m.key = ?1 AND s.type = 'table' AND s.name = ?2 COLLATE NOCASE";
     let is_another =
@@ -35,13 +39,13 @@ pub fn is_another(connection: &Connection, table: &Table) -> Outcome<bool> {
 }
 
 /// Accepts the table as it is now and treats it as empty.
-pub fn begin_anew(connection: &Connection, table: &Table) -> Outcome<()> {
+pub fn begin_anew(connection: &Connection, table: &Table) -> SqlResult<()> {
     tracing::warn!("table {} was dropped and made again; `needledrop load --table {0}` fills it", table.name);
     connection.execute("DELETE FROM _needledrop_meta WHERE key = ?1", [key(table)])?;
     is_behind(connection, table)
 }
 
-fn is_behind(connection: &Connection, table: &Table) -> Outcome<()> {
+fn is_behind(connection: &Connection, table: &Table) -> SqlResult<()> {
     let sql = "UPDATE _needledrop_counts SET rows = 0, collisions = 0, fingerprint = '', sent = 0, refused = 0 \
                WHERE table_name = ?1";
     connection.execute(sql, [&table.name])?;
@@ -63,13 +67,24 @@ pub fn check(shared: &Shared, connection: &Connection) -> Result<(), Fault> {
             Some(Difference::Other(told)) => format!("altered:\n  {told}"),
         };
         let what = format!("while needledrop ran, table {} was {what}", table.name);
-        return Err(Fault::Shape { what, next: schema::CHANGED });
+        return Err(Fault::Shape { what, next: crate::store::sqlite::fault::CHANGED });
     }
     shared.schema.store(version, Ordering::Relaxed);
     Ok(())
 }
 
 /// The schema version of SQLite. It changes with every change of the schema, by this or any other program.
-pub fn version(connection: &Connection) -> Outcome<i64> {
+pub fn version(connection: &Connection) -> SqlResult<i64> {
     connection.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))
+}
+
+impl Shared {
+    /// Begins a write transaction. From here on no other process can write, so this is the time to check that the files
+    /// are in place and that this process still has the right to write.
+    pub fn begin<'c>(&self, connection: &'c mut Connection) -> Result<Transaction<'c>, Fault> {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        self.check()?;
+        check(self, &transaction)?;
+        Ok(transaction)
+    }
 }

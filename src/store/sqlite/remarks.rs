@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{Fault, Outcome, SqliteStore, ledger, open};
+use super::SqliteStore;
+use super::ledger;
+use super::open;
 use crate::domain::{Plan, Table};
 use crate::store::StoreError;
+use crate::store::sqlite::fault::Fault;
+use crate::store::sqlite::fault::SqlResult;
 
 /// Warnings about a store.
 #[derive(Debug, Default)]
@@ -30,13 +34,13 @@ impl SqliteStore {
         let told = |error: rusqlite::Error| Fault::from(error).told(&path.display().to_string());
         let connection = open::for_asking(path).map_err(told)?;
         let tables = plan.tables.iter().filter_map(|table| may_reject(&connection, table).transpose());
-        let may_reject = tables.collect::<Outcome<_>>().map_err(told)?;
+        let may_reject = tables.collect::<SqlResult<_>>().map_err(told)?;
         Ok(Remarks { stamps_ahead: ledger::ahead(&connection).map_err(told)?, may_reject })
     }
 }
 
 /// Triggers, indexes and constraints that others added to a table and that may reject a row.
-fn may_reject(connection: &Connection, table: &Table) -> Outcome<Option<String>> {
+fn may_reject(connection: &Connection, table: &Table) -> SqlResult<Option<String>> {
     let sql = "SELECT 'trigger ' || name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE \
                UNION ALL SELECT 'unique index ' || name FROM pragma_index_list(?1) WHERE \"unique\" AND origin <> 'pk' \
                UNION ALL SELECT 'foreign key to ' || \"table\" FROM pragma_foreign_key_list(?1) \
@@ -44,7 +48,7 @@ fn may_reject(connection: &Connection, table: &Table) -> Outcome<Option<String>>
                WHERE \"notnull\" AND pk = 0 AND name <> '_stamp'";
     let mut statement = connection.prepare(sql)?;
     let mut found: Vec<String> =
-        statement.query_map([&table.name], |row| row.get(0))?.collect::<Outcome<_>>()?;
+        statement.query_map([&table.name], |row| row.get(0))?.collect::<SqlResult<_>>()?;
     if has_check(connection, table)? {
         found.push("a CHECK".to_owned());
     }
@@ -55,7 +59,7 @@ fn may_reject(connection: &Connection, table: &Table) -> Outcome<Option<String>>
 }
 
 /// SQLite exposes a CHECK only in the text of the schema. A column may be named `check`, so a parenthesis must follow.
-fn has_check(connection: &Connection, table: &Table) -> Outcome<bool> {
+fn has_check(connection: &Connection, table: &Table) -> SqlResult<bool> {
     let sql = "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE";
     let ddl: Option<String> = connection.query_row(sql, [&table.name], |row| row.get(0)).optional()?;
     let ddl = ddl.unwrap_or_default().to_ascii_lowercase();

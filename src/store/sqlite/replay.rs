@@ -1,114 +1,146 @@
-//! One table played anew from kept files, under the stamps the records have.
-
-use std::time::Instant;
+//! Quarantined records settled: rows, entries and the account of their delivery in one transaction.
 
 use rusqlite::{Connection, params};
 
-use super::apply;
-use super::rows::Writer;
-use super::{Fault, Shared, row_by_row};
-use crate::domain::{RowChunk, Stamp};
-use crate::fault;
-use crate::ledger::{Applied, TableDelta};
-use crate::store::refusal::Refusal;
+use crate::domain::ledger::{Applied, TableDelta};
+use crate::domain::quarantine::{Fate, Replay};
+use crate::domain::{DeliveryId, RowChunk, Stamp, Table};
+use crate::store::failpoint;
+use crate::store::rejection;
+use crate::store::rejection::Rejection;
+use crate::store::sqlite::fault::Fault;
+use crate::store::sqlite::progress;
+use crate::store::sqlite::progress::Written;
+use crate::store::sqlite::quarantine;
+use crate::store::sqlite::row_by_row;
+use crate::store::sqlite::row_by_row::Tried;
+use crate::store::sqlite::rows::Writer;
+use crate::store::sqlite::shared::Shared;
 
-/// With `first` the count of this delivery in the table begins anew, but not its collisions: a record
-/// that was sent before is none, whether its row is still there or not.
-pub fn chunk(
-    shared: &Shared,
-    connection: &mut Connection,
-    table: usize,
-    chunk: &RowChunk,
-    first: bool,
-) -> Result<Applied, Fault> {
-    match played(shared, connection, table, chunk, first, None) {
+pub fn retried(shared: &Shared, connection: &mut Connection, retried: &Replay) -> Result<Applied, Fault> {
+    match settled(shared, connection, retried, None) {
         Err(fault) if fault.may_be_of_rows() => {
-            row_by_row::undisturbed(|known| played(shared, connection, table, chunk, first, Some(known)))
+            row_by_row::undisturbed(|known| settled(shared, connection, retried, Some(known)))
         }
         done => done,
     }
 }
 
 /// Writes all rows at once or, if the store rejects some of them, row by row without the rejected ones.
-fn played(
+fn settled(
     shared: &Shared,
     connection: &mut Connection,
-    table: usize,
-    chunk: &RowChunk,
-    first: bool,
-    rejected: Option<&[Refusal]>,
+    retried: &Replay,
+    rejected: Option<&[Rejection]>,
 ) -> Result<Applied, Fault> {
-    let began = Instant::now();
-    let declared = shared.plan.tables.get(table).ok_or_else(|| Fault::Broken("no such table".to_owned()))?;
+    let id = retried.chunk.source.id;
     let transaction = shared.begin(connection)?;
-    if first {
-        let sql = "INSERT INTO _needledrop_counts VALUES (?1, ?2, 0, 0, '', 0, 0) \
-                   ON CONFLICT DO UPDATE SET rows = 0, refused = 0, fingerprint = ''";
-        transaction.prepare_cached(sql)?.execute(params![chunk.source.id.0, declared.name])?;
+    is_first(&transaction, id)?.then(|| bring_up(shared, &transaction, id)).transpose()?;
+    let tried = write(shared, &transaction, &retried.chunk, rejected)?;
+    let refused = rejection::each(&retried.chunk, &tried.refused).refused;
+    let mut applied = Applied { refused, ..Applied::default() };
+    for (table, written) in shared.plan.tables.iter().zip(&tried.written) {
+        let rejected = applied.refused.len();
+        applied.tables.push(count(&transaction, table, &retried.chunk, written, rejected)?);
     }
-    let id = chunk.source.id;
-    let sql = "SELECT sent FROM _needledrop_counts WHERE delivery = ?1 AND table_name = ?2";
-    let sent: i64 =
-        transaction.prepare_cached(sql)?.query_row(params![id.0, declared.name], |row| row.get(0))?;
-    let mut delta = TableDelta { rows: chunk.rows.len() as u64, ..TableDelta::default() };
-    let mut left_out = 0;
-    if !shared.dry {
-        let written = match rejected {
-            None => {
-                let mut writer = Writer::new(shared, &transaction, table)?;
-                apply::rows(&transaction, &mut writer, chunk, Stamp(sent))?
-            }
-            Some(known) => {
-                let at_zero = (0, chunk);
-                let tried = row_by_row::rows(shared, &transaction, at_zero, &[table], Stamp(sent), known)?;
-                left_out = tried.refused.len();
-                no_row_at_all(&declared.name, chunk, &tried.refused)?;
-                tried.written.into_iter().next().unwrap_or_default()
-            }
-        };
-        delta.collisions = written.collisions();
-        written.enter(&transaction, id, &declared.name)?;
+    let is_refused = |record: &u64| applied.refused.iter().any(|entry| entry.record == *record);
+    let loaded: Vec<u64> = retried.loaded().filter(|record| !is_refused(record)).collect();
+    for record in loaded.iter().chain(&retried.skipped) {
+        quarantine::settle(&transaction, id, *record, Fate::Replayed)?;
     }
-    delta.rows -= left_out as u64;
-    apply::count(&transaction, chunk, &declared.name, left_out)?;
-    refused(&transaction, chunk, &declared.name, left_out)?;
-    // Up to date only with the last chunk: until then a restart begins this delivery anew.
-    if chunk.end.is_some() {
-        let sql = "UPDATE _needledrop_counts SET fingerprint = ?3 WHERE delivery = ?1 AND table_name = ?2";
-        transaction.prepare_cached(sql)?.execute(params![
-            chunk.source.id.0,
-            declared.name,
-            declared.fingerprint.0
-        ])?;
+    for record in retried.chunk.quarantined.iter().chain(&applied.refused) {
+        quarantine::explain(&transaction, id, record)?;
     }
-    fault::step("replay before commit");
+    let sql = "UPDATE _needledrop_deliveries SET loaded = loaded + ?2, skipped = skipped + ?3, \
+               quarantined = quarantined - ?2 - ?3, replayed = replayed + ?2 + ?3, \
+               changed = ?4 WHERE id = ?1";
+    transaction.prepare_cached(sql)?.execute(params![
+        id.0,
+        loaded.len(),
+        retried.skipped.len(),
+        crate::store::sqlite::delivery_row::now_ms()
+    ])?;
+    failpoint::step("retry before commit");
     transaction.commit()?;
-    fault::step("replay after commit");
-    delta.took = began.elapsed();
-    Ok(Applied { tables: vec![delta], ..Applied::default() })
+    failpoint::step("retry after commit");
+    Ok(applied)
 }
 
-/// Fails if the table rejects every row of the chunk: then the cause is the table and not single rows.
-fn no_row_at_all(table: &str, chunk: &RowChunk, refused: &[Refusal]) -> Result<(), Fault> {
-    let Some(refusal) = refused.first().filter(|_| refused.len() == chunk.rows.len()) else { return Ok(()) };
-    Err(Fault::Shape {
-        what: format!("table {table} takes no row: {}", refusal.words),
-        next: "repair the table, then run `needledrop load --table` again",
-    })
+/// Whether nothing of the delivery was loaded so far.
+fn is_first(connection: &Connection, id: DeliveryId) -> Result<bool, Fault> {
+    let sql = "SELECT loaded = 0 FROM _needledrop_deliveries WHERE id = ?1";
+    Ok(connection.prepare_cached(sql)?.query_row([id.0], |row| row.get(0))?)
 }
 
-/// Counts the records that are loaded in other tables but cannot be rows in this one. Those that are in
-/// quarantine, and were not replayed, were never loaded.
-fn refused(connection: &Connection, chunk: &RowChunk, table: &str, rejected: usize) -> Result<(), Fault> {
-    let id = chunk.source.id.0;
-    let sql =
-        "SELECT 1 FROM _needledrop_quarantine WHERE delivery = ?1 AND record = ?2 AND state <> 'replayed'";
-    let mut known = connection.prepare_cached(sql)?;
-    let mut count = rejected as u64;
-    for entry in &chunk.quarantined {
-        count += u64::from(!known.exists(params![id, entry.record])?);
+/// No table lacks a record of it: each is up to date, whatever its declaration was when the records were refused.
+fn bring_up(shared: &Shared, connection: &Connection, id: DeliveryId) -> Result<(), Fault> {
+    for table in &shared.plan.tables {
+        let sql = "INSERT INTO _needledrop_counts VALUES (?1, ?2, 0, 0, ?3, 0, 0) \
+                   ON CONFLICT DO UPDATE SET fingerprint = ?3";
+        connection.prepare_cached(sql)?.execute(params![id.0, table.name, table.fingerprint.0])?;
     }
-    let sql = "UPDATE _needledrop_counts SET refused = refused + ?3 WHERE delivery = ?1 AND table_name = ?2";
-    connection.prepare_cached(sql)?.execute(params![id, table, count])?;
+    Ok(())
+}
+
+/// Writes the rows into all tables. Stamps sent earlier do not matter here: these records were never sent.
+fn write(
+    shared: &Shared,
+    connection: &Connection,
+    chunk: &RowChunk,
+    rejected: Option<&[Rejection]>,
+) -> Result<Tried, Fault> {
+    let tables: Vec<usize> = (0..shared.plan.tables.len()).collect();
+    if let Some(known) = rejected {
+        return row_by_row::rows(shared, connection, (0, chunk), &tables, Stamp(0), known);
+    }
+    let mut written = Vec::new();
+    for table in tables {
+        let mut writer = Writer::new(shared, connection, table)?;
+        written.push(progress::rows(connection, &mut writer, chunk, Stamp(0))?);
+    }
+    Ok(Tried { written, refused: Vec::new() })
+}
+
+fn count(
+    connection: &Connection,
+    table: &Table,
+    chunk: &RowChunk,
+    written: &Written,
+    rejected: usize,
+) -> Result<TableDelta, Fault> {
+    let id = chunk.source.id;
+    // A table that is newer than the delivery: it stays behind by the rest of it.
+    let sql = "INSERT OR IGNORE INTO _needledrop_counts VALUES (?1, ?2, 0, 0, '', 0, 0)";
+    connection.prepare_cached(sql)?.execute(params![id.0, table.name])?;
+    written.enter(connection, id, &table.name)?;
+    // Of a table that is behind nothing is sent yet: the replay that fills it counts from its first record.
+    let sql = "UPDATE _needledrop_counts SET rows = rows + ?3, \
+               sent = CASE fingerprint WHEN '' THEN sent ELSE max(sent, ?4) END \
+               WHERE delivery = ?1 AND table_name = ?2";
+    let sent = chunk.rows.len().checked_sub(1).map_or(0, |last| chunk.rows.stamp(last).0);
+    let rows = (chunk.rows.len() - rejected) as u64;
+    connection.prepare_cached(sql)?.execute(params![id.0, table.name, rows, sent])?;
+    Ok(TableDelta { rows, collisions: written.collisions(), ..TableDelta::default() })
+}
+
+pub fn discarded(
+    shared: &Shared,
+    connection: &mut Connection,
+    id: DeliveryId,
+    records: &[u64],
+) -> Result<(), Fault> {
+    let transaction = shared.begin(connection)?;
+    for record in records {
+        quarantine::settle(&transaction, id, *record, Fate::Discarded)?;
+    }
+    let sql = "UPDATE _needledrop_deliveries SET discarded = discarded + ?2, changed = ?3 WHERE id = ?1";
+    transaction.prepare_cached(sql)?.execute(params![
+        id.0,
+        records.len(),
+        crate::store::sqlite::delivery_row::now_ms()
+    ])?;
+    failpoint::step("discard before commit");
+    transaction.commit()?;
+    failpoint::step("discard after commit");
     Ok(())
 }

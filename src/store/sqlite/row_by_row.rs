@@ -2,36 +2,28 @@
 //!
 //! A record is in all tables or in none. A single rejected record goes to quarantine (law 5).
 
+use crate::store::sqlite::fault::is_rejection;
 use std::sync::{MutexGuard, PoisonError};
 
-use rusqlite::{Connection, ErrorCode, params};
+use rusqlite::{Connection, params};
 
-use super::apply::{self, Written};
+use super::quarantine;
 use super::rows::{Landed, Writer};
-use super::{Fault, Outcome, Shared, ledger, quarantine};
-use crate::domain::{DeliveryId, RowChunk, Stamp, State};
-use crate::fault;
-use crate::ledger::{Applied, TableDelta};
-use crate::store::refusal::{Failed, Judged, Refusal, Refusals, judged};
+use crate::domain::ledger::{Applied, TableDelta};
+use crate::domain::{DeliveryId, DeliveryState, RowChunk, Stamp};
+use crate::store::failpoint;
+use crate::store::rejection::{Failed, Judged, Rejection, Rejections, judged};
+use crate::store::sqlite::fault::Fault;
+use crate::store::sqlite::fault::SqlResult;
+use crate::store::sqlite::progress;
+use crate::store::sqlite::progress::Written;
+use crate::store::sqlite::shared::Shared;
 
 /// The outcome for the rows of a chunk.
 pub struct Tried {
-    pub refused: Vec<Refusal>,
+    pub refused: Vec<Rejection>,
     /// One entry per table, in the order of the `tables` argument.
     pub written: Vec<Written>,
-}
-
-/// Whether the error may mean that SQLite rejected the row, and not that SQLite itself failed.
-pub fn is_rejection(error: &rusqlite::Error) -> bool {
-    match error {
-        // `Unknown` is the code of an error in an expression, for example in a trigger.
-        rusqlite::Error::SqliteFailure(failure, _) => matches!(
-            failure.code,
-            ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig | ErrorCode::Unknown
-        ),
-        rusqlite::Error::QueryReturnedNoRows | rusqlite::Error::StatementChangedRows(_) => true,
-        _ => false,
-    }
 }
 
 fn words(error: &rusqlite::Error) -> String {
@@ -43,7 +35,7 @@ fn words(error: &rusqlite::Error) -> String {
     }
 }
 
-fn known(shared: &Shared) -> MutexGuard<'_, Refusals> {
+fn known(shared: &Shared) -> MutexGuard<'_, Rejections> {
     shared.refusals.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -76,16 +68,16 @@ pub fn chunks(
         for own in by_delivery(chunks) {
             delivery(shared, &transaction, (chunks, &own), &mut refusals, rolled_back, &mut applied)?;
         }
-        fault::step("apply before commit");
+        failpoint::step("apply before commit");
         transaction.commit()?;
-        fault::step("apply after commit");
+        failpoint::step("apply after commit");
         *known(shared) = refusals;
         Ok(applied)
     })
 }
 
 /// Runs `work`. If a trigger rolls the whole transaction back because of a row, repeats `work` without that row.
-pub fn undisturbed<T>(mut work: impl FnMut(&[Refusal]) -> Result<T, Fault>) -> Result<T, Fault> {
+pub fn undisturbed<T>(mut work: impl FnMut(&[Rejection]) -> Result<T, Fault>) -> Result<T, Fault> {
     let mut rolled_back = Vec::new();
     loop {
         match work(&rolled_back) {
@@ -112,8 +104,8 @@ fn delivery(
     shared: &Shared,
     connection: &Connection,
     (all, places): (&[RowChunk], &[usize]),
-    refusals: &mut Refusals,
-    rolled_back: &[Refusal],
+    refusals: &mut Rejections,
+    rolled_back: &[Rejection],
     applied: &mut [Applied],
 ) -> Result<(), Fault> {
     let own: Vec<&RowChunk> = places.iter().filter_map(|at| all.get(*at)).collect();
@@ -123,11 +115,11 @@ fn delivery(
         connection.execute_batch(&format!("SAVEPOINT chunk_{at}"))?;
         let rolled_back = rolled_back.iter().filter(|refusal| refusal.chunk == *place);
         let rolled_back: Vec<_> =
-            rolled_back.map(|refusal| Refusal { chunk: at, ..refusal.clone() }).collect();
+            rolled_back.map(|refusal| Rejection { chunk: at, ..refusal.clone() }).collect();
         let rows = rows(shared, connection, (at, chunk), &tables, Stamp(0), &rolled_back);
         tried.push(rows.map_err(|fault| in_batch(fault, *place))?);
     }
-    let refused: Vec<Refusal> = tried.iter().flat_map(|tried| tried.refused.iter().cloned()).collect();
+    let refused: Vec<Rejection> = tried.iter().flat_map(|tried| tried.refused.iter().cloned()).collect();
     let before = earlier(connection, own.first(), &tables, refusals)?;
     let judged = judged(refusals, &own, &refused, tables.len(), before);
     if let Some(first) = judged.iter().position(|judged| judged.failed.is_some()) {
@@ -145,7 +137,7 @@ fn delivery(
 /// Replaces the chunk's index within its delivery by its index among all chunks of the transaction.
 fn in_batch(fault: Fault, place: usize) -> Fault {
     match fault {
-        Fault::RolledBack(refusal) => Fault::RolledBack(Refusal { chunk: place, ..refusal }),
+        Fault::RolledBack(refusal) => Fault::RolledBack(Rejection { chunk: place, ..refusal }),
         other => other,
     }
 }
@@ -156,8 +148,8 @@ fn earlier(
     connection: &Connection,
     chunk: Option<&&RowChunk>,
     tables: &[usize],
-    refusals: &mut Refusals,
-) -> Outcome<Failed> {
+    refusals: &mut Rejections,
+) -> SqlResult<Failed> {
     let Some(id) = chunk.map(|chunk| chunk.source.id) else { return Ok(Failed::new()) };
     let sql = "SELECT state = 'failed', detail, loaded > 0 FROM _needledrop_deliveries WHERE id = ?1";
     let (has_failed, detail, was_accepted): (bool, String, bool) = connection
@@ -177,7 +169,7 @@ pub fn rows(
     (at, chunk): (usize, &RowChunk),
     tables: &[usize],
     sent: Stamp,
-    rolled_back: &[Refusal],
+    rolled_back: &[Rejection],
 ) -> Result<Tried, Fault> {
     let writers = tables.iter().map(|table| Writer::new(shared, connection, *table));
     let mut writers = writers.collect::<Result<Vec<_>, _>>()?;
@@ -196,7 +188,7 @@ pub fn rows(
             }
             Err((table, error)) if is_rejection(&error) => {
                 let table = tables.get(table).copied().unwrap_or_default();
-                let refusal = Refusal { table, chunk: at, row, words: words(&error) };
+                let refusal = Rejection { table, chunk: at, row, words: words(&error) };
                 if connection.is_autocommit() {
                     return Err(Fault::RolledBack(refusal));
                 }
@@ -218,7 +210,7 @@ fn record(
     sent: Stamp,
 ) -> Result<Vec<Landed>, (usize, rusqlite::Error)> {
     let tables = writers.iter_mut().enumerate();
-    tables.map(|(at, writer)| apply::row(writer, chunk, row, sent).map_err(|error| (at, error))).collect()
+    tables.map(|(at, writer)| progress::row(writer, chunk, row, sent).map_err(|error| (at, error))).collect()
 }
 
 /// Enters the chunk into ledger and quarantine, or marks its delivery as failed.
@@ -232,15 +224,16 @@ fn entered(
     let (id, rejected) = (chunk.source.id, judged.refused.len());
     if let Some(why) = judged.failed {
         let sql = "UPDATE _needledrop_deliveries SET state = ?2, detail = ?3, changed = ?4 WHERE id = ?1";
-        let values = params![id.0, State::Failed.name(), why, ledger::now_ms()];
+        let values =
+            params![id.0, DeliveryState::Failed.name(), why, crate::store::sqlite::delivery_row::now_ms()];
         connection.prepare_cached(sql)?.execute(values)?;
         return Ok(Applied { failed: Some(why), ..Applied::default() });
     }
-    apply::advance(connection, chunk, rejected)?;
+    progress::advance(connection, chunk, rejected)?;
     let mut tables = Vec::new();
     for (table, written) in shared.plan.tables.iter().zip(written) {
         written.enter(connection, id, &table.name)?;
-        apply::count(connection, chunk, &table.name, rejected)?;
+        progress::count(connection, chunk, &table.name, rejected)?;
         let rows = (chunk.rows.len() - rejected) as u64;
         tables.push(TableDelta { rows, collisions: written.collisions(), ..TableDelta::default() });
     }

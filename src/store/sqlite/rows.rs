@@ -1,55 +1,21 @@
 //! Rows of the declared tables: written by stamp, read by key.
 
+use crate::store::sqlite::table_sql::TableSql;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use rusqlite::types::{ToSqlOutput, Value as Sql, ValueRef};
 use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, params_from_iter};
 
-use super::merge::{self, Change, Row};
-use super::schema::{self, Difference, quoted};
-use super::{Fault, Outcome, Shared, cell};
-use crate::domain::{Cell, Plan, Rows, Stamp, Table, Value};
-
-/// The statements of one table.
-pub struct TableSql {
-    insert: String,
-    select: String,
-    update: String,
-    /// Names of the columns behind the key.
-    names: Vec<String>,
-}
-
-impl TableSql {
-    pub fn new(plan: &Plan, table: &Table) -> Self {
-        let all: Vec<String> = plan.columns_of(table).map(|column| quoted(&column.name)).collect();
-        let (key, columns) = all.split_at(table.key_len());
-        let name = quoted(&table.name);
-        let marks =
-            |from: usize, count: usize| (from..from + count).map(|n| format!("?{n}")).collect::<Vec<_>>();
-        let pairs = |names: &[String], from: usize| {
-            names
-                .iter()
-                .zip(marks(from, names.len()))
-                .map(|(name, mark)| format!("{name} = {mark}"))
-                .collect::<Vec<_>>()
-        };
-        let ours = ["_stamp", "_first", "_cells"].map(String::from);
-        let set: Vec<String> = columns.iter().chain(&ours).cloned().collect();
-        let is_key = pairs(key, 1).join(" AND ");
-        Self {
-            insert: format!(
-                "INSERT INTO {name} ({}, _stamp) VALUES ({}) ON CONFLICT ({}) DO NOTHING",
-                all.join(", "),
-                marks(1, all.len() + 1).join(", "),
-                key.join(", "),
-            ),
-            select: format!("SELECT {} FROM {name} WHERE {is_key}", set.join(", ")),
-            update: format!("UPDATE {name} SET {} WHERE {is_key}", pairs(&set, 1 + key.len()).join(", ")),
-            names: plan.columns_of(table).skip(key.len()).map(|column| column.name.clone()).collect(),
-        }
-    }
-}
+use super::cell;
+use crate::domain::{Cell, Rows, Stamp, Table, Value};
+use crate::store::sqlite::fault::Fault;
+use crate::store::sqlite::fault::SqlResult;
+use crate::store::sqlite::merge;
+use crate::store::sqlite::merge::{Change, Row};
+use crate::store::sqlite::schema;
+use crate::store::sqlite::schema::{Difference, quoted};
+use crate::store::sqlite::shared::Shared;
 
 /// Where a row fell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +62,7 @@ impl<'c> Writer<'c> {
     }
 
     /// Writes one row; an older stamp never overwrites a newer one, in any column.
-    pub fn write(&mut self, rows: &Rows, row: usize) -> Outcome<Landed> {
+    pub fn write(&mut self, rows: &Rows, row: usize) -> SqlResult<Landed> {
         let mut position = 0;
         for column in self.table.all() {
             position += 1;
@@ -109,7 +75,7 @@ impl<'c> Writer<'c> {
         self.merge(rows, row)
     }
 
-    fn merge(&self, rows: &Rows, row: usize) -> Outcome<Landed> {
+    fn merge(&self, rows: &Rows, row: usize) -> SqlResult<Landed> {
         let key = self.key(rows, row);
         let old = self.row(&key)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
         let change = self.change(rows, row);
@@ -133,13 +99,13 @@ impl<'c> Writer<'c> {
     }
 
     /// The row under a key.
-    fn row(&self, key: &[Sql]) -> Outcome<Option<Row>> {
+    fn row(&self, key: &[Sql]) -> SqlResult<Option<Row>> {
         let count = self.sql.names.len();
         let mut select = self.connection.prepare_cached(&self.sql.select)?;
         select.query_row(params_from_iter(key), |found| stored_row(found, count)).optional()
     }
 
-    fn update(&self, key: Vec<Sql>, row: Row) -> Outcome<()> {
+    fn update(&self, key: Vec<Sql>, row: Row) -> SqlResult<()> {
         let first = if row.first == row.stamp { Sql::Null } else { Sql::Integer(row.first.0) };
         let cells = if row.cells.is_empty() {
             Sql::Null
@@ -180,7 +146,7 @@ fn landed(old: &Row, stamp: Stamp) -> Landed {
 }
 
 /// Text goes from the arena to SQLite without a copy or a second look at its encoding.
-fn bind(statement: &mut CachedStatement<'_>, position: usize, cell: Cell, arena: &[u8]) -> Outcome<()> {
+fn bind(statement: &mut CachedStatement<'_>, position: usize, cell: Cell, arena: &[u8]) -> SqlResult<()> {
     match cell {
         Cell::Text(at) | Cell::Decimal(at) => {
             statement.raw_bind_parameter(position, ToSqlOutput::Borrowed(ValueRef::Text(at.of(arena))))
@@ -198,8 +164,8 @@ fn owned(rows: &Rows, row: usize, column: usize) -> Sql {
     }
 }
 
-fn stored_row(found: &rusqlite::Row<'_>, count: usize) -> Outcome<Row> {
-    let values = (0..count).map(|at| found.get(at)).collect::<Outcome<_>>()?;
+fn stored_row(found: &rusqlite::Row<'_>, count: usize) -> SqlResult<Row> {
+    let values = (0..count).map(|at| found.get(at)).collect::<SqlResult<_>>()?;
     let stamp = Stamp(found.get(count)?);
     let first = found.get::<_, Option<i64>>(count + 1)?.map_or(stamp, Stamp);
     let cells: Option<String> = found.get(count + 2)?;
@@ -236,7 +202,7 @@ pub fn of(
     while let Some(row) = found.next()? {
         let values =
             columns.iter().enumerate().map(|(at, column)| cell::value(column.kind, row.get_ref(at)?));
-        rows.push(values.collect::<Outcome<_>>()?);
+        rows.push(values.collect::<SqlResult<_>>()?);
     }
     Ok(rows)
 }

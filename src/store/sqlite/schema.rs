@@ -4,12 +4,9 @@ use std::fmt::Write as _;
 
 use rusqlite::Connection;
 
-use super::{Outcome, cell};
+use super::cell;
 use crate::domain::{Order, Plan, Table};
-
-/// The next step after another program changed a table while needledrop ran.
-pub const CHANGED: &str = "start needledrop again: it creates a missing table, which `needledrop load --table` fills \
-                           from the kept files; if a table has another shape, it says what to do";
+use crate::store::sqlite::fault::SqlResult;
 
 /// Marks a file as ours: "ndrp" in the header of the SQLite file.
 pub const APPLICATION_ID: i32 = 0x6e64_7270;
@@ -74,6 +71,16 @@ pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// Statements for the shell of SQLite, each with a comment: the tables, then the ledger.
+pub fn ddl(plan: &Plan) -> Vec<String> {
+    let of_table = |table: &Table| {
+        let answers = if table.answers.is_empty() { "no question given" } else { &table.answers };
+        format!("-- {}: {answers}\n{};\n", table.name, create(plan, table))
+    };
+    let ledger = format!("-- ledger and quarantine{LEDGER}");
+    plan.tables.iter().map(of_table).chain([ledger]).collect()
+}
+
 /// `CREATE TABLE` of one table. `_stamp` is that of the newest record of a row; `_first` that of the
 /// oldest, where it is another; `_cells` names columns whose value is older than `_stamp`.
 pub fn create(plan: &Plan, table: &Table) -> String {
@@ -129,12 +136,12 @@ fn described(name: &str, kind: &str, key: bool, position: usize, descending: boo
 }
 
 /// The shape of a table that exists, or `None`.
-fn found(connection: &Connection, name: &str) -> Outcome<Option<Shape>> {
+fn found(connection: &Connection, name: &str) -> SqlResult<Option<Shape>> {
     let mut statement =
         connection.prepare("SELECT name, type, pk FROM pragma_table_info(?1) ORDER BY cid")?;
     let columns: Vec<(String, String, usize)> = statement
         .query_map([name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-        .collect::<Outcome<_>>()?;
+        .collect::<SqlResult<_>>()?;
     if columns.is_empty() {
         return Ok(None);
     }
@@ -152,7 +159,7 @@ fn found(connection: &Connection, name: &str) -> Outcome<Option<Shape>> {
 }
 
 /// Key columns that are sorted in descending order.
-fn descending(connection: &Connection, table: &str) -> Outcome<Vec<String>> {
+fn descending(connection: &Connection, table: &str) -> SqlResult<Vec<String>> {
     let sql = "SELECT x.name FROM pragma_index_list(?1) AS i, pragma_index_xinfo(i.name) AS x \
                WHERE i.origin = 'pk' AND x.\"desc\" = 1";
     connection.prepare(sql)?.query_map([table], |row| row.get(0))?.collect()
@@ -166,7 +173,7 @@ pub enum Difference {
 }
 
 /// Compares one table with its declaration.
-pub fn compare(connection: &Connection, plan: &Plan, table: &Table) -> Outcome<Option<Difference>> {
+pub fn compare(connection: &Connection, plan: &Plan, table: &Table) -> SqlResult<Option<Difference>> {
     let Some(found) = found(connection, &table.name)? else { return Ok(Some(Difference::Missing)) };
     let expected = expected(plan, table);
     if found == expected {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::Fixture;
 use super::chunks::*;
+use crate::domain::ledger::{Amendment, Content, Continuation, Cursor, DeliveryFilter, PAGE, Verdict};
+use crate::domain::quarantine;
 use crate::domain::{
-    Checkpoint, Column, Delivery, DeliveryId, Empty, End, Fingerprint, Mark, Noted, Order, Origin, Plan,
-    RowChunk, Rows, Stamp, StampRange, State, Table, Type, Value,
+    Checkpoint, Column, Delivery, DeliveryId, DeliveryState, Empty, End, FileStat, Fingerprint, Order,
+    Origin, Plan, Position, RowChunk, Rows, Stamp, StampRange, Table, Type, Value,
 };
-use crate::ledger::{Amendment, Content, Continuation, Cursor, Filter, PAGE, Verdict};
-use crate::quarantine;
 use crate::store::Store;
 
 pub async fn take_up_gives_generations_and_stamps_in_order<F: Fixture>() {
@@ -23,7 +23,7 @@ pub async fn take_up_gives_generations_and_stamps_in_order<F: Fixture>() {
     {
         let delivery = take_up(&store, path, records).await;
         assert_eq!((delivery.path.as_str(), delivery.generation), (path, generation));
-        assert_eq!((delivery.state, delivery.reach), (State::Loading, Mark::default()));
+        assert_eq!((delivery.state, delivery.reach), (DeliveryState::Loading, Position::default()));
         assert!(ids.insert(delivery.id), "an id is given once");
         let [StampRange { first: 0, base, records: given }] = delivery.stamps.ranges() else {
             panic!("one range from the first record on: {:?}", delivery.stamps)
@@ -32,7 +32,7 @@ pub async fn take_up_gives_generations_and_stamps_in_order<F: Fixture>() {
         end = delivery.stamps.ranges()[0].end();
         assert_eq!(newest(&store, path).await.stamps, delivery.stamps);
     }
-    let order: Vec<_> = deliveries(&store, Filter::All).await.iter().map(|one| one.id).collect();
+    let order: Vec<_> = deliveries(&store, DeliveryFilter::All).await.iter().map(|one| one.id).collect();
     assert_eq!(order, ids.into_iter().collect::<Vec<_>>(), "in the order they were taken up");
     // Another process goes on behind them.
     drop(store);
@@ -52,16 +52,18 @@ pub async fn an_unfinished_generation_is_replaced_by_the_next<F: Fixture>() {
     for path in ["a", "b", "c"] {
         take_up(&store, path, 10).await;
     }
-    for (path, id, state) in
-        [("a", first.id, State::Replaced), ("b", cut.id, State::Replaced), ("c", done.id, State::Loaded)]
-    {
-        let generations = deliveries(&store, Filter::Path(path.into())).await;
+    for (path, id, state) in [
+        ("a", first.id, DeliveryState::Replaced),
+        ("b", cut.id, DeliveryState::Replaced),
+        ("c", done.id, DeliveryState::Loaded),
+    ] {
+        let generations = deliveries(&store, DeliveryFilter::Path(path.into())).await;
         assert_eq!(generations.iter().map(|one| one.generation).collect::<Vec<_>>(), [1, 2]);
         assert_eq!((generations[0].id, generations[0].state), (id, state));
         assert_eq!(generations[0].reach, mark(1), "it reaches as far as it did");
         assert!(generations[0].receipt.closes());
     }
-    assert_eq!(deliveries(&store, Filter::Newest("a".to_owned())).await.len(), 1);
+    assert_eq!(deliveries(&store, DeliveryFilter::Newest("a".to_owned())).await.len(), 1);
     assert_eq!(store.rows(0, vec![value(1)]).await.unwrap().len(), 1, "what was written stays");
 }
 
@@ -78,16 +80,16 @@ pub async fn a_loaded_generation_settles_all_before_it<F: Fixture>() {
     store.take_up(entry("a", Verdict::Incomplete { detail: "half a header".into() })).await.unwrap();
     let new = take_up(&store, "a", 10).await;
     assert_eq!(new.generation, 23);
-    let generations = deliveries(&store, Filter::Path("a".into())).await;
+    let generations = deliveries(&store, DeliveryFilter::Path("a".into())).await;
     let state = |at: usize| (generations[at].state, generations[at].receipt.open());
     assert_eq!(
         (state(0), state(20), state(21)),
-        ((State::Failed, 0), (State::Failed, 0), (State::Replaced, 0))
+        ((DeliveryState::Failed, 0), (DeliveryState::Failed, 0), (DeliveryState::Replaced, 0))
     );
     // The next generation finds all of them settled.
     let next = take_up(&store, "a", 10).await;
-    let generations = deliveries(&store, Filter::Path("a".into())).await;
-    assert_eq!((next.generation, generations[22].state), (24, State::Replaced));
+    let generations = deliveries(&store, DeliveryFilter::Path("a".into())).await;
+    assert_eq!((next.generation, generations[22].state), (24, DeliveryState::Replaced));
 }
 
 pub async fn apply_moves_reach_and_counts<F: Fixture>() {
@@ -106,12 +108,12 @@ pub async fn apply_moves_reach_and_counts<F: Fixture>() {
     let deltas: Vec<_> = applied[0].tables.iter().map(|delta| (delta.rows, delta.collisions)).collect();
     assert_eq!(deltas, [(2, 1); 3]);
     let half = newest(&store, "a").await;
-    assert_eq!((half.state, half.reach, half.hash.clone()), (State::Loading, mark(3), hash(3)));
+    assert_eq!((half.state, half.reach, half.hash.clone()), (DeliveryState::Loading, mark(3), hash(3)));
     // Two chunks at once, the second continues the first.
     let both = vec![chunk(&half, &records, 3, 4, None), chunk(&half, &records, 4, 6, loaded())];
     assert_eq!(apply_all(&store, both).await.unwrap().len(), 2);
     let done = newest(&store, "a").await;
-    assert_eq!((done.state, done.reach, done.hash.clone()), (State::Loaded, mark(6), hash(6)));
+    assert_eq!((done.state, done.reach, done.hash.clone()), (DeliveryState::Loaded, mark(6), hash(6)));
     let receipt = &done.receipt;
     assert_eq!((receipt.records, receipt.loaded, receipt.skipped, receipt.quarantined), (6, 3, 2, 1));
     assert!(receipt.closes());
@@ -177,7 +179,7 @@ pub async fn chunks_are_sent_before_those_before_them_are_applied<F: Fixture>() 
     }
     for path in ["a", "b"] {
         let done = newest(&store, path).await;
-        assert!(done.receipt.closes() && done.state == State::Loaded, "{done:?}");
+        assert!(done.receipt.closes() && done.state == DeliveryState::Loaded, "{done:?}");
         assert_eq!((done.reach, done.receipt.loaded, done.receipt.quarantined), (mark(4), 3, 1));
     }
     // Sent and never applied, and then once more: as one that was killed between the two.
@@ -199,8 +201,8 @@ pub async fn what_breaks_off_or_is_replaced_stays_where_it_was<F: Fixture>() {
     let records = [row(1, 1, "x", 1), row(1, 2, "y", 2), row(1, 3, "z", 3)];
     let detail = || "why".to_owned();
     for (path, end, state) in [
-        ("a", End::BrokenOff { detail: detail() }, State::Loading),
-        ("b", End::Replaced { detail: detail() }, State::Replaced),
+        ("a", End::BrokenOff { detail: detail() }, DeliveryState::Loading),
+        ("b", End::Replaced { detail: detail() }, DeliveryState::Replaced),
     ] {
         let delivery = take_up(&store, path, 10).await;
         apply(&store, chunk(&delivery, &records, 0, 2, None)).await.unwrap();
@@ -213,11 +215,17 @@ pub async fn what_breaks_off_or_is_replaced_stays_where_it_was<F: Fixture>() {
         assert_eq!((after.reach, &after.hash, &after.receipt), (before.reach, &before.hash, &before.receipt));
         assert!(after.receipt.closes());
         // It is gone on with where it stood.
-        let again = reopened(&store, &after, Noted::default()).await;
-        assert_eq!((again.reach, &again.hash, again.state), (before.reach, &before.hash, State::Loading));
+        let again = reopened(&store, &after, FileStat::default()).await;
+        assert_eq!(
+            (again.reach, &again.hash, again.state),
+            (before.reach, &before.hash, DeliveryState::Loading)
+        );
         apply(&store, chunk(&again, &records, 2, 3, loaded())).await.unwrap();
         let whole = newest(&store, path).await;
-        assert_eq!((whole.state, whole.receipt.records, whole.receipt.closes()), (State::Loaded, 3, true));
+        assert_eq!(
+            (whole.state, whole.receipt.records, whole.receipt.closes()),
+            (DeliveryState::Loaded, 3, true)
+        );
     }
 }
 
@@ -231,14 +239,14 @@ pub async fn a_tail_is_a_record_like_any_other<F: Fixture>() {
         let window = vec![chunk(&delivery, &records, 0, 1, None), tail(&delivery, &records[..2])];
         apply_all(&store, window).await.unwrap();
         let whole = newest(&store, "a").await;
-        assert_eq!((whole.state, whole.reach, &whole.hash), (State::Loaded, mark(2), &hash(2)));
+        assert_eq!((whole.state, whole.reach, &whole.hash), (DeliveryState::Loaded, mark(2), &hash(2)));
         assert_eq!((whole.tail, whole.ends_without_newline()), (Some(mark(1)), true));
         assert!(whole.receipt.closes() && whole.note.is_none() && whole.ahead.is_none(), "{whole:?}");
         assert_eq!(whole.receipt.parts.ends(), [mark(2).offset]);
 
         // A line end followed, and another record.
         let before = tables(&store).await;
-        let again = reopened(&store, &whole, Noted { size: 500, mtime: 7, ctime: 8 }).await;
+        let again = reopened(&store, &whole, FileStat { size: 500, mtime: 7, ctime: 8 }).await;
         assert_eq!((again.tail, again.stamps.of(1)), (whole.tail, whole.stamps.of(1)));
         assert_eq!(tables(&store).await, before, "nothing is taken back");
         apply(&store, chunk(&again, &records, 2, 3, loaded())).await.unwrap();
@@ -254,13 +262,13 @@ pub async fn a_delivery_that_changed_since_it_was_compared_is_not_resumed<F: Fix
     let store = place.open(shared()).await;
     let records = [row(1, 1, "x", 1), row(1, 2, "y", 2)];
     let delivery = take_up(&store, "a", 5).await;
-    let stale = grew(&delivery, Noted::default());
+    let stale = grew(&delivery, FileStat::default());
     apply(&store, chunk(&delivery, &records, 0, 1, None)).await.unwrap();
     let before = everything(&store).await;
     assert!(store.reopen(delivery.id, stale).await.unwrap().is_none());
     assert_eq!(everything(&store).await, before);
-    let again = reopened(&store, &newest(&store, "a").await, Noted::default()).await;
-    assert_eq!((again.reach, again.state), (mark(1), State::Loading));
+    let again = reopened(&store, &newest(&store, "a").await, FileStat::default()).await;
+    assert_eq!((again.reach, again.state), (mark(1), DeliveryState::Loading));
 }
 
 pub async fn extend_and_amend<F: Fixture>() {
@@ -278,17 +286,23 @@ pub async fn extend_and_amend<F: Fixture>() {
     assert_eq!(extended.stamps.of(0), first.stamps.of(0));
     assert!(take_up(&store, "c", 1).await.stamps.begin().unwrap() >= range.end());
 
-    let noted = Noted { size: 9, mtime: 9, ctime: 9 };
+    let noted = FileStat { size: 9, mtime: 9, ctime: 9 };
     store.amend(first.id, Amendment { noted: Some(noted), ..Amendment::default() }).await.unwrap();
-    assert_eq!((newest(&store, "a").await.noted, newest(&store, "a").await.state), (noted, State::Loading));
-    let state = Some((State::Replaced, "gone".to_owned()));
+    assert_eq!(
+        (newest(&store, "a").await.noted, newest(&store, "a").await.state),
+        (noted, DeliveryState::Loading)
+    );
+    let state = Some((DeliveryState::Replaced, "gone".to_owned()));
     store.amend(first.id, Amendment { state, ..Amendment::default() }).await.unwrap();
     let amended = newest(&store, "a").await;
-    assert_eq!((amended.state, amended.detail.as_str(), amended.noted), (State::Replaced, "gone", noted));
-    assert_eq!(newest(&store, "b").await.state, State::Loading, "the others are left alone");
+    assert_eq!(
+        (amended.state, amended.detail.as_str(), amended.noted),
+        (DeliveryState::Replaced, "gone", noted)
+    );
+    assert_eq!(newest(&store, "b").await.state, DeliveryState::Loading, "the others are left alone");
 }
 
-pub async fn a_replay_changes_nothing_and_restores_what_was_deleted<F: Fixture>() {
+pub async fn a_backfill_changes_nothing_and_restores_what_was_deleted<F: Fixture>() {
     let place = F::new().await;
     let store = place.open(shared()).await;
     let older = [row(1, 1, "x", 1), row(1, 1, "y", 2), row(1, 2, "z", 3)];
@@ -297,34 +311,34 @@ pub async fn a_replay_changes_nothing_and_restores_what_was_deleted<F: Fixture>(
     let newer = (load(&store, "b", &newer).await, newer.to_vec());
     let before = everything(&store).await;
     for _ in 0..2 {
-        replay_all(&store, &[&newer, &older]).await;
+        backfill_all(&store, &[&newer, &older]).await;
         assert_eq!(everything(&store).await, before, "a replay");
     }
     for table in plan().tables {
         place.wipe(&table.name).await;
     }
     assert!(tables(&store).await.iter().all(Vec::is_empty));
-    replay_all(&store, &[&older, &newer]).await;
+    backfill_all(&store, &[&older, &newer]).await;
     assert_eq!(everything(&store).await, before, "what was deleted");
 }
 
-pub async fn replay_all(store: &impl Store, deliveries: &[&(Delivery, Vec<Record>)]) {
+pub async fn backfill_all(store: &impl Store, deliveries: &[&(Delivery, Vec<Record>)]) {
     for table in 0..plan().tables.len() {
         for (delivery, records) in deliveries {
-            replay(store, table, delivery, records, records.len()).await;
+            backfill(store, table, delivery, records, records.len()).await;
         }
     }
 }
 
 /// The first `to` records; with all of them the table has the delivery whole.
-pub async fn replay(store: &impl Store, table: usize, delivery: &Delivery, records: &[Record], to: usize) {
+pub async fn backfill(store: &impl Store, table: usize, delivery: &Delivery, records: &[Record], to: usize) {
     let half = records.len() / 2;
     let parts = [(0, half.min(to), None), (half, to, loaded())];
     for (from, to, end) in parts {
         if from < to || (end.is_some() && to == records.len()) {
             let end = end.filter(|_| to == records.len());
             let chunk = Arc::new(chunk(delivery, records, from, to, end));
-            store.replay(table, chunk, from == 0).await.unwrap();
+            store.backfill(table, chunk, from == 0).await.unwrap();
         }
     }
 }
@@ -365,14 +379,14 @@ pub async fn quarantined_is_filtered<F: Fixture>() {
     let of = |entries: &[(&str, u64)]| -> Vec<(String, u64)> {
         entries.iter().map(|(path, record)| ((*path).to_owned(), *record)).collect()
     };
-    let all = || quarantine::Filter { raw: true, ..quarantine::Filter::default() };
+    let all = || quarantine::EntryFilter { raw: true, ..quarantine::EntryFilter::default() };
     let every = of(&[("b", 0), ("b", 1), ("b", 2), ("b", 3), ("b", 4), ("a", 0), ("a", 1)]);
     assert_eq!(list(all()).await, every, "in the order of delivery and record");
-    let fields = quarantine::Filter { reason: Some("fields".into()), ..all() };
+    let fields = quarantine::EntryFilter { reason: Some("fields".into()), ..all() };
     assert_eq!(list(fields.clone()).await, of(&[("b", 1), ("b", 4), ("a", 1)]));
-    let column = |name: &str| quarantine::Filter { column: Some(name.into()), ..all() };
+    let column = |name: &str| quarantine::EntryFilter { column: Some(name.into()), ..all() };
     assert_eq!(list(column("p")).await, of(&[("b", 2)]));
-    let line = quarantine::Filter { line: Some(refused(1).line), ..all() };
+    let line = quarantine::EntryFilter { line: Some(refused(1).line), ..all() };
     assert_eq!(list(line).await, of(&[("b", 1), ("a", 1)]));
     assert_eq!(list(column("none")).await, of(&[]));
     let (delivery, entry) = quarantined(&store, column("p")).await.remove(0);
@@ -396,17 +410,20 @@ pub async fn deliveries_come_in_pages<F: Fixture>() {
     };
     let mut all = ids(&entered);
     all.push(refused.id);
-    assert_eq!(ids(&deliveries(&store, Filter::All).await), all);
-    assert_eq!(ids(&deliveries(&store, Filter::Path("a".into())).await), of("a"));
-    assert_eq!(ids(&deliveries(&store, Filter::Newest("b".into())).await), of("b")[of("b").len() - 1..]);
-    assert_eq!(ids(&deliveries(&store, Filter::Quarantined).await), [refused.id]);
+    assert_eq!(ids(&deliveries(&store, DeliveryFilter::All).await), all);
+    assert_eq!(ids(&deliveries(&store, DeliveryFilter::Path("a".into())).await), of("a"));
+    assert_eq!(
+        ids(&deliveries(&store, DeliveryFilter::Newest("b".into())).await),
+        of("b")[of("b").len() - 1..]
+    );
+    assert_eq!(ids(&deliveries(&store, DeliveryFilter::Quarantined).await), [refused.id]);
     let mut each = Vec::new();
     store.each(&mut |delivery| each.push(delivery.id)).await.unwrap();
     each.sort_unstable();
     assert_eq!(each, all);
     // A cursor may consist of an id only, as a client of an API would keep it.
     let behind = Cursor { after: Some(all[PAGE]), ids: None };
-    let page = store.deliveries(Filter::All, behind).await.unwrap();
+    let page = store.deliveries(DeliveryFilter::All, behind).await.unwrap();
     assert_eq!((ids(&page.found), page.next.is_some()), (all[PAGE + 1..].to_vec(), false));
     let whole = store.delivery(refused.id).await.unwrap().unwrap();
     assert_eq!(format!("{whole:?}"), format!("{refused:?}"), "a receipt from a page is a receipt");
@@ -419,11 +436,11 @@ pub async fn deliveries_are_found_by_their_content<F: Fixture>() {
     let store = place.open(shared()).await;
     let head = || "head of a".to_owned();
     let unfinished = async || {
-        let found = deliveries(&store, Filter::Unfinished(head())).await;
+        let found = deliveries(&store, DeliveryFilter::Unfinished(head())).await;
         found.into_iter().map(|delivery| delivery.id).collect::<Vec<_>>()
     };
     let same = async |content: &Content| {
-        let found = deliveries(&store, Filter::Same(content.clone())).await;
+        let found = deliveries(&store, DeliveryFilter::Same(content.clone())).await;
         found.into_iter().map(|delivery| delivery.id).collect::<Vec<_>>()
     };
     assert!(unfinished().await.is_empty());
@@ -444,14 +461,14 @@ pub async fn deliveries_are_found_by_their_content<F: Fixture>() {
     let how = Continuation { head: head_again, ..grew(&newest(&store, "a").await, other.noted) };
     let begun = store.reopen(begun.id, how).await.unwrap().unwrap();
     assert_eq!((same(&content).await, unfinished().await), (Vec::new(), vec![begun.id]));
-    let state = Some((State::Incomplete, String::new()));
+    let state = Some((DeliveryState::Incomplete, String::new()));
     store.amend(begun.id, Amendment { state, ..Amendment::default() }).await.unwrap();
     assert_eq!(unfinished().await, [begun.id]);
     take_up(&store, "a", 100).await;
     assert_eq!(unfinished().await.len(), 1, "a replaced delivery is not unfinished");
     drop(store);
     let store = place.open(shared()).await;
-    let found = deliveries(&store, Filter::Unfinished(head())).await;
+    let found = deliveries(&store, DeliveryFilter::Unfinished(head())).await;
     assert_eq!(found.len(), 1, "a new process knows the unfinished deliveries");
 }
 
@@ -467,15 +484,25 @@ pub async fn known_tells_the_newest_generation<F: Fixture>() {
         hash: original.hash.clone(),
     };
     let copy = store.take_up(entry("b", same)).await.unwrap();
-    assert_eq!((copy.state, copy.same_as, copy.receipt.records), (State::Duplicate, Some(original.id), 0));
+    assert_eq!(
+        (copy.state, copy.same_as, copy.receipt.records),
+        (DeliveryState::Duplicate, Some(original.id), 0)
+    );
     assert!(copy.stamps.ranges().is_empty() && copy.receipt.closes());
     let failed = store.take_up(entry("c", Verdict::Failed { detail: "why".into() })).await.unwrap();
-    assert_eq!((failed.state, failed.detail.as_str()), (State::Failed, "why"));
+    assert_eq!((failed.state, failed.detail.as_str()), (DeliveryState::Failed, "why"));
     take_up(&store, "a", 1).await;
     let mut known = store.known(plan().attempt).await.unwrap();
     known.sort_by(|a, b| a.path.cmp(&b.path));
     let told: Vec<_> = known.iter().map(|one| (one.path.as_str(), one.state, one.noted.size)).collect();
-    assert_eq!(told, [("a", State::Loading, 100), ("b", State::Duplicate, 100), ("c", State::Failed, 100)]);
+    assert_eq!(
+        told,
+        [
+            ("a", DeliveryState::Loading, 100),
+            ("b", DeliveryState::Duplicate, 100),
+            ("c", DeliveryState::Failed, 100)
+        ]
+    );
 }
 
 /// Values of each type, at its ends and in between.
@@ -584,7 +611,7 @@ pub async fn what_another_program_wrote_is_entered_as_loaded<F: Fixture>() {
     place.wipe("narrow").await;
     let store = place.open(shared()).await;
     let entered = store.take_up(entry("a", assumed())).await.unwrap();
-    assert_eq!((entered.state, entered.reach, &entered.hash), (State::Loaded, mark(3), &hash(3)));
+    assert_eq!((entered.state, entered.reach, &entered.hash), (DeliveryState::Loaded, mark(3), &hash(3)));
     assert!(entered.stamps.begin() >= other.stamps.ranges().last().map(StampRange::end));
     assert_eq!(entered.stamps.reach(), 3, "each record has its own stamp");
     let (known, receipt) = (newest(&store, "a").await, &entered.receipt);
@@ -598,8 +625,8 @@ pub async fn what_another_program_wrote_is_entered_as_loaded<F: Fixture>() {
 
     // It grows: what follows is loaded behind it.
     let records = [row(2, 1, "x", 1), row(2, 2, "y", 2), Record::Skipped, row(2, 3, "z", 3)];
-    let grown = reopened(&store, &entered, Noted::default()).await;
-    assert_eq!((grown.state, grown.reach), (State::Loading, mark(3)));
+    let grown = reopened(&store, &entered, FileStat::default()).await;
+    assert_eq!((grown.state, grown.reach), (DeliveryState::Loading, mark(3)));
     store.extend(entered.id, 3, 5).await.unwrap();
     let grown = newest(&store, "a").await;
     apply(&store, chunk(&grown, &records, 3, 4, loaded())).await.unwrap();
@@ -614,5 +641,5 @@ pub async fn without_a_row_nothing_is_assumed<F: Fixture>() {
     let store = place.open(shared()).await;
     let refused = store.take_up(entry("a", assumed())).await.unwrap_err();
     assert!(refused.is_configuration() && refused.to_string().contains("tables are empty"), "{refused}");
-    assert!(deliveries(&store, Filter::All).await.is_empty());
+    assert!(deliveries(&store, DeliveryFilter::All).await.is_empty());
 }

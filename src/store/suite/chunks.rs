@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
+use crate::domain::ledger::{Applied, Continuation, DeliveryFilter, NewDelivery, Verdict};
 use crate::domain::parse::parse;
+use crate::domain::quarantine;
 use crate::domain::value::Cell;
 use crate::domain::{
-    Checkpoint, Column, Delivery, Empty, End, Fingerprint, Header, Mapping, Mark, Noted, Order, Origin, Plan,
-    Quarantined, Reason, RowChunk, Rows, Source, Span, Table, Type, Value,
+    Checkpoint, Column, Delivery, DeliveryContext, Empty, End, FileStat, Fingerprint, Header, Mapping, Order,
+    Origin, Plan, Position, Quarantined, Reason, RowChunk, Rows, Span, Table, Type, Value,
 };
-use crate::ledger::{Applied, Continuation, Entry, Filter, Verdict};
-use crate::quarantine;
-use crate::store::listing::{self, Deliveries, Entries};
+use crate::store::listing;
+use crate::store::listing::{Deliveries, Entries};
 use crate::store::{Store, StoreError};
 
 /// That of the records of [`chunk`].
@@ -62,11 +63,11 @@ pub fn shared() -> Arc<Plan> {
 
 // Deliveries and chunks.
 
-pub async fn reopened(store: &impl Store, delivery: &Delivery, noted: Noted) -> Delivery {
+pub async fn reopened(store: &impl Store, delivery: &Delivery, noted: FileStat) -> Delivery {
     store.reopen(delivery.id, grew(delivery, noted)).await.unwrap().unwrap()
 }
 
-pub fn grew(delivery: &Delivery, noted: Noted) -> Continuation {
+pub fn grew(delivery: &Delivery, noted: FileStat) -> Continuation {
     let head = Checkpoint { offset: 3, hash: "head".to_owned() };
     Continuation {
         noted,
@@ -88,20 +89,20 @@ pub enum Record {
 
 pub const BYTES: u64 = 10;
 
-pub fn mark(record: usize) -> Mark {
+pub fn mark(record: usize) -> Position {
     let record = record as u64;
     // The header is before the first record.
     let offset = if record == 0 { 0 } else { 5 + record * BYTES };
-    Mark { offset, record, line: if record == 0 { 0 } else { record + 1 } }
+    Position { offset, record, line: if record == 0 { 0 } else { record + 1 } }
 }
 
 pub fn hash(record: usize) -> String {
     format!("hash up to {record}")
 }
 
-pub fn entry(path: &str, verdict: Verdict) -> Entry {
-    let noted = Noted { size: 100, mtime: 1, ctime: 2 };
-    Entry {
+pub fn entry(path: &str, verdict: Verdict) -> NewDelivery {
+    let noted = FileStat { size: 100, mtime: 1, ctime: 2 };
+    NewDelivery {
         path: path.into(),
         head: Checkpoint { offset: 3, hash: format!("head of {path}") },
         noted,
@@ -161,7 +162,7 @@ pub fn chunk(delivery: &Delivery, records: &[Record], from: usize, to: usize, en
             Record::Left => {}
         }
     }
-    let source = Source {
+    let source = DeliveryContext {
         id: delivery.id,
         path: delivery.path.clone(),
         header: header(),
@@ -176,7 +177,7 @@ pub fn chunk(delivery: &Delivery, records: &[Record], from: usize, to: usize, en
         quarantined_before: 0,
         skipped_before: 0,
         read: Default::default(),
-        halt: tokio_util::sync::CancellationToken::new(),
+        halt: Default::default(),
     };
     let span = Span { from: mark(from), to: mark(to) };
     RowChunk {
@@ -224,17 +225,17 @@ pub async fn newest(store: &impl Store, path: &str) -> Delivery {
 }
 
 /// The deliveries that match, from all pages.
-pub async fn deliveries(store: &impl Store, filter: Filter) -> Vec<Delivery> {
+pub async fn deliveries(store: &impl Store, filter: DeliveryFilter) -> Vec<Delivery> {
     Deliveries::new(store, filter).all().await.unwrap()
 }
 
 /// The quarantined records that match, with their deliveries, from all pages.
 pub async fn quarantined(
     store: &impl Store,
-    filter: quarantine::Filter,
-) -> Vec<(Delivery, quarantine::Entry)> {
+    filter: quarantine::EntryFilter,
+) -> Vec<(Delivery, quarantine::QuarantineEntry)> {
     let mut all = Vec::new();
-    for delivery in deliveries(store, Filter::Quarantined).await {
+    for delivery in deliveries(store, DeliveryFilter::Quarantined).await {
         let mut entries = Entries::new(store, delivery.id, filter.clone());
         while let Some(page) = entries.page().await.unwrap() {
             all.extend(page.into_iter().map(|entry| (delivery.clone(), entry)));
@@ -255,10 +256,10 @@ pub async fn tables(store: &impl Store) -> Vec<Vec<Vec<Value<'static>>>> {
 
 /// Tables, accounts and quarantine, without times.
 pub async fn everything(store: &impl Store) -> String {
-    let deliveries = deliveries(store, Filter::All).await;
+    let deliveries = deliveries(store, DeliveryFilter::All).await;
     let deliveries = deliveries.into_iter().map(|delivery| Delivery { changed: 0, ..delivery });
     let deliveries: Vec<_> = deliveries.collect();
-    let quarantined = quarantined(store, quarantine::Filter::default()).await;
+    let quarantined = quarantined(store, quarantine::EntryFilter::default()).await;
     let quarantined: Vec<_> = quarantined.iter().map(|(delivery, entry)| (delivery.id, entry)).collect();
     format!("{:#?}\n{deliveries:#?}\n{quarantined:#?}", tables(store).await)
 }

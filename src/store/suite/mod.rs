@@ -55,7 +55,7 @@ macro_rules! store_suite {
             extend_and_amend,
             what_another_program_wrote_is_entered_as_loaded,
             without_a_row_nothing_is_assumed,
-            a_replay_changes_nothing_and_restores_what_was_deleted,
+            a_backfill_changes_nothing_and_restores_what_was_deleted,
             rows_come_by_key_in_order,
             quarantined_is_filtered,
             deliveries_come_in_pages,

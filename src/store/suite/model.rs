@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::Fixture;
 use super::chunks::{Record, count, deliveries, plan, tables, value};
+use crate::domain::ledger::DeliveryFilter;
 use crate::domain::{Delivery, DeliveryId, Stamp, Value};
-use crate::ledger::Filter;
 
 pub type Written = (Stamp, DeliveryId, Option<&'static str>, Option<i64>);
 
@@ -65,7 +65,7 @@ impl Model {
 
     pub async fn check<F: Fixture>(&self, store: &F::Store) -> Result<(), TestCaseError> {
         prop_assert_eq!(tables(store).await, self.tables());
-        for delivery in deliveries(store, Filter::All).await {
+        for delivery in deliveries(store, DeliveryFilter::All).await {
             prop_assert!(delivery.receipt.closes(), "{:?}", delivery);
             for (index, table) in plan().tables.iter().enumerate() {
                 let expected = self.collisions(delivery.id, index, F::COUNTS_ACROSS_DELIVERIES);

@@ -7,12 +7,12 @@ use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::Fixture;
-use super::cases::{replay, replay_all};
+use super::cases::{backfill, backfill_all};
 use super::chunks::*;
 use super::model::Model;
+use crate::domain::ledger::{Applied, DeliveryFilter};
+use crate::domain::quarantine;
 use crate::domain::{Delivery, Plan, RowChunk, Value};
-use crate::ledger::{Applied, Filter};
-use crate::quarantine;
 use crate::store::Store;
 
 fn record() -> impl Strategy<Value = Record> {
@@ -109,7 +109,7 @@ pub fn any_interleaving_ends_as_the_order_of_the_stamps<F: Fixture>() {
             }
         }
         deliveries.reverse();
-        replay_all(&store, &deliveries.iter().collect::<Vec<_>>()).await;
+        backfill_all(&store, &deliveries.iter().collect::<Vec<_>>()).await;
         model.check::<F>(&store).await
     });
 }
@@ -141,8 +141,8 @@ pub fn tables_added_later_end_as_if_they_had_been_there<F: Fixture>() {
                     delivery.receipt.loaded > 0
                 );
                 // Broken off once, and begun anew.
-                replay(&store, table, delivery, records, broken_off.index(records.len())).await;
-                replay(&store, table, delivery, records, records.len()).await;
+                backfill(&store, table, delivery, records, broken_off.index(records.len())).await;
+                backfill(&store, table, delivery, records, records.len()).await;
                 prop_assert!(!newest(&store, &delivery.path).await.is_behind(declared));
             }
         }
@@ -218,9 +218,9 @@ impl Seen {
                 receipt.closes()
             )
         };
-        let found = deliveries(store, Filter::All).await;
-        let entries = quarantined(store, quarantine::Filter { raw: true, ..Default::default() }).await;
-        let entry = |(delivery, entry): &(Delivery, quarantine::Entry)| {
+        let found = deliveries(store, DeliveryFilter::All).await;
+        let entries = quarantined(store, quarantine::EntryFilter { raw: true, ..Default::default() }).await;
+        let entry = |(delivery, entry): &(Delivery, quarantine::QuarantineEntry)| {
             format!("{} {:?}", delivery.path, entry.record)
         };
         Self {

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use super::Fixture;
-use super::cases::replay;
+use super::cases::backfill;
 use super::chunks::*;
+use crate::domain::quarantine::{EntryFilter, Fate, PAGE, QuarantineEntry, Replay};
 use crate::domain::{Delivery, Reason, RowChunk};
-use crate::quarantine::{Entry, Fate, Filter, PAGE, Retried};
 use crate::store::Store;
 use crate::store::listing::Entries;
 
-async fn list(store: &impl Store) -> Vec<Entry> {
-    let all = quarantined(store, Filter { raw: true, ..Filter::default() }).await;
+async fn list(store: &impl Store) -> Vec<QuarantineEntry> {
+    let all = quarantined(store, EntryFilter { raw: true, ..EntryFilter::default() }).await;
     all.into_iter().map(|(_, entry)| entry).collect()
 }
 
@@ -20,14 +20,14 @@ async fn fates(store: &impl Store) -> Vec<(u64, Fate)> {
 }
 
 /// These records of a delivery, as they are now.
-fn tried(delivery: &Delivery, now: &[(u64, Record)]) -> Arc<Retried> {
+fn tried(delivery: &Delivery, now: &[(u64, Record)]) -> Arc<Replay> {
     let len = now.iter().map(|(number, _)| *number).max().map_or(0, |last| last + 1);
     let at = |number: u64| now.iter().find(|(other, _)| *other == number);
     // What is not asked for is left out: only its number counts.
     let records: Vec<Record> = (0..len).map(|n| at(n).map_or(Record::Left, |(_, now)| now.clone())).collect();
     let chunk = chunk(delivery, &records, 0, records.len(), None);
     let skipped = now.iter().filter(|(_, now)| matches!(now, Record::Skipped)).map(|(number, _)| *number);
-    Arc::new(Retried { skipped: skipped.collect(), chunk: RowChunk { skipped: 0, ..chunk } })
+    Arc::new(Replay { skipped: skipped.collect(), chunk: RowChunk { skipped: 0, ..chunk } })
 }
 
 fn account(delivery: &Delivery) -> [u64; 6] {
@@ -46,7 +46,7 @@ pub async fn entries_come_in_pages<F: Fixture>() {
     load(&store, "b", &records[..1]).await;
     let (mut from, mut pages) = (Some(0), Vec::new());
     while let Some(record) = from {
-        let page = store.quarantined(delivery.id, Filter::default(), record).await.unwrap();
+        let page = store.quarantined(delivery.id, EntryFilter::default(), record).await.unwrap();
         assert_eq!(page.found[0].record.record, record);
         pages.push(page.found.len());
         from = page.next;
@@ -64,7 +64,7 @@ pub async fn entries_settled_during_a_listing_are_listed_once<F: Fixture>() {
     let delivery = load(&store, "a", &vec![Record::Refused; PAGE * 2 + 5]).await;
     for fate in [None, Some(Fate::Open)] {
         let reason = Some("fields".to_owned());
-        let filter = Filter { fate, reason, ..Filter::default() };
+        let filter = EntryFilter { fate, reason, ..EntryFilter::default() };
         let expected: Vec<u64> = quarantined(&store, filter.clone()).await.iter().map(number).collect();
         let (mut entries, mut seen) = (Entries::new(&store, delivery.id, filter), Vec::new());
         while let Some(page) = entries.page().await.unwrap() {
@@ -77,7 +77,7 @@ pub async fn entries_settled_during_a_listing_are_listed_once<F: Fixture>() {
     }
 }
 
-fn number((_, entry): &(Delivery, Entry)) -> u64 {
+fn number((_, entry): &(Delivery, QuarantineEntry)) -> u64 {
     entry.record.record
 }
 
@@ -99,7 +99,7 @@ pub async fn a_replayed_record_ends_as_if_it_had_been_loaded_with_the_others<F: 
     let delivery = load(&store, "a", &with(Record::Refused)).await;
     load(&store, "b", &later).await;
     assert_eq!(account(&delivery), [3, 2, 0, 1, 0, 0]);
-    let applied = store.retry(tried(&delivery, &[(1, good)])).await.unwrap();
+    let applied = store.replay(tried(&delivery, &[(1, good)])).await.unwrap();
     assert!(applied.refused.is_empty() && applied.tables.iter().all(|delta| delta.rows == 1));
     assert_eq!(tables(&store).await, rows);
     let done = newest(&store, "a").await;
@@ -121,7 +121,7 @@ pub async fn what_still_fails_stays_open_with_its_new_reason<F: Fixture>() {
     let mut retried = tried(&delivery, &[(0, Record::Refused), (1, Record::Skipped), (2, row(1, 1, "x", 1))]);
     let entry = &mut Arc::get_mut(&mut retried).unwrap().chunk.quarantined[0];
     (entry.reason, entry.column, entry.detail) = (Reason::Range, Some("q".into()), "too far".into());
-    store.retry(retried).await.unwrap();
+    store.replay(retried).await.unwrap();
     assert_eq!(account(&newest(&store, "a").await), [3, 1, 1, 1, 2, 0]);
     let after = list(&store).await;
     let [open, skipped, loaded] = after.as_slice() else { panic!("{after:?}") };
@@ -131,12 +131,12 @@ pub async fn what_still_fails_stays_open_with_its_new_reason<F: Fixture>() {
         (new.reason, new.column.as_deref(), new.detail.as_str()),
         (Reason::Range, Some("q"), "too far")
     );
-    let place = |entry: &Entry| {
+    let place = |entry: &QuarantineEntry| {
         let record = &entry.record;
         (record.record, record.line, record.offset, record.len, record.raw.clone())
     };
     assert_eq!(after.iter().map(place).collect::<Vec<_>>(), before.iter().map(place).collect::<Vec<_>>());
-    let open = Filter { fate: Some(Fate::Open), ..Filter::default() };
+    let open = EntryFilter { fate: Some(Fate::Open), ..EntryFilter::default() };
     assert_eq!(quarantined(&store, open).await.len(), 1);
 }
 
@@ -158,12 +158,12 @@ pub async fn what_is_settled_is_not_settled_again<F: Fixture>() {
     let place = F::new().await;
     let store = place.open(shared()).await;
     let delivery = load(&store, "a", &[Record::Refused, Record::Refused, row(1, 1, "x", 1)]).await;
-    store.retry(tried(&delivery, &[(0, row(1, 2, "y", 2))])).await.unwrap();
+    store.replay(tried(&delivery, &[(0, row(1, 2, "y", 2))])).await.unwrap();
     let before = everything(&store).await;
     for again in [row(1, 2, "y", 2), Record::Skipped, Record::Refused] {
         // Neither is what comes with it.
         let both = tried(&delivery, &[(0, again.clone()), (1, Record::Skipped)]);
-        assert!(store.retry(both).await.is_err(), "{again:?}");
+        assert!(store.replay(both).await.is_err(), "{again:?}");
         assert_eq!(everything(&store).await, before, "{again:?}");
     }
     assert!(store.discard(delivery.id, vec![1, 0]).await.is_err());
@@ -177,7 +177,7 @@ pub async fn a_table_played_anew_has_what_was_replayed<F: Fixture>() {
     let store = place.open(shared()).await;
     let records = [row(1, 1, "x", 1), Record::Refused, Record::Refused, row(1, 1, "y", 2)];
     let delivery = load(&store, "a", &records).await;
-    store.retry(tried(&delivery, &[(1, row(1, 1, "replayed", 5))])).await.unwrap();
+    store.replay(tried(&delivery, &[(1, row(1, 1, "replayed", 5))])).await.unwrap();
     let delivery = newest(&store, "a").await;
     let before = everything(&store).await;
     let played = [row(1, 1, "x", 1), row(1, 1, "replayed", 5), Record::Refused, row(1, 1, "y", 2)];
@@ -186,7 +186,7 @@ pub async fn a_table_played_anew_has_what_was_replayed<F: Fixture>() {
             if wiped {
                 place.wipe(&table.name).await;
             }
-            replay(&store, at, &delivery, &played, played.len()).await;
+            backfill(&store, at, &delivery, &played, played.len()).await;
         }
         assert_eq!(everything(&store).await, before, "wiped: {wiped}");
     }

@@ -1,6 +1,6 @@
 //! What an acknowledgement and a stamp are worth in this cluster.
 
-mod worth;
+mod durability_warnings;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,14 +9,21 @@ use std::time::Duration;
 use scylla::client::session::Session;
 use scylla::deserialize::value::DeserializeValue;
 
-use super::connect::Settings;
 use super::lease::clock;
-use super::limits::Limit;
-use super::{anew, check_format, missing_told, request, schema, stamps, stored_format, whole};
+use super::limits::SizeLimit;
 use crate::domain::text::timestamp;
 use crate::domain::{Plan, Table};
 use crate::store::StoreError;
-use worth::{Cluster, Keyspace};
+use crate::store::cassandra::check::durability_warnings::{Cluster, Keyspace};
+use crate::store::cassandra::format_check::check_format;
+use crate::store::cassandra::format_check::missing_told;
+use crate::store::cassandra::format_check::stored_format;
+use crate::store::cassandra::format_check::whole;
+use crate::store::cassandra::recreated_tables;
+use crate::store::cassandra::request;
+use crate::store::cassandra::schema;
+use crate::store::cassandra::settings::Settings;
+use crate::store::cassandra::stamps;
 
 /// What was found.
 pub struct Checked {
@@ -43,15 +50,15 @@ pub async fn checked(
     let cluster = cluster(session, settings);
     let (version, clocks) = of_node(session, settings).await?;
     let mut warnings: Vec<String> = clocks.into_iter().collect();
-    warnings.extend(worth::of_consistency(settings.write));
+    warnings.extend(durability_warnings::of_consistency(settings.write));
     for keyspace in keyspaces(session, settings, create).await? {
         warnings.extend(keyspace.warnings(&cluster));
     }
     let tables = as_declared(session, settings, plan, create).await;
     warnings.extend(of_ledger(session, settings).await?);
     warnings.extend(of_guardrails(session, settings).await);
-    let limit = Limit::smallest(session, settings).await;
-    warnings.extend(limit.and_then(|limit| limit.warning(settings.max_record_bytes)));
+    let limit = SizeLimit::smallest(session, settings).await;
+    warnings.extend(limit.and_then(|limit| limit.warning(settings.limits.max_record_bytes)));
     warnings.extend(of_stamps(session, settings).await?);
     for table in &plan.tables {
         warnings.extend(of_table(session, settings, table).await?);
@@ -79,7 +86,9 @@ async fn of_node(session: &Session, settings: &Settings) -> Result<(String, Opti
     let before = clock();
     let rows = request::rows::<(String, i64)>(session, settings, cql, ()).await?;
     let after = clock();
-    let told = |(version, node): (String, i64)| (version, worth::of_clocks(before, node * 1000, after));
+    let told = |(version, node): (String, i64)| {
+        (version, durability_warnings::of_clocks(before, node * 1000, after))
+    };
     Ok(rows.into_iter().next().map(told).unwrap_or_default())
 }
 
@@ -123,7 +132,8 @@ async fn as_declared(
         Some(older) if create && older < schema::FORMAT => return Ok(()),
         _ => check_format(session, settings, false).await?,
     }
-    anew::none_hides(session, settings, plan, &schema::identities(session, settings, plan).await?).await
+    recreated_tables::none_hides(session, settings, plan, &schema::identities(session, settings, plan).await?)
+        .await
 }
 
 async fn of_ledger(session: &Session, settings: &Settings) -> Result<Option<String>, StoreError> {
@@ -152,7 +162,8 @@ async fn of_stamps(session: &Session, settings: &Settings) -> Result<Vec<String>
 async fn of_guardrails(session: &Session, settings: &Settings) -> Vec<String> {
     let cql = "SELECT name, value FROM system_views.settings";
     let found = request::rows::<(String, Option<String>)>(session, settings, cql, ()).await;
-    let told = |(name, value): (String, Option<String>)| worth::of_guardrail(&name, value.as_deref());
+    let told =
+        |(name, value): (String, Option<String>)| durability_warnings::of_guardrail(&name, value.as_deref());
     found.unwrap_or_default().into_iter().filter_map(told).collect()
 }
 
@@ -161,7 +172,7 @@ async fn of_table(session: &Session, settings: &Settings, table: &Table) -> Resu
     let name = schema::folded(&table.name, table.exact);
     let ttl = option(session, settings, &name, "default_time_to_live").await?;
     let cdc = option(session, settings, &name, "cdc").await?;
-    warnings.extend(worth::of_options(&table.name, ttl, cdc));
+    warnings.extend(durability_warnings::of_options(&table.name, ttl, cdc));
     Ok(warnings)
 }
 

@@ -1,19 +1,21 @@
 //! How a delivery begins, goes on, and gets its stamps.
 
+use super::Ledger;
 use super::count::{count_of, table_count};
 use super::generations::is_read_again;
 use super::written::Written;
-use super::{Ledger, lock};
+use crate::domain::ledger::{Content, Continuation, InitialState, NewDelivery, Verdict};
 use crate::domain::{
-    Ahead, Delivery, DeliveryId, Fingerprint, Parts, Plan, Receipt, Stamp, StampRange, Stamps, StampsAhead,
-    State, TableCount,
+    Ahead, Delivery, DeliveryId, DeliveryState, Fingerprint, Parts, Plan, Receipt, Stamp, StampRange, Stamps,
+    StampsAhead, TableCount,
 };
-use crate::fault;
-use crate::ledger::{Beginning, Content, Continuation, Entry, Verdict};
+use crate::store::cassandra::delivery_row::Entered;
 use crate::store::cassandra::lease::{Lease, clock};
-use crate::store::cassandra::stored::Entered;
+use crate::store::cassandra::ledger::lock::lock;
+use crate::store::cassandra::schema;
+use crate::store::cassandra::shared::Writing;
 use crate::store::cassandra::trust::Trust;
-use crate::store::cassandra::{Writing, schema};
+use crate::store::failpoint;
 use crate::store::{NOTHING_ASSUMED, StoreError, read_again};
 
 impl Ledger {
@@ -25,7 +27,7 @@ impl Ledger {
         &self,
         writing: &Writing,
         plan: &Plan,
-        entry: &Entry,
+        entry: &NewDelivery,
     ) -> Result<Delivery, StoreError> {
         let empty = match entry.verdict {
             Verdict::Assumed { .. } => self.without_rows(plan).await?,
@@ -65,7 +67,7 @@ impl Ledger {
         let ended = earlier.ended.filter(|old| old.delivery.id != id);
         replaced.extend(ended.filter(|old| !lease.wrote(old.trust.written())));
         lease.check().await?;
-        fault::step("take_up before the batch");
+        failpoint::step("take_up before the batch");
         // By themselves, and first: a row can be too large for a batch. Cut short here, the newest generation is
         // `replaced`, and its file is compared with it again.
         for old in &mut replaced {
@@ -78,8 +80,8 @@ impl Ledger {
         self.enter(lease, &mut entered).await?;
         self.unfinished.track(&entered.delivery);
         lock(&self.unconfirmed).remove(&entry.path);
-        fault::step("take_up after the batch");
-        if entered.delivery.state == State::Loading {
+        failpoint::step("take_up after the batch");
+        if entered.delivery.state == DeliveryState::Loading {
             under_way.insert(entered.delivery.id, entered.clone());
         }
         Ok(entered.delivery)
@@ -101,7 +103,7 @@ impl Ledger {
         &self,
         writing: &Writing,
         plan: &Plan,
-        entry: &Entry,
+        entry: &NewDelivery,
         generation: u32,
     ) -> Result<Entered, StoreError> {
         let range = writing.hand_out(0, entry.verdict.stamped().unwrap_or(1)).await?;
@@ -150,7 +152,7 @@ impl Ledger {
         if how.head.hash != before.head {
             self.note_head(&writing.lease, how.head.hash.clone(), id).await?;
         }
-        if matches!(before.state, State::Loading | State::Replaced) {
+        if matches!(before.state, DeliveryState::Loading | DeliveryState::Replaced) {
             // Saved for a step that the ledger never took: this time they may not be refused.
             writing.lease.check().await?;
             writing.quarantine.remove_from(&writing.lease, id, before.reach.record).await?;
@@ -199,7 +201,7 @@ impl Ledger {
     ///
     /// # Errors
     /// What the cluster says.
-    pub async fn take_up_in_memory(&self, plan: &Plan, entry: &Entry) -> Result<Delivery, StoreError> {
+    pub async fn take_up_in_memory(&self, plan: &Plan, entry: &NewDelivery) -> Result<Delivery, StoreError> {
         let generation = self.earlier(entry).await?.newest + 1;
         let mut under_way = self.under_way.lock().await;
         let last = under_way.values().map(|entered| entered.delivery.id.0 + 2).max().unwrap_or(0);
@@ -228,7 +230,7 @@ impl From<StoreError> for Unchanged {
 
 fn resumed(delivery: &mut Delivery, plan: &Plan, how: Continuation) {
     let Continuation { noted, head, detail, .. } = how;
-    (delivery.state, delivery.detail) = (State::Loading, detail);
+    (delivery.state, delivery.detail) = (DeliveryState::Loading, detail);
     (delivery.noted, delivery.head) = (noted, head.hash.clone());
     if let Some(note) = &mut delivery.note {
         note.rules = plan.rules.clone();
@@ -254,7 +256,7 @@ fn discard_open(delivery: &mut Delivery, generation: u32) {
 }
 
 fn replace(delivery: &mut Delivery, generation: u32) {
-    delivery.state = State::Replaced;
+    delivery.state = DeliveryState::Replaced;
     delivery.detail = format!(
         "its bytes went away after byte {}; generation {generation} took its place",
         delivery.reach.offset
@@ -267,17 +269,17 @@ fn replace(delivery: &mut Delivery, generation: u32) {
 }
 
 /// What a delivery begins with.
-fn account(begun: &Beginning, tables: Vec<TableCount>) -> Receipt {
-    let Beginning { reach, assumed, skipped, .. } = *begun;
+fn account(begun: &InitialState, tables: Vec<TableCount>) -> Receipt {
+    let InitialState { reach, assumed, skipped, .. } = *begun;
     let mut parts = Parts::default();
-    if begun.state == State::Loaded {
+    if begun.state == DeliveryState::Loaded {
         parts.push(reach.offset);
     }
     let (records, loaded) = (reach.record, assumed);
     Receipt { records, loaded, skipped, assumed, tables, parts, ..Receipt::default() }
 }
 
-fn entered(plan: &Plan, entry: &Entry, id: DeliveryId, generation: u32) -> Entered {
+fn entered(plan: &Plan, entry: &NewDelivery, id: DeliveryId, generation: u32) -> Entered {
     let begun = entry.verdict.beginning();
     let loads = entry.verdict.loads();
     let tables =
@@ -286,7 +288,7 @@ fn entered(plan: &Plan, entry: &Entry, id: DeliveryId, generation: u32) -> Enter
     tables.sort_by(|a, b| a.table.cmp(&b.table));
     let now = clock() / 1000;
     let receipt = account(&begun, tables);
-    let Beginning { state, detail, same_as, reach, hash, tail, .. } = begun;
+    let InitialState { state, detail, same_as, reach, hash, tail, .. } = begun;
     let ahead = Ahead { bytes: entry.head.clone(), rules: plan.rules.clone() };
     let delivery = Delivery {
         id,
@@ -300,7 +302,7 @@ fn entered(plan: &Plan, entry: &Entry, id: DeliveryId, generation: u32) -> Enter
         head: entry.head.hash.clone(),
         tail,
         strikes: entry.strikes,
-        ahead: (state == State::Loading).then_some(ahead),
+        ahead: (state == DeliveryState::Loading).then_some(ahead),
         note: None,
         noted: entry.noted,
         stamps: Stamps::default(),

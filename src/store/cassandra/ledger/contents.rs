@@ -7,24 +7,24 @@ use std::sync::{Arc, Mutex};
 use scylla::client::session::Session;
 use scylla::statement::prepared::PreparedStatement;
 
-use super::{Ledger, lock};
-use crate::domain::{Delivery, DeliveryId, Fingerprint};
-use crate::ledger::Content;
+use crate::domain::ledger::Content;
+use crate::domain::{Delivery, DeliveryId};
 use crate::store::StoreError;
-use crate::store::cassandra::connect::Settings;
+use crate::store::cassandra::delivery_row::{big, is_unfinished};
 use crate::store::cassandra::lease::Lease;
-use crate::store::cassandra::stored::{big, is_unfinished};
+use crate::store::cassandra::ledger::lock::lock;
+use crate::store::cassandra::settings::Settings;
 use crate::store::cassandra::{request, schema};
 
 /// The table of loaded deliveries by their bytes. An entry may be stale after its delivery has continued, so it counts
 /// only if the delivery's own row agrees. No entry is missing: it is inserted before that row is written, and removed
 /// after it.
 pub struct Contents {
-    insert: PreparedStatement,
-    delete: PreparedStatement,
-    of_head: PreparedStatement,
-    of_len: PreparedStatement,
-    same: PreparedStatement,
+    pub insert: PreparedStatement,
+    pub delete: PreparedStatement,
+    pub of_head: PreparedStatement,
+    pub of_len: PreparedStatement,
+    pub same: PreparedStatement,
 }
 
 impl Contents {
@@ -72,42 +72,6 @@ impl Contents {
     }
 }
 
-impl Ledger {
-    /// Whether there may be a loaded delivery with this head and, if `len` is given, this length.
-    pub async fn has_content(&self, head: &str, len: Option<u64>) -> Result<bool, StoreError> {
-        if self.in_memory && self.under_way.lock().await.values().any(|own| own.delivery.head == head) {
-            return Ok(true);
-        }
-        let Contents { of_head, of_len, .. } = &self.contents;
-        let result = match len {
-            Some(len) => request::execute(&self.session, &self.settings, of_len, (head, big(len))).await?,
-            None => request::execute(&self.session, &self.settings, of_head, (head,)).await?,
-        };
-        Ok(!request::parsed::<(i64,)>(&self.settings, result)?.is_empty())
-    }
-
-    /// Inserts the entry for a delivery that is already loaded.
-    pub async fn enter_content(&self, lease: &Lease, id: DeliveryId) -> Result<(), StoreError> {
-        let content = self.read(id).await?.as_ref().and_then(Content::of);
-        self.contents.enter(lease, content.as_ref(), id).await
-    }
-
-    pub(super) async fn ids_of(&self, content: &Content) -> Result<Vec<DeliveryId>, StoreError> {
-        let Content { head, len, hash } = content;
-        let values = (head, big(*len), hash);
-        let result = request::execute(&self.session, &self.settings, &self.contents.same, values).await?;
-        let ids = request::parsed::<(i64,)>(&self.settings, result)?;
-        Ok(ids.into_iter().map(|(id,)| DeliveryId(id)).collect())
-    }
-
-    pub(super) async fn unfinished(&self, head: &str) -> Result<Vec<DeliveryId>, StoreError> {
-        if !self.unfinished.is_filled() {
-            self.known(&Fingerprint(String::new())).await?;
-        }
-        Ok(self.unfinished.of(head))
-    }
-}
-
 /// Deliveries that are loading or incomplete, by their heads. They need no table, because only one process writes to a
 /// ledger, and it reads the whole ledger when it starts.
 #[derive(Default)]
@@ -120,7 +84,7 @@ struct Heads {
 }
 
 impl Unfinished {
-    fn is_filled(&self) -> bool {
+    pub fn is_filled(&self) -> bool {
         lock(&self.0).is_some()
     }
 
@@ -141,7 +105,7 @@ impl Unfinished {
         }
     }
 
-    fn of(&self, head: &str) -> Vec<DeliveryId> {
+    pub fn of(&self, head: &str) -> Vec<DeliveryId> {
         let from = (Arc::from(head), DeliveryId(i64::MIN));
         let heads = lock(&self.0);
         let all = heads.iter().flat_map(|heads| heads.ids.range(from.clone()..));

@@ -3,11 +3,11 @@
 use futures::future::try_join_all;
 
 use super::Ledger;
-use crate::domain::{Delivery, DeliveryId, State};
-use crate::ledger::{Entry, Verdict};
+use crate::domain::ledger::{NewDelivery, Verdict};
+use crate::domain::{Delivery, DeliveryId, DeliveryState};
 use crate::store::StoreError;
+use crate::store::cassandra::delivery_row::Entered;
 use crate::store::cassandra::request;
-use crate::store::cassandra::stored::Entered;
 
 /// The number of generations that are read at once.
 const SOME: i32 = 8;
@@ -25,7 +25,7 @@ pub struct Earlier {
 
 impl Earlier {
     /// Adds the next older generation. Returns true if no older generation has to be read.
-    fn add(&mut self, entered: Entered, entry: &Entry) -> bool {
+    fn add(&mut self, entered: Entered, entry: &NewDelivery) -> bool {
         let delivery = &entered.delivery;
         let (is_last, is_newest) = (has_settled_others(delivery), self.newest == 0);
         self.newest = self.newest.max(delivery.generation);
@@ -41,7 +41,7 @@ impl Earlier {
 impl Ledger {
     /// Loading a generation settles all generations before it. Reading therefore stops at the newest generation that
     /// was loaded and has itself ended.
-    pub(super) async fn earlier(&self, entry: &Entry) -> Result<Earlier, StoreError> {
+    pub(super) async fn earlier(&self, entry: &NewDelivery) -> Result<Earlier, StoreError> {
         let mut earlier = Earlier::default();
         let mut below = i32::MAX;
         loop {
@@ -74,13 +74,13 @@ impl Ledger {
 }
 
 fn is_unfinished(delivery: &Delivery) -> bool {
-    matches!(delivery.state, State::Loading | State::Incomplete | State::Waiting)
+    matches!(delivery.state, DeliveryState::Loading | DeliveryState::Incomplete | DeliveryState::Waiting)
 }
 
 /// Whether the new generation reads a failed delivery's file again, including its records in quarantine.
-pub fn is_read_again(delivery: &Delivery, entry: &Entry) -> bool {
+pub fn is_read_again(delivery: &Delivery, entry: &NewDelivery) -> bool {
     let loads = matches!(entry.verdict, Verdict::Load { .. });
-    loads && delivery.state == State::Failed && delivery.receipt.open() > 0
+    loads && delivery.state == DeliveryState::Failed && delivery.receipt.open() > 0
 }
 
 /// Whether this generation has settled all earlier ones. Only a delivery that was taken up to be loaded has stamps. A

@@ -3,7 +3,7 @@
 use scylla::client::session::Session;
 
 use crate::store::StoreError;
-use crate::store::cassandra::connect::Settings;
+use crate::store::cassandra::settings::Settings;
 use crate::store::cassandra::{request, schema};
 
 /// First record, base, records.

@@ -7,11 +7,11 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use scylla::statement::prepared::PreparedStatement;
 
 use super::{Ledger, TOGETHER};
-use crate::domain::{Delivery, DeliveryId, Fingerprint, State};
-use crate::ledger::{Content, Cursor, Filter, Known, PAGE, Page};
+use crate::domain::ledger::{Content, Cursor, DeliveryFilter, KnownPath, PAGE, Page};
+use crate::domain::{Delivery, DeliveryId, DeliveryState, Fingerprint};
 use crate::store::StoreError;
+use crate::store::cassandra::delivery_row::Stored;
 use crate::store::cassandra::request;
-use crate::store::cassandra::stored::Stored;
 
 /// Id, quarantined, replayed.
 type Counted = (i64, i64, Option<i64>);
@@ -21,7 +21,7 @@ impl Ledger {
     ///
     /// # Errors
     /// When the cluster does not answer.
-    pub async fn known(&self, attempt: &Fingerprint) -> Result<Vec<Known>, StoreError> {
+    pub async fn known(&self, attempt: &Fingerprint) -> Result<Vec<KnownPath>, StoreError> {
         let (valid, mut newest) = (self.valid_ids().await?, HashMap::<String, Newest>::new());
         self.rows(|mut stored| {
             if valid.binary_search(&DeliveryId(stored.id())).is_err() {
@@ -39,14 +39,18 @@ impl Ledger {
         })
         .await?;
         self.unfinished.fill(newest.values_mut().filter_map(|one| Some((one.known.id, one.head.take()?))));
-        Ok(newest.into_iter().map(|(path, newest)| Known { path, ..newest.known }).collect())
+        Ok(newest.into_iter().map(|(path, newest)| KnownPath { path, ..newest.known }).collect())
     }
 
     /// A page of deliveries in the order they were taken up.
     ///
     /// # Errors
     /// When the cluster does not answer.
-    pub async fn page(&self, filter: &Filter, cursor: Cursor) -> Result<Page<Delivery, Cursor>, StoreError> {
+    pub async fn page(
+        &self,
+        filter: &DeliveryFilter,
+        cursor: Cursor,
+    ) -> Result<Page<Delivery, Cursor>, StoreError> {
         let ids = match cursor.ids {
             Some(ids) => ids,
             None => self.ids(filter).await?.into(),
@@ -60,7 +64,7 @@ impl Ledger {
         // A delivery may be missing: the server may not have finished the batch that creates it.
         let mut found: Vec<Delivery> =
             found.into_iter().flatten().filter(|delivery| matches(filter, delivery)).collect();
-        if matches!(filter, Filter::Unfinished(_) | Filter::Same(_)) && !self.in_memory {
+        if matches!(filter, DeliveryFilter::Unfinished(_) | DeliveryFilter::Same(_)) && !self.in_memory {
             found = self.valid(found).await?;
         }
         let next =
@@ -100,14 +104,14 @@ impl Ledger {
     }
 
     /// Ids of the deliveries that may match the filter, in order. The caller has to check each delivery.
-    async fn ids(&self, filter: &Filter) -> Result<Vec<DeliveryId>, StoreError> {
+    async fn ids(&self, filter: &DeliveryFilter) -> Result<Vec<DeliveryId>, StoreError> {
         let mut ids = match filter {
-            Filter::All => self.valid_ids().await?,
-            Filter::Quarantined => self.with_entries().await?,
-            Filter::Path(path) => self.ids_of_path(&self.by_path, path).await?,
-            Filter::Newest(path) => self.ids_of_path(&self.newest_of_path, path).await?,
-            Filter::Unfinished(head) => self.unfinished(head).await?,
-            Filter::Same(content) => self.ids_of(content).await?,
+            DeliveryFilter::All => self.valid_ids().await?,
+            DeliveryFilter::Quarantined => self.with_entries().await?,
+            DeliveryFilter::Path(path) => self.ids_of_path(&self.by_path, path).await?,
+            DeliveryFilter::Newest(path) => self.ids_of_path(&self.newest_of_path, path).await?,
+            DeliveryFilter::Unfinished(head) => self.unfinished(head).await?,
+            DeliveryFilter::Same(content) => self.ids_of(content).await?,
         };
         // A dry run also finds the deliveries that it would have entered.
         if self.in_memory {
@@ -117,7 +121,7 @@ impl Ledger {
         }
         ids.sort_unstable();
         ids.dedup();
-        if matches!(filter, Filter::Newest(_)) {
+        if matches!(filter, DeliveryFilter::Newest(_)) {
             ids.drain(..ids.len().saturating_sub(1));
         }
         Ok(ids)
@@ -174,7 +178,7 @@ struct Newest {
     generation: i32,
     /// Its head, if its last bytes are not known yet.
     head: Option<String>,
-    known: Known,
+    known: KnownPath,
 }
 
 impl Newest {
@@ -184,14 +188,15 @@ impl Newest {
     }
 }
 
-fn matches(filter: &Filter, delivery: &Delivery) -> bool {
+fn matches(filter: &DeliveryFilter, delivery: &Delivery) -> bool {
     match filter {
-        Filter::All => true,
-        Filter::Quarantined => delivery.receipt.quarantined + delivery.receipt.replayed > 0,
-        Filter::Path(path) | Filter::Newest(path) => delivery.path == *path,
-        Filter::Unfinished(head) => {
-            delivery.head == *head && matches!(delivery.state, State::Loading | State::Incomplete)
+        DeliveryFilter::All => true,
+        DeliveryFilter::Quarantined => delivery.receipt.quarantined + delivery.receipt.replayed > 0,
+        DeliveryFilter::Path(path) | DeliveryFilter::Newest(path) => delivery.path == *path,
+        DeliveryFilter::Unfinished(head) => {
+            delivery.head == *head
+                && matches!(delivery.state, DeliveryState::Loading | DeliveryState::Incomplete)
         }
-        Filter::Same(content) => Content::of(delivery).as_ref() == Some(content),
+        DeliveryFilter::Same(content) => Content::of(delivery).as_ref() == Some(content),
     }
 }

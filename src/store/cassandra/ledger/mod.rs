@@ -9,21 +9,24 @@ mod last;
 mod listing;
 mod rewind;
 mod written;
+mod lock;
+mod lookup;
 
+use crate::store::cassandra::ledger::lock::lock;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use scylla::client::session::Session;
 use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 
-use super::connect::Settings;
 use super::lease::{Lease, clock};
-use super::stored::{COLUMNS, Entered, Stored};
 use super::{request, schema};
-use crate::domain::{Delivery, DeliveryId, State};
-use crate::ledger::{Amendment, Content};
+use crate::domain::ledger::{Amendment, Content};
+use crate::domain::{Delivery, DeliveryId, DeliveryState};
 use crate::store::StoreError;
+use crate::store::cassandra::delivery_row::{COLUMNS, Entered, Stored};
+use crate::store::cassandra::settings::Settings;
 use contents::{Contents, Unfinished};
 pub use count::{count_of, table_count};
 pub use last::last_stamp;
@@ -184,7 +187,7 @@ impl Ledger {
             self.contents.remove(lease, was.as_ref(), id).await?;
         }
         self.unfinished.track(&entered.delivery);
-        if entered.delivery.state == State::Loading {
+        if entered.delivery.state == DeliveryState::Loading {
             under_way.insert(id, entered.clone());
         } else if kept {
             under_way.remove(&id);
@@ -312,7 +315,7 @@ impl Ledger {
             if let Some((state, detail)) = amendment.state {
                 (delivery.state, delivery.detail) = (state, detail);
             }
-            if delivery.state != State::Loading {
+            if delivery.state != DeliveryState::Loading {
                 delivery.note = None;
             }
             delivery.noted = amendment.noted.unwrap_or(delivery.noted);
@@ -333,9 +336,4 @@ impl Ledger {
     pub async fn note_head(&self, lease: &Lease, head: String, id: DeliveryId) -> Result<(), StoreError> {
         lease.write(&self.head, (head, id.0)).await
     }
-}
-
-/// What was entered stays true when a holder panicked.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

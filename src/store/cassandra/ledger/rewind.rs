@@ -2,10 +2,10 @@
 //! them, and their rows may be gone from the tables.
 
 use super::Ledger;
-use crate::domain::{Delivery, DeliveryId, Mark, State};
+use crate::domain::{Delivery, DeliveryId, DeliveryState, Position};
 use crate::store::StoreError;
-use crate::store::cassandra::Writing;
-use crate::store::cassandra::stored::{Entered, count};
+use crate::store::cassandra::delivery_row::{Entered, count};
+use crate::store::cassandra::shared::Writing;
 use crate::store::cassandra::{request, schema};
 
 /// Byte, record and line where the record begins, the hash up to there, and what became of the record.
@@ -20,20 +20,20 @@ impl Ledger {
     pub async fn rewind(&self, writing: &Writing, before: &Entered) -> Result<bool, StoreError> {
         let Delivery { id, state, tail, .. } = before.delivery;
         // Once the row was written in this format, the file has been looked at, and had not grown.
-        if state != State::Loaded || tail.is_none() || before.trust.earlier().is_some() {
+        if state != DeliveryState::Loaded || tail.is_none() || before.trust.earlier().is_some() {
             return Ok(false);
         }
         let Some((offset, record, line, hash, outcome)) = self.provisional(id).await? else {
             return Ok(false);
         };
-        let mark = Mark { offset: count(offset), record: count(record), line: count(line) };
+        let mark = Position { offset: count(offset), record: count(record), line: count(line) };
         let range = writing.hand_out(mark.record, 1).await?;
         writing.quarantine.remove_from(&writing.lease, id, mark.record).await?;
         let change = |entered: &mut Entered| {
             let delivery = &mut entered.delivery;
             delivery.stamps.push(range);
             (delivery.reach, delivery.hash, delivery.tail) = (mark, hash, None);
-            delivery.state = State::Loading;
+            delivery.state = DeliveryState::Loading;
             uncount(delivery, &outcome);
             Ok(())
         };

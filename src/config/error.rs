@@ -1,0 +1,16 @@
+//! What is wrong with a configuration.
+
+use std::path::PathBuf;
+
+/// Why there is no valid configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{file}: {error}\n  next: name a file that can be read with --config")]
+    Unreadable { file: PathBuf, error: std::io::Error },
+    #[error("{file}{at}: {problem}\n  next: correct it; config/needledrop.yaml lists every key")]
+    Invalid { file: String, at: String, problem: String },
+    #[error("{variable}: {problem}\n  next: correct or unset the variable")]
+    Environment { variable: String, problem: String },
+    #[error("{file}{at}: {path}: {problem}\n  next: {next}")]
+    Rule { file: String, at: String, path: String, problem: String, next: String },
+}

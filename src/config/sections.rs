@@ -1,0 +1,291 @@
+//! The sections of the configuration, key by key.
+
+use crate::config::columns::{Clustering, Column, Named};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+use crate::config::columns::Derived;
+use crate::domain::units;
+use crate::domain::units::{Duration, Quota, Size};
+use crate::source::folder;
+use crate::source::folder::Links;
+use crate::store::backend::StoreConfig;
+use crate::store::limits;
+
+/// The whole configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub source: SourceConfig,
+    pub tables: Tables,
+    #[serde(default)]
+    pub limits: Limits,
+    #[serde(default)]
+    pub write: Write,
+    #[serde(default)]
+    pub store: StoreConfig,
+    #[serde(default)]
+    pub http: Http,
+    #[serde(default)]
+    pub log: Log,
+    #[serde(default)]
+    pub shutdown: Shutdown,
+}
+
+/// Tables by name, in the order of the file.
+pub type Tables = Named<Table>;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceConfig {
+    #[serde(default = "default_folder")]
+    pub folder: PathBuf,
+    #[serde(default = "default_pattern")]
+    pub pattern: Vec<String>,
+    #[serde(default = "default_ignore")]
+    pub ignore: Vec<String>,
+    #[serde(default = "yes", deserialize_with = "units::flag")]
+    pub subfolders: bool,
+    #[serde(default)]
+    pub links: Links,
+    #[serde(default = "default_settle")]
+    pub settle: Duration,
+    #[serde(default = "default_poll")]
+    pub poll: Duration,
+    #[serde(default = "default_tail_after")]
+    pub tail_after: Duration,
+    #[serde(default)]
+    pub final_newline: FinalNewline,
+    #[serde(default = "default_files")]
+    pub files_at_once: usize,
+    /// A label of the WHATWG standard; UTF-8 where none is named.
+    #[serde(default)]
+    pub encoding: Option<Spanned<String>>,
+    #[serde(default)]
+    pub after: After,
+    /// Without it: [`ARCHIVE`] in the inbox.
+    #[serde(default)]
+    pub archive: Option<PathBuf>,
+    pub columns: Named<Column>,
+    #[serde(default)]
+    pub skip_when_empty: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub derive: Named<Derived>,
+}
+
+/// Whether a last record without a line end is ever loaded.
+#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum FinalNewline {
+    /// When the file is complete.
+    #[default]
+    Optional,
+    /// Never.
+    Required,
+}
+
+/// What becomes of a file that is loaded.
+#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum After {
+    #[default]
+    Keep,
+    Move,
+    Delete,
+}
+
+/// Where files are moved to, in the inbox, when nothing else is said: on the same device, and never listed.
+pub const ARCHIVE: &str = ".archive";
+
+impl Config {
+    /// How much may be sent to a store at a time.
+    pub fn write_limits(&self) -> limits::Limits {
+        limits::Limits {
+            in_flight: self.write.in_flight,
+            batch_rows: self.write.batch_rows,
+            batch_bytes: self.write.batch_bytes.0,
+            rows_per_second: self.write.rows_per_second,
+            max_record_bytes: self.limits.max_record_bytes.0,
+            collision_keys: self.limits.collision_keys,
+        }
+    }
+}
+
+impl SourceConfig {
+    /// The folder that files come from.
+    pub fn folder(&self) -> folder::Settings {
+        folder::Settings {
+            folder: self.folder.clone(),
+            patterns: self.pattern.clone(),
+            ignored: self.ignore.clone(),
+            subfolders: self.subfolders,
+            links: self.links,
+        }
+    }
+
+    /// Where files are moved to.
+    pub fn archive(&self) -> PathBuf {
+        self.archive.clone().unwrap_or_else(|| self.folder.join(ARCHIVE))
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    #[serde(default)]
+    pub answers: String,
+    pub partition_key: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub clustering_key: Vec<Clustering>,
+    #[serde(default)]
+    pub columns: Vec<Spanned<String>>,
+    /// Those of `columns` that a partition has once.
+    #[serde(default, rename = "static")]
+    pub statics: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub empty: Empty,
+    /// What Cassandra makes the table WITH, word by word.
+    #[serde(default)]
+    pub options: std::collections::BTreeMap<String, units::Word>,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Empty {
+    #[default]
+    Keep,
+    Clear,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    pub max_record_bytes: Size,
+    pub max_quarantined: Quota,
+    pub collision_keys: usize,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Write {
+    pub window: usize,
+    pub window_bytes: Size,
+    pub linger: Duration,
+    pub queue: usize,
+    pub in_flight: usize,
+    pub batch_rows: usize,
+    pub batch_bytes: Size,
+    /// 0 is no limit.
+    pub rows_per_second: u64,
+}
+
+#[derive(Debug, Clone, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    pub listen: SocketAddr,
+}
+
+#[derive(Debug, Clone, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    pub level: String,
+    pub format: LogFormat,
+    pub file: Option<PathBuf>,
+    pub rotate: Size,
+    pub keep: Duration,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Shutdown {
+    pub grace: Duration,
+}
+
+fn default_folder() -> PathBuf {
+    PathBuf::from("data/event_data")
+}
+
+fn default_pattern() -> Vec<String> {
+    ["*.csv", "*.csv.gz", "*.csv.zst"].map(String::from).to_vec()
+}
+
+fn default_ignore() -> Vec<String> {
+    ["~$*", "*~", "#*#", "*.tmp", "*.part", "*.partial", "*.filepart", "*.crdownload", "*.download"]
+        .map(String::from)
+        .to_vec()
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn default_settle() -> Duration {
+    Duration::from_secs(2)
+}
+
+fn default_tail_after() -> Duration {
+    Duration::from_secs(30)
+}
+
+fn default_poll() -> Duration {
+    Duration::from_secs(30)
+}
+
+fn default_files() -> usize {
+    4
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_record_bytes: Size::mib(1), max_quarantined: Quota::Off, collision_keys: 131_072 }
+    }
+}
+
+impl Default for Write {
+    fn default() -> Self {
+        Self {
+            window: 10_000,
+            window_bytes: Size(1536 * 1024),
+            linger: Duration::from_millis(20),
+            queue: 1,
+            in_flight: 256,
+            batch_rows: 100,
+            batch_bytes: Size(64 * 1024),
+            rows_per_second: 0,
+        }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8642)) }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Text,
+            file: None,
+            rotate: Size::mib(10),
+            keep: Duration::from_secs(30 * 24 * 3600),
+        }
+    }
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(30) }
+    }
+}

@@ -1,0 +1,198 @@
+//! A configuration that was checked, and what is built from it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{After, Config, ConfigError, Layers, Loaded};
+use crate::daemon::health::Health;
+use crate::domain::{FileStat, Plan};
+use crate::jobs::locate::KeptFiles;
+use crate::metrics::heartbeat::Pulse;
+use crate::pipeline::Pipeline;
+use crate::pipeline::messages::Scope;
+use crate::pipeline::messages::{Ended, LoadMode};
+use crate::pipeline::run_stats::RunStats;
+use crate::source::folder::archive::Archive;
+use crate::source::folder::file::note;
+use crate::source::folder::inbox::Inbox;
+use crate::store::StoreError;
+use crate::store::backend::{AnyStore, Backend};
+use crate::store::backoff::Backoff;
+use crate::store::{Access, Store};
+
+/// A configuration that is whole, and what follows from it.
+#[derive(Clone)]
+pub struct App {
+    pub config: Config,
+    /// Where it came from.
+    pub origin: String,
+    /// What it was made from, for reading it again.
+    pub layers: Layers,
+    /// Its settings as they were made.
+    pub tree: serde_json::Value,
+    /// The file when it was read.
+    pub noted: Option<FileStat>,
+    pub plan: Arc<Plan>,
+    pub inbox: Inbox,
+}
+
+/// How files are loaded once.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    pub taking: LoadMode,
+    /// Nothing is written, not even a store.
+    pub dry: bool,
+}
+
+/// Why there is nothing to run.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{folder}: {error}\n  next: make the folder, or set source.folder to the one that is meant")]
+    Inbox { folder: PathBuf, error: std::io::Error },
+    #[error("{listen}: {error}\n  next: end what uses that port, or set http.listen to another")]
+    Listen { listen: String, error: std::io::Error },
+    #[error("{0}\n  next: this is a defect; please report it")]
+    Start(String),
+}
+
+impl App {
+    /// Loads and checks the configuration.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn load(layers: &Layers) -> Result<Self, ConfigError> {
+        let noted = std::fs::metadata(layers.path()).ok().map(|meta| note(&meta));
+        let loaded = layers.load()?;
+        let plan = Arc::new(loaded.plan()?);
+        let Loaded { config, origin, tree, .. } = loaded;
+        let inbox = Inbox::new(&config.source.folder());
+        Ok(Self { config, origin, layers: layers.clone(), tree, noted, plan, inbox })
+    }
+
+    /// The store that is declared.
+    ///
+    /// # Errors
+    /// A password that cannot be read.
+    pub fn backend(&self) -> Result<Backend, StoreError> {
+        Backend::new(&self.config.store, self.config.write_limits())
+    }
+
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// A store that is missing, in use, not ours, or of another shape.
+    pub async fn open(&self, access: Access) -> Result<AnyStore, StoreError> {
+        self.backend()?.open(Arc::clone(&self.plan), access).await
+    }
+
+    /// Finds the files of deliveries.
+    pub fn find(&self) -> KeptFiles {
+        KeptFiles {
+            inbox: self.inbox.clone(),
+            archive: Arc::new(Archive::new(self.config.source.archive())),
+            plan: Arc::clone(&self.plan),
+            max_record_bytes: self.config.limits.max_record_bytes.0,
+        }
+    }
+
+    /// For writing, with what is missing made where that is allowed.
+    pub fn writing(&self, standby: bool) -> Access {
+        Access::Write { create: self.config.store.create_schema, standby }
+    }
+
+    /// Keys that an estimate of collisions is made from, at most.
+    pub fn collision_sample(&self) -> u64 {
+        self.config.limits.collision_keys as u64
+    }
+
+    /// Whether the inbox is there and can be read.
+    ///
+    /// # Errors
+    /// With the folder and what the system says.
+    pub fn check_inbox(&self) -> Result<(), AppError> {
+        let folder = self.config.source.folder.clone();
+        std::fs::read_dir(&folder).map(|_| ()).map_err(|error| AppError::Inbox { folder, error })
+    }
+
+    /// Opens the store for writing; one that is busy is waited for.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_patiently(
+        &self,
+        standby: bool,
+        limit: Option<Duration>,
+        stop: &CancellationToken,
+        health: &Arc<Health>,
+    ) -> Result<AnyStore, StoreError> {
+        let patience = Backoff {
+            limit,
+            halt: stop.clone(),
+            observer: Arc::<Health>::clone(health),
+            pulse: Pulse::default(),
+        };
+        patience.with(|| self.open(self.writing(standby))).await
+    }
+
+    /// These files, once.
+    ///
+    /// # Errors
+    /// A store that is not to be had within `store.patience`.
+    pub async fn once(
+        &self,
+        scope: Scope,
+        how: How,
+        tally: Arc<RunStats>,
+        stop: CancellationToken,
+    ) -> Result<Ended, AppError> {
+        let (patience, health) = (Some(*self.config.store.patience), Arc::new(Health::default()));
+        let opened = match how.dry {
+            true => self.open(Access::Dry).await,
+            false => self.open_patiently(false, patience, &stop, &health).await,
+        };
+        let store = match opened {
+            Err(error) if stop.is_cancelled() && error.passing().is_some() => return Ok(Ended::Stopped),
+            opened => Arc::new(opened?),
+        };
+        let mut pipeline = self.pipeline(Arc::clone(&store), tally, health, patience, how.taking);
+        // What another program loaded stays where it put it.
+        if how.dry || how.taking == LoadMode::Assumed {
+            pipeline.config.source.after = After::Keep;
+        }
+        let ended = pipeline.run(scope, stop).await;
+        store.close().await;
+        Ok(ended?)
+    }
+
+    pub(super) fn pipeline(
+        &self,
+        store: Arc<AnyStore>,
+        tally: Arc<RunStats>,
+        health: Arc<Health>,
+        patience: Option<Duration>,
+        taking: LoadMode,
+    ) -> Pipeline<AnyStore> {
+        let (plan, config, inbox) = (Arc::clone(&self.plan), self.config.clone(), self.inbox.clone());
+        let intake = CancellationToken::new();
+        let heartbeat = Arc::clone(&health.heartbeat);
+        Pipeline { store, plan, config, inbox, tally, observer: health, heartbeat, taking, patience, intake }
+    }
+
+    /// The port that the daemon answers on.
+    ///
+    /// # Errors
+    /// An address that is not this machine's, or a port that is in use.
+    pub async fn listen(&self) -> Result<TcpListener, AppError> {
+        let listen = self.config.http.listen;
+        let listener = TcpListener::bind(listen).await;
+        listener.map_err(|error| AppError::Listen { listen: listen.to_string(), error })
+    }
+}

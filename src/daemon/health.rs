@@ -1,0 +1,293 @@
+//! Whether the daemon can do its work now, and if not, why.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tracing::{info, warn};
+
+use crate::http::Readiness;
+use crate::metrics;
+use crate::metrics::heartbeat::Heartbeat;
+use crate::pipeline::observer::PipelineObserver;
+use crate::store::observer::{Right, StoreObserver};
+
+/// Shared by those who know and those who ask.
+#[derive(Debug, Default)]
+pub struct Health {
+    state: Mutex<HealthState>,
+    /// That of the stages.
+    pub heartbeat: Arc<Heartbeat>,
+}
+
+#[derive(Debug, Default)]
+struct HealthState {
+    /// The folder was listed and is there.
+    folder: bool,
+    /// Why the store is waited for.
+    store: Option<&'static str>,
+    /// The store was closed and is not open again yet.
+    closed: bool,
+    right: Right,
+    /// The process that is waited for loads with other tables.
+    other_tables: bool,
+    stopping: bool,
+    /// Files under way end under the configuration before.
+    reloading: bool,
+    /// Files that wait to be loaded, or are being loaded.
+    files: usize,
+    reloads: Reloads,
+    /// The log says that it is ready.
+    told_ready: bool,
+}
+
+/// Why the daemon is not ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Obstacle {
+    Stopping,
+    Reloading,
+    Standby,
+    /// The same, and it loads with other tables than are declared here.
+    OtherTables,
+    /// Stamps may not run further ahead of the clock.
+    Clock,
+    /// The files of the store were removed or replaced.
+    Gone,
+    Store(&'static str),
+    Overdue,
+    Expired,
+    Closed,
+    Folder,
+}
+
+/// How often the configuration was read again, and how often that was over: taken on, refused, or nothing new.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reloads {
+    pub begun: u64,
+    pub over: u64,
+}
+
+impl HealthState {
+    fn obstacle(&self) -> Option<Obstacle> {
+        let store = match self.store {
+            Some("standby") if self.other_tables => Some(Obstacle::OtherTables),
+            Some("standby") => Some(Obstacle::Standby),
+            // New stamps become available as the clock advances, within minutes.
+            Some("stamps") => None,
+            Some("clock") => Some(Obstacle::Clock),
+            Some("gone") => Some(Obstacle::Gone),
+            reason => reason.map(Obstacle::Store),
+        };
+        let right = match self.right {
+            Right::Confirmed => None,
+            Right::Overdue => Some(Obstacle::Overdue),
+            Right::Expired => Some(Obstacle::Expired),
+        };
+        let stopping = self.stopping.then_some(Obstacle::Stopping);
+        let reloading = self.reloading.then_some(Obstacle::Reloading);
+        let closed = self.closed.then_some(Obstacle::Closed);
+        let folder = (!self.folder).then_some(Obstacle::Folder);
+        stopping.or(reloading).or(store).or(right).or(closed).or(folder)
+    }
+
+    /// The store answers: also where the clock, or the process that writes, is waited for.
+    fn store_is_up(&self) -> bool {
+        matches!(self.store, None | Some("stamps" | "clock" | "standby")) && self.right == Right::Confirmed
+    }
+
+    /// Logs that the daemon is ready, or is not any more.
+    fn tell(&mut self) {
+        match self.obstacle() {
+            None if !self.told_ready => {
+                info!("ready: watching the inbox");
+                self.told_ready = true;
+            }
+            Some(obstacle @ (Obstacle::Overdue | Obstacle::Expired)) if self.told_ready => {
+                warn!("not ready: {obstacle}");
+                self.told_ready = false;
+            }
+            // The reason has a log line of its own; that the store answers again, too.
+            Some(obstacle) if !matches!(obstacle, Obstacle::Store(_) | Obstacle::Clock) => {
+                self.told_ready = false;
+            }
+            _ => {}
+        }
+    }
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stopping => "stopping",
+            Self::Reloading => "taking on another configuration",
+            Self::Standby => "standby: another process writes, this one waits for its turn",
+            Self::OtherTables => {
+                "standby: the process that writes loads with other tables than are declared here; the log names it"
+            }
+            Self::Clock => "waiting for the clock: it is behind the stamps that were given out already",
+            Self::Gone => "the store is gone: its file was removed or replaced",
+            Self::Store(reason) => return write!(f, "the store does not answer ({reason})"),
+            Self::Overdue => "the store does not confirm the right to write",
+            Self::Expired => "the right to write has ended: the store did not confirm it in time",
+            Self::Closed => "the store is being opened",
+            Self::Folder => "the inbox was not listed yet, or is not there",
+        })
+    }
+}
+
+impl Health {
+    fn lock(&self) -> MutexGuard<'_, HealthState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every change goes through here, so that the log and the metric follow it.
+    fn change(&self, change: impl FnOnce(&mut HealthState)) {
+        let mut state = self.lock();
+        change(&mut state);
+        metrics::store_up(state.store_is_up());
+        state.tell();
+    }
+
+    /// The store is open.
+    pub fn store_opened(&self) {
+        self.change(|state| (state.store, state.closed, state.right) = (None, false, Right::Confirmed));
+    }
+
+    /// Nothing is loaded until the store is open again and the inbox was listed.
+    pub fn store_closed(&self) {
+        self.change(|state| (state.folder, state.closed, state.right) = (false, true, Right::Confirmed));
+    }
+
+    /// No file is taken up until the inbox was listed under the next configuration.
+    pub fn reloading(&self, is: bool) {
+        self.change(|state| (state.reloading, state.folder) = (is, false));
+    }
+
+    /// The configuration is read again.
+    pub fn reload_begins(&self) {
+        self.lock().reloads.begun += 1;
+    }
+
+    /// One configuration is in force, the next or the one before. Of several requests in a row the last one tells.
+    pub fn reload_is_over(&self) {
+        let mut state = self.lock();
+        state.reloads.over = state.reloads.begun;
+    }
+
+    pub fn reloads(&self) -> Reloads {
+        self.lock().reloads
+    }
+
+    pub fn stopping(&self) {
+        self.change(|state| state.stopping = true);
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.lock().stopping
+    }
+
+    /// Whether it has begun: the inbox is watched, or will be when the store that it waits for answers.
+    pub fn has_begun(&self) -> bool {
+        let state = self.lock();
+        state.folder || state.store.is_some()
+    }
+
+    /// What it does now, in a few words for people.
+    pub fn doing(&self) -> String {
+        let state = self.lock();
+        match (state.obstacle(), state.files) {
+            (Some(Obstacle::Stopping), _) => "stopping: what was read is being written".to_owned(),
+            (Some(Obstacle::Standby), _) => "standing by: another process writes".to_owned(),
+            (Some(Obstacle::Store(reason)), _) => format!("waiting for the store ({reason})"),
+            (Some(Obstacle::Folder), _) => "waiting for the inbox".to_owned(),
+            (Some(other), _) => other.to_string(),
+            (None, 0) => "ready; no files waiting".to_owned(),
+            (None, 1) => "ready; 1 file waiting".to_owned(),
+            (None, files) => format!("ready; {files} files waiting"),
+        }
+    }
+}
+
+impl Readiness for Health {
+    fn ready(&self) -> Result<(), String> {
+        let obstacle = self.lock().obstacle();
+        obstacle.map_or(Ok(()), |obstacle| Err(obstacle.to_string()))
+    }
+}
+
+impl StoreObserver for Health {
+    fn store_waits(&self, reason: &'static str) {
+        metrics::store_waits(reason);
+        self.change(|state| state.store = Some(reason));
+    }
+
+    fn store_answers(&self) {
+        self.change(|state| state.store = None);
+    }
+
+    fn stands_by(&self, differs: bool) {
+        self.store_waits("standby");
+        self.change(|state| state.other_tables = differs);
+    }
+
+    fn right(&self, right: Right) {
+        self.change(|state| state.right = right);
+    }
+}
+
+impl PipelineObserver for Health {
+    fn inbox_listed(&self, succeeded: bool) {
+        self.change(|state| state.folder = succeeded);
+    }
+
+    fn files_wait(&self, files: usize) {
+        self.lock().files = files;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ready() -> Health {
+        let health = Health::default();
+        health.inbox_listed(true);
+        assert_eq!(health.ready(), Ok(()));
+        health
+    }
+
+    #[test]
+    fn a_daemon_that_waits_for_the_clock_is_not_ready_and_says_why() {
+        let health = ready();
+        health.store_waits("stamps");
+        assert_eq!(health.ready(), Ok(()));
+        health.store_waits("clock");
+        assert!(health.ready().unwrap_err().contains("clock"));
+        assert!(health.lock().store_is_up());
+        health.store_answers();
+        assert_eq!(health.ready(), Ok(()));
+    }
+
+    #[test]
+    fn a_right_to_write_that_is_not_confirmed_makes_it_unready_whatever_the_store_last_answered() {
+        let health = ready();
+        for right in [Right::Overdue, Right::Expired] {
+            health.right(right);
+            health.store_answers();
+            assert!(health.ready().unwrap_err().contains("right to write"));
+            assert!(!health.lock().store_is_up());
+        }
+        health.right(Right::Confirmed);
+        assert_eq!(health.ready(), Ok(()));
+    }
+
+    #[test]
+    fn a_closed_store_is_not_ready_until_it_is_open_and_the_inbox_was_listed() {
+        let health = ready();
+        health.store_closed();
+        assert!(health.ready().is_err());
+        health.store_opened();
+        assert!(health.ready().unwrap_err().contains("inbox"));
+        health.inbox_listed(true);
+        assert_eq!(health.ready(), Ok(()));
+    }
+}

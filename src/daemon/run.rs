@@ -1,0 +1,314 @@
+//! Run and drain: the only place, beside the pipeline, that starts things.
+
+use crate::config::After;
+use crate::daemon::app::{App, AppError};
+use crate::daemon::health::Health;
+use crate::daemon::reload::{Requests, refused};
+use crate::daemon::systemd;
+use crate::http;
+use crate::http::Web;
+use crate::metrics;
+use crate::metrics::Scrape;
+use crate::pipeline::messages::Scope;
+use crate::pipeline::messages::{Ended, LoadMode};
+use crate::pipeline::run_stats::RunStats;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::store::backend::AnyStore;
+use crate::store::backoff::GONE;
+use crate::store::observer::StoreObserver;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// How often the metrics are tended.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// How long open connections have for their last answer when the daemon ends.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// A copied file is complete once nothing has written to it for this long.
+const COPIED: Duration = Duration::from_secs(2);
+
+/// How long a store that another process took between two configurations is left alone.
+const TAKEN: Duration = Duration::from_secs(1);
+
+/// How the daemon goes on.
+enum Turn {
+    Ended(Ended),
+    /// Another process writes now.
+    StandBy,
+    /// The files of the store were removed or replaced. Continue with the new configuration, if there is one.
+    StoreGone(Option<Box<App>>),
+    /// Under this configuration.
+    Next(Box<App>),
+    /// The store cannot be opened with this one.
+    Refused(StoreError),
+}
+
+/// The situation in which the store is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opening {
+    /// The process is starting. If another process holds the store, this process ends.
+    First,
+    /// Between two configurations. Another process may have taken the store in the meantime; wait for it.
+    Again,
+    /// The file was removed or replaced. Wait for a file at the path, and do not create one.
+    WhenBack,
+}
+
+impl App {
+    /// The daemon: until it is told to stop.
+    ///
+    /// # Errors
+    /// What keeps it from starting, or a store that is lost for good.
+    pub async fn daemon(&self, stop: CancellationToken) -> Result<Ended, AppError> {
+        // Before anything else: without it the signal ends the process.
+        let mut requests = Requests::begin(self)?;
+        self.check_inbox()?;
+        // The port comes before the store, so that nothing is made when the port is in use.
+        let listener = self.listen().await?;
+        let metrics = metrics::install(&self.plan).map_err(|error| AppError::Start(error.to_string()))?;
+        self.announce(&listener);
+        let health = Arc::new(Health::default());
+        let mut around = JoinSet::new();
+        let over = CancellationToken::new();
+        let web = Web { metrics: metrics.clone(), readiness: Arc::<Health>::clone(&health) };
+        let answering = answer(listener, web, over.clone());
+        let answering = answering.map_err(|error| AppError::Start(error.to_string()))?;
+        around.spawn(upkeep(metrics, self.config.store.embedded(), over.clone()));
+        around.spawn(tell_of_stop(stop.clone(), Arc::clone(&health), over.clone()));
+        if systemd::is_heard() {
+            around.spawn(systemd::tell(Arc::clone(&health), over.clone()));
+        }
+        let ended = self.watch(health, stop, &mut requests).await;
+        over.cancel();
+        while around.join_next().await.is_some() {}
+        // Its panic was told when it happened.
+        let _ = tokio::task::spawn_blocking(|| answering.join()).await;
+        ended
+    }
+
+    /// Loads what comes, under one configuration after another.
+    async fn watch(
+        &self,
+        health: Arc<Health>,
+        stop: CancellationToken,
+        requests: &mut Requests,
+    ) -> Result<Ended, AppError> {
+        let (mut app, mut before, mut opening) = (self.clone(), None, Opening::First);
+        loop {
+            let turn = tokio::select! {
+                opened = app.open_version(opening, &stop, &health) => match opened {
+                    Ok(Some(store)) => {
+                        opening = Opening::Again;
+                        app.load_version(store, &mut before, &health, &stop, requests).await?
+                    }
+                    Ok(None) => return Ok(Ended::Stopped),
+                    Err(error) => Turn::Refused(error),
+                },
+                next = requests.configuration(&app, &health) => {
+                    // Nothing is loaded by the one before that would have to end first.
+                    health.reload_is_over();
+                    Turn::Next(Box::new(next))
+                }
+            };
+            if matches!(turn, Turn::StoreGone(_)) {
+                opening = Opening::WhenBack;
+            }
+            match (turn, before.take()) {
+                (Turn::Ended(ended), _) => return Ok(ended),
+                (Turn::StandBy | Turn::StoreGone(None), _) => {}
+                // One that never was in force is nothing to go back to.
+                (Turn::Next(next) | Turn::StoreGone(Some(next)), in_force) => {
+                    let last = std::mem::replace(&mut app, *next);
+                    before = in_force.or(Some(last));
+                }
+                (Turn::Refused(error), Some(old)) => {
+                    refused(&error.into(), &health);
+                    app = old;
+                }
+                (Turn::Refused(error), None) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Opens the store, waiting if necessary; `None` when the process is to stop.
+    async fn open_version(
+        &self,
+        opening: Opening,
+        stop: &CancellationToken,
+        health: &Arc<Health>,
+    ) -> Result<Option<AnyStore>, StoreError> {
+        if opening == Opening::WhenBack && !self.is_back(stop, health).await {
+            return Ok(None);
+        }
+        loop {
+            let opened = tokio::select! {
+                opened = self.open_patiently(true, None, stop, health) => opened,
+                () = stop.cancelled() => return Ok(None),
+            };
+            match opened {
+                Err(error) if stop.is_cancelled() && error.passing().is_some() => return Ok(None),
+                Err(error @ StoreError::InUse { .. }) if opening != Opening::First => {
+                    warn!("waiting: {error}");
+                    health.store_waits("locked");
+                    let _ = tokio::time::timeout(TAKEN, stop.cancelled()).await;
+                }
+                opened => return opened.map(Some),
+            }
+        }
+    }
+
+    /// Waits until there is a store at the path again. False when the process is to stop.
+    async fn is_back(&self, stop: &CancellationToken, health: &Health) -> bool {
+        loop {
+            health.store_waits(GONE);
+            if tokio::time::timeout(TAKEN, stop.cancelled()).await.is_ok() {
+                return false;
+            }
+            if self.config.store.embedded().is_none_or(|file| is_whole(&file)) {
+                return true;
+            }
+        }
+    }
+
+    /// Loads what comes until it ends, or until there is another configuration and what is under way has ended.
+    /// Who loses the right to write to another process stands by until that one is gone.
+    async fn load_version(
+        &self,
+        store: AnyStore,
+        before: &mut Option<Self>,
+        health: &Arc<Health>,
+        stop: &CancellationToken,
+        requests: &mut Requests,
+    ) -> Result<Turn, AppError> {
+        if before.take().is_some() {
+            info!("configuration: {} is in force", self.origin);
+            metrics::tables(&self.plan);
+            metrics::reload("applied");
+        }
+        health.store_opened();
+        health.reloading(false);
+        health.reload_is_over();
+        let store = Arc::new(store);
+        let pipeline = self.pipeline(
+            Arc::clone(&store),
+            Arc::new(RunStats::default()),
+            Arc::clone(health),
+            None,
+            LoadMode::New,
+        );
+        let intake = pipeline.intake.clone();
+        let mut run = std::pin::pin!(pipeline.run(Scope::Watch, stop.clone()));
+        let mut next = None;
+        let ended = tokio::select! {
+            ended = &mut run => ended,
+            found = requests.configuration(self, health) => {
+                health.reloading(true);
+                next = Some(Box::new(found));
+                intake.cancel();
+                run.await
+            }
+        };
+        health.store_closed();
+        // The right to write is not given back for the next configuration: no other process comes between.
+        let (ended, next) = match (ended, next) {
+            (Ok(Ended::Done), Some(next)) => return Ok(Turn::Next(next)),
+            other => other,
+        };
+        store.close().await;
+        match (ended, next) {
+            (Err(error @ StoreError::Lost(_)), next) if !stop.is_cancelled() => {
+                warn!("{error}");
+                Ok(next.map_or(Turn::StandBy, Turn::Next))
+            }
+            (Err(error @ StoreError::Gone { .. }), next) if !stop.is_cancelled() => {
+                warn!("{error}");
+                Ok(Turn::StoreGone(next))
+            }
+            (ended, _) => Ok(Turn::Ended(ended?)),
+        }
+    }
+
+    fn announce(&self, listener: &TcpListener) {
+        let address = listener.local_addr().map_or_else(|_| String::new(), |address| address.to_string());
+        info!("configuration: {}", self.origin);
+        info!("store: {}", self.config.store.name());
+        info!("metrics: http://{address}/metrics");
+        info!("inbox: {} (drop CSV files here)", self.inbox.folder.display());
+        match self.config.source.after {
+            After::Keep => {}
+            After::Move => info!("loaded files are moved to {}", self.config.source.archive().display()),
+            After::Delete => info!("loaded files are deleted"),
+        }
+    }
+}
+
+/// Answers on HTTP in a thread of its own: probes and scrapes do not wait for the pipeline, however busy it is.
+fn answer(
+    listener: TcpListener,
+    web: Web,
+    over: CancellationToken,
+) -> std::io::Result<std::thread::JoinHandle<std::io::Result<()>>> {
+    let listener = listener.into_std()?;
+    std::thread::Builder::new().name("http".to_owned()).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let listener = TcpListener::from_std(listener)?;
+            // A client that holds its connection open must not hold up the end.
+            let last = async {
+                over.cancelled().await;
+                tokio::time::sleep(LAST_ANSWERS).await;
+            };
+            tokio::select! {
+                () = http::serve(listener, web, over.clone()) => {}
+                () = last => {}
+            }
+            Ok(())
+        })
+    })
+}
+
+/// What the metrics need now and then.
+async fn upkeep(metrics: Scrape, embedded: Option<PathBuf>, over: CancellationToken) -> std::io::Result<()> {
+    loop {
+        if let Some(store) = &embedded {
+            metrics::store_bytes(size_with_log(store));
+        }
+        metrics.upkeep();
+        if tokio::time::timeout(UPKEEP, over.cancelled()).await.is_ok() {
+            return Ok(());
+        }
+    }
+}
+
+/// Whether the file exists and nothing is still writing to it.
+fn is_whole(file: &std::path::Path) -> bool {
+    let quiet = |meta: &std::fs::Metadata| meta.modified().ok()?.elapsed().ok();
+    std::fs::metadata(file)
+        .is_ok_and(|meta| meta.len() > 0 && quiet(&meta).is_none_or(|quiet| quiet >= COPIED))
+}
+
+fn size_with_log(store: &std::path::Path) -> u64 {
+    let mut log = store.as_os_str().to_owned();
+    log.push("-wal");
+    // What is not there has no size.
+    [store.as_os_str(), &log].iter().filter_map(|file| Some(std::fs::metadata(file).ok()?.len())).sum()
+}
+
+async fn tell_of_stop(
+    stop: CancellationToken,
+    health: Arc<Health>,
+    over: CancellationToken,
+) -> std::io::Result<()> {
+    tokio::select! {
+        () = stop.cancelled() => health.stopping(),
+        () = over.cancelled() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! The signals that stop a command.
+
+use crate::daemon::app::AppError;
+use futures::StreamExt;
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook_tokio::Signals;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// Exit code of a process that was told twice to stop.
+const STOPPED: i32 = 4;
+
+/// Runs `work` under the signals: the first SIGTERM or SIGINT stops intake, a second ends at once. SIGUSR1 and
+/// SIGUSR2, which would end the process, are ignored.
+///
+/// # Errors
+/// When signals cannot be had.
+pub async fn with_signals<T>(stop: CancellationToken, work: impl Future<Output = T>) -> Result<T, AppError> {
+    let heard = [SIGTERM, SIGINT, SIGUSR1, SIGUSR2];
+    let mut signals = Signals::new(heard).map_err(|error| AppError::Start(error.to_string()))?;
+    let handle = signals.handle();
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => {
+                handle.close();
+                return Ok(done);
+            }
+            Some(signal) = signals.next() => {
+                if matches!(signal, SIGUSR1 | SIGUSR2) {
+                    info!("SIGUSR1 and SIGUSR2 mean nothing here and are ignored");
+                    continue;
+                }
+                if stop.is_cancelled() {
+                    warn!("told twice: ending at once; what was not written is read again next time");
+                    std::process::exit(STOPPED);
+                }
+                info!("stopping: what was read is being written");
+                stop.cancel();
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The quarantine's vocabulary: entries as they are listed and shown, and what can become of them.
+
+use std::fmt;
+
+use crate::domain::ledger::Page;
+use crate::domain::{Quarantined, RowChunk};
+
+/// The maximum number of entries in a page, which are settled together. A page also ends once its raw bytes reach
+/// [`PAGE_BYTES`].
+pub const PAGE: usize = 64;
+pub const PAGE_BYTES: u64 = 1024 * 1024;
+
+/// What has become of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It waits for a replay, or to be discarded.
+    Open,
+    /// It was loaded or skipped after all.
+    Replayed,
+    /// It is not to be loaded, and kept for the account.
+    Discarded,
+}
+
+impl Fate {
+    pub const ALL: [Self; 3] = [Self::Open, Self::Replayed, Self::Discarded];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Replayed => "replayed",
+            Self::Discarded => "discarded",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|fate| fate.name() == name)
+    }
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A quarantined record of a delivery.
+#[derive(Clone, Debug)]
+pub struct QuarantineEntry {
+    pub fate: Fate,
+    pub record: Quarantined,
+}
+
+/// Selects entries of a delivery. An entry must meet every condition that is set.
+#[derive(Clone, Debug, Default)]
+pub struct EntryFilter {
+    pub reason: Option<String>,
+    pub column: Option<String>,
+    pub fate: Option<Fate>,
+    pub line: Option<u64>,
+    /// Whether the raw bytes are wanted.
+    pub raw: bool,
+}
+
+/// Collects one page: up to [`PAGE`] entries, or fewer once their raw bytes reach [`PAGE_BYTES`].
+#[derive(Debug, Default)]
+pub struct Paging {
+    found: Vec<QuarantineEntry>,
+    bytes: u64,
+}
+
+impl Paging {
+    /// Adds an entry. Returns false when the page is full.
+    pub fn push(&mut self, entry: QuarantineEntry) -> bool {
+        self.bytes += entry.record.raw.len() as u64;
+        self.found.push(entry);
+        !self.is_full()
+    }
+
+    fn is_full(&self) -> bool {
+        self.found.len() >= PAGE || self.bytes >= PAGE_BYTES
+    }
+
+    /// The page. More entries may follow a full page.
+    pub fn end(self) -> Page<QuarantineEntry, u64> {
+        let last = self.found.last().filter(|_| self.is_full());
+        Page { next: last.map(|entry| entry.record.record + 1), found: self.found }
+    }
+}
+
+/// Open records of one delivery, tried once more, a [`PAGE`] at most.
+#[derive(Debug)]
+pub struct Replay {
+    /// Those that are rows now, and in its quarantine those that still are none, with their new reason.
+    pub chunk: RowChunk,
+    /// Numbers of those that are to be skipped now.
+    pub skipped: Vec<u64>,
+}
+
+impl Replay {
+    /// Numbers of those that are rows now, in the order of the rows.
+    pub fn loaded(&self) -> impl Iterator<Item = u64> + '_ {
+        let chunk = &self.chunk;
+        (0..chunk.rows.len()).filter_map(|row| chunk.stamps.number(chunk.rows.stamp(row)))
+    }
+}

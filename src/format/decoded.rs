@@ -1,0 +1,277 @@
+//! A file as a stream of decoded bytes: plain, gzip or zstd, told by its first bytes, and as UTF-8.
+
+use std::io;
+use std::pin::Pin;
+
+use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
+use async_compression::zstd::DParameter;
+use encoding_rs::{Encoding, UTF_8};
+use tokio::io::{AsyncRead, AsyncReadExt as _, BufReader};
+
+use crate::domain::header::HeaderError;
+use crate::format::encoding::Transcoder;
+use crate::format::sniff;
+use crate::format::stream_error::StreamError;
+
+/// Bytes asked of the file at a time.
+const READ: usize = 256 * 1024;
+
+const GZIP: &[u8] = b"\x1f\x8b";
+const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
+
+/// Bytes of one that say nothing may stand before a frame of zstd: the last three of their four.
+const ZSTD_SKIPPED: &[u8] = b"\x2a\x4d\x18";
+
+/// The window of a zstd frame is at most 2 to the power of this (8 MiB): what its levels up to 19 need. A frame
+/// may ask for gigabytes.
+const ZSTD_WINDOW: u32 = 23;
+
+/// How many times longer than compressed the text of a compressed file is taken to be: with less the
+/// file takes a further range of stamps.
+const COMPRESSED: u64 = 32;
+
+/// How many times longer a text can be in UTF-8 than in another encoding.
+const TRANSCODED: u64 = 3;
+
+/// What decoding needs of an open file.
+pub trait RawFile: Send + Sync + 'static {
+    /// Bytes of the file as it lies there.
+    fn size(&self) -> u64;
+
+    /// Up to `len` bytes from the beginning. Does not change the position.
+    fn first(&self, len: usize) -> impl Future<Output = io::Result<Vec<u8>>> + Send;
+
+    /// Appends what one read gives, up to the room that `into` has; 0 at the end. Where it fails, or is dropped before
+    /// it is done, what was in `into` may be gone.
+    fn read(&self, into: &mut Vec<u8>) -> impl Future<Output = io::Result<usize>> + Send;
+
+    /// A reader that shares the position, for a decoder.
+    ///
+    /// # Errors
+    /// When there cannot be one.
+    fn reader(&self) -> io::Result<Pin<Box<dyn AsyncRead + Send + Sync>>>;
+}
+
+/// An open file whose bytes are decoded while it is read.
+pub struct Decoded<F> {
+    pub file: F,
+    bytes: Bytes,
+    /// Where the file is not UTF-8.
+    text: Option<Text>,
+    compressed: bool,
+    encoding: &'static Encoding,
+    /// The first decompressed bytes.
+    first: Vec<u8>,
+    broken: Option<StreamError>,
+}
+
+/// Bytes of another encoding on their way to UTF-8.
+struct Text {
+    transcoder: Transcoder,
+    bytes: Vec<u8>,
+    over: bool,
+}
+
+enum Bytes {
+    /// Read straight into where its bytes are framed: a reader of tokio would copy them once more.
+    Plain,
+    Decoded(Pin<Box<dyn AsyncRead + Send + Sync>>),
+    Ended,
+}
+
+impl<F: RawFile> Decoded<F> {
+    /// Decodes a file that was opened at its beginning.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn new(file: F, encoding: &'static Encoding) -> io::Result<Self> {
+        let head = file.first(ZSTD.len()).await?;
+        let bytes = Bytes::of(&file, &head)?;
+        let compressed = !matches!(bytes, Bytes::Plain);
+        Ok(Self { compressed, bytes, ..Self::plain(file, encoding) })
+    }
+
+    /// Takes the bytes of a file as they are, from where it was opened.
+    pub fn as_it_is(file: F) -> Self {
+        Self::plain(file, UTF_8)
+    }
+
+    fn plain(file: F, encoding: &'static Encoding) -> Self {
+        let text = (encoding != UTF_8).then(|| Text::new(encoding));
+        Self { file, bytes: Bytes::Plain, text, compressed: false, encoding, first: Vec::new(), broken: None }
+    }
+
+    pub fn encoding(&self) -> &'static Encoding {
+        self.encoding
+    }
+
+    /// The same, with something between the file and who reads it.
+    #[cfg(test)]
+    pub fn through<R: AsyncRead + Send + Sync + 'static>(
+        self,
+        wrap: impl FnOnce(Pin<Box<dyn AsyncRead + Send + Sync>>) -> R,
+    ) -> Self {
+        let bytes: Pin<Box<dyn AsyncRead + Send + Sync>> = match self.bytes {
+            Bytes::Plain => self.file.reader().unwrap(),
+            Bytes::Decoded(bytes) => bytes,
+            Bytes::Ended => Box::pin(tokio::io::empty()),
+        };
+        Self { bytes: Bytes::Decoded(Box::pin(wrap(bytes))), ..self }
+    }
+
+    /// Its bytes are decoded as they are: it can be opened at any of their offsets.
+    pub fn is_plain(&self) -> bool {
+        !self.compressed && self.text.is_none()
+    }
+
+    /// How many times longer than the file its text is taken to be.
+    pub fn expansion(&self) -> u64 {
+        match (self.compressed, &self.text) {
+            (true, _) => COMPRESSED,
+            (false, Some(_)) => TRANSCODED,
+            (false, None) => 1,
+        }
+    }
+
+    /// Room that a chunk of so many bytes of it needs, with what is read beyond it.
+    pub fn room(&self, chunk: usize) -> usize {
+        let all = usize::try_from(self.file.size()).unwrap_or(usize::MAX);
+        if self.is_plain() { chunk.min(all) + READ } else { chunk + READ }
+    }
+
+    /// The same without what was not read yet.
+    pub fn ended(self) -> Self {
+        Self { bytes: Bytes::Ended, text: None, ..self }
+    }
+
+    /// Why reading ended before the file did, where it did.
+    pub fn broken(&self) -> Option<&StreamError> {
+        self.broken.as_ref()
+    }
+
+    /// Whether what was read from the beginning can be CSV in this encoding.
+    ///
+    /// # Errors
+    /// What the file is instead.
+    pub fn check_kind(&self) -> Result<(), HeaderError> {
+        sniff::check(&self.first, self.encoding)
+    }
+
+    /// Appends what can be read at once, a few hundred KiB at most; 0 at the end. Where it fails, or is dropped
+    /// before it is done, what was in `into` may be gone.
+    ///
+    /// # Errors
+    /// What the system says; with [`Self::broken`], and again at each call, where the bytes end too early.
+    pub async fn read(&mut self, into: &mut Vec<u8>) -> io::Result<usize> {
+        if let Some(broken) = &self.broken {
+            return Err(broken.error());
+        }
+        let read = match &mut self.text {
+            Some(text) => text.read(&self.file, &mut self.bytes, &mut self.first, into).await,
+            None => self.bytes.read(&self.file, &mut self.first, into).await,
+        };
+        // A decoder tells its errors once, and the end behind them.
+        read.inspect_err(|error| self.broken = StreamError::by(error, self.compressed))
+    }
+
+    /// Hash of the first `len` decoded bytes; `None` where there are not so many, or reading breaks off before.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn hash_of_first(mut self, len: u64) -> io::Result<Option<blake3::Hash>> {
+        let (mut hasher, mut part, mut left) = (blake3::Hasher::new(), Vec::new(), len);
+        while left > 0 {
+            part.clear();
+            match self.read(&mut part).await {
+                Ok(0) => return Ok(None),
+                Err(_) if self.broken.is_some() => return Ok(None),
+                read => read?,
+            };
+            let take = usize::try_from(left).unwrap_or(usize::MAX).min(part.len());
+            hasher.update(&part[..take]);
+            left -= take as u64;
+        }
+        Ok(Some(hasher.finalize()))
+    }
+
+    /// Appends until `into` has `len` bytes or the end is reached.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn read_up_to(&mut self, into: &mut Vec<u8>, len: usize) -> io::Result<()> {
+        while into.len() < len && self.read(into).await? > 0 {}
+        Ok(())
+    }
+}
+
+impl Bytes {
+    fn of(file: &impl RawFile, head: &[u8]) -> io::Result<Self> {
+        let buffered = || Ok::<_, io::Error>(BufReader::with_capacity(READ, file.reader()?));
+        Ok(if head.starts_with(GZIP) {
+            let mut decoder = GzipDecoder::new(buffered()?);
+            decoder.multiple_members(true);
+            Self::Decoded(Box::pin(decoder))
+        } else if head.starts_with(ZSTD) || is_skipped(head) {
+            let limit = [DParameter::window_log_max(ZSTD_WINDOW)];
+            let mut decoder = ZstdDecoder::with_params(buffered()?, &limit);
+            decoder.multiple_members(true);
+            Self::Decoded(Box::pin(decoder))
+        } else {
+            Self::Plain
+        })
+    }
+
+    /// Appends what can be read at once; what is among the first bytes of the file to `first` too.
+    async fn read(
+        &mut self,
+        file: &impl RawFile,
+        first: &mut Vec<u8>,
+        into: &mut Vec<u8>,
+    ) -> io::Result<usize> {
+        let before = into.len();
+        let read = match self {
+            Self::Plain => {
+                into.reserve_exact(READ);
+                file.read(into).await?
+            }
+            Self::Decoded(bytes) => {
+                into.reserve(READ);
+                bytes.take(READ as u64).read_buf(into).await?
+            }
+            Self::Ended => 0,
+        };
+        first.extend(into.iter().skip(before).take(sniff::LOOKED_AT - first.len()));
+        Ok(read)
+    }
+}
+
+impl Text {
+    fn new(encoding: &'static Encoding) -> Self {
+        Self { transcoder: Transcoder::new(encoding), bytes: Vec::new(), over: false }
+    }
+
+    /// Reads until there is a whole character.
+    async fn read(
+        &mut self,
+        file: &impl RawFile,
+        from: &mut Bytes,
+        first: &mut Vec<u8>,
+        into: &mut Vec<u8>,
+    ) -> io::Result<usize> {
+        let before = into.len();
+        while into.len() == before && !self.over {
+            self.bytes.clear();
+            if from.read(file, first, &mut self.bytes).await? == 0 {
+                self.over = true;
+                let cut = || io::ErrorKind::UnexpectedEof.into();
+                return if self.transcoder.is_whole() { Ok(0) } else { Err(cut()) };
+            }
+            self.transcoder.push(&self.bytes, into);
+        }
+        Ok(into.len() - before)
+    }
+}
+
+fn is_skipped(head: &[u8]) -> bool {
+    matches!(head, [0x50..=0x5f, rest @ ..] if rest == ZSTD_SKIPPED)
+}

@@ -1,0 +1,524 @@
+//! Bytes to whole records. Knows quotes and line ends, not fields: those are found inside the frames.
+//!
+//! Agrees with csv-core on where a quoted field begins (at the start of a field only) and ends.
+//! A record ends at a line feed outside quotes; one carriage return before it belongs to the line end.
+
+use std::sync::Arc;
+
+use memchr::{memchr, memchr2};
+
+use crate::domain::{DeliveryContext, End, Frame, Position, Quarantined, RawChunk, Reason, Span, Stamps};
+
+/// What is kept of a record that is longer than the limit.
+const KEPT_OF_TOO_LONG: usize = 4096;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ScanState {
+    /// Outside quotes.
+    Plain,
+    /// Inside a quoted field.
+    Quoted,
+    /// Behind a quote inside a quoted field, which either ends the field or is one of a pair.
+    QuoteSeen,
+    /// In a record that is over the limit: everything up to the next line feed is dropped.
+    Dropping,
+}
+
+/// Collects bytes and cuts them into runs of whole records.
+pub struct Framer {
+    limit: usize,
+    bytes: Vec<u8>,
+    /// How far `bytes` is looked at.
+    scanned: usize,
+    /// Where in `bytes` the open record begins.
+    start: usize,
+    state: ScanState,
+    /// Line feeds inside the quotes of the open record, up to `scanned`.
+    inner_lines: u64,
+    /// The mark of the open record.
+    open: Position,
+    /// The mark of the first byte in `bytes`.
+    from: Position,
+    frames: Vec<Frame>,
+    /// Records that the next run has, about.
+    expected: usize,
+    refused: Vec<Quarantined>,
+    hasher: blake3::Hasher,
+    /// How far `bytes` has gone into the hasher.
+    hashed: usize,
+    /// Bytes of the record that is being dropped that are no longer here.
+    dropped: u64,
+    /// Hash of everything before the record that is being dropped: the hasher is ahead of it.
+    before_dropped: Option<String>,
+}
+
+/// A run of whole records.
+pub struct Cut {
+    pub span: Span,
+    pub bytes: Vec<u8>,
+    pub frames: Vec<Frame>,
+    pub refused: Vec<Quarantined>,
+    /// Hash of everything up to the end of the span.
+    pub hash: String,
+}
+
+impl Cut {
+    /// A chunk of these records.
+    pub fn into_chunk(
+        self,
+        source: Arc<DeliveryContext>,
+        stamps: Arc<Stamps>,
+        is_tail: bool,
+        end: Option<End>,
+    ) -> RawChunk {
+        let Self { span, bytes, frames, refused, hash } = self;
+        RawChunk { source, stamps, span, bytes, frames, refused, hash, is_tail, end }
+    }
+}
+
+/// What stands behind the last line end.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Tail<'a> {
+    Nothing,
+    Record(&'a [u8]),
+    /// A quote that began in the record on this line is still open.
+    OpenQuote {
+        line: u64,
+        len: u64,
+    },
+    /// The record on this line is over the limit and has no end.
+    TooLong {
+        line: u64,
+        len: u64,
+    },
+}
+
+impl Framer {
+    /// Frames the bytes from `at` on; `hasher` has seen everything before it. The first span begins
+    /// at `from`: what lies between the two, such as the header, holds no record.
+    pub fn new(limit: usize, from: Position, at: Position, hasher: blake3::Hasher) -> Self {
+        Self {
+            limit,
+            bytes: Vec::new(),
+            scanned: 0,
+            start: 0,
+            state: ScanState::Plain,
+            inner_lines: 0,
+            open: at,
+            from,
+            frames: Vec::new(),
+            expected: 0,
+            refused: Vec::new(),
+            hasher,
+            hashed: 0,
+            dropped: 0,
+            before_dropped: None,
+        }
+    }
+
+    /// Makes room for a run of so many bytes. The buffers come from `bytes_of` and `frames_of`, which are told what
+    /// they must have room for.
+    pub fn make_room(
+        &mut self,
+        bytes: usize,
+        bytes_of: impl FnOnce(usize) -> Vec<u8>,
+        frames_of: impl FnOnce(usize) -> Vec<Frame>,
+    ) {
+        if self.bytes.capacity() < bytes {
+            let mut room = bytes_of(bytes);
+            room.append(&mut self.bytes);
+            self.bytes = room;
+        }
+        if self.frames.capacity() < self.expected {
+            let mut room = frames_of(self.expected);
+            room.append(&mut self.frames);
+            self.frames = room;
+        }
+    }
+
+    /// The buffer that bytes are appended to before [`Self::scan`].
+    pub fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Records that can be cut off.
+    pub fn records(&self) -> usize {
+        self.frames.len() + self.refused.len()
+    }
+
+    /// Bytes of the records that can be cut off.
+    pub fn len(&self) -> usize {
+        self.start
+    }
+
+    /// Whether nothing can be cut off: no byte is before the open record.
+    pub fn is_empty(&self) -> bool {
+        self.open == self.from
+    }
+
+    /// Decoded bytes of the file up to the end of what is here.
+    pub fn reach(&self) -> u64 {
+        self.open.offset + (self.bytes.len() - self.start) as u64 + self.dropped
+    }
+
+    /// Hash of the decoded bytes of the file up to the end of what is here.
+    pub fn hash(&self) -> blake3::Hash {
+        let mut hasher = self.hasher.clone();
+        hasher.update(&self.bytes[self.hashed..]);
+        hasher.finalize()
+    }
+
+    /// A run without a record, where the last one ended: what is here is not handed on.
+    pub fn abandon(&self) -> Span {
+        Span { from: self.from, to: self.from }
+    }
+
+    /// Lets go of what lies behind this offset.
+    pub fn truncate(&mut self, offset: u64) {
+        let beyond = usize::try_from(self.reach().saturating_sub(offset)).unwrap_or(usize::MAX);
+        let len = self.bytes.len().saturating_sub(beyond).max(self.scanned);
+        self.bytes.truncate(len);
+    }
+
+    /// Number of the next record.
+    pub fn next_record(&self) -> u64 {
+        self.open.record
+    }
+
+    /// Finds the records in the bytes that were appended, until there are so many records or so many
+    /// bytes of records.
+    pub fn scan(&mut self, records: usize, bytes: usize) {
+        while self.records() < records && self.len() < bytes && self.step() {}
+    }
+
+    /// Moves on to the next byte that matters; false when there is none.
+    fn step(&mut self) -> bool {
+        let rest = &self.bytes[self.scanned..];
+        match self.state {
+            ScanState::Plain => match memchr2(b'"', b'\n', rest) {
+                Some(at) => self.plain(self.scanned + at),
+                None => return self.out_of_bytes(),
+            },
+            ScanState::Quoted => match memchr2(b'"', b'\n', rest) {
+                Some(at) => {
+                    if rest[at] == b'"' {
+                        self.state = ScanState::QuoteSeen;
+                    } else {
+                        self.inner_lines += 1;
+                    }
+                    self.scanned += at + 1;
+                }
+                None => return self.out_of_bytes(),
+            },
+            ScanState::QuoteSeen => match rest.first() {
+                Some(b'"') => {
+                    self.scanned += 1;
+                    self.state = ScanState::Quoted;
+                }
+                Some(_) => self.state = ScanState::Plain,
+                None => return self.out_of_bytes(),
+            },
+            ScanState::Dropping => match memchr(b'\n', rest) {
+                Some(at) => self.dropped_until(self.scanned + at),
+                None => return self.drop_scanned(),
+            },
+        }
+        if self.is_over_limit() {
+            self.over_limit();
+        }
+        true
+    }
+
+    fn plain(&mut self, at: usize) {
+        self.scanned = at + 1;
+        if self.bytes[at] == b'\n' {
+            self.record_ends(at);
+        } else if at == self.start || self.bytes[at - 1] == b',' {
+            self.state = ScanState::Quoted;
+        }
+    }
+
+    fn out_of_bytes(&mut self) -> bool {
+        self.scanned = self.bytes.len();
+        if !self.is_over_limit() {
+            return false;
+        }
+        self.over_limit();
+        true
+    }
+
+    /// One more than the limit, because the last byte may be the carriage return of the line end.
+    fn is_over_limit(&self) -> bool {
+        self.state != ScanState::Dropping && self.scanned - self.start > self.limit + 1
+    }
+
+    fn record_ends(&mut self, at: usize) {
+        let end = if at > self.start && self.bytes[at - 1] == b'\r' { at - 1 } else { at };
+        let len = end - self.start;
+        if len > self.limit {
+            return self.over_limit();
+        }
+        if len > 0 {
+            self.frames.push(Frame {
+                record: self.open.record,
+                line: self.open.line + 1,
+                offset: self.open.offset,
+                start: self.start,
+                len,
+            });
+        }
+        self.next(at + 1, u64::from(len > 0));
+    }
+
+    /// Opens the next record at `at`, behind a line feed.
+    fn next(&mut self, at: usize, records: u64) {
+        self.open.offset += (at - self.start) as u64 + self.dropped;
+        self.open.record += records;
+        self.open.line += 1 + self.inner_lines;
+        self.start = at;
+        self.scanned = at;
+        self.state = ScanState::Plain;
+        self.inner_lines = 0;
+        self.dropped = 0;
+        self.before_dropped = None;
+    }
+
+    /// The open record is longer than the limit. With an open quote it is most likely that quote
+    /// that is wrong: only its own line is refused and reading goes on at the next.
+    fn over_limit(&mut self) {
+        let within = (self.start + self.limit + 1).min(self.bytes.len());
+        match memchr(b'\n', &self.bytes[self.start..within]) {
+            Some(len) => self.refuse_line(len),
+            None => {
+                self.hash_up_to(self.start);
+                self.before_dropped = Some(self.hasher.finalize().to_hex().to_string());
+                self.inner_lines = 0;
+                self.state = ScanState::Dropping;
+                self.scanned = self.start;
+            }
+        }
+    }
+
+    fn refuse_line(&mut self, len: usize) {
+        let (start, end) = (self.start, self.start + len);
+        let detail = format!("a quote on this line is not closed within {} bytes", self.limit);
+        let raw = self.bytes[start..end].to_vec();
+        self.refuse(Reason::Quote, detail, raw, len as u64);
+        self.inner_lines = 0;
+        self.next(end + 1, 1);
+    }
+
+    fn refuse(&mut self, reason: Reason, detail: String, raw: Vec<u8>, len: u64) {
+        let (record, line, offset) = (self.open.record, self.open.line + 1, self.open.offset);
+        self.refused.push(Quarantined { record, line, offset, len, column: None, reason, detail, raw });
+    }
+
+    fn refuse_too_long(&mut self, len: u64) {
+        let kept = KEPT_OF_TOO_LONG.min(usize::try_from(len).unwrap_or(usize::MAX));
+        let raw: Vec<u8> = self.bytes[self.start..].iter().take(kept).copied().collect();
+        let detail = format!("{len} bytes where a record may have {}; the first {kept} are kept", self.limit);
+        self.refuse(Reason::TooLong, detail, raw, len);
+    }
+
+    /// Keeps the beginning of the record that is being dropped, and lets the rest go.
+    fn drop_scanned(&mut self) -> bool {
+        let keep = (self.start + KEPT_OF_TOO_LONG).min(self.bytes.len());
+        self.hash_up_to(self.bytes.len());
+        self.dropped += (self.bytes.len() - keep) as u64;
+        self.bytes.truncate(keep);
+        self.hashed = keep;
+        self.scanned = keep;
+        false
+    }
+
+    fn dropped_until(&mut self, at: usize) {
+        let len = (at - self.start) as u64 + self.dropped;
+        self.refuse_too_long(len);
+        self.next(at + 1, 1);
+    }
+
+    fn hash_up_to(&mut self, end: usize) {
+        self.hasher.update(&self.bytes[self.hashed..end]);
+        self.hashed = end;
+    }
+
+    /// Cuts off everything before the open record. What is behind stays.
+    pub fn cut(&mut self) -> Cut {
+        let end = self.start;
+        let hash = self.hash_before_open();
+        let rest = self.bytes[end..].to_vec();
+        let mut bytes = std::mem::replace(&mut self.bytes, rest);
+        bytes.truncate(end);
+        let span = Span { from: self.from, to: self.open };
+        self.from = self.open;
+        self.hashed -= end;
+        self.scanned -= end;
+        self.start = 0;
+        let (frames, refused) = (std::mem::take(&mut self.frames), std::mem::take(&mut self.refused));
+        self.expected = frames.len() + frames.len() / 8;
+        Cut { span, bytes, frames, refused, hash }
+    }
+
+    /// Hash of everything before the open record.
+    fn hash_before_open(&mut self) -> String {
+        if let Some(hash) = &self.before_dropped {
+            return hash.clone();
+        }
+        self.hash_up_to(self.start);
+        self.hasher.finalize().to_hex().to_string()
+    }
+
+    /// What stands behind the last line end, when no more bytes come.
+    pub fn tail(&self) -> Tail<'_> {
+        let open = &self.bytes[self.start..];
+        let (line, len) = (self.open.line + 1, self.reach() - self.open.offset);
+        match self.state {
+            ScanState::Dropping => Tail::TooLong { line, len },
+            ScanState::Quoted => Tail::OpenQuote { line, len },
+            _ if open.is_empty() || open == b"\r" => Tail::Nothing,
+            _ => Tail::Record(open.strip_suffix(b"\r").unwrap_or(open)),
+        }
+    }
+
+    /// Whether anything stands behind the last line end, be it half a line end.
+    pub fn has_tail(&self) -> bool {
+        self.reach() > self.open.offset
+    }
+
+    /// Takes what stands behind the last line end as a whole record, or as a blank line. Returns where it begins,
+    /// or none where there is nothing.
+    pub fn close_tail(&mut self) -> Option<Position> {
+        let begin = self.has_tail().then_some(self.open);
+        let end = self.bytes.len();
+        let until = if self.bytes.ends_with(b"\r") { end - 1 } else { end };
+        let len = until - self.start;
+        if len > 0 {
+            let Position { offset, record, line } = self.open;
+            self.frames.push(Frame { record, line: line + 1, offset, start: self.start, len });
+            self.open.record += 1;
+        }
+        self.open.offset += (end - self.start) as u64;
+        self.open.line += self.inner_lines;
+        self.start = end;
+        self.scanned = end;
+        begin
+    }
+
+    /// Where the last cut was, and how many bytes were read behind it.
+    pub fn cut_at(&self) -> (u64, u64) {
+        (self.from.offset, self.reach() - self.from.offset)
+    }
+
+    /// The hasher, when it has seen exactly what lies before the last cut.
+    pub fn into_hasher(self) -> Option<blake3::Hasher> {
+        (self.hashed == 0 && self.before_dropped.is_none()).then_some(self.hasher)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Everything that framing gives, for the bytes cut at the given places.
+    fn framed(
+        bytes: &[u8],
+        cuts: &[usize],
+        limit: usize,
+        window: usize,
+    ) -> (Vec<String>, Vec<String>, Position, String) {
+        let mut framer = Framer::new(limit, Position::default(), Position::default(), blake3::Hasher::new());
+        let (mut frames, mut refused) = (Vec::new(), Vec::new());
+        let mut hash = String::new();
+        let mut last = Position::default();
+        let mut take = |framer: &mut Framer| {
+            let cut = framer.cut();
+            last = last.advance(cut.span).unwrap();
+            hash = cut.hash;
+            frames.extend(cut.frames.iter().map(|frame| {
+                let raw =
+                    String::from_utf8_lossy(&cut.bytes[frame.start..frame.start + frame.len]).into_owned();
+                format!("{} {} {} {raw:?}", frame.record, frame.line, frame.offset)
+            }));
+            refused.extend(cut.refused.iter().map(|entry| format!("{entry:?}")));
+            last
+        };
+        let mut from = 0;
+        for to in cuts.iter().copied().chain([bytes.len()]) {
+            framer.bytes().extend_from_slice(&bytes[from..to]);
+            from = to;
+            loop {
+                framer.scan(window, usize::MAX);
+                if framer.records() < window {
+                    break;
+                }
+                take(&mut framer);
+            }
+        }
+        let end = take(&mut framer);
+        assert_eq!(hash, blake3::hash(&bytes[..usize::try_from(end.offset).unwrap()]).to_hex().to_string());
+        (frames, refused, end, hash)
+    }
+
+    fn whole(bytes: &[u8]) -> (Vec<String>, Vec<String>) {
+        let (frames, refused, _, _) = framed(bytes, &[], 1000, 100);
+        (frames, refused)
+    }
+
+    #[test]
+    fn line_ends_inside_quotes_belong_to_the_record() {
+        let (frames, _) = whole(b"a,\"b\nc\"\r\n\r\n\nd,\"\"\"\n\"\ne\"f,g\n");
+        assert_eq!(frames, [r#"0 1 0 "a,\"b\nc\"""#, r#"1 5 12 "d,\"\"\"\n\"""#, r#"2 7 20 "e\"f,g""#,]);
+    }
+
+    #[test]
+    fn a_monster_is_one_entry_and_the_rest_goes_on() {
+        let mut bytes = vec![b'x'; 5000];
+        bytes.extend_from_slice(b"\na,b\n");
+        let (frames, refused) = whole(&bytes);
+        assert_eq!(frames, [r#"1 2 5001 "a,b""#]);
+        assert!(refused[0].contains("TooLong") && refused[0].contains("len: 5000"), "{refused:?}");
+    }
+
+    #[test]
+    fn an_open_quote_costs_its_own_line_only() {
+        let mut bytes = b"a,\"open\n".to_vec();
+        for _ in 0..300 {
+            bytes.extend_from_slice(b"c,d\n");
+        }
+        let (frames, refused) = whole(&bytes);
+        assert_eq!((frames.len(), refused.len()), (300, 1));
+        assert!(refused[0].contains("Quote") && refused[0].contains("line: 1"), "{refused:?}");
+    }
+
+    #[test]
+    fn the_tail_is_told() {
+        let tail = |bytes: &[u8]| {
+            let mut framer =
+                Framer::new(100, Position::default(), Position::default(), blake3::Hasher::new());
+            framer.bytes().extend_from_slice(bytes);
+            framer.scan(100, usize::MAX);
+            format!("{:?}", framer.tail())
+        };
+        assert_eq!(tail(b"a\n"), "Nothing");
+        assert_eq!(tail(b"a\n\r"), "Nothing");
+        assert_eq!(tail(b"a\n\"b\"\r"), format!("{:?}", Tail::Record(b"\"b\"")));
+        assert_eq!(tail(b"a\n\"b"), "OpenQuote { line: 2, len: 2 }");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+        #[test]
+        fn cutting_the_bytes_anywhere_gives_the_same_records(
+            bytes in prop::collection::vec(prop::sample::select(b"ab,\"\"\n\n\r,\xef\xbb".to_vec()), 0..200),
+            cuts in prop::collection::btree_set(0usize..200, 0..20),
+            limit in 1usize..40,
+            window in 1usize..5,
+        ) {
+            let cuts: Vec<usize> = cuts.into_iter().filter(|cut| *cut <= bytes.len()).collect();
+            let at_once = framed(&bytes, &[], limit, 1000);
+            prop_assert_eq!(&framed(&bytes, &cuts, limit, 1000), &at_once);
+            prop_assert_eq!(&framed(&bytes, &cuts, limit, window), &at_once);
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Bytes to records: decompression, encoding, framing, headers and fields.
+
+pub mod stream_error;
+pub mod encoding;
+pub mod sniff;
+pub mod framer;
+pub mod tail;
+pub(crate) mod splitter;
+pub mod decoded;

@@ -1,0 +1,47 @@
+//! Where the bytes of a file break off: a decoder tells it once, and the end behind it.
+
+use std::fmt;
+use std::io;
+
+/// Why the bytes of a file end where they should not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamError {
+    /// More is expected.
+    Cut(&'static str),
+    /// What comes cannot be decompressed.
+    Corrupt(String),
+}
+
+impl StreamError {
+    /// What an error of reading means; nothing where it is one of the system.
+    pub fn by(error: &io::Error, compressed: bool) -> Option<Self> {
+        match error.kind() {
+            _ if error.raw_os_error().is_some() => None,
+            io::ErrorKind::UnexpectedEof if compressed => Some(Self::Cut("the compressed file")),
+            io::ErrorKind::UnexpectedEof => Some(Self::Cut("the last character")),
+            _ => compressed.then(|| Self::Corrupt(error.to_string())),
+        }
+    }
+
+    /// The error of reading on.
+    pub fn error(&self) -> io::Error {
+        match self {
+            Self::Cut(_) => io::ErrorKind::UnexpectedEof.into(),
+            Self::Corrupt(why) => io::Error::new(io::ErrorKind::InvalidData, why.clone()),
+        }
+    }
+}
+
+impl fmt::Display for StreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cut(what) => write!(f, "{what} ends in the middle; more is expected"),
+            Self::Corrupt(why) if why.contains("too much memory") => f.write_str(
+                "to decompress it takes a window of over 8 MiB; compress it without --long and --ultra, or by gzip",
+            ),
+            Self::Corrupt(why) => {
+                write!(f, "cannot be decompressed further: {why}; make the compressed file anew and drop it again")
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The open tail of a file: what follows its last line end outside quotes (law 4).
+
+use crate::format::framer::{Framer, Tail};
+use crate::format::splitter::field_count;
+
+/// A longer tail waits for its line end: the ledger of a cluster keeps the bytes of a tail while it is loaded.
+pub const LONGEST: usize = 1024 * 1024;
+
+/// Whether a tail that is a whole record may be loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TailPolicy {
+    /// The file is complete unless a writer is seen.
+    Load,
+    /// The writer may not have finished.
+    Hold,
+    /// Files must end with a line end (`source.final_newline: required`).
+    Never,
+}
+
+/// What is to become of the tail of a file that has no more bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// There is none.
+    None,
+    /// It is loaded: a record, or half a line end.
+    Load,
+    /// It waits for more. With `held`, only because its writer may not have finished.
+    Wait { detail: String, held: bool },
+}
+
+/// Judges what follows the last line end, where the header has so many `fields`.
+pub async fn judge(framer: &Framer, fields: usize, policy: TailPolicy) -> Judged {
+    let wait = |detail: String| Judged::Wait { detail, held: false };
+    match framer.tail() {
+        Tail::Nothing if !framer.has_tail() => Judged::None,
+        Tail::Nothing => held_unless(policy, "the last line end is half of one; a line feed is expected"),
+        Tail::Record(tail) => record(tail, fields, policy),
+        Tail::OpenQuote { line, len } => wait(format!(
+            "a quote in the record on line {line} is still open, so the {len} bytes from there on wait; close it, \
+             or append what is missing"
+        )),
+        Tail::TooLong { line, len } => wait(format!(
+            "the record on line {line} is over the limit and has no end within {len} bytes; more is expected"
+        )),
+    }
+}
+
+fn record(tail: &[u8], fields: usize, policy: TailPolicy) -> Judged {
+    let wait = |detail: String| Judged::Wait { detail, held: false };
+    // Nothing that is appended mends malformed quotes: such a record is refused now.
+    let found = field_count(tail).unwrap_or(fields);
+    if found < fields {
+        return wait(format!(
+            "the last record has {found} of {fields} fields and no line end; more is expected"
+        ));
+    }
+    if ends_inside_a_character(tail) {
+        return wait("the last record ends inside a character; more is expected".to_owned());
+    }
+    if tail.len() > LONGEST {
+        return wait(format!("the last record has {} bytes and waits for its line end", tail.len()));
+    }
+    held_unless(policy, "the last record has no line end; it is loaded when its writer has finished")
+}
+
+fn held_unless(policy: TailPolicy, held: &str) -> Judged {
+    match policy {
+        TailPolicy::Load => Judged::Load,
+        TailPolicy::Hold => Judged::Wait { detail: held.to_owned(), held: true },
+        TailPolicy::Never => Judged::Wait {
+            detail: "the file does not end with a line end, and source.final_newline requires one".to_owned(),
+            held: false,
+        },
+    }
+}
+
+/// Whether the last bytes are the beginning of a longer UTF-8 sequence.
+fn ends_inside_a_character(bytes: &[u8]) -> bool {
+    let lead = bytes.iter().rev().take(3).position(|byte| byte & 0xc0 != 0x80);
+    let Some((len, lead)) = lead.and_then(|at| Some((at + 1, bytes.get(bytes.len() - at - 1)?))) else {
+        return false;
+    };
+    let needed = match lead {
+        0xc2..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xf4 => 4,
+        _ => 1,
+    };
+    needed > len
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Position;
+
+    fn judged(bytes: &[u8], policy: TailPolicy) -> Judged {
+        let mut framer =
+            Framer::new(LONGEST * 2, Position::default(), Position::default(), blake3::Hasher::new());
+        framer.bytes().extend_from_slice(bytes);
+        framer.scan(usize::MAX, usize::MAX);
+        futures::executor::block_on(judge(&framer, 2, policy))
+    }
+
+    fn waits(bytes: &[u8]) -> bool {
+        matches!(judged(bytes, TailPolicy::Load), Judged::Wait { held: false, .. })
+    }
+
+    #[test]
+    fn a_whole_record_is_loaded_when_the_file_is_complete() {
+        for tail in ["1,2", "1,2\r", "\"1\",\"a\nb\"", "1,ü", "1,2,3", "\r", "\"1\"a"] {
+            let bytes = format!("0,0\n{tail}");
+            assert_eq!(judged(bytes.as_bytes(), TailPolicy::Load), Judged::Load, "{tail:?}");
+            assert!(
+                matches!(judged(bytes.as_bytes(), TailPolicy::Hold), Judged::Wait { held: true, .. }),
+                "{tail:?}"
+            );
+            assert!(
+                matches!(judged(bytes.as_bytes(), TailPolicy::Never), Judged::Wait { held: false, .. }),
+                "{tail:?}"
+            );
+        }
+        assert_eq!(judged(b"0,0\n", TailPolicy::Hold), Judged::None);
+    }
+
+    #[test]
+    fn a_tail_that_is_cut_waits_even_if_the_file_is_complete() {
+        let long = [b"1,".as_slice(), &vec![b'x'; LONGEST]].concat();
+        for tail in [b"1".as_slice(), b"1,\"2", b"1,\xc3", b"1,\xe2\x82", b"1,\xf0\x9f\x98", &long] {
+            assert!(waits(&[b"0,0\n", tail].concat()), "{:?}", tail.get(..9).unwrap_or(tail));
+        }
+        assert!(!waits("1,€".as_bytes()) && !waits(b"1,\xff"), "whole, and no text at all");
+    }
+}

@@ -1,0 +1,53 @@
+//! HTTP: metrics and probes, open to all who can reach the port. They tell no data and no file names.
+
+mod connections;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics;
+use crate::metrics::Scrape;
+
+/// Knows whether the daemon does its work now.
+pub trait Readiness: Send + Sync {
+    /// # Errors
+    /// Why it does not, in words.
+    fn ready(&self) -> Result<(), String>;
+}
+
+/// What the handlers answer from.
+#[derive(Clone)]
+pub struct Web {
+    pub metrics: Scrape,
+    pub readiness: Arc<dyn Readiness>,
+}
+
+/// Serves until `stop`, and then what was asked before.
+pub async fn serve(listener: TcpListener, web: Web, stop: CancellationToken) {
+    let router = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .with_state(web);
+    connections::serve(listener, router, stop).await;
+}
+
+async fn metrics(State(web): State<Web>) -> impl IntoResponse {
+    metrics::ready(web.readiness.ready().is_ok());
+    let format = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (format, web.metrics.text())
+}
+
+async fn ready(State(web): State<Web>) -> impl IntoResponse {
+    match web.readiness.ready() {
+        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
+    }
+}

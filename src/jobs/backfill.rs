@@ -1,0 +1,162 @@
+//! Kept files played into one table anew, under the stamps their records have (`load --table`).
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::domain::ledger;
+use crate::domain::quarantine;
+use crate::domain::quarantine::Fate;
+use crate::domain::{Delivery, DeliveryId, DeliveryState, Plan, RowChunk, Stamp};
+use crate::jobs::locate::KeptFiles;
+use crate::pipeline::archived_reader::ArchivedReader;
+use crate::pipeline::prefix_check::KeptFileError;
+use crate::pipeline::row_builder::RowBuilder;
+use crate::pipeline::run_stats::RunStats;
+use crate::store::backoff::Backoff;
+use crate::store::listing::{Deliveries, Entries};
+use crate::store::{Store, StoreError};
+
+/// How the replay of one delivery went.
+#[derive(Debug)]
+pub enum Backfilled {
+    Done,
+    Stopped,
+    /// The file is not what was loaded.
+    Gone(KeptFileError),
+}
+
+/// A delivery with records that the table does not have. Kept in memory until its turn comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Behind {
+    /// Its place in the order of all records.
+    begin: Option<Stamp>,
+    pub id: DeliveryId,
+    pub bytes: u64,
+}
+
+impl Behind {
+    pub fn of(delivery: &Delivery) -> Self {
+        Self { begin: delivery.stamps.begin(), id: delivery.id, bytes: delivery.reach.offset }
+    }
+}
+
+/// Replays deliveries into one table.
+pub struct Backfill<S> {
+    pub store: Arc<S>,
+    pub plan: Arc<Plan>,
+    pub find: KeptFiles,
+    pub patience: Backoff,
+    pub tally: Arc<RunStats>,
+    pub stop: CancellationToken,
+    /// Index in the plan.
+    pub table: usize,
+}
+
+impl<S: Store> Backfill<S> {
+    /// Whether a delivery has records that this table does not have.
+    pub fn is_behind(&self, delivery: &Delivery) -> bool {
+        self.plan.tables.get(self.table).is_some_and(|table| delivery.is_behind(table))
+    }
+
+    /// Deliveries with records that this table does not have.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn behind(&self) -> Result<Vec<Behind>, StoreError> {
+        let mut all = Deliveries::patiently(&*self.store, &self.patience, ledger::DeliveryFilter::All);
+        let mut behind = Vec::new();
+        while let Some(delivery) = all.next().await? {
+            if self.is_behind(&delivery) {
+                behind.push(Behind::of(&delivery));
+            }
+        }
+        Ok(behind)
+    }
+
+    /// Plays one delivery, as far as it is durable in the other tables.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn delivery(&self, delivery: &Delivery) -> Result<Backfilled, StoreError> {
+        let beginning = match self.find.beginning(delivery).await {
+            Ok(beginning) => beginning,
+            Err(why) => return Ok(Backfilled::Gone(why)),
+        };
+        let (id, path, until) = (delivery.id, &delivery.path, delivery.reach.offset);
+        let mut kept = ArchivedReader::new(beginning, id, path, delivery.stamps.clone(), until);
+        let transform = RowBuilder::new(Arc::clone(&self.plan), Arc::default());
+        let has_entries = delivery.receipt.quarantined + delivery.receipt.replayed > 0;
+        let (mut first, mut rows) = (true, 0);
+        loop {
+            if self.stop.is_cancelled() {
+                return Ok(Backfilled::Stopped);
+            }
+            match kept.next().await {
+                Ok(Some(mut raw)) => {
+                    let left_out = match has_entries {
+                        true => {
+                            raw.leave_out(&self.refused(id, raw.span.from.record..raw.span.to.record).await?)
+                        }
+                        false => 0,
+                    };
+                    rows += self.write(transform.chunk(raw).await, left_out, first).await?;
+                }
+                Ok(None) => {
+                    self.compare(delivery, rows);
+                    return Ok(Backfilled::Done);
+                }
+                Err(error) => return Ok(Backfilled::Gone(error.into())),
+            }
+            first = false;
+        }
+    }
+
+    /// Numbers of the records in this range that were refused before and not replayed. They are in no table.
+    async fn refused(&self, id: DeliveryId, records: Range<u64>) -> Result<HashSet<u64>, StoreError> {
+        let filter = quarantine::EntryFilter::default();
+        let entries = Entries::patiently(&*self.store, &self.patience, id, filter);
+        let (mut entries, mut never) = (entries.from(records.start), HashSet::new());
+        while let Some(page) = entries.page().await? {
+            let in_range = page.iter().take_while(|entry| entry.record.record < records.end);
+            let refused = in_range.filter(|entry| entry.fate != Fate::Replayed);
+            never.extend(refused.map(|entry| entry.record.record));
+            if page.last().is_some_and(|last| last.record.record >= records.end) {
+                break;
+            }
+        }
+        Ok(never)
+    }
+
+    /// Records that are in other tables, but cannot be in this one.
+    fn compare(&self, delivery: &Delivery, rows: u64) {
+        let missing = delivery.receipt.loaded.saturating_sub(rows);
+        if missing > 0 {
+            warn!(
+                file = delivery.path,
+                "{missing} loaded records have no row in this table: its key is empty, or a value does not fit"
+            );
+            self.tally.refused.fetch_add(missing, Ordering::Relaxed);
+        }
+    }
+
+    async fn write(&self, chunk: RowChunk, left_out: u64, first: bool) -> Result<u64, StoreError> {
+        let chunk = Arc::new(chunk);
+        let applied =
+            self.patience.with(|| self.store.backfill(self.table, Arc::clone(&chunk), first)).await?;
+        self.tally.records(&chunk, 0);
+        self.tally.left_out(left_out);
+        self.tally.passed(chunk.len());
+        if let (Some(table), Some(delta)) = (self.plan.tables.get(self.table), applied.tables.first()) {
+            self.tally.rows(&table.name, delta);
+        }
+        if chunk.end.is_some() {
+            self.tally.delivery(DeliveryState::Loaded);
+        }
+        Ok(chunk.rows.len() as u64)
+    }
+}

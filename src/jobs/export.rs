@@ -1,0 +1,101 @@
+//! The events of files as they are, field by field, for `export`: those records that become rows.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::domain::{Delivery, Origin, RawChunk};
+use crate::format::splitter::Splitter;
+use crate::jobs::locate::KeptFiles;
+use crate::pipeline::archived_reader::ArchivedReader;
+use crate::pipeline::prefix_check::{KeptFileError, VerifiedFile};
+use crate::pipeline::row_builder::RowBuilder;
+use crate::source::folder::inbox::Found;
+
+/// Where events go: the declared fields of one event.
+pub type Each<'a> = dyn FnMut(&mut dyn Iterator<Item = &[u8]>) -> io::Result<()> + 'a;
+
+/// Why the events of a file were not exported.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The output cannot be written.
+    #[error("{0}")]
+    Output(io::Error),
+    /// The file cannot be read.
+    #[error(transparent)]
+    File(#[from] KeptFileError),
+}
+
+/// Reads events from files.
+pub struct Events {
+    find: KeptFiles,
+    transform: RowBuilder,
+}
+
+impl Events {
+    pub fn new(find: KeptFiles) -> Self {
+        let transform = RowBuilder::new(Arc::clone(&find.plan), Arc::default());
+        Self { find, transform }
+    }
+
+    /// The events of a delivery, as far as it was loaded.
+    ///
+    /// # Errors
+    /// When its file cannot be read or the output cannot be written.
+    pub async fn of_delivery(&self, delivery: &Delivery, each: &mut Each<'_>) -> Result<(), ExportError> {
+        let beginning = self.find.beginning(delivery).await?;
+        self.play(beginning, &delivery.path, delivery.reach.offset, each).await
+    }
+
+    /// The events of a file that was not loaded, if `is_new` accepts the hash of its bytes.
+    ///
+    /// # Errors
+    /// When the file cannot be read or the output cannot be written.
+    pub async fn of_file(
+        &self,
+        file: &Found,
+        is_new: &mut impl FnMut(String) -> bool,
+        each: &mut Each<'_>,
+    ) -> Result<(), ExportError> {
+        let KeptFiles { inbox, plan, max_record_bytes, .. } = &self.find;
+        let place = inbox.place(&file.path);
+        let hash = VerifiedFile::hash(&place, plan.encoding).await.map_err(KeptFileError::from)?;
+        if !is_new(hash) {
+            return Ok(());
+        }
+        let beginning = VerifiedFile::unverified(&place, plan, *max_record_bytes).await?;
+        self.play(beginning, &file.path, u64::MAX, each).await
+    }
+
+    async fn play(
+        &self,
+        beginning: VerifiedFile,
+        path: &str,
+        until: u64,
+        each: &mut Each<'_>,
+    ) -> Result<(), ExportError> {
+        let mut kept = ArchivedReader::unstamped(beginning, path, until);
+        while let Some(raw) = kept.next().await.map_err(KeptFileError::from)? {
+            self.chunk(raw, each).await.map_err(ExportError::Output)?;
+        }
+        Ok(())
+    }
+
+    async fn chunk(&self, raw: RawChunk, each: &mut Each<'_>) -> io::Result<()> {
+        let (frames, bytes, source) = (raw.frames.clone(), raw.bytes.clone(), Arc::clone(&raw.source));
+        let mut splitter = Splitter::default();
+        let made = self.transform.chunk(raw).await;
+        for row in 0..made.rows.len() {
+            let record = u64::try_from(made.rows.stamp(row).0 / 2).unwrap_or(0);
+            let Ok(at) = frames.binary_search_by_key(&record, |frame| frame.record) else { continue };
+            let frame = &frames[at];
+            let record = bytes.get(frame.start..frame.start + frame.len).unwrap_or_default();
+            let Ok(fields) = splitter.split(record).await else { continue };
+            let columns = self.find.plan.columns.iter().zip(&source.mapping.field_of);
+            let mut wanted = columns
+                .filter(|(column, _)| matches!(column.origin, Origin::Field(_)))
+                .map(|(_, field)| field.and_then(|at| fields.get(at)).unwrap_or(b""));
+            each(&mut wanted)?;
+        }
+        Ok(())
+    }
+}

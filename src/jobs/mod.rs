@@ -1,0 +1,6 @@
+//! One-off work over a store and kept files.
+
+pub mod export;
+pub mod locate;
+pub mod backfill;
+pub mod replay;

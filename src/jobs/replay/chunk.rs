@@ -1,0 +1,139 @@
+//! Entries of the quarantine to a chunk, from the bytes that were kept of them.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::domain::header::HeaderError;
+use crate::domain::quarantine::{QuarantineEntry, Replay};
+use crate::domain::{
+    Delivery, DeliveryContext, Frame, Header, Origin, Position, Quarantined, RawChunk, Reason, Span, Stamps,
+};
+use crate::format::framer::Framer;
+use crate::jobs::locate::KeptFiles;
+use crate::jobs::replay::full_record::FullRecords;
+use crate::jobs::replay::settled::Settled;
+use crate::jobs::replay::untried::UntriedError;
+use crate::pipeline::row_builder::RowBuilder;
+use crate::source::folder::inbox;
+
+/// Bytes behind which a chunk takes no more.
+const FULL: usize = 1024 * 1024;
+
+/// Makes chunks of the records of one delivery.
+pub struct ChunkMaker {
+    source: Arc<DeliveryContext>,
+    stamps: Arc<Stamps>,
+    max_record_bytes: usize,
+    whole: FullRecords,
+}
+
+impl ChunkMaker {
+    /// For the records of a delivery that had this header.
+    ///
+    /// # Errors
+    /// When the header does not serve any more.
+    pub fn new(find: &KeptFiles, delivery: &Delivery, header: Header) -> Result<Self, HeaderError> {
+        let plan = &find.plan;
+        let mapping = header.map(plan)?;
+        let file_date = inbox::date(&delivery.path);
+        if file_date.is_none() && plan.columns.iter().any(|column| column.origin == Origin::FileDate) {
+            return Err(HeaderError::NoDate);
+        }
+        let source = DeliveryContext::new(
+            delivery.id,
+            &delivery.path,
+            (header, mapping),
+            file_date,
+            SystemTime::now(),
+        );
+        Ok(Self {
+            source: Arc::new(source),
+            stamps: Arc::new(delivery.stamps.clone()),
+            max_record_bytes: find.max_record_bytes,
+            whole: FullRecords::new(find.clone(), delivery.clone()),
+        })
+    }
+
+    /// Entries of a page, tried, up to so many bytes: of long ones only the beginning is in the page. Those
+    /// that cannot be tried are left as they are.
+    pub async fn retried(
+        &mut self,
+        transform: &RowBuilder,
+        page: &mut impl Iterator<Item = QuarantineEntry>,
+        settled: &mut Settled,
+    ) -> Replay {
+        let mut raw = self.empty();
+        while raw.bytes.len() < FULL
+            && let Some(QuarantineEntry { record, .. }) = page.next()
+        {
+            let reason = record.reason.name();
+            match self.bytes(&record).await {
+                Ok(Some(bytes)) => self.append(&mut raw, record, &bytes),
+                Ok(None) => settled.still_open(reason),
+                Err(why) => {
+                    settled.still_open(reason);
+                    settled.cannot(&why);
+                }
+            }
+        }
+        let tried: Vec<u64> = raw.frames.iter().map(|frame| frame.record).collect();
+        let chunk = transform.chunk(raw).await;
+        let mut retried = Replay { chunk, skipped: Vec::new() };
+        let refused = retried.chunk.quarantined.iter().map(|entry| entry.record);
+        let others: HashSet<u64> = retried.loaded().chain(refused).collect();
+        retried.skipped = tried.into_iter().filter(|record| !others.contains(record)).collect();
+        retried
+    }
+
+    /// All bytes of a record; none of one that is longer than records may be.
+    async fn bytes(&mut self, record: &Quarantined) -> Result<Option<Vec<u8>>, UntriedError> {
+        if record.len > self.max_record_bytes as u64 {
+            return Ok(None);
+        }
+        if record.raw.len() as u64 == record.len {
+            return Ok(Some(record.raw.clone()));
+        }
+        self.whole.record(record).await.map(Some)
+    }
+
+    fn append(&self, raw: &mut RawChunk, record: Quarantined, bytes: &[u8]) {
+        if self.is_one_record(bytes) {
+            let (start, len) = (raw.bytes.len(), bytes.len());
+            let Quarantined { record, line, offset, .. } = record;
+            raw.bytes.extend_from_slice(bytes);
+            raw.frames.push(Frame { record, line, offset, start, len });
+            return;
+        }
+        let detail = "a quote in it is not closed, so it may go on in the lines behind it; mend the file, then \
+                      load it anew";
+        let (reason, detail) = match record.reason {
+            Reason::Quote => (Reason::Quote, record.detail),
+            _ => (Reason::Quote, detail.to_owned()),
+        };
+        raw.refused.push(Quarantined { column: None, reason, detail, raw: Vec::new(), ..record });
+    }
+
+    /// Whether reading these bytes as a file would give this record and nothing else.
+    fn is_one_record(&self, bytes: &[u8]) -> bool {
+        let nothing = Position::default();
+        let mut framer = Framer::new(self.max_record_bytes, nothing, nothing, blake3::Hasher::new());
+        framer.bytes().extend_from_slice(bytes);
+        framer.bytes().extend_from_slice(b"\r\n");
+        framer.scan(usize::MAX, usize::MAX);
+        let frames = framer.cut().frames;
+        matches!(frames.as_slice(), [frame] if frame.len == bytes.len())
+    }
+
+    fn empty(&self) -> RawChunk {
+        let span = Span { from: Position::default(), to: Position::default() };
+        RawChunk::empty(Arc::clone(&self.source), Arc::clone(&self.stamps), span)
+    }
+}
+
+impl Replay {
+    /// Whether there is nothing to settle and nothing to say.
+    pub fn is_empty(&self) -> bool {
+        self.chunk.rows.is_empty() && self.chunk.quarantined.is_empty() && self.skipped.is_empty()
+    }
+}

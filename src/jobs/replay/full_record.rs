@@ -1,0 +1,84 @@
+//! Records of which only the beginning is in quarantine, whole, from the file they came in.
+
+use std::io;
+
+use crate::domain::{Delivery, Quarantined};
+use crate::jobs::locate::KeptFiles;
+use crate::jobs::replay::untried::UntriedError;
+use crate::pipeline::byte_source::{self, ByteSource};
+use crate::pipeline::header_probe::read_or_end;
+use crate::pipeline::prefix_check::KeptFileError;
+
+/// Reads records of one delivery in their order.
+pub struct FullRecords {
+    find: KeptFiles,
+    delivery: Delivery,
+    opened: Opened,
+}
+
+/// The file, once its bytes are known to be those that were loaded.
+enum Opened {
+    NotYet,
+    Open(Box<Bytes>),
+    Unreadable,
+}
+
+struct Bytes {
+    source: ByteSource,
+    read: Vec<u8>,
+    /// Decoded bytes before `read`.
+    before: u64,
+}
+
+impl FullRecords {
+    pub fn new(find: KeptFiles, delivery: Delivery) -> Self {
+        Self { find, delivery, opened: Opened::NotYet }
+    }
+
+    /// The bytes of a record that lies behind those asked for before.
+    ///
+    /// # Errors
+    /// When the file does not serve. The cause is told once.
+    pub async fn record(&mut self, record: &Quarantined) -> Result<Vec<u8>, UntriedError> {
+        if matches!(self.opened, Opened::NotYet) {
+            self.opened = Opened::Unreadable;
+            self.opened = Opened::Open(Box::new(self.open().await.map_err(UntriedError::NoFile)?));
+        }
+        let Opened::Open(bytes) = &mut self.opened else { return Err(UntriedError::NoFileBefore) };
+        let cut = bytes.cut(record.offset, record.len).await;
+        let cut = cut.map_err(|error| UntriedError::NoFile(error.into()))?;
+        if cut.starts_with(&record.raw) {
+            Ok(cut)
+        } else {
+            Err(UntriedError::NoFile(KeptFileError::OtherBytes))
+        }
+    }
+
+    async fn open(&self) -> Result<Bytes, KeptFileError> {
+        let place = self.find.place(&self.delivery).await?;
+        let source = byte_source::open(&place, self.find.plan.encoding).await?;
+        Ok(Bytes { source, read: Vec::new(), before: 0 })
+    }
+}
+
+impl Bytes {
+    /// These bytes of the file; fewer where it ends.
+    async fn cut(&mut self, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+        self.skip_to(offset).await?;
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        while self.read.len() < len && read_or_end(&mut self.source, &mut self.read).await? > 0 {}
+        Ok(self.read.iter().take(len).copied().collect())
+    }
+
+    async fn skip_to(&mut self, offset: u64) -> io::Result<()> {
+        loop {
+            let beyond = usize::try_from(offset.saturating_sub(self.before)).unwrap_or(usize::MAX);
+            let gone = beyond.min(self.read.len());
+            self.read.drain(..gone);
+            self.before += gone as u64;
+            if self.before >= offset || read_or_end(&mut self.source, &mut self.read).await? == 0 {
+                return Ok(());
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Open records of the quarantine, tried once more by the configuration of now, or discarded.
+//!
+//! A page at a time: rows, entries and account of a page are settled together, so that a run that ends
+//! anywhere is gone on with by the next.
+
+mod chunk;
+mod full_record;
+pub mod settled;
+pub mod untried;
+
+use crate::jobs::replay::settled::Settled;
+use crate::jobs::replay::untried::{ReplayError, UntriedError};
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::ledger;
+use crate::domain::quarantine::{EntryFilter, Fate};
+use crate::domain::{Delivery, Header, Plan};
+use crate::jobs::locate::KeptFiles;
+use crate::jobs::replay::chunk::ChunkMaker;
+use crate::pipeline::row_builder::RowBuilder;
+use crate::store::backoff::Backoff;
+use crate::store::listing::{Deliveries, Entries};
+use crate::store::{Store, StoreError};
+
+/// Settles open records.
+pub struct Replayer<S> {
+    pub store: Arc<S>,
+    pub plan: Arc<Plan>,
+    pub find: KeptFiles,
+    pub patience: Backoff,
+    pub stop: CancellationToken,
+    /// The deliveries whose records are settled.
+    pub deliveries: ledger::DeliveryFilter,
+    /// The records of these deliveries that are settled.
+    pub filter: EntryFilter,
+}
+
+/// The action on open records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    Replay,
+    Discard,
+}
+
+/// A run over all deliveries, in the order they were taken up.
+pub struct Run<'r, S> {
+    retry: &'r Replayer<S>,
+    deliveries: Deliveries<'r, S>,
+    what: What,
+    /// Whether the run was stopped before its end.
+    pub stopped: bool,
+}
+
+impl<S: Store> Run<'_, S> {
+    /// Settles the records of the next delivery that has open records; `None` at the end.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn next(&mut self) -> Result<Option<Settled>, StoreError> {
+        while !self.stopped
+            && let Some(delivery) = self.deliveries.next().await?
+        {
+            if delivery.receipt.open() == 0 {
+                continue;
+            }
+            let mut settled = Settled::of(&delivery, &self.retry.plan);
+            self.stopped = match self.what {
+                What::Replay => self.retry.again(&delivery, &mut settled).await?,
+                What::Discard => self.retry.discard(&delivery, &mut settled).await?,
+            };
+            if settled.tried() + settled.discarded > 0 {
+                return Ok(Some(settled));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl<S: Store> Replayer<S> {
+    /// A run that begins with the first delivery.
+    pub fn run(&self, what: What) -> Run<'_, S> {
+        let deliveries = Deliveries::patiently(&*self.store, &self.patience, self.deliveries.clone());
+        Run { retry: self, deliveries, what, stopped: false }
+    }
+
+    /// The open records of a delivery.
+    fn entries(&self, delivery: &Delivery, raw: bool) -> Entries<'_, S> {
+        let filter = EntryFilter { fate: Some(Fate::Open), raw, ..self.filter.clone() };
+        Entries::patiently(&*self.store, &self.patience, delivery.id, filter)
+    }
+
+    /// Discards the open records of a delivery. Returns whether it was stopped before the end.
+    async fn discard(&self, delivery: &Delivery, settled: &mut Settled) -> Result<bool, StoreError> {
+        let mut entries = self.entries(delivery, false);
+        while let Some(page) = entries.page().await? {
+            if self.stop.is_cancelled() {
+                return Ok(true);
+            }
+            let records: Vec<u64> = page.iter().map(|entry| entry.record.record).collect();
+            self.patience.with(|| self.store.discard(delivery.id, records.clone())).await?;
+            settled.discarded += records.len() as u64;
+        }
+        Ok(false)
+    }
+
+    /// Whether it was stopped before the end.
+    async fn again(&self, delivery: &Delivery, settled: &mut Settled) -> Result<bool, StoreError> {
+        let making = match self.making(delivery).await {
+            Ok(making) => Some(making),
+            Err(error) => {
+                settled.cannot(&error.untried()?);
+                None
+            }
+        };
+        let transform = RowBuilder::new(Arc::clone(&self.plan), Arc::default());
+        let (mut making, mut entries) = (making, self.entries(delivery, true));
+        while let Some(page) = entries.page().await? {
+            if self.stop.is_cancelled() {
+                return Ok(true);
+            }
+            let Some(making) = &mut making else {
+                page.iter().for_each(|entry| settled.still_open(entry.record.reason.name()));
+                continue;
+            };
+            let mut page = page.into_iter().peekable();
+            while page.peek().is_some() {
+                let retried = Arc::new(making.retried(&transform, &mut page, settled).await);
+                if !retried.is_empty() {
+                    let applied = self.patience.with(|| self.store.replay(Arc::clone(&retried))).await?;
+                    settled.add(&self.plan, &retried, &applied);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    async fn making(&self, delivery: &Delivery) -> Result<ChunkMaker, ReplayError> {
+        let header = header(&*self.store, &self.find, delivery).await?;
+        Ok(ChunkMaker::new(&self.find, delivery, header).map_err(UntriedError::from)?)
+    }
+}
+
+/// The header of a delivery, as it was kept, or from its file.
+///
+/// # Errors
+/// When there is none, or the store does not answer.
+pub async fn header(
+    store: &impl Store,
+    find: &KeptFiles,
+    delivery: &Delivery,
+) -> Result<Header, ReplayError> {
+    if let Some(header) = store.header(delivery.id).await? {
+        return Ok(header);
+    }
+    Ok(find.header(delivery).await.map_err(UntriedError::NoHeader)?)
+}

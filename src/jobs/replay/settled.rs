@@ -1,0 +1,72 @@
+//! What became of the open records of one delivery.
+
+use crate::domain::ledger::{Applied, TableDelta};
+use crate::domain::quarantine::Replay;
+use crate::domain::{Delivery, Plan};
+use crate::jobs::replay::untried::UntriedError;
+use std::collections::BTreeMap;
+use tracing::warn;
+
+/// What became of the records of one delivery.
+#[derive(Debug)]
+pub struct Settled {
+    pub path: String,
+    pub generation: u32,
+    pub loaded: u64,
+    pub skipped: u64,
+    pub discarded: u64,
+    /// Still open, by reason.
+    pub open: BTreeMap<&'static str, u64>,
+    /// By name.
+    pub tables: BTreeMap<String, TableDelta>,
+    /// Some of its records were loaded under another declaration.
+    pub other_declaration: bool,
+    /// Why some could not be tried.
+    pub untried: Option<String>,
+}
+
+impl Settled {
+    pub fn of(delivery: &Delivery, plan: &Plan) -> Self {
+        Self {
+            path: delivery.path.clone(),
+            generation: delivery.generation,
+            loaded: 0,
+            skipped: 0,
+            discarded: 0,
+            open: BTreeMap::new(),
+            tables: BTreeMap::new(),
+            other_declaration: delivery.receipt.loaded > 0 && delivery.fingerprint != plan.fingerprint,
+            untried: None,
+        }
+    }
+
+    /// Records that were looked at.
+    pub fn tried(&self) -> u64 {
+        self.loaded + self.skipped + self.open.values().sum::<u64>()
+    }
+
+    pub fn still_open(&mut self, reason: &'static str) {
+        *self.open.entry(reason).or_default() += 1;
+    }
+
+    /// Told once a delivery.
+    pub fn cannot(&mut self, why: &UntriedError) {
+        if self.untried.is_none() {
+            warn!(file = self.path, "left open: {why}");
+            self.untried = Some(why.to_string());
+        }
+    }
+
+    pub fn add(&mut self, plan: &Plan, retried: &Replay, applied: &Applied) {
+        self.loaded += (retried.chunk.rows.len() - applied.refused.len()) as u64;
+        self.skipped += retried.skipped.len() as u64;
+        for entry in retried.chunk.quarantined.iter().chain(&applied.refused) {
+            self.still_open(entry.reason.name());
+        }
+        for (table, delta) in plan.tables.iter().zip(&applied.tables) {
+            let sum = self.tables.entry(table.name.clone()).or_default();
+            sum.rows += delta.rows;
+            sum.collisions += delta.collisions;
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Files that are kept, read once more from their first record, a chunk at a time.
+
+use std::io;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::domain::{DeliveryContext, DeliveryId, End, Position, RawChunk, Stamp, StampRange, Stamps};
+use crate::format::framer::{Framer, Tail};
+use crate::format::splitter::field_count;
+use crate::pipeline::byte_source::ByteSource;
+use crate::pipeline::prefix_check::VerifiedFile;
+use crate::source::folder::inbox;
+
+/// Records a chunk has at most.
+const WINDOW: usize = 5000;
+
+/// A kept file that is being read.
+pub struct ArchivedReader {
+    pub source: Arc<DeliveryContext>,
+    stamps: Arc<Stamps>,
+    framer: Framer,
+    bytes: ByteSource,
+    /// Offset of the last byte that counts.
+    until: u64,
+    over: bool,
+    /// Where the open tail begins that it ended with.
+    pub tail: Option<Position>,
+}
+
+impl ArchivedReader {
+    /// Reads `path` from its beginning up to the byte `until`, where no record is written. Each record has a stamp of its
+    /// own, by which rows are told apart.
+    pub fn unstamped(beginning: VerifiedFile, path: &str, until: u64) -> Self {
+        let stamps = Stamps::new(vec![StampRange { first: 0, base: Stamp(0), records: u64::MAX / 4 }]);
+        Self::new(beginning, DeliveryId(0), path, stamps, until)
+    }
+
+    /// Reads `path` from its beginning up to the byte `until`.
+    pub fn new(beginning: VerifiedFile, id: DeliveryId, path: &str, stamps: Stamps, until: u64) -> Self {
+        let VerifiedFile { header, mapping, mut framer, bytes } = beginning;
+        framer.truncate(until);
+        let source = DeliveryContext::new(id, path, (header, mapping), inbox::date(path), SystemTime::now());
+        Self {
+            source: Arc::new(source),
+            stamps: Arc::new(stamps),
+            framer,
+            bytes,
+            until,
+            over: false,
+            tail: None,
+        }
+    }
+
+    /// The next chunk; the last one has an end. Then there are no more.
+    ///
+    /// # Errors
+    /// What the system or the decoder says.
+    pub async fn next(&mut self) -> io::Result<Option<RawChunk>> {
+        if self.over {
+            return Ok(None);
+        }
+        self.framer.scan(WINDOW, usize::MAX);
+        while self.framer.records() < WINDOW && self.framer.reach() < self.until && self.read().await? > 0 {
+            self.framer.truncate(self.until);
+            self.framer.scan(WINDOW, usize::MAX);
+        }
+        self.over = self.framer.records() < WINDOW;
+        if self.over {
+            self.close().await;
+        }
+        let end = self.over.then_some(End::Loaded);
+        let (source, stamps) = (Arc::clone(&self.source), Arc::clone(&self.stamps));
+        Ok(Some(self.framer.cut().into_chunk(source, stamps, false, end)))
+    }
+
+    /// Bytes behind the last record, which are none: the file does not end with a whole one.
+    pub fn rest(&self) -> u64 {
+        self.framer.cut_at().1
+    }
+
+    async fn read(&mut self) -> io::Result<usize> {
+        self.bytes.read(self.framer.bytes()).await
+    }
+
+    /// A last record without a line end counts when it has all its fields.
+    async fn close(&mut self) {
+        let whole = match self.framer.tail() {
+            Tail::Record(tail) => field_count(tail).is_none_or(|fields| fields >= self.source.mapping.fields),
+            Tail::Nothing => true,
+            Tail::OpenQuote { .. } | Tail::TooLong { .. } => false,
+        };
+        if whole {
+            self.tail = self.framer.close_tail();
+        }
+    }
+}

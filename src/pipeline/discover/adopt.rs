@@ -1,0 +1,67 @@
+//! Files whose rows another program wrote (`load --assume-loaded`): what the ledger is to know of them.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::domain::ledger::Verdict;
+use crate::domain::{FileStat, Plan, Position};
+use crate::pipeline::archived_reader::ArchivedReader;
+use crate::pipeline::prefix_check::VerifiedFile;
+use crate::pipeline::row_builder::RowBuilder;
+use crate::source::folder::inbox::Inbox;
+
+/// A file that was read to its end.
+pub struct Assumed {
+    pub verdict: Verdict,
+    /// Size and times behind that.
+    pub noted: FileStat,
+}
+
+/// What was counted so far.
+struct Counted {
+    reach: Position,
+    hash: String,
+    skipped: u64,
+    /// Records that would be in quarantine.
+    odd: u64,
+}
+
+/// Reads all of a file: its records are counted and checked as if they were to be loaded.
+///
+/// # Errors
+/// What keeps it from being read, or that its last record is not whole.
+pub async fn read(inbox: &Inbox, path: &str, plan: &Arc<Plan>, limit: usize) -> io::Result<Assumed> {
+    let place = inbox.place(path);
+    let beginning = VerifiedFile::unverified(&place, plan, limit).await.map_err(io::Error::other)?;
+    inbox.check_opened(path, &beginning.bytes.file)?;
+    let mut kept = ArchivedReader::unstamped(beginning, path, u64::MAX);
+    let counted = count(&mut kept, plan).await?;
+    if kept.rest() > 0 {
+        let what = format!("its last {} bytes are no whole record", kept.rest());
+        return Err(io::Error::other(what));
+    }
+    let noted = inbox.look(&place).map_or_else(FileStat::default, |file| file.noted);
+    Ok(Assumed { verdict: verdict(counted, kept.tail), noted })
+}
+
+async fn count(kept: &mut ArchivedReader, plan: &Arc<Plan>) -> io::Result<Counted> {
+    let transform = RowBuilder::new(Arc::clone(plan), Arc::default());
+    let mut all = Counted { reach: Position::default(), hash: String::new(), skipped: 0, odd: 0 };
+    while let Some(raw) = kept.next().await? {
+        let chunk = transform.chunk(raw).await;
+        all.skipped += chunk.skipped;
+        all.odd += chunk.quarantined.len() as u64;
+        (all.reach, all.hash) = (chunk.span.to, chunk.hash);
+    }
+    Ok(all)
+}
+
+fn verdict(Counted { reach, hash, skipped, odd }: Counted, tail: Option<Position>) -> Verdict {
+    let loaded = reach.record - skipped;
+    let odd = match odd {
+        0 => String::new(),
+        odd => format!("; {odd} of them cannot be rows here"),
+    };
+    let detail = format!("assumed loaded: {loaded} records that another program wrote{odd}");
+    Verdict::Assumed { reach, hash, tail, skipped, detail }
+}

@@ -1,0 +1,157 @@
+//! What comes: by the events of the system and by listings of the folder.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tracing::{info, warn};
+
+use crate::pipeline::discover::Discover;
+use crate::source::folder::inbox::Found;
+use crate::source::folder::watch;
+use crate::source::folder::watch::{Signal, Watch};
+use crate::store::{Store, StoreError};
+
+/// How long after an unclear event the folder is listed again.
+const RELIST: Duration = Duration::from_millis(500);
+
+impl<S: Store> Discover<S> {
+    /// Lists the folder, and watches it anew where it is another one than before.
+    pub(super) async fn relist(&mut self, watch: &mut Option<Watch>) -> Result<(), StoreError> {
+        self.identify.inbox.resolve();
+        if !watch.as_ref().is_some_and(|watch| watch.is_on(&self.identify.inbox.folder)) {
+            *watch = None;
+            *watch = self.begin_watch();
+        }
+        self.list().await
+    }
+
+    pub(super) fn begin_watch(&mut self) -> Option<Watch> {
+        let folder = self.identify.inbox.folder.display();
+        match Watch::begin(&self.identify.inbox) {
+            Ok(watch) => {
+                self.unwatched = false;
+                if let Some(kind) = watch::elsewhere(&self.identify.inbox.folder) {
+                    let poll = humantime::format_duration(*self.source.poll);
+                    warn!(%folder, "is on {kind}: what other machines write there sends no events; it is listed every {poll}");
+                }
+                Some(watch)
+            }
+            // Said once: what matters is that polling goes on.
+            Err(_) if self.unwatched => None,
+            Err(error) => {
+                let poll = humantime::format_duration(*self.source.poll);
+                warn!(%folder, "no events from the system ({error}); the folder is listed every {poll}");
+                self.unwatched = true;
+                None
+            }
+        }
+    }
+
+    /// Lists the folder, which may not be there.
+    pub(super) async fn list(&mut self) -> Result<(), StoreError> {
+        self.relist_at = None;
+        let inbox = self.identify.inbox.clone();
+        let listed = inbox.each(&mut |file| self.arrived(file));
+        self.observer.inbox_listed(listed.is_ok());
+        let was_absent = std::mem::replace(&mut self.absent, listed.is_err());
+        let folder = inbox.folder.display();
+        if let Err(error) = listed {
+            if !was_absent {
+                warn!(%folder, "cannot be listed: {error}; waiting for it");
+            }
+            return Ok(());
+        }
+        if was_absent {
+            info!(%folder, "is there again");
+        }
+        let is_there = |path: &str| inbox.place(path).try_exists().unwrap_or(true);
+        self.unreadable.retain(|path, _| is_there(path));
+        self.known.forget_failed(is_there);
+        let gone = self.known.take_gone(is_there);
+        for (path, id) in gone {
+            self.gone(id, &path).await?;
+        }
+        Ok(())
+    }
+
+    fn arrived(&mut self, file: Found) {
+        if self.is_known(&file) {
+            return self.listed(&file);
+        }
+        // Files that were there before watching began are complete once they have been quiet long enough.
+        let changed =
+            UNIX_EPOCH + Duration::from_nanos(file.noted.ctime.max(file.noted.mtime).try_into().unwrap_or(0));
+        let quiet = SystemTime::now().duration_since(changed).unwrap_or_default() >= *self.source.settle;
+        if quiet && self.known.is_young(&file) {
+            self.waiting.check(file);
+        } else if quiet {
+            self.offer(file, false);
+        } else {
+            self.settle(file);
+        }
+    }
+
+    pub(super) fn is_known(&self, file: &Found) -> bool {
+        let waits = self.unreadable.get(&file.path).is_some_and(|until| *until > Instant::now());
+        waits || self.known.is_done(file)
+    }
+
+    pub(super) async fn signal(&mut self, signal: Signal) -> Result<(), StoreError> {
+        match signal {
+            Signal::Unclear => {
+                self.list().await?;
+                // A folder that was just made is watched a moment after it is told of.
+                self.relist_at = Some(Instant::now() + RELIST);
+            }
+            Signal::Whole(place) => {
+                if let Some(file) = self.identify.inbox.look(&place) {
+                    self.unreadable.remove(&file.path);
+                    self.offer(file, true);
+                }
+            }
+            Signal::Changing(place) => {
+                if let Some(file) = self.identify.inbox.look(&place) {
+                    self.settle(file);
+                }
+            }
+            // Whoever may read it now may not have been allowed to before.
+            Signal::Touched(place) => {
+                if let Some(file) = self.identify.inbox.look(&place)
+                    && self.unreadable.remove(&file.path).is_some()
+                {
+                    self.offer(file, false);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A file that is ready; `closed` by its writer, as far as events tell.
+    pub(super) fn offer(&mut self, file: Found, closed: bool) {
+        if self.is_busy(&file.path) {
+            self.again.insert(file.path, closed);
+        } else if !self.is_known(&file) || (closed && self.waiting.is_held(&file.path)) {
+            self.out.forget(&file.path);
+            self.waiting.ready(file, closed);
+        }
+    }
+
+    /// Looks again at a file whose open tail is held.
+    pub(super) fn hold(&mut self, path: &str, strikes: u32) {
+        if self.single {
+            return;
+        }
+        if let Some(file) = self.identify.inbox.look(&self.identify.inbox.place(path)) {
+            let wait = self.identify.tails.look_again_in(file.noted, strikes);
+            self.waiting.hold(file, wait);
+        }
+    }
+
+    pub(super) fn settle(&mut self, file: Found) {
+        if self.is_busy(&file.path) {
+            self.again.insert(file.path, false);
+        } else if !self.is_known(&file) {
+            self.out.forget(&file.path);
+            self.waiting.settle(file, *self.source.settle);
+        }
+    }
+}

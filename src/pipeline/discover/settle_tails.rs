@@ -1,0 +1,106 @@
+//! Open tails that an earlier process noted and may have sent: they are settled before anything else is looked at.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tracing::{info, warn};
+
+use crate::domain::header::HeaderError;
+use crate::domain::ledger::{Amendment, Continuation, DeliveryFilter, KnownPath};
+use crate::domain::{Checkpoint, Delivery, DeliveryContext, DeliveryState, End, Frame, RawChunk, TailNote};
+use crate::metrics;
+use crate::pipeline::discover::Discover;
+use crate::pipeline::discover::identify::Identify;
+use crate::pipeline::row_builder::RowBuilder;
+use crate::source::folder::inbox;
+use crate::store::listing::Deliveries;
+use crate::store::{Store, StoreError};
+
+impl<S: Store> Discover<S> {
+    /// Settles all noted tails; whether there was one.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(super) async fn settle_tails(&self, known: &[KnownPath]) -> Result<bool, StoreError> {
+        let noted: Vec<&KnownPath> = known.iter().filter(|path| path.has_note).collect();
+        for path in &noted {
+            let filter = DeliveryFilter::Path(path.path.clone());
+            let Identify { store, patience, .. } = &self.identify;
+            let mut generations = Deliveries::patiently(&**store, patience, filter);
+            while let Some(delivery) = generations.next().await? {
+                self.settle_tail(delivery).await?;
+            }
+        }
+        Ok(!noted.is_empty())
+    }
+
+    /// Sends the rows of a noted tail again, from the bytes in the ledger, and counts them.
+    async fn settle_tail(&self, delivery: Delivery) -> Result<(), StoreError> {
+        let Delivery { id, reach, ahead, head, noted, .. } = delivery.clone();
+        // The bytes of its head were compared before. How many there are of them matters to what is sent next only.
+        let head = Checkpoint { offset: 0, hash: head };
+        let detail = "its last record was interrupted, and is settled".to_owned();
+        let how = Continuation { noted, head, detail, compared: (reach, ahead) };
+        if delivery.note.is_none() {
+            return Ok(());
+        }
+        let reopened = self.identify.patience.with(|| self.identify.store.reopen(id, how.clone())).await?;
+        let Some(delivery) = reopened else { return Ok(()) };
+        match self.noted_chunk(&delivery) {
+            Ok(Some(raw)) => self.apply_tail(raw).await,
+            Ok(None) => Ok(()),
+            Err(error) => self.fail_tail(&delivery, &error).await,
+        }
+    }
+
+    async fn apply_tail(&self, raw: RawChunk) -> Result<(), StoreError> {
+        let transform = RowBuilder::new(Arc::clone(&self.identify.plan), Arc::default());
+        let path = raw.source.path.clone();
+        let chunk = Arc::new(vec![transform.chunk(raw).await]);
+        let store = &self.identify.store;
+        let sent = self.identify.patience.with(|| store.send(Arc::clone(&chunk))).await?;
+        self.identify.patience.with(|| store.apply(Arc::clone(&chunk), &sent)).await?;
+        metrics::delivery(DeliveryState::Loaded);
+        info!(file = path, "its last record, which an earlier process had begun, is settled");
+        Ok(())
+    }
+
+    /// The configuration of now cannot make rows of it.
+    async fn fail_tail(&self, delivery: &Delivery, error: &HeaderError) -> Result<(), StoreError> {
+        let detail = format!("its last record was interrupted and cannot be settled: {error}");
+        warn!(file = delivery.path, "failed: {detail}");
+        let state = Some((DeliveryState::Failed, detail));
+        let amendment = Amendment { state, ..Amendment::default() };
+        self.identify.patience.with(|| self.identify.store.amend(delivery.id, amendment.clone())).await
+    }
+
+    fn noted_chunk(&self, delivery: &Delivery) -> Result<Option<RawChunk>, HeaderError> {
+        let Some(TailNote { span, hash, header, bytes, .. }) = delivery.note.clone() else { return Ok(None) };
+        let source = DeliveryContext {
+            id: delivery.id,
+            path: delivery.path.clone(),
+            mapping: header.map(&self.identify.plan)?,
+            header,
+            file_date: inbox::date(&delivery.path),
+            arrived: SystemTime::now(),
+            records_before: delivery.receipt.records,
+            quarantined_before: delivery.receipt.quarantined,
+            skipped_before: delivery.receipt.skipped,
+            read: Default::default(),
+            halt: Default::default(),
+        };
+        let len = bytes.strip_suffix(b"\r").map_or(bytes.len(), <[u8]>::len);
+        let (record, line, offset) = (span.from.record, span.from.line + 1, span.from.offset);
+        Ok(Some(RawChunk {
+            source: Arc::new(source),
+            stamps: Arc::new(delivery.stamps.clone()),
+            span,
+            bytes,
+            frames: vec![Frame { record, line, offset, start: 0, len }],
+            refused: Vec::new(),
+            hash,
+            is_tail: true,
+            end: Some(End::Loaded),
+        }))
+    }
+}

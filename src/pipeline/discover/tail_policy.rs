@@ -1,0 +1,104 @@
+//! When the open tail of a file may be loaded (law 4): its writer has finished, as far as can be known.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::config::{FinalNewline, SourceConfig};
+use crate::domain::FileStat;
+use crate::format::tail::TailPolicy;
+use crate::pipeline::discover::ready_queue::Candidate;
+use crate::pipeline::messages::Scope;
+
+/// How many times longer a tail waits after growth showed once that it was not a whole record. Each further time
+/// doubles it.
+const AFTER_A_STRIKE: u32 = 10;
+
+/// No tail waits longer, however often it was not whole.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// The rules of one run.
+#[derive(Clone, Copy, Debug)]
+pub struct Tails {
+    after: Duration,
+    required: bool,
+    complete: Complete,
+}
+
+/// Which files are complete without further signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Complete {
+    /// Those that were closed or renamed in.
+    Closed,
+    /// All of which no tail was ever contradicted: a single pass over the inbox.
+    Unblamed,
+    /// All: they were named by the user.
+    All,
+}
+
+impl Tails {
+    pub fn new(source: &SourceConfig, scope: &Scope) -> Self {
+        let complete = match scope {
+            Scope::Watch => Complete::Closed,
+            Scope::Once(_) => Complete::Unblamed,
+            Scope::These(_) => Complete::All,
+        };
+        let required = source.final_newline == FinalNewline::Required;
+        Self { after: *source.tail_after, required, complete }
+    }
+
+    /// How long a file must be unchanged before its tail is loaded without other signs.
+    fn quiet(&self, strikes: u32) -> Duration {
+        match strikes.checked_sub(1) {
+            None => self.after,
+            Some(doubled) => {
+                let factor = AFTER_A_STRIKE.saturating_mul(2_u32.saturating_pow(doubled));
+                self.after.saturating_mul(factor).min(LONGEST.max(self.after))
+            }
+        }
+    }
+
+    /// What may become of the tail of a file that looks like `noted` now that it is open.
+    pub fn policy(&self, candidate: &Candidate, noted: FileStat, strikes: u32) -> TailPolicy {
+        let is_as_seen = candidate.found.noted.has_bytes_of(&noted);
+        let is_complete = match self.complete {
+            Complete::Closed => candidate.closed && is_as_seen && strikes == 0,
+            Complete::Unblamed => strikes == 0,
+            Complete::All => true,
+        };
+        let watched = (candidate.quiet && is_as_seen).then(|| candidate.since.elapsed());
+        let unchanged = unchanged(noted).max(watched.unwrap_or_default());
+        match () {
+            () if self.required => TailPolicy::Never,
+            () if is_complete || unchanged >= self.quiet(strikes) => TailPolicy::Load,
+            () => TailPolicy::Hold,
+        }
+    }
+
+    /// When to look again at a file whose tail is held.
+    pub fn look_again_in(&self, noted: FileStat, strikes: u32) -> Duration {
+        match self.quiet(strikes).saturating_sub(unchanged(noted)) {
+            // A writer has it open.
+            Duration::ZERO => self.after.max(Duration::from_secs(1)),
+            left => left,
+        }
+    }
+}
+
+/// How long ago the file changed, by its times. None where these lie ahead of the clock.
+fn unchanged(noted: FileStat) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let changed = Duration::from_nanos(noted.ctime.max(noted.mtime).try_into().unwrap_or(0));
+    now.saturating_sub(changed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_strike_doubles_the_wait_up_to_a_day() {
+        let tails = Tails { after: Duration::from_secs(30), required: false, complete: Complete::Closed };
+        let seconds = |strikes| tails.quiet(strikes).as_secs();
+        assert_eq!([0, 1, 2, 3].map(seconds), [30, 300, 600, 1200]);
+        assert_eq!([20, 64, u32::MAX].map(seconds), [24 * 3600; 3]);
+    }
+}

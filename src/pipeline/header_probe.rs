@@ -1,0 +1,206 @@
+//! The beginning of a file: its first bytes, its header, where its records begin.
+
+use std::io;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use encoding_rs::Encoding;
+
+use crate::domain::header::HeaderError;
+use crate::domain::ledger::HEAD;
+use crate::domain::{FileStat, Header, Mapping, Plan, Position, stamp};
+use crate::format::encoding::not_text;
+use crate::format::framer::{Framer, Tail};
+use crate::format::splitter::Splitter;
+use crate::format::stream_error::StreamError;
+use crate::pipeline::byte_source;
+use crate::pipeline::byte_source::ByteSource;
+use crate::pipeline::hash_checkpoint::Window;
+use crate::pipeline::messages::Head;
+
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// A file has at most so many times the records that its first bytes let expect, or takes a further
+/// range of stamps. What is not used is lost: a file may not run far ahead of the clock.
+const MARGIN: u64 = 4;
+
+/// A change younger than this may be followed by another that leaves the same times.
+pub const TRUSTED_AFTER: Duration = Duration::from_secs(2);
+
+/// The beginning of a file, and how to read on.
+pub struct Opened {
+    pub bytes: ByteSource,
+    /// What was read so far, from the beginning.
+    pub read: Vec<u8>,
+    pub head: String,
+    /// The end of the file is in `read`.
+    pub ended: bool,
+}
+
+/// Where the records of a file begin, and which field is which.
+pub struct Start {
+    pub header: Header,
+    pub mapping: Mapping,
+    pub mark: Position,
+    /// The header has its line end. Without it more of the file may make another header of it.
+    pub whole: bool,
+}
+
+impl Opened {
+    pub fn head(&self) -> Head {
+        Head { len: self.read.len().min(HEAD), hash: self.head.clone() }
+    }
+
+    /// The number of decoded bytes, if it is known without reading them.
+    pub fn known_len(&self) -> Option<u64> {
+        if self.ended {
+            return Some(self.read.len() as u64);
+        }
+        self.bytes.is_plain().then_some(self.bytes.file.noted.size)
+    }
+
+    pub fn window(&self) -> Window {
+        let mut window = Window::default();
+        window.push(&self.read);
+        window
+    }
+
+    /// A bound on its records: never less than there are, unless they become much shorter behind the
+    /// first bytes.
+    pub fn records(&self, fields: usize) -> u64 {
+        let lines = memchr::memchr_iter(b'\n', &self.read).count() as u64 + 1;
+        if self.ended {
+            return lines;
+        }
+        let size = self.bytes.file.noted.size.saturating_mul(self.bytes.expansion());
+        let size = size.max(self.read.len() as u64);
+        let by_mean = (size / self.read.len().max(1) as u64 + 1).saturating_mul(lines).saturating_mul(MARGIN);
+        stamp::records_in(size, fields).min(by_mean)
+    }
+
+    pub fn is_bare_header(&self) -> bool {
+        self.ended && !self.read.contains(&b'\n')
+    }
+
+    /// Reads to the end, keeping nothing, for the hash and the count of all bytes.
+    pub async fn hash_whole(&mut self) -> io::Result<(String, u64)> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.read);
+        let mut len = self.read.len() as u64;
+        let mut part = Vec::new();
+        while !self.ended && read_or_end(&mut self.bytes, &mut part).await? > 0 {
+            hasher.update(&part);
+            len += part.len() as u64;
+            part.clear();
+        }
+        Ok((hasher.finalize().to_hex().to_string(), len))
+    }
+}
+
+pub async fn open(place: &Path, encoding: &'static Encoding) -> io::Result<Opened> {
+    let mut bytes = byte_source::open(place, encoding).await?;
+    let mut read = Vec::new();
+    // What is whole of a broken file is loaded; reading meets the break again.
+    match bytes.read_up_to(&mut read, HEAD).await {
+        Err(_) if bytes.broken().is_some() => {}
+        other => other?,
+    }
+    let ended = read.len() < HEAD;
+    let head = blake3::hash(read.get(..HEAD).unwrap_or(&read)).to_hex().to_string();
+    Ok(Opened { bytes, read, head, ended })
+}
+
+/// Where the bytes of a file break off is their end here; reading on meets it again.
+pub async fn read_or_end(bytes: &mut ByteSource, into: &mut Vec<u8>) -> io::Result<usize> {
+    match bytes.read(into).await {
+        Err(_) if bytes.broken().is_some() => Ok(0),
+        other => other,
+    }
+}
+
+/// A header, and where it ends.
+pub struct Headed {
+    pub header: Header,
+    mark: Position,
+    /// It has its line end.
+    whole: bool,
+}
+
+/// Finds the header in the first bytes of a file, and in it the columns of the plan.
+pub async fn start(opened: &Opened, plan: &Plan) -> Result<Start, HeaderError> {
+    let Headed { header, mark, whole } = headed(opened, plan.encoding).await?;
+    // Nothing at all: loaded with no records, whatever is declared.
+    let mapping = if header.0.is_empty() {
+        Mapping { fields: 0, field_of: vec![None; plan.columns.len()], ignored: Vec::new() }
+    } else {
+        header.map(plan)?
+    };
+    Ok(Start { header, mapping, mark, whole })
+}
+
+/// Finds the header in the first bytes of a file.
+pub async fn headed(opened: &Opened, encoding: &'static Encoding) -> Result<Headed, HeaderError> {
+    opened.bytes.check_kind()?;
+    let headed = framed(&opened.read, opened.ended, encoding).await;
+    let whole = headed.as_ref().is_ok_and(|headed| headed.whole);
+    match opened.bytes.broken().filter(|_| !whole) {
+        Some(StreamError::Cut(_)) => Err(HeaderError::Cut),
+        Some(corrupt) => Err(HeaderError::Corrupt(corrupt.to_string())),
+        None => headed,
+    }
+}
+
+async fn framed(read: &[u8], ended: bool, encoding: &'static Encoding) -> Result<Headed, HeaderError> {
+    let bom = if read.starts_with(BOM) { BOM.len() } else { 0 };
+    let begin = Position { offset: bom as u64, ..Position::default() };
+    let mut framer = Framer::new(HEAD, begin, begin, blake3::Hasher::new());
+    framer.bytes().extend_from_slice(&read[bom..]);
+    framer.scan(1, usize::MAX);
+    let mut whole = true;
+    if framer.records() == 0 {
+        match framer.tail() {
+            Tail::Nothing if ended => {
+                let mark = Position { offset: read.len() as u64, record: 0, line: 0 };
+                return Ok(Headed { header: Header(Vec::new()), mark, whole: false });
+            }
+            Tail::Record(_) if ended => {
+                framer.close_tail();
+                whole = false;
+            }
+            _ => return Err(HeaderError::TooLong(HEAD)),
+        }
+    }
+    let cut = framer.cut();
+    let Some(frame) = cut.frames.first() else { return Err(HeaderError::TooLong(HEAD)) };
+    let header = cut.bytes.get(frame.start..frame.start + frame.len).unwrap_or_default();
+    if let Some((at, byte)) = not_text(header) {
+        let (at, encoding) = (frame.offset + at as u64, encoding.name());
+        return Err(HeaderError::Encoding { at, byte, encoding });
+    }
+    let mut splitter = Splitter::default();
+    let fields = splitter
+        .split(header)
+        .await
+        .map_err(|malformed| HeaderError::Quote(malformed.describe(frame.offset + malformed.at as u64)))?;
+    let header = Header(fields.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect());
+    Ok(Headed { header, mark: Position { record: 0, ..cut.span.to }, whole })
+}
+
+/// Times that are too young to be trusted are noted so that they never compare equal.
+pub fn trusted(noted: FileStat) -> FileStat {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let changed = Duration::from_nanos(noted.ctime.try_into().unwrap_or(0));
+    let ctime = if now.saturating_sub(changed) >= TRUSTED_AFTER { noted.ctime } else { 0 };
+    FileStat { ctime, ..noted }
+}
+
+/// Frames what was read from the beginning, from the first record on.
+pub fn framer(limit: usize, from: Position, first: Position, read: &[u8]) -> Framer {
+    let at = usize::try_from(first.offset).unwrap_or(usize::MAX).min(read.len());
+    let (before, behind) = read.split_at(at);
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(before);
+    let mut framer = Framer::new(limit, from, first, hasher);
+    framer.bytes().extend_from_slice(behind);
+    framer
+}

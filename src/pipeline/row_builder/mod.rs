@@ -1,0 +1,202 @@
+//! Records to rows: fields are found in each record, values parsed by the rules of their types.
+//!
+//! No I/O and no clock: the same bytes give the same rows, always.
+
+mod fields;
+mod refused;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use encoding_rs::UTF_8;
+
+use crate::domain::parse::is_empty;
+use crate::domain::value::Cell;
+use crate::domain::{
+    DeliveryContext, Frame, Origin, Plan, Quarantined, RawChunk, Reason, RecordOutcome, RowChunk, Rows, Type,
+};
+use crate::format::encoding::not_text;
+use crate::format::splitter;
+use crate::format::splitter::{Malformed, SplitRecord, Splitter};
+use crate::pipeline::buffer_pool::BufferPool;
+use fields::Fields;
+use refused::Refused;
+
+/// Turns records into rows by the plan.
+pub struct RowBuilder {
+    plan: Arc<Plan>,
+    /// Columns that are in the key of some table: they must not be empty.
+    keys: Vec<(usize, String)>,
+    /// Columns that are in some table, or that such a column is made from. Others are only checked.
+    used: Vec<bool>,
+    spare: Arc<BufferPool>,
+}
+
+impl RowBuilder {
+    pub fn new(plan: Arc<Plan>, spare: Arc<BufferPool>) -> Self {
+        let mut keys: Vec<(usize, String)> = Vec::new();
+        let mut used = vec![false; plan.columns.len()];
+        for table in &plan.tables {
+            for index in
+                table.key().filter(|index| !keys.iter().any(|(known, _)| known == index)).collect::<Vec<_>>()
+            {
+                keys.push((index, table.name.clone()));
+            }
+            for index in table.all() {
+                used[index] = true;
+                if let Some(Origin::DateOf(of)) = plan.columns.get(index).map(|column| &column.origin) {
+                    used[*of] = true;
+                }
+            }
+        }
+        Self { plan, keys, used, spare }
+    }
+
+    /// One chunk.
+    pub async fn chunk(&self, raw: RawChunk) -> RowChunk {
+        let mut made = Made::new(self.spare.take_rows(self.plan.columns.len(), raw.frames.len()));
+        made.rows.arena().reserve_exact(raw.bytes.len() / 2);
+        let mut splitter = Splitter::default();
+        let source = Arc::clone(&raw.source);
+        let fields = Fields::new(&self.plan, &self.used, &source);
+        for frame in &raw.frames {
+            let outcome = match splitter.split(raw.record(frame)).await {
+                Ok(record) => self
+                    .record(&raw, frame, record, &fields, &mut made.rows)
+                    .map_err(|refused| self.located(refused, &raw, frame)),
+                Err(malformed) => Err(self.malformed(malformed, &raw, frame)),
+            };
+            made.take(&raw, frame, outcome, &self.plan);
+        }
+        made.finish(raw)
+    }
+
+    fn record(
+        &self,
+        raw: &RawChunk,
+        frame: &Frame,
+        record: SplitRecord<'_>,
+        fields: &Fields<'_>,
+        rows: &mut Rows,
+    ) -> Result<RecordOutcome, Refused> {
+        let source = &raw.source;
+        if record.len() != source.mapping.fields {
+            let detail = format!("{} fields where the header has {}", record.len(), source.mapping.fields);
+            return Err(Refused { column: None, reason: Reason::Fields, detail });
+        }
+        if self.is_skipped(source, record) {
+            return Ok(RecordOutcome::Skipped);
+        }
+        let Some(stamp) = raw.stamps.of(frame.record) else {
+            let detail = "there is no stamp for this record; please report this".to_owned();
+            return Err(Refused { column: None, reason: Reason::Refused, detail });
+        };
+        rows.add(stamp, |cells, arena| {
+            let begin = cells.len();
+            fields.parse(record, cells, arena)?;
+            self.keys_are_full(cells.get(begin..).unwrap_or_default())
+        })?;
+        Ok(RecordOutcome::Loaded)
+    }
+
+    /// The column of the malformed field, and where in the file its quote is.
+    fn malformed(&self, malformed: Malformed, raw: &RawChunk, frame: &Frame) -> Refused {
+        let column = raw.source.mapping.field_of.iter().position(|field| *field == Some(malformed.field));
+        let detail = malformed.describe(self.byte(frame.offset + malformed.at as u64));
+        Refused { column, reason: Reason::Quote, detail }
+    }
+
+    /// Of a field that is no text: which byte is not, and where.
+    fn located(&self, refused: Refused, raw: &RawChunk, frame: &Frame) -> Refused {
+        if refused.reason != Reason::Encoding {
+            return refused;
+        }
+        let field =
+            refused.column.and_then(|column| raw.source.mapping.field_of.get(column).copied().flatten());
+        let record = raw.record(frame);
+        let places = splitter::places(record).unwrap_or_default();
+        let place = field.and_then(|field| places.get(field).cloned()).unwrap_or(0..record.len());
+        let field = record.get(place.clone()).unwrap_or_default();
+        let Some((within, byte)) = not_text(field) else { return refused };
+        let at = self.byte(frame.offset + (place.start + within) as u64);
+        let what = match field.get(within) {
+            Some(0) => "a NUL byte".to_owned(),
+            _ => format!("{byte:#04x}, which is not {}", self.plan.encoding.name()),
+        };
+        let detail = format!("{}; at byte {at} is {what}", refused.detail);
+        Refused { detail, ..refused }
+    }
+
+    /// A place in the decoded bytes.
+    fn byte(&self, at: u64) -> String {
+        let of = if self.plan.encoding == UTF_8 { "" } else { " of the file as UTF-8" };
+        format!("{at}{of}")
+    }
+
+    fn is_skipped(&self, source: &DeliveryContext, record: SplitRecord<'_>) -> bool {
+        self.plan.skip_when_empty.iter().any(|column| {
+            let at = source.mapping.field_of.get(*column).copied().flatten();
+            let field = at.and_then(|at| record.get(at)).unwrap_or_default();
+            let kind = self.plan.columns.get(*column).map_or(Type::Text, |column| column.kind);
+            is_empty(kind, field)
+        })
+    }
+
+    fn keys_are_full(&self, cells: &[Cell]) -> Result<(), Refused> {
+        let empty = self.keys.iter().find(|(index, _)| cells.get(*index).is_none_or(|cell| cell.is_empty()));
+        let Some((index, table)) = empty else { return Ok(()) };
+        let detail = format!("is empty, and the key of {table} needs it");
+        Err(Refused { column: Some(*index), reason: Reason::EmptyKey, detail })
+    }
+}
+
+/// What a chunk has become so far.
+struct Made {
+    rows: Rows,
+    quarantined: Vec<Quarantined>,
+    skipped: u64,
+}
+
+impl Made {
+    fn new(rows: Rows) -> Self {
+        Self { rows, quarantined: Vec::new(), skipped: 0 }
+    }
+
+    fn take(&mut self, raw: &RawChunk, frame: &Frame, outcome: Result<RecordOutcome, Refused>, plan: &Plan) {
+        match outcome {
+            Ok(outcome) => self.skipped += u64::from(outcome == RecordOutcome::Skipped),
+            Err(refused) => {
+                let column = refused.column.and_then(|index| plan.columns.get(index));
+                self.quarantined.push(Quarantined {
+                    record: frame.record,
+                    line: frame.line,
+                    offset: frame.offset,
+                    len: frame.len as u64,
+                    column: column.map(|column| column.name.clone()),
+                    reason: refused.reason,
+                    detail: refused.detail,
+                    raw: raw.record(frame).to_vec(),
+                });
+            }
+        }
+    }
+
+    fn finish(mut self, raw: RawChunk) -> RowChunk {
+        self.quarantined.extend(raw.refused);
+        self.quarantined.sort_by_key(|entry| entry.record);
+        RowChunk {
+            source: raw.source,
+            stamps: raw.stamps,
+            span: raw.span,
+            rows: self.rows,
+            quarantined: self.quarantined,
+            skipped: self.skipped,
+            hash: raw.hash,
+            bytes: raw.bytes,
+            frames: raw.frames,
+            is_tail: raw.is_tail,
+            end: raw.end,
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! An open file of the folder.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use rustix::fs::OFlags;
+use tokio::io::AsyncRead;
+
+use crate::domain::FileStat;
+use crate::source::folder::{hooks, open_writers};
+
+/// Bytes that a reader asks of the file at a time: each time costs two changes of thread.
+const READ: usize = 256 * 1024;
+
+/// An open file, also when its name is another's by now.
+#[derive(Debug)]
+pub struct FolderFile {
+    file: Arc<File>,
+    /// Size and times at opening, or when its bytes were last compared.
+    pub noted: FileStat,
+}
+
+impl FolderFile {
+    /// Opens the file at its beginning.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or is not a file.
+    pub async fn open(path: &Path) -> io::Result<Self> {
+        Self::open_at(path, 0).await
+    }
+
+    /// Opens the file at an offset.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_at(path: &Path, offset: u64) -> io::Result<Self> {
+        let path = path.to_owned();
+        off_thread(move || {
+            let (mut file, noted) = opened(&path)?;
+            file.seek(io::SeekFrom::Start(offset))?;
+            Ok(Self { file: Arc::new(file), noted })
+        })
+        .await
+    }
+
+    /// Opens the same file once more at its beginning.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn again(&self) -> io::Result<Self> {
+        Self::open(&self.descriptor()).await
+    }
+
+    /// Where the file lies that was opened, whatever its name leads to by now.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn real_place(&self) -> io::Result<PathBuf> {
+        std::fs::read_link(self.descriptor())
+    }
+
+    fn descriptor(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.file.as_raw_fd()).into()
+    }
+
+    /// Size and times now.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub async fn look(&self) -> io::Result<FileStat> {
+        let file = Arc::clone(&self.file);
+        off_thread(move || Ok(note(&file.metadata()?))).await
+    }
+
+    /// Whether a process is seen that has the file open for writing.
+    pub async fn has_writer(&self) -> bool {
+        let file = Arc::clone(&self.file);
+        let seen = off_thread(move || Ok(open_writers::has_writer(&file.metadata()?))).await;
+        seen.unwrap_or(false)
+    }
+
+    /// How far the file was read, in bytes as they lie there.
+    pub fn position(&self) -> u64 {
+        rustix::fs::tell(&self.file).unwrap_or(0)
+    }
+
+    /// Up to `len` bytes from `offset` on. Does not change the position.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let file = Arc::clone(&self.file);
+        off_thread(move || {
+            let mut bytes = vec![0; len];
+            let mut read = 0;
+            while read < len {
+                match file.read_at(&mut bytes[read..], offset + read as u64) {
+                    Ok(0) => break,
+                    Ok(more) => read += more,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            bytes.truncate(read);
+            Ok(bytes)
+        })
+        .await
+    }
+
+    /// Appends what one read gives, up to the room that `into` has; 0 at the end. Where it fails, or is dropped before
+    /// it is done, what was in `into` may be gone.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn read(&self, into: &mut Vec<u8>) -> io::Result<usize> {
+        let (file, mut bytes) = (Arc::clone(&self.file), std::mem::take(into));
+        let (read, bytes) = off_thread(move || Ok((fill(&file, &mut bytes), bytes))).await?;
+        *into = bytes;
+        read
+    }
+
+    /// A reader that shares the position.
+    ///
+    /// # Errors
+    /// When there are too many open files.
+    pub fn reader(&self) -> io::Result<Pin<Box<dyn AsyncRead + Send + Sync>>> {
+        let mut file = tokio::fs::File::from_std(self.file.try_clone()?);
+        file.set_max_buf_size(READ);
+        Ok(Box::pin(file))
+    }
+}
+
+/// Never waits: what was a file when it was looked at may be a pipe by now, which nobody writes to.
+fn opened(path: &Path) -> io::Result<(File, FileStat)> {
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(io::Error::other("is no file any more"));
+    }
+    Ok((file, note(&meta)))
+}
+
+/// Runs what may wait for the disk where waiting holds up nobody.
+///
+/// # Errors
+/// That of `work`.
+pub async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await?
+}
+
+/// Reads once into the room that is there, without clearing it first.
+fn fill(file: &File, into: &mut Vec<u8>) -> io::Result<usize> {
+    hooks::read()?;
+    loop {
+        match rustix::io::read(file, rustix::buffer::spare_capacity(into)) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return Ok(other?),
+        }
+    }
+}
+
+/// Size and times of a file.
+pub fn note(meta: &std::fs::Metadata) -> FileStat {
+    use std::os::unix::fs::MetadataExt;
+    FileStat {
+        size: meta.len(),
+        mtime: meta.mtime() * 1_000_000_000 + meta.mtime_nsec(),
+        ctime: meta.ctime() * 1_000_000_000 + meta.ctime_nsec(),
+    }
+}

@@ -1,0 +1,334 @@
+//! The inbox: which names are files, where they are, in which order they are taken.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use glob::Pattern;
+
+use crate::domain::{FileStat, Origin, Plan, Table, parse};
+use crate::source::folder::file::{FolderFile, note};
+use crate::source::folder::settings::{Links, Settings};
+
+/// The watched folder and what counts in it.
+#[derive(Clone, Debug)]
+pub struct Inbox {
+    pub folder: PathBuf,
+    /// As it was declared: a link may lead elsewhere by now.
+    declared: PathBuf,
+    patterns: Vec<Pattern>,
+    ignored: Vec<Pattern>,
+    pub subfolders: bool,
+    links: Links,
+    /// That a name is no text was said.
+    told: Arc<AtomicBool>,
+    /// Folders that cannot be listed, of which that was said.
+    left_out: Arc<Mutex<BTreeSet<PathBuf>>>,
+}
+
+/// Folders that are said to be left out, at most, and characters of a path that are shown.
+const LEFT_OUT: usize = 64;
+const SHOWN: usize = 200;
+
+/// A file that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The path as in the ledger. All data about the file shares this one copy.
+    pub path: Arc<str>,
+    pub noted: FileStat,
+}
+
+impl Inbox {
+    pub fn new(settings: &Settings) -> Self {
+        let patterns = |of: &[String]| of.iter().filter_map(|pattern| Pattern::new(pattern).ok()).collect();
+        let declared = settings.folder.clone();
+        let mut inbox = Self {
+            folder: declared.clone(),
+            declared,
+            patterns: patterns(&settings.patterns),
+            ignored: patterns(&settings.ignored),
+            subfolders: settings.subfolders,
+            links: settings.links,
+            told: Arc::default(),
+            left_out: Arc::default(),
+        };
+        inbox.resolve();
+        inbox
+    }
+
+    /// Finds the folder's real path, by which events name files.
+    pub fn resolve(&mut self) {
+        if let Ok(folder) = self.declared.canonicalize() {
+            self.folder = folder;
+        }
+    }
+
+    /// The same rules for another folder.
+    pub fn at(&self, folder: PathBuf) -> Self {
+        Self { declared: folder.clone(), folder, ..self.clone() }
+    }
+
+    /// Where a path of the ledger lies.
+    pub fn place(&self, path: &str) -> PathBuf {
+        self.folder.join(path)
+    }
+
+    /// The ledger's name of a place: relative to the inbox where it lies in it, else absolute.
+    /// `None` when the name is not UTF-8.
+    pub fn path_of(&self, place: &Path) -> Option<String> {
+        let relative = place.strip_prefix(&self.folder).unwrap_or(place);
+        relative.to_str().map(str::to_owned)
+    }
+
+    /// What the ledger may call a file as somebody typed it: seen from where they stand, or from the
+    /// inbox. Neither the file nor, in the inbox, its folder has to be there any more.
+    pub fn typed(&self, typed: &Path) -> Vec<String> {
+        let here = real_place(typed).and_then(|place| self.path_of(&place));
+        let there = self.path_of(&self.folder.join(typed));
+        here.into_iter().chain(there).collect()
+    }
+
+    /// Whether a place is one of a file, by its names alone.
+    pub fn is_file_name(&self, place: &Path) -> bool {
+        let Ok(relative) = place.strip_prefix(&self.folder) else { return false };
+        let mut names = relative.components().filter_map(|part| match part {
+            Component::Normal(name) => Some(name.to_string_lossy()),
+            _ => None,
+        });
+        let hidden = names.clone().any(|name| name.starts_with('.'));
+        let depth = names.clone().count();
+        let name = names.next_back().unwrap_or_default();
+        !hidden
+            && (self.subfolders || depth == 1)
+            && self.patterns.iter().any(|pattern| pattern.matches(&name))
+            && !self.ignored.iter().any(|pattern| pattern.matches(&name))
+    }
+
+    /// Every file in the folder, in listing order.
+    ///
+    /// # Errors
+    /// When the folder itself cannot be read; a subfolder that cannot is told and left out.
+    pub fn list(&self) -> io::Result<Vec<Found>> {
+        let mut found = Vec::new();
+        self.each(&mut |file| found.push(file))?;
+        found.sort_by_cached_key(|file| order(&file.path));
+        Ok(found)
+    }
+
+    /// Visits every file in the folder, in no order. A folder may have more files than should be in memory at once.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub fn each(&self, found: &mut dyn FnMut(Found)) -> io::Result<()> {
+        self.list_into(&self.folder, found)
+    }
+
+    fn list_into(&self, folder: &Path, found: &mut dyn FnMut(Found)) -> io::Result<()> {
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            let place = entry.path();
+            let hidden = entry.file_name().to_string_lossy().starts_with('.');
+            if entry.file_type()?.is_dir() {
+                if self.subfolders && !hidden {
+                    self.list_into(&place, found).unwrap_or_else(|error| self.tell_left_out(&place, &error));
+                }
+            } else if self.is_file_name(&place)
+                && let Some(file) = self.look(&place)
+            {
+                found(file);
+            }
+        }
+        Ok(())
+    }
+
+    /// Says it once for each folder, and not more of a long path than people read.
+    fn tell_left_out(&self, place: &Path, error: &io::Error) {
+        let mut told = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() < LEFT_OUT && told.insert(place.to_owned()) {
+            let path = place.display().to_string();
+            let folder: String = path.chars().take(SHOWN).collect();
+            let more = if folder.len() < path.len() { "…" } else { "" };
+            tracing::warn!(folder = format!("{folder}{more}"), "left out: {error} (said once)");
+        }
+    }
+
+    fn is_inside(&self, place: &Path) -> bool {
+        !place.is_symlink() || place.canonicalize().is_ok_and(|real| real.starts_with(&self.folder))
+    }
+
+    /// Whether a file of the inbox that was opened may be read: between a look and that its name, or that of its
+    /// folder, may have come to lead elsewhere.
+    ///
+    /// # Errors
+    /// Where it lies.
+    pub fn check_opened(&self, path: &str, file: &FolderFile) -> io::Result<()> {
+        if self.links == Links::Anywhere || Path::new(path).is_absolute() {
+            return Ok(());
+        }
+        match file.real_place()? {
+            real if real.starts_with(&self.folder) => Ok(()),
+            real => Err(io::Error::other(format!("it leads to {}, out of the inbox", real.display()))),
+        }
+    }
+
+    /// The file at a place, if it is one and is there.
+    pub fn look(&self, place: &Path) -> Option<Found> {
+        let meta = std::fs::metadata(place).ok().filter(std::fs::Metadata::is_file)?;
+        if self.links == Links::Inside && place.starts_with(&self.folder) && !self.is_inside(place) {
+            return None;
+        }
+        let Some(path) = self.path_of(place) else {
+            if !self.told.swap(true, Ordering::Relaxed) {
+                let file = place.display();
+                tracing::warn!(%file, "its name is not UTF-8; rename it and it will be loaded (said once for all)");
+            }
+            return None;
+        };
+        Some(Found { path: path.into(), noted: note(&meta) })
+    }
+}
+
+/// The place without links in its folder; a link itself keeps its name.
+pub fn real_place(typed: &Path) -> Option<PathBuf> {
+    let folder = typed.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Some(folder.canonicalize().ok()?.join(typed.file_name()?))
+}
+
+/// The place of a file in listing order: by the date in its name (files without a date last), then by name.
+pub type Place = (i32, Arc<str>);
+
+pub fn order(path: &Arc<str>) -> Place {
+    (date(path).unwrap_or(i32::MAX), Arc::clone(path))
+}
+
+/// Whether two paths give the same value for every column of a table that is derived from the path. Otherwise the
+/// same bytes under both are different rows.
+pub fn derive_alike(plan: &Plan, one: &str, other: &str) -> bool {
+    let columns = plan.tables.iter().flat_map(Table::all).filter_map(|index| plan.columns.get(index));
+    let mut origins = columns.map(|column| &column.origin);
+    origins.all(|origin| match origin {
+        Origin::FileDate => date(one) == date(other),
+        Origin::FileName => file_name(one) == file_name(other),
+        Origin::Field(_) | Origin::DateOf(_) => true,
+    })
+}
+
+/// The last part of a path.
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// The date in the name of a file, `2018-11-01` or `20181101`, in days since 1970.
+pub fn date(path: &str) -> Option<i32> {
+    let name = path.rsplit('/').next()?;
+    let mut places = name.char_indices().filter(|(_, c)| c.is_ascii_digit()).map(|(at, _)| at);
+    places.find_map(|at| {
+        let before = name[..at].chars().next_back();
+        if before.is_some_and(|c| c.is_ascii_digit()) {
+            return None;
+        }
+        long(&name[at..]).or_else(|| short(&name[at..]))
+    })
+}
+
+fn ends_there(name: &str, len: usize) -> bool {
+    name[len..].chars().next().is_none_or(|c| !c.is_ascii_digit())
+}
+
+fn long(name: &str) -> Option<i32> {
+    let text = name.get(..10)?;
+    parse::days(text).filter(|_| ends_there(name, 10))
+}
+
+fn short(name: &str) -> Option<i32> {
+    let text = name.get(..8).filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?;
+    let dashed = format!("{}-{}-{}", &text[..4], &text[4..6], &text[6..]);
+    parse::days(&dashed).filter(|_| ends_there(name, 8))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::domain::text;
+
+    #[test]
+    fn dates_are_found_in_names() {
+        let found = |name: &str| date(name).map(text::date);
+        assert_eq!(found("2018-11-02-events.csv").as_deref(), Some("2018-11-02"));
+        assert_eq!(found("a/b/events_20181102.csv.gz").as_deref(), Some("2018-11-02"));
+        assert_eq!(found("2018-11-02/events.csv"), None, "the date is in the folder's name");
+        assert_eq!(found("events-120181102.csv"), None);
+        assert_eq!(found("events-2018-13-02.csv"), None);
+    }
+
+    #[test]
+    fn the_date_comes_before_the_name() {
+        let mut names = ["b.csv", "z-2018-11-01.csv", "a-2018-11-02.csv", "a.csv"];
+        names.sort_by_key(|name| order(&Arc::from(*name)));
+        assert_eq!(names, ["z-2018-11-01.csv", "a-2018-11-02.csv", "a.csv", "b.csv"]);
+    }
+
+    #[test]
+    fn names_with_a_dot_in_front_and_other_patterns_are_no_files() {
+        let shipped: config::Config = serde_saphyr::from_str(config::SHIPPED).unwrap();
+        let mut inbox = Inbox::new(&shipped.source.folder());
+        inbox.folder = PathBuf::from("/inbox");
+        let is = |name: &str| inbox.is_file_name(Path::new(name));
+        assert!(is("/inbox/a.csv") && is("/inbox/sub/a.csv.gz") && is("/inbox/a.csv.zst"));
+        assert!(
+            !is("/inbox/.a.csv") && !is("/inbox/.tmp/a.csv") && !is("/inbox/a.csv.part") && !is("/a.csv")
+        );
+        inbox.subfolders = false;
+        assert!(!inbox.is_file_name(Path::new("/inbox/sub/a.csv")));
+    }
+
+    /// A link that is laid between the look and the opening.
+    #[tokio::test]
+    async fn a_file_that_was_opened_through_a_link_is_judged_by_where_it_lies() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir_all(at("inbox/sub")).unwrap();
+        std::fs::create_dir(at("outside")).unwrap();
+        ["inbox/sub/a.csv", "outside/b.csv"].iter().for_each(|name| std::fs::write(at(name), "x").unwrap());
+        std::os::unix::fs::symlink(at("outside"), at("inbox/turned")).unwrap();
+        let shipped: config::Config = serde_saphyr::from_str(config::SHIPPED).unwrap();
+        let source = config::SourceConfig { folder: at("inbox"), links: Links::Inside, ..shipped.source };
+        let inbox = Inbox::new(&source.folder());
+        for (path, may) in [("sub/a.csv", true), ("turned/b.csv", false)] {
+            let file = FolderFile::open(&inbox.place(path)).await.unwrap();
+            assert_eq!(inbox.check_opened(path, &file).is_ok(), may, "{path}");
+        }
+    }
+
+    /// What rsync, browsers, transfer, office and sync programs and editors write before the real name.
+    #[test]
+    fn temporary_names_are_no_files_also_where_the_pattern_is_wide() {
+        let shipped: config::Config = serde_saphyr::from_str(config::SHIPPED).unwrap();
+        let wide = config::SourceConfig { pattern: vec!["*".to_owned()], ..shipped.source };
+        let inbox = Inbox { folder: PathBuf::from("/inbox"), ..Inbox::new(&wide.folder()) };
+        let is = |name: &str| inbox.is_file_name(&Path::new("/inbox").join(name));
+        for name in [
+            ".a.csv.Xk3Q9z",
+            "a.csv.crdownload",
+            "a.csv.part",
+            "a.csv.partial",
+            "a.csv.filepart",
+            "a.csv.download",
+            "~$a.csv",
+            ".~lock.a.csv#",
+            "lu1234.tmp",
+            "a.csv.tmp",
+            "~syncthing~a.csv.tmp",
+            "a.csv~",
+            ".a.csv.swp",
+            "#a.csv#",
+            ".#a.csv",
+        ] {
+            assert!(!is(name), "{name}");
+        }
+        assert!(is("a.csv") && is("part-0001.csv") && is("a~1.csv") && is("tmp.csv"));
+    }
+}

@@ -1,0 +1,16 @@
+//! A folder of this machine: its files, their changes, and where they go once they are loaded.
+
+pub mod file;
+pub mod hooks;
+pub mod part_file;
+pub mod open_writers;
+pub mod archive;
+pub mod move_or_delete;
+mod openat_path;
+#[cfg(test)]
+mod tests;
+pub mod inbox;
+mod settings;
+pub mod watch;
+
+pub use settings::{Links, Settings};

@@ -1,0 +1,87 @@
+//! Links that take the place of a file, or of its folder, between a look and a step.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, SHIPPED, SourceConfig};
+use crate::source::folder::archive::Archive;
+use crate::source::folder::file::note;
+use crate::source::folder::move_or_delete::{Leaving, Retirer, Way};
+use crate::source::folder::openat_path::{Within, file};
+
+/// An inbox whose folder `sub` became a link to a folder outside, in which the very file lies too.
+fn turned() -> (TempDir, Leaving) {
+    let dir = TempDir::new().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    ["inbox", "outside", "archive"].iter().for_each(|name| fs::create_dir(at(name)).unwrap());
+    fs::write(at("outside/a.csv"), "bytes").unwrap();
+    symlink(at("outside"), at("inbox/sub")).unwrap();
+    let noted = note(&fs::metadata(at("outside/a.csv")).unwrap());
+    (dir, Leaving { path: "sub/a.csv".into(), noted })
+}
+
+fn away(dir: &Path, way: Way) -> Retirer {
+    Retirer { inbox: dir.join("inbox"), way, halt: CancellationToken::new() }
+}
+
+#[test]
+fn nothing_outside_is_removed_or_moved_through_a_folder_that_became_a_link() {
+    let (dir, leaving) = turned();
+    let shipped: Config = serde_saphyr::from_str(SHIPPED).unwrap();
+    let archive = Some(dir.path().join("archive"));
+    let archive = Archive::new(SourceConfig { archive, ..shipped.source }.archive());
+    for way in [Way::Delete, Way::Move(Arc::new(archive))] {
+        let outcomes = away(dir.path(), way).all(std::slice::from_ref(&leaving));
+        let error = outcomes.into_iter().next().unwrap().unwrap_err().to_string();
+        assert!(error.ends_with("is a link or no folder, and is not followed"), "{error}");
+        assert!(dir.path().join("outside/a.csv").exists());
+    }
+}
+
+#[test]
+fn a_place_stays_in_its_folder_whatever_takes_the_name_of_that() {
+    let dir = TempDir::new().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    ["inbox", "inbox/sub", "outside"].iter().for_each(|name| fs::create_dir(at(name)).unwrap());
+    fs::write(at("inbox/sub/a.csv"), "inside").unwrap();
+    fs::write(at("outside/a.csv"), "outside").unwrap();
+    let held = Within::of(&at("inbox"), "sub/a.csv").unwrap();
+    fs::rename(at("inbox/sub"), at("inbox/was")).unwrap();
+    symlink(at("outside"), at("inbox/sub")).unwrap();
+    assert_eq!(fs::read_to_string(held.place()).unwrap(), "inside");
+    fs::remove_file(held.place()).unwrap();
+    assert!(at("outside/a.csv").exists() && !at("inbox/was/a.csv").exists());
+    for out in ["../outside/a.csv", "/etc/passwd", "sub/../../outside/a.csv", ""] {
+        assert!(Within::of(&at("inbox"), out).is_err(), "{out}");
+    }
+}
+
+#[test]
+fn neither_a_link_is_followed_nor_a_pipe_waited_for() {
+    let dir = TempDir::new().unwrap();
+    let at = |name: &str| -> PathBuf { dir.path().join(name) };
+    fs::write(at("secret"), "secret").unwrap();
+    symlink(at("secret"), at("link")).unwrap();
+    assert!(file(&at("link")).is_err() && file(&at("secret")).is_ok());
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    // It comes back at once.
+    assert!(file(&at("pipe")).is_ok());
+}
+
+#[tokio::test]
+async fn a_pipe_that_took_the_place_of_a_file_is_not_read() {
+    use crate::source::folder::file::FolderFile;
+    let dir = TempDir::new().unwrap();
+    let pipe = dir.path().join("pipe.csv");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let opened = tokio::time::timeout(std::time::Duration::from_secs(5), FolderFile::open(&pipe));
+    let error = opened.await.unwrap().err().unwrap();
+    assert_eq!(error.to_string(), "is no file any more");
+}

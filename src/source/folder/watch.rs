@@ -1,0 +1,123 @@
+//! Events of the system about the inbox. A closed writer or a rename says that a file is whole.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc::{self, Receiver, Sender};
+
+use crate::source::folder::inbox::Inbox;
+
+/// Events that wait at most; beyond that the folder is listed instead.
+const QUEUE: usize = 4096;
+
+/// What an event says of a place.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Its writer closed it, or it was renamed to this name.
+    Whole(PathBuf),
+    /// It is being written.
+    Changing(PathBuf),
+    /// Who may read it changed, or its times.
+    Touched(PathBuf),
+    /// A folder, a lost event: only a listing tells.
+    Unclear,
+}
+
+/// The watch on the inbox, as long as it is kept.
+pub struct Watch {
+    pub signals: Receiver<Signal>,
+    /// Set when events were lost.
+    overflow: Arc<AtomicBool>,
+    /// Device and inode of the folder: another one may have its name by now.
+    folder: (u64, u64),
+    _watcher: RecommendedWatcher,
+}
+
+impl Watch {
+    /// Begins to watch.
+    ///
+    /// # Errors
+    /// What the system says; the poll goes on without it.
+    pub fn begin(inbox: &Inbox) -> notify::Result<Self> {
+        let (sender, signals) = mpsc::channel(QUEUE);
+        let overflow = Arc::new(AtomicBool::new(false));
+        let lost = Arc::clone(&overflow);
+        let names = inbox.clone();
+        let handler = move |event: notify::Result<Event>| forward(&names, event, &sender, &lost);
+        // A link to a folder is not followed: it may lead anywhere, also back.
+        let config = notify::Config::default().with_follow_symlinks(false);
+        let mut watcher = RecommendedWatcher::new(handler, config)?;
+        let mode = if inbox.subfolders { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
+        let folder = identity(&inbox.folder).map_err(notify::Error::io)?;
+        watcher.watch(&inbox.folder, mode)?;
+        Ok(Self { signals, overflow, folder, _watcher: watcher })
+    }
+
+    /// Whether this is the folder that is watched.
+    pub fn is_on(&self, folder: &Path) -> bool {
+        identity(folder).is_ok_and(|found| found == self.folder)
+    }
+
+    /// Whether events were lost since this was last asked.
+    pub fn has_overflowed(&self) -> bool {
+        self.overflow.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// What lies on another machine, or behind a program: its changes may come without events. The numbers
+/// are those of linux/magic.h and of statfs(2).
+pub fn elsewhere(folder: &Path) -> Option<&'static str> {
+    match u32::try_from(rustix::fs::statfs(folder).ok()?.f_type & 0xffff_ffff).ok()? {
+        0x6969 => Some("NFS"),
+        0x517b | 0xff53_4d42 | 0xfe53_4d42 => Some("SMB"),
+        0x6573_5546 => Some("FUSE"),
+        0x0102_1997 => Some("9P"),
+        0x00c3_6400 => Some("Ceph"),
+        0x5346_414f => Some("AFS"),
+        0x786f_4256 => Some("a folder shared by VirtualBox"),
+        _ => None,
+    }
+}
+
+fn identity(folder: &Path) -> std::io::Result<(u64, u64)> {
+    std::fs::metadata(folder).map(|meta| (meta.dev(), meta.ino()))
+}
+
+fn forward(inbox: &Inbox, event: notify::Result<Event>, sender: &Sender<Signal>, lost: &AtomicBool) {
+    let signals = event.map_or_else(|_| vec![Signal::Unclear], |event| signals(inbox, event));
+    for signal in signals {
+        if sender.try_send(signal).is_err() {
+            lost.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Opens, reads and closes of readers are not for us: among them are our own.
+fn signals(inbox: &Inbox, event: Event) -> Vec<Signal> {
+    if event.need_rescan() {
+        return vec![Signal::Unclear];
+    }
+    if matches!(event.kind, EventKind::Remove(_)) {
+        let is_inbox = event.paths.contains(&inbox.folder);
+        return if is_inbox { vec![Signal::Unclear] } else { Vec::new() };
+    }
+    let signal = match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+        | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Signal::Whole,
+        EventKind::Create(_) | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any) => Signal::Changing,
+        EventKind::Modify(ModifyKind::Metadata(_)) => Signal::Touched,
+        _ => return Vec::new(),
+    };
+    let of = |place: PathBuf| {
+        if inbox.is_file_name(&place) {
+            return Some(signal(place));
+        }
+        // A folder that came with its files sends no event for each of them.
+        (inbox.subfolders && place.is_dir()).then_some(Signal::Unclear)
+    };
+    event.paths.into_iter().filter_map(of).collect()
+}

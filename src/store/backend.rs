@@ -1,0 +1,313 @@
+//! The stores there are: which one is declared, and what differs between them. No other file names more than one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::domain::ledger::{
+    Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownPath, NewDelivery, Page,
+};
+use crate::domain::units::{self, Duration as Span};
+use crate::domain::{
+    Delivery, DeliveryId, Fingerprint, Header, Plan, RowChunk, StampRange, StampsAhead, Value, quarantine,
+};
+use crate::store::cassandra::{self, CassandraStore};
+use crate::store::limits::Limits;
+use crate::store::observer::StoreObserver;
+use crate::store::sqlite::{self, SqliteStore};
+use crate::store::{Access, Store, StoreError};
+
+/// `store`: which store it is, and how it is used.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    pub kind: Kind,
+    #[serde(deserialize_with = "units::flag")]
+    pub create_schema: bool,
+    pub patience: Span,
+    pub stamps_ahead: StampsAhead,
+    pub sqlite: sqlite::config::Config,
+    pub cassandra: cassandra::config::Config,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    Sqlite,
+    Cassandra,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            kind: Kind::Sqlite,
+            create_schema: true,
+            patience: Span::from_secs(300),
+            stamps_ahead: StampsAhead::Wait,
+            sqlite: sqlite::config::Config::default(),
+            cassandra: cassandra::config::Config::default(),
+        }
+    }
+}
+
+/// How many windows the pipeline hands to the store.
+#[derive(Clone, Copy, Debug)]
+pub struct Pipelining {
+    /// Windows that are written together.
+    pub together: usize,
+    /// Writes that are under way at the same time.
+    pub at_once: usize,
+}
+
+impl StoreConfig {
+    /// Where the store is, for people.
+    pub fn name(&self) -> String {
+        match self.kind {
+            Kind::Sqlite => self.sqlite.path.display().to_string(),
+            Kind::Cassandra => self.cassandra.name(),
+        }
+    }
+
+    /// The file of an embedded store.
+    pub fn embedded(&self) -> Option<PathBuf> {
+        (self.kind == Kind::Sqlite).then(|| self.sqlite.path.clone())
+    }
+
+    /// A transaction gains from a second window. A cluster gains when the next one is sent before the last answers are
+    /// in.
+    pub fn pipelining(&self) -> Pipelining {
+        match self.kind {
+            Kind::Sqlite => Pipelining { together: 2, at_once: 1 },
+            Kind::Cassandra => Pipelining { together: 1, at_once: 2 },
+        }
+    }
+}
+
+/// The declared store, with all that opening it takes.
+#[derive(Clone)]
+pub enum Backend {
+    Sqlite(sqlite::Settings),
+    Cassandra(Box<cassandra::settings::Settings>),
+}
+
+/// What `check` finds.
+pub struct Report {
+    /// What the store is, or why it cannot be used.
+    pub store: Result<String, StoreError>,
+    /// Whether tables and ledger are as declared, or can be made; `None` if they were not looked at.
+    pub tables: Option<Result<(), StoreError>>,
+    /// How far reserved stamps are ahead of the clock, if a correct clock cannot have allowed them.
+    pub stamps_ahead: Option<Duration>,
+    pub warnings: Vec<String>,
+}
+
+impl Backend {
+    /// # Errors
+    /// A password that cannot be read.
+    pub fn new(config: &StoreConfig, limits: Limits) -> Result<Self, StoreError> {
+        let stamps_ahead = config.stamps_ahead;
+        Ok(match config.kind {
+            Kind::Sqlite => Self::Sqlite(sqlite::Settings { path: config.sqlite.path.clone(), stamps_ahead }),
+            Kind::Cassandra => {
+                let settings = cassandra::settings::Settings::new(&config.cassandra, limits, stamps_ahead);
+                Self::Cassandra(Box::new(settings.map_err(|error| StoreError::Settings(error.to_string()))?))
+            }
+        })
+    }
+
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// A store that is missing, in use, not ours, or of another shape.
+    pub async fn open(&self, plan: Arc<Plan>, access: Access) -> Result<AnyStore, StoreError> {
+        Ok(match self {
+            Self::Sqlite(settings) => AnyStore::Sqlite(SqliteStore::open(settings, plan, access)?),
+            Self::Cassandra(settings) => {
+                match CassandraStore::open((**settings).clone(), Arc::clone(&plan), access).await {
+                    Err(StoreError::Missing(_)) if access == Access::Dry => {
+                        AnyStore::Sqlite(SqliteStore::nothing(plan)?)
+                    }
+                    opened => AnyStore::Cassandra(opened?),
+                }
+            }
+        })
+    }
+
+    /// Whether tables and ledger are as declared, or can be made. The store may be open in this process.
+    ///
+    /// # Errors
+    /// When opening the store for writing would fail.
+    pub async fn compare(&self, plan: &Plan, create: bool) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(settings) => SqliteStore::compare_open(&settings.path, plan, create),
+            Self::Cassandra(settings) => CassandraStore::check(settings, plan, create).await?.tables,
+        }
+    }
+
+    /// Looks at the store as opening it for writing would, and makes nothing.
+    pub async fn check(&self, plan: &Arc<Plan>, create: bool) -> Report {
+        match self {
+            Self::Sqlite(settings) => self.check_file(&settings.path, plan, create).await,
+            Self::Cassandra(settings) => match CassandraStore::check(settings, plan, create).await {
+                Err(error) => {
+                    Report { store: Err(error), tables: None, stamps_ahead: None, warnings: Vec::new() }
+                }
+                Ok(checked) => Report {
+                    store: Ok(format!("{}, {}", checked.server, settings.login_told)),
+                    tables: Some(checked.tables),
+                    stamps_ahead: checked.stamps_ahead,
+                    warnings: checked.warnings,
+                },
+            },
+        }
+    }
+
+    async fn check_file(&self, path: &Path, plan: &Arc<Plan>, create: bool) -> Report {
+        let store = match self.open(Arc::clone(plan), Access::Read).await {
+            Ok(_) => Ok("ours, sqlite; an acknowledged row is on disk (WAL, synchronous=FULL)".to_owned()),
+            Err(StoreError::Missing(_)) => Ok("not there yet, the first load makes it".to_owned()),
+            Err(error) => Err(error),
+        };
+        // What keeps it from being read is told above.
+        let remarks = SqliteStore::remarks(path, plan).unwrap_or_default();
+        let tables = Some(SqliteStore::compare(path, plan, create));
+        Report { store, tables, stamps_ahead: remarks.stamps_ahead, warnings: remarks.may_reject }
+    }
+
+    /// The statements that make tables and ledger, ready for the shell of the store.
+    pub fn ddl(&self, plan: &Plan) -> Vec<String> {
+        match self {
+            Self::Sqlite(_) => sqlite::schema::ddl(plan),
+            Self::Cassandra(settings) => {
+                let statements = cassandra::schema::ddl(settings, plan);
+                statements.into_iter().map(|statement| format!("{statement};\n")).collect()
+            }
+        }
+    }
+}
+
+/// One of the stores.
+pub enum AnyStore {
+    Sqlite(SqliteStore),
+    Cassandra(CassandraStore),
+}
+
+/// Asks whichever it is.
+macro_rules! either {
+    ($self:ident.$method:ident($($argument:expr),*)) => {
+        match $self {
+            Self::Sqlite(store) => store.$method($($argument),*).await,
+            Self::Cassandra(store) => store.$method($($argument),*).await,
+        }
+    };
+}
+
+impl Store for AnyStore {
+    /// SQLite leaves nothing to be told.
+    type Sent = Option<<CassandraStore as Store>::Sent>;
+
+    async fn known(&self, attempt: Fingerprint) -> Result<Vec<KnownPath>, StoreError> {
+        either!(self.known(attempt))
+    }
+
+    async fn deliveries(
+        &self,
+        filter: DeliveryFilter,
+        cursor: Cursor,
+    ) -> Result<Page<Delivery, Cursor>, StoreError> {
+        either!(self.deliveries(filter, cursor))
+    }
+
+    async fn each(&self, take: &mut (dyn FnMut(Delivery) + Send)) -> Result<(), StoreError> {
+        either!(self.each(take))
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
+        either!(self.delivery(id))
+    }
+
+    async fn has_content(&self, head: String, len: Option<u64>) -> Result<bool, StoreError> {
+        either!(self.has_content(head, len))
+    }
+
+    async fn take_up(&self, entry: NewDelivery) -> Result<Delivery, StoreError> {
+        either!(self.take_up(entry))
+    }
+
+    async fn reopen(&self, id: DeliveryId, how: Continuation) -> Result<Option<Delivery>, StoreError> {
+        either!(self.reopen(id, how))
+    }
+
+    async fn extend(&self, id: DeliveryId, first: u64, records: u64) -> Result<StampRange, StoreError> {
+        either!(self.extend(id, first, records))
+    }
+
+    async fn amend(&self, id: DeliveryId, amendment: Amendment) -> Result<(), StoreError> {
+        either!(self.amend(id, amendment))
+    }
+
+    async fn send(&self, chunks: Arc<Vec<RowChunk>>) -> Result<Self::Sent, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.send(chunks).await.map(|()| None),
+            Self::Cassandra(store) => store.send(chunks).await.map(Some),
+        }
+    }
+
+    async fn apply(&self, chunks: Arc<Vec<RowChunk>>, sent: &Self::Sent) -> Result<Vec<Applied>, StoreError> {
+        match (self, sent) {
+            (Self::Cassandra(store), Some(sent)) => store.apply(chunks, sent).await,
+            (Self::Cassandra(store), None) => {
+                let sent = store.send(Arc::clone(&chunks)).await?;
+                store.apply(chunks, &sent).await
+            }
+            (Self::Sqlite(store), _) => store.apply(chunks, &()).await,
+        }
+    }
+
+    async fn backfill(&self, table: usize, chunk: Arc<RowChunk>, first: bool) -> Result<Applied, StoreError> {
+        either!(self.backfill(table, chunk, first))
+    }
+
+    async fn rows(
+        &self,
+        table: usize,
+        key: Vec<Value<'static>>,
+    ) -> Result<Vec<Vec<Value<'static>>>, StoreError> {
+        either!(self.rows(table, key))
+    }
+
+    async fn count(&self, table: usize) -> Result<u64, StoreError> {
+        either!(self.count(table))
+    }
+
+    async fn tend(&self, observer: &dyn StoreObserver) -> StoreError {
+        either!(self.tend(observer))
+    }
+
+    async fn close(&self) {
+        either!(self.close());
+    }
+
+    async fn quarantined(
+        &self,
+        id: DeliveryId,
+        filter: quarantine::EntryFilter,
+        from: u64,
+    ) -> Result<Page<quarantine::QuarantineEntry, u64>, StoreError> {
+        either!(self.quarantined(id, filter, from))
+    }
+
+    async fn header(&self, id: DeliveryId) -> Result<Option<Header>, StoreError> {
+        either!(self.header(id))
+    }
+
+    async fn replay(&self, retried: Arc<quarantine::Replay>) -> Result<Applied, StoreError> {
+        either!(self.replay(retried))
+    }
+
+    async fn discard(&self, id: DeliveryId, records: Vec<u64>) -> Result<(), StoreError> {
+        either!(self.discard(id, records))
+    }
+}

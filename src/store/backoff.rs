@@ -1,0 +1,147 @@
+//! Waiting for a store that is busy or away, with backoff and jitter.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::metrics::heartbeat::Pulse;
+use crate::store::StoreError;
+use crate::store::observer::StoreObserver;
+
+const FIRST: Duration = Duration::from_millis(20);
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// The reason reported when the files of the store are gone.
+pub const GONE: &str = "gone";
+
+/// How long a store is waited for.
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    /// Without it there is no end.
+    pub limit: Option<Duration>,
+    /// Ends the wait at once.
+    pub halt: CancellationToken,
+    /// Told of every wait and of its end.
+    pub observer: Arc<dyn StoreObserver>,
+    /// Of the stage that waits, which lives meanwhile.
+    pub pulse: Pulse,
+}
+
+impl Backoff {
+    /// Tries until it works, it cannot work, or patience ends.
+    ///
+    /// # Errors
+    /// The last error: one that waiting does not mend, or the one that was waited for too long.
+    pub async fn with<T, F>(&self, attempt: impl FnMut() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        self.pulse.during(self.tried(attempt)).await
+    }
+
+    async fn tried<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let began = Instant::now();
+        let mut backoff = FIRST;
+        loop {
+            let error = match attempt().await {
+                Ok(done) => {
+                    self.again_up(began, backoff);
+                    return Ok(done);
+                }
+                Err(error) => error,
+            };
+            let Some(reason) = error.passing() else {
+                unready(&error, &*self.observer);
+                return Err(error);
+            };
+            match error {
+                StoreError::Standby { differs, .. } => self.observer.stands_by(differs),
+                _ => self.observer.store_waits(reason),
+            }
+            if backoff == FIRST || backoff == LONGEST {
+                warn!("waiting: {}", error.to_string().lines().next().unwrap_or_default());
+            }
+            // No limit applies when the stamps that the clock allows are used up: the wait takes minutes at most, and
+            // nothing is wrong.
+            let left = if reason == "stamps" { None } else { self.left(began) };
+            let pause = pause(&error, backoff).min(left.unwrap_or(Duration::MAX));
+            if left.is_some_and(|left| left.is_zero()) || self.halted_within(pause).await {
+                return Err(error);
+            }
+            backoff = (backoff * 2).min(LONGEST);
+        }
+    }
+
+    fn again_up(&self, began: Instant, backoff: Duration) {
+        if backoff > FIRST {
+            self.observer.store_answers();
+            info!("the store answers again after {:.1} s", began.elapsed().as_secs_f64());
+        }
+    }
+
+    /// How much longer to wait for the store; `None` for no limit.
+    fn left(&self, began: Instant) -> Option<Duration> {
+        Some(self.limit?.saturating_sub(began.elapsed()))
+    }
+
+    async fn halted_within(&self, pause: Duration) -> bool {
+        tokio::time::timeout(pause, self.halt.cancelled()).await.is_ok()
+    }
+}
+
+/// Reports the daemon as not ready as soon as its store is gone. Work under way still ends.
+pub fn unready(error: &StoreError, observer: &dyn StoreObserver) {
+    if matches!(error, StoreError::Gone { .. }) {
+        observer.store_waits(GONE);
+    }
+}
+
+/// Half of the backoff is fixed, half is chance, so that several waiters do not come back together.
+fn pause(error: &StoreError, backoff: Duration) -> Duration {
+    match error {
+        StoreError::Ahead(ahead) => ahead.wait.min(LONGEST),
+        // Who waits in line looks again at once.
+        StoreError::Standby { .. } => FIRST,
+        _ => backoff.mul_f64(0.5 + 0.5 * fastrand::f64()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::TooFarAhead;
+
+    fn patience(limit: Duration) -> Backoff {
+        Backoff {
+            limit: Some(limit),
+            halt: CancellationToken::new(),
+            observer: Arc::new(()),
+            pulse: Pulse::default(),
+        }
+    }
+
+    fn ahead(clock_is_behind: bool) -> StoreError {
+        StoreError::Ahead(TooFarAhead { wait: Duration::from_millis(1), clock_is_behind })
+    }
+
+    #[tokio::test]
+    async fn every_wait_but_the_one_for_new_stamps_ends_when_patience_does() {
+        let busy = || StoreError::Busy { store: String::new(), reason: "io", what: String::new(), hint: "" };
+        for error in [&busy as &dyn Fn() -> StoreError, &|| ahead(true)] {
+            let patience = patience(Duration::from_millis(50));
+            let ended = patience.with(|| std::future::ready(Err::<(), _>(error()))).await;
+            assert_eq!(ended.unwrap_err().to_string(), error().to_string());
+        }
+        let mut tried = 0;
+        let third = || {
+            tried += 1;
+            std::future::ready(if tried < 3 { Err(ahead(false)) } else { Ok(()) })
+        };
+        assert!(patience(Duration::ZERO).with(third).await.is_ok());
+    }
+}

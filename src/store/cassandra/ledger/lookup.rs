@@ -1,0 +1,46 @@
+//! Finds the deliveries with which a new file is compared.
+
+use crate::domain::ledger::Content;
+use crate::domain::{DeliveryId, Fingerprint};
+use crate::store::StoreError;
+use crate::store::cassandra::delivery_row::big;
+use crate::store::cassandra::lease::Lease;
+use crate::store::cassandra::ledger::Ledger;
+use crate::store::cassandra::ledger::contents::Contents;
+use crate::store::cassandra::request;
+
+impl Ledger {
+    /// Whether there may be a loaded delivery with this head and, if `len` is given, this length.
+    pub async fn has_content(&self, head: &str, len: Option<u64>) -> Result<bool, StoreError> {
+        if self.in_memory && self.under_way.lock().await.values().any(|own| own.delivery.head == head) {
+            return Ok(true);
+        }
+        let Contents { of_head, of_len, .. } = &self.contents;
+        let result = match len {
+            Some(len) => request::execute(&self.session, &self.settings, of_len, (head, big(len))).await?,
+            None => request::execute(&self.session, &self.settings, of_head, (head,)).await?,
+        };
+        Ok(!request::parsed::<(i64,)>(&self.settings, result)?.is_empty())
+    }
+
+    /// Inserts the entry for a delivery that is already loaded.
+    pub async fn enter_content(&self, lease: &Lease, id: DeliveryId) -> Result<(), StoreError> {
+        let content = self.read(id).await?.as_ref().and_then(Content::of);
+        self.contents.enter(lease, content.as_ref(), id).await
+    }
+
+    pub(super) async fn ids_of(&self, content: &Content) -> Result<Vec<DeliveryId>, StoreError> {
+        let Content { head, len, hash } = content;
+        let values = (head, big(*len), hash);
+        let result = request::execute(&self.session, &self.settings, &self.contents.same, values).await?;
+        let ids = request::parsed::<(i64,)>(&self.settings, result)?;
+        Ok(ids.into_iter().map(|(id,)| DeliveryId(id)).collect())
+    }
+
+    pub(super) async fn unfinished(&self, head: &str) -> Result<Vec<DeliveryId>, StoreError> {
+        if !self.unfinished.is_filled() {
+            self.known(&Fingerprint(String::new())).await?;
+        }
+        Ok(self.unfinished.of(head))
+    }
+}

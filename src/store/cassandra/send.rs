@@ -1,0 +1,81 @@
+//! Rows are sent while the ledger does not yet have those before them. How far is noted first, so that whoever
+//! resumes can tell whether the file still has the bytes that were sent.
+
+use crate::store::cassandra::send_window::{Run, Sent, Window};
+use std::collections::HashMap;
+
+use tokio::sync::OnceCell;
+
+use crate::domain::{Ahead as Handed, Checkpoint, DeliveryId, DeliveryState, Position, RowChunk};
+use crate::store::StoreError;
+use crate::store::cassandra::delivery_row::Entered;
+use crate::store::cassandra::shared::Inner;
+use crate::store::cassandra::shared::Writing;
+use crate::store::cassandra::shared::sending;
+use crate::store::failpoint;
+
+/// Sends the rows of a window, but not those of open tails.
+///
+/// # Errors
+/// Chunks that do not continue their deliveries; what the cluster says.
+pub async fn send(inner: &Inner, window: &[RowChunk]) -> Result<Sent, StoreError> {
+    let Some(writing) = &inner.writing else { return Ok(None) };
+    writing.lease.check().await?;
+    let places: Vec<usize> = (0..window.len()).filter(|at| !window[*at].is_tail).collect();
+    let body: Vec<&RowChunk> = places.iter().map(|at| &window[*at]).collect();
+    in_order(inner, writing, &body).await?;
+    writing.tables.check_unless_fresh().await?;
+    hand_out(inner, writing, &body).await?;
+    failpoint::step("send before the rows");
+    let all: Vec<usize> = (0..inner.plan.tables.len()).collect();
+    let rows = sending(inner, writing, &body).all(&all).await?;
+    failpoint::step("send after the rows");
+    Ok(Some(Window { body: Run::new(places, rows), tails: OnceCell::new() }))
+}
+
+/// Notes how far the deliveries of some chunks are handed out, where the ledger does not cover that yet.
+async fn hand_out(inner: &Inner, writing: &Writing, chunks: &[&RowChunk]) -> Result<(), StoreError> {
+    let mut furthest: HashMap<DeliveryId, &RowChunk> = HashMap::new();
+    for chunk in chunks.iter().filter(|chunk| !chunk.hash.is_empty()) {
+        furthest.insert(chunk.source.id, chunk);
+    }
+    for (id, chunk) in furthest {
+        let end = chunk.span.to.offset;
+        let delivery = inner.ledger.find(id).await?.delivery;
+        let covered = delivery.ahead.as_ref().map_or(delivery.reach.offset, |ahead| ahead.bytes.offset);
+        if end <= covered || delivery.state != DeliveryState::Loading {
+            continue;
+        }
+        let bytes = Checkpoint { offset: end, hash: chunk.hash.clone() };
+        let handed = Handed { bytes, rules: inner.plan.rules.clone() };
+        let note = |entered: &mut Entered| {
+            entered.delivery.ahead = Some(handed);
+            Ok::<_, StoreError>(())
+        };
+        inner.ledger.change(&writing.lease, id, note).await?;
+        failpoint::step("handed out");
+    }
+    Ok(())
+}
+
+/// Every chunk must continue what is applied or sent of its delivery; nothing is written of a run that does
+/// not.
+async fn in_order(inner: &Inner, writing: &Writing, chunks: &[&RowChunk]) -> Result<(), StoreError> {
+    let mut marks: HashMap<DeliveryId, Position> = HashMap::new();
+    for chunk in chunks {
+        let id = chunk.source.id;
+        let mark = match marks.get(&id) {
+            Some(mark) => *mark,
+            None => {
+                let delivery = inner.ledger.find(id).await?.delivery;
+                let is_ahead =
+                    delivery.state == DeliveryState::Failed || writing.ahead.ends_at(id, chunk.span.from);
+                if is_ahead { chunk.span.from } else { delivery.reach }
+            }
+        };
+        let advanced = mark.advance(chunk.span);
+        marks.insert(id, advanced.map_err(|error| inner.broken(error.to_string()))?);
+    }
+    writing.ahead.begin(chunks);
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! A window of chunks whose rows are sent, and what was sent ahead of the ledger.
+
+use crate::domain::{DeliveryId, Position, RowChunk};
+use crate::store::cassandra::progress::Progress;
+use crate::store::cassandra::rows;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::OnceCell;
+
+/// What became of the rows of a window, and how far they are applied; `None` where nothing is written.
+pub type Sent = Option<Window>;
+
+/// A window in two runs: open tails are sent only when everything before them is in the ledger.
+pub struct Window {
+    pub body: Run,
+    pub tails: OnceCell<Run>,
+}
+
+/// Chunks whose rows are sent.
+pub struct Run {
+    /// Their places in the window.
+    pub places: Vec<usize>,
+    pub rows: rows::Sent,
+    pub progress: Progress,
+}
+
+impl Run {
+    pub fn new(places: Vec<usize>, rows: rows::Sent) -> Self {
+        Self { places, rows, progress: Progress::default() }
+    }
+
+    pub fn chunks<'c>(&self, window: &'c [RowChunk]) -> Vec<&'c RowChunk> {
+        self.places.iter().filter_map(|at| window.get(*at)).collect()
+    }
+}
+
+/// What is sent and not applied.
+#[derive(Default)]
+pub struct Ahead {
+    /// Where its chunks end, by delivery.
+    pub ends: Mutex<HashMap<DeliveryId, Vec<Position>>>,
+}
+
+impl Ahead {
+    pub fn ends(&self) -> MutexGuard<'_, HashMap<DeliveryId, Vec<Position>>> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn ends_at(&self, id: DeliveryId, mark: Position) -> bool {
+        self.ends().get(&id).is_some_and(|ends| ends.contains(&mark))
+    }
+
+    pub fn begin(&self, chunks: &[&RowChunk]) {
+        let mut all = self.ends();
+        for chunk in chunks {
+            let ends = all.entry(chunk.source.id).or_default();
+            if !ends.contains(&chunk.span.to) {
+                ends.push(chunk.span.to);
+            }
+        }
+    }
+
+    /// Chunks are applied.
+    pub fn done(&self, chunks: &[&RowChunk]) {
+        let mut all = self.ends();
+        for chunk in chunks {
+            if let Some(ends) = all.get_mut(&chunk.source.id) {
+                ends.retain(|end| end.offset > chunk.span.to.offset);
+            }
+        }
+        all.retain(|_, ends| !ends.is_empty());
+    }
+}

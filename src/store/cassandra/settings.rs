@@ -1,0 +1,87 @@
+//! Where the cluster is, who we are, and how it is to be used.
+
+use crate::domain::StampsAhead;
+use crate::store::cassandra::config::{self, Config, PasswordError, Tls};
+use crate::store::limits::Limits;
+use scylla::client::Compression;
+use scylla::statement::Consistency;
+use std::time::Duration;
+
+/// Where the cluster is, who we are, and how it is to be used.
+#[derive(Clone)]
+pub struct Settings {
+    /// With their ports.
+    pub hosts: Vec<String>,
+    pub keyspace: String,
+    pub ledger_keyspace: String,
+    /// For keyspaces that are made: name and value, in CQL.
+    pub replication: Vec<(String, String)>,
+    pub write: Consistency,
+    pub read: Consistency,
+    pub local_datacenter: Option<String>,
+    pub login: Option<(String, String)>,
+    /// Who logs in, and whether there is a password.
+    pub login_told: String,
+    pub tls: Option<Tls>,
+    pub compression: Option<Compression>,
+    pub connect_timeout: Duration,
+    pub request_timeout: Duration,
+    pub lease: Duration,
+    pub limits: Limits,
+    pub stamps_ahead: StampsAhead,
+}
+
+impl Settings {
+    /// Reads the password where it is in a file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or there are two.
+    pub fn new(config: &Config, limits: Limits, stamps_ahead: StampsAhead) -> Result<Self, PasswordError> {
+        let with_port = |host: &String| match host.rsplit_once(':') {
+            Some((name, port)) if port.parse::<u16>().is_ok() && !name.ends_with(':') => host.clone(),
+            _ => format!("{host}:{}", config.port),
+        };
+        let password = config.password()?.unwrap_or_default();
+        let login_told = match &config.username {
+            Some(user) => format!("as {user}, password {}", config.told_password()),
+            None => "without a login".to_owned(),
+        };
+        Ok(Self {
+            hosts: config.hosts.iter().map(with_port).collect(),
+            keyspace: config.keyspace.clone(),
+            ledger_keyspace: config.ledger_keyspace.clone().unwrap_or_else(|| config.keyspace.clone()),
+            replication: config.replication.iter().map(|(key, word)| (key.clone(), word.0.clone())).collect(),
+            write: config.consistency.write,
+            read: config.consistency.read,
+            local_datacenter: config.local_datacenter.clone(),
+            login: config.username.clone().map(|user| (user, password)),
+            login_told,
+            tls: config.tls.clone(),
+            compression: match config.compression {
+                config::Compression::None => None,
+                config::Compression::Lz4 => Some(Compression::Lz4),
+                config::Compression::Snappy => Some(Compression::Snappy),
+            },
+            connect_timeout: *config.connect_timeout,
+            request_timeout: *config.request_timeout,
+            lease: *config.lease,
+            limits,
+            stamps_ahead,
+        })
+    }
+
+    /// How the store is named in messages.
+    pub fn name(&self) -> String {
+        format!("cassandra {} at {}", self.keyspace, self.hosts.join(", "))
+    }
+
+    /// The ledger is never less sure than the tables, and never less than a quorum.
+    pub fn ledger(&self) -> Consistency {
+        match self.write {
+            sure @ (Consistency::All | Consistency::EachQuorum | Consistency::Quorum) => sure,
+            // More than a quorum of three or four replicas.
+            Consistency::Three => Consistency::All,
+            _ => Consistency::LocalQuorum,
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What all parts of the store share.
+
+use crate::domain::RowChunk;
+use crate::domain::{Plan, StampRange};
+use crate::metrics;
+use crate::store::StoreError;
+use crate::store::cassandra::backfill_totals;
+use crate::store::cassandra::collisions::Collisions;
+use crate::store::cassandra::lease::Lease;
+use crate::store::cassandra::ledger::Ledger;
+use crate::store::cassandra::limits::SizeLimit;
+use crate::store::cassandra::quarantine::Quarantine;
+use crate::store::cassandra::rows::Sending;
+use crate::store::cassandra::rows::{Pace, Writer};
+use crate::store::cassandra::schema_guard::Unchanged;
+use crate::store::cassandra::send_window::Ahead;
+use crate::store::cassandra::settings::Settings;
+use crate::store::cassandra::stamps::Authority;
+use crate::store::rejection::Rejections;
+use scylla::client::session::Session;
+use std::sync::{Arc, Mutex};
+use tokio::sync::Semaphore;
+
+/// What all parts of it share.
+pub struct Inner {
+    pub session: Arc<Session>,
+    pub settings: Arc<Settings>,
+    pub plan: Arc<Plan>,
+    pub ledger: Ledger,
+    pub reading: Quarantine,
+    /// Without it nothing is written.
+    pub writing: Option<Writing>,
+    pub playing: backfill_totals::Playing,
+}
+
+impl Inner {
+    pub fn tell_driver(&self) {
+        let state = self.session.get_cluster_state();
+        let nodes = state.get_nodes_info();
+        let connected = nodes.iter().filter(|node| node.is_connected()).count();
+        metrics::nodes(connected, nodes.len() - connected);
+        let driver = self.session.get_metrics();
+        metrics::driver(
+            driver.get_total_connections(),
+            driver.get_connection_timeouts(),
+            driver.get_request_timeouts(),
+        );
+    }
+
+    pub fn broken(&self, what: String) -> StoreError {
+        StoreError::Broken { store: self.settings.name(), what }
+    }
+
+    pub fn writer(&self) -> Result<&Writing, StoreError> {
+        self.writing.as_ref().ok_or_else(|| self.broken("opened for reading only".to_owned()))
+    }
+}
+
+/// What only a writer needs.
+pub struct Writing {
+    pub lease: Lease,
+    pub stamps: Authority,
+    pub tables: Unchanged,
+    pub writers: Vec<Writer>,
+    /// Refusals of each delivery and table.
+    pub refusals: Mutex<Rejections>,
+    pub pace: Pace,
+    /// No larger request is sent, where that is known.
+    pub limit: Option<SizeLimit>,
+    /// Requests that may be under way.
+    pub permits: Semaphore,
+    pub ahead: Ahead,
+    pub quarantine: Quarantine,
+    pub collisions: Collisions,
+}
+
+impl Writing {
+    /// Hands out the next range of stamps.
+    pub async fn hand_out(&self, first: u64, records: u64) -> Result<StampRange, StoreError> {
+        self.stamps.hand_out(&self.lease, first, records).await
+    }
+}
+
+pub fn sending<'s>(inner: &'s Inner, writing: &'s Writing, chunks: &'s [&'s RowChunk]) -> Sending<'s> {
+    Sending {
+        session: &inner.session,
+        settings: &inner.settings,
+        lease: &writing.lease,
+        pace: &writing.pace,
+        permits: &writing.permits,
+        limit: writing.limit.as_ref(),
+        writers: &writing.writers,
+        chunks,
+        longest: chunks.iter().map(|chunk| chunk.rows.longest()).max().unwrap_or(0),
+    }
+}

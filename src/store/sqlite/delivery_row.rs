@@ -1,0 +1,69 @@
+//! A row of the ledger as a delivery.
+
+use crate::domain::{
+    Delivery, DeliveryId, DeliveryState, FileStat, Fingerprint, Parts, Position, Receipt, Stamp, Stamps,
+};
+use crate::store::sqlite::fault::SqlResult;
+use rusqlite::Row;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub const COLUMNS: &str = "id, path, generation, state, detail, same_as, bytes, records, line, hash, head, \
+    tail_bytes, tail_record, tail_line, strikes, noted_size, noted_mtime, \
+    noted_ctime, fingerprint, loaded, skipped, quarantined, taken_up, changed, \
+    replayed, discarded, assumed, parts";
+
+pub fn delivery(row: &Row<'_>) -> SqlResult<Delivery> {
+    let tail = match row.get::<_, Option<u64>>(11)? {
+        Some(offset) => Some(Position { offset, record: row.get(12)?, line: row.get(13)? }),
+        None => None,
+    };
+    Ok(Delivery {
+        id: DeliveryId(row.get(0)?),
+        path: row.get(1)?,
+        generation: row.get(2)?,
+        state: state(&row.get::<_, String>(3)?),
+        detail: row.get(4)?,
+        same_as: row.get::<_, Option<i64>>(5)?.map(DeliveryId),
+        reach: Position { offset: row.get(6)?, record: row.get(7)?, line: row.get(8)? },
+        hash: row.get(9)?,
+        head: row.get(10)?,
+        tail,
+        strikes: row.get(14)?,
+        ahead: None,
+        note: None,
+        noted: noted(row, 15)?,
+        stamps: Stamps::default(),
+        fingerprint: Fingerprint(row.get(18)?),
+        receipt: Receipt {
+            records: row.get(7)?,
+            loaded: row.get(19)?,
+            skipped: row.get(20)?,
+            quarantined: row.get(21)?,
+            replayed: row.get(24)?,
+            discarded: row.get(25)?,
+            assumed: row.get(26)?,
+            parts: Parts::new(Vec::new(), row.get(27)?),
+            ..Receipt::default()
+        },
+        taken_up: row.get(22)?,
+        changed: row.get(23)?,
+    })
+}
+
+pub fn state(name: &str) -> DeliveryState {
+    DeliveryState::from_name(name).unwrap_or(DeliveryState::Failed)
+}
+
+pub fn noted(row: &Row<'_>, at: usize) -> SqlResult<FileStat> {
+    Ok(FileStat { size: row.get(at)?, mtime: row.get(at + 1)?, ctime: row.get(at + 2)? })
+}
+
+pub fn now_ms() -> i64 {
+    clock().0 / 1000
+}
+
+/// The clock, in microseconds since 1970.
+pub fn clock() -> Stamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Stamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX / 2))
+}

@@ -1,0 +1,123 @@
+//! A chunk in the ledger: how far its delivery reaches, its rows and its collisions.
+
+use crate::domain::{DeliveryId, End, Position, RowChunk, Stamp};
+use crate::store::sqlite::fault::Fault;
+use crate::store::sqlite::ledger;
+use crate::store::sqlite::rows::{Landed, Writer};
+use rusqlite::{Connection, params};
+use std::collections::HashMap;
+
+/// Advances the delivery past the chunk, which must start at the delivery's position. `rejected` of its rows were
+/// rejected.
+pub fn advance(connection: &Connection, chunk: &RowChunk, rejected: usize) -> Result<(), Fault> {
+    let id = chunk.source.id.0;
+    let sql = "SELECT bytes, records, line FROM _needledrop_deliveries WHERE id = ?1";
+    let durable = connection.prepare_cached(sql)?.query_row([id], |row| {
+        Ok(Position { offset: row.get(0)?, record: row.get(1)?, line: row.get(2)? })
+    })?;
+    let reach = durable.advance(chunk.span).map_err(|error| Fault::Broken(error.to_string()))?;
+    let sql = "UPDATE _needledrop_deliveries SET bytes = ?2, records = ?3, line = ?4, hash = coalesce(nullif(?5, ''), hash), \
+               loaded = loaded + ?6, skipped = skipped + ?7, quarantined = quarantined + ?8, \
+               state = coalesce(?9, state), detail = coalesce(?10, detail), changed = ?11 WHERE id = ?1";
+    connection.prepare_cached(sql)?.execute(params![
+        id,
+        reach.offset,
+        reach.record,
+        reach.line,
+        chunk.hash,
+        chunk.rows.len() - rejected,
+        chunk.skipped,
+        chunk.quarantined.len() + rejected,
+        chunk.end.as_ref().map(|end| end.state().name()),
+        chunk.end.as_ref().and_then(End::detail),
+        crate::store::sqlite::delivery_row::now_ms(),
+    ])?;
+    if chunk.span.to > chunk.span.from {
+        ledger::note_tail(connection, chunk.source.id, chunk.is_tail.then_some(chunk.span.from))?;
+    }
+    if let Some(End::Loaded) = &chunk.end {
+        ledger::add_part(connection, chunk.source.id, reach.offset)?;
+    }
+    Ok(())
+}
+
+/// What writing rows came to.
+#[derive(Default)]
+pub struct Written {
+    /// Rows that fell on a key which an older record had made.
+    own: u64,
+    /// Rows of others that these came to lie under: they are the collisions now.
+    of_others: HashMap<DeliveryId, u64>,
+}
+
+impl Written {
+    /// Counts a row by the way it landed in the table.
+    pub fn add(&mut self, connection: &Connection, landed: Landed) -> Result<(), rusqlite::Error> {
+        match landed {
+            Landed::New | Landed::Again => {}
+            Landed::OnOlder => self.own += 1,
+            Landed::UnderNewer(stamp) => {
+                if let Some(owner) = ledger::owner(connection, stamp)? {
+                    *self.of_others.entry(owner).or_default() += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub fn collisions(&self) -> u64 {
+        self.own + self.of_others.values().sum::<u64>()
+    }
+
+    /// Enters the collisions into the ledger, each with its own delivery.
+    pub fn enter(&self, connection: &Connection, id: DeliveryId, table: &str) -> Result<(), rusqlite::Error> {
+        let sql = "UPDATE _needledrop_counts SET collisions = collisions + ?3 \
+                   WHERE delivery = ?1 AND table_name = ?2";
+        let mut statement = connection.prepare_cached(sql)?;
+        for (owner, count) in self.of_others.iter().chain([(&id, &self.own)]) {
+            statement.execute(params![owner.0, table, count])?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes the rows of a chunk into one table. Rows up to the stamp `sent` were sent and counted before.
+pub fn rows(
+    connection: &Connection,
+    writer: &mut Writer<'_>,
+    chunk: &RowChunk,
+    sent: Stamp,
+) -> Result<Written, rusqlite::Error> {
+    let mut written = Written::default();
+    for row in writer.order(&chunk.rows) {
+        let landed = self::row(writer, chunk, row, sent)?;
+        written.add(connection, landed)?;
+    }
+    Ok(written)
+}
+
+/// Writes one row into one table. A collision that was already counted is not counted again.
+pub fn row(
+    writer: &mut Writer<'_>,
+    chunk: &RowChunk,
+    row: usize,
+    sent: Stamp,
+) -> Result<Landed, rusqlite::Error> {
+    let landed = writer.write(&chunk.rows, row)?;
+    Ok(if chunk.rows.stamp(row) <= sent { Landed::Again } else { landed })
+}
+
+/// Counts the rows of a chunk as sent to a table, without those that were rejected.
+pub fn count(
+    connection: &Connection,
+    chunk: &RowChunk,
+    table: &str,
+    rejected: usize,
+) -> Result<(), rusqlite::Error> {
+    let last = chunk.rows.len().checked_sub(1).map_or(0, |last| chunk.rows.stamp(last).0);
+    let sql = "UPDATE _needledrop_counts SET rows = rows + ?3, sent = max(sent, ?4) \
+               WHERE delivery = ?1 AND table_name = ?2";
+    let id = chunk.source.id.0;
+    connection.prepare_cached(sql)?.execute(params![id, table, chunk.rows.len() - rejected, last])?;
+    Ok(())
+}

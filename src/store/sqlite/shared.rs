@@ -1,0 +1,45 @@
+//! What work on a connection needs to know.
+
+use crate::domain::{Plan, StampsAhead};
+use crate::store::rejection::Rejections;
+use crate::store::sqlite::fault::Fault;
+use crate::store::sqlite::place::Place;
+use crate::store::sqlite::table_sql::TableSql;
+use rusqlite::Connection;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex};
+
+/// What work on a connection needs to know.
+pub struct Shared {
+    pub path: PathBuf,
+    pub plan: Arc<Plan>,
+    /// Statements by index of the table.
+    pub sql: Vec<TableSql>,
+    /// Rows are not written, only the ledger in memory: a dry run.
+    pub dry: bool,
+    /// SQLite's schema version when the tables were last compared.
+    pub schema: AtomicI64,
+    pub stamps_ahead: StampsAhead,
+    /// The refusals for each delivery and table.
+    pub refusals: Mutex<Rejections>,
+    /// The files of the store, with the writer's lock. Only set if the store is open for writing.
+    pub place: Option<Place>,
+}
+
+impl Shared {
+    pub fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// Checks that the files of the store are still in place.
+    pub fn check(&self) -> Result<(), Fault> {
+        self.place.as_ref().map_or(Ok(()), |place| place.check().map_err(Fault::Gone))
+    }
+
+    pub fn leave(&self, connection: &Connection, fault: &Fault) {
+        if let (Some(place), Fault::Gone(change)) = (&self.place, fault) {
+            place.leave(connection, *change);
+        }
+    }
+}
