@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-NEEDLEDROP = TARGET / "release" / "needledrop"
+NEEDLEDROP = TARGET / "dist" / "needledrop"
 NODE = ROOT / "tests/cassandra/node"
 
 AT_ONCE, LATER, EVERY = 16, 34, 3.0
