@@ -54,6 +54,11 @@ impl DeliveryContext {
             halt: Halt::default(),
         }
     }
+
+    /// Loaded records before what is read now.
+    pub fn loaded_before(&self) -> u64 {
+        self.records_before.saturating_sub(self.quarantined_before + self.skipped_before)
+    }
 }
 
 /// Tells those who work on a delivery that nothing more of it is wanted.

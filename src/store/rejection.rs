@@ -44,8 +44,8 @@ fn hopeless_tables(
         let (begins, rows) = begins(chunks, id);
         let own = || chunks.iter().filter(|chunk| chunk.source.id == id);
         let ends = own().any(|chunk| chunk.end.is_some());
-        // An earlier process accepted them, or they were accepted before the file grew.
-        let was_accepted = own().any(|chunk| chunk.source.records_before > chunk.source.quarantined_before);
+        // Rows that an earlier process sent, or that were sent before the file grew.
+        let was_accepted = own().any(|chunk| chunk.source.loaded_before() > 0);
         for table in 0..tables {
             let refused = places(refused, table, &begins);
             let (row, ever) = known.get(&(id, table)).copied().unwrap_or((0, false));
@@ -180,7 +180,45 @@ fn quarantined(chunk: &RowChunk, refusal: &Rejection) -> Quarantined {
 
 #[cfg(test)]
 mod tests {
-    use super::in_a_row;
+    use std::sync::Arc;
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::domain::{Cell, DeliveryContext, End, Header, Mapping, Position, Rows, Span, Stamp};
+
+    /// The last chunk of a delivery, with one row, behind so many skipped and loaded records.
+    fn last_chunk(skipped_before: u64, loaded_before: u64) -> RowChunk {
+        let mapping = Mapping { fields: 0, field_of: Vec::new(), ignored: Vec::new() };
+        let named = (Header(Vec::new()), mapping);
+        let mut source = DeliveryContext::new(DeliveryId(1), "a.csv", named, None, UNIX_EPOCH);
+        (source.records_before, source.skipped_before) = (skipped_before + loaded_before, skipped_before);
+        let mut rows = Rows::new(1, 1);
+        rows.push(Stamp(2), &mut vec![Cell::Whole(1)]);
+        RowChunk {
+            source: Arc::new(source),
+            stamps: Arc::default(),
+            span: Span { from: Position::default(), to: Position::default() },
+            rows,
+            quarantined: Vec::new(),
+            skipped: 0,
+            hash: String::new(),
+            bytes: Vec::new(),
+            frames: Vec::new(),
+            is_tail: false,
+            end: Some(End::Loaded),
+        }
+    }
+
+    #[test]
+    fn a_skipped_record_is_no_accepted_row() {
+        let judged = |chunk: RowChunk| {
+            let rejection = Rejection { table: 0, chunk: 0, row: 0, words: "no".to_owned() };
+            judged(&mut Rejections::new(), &[&chunk], &[rejection], 1, Failed::new()).remove(0)
+        };
+        assert!(judged(last_chunk(3, 0)).failed.is_some(), "the table accepted no row at all");
+        let after_a_row = judged(last_chunk(3, 1));
+        assert_eq!((after_a_row.failed, after_a_row.refused.len()), (None, 1));
+    }
 
     #[test]
     fn an_accepted_row_ends_a_run_of_refusals() {
