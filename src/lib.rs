@@ -1,6 +1,6 @@
 //! needledrop: drop a CSV into a folder; it plays into your tables.
 //!
-//! The modules are listed in the order in which data flows. ARCHITECTURE.md has the map.
+//! The modules are listed in the order of the data flow. ARCHITECTURE.md has a map of the code.
 
 pub mod cli;
 pub mod config;
@@ -14,5 +14,5 @@ pub mod store;
 pub mod http;
 pub mod metrics;
 
-/// The commit that this build is of, or `unknown`; `build.rs` finds it out.
+/// The commit of this build, or `unknown`. `build.rs` sets it.
 pub const COMMIT: &str = env!("NEEDLEDROP_COMMIT");

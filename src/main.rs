@@ -1,4 +1,4 @@
-//! Arguments in, exit code out.
+//! The executable: runs the command line and returns its exit code.
 
 fn main() -> std::process::ExitCode {
     needledrop::cli::main()

@@ -1,4 +1,4 @@
-//! `needledrop check`: everything that must hold before a load, each with what to do.
+//! `needledrop check`: checks everything that must hold before a load, and says what to do about each problem.
 
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -16,7 +16,7 @@ use crate::domain::stamp::MAX_AHEAD;
 use crate::domain::{StampsAhead, TooFarAhead};
 use crate::store::StoreError;
 
-/// One line of the check.
+/// One line of the report.
 struct Finding {
     what: &'static str,
     outcome: Result<String, Failure>,
@@ -70,7 +70,7 @@ fn folder(app: &App) -> Finding {
     Finding { what: "inbox", outcome: told }
 }
 
-/// Where files are moved to, when they are.
+/// Reports the folder that loaded files are moved to, if they are moved.
 fn archive(app: &App) -> Option<Finding> {
     let place = app.config.source.archive();
     let device = |place: &Path| std::fs::metadata(place).map(|meta| meta.dev());
@@ -91,7 +91,7 @@ fn archive(app: &App) -> Option<Finding> {
     (app.config.source.after == After::Move).then_some(Finding { what: "archive", outcome: told })
 }
 
-/// What can be reached, what is there, and what an acknowledgement and a stamp are worth.
+/// Reports whether the store can be reached, what is in it, and what an acknowledgement and a stamp are worth.
 async fn store(app: &App) -> Vec<Finding> {
     let backend = match app.backend() {
         Ok(backend) => backend,
@@ -123,7 +123,7 @@ fn names(app: &App) -> String {
     app.plan.tables.iter().map(|table| table.name.clone()).collect::<Vec<_>>().join(", ")
 }
 
-/// A daemon that runs already is the usual reason for a port in use, and no mistake.
+/// Reports the port. A daemon that already runs is the usual reason for a port in use, and not a mistake.
 async fn listen(app: &App) -> Finding {
     let listen = app.config.http.listen;
     let outcome = match app.listen().await {

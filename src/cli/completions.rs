@@ -1,4 +1,4 @@
-//! `needledrop completions`: for the shell.
+//! `needledrop completions`: prints a completion script for a shell.
 
 use std::io::Write;
 
@@ -14,7 +14,7 @@ pub struct Arguments {
 }
 
 pub fn run(mut definition: Command, arguments: &Arguments) -> CommandResult {
-    // Into memory first: the generator panics when nobody takes its output any more.
+    // The script is generated in memory first, because the generator panics if its output is closed.
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut definition, "needledrop", &mut script);
     std::io::stdout().lock().write_all(&script)?;

@@ -1,4 +1,4 @@
-//! `needledrop export`: the consolidated events of the files at hand, as one CSV that can be loaded again.
+//! `needledrop export`: writes the events of the available files as one CSV that can be loaded again.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -27,12 +27,12 @@ use crate::store::{Access, Store, StoreError};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Files or folders [default: the inbox, and what was moved from it]
+    /// Files or folders [default: the inbox and the files that were moved from it]
     paths: Vec<PathBuf>,
-    /// Into this file instead of stdout
+    /// Write to this file instead of stdout
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// A cell that a spreadsheet would run as a formula is preceded by an apostrophe
+    /// Put an apostrophe before each cell that a spreadsheet would run as a formula
     #[arg(long)]
     spreadsheet_safe: bool,
 }
@@ -61,7 +61,7 @@ struct Export {
     files: Vec<Found>,
 }
 
-/// The data kept in memory about a delivery until its turn comes: 20 MB for half a million deliveries.
+/// The data kept in memory about a delivery until it is exported: 20 MB for half a million deliveries.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Loaded {
     bytes: Fingerprint,
@@ -116,8 +116,8 @@ impl Export {
         Ok(Self { store: Some(store), deliveries, files })
     }
 
-    /// Ids of the deliveries whose records are exported, in the order of their records. If the same bytes were
-    /// delivered more than once, only the last delivery is exported.
+    /// Returns the ids of the deliveries whose records are exported, in the order of their records. If the same bytes
+    /// were delivered more than once, only the last delivery is exported.
     fn in_order(&self) -> Vec<DeliveryId> {
         let loaded = self.deliveries.iter().filter(|one| !one.is_duplicate);
         let next = loaded.clone().skip(1).map(|one| one.bytes).map(Some).chain([None]);
@@ -133,7 +133,7 @@ impl Export {
     }
 }
 
-/// Under another name until it is whole.
+/// Writes the export to a file. The file has another name until it is complete.
 async fn to_file(app: &App, export: &Export, path: &Path, guard: &mut Guard) -> CommandResult {
     let failed = |error: std::io::Error| {
         Failure::system(format!(
@@ -174,7 +174,7 @@ impl Export {
                 );
             }
         }
-        // Then come files that were not loaded yet, except files whose bytes were exported already.
+        // Files that were not loaded yet follow, except files whose bytes were already exported.
         let mut seen = HashSet::new();
         for file in &self.files {
             let mut is_new = |hash: String| !self.has(fingerprint(&hash)) && seen.insert(hash);
@@ -188,7 +188,7 @@ impl Export {
     }
 }
 
-/// Why a file cannot be exported, where the others still can.
+/// Returns why this file cannot be exported, if other files still can. Returns an error if the output fails.
 fn unreadable(exported: Result<(), ExportError>) -> std::io::Result<Option<KeptFileError>> {
     match exported {
         Ok(()) => Ok(None),

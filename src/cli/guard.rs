@@ -1,10 +1,10 @@
-//! Cells for a spreadsheet: what came in a file must not be run by whoever opens an answer.
+//! Protects spreadsheets. A spreadsheet must not run text from a file as a formula.
 
 use std::borrow::Cow;
 
 use tracing::warn;
 
-/// Puts an apostrophe before cells that a spreadsheet would run, and counts them.
+/// Puts an apostrophe before cells that a spreadsheet would run as formulas, and counts them.
 pub struct Guard {
     is_on: bool,
     guarded: u64,
@@ -23,7 +23,7 @@ impl Guard {
         Cow::Owned([b"'", cell].concat())
     }
 
-    /// Nothing is changed silently; `without` is how it is left as it is.
+    /// Warns if cells were changed. `without` says how to leave them unchanged.
     pub fn tell(&self, without: &str) {
         if self.guarded > 0 {
             let guarded = self.guarded;
@@ -32,7 +32,7 @@ impl Guard {
     }
 }
 
-/// Whether a spreadsheet would take it for a formula. A number is none.
+/// Whether a spreadsheet would take the cell for a formula. A number is not a formula.
 fn runs(cell: &[u8]) -> bool {
     let begins = matches!(cell.first(), Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r'));
     let is_number = std::str::from_utf8(cell).is_ok_and(|text| text.parse::<f64>().is_ok());

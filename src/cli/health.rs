@@ -1,4 +1,4 @@
-//! `needledrop health`: whether the daemon lives, or is ready; what a container's health check runs.
+//! `needledrop health`: asks whether the daemon is alive or ready. The health check of a container runs it.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,18 +13,18 @@ use crate::cli::outcome::Exit;
 use crate::cli::outcome::Failure;
 use crate::config::Layers;
 
-/// How long the daemon has to answer: it takes milliseconds, and whoever runs this has a limit of its own.
+/// How long the daemon has to answer. It takes milliseconds, and the caller of this command has a limit of its own.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// More than the daemon ever answers.
+/// The maximum size of an answer in bytes, more than the daemon ever sends.
 const LONGEST: u64 = 1024 * 1024;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Ask whether it can load now, not only whether it lives
+    /// Ask whether the daemon can load now, not only whether it is alive
     #[arg(long)]
     ready: bool,
-    /// Where it listens, instead of http.listen; then the configuration is not read
+    /// The address of the daemon, instead of http.listen; the configuration is then not read
     #[arg(long, value_name = "ADDRESS:PORT", env = "NEEDLEDROP_HTTP__LISTEN")]
     listen: Option<SocketAddr>,
 }
@@ -43,7 +43,7 @@ pub async fn run(layers: &Layers, arguments: &Arguments) -> CommandResult {
     Err(no(address, &problem, next))
 }
 
-/// What listens on all addresses is asked on this machine's own.
+/// Returns the address to ask. A daemon that listens on all addresses is asked on the loopback address.
 fn reachable(listen: SocketAddr) -> Result<SocketAddr, Failure> {
     if listen.port() == 0 {
         let next = "name the port it took, which its log tells, with --listen";
@@ -57,14 +57,15 @@ fn reachable(listen: SocketAddr) -> Result<SocketAddr, Failure> {
     Ok(SocketAddr::new(ip, listen.port()))
 }
 
-/// Whether a daemon of ours answers there.
+/// Whether a needledrop daemon answers at this address.
 pub async fn is_needledrop(listen: SocketAddr) -> bool {
     let Ok(address) = reachable(listen) else { return false };
     let answer = tokio::time::timeout(PATIENCE, ask(address, "/metrics")).await;
     matches!(answer, Ok(Ok(answer)) if answer.contains("needledrop_build_info"))
 }
 
-/// HTTP/1.0, which ends its answer by closing: all that one question to ourselves takes.
+/// Sends one request. HTTP/1.0 is enough for one request to our own daemon, because the answer ends when the connection
+/// closes.
 async fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await?;
@@ -73,7 +74,7 @@ async fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// What the daemon says, in its own words.
+/// Prints the answer of the daemon in its own words.
 fn tell(address: SocketAddr, answer: &str) -> CommandResult {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
     match head.split(' ').nth(1) {
@@ -90,7 +91,7 @@ fn tell(address: SocketAddr, answer: &str) -> CommandResult {
     Ok(Exit::Done)
 }
 
-/// No is an answer, also where nobody gives it: 1, as health checks have it.
+/// Makes a failure with exit code 1, as health checks expect it. No answer counts as a failure too.
 fn no(address: SocketAddr, problem: &str, next: &str) -> Failure {
     Failure { exit: Exit::Short, message: format!("{address}: {problem}\n  next: {next}") }
 }

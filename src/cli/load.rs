@@ -1,4 +1,4 @@
-//! `needledrop load`: these files or folders, now.
+//! `needledrop load`: loads the given files or folders now.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -38,16 +38,16 @@ pub struct Arguments {
     /// Write nothing, not even a store
     #[arg(long)]
     dry_run: bool,
-    /// As new generations, whatever was loaded before
+    /// Load as new generations, whatever was loaded before
     #[arg(long, conflicts_with = "table")]
     again: bool,
-    /// Play kept files into this table alone, under the stamps they have
+    /// Load kept files into this table only, under the stamps of their records
     #[arg(long, value_name = "T")]
     table: Option<String>,
-    /// Their rows are in the tables, written by another program: enter them into the ledger as loaded
+    /// Enter the files into the ledger as loaded: another program wrote their rows
     #[arg(long, conflicts_with_all = ["again", "table"])]
     assume_loaded: bool,
-    /// The summary as JSON
+    /// Print the summary as JSON
     #[arg(long)]
     json: bool,
 }
@@ -78,8 +78,8 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     }
 }
 
-/// The same as [`find`], with those that were moved: a name that is not there any more is all the files of
-/// that name in the archive.
+/// Finds files like [`find`], and also moved files. A path that no longer exists means all files of that name in the
+/// archive.
 pub fn find_kept(app: &App, paths: &[PathBuf]) -> Result<Vec<Found>, Failure> {
     let archive = app.find().archive;
     let moved = |path: &PathBuf| {
@@ -97,7 +97,7 @@ pub fn find_kept(app: &App, paths: &[PathBuf]) -> Result<Vec<Found>, Failure> {
     find(app, &places)
 }
 
-/// The files that are meant, in listing order.
+/// Finds the files that the paths name, in listing order.
 pub fn find(app: &App, paths: &[PathBuf]) -> Result<Vec<Found>, Failure> {
     let mut found = Vec::new();
     for path in paths {
@@ -117,7 +117,8 @@ pub fn find(app: &App, paths: &[PathBuf]) -> Result<Vec<Found>, Failure> {
     Ok(found)
 }
 
-/// Seen from here, or from the inbox. A folder may be `.` or `..`, which has no name of its own.
+/// Returns the real path. `path` is relative to the current folder or to the inbox. `.` and `..` are folders too,
+/// although they have no name of their own.
 fn real_place(app: &App, path: &Path) -> Result<PathBuf, Failure> {
     let folder = || path.canonicalize().ok().filter(|place| place.is_dir());
     let places = folder().into_iter().chain(inbox::real_place(path)).chain([app.inbox.folder.join(path)]);
@@ -154,8 +155,8 @@ pub async fn of_files(
     Ok(())
 }
 
-/// The ledger's name of a file as it was typed: of those that are possible, the one that is known. Of a file
-/// in the archive it is the one that it had in the inbox.
+/// Returns the path under which the ledger knows a file as typed. If several paths are possible, it is the first that
+/// the ledger knows. For a file in the archive, it is the path that the file had in the inbox.
 pub async fn known_path(app: &App, store: &impl Store, typed: &Path) -> Result<String, Failure> {
     let moved = inbox::real_place(typed).map(|place| app.find().archive.paths_of(&place));
     let possible: Vec<String> =
@@ -180,7 +181,7 @@ pub async fn files(app: &App, scope: Scope, how: How, json: bool, began: Instant
     Ok(summary::finish(app, &tally, ended, began.elapsed(), json, how.dry)?)
 }
 
-/// New files can be loaded by the process that has the store.
+/// If the store is in use, suggests the inbox of the process that holds it. That process can load new files.
 fn in_use(error: AppError, how: How) -> Failure {
     match error {
         AppError::Store(StoreError::InUse { store, holder }) if how.taking == LoadMode::New => {
@@ -227,7 +228,7 @@ async fn into_table(
     Ok(summary::finish(app, &tally, ended?, began.elapsed(), arguments.json, arguments.dry_run)?)
 }
 
-/// The index of a declared table.
+/// Returns the index of a declared table.
 pub fn table_index(app: &App, table: &str) -> Result<usize, Failure> {
     let names: Vec<&str> = app.plan.tables.iter().map(|table| table.name.as_str()).collect();
     app.plan.table(table).map(|(index, _)| index).ok_or_else(|| {

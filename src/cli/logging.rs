@@ -1,4 +1,4 @@
-//! Logs: text or JSON lines to stderr, and to a file where one is set.
+//! Logs text or JSON lines to stderr, and to a file if one is set.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -23,13 +23,13 @@ use crate::domain::text::one_line;
 
 type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// Whether logging can begin: the level is one, and the file can be written to.
+/// Checks that logging can begin: the level is valid, and the file can be written to.
 pub fn check(log: &Log) -> Result<(), Failure> {
     filter(log)?;
     log.file.as_deref().map_or(Ok(()), |path| writable(path).map_err(|error| unwritable(path, &error)))
 }
 
-/// Begins to log.
+/// Starts logging.
 pub fn begin(log: &Log) -> Result<(), Failure> {
     check(log)?;
     let mut layers = vec![layer(log, || OneLine(progress::Beside))?];
@@ -52,17 +52,18 @@ where
 }
 
 fn filter(log: &Log) -> Result<EnvFilter, Failure> {
-    // A bare level is for us; of what others log, only warnings are of interest.
+    // A level alone is the level of needledrop. Other crates log warnings at most.
     let filter = match log.level.parse::<LevelFilter>() {
         Ok(level) => format!("{},needledrop={level}", level.min(LevelFilter::WARN)),
         Err(_) if log.level.contains(['=', ',']) => log.level.clone(),
-        // Without a sign of a filter it would be taken for the name of a target, and silence all others.
+        // A word without `=` or `,` would be read as the name of a target, and would silence all other targets.
         Err(error) => return Err(unknown_level(log, &error)),
     };
     EnvFilter::try_new(&filter).map_err(|error| unknown_level(log, &error))
 }
 
-/// Makes nothing: a file that is not there yet needs a folder that it can be made in.
+/// Checks that the log file can be written to, without creating it. If the file does not exist, its folder must be
+/// writable.
 fn writable(path: &Path) -> io::Result<()> {
     match OpenOptions::new().append(true).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -80,8 +81,8 @@ fn unwritable(path: &Path, error: &io::Error) -> Failure {
     ))
 }
 
-/// One event is one line, whatever is in the names and values that it tells of: they come from outside, and could
-/// make up lines of their own or move the cursor of who reads them. An event is written at once.
+/// Writes each event as one line. The names and values in an event come from outside: they could contain line ends that
+/// fake log lines, or move the cursor of a terminal. Each call of `write` receives a whole event.
 struct OneLine<W>(W);
 
 impl<W: Write> Write for OneLine<W> {
@@ -103,7 +104,8 @@ fn unknown_level(log: &Log, error: &dyn std::fmt::Display) -> Failure {
     ))
 }
 
-/// The file is put aside at its size under its name and the time, and removed at its age.
+/// Opens the log file. At the maximum size it is renamed to its name with the time, and a new file begins. Renamed
+/// files are removed at the maximum age.
 fn rotating(path: &Path, log: &Log) -> Result<FileRotate<AppendTimestamp>, Failure> {
     // The rotating writer itself would panic on a file that it cannot open.
     let mut options = OpenOptions::new();

@@ -1,4 +1,4 @@
-//! `needledrop man`: the manual page, in roff; with a folder, a page for every command.
+//! `needledrop man`: prints the manual page in roff, or writes a page for every command into a folder.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! The command line: one file a command. Results go to stdout, logs and progress to stderr.
+//! The command line, with one file or folder per command. Results go to stdout, logs and progress to stderr.
 
 mod check;
 mod completions;
@@ -36,7 +36,7 @@ use crate::source::folder::hooks;
 use crate::source::folder::hooks::Hooks;
 use crate::store::failpoint;
 
-/// With the commit, for whoever reports something.
+/// The version with the commit, for bug reports.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("NEEDLEDROP_COMMIT"), ")");
 
 /// Drop a CSV into a folder; it plays into your tables.
@@ -57,7 +57,7 @@ pub struct Cli {
 
 #[derive(Debug, Args)]
 struct Global {
-    /// The configuration [default: config/needledrop.yaml if it is there, else the built-in one]
+    /// The configuration file [default: config/needledrop.yaml if it exists, else the built-in configuration]
     #[arg(long, global = true, value_name = "FILE", env = "NEEDLEDROP_CONFIG")]
     config: Option<PathBuf>,
     /// error, warn, info, debug, trace, or filters like needledrop=debug
@@ -67,7 +67,7 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the daemon: load what is there and what will be dropped
+    /// Run the daemon: load the files that are there and those that arrive
     Run(run::Arguments),
     /// Load these files or folders now
     Load(load::Arguments),
@@ -77,19 +77,19 @@ enum Command {
     Check,
     /// Print the DDL of the tables, the ledger and the quarantine
     Schema(schema::Arguments),
-    /// Whether the daemon lives, or is ready; exit 1 if not
+    /// Ask whether the daemon is alive or ready; exit 1 if not
     Health(health::Arguments),
-    /// Deliveries by state, backlog, rows per table
+    /// Show deliveries by state, the backlog, and rows per table
     Status(status::Arguments),
-    /// The account of a delivery; exit 1 unless it is loaded, closes, and has no open record in quarantine
+    /// Show the receipt of a delivery; exit 1 unless it is loaded, closes, and has no open records in quarantine
     Receipt(receipt::Arguments),
-    /// The rows of one partition of a table
+    /// Show the rows of one partition of a table
     Query(query::Arguments),
-    /// The consolidated events of the files at hand, as CSV
+    /// Write the events of the available files as one CSV
     Export(export::Arguments),
-    /// Records that could not become rows
+    /// List, show, replay or discard records that could not become rows
     Quarantine(quarantine::Arguments),
-    /// Make event files to try things with
+    /// Make event files for trying things out
     Sample(sample::Arguments),
     /// Print completions for a shell
     Completions(completions::Arguments),
@@ -115,11 +115,12 @@ pub fn main() -> ExitCode {
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    // One task a stage: more threads than that would only wait.
+    // Each stage is one task, so more threads would only wait.
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
 }
 
-/// What is made holds data: it is for its user and, to read, for his group, whatever was asked for.
+/// Restricts the permissions of new files, because they contain data. Others get no access and the group can only read,
+/// whatever umask the process was started with.
 fn keep_from_others(command: &Command) {
     let is_for_people =
         matches!(command, Command::Init(_) | Command::Sample(_) | Command::Completions(_) | Command::Man(_));
@@ -162,7 +163,7 @@ impl Global {
         Layers { file: self.config.clone(), environment: std::env::vars().collect(), flags }
     }
 
-    /// The configuration, with logging begun as it says.
+    /// Loads the configuration and starts logging as it is configured.
     fn app(&self, flags: Vec<(&'static str, String)>) -> Result<App, Failure> {
         let app = App::load(&self.layers(flags))?;
         logging::begin(&app.config.log)?;
@@ -170,7 +171,7 @@ impl Global {
     }
 }
 
-/// The command line as clap knows it, for completions and the manual.
+/// Returns the command line as clap knows it, for completions and the manual.
 fn definition() -> clap::Command {
     <Cli as clap::CommandFactory>::command()
 }

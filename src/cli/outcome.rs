@@ -4,17 +4,17 @@ use crate::config::ConfigError;
 use crate::daemon::app::AppError;
 use crate::store::StoreError;
 
-/// How a command ended.
+/// The exit code of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     Done = 0,
-    /// Records quarantined, a delivery failed or incomplete, an account that does not close.
+    /// Records were quarantined, a delivery failed or is incomplete, or an account does not close.
     Short = 1,
     /// Wrong usage or configuration.
     Usage = 2,
-    /// The store or the system would not.
+    /// The store or the system failed.
     System = 3,
-    /// Stopped before the end; run it again and it goes on.
+    /// Stopped before the end. The same command resumes when it is run again.
     Stopped = 4,
 }
 
@@ -57,7 +57,7 @@ impl From<AppError> for Failure {
     }
 }
 
-/// Output that nobody takes any more is no failure of ours.
+/// An output that is closed early is not a failure.
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         if error.kind() == std::io::ErrorKind::BrokenPipe {

@@ -1,4 +1,4 @@
-//! How far a run is: a bar on a terminal, plain lines elsewhere.
+//! The progress of a run: a bar on a terminal, plain lines elsewhere.
 
 use std::convert::Infallible;
 use std::io::{self, IsTerminal, Write};
@@ -15,7 +15,7 @@ use crate::pipeline::run_stats::RunStats;
 const BAR_EVERY: Duration = Duration::from_millis(100);
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// The bar that is on the terminal now, for those who write beside it.
+/// The bar that is on the terminal now. Other output on the terminal must suspend it.
 static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
 fn shown() -> Option<ProgressBar> {
@@ -68,7 +68,7 @@ fn bar(expected: u64) -> ProgressBar {
     bar
 }
 
-/// Standard error beside the bar: log lines do not tear it.
+/// Writes to standard error and suspends the bar meanwhile, so that log lines do not tear it.
 pub struct Beside;
 
 impl Write for Beside {

@@ -1,4 +1,4 @@
-//! `needledrop query`: the rows of one partition.
+//! `needledrop query`: prints the rows of one partition.
 
 use std::io::Write;
 
@@ -18,7 +18,7 @@ use crate::store::{Access, Store};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Without it, the tables and the questions they answer are listed
+    /// The table; without it, list all tables and the questions that they answer
     table: Option<String>,
     /// The partition key, and as many clustering columns as wanted, in their order
     #[arg(value_name = "COLUMN=VALUE")]
@@ -27,7 +27,7 @@ pub struct Arguments {
     json: bool,
     #[arg(long)]
     csv: bool,
-    /// A cell that a spreadsheet would run as a formula is preceded by an apostrophe
+    /// Put an apostrophe before each cell that a spreadsheet would run as a formula
     #[arg(long, requires = "csv", conflicts_with = "json")]
     spreadsheet_safe: bool,
 }
@@ -44,7 +44,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     Ok(Exit::Done)
 }
 
-/// The values of the leading key columns, in the order of the key.
+/// Returns the values of the leading key columns, in the order of the key.
 fn key(table: &Table, columns: &[&Column], conditions: &[String]) -> Result<Vec<Value<'static>>, Failure> {
     let usage = |problem: String| Failure::usage(format!("{problem}\n  next: {}", form(table, columns)));
     let mut given: Vec<Option<Value<'static>>> = vec![None; table.key_len()];
@@ -68,7 +68,7 @@ fn key(table: &Table, columns: &[&Column], conditions: &[String]) -> Result<Vec<
     Ok(given.into_iter().flatten().collect())
 }
 
-/// How this table is asked.
+/// Returns the form of a query of this table.
 fn form(table: &Table, columns: &[&Column]) -> String {
     let names = |range: std::ops::Range<usize>| {
         columns[range].iter().map(|column| format!("{}=…", column.name)).collect::<Vec<_>>().join(" ")
@@ -78,7 +78,7 @@ fn form(table: &Table, columns: &[&Column]) -> String {
     format!("needledrop query {} {}{optional}", table.name, names(0..partition))
 }
 
-/// The declared tables, each with its question and how to ask it.
+/// Prints the declared tables, each with the question that it answers and the form of a query.
 fn tables(app: &App) -> CommandResult {
     let mut out = std::io::stdout().lock();
     for table in &app.plan.tables {
@@ -90,7 +90,7 @@ fn tables(app: &App) -> CommandResult {
 
 fn typed(column: &Column, value: &str) -> Result<Value<'static>, String> {
     let mut arena = Vec::new();
-    // As it is in the files, or as a query prints it.
+    // The value may be written as in the files, or as a query prints it.
     let parsed = parse(column.form(), value.as_bytes(), &mut arena)
         .or_else(|refusal| parse(column.kind, value.as_bytes(), &mut arena).map_err(|_| refusal));
     let cell = parsed.map_err(|refusal| format!("{}: {value:?} must be {}", column.name, refusal.rule))?;
@@ -125,7 +125,7 @@ fn print(columns: &[&Column], rows: &[Vec<Value<'static>>], arguments: &Argument
     out.flush()
 }
 
-/// The value for JSON: numbers and booleans as such, everything else as text, empty as null.
+/// Returns the value as JSON: numbers and booleans as such, an empty value as null, everything else as text.
 fn json(value: &Value<'_>) -> serde_json::Value {
     match value {
         Value::Empty => serde_json::Value::Null,

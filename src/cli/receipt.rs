@@ -1,4 +1,4 @@
-//! `needledrop receipt`: the account of a delivery.
+//! `needledrop receipt`: prints the receipt of a delivery.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -20,9 +20,9 @@ use crate::store::{Access, Store, StoreError};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// As typed, or relative to the inbox
+    /// The file, as typed or relative to the inbox
     file: PathBuf,
-    /// An earlier generation than the newest
+    /// Show this generation instead of the newest
     #[arg(long, value_name = "N")]
     generation: Option<u32>,
     #[arg(long)]
@@ -94,7 +94,7 @@ fn is_done(delivery: &Delivery, all: &[Generation]) -> bool {
     (has_ended(delivery.state) || is_replaced) && delivery.receipt.closes() && delivery.receipt.open() == 0
 }
 
-/// Where a file of the archive was named, the generation whose bytes it has.
+/// If a file in the archive was named, returns the generation that has its bytes.
 async fn of_archived(
     app: &App,
     store: &impl Store,
@@ -164,7 +164,7 @@ fn is_behind(delivery: &Delivery, plan: &Plan, table: &str) -> bool {
     plan.table(table).is_some_and(|(_, table)| delivery.is_behind(table))
 }
 
-/// Where the parts of a file that grew ended; of many the first and the newest.
+/// Describes where the parts of a file that grew ended. If there are many, it names the first and the newest.
 fn parts(receipt: &Receipt) -> Option<String> {
     let [first, newer @ ..] = receipt.parts.ends() else { return None };
     let newer: Vec<String> = newer.iter().map(|end| render::grouped(*end)).collect();

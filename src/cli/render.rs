@@ -1,4 +1,4 @@
-//! Tables for people and CSV for programs.
+//! Output formats: tables for people, CSV and JSON for programs.
 
 use std::io::{self, Write};
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::domain::Receipt;
 use crate::domain::ledger::TableDelta;
 
-/// Columns under their names, as wide as they need to be.
+/// Writes a table, with each column under its name and as wide as it needs to be.
 pub fn table(out: &mut impl Write, header: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
     let widths = widths(header, rows);
     line(out, &widths, header.iter().copied())?;
@@ -73,13 +73,13 @@ fn line<'a>(out: &mut impl Write, widths: &[usize], cells: impl Iterator<Item = 
     writeln!(out, "{}", padded.join("  ").trim_end())
 }
 
-/// What came from outside cannot move the cursor or break the line.
+/// Replaces control characters, so that text from outside cannot move the cursor or break the line.
 pub fn printable(cell: &str) -> String {
     cell.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// A message, of which what follows the first line is indented: a line end in a name, which a shell may have filled
-/// in, makes no further line.
+/// Formats a message whose further lines are indented. A line end that no indentation follows is part of a name, which
+/// a shell may have filled in, and is replaced.
 pub fn indented(message: &str) -> String {
     let mut lines = message.split('\n');
     let first = printable(lines.next().unwrap_or_default());
@@ -89,7 +89,7 @@ pub fn indented(message: &str) -> String {
     })
 }
 
-/// One line of CSV; fields are quoted where they must be, or always.
+/// Writes one line of CSV. Fields are quoted if they must be, or always.
 pub fn csv<'a>(out: &mut impl Write, fields: impl Iterator<Item = &'a [u8]>, always: bool) -> io::Result<()> {
     for (at, field) in fields.enumerate() {
         if at > 0 {
@@ -115,7 +115,7 @@ fn quoted(out: &mut impl Write, field: &[u8]) -> io::Result<()> {
     out.write_all(b"\"")
 }
 
-/// Pretty JSON, with a line end.
+/// Writes pretty-printed JSON with a line end.
 pub fn json(out: &mut impl Write, value: &Json) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, value)?;
     writeln!(out)
@@ -175,23 +175,23 @@ fn nested(value: &Json, indent: &str) -> io::Result<String> {
     Ok(serde_json::to_string_pretty(value)?.replace('\n', &format!("\n{indent}")))
 }
 
-/// What became of the quarantined records of a delivery: those open and discarded are quarantined, those
-/// replayed are among the loaded and skipped ones.
+/// Returns what became of the quarantined records of a delivery. Open and discarded records count as quarantined.
+/// Replayed records count as loaded or skipped.
 pub fn quarantine(receipt: &Receipt) -> Json {
     json!({ "open": receipt.open(), "replayed": receipt.replayed, "discarded": receipt.discarded })
 }
 
-/// `2018-11-01T21:01:46Z` of milliseconds since 1970.
+/// Formats milliseconds since 1970, as in `2018-11-01T21:01:46.796Z`.
 pub fn time(ms: i64) -> String {
     crate::domain::text::timestamp(ms)
 }
 
-/// A count of collisions, and whether it is an estimate.
+/// Formats a count of collisions, and marks it if it is an estimate.
 pub fn collisions(count: u64, estimated: bool) -> String {
     format!("{}{}", if estimated { "≈ " } else { "" }, grouped(count))
 }
 
-/// What a run did to each table, as JSON; `estimated` only where it holds.
+/// Returns as JSON what a run did to each table. `estimated` is present only if it is true.
 pub fn tables_json(tables: impl Iterator<Item = (String, TableDelta)>, sample: u64) -> Json {
     let told = |(name, delta): (String, TableDelta)| {
         let mut told = json!({ "rows": delta.rows, "collisions": delta.told_collisions(sample) });
@@ -203,7 +203,7 @@ pub fn tables_json(tables: impl Iterator<Item = (String, TableDelta)>, sample: u
     Json::Object(tables.map(told).collect())
 }
 
-/// The same as rows of a table of text.
+/// Returns what a run did to each table as the rows of a text table.
 pub fn tables_text(tables: impl Iterator<Item = (String, TableDelta)>, sample: u64) -> Vec<Vec<String>> {
     let told = |(name, delta): (String, TableDelta)| {
         let found = collisions(delta.told_collisions(sample), delta.estimated);
@@ -212,7 +212,7 @@ pub fn tables_text(tables: impl Iterator<Item = (String, TableDelta)>, sample: u
     tables.map(told).collect()
 }
 
-/// 1234567 as 1,234,567.
+/// Formats 1234567 as 1,234,567.
 pub fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! `needledrop run`: the daemon, or one pass with `--once`.
+//! `needledrop run`: runs the daemon, or makes one pass with `--once`.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -17,25 +17,25 @@ use crate::pipeline::messages::{Ended, LoadMode};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Load what is there and exit
+    /// Load the files that are there and exit
     #[arg(long)]
     once: bool,
     /// With --once: write nothing, not even a store
     #[arg(long, requires = "once")]
     dry_run: bool,
-    /// With --once: the summary as JSON
+    /// With --once: print the summary as JSON
     #[arg(long, requires = "once")]
     json: bool,
     /// The inbox, instead of source.folder
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
-    /// Where /metrics and the probes are, instead of http.listen
+    /// The address of /metrics and the probes, instead of http.listen
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
 }
 
 impl Arguments {
-    /// Settings given as flags.
+    /// Returns the settings that were given as flags.
     pub fn flags(&self) -> Vec<(&'static str, String)> {
         let folder = self.folder.as_ref().map(|folder| ("source.folder", folder.display().to_string()));
         let listen = self.listen.as_ref().map(|listen| ("http.listen", listen.clone()));

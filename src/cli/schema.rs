@@ -1,4 +1,4 @@
-//! `needledrop schema`: the DDL, and making it so.
+//! `needledrop schema`: prints the DDL and, with `--apply`, creates what is missing.
 
 use std::io::Write;
 
@@ -11,7 +11,7 @@ use crate::store::{Access, Store};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Make the store and what is missing in it
+    /// Create the store and what is missing in it
     #[arg(long)]
     apply: bool,
 }

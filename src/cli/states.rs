@@ -1,4 +1,4 @@
-//! How many deliveries are in which state.
+//! Counts the deliveries in each state.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,4 +1,4 @@
-//! `needledrop status`: where everything stands.
+//! `needledrop status`: prints deliveries by state, the backlog, the tables and the newest deliveries.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufWriter, Write};
@@ -20,7 +20,7 @@ use crate::source::folder::inbox::{Found, Inbox};
 use crate::store::listing::Deliveries;
 use crate::store::{Access, Store, StoreError};
 
-/// Deliveries that the text shows.
+/// The number of deliveries that the text output shows.
 const NEWEST: usize = 10;
 
 #[derive(Debug, Args)]
@@ -28,7 +28,7 @@ pub struct Arguments {
     /// Count the rows that are in the tables
     #[arg(long)]
     count: bool,
-    /// All deliveries, as JSON
+    /// Print the status with all deliveries as JSON
     #[arg(long)]
     json: bool,
 }
@@ -37,9 +37,9 @@ pub struct Arguments {
 #[derive(Default)]
 struct Status {
     states: States,
-    /// If collisions are an estimate, one of this many keys is counted.
+    /// The maximum number of keys that an estimate of collisions is based on.
     sample: u64,
-    /// The quarantined records of all deliveries.
+    /// The counts of quarantined records of all deliveries.
     quarantine: Receipt,
     tables: Vec<Table>,
     /// The newest deliveries.
@@ -53,7 +53,7 @@ struct Table {
     rows: u64,
     collisions: u64,
     estimated: bool,
-    /// Deliveries with records that it was not sent.
+    /// The number of deliveries whose records were not all sent to this table.
     behind: u64,
     count: Option<u64>,
 }
@@ -61,7 +61,7 @@ struct Table {
 pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     let store = match app.open(Access::Read).await {
         Ok(store) => Some(store),
-        // Before the first load there is nothing, which is no failure.
+        // Before the first load there is no store, which is not a failure.
         Err(StoreError::Missing(_)) => None,
         Err(error) => return Err(error.into()),
     };
@@ -122,7 +122,7 @@ impl Status {
         for (index, table) in self.tables.iter_mut().enumerate() {
             table.count = match store.count(index).await {
                 Ok(count) => Some(count),
-                // Declared, but not there yet: it is behind, and says so.
+                // The table is declared but does not exist yet. The status already reports it as behind.
                 Err(StoreError::Shape { .. }) => None,
                 Err(error) => return Err(error),
             };
@@ -255,7 +255,7 @@ fn delivery(delivery: &Delivery) -> Json {
     })
 }
 
-/// Files in the inbox that are new or changed; unknown when the inbox cannot be read.
+/// The files in the inbox, and whether each is new or changed. `None` if the inbox cannot be read.
 #[derive(Default)]
 struct Backlog(Option<HashMap<Arc<str>, File>>);
 
@@ -280,7 +280,7 @@ impl Backlog {
         }
     }
 
-    /// The number of new or changed files, and their total size in bytes.
+    /// Returns the number of new or changed files, and their total size in bytes.
     fn sum(&self) -> Option<(usize, u64)> {
         let new = || self.0.as_ref().map(|files| files.values().filter(|file| file.is_new));
         Some((new()?.count(), new()?.map(|file| file.noted.size).sum()))
@@ -290,7 +290,7 @@ impl Backlog {
 /// Whether the size or the times of the file differ from those in the ledger, or the delivery is not finished.
 fn is_new(found: FileStat, delivery: &Delivery) -> bool {
     let noted = delivery.noted;
-    // A time that was too young to be trusted is not a sign that the file is new.
+    // The noted ctime is 0 if it was too recent to be trusted. That is not a sign that the file is new.
     let changed = noted.size != found.size
         || noted.mtime != found.mtime
         || (noted.ctime != 0 && noted.ctime != found.ctime);

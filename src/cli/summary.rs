@@ -1,4 +1,4 @@
-//! What a run did, at its end.
+//! The summary at the end of a run.
 
 use std::io::{self, Write};
 use std::sync::atomic::Ordering;
@@ -14,7 +14,7 @@ use crate::domain::DeliveryState;
 use crate::pipeline::messages::Ended;
 use crate::pipeline::run_stats::RunStats;
 
-/// Prints the summary, as text or as one JSON object, and says how the run ended.
+/// Prints the summary, as text or as one JSON object. Returns how the run ended.
 pub fn finish(
     app: &App,
     tally: &RunStats,
@@ -133,7 +133,7 @@ fn text(
     writeln!(out, "took        {:.2} s, {rate} records/s, peak memory {memory}", took.as_secs_f64())
 }
 
-/// The most memory this process has held, from the kernel; 0 where it does not tell.
+/// Returns the most memory that this process has held, in bytes. Returns 0 if the kernel does not report it.
 fn peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();

@@ -1,16 +1,16 @@
-//! What a configuration that is read again changes, and what of it has to wait for a restart.
+//! Finds what changed in a configuration, and which changes have to wait for a restart.
 
 use serde_json::Value;
 
 use crate::config::sections::Config;
 
-/// The settings that differ between two trees, as `source.pattern` or `tables.user_song`.
+/// Returns the settings that differ between two trees, such as `source.pattern` or `tables.user_song`.
 pub fn changed(old: &Value, new: &Value) -> Vec<String> {
     let mut changed = Vec::new();
     for section in differing(old, new) {
         let (old, new) = (&old[&section], &new[&section]);
         match differing(old, new) {
-            // Only their order, or the whole section.
+            // Only the order of the keys differs, or the section is not in both trees.
             inner if inner.is_empty() => changed.push(section),
             inner => changed.extend(inner.into_iter().map(|name| format!("{section}.{name}"))),
         }
@@ -18,7 +18,8 @@ pub fn changed(old: &Value, new: &Value) -> Vec<String> {
     changed
 }
 
-/// Keys whose values differ. Their order in the file counts within them: it is that of the columns.
+/// Returns the keys whose values differ. The order of keys within a value matters, because it is the order of the
+/// columns.
 fn differing(old: &Value, new: &Value) -> Vec<String> {
     let names = |tree: &Value| tree.as_object().map(|map| map.keys().cloned().collect::<Vec<_>>());
     let (Some(mut all), Some(more)) = (names(old), names(new)) else { return Vec::new() };
@@ -29,8 +30,8 @@ fn differing(old: &Value, new: &Value) -> Vec<String> {
 }
 
 impl Config {
-    /// Keeps what cannot change while the process runs as it is in `running`; the names of those settings
-    /// that were to change.
+    /// Keeps the settings of `running` that cannot change while the process runs. Returns the names of those that would
+    /// have changed.
     pub fn keep_from(&mut self, running: &Self) -> Vec<&'static str> {
         let mut kept = Vec::new();
         let mut keep = |name, differs| {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_saphyr::Spanned;
 
-/// How a derived column comes about.
+/// How the value of a derived column is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Derived {
     DateOf(String),
@@ -41,13 +41,13 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
     }
 }
 
-/// A scalar for the short form, or a mapping of known keys for the long one.
+/// Reads a scalar as the short form, or a mapping of known keys as the long form.
 struct ShortOrLong {
     expected: &'static str,
     keys: &'static [&'static str],
 }
 
-/// The short form is the pair `("", text)`.
+/// The keys and values of the long form. The short form is the pair `("", text)`.
 type Pairs = Vec<(String, Option<String>)>;
 
 impl<'de> Visitor<'de> for ShortOrLong {
@@ -120,7 +120,7 @@ impl<'de> Deserialize<'de> for Derived {
     }
 }
 
-/// A source column: its type, or type, header name and the unit of its numbers.
+/// A source column: its type and, in the long form, also its header name and the unit of its numbers.
 #[derive(Debug, Clone)]
 pub struct Column {
     pub kind: String,
@@ -128,14 +128,14 @@ pub struct Column {
     pub unit: Option<String>,
 }
 
-/// A clustering column, with the order of its rows.
+/// A clustering column, with the sort order of its rows.
 #[derive(Debug, Clone)]
 pub struct Clustering {
     pub column: String,
     pub descending: bool,
 }
 
-/// A YAML mapping whose order is kept and whose keys are told with their line.
+/// A YAML mapping that keeps the order of its keys, and the line of each key.
 #[derive(Debug, Clone)]
 pub struct Named<T>(pub Vec<(Spanned<String>, T)>);
 

@@ -1,4 +1,4 @@
-//! The examples compile, and their sample files are what they declare.
+//! Tests that the example configurations compile, and that their sample files fit what they declare.
 
 use std::collections::HashSet;
 use std::fs;
@@ -26,7 +26,7 @@ fn load(file: &Path) -> (Loaded, Plan) {
     (loaded, plan)
 }
 
-/// Header and records.
+/// Returns the header and the records of a file.
 fn read(file: &Path) -> (Header, Vec<Vec<String>>) {
     let bytes = fs::read(file).unwrap();
     let reader = csv_async::AsyncReaderBuilder::new().has_headers(false).create_reader(bytes.as_slice());
@@ -35,7 +35,7 @@ fn read(file: &Path) -> (Header, Vec<Vec<String>>) {
     (Header(records.next().unwrap()), records.collect())
 }
 
-/// The files that the example would load.
+/// Returns the files that the example would load.
 fn files(loaded: &Loaded) -> Vec<PathBuf> {
     let source = &loaded.config.source;
     let patterns: Vec<_> = source.pattern.iter().map(|one| glob::Pattern::new(one).unwrap()).collect();
@@ -99,7 +99,7 @@ fn trades_show_buckets_order_and_an_empty_column() {
     assert_eq!(ids.len(), records.len());
 }
 
-/// The sqlite store refuses them: their text does not sort as the values do.
+/// The SQLite store refuses these types in a clustering key, because their text does not sort like the values.
 #[test]
 fn no_clustering_key_is_of_a_type_that_sqlite_refuses() {
     for example in examples() {

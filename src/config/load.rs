@@ -1,4 +1,5 @@
-//! Layers: flags beat the environment, the environment beats the file, the file beats the default.
+//! Loads the configuration in layers. Flags override the environment, which overrides the file, which overrides the
+//! defaults.
 
 use crate::config::error::ConfigError;
 use std::fs::File;
@@ -11,16 +12,17 @@ use serde_json::Value;
 use crate::config::sections::Config;
 use crate::config::words;
 
-/// The shipped configuration: the manual, and what runs when no file is there.
+/// The shipped configuration. It is the manual, and it is used if there is no file.
 pub const SHIPPED: &str = include_str!("../../config/needledrop.yaml");
 
-/// Where the configuration is looked for when none is named.
+/// The path of the configuration if none is named.
 const USUAL: &str = "config/needledrop.yaml";
 
-/// Bytes that a configuration has at most.
+/// The maximum size of a configuration file in bytes.
 const LONGEST: u64 = 4 << 20;
 
-/// Settings that are text, and that the shipped file only tells of: a password of digits is not a number.
+/// Settings whose value is text, and which the shipped file mentions only in comments. They are never read as YAML,
+/// because a password of digits is not a number.
 const TEXT: [&str; 7] = [
     "source.archive",
     "store.cassandra.ledger_keyspace",
@@ -31,15 +33,15 @@ const TEXT: [&str; 7] = [
     "log.file",
 ];
 
-/// `NEEDLEDROP_STORE__KIND` is `store.kind`.
+/// The prefix of environment variables. `NEEDLEDROP_STORE__KIND` sets `store.kind`.
 const PREFIX: &str = "NEEDLEDROP_";
 
-/// What the configuration is made from.
+/// The layers that a configuration is made from.
 #[derive(Debug, Clone, Default)]
 pub struct Layers {
-    /// `--config`.
+    /// The value of `--config`.
     pub file: Option<PathBuf>,
-    /// Pairs of variable and value, of which those with our prefix count.
+    /// Pairs of variable and value. Only variables with our prefix are used.
     pub environment: Vec<(String, String)>,
     /// Settings from flags, as path and value: `("log.level", "debug")`.
     pub flags: Vec<(&'static str, String)>,
@@ -49,11 +51,12 @@ pub struct Layers {
 #[derive(Debug, Clone)]
 pub struct Loaded {
     pub config: Config,
-    /// The file, or a word for the built-in one.
+    /// The path of the file, or a word for the built-in configuration.
     pub origin: String,
-    /// The file alone, where other layers changed it: only this knows its lines.
+    /// The configuration of the file alone, if other layers changed it. Only this configuration has the lines of the
+    /// file.
     pub(super) alone: Option<Box<Config>>,
-    /// All settings that were made, for telling one version from the next.
+    /// All settings as a tree, for comparing two versions of the configuration.
     pub tree: Value,
 }
 
@@ -61,7 +64,7 @@ impl Layers {
     /// Reads and merges the layers.
     ///
     /// # Errors
-    /// A file that cannot be read, a key that is not known, a value of the wrong kind.
+    /// Returns an error if the file cannot be read, or if it has an unknown key or a value of the wrong type.
     pub fn load(&self) -> Result<Loaded, ConfigError> {
         let (origin, text) = self.text()?;
         let config = parse(&text).map_err(|error| invalid(&origin, &error))?;
@@ -79,7 +82,7 @@ impl Layers {
         Ok(Loaded { config: merged, origin, alone: Some(Box::new(config)), tree: whole })
     }
 
-    /// The file that is read, whether it is there or not.
+    /// Returns the path of the file that is read, whether it exists or not.
     pub fn path(&self) -> PathBuf {
         self.file.clone().unwrap_or_else(|| PathBuf::from(USUAL))
     }
@@ -96,7 +99,7 @@ impl Layers {
         Ok((file.display().to_string(), text))
     }
 
-    /// Settings above the file, weakest first: variable or flag, path, value.
+    /// Returns the settings that override the file, weakest first.
     fn settings(&self) -> Vec<Setting> {
         let mut settings: Vec<_> = self
             .environment
@@ -116,8 +119,8 @@ impl Layers {
     }
 }
 
-/// The text of a file. A pipe is refused before it is opened, which could wait for ever: the configuration is read again
-/// while the daemon runs.
+/// Returns the text of a file. A pipe is refused before it is opened, because opening it could wait for ever. The
+/// daemon must not hang when it reads the configuration again.
 fn contents(file: &Path) -> io::Result<String> {
     let kind = std::fs::metadata(file)?.file_type();
     if !kind.is_file() {
@@ -132,7 +135,7 @@ fn contents(file: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// A variable or flag, the path it sets, the value.
+/// The name of a variable or flag, the path that it sets, and the value.
 type Setting = (String, String, String);
 
 fn with(tree: &Value, settings: &[Setting]) -> Result<Value, String> {
@@ -147,7 +150,7 @@ fn merged(tree: &Value, settings: &[Setting]) -> Result<Config, String> {
     from_tree(&with(tree, settings)?)
 }
 
-/// Whoever alone gives the same problem; all of them where they only do so together.
+/// Returns the names of the settings that cause this problem alone. If none does, returns the names of all settings.
 fn culprits(tree: &Value, settings: &[Setting], problem: &str) -> String {
     let alone = |setting: &&Setting| {
         merged(tree, std::slice::from_ref(*setting)).is_err_and(|alone| alone == problem)
@@ -162,19 +165,19 @@ pub(super) fn parse(text: &str) -> Result<Config, serde_saphyr::Error> {
     read(text)
 }
 
-/// `n`, `y`, `no` and `on` are text, as in YAML 1.2: columns have such names.
+/// Reads YAML. `n`, `y`, `no` and `on` are text, as in YAML 1.2, because columns have such names.
 fn read<T: DeserializeOwned>(text: &str) -> Result<T, serde_saphyr::Error> {
     serde_saphyr::from_str_with_options(text, serde_saphyr::options! { strict_booleans: true })
 }
 
-/// The message without the source excerpt, which would repeat the file.
+/// Makes an error without the source excerpt, which would repeat the file.
 fn invalid(origin: &str, error: &serde_saphyr::Error) -> ConfigError {
     let at = error.location().map(|at| format!(":{}", at.line())).unwrap_or_default();
     ConfigError::Invalid { file: origin.to_owned(), at, problem: words::told(error) }
 }
 
-/// Sets `store.kind` in the tree. What is text in the file or in the shipped one is taken as it is;
-/// anything else is read as YAML.
+/// Sets a path such as `store.kind` in the tree. If the value is text in the file or in the shipped configuration, the
+/// new value is taken as text. Otherwise it is read as YAML.
 fn set(tree: &mut Value, path: &str, value: &str) -> Result<(), String> {
     let shipped: Value = self::read(SHIPPED).unwrap_or_default();
     let place = place(tree, path)?;
@@ -206,7 +209,7 @@ fn place<'t>(tree: &'t mut Value, path: &str) -> Result<&'t mut Value, String> {
 }
 
 fn from_tree(tree: &Value) -> Result<Config, String> {
-    // The place is one in the merged tree, which nobody has seen.
+    // The location is left out: it refers to the merged tree, which the user never sees.
     parse(&tree.to_string()).map_err(|error| words::told(&error))
 }
 

@@ -1,4 +1,5 @@
-//! `Config` is `config/needledrop.yaml`, key by key. The shipped file is the manual and the default.
+//! The configuration. [`Config`] has the keys of `config/needledrop.yaml`. The shipped file is the manual and the
+//! default.
 
 mod change;
 mod columns;

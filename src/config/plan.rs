@@ -1,4 +1,4 @@
-//! From the declaration to the [`Plan`], with every rule that spans several keys.
+//! Compiles the declaration into a [`Plan`], and checks every rule that spans several keys.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::config::sections::{After, Config, Empty, SourceConfig, Table};
 use crate::domain;
 use crate::domain::{Column, Fingerprint, Order, Origin, Plan, Type, Unit};
 
-/// A broken rule: the path of the setting, what is wrong, what to do, and the line where known.
+/// A broken rule: the path of the setting, the problem, what to do next, and the line if it is known.
 struct Broken {
     path: String,
     line: Option<u64>,
@@ -37,7 +37,7 @@ impl Loaded {
     /// Checks the declaration as a whole and compiles it.
     ///
     /// # Errors
-    /// The first broken rule, by path.
+    /// Returns an error for the first broken rule, with its path.
     pub fn plan(&self) -> Result<Plan, ConfigError> {
         compile(&self.config).map_err(|broken| ConfigError::Rule {
             file: self.origin.clone(),
@@ -50,7 +50,7 @@ impl Loaded {
 }
 
 impl Loaded {
-    /// The line of a broken rule in the file: none where it is not the file that breaks it.
+    /// Returns the line of a broken rule in the file. `None` if another layer breaks the rule.
     fn line(&self, broken: &Broken) -> Option<u64> {
         let Some(alone) = &self.alone else { return broken.line };
         let same = |found: &Broken| (&found.path, &found.problem) == (&broken.path, &broken.problem);
@@ -106,7 +106,7 @@ fn check_limits(config: &Config) -> Checked<()> {
             "set it to 1s or more",
         ));
     }
-    // A record is addressed with 32 bits within its chunk.
+    // Positions in a chunk have 32 bits, and a chunk holds at least one record.
     let longest = config.limits.max_record_bytes.0.max(config.write.window_bytes.0);
     if longest > 1 << 30 {
         return Err(Broken::new(
@@ -131,7 +131,7 @@ fn check_patterns(key: &'static str, patterns: &[String]) -> Checked<()> {
 
 fn encoding(config: &Config) -> Checked<&'static Encoding> {
     let Some(label) = &config.source.encoding else { return Ok(UTF_8) };
-    // Some labels of old stand for text that nobody decodes any more.
+    // Some old labels stand for encodings that are no longer decoded.
     Encoding::for_label_no_replacement(label.value.as_bytes()).ok_or_else(|| {
         let next =
             "use a label of encoding.spec.whatwg.org, such as utf-8, utf-16le, windows-1252 or shift_jis";
@@ -139,7 +139,7 @@ fn encoding(config: &Config) -> Checked<&'static Encoding> {
     })
 }
 
-/// What is moved must not come back as a new file.
+/// Checks that moved files do not come back as new files.
 fn check_archive(source: &SourceConfig) -> Checked<()> {
     let (inbox, archive) = (real(&source.folder), real(&source.archive()));
     let is_hidden = |name: Component<'_>| name.as_os_str().as_encoded_bytes().starts_with(b".");
@@ -147,7 +147,7 @@ fn check_archive(source: &SourceConfig) -> Checked<()> {
         Ok(within) => {
             within.as_os_str().is_empty() || (source.subfolders && !within.components().any(is_hidden))
         }
-        // The subfolders of the inbox are made in the archive again.
+        // The archive repeats the subfolders of the inbox, so a moved file could land in the inbox again.
         Err(_) => source.subfolders && inbox.starts_with(&archive),
     };
     if source.after != After::Move || !is_listed {
@@ -157,7 +157,7 @@ fn check_archive(source: &SourceConfig) -> Checked<()> {
     Err(Broken::new("source.archive", problem, "set it to a folder beside the inbox, or leave it out"))
 }
 
-/// Without links, as far as it is there.
+/// Resolves the links in a path, as far as the path exists.
 fn real(folder: &Path) -> PathBuf {
     let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let there = whole.ancestors().find_map(|part| Some((part, part.canonicalize().ok()?)));
@@ -199,7 +199,7 @@ fn columns(config: &Config) -> Checked<Vec<Column>> {
     Ok(columns)
 }
 
-/// The inner error is the problem, in words.
+/// Returns the unit of a column. The error is the problem in words.
 fn unit(kind: Type, column: &crate::config::columns::Column) -> Result<Option<Unit>, String> {
     match &column.unit {
         None => Ok(None),
@@ -229,7 +229,7 @@ fn derived_from(columns: &[Column], name: &Spanned<String>, derived: &Derived) -
     }
 }
 
-/// Names go into DDL, URLs and metric labels; those that begin with `_` are the store's own.
+/// Checks a name. Names are used in DDL, URLs and metric labels. Names that begin with `_` are reserved for the store.
 fn check_name(path: &str, name: &Spanned<String>) -> Checked<()> {
     let text = &name.value;
     let text = bare(text);
@@ -242,7 +242,8 @@ fn check_name(path: &str, name: &Spanned<String>) -> Checked<()> {
     Err(Broken::new(path, format!("`{}` does not serve as a name", name.value), next).at(name))
 }
 
-/// A name in double quotes keeps its case in CQL; anywhere else it is the name without them.
+/// Returns a name without its double quotes. In CQL, the quotes keep the case of the name. Everywhere else the name is
+/// used without them.
 fn bare(name: &str) -> &str {
     quoted(name).unwrap_or(name)
 }
@@ -340,7 +341,8 @@ fn check_once(columns: &[Column], table: &domain::Table) -> Checked<()> {
     }
 }
 
-/// Everything that decides which rows this table holds; not the question it answers.
+/// Returns the fingerprint of everything that decides which rows this table holds. The question it answers is not part
+/// of it.
 fn fingerprint(columns: &[Column], skip: &[usize], table: &domain::Table) -> Fingerprint {
     let parts: Vec<_> = table.all().map(|index| described(columns, index)).collect();
     let skipped: Vec<_> = skip.iter().map(|index| described(columns, *index)).collect();
@@ -353,25 +355,26 @@ fn fingerprint(columns: &[Column], skip: &[usize], table: &domain::Table) -> Fin
     ))
 }
 
-/// A column in words that do not change with the order of the file.
+/// Describes a column in words that do not depend on the order of columns in the file.
 fn described(columns: &[Column], index: usize) -> String {
     let Some(column) = columns.get(index) else { return String::new() };
     let origin = match &column.origin {
         Origin::DateOf(timestamp) => format!("the day of {}", described(columns, *timestamp)),
         other => format!("{other:?}"),
     };
-    // Milliseconds are not named: before there were units, every number in a timestamp counted them.
+    // Milliseconds are left out. Before there were units, every number in a timestamp counted milliseconds.
     let unit = column.unit.filter(|unit| *unit != Unit::Millis);
     let unit = unit.map(|unit| format!(" in {unit}")).unwrap_or_default();
     format!("{} {}{unit} {origin}", column.name, column.kind)
 }
 
-/// Every unit changes what the same bytes become: what failed for want of it is tried again.
+/// Describes the unit of a column, for fingerprints. A unit changes what the same bytes become, so deliveries that
+/// failed without it are tried again.
 fn declared_unit(column: &Column) -> Option<String> {
     column.unit.map(|unit| format!(" {} in {unit}", column.name))
 }
 
-/// Of all columns and tables, in whatever order they are declared.
+/// Returns the fingerprint of all columns and tables. It does not depend on their order.
 fn whole_fingerprint(columns: &[Column], tables: &[domain::Table]) -> Fingerprint {
     let named = (0..columns.len()).map(|index| described(columns, index));
     let tables = tables.iter().map(|table| table.fingerprint.to_string());
@@ -466,7 +469,7 @@ mod tests {
             "{ type: timestamp, unit: us }",
         ]
         .map(of);
-        // Those of 0.1.0: its ledgers do not fall behind.
+        // The fingerprints of version 0.1.0. Tables in its ledgers must not fall behind.
         assert_eq!((&*bare.fingerprint.0, &*bare.attempt.0), ("15b33c431773c3b3", "e375ec67e826035b"));
         assert_eq!(ms.fingerprint, bare.fingerprint);
         assert_eq!(ms.tables[0].fingerprint, bare.tables[0].fingerprint);

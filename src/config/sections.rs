@@ -61,12 +61,12 @@ pub struct SourceConfig {
     pub final_newline: FinalNewline,
     #[serde(default = "default_files")]
     pub files_at_once: usize,
-    /// A label of the WHATWG standard; UTF-8 where none is named.
+    /// A label of the WHATWG Encoding Standard. `None` means UTF-8.
     #[serde(default)]
     pub encoding: Option<Spanned<String>>,
     #[serde(default)]
     pub after: After,
-    /// Without it: [`ARCHIVE`] in the inbox.
+    /// `None` means [`ARCHIVE`] in the inbox.
     #[serde(default)]
     pub archive: Option<PathBuf>,
     pub columns: Named<Column>,
@@ -80,14 +80,14 @@ pub struct SourceConfig {
 #[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum FinalNewline {
-    /// When the file is complete.
+    /// It is loaded when the file is complete.
     #[default]
     Optional,
-    /// Never.
+    /// It is never loaded.
     Required,
 }
 
-/// What becomes of a file that is loaded.
+/// What happens to a file after it was loaded.
 #[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum After {
@@ -97,11 +97,11 @@ pub enum After {
     Delete,
 }
 
-/// Where files are moved to, in the inbox, when nothing else is said: on the same device, and never listed.
+/// The folder in the inbox that files are moved to by default. It is on the same device, and it is never listed.
 pub const ARCHIVE: &str = ".archive";
 
 impl Config {
-    /// How much may be sent to a store at a time.
+    /// Returns how much may be sent to a store at a time.
     pub fn write_limits(&self) -> limits::Limits {
         limits::Limits {
             in_flight: self.write.in_flight,
@@ -115,7 +115,7 @@ impl Config {
 }
 
 impl SourceConfig {
-    /// The folder that files come from.
+    /// Returns the settings of the folder that files come from.
     pub fn folder(&self) -> folder::Settings {
         folder::Settings {
             folder: self.folder.clone(),
@@ -126,7 +126,7 @@ impl SourceConfig {
         }
     }
 
-    /// Where files are moved to.
+    /// Returns the folder that files are moved to.
     pub fn archive(&self) -> PathBuf {
         self.archive.clone().unwrap_or_else(|| self.folder.join(ARCHIVE))
     }
@@ -142,12 +142,12 @@ pub struct Table {
     pub clustering_key: Vec<Clustering>,
     #[serde(default)]
     pub columns: Vec<Spanned<String>>,
-    /// Those of `columns` that a partition has once.
+    /// The columns that have one value per partition.
     #[serde(default, rename = "static")]
     pub statics: Vec<Spanned<String>>,
     #[serde(default)]
     pub empty: Empty,
-    /// What Cassandra makes the table WITH, word by word.
+    /// The options in the `WITH` clause of a Cassandra table, by name.
     #[serde(default)]
     pub options: std::collections::BTreeMap<String, units::Word>,
 }
@@ -178,7 +178,7 @@ pub struct Write {
     pub in_flight: usize,
     pub batch_rows: usize,
     pub batch_bytes: Size,
-    /// 0 is no limit.
+    /// 0 means no limit.
     pub rows_per_second: u64,
 }
 

@@ -1,8 +1,9 @@
-//! What is wrong with a configuration, in words for its author: the YAML library speaks to programmers.
+//! Describes the problems of a configuration in words for its author. The messages of the YAML library are for
+//! programmers.
 
 use serde_saphyr::{Error, MessageFormatter as _, UserMessageFormatter};
 
-/// What a value should be, where the library names a type of Rust or a part of YAML.
+/// What a value should be, in place of a Rust type or a YAML term that the library names.
 const KINDS: [(&str, &str); 12] = [
     ("usize", "a whole number"),
     ("u64", "a whole number"),
@@ -18,7 +19,7 @@ const KINDS: [(&str, &str); 12] = [
     ("mapping", "keys with values"),
 ];
 
-/// The problem, without its place.
+/// Returns the problem, without its location.
 pub fn told(error: &Error) -> String {
     match error.without_snippet() {
         Error::SerdeUnknownField { field, expected, .. } => {
@@ -53,7 +54,7 @@ fn kind(expected: &str) -> String {
     known.map_or(expected, |(_, words)| words).to_owned()
 }
 
-/// `integer `5`` as the library has it becomes `5`.
+/// Returns the value without its type, such as `integer`, which the library puts before it.
 fn found(unexpected: &str) -> String {
     match unexpected {
         "unit value" | "unit" | "null" | "Option value" => "empty".to_owned(),
@@ -71,7 +72,8 @@ fn found(unexpected: &str) -> String {
 mod tests {
     use crate::config::load::parse;
 
-    /// Each is wrong in another way; what is told must not need a programmer to read it.
+    /// Invalid configurations, each with a part of its message. A reader who is not a programmer must understand the
+    /// messages.
     const WRONG: [(&str, &str); 14] = [
         ("source: { columns: { a: int } }\ntables: {}\nlogs: 1", "there is no key `logs` here"),
         ("source: {}\ntables: {}", "the key `columns` is missing"),

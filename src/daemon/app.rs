@@ -1,4 +1,4 @@
-//! A configuration that was checked, and what is built from it.
+//! A checked configuration, and what is built from it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,31 +24,31 @@ use crate::store::backend::{AnyStore, Backend};
 use crate::store::backoff::Backoff;
 use crate::store::{Access, Store};
 
-/// A configuration that is whole, and what follows from it.
+/// A valid configuration, with the plan and the inbox that follow from it.
 #[derive(Clone)]
 pub struct App {
     pub config: Config,
-    /// Where it came from.
+    /// The file that the configuration was read from, or a word for the built-in one.
     pub origin: String,
-    /// What it was made from, for reading it again.
+    /// The layers that it was made from. They are needed to read it again.
     pub layers: Layers,
-    /// Its settings as they were made.
+    /// All settings as a tree. A reload compares two trees to find what changed.
     pub tree: serde_json::Value,
-    /// The file when it was read.
+    /// The size and times of the file when it was read.
     pub noted: Option<FileStat>,
     pub plan: Arc<Plan>,
     pub inbox: Inbox,
 }
 
-/// How files are loaded once.
+/// How to load files once.
 #[derive(Clone, Copy, Debug)]
 pub struct How {
     pub taking: LoadMode,
-    /// Nothing is written, not even a store.
+    /// Whether nothing is written, not even a store.
     pub dry: bool,
 }
 
-/// Why there is nothing to run.
+/// Why the daemon or a load cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     #[error(transparent)]
@@ -67,7 +67,7 @@ impl App {
     /// Loads and checks the configuration.
     ///
     /// # Errors
-    /// The first thing that is wrong with it.
+    /// Returns an error for the first problem found in the configuration.
     pub fn load(layers: &Layers) -> Result<Self, ConfigError> {
         let noted = std::fs::metadata(layers.path()).ok().map(|meta| note(&meta));
         let loaded = layers.load()?;
@@ -77,10 +77,10 @@ impl App {
         Ok(Self { config, origin, layers: layers.clone(), tree, noted, plan, inbox })
     }
 
-    /// The store that is declared.
+    /// Returns the backend of the declared store.
     ///
     /// # Errors
-    /// A password that cannot be read.
+    /// Returns an error if the password cannot be read.
     pub fn backend(&self) -> Result<Backend, StoreError> {
         Backend::new(&self.config.store, self.config.write_limits())
     }
@@ -88,12 +88,13 @@ impl App {
     /// Opens the store.
     ///
     /// # Errors
-    /// A store that is missing, in use, not ours, or of another shape.
+    /// Returns an error if the store is missing, in use, or not a store of needledrop, or if its tables have another
+    /// shape.
     pub async fn open(&self, access: Access) -> Result<AnyStore, StoreError> {
         self.backend()?.open(Arc::clone(&self.plan), access).await
     }
 
-    /// Finds the files of deliveries.
+    /// Returns a finder for the files of deliveries, in the inbox and in the archive.
     pub fn find(&self) -> KeptFiles {
         KeptFiles {
             inbox: self.inbox.clone(),
@@ -103,29 +104,29 @@ impl App {
         }
     }
 
-    /// For writing, with what is missing made where that is allowed.
+    /// Returns the access for writing. It creates what is missing if the configuration allows it.
     pub fn writing(&self, standby: bool) -> Access {
         Access::Write { create: self.config.store.create_schema, standby }
     }
 
-    /// Keys that an estimate of collisions is made from, at most.
+    /// Returns the maximum number of keys that an estimate of collisions is based on.
     pub fn collision_sample(&self) -> u64 {
         self.config.limits.collision_keys as u64
     }
 
-    /// Whether the inbox is there and can be read.
+    /// Checks that the inbox exists and can be read.
     ///
     /// # Errors
-    /// With the folder and what the system says.
+    /// Returns an error with the folder and the system's message if the folder cannot be read.
     pub fn check_inbox(&self) -> Result<(), AppError> {
         let folder = self.config.source.folder.clone();
         std::fs::read_dir(&folder).map(|_| ()).map_err(|error| AppError::Inbox { folder, error })
     }
 
-    /// Opens the store for writing; one that is busy is waited for.
+    /// Opens the store for writing, and waits while it is busy.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// Returns the same errors as [`Self::open`].
     pub async fn open_patiently(
         &self,
         standby: bool,
@@ -142,10 +143,10 @@ impl App {
         patience.with(|| self.open(self.writing(standby))).await
     }
 
-    /// These files, once.
+    /// Loads these files once.
     ///
     /// # Errors
-    /// A store that is not to be had within `store.patience`.
+    /// Returns an error if the store cannot be opened within `store.patience`, or if it fails during the load.
     pub async fn once(
         &self,
         scope: Scope,
@@ -163,7 +164,7 @@ impl App {
             opened => Arc::new(opened?),
         };
         let mut pipeline = self.pipeline(Arc::clone(&store), tally, health, patience, how.taking);
-        // What another program loaded stays where it put it.
+        // Files of a dry run, and files whose rows another program wrote, stay where they are.
         if how.dry || how.taking == LoadMode::Assumed {
             pipeline.config.source.after = After::Keep;
         }
@@ -186,10 +187,10 @@ impl App {
         Pipeline { store, plan, config, inbox, tally, observer: health, heartbeat, taking, patience, intake }
     }
 
-    /// The port that the daemon answers on.
+    /// Binds the port that the daemon answers on.
     ///
     /// # Errors
-    /// An address that is not this machine's, or a port that is in use.
+    /// Returns an error if the address does not belong to this machine, or if the port is in use.
     pub async fn listen(&self) -> Result<TcpListener, AppError> {
         let listen = self.config.http.listen;
         let listener = TcpListener::bind(listen).await;

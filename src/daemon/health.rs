@@ -11,32 +11,32 @@ use crate::metrics::heartbeat::Heartbeat;
 use crate::pipeline::observer::PipelineObserver;
 use crate::store::observer::{Right, StoreObserver};
 
-/// Shared by those who know and those who ask.
+/// The health of the daemon. The parts that report it and the parts that read it share this value.
 #[derive(Debug, Default)]
 pub struct Health {
     state: Mutex<HealthState>,
-    /// That of the stages.
+    /// The signs of life of the stages.
     pub heartbeat: Arc<Heartbeat>,
 }
 
 #[derive(Debug, Default)]
 struct HealthState {
-    /// The folder was listed and is there.
+    /// Whether the last listing of the inbox succeeded.
     folder: bool,
-    /// Why the store is waited for.
+    /// Why the daemon waits for the store, if it does.
     store: Option<&'static str>,
-    /// The store was closed and is not open again yet.
+    /// Whether the store was closed and is not open again yet.
     closed: bool,
     right: Right,
-    /// The process that is waited for loads with other tables.
+    /// Whether the process that holds the right to write loads with other tables.
     other_tables: bool,
     stopping: bool,
-    /// Files under way end under the configuration before.
+    /// Whether a reload is in progress: open files are loaded to their end under the previous configuration.
     reloading: bool,
-    /// Files that wait to be loaded, or are being loaded.
+    /// The number of files that wait to be loaded or are being loaded.
     files: usize,
     reloads: Reloads,
-    /// The log says that it is ready.
+    /// Whether the last log line about readiness says that the daemon is ready.
     told_ready: bool,
 }
 
@@ -46,9 +46,9 @@ enum Obstacle {
     Stopping,
     Reloading,
     Standby,
-    /// The same, and it loads with other tables than are declared here.
+    /// Like `Standby`, and the process that writes loads with other tables than are declared here.
     OtherTables,
-    /// Stamps may not run further ahead of the clock.
+    /// The stamps cannot run further ahead of the clock.
     Clock,
     /// The files of the store were removed or replaced.
     Gone,
@@ -59,7 +59,7 @@ enum Obstacle {
     Folder,
 }
 
-/// How often the configuration was read again, and how often that was over: taken on, refused, or nothing new.
+/// How many times a reload of the configuration began, and how many times one ended: applied, rejected or unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reloads {
     pub begun: u64,
@@ -89,12 +89,12 @@ impl HealthState {
         stopping.or(reloading).or(store).or(right).or(closed).or(folder)
     }
 
-    /// The store answers: also where the clock, or the process that writes, is waited for.
+    /// Whether the store answers. It also does so while the daemon waits for the clock or for the process that writes.
     fn store_is_up(&self) -> bool {
         matches!(self.store, None | Some("stamps" | "clock" | "standby")) && self.right == Right::Confirmed
     }
 
-    /// Logs that the daemon is ready, or is not any more.
+    /// Logs when the daemon becomes ready, or is no longer ready.
     fn tell(&mut self) {
         match self.obstacle() {
             None if !self.told_ready => {
@@ -105,7 +105,7 @@ impl HealthState {
                 warn!("not ready: {obstacle}");
                 self.told_ready = false;
             }
-            // The reason has a log line of its own; that the store answers again, too.
+            // For the store and the clock, other code logs the reason and the end of the wait.
             Some(obstacle) if !matches!(obstacle, Obstacle::Store(_) | Obstacle::Clock) => {
                 self.told_ready = false;
             }
@@ -139,7 +139,8 @@ impl Health {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Every change goes through here, so that the log and the metric follow it.
+    /// Changes the state, and updates the log and the metric. Every change that affects readiness must use this
+    /// function.
     fn change(&self, change: impl FnOnce(&mut HealthState)) {
         let mut state = self.lock();
         change(&mut state);
@@ -147,27 +148,29 @@ impl Health {
         state.tell();
     }
 
-    /// The store is open.
+    /// Notes that the store is open.
     pub fn store_opened(&self) {
         self.change(|state| (state.store, state.closed, state.right) = (None, false, Right::Confirmed));
     }
 
-    /// Nothing is loaded until the store is open again and the inbox was listed.
+    /// Notes that the store is closed. Nothing is loaded until it is open again and the inbox was listed.
     pub fn store_closed(&self) {
         self.change(|state| (state.folder, state.closed, state.right) = (false, true, Right::Confirmed));
     }
 
-    /// No file is taken up until the inbox was listed under the next configuration.
+    /// Notes whether a reload is in progress. No file is taken up until the inbox was listed under the next
+    /// configuration.
     pub fn reloading(&self, is: bool) {
         self.change(|state| (state.reloading, state.folder) = (is, false));
     }
 
-    /// The configuration is read again.
+    /// Notes that the configuration is being read again.
     pub fn reload_begins(&self) {
         self.lock().reloads.begun += 1;
     }
 
-    /// One configuration is in force, the next or the one before. Of several requests in a row the last one tells.
+    /// Notes that the reload ended, with the new or the previous configuration in force. If several reloads were
+    /// requested in a row, all of them end here.
     pub fn reload_is_over(&self) {
         let mut state = self.lock();
         state.reloads.over = state.reloads.begun;
@@ -185,13 +188,13 @@ impl Health {
         self.lock().stopping
     }
 
-    /// Whether it has begun: the inbox is watched, or will be when the store that it waits for answers.
+    /// Whether the daemon has started: it watches the inbox, or will do so once the store that it waits for answers.
     pub fn has_begun(&self) -> bool {
         let state = self.lock();
         state.folder || state.store.is_some()
     }
 
-    /// What it does now, in a few words for people.
+    /// Describes in a few words, for people, what the daemon does now.
     pub fn doing(&self) -> String {
         let state = self.lock();
         match (state.obstacle(), state.files) {

@@ -1,4 +1,4 @@
-//! The daemon: build, run, drain, reload, health.
+//! The daemon: it runs the pipeline, drains it, reloads the configuration and reports health.
 
 pub mod app;
 pub mod health;

@@ -1,5 +1,5 @@
-//! A configuration that changes while the daemon runs: asked for by SIGHUP or by a changed file, checked as a
-//! whole, and taken on between two deliveries, or refused as a whole.
+//! Reloads the configuration while the daemon runs. SIGHUP or a changed file requests a reload. The new configuration
+//! is checked as a whole. It takes effect between two deliveries, or is rejected as a whole.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -18,35 +18,36 @@ use crate::metrics;
 use crate::source::folder::file::note;
 use crate::store::StoreError;
 
-/// How often the file is looked at. It is not watched: editors replace it, and mounted ones are links that turn.
+/// How often the file is checked. It is not watched, because editors replace the file, and a mounted file may be a link
+/// that gets a new target.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// How long the file must have been the same: what is half written may be whole YAML.
+/// How long the file must be unchanged. A half-written file may be valid YAML.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// Hears that the configuration is to be read again. However often it is asked for, it is read once.
+/// Receives requests to reload the configuration. Requests that arrive together cause one reload.
 pub struct Requests {
     hangups: Signals,
     file: PathBuf,
     look: Interval,
-    /// The file as it was when it was last read.
+    /// The size and times of the file when it was last read.
     read: Option<FileStat>,
-    /// As it is now, and since when.
+    /// The current size and times of the file, and since when they have been the same.
     seen: (Option<FileStat>, Instant),
-    /// What was asked has no answer yet.
+    /// Whether the last request has no answer yet.
     is_open: bool,
 }
 
 impl Requests {
-    /// Begins to listen.
+    /// Starts to listen for requests.
     ///
     /// # Errors
-    /// When signals cannot be had.
+    /// Returns an error if the signal handler cannot be installed.
     pub fn begin(app: &App) -> Result<Self, AppError> {
         let hangups = Signals::new([SIGHUP]).map_err(|error| AppError::Start(error.to_string()))?;
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // What was changed since the process read it is seen as a change.
+        // A change since the process first read the file also counts as a change.
         let read = app.noted;
         Ok(Self {
             hangups,
@@ -58,7 +59,8 @@ impl Requests {
         })
     }
 
-    /// The next request: one whose answer nobody waited for is still one.
+    /// Waits for the next request. A request that was not answered, because its caller was cancelled, is returned
+    /// again.
     async fn next(&mut self) {
         while !self.is_open {
             tokio::select! {
@@ -70,7 +72,8 @@ impl Requests {
         self.is_open = true;
     }
 
-    /// A file that is not there is on its way.
+    /// Whether the file changed and is stable again. A missing file is probably being replaced and does not count as
+    /// changed.
     fn has_changed(&mut self) -> bool {
         let now = look(&self.file);
         if now != self.seen.0 {
@@ -79,8 +82,8 @@ impl Requests {
         now.is_some() && now != self.read && self.seen.1.elapsed() >= QUIET
     }
 
-    /// Reads the configuration whenever that is asked for, until it is another one that `app` can become.
-    /// That one is not over then: whoever asked for it takes it on.
+    /// Reads the configuration at every request, until it differs from that of `app` and is valid. Returns the new one.
+    /// The reload does not end here: the caller ends it after applying the new configuration.
     pub async fn configuration(&mut self, app: &App, health: &Health) -> App {
         loop {
             self.next().await;
@@ -104,7 +107,7 @@ fn look(file: &std::path::Path) -> Option<FileStat> {
     std::fs::metadata(file).ok().map(|meta| note(&meta))
 }
 
-/// Told once, with the reason; the one before goes on.
+/// Logs a rejected configuration once, with the reason. The previous configuration stays in force.
 pub fn refused(error: &AppError, health: &Health) {
     metrics::reload("refused");
     health.reload_is_over();
@@ -112,10 +115,11 @@ pub fn refused(error: &AppError, health: &Health) {
 }
 
 impl App {
-    /// The configuration as it is now, with what cannot change as it was; nothing when it is the same.
+    /// Reads the configuration again. Settings that cannot change while the daemon runs keep their values. Returns
+    /// `None` if nothing changed.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns an error if the configuration is invalid, if the inbox cannot be read, or if the tables do not fit.
     async fn read_again(&self) -> Result<Option<Self>, AppError> {
         let mut next = Self::load(&self.layers)?;
         if next.origin != self.origin && self.layers.file.is_none() && !self.layers.path().exists() {
@@ -138,12 +142,12 @@ impl App {
         Ok(Some(next))
     }
 
-    /// Whether the tables are as declared, or can be made.
+    /// Checks that the tables have the declared shape or can be created.
     async fn fits(&self) -> Result<(), StoreError> {
         let create = self.config.store.create_schema;
         let compared = self.backend()?.compare(&self.plan, create).await;
         match compared {
-            // Asked again when the store answers, and refused then if it must be.
+            // The tables are compared again when the store answers. The configuration may still be rejected then.
             Err(error) if error.passing().is_some() => Ok(()),
             compared => compared,
         }

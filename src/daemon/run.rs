@@ -1,4 +1,4 @@
-//! Run and drain: the only place, beside the pipeline, that starts things.
+//! Runs and drains the daemon, and starts the tasks and threads around the pipeline.
 
 use crate::config::After;
 use crate::daemon::app::{App, AppError};
@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// How often the metrics are tended.
+/// How often the size of the store is measured and the metrics are maintained.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// How long open connections have for their last answer when the daemon ends.
@@ -34,19 +34,19 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// A copied file is complete once nothing has written to it for this long.
 const COPIED: Duration = Duration::from_secs(2);
 
-/// How long a store that another process took between two configurations is left alone.
+/// How long to wait before another attempt to open a store that another process took, or that is missing.
 const TAKEN: Duration = Duration::from_secs(1);
 
-/// How the daemon goes on.
+/// What the daemon does next.
 enum Turn {
     Ended(Ended),
-    /// Another process writes now.
+    /// Stand by, because another process writes now.
     StandBy,
     /// The files of the store were removed or replaced. Continue with the new configuration, if there is one.
     StoreGone(Option<Box<App>>),
-    /// Under this configuration.
+    /// Continue under this configuration.
     Next(Box<App>),
-    /// The store cannot be opened with this one.
+    /// The store cannot be opened under the current configuration.
     Refused(StoreError),
 }
 
@@ -62,15 +62,15 @@ enum Opening {
 }
 
 impl App {
-    /// The daemon: until it is told to stop.
+    /// Runs the daemon until it is told to stop.
     ///
     /// # Errors
-    /// What keeps it from starting, or a store that is lost for good.
+    /// Returns an error if the daemon cannot start, or if the store is lost for good.
     pub async fn daemon(&self, stop: CancellationToken) -> Result<Ended, AppError> {
-        // Before anything else: without it the signal ends the process.
+        // This comes first: without it, SIGHUP ends the process.
         let mut requests = Requests::begin(self)?;
         self.check_inbox()?;
-        // The port comes before the store, so that nothing is made when the port is in use.
+        // The port is bound before the store is opened, so that nothing is created if the port is in use.
         let listener = self.listen().await?;
         let metrics = metrics::install(&self.plan).map_err(|error| AppError::Start(error.to_string()))?;
         self.announce(&listener);
@@ -88,12 +88,12 @@ impl App {
         let ended = self.watch(health, stop, &mut requests).await;
         over.cancel();
         while around.join_next().await.is_some() {}
-        // Its panic was told when it happened.
+        // A panic of the thread was already reported when it happened.
         let _ = tokio::task::spawn_blocking(|| answering.join()).await;
         ended
     }
 
-    /// Loads what comes, under one configuration after another.
+    /// Loads files as they arrive, under one configuration after another.
     async fn watch(
         &self,
         health: Arc<Health>,
@@ -112,7 +112,7 @@ impl App {
                     Err(error) => Turn::Refused(error),
                 },
                 next = requests.configuration(&app, &health) => {
-                    // Nothing is loaded by the one before that would have to end first.
+                    // The store is not open yet, so no delivery is under way that would have to end first.
                     health.reload_is_over();
                     Turn::Next(Box::new(next))
                 }
@@ -123,7 +123,7 @@ impl App {
             match (turn, before.take()) {
                 (Turn::Ended(ended), _) => return Ok(ended),
                 (Turn::StandBy | Turn::StoreGone(None), _) => {}
-                // One that never was in force is nothing to go back to.
+                // A configuration that was never in force is not restored.
                 (Turn::Next(next) | Turn::StoreGone(Some(next)), in_force) => {
                     let last = std::mem::replace(&mut app, *next);
                     before = in_force.or(Some(last));
@@ -137,7 +137,7 @@ impl App {
         }
     }
 
-    /// Opens the store, waiting if necessary; `None` when the process is to stop.
+    /// Opens the store, and waits if necessary. Returns `None` if the process is to stop.
     async fn open_version(
         &self,
         opening: Opening,
@@ -164,7 +164,7 @@ impl App {
         }
     }
 
-    /// Waits until there is a store at the path again. False when the process is to stop.
+    /// Waits until there is a store at the path again. Returns false if the process is to stop.
     async fn is_back(&self, stop: &CancellationToken, health: &Health) -> bool {
         loop {
             health.store_waits(GONE);
@@ -177,8 +177,8 @@ impl App {
         }
     }
 
-    /// Loads what comes until it ends, or until there is another configuration and what is under way has ended.
-    /// Who loses the right to write to another process stands by until that one is gone.
+    /// Loads files as they arrive. Ends when the pipeline ends, or when there is a new configuration and the open
+    /// deliveries have ended. A process that loses the right to write stands by until the other process ends.
     async fn load_version(
         &self,
         store: AnyStore,
@@ -216,7 +216,7 @@ impl App {
             }
         };
         health.store_closed();
-        // The right to write is not given back for the next configuration: no other process comes between.
+        // The right to write is kept for the next configuration, so that no other process can take it in between.
         let (ended, next) = match (ended, next) {
             (Ok(Ended::Done), Some(next)) => return Ok(Turn::Next(next)),
             other => other,
@@ -249,7 +249,7 @@ impl App {
     }
 }
 
-/// Answers on HTTP in a thread of its own: probes and scrapes do not wait for the pipeline, however busy it is.
+/// Serves HTTP in a thread of its own. Probes and scrapes then do not wait for a busy pipeline.
 fn answer(
     listener: TcpListener,
     web: Web,
@@ -260,7 +260,7 @@ fn answer(
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let listener = TcpListener::from_std(listener)?;
-            // A client that holds its connection open must not hold up the end.
+            // A client that holds its connection open must not delay the shutdown.
             let last = async {
                 over.cancelled().await;
                 tokio::time::sleep(LAST_ANSWERS).await;
@@ -274,7 +274,7 @@ fn answer(
     })
 }
 
-/// What the metrics need now and then.
+/// Updates the size of the store and maintains the metrics at intervals.
 async fn upkeep(metrics: Scrape, embedded: Option<PathBuf>, over: CancellationToken) -> std::io::Result<()> {
     loop {
         if let Some(store) = &embedded {
@@ -297,7 +297,7 @@ fn is_whole(file: &std::path::Path) -> bool {
 fn size_with_log(store: &std::path::Path) -> u64 {
     let mut log = store.as_os_str().to_owned();
     log.push("-wal");
-    // What is not there has no size.
+    // A file that does not exist has no size.
     [store.as_os_str(), &log].iter().filter_map(|file| Some(std::fs::metadata(file).ok()?.len())).sum()
 }
 

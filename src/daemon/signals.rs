@@ -1,4 +1,4 @@
-//! The signals that stop a command.
+//! Handles the signals that stop a command.
 
 use crate::daemon::app::AppError;
 use futures::StreamExt;
@@ -7,14 +7,14 @@ use signal_hook_tokio::Signals;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// Exit code of a process that was told twice to stop.
+/// The exit code of a process that was told to stop twice.
 const STOPPED: i32 = 4;
 
-/// Runs `work` under the signals: the first SIGTERM or SIGINT stops intake, a second ends at once. SIGUSR1 and
-/// SIGUSR2, which would end the process, are ignored.
+/// Runs `work` and handles signals meanwhile. The first SIGTERM or SIGINT stops the intake; a second one ends the
+/// process at once. SIGUSR1 and SIGUSR2 are ignored, because by default they would end the process.
 ///
 /// # Errors
-/// When signals cannot be had.
+/// Returns an error if the signal handlers cannot be installed.
 pub async fn with_signals<T>(stop: CancellationToken, work: impl Future<Output = T>) -> Result<T, AppError> {
     let heard = [SIGTERM, SIGINT, SIGUSR1, SIGUSR2];
     let mut signals = Signals::new(heard).map_err(|error| AppError::Start(error.to_string()))?;

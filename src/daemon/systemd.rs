@@ -1,5 +1,5 @@
-//! Word to the service manager (systemd, `sd_notify`): when it is ready, what it does now, that it reloads or stops,
-//! and, as long as every stage shows signs of life, that it lives.
+//! Notifies the service manager (systemd, `sd_notify`). It reports when the daemon is ready, what it does now, when it
+//! reloads or stops and, as long as every stage shows signs of life, that it is alive.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -12,21 +12,21 @@ use tracing::{debug, error};
 
 use crate::daemon::health::{Health, Reloads};
 
-/// How often there is a look at what is to be told.
+/// How often to check whether there is something to report.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// How often at least the watchdog is fed in its time.
+/// How many times, at least, the watchdog is fed within its time limit.
 const FEEDS: u32 = 4;
 
-/// Whether somebody wants to be told.
+/// Whether a service manager wants notifications.
 pub fn is_heard() -> bool {
     std::env::var_os("NOTIFY_SOCKET").is_some()
 }
 
-/// Tells until it is `over`, which is the last that is told.
+/// Sends notifications until `over` is cancelled. The last one reports that the daemon stops.
 ///
 /// # Errors
-/// None: who is not heard goes on all the same.
+/// Never returns an error: a notification that cannot be delivered is ignored.
 pub async fn tell(health: Arc<Health>, over: CancellationToken) -> io::Result<()> {
     let watchdog = sd_notify::watchdog_enabled();
     let look = watchdog.map_or(LOOK, |limit| LOOK.min(limit / FEEDS));
@@ -40,20 +40,20 @@ pub async fn tell(health: Arc<Health>, over: CancellationToken) -> io::Result<()
 
 struct Service {
     health: Arc<Health>,
-    /// Its time, where there is one.
+    /// The time limit of the watchdog, if there is one.
     watchdog: Option<Duration>,
     fed: Instant,
     told: Told,
 }
 
-/// What was told so far.
+/// What was reported so far.
 #[derive(Default)]
 struct Told {
     is_ready: bool,
     reloads: Reloads,
     is_stopping: bool,
     status: String,
-    /// That a stage does not answer.
+    /// Whether it was reported that a stage does not answer.
     is_stuck: bool,
 }
 
@@ -75,7 +75,8 @@ impl Service {
         }
     }
 
-    /// Also what was over before anybody could look: whoever asked for it waits for both words.
+    /// Reports reloads. A reload that began and ended since the last check is also reported, because the
+    /// requester waits for both notifications.
     fn reloads(&mut self) {
         let now = self.health.reloads();
         if !self.told.is_ready || now == self.told.reloads {
@@ -99,7 +100,7 @@ impl Service {
         }
     }
 
-    /// Feeds the watchdog when all have answered, and asks anew. Else the question stands.
+    /// Feeds the watchdog if all stages have answered, and asks them again. Otherwise the question stays open.
     fn feed(&mut self) {
         let Some(limit) = self.watchdog else { return };
         let silent = self.health.heartbeat.silent();
@@ -108,7 +109,7 @@ impl Service {
             self.health.heartbeat.ask();
             self.fed = Instant::now();
             if std::mem::take(&mut self.told.is_stuck) {
-                // What it does is told anew.
+                // The status says that a stage is stuck, so the current status is sent again.
                 self.told.status.clear();
             }
         } else if !self.told.is_stuck && self.fed.elapsed() > limit / 2 {
@@ -126,7 +127,7 @@ impl Service {
     }
 }
 
-/// Said before the service manager ends the process, which then has no last word.
+/// Reports the stages that do not answer. The service manager then ends the process, which cannot report anything more.
 fn stuck(silent: BTreeSet<&str>) {
     let names = Vec::from_iter(silent).join(", ");
     error!(

@@ -1,4 +1,4 @@
-//! Chunks: what flows through the queues.
+//! Chunks: runs of whole records, the unit that flows through the queues.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,29 +10,31 @@ use super::record::{Quarantined, Span};
 use super::stamp::{Stamp, Stamps};
 use super::value::{Cell, Value};
 
-/// What every chunk of a delivery shares.
+/// The data that all chunks of a delivery share.
 #[derive(Debug)]
 pub struct DeliveryContext {
     pub id: DeliveryId,
     pub path: String,
     pub header: Header,
     pub mapping: Mapping,
-    /// Days since 1970 of the date in the name.
+    /// The date in the file's name, as days since 1970.
     pub file_date: Option<i32>,
-    /// When the file arrived, or this process started, whichever is later.
+    /// The later of the time the file last changed and the time this process started.
     pub arrived: std::time::SystemTime,
-    /// Records before what is read now, and the quarantined and skipped ones among them.
+    /// The number of records that the ledger had when the reading began.
     pub records_before: u64,
+    /// The number of quarantined records among `records_before`.
     pub quarantined_before: u64,
+    /// The number of skipped records among `records_before`.
     pub skipped_before: u64,
-    /// Bytes of the file as it lies there that were read and that no progress has shown yet.
+    /// Bytes read from the file, as stored on disk, that are not yet included in the progress of the run.
     pub read: AtomicU64,
-    /// Set when nothing more of this delivery is wanted.
+    /// Set when the rest of this delivery is not needed.
     pub halt: Halt,
 }
 
 impl DeliveryContext {
-    /// For records of a delivery that are read from its beginning, or again.
+    /// Creates the context for records that are read from the beginning of a delivery, or read again.
     pub fn new(
         id: DeliveryId,
         path: &str,
@@ -61,7 +63,7 @@ impl DeliveryContext {
     }
 }
 
-/// Tells those who work on a delivery that nothing more of it is wanted.
+/// A flag by which a later stage stops the reading of a delivery.
 #[derive(Debug, Default)]
 pub struct Halt(AtomicBool);
 
@@ -75,38 +77,39 @@ impl Halt {
     }
 }
 
-/// One framed record in the bytes of a chunk.
+/// A record in the bytes of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Number in its delivery, from 0.
+    /// The number of the record in its delivery, from 0.
     pub record: u64,
-    /// Line it begins on, from 1.
+    /// The line on which the record begins, from 1.
     pub line: u64,
-    /// Decoded bytes of the file before it.
+    /// The number of decoded bytes of the file before the record.
     pub offset: u64,
-    /// Where it lies in the bytes of the chunk, line end not included.
+    /// The position of the record's first byte in the bytes of the chunk.
     pub start: usize,
+    /// The length of the record in bytes, without its line end.
     pub len: usize,
 }
 
-/// How a delivery ended for now.
+/// How the reading of a delivery ended, for now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// To its last byte.
+    /// The file was read to its last byte.
     Loaded,
-    /// What follows the last whole record waits for more. With `held`, it is a record with all its fields, and
-    /// waits only because its writer may not have finished.
+    /// The bytes after the last complete record wait for more. With `held`, they are a record with all its fields, and
+    /// wait only because the writer may not have finished.
     Incomplete { detail: String, held: bool },
-    /// Its bytes changed while they were read: it ends before what may be of others.
+    /// The bytes changed while they were read. The delivery ends before the first byte that may be new content.
     Replaced { detail: String },
-    /// The system gives no more of it now: it stays under way, and is tried again.
+    /// The system failed to read the file. The delivery stays `loading` and is tried again.
     BrokenOff { detail: String },
-    /// Given up.
+    /// The delivery failed, for the reason in `detail`.
     Failed { detail: String },
 }
 
 impl End {
-    /// The state of the delivery behind it.
+    /// Returns the state of the delivery after this end.
     pub fn state(&self) -> DeliveryState {
         match self {
             Self::Loaded => DeliveryState::Loaded,
@@ -117,7 +120,7 @@ impl End {
         }
     }
 
-    /// What to do next, or what was seen; the delivery keeps what it has where there is nothing to say.
+    /// Returns what to do next, or what was observed. If it is `None`, the delivery keeps its previous detail.
     pub fn detail(&self) -> Option<&str> {
         match self {
             Self::Loaded => None,
@@ -129,7 +132,7 @@ impl End {
     }
 }
 
-/// Whole records as bytes: from `read` to `transform`.
+/// Whole records as bytes. `read` sends them to `transform`.
 #[derive(Debug)]
 pub struct RawChunk {
     pub source: Arc<DeliveryContext>,
@@ -137,18 +140,18 @@ pub struct RawChunk {
     pub span: Span,
     pub bytes: Vec<u8>,
     pub frames: Vec<Frame>,
-    /// Records that could not be framed; their numbers lie between those of the frames.
+    /// Records that could not be framed. The numbers of the frames leave out the numbers of these records.
     pub refused: Vec<Quarantined>,
-    /// Hash of the decoded bytes up to the end of the span, hexadecimal; empty where the span is and the
-    /// delivery keeps the hash it has.
+    /// The hash of the decoded bytes up to the end of the span, in hexadecimal. Empty if the span is empty: the
+    /// delivery then keeps its hash.
     pub hash: String,
-    /// It is the open tail: what follows the last line end of its file.
+    /// Whether this is the open tail: the bytes after the last line end of the file.
     pub is_tail: bool,
     pub end: Option<End>,
 }
 
 impl RawChunk {
-    /// A chunk without a record.
+    /// Creates a chunk without records.
     pub fn empty(source: Arc<DeliveryContext>, stamps: Arc<Stamps>, span: Span) -> Self {
         Self {
             source,
@@ -163,12 +166,12 @@ impl RawChunk {
         }
     }
 
-    /// The bytes of a record, line end not included.
+    /// Returns the bytes of a record, without its line end.
     pub fn record(&self, frame: &Frame) -> &[u8] {
         self.bytes.get(frame.start..frame.start + frame.len).unwrap_or_default()
     }
 
-    /// Takes records out, by number, and says how many there were. Their numbers stay theirs.
+    /// Removes records by number, and returns how many were removed. The other records keep their numbers.
     pub fn leave_out(&mut self, records: &HashSet<u64>) -> u64 {
         let before = self.frames.len() + self.refused.len();
         self.frames.retain(|frame| !records.contains(&frame.record));
@@ -177,7 +180,7 @@ impl RawChunk {
     }
 }
 
-/// Typed records: from `transform` to `write`.
+/// Typed records. `transform` sends them to `write`.
 #[derive(Debug)]
 pub struct RowChunk {
     pub source: Arc<DeliveryContext>,
@@ -187,15 +190,15 @@ pub struct RowChunk {
     pub quarantined: Vec<Quarantined>,
     pub skipped: u64,
     pub hash: String,
-    /// The records as they came, for those that the store refuses.
+    /// The bytes of the records as read, for records that the store rejects.
     pub bytes: Vec<u8>,
     pub frames: Vec<Frame>,
-    /// As in [`RawChunk`]. Nothing else is in the chunk.
+    /// Whether this is the open tail, as in [`RawChunk`]. Such a chunk contains nothing else.
     pub is_tail: bool,
     pub end: Option<End>,
 }
 
-/// What became of a record that is not quarantined.
+/// The outcome of a record that is not quarantined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordOutcome {
     Loaded,
@@ -203,12 +206,12 @@ pub enum RecordOutcome {
 }
 
 impl RowChunk {
-    /// Records in this chunk.
+    /// Returns the number of records in this chunk.
     pub fn records(&self) -> u64 {
         self.span.to.record - self.span.from.record
     }
 
-    /// Decoded bytes in this chunk.
+    /// Returns the number of decoded bytes in this chunk.
     pub fn len(&self) -> u64 {
         self.span.to.offset - self.span.from.offset
     }
@@ -218,14 +221,14 @@ impl RowChunk {
     }
 }
 
-/// The values of a run of records, column by column of the plan; rows of tables are projections of it.
+/// The values of a run of records, with a cell for each column of the plan. The rows of tables are projections of them.
 #[derive(Debug, Default)]
 pub struct Rows {
     width: usize,
     cells: Vec<Cell>,
     stamps: Vec<Stamp>,
     arena: Vec<u8>,
-    /// Where the bytes of the last record end.
+    /// The end of the last record's bytes in the arena.
     end: usize,
     longest: usize,
 }
@@ -240,7 +243,7 @@ impl Rows {
         }
     }
 
-    /// The same buffers with nothing in them.
+    /// Empties the buffers for reuse, with room for `records` records of `width` columns.
     pub fn emptied(mut self, width: usize, records: usize) -> Self {
         self.width = width;
         self.cells.clear();
@@ -251,7 +254,7 @@ impl Rows {
         self
     }
 
-    /// Bytes that it has room for.
+    /// Returns the number of bytes allocated for cells and their values.
     pub fn capacity(&self) -> usize {
         self.cells.capacity() * size_of::<Cell>() + self.arena.capacity()
     }
@@ -264,11 +267,11 @@ impl Rows {
         self.stamps.is_empty()
     }
 
-    /// Adds the record whose cells `fill` appends, with their bytes at the end of the arena. When it
-    /// fails nothing was added.
+    /// Adds a record. `fill` appends its cells, and their bytes at the end of the arena. If `fill` fails, nothing is
+    /// added.
     ///
     /// # Errors
-    /// That of `fill`.
+    /// Returns the error of `fill`.
     pub fn add<E>(
         &mut self,
         stamp: Stamp,
@@ -286,7 +289,7 @@ impl Rows {
         filled
     }
 
-    /// Adds a record whose cells were parsed into this arena. They are drained from `cells`.
+    /// Adds a record whose cells were parsed into this arena. Drains `cells`.
     pub fn push(&mut self, stamp: Stamp, cells: &mut Vec<Cell>) {
         debug_assert_eq!(cells.len(), self.width, "a record has a cell for every column");
         self.cells.append(cells);
@@ -299,12 +302,12 @@ impl Rows {
         self.end = self.arena.len();
     }
 
-    /// Bytes in the arena that no record has more of.
+    /// Returns the largest number of arena bytes that one record has.
     pub fn longest(&self) -> usize {
         self.longest
     }
 
-    /// The arena that the cells of the next record are parsed into.
+    /// Returns the arena that the cells of the next record are parsed into.
     pub fn arena(&mut self) -> &mut Vec<u8> {
         &mut self.arena
     }

@@ -12,17 +12,17 @@ use super::stamp::Stamps;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeliveryId(pub i64);
 
-/// Where a delivery stands.
+/// The state of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DeliveryState {
     Waiting,
     Loading,
     Loaded,
-    /// More is expected: the last record is not whole.
+    /// More is expected: the last record is not complete.
     Incomplete,
-    /// Its bytes went away before the end.
+    /// The bytes disappeared before the end was loaded.
     Replaced,
-    /// The bytes of another delivery under another name: nothing was written.
+    /// Another delivery has the same bytes under another name. Nothing was written.
     Duplicate,
     Failed,
     Undone,
@@ -64,49 +64,50 @@ impl fmt::Display for DeliveryState {
     }
 }
 
-/// What a file looked like when it was last identified: a cheap check, trusted only when settled.
+/// The size and times of a file when it was last identified. Comparing them is a cheap check, trusted only once the
+/// file has settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct FileStat {
-    /// Bytes of the file as it lies there, compressed or not.
+    /// The size of the file as stored, compressed or not, in bytes.
     pub size: u64,
-    /// Nanoseconds since 1970.
+    /// The time of the last modification, in nanoseconds since 1970.
     pub mtime: i64,
-    /// Nanoseconds since 1970.
+    /// The time of the last change of the file or its metadata, in nanoseconds since 1970.
     pub ctime: i64,
 }
 
 impl FileStat {
-    /// Whether the file has the bytes it had then, as far as size and mtime tell.
+    /// Whether the file still has the same bytes, as far as size and mtime show.
     pub fn has_bytes_of(&self, noted: &Self) -> bool {
         (self.size, self.mtime) == (noted.size, noted.mtime)
     }
 }
 
-/// A number of decoded bytes from the beginning of a file, and their BLAKE3 hash, hexadecimal.
+/// A number of decoded bytes from the beginning of a file, and their BLAKE3 hash in hexadecimal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checkpoint {
     pub offset: u64,
     pub hash: String,
 }
 
-/// The furthest bytes of which rows may be in the tables.
+/// The furthest point in a file whose rows may already be in the tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ahead {
     pub bytes: Checkpoint,
-    /// Of the rules that made the rows: see [`Plan::rules`](super::Plan).
+    /// The fingerprint of the rules that made the rows. See [`Plan::rules`](super::Plan).
     pub rules: Fingerprint,
 }
 
-/// An open tail as it was before its rows were sent: all that sending them again takes.
+/// An open tail as it was before its rows were sent. It contains everything needed to send the rows again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TailNote {
     pub span: Span,
-    /// Of the decoded bytes up to the end of the span.
+    /// The hash of the decoded bytes up to the end of the span.
     pub hash: String,
     pub header: Header,
-    /// Of the rules that made its rows.
+    /// The fingerprint of the rules that made its rows.
     pub rules: Fingerprint,
-    /// The record and, where it has one, the carriage return behind it.
+    /// The bytes of the record, with the carriage return that follows it, if there is one.
     pub bytes: Vec<u8>,
 }
 
@@ -114,57 +115,57 @@ pub struct TailNote {
 #[derive(Clone, Debug)]
 pub struct Delivery {
     pub id: DeliveryId,
-    /// Relative to the inbox, with `/` between folders; absolute when the file lies elsewhere.
+    /// Relative to the inbox, with `/` between folders. Absolute if the file is outside the inbox.
     pub path: String,
-    /// From 1, per path.
+    /// The number of this generation of the path, from 1.
     pub generation: u32,
     pub state: DeliveryState,
-    /// What to do next, or what was seen.
+    /// What to do next, or what was observed.
     pub detail: String,
-    /// The other delivery, of a duplicate.
+    /// For a duplicate: the delivery with the same bytes.
     pub same_as: Option<DeliveryId>,
-    /// How far it is durable in every table.
+    /// The position up to which the delivery is durable in every table.
     pub reach: Position,
-    /// BLAKE3 of the decoded bytes up to `reach`, hexadecimal.
+    /// BLAKE3 of the decoded bytes up to `reach`, in hexadecimal.
     pub hash: String,
-    /// BLAKE3 of the first 64 KiB of decoded bytes, or of all there were.
+    /// BLAKE3 of the first 64 KiB of decoded bytes, or of all of them if there are fewer.
     pub head: String,
-    /// Where the open tail begins that ends at `reach`: it was loaded without a line end.
+    /// The position where the open tail begins, if a tail was loaded without a line end. The tail ends at `reach`.
     pub tail: Option<Position>,
-    /// How often growth showed that a tail of this path was not a whole record.
+    /// How often growth showed that a loaded tail of this path was not a complete record.
     pub strikes: u32,
-    /// The furthest bytes whose rows may be in the tables, where the store sends rows ahead of its ledger.
+    /// The furthest point whose rows may be in the tables. Used if the store sends rows before it advances its ledger.
     pub ahead: Option<Ahead>,
-    /// The open tail whose rows may be in the tables although the delivery does not reach over it.
+    /// The open tail whose rows may be in the tables although `reach` does not include it.
     pub note: Option<TailNote>,
     pub noted: FileStat,
     pub stamps: Stamps,
-    /// The configuration that loads it.
+    /// The fingerprint of the configuration that loads it.
     pub fingerprint: Fingerprint,
     pub receipt: Receipt,
-    /// Milliseconds since 1970.
+    /// When the delivery was taken up, in milliseconds since 1970.
     pub taken_up: i64,
-    /// Milliseconds since 1970, of the last change.
+    /// When the delivery last changed, in milliseconds since 1970.
     pub changed: i64,
 }
 
-/// The account of a delivery.
+/// The account of a delivery: what its records became.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Receipt {
     pub records: u64,
     pub loaded: u64,
     pub skipped: u64,
-    /// Those in quarantine that are in no table: open or discarded.
+    /// Quarantined records that are in no table: open or discarded.
     pub quarantined: u64,
-    /// Of those loaded and skipped: they were in quarantine before.
+    /// Loaded and skipped records that were in quarantine before.
     pub replayed: u64,
-    /// Of those quarantined: they are not to be loaded.
+    /// Quarantined records that are not to be loaded.
     pub discarded: u64,
-    /// Of those loaded: another program wrote them, and no row was sent (`load --assume-loaded`).
+    /// Loaded records that another program wrote. No row was sent for them (`load --assume-loaded`).
     pub assumed: u64,
-    /// In the order of the tables' names.
+    /// The counts per table, in the order of the tables' names.
     pub tables: Vec<TableCount>,
-    /// Where each part ended, in decoded bytes: more than one when the file grew.
+    /// Where each part ended, in decoded bytes. There is more than one part if the file grew.
     pub parts: Parts,
 }
 
@@ -172,23 +173,24 @@ pub struct Receipt {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableCount {
     pub table: String,
-    /// Rows acknowledged.
+    /// The number of acknowledged rows.
     pub rows: u64,
-    /// Loaded records that could not be rows here when the table was played anew.
+    /// Loaded records that could not become rows of this table in a backfill.
     pub refused: u64,
-    /// Rows that fell on a primary key which an earlier record had made already.
+    /// Rows with a primary key that an earlier record had already written.
     pub collisions: u64,
-    /// There were too many keys to remember them all: `collisions` is an estimate.
+    /// Whether `collisions` is an estimate, because there were too many keys to remember them all.
     pub estimated: bool,
-    /// Of the declaration under which they were written.
+    /// The fingerprint of the declaration under which the rows were written.
     pub fingerprint: Fingerprint,
 }
 
-/// How many standard deviations from none an estimate of collisions must be to tell of any.
+/// An estimate of collisions below this many standard deviations is reported as 0.
 const DEVIATIONS: u128 = 3;
 
-/// Collisions as they are told. An estimate comes from a sample of at least half of `sample` keys, so that its standard
-/// deviation is at most `rows / sqrt(sample / 2)`: below three of them it is noise, and tells of none.
+/// Returns the collisions to report. An estimate comes from a sample of at least half of `sample` keys, so that its
+/// standard deviation is at most `rows / sqrt(sample / 2)`. An estimate below three standard deviations is noise and is
+/// reported as 0.
 pub fn told_collisions(rows: u64, collisions: u64, estimated: bool, sample: u64) -> u64 {
     let square = |number: u64| u128::from(number).saturating_mul(number.into());
     let keys = u128::from(sample / 2).max(1);
@@ -198,20 +200,20 @@ pub fn told_collisions(rows: u64, collisions: u64, estimated: bool, sample: u64)
 }
 
 impl TableCount {
-    /// Its collisions as they are told.
+    /// Returns the collisions to report. See [`told_collisions`].
     pub fn told_collisions(&self, sample: u64) -> u64 {
         told_collisions(self.rows, self.collisions, self.estimated, sample)
     }
 }
 
 impl Receipt {
-    /// Quarantined records that wait for a replay, or to be discarded.
+    /// Returns the number of quarantined records that wait for a replay or a discard.
     pub fn open(&self) -> u64 {
         self.quarantined.saturating_sub(self.discarded)
     }
 
-    /// records = loaded + skipped + quarantined, and every table that is not behind was sent a row for
-    /// each loaded record, or for each that is not assumed to be there.
+    /// Whether every count closes. Records must equal loaded + skipped + quarantined. Every table that is not behind
+    /// must have a row, or a refused record, for each loaded record; it may lack the assumed records.
     pub fn closes(&self) -> bool {
         let up_to_date = self.tables.iter().filter(|table| !table.fingerprint.0.is_empty());
         self.records == self.loaded + self.skipped + self.quarantined
@@ -221,7 +223,8 @@ impl Receipt {
             })
     }
 
-    /// Records that this table has from another program: it was not sent them, and not played anew.
+    /// Returns the number of assumed records that another program wrote to this table. It is 0 if the table was sent
+    /// these records itself, as in a backfill.
     pub fn assumed_in(&self, table: &TableCount) -> u64 {
         let has_them = !table.fingerprint.0.is_empty() && table.rows + table.refused < self.loaded;
         if has_them { self.assumed } else { 0 }
@@ -229,12 +232,12 @@ impl Receipt {
 }
 
 impl Delivery {
-    /// Whether its last record was loaded without a line end.
+    /// Whether the last record was loaded without a line end.
     pub fn ends_without_newline(&self) -> bool {
         self.tail.is_some_and(|tail| tail.record < self.reach.record)
     }
 
-    /// Whether it has loaded records that this table, as it is declared now, was not sent.
+    /// Whether the delivery has loaded records that were not sent to this table as it is declared now.
     pub fn is_behind(&self, table: &Table) -> bool {
         let has_records = self.receipt.loaded > 0;
         let sent = self
@@ -248,7 +251,7 @@ impl Delivery {
 
 #[cfg(test)]
 impl Delivery {
-    /// A delivery that was just taken up, of no particular file.
+    /// Returns a delivery that was just taken up, with default values.
     pub fn empty() -> Self {
         Self {
             id: DeliveryId(2),

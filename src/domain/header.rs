@@ -1,4 +1,4 @@
-//! The header of a file, and which of its fields become which columns.
+//! The header of a file, and which of its fields become which columns of the plan.
 
 use super::plan::{Origin, Plan};
 
@@ -6,7 +6,7 @@ use super::plan::{Origin, Plan};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header(pub Vec<String>);
 
-/// Why a file's header does not serve.
+/// Why the header of a file cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     #[error(
@@ -41,14 +41,14 @@ pub enum HeaderError {
     Cut,
 }
 
-/// For each header-borne column of the plan, the index of its field.
+/// Which field of a header each column of the plan is read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
-    /// Fields in the header: what every record must have.
+    /// The number of fields in the header, which every record must have.
     pub fields: usize,
-    /// By index of the plan's column; `None` for derived ones.
+    /// For each column of the plan, by its index: the index of its field. `None` for derived columns.
     pub field_of: Vec<Option<usize>>,
-    /// Names in the header that no column is read from.
+    /// The names in the header that no column is read from.
     pub ignored: Vec<String>,
 }
 
@@ -56,7 +56,7 @@ impl Header {
     /// Finds the plan's columns by name.
     ///
     /// # Errors
-    /// All columns that are missing, or the first that is there twice.
+    /// Returns an error if columns are missing (it names all of them), or if a column appears twice.
     pub fn map(&self, plan: &Plan) -> Result<Mapping, HeaderError> {
         let mut missing = Vec::new();
         let mut field_of = Vec::with_capacity(plan.columns.len());

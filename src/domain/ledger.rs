@@ -1,4 +1,4 @@
-//! The ledger's vocabulary: what is entered, what is asked.
+//! The types of the ledger: what is entered, and what can be queried.
 
 use std::sync::Arc;
 
@@ -7,52 +7,54 @@ use crate::domain::{
     told_collisions,
 };
 
-/// How many decoded bytes the head of a delivery has: files that differ in it are not alike.
+/// The number of decoded bytes in the head of a delivery. Files with different heads have different content.
 pub const HEAD: usize = 64 * 1024;
 
-/// What a file turned out to be when it was identified.
+/// A new delivery to enter into the ledger, after its file was identified.
 #[derive(Clone, Debug)]
 pub struct NewDelivery {
     pub path: String,
-    /// The first [`HEAD`] decoded bytes, or all there are.
+    /// The first [`HEAD`] decoded bytes, or all of them if there are fewer.
     pub head: Checkpoint,
     pub noted: FileStat,
-    /// How often growth showed that a tail of this path was not a whole record.
+    /// How often growth showed that a loaded tail of this path was not a complete record.
     pub strikes: u32,
     pub fingerprint: Fingerprint,
-    /// Of the configuration with its limits: with another one, what failed is tried again.
+    /// The fingerprint of the configuration with its limits. If it changes, failed deliveries are tried again.
     pub attempt: Fingerprint,
     pub verdict: Verdict,
 }
 
-/// What is to happen with a new delivery.
+/// What to do with a new delivery.
 #[derive(Clone, Debug)]
 pub enum Verdict {
-    /// Load it; it has at most about this many records.
+    /// Load it. It has at most about this many records.
     Load { records: u64 },
-    /// Nothing: these bytes are those of another delivery.
+    /// Write nothing: another delivery has the same bytes.
     Duplicate { of: DeliveryId, same_as: String, reach: Position, hash: String },
-    /// Nothing yet: not even its header is whole.
+    /// Write nothing yet: the header is not complete.
     Incomplete { detail: String },
-    /// Nothing: it cannot be read.
+    /// Write nothing: the file cannot be read.
     Failed { detail: String },
-    /// Nothing: another program wrote its rows. It is loaded to its last byte all the same.
+    /// Write nothing: another program wrote its rows. The delivery still counts as loaded to its last byte.
     Assumed { reach: Position, hash: String, tail: Option<Position>, skipped: u64, detail: String },
 }
 
-/// What a delivery begins with, whatever store it is entered into.
+/// The state with which a delivery begins, the same in every store.
 #[derive(Clone, Debug)]
 pub struct InitialState {
     pub state: DeliveryState,
     pub detail: String,
     pub same_as: Option<DeliveryId>,
-    /// Where it stands. The records of a duplicate are counted where they are loaded.
+    /// The position up to which the delivery is durable. A duplicate has record number 0, because its records are
+    /// counted in the other delivery.
     pub reach: Position,
-    /// BLAKE3 of the bytes before that, hexadecimal.
+    /// BLAKE3 of the decoded bytes up to `reach`, in hexadecimal.
     pub hash: String,
     pub tail: Option<Position>,
-    /// Records before that whose rows another program wrote, and those that are no events.
+    /// The number of records before `reach` whose rows another program wrote.
     pub assumed: u64,
+    /// The number of skipped records before `reach`.
     pub skipped: u64,
 }
 
@@ -92,7 +94,7 @@ impl Verdict {
         }
     }
 
-    /// How many records it needs stamps for.
+    /// Returns the number of records that need stamps, or `None` if the delivery needs none.
     pub fn stamped(&self) -> Option<u64> {
         match self {
             Self::Load { records } => Some(*records),
@@ -101,7 +103,7 @@ impl Verdict {
         }
     }
 
-    /// Whether rows come or came of it, so that tables are counted.
+    /// Whether the delivery has rows or may get some, so that its receipt counts rows per table.
     pub fn loads(&self) -> bool {
         !matches!(self, Self::Duplicate { .. } | Self::Failed { .. })
     }
@@ -111,15 +113,15 @@ impl Verdict {
 #[derive(Clone, Debug)]
 pub struct Continuation {
     pub noted: FileStat,
-    /// The first [`HEAD`] bytes, of which there may be more now.
+    /// The first [`HEAD`] decoded bytes. A file that grew may have more of them now.
     pub head: Checkpoint,
-    /// What was seen of it.
+    /// What was observed about the file.
     pub detail: String,
-    /// How far the delivery reached, and how far it was sent, when its file was compared with it.
+    /// The delivery's `reach` and `ahead` when its file was compared with it.
     pub compared: (Position, Option<Ahead>),
 }
 
-/// Which deliveries are asked for.
+/// Selects deliveries.
 #[derive(Clone, Debug)]
 pub enum DeliveryFilter {
     All,
@@ -144,7 +146,7 @@ pub struct Content {
 }
 
 impl Content {
-    /// The content of a delivery, if it is loaded.
+    /// Returns the content of a delivery, if it is loaded.
     pub fn of(delivery: &Delivery) -> Option<Self> {
         let Delivery { head, reach, hash, state, .. } = delivery;
         (*state == DeliveryState::Loaded).then(|| Self {
@@ -174,7 +176,7 @@ pub struct Page<T, C> {
     pub next: Option<C>,
 }
 
-/// What discovery must know of a path to see that nothing changed.
+/// What discovery must know about a path to see that nothing changed.
 #[derive(Clone, Debug)]
 pub struct KnownPath {
     pub id: DeliveryId,
@@ -183,18 +185,18 @@ pub struct KnownPath {
     pub noted: FileStat,
     /// Whether this attempt was made under the configuration passed to [`Store::known`](crate::store::Store::known).
     pub same_attempt: bool,
-    /// Open records in quarantine, of all generations.
+    /// The number of open records in quarantine, of all generations.
     pub open: u64,
-    /// An open tail is noted whose rows may be in the tables.
+    /// Whether an open tail is noted whose rows may be in the tables.
     pub has_note: bool,
 }
 
-/// A change of a delivery that moves no rows.
+/// A change of a delivery's entry that writes no rows.
 #[derive(Clone, Debug, Default)]
 pub struct Amendment {
     pub state: Option<(DeliveryState, String)>,
     pub noted: Option<FileStat>,
-    /// Hash of the first [`HEAD`] bytes, of which there are more now.
+    /// The hash of the first [`HEAD`] bytes, if the file has more of them now.
     pub head: Option<String>,
 }
 
@@ -204,14 +206,14 @@ impl Amendment {
     }
 }
 
-/// What one chunk did to one table.
+/// The effect of one chunk on one table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableDelta {
     pub rows: u64,
     pub collisions: u64,
-    /// Collisions that an estimate had counted before, and that are none.
+    /// Collisions that an earlier estimate had counted and that proved to be none.
     pub corrected: u64,
-    /// `collisions` is an estimate.
+    /// Whether `collisions` is an estimate.
     pub estimated: bool,
     /// Time spent writing these rows.
     pub took: std::time::Duration,
@@ -226,19 +228,20 @@ impl TableDelta {
         self.took += other.took;
     }
 
-    /// Its collisions as a receipt tells them; [`told_collisions`] says what `sample` is.
+    /// Returns the collisions to report. See [`told_collisions`] for the meaning of `sample`.
     pub fn told_collisions(&self, sample: u64) -> u64 {
         let found = self.collisions.saturating_sub(self.corrected);
         told_collisions(self.rows, found, self.estimated, sample)
     }
 }
 
-/// What one chunk did, by index of the table in the plan.
+/// The effect of one chunk on all tables.
 #[derive(Clone, Debug, Default)]
 pub struct Applied {
+    /// By index of the table in the plan.
     pub tables: Vec<TableDelta>,
-    /// Records that the store refused, each alone, while others were accepted: they are in quarantine now.
+    /// Records that the store rejected when each was sent alone, while it accepted others. They are in quarantine now.
     pub refused: Vec<Quarantined>,
-    /// Why the chunk was not applied at all and its delivery has failed: the store takes none of its rows.
+    /// Why the store accepted none of the chunk's rows. The chunk was not applied, and its delivery has failed.
     pub failed: Option<String>,
 }

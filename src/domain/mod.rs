@@ -1,4 +1,4 @@
-//! The words of the product as types. Knows no other module.
+//! The vocabulary of the product as types, without I/O. This module uses no other module of the crate.
 
 pub mod chunk;
 pub mod delivery;

@@ -1,19 +1,19 @@
-//! The parts of a delivery whose file grew: where each ended. Bounded, however often the file grows.
+//! The parts of a delivery whose file grew. Their memory is bounded, however often the file grows.
 
 /// Where the parts of a delivery ended, in decoded bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parts {
-    /// In ascending order, at most [`Self::KEPT`].
+    /// At most [`Self::KEPT`] ends, in ascending order.
     ends: Vec<u64>,
-    /// How many there were.
+    /// The number of parts, including those whose ends are not kept.
     count: u64,
 }
 
 impl Parts {
-    /// Ends that are kept: the first and the newest ones.
+    /// The maximum number of ends that are kept: the first and the newest.
     pub const KEPT: usize = 32;
 
-    /// `count` parts, of which these ends are known, in ascending order.
+    /// Creates a list of `count` parts with these known ends, in ascending order.
     pub fn new(ends: Vec<u64>, count: u64) -> Self {
         let count = count.max(ends.len() as u64);
         let mut parts = Self { ends, count };
@@ -21,7 +21,7 @@ impl Parts {
         parts
     }
 
-    /// Adds a part that ends here; one that ends where the last one did is none.
+    /// Adds a part that ends at `end`, unless the last part ended there.
     pub fn push(&mut self, end: u64) {
         if self.ends.last() != Some(&end) {
             self.ends.push(end);
@@ -30,7 +30,7 @@ impl Parts {
         }
     }
 
-    /// Adds a part end that `count` already includes.
+    /// Adds the end of a part that `count` already includes.
     pub fn keep(&mut self, end: u64) {
         self.ends.push(end);
         self.count = self.count.max(self.ends.len() as u64);
@@ -44,7 +44,7 @@ impl Parts {
         }
     }
 
-    /// The first end and the newest ones.
+    /// Returns the first end and the newest ends.
     pub fn ends(&self) -> &[u64] {
         &self.ends
     }

@@ -1,4 +1,4 @@
-//! The declaration in the form the pipeline works with: columns by index, tables as projections.
+//! The declaration in the form that the pipeline uses: columns by index, tables as projections.
 
 use std::fmt;
 
@@ -7,42 +7,42 @@ use encoding_rs::Encoding;
 use super::parse::Form;
 use super::value::{Type, Unit};
 
-/// What is read, what is skipped, and which tables it becomes.
+/// The compiled declaration: what is read, what is skipped, and which tables records go to.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// What the text of the files is written in.
+    /// The character encoding of the files.
     pub encoding: &'static Encoding,
     pub columns: Vec<Column>,
-    /// Columns that make a record a skipped one when they are empty.
+    /// A record is skipped if one of these columns is empty.
     pub skip_when_empty: Vec<usize>,
     pub tables: Vec<Table>,
-    /// Of everything that decides what a record becomes.
+    /// The fingerprint of everything that decides what a record becomes.
     pub fingerprint: Fingerprint,
-    /// The same with the limits: what failed is tried again when this changes.
+    /// The fingerprint of the same and the limits. If it changes, failed deliveries are tried again.
     pub attempt: Fingerprint,
-    /// Of everything that decides which rows the same bytes become: the declaration, the longest record, and
-    /// [`RULES`].
+    /// The fingerprint of everything that decides which rows the same bytes become: the declaration, the maximum length
+    /// of a record, and [`RULES`].
     pub rules: Fingerprint,
 }
 
-/// The version of framing and parsing. A change that makes other rows of the same bytes raises it: rows that an
-/// earlier version sent ahead of the ledger are then never mixed with rows of this one.
+/// The version of framing and parsing. Raise it with every change that makes different rows from the same bytes. Rows
+/// that an earlier version sent ahead of the ledger are then never mixed with rows of this version.
 pub const RULES: u32 = 1;
 
 /// A column of the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
     pub name: String,
-    /// CQL keeps the case of the name; it was declared in double quotes.
+    /// Whether the name was declared in double quotes, so that CQL keeps its case.
     pub exact: bool,
     pub kind: Type,
-    /// Only of a timestamp that is read from a field of numbers.
+    /// The unit, if the column is a timestamp that is read from a field of numbers.
     pub unit: Option<Unit>,
     pub origin: Origin,
 }
 
 impl Column {
-    /// How its field is read.
+    /// Returns how the fields of this column are parsed.
     pub fn form(&self) -> Form {
         self.unit.map_or(Form::Plain(self.kind), Form::Since)
     }
@@ -51,9 +51,9 @@ impl Column {
 /// Where the value of a column comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The field under this name in the header.
+    /// The field with this name in the header.
     Field(String),
-    /// The day (UTC) of a timestamp column.
+    /// The day (UTC) of a timestamp column, by its index.
     DateOf(usize),
     /// The date in the file's name.
     FileDate,
@@ -65,17 +65,17 @@ pub enum Origin {
 #[derive(Clone, Debug)]
 pub struct Table {
     pub name: String,
-    /// CQL keeps the case of the name; it was declared in double quotes.
+    /// Whether the name was declared in double quotes, so that CQL keeps its case.
     pub exact: bool,
-    /// The question it answers.
+    /// The question that the table answers.
     pub answers: String,
     pub partition_key: Vec<usize>,
     pub clustering_key: Vec<(usize, Order)>,
     pub columns: Vec<usize>,
-    /// Those of `columns` that a partition has once, not every row of it (Cassandra only).
+    /// The columns that have one value per partition instead of one per row (Cassandra only).
     pub statics: Vec<usize>,
     pub empty: Empty,
-    /// What a table of Cassandra is made WITH, word by word: `default_time_to_live`, `86400`.
+    /// The options in the `WITH` clause of a Cassandra table, as name and value: `default_time_to_live`, `86400`.
     pub options: Vec<(String, String)>,
     pub fingerprint: Fingerprint,
 }
@@ -89,13 +89,13 @@ pub enum Order {
 /// What an empty column of a newer record does to an older value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Empty {
-    /// Leaves it.
+    /// The older value stays.
     Keep,
-    /// Erases it.
+    /// The older value is erased.
     Clear,
 }
 
-/// BLAKE3 of a declaration, as 16 hexadecimal digits.
+/// The first 16 hexadecimal digits of the BLAKE3 hash of a declaration.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub String);
 
@@ -113,18 +113,18 @@ impl fmt::Display for Fingerprint {
 }
 
 impl Table {
-    /// The primary key: partition key, then clustering key.
+    /// Returns the primary key: the columns of the partition key, then those of the clustering key.
     pub fn key(&self) -> impl Iterator<Item = usize> + '_ {
         let clustering = self.clustering_key.iter().map(|(column, _)| *column);
         self.partition_key.iter().copied().chain(clustering)
     }
 
-    /// Every column, key first.
+    /// Returns all columns, key first.
     pub fn all(&self) -> impl Iterator<Item = usize> + '_ {
         self.key().chain(self.columns.iter().copied())
     }
 
-    /// Whether every column of the partition key, and perhaps more, is among the first `given` ones.
+    /// Whether the first `given` columns of the key include the whole partition key.
     pub fn is_one_partition(&self, given: usize) -> bool {
         given >= self.partition_key.len()
     }
@@ -139,7 +139,7 @@ impl Plan {
         self.tables.iter().enumerate().find(|(_, table)| table.name == name)
     }
 
-    /// The columns of `table` with their types, key first.
+    /// Returns the columns of `table`, key first.
     pub fn columns_of<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = &'a Column> {
         table.all().filter_map(|index| self.columns.get(index))
     }

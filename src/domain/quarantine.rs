@@ -1,23 +1,24 @@
-//! The quarantine's vocabulary: entries as they are listed and shown, and what can become of them.
+//! The types of the quarantine: entries as they are listed and shown, and what can become of them.
 
 use std::fmt;
 
 use crate::domain::ledger::Page;
 use crate::domain::{Quarantined, RowChunk};
 
-/// The maximum number of entries in a page, which are settled together. A page also ends once its raw bytes reach
-/// [`PAGE_BYTES`].
+/// The maximum number of entries in a page. The entries of a page are settled together. A page also ends once its raw
+/// bytes reach [`PAGE_BYTES`].
 pub const PAGE: usize = 64;
+/// The number of raw bytes at which a page ends.
 pub const PAGE_BYTES: u64 = 1024 * 1024;
 
-/// What has become of an entry.
+/// What became of a quarantined record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It waits for a replay, or to be discarded.
+    /// It waits for a replay or a discard.
     Open,
-    /// It was loaded or skipped after all.
+    /// A replay loaded or skipped it.
     Replayed,
-    /// It is not to be loaded, and kept for the account.
+    /// It is not to be loaded. The entry is kept so that the receipt closes.
     Discarded,
 }
 
@@ -57,7 +58,7 @@ pub struct EntryFilter {
     pub column: Option<String>,
     pub fate: Option<Fate>,
     pub line: Option<u64>,
-    /// Whether the raw bytes are wanted.
+    /// Whether to return the raw bytes.
     pub raw: bool,
 }
 
@@ -80,24 +81,24 @@ impl Paging {
         self.found.len() >= PAGE || self.bytes >= PAGE_BYTES
     }
 
-    /// The page. More entries may follow a full page.
+    /// Returns the page. If it is full, more entries may follow.
     pub fn end(self) -> Page<QuarantineEntry, u64> {
         let last = self.found.last().filter(|_| self.is_full());
         Page { next: last.map(|entry| entry.record.record + 1), found: self.found }
     }
 }
 
-/// Open records of one delivery, tried once more, a [`PAGE`] at most.
+/// Open records of one delivery that were tried again, at most a [`PAGE`] of them.
 #[derive(Debug)]
 pub struct Replay {
-    /// Those that are rows now, and in its quarantine those that still are none, with their new reason.
+    /// The records that are rows now. The chunk's quarantine has the records that still are not, with their new reason.
     pub chunk: RowChunk,
-    /// Numbers of those that are to be skipped now.
+    /// The numbers of the records that are skipped now.
     pub skipped: Vec<u64>,
 }
 
 impl Replay {
-    /// Numbers of those that are rows now, in the order of the rows.
+    /// Returns the numbers of the records that are rows now, in the order of the rows.
     pub fn loaded(&self) -> impl Iterator<Item = u64> + '_ {
         let chunk = &self.chunk;
         (0..chunk.rows.len()).filter_map(|row| chunk.stamps.number(chunk.rows.stamp(row)))

@@ -1,15 +1,15 @@
-//! Records of a delivery: where they stand, and what is kept of those that were refused.
+//! Positions in a delivery, and records that could not become rows.
 
 use std::fmt;
 
 /// A place between two records of a delivery.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
-    /// Decoded bytes before this place.
+    /// The number of decoded bytes before this place.
     pub offset: u64,
-    /// Records before this place; also the number of the record that begins here.
+    /// The number of records before this place, which is also the number of the record that begins here.
     pub record: u64,
-    /// Line ends before this place.
+    /// The number of line ends before this place.
     pub line: u64,
 }
 
@@ -29,10 +29,10 @@ pub struct OutOfOrder {
 }
 
 impl Position {
-    /// Moves past `span`.
+    /// Returns the position after `span`.
     ///
     /// # Errors
-    /// When the span leaves a gap or repeats records.
+    /// Returns an error if the span leaves a gap or repeats records.
     pub fn advance(self, span: Span) -> Result<Self, OutOfOrder> {
         if span.from == self && span.to >= self {
             return Ok(span.to);
@@ -41,10 +41,10 @@ impl Position {
     }
 }
 
-/// Why a record could not become rows. Few and fixed: they are a metric label.
+/// Why a record could not become rows. The reasons are few and fixed, because they are values of a metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// More or fewer fields than the header.
+    /// The record has more or fewer fields than the header.
     Fields,
     /// A key column is empty.
     EmptyKey,
@@ -52,13 +52,13 @@ pub enum Reason {
     Value,
     /// A value is outside the range of its type.
     Range,
-    /// Bytes that are not UTF-8.
+    /// The bytes are not UTF-8, or contain a NUL byte.
     Encoding,
-    /// Longer than `limits.max_record_bytes`.
+    /// The record is longer than `limits.max_record_bytes`.
     TooLong,
-    /// A quote where RFC 4180 allows none, or that is never closed.
+    /// There is a quote where RFC 4180 allows none, or a quote is never closed.
     Quote,
-    /// The store refused the row.
+    /// The store rejected the row.
     Refused,
 }
 
@@ -98,22 +98,22 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A record that could not become rows, with all that is needed to mend it.
+/// A record that could not become rows, with everything needed to correct it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quarantined {
-    /// Number of the record in its delivery, from 0.
+    /// The number of the record in its delivery, from 0.
     pub record: u64,
-    /// Line it begins on; the header is line 1.
+    /// The line on which the record begins. The header is line 1.
     pub line: u64,
-    /// Decoded bytes before it.
+    /// The number of decoded bytes before the record.
     pub offset: u64,
-    /// Its length in decoded bytes, line end not counted.
+    /// The length of the record in decoded bytes, without its line end.
     pub len: u64,
     /// The column whose value was refused.
     pub column: Option<String>,
     pub reason: Reason,
-    /// What is wrong, in words, with the value and the rule.
+    /// What is wrong, with the value and the rule.
     pub detail: String,
-    /// The bytes as they came; of a record that is too long only the beginning.
+    /// The bytes as read. For a record that is too long, only the beginning.
     pub raw: Vec<u8>,
 }

@@ -1,14 +1,14 @@
-//! Stamps: the order of all records of all deliveries, in microseconds.
+//! Stamps, in microseconds. They define the order of all records of all deliveries.
 
 use std::time::Duration;
 
 use serde::Deserialize;
 
-/// A write stamp in microseconds since 1970. Even ones belong to records, odd ones to a later undo.
+/// A write stamp in microseconds since 1970. Even stamps belong to records, odd stamps to a later undo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp(pub i64);
 
-/// Stamps for `records` records from number `first` on: record n has `base + 2 (n - first)`.
+/// Stamps for `records` records from number `first` on. Record n has the stamp `base + 2 (n - first)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StampRange {
     pub first: u64,
@@ -16,11 +16,11 @@ pub struct StampRange {
     pub records: u64,
 }
 
-/// How far ahead of the clock stamps may be handed out, in microseconds (10 minutes):
-/// a stamp far ahead swallows later deletes by others, and Scylla refuses it.
+/// How far ahead of the clock stamps may be handed out, in microseconds (10 minutes). A stamp far ahead swallows later
+/// deletes by others, and Scylla refuses it.
 pub const MAX_AHEAD: i64 = 600_000_000;
 
-/// Records that one range holds at most: 5 minutes of stamps. A longer file takes a further range.
+/// The maximum number of records in one range: 5 minutes of stamps. A longer file takes further ranges.
 pub const MAX_RECORDS: u64 = 150_000_000;
 
 /// The largest step, in microseconds, by which an ordinary adjustment sets a clock back.
@@ -46,7 +46,7 @@ pub struct TooFarAhead {
 }
 
 impl StampRange {
-    /// The first stamp after this range.
+    /// Returns the first stamp after this range.
     pub fn end(&self) -> Stamp {
         let records = i64::try_from(self.records).unwrap_or(i64::MAX / 4);
         Stamp(self.base.0.saturating_add(records.saturating_mul(2)))
@@ -56,11 +56,11 @@ impl StampRange {
         self.base <= stamp && stamp < self.end()
     }
 
-    /// The range for `records` records that begins at the later of `clock` and `given` (the end of
-    /// the last range given out), or how long to wait until it may be handed out.
+    /// Returns a range for `records` records that begins at the later of `clock` and `given`, the end of the last range
+    /// handed out.
     ///
     /// # Errors
-    /// How long to wait.
+    /// Returns how long to wait if the range would end too far ahead of the clock.
     pub fn after(
         given: Stamp,
         clock: Stamp,
@@ -71,7 +71,7 @@ impl StampRange {
         let begin = given.0.max(clock.0);
         let range = Self { first, base: Stamp(begin + (begin & 1)), records };
         let ahead = range.end().0.saturating_sub(clock.0);
-        // A range begun at the clock may be longer than that: it is never further ahead than it is long.
+        // A range that begins at the clock is never further ahead than its own length.
         if ahead <= MAX_AHEAD || given.0 <= clock.0 || ahead_of_clock == StampsAhead::Accept {
             return Ok(range);
         }
@@ -80,13 +80,13 @@ impl StampRange {
     }
 }
 
-/// How far stamps are ahead of the clock, if a correct clock cannot have allowed them.
+/// Returns how far stamps are ahead of the clock, if a correct clock cannot have allowed them.
 pub fn far_ahead(given: Stamp, clock: Stamp) -> Option<Duration> {
     let ahead = given.0.saturating_sub(clock.0);
     (ahead > MAX_AHEAD + ADJUSTED).then(|| Duration::from_micros(ahead.unsigned_abs()))
 }
 
-/// All ranges of one delivery, in the order they were taken.
+/// All ranges of one delivery, in the order in which they were taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stamps(Vec<StampRange>);
 
@@ -96,7 +96,7 @@ impl Stamps {
         Self(ranges)
     }
 
-    /// Adds a further range: from its first record on, it is the one that counts.
+    /// Adds a range. It applies from its first record on, even if an earlier range includes that record.
     pub fn push(&mut self, range: StampRange) {
         self.0.push(range);
     }
@@ -105,7 +105,7 @@ impl Stamps {
         &self.0
     }
 
-    /// The stamp of record `n`: that of the newest range which reaches from before it over it.
+    /// Returns the stamp of record `n`, from the newest range that begins at or before record `n`.
     pub fn of(&self, n: u64) -> Option<Stamp> {
         let range = self.0.iter().rev().find(|range| range.first <= n)?;
         let ahead = n - range.first;
@@ -113,32 +113,32 @@ impl Stamps {
         (ahead < range.records).then(|| Stamp(range.base.0 + step))
     }
 
-    /// The number of the record with this stamp.
+    /// Returns the number of the record with this stamp.
     pub fn number(&self, stamp: Stamp) -> Option<u64> {
         let range = self.0.iter().find(|range| range.contains(stamp))?;
         let ahead = u64::try_from((stamp.0 - range.base.0) / 2).ok()?;
         Some(range.first + ahead)
     }
 
-    /// Number of the first record that has no stamp yet.
+    /// Returns the number of the first record that has no stamp yet.
     pub fn reach(&self) -> u64 {
         self.0.last().map_or(0, |range| range.first + range.records)
     }
 
-    /// Whether a stamp is one of this delivery's.
+    /// Whether the stamp belongs to this delivery.
     pub fn contains(&self, stamp: Stamp) -> bool {
         self.0.iter().any(|range| range.contains(stamp))
     }
 
-    /// The place of this delivery in the order of all.
+    /// Returns the delivery's first stamp, which is its place in the order of all deliveries.
     pub fn begin(&self) -> Option<Stamp> {
         self.0.first().map(|range| range.base)
     }
 }
 
-/// A bound on the records in `bytes` of CSV with `fields` fields in its header: a record has at
-/// least a delimiter between two fields and a line end. Shorter records are ragged and rare; a file
-/// that is full of them takes a further range.
+/// Returns an upper bound on the records in `bytes` of CSV whose header has `fields` fields. A record has at least a
+/// delimiter between two fields and a line end. Shorter records have too few fields and are rare; a file that is full
+/// of them takes a further range.
 pub fn records_in(bytes: u64, fields: usize) -> u64 {
     bytes / (fields.max(2) as u64) + 1
 }

@@ -1,6 +1,6 @@
-//! Values to text: the one form in which a value is shown, and stored where a store has no type for it.
+//! Values as text: the one form in which a value is shown, and stored if the store has no type for it.
 //!
-//! Timestamps, dates and times are of fixed width, so that their text sorts as they do.
+//! Timestamps, dates and times have a fixed width, so that their text sorts like the values.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -9,7 +9,7 @@ use jiff::civil;
 
 use super::value::Value;
 
-/// A count of bytes for people: 512 bytes, 3.1 MB.
+/// Formats a count of bytes for people: 512 bytes, 3.1 MB.
 pub fn bytes(count: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
     match UNITS.iter().find(|(size, _)| count >= *size) {
@@ -19,7 +19,7 @@ pub fn bytes(count: u64) -> String {
     }
 }
 
-/// The value as text, as `query --csv` prints it and the parser reads it back. Empty is "".
+/// Formats a value as `query --csv` prints it. The parser can read it back. An empty value is "".
 pub fn plain<'a>(value: &'a Value<'_>) -> Cow<'a, str> {
     match value {
         Value::Empty => Cow::Borrowed(""),
@@ -37,17 +37,17 @@ pub fn plain<'a>(value: &'a Value<'_>) -> Cow<'a, str> {
     }
 }
 
-/// The 64-bit number that is written like this 32-bit one: 495.3073, not 495.30731201171875.
-/// Rounding it to 32 bits gives `x` again.
+/// Returns the 64-bit number that is written like this 32-bit number: 495.3073, not 495.30731201171875. Rounding the
+/// result to 32 bits gives `x` again.
 pub fn widen(x: f32) -> f64 {
     // Nine significant digits always suffice for 32 bits; most values need seven or fewer.
     few_decimals(x).unwrap_or_else(|| x.to_string().parse().unwrap_or(f64::from(x)))
 }
 
-/// The shortest decimal without writing it out, where that is certain: every product below is exact,
-/// and a quotient of two exact numbers is rounded as the decimal would be.
+/// Finds the shortest decimal without writing it out, if the result is certain. Every product below is exact, and the
+/// quotient of two exact numbers is rounded in the same way as the decimal.
 fn few_decimals(x: f32) -> Option<f64> {
-    const WHOLE: f32 = 16_777_216.0; // 2^24: below it every whole number has 32 bits of its own.
+    const WHOLE: f32 = 16_777_216.0; // 2^24: every whole number below it is exact in 32 bits.
     const SCALES: [f64; 8] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7];
     if !(1e-3..WHOLE).contains(&x.abs()) {
         return None;
@@ -58,14 +58,14 @@ fn few_decimals(x: f32) -> Option<f64> {
         let widened = rounded / scale;
         #[expect(clippy::cast_possible_truncation, reason = "it is tried whether it leads back")]
         if widened as f32 == x {
-            // Between two decimals that are as near, the choice is that of the text.
+            // If two decimals are equally near, the text form decides.
             return ((scaled - rounded).abs() < 0.5).then_some(widened);
         }
     }
     None
 }
 
-/// A message for a log: one line, whatever the bytes it tells of.
+/// Formats a message as one line for a log. Replaces control characters.
 pub fn one_line(message: &str) -> String {
     let lines: Vec<&str> = message.lines().map(str::trim).collect();
     lines.join("; ").chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
@@ -80,22 +80,22 @@ fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// `YYYY-MM-DDTHH:MM:SS.mmmZ` of milliseconds since 1970.
+/// Formats milliseconds since 1970 as `YYYY-MM-DDTHH:MM:SS.mmmZ`.
 pub fn timestamp(ms: i64) -> String {
-    // Not a jiff::Timestamp, which ends a day before 9999 does.
+    // jiff::Timestamp is not used, because its range ends a day before the end of the year 9999.
     let epoch = civil::DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
     let at = epoch.checked_add(jiff::SignedDuration::from_millis(ms));
     at.map_or_else(|_| ms.to_string(), |at| format!("{at:.3}Z"))
 }
 
-/// `YYYY-MM-DD` of days since 1970-01-01.
+/// Formats days since 1970-01-01 as `YYYY-MM-DD`.
 pub fn date(days: i32) -> String {
     let epoch = civil::Date::constant(1970, 1, 1);
     let span = jiff::Span::new().try_days(days);
     span.and_then(|days| epoch.checked_add(days)).map_or_else(|_| days.to_string(), |day| day.to_string())
 }
 
-/// `HH:MM:SS.nnnnnnnnn` of nanoseconds since midnight.
+/// Formats nanoseconds since midnight as `HH:MM:SS.nnnnnnnnn`.
 pub fn time(ns: i64) -> String {
     let (seconds, nanos) = (ns / 1_000_000_000, ns % 1_000_000_000);
     format!("{:02}:{:02}:{:02}.{nanos:09}", seconds / 3600, seconds / 60 % 60, seconds % 60)

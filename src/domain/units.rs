@@ -37,7 +37,7 @@ impl Size {
     }
 }
 
-/// A scalar as it is written, whatever YAML takes it for.
+/// A scalar as written, whatever type YAML gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word(pub String);
 
@@ -46,14 +46,14 @@ pub struct Word(pub String);
 pub enum Quota {
     Off,
     Count(u64),
-    /// Of the records read, from 0 to 1.
+    /// A share of the records read, from 0 to 1.
     Share(f64),
 }
 
-/// Reads a scalar as text, also where YAML sees a number or a boolean in it.
+/// Reads a scalar as text, even if YAML takes it for a number or a boolean.
 struct Scalar {
     expected: &'static str,
-    /// What `false` was written as.
+    /// The text that stands for a YAML `false`.
     off: &'static str,
 }
 
@@ -85,7 +85,8 @@ fn scalar<'de, D: Deserializer<'de>>(from: D, expected: &'static str) -> Result<
     from.deserialize_any(Scalar { expected, off: "off" })
 }
 
-/// Reads true or false, also as YAML 1.1 writes them. The parser does not: `n` and `on` may be names of columns.
+/// Reads true or false, also in the forms of YAML 1.1. The YAML parser does not accept those forms, because `n` and
+/// `on` may be names of columns.
 pub fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
     const EXPECTED: &str = "true or false";
     let text = scalar(from, EXPECTED)?;
@@ -142,8 +143,8 @@ fn quota(text: &str) -> Option<Quota> {
 }
 
 impl Quota {
-    /// Whether `quarantined` of `records` are too many. A share is judged only once `done`, or when
-    /// there are enough records for it to mean something.
+    /// Whether `quarantined` of `records` records are too many. A share is checked only once `done`, or if there are
+    /// enough records for a meaningful share.
     pub fn exceeded(self, quarantined: u64, records: u64, done: bool) -> bool {
         const ENOUGH: u64 = 1000;
         match self {

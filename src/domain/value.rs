@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// The type of a column, under its CQL name.
+/// The type of a column, with the same name as in CQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Type {
     Text,
@@ -47,7 +47,7 @@ impl Type {
         ("inet", Self::Inet),
     ];
 
-    /// The name used in the configuration and in CQL.
+    /// Returns the name used in the configuration and in CQL.
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, kind)| *kind == self).map_or("text", |(name, _)| name)
     }
@@ -59,7 +59,7 @@ impl fmt::Display for Type {
     }
 }
 
-/// No type has this name.
+/// The error for a name that is not a type.
 #[derive(Debug, thiserror::Error)]
 #[error("unknown type `{0}`; the types are {names}", names = Type::ALL.map(|(name, _)| name).join(", "))]
 pub struct UnknownType(String);
@@ -76,7 +76,7 @@ impl FromStr for Type {
     }
 }
 
-/// What the numbers of a timestamp column count since 1970.
+/// The unit in which a number counts the time since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unit {
     Seconds,
@@ -96,7 +96,7 @@ impl fmt::Display for Unit {
     }
 }
 
-/// No unit has this name.
+/// The error for a name that is not a unit.
 #[derive(Debug, thiserror::Error)]
 #[error("unknown unit `{0}`; the units are {names}", names = Unit::ALL.map(|(name, _)| name).join(", "))]
 pub struct UnknownUnit(String);
@@ -110,7 +110,7 @@ impl FromStr for Unit {
     }
 }
 
-/// Where the bytes of a value lie in the arena of its chunk.
+/// The place of a value's bytes in the arena of its chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slice {
     start: u32,
@@ -118,7 +118,7 @@ pub struct Slice {
 }
 
 impl Slice {
-    /// Copies `bytes` to the end of the arena. `None` when the arena is full (4 GiB).
+    /// Appends `bytes` to the arena. Returns `None` if the arena is full (4 GiB).
     #[inline]
     pub fn store(arena: &mut Vec<u8>, bytes: &[u8]) -> Option<Self> {
         let start = u32::try_from(arena.len()).ok()?;
@@ -141,7 +141,7 @@ impl Slice {
     }
 }
 
-/// A parsed value in 16 bytes: what does not fit lies in the arena of the chunk.
+/// A parsed value in 16 bytes. Longer data is in the arena of the chunk.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Cell {
     Empty,
@@ -164,8 +164,8 @@ impl Cell {
         matches!(self, Self::Empty)
     }
 
-    /// An order of values of one column that brings together what a store keeps together. Equal only
-    /// for what may be the same key; nothing may depend on it but speed.
+    /// Compares values of one column, for sorting rows so that those a store keeps together are adjacent. Returns
+    /// `Equal` only for values that may be the same key. Nothing but speed may depend on this order.
     pub fn near(self, other: Self, arena: &[u8]) -> Ordering {
         match (self, other) {
             (Self::Whole(a), Self::Whole(b))
@@ -184,7 +184,7 @@ impl Cell {
         }
     }
 
-    /// The value, with its bytes taken from the arena it was parsed into.
+    /// Returns the value. `arena` must be the arena that the value was parsed into.
     pub fn value(self, arena: &[u8]) -> Value<'_> {
         match self {
             Self::Empty => Value::Empty,
@@ -204,7 +204,7 @@ impl Cell {
     }
 }
 
-/// Only checked text enters the arena; a broken sequence would be shown, not hidden.
+/// Only valid UTF-8 enters the arena. An invalid sequence would be shown as U+FFFD instead of being hidden.
 fn utf8(bytes: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(bytes)
 }
@@ -239,7 +239,7 @@ pub enum Value<'a> {
 }
 
 impl Value<'_> {
-    /// The order of values of one column; text and bytes by their bytes.
+    /// Compares values of one column. Text and blobs are compared by their bytes.
     pub fn compare(&self, other: &Self) -> Ordering {
         match (self, other) {
             (Self::Text(a), Self::Text(b)) => a.cmp(b),

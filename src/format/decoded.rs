@@ -1,4 +1,4 @@
-//! A file as a stream of decoded bytes: plain, gzip or zstd, told by its first bytes, and as UTF-8.
+//! Reads a file as a stream of decoded bytes: plain, gzip or zstd, recognized by the first bytes, and as UTF-8.
 
 use std::io;
 use std::pin::Pin;
@@ -13,42 +13,41 @@ use crate::format::encoding::Transcoder;
 use crate::format::sniff;
 use crate::format::stream_error::StreamError;
 
-/// Bytes asked of the file at a time.
+/// The number of bytes requested from the file at a time.
 const READ: usize = 256 * 1024;
 
 const GZIP: &[u8] = b"\x1f\x8b";
 const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 
-/// Bytes of one that say nothing may stand before a frame of zstd: the last three of their four.
+/// The last three of the four bytes that begin a skippable frame, which may stand before a zstd frame.
 const ZSTD_SKIPPED: &[u8] = b"\x2a\x4d\x18";
 
-/// The window of a zstd frame is at most 2 to the power of this (8 MiB): what its levels up to 19 need. A frame
-/// may ask for gigabytes.
+/// The maximum window of a zstd frame, as a power of 2 (8 MiB). zstd levels up to 19 need no more, but a frame may
+/// demand gigabytes.
 const ZSTD_WINDOW: u32 = 23;
 
-/// How many times longer than compressed the text of a compressed file is taken to be: with less the
-/// file takes a further range of stamps.
+/// The assumed expansion of a compressed file. A file that expands more takes a further range of stamps.
 const COMPRESSED: u64 = 32;
 
-/// How many times longer a text can be in UTF-8 than in another encoding.
+/// The maximum expansion of text that is converted to UTF-8 from another encoding.
 const TRANSCODED: u64 = 3;
 
-/// What decoding needs of an open file.
+/// The operations on an open file that decoding needs.
 pub trait RawFile: Send + Sync + 'static {
-    /// Bytes of the file as it lies there.
+    /// Returns the size of the file as stored, compressed or not.
     fn size(&self) -> u64;
 
-    /// Up to `len` bytes from the beginning. Does not change the position.
+    /// Returns up to `len` bytes from the beginning. Does not change the position.
     fn first(&self, len: usize) -> impl Future<Output = io::Result<Vec<u8>>> + Send;
 
-    /// Appends what one read gives, up to the room that `into` has; 0 at the end. Where it fails, or is dropped before
-    /// it is done, what was in `into` may be gone.
+    /// Appends the result of one read, up to the capacity of `into`. Returns 0 at the end. If the read fails, or its
+    /// future is dropped before it completes, the earlier content of `into` may be lost.
     fn read(&self, into: &mut Vec<u8>) -> impl Future<Output = io::Result<usize>> + Send;
 
-    /// A reader that shares the position, for a decoder.
+    /// Returns a reader that shares the position, for a decoder.
     ///
     /// # Errors
-    /// When there cannot be one.
+    /// Returns an error if the reader cannot be created.
     fn reader(&self) -> io::Result<Pin<Box<dyn AsyncRead + Send + Sync>>>;
 }
 
@@ -56,7 +55,7 @@ pub trait RawFile: Send + Sync + 'static {
 pub struct Decoded<F> {
     pub file: F,
     bytes: Bytes,
-    /// Where the file is not UTF-8.
+    /// The conversion to UTF-8, if the file has another encoding.
     text: Option<Text>,
     compressed: bool,
     encoding: &'static Encoding,
@@ -65,7 +64,7 @@ pub struct Decoded<F> {
     broken: Option<StreamError>,
 }
 
-/// Bytes of another encoding on their way to UTF-8.
+/// Converts bytes from another encoding to UTF-8.
 struct Text {
     transcoder: Transcoder,
     bytes: Vec<u8>,
@@ -73,7 +72,7 @@ struct Text {
 }
 
 enum Bytes {
-    /// Read straight into where its bytes are framed: a reader of tokio would copy them once more.
+    /// Read directly into the buffer of the framer. A tokio reader would copy the bytes once more.
     Plain,
     Decoded(Pin<Box<dyn AsyncRead + Send + Sync>>),
     Ended,
@@ -83,7 +82,7 @@ impl<F: RawFile> Decoded<F> {
     /// Decodes a file that was opened at its beginning.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// Returns an error if the file cannot be read.
     pub async fn new(file: F, encoding: &'static Encoding) -> io::Result<Self> {
         let head = file.first(ZSTD.len()).await?;
         let bytes = Bytes::of(&file, &head)?;
@@ -91,7 +90,7 @@ impl<F: RawFile> Decoded<F> {
         Ok(Self { compressed, bytes, ..Self::plain(file, encoding) })
     }
 
-    /// Takes the bytes of a file as they are, from where it was opened.
+    /// Reads the bytes of a file without decoding them, from the place where it was opened.
     pub fn as_it_is(file: F) -> Self {
         Self::plain(file, UTF_8)
     }
@@ -105,7 +104,7 @@ impl<F: RawFile> Decoded<F> {
         self.encoding
     }
 
-    /// The same, with something between the file and who reads it.
+    /// Wraps the reader of the file.
     #[cfg(test)]
     pub fn through<R: AsyncRead + Send + Sync + 'static>(
         self,
@@ -119,12 +118,12 @@ impl<F: RawFile> Decoded<F> {
         Self { bytes: Bytes::Decoded(Box::pin(wrap(bytes))), ..self }
     }
 
-    /// Its bytes are decoded as they are: it can be opened at any of their offsets.
+    /// Whether the bytes are used as stored, so that the file can be opened at any decoded offset.
     pub fn is_plain(&self) -> bool {
         !self.compressed && self.text.is_none()
     }
 
-    /// How many times longer than the file its text is taken to be.
+    /// Returns how many times longer than the file its decoded text is assumed to be.
     pub fn expansion(&self) -> u64 {
         match (self.compressed, &self.text) {
             (true, _) => COMPRESSED,
@@ -133,35 +132,36 @@ impl<F: RawFile> Decoded<F> {
         }
     }
 
-    /// Room that a chunk of so many bytes of it needs, with what is read beyond it.
+    /// Returns the capacity needed for a chunk of this many bytes and for the bytes read beyond it.
     pub fn room(&self, chunk: usize) -> usize {
         let all = usize::try_from(self.file.size()).unwrap_or(usize::MAX);
         if self.is_plain() { chunk.min(all) + READ } else { chunk + READ }
     }
 
-    /// The same without what was not read yet.
+    /// Returns the file without the bytes that were not read yet.
     pub fn ended(self) -> Self {
         Self { bytes: Bytes::Ended, text: None, ..self }
     }
 
-    /// Why reading ended before the file did, where it did.
+    /// Returns why reading ended before the end of the file, if it did.
     pub fn broken(&self) -> Option<&StreamError> {
         self.broken.as_ref()
     }
 
-    /// Whether what was read from the beginning can be CSV in this encoding.
+    /// Checks that the bytes read from the beginning can be CSV in this encoding.
     ///
     /// # Errors
-    /// What the file is instead.
+    /// Returns an error that names what the file is instead.
     pub fn check_kind(&self) -> Result<(), HeaderError> {
         sniff::check(&self.first, self.encoding)
     }
 
-    /// Appends what can be read at once, a few hundred KiB at most; 0 at the end. Where it fails, or is dropped
-    /// before it is done, what was in `into` may be gone.
+    /// Appends the bytes that can be read at once, at most a few hundred KiB. Returns 0 at the end. If the read fails,
+    /// or its future is dropped before it completes, the earlier content of `into` may be lost.
     ///
     /// # Errors
-    /// What the system says; with [`Self::broken`], and again at each call, where the bytes end too early.
+    /// Returns an error if the file cannot be read. Also returns an error, again at each later call, if the bytes end
+    /// too early or are corrupt. [`Self::broken`] then returns the reason.
     pub async fn read(&mut self, into: &mut Vec<u8>) -> io::Result<usize> {
         if let Some(broken) = &self.broken {
             return Err(broken.error());
@@ -170,14 +170,14 @@ impl<F: RawFile> Decoded<F> {
             Some(text) => text.read(&self.file, &mut self.bytes, &mut self.first, into).await,
             None => self.bytes.read(&self.file, &mut self.first, into).await,
         };
-        // A decoder tells its errors once, and the end behind them.
+        // A decoder returns its error only once, and then the end of the file.
         read.inspect_err(|error| self.broken = StreamError::by(error, self.compressed))
     }
 
-    /// Hash of the first `len` decoded bytes; `None` where there are not so many, or reading breaks off before.
+    /// Returns the hash of the first `len` decoded bytes, or `None` if the file has fewer bytes or breaks off before.
     ///
     /// # Errors
-    /// What the system says.
+    /// Returns an error if the file cannot be read.
     pub async fn hash_of_first(mut self, len: u64) -> io::Result<Option<blake3::Hash>> {
         let (mut hasher, mut part, mut left) = (blake3::Hasher::new(), Vec::new(), len);
         while left > 0 {
@@ -194,10 +194,10 @@ impl<F: RawFile> Decoded<F> {
         Ok(Some(hasher.finalize()))
     }
 
-    /// Appends until `into` has `len` bytes or the end is reached.
+    /// Reads until `into` has `len` bytes or the end is reached.
     ///
     /// # Errors
-    /// As [`Self::read`].
+    /// Returns the errors of [`Self::read`].
     pub async fn read_up_to(&mut self, into: &mut Vec<u8>, len: usize) -> io::Result<()> {
         while into.len() < len && self.read(into).await? > 0 {}
         Ok(())
@@ -221,7 +221,7 @@ impl Bytes {
         })
     }
 
-    /// Appends what can be read at once; what is among the first bytes of the file to `first` too.
+    /// Appends the bytes that can be read at once. Also appends those among the first bytes of the file to `first`.
     async fn read(
         &mut self,
         file: &impl RawFile,
@@ -250,7 +250,7 @@ impl Text {
         Self { transcoder: Transcoder::new(encoding), bytes: Vec::new(), over: false }
     }
 
-    /// Reads until there is a whole character.
+    /// Reads until there is at least one complete character.
     async fn read(
         &mut self,
         file: &impl RawFile,

@@ -1,33 +1,33 @@
-//! Text of another encoding to UTF-8, while it is read.
+//! Converts text in other encodings to UTF-8 while it is read.
 //!
-//! Nothing is replaced: a byte that is no text in its encoding becomes three bytes that UTF-8 does not
-//! have (the surrogate U+DC00 plus the byte). Its record is refused, and no two files look alike.
+//! No byte is replaced. A byte that is not valid text in the encoding becomes three bytes that are not valid UTF-8 (the
+//! surrogate U+DC00 plus the byte). The record is then refused, and different files never give the same decoded bytes.
 
 use encoding_rs::{Decoder, DecoderResult, Encoding};
 use memchr::memchr;
 
-/// More than any malformed sequence and what is read behind it before that is known.
+/// More than the length of any malformed sequence plus the bytes read after it before it is known to be malformed.
 const LONGEST: usize = 8;
 
-/// Bytes of text that are made at a time.
+/// The maximum number of bytes of text made at a time.
 const PART: usize = 8 * 1024;
 
-/// Makes UTF-8 of the bytes of one file, in whatever parts they come.
+/// Converts the bytes of one file to UTF-8, in parts of any size.
 pub struct Transcoder {
     decoder: Decoder,
     part: Vec<u8>,
-    /// The last bytes of earlier parts: a malformed sequence may have begun in them.
+    /// The last bytes of earlier parts. A malformed sequence may have begun in them.
     before: Vec<u8>,
 }
 
 impl Transcoder {
-    /// A byte order mark is text to it, as it is in UTF-8.
+    /// Creates a transcoder that keeps a byte order mark as text, as in UTF-8 files.
     pub fn new(encoding: &'static Encoding) -> Self {
         let decoder = encoding.new_decoder_without_bom_handling();
         Self { decoder, part: vec![0; PART], before: Vec::new() }
     }
 
-    /// Appends the text of these bytes. A character of which more is to come is kept back.
+    /// Appends the text of these bytes. Keeps back an incomplete character at the end.
     pub fn push(&mut self, bytes: &[u8], into: &mut Vec<u8>) {
         let mut taken = 0;
         loop {
@@ -51,7 +51,7 @@ impl Transcoder {
         self.before.drain(..self.before.len().saturating_sub(LONGEST));
     }
 
-    /// Whether no character was begun at the end. There must be no more after this.
+    /// Whether the text ends with a complete character. No bytes may be pushed after this call.
     pub fn is_whole(&mut self) -> bool {
         let (result, ..) = self.decoder.decode_to_utf8_without_replacement(&[], &mut self.part, true);
         result == DecoderResult::InputEmpty
@@ -62,7 +62,7 @@ fn escape(byte: u8, into: &mut Vec<u8>) {
     into.extend_from_slice(&[0xed, 0xb0 | (byte >> 6), 0x80 | (byte & 0x3f)]);
 }
 
-/// The byte that these bytes stand for, if they are one that was no text.
+/// Returns the original byte, if these bytes begin with an escaped one.
 fn escaped(bytes: &[u8]) -> Option<u8> {
     match bytes {
         [0xed, high @ 0xb0..=0xb3, low @ 0x80..=0xbf, ..] => Some((high << 6) | (low & 0x3f)),
@@ -70,7 +70,7 @@ fn escaped(bytes: &[u8]) -> Option<u8> {
     }
 }
 
-/// The first byte that is no text, where there is one: its place among these, and which it was in the file.
+/// Returns the first byte that is not valid text, if there is one: its index in `bytes`, and its value in the file.
 pub fn not_text(bytes: &[u8]) -> Option<(usize, u8)> {
     let valid = std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
     let at = memchr(0, bytes).filter(|nul| *nul < valid).unwrap_or(valid);
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!((bytes.as_slice(), whole), (&b"a\xed\xb2\x81\n\xed\xb3\xbfb"[..], true));
         assert_eq!((escaped(&bytes[1..]), escaped(&bytes[5..])), (Some(0x81), Some(0xff)));
         assert_eq!(std::str::from_utf8(&bytes).map_err(|error| error.valid_up_to()), Err(1));
-        // What was read behind a malformed byte before it was known is still text.
+        // Bytes that were read after a malformed byte before it was recognized are still text.
         assert_eq!(text(GB18030, &[b"\x81\x30\x81", b"\n"]).0, b"\xed\xb2\x810\xed\xb2\x81\n");
         assert_eq!(escaped("日".as_bytes()), None);
     }

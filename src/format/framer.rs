@@ -1,7 +1,7 @@
-//! Bytes to whole records. Knows quotes and line ends, not fields: those are found inside the frames.
+//! Cuts bytes into complete records. Knows quotes and line ends, but not fields; the splitter finds fields in a frame.
 //!
-//! Agrees with csv-core on where a quoted field begins (at the start of a field only) and ends.
-//! A record ends at a line feed outside quotes; one carriage return before it belongs to the line end.
+//! Agrees with csv-core on where a quoted field begins (only at the start of a field) and ends. A record ends at a line
+//! feed outside quotes. One carriage return before the line feed belongs to the line end.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use memchr::{memchr, memchr2};
 
 use crate::domain::{DeliveryContext, End, Frame, Position, Quarantined, RawChunk, Reason, Span, Stamps};
 
-/// What is kept of a record that is longer than the limit.
+/// The number of bytes kept of a record that is longer than the limit.
 const KEPT_OF_TOO_LONG: usize = 4096;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,52 +18,52 @@ enum ScanState {
     Plain,
     /// Inside a quoted field.
     Quoted,
-    /// Behind a quote inside a quoted field, which either ends the field or is one of a pair.
+    /// After a quote inside a quoted field. The quote either ends the field or is the first of a pair.
     QuoteSeen,
-    /// In a record that is over the limit: everything up to the next line feed is dropped.
+    /// In a record that is over the limit. Everything up to the next line feed is dropped.
     Dropping,
 }
 
-/// Collects bytes and cuts them into runs of whole records.
+/// Collects bytes and cuts them into runs of complete records.
 pub struct Framer {
     limit: usize,
     bytes: Vec<u8>,
-    /// How far `bytes` is looked at.
+    /// The number of bytes in `bytes` that were scanned.
     scanned: usize,
-    /// Where in `bytes` the open record begins.
+    /// The index in `bytes` at which the open record begins.
     start: usize,
     state: ScanState,
-    /// Line feeds inside the quotes of the open record, up to `scanned`.
+    /// The number of line feeds inside quotes of the open record, up to `scanned`.
     inner_lines: u64,
-    /// The mark of the open record.
+    /// The position of the open record.
     open: Position,
-    /// The mark of the first byte in `bytes`.
+    /// The position at which the next run begins.
     from: Position,
     frames: Vec<Frame>,
-    /// Records that the next run has, about.
+    /// The approximate number of records in the next run.
     expected: usize,
     refused: Vec<Quarantined>,
     hasher: blake3::Hasher,
-    /// How far `bytes` has gone into the hasher.
+    /// The number of bytes in `bytes` that were hashed.
     hashed: usize,
-    /// Bytes of the record that is being dropped that are no longer here.
+    /// The number of bytes of the record being dropped that are no longer in `bytes`.
     dropped: u64,
-    /// Hash of everything before the record that is being dropped: the hasher is ahead of it.
+    /// The hash of all bytes before the record being dropped. The hasher has already seen bytes of that record.
     before_dropped: Option<String>,
 }
 
-/// A run of whole records.
+/// A run of complete records.
 pub struct Cut {
     pub span: Span,
     pub bytes: Vec<u8>,
     pub frames: Vec<Frame>,
     pub refused: Vec<Quarantined>,
-    /// Hash of everything up to the end of the span.
+    /// The hash of all bytes up to the end of the span.
     pub hash: String,
 }
 
 impl Cut {
-    /// A chunk of these records.
+    /// Makes a chunk of these records.
     pub fn into_chunk(
         self,
         source: Arc<DeliveryContext>,
@@ -76,12 +76,12 @@ impl Cut {
     }
 }
 
-/// What stands behind the last line end.
+/// What follows the last line end.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Tail<'a> {
     Nothing,
     Record(&'a [u8]),
-    /// A quote that began in the record on this line is still open.
+    /// A quote in the record on this line is still open.
     OpenQuote {
         line: u64,
         len: u64,
@@ -94,8 +94,8 @@ pub enum Tail<'a> {
 }
 
 impl Framer {
-    /// Frames the bytes from `at` on; `hasher` has seen everything before it. The first span begins
-    /// at `from`: what lies between the two, such as the header, holds no record.
+    /// Creates a framer for the bytes from `at` on. `hasher` has seen all bytes before `at`. The first span begins at
+    /// `from`. The bytes between `from` and `at`, such as the header, contain no record.
     pub fn new(limit: usize, from: Position, at: Position, hasher: blake3::Hasher) -> Self {
         Self {
             limit,
@@ -116,8 +116,8 @@ impl Framer {
         }
     }
 
-    /// Makes room for a run of so many bytes. The buffers come from `bytes_of` and `frames_of`, which are told what
-    /// they must have room for.
+    /// Makes room for a run of this many bytes. `bytes_of` and `frames_of` provide buffers of at least the given
+    /// capacity.
     pub fn make_room(
         &mut self,
         bytes: usize,
@@ -136,62 +136,61 @@ impl Framer {
         }
     }
 
-    /// The buffer that bytes are appended to before [`Self::scan`].
+    /// Returns the buffer to which bytes are appended before [`Self::scan`].
     pub fn bytes(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    /// Records that can be cut off.
+    /// Returns the number of records that can be cut off.
     pub fn records(&self) -> usize {
         self.frames.len() + self.refused.len()
     }
 
-    /// Bytes of the records that can be cut off.
+    /// Returns the number of bytes of the records that can be cut off.
     pub fn len(&self) -> usize {
         self.start
     }
 
-    /// Whether nothing can be cut off: no byte is before the open record.
+    /// Whether nothing can be cut off, because no byte precedes the open record.
     pub fn is_empty(&self) -> bool {
         self.open == self.from
     }
 
-    /// Decoded bytes of the file up to the end of what is here.
+    /// Returns the number of decoded bytes of the file up to the end of the buffer.
     pub fn reach(&self) -> u64 {
         self.open.offset + (self.bytes.len() - self.start) as u64 + self.dropped
     }
 
-    /// Hash of the decoded bytes of the file up to the end of what is here.
+    /// Returns the hash of the decoded bytes of the file up to the end of the buffer.
     pub fn hash(&self) -> blake3::Hash {
         let mut hasher = self.hasher.clone();
         hasher.update(&self.bytes[self.hashed..]);
         hasher.finalize()
     }
 
-    /// A run without a record, where the last one ended: what is here is not handed on.
+    /// Returns an empty span at the end of the last run. Used if the buffered bytes must not be passed on.
     pub fn abandon(&self) -> Span {
         Span { from: self.from, to: self.from }
     }
 
-    /// Lets go of what lies behind this offset.
+    /// Drops the bytes after this offset, unless they were already scanned.
     pub fn truncate(&mut self, offset: u64) {
         let beyond = usize::try_from(self.reach().saturating_sub(offset)).unwrap_or(usize::MAX);
         let len = self.bytes.len().saturating_sub(beyond).max(self.scanned);
         self.bytes.truncate(len);
     }
 
-    /// Number of the next record.
+    /// Returns the number of the next record.
     pub fn next_record(&self) -> u64 {
         self.open.record
     }
 
-    /// Finds the records in the bytes that were appended, until there are so many records or so many
-    /// bytes of records.
+    /// Finds records in the appended bytes, until there are `records` records or `bytes` bytes of records.
     pub fn scan(&mut self, records: usize, bytes: usize) {
         while self.records() < records && self.len() < bytes && self.step() {}
     }
 
-    /// Moves on to the next byte that matters; false when there is none.
+    /// Scans up to the next quote or line feed. Returns false if there is none.
     fn step(&mut self) -> bool {
         let rest = &self.bytes[self.scanned..];
         match self.state {
@@ -247,7 +246,7 @@ impl Framer {
         true
     }
 
-    /// One more than the limit, because the last byte may be the carriage return of the line end.
+    /// The limit is exceeded by one more byte, because the last byte may be the carriage return of the line end.
     fn is_over_limit(&self) -> bool {
         self.state != ScanState::Dropping && self.scanned - self.start > self.limit + 1
     }
@@ -270,7 +269,7 @@ impl Framer {
         self.next(at + 1, u64::from(len > 0));
     }
 
-    /// Opens the next record at `at`, behind a line feed.
+    /// Opens the next record at `at`, after a line feed.
     fn next(&mut self, at: usize, records: u64) {
         self.open.offset += (at - self.start) as u64 + self.dropped;
         self.open.record += records;
@@ -283,8 +282,8 @@ impl Framer {
         self.before_dropped = None;
     }
 
-    /// The open record is longer than the limit. With an open quote it is most likely that quote
-    /// that is wrong: only its own line is refused and reading goes on at the next.
+    /// Handles an open record that is longer than the limit. If a quote is open, that quote is most likely wrong, so
+    /// only its line is refused and reading continues with the next line.
     fn over_limit(&mut self) {
         let within = (self.start + self.limit + 1).min(self.bytes.len());
         match memchr(b'\n', &self.bytes[self.start..within]) {
@@ -320,7 +319,7 @@ impl Framer {
         self.refuse(Reason::TooLong, detail, raw, len);
     }
 
-    /// Keeps the beginning of the record that is being dropped, and lets the rest go.
+    /// Keeps the beginning of the record being dropped, and discards the rest.
     fn drop_scanned(&mut self) -> bool {
         let keep = (self.start + KEPT_OF_TOO_LONG).min(self.bytes.len());
         self.hash_up_to(self.bytes.len());
@@ -342,7 +341,7 @@ impl Framer {
         self.hashed = end;
     }
 
-    /// Cuts off everything before the open record. What is behind stays.
+    /// Cuts off everything before the open record. The bytes after it stay.
     pub fn cut(&mut self) -> Cut {
         let end = self.start;
         let hash = self.hash_before_open();
@@ -359,7 +358,7 @@ impl Framer {
         Cut { span, bytes, frames, refused, hash }
     }
 
-    /// Hash of everything before the open record.
+    /// Returns the hash of all bytes before the open record.
     fn hash_before_open(&mut self) -> String {
         if let Some(hash) = &self.before_dropped {
             return hash.clone();
@@ -368,7 +367,7 @@ impl Framer {
         self.hasher.finalize().to_hex().to_string()
     }
 
-    /// What stands behind the last line end, when no more bytes come.
+    /// Returns what follows the last line end, when no more bytes come.
     pub fn tail(&self) -> Tail<'_> {
         let open = &self.bytes[self.start..];
         let (line, len) = (self.open.line + 1, self.reach() - self.open.offset);
@@ -380,13 +379,13 @@ impl Framer {
         }
     }
 
-    /// Whether anything stands behind the last line end, be it half a line end.
+    /// Whether anything follows the last line end, including half a line end.
     pub fn has_tail(&self) -> bool {
         self.reach() > self.open.offset
     }
 
-    /// Takes what stands behind the last line end as a whole record, or as a blank line. Returns where it begins,
-    /// or none where there is nothing.
+    /// Takes the bytes after the last line end as a complete record or as a blank line. Returns where they begin, or
+    /// `None` if there are none.
     pub fn close_tail(&mut self) -> Option<Position> {
         let begin = self.has_tail().then_some(self.open);
         let end = self.bytes.len();
@@ -404,12 +403,12 @@ impl Framer {
         begin
     }
 
-    /// Where the last cut was, and how many bytes were read behind it.
+    /// Returns the offset of the last cut, and the number of bytes read after it.
     pub fn cut_at(&self) -> (u64, u64) {
         (self.from.offset, self.reach() - self.from.offset)
     }
 
-    /// The hasher, when it has seen exactly what lies before the last cut.
+    /// Returns the hasher, if it has seen exactly the bytes before the last cut.
     pub fn into_hasher(self) -> Option<blake3::Hasher> {
         (self.hashed == 0 && self.before_dropped.is_none()).then_some(self.hasher)
     }
@@ -420,7 +419,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Everything that framing gives, for the bytes cut at the given places.
+    /// Returns all results of framing the bytes, which are appended in parts cut at the given places.
     fn framed(
         bytes: &[u8],
         cuts: &[usize],

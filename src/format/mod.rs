@@ -1,4 +1,4 @@
-//! Bytes to records: decompression, encoding, framing, headers and fields.
+//! Turns bytes into records: decompression, encoding, framing and fields.
 
 pub mod stream_error;
 pub mod encoding;

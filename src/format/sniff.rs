@@ -1,10 +1,10 @@
-//! What a file is that is not CSV, by its first bytes: told before its lines are called a bad header.
+//! Recognizes files that are not CSV by their first bytes, to report the kind of file instead of a bad header.
 
 use encoding_rs::Encoding;
 
 use crate::domain::header::HeaderError;
 
-/// Bytes that are looked at: the name of the first member of a zip is among them.
+/// The number of bytes checked. They include the name of the first member of a zip archive.
 pub const LOOKED_AT: usize = 64;
 
 const KINDS: [(&[u8], &str); 11] = [
@@ -21,13 +21,13 @@ const KINDS: [(&[u8], &str); 11] = [
     (b"\x04\x22\x4d\x18", "compressed by lz4"),
 ];
 
-/// What bzip2 writes behind the digit of its level.
+/// The bytes that bzip2 writes after the digit of its level.
 const BZIP2: &[u8] = b"\x31\x41\x59\x26\x53\x59";
 
-/// Why a file that begins with these decompressed bytes is not read.
+/// Checks that a file that begins with these decompressed bytes can be read.
 ///
 /// # Errors
-/// What it is, and what to do.
+/// Returns an error that names the kind of file and the next step.
 pub fn check(first: &[u8], encoding: &'static Encoding) -> Result<(), HeaderError> {
     if let Some(kind) = kind(first) {
         return Err(HeaderError::NotCsv(kind));

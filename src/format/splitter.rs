@@ -1,8 +1,8 @@
-//! The fields of a framed record, where they lie: no byte of most records is moved to find them.
+//! Finds the fields of a framed record in place: the bytes of most records are not moved.
 //!
-//! Quotes are those of RFC 4180 and nothing else: a quoted field begins with a quote, ends with one
-//! before a comma or the record's end, and has its other quotes doubled. Any other quote makes the record
-//! [`Malformed`], because readers differ on what it means. csv-async undoes doubled quotes.
+//! Quotes follow RFC 4180 strictly. A quoted field begins with a quote, ends with a quote before a comma or the end of
+//! the record, and has its other quotes doubled. Any other quote makes the record [`Malformed`], because readers differ
+//! on its meaning. csv-async decodes doubled quotes.
 
 use std::fmt;
 use std::io;
@@ -13,48 +13,48 @@ use std::task::{Context, Poll};
 use csv_async::{AsyncReader, AsyncReaderBuilder, ByteRecord, Terminator};
 use futures::AsyncRead;
 
-/// Bytes that csv-async takes at a time: a record over two of them costs it more.
+/// The number of bytes that csv-async takes at a time. A record that spans two buffers takes csv-async more time.
 const BUFFER: usize = 64 * 1024;
 
-/// One record as fields.
+/// One record, split into fields.
 #[derive(Clone, Copy, Debug)]
 pub struct SplitRecord<'r> {
     bytes: &'r [u8],
     fields: &'r [Range<usize>],
-    /// All of it is ASCII, without NUL: text as it is.
+    /// Whether the record is pure ASCII without NUL, so that its fields are valid text.
     pub ascii: bool,
 }
 
 impl<'r> SplitRecord<'r> {
-    /// Number of fields.
+    /// Returns the number of fields.
     pub fn len(&self) -> usize {
         self.fields.len()
     }
 
-    /// The field at this place, unquoted.
+    /// Returns the field at this index, unquoted.
     pub fn get(&self, at: usize) -> Option<&'r [u8]> {
         self.bytes.get(self.fields.get(at)?.clone())
     }
 
-    /// All fields, in their order.
+    /// Returns all fields in order.
     pub fn iter(&self) -> impl Iterator<Item = &'r [u8]> {
         self.fields.iter().map(|field| self.bytes.get(field.clone()).unwrap_or_default())
     }
 }
 
-/// Splits records one after the other, in the same memory.
+/// Splits records one after another, reusing its memory.
 #[derive(Default)]
 pub struct Splitter {
     fields: Vec<Range<usize>>,
-    /// Made when first needed.
+    /// Created when first needed.
     odd: Option<Odd>,
 }
 
 impl Splitter {
-    /// The fields of one record without its line end.
+    /// Splits one record without its line end.
     ///
     /// # Errors
-    /// The first quote that RFC 4180 does not allow.
+    /// Returns the first quote that RFC 4180 does not allow.
     pub async fn split<'r>(&'r mut self, record: &'r [u8]) -> Result<SplitRecord<'r>, Malformed> {
         let Found { ascii, doubled } = find(record, &mut self.fields)?;
         if !doubled {
@@ -66,20 +66,21 @@ impl Splitter {
     }
 }
 
-/// Number of fields; none where the quotes are malformed, which nothing appended to the record mends.
+/// Returns the number of fields, or `None` if the quotes are malformed. Appending bytes to a record does not repair
+/// malformed quotes.
 pub fn field_count(record: &[u8]) -> Option<usize> {
     places(record).ok().map(|places| places.len())
 }
 
-/// Where the fields of a record lie, with their quotes.
+/// Returns the ranges of the fields in a record, including their quotes.
 ///
 /// # Errors
-/// The first quote that RFC 4180 does not allow.
+/// Returns the first quote that RFC 4180 does not allow.
 pub fn places(record: &[u8]) -> Result<Vec<Range<usize>>, Malformed> {
     let mut fields = Vec::new();
     find(record, &mut fields)?;
     for field in &mut fields {
-        // Only the opening quote can be before a field: before any other is a comma.
+        // Only an opening quote can directly precede a field. Otherwise a comma precedes it.
         if field.start > 0 && record.get(field.start - 1) == Some(&b'"') {
             *field = field.start - 1..field.end + 1;
         }
@@ -90,25 +91,25 @@ pub fn places(record: &[u8]) -> Result<Vec<Range<usize>>, Malformed> {
 /// A quote that RFC 4180 does not allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed {
-    /// Index of the field.
+    /// The index of the field.
     pub field: usize,
-    /// Place of the quote in the record.
+    /// The index of the quote in the record.
     pub at: usize,
     fault: Fault,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// In a field that does not begin with a quote.
+    /// The quote is in a field that does not begin with a quote.
     Inside,
-    /// It closes the field, which goes on behind it.
+    /// The quote closes the field, but the field continues after it.
     Closing,
-    /// It opens the field, and none closes it.
+    /// The quote opens the field, but no quote closes it.
     Open,
 }
 
 impl Malformed {
-    /// What is wrong and what to do; `place` tells where the quote is.
+    /// Describes what is wrong and what to do. `place` is the place of the quote.
     pub fn describe(&self, place: impl fmt::Display) -> String {
         let (field, mend) = (self.field + 1, "a quote that is part of the text is written twice");
         match self.fault {
@@ -124,22 +125,22 @@ impl Malformed {
     }
 }
 
-/// Where in a record the scan is.
+/// The state of the scan in a record.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum FieldState {
     Plain,
     Quoted,
-    /// Behind the first of two quotes.
+    /// After the first of two quotes.
     Pair,
-    /// Behind the closing quote, before a comma or the end.
+    /// After the closing quote, before a comma or the end.
     Closed,
 }
 
-/// What there is to know of a record beside its fields.
+/// Properties of a record found while splitting it.
 struct Found {
-    /// All of it is ASCII, without NUL.
+    /// Whether the record is pure ASCII without NUL.
     ascii: bool,
-    /// A field has doubled quotes, and so is not in the record as it is.
+    /// Whether a field has doubled quotes, so that its value differs from its bytes in the record.
     doubled: bool,
 }
 
@@ -154,7 +155,7 @@ fn find(record: &[u8], fields: &mut Vec<Range<usize>>) -> Result<Found, Malforme
     }
     for (number, word) in words.iter().chain([&last]).enumerate() {
         let word = u64::from_le_bytes(*word);
-        // Taking one from each byte sets the high bit of the lowest zero among them, where all are ASCII.
+        // If all bytes are ASCII, subtracting one from each byte sets the high bit of the lowest zero byte.
         seen |= word | word.wrapping_sub(ONES);
         let (mut hits, quotes) = hits(word);
         while hits != 0 {
@@ -196,19 +197,19 @@ fn find(record: &[u8], fields: &mut Vec<Range<usize>>) -> Result<Found, Malforme
     Ok(Found { ascii: seen & !LOW == 0, doubled })
 }
 
-/// Bytes that are looked at together.
+/// The number of bytes checked together.
 const WORD: usize = size_of::<u64>();
 
 const ONES: u64 = u64::from_ne_bytes([1; WORD]);
 const LOW: u64 = u64::from_ne_bytes([0x7f; WORD]);
 
-/// The high bit of each byte that is a comma or a quote, and of those that are quotes.
+/// Returns the high bit of each byte that is a comma or a quote, and the high bit of each byte that is a quote.
 const fn hits(word: u64) -> (u64, u64) {
     let quotes = is_zero(word ^ (ONES * b'"' as u64));
     (is_zero(word ^ (ONES * b',' as u64)) | quotes, quotes)
 }
 
-/// The high bit of each byte that is zero, and no other bit: no carry leaves a byte.
+/// Returns the high bit of each zero byte, and no other bit: the addition carries nothing from byte to byte.
 const fn is_zero(word: u64) -> u64 {
     !(((word & LOW) + LOW) | word | LOW)
 }
@@ -226,14 +227,15 @@ impl Odd {
             .flexible(true)
             .terminator(Terminator::Any(b'\n'))
             .buffer_capacity(BUFFER)
-            // Otherwise a byte order mark at the beginning of the first record would be taken for a file's.
+            // A line feed first. Otherwise csv-async would take a byte order mark in the first record for that of a
+            // file.
             .create_reader(Feed { bytes: vec![b'\n'], read: 0 });
         Self { reader, record: ByteRecord::new() }
     }
 
     async fn read(&mut self, record: &[u8], fields: &mut Vec<Range<usize>>) {
         self.reader.get_mut().put(record);
-        // Reading from memory does not fail, and a framed record ends where its line does.
+        // Reading from memory does not fail, and a framed record ends where its line ends.
         if !matches!(self.reader.read_byte_record(&mut self.record).await, Ok(true)) {
             self.record.clear();
         }
@@ -281,7 +283,7 @@ mod tests {
         Ok(record.iter().map(|field| String::from_utf8(field.to_vec()).unwrap()).collect())
     }
 
-    /// The fields by the grammar of RFC 4180; none where it has no such record.
+    /// Returns the fields by the grammar of RFC 4180, or `None` if the grammar does not allow the record.
     fn by_the_grammar(record: &str) -> Option<Vec<String>> {
         let (mut chars, mut fields) = (record.chars().peekable(), Vec::new());
         loop {
@@ -311,7 +313,7 @@ mod tests {
         }
     }
 
-    /// Whole fields and any bytes that matter.
+    /// Generates records of complete fields, or of arbitrary significant bytes.
     fn records() -> impl Strategy<Value = String> {
         const FIELDS: [&str; 12] = [
             "",

@@ -1,19 +1,20 @@
-//! Where the bytes of a file break off: a decoder tells it once, and the end behind it.
+//! Describes where the bytes of a file break off. A decoder returns such an error only once, and then the end of the
+//! file.
 
 use std::fmt;
 use std::io;
 
-/// Why the bytes of a file end where they should not.
+/// The reason the bytes of a file end too early.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamError {
-    /// More is expected.
+    /// The file is truncated, and more bytes are expected.
     Cut(&'static str),
-    /// What comes cannot be decompressed.
+    /// The following bytes cannot be decompressed.
     Corrupt(String),
 }
 
 impl StreamError {
-    /// What an error of reading means; nothing where it is one of the system.
+    /// Classifies a read error. Returns `None` if the error comes from the system.
     pub fn by(error: &io::Error, compressed: bool) -> Option<Self> {
         match error.kind() {
             _ if error.raw_os_error().is_some() => None,
@@ -23,7 +24,7 @@ impl StreamError {
         }
     }
 
-    /// The error of reading on.
+    /// Returns the error for further reads.
     pub fn error(&self) -> io::Error {
         match self {
             Self::Cut(_) => io::ErrorKind::UnexpectedEof.into(),

@@ -3,10 +3,11 @@
 use crate::format::framer::{Framer, Tail};
 use crate::format::splitter::field_count;
 
-/// A longer tail waits for its line end: the ledger of a cluster keeps the bytes of a tail while it is loaded.
+/// The maximum length of an open tail that is loaded. A longer tail waits for its line end, because the ledger of a
+/// cluster keeps the bytes of a tail while it is loaded.
 pub const LONGEST: usize = 1024 * 1024;
 
-/// Whether a tail that is a whole record may be loaded.
+/// Whether a tail that is a complete record may be loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TailPolicy {
     /// The file is complete unless a writer is seen.
@@ -17,18 +18,18 @@ pub enum TailPolicy {
     Never,
 }
 
-/// What is to become of the tail of a file that has no more bytes.
+/// What to do with the tail of a file that has no more bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Judged {
-    /// There is none.
+    /// There is no tail.
     None,
-    /// It is loaded: a record, or half a line end.
+    /// Load the tail. It is a record, or half a line end.
     Load,
-    /// It waits for more. With `held`, only because its writer may not have finished.
+    /// Wait for more bytes. With `held`, the tail waits only because its writer may not have finished.
     Wait { detail: String, held: bool },
 }
 
-/// Judges what follows the last line end, where the header has so many `fields`.
+/// Judges what follows the last line end. `fields` is the number of fields in the header.
 pub async fn judge(framer: &Framer, fields: usize, policy: TailPolicy) -> Judged {
     let wait = |detail: String| Judged::Wait { detail, held: false };
     match framer.tail() {
@@ -47,7 +48,7 @@ pub async fn judge(framer: &Framer, fields: usize, policy: TailPolicy) -> Judged
 
 fn record(tail: &[u8], fields: usize, policy: TailPolicy) -> Judged {
     let wait = |detail: String| Judged::Wait { detail, held: false };
-    // Nothing that is appended mends malformed quotes: such a record is refused now.
+    // Appended bytes cannot repair malformed quotes, so such a record does not wait for more fields.
     let found = field_count(tail).unwrap_or(fields);
     if found < fields {
         return wait(format!(

@@ -1,5 +1,5 @@
-//! Connections, bounded in number, in size and in time: whoever holds many of them open, or sends a byte now and
-//! then, keeps nobody else from an answer.
+//! HTTP connections with limits on their number, size and time. A client that holds many connections open, or sends a
+//! byte now and then, does not keep other clients from an answer.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -14,22 +14,23 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-/// Connections at the same time. The next one takes the place of the oldest: an answer takes milliseconds, so that
-/// one only waits.
+/// The maximum number of open connections. A further connection replaces the oldest one. An answer takes milliseconds,
+/// so the oldest connection is only waiting.
 const CONNECTIONS: usize = 256;
 
-/// How long a request may take to come, from the answer before it on.
+/// How long a request may take to arrive, counted from the previous answer.
 const REQUEST: Duration = Duration::from_secs(10);
 
-/// Bytes of a request up to its body, which nobody reads.
+/// The maximum size in bytes of a request up to its body. The body is not read.
 const HEAD: usize = 16 * 1024;
 
+/// The maximum number of headers in a request.
 const HEADERS: usize = 64;
 
-/// How long to wait when the system has no more files for connections.
+/// How long to wait if the system has no more file descriptors for connections.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
-/// Serves until `stop`, and then what was asked before.
+/// Serves until `stop` is cancelled, then answers the requests that arrived before.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
     let (mut open, mut oldest) = (FuturesUnordered::new(), VecDeque::new());
     loop {
@@ -51,7 +52,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
     while open.next().await.is_some() {}
 }
 
-/// For one more.
+/// Makes room for one more connection, if necessary by ending the oldest one.
 fn make_room(oldest: &mut VecDeque<CancellationToken>) {
     if oldest.len() < CONNECTIONS {
         return;
@@ -64,7 +65,7 @@ fn make_room(oldest: &mut VecDeque<CancellationToken>) {
     }
 }
 
-/// One connection, until its client, or `over`, ends it. What goes wrong on it is for its client to see.
+/// Serves one connection until its client or `over` ends it. Errors are ignored, because they affect only this client.
 async fn answer(stream: TcpStream, router: Router, stop: CancellationToken, over: CancellationToken) {
     let _ended = over.clone().drop_guard();
     let connection = http1::Builder::new()

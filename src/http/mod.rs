@@ -1,4 +1,4 @@
-//! HTTP: metrics and probes, open to all who can reach the port. They tell no data and no file names.
+//! HTTP: metrics and probes. They are open to everyone who can reach the port, and reveal no data and no file names.
 
 mod connections;
 
@@ -15,21 +15,23 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics;
 use crate::metrics::Scrape;
 
-/// Knows whether the daemon does its work now.
+/// Reports whether the daemon does its work now.
 pub trait Readiness: Send + Sync {
+    /// Checks that the daemon does its work now.
+    ///
     /// # Errors
-    /// Why it does not, in words.
+    /// Returns the reason in words if it does not.
     fn ready(&self) -> Result<(), String>;
 }
 
-/// What the handlers answer from.
+/// The data that the handlers answer from.
 #[derive(Clone)]
 pub struct Web {
     pub metrics: Scrape,
     pub readiness: Arc<dyn Readiness>,
 }
 
-/// Serves until `stop`, and then what was asked before.
+/// Serves until `stop` is cancelled, then answers the requests that arrived before.
 pub async fn serve(listener: TcpListener, web: Web, stop: CancellationToken) {
     let router = Router::new()
         .route("/metrics", get(metrics))

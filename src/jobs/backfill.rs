@@ -1,4 +1,4 @@
-//! Kept files played into one table anew, under the stamps their records have (`load --table`).
+//! Loads kept files into one new or changed table, under the stamps that their records already have (`load --table`).
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -21,19 +21,19 @@ use crate::store::backoff::Backoff;
 use crate::store::listing::{Deliveries, Entries};
 use crate::store::{Store, StoreError};
 
-/// How the replay of one delivery went.
+/// The outcome of the backfill of one delivery.
 #[derive(Debug)]
 pub enum Backfilled {
     Done,
     Stopped,
-    /// The file is not what was loaded.
+    /// No kept file with the bytes that were loaded can be read.
     Gone(KeptFileError),
 }
 
 /// A delivery with records that the table does not have. Kept in memory until its turn comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Behind {
-    /// Its place in the order of all records.
+    /// The first stamp of the delivery, by which deliveries are ordered.
     begin: Option<Stamp>,
     pub id: DeliveryId,
     pub bytes: u64,
@@ -45,7 +45,7 @@ impl Behind {
     }
 }
 
-/// Replays deliveries into one table.
+/// Backfills one table with deliveries.
 pub struct Backfill<S> {
     pub store: Arc<S>,
     pub plan: Arc<Plan>,
@@ -53,7 +53,7 @@ pub struct Backfill<S> {
     pub patience: Backoff,
     pub tally: Arc<RunStats>,
     pub stop: CancellationToken,
-    /// Index in the plan.
+    /// The index of the table in the plan.
     pub table: usize,
 }
 
@@ -63,10 +63,10 @@ impl<S: Store> Backfill<S> {
         self.plan.tables.get(self.table).is_some_and(|table| delivery.is_behind(table))
     }
 
-    /// Deliveries with records that this table does not have.
+    /// Returns the deliveries with records that this table does not have.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Returns an error if the store does not answer.
     pub async fn behind(&self) -> Result<Vec<Behind>, StoreError> {
         let mut all = Deliveries::patiently(&*self.store, &self.patience, ledger::DeliveryFilter::All);
         let mut behind = Vec::new();
@@ -78,10 +78,10 @@ impl<S: Store> Backfill<S> {
         Ok(behind)
     }
 
-    /// Plays one delivery, as far as it is durable in the other tables.
+    /// Backfills the records of one delivery that are durable in the other tables.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Returns an error if the store does not answer.
     pub async fn delivery(&self, delivery: &Delivery) -> Result<Backfilled, StoreError> {
         let beginning = match self.find.beginning(delivery).await {
             Ok(beginning) => beginning,
@@ -116,7 +116,7 @@ impl<S: Store> Backfill<S> {
         }
     }
 
-    /// Numbers of the records in this range that were refused before and not replayed. They are in no table.
+    /// Returns the numbers of the records in this range that were refused and not replayed. They are in no table.
     async fn refused(&self, id: DeliveryId, records: Range<u64>) -> Result<HashSet<u64>, StoreError> {
         let filter = quarantine::EntryFilter::default();
         let entries = Entries::patiently(&*self.store, &self.patience, id, filter);
@@ -132,7 +132,7 @@ impl<S: Store> Backfill<S> {
         Ok(never)
     }
 
-    /// Records that are in other tables, but cannot be in this one.
+    /// Reports records that are in other tables but have no row in this table.
     fn compare(&self, delivery: &Delivery, rows: u64) {
         let missing = delivery.receipt.loaded.saturating_sub(rows);
         if missing > 0 {

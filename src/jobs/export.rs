@@ -1,4 +1,4 @@
-//! The events of files as they are, field by field, for `export`: those records that become rows.
+//! Reads the events of files field by field for `export`. Only records that become rows are exported.
 
 use std::io;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use crate::pipeline::prefix_check::{KeptFileError, VerifiedFile};
 use crate::pipeline::row_builder::RowBuilder;
 use crate::source::folder::inbox::Found;
 
-/// Where events go: the declared fields of one event.
+/// Receives the declared fields of one event.
 pub type Each<'a> = dyn FnMut(&mut dyn Iterator<Item = &[u8]>) -> io::Result<()> + 'a;
 
-/// Why the events of a file were not exported.
+/// The reason the events of a file were not exported.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The output cannot be written.
@@ -37,19 +37,19 @@ impl Events {
         Self { find, transform }
     }
 
-    /// The events of a delivery, as far as it was loaded.
+    /// Exports the events of a delivery, up to the end of what was loaded.
     ///
     /// # Errors
-    /// When its file cannot be read or the output cannot be written.
+    /// Returns an error if the file cannot be read or the output cannot be written.
     pub async fn of_delivery(&self, delivery: &Delivery, each: &mut Each<'_>) -> Result<(), ExportError> {
         let beginning = self.find.beginning(delivery).await?;
         self.play(beginning, &delivery.path, delivery.reach.offset, each).await
     }
 
-    /// The events of a file that was not loaded, if `is_new` accepts the hash of its bytes.
+    /// Exports the events of a file that was not loaded, if `is_new` accepts the hash of its bytes.
     ///
     /// # Errors
-    /// When the file cannot be read or the output cannot be written.
+    /// Returns an error if the file cannot be read or the output cannot be written.
     pub async fn of_file(
         &self,
         file: &Found,

@@ -1,5 +1,5 @@
-//! Where the bytes of a delivery lie: in the inbox, or where they were moved to. Names only say where to
-//! look; the bytes decide.
+//! Finds the file with the bytes of a delivery, in the inbox or in the archive. Names only suggest where to look; the
+//! bytes decide.
 
 use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
@@ -20,10 +20,10 @@ pub struct KeptFiles {
 }
 
 impl KeptFiles {
-    /// The file that begins with what was loaded, open at its first record.
+    /// Opens the file that begins with what was loaded, at its first record.
     ///
     /// # Errors
-    /// What is wrong with the file in the inbox, where no other serves.
+    /// If no file can be used, returns the error of the file in the inbox.
     pub async fn beginning(&self, delivery: &Delivery) -> Result<VerifiedFile, KeptFileError> {
         let here = self.at(&self.inbox.place(&delivery.path), delivery).await;
         let Err(why) = here else { return here };
@@ -35,10 +35,10 @@ impl KeptFiles {
         Err(why)
     }
 
-    /// Where the file lies that begins with what was loaded.
+    /// Returns the place of the file that begins with what was loaded.
     ///
     /// # Errors
-    /// What is wrong with the file in the inbox, where no other serves.
+    /// If no file can be used, returns the error of the file in the inbox.
     pub async fn place(&self, delivery: &Delivery) -> Result<PathBuf, KeptFileError> {
         let here = self.inbox.place(&delivery.path);
         let Err(why) = VerifiedFile::verify(&here, delivery, self.plan.encoding).await else {
@@ -52,15 +52,16 @@ impl KeptFiles {
         Err(why)
     }
 
-    /// The header of that file, whatever is declared.
+    /// Returns the header of the file that begins with what was loaded, whatever columns are declared.
     ///
     /// # Errors
-    /// As [`Self::place`], and when the file has no header.
+    /// Returns an error if no file can be used or the file has no valid header.
     pub async fn header(&self, delivery: &Delivery) -> Result<Header, KeptFileError> {
         VerifiedFile::header(&self.place(delivery).await?, self.plan.encoding).await
     }
 
-    /// Of these deliveries the one that a file of the archive is: it may begin with the bytes of several.
+    /// Returns which of these deliveries a file of the archive belongs to. If the file begins with the bytes of several
+    /// deliveries, returns the longest one.
     pub async fn delivery_of(&self, place: &Path, deliveries: &[&Delivery]) -> Option<DeliveryId> {
         let paths = self.archive.paths_of(place);
         let mut alike: Vec<_> = deliveries.iter().filter(|delivery| paths.contains(&delivery.path)).collect();

@@ -1,35 +1,37 @@
-//! Every metric: its name, kind, unit, labels and meaning. Nothing else declares one; docs/metrics.md is made of this.
+//! Every metric: its name, kind, unit, labels and meaning. Metrics are declared only here. docs/metrics.md is generated
+//! from these declarations.
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
-/// What kind of metric it is.
+/// The kind of a metric.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     Counter,
     Gauge,
-    /// With the upper bounds of its buckets.
+    /// A histogram, with the upper bounds of its buckets.
     Histogram(&'static [f64]),
 }
 
-/// A metric.
+/// The declaration of a metric.
 #[derive(Debug)]
 pub struct Metric {
     pub name: &'static str,
     pub kind: Kind,
     pub unit: Unit,
-    /// Names of its labels. Their values are bounded: table, state, stage, reason; never a file name or a key.
+    /// The names of its labels. Their values are bounded, such as table, state, stage or reason, and never a file name
+    /// or a key.
     pub labels: &'static [&'static str],
     pub help: &'static str,
 }
 
-/// From 100 µs to 10 s.
+/// Bucket bounds from 100 µs to 10 s.
 const WRITE: &[f64] =
     &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// From one row to the most that a batch may have.
+/// Bucket bounds from one row to the maximum of a batch.
 const BATCH: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0];
 
-/// From 5 ms to 10 minutes.
+/// Bucket bounds from 5 ms to 10 minutes.
 const DROP: &[f64] =
     &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0];
 
@@ -65,7 +67,7 @@ macro_rules! declared {
     ($($constant:ident = $metric:expr;)*) => {
         $(pub static $constant: Metric = $metric;)*
 
-        /// All of them, in the order of the data's way.
+        /// All metrics, in the order of the data flow.
         pub static ALL: &[&Metric] = &[$(&$constant),*];
     };
 }
@@ -143,7 +145,7 @@ declared! {
         "1, with the version and the commit it was built from as labels; unknown where that was not told.");
 }
 
-/// Tells the recorder what they are.
+/// Registers the kind, unit and help text of every metric with the recorder.
 pub fn describe() {
     for Metric { name, kind, unit, help, .. } in ALL {
         match kind {
@@ -161,7 +163,7 @@ mod tests {
 
     use super::*;
 
-    /// docs/metrics.md.
+    /// Returns the text of docs/metrics.md.
     fn page() -> String {
         let mut page = String::from(
             "# Metrics\n\n\

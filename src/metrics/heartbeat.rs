@@ -1,6 +1,6 @@
-//! Signs of life: the watchdog asks, and each stage answers from where it waits for others: for its input, for
-//! room in a queue, for a file, for the store. From its own work it comes back to such a place in moments. A stage
-//! that neither waits nor comes back is stuck, and answers nothing.
+//! Signs of life of the stages. The watchdog asks, and each stage answers while it waits: for input, for room in a
+//! queue, for a file or for the store. A stage that works comes back to such a wait within moments. A stage that
+//! neither waits nor comes back is stuck, and does not answer.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::metrics::Stage;
 
-/// Who asks, and whom.
+/// Asks the stages for signs of life, and keeps their answers.
 #[derive(Debug)]
 pub struct Heartbeat {
     /// The number of the newest question.
@@ -19,10 +19,11 @@ pub struct Heartbeat {
     stages: Mutex<Vec<(Stage, Weak<AtomicU64>)>>,
 }
 
-/// That of one stage, or of a part of it that works beside others. Who drops it has ended and is not asked any more.
+/// The answers of a stage, or of one of its parts that run concurrently. A stage that drops its pulse has ended and is
+/// no longer asked.
 #[derive(Clone, Debug, Default)]
 pub struct Pulse {
-    /// Nothing where nobody asks.
+    /// `None` if nobody asks.
     question: Option<watch::Receiver<u64>>,
     answered: Arc<AtomicU64>,
 }
@@ -34,7 +35,7 @@ impl Default for Heartbeat {
 }
 
 impl Heartbeat {
-    /// A stage begins, or a part of it.
+    /// Registers a stage, or a part of one, that begins.
     pub fn begins(&self, stage: Stage) -> Pulse {
         let question = self.question.subscribe();
         let answered = Arc::new(AtomicU64::new(*question.borrow()));
@@ -49,7 +50,7 @@ impl Heartbeat {
         self.question.send_modify(|number| *number += 1);
     }
 
-    /// Stages that have not answered the newest question, each named once.
+    /// Returns the stages that have not answered the newest question, each named once.
     pub fn silent(&self) -> BTreeSet<&'static str> {
         let newest = *self.question.borrow();
         let is_silent = |answered: &Weak<AtomicU64>| {
@@ -68,9 +69,9 @@ impl Heartbeat {
 }
 
 impl Pulse {
-    /// Waits for what others have to give, and answers meanwhile.
+    /// Waits for the result of `wait`, and answers questions meanwhile.
     pub async fn during<T>(&self, wait: impl Future<Output = T>) -> T {
-        // What is there at once leaves no moment for a question.
+        // If the result is ready at once, the loop below answers no question.
         self.answer();
         let mut wait = pin!(wait);
         loop {
@@ -82,7 +83,7 @@ impl Pulse {
         }
     }
 
-    /// Ends when there is a question to answer.
+    /// Waits until there is a question to answer.
     pub async fn asked(&self) {
         let answered = self.answered.load(Ordering::Relaxed);
         let is_asked = match self.question.clone() {

@@ -1,7 +1,7 @@
-//! What is measured. Labels are bounded: table, state, stage, reason.
+//! Records the metrics. The values of labels are bounded: table, state, stage, reason.
 //!
-//! Counters count acknowledged work of this process. What a crash interrupted is counted again by the
-//! process that replays it; totals come from receipts.
+//! Counters count acknowledged work of this process. Work that a crash interrupted is counted again by the process that
+//! repeats it. Totals come from receipts.
 
 pub mod declared;
 pub mod heartbeat;
@@ -16,7 +16,7 @@ use crate::domain::ledger::TableDelta;
 use crate::domain::{DeliveryState, Plan, Quarantined, RowChunk};
 use declared::*;
 
-/// The stages, as the data goes.
+/// The stages of the pipeline, in the order of the data flow.
 #[derive(Clone, Copy, Debug)]
 pub enum Stage {
     Discover,
@@ -25,7 +25,7 @@ pub enum Stage {
     Write,
 }
 
-/// The queues between them.
+/// The queues between the stages.
 #[derive(Clone, Copy, Debug)]
 pub enum Queue {
     Files,
@@ -43,7 +43,7 @@ impl Stage {
         }
     }
 
-    /// It goes to work.
+    /// Starts to measure a piece of work of this stage.
     pub fn begin(self) -> Measured {
         Measured { of: histogram!(STAGE_SECONDS.name, "stage" => self.name()), began: Instant::now() }
     }
@@ -65,26 +65,26 @@ impl Queue {
         gauge!(QUEUE_DEPTH.name, "queue" => self.name()).set(depth as f64);
     }
 
-    /// What is ready waits for room in it.
+    /// Starts to measure how long an item waits for room in this queue.
     pub fn wait(self) -> Measured {
         Measured { of: histogram!(QUEUE_WAIT.name, "queue" => self.name()), began: Instant::now() }
     }
 }
 
-/// Time that is being measured; who does so needs no clock.
+/// A time measurement in progress. Code that uses it need not read a clock.
 pub struct Measured {
     of: Histogram,
     began: Instant,
 }
 
 impl Measured {
-    /// It is over.
+    /// Ends the measurement and records it.
     pub fn end(self) {
         self.of.record(self.began.elapsed().as_secs_f64());
     }
 }
 
-/// What `/metrics` is made of.
+/// The source of the answer to `/metrics`.
 #[derive(Clone)]
 pub struct Scrape {
     recorded: PrometheusHandle,
@@ -92,23 +92,23 @@ pub struct Scrape {
 }
 
 impl Scrape {
-    /// All metrics as they are now, in the text format of Prometheus.
+    /// Returns the current values of all metrics, in the text format of Prometheus.
     pub fn text(&self) -> String {
         self.process.collect();
         self.recorded.render()
     }
 
-    /// Moves samples into buckets, so that they do not pile up where nobody scrapes.
+    /// Moves samples into buckets, so that they do not pile up if nobody scrapes.
     pub fn upkeep(&self) {
         self.recorded.run_upkeep();
     }
 }
 
-/// Installs the recorder and declares everything, so that counters and gauges are there before their
-/// first event. Histograms appear with it.
+/// Installs the recorder and declares all metrics. Counters and gauges then exist before their first event. A histogram
+/// appears with its first sample.
 ///
 /// # Errors
-/// When a recorder is installed already.
+/// Returns an error if a recorder is already installed.
 pub fn install(plan: &Plan) -> Result<Scrape, BuildError> {
     let mut builder = PrometheusBuilder::new();
     for Metric { name, kind, .. } in ALL {
@@ -157,52 +157,52 @@ fn begin(plan: &Plan) {
     gauge!(BUILD_INFO.name, "version" => env!("CARGO_PKG_VERSION"), "commit" => crate::COMMIT).set(1.0);
 }
 
-/// The tables of a configuration that is taken on while the process runs.
+/// Creates the row counters of the declared tables. A reload may add tables.
 pub fn tables(plan: &Plan) {
     for table in &plan.tables {
         counter!(ROWS_WRITTEN.name, "table" => table.name.clone()).increment(0);
     }
 }
 
-/// The pipeline begins, with so many records in quarantine that are open.
+/// Sets the gauges when the pipeline begins. `open` is the number of open records in quarantine.
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a 64-bit float")]
 pub fn begins(open: u64) {
     gauge!(QUARANTINE_OPEN.name).set(open as f64);
     gauge!(LEDGER_LAG.name).set(0.0);
 }
 
-/// Decoded bytes that were read.
+/// Counts decoded bytes that were read.
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a 64-bit float")]
 pub fn handed_on(bytes: u64) {
     gauge!(LEDGER_LAG.name).increment(bytes as f64);
 }
 
-/// Decoded bytes that the ledger has now, or that are not wanted any more.
+/// Counts decoded bytes that are now in the ledger, or that are no longer needed.
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a 64-bit float")]
 pub fn settled(bytes: u64) {
     gauge!(LEDGER_LAG.name).decrement(bytes as f64);
 }
 
-/// Open records of a failed delivery were discarded.
+/// Counts open records of a failed delivery that were discarded.
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a 64-bit float")]
 pub fn discarded(records: u64) {
     gauge!(QUARANTINE_OPEN.name).decrement(records as f64);
 }
 
-/// Size of the embedded store with its log.
+/// Sets the size of the embedded store, including its log.
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a 64-bit float")]
 pub fn store_bytes(bytes: u64) {
     gauge!(STORE_BYTES.name).set(bytes as f64);
 }
 
-/// Nodes that the driver knows.
+/// Sets the number of nodes that the driver knows.
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a 64-bit float")]
 pub fn nodes(connected: usize, away: usize) {
     gauge!(DRIVER_NODES.name, "state" => "connected").set(connected as f64);
     gauge!(DRIVER_NODES.name, "state" => "away").set(away as f64);
 }
 
-/// What the driver counts: its connections now, and what it gave up waiting for since it began.
+/// Sets what the driver counts: its open connections, and its timeouts since it began.
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a 64-bit float")]
 pub fn driver(connections: u64, connection_timeouts: u64, request_timeouts: u64) {
     gauge!(DRIVER_CONNECTIONS.name).set(connections as f64);
@@ -210,7 +210,7 @@ pub fn driver(connections: u64, connection_timeouts: u64, request_timeouts: u64)
     counter!(DRIVER_TIMEOUTS.name, "of" => "request").absolute(request_timeouts);
 }
 
-/// One durable chunk.
+/// Counts the records of one durable chunk.
 pub fn records(chunk: &RowChunk, refused: &[Quarantined]) {
     counter!(BYTES_READ.name).increment(chunk.len());
     counter!(RECORDS_READ.name).increment(chunk.records());
@@ -221,7 +221,7 @@ pub fn records(chunk: &RowChunk, refused: &[Quarantined]) {
     }
 }
 
-/// What a durable chunk did to one table.
+/// Counts the rows that a durable chunk wrote to one table.
 pub fn rows(table: &str, delta: &TableDelta) {
     counter!(ROWS_WRITTEN.name, "table" => table.to_owned()).increment(delta.rows);
     if delta.rows > 0 {
@@ -229,17 +229,17 @@ pub fn rows(table: &str, delta: &TableDelta) {
     }
 }
 
-/// A delivery entered a state.
+/// Counts a delivery that entered a state.
 pub fn delivery(state: DeliveryState) {
     counter!(DELIVERIES.name, "state" => state.name()).increment(1);
 }
 
-/// A last record was loaded without a line end.
+/// Counts a last record that was loaded without a line end.
 pub fn unterminated() {
     counter!(UNTERMINATED.name).increment(1);
 }
 
-/// A delivery that arrived then is loaded now.
+/// Records that a delivery is loaded. `arrived` is when its file arrived.
 pub fn loaded(arrived: SystemTime, now: SystemTime) {
     let took = now.duration_since(arrived).unwrap_or_default();
     histogram!(DROP_TO_QUERYABLE.name).record(took.as_secs_f64());
@@ -254,7 +254,7 @@ pub fn backlog(files: usize, bytes: u64, oldest: Duration) {
     gauge!(OLDEST_WAITING.name).set(oldest.as_secs_f64());
 }
 
-/// Files that wait for somebody.
+/// Sets the number of files that need attention.
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a 64-bit float")]
 pub fn files_open(failed: usize, incomplete: usize, unreadable: usize) {
     for (state, files) in [("failed", failed), ("incomplete", incomplete), ("unreadable", unreadable)] {
@@ -262,7 +262,7 @@ pub fn files_open(failed: usize, incomplete: usize, unreadable: usize) {
     }
 }
 
-/// Whether the daemon does its work, as `/readyz` says.
+/// Sets whether the daemon does its work, as `/readyz` reports it.
 pub fn ready(is: bool) {
     gauge!(READY.name).set(f64::from(u8::from(is)));
 }
@@ -271,13 +271,13 @@ pub fn in_flight(change: f64) {
     gauge!(REQUESTS_IN_FLIGHT.name).increment(change);
 }
 
-/// A request of the store that is tried again.
+/// Counts a request to the store that is tried again.
 pub fn retry(table: &str, reason: &'static str) {
     counter!(WRITE_RETRIES.name, "table" => table.to_owned(), "reason" => reason).increment(1);
 }
 
-/// How many rows of a table go to the store in one request. Held by who sends them: to be looked up its label must be
-/// made, for each of a hundred thousand requests a million rows.
+/// Records how many rows of a table are sent to the store in one request. The sender keeps this value: a lookup would
+/// build the label for each request, and a million rows take a hundred thousand requests.
 pub struct Batches(Histogram);
 
 impl Batches {
@@ -291,24 +291,24 @@ impl Batches {
     }
 }
 
-/// Whether this process may write, where several could.
+/// Sets whether this process may write, if several processes could.
 pub fn lease_held(held: bool) {
     gauge!(LEASE_HELD.name).set(f64::from(u8::from(held)));
 }
 
-/// How long its holder had been silent by then.
+/// Records that this process took over the lease. `after` is how long the previous holder had been silent.
 pub fn lease_taken(after: Duration) {
     gauge!(LEASE_TAKEOVER.name).set(after.as_secs_f64());
 }
 
-/// The configuration was read again.
+/// Counts a reload of the configuration by its outcome.
 pub fn reload(outcome: &'static str) {
     counter!(CONFIG_RELOADS.name, "outcome" => outcome).increment(1);
     let is_refused = outcome == "refused";
     gauge!(CONFIG_RELOADED.name).set(f64::from(u8::from(!is_refused)));
 }
 
-/// What became of a file that was loaded.
+/// Counts a loaded file by what happened to it under `source.after`.
 pub fn after(outcome: &'static str) {
     counter!(FILES_AFTER.name, "outcome" => outcome).increment(1);
 }
@@ -317,12 +317,12 @@ pub fn unreadable() {
     counter!(FILES_UNREADABLE.name).increment(1);
 }
 
-/// A request to the store is tried again.
+/// Counts a retry that concerns the whole store, not one table.
 pub fn store_waits(reason: &'static str) {
     counter!(WRITE_RETRIES.name, "table" => "*", "reason" => reason).increment(1);
 }
 
-/// Whether the store answers.
+/// Sets whether the store answers.
 pub fn store_up(up: bool) {
     gauge!(STORE_UP.name).set(f64::from(u8::from(up)));
 }

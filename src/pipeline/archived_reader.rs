@@ -1,4 +1,4 @@
-//! Files that are kept, read once more from their first record, a chunk at a time.
+//! Reads a kept file again from its first record, one chunk at a time.
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::pipeline::byte_source::ByteSource;
 use crate::pipeline::prefix_check::VerifiedFile;
 use crate::source::folder::inbox;
 
-/// Records a chunk has at most.
+/// The maximum number of records in a chunk.
 const WINDOW: usize = 5000;
 
 /// A kept file that is being read.
@@ -20,16 +20,16 @@ pub struct ArchivedReader {
     stamps: Arc<Stamps>,
     framer: Framer,
     bytes: ByteSource,
-    /// Offset of the last byte that counts.
+    /// The offset at which reading ends.
     until: u64,
     over: bool,
-    /// Where the open tail begins that it ended with.
+    /// The position of the open tail that was read, if there was one.
     pub tail: Option<Position>,
 }
 
 impl ArchivedReader {
-    /// Reads `path` from its beginning up to the byte `until`, where no record is written. Each record has a stamp of its
-    /// own, by which rows are told apart.
+    /// Reads `path` from its beginning up to the byte `until`, for callers that write no records. Each record still
+    /// gets a stamp of its own, by which its row is identified.
     pub fn unstamped(beginning: VerifiedFile, path: &str, until: u64) -> Self {
         let stamps = Stamps::new(vec![StampRange { first: 0, base: Stamp(0), records: u64::MAX / 4 }]);
         Self::new(beginning, DeliveryId(0), path, stamps, until)
@@ -51,10 +51,10 @@ impl ArchivedReader {
         }
     }
 
-    /// The next chunk; the last one has an end. Then there are no more.
+    /// Returns the next chunk, or `None` after the last one. The last chunk has an end.
     ///
     /// # Errors
-    /// What the system or the decoder says.
+    /// Returns an error if the file cannot be read or decoded.
     pub async fn next(&mut self) -> io::Result<Option<RawChunk>> {
         if self.over {
             return Ok(None);
@@ -73,7 +73,7 @@ impl ArchivedReader {
         Ok(Some(self.framer.cut().into_chunk(source, stamps, false, end)))
     }
 
-    /// Bytes behind the last record, which are none: the file does not end with a whole one.
+    /// Returns the number of bytes after the last complete record. They belong to no record.
     pub fn rest(&self) -> u64 {
         self.framer.cut_at().1
     }
@@ -82,7 +82,7 @@ impl ArchivedReader {
         self.bytes.read(self.framer.bytes()).await
     }
 
-    /// A last record without a line end counts when it has all its fields.
+    /// Takes a last record without a line end as complete if it has all its fields.
     async fn close(&mut self) {
         let whole = match self.framer.tail() {
             Tail::Record(tail) => field_count(tail).is_none_or(|fields| fields >= self.source.mapping.fields),

@@ -1,18 +1,18 @@
-//! Buffers that chunks have left behind, for those that follow.
+//! Buffers of finished chunks, reused for new chunks.
 //!
-//! Fresh memory costs a page fault every 4 KiB, which is a tenth of what reading and parsing cost.
+//! Newly allocated memory costs a page fault every 4 KiB, which is a tenth of the cost of reading and parsing.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::domain::{Frame, Rows};
 
-/// Buffers kept of each kind. There are never many chunks under way; more would only lie there.
+/// The number of buffers kept of each kind. Few chunks are under way at a time, so more buffers would lie unused.
 const KEPT: usize = 2;
 
-/// A bigger one was needed once, for a long record, and goes back to the system.
+/// The capacity above which a buffer is freed instead of kept. Only an exceptionally long record needs more.
 const LARGEST: usize = 4 << 20;
 
-/// Shared by the stages: those that make chunks take, those that are done with them give.
+/// Buffers shared by the stages. The stages that make chunks take buffers; the stages that finish chunks return them.
 #[derive(Debug, Default)]
 pub struct BufferPool {
     bytes: Mutex<Vec<Vec<u8>>>,
@@ -21,11 +21,11 @@ pub struct BufferPool {
 }
 
 impl BufferPool {
-    /// Empty, with room for `capacity` at least.
+    /// Returns an empty buffer with room for at least `capacity` bytes.
     pub fn take_bytes(&self, capacity: usize) -> Vec<u8> {
         let mut bytes = lock(&self.bytes).pop().unwrap_or_default();
         bytes.clear();
-        // Exactly: room is only ever wanted for what follows, and doubling would add up.
+        // Exactly this much: the caller knows what it needs, and doubling would add up over all buffers.
         bytes.reserve_exact(capacity);
         bytes
     }
@@ -37,7 +37,7 @@ impl BufferPool {
         frames
     }
 
-    /// Of records with `width` columns.
+    /// Returns empty rows with room for `records` records of `width` columns.
     pub fn take_rows(&self, width: usize, records: usize) -> Rows {
         match lock(&self.rows).pop() {
             Some(rows) => rows.emptied(width, records),
@@ -66,7 +66,7 @@ fn keep<T>(kept: &Mutex<Vec<T>>, one: T) {
     }
 }
 
-/// Whatever a holder that panicked left is a buffer still.
+/// Ignores poisoning: a buffer is usable even if its last holder panicked.
 fn lock<T>(kept: &Mutex<Vec<T>>) -> MutexGuard<'_, Vec<T>> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Files of the inbox and of the archive as decoded bytes.
+//! Opens files of the inbox and of the archive as decoded bytes.
 
 use std::io;
 use std::path::Path;
@@ -10,7 +10,7 @@ use tokio::io::AsyncRead;
 use crate::format::decoded::{Decoded, RawFile};
 use crate::source::folder::file::FolderFile;
 
-/// An open file.
+/// An open file of a folder, read as decoded bytes.
 pub type ByteSource = Decoded<FolderFile>;
 
 impl RawFile for FolderFile {
@@ -34,23 +34,23 @@ impl RawFile for FolderFile {
 /// Opens a file at its beginning.
 ///
 /// # Errors
-/// When it cannot be opened or read.
+/// Returns an error if the file cannot be opened or read.
 pub async fn open(path: &Path, encoding: &'static Encoding) -> io::Result<ByteSource> {
     Decoded::new(FolderFile::open(path).await?, encoding).await
 }
 
-/// Opens a file whose bytes are taken as they are, at an offset.
+/// Opens a file at an offset and reads its bytes without decoding them.
 ///
 /// # Errors
-/// When it cannot be opened.
+/// Returns an error if the file cannot be opened.
 pub async fn open_at(path: &Path, offset: u64) -> io::Result<ByteSource> {
     Ok(Decoded::as_it_is(FolderFile::open_at(path, offset).await?))
 }
 
-/// Opens the same file once more at its beginning, also when its name is another's by now.
+/// Opens the same file again at its beginning, even if its name belongs to another file by now.
 ///
 /// # Errors
-/// As [`open`].
+/// Returns an error if the file cannot be opened or read.
 pub async fn again(bytes: &ByteSource) -> io::Result<ByteSource> {
     Decoded::new(bytes.file.again().await?, bytes.encoding()).await
 }

@@ -1,5 +1,5 @@
-//! What a reader leaves behind, so that a file that keeps growing is not hashed from its beginning
-//! each time: the hasher, and the last bytes to check that they are still there.
+//! Checkpoints of readers, so that a growing file is not hashed from its beginning each time. A checkpoint has the
+//! hasher, and the last bytes, to check that they are still there.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::domain::DeliveryId;
 use crate::domain::ledger::HEAD;
 
-/// Files whose trail is kept; others are hashed from the beginning when they grow.
+/// The number of files whose checkpoint is kept. Other files are hashed from the beginning when they grow.
 const KEPT: usize = 64;
 
 /// The last bytes that were read, at most [`HEAD`].
@@ -15,7 +15,7 @@ const KEPT: usize = 64;
 pub struct Window(Vec<u8>);
 
 impl Window {
-    /// Moves on over `bytes`.
+    /// Appends `bytes` and drops the oldest bytes beyond [`HEAD`].
     pub fn push(&mut self, bytes: &[u8]) {
         let new = bytes.get(bytes.len().saturating_sub(HEAD)..).unwrap_or(bytes);
         let surplus = (self.0.len() + new.len()).saturating_sub(HEAD);
@@ -23,7 +23,7 @@ impl Window {
         self.0.extend_from_slice(new);
     }
 
-    /// Moves back over the last `count` bytes.
+    /// Removes the last `count` bytes.
     pub fn pop(&mut self, count: u64) {
         let keep = self.0.len().saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
         self.0.truncate(keep);
@@ -34,18 +34,18 @@ impl Window {
     }
 }
 
-/// Where a reader stood.
+/// Where a reader stopped.
 #[derive(Clone, Debug)]
 pub struct HashCheckpoint {
-    /// Decoded bytes before it.
+    /// The number of decoded bytes before this place.
     pub reach: u64,
-    /// Has seen all of them.
+    /// A hasher that has seen all bytes before this place.
     pub hasher: blake3::Hasher,
-    /// The last of them.
+    /// The last bytes before this place.
     pub window: Window,
 }
 
-/// The trails of the files that were read last.
+/// The checkpoints of the files that were read last.
 #[derive(Debug, Default)]
 pub struct HashCheckpoints(Mutex<VecDeque<(DeliveryId, HashCheckpoint)>>);
 

@@ -1,4 +1,4 @@
-//! The beginning of a file: its first bytes, its header, where its records begin.
+//! Reads the beginning of a file: its first bytes, its header, and where its records begin.
 
 use std::io;
 use std::path::Path;
@@ -20,29 +20,29 @@ use crate::pipeline::messages::Head;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// A file has at most so many times the records that its first bytes let expect, or takes a further
-/// range of stamps. What is not used is lost: a file may not run far ahead of the clock.
+/// A file gets stamps for this many times the records that its first bytes suggest. If it has more records, it takes a
+/// further range. The factor is small because unused stamps are lost, and no file may run far ahead of the clock.
 const MARGIN: u64 = 4;
 
-/// A change younger than this may be followed by another that leaves the same times.
+/// A file that changed more recently than this may change again without a change of its times.
 pub const TRUSTED_AFTER: Duration = Duration::from_secs(2);
 
-/// The beginning of a file, and how to read on.
+/// The beginning of a file, and the source of the remaining bytes.
 pub struct Opened {
     pub bytes: ByteSource,
-    /// What was read so far, from the beginning.
+    /// The bytes read so far, from the beginning of the file.
     pub read: Vec<u8>,
     pub head: String,
-    /// The end of the file is in `read`.
+    /// Whether `read` contains the complete file.
     pub ended: bool,
 }
 
-/// Where the records of a file begin, and which field is which.
+/// Where the records of a file begin, and which field belongs to which column.
 pub struct Start {
     pub header: Header,
     pub mapping: Mapping,
     pub mark: Position,
-    /// The header has its line end. Without it more of the file may make another header of it.
+    /// Whether the header has its line end. If not, the file may grow and get another header.
     pub whole: bool,
 }
 
@@ -51,7 +51,7 @@ impl Opened {
         Head { len: self.read.len().min(HEAD), hash: self.head.clone() }
     }
 
-    /// The number of decoded bytes, if it is known without reading them.
+    /// Returns the number of decoded bytes, if it is known without reading them.
     pub fn known_len(&self) -> Option<u64> {
         if self.ended {
             return Some(self.read.len() as u64);
@@ -65,8 +65,8 @@ impl Opened {
         window
     }
 
-    /// A bound on its records: never less than there are, unless they become much shorter behind the
-    /// first bytes.
+    /// Returns an upper bound on the number of records. The bound is too low only if records become much shorter after
+    /// the first bytes.
     pub fn records(&self, fields: usize) -> u64 {
         let lines = memchr::memchr_iter(b'\n', &self.read).count() as u64 + 1;
         if self.ended {
@@ -82,7 +82,7 @@ impl Opened {
         self.ended && !self.read.contains(&b'\n')
     }
 
-    /// Reads to the end, keeping nothing, for the hash and the count of all bytes.
+    /// Reads to the end without keeping the bytes. Returns the hash and the number of all bytes.
     pub async fn hash_whole(&mut self) -> io::Result<(String, u64)> {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.read);
@@ -100,7 +100,7 @@ impl Opened {
 pub async fn open(place: &Path, encoding: &'static Encoding) -> io::Result<Opened> {
     let mut bytes = byte_source::open(place, encoding).await?;
     let mut read = Vec::new();
-    // What is whole of a broken file is loaded; reading meets the break again.
+    // The complete records of a broken file are loaded. Later reads return the error again.
     match bytes.read_up_to(&mut read, HEAD).await {
         Err(_) if bytes.broken().is_some() => {}
         other => other?,
@@ -110,7 +110,7 @@ pub async fn open(place: &Path, encoding: &'static Encoding) -> io::Result<Opene
     Ok(Opened { bytes, read, head, ended })
 }
 
-/// Where the bytes of a file break off is their end here; reading on meets it again.
+/// Reads bytes. If the file breaks off, returns 0 as if it had ended. A later [`ByteSource`] read returns the error.
 pub async fn read_or_end(bytes: &mut ByteSource, into: &mut Vec<u8>) -> io::Result<usize> {
     match bytes.read(into).await {
         Err(_) if bytes.broken().is_some() => Ok(0),
@@ -122,14 +122,14 @@ pub async fn read_or_end(bytes: &mut ByteSource, into: &mut Vec<u8>) -> io::Resu
 pub struct Headed {
     pub header: Header,
     mark: Position,
-    /// It has its line end.
+    /// Whether the header has its line end.
     whole: bool,
 }
 
-/// Finds the header in the first bytes of a file, and in it the columns of the plan.
+/// Finds the header in the first bytes of a file, and the columns of the plan in the header.
 pub async fn start(opened: &Opened, plan: &Plan) -> Result<Start, HeaderError> {
     let Headed { header, mark, whole } = headed(opened, plan.encoding).await?;
-    // Nothing at all: loaded with no records, whatever is declared.
+    // An empty file is loaded with no records, whatever columns are declared.
     let mapping = if header.0.is_empty() {
         Mapping { fields: 0, field_of: vec![None; plan.columns.len()], ignored: Vec::new() }
     } else {
@@ -186,7 +186,7 @@ async fn framed(read: &[u8], ended: bool, encoding: &'static Encoding) -> Result
     Ok(Headed { header, mark: Position { record: 0, ..cut.span.to }, whole })
 }
 
-/// Times that are too young to be trusted are noted so that they never compare equal.
+/// Returns the size and times to note. A ctime too young to be trusted becomes 0, which never compares equal.
 pub fn trusted(noted: FileStat) -> FileStat {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let changed = Duration::from_nanos(noted.ctime.try_into().unwrap_or(0));
@@ -194,7 +194,7 @@ pub fn trusted(noted: FileStat) -> FileStat {
     FileStat { ctime, ..noted }
 }
 
-/// Frames what was read from the beginning, from the first record on.
+/// Makes a framer for `read`, the first bytes of a file. It frames the bytes from `first` on, where the records begin.
 pub fn framer(limit: usize, from: Position, first: Position, read: &[u8]) -> Framer {
     let at = usize::try_from(first.offset).unwrap_or(usize::MAX).min(read.len());
     let (before, behind) = read.split_at(at);

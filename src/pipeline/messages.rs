@@ -1,4 +1,4 @@
-//! What the stages say to each other. A stage knows these, and no other stage.
+//! The messages between stages. A stage knows these messages, and no other stage.
 
 use std::sync::Arc;
 
@@ -9,19 +9,19 @@ use crate::pipeline::byte_source::ByteSource;
 use crate::pipeline::hash_checkpoint::Window;
 use crate::source::folder::inbox::Found;
 
-/// What is to be discovered.
+/// The files to discover.
 #[derive(Clone, Debug)]
 pub enum Scope {
-    /// The folder, from now on.
+    /// The files of the folder, now and in future.
     Watch,
-    /// All that is in the folder, once, each file taken as whole.
+    /// All files in the folder, once. Each is taken as complete.
     Once(Vec<Found>),
-    /// These files only, once, each taken as whole.
+    /// Only these files, once. Each is taken as complete.
     These(Vec<Found>),
 }
 
 impl Scope {
-    /// Bytes of its files as they lie there.
+    /// Returns the total size of the files as stored, compressed or not.
     pub fn bytes(&self) -> u64 {
         match self {
             Self::Watch => 0,
@@ -30,45 +30,45 @@ impl Scope {
     }
 }
 
-/// What becomes of a file that is not as the ledger knows it.
+/// How to treat files that differ from what the ledger knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LoadMode {
-    /// It is loaded.
+    /// Load new and changed files.
     #[default]
     New,
-    /// Every file is loaded as a new generation, whatever the ledger knows.
+    /// Load every file as a new generation, whatever the ledger knows.
     Again,
-    /// It is entered as loaded: another program wrote its rows.
+    /// Enter new and changed files as loaded, because another program wrote their rows.
     Assumed,
 }
 
-/// How the pipeline ended when nothing failed.
+/// How the pipeline ended if nothing failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// There was no more to do.
+    /// All work is done.
     Done,
-    /// It was asked to stop, and what was read is written.
+    /// The pipeline was stopped, and everything that was read is written.
     Stopped,
-    /// It was asked to stop, and the grace was over first: the rest is read again next time.
+    /// The pipeline was stopped, and the grace period ended first. The next run reads the rest again.
     GraceOver,
 }
 
-/// A file that was taken up, open where its records are to be read from.
+/// A file that was taken up, open at the place where its records are read from.
 pub struct Work {
     pub source: Arc<DeliveryContext>,
     pub stamps: Stamps,
     pub bytes: ByteSource,
-    /// Size and times as the ledger has them now.
+    /// The size and times that the ledger has now.
     pub noted: FileStat,
-    /// Holds what was read beyond that place while the file was identified.
+    /// Holds the bytes that were read beyond this place while the file was identified.
     pub framer: Framer,
-    /// What may become of its open tail.
+    /// What may be done with the open tail.
     pub tail: TailPolicy,
-    /// The header is the open tail: it has no line end.
+    /// Whether the open tail is the header, which has no line end.
     pub header_is_tail: bool,
     /// The last bytes that the framer has.
     pub window: Window,
-    /// The first bytes when it was opened.
+    /// The first bytes when the file was opened.
     pub head: Head,
 }
 
@@ -76,26 +76,26 @@ pub struct Work {
 #[derive(Clone, Debug)]
 pub struct Head {
     pub len: usize,
-    /// BLAKE3, hexadecimal.
+    /// The BLAKE3 hash of the bytes, hexadecimal.
     pub hash: String,
 }
 
-/// Word to discovery that a delivery is not under way any more.
+/// Reports to discovery that a delivery is no longer under way.
 #[derive(Debug)]
 pub struct Finished {
     pub id: DeliveryId,
     pub path: String,
     pub state: DeliveryState,
-    /// Why it ended so.
+    /// Why the delivery ended in this state.
     pub detail: String,
-    /// Its open tail is a record that waits only because its writer may not have finished.
+    /// Whether the open tail is a record that waits only because its writer may not have finished.
     pub held: bool,
 }
 
-/// Word to discovery that a file has left the inbox, or has not.
+/// Reports to discovery whether a file has left the inbox.
 #[derive(Debug)]
 pub struct Left {
     pub path: Arc<str>,
-    /// It is not in the inbox any more; else it is to be tried again later.
+    /// Whether the file is no longer in the inbox. If not, it is tried again later.
     pub gone: bool,
 }

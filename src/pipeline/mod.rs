@@ -1,7 +1,7 @@
-//! discover → read → transform → write: one module a stage, one bounded queue between two.
+//! Runs the stages discover → read → transform → write, each a module, with one bounded queue between two stages.
 //!
-//! Only discover hears "stop"; read hands on what it has; the others end when their input ends, so
-//! what was read is also written. Nothing outlives [`Pipeline::run`].
+//! On stop, discover takes up no more files and read passes on what it has read. The other stages end when their input
+//! ends, so everything that was read is also written. No task outlives [`Pipeline::run`].
 
 pub mod discover;
 pub mod read;
@@ -62,9 +62,9 @@ pub struct Pipeline<S> {
     pub observer: Arc<dyn PipelineObserver>,
     pub heartbeat: Arc<Heartbeat>,
     pub taking: LoadMode,
-    /// How long the store is waited for; without it there is no end.
+    /// How long to wait for the store. `None` waits forever.
     pub patience: Option<Duration>,
-    /// When it is cancelled no more files are taken up; those under way end, and then the pipeline does.
+    /// When cancelled, no more files are taken up. The pipeline ends when the files under way have ended.
     pub intake: CancellationToken,
 }
 
@@ -72,10 +72,10 @@ impl<S: Store> Pipeline<S> {
     /// Runs the stages until the scope is done or `stop` is cancelled, and drains them.
     ///
     /// # Errors
-    /// The first failure of a stage; the others are drained all the same.
+    /// Returns the first error of a stage. The other stages are drained first.
     pub async fn run(self, scope: Scope, stop: CancellationToken) -> Result<Ended, StoreError> {
         let grace = *self.config.shutdown.grace;
-        // The first failure stops the others as a signal would.
+        // The first error stops the other stages like a signal does.
         let halt = stop.child_token();
         let (kill, intake) = (CancellationToken::new(), self.intake.clone());
         let store = Arc::clone(&self.store);
@@ -117,12 +117,13 @@ impl<S: Store> Pipeline<S> {
     ) -> JoinSet<Result<(), StoreError>> {
         let write = &self.config.write;
         let (files_in, files) = mpsc::channel(write.queue);
-        // Rows are made faster than bytes are read: what waits, waits for the store.
+        // One place is enough, because transforming is faster than reading. Chunks that wait for the store wait as
+        // rows.
         let (chunks_in, chunks) = mpsc::channel(1);
         let Pipelining { together, at_once } = self.config.store.pipelining();
         let (rows_in, rows) = mpsc::channel(write.queue.max(together));
-        // Room for a word of every delivery under way: whoever tells must not wait for discovery, which may be
-        // waiting for what the teller holds.
+        // There is room for one message of every delivery under way. A stage that sends such a message must not wait
+        // for discovery, which may wait for something that the stage holds.
         let under_way = self.config.source.files_at_once + write.queue;
         let (finished_in, finished) = mpsc::channel(under_way);
         let pulse = |stage| self.heartbeat.begins(stage);
@@ -152,7 +153,7 @@ impl<S: Store> Pipeline<S> {
             &identify.inbox,
             rest,
             (Arc::clone(&self.store), Arc::clone(&self.plan)),
-            // It takes loaded files away, beside the way of the data.
+            // The retire stage has no pulse of its own, because it runs beside the data path.
             patience(halt, Pulse::default()),
             (Arc::clone(&self.tally), halt.clone()),
         );
@@ -202,7 +203,7 @@ impl<S: Store> Pipeline<S> {
         stages
     }
 
-    /// How long a file must have been unchanged before it may leave the inbox.
+    /// Returns how long a file must have been unchanged before it may leave the inbox.
     fn rest(&self, scope: &Scope) -> Duration {
         match scope {
             Scope::Watch => (*self.config.source.settle).max(discover::TRUSTED_AFTER),
@@ -215,7 +216,7 @@ fn ended(stop: &CancellationToken) -> Ended {
     if stop.is_cancelled() { Ended::Stopped } else { Ended::Done }
 }
 
-/// Joins all stages; the first failure stops the rest and is what is told.
+/// Joins all stages and returns the first error, which also stops the other stages.
 async fn join(
     stages: &mut JoinSet<Result<(), StoreError>>,
     halt: &CancellationToken,
@@ -226,7 +227,7 @@ async fn join(
             Err(StoreError::Broken { store: "pipeline".to_owned(), what: error.to_string() })
         });
         match outcome {
-            // A wait that the stop cut short is no failure.
+            // A wait that ended because of the stop is not a failure.
             Err(error) if halt.is_cancelled() && error.passing().is_some() => {}
             Err(error) if first.is_ok() => {
                 halt.cancel();

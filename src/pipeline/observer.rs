@@ -1,17 +1,17 @@
-//! What the pipeline tells whoever watches over it.
+//! The interface through which the pipeline reports its condition.
 
 use crate::store::observer::StoreObserver;
 
-/// Is told what discovery sees.
+/// Receives reports of what discovery sees.
 pub trait PipelineObserver: StoreObserver {
-    /// The inbox was listed, or could not be.
+    /// Reports whether the inbox could be listed.
     fn inbox_listed(&self, succeeded: bool);
 
-    /// So many files wait or are being loaded.
+    /// Reports the number of files that wait or are being loaded.
     fn files_wait(&self, files: usize);
 }
 
-/// Nobody watches.
+/// An observer that ignores every report.
 impl PipelineObserver for () {
     fn inbox_listed(&self, _: bool) {}
 

@@ -1,4 +1,4 @@
-//! Files that were begun before: is their beginning still what was loaded?
+//! Checks whether a known file still begins with what was loaded.
 
 use std::io;
 use std::path::Path;
@@ -14,18 +14,18 @@ use crate::pipeline::byte_source::ByteSource;
 use crate::pipeline::hash_checkpoint::{HashCheckpoint, Window};
 use crate::pipeline::header_probe::{framer, headed, open, read_or_end, start};
 
-/// A file whose beginning is what was loaded, open behind it.
+/// A file that begins with what was loaded, open after these bytes.
 pub struct PrefixCheck {
     pub bytes: ByteSource,
-    /// Decoded bytes from the mark on, as far as they were read.
+    /// The decoded bytes after the durable part, as far as they were read.
     pub buffered: Vec<u8>,
-    /// Has seen everything before `buffered`.
+    /// A hasher that has seen all bytes before `buffered`.
     pub hasher: blake3::Hasher,
-    /// What follows what is durable.
+    /// What follows the durable part.
     pub growth: Growth,
     /// The last bytes up to the end of `buffered`.
     pub window: Window,
-    /// All of the beginning was compared, not only its ends.
+    /// Whether all durable bytes were compared, not only the first and the last ones.
     pub verified: bool,
 }
 
@@ -33,16 +33,17 @@ pub struct PrefixCheck {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Growth {
     None,
-    /// A carriage return behind an open tail: a line feed may follow.
+    /// A carriage return after an open tail. A line feed may follow.
     HalfLineEnd,
     /// More records.
     More,
-    /// Bytes that make another record of the open tail that was loaded.
+    /// Bytes that turn the loaded open tail into another record.
     Contradiction,
 }
 
 impl Growth {
-    /// `last` is the last durable byte, `behind` up to two bytes or more that follow it.
+    /// Classifies the growth of a delivery. `last` is the last durable byte. `behind` has at least two of the bytes
+    /// that follow it, or all of them if there are fewer.
     fn of(delivery: &Delivery, last: Option<u8>, behind: &[u8]) -> Self {
         let half = last == Some(b'\r');
         match (delivery.tail.is_some(), behind) {
@@ -56,8 +57,8 @@ impl Growth {
 }
 
 impl PrefixCheck {
-    /// Goes on behind a trail when the bytes before it are still there. Only while a file keeps
-    /// growing: once it is quiet, all of it is verified.
+    /// Continues from a checkpoint if the bytes before it are still there. This is used only while a file keeps
+    /// growing: once the file is quiet, all durable bytes are compared.
     pub async fn follow(
         place: &Path,
         delivery: &Delivery,
@@ -82,8 +83,7 @@ impl PrefixCheck {
         Ok(Some(Self { bytes, growth, buffered: behind, hasher, window, verified: false }))
     }
 
-    /// Whether the file still begins with all bytes that were handed out, also those that the ledger does not
-    /// reach over.
+    /// Whether the file still begins with all bytes that were sent to the store, including those beyond the ledger.
     pub async fn has_what_was_sent(
         place: &Path,
         delivery: &Delivery,
@@ -97,7 +97,7 @@ impl PrefixCheck {
         Ok(found.is_some_and(|found| found.to_hex().as_str() == bytes.hash))
     }
 
-    /// Reads on until more than `len` bytes are buffered or the file ends.
+    /// Reads until more than `len` bytes are buffered or the file ends.
     pub async fn buffer(&mut self, len: usize) -> io::Result<()> {
         let before = self.buffered.len();
         while self.buffered.len() <= len && read_or_end(&mut self.bytes, &mut self.buffered).await? > 0 {}
@@ -105,13 +105,13 @@ impl PrefixCheck {
         Ok(())
     }
 
-    /// Lets go of everything behind what is durable, read or not.
+    /// Ignores all bytes after the durable part, read or not.
     pub fn end(mut self) -> Self {
         self.buffered.clear();
         Self { bytes: self.bytes.ended(), window: Window::default(), ..self }
     }
 
-    /// Reads the file up to where the delivery stands. `None` when these are other bytes.
+    /// Reads the file up to the end of the durable part. Returns `None` if its bytes differ from what was loaded.
     pub async fn verify(
         place: &Path,
         delivery: &Delivery,
@@ -142,7 +142,7 @@ impl PrefixCheck {
     }
 }
 
-/// Why a kept file does not serve.
+/// The reason a kept file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeptFileError {
     #[error(transparent)]
@@ -153,7 +153,7 @@ pub enum KeptFileError {
     OtherBytes,
 }
 
-/// A file whose beginning is what was loaded, open at its first record.
+/// A file that begins with what was loaded, open at its first record.
 pub struct VerifiedFile {
     pub header: Header,
     pub mapping: Mapping,
@@ -165,7 +165,7 @@ impl VerifiedFile {
     /// Opens a file that still begins with what was loaded.
     ///
     /// # Errors
-    /// When it cannot be read, has other bytes or a header that does not serve.
+    /// Returns an error if the file cannot be read, has other bytes, or has a header that the plan cannot use.
     pub async fn of(
         place: &Path,
         delivery: &Delivery,
@@ -176,19 +176,19 @@ impl VerifiedFile {
         Self::unverified(place, plan, limit).await
     }
 
-    /// The header alone, whatever is declared.
+    /// Reads the header alone, whatever columns are declared.
     ///
     /// # Errors
-    /// When the file cannot be read or has no header.
+    /// Returns an error if the file cannot be read or has no valid header.
     pub async fn header(place: &Path, encoding: &'static Encoding) -> Result<Header, KeptFileError> {
         let opened = open(place, encoding).await?;
         Ok(headed(&opened, encoding).await?.header)
     }
 
-    /// Whether the file still begins with what was loaded.
+    /// Checks that the file still begins with what was loaded.
     ///
     /// # Errors
-    /// When it cannot be read or has other bytes.
+    /// Returns an error if the file cannot be read or has other bytes.
     pub async fn verify(
         place: &Path,
         delivery: &Delivery,
@@ -198,18 +198,18 @@ impl VerifiedFile {
         verified.map(|_| ()).ok_or(KeptFileError::OtherBytes)
     }
 
-    /// Hash of all decoded bytes.
+    /// Returns the hash of all decoded bytes.
     ///
     /// # Errors
-    /// What the system says.
+    /// Returns an error if the file cannot be read.
     pub async fn hash(place: &Path, encoding: &'static Encoding) -> io::Result<String> {
         Ok(open(place, encoding).await?.hash_whole().await?.0)
     }
 
-    /// Takes the file as it is.
+    /// Opens a file without comparing its bytes.
     ///
     /// # Errors
-    /// When it cannot be read or has a header that does not serve.
+    /// Returns an error if the file cannot be read or has a header that the plan cannot use.
     pub async fn unverified(place: &Path, plan: &Plan, limit: usize) -> Result<Self, KeptFileError> {
         let opened = open(place, plan.encoding).await?;
         let start = start(&opened, plan).await?;

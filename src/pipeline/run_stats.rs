@@ -1,4 +1,4 @@
-//! What this run did: the numbers of its summary and of its progress bar.
+//! Counts what a run did, for its summary and its progress bar.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,32 +7,33 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::domain::ledger::TableDelta;
 use crate::domain::{Delivery, DeliveryState, RowChunk};
 
-/// Shared by the stages; every number is of acknowledged work.
+/// Counters shared by the stages. They count only work that the store acknowledged.
 #[derive(Debug, Default)]
 pub struct RunStats {
-    /// Decoded bytes.
+    /// The number of decoded bytes.
     pub bytes: AtomicU64,
     pub read: AtomicU64,
     pub loaded: AtomicU64,
     pub skipped: AtomicU64,
     pub quarantined: AtomicU64,
-    /// Of those loaded: another program wrote them.
+    /// The loaded records that another program wrote.
     pub assumed: AtomicU64,
-    /// Records that this run refused: those quarantined, and those a table played anew has no row for.
+    /// The records that this run refused: records in quarantine, and records that have no row in the table of a
+    /// backfill.
     pub refused: AtomicU64,
-    /// How much of what the run has before it is done: bytes of files as they lie there, or the decoded bytes
-    /// of deliveries that are played into a table.
+    /// The progress of the run in bytes. A load counts the bytes of its files as stored, compressed or not. A backfill
+    /// counts the decoded bytes of its deliveries.
     pub passed: AtomicU64,
-    /// Files that could not be read.
+    /// The number of files that could not be read.
     pub unreadable: AtomicU64,
     deliveries: Mutex<BTreeMap<&'static str, u64>>,
     tables: Mutex<BTreeMap<String, TableDelta>>,
-    /// Files that left the inbox, and those that could not, by what became of them.
+    /// The number of files that left the inbox, or could not leave it, by outcome.
     left: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl RunStats {
-    /// `refused` of its rows the store did not take.
+    /// Counts the records of a chunk. The store rejected `refused` of its rows.
     pub fn records(&self, chunk: &RowChunk, refused: u64) {
         let add = |counter: &AtomicU64, count: u64| counter.fetch_add(count, Ordering::Relaxed);
         add(&self.bytes, chunk.len());
@@ -42,12 +43,12 @@ impl RunStats {
         add(&self.quarantined, chunk.quarantined.len() as u64 + refused);
     }
 
-    /// Records in quarantine that were read again and are in no table.
+    /// Counts records in quarantine that were read again and are in no table.
     pub fn left_out(&self, records: u64) {
         self.quarantined.fetch_add(records, Ordering::Relaxed);
     }
 
-    /// A file whose rows another program wrote.
+    /// Counts a file whose rows another program wrote.
     pub fn assumed(&self, delivery: &Delivery) {
         let add = |counter: &AtomicU64, count: u64| counter.fetch_add(count, Ordering::Relaxed);
         add(&self.bytes, delivery.reach.offset);
@@ -57,7 +58,7 @@ impl RunStats {
         add(&self.assumed, delivery.receipt.assumed);
     }
 
-    /// So much more of it is done.
+    /// Advances the progress of the run by this many bytes.
     pub fn passed(&self, bytes: u64) {
         self.passed.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -88,7 +89,7 @@ impl RunStats {
     }
 }
 
-/// Numbers stay usable when a holder panicked: each is one addition.
+/// Ignores poisoning: the numbers stay valid if a holder panicked, because each change is a single addition.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Rows to requests: hands chunks to the store and tells what became durable.
+//! The write stage: sends chunks to the store and reports what became durable.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -23,16 +23,16 @@ use crate::store::backoff::Backoff;
 use crate::store::failpoint;
 use crate::store::{Store, StoreError};
 
-/// Deliveries as this stage sees them.
+/// What this stage remembers of deliveries.
 #[derive(Default)]
 struct Seen {
-    /// Chunks of these are dropped.
+    /// Deliveries that failed. Their further chunks are dropped.
     failed: HashSet<DeliveryId>,
-    /// The accounts of those under way, for the log.
+    /// Counts of the deliveries under way, for the log.
     accounts: HashMap<DeliveryId, Account>,
 }
 
-/// Skipped and quarantined records of a delivery.
+/// The numbers of skipped and quarantined records of a delivery.
 #[derive(Clone, Copy)]
 struct Account {
     skipped: u64,
@@ -52,16 +52,17 @@ impl Account {
     }
 }
 
-/// The stage.
+/// The write stage.
 pub struct Write<S> {
     pub store: Arc<S>,
     pub plan: Arc<Plan>,
     pub patience: Backoff,
     pub tally: Arc<RunStats>,
     pub spare: Arc<BufferPool>,
-    /// How many writes may be under way: the rows of one are sent while another is not yet in the ledger.
+    /// The maximum number of writes under way. The rows of one write are sent while an earlier write is not yet in the
+    /// ledger.
     pub at_once: usize,
-    /// What is written together at most, in windows, and what a window is.
+    /// The maximum size of one write, in windows. A window is `window` records or `window_bytes` bytes.
     pub together: u64,
     pub window: u64,
     pub window_bytes: u64,
@@ -71,7 +72,7 @@ impl<S: Store> Write<S> {
     /// Writes chunks until there are no more.
     ///
     /// # Errors
-    /// When the store refuses for good.
+    /// Returns an error if the store fails permanently.
     pub async fn run(
         self,
         mut chunks: Receiver<RowChunk>,
@@ -93,7 +94,7 @@ impl<S: Store> Write<S> {
                     failpoint::stuck(Stage::Write.name()).await;
                     let mut batch = self.together(first, &mut chunks);
                     Queue::Rows.depth(chunks.len());
-                    // What was read of a delivery before it failed.
+                    // Chunks of failed deliveries that were already read are dropped.
                     batch.retain(|chunk| {
                         let is_wanted = !seen.failed.contains(&chunk.source.id);
                         if !is_wanted {
@@ -111,7 +112,7 @@ impl<S: Store> Write<S> {
         Ok(())
     }
 
-    /// Sends chunks at once, and applies them when those before them are.
+    /// Sends chunks immediately, and applies them once the chunks before them are applied.
     async fn write(
         &self,
         chunks: Arc<Vec<RowChunk>>,
@@ -125,7 +126,7 @@ impl<S: Store> Write<S> {
                 if let Some(before) = before
                     && before.await.is_err()
                 {
-                    // Its error ends the stage.
+                    // The write before this one failed, and its error ends the stage.
                     std::future::pending::<()>().await;
                 }
                 self.patience.with(|| self.store.apply(Arc::clone(&chunks), &sent)).await
@@ -134,12 +135,12 @@ impl<S: Store> Write<S> {
         };
         let applied = applied?;
         work.end();
-        // Nobody may be behind.
+        // Sending fails if no later write waits for this one.
         let _ = done.send(());
         Ok((chunks, applied))
     }
 
-    /// Chunks are durable, or their deliveries have failed.
+    /// Reports chunks that are durable or whose deliveries have failed.
     async fn done(
         &self,
         (written, applied): (Arc<Vec<RowChunk>>, Vec<Applied>),
@@ -160,7 +161,7 @@ impl<S: Store> Write<S> {
                 }
             };
             if let Some(done) = done {
-                // Discovery may have stopped already; then nobody needs to know.
+                // Discovery may have ended already and then needs no report.
                 let _ = self.patience.pulse.during(finished.send(done)).await;
             }
         }
@@ -170,7 +171,7 @@ impl<S: Store> Write<S> {
         }
     }
 
-    /// With what waits behind it: many small files are written as one.
+    /// Collects further chunks that wait in the queue, so that many small files are written together.
     fn together(&self, first: RowChunk, chunks: &mut Receiver<RowChunk>) -> Vec<RowChunk> {
         let mut batch = vec![first];
         let sum = |batch: &[RowChunk], of: fn(&RowChunk) -> u64| batch.iter().map(of).sum::<u64>();
@@ -183,7 +184,7 @@ impl<S: Store> Write<S> {
         batch
     }
 
-    /// Counts what is durable now, and nothing else.
+    /// Counts a durable chunk.
     fn account(&self, chunk: &RowChunk, applied: &Applied) {
         metrics::records(chunk, &applied.refused);
         let refused = applied.refused.len() as u64;
@@ -196,7 +197,7 @@ impl<S: Store> Write<S> {
         }
     }
 
-    /// The store takes nothing of it.
+    /// Fails the delivery of a chunk that the store rejected as a whole.
     fn failed(&self, chunk: &RowChunk, why: &str) -> Finished {
         let source = &chunk.source;
         source.halt.set();
@@ -238,7 +239,7 @@ impl<S: Store> Write<S> {
 }
 
 impl Seen {
-    /// The account of the delivery up to the end of this chunk.
+    /// Returns the counts of a delivery up to the end of this chunk.
     fn account(&mut self, chunk: &RowChunk, applied: &Applied) -> Account {
         let id = chunk.source.id;
         let account = self.accounts.entry(id).or_insert_with(|| Account::before(&chunk.source));
@@ -257,14 +258,14 @@ fn tell(chunk: &RowChunk, account: Account) {
         Some(End::Loaded) => tell_loaded(path, records, account),
         Some(End::Incomplete { detail, .. }) => info!(file = path, records, "{detail}"),
         Some(End::Replaced { detail }) => info!(file = path, records, "replaced: {detail}"),
-        // Discovery tells, once.
+        // Discovery logs this error, once.
         Some(End::BrokenOff { detail }) => debug!(file = path, records, "{detail}"),
         Some(End::Failed { detail }) => warn!(file = path, records, "failed: {}", one_line(detail)),
         None => debug!(file = path, records, "chunk"),
     }
 }
 
-/// The account as the receipt has it; a warning when this load quarantined records.
+/// Logs the same counts as the receipt. Logs a warning if this load quarantined records.
 fn tell_loaded(path: &str, records: u64, Account { skipped, quarantined, quarantined_before }: Account) {
     let loaded = records.saturating_sub(skipped + quarantined);
     if quarantined > quarantined_before {

@@ -1,3 +1,3 @@
-//! Where files come from.
+//! The sources of files.
 
 pub mod folder;

@@ -1,4 +1,4 @@
-//! The stores there are: which one is declared, and what differs between them. No other file names more than one.
+//! Selects the declared store, and contains what differs between the stores. No other file names more than one store.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::store::observer::StoreObserver;
 use crate::store::sqlite::{self, SqliteStore};
 use crate::store::{Access, Store, StoreError};
 
-/// `store`: which store it is, and how it is used.
+/// The `store` section of the configuration: which store is used, and how.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoreConfig {
@@ -52,17 +52,17 @@ impl Default for StoreConfig {
     }
 }
 
-/// How many windows the pipeline hands to the store.
+/// How many windows the pipeline hands to the store. A window is a group of chunks with about `write.window` records.
 #[derive(Clone, Copy, Debug)]
 pub struct Pipelining {
-    /// Windows that are written together.
+    /// The number of windows that are written together.
     pub together: usize,
-    /// Writes that are under way at the same time.
+    /// The number of writes that are under way at the same time.
     pub at_once: usize,
 }
 
 impl StoreConfig {
-    /// Where the store is, for people.
+    /// Returns the location of the store, for messages to the user.
     pub fn name(&self) -> String {
         match self.kind {
             Kind::Sqlite => self.sqlite.path.display().to_string(),
@@ -70,13 +70,13 @@ impl StoreConfig {
         }
     }
 
-    /// The file of an embedded store.
+    /// Returns the path of the store's file, or `None` if the store is not embedded.
     pub fn embedded(&self) -> Option<PathBuf> {
         (self.kind == Kind::Sqlite).then(|| self.sqlite.path.clone())
     }
 
-    /// A transaction gains from a second window. A cluster gains when the next one is sent before the last answers are
-    /// in.
+    /// Returns how many windows the store takes. A transaction is more efficient with two windows. A cluster is faster
+    /// if the next window is sent before all answers to the previous window have arrived.
     pub fn pipelining(&self) -> Pipelining {
         match self.kind {
             Kind::Sqlite => Pipelining { together: 2, at_once: 1 },
@@ -85,27 +85,29 @@ impl StoreConfig {
     }
 }
 
-/// The declared store, with all that opening it takes.
+/// The declared store, with the settings needed to open it.
 #[derive(Clone)]
 pub enum Backend {
     Sqlite(sqlite::Settings),
     Cassandra(Box<cassandra::settings::Settings>),
 }
 
-/// What `check` finds.
+/// The findings of the `check` command about a store.
 pub struct Report {
-    /// What the store is, or why it cannot be used.
+    /// A description of the store, or the reason why it cannot be used.
     pub store: Result<String, StoreError>,
-    /// Whether tables and ledger are as declared, or can be made; `None` if they were not looked at.
+    /// `Ok` if tables and ledger match the declaration or can be created; `None` if they were not compared.
     pub tables: Option<Result<(), StoreError>>,
-    /// How far reserved stamps are ahead of the clock, if a correct clock cannot have allowed them.
+    /// How far reserved stamps are ahead of the clock. Set only if a correct clock cannot have allowed these stamps.
     pub stamps_ahead: Option<Duration>,
     pub warnings: Vec<String>,
 }
 
 impl Backend {
+    /// Returns the store that the configuration declares.
+    ///
     /// # Errors
-    /// A password that cannot be read.
+    /// Returns an error if the password cannot be read, or if two passwords are configured.
     pub fn new(config: &StoreConfig, limits: Limits) -> Result<Self, StoreError> {
         let stamps_ahead = config.stamps_ahead;
         Ok(match config.kind {
@@ -120,7 +122,8 @@ impl Backend {
     /// Opens the store.
     ///
     /// # Errors
-    /// A store that is missing, in use, not ours, or of another shape.
+    /// Returns an error if the store cannot be reached, is missing or in use, is not a needledrop store, or has tables
+    /// of another shape.
     pub async fn open(&self, plan: Arc<Plan>, access: Access) -> Result<AnyStore, StoreError> {
         Ok(match self {
             Self::Sqlite(settings) => AnyStore::Sqlite(SqliteStore::open(settings, plan, access)?),
@@ -135,10 +138,10 @@ impl Backend {
         })
     }
 
-    /// Whether tables and ledger are as declared, or can be made. The store may be open in this process.
+    /// Checks that tables and ledger match the declaration or can be created. The store may be open in this process.
     ///
     /// # Errors
-    /// When opening the store for writing would fail.
+    /// Returns an error if the store cannot be read, or if opening it for writing would refuse its tables.
     pub async fn compare(&self, plan: &Plan, create: bool) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(settings) => SqliteStore::compare_open(&settings.path, plan, create),
@@ -146,7 +149,7 @@ impl Backend {
         }
     }
 
-    /// Looks at the store as opening it for writing would, and makes nothing.
+    /// Checks the store as opening it for writing would, but creates nothing.
     pub async fn check(&self, plan: &Arc<Plan>, create: bool) -> Report {
         match self {
             Self::Sqlite(settings) => self.check_file(&settings.path, plan, create).await,
@@ -170,13 +173,13 @@ impl Backend {
             Err(StoreError::Missing(_)) => Ok("not there yet, the first load makes it".to_owned()),
             Err(error) => Err(error),
         };
-        // What keeps it from being read is told above.
+        // An error that prevents reading the store is already in `store`.
         let remarks = SqliteStore::remarks(path, plan).unwrap_or_default();
         let tables = Some(SqliteStore::compare(path, plan, create));
         Report { store, tables, stamps_ahead: remarks.stamps_ahead, warnings: remarks.may_reject }
     }
 
-    /// The statements that make tables and ledger, ready for the shell of the store.
+    /// Returns the statements that create tables and ledger, in a form that the store's shell accepts.
     pub fn ddl(&self, plan: &Plan) -> Vec<String> {
         match self {
             Self::Sqlite(_) => sqlite::schema::ddl(plan),
@@ -188,13 +191,13 @@ impl Backend {
     }
 }
 
-/// One of the stores.
+/// An open store of either kind.
 pub enum AnyStore {
     Sqlite(SqliteStore),
     Cassandra(CassandraStore),
 }
 
-/// Asks whichever it is.
+/// Calls a method of the open store, whichever kind it is.
 macro_rules! either {
     ($self:ident.$method:ident($($argument:expr),*)) => {
         match $self {
@@ -205,7 +208,7 @@ macro_rules! either {
 }
 
 impl Store for AnyStore {
-    /// SQLite leaves nothing to be told.
+    /// `None` for SQLite, which writes nothing before [`Store::apply`].
     type Sent = Option<<CassandraStore as Store>::Sent>;
 
     async fn known(&self, attempt: Fingerprint) -> Result<Vec<KnownPath>, StoreError> {

@@ -1,4 +1,4 @@
-//! Waiting for a store that is busy or away, with backoff and jitter.
+//! Waits for a store that is busy or unavailable, with backoff and jitter.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,27 +13,27 @@ use crate::store::observer::StoreObserver;
 const FIRST: Duration = Duration::from_millis(20);
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// The reason reported when the files of the store are gone.
+/// The reason reported when the files of the store were removed or replaced.
 pub const GONE: &str = "gone";
 
-/// How long a store is waited for.
+/// The limit, the cancellation and the observer of a wait for a store.
 #[derive(Clone, Debug)]
 pub struct Backoff {
-    /// Without it there is no end.
+    /// The longest wait; `None` for no limit.
     pub limit: Option<Duration>,
-    /// Ends the wait at once.
+    /// Ends a wait at once when it is cancelled.
     pub halt: CancellationToken,
-    /// Told of every wait and of its end.
+    /// Is notified of every wait and of its end.
     pub observer: Arc<dyn StoreObserver>,
-    /// Of the stage that waits, which lives meanwhile.
+    /// The heartbeat of the waiting stage. It answers the watchdog during the wait.
     pub pulse: Pulse,
 }
 
 impl Backoff {
-    /// Tries until it works, it cannot work, or patience ends.
+    /// Calls `attempt` until it succeeds, fails with an error that is not transient, or the wait ends.
     ///
     /// # Errors
-    /// The last error: one that waiting does not mend, or the one that was waited for too long.
+    /// Returns the last error if it is not transient, if the limit has passed, or if `halt` was cancelled.
     pub async fn with<T, F>(&self, attempt: impl FnMut() -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,
@@ -84,7 +84,7 @@ impl Backoff {
         }
     }
 
-    /// How much longer to wait for the store; `None` for no limit.
+    /// Returns how much longer to wait for the store, or `None` for no limit.
     fn left(&self, began: Instant) -> Option<Duration> {
         Some(self.limit?.saturating_sub(began.elapsed()))
     }
@@ -94,18 +94,19 @@ impl Backoff {
     }
 }
 
-/// Reports the daemon as not ready as soon as its store is gone. Work under way still ends.
+/// Reports the daemon as not ready when the files of its store were removed or replaced. Work under way still finishes.
 pub fn unready(error: &StoreError, observer: &dyn StoreObserver) {
     if matches!(error, StoreError::Gone { .. }) {
         observer.store_waits(GONE);
     }
 }
 
-/// Half of the backoff is fixed, half is chance, so that several waiters do not come back together.
+/// Returns the pause before the next attempt. Half of the backoff is fixed and half is random, so that several waiting
+/// tasks do not retry at the same time.
 fn pause(error: &StoreError, backoff: Duration) -> Duration {
     match error {
         StoreError::Ahead(ahead) => ahead.wait.min(LONGEST),
-        // Who waits in line looks again at once.
+        // A standby process checks again after the shortest pause.
         StoreError::Standby { .. } => FIRST,
         _ => backoff.mul_f64(0.5 + 0.5 * fastrand::f64()),
     }

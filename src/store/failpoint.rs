@@ -1,15 +1,15 @@
-//! Faults for the tests, in debug builds only. Release builds have none of it.
+//! Injects faults for tests, in debug builds only. Release builds ignore the environment variables below.
 //!
-//! `NEEDLEDROP_ABORT_AT=n` aborts at the n-th durable step: every one can be the last of the process.
-//! `NEEDLEDROP_READ_ERRORS=n,m` lets the reads of files from the n-th to the m-th fail as on a broken disk.
-//! `NEEDLEDROP_STUCK=FILE` lets the stage whose name is in FILE get stuck at its next work; FILE is removed, so that
-//! the process that follows is well.
+//! - `NEEDLEDROP_ABORT_AT=n` aborts the process at the n-th durable step. A test can abort at each step in turn.
+//! - `NEEDLEDROP_READ_ERRORS=n,m` makes the n-th to the m-th read of a file fail as on a broken disk.
+//! - `NEEDLEDROP_STUCK=FILE` makes the stage whose name is in FILE hang when it next has work. FILE is removed first,
+//!   so that the next process does not hang.
 
-/// Marks a durable step.
+/// Marks a durable step, at which a test can abort the process.
 #[cfg(not(debug_assertions))]
 pub fn step(_name: &str) {}
 
-/// Marks a durable step.
+/// Marks a durable step, at which a test can abort the process.
 #[cfg(debug_assertions)]
 pub fn step(name: &str) {
     use std::sync::OnceLock;
@@ -29,16 +29,16 @@ pub fn step(name: &str) {
 /// Marks a read from a file.
 ///
 /// # Errors
-/// As a broken disk gives.
+/// Never returns an error in a release build.
 #[cfg(not(debug_assertions))]
 pub fn read() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Marks a read from a file.
+/// Marks a read from a file, which a test can make fail.
 ///
 /// # Errors
-/// As a broken disk gives.
+/// Returns an I/O error if `NEEDLEDROP_READ_ERRORS` covers this read.
 #[cfg(debug_assertions)]
 pub fn read() -> std::io::Result<()> {
     use std::sync::OnceLock;
@@ -57,11 +57,11 @@ pub fn read() -> std::io::Result<()> {
     if (from..=to).contains(&read) { Err(rustix::io::Errno::IO.into()) } else { Ok(()) }
 }
 
-/// Marks the work of a stage.
+/// Marks where a stage begins a piece of work, at which a test can make it hang.
 #[cfg(not(debug_assertions))]
 pub async fn stuck(_stage: &str) {}
 
-/// Marks the work of a stage.
+/// Marks where a stage begins a piece of work, at which a test can make it hang.
 #[cfg(debug_assertions)]
 pub async fn stuck(stage: &str) {
     use std::path::PathBuf;

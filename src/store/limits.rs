@@ -1,18 +1,18 @@
-//! How much a store is given at a time.
+//! Limits for writing to a store.
 
-/// Limits of writing.
+/// Limits for writing to a store.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Requests under way at the same time.
+    /// The maximum number of requests in flight.
     pub in_flight: usize,
-    /// Rows in a request.
+    /// The maximum number of rows in a request.
     pub batch_rows: usize,
-    /// Bytes in a request.
+    /// The maximum number of bytes in a request.
     pub batch_bytes: usize,
-    /// Over all tables; 0 is no limit.
+    /// The maximum number of rows per second over all tables; 0 for no limit.
     pub rows_per_second: u64,
-    /// No record is longer.
+    /// The maximum length of a record.
     pub max_record_bytes: usize,
-    /// Keys that are remembered by delivery and table to count collisions.
+    /// The maximum number of keys remembered per delivery and table to count collisions.
     pub collision_keys: usize,
 }

@@ -9,7 +9,7 @@ use crate::domain::quarantine::QuarantineEntry;
 use crate::domain::{Delivery, DeliveryId};
 use crate::store::backoff::Backoff;
 
-/// Deliveries in the order they were taken up.
+/// A listing of deliveries in the order they were taken up.
 pub struct Deliveries<'s, S> {
     store: &'s S,
     patience: Option<&'s Backoff>,
@@ -20,20 +20,20 @@ pub struct Deliveries<'s, S> {
 }
 
 impl<'s, S: Store> Deliveries<'s, S> {
-    /// A listing that ends with the first error.
+    /// Creates a listing that does not wait: an error of the store is returned at once.
     pub fn new(store: &'s S, filter: DeliveryFilter) -> Self {
         Self { store, patience: None, filter, page: Vec::new().into_iter(), next: Some(Cursor::default()) }
     }
 
-    /// A listing that waits for a store that is busy or away.
+    /// Creates a listing that waits while the store is busy or unavailable.
     pub fn patiently(store: &'s S, patience: &'s Backoff, filter: DeliveryFilter) -> Self {
         Self { patience: Some(patience), ..Self::new(store, filter) }
     }
 
-    /// The next delivery; `None` at the end.
+    /// Returns the next delivery, or `None` at the end.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Returns an error if the store cannot be read.
     pub async fn next(&mut self) -> Result<Option<Delivery>, StoreError> {
         loop {
             if let Some(delivery) = self.page.next() {
@@ -45,10 +45,10 @@ impl<'s, S: Store> Deliveries<'s, S> {
         }
     }
 
-    /// All remaining deliveries, for a listing that is known to be short.
+    /// Returns all remaining deliveries. Use it only for a listing that is known to be short.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Returns an error if the store cannot be read.
     pub async fn all(mut self) -> Result<Vec<Delivery>, StoreError> {
         let mut all = Vec::new();
         while let Some(delivery) = self.next().await? {
@@ -66,16 +66,16 @@ impl<'s, S: Store> Deliveries<'s, S> {
     }
 }
 
-/// The newest generation of a path.
+/// Returns the newest generation of a path.
 ///
 /// # Errors
-/// When the store does not answer.
+/// Returns an error if the store cannot be read.
 pub async fn newest(store: &impl Store, path: &str) -> Result<Option<Delivery>, StoreError> {
     let filter = DeliveryFilter::Newest(path.to_owned());
     Ok(store.deliveries(filter, Cursor::default()).await?.found.pop())
 }
 
-/// Quarantined records of one delivery, in the order of the records.
+/// A listing of the quarantined records of one delivery, in the order of the records.
 pub struct Entries<'s, S> {
     store: &'s S,
     patience: Option<&'s Backoff>,
@@ -86,12 +86,12 @@ pub struct Entries<'s, S> {
 }
 
 impl<'s, S: Store> Entries<'s, S> {
-    /// A listing that ends with the first error.
+    /// Creates a listing that does not wait: an error of the store is returned at once.
     pub fn new(store: &'s S, id: DeliveryId, filter: quarantine::EntryFilter) -> Self {
         Self { store, patience: None, id, filter, next: Some(0) }
     }
 
-    /// A listing that waits for a store that is busy or away.
+    /// Creates a listing that waits while the store is busy or unavailable.
     pub fn patiently(
         store: &'s S,
         patience: &'s Backoff,
@@ -107,10 +107,10 @@ impl<'s, S: Store> Entries<'s, S> {
         Self { next: Some(record), ..self }
     }
 
-    /// The next page that is not empty; `None` at the end.
+    /// Returns the next page that is not empty, or `None` at the end.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Returns an error if the store cannot be read.
     pub async fn page(&mut self) -> Result<Option<Vec<QuarantineEntry>>, StoreError> {
         while let Some(from) = self.next.take() {
             let read = || self.store.quarantined(self.id, self.filter.clone(), from);

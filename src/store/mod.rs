@@ -1,6 +1,6 @@
-//! Where tables, ledger and quarantine live.
+//! Stores for tables, ledger and quarantine.
 //!
-//! [`Store`] says what a store must do; its suite of tests says what that means.
+//! [`Store`] is the interface of a store. The tests in `suite` check the rules that every store must follow.
 
 pub mod cassandra;
 pub mod limits;
@@ -23,56 +23,57 @@ use crate::domain::quarantine;
 use crate::domain::{Delivery, DeliveryId, Fingerprint, Header, RowChunk, StampRange, TooFarAhead, Value};
 use crate::store::observer::StoreObserver;
 
-/// Files are taken to be loaded, and no table has a row: most likely this is another store. What, and what next.
+/// The error text and the next step if files are entered as already loaded but no table has a row. Most likely, the
+/// user meant another store.
 const NOTHING_ASSUMED: (&str, &str) = (
     "its tables are empty, so that nothing can have been loaded into them before",
     "see that store and keyspace are the ones that are meant, or load the files without --assume-loaded",
 );
 
-/// What a failed delivery says when a later generation begins.
+/// Returns the text that is added to a failed delivery when a later generation of its file begins.
 fn read_again(generation: u32) -> String {
     format!("generation {generation} reads the file again: the open records of this one were discarded")
 }
 
-/// What a store is opened for.
+/// The purpose for which a store is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Load. `create` makes what is missing; `standby` waits until another writer is gone, where the store
-    /// can hand over.
+    /// Loading. With `create`, missing tables are created. With `standby`, opening a store that another process writes
+    /// to returns [`StoreError::Standby`], so that the caller can wait. Only Cassandra supports `standby`.
     Write { create: bool, standby: bool },
-    /// Ask only.
+    /// Reading only.
     Read,
-    /// What would be entered is kept in memory: nothing is written, not even a store.
+    /// A dry run. New ledger entries are kept in memory. Nothing is written, and no store is created.
     Dry,
 }
 
-/// Tables, ledger and quarantine under one roof.
+/// A store of tables, ledger and quarantine.
 ///
-/// Chunks are written in two steps: [`Self::send`], then [`Self::apply`]. Law 1: the second answers only when
-/// every row, every quarantined record and the ledger's progress over the chunks are durable. Law 2: applying chunks in any order across deliveries
-/// leaves what applying all records in the order of their stamps would.
+/// Chunks are written in two steps: [`Self::send`], then [`Self::apply`]. Law 1: `apply` returns only when every row,
+/// every quarantined record and the ledger's progress over the chunks are durable. Law 2: if chunks of different
+/// deliveries are applied in any order, the tables end as if all records were applied in the order of their stamps.
 pub trait Store: Send + Sync + 'static {
-    /// What [`Self::send`] leaves to [`Self::apply`].
+    /// The result of [`Self::send`], which [`Self::apply`] needs.
     type Sent: Send + Sync;
 
-    /// What the ledger knows about every path. `attempt` identifies the configuration of this process.
+    /// Returns what the ledger knows about every path. `attempt` identifies the configuration of this process.
     fn known(&self, attempt: Fingerprint) -> impl Future<Output = Result<Vec<KnownPath>, StoreError>> + Send;
 
-    /// A page of deliveries with their receipts, in the order they were taken up. A page may be empty without being the
-    /// last. Deliveries entered during the listing may be left out. [`listing::Deliveries`] reads all pages.
+    /// Returns a page of deliveries with their receipts, in the order they were taken up. A page may be empty without
+    /// being the last. Deliveries entered during the listing may be left out. [`listing::Deliveries`] reads all pages.
     fn deliveries(
         &self,
         filter: DeliveryFilter,
         cursor: Cursor,
     ) -> impl Future<Output = Result<Page<Delivery, Cursor>, StoreError>> + Send;
 
-    /// Hands every delivery to `take` once, in no particular order.
+    /// Calls `take` once for every delivery, in no particular order.
     fn each(
         &self,
         take: &mut (dyn FnMut(Delivery) + Send),
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// The delivery with this id and its receipt.
+    /// Returns the delivery with this id and its receipt, or `None` if there is no such delivery.
     fn delivery(&self, id: DeliveryId) -> impl Future<Output = Result<Option<Delivery>, StoreError>> + Send;
 
     /// Whether there is a loaded delivery with this head and, if `len` is given, this length.
@@ -82,19 +83,19 @@ pub trait Store: Send + Sync + 'static {
         len: Option<u64>,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Enters a new delivery; one that is to be loaded receives its first range of stamps.
-    /// An unfinished earlier generation of the path becomes `replaced`.
+    /// Enters a new delivery. If its records are to be loaded, or were loaded by another program, the delivery receives
+    /// its first range of stamps. An unfinished earlier generation of the path becomes `replaced`.
     fn take_up(&self, entry: NewDelivery) -> impl Future<Output = Result<Delivery, StoreError>> + Send;
 
-    /// Continues a delivery that grew or was interrupted. `None` where it is not any more what it was when its
-    /// file was compared with it.
+    /// Resumes a delivery that grew or was interrupted. Returns `None` if the delivery has changed since its file was
+    /// compared with it.
     fn reopen(
         &self,
         id: DeliveryId,
         how: Continuation,
     ) -> impl Future<Output = Result<Option<Delivery>, StoreError>> + Send;
 
-    /// A further range of stamps, for `records` records from number `first` on.
+    /// Hands out a further range of stamps to a delivery, for `records` records starting at number `first`.
     fn extend(
         &self,
         id: DeliveryId,
@@ -102,29 +103,30 @@ pub trait Store: Send + Sync + 'static {
         records: u64,
     ) -> impl Future<Output = Result<StampRange, StoreError>> + Send;
 
-    /// Changes state or note of a delivery.
+    /// Changes a delivery without writing rows: its state, the noted metadata of its file, or the hash of its head.
     fn amend(
         &self,
         id: DeliveryId,
         amendment: Amendment,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Begins with chunks, also while those before them are not applied. Nothing of it counts yet: what is
-    /// sent and not applied is sent again by who goes on with the delivery, under the same stamps.
+    /// Begins to write chunks. Earlier chunks need not be applied yet. Rows do not count until they are applied: a
+    /// process that resumes the delivery sends them again, under the same stamps.
     fn send(&self, chunks: Arc<Vec<RowChunk>>)
     -> impl Future<Output = Result<Self::Sent, StoreError>> + Send;
 
-    /// Writes the rest of chunks that are sent; those of one delivery come in order and continue where it
-    /// stands. What follows a chunk of which the store took no row has failed with it. After an error that passes it
-    /// is called again with the same `sent`, and goes on where it was.
+    /// Finishes writing chunks that were sent, and advances the ledger past them. The chunks of one delivery must be in
+    /// order and begin where the ledger stands. Once a chunk is rejected as a whole, later chunks of that delivery are
+    /// rejected too. After a transient error, the caller calls `apply` again with the same `sent`, and the work resumes
+    /// where it stopped.
     fn apply(
         &self,
         chunks: Arc<Vec<RowChunk>>,
         sent: &Self::Sent,
     ) -> impl Future<Output = Result<Vec<Applied>, StoreError>> + Send;
 
-    /// Plays a chunk that is loaded already into one table, under its own stamps. With `first`,
-    /// the count of this delivery in the table begins anew.
+    /// Writes a chunk of an already loaded delivery into one table, under the stamps of its records. With `first`, the
+    /// count of this delivery in the table restarts from zero.
     fn backfill(
         &self,
         table: usize,
@@ -132,25 +134,25 @@ pub trait Store: Send + Sync + 'static {
         first: bool,
     ) -> impl Future<Output = Result<Applied, StoreError>> + Send;
 
-    /// The rows whose leading key columns have these values, in key order, all columns, key first.
+    /// Returns the rows whose leading key columns have these values, in key order. Each row has all columns, key first.
     fn rows(
         &self,
         table: usize,
         key: Vec<Value<'static>>,
     ) -> impl Future<Output = Result<Vec<Vec<Value<'static>>>, StoreError>> + Send;
 
-    /// Rows in a table.
+    /// Returns the number of rows in a table.
     fn count(&self, table: usize) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// What must be done now and then as long as the store is open for writing; `observer` hears whether it may
-    /// still be written to. Ends only when nothing may be written any more, with the reason.
+    /// Does the periodic work of a store that is open for writing, and notifies `observer` whether writing is still
+    /// allowed. Returns only when writing is no longer allowed, with the reason.
     fn tend(&self, observer: &dyn StoreObserver) -> impl Future<Output = StoreError> + Send;
 
-    /// Gives up the right to write, so that another need not wait for it.
+    /// Gives up the right to write, so that another process need not wait for it.
     fn close(&self) -> impl Future<Output = ()> + Send;
 
-    /// A page of the quarantined records in the account of this delivery, in order, starting at the record `from`.
-    /// [`listing::Entries`] reads all pages.
+    /// Returns a page of the quarantined records that the receipt of this delivery counts, in order, starting at the
+    /// record `from`. [`listing::Entries`] reads all pages.
     fn quarantined(
         &self,
         id: DeliveryId,
@@ -158,19 +160,20 @@ pub trait Store: Send + Sync + 'static {
         from: u64,
     ) -> impl Future<Output = Result<Page<quarantine::QuarantineEntry, u64>, StoreError>> + Send;
 
-    /// The header of a delivery that has quarantined records; none where it was not kept.
+    /// Returns the header of a delivery that has quarantined records, or `None` if the header was not kept.
     fn header(&self, id: DeliveryId) -> impl Future<Output = Result<Option<Header>, StoreError>> + Send;
 
-    /// Settles open records that were tried once more, and the account with them, all or none: those that
-    /// are rows now are loaded under their own stamps, or skipped; the others stay open with their new
-    /// reason. Records that are not open are refused, and nothing is changed. Tried again after a failure, it
-    /// must be the same records.
+    /// Settles open quarantined records after a replay, and updates the receipt of their delivery, all or none. Records
+    /// that became rows are loaded under their own stamps, others are skipped, and the rest stay open with their new
+    /// reason. If a record is not open, the method returns an error and changes nothing. After an error, a retry must
+    /// pass the same records.
     fn replay(
         &self,
         retried: Arc<quarantine::Replay>,
     ) -> impl Future<Output = Result<Applied, StoreError>> + Send;
 
-    /// Marks open records of a delivery as discarded, in the account too, all or none; as [`Self::replay`].
+    /// Marks open quarantined records as discarded, and updates the receipt of their delivery, all or none. The rules
+    /// for errors are those of [`Self::replay`].
     fn discard(
         &self,
         id: DeliveryId,
@@ -178,7 +181,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// Why a store did not do what it was asked.
+/// An error of a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("{store}: {what}\n  next: it is tried again until it answers; {hint}")]
@@ -208,7 +211,7 @@ pub enum StoreError {
     Standby {
         store: String,
         holder: String,
-        /// The holder loads with other tables than are declared here.
+        /// Whether the holder loads with tables other than those declared here.
         differs: bool,
     },
     #[error(
@@ -233,7 +236,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether waiting helps, and under which label the wait is counted.
+    /// Returns the label under which a wait is counted, or `None` if waiting does not help.
     pub fn passing(&self) -> Option<&'static str> {
         match self {
             Self::Busy { reason, .. } => Some(reason),
@@ -244,7 +247,7 @@ impl StoreError {
         }
     }
 
-    /// Whether the configuration, not the system, is to be changed.
+    /// Whether the cause is a configuration that does not match the store, and not a failure of the system.
     pub fn is_configuration(&self) -> bool {
         matches!(self, Self::Foreign(_) | Self::Changed { .. } | Self::Shape { .. } | Self::Settings(_))
     }

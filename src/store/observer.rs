@@ -1,34 +1,35 @@
-//! What a store tells whoever watches over it.
+//! Notifications by which a store reports whether it can be used.
 
 use std::fmt::Debug;
 
-/// The right to write to a store, as the store last confirmed it.
+/// Whether this process may write to a store, as last confirmed by the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Right {
     #[default]
     Confirmed,
     /// A confirmation is overdue.
     Overdue,
-    /// It was not confirmed in time: nothing may be written.
+    /// The right was not confirmed in time. Nothing may be written.
     Expired,
 }
 
-/// Is told whether the store can be used.
+/// Receives notifications about whether the store can be used.
 pub trait StoreObserver: Debug + Send + Sync {
-    /// A request waits for the store, for this reason.
+    /// Called when a request waits for the store, with the reason.
     fn store_waits(&self, reason: &'static str);
 
-    /// The store answers again.
+    /// Called when the store answers again.
     fn store_answers(&self);
 
-    /// Another process writes. With `differs`, it loads with other tables than are declared here.
+    /// Called when another process has the right to write. With `differs`, that process loads with tables other than
+    /// those declared here.
     fn stands_by(&self, differs: bool);
 
-    /// The right to write was confirmed, or was not.
+    /// Called regularly with the current state of the right to write.
     fn right(&self, right: Right);
 }
 
-/// Nobody watches.
+/// Ignores all notifications.
 impl StoreObserver for () {
     fn store_waits(&self, _: &'static str) {}
 

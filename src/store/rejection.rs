@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::domain::{DeliveryId, Frame, Quarantined, Reason, RowChunk};
 
-/// This many refusals in a row mean that the problem is not a single record.
+/// This many rejections in a row mean that the problem is not a single record.
 const REFUSALS: usize = 10;
 
 /// A single row that the store rejected.
@@ -17,21 +17,21 @@ pub struct Rejection {
     pub words: String,
 }
 
-/// The consequences of refusals for a chunk.
+/// The consequences of rejections for a chunk.
 #[derive(Default)]
 pub struct Judged {
     pub refused: Vec<Quarantined>,
-    /// Rows of the chunk that are in quarantine now.
+    /// The indexes of the rows of the chunk that go to quarantine.
     pub rows: HashSet<usize>,
     pub failed: Option<String>,
 }
 
-/// For each delivery and table: how many of the most recent rows in a row were rejected, and whether any row was ever
-/// accepted.
+/// For each delivery and table: how many of the most recent rows were rejected without an accepted row between them,
+/// and whether any row was ever accepted.
 pub type Rejections = HashMap<(DeliveryId, usize), (usize, bool)>;
 
-/// The deliveries and tables whose refusals are not about single records (law 5): ten refusals in a row, or no accepted
-/// row in the whole delivery.
+/// Returns the deliveries and tables where the problem is not a single record (law 5): ten rejections in a row, or no
+/// accepted row in the whole delivery.
 fn hopeless_tables(
     known: &mut Rejections,
     chunks: &[&RowChunk],
@@ -44,7 +44,7 @@ fn hopeless_tables(
         let (begins, rows) = begins(chunks, id);
         let own = || chunks.iter().filter(|chunk| chunk.source.id == id);
         let ends = own().any(|chunk| chunk.end.is_some());
-        // Rows that an earlier process sent, or that were sent before the file grew.
+        // Rows may have been accepted by an earlier process, or before the file grew.
         let was_accepted = own().any(|chunk| chunk.source.loaded_before() > 0);
         for table in 0..tables {
             let refused = places(refused, table, &begins);
@@ -64,7 +64,7 @@ fn hopeless_tables(
     hopeless
 }
 
-/// The index of the first row of each chunk among all rows of the delivery, and the number of all these rows.
+/// Returns the index of the first row of each chunk among all rows of the delivery, and the number of all these rows.
 fn begins(chunks: &[&RowChunk], id: DeliveryId) -> (HashMap<usize, usize>, usize) {
     let (mut begins, mut rows) = (HashMap::new(), 0);
     for (at, chunk) in chunks.iter().enumerate().filter(|(_, chunk)| chunk.source.id == id) {
@@ -74,7 +74,7 @@ fn begins(chunks: &[&RowChunk], id: DeliveryId) -> (HashMap<usize, usize>, usize
     (begins, rows)
 }
 
-/// The indexes of the rows that a table rejected, in order.
+/// Returns the indexes of the rows that a table rejected, in order.
 fn places(refused: &[Rejection], table: usize, begins: &HashMap<usize, usize>) -> Vec<usize> {
     let own = refused.iter().filter(|refusal| refusal.table == table);
     let mut places: Vec<usize> =
@@ -83,8 +83,8 @@ fn places(refused: &[Rejection], table: usize, begins: &HashMap<usize, usize>) -
     places
 }
 
-/// The longest run of refusals, and the run at the end. `before` refusals directly precede these `rows` rows, and
-/// `refused` has the indexes of the rejected rows.
+/// Returns the length of the longest run of rejections, and the length of the run at the end. `before` rejections
+/// directly precede these `rows` rows, and `refused` contains the indexes of the rejected rows.
 fn in_a_row(before: usize, rows: usize, refused: &[usize]) -> (usize, usize) {
     let (mut longest, mut row, mut next) = (before, before, 0);
     for place in refused {
@@ -95,10 +95,10 @@ fn in_a_row(before: usize, rows: usize, refused: &[usize]) -> (usize, usize) {
     (longest, if next < rows { 0 } else { row })
 }
 
-/// Deliveries that have failed, and why.
+/// The deliveries that have failed, with the reason.
 pub type Failed = HashMap<DeliveryId, String>;
 
-/// Decides what the refusals of `tables` tables mean for each chunk. No record of a failed delivery is accepted.
+/// Decides what the rejections of `tables` tables mean for each chunk. Chunks of a delivery in `failed` fail too.
 pub fn judged(
     known: &mut Rejections,
     chunks: &[&RowChunk],
@@ -119,7 +119,7 @@ pub fn judged(
             judged.refused.push(quarantined(chunk, refusal));
         }
     }
-    // The refusals that make a delivery fail may all be in earlier chunks.
+    // The rejections that make a delivery fail may all be in earlier chunks.
     for (judged, chunk) in all.iter_mut().zip(chunks).filter(|(_, chunk)| chunk.end.is_some()) {
         if hopeless_tables.iter().any(|(id, _)| *id == chunk.source.id) {
             judged.failed.get_or_insert_with(|| NOTHING_TAKEN.to_owned());
@@ -149,7 +149,7 @@ fn hopeless(refusal: &Rejection) -> String {
     )
 }
 
-/// Treats each refusal of a chunk as one about a single record.
+/// Puts every rejected record of a chunk into quarantine. Rejections in a row do not fail the delivery.
 pub fn each(chunk: &RowChunk, refused: &[Rejection]) -> Judged {
     let mut judged = Judged::default();
     for refusal in refused {

@@ -1,4 +1,4 @@
-//! A column that is proposed.
+//! A proposed column.
 
 use crate::cli::init::key::Seen;
 use crate::domain::{Type, Unit};
@@ -7,10 +7,10 @@ use crate::domain::{Type, Unit};
 #[derive(Debug)]
 pub struct Column {
     pub name: String,
-    /// The name in the header, where it is another one.
+    /// The name in the header, if it differs from `name`.
     pub from: Option<String>,
     pub kind: Type,
-    /// What its numbers may count since 1970: a guess, so it becomes a comment.
+    /// The unit of its numbers, if they may count since 1970. This is a guess, so it is written as a comment.
     pub unit: Option<Unit>,
     pub seen: Seen,
 }

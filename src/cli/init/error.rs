@@ -1,4 +1,4 @@
-//! Why no configuration can be made of a file.
+//! Errors of `needledrop init`.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,9 +1,9 @@
-//! The narrowest type that takes every value of a column without loss.
+//! Finds the narrowest type that takes every value of a column without loss.
 
 use crate::domain::parse::{is_empty, parse};
 use crate::domain::{Type, Unit};
 
-/// From the narrowest. A date is a timestamp too, and every whole number a double.
+/// The types that are tried, narrowest first. A date is also a timestamp, and every whole number is also a double.
 const TRIED: [Type; 9] = [
     Type::Boolean,
     Type::Int,
@@ -16,10 +16,10 @@ const TRIED: [Type; 9] = [
     Type::Inet,
 ];
 
-/// Digits a program writes of a double at most; of more, the rest would be lost.
+/// The maximum number of digits that programs write for a double. A double would lose any further digits.
 const MOST_DIGITS: usize = 17;
 
-/// The type of a column; `None` where it never has a value.
+/// Returns the type of a column, or `None` if the column never has a value.
 pub fn kind<'a>(fields: impl Iterator<Item = &'a [u8]>) -> Option<Type> {
     let mut values = fields.filter(|field| !is_empty(Type::Int, field)).peekable();
     values.peek()?;
@@ -33,8 +33,8 @@ pub fn kind<'a>(fields: impl Iterator<Item = &'a [u8]>) -> Option<Type> {
     Some(possible.first().copied().unwrap_or(Type::Text))
 }
 
-/// What numbers of this size would count since 1970, if they do: those of all units lie between 2001 and
-/// 2100, and apart from each other.
+/// Returns the unit that numbers of this size would have if they count since 1970. In each unit, the numbers for the
+/// years 2001 to 2100 form a range, and the ranges do not overlap.
 pub fn unit<'a>(fields: impl Iterator<Item = &'a [u8]>) -> Option<Unit> {
     let mut found = None;
     for field in fields.filter(|field| !is_empty(Type::Bigint, field)) {
@@ -56,11 +56,11 @@ fn unit_of(n: u64) -> Option<Unit> {
     }
 }
 
-/// Whether the type takes the value, and gives back what it means.
+/// Whether the type takes the value and keeps its meaning.
 fn fits(kind: Type, value: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(value).map(|text| text.trim_matches(' ')) else { return false };
     let keeps = match kind {
-        // 1, 0, y and n are parsed too, but mean something else more often than not.
+        // 1, 0, y and n are parsed too, but usually mean something else.
         Type::Boolean => text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false"),
         Type::Int | Type::Bigint => is_plain(text),
         Type::Double => is_plain(text) && digits(text) <= MOST_DIGITS,
@@ -73,7 +73,7 @@ fn parses(kind: Type, text: &str) -> bool {
     parse(kind, text.as_bytes(), &mut Vec::new()).is_ok()
 }
 
-/// Article 007 and phone +49 lose their beginning as numbers.
+/// Whether the text survives as a number. Article 007 and phone +49 would lose their beginning.
 fn is_plain(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
     match digits {
@@ -83,7 +83,7 @@ fn is_plain(text: &str) -> bool {
     }
 }
 
-/// Significant digits of a number.
+/// Returns the number of significant digits.
 fn digits(text: &str) -> usize {
     let mantissa = text.split(['e', 'E']).next().unwrap_or(text);
     mantissa.trim_start_matches(['-', '0', '.']).bytes().filter(u8::is_ascii_digit).count()
@@ -93,7 +93,7 @@ pub fn is_number(name: &str) -> bool {
     parses(Type::Double, name.trim()) && !name.trim().is_empty()
 }
 
-/// Nobody calls a column 3.14, 2018-11-01 or 127.0.0.1.
+/// Whether the text must be a value. Nobody names a column 3.14, 2018-11-01 or 127.0.0.1.
 pub fn is_surely_a_value(name: &str) -> bool {
     let name = name.trim();
     let is_whole = name.parse::<i64>().is_ok();
@@ -120,7 +120,7 @@ mod tests {
             (&["2147483647", "2147483648"], Type::Bigint),
             (&["1541106106796"], Type::Bigint),
             (&["9223372036854775807"], Type::Bigint),
-            // A double would round them.
+            // A double would round these values.
             (&["9223372036854775808"], Type::Text),
             (&["1234567890123456789", "0.5"], Type::Text),
             (&["0.12345678901234567890"], Type::Text),
@@ -137,7 +137,7 @@ mod tests {
             (&["2018-11-01", "2018-11-02"], Type::Date),
             (&["2018-11-01", "2018-11-02 10:00"], Type::Timestamp),
             (&["2018-11-01T21:01:46.796Z", "2018-11-01 21:01:46+02:00"], Type::Timestamp),
-            // Finer than a millisecond, and a date with a whole number beside it.
+            // Finer than a millisecond, and a date together with a whole number.
             (&["2018-11-01T21:01:46.796123Z"], Type::Text),
             (&["2018-11-01", "20181102"], Type::Text),
             (&["21:01", "23:59:59.5"], Type::Time),

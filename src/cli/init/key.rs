@@ -1,4 +1,4 @@
-//! A guess at the key: columns that are never empty, and together never repeat.
+//! Guesses a key: columns that are never empty and whose combination never repeats.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -6,27 +6,27 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use crate::domain::parse::parse;
 use crate::domain::{Type, text};
 
-/// Columns a guessed key has at most.
+/// The maximum number of columns in a guessed key.
 const MOST: usize = 3;
 
-/// Columns that are tried together: beyond that, combinations become too many.
+/// The maximum number of columns that are combined. More columns have too many combinations.
 const TRIED: usize = 24;
 
-/// What was seen of one column.
+/// What was observed about one column.
 #[derive(Debug)]
 pub struct Seen {
     pub never_empty: bool,
     pub distinct: usize,
     kind: Type,
-    /// Of each record's value: values need not be kept to be told apart.
+    /// The hashes of the values. A hash is enough to tell values apart, so the values are not kept.
     hashes: Vec<u64>,
 }
 
-/// A guessed key, by index of the columns.
+/// A guessed key, as indexes of the columns.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Guess {
     pub key: Vec<usize>,
-    /// Whether no two records had the same.
+    /// Whether no two records had the same key.
     pub unique: bool,
 }
 
@@ -40,7 +40,7 @@ impl Seen {
     }
 }
 
-/// Of the value, not of the field: 1.0 and 1.00 are one key. `None` where it is empty.
+/// Hashes the value and not the field, because 1.0 and 1.00 are one key. Returns `None` for an empty field.
 fn hash(kind: Type, field: &[u8]) -> Option<u64> {
     let mut arena = Vec::new();
     let cell = parse(kind, field, &mut arena).ok().filter(|cell| !cell.is_empty())?;
@@ -49,9 +49,9 @@ fn hash(kind: Type, field: &[u8]) -> Option<u64> {
     Some(hasher.finish())
 }
 
-/// The shortest combination from the left that never repeats, else the columns that repeat least.
+/// Returns the shortest combination from the left that never repeats, or else the columns that repeat least.
 pub fn guess(columns: &[&Seen], records: usize) -> Guess {
-    // Nobody asks for a measured number.
+    // Nobody queries by a measured number.
     let serves = |index: &usize| columns[*index].never_empty && columns[*index].kind != Type::Double;
     let candidates: Vec<usize> = (0..columns.len()).filter(serves).collect();
     let tried = &candidates[..candidates.len().min(TRIED)];
@@ -74,7 +74,8 @@ fn combinations(from: &[usize], size: usize) -> Vec<Vec<usize>> {
     all.collect()
 }
 
-/// The sqlite store refuses inet as clustering key: its text does not sort as addresses do.
+/// Whether the columns can be a key. The SQLite store refuses inet as a clustering key, because its text does not sort
+/// like the addresses.
 fn may_be_key(columns: &[&Seen], key: &[usize]) -> bool {
     key.iter().skip(1).all(|index| columns[*index].kind != Type::Inet)
 }
@@ -88,7 +89,7 @@ fn is_unique(columns: &[&Seen], key: &[usize], records: usize) -> bool {
     most >= records && (0..records).all(|record| seen.insert(value(record)))
 }
 
-/// Something to begin with, in the order of the file.
+/// Returns the columns that repeat least, in the order of the file. The user can start from them.
 fn least_repeated(columns: &[&Seen], candidates: &[usize]) -> Vec<usize> {
     let mut key = candidates.to_vec();
     key.sort_by_key(|index| std::cmp::Reverse(columns[*index].distinct));
@@ -97,7 +98,7 @@ fn least_repeated(columns: &[&Seen], candidates: &[usize]) -> Vec<usize> {
     if !may_be_key(columns, &key) {
         key.truncate(1);
     }
-    // Every table needs a partition key, also where no column serves.
+    // Every table needs a partition key, even if no column is suitable.
     if key.is_empty() { vec![0] } else { key }
 }
 

@@ -1,4 +1,4 @@
-//! `needledrop init`: a configuration for files like this one, with the key left to be chosen.
+//! `needledrop init`: proposes a configuration for files like the given one. The user still has to choose the key.
 
 mod read;
 mod infer;
@@ -28,7 +28,8 @@ use read::Sheet;
 /// Reads the header and the first records of `file`, and proposes a configuration as YAML.
 ///
 /// # Errors
-/// A file that cannot be read, or that has no header that tells its columns apart.
+/// Returns an error if the encoding is unknown, if the file cannot be read, or if its header does not tell the columns
+/// apart.
 pub async fn configuration(file: &Path, label: Option<&str>) -> Result<String, InitError> {
     let place = names::place(file)?;
     let named = label.map(encoding).transpose()?;
@@ -63,10 +64,10 @@ fn field(record: &ByteRecord, index: usize) -> &[u8] {
 pub struct Arguments {
     /// A CSV file like those that will be dropped
     file: PathBuf,
-    /// Into this file instead of stdout; it must not exist
+    /// Write to this file instead of stdout; it must not exist
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Of the file's text, where it is not UTF-8 and has no byte order mark; as source.encoding
+    /// The encoding of the file, as in source.encoding, if it is not UTF-8 and has no byte order mark
     #[arg(long, value_name = "LABEL", env = "NEEDLEDROP_SOURCE__ENCODING")]
     encoding: Option<String>,
 }

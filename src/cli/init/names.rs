@@ -1,14 +1,15 @@
-//! Names for columns and the table, and the pattern for files like this one.
+//! Proposes names for the columns and the table, and the pattern for similar files.
 
 use std::path::Path;
 
 use crate::cli::init::error::InitError;
 use crate::domain::parse::days;
 
-/// What `check` takes as a name: begins with a letter, goes on with letters, digits and _.
+/// The maximum length of a name that `check` accepts. A name begins with a letter and continues with letters, digits
+/// and `_`.
 const LONGEST: usize = 48;
 
-/// Where the file lies and what it is called.
+/// The folder and the name of a file, with what is proposed from them.
 #[derive(Debug)]
 pub struct Place {
     pub folder: String,
@@ -33,7 +34,7 @@ pub fn place(path: &Path) -> Result<Place, InitError> {
     })
 }
 
-/// Names that begin with `sqlite_` are reserved by that database.
+/// Returns the name of the table. SQLite reserves names that begin with `sqlite_`.
 fn table(name: String) -> String {
     match name {
         none if none.is_empty() => "records".to_owned(),
@@ -42,8 +43,9 @@ fn table(name: String) -> String {
     }
 }
 
-/// Other days of the same file, packed or not. Without a date any file of the same kind: the next one
-/// has another name, and a file that does not fit fails by name instead of being overlooked.
+/// Returns patterns that match other days of the same file, compressed or not. Without a date in the name, they match
+/// any file with the same extension. The next file will have another name, and a file that does not fit fails by name
+/// instead of being overlooked.
 fn patterns(file: &str) -> Vec<String> {
     let escape = glob::Pattern::escape;
     let pattern = match (dated(file), file.rsplit_once('.')) {
@@ -54,7 +56,7 @@ fn patterns(file: &str) -> Vec<String> {
     ["", ".gz", ".zst"].iter().map(|packed| format!("{pattern}{packed}")).collect()
 }
 
-/// What stands before and after the date in a name, with the time that follows a date.
+/// Returns what is before and after the date in a name. A time that follows the date is left out too.
 fn dated(name: &str) -> Option<(&str, &str)> {
     let mut before = char::from(b' ');
     for (start, first) in name.char_indices() {
@@ -67,13 +69,13 @@ fn dated(name: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// The length of the date that `text` begins with.
+/// Returns the length of the date at the beginning of `text`.
 fn date_len(text: &str) -> Option<usize> {
     let ends = |len: usize| !text.as_bytes().get(len).is_some_and(u8::is_ascii_digit);
     [10, 8].into_iter().find(|len| text.get(..*len).is_some_and(is_date) && ends(*len))
 }
 
-/// `2018-11-01`, with `-`, `_` or `.`, or `20181101`.
+/// Whether the text is a date such as `2018-11-01`, with `-`, `_` or `.`, or a date such as `20181101`.
 fn is_date(text: &str) -> bool {
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
     let (Some(year), Some(month), Some(day)) = (digits.get(..4), digits.get(4..6), digits.get(6..)) else {
@@ -83,7 +85,7 @@ fn is_date(text: &str) -> bool {
     ["-", "_", ".", ""].into_iter().any(is_separated) && days(&format!("{year}-{month}-{day}")).is_some()
 }
 
-/// Without groups of digits such as `T0300Z` or `-02`.
+/// Returns the text without leading groups of digits such as `T0300Z` or `-02`.
 fn after_time(text: &str) -> &str {
     let group = text.trim_start_matches(['T', '-', '_', '.', ':']);
     let rest = group.trim_start_matches(|c: char| c.is_ascii_digit());
@@ -93,7 +95,7 @@ fn after_time(text: &str) -> &str {
     after_time(rest.strip_prefix('Z').unwrap_or(rest))
 }
 
-/// A valid name for each header; those that are valid keep theirs, others get one made up.
+/// Returns a valid name for each header. Valid headers are kept; the others get a new name.
 pub fn columns(headers: &[String]) -> Vec<String> {
     let mut taken = std::collections::HashSet::new();
     let mut names: Vec<Option<String>> = Vec::new();
@@ -110,7 +112,8 @@ fn is_valid(name: &str) -> bool {
     is_plain && name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.len() <= LONGEST
 }
 
-/// The header's letters, numbered when another column has them already.
+/// Returns an unused name with the letters and digits of the header. It has a number if another column has that name
+/// already.
 fn free(header: &str, index: usize, taken: &mut std::collections::HashSet<String>) -> String {
     let base = Some(spoken(header)).filter(|name| !name.is_empty());
     let base = base.unwrap_or_else(|| format!("column_{}", index + 1));
@@ -124,7 +127,7 @@ fn free(header: &str, index: usize, taken: &mut std::collections::HashSet<String
     name
 }
 
-/// The letters and digits of a text with `_` for what lies between; empty where there are none.
+/// Returns the letters and digits of a text, with `_` in place of anything between them. Empty if there are none.
 fn spoken(text: &str) -> String {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let name = words.collect::<Vec<_>>().join("_");

@@ -1,4 +1,4 @@
-//! The beginning of a file: its header and its first records.
+//! Reads the beginning of a file: its header and its first records.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,24 +14,24 @@ use crate::format::framer::{Framer, Tail};
 use crate::format::splitter::{Malformed, Splitter};
 use crate::pipeline::byte_source;
 
-/// Records that are looked at.
+/// The maximum number of records that are read.
 const MOST_RECORDS: usize = 10_000;
 
-/// Bytes that are looked at: enough for that many records of 1,600 bytes, and bounded.
+/// The maximum number of bytes that are read. It is enough for 10,000 records of 1,600 bytes.
 const MOST_BYTES: usize = 16 << 20;
 
-/// A header and the records that go with it.
+/// A header and its records.
 #[derive(Debug)]
 pub struct Sheet {
     pub header: Vec<String>,
     pub records: Vec<ByteRecord>,
-    /// Records with another count of fields than the header, not UTF-8 or with malformed quotes: they would be
-    /// quarantined.
+    /// The number of records that would be quarantined, because they have more or fewer fields than the header, are not
+    /// UTF-8 or have malformed quotes.
     pub left_out: usize,
     pub encoding: &'static Encoding,
 }
 
-/// Reads as the daemon would: decompressed, and in the encoding that was named or that the file begins with.
+/// Reads the file as the daemon would: decompressed, and in the named encoding or that of the byte order mark.
 pub async fn sheet(file: &Path, encoding: Option<&'static Encoding>) -> Result<Sheet, InitError> {
     let unreadable = |error| InitError::Unreadable { file: file.to_owned(), error };
     let encoding = match encoding {
@@ -56,7 +56,7 @@ pub async fn sheet(file: &Path, encoding: Option<&'static Encoding>) -> Result<S
     Ok(Sheet { header, records, left_out, encoding })
 }
 
-/// A title or a note above the header: nearly every record behind it has another number of fields.
+/// Refuses a first line that is a title or a note. Most records after it then have another number of fields.
 fn check_width(file: &Path, header: &[String], records: &[ByteRecord]) -> Result<(), InitError> {
     let mut widths: BTreeMap<usize, usize> = BTreeMap::new();
     records.iter().for_each(|record| *widths.entry(record.len()).or_default() += 1);
@@ -71,7 +71,7 @@ fn check_width(file: &Path, header: &[String], records: &[ByteRecord]) -> Result
     }
 }
 
-/// The encoding that the byte order mark at its beginning names; UTF-8 without one.
+/// Returns the encoding of the byte order mark at the beginning, or UTF-8 if there is no mark.
 async fn marked(file: &Path) -> io::Result<&'static Encoding> {
     let mut first = Vec::new();
     byte_source::open(file, UTF_8).await?.read_up_to(&mut first, 4).await?;
@@ -86,7 +86,7 @@ fn headless(file: &Path, whole: bool) -> InitError {
     InitError::NoHeader { file, why: format!("it does not end within {MOST_BYTES} bytes") }
 }
 
-/// The first bytes, and whether they are all.
+/// Returns the first bytes, and whether they are the whole file.
 async fn beginning(file: &Path, encoding: &'static Encoding) -> io::Result<(Vec<u8>, bool)> {
     let (mut source, mut bytes) = (byte_source::open(file, encoding).await?, Vec::new());
     source.read_up_to(&mut bytes, MOST_BYTES + 1).await?;
@@ -96,7 +96,7 @@ async fn beginning(file: &Path, encoding: &'static Encoding) -> io::Result<(Vec<
     Ok((bytes, whole))
 }
 
-/// Reads header and records as a load would. Leaves out a record that is cut off at the end of the bytes.
+/// Reads the header and the records as a load would. Leaves out a record that is cut off at the end of the bytes.
 async fn records(bytes: &[u8], whole: bool) -> Vec<Result<ByteRecord, Malformed>> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut framer =
@@ -130,7 +130,7 @@ fn header(file: &Path, record: &ByteRecord) -> Result<Vec<String>, InitError> {
     Ok(names)
 }
 
-/// A first line of values is a record: a file without header would lose it, and name columns after it.
+/// Refuses a first line of values. It is a record: it would be lost, and the columns would be named after its values.
 fn check_names(file: &Path, names: &[String]) -> Result<(), InitError> {
     let no_header = |why: String| Err(InitError::NoHeader { file: file.to_owned(), why });
     if names.iter().all(|name| name.trim().is_empty()) {
@@ -139,7 +139,7 @@ fn check_names(file: &Path, names: &[String]) -> Result<(), InitError> {
     if let Some(value) = names.iter().find(|name| infer::is_surely_a_value(name)) {
         return no_header(format!("`{value}` is a value, not a name"));
     }
-    // A year can be the name of a column, but not when no column has any other.
+    // A year can be the name of a column, but not if all names are numbers.
     if names.iter().all(|name| name.trim().is_empty() || infer::is_number(name)) {
         return no_header("all its fields are numbers".to_owned());
     }

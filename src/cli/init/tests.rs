@@ -5,7 +5,7 @@ use crate::cli::sample;
 use crate::config::Layers;
 use crate::domain::{Origin, Plan};
 
-/// The proposal for a file of this name and content.
+/// Returns the proposal for a file.
 fn configuration(file: &Path) -> Result<String, InitError> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(super::configuration(file, None))
@@ -18,7 +18,7 @@ fn proposed(name: &str, content: impl AsRef<[u8]>) -> Result<String, String> {
     configuration(&file).map_err(|error| error.to_string())
 }
 
-/// What needledrop itself makes of the proposal.
+/// Loads and compiles the proposal.
 fn compiled(text: &str) -> Plan {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), text).unwrap();
@@ -35,7 +35,7 @@ fn kinds(plan: &Plan) -> Vec<(&str, Type)> {
     plan.columns.iter().map(|column| (column.name.as_str(), column.kind)).collect()
 }
 
-/// Partition key, clustering key, and the other columns, by name.
+/// Returns the names of the partition key and the clustering key, and the number of other columns.
 fn table(plan: &Plan) -> (Vec<&str>, Vec<&str>, usize) {
     let table = &plan.tables[0];
     let name = |index: &usize| plan.columns[*index].name.as_str();
@@ -193,7 +193,7 @@ fn a_file_without_records_or_with_bad_ones_still_serves() {
 fn only_the_beginning_is_read() {
     let many = (0..10_000).map(|n| n.to_string()).collect::<Vec<_>>().join("\n");
     assert_eq!(kinds(&plan(format!("a\n{many}\ntext\n"))), [("a", Type::Int)]);
-    // The last record that is seen is cut in the middle of a quoted field.
+    // The last record is cut off in the middle of a quoted field.
     let long = format!("1,\"{}\"\n", "x\n".repeat(1 << 20));
     let text = proposed("events.csv", format!("a,b\n{}", long.repeat(9))).unwrap();
     assert!(text.contains("from 7 records") && !text.contains("further"), "{text}");

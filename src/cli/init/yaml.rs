@@ -1,4 +1,4 @@
-//! The configuration as text: commented, and valid as it stands.
+//! Writes the configuration as YAML. It has comments and is valid without changes.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use crate::cli::init::column::Column;
 use crate::cli::init::key;
 use crate::cli::init::key::Guess;
 
-/// Where lists and comments are wrapped.
+/// The width at which lists are wrapped.
 const WIDTH: usize = 100;
 
 pub fn configuration(place: &Place, sheet: &Sheet, columns: &[Column]) -> String {
@@ -97,7 +97,7 @@ fn tables(place: &Place, sheet: &Sheet, columns: &[Column], guess: &Guess) -> St
     )
 }
 
-/// What must be known to choose the key.
+/// Returns a comment with what the user must know to choose the key.
 fn choose(sheet: &Sheet, columns: &[Column], guess: &Guess) -> String {
     let mut text = format!(
         "  # CHOOSE: this key is a guess from {}; check it against the question the table answers.\n\
@@ -122,7 +122,7 @@ fn choose(sheet: &Sheet, columns: &[Column], guess: &Guess) -> String {
     text + &wrapped("  #   ", "  #   ", &serve, "")
 }
 
-/// Its own, because a ledger knows one inbox.
+/// Returns the section of the store. Each inbox needs a store of its own, because a ledger knows only one inbox.
 fn store(place: &Place) -> String {
     let path = quoted(&format!("data/{}.db", place.table));
     format!("store:\n  kind: sqlite\n  sqlite:\n    path: {path}\n")
@@ -132,7 +132,7 @@ fn counted(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
-/// A list over as many lines as it takes.
+/// Formats a list on as many lines as it needs.
 fn wrapped(first: &str, next: &str, words: &[String], end: &str) -> String {
     let mut text = String::new();
     let mut line = first.to_owned();
@@ -150,14 +150,15 @@ fn wrapped(first: &str, next: &str, words: &[String], end: &str) -> String {
     text + line.trim_end() + "\n"
 }
 
-/// A valid name, in quotes where YAML would read something else in it.
+/// Returns a valid name, in quotes if YAML would take it for something else.
 fn plain(name: &str) -> String {
     const WORDS: [&str; 12] =
         ["true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf", "infinity"];
     if WORDS.iter().any(|word| word.eq_ignore_ascii_case(name)) { quoted(name) } else { name.to_owned() }
 }
 
-/// Any text as a double-quoted YAML scalar, which is a JSON string without what YAML does not print.
+/// Formats any text as a double-quoted YAML scalar: a JSON string in which characters that YAML does not allow are
+/// escaped.
 fn quoted(text: &str) -> String {
     let json = serde_json::Value::from(text).to_string();
     let mut quoted = String::with_capacity(json.len());

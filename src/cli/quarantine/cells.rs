@@ -1,4 +1,4 @@
-//! The fields of quarantined records, each in the cell of its column, whatever header its file has.
+//! Puts each field of a quarantined record into the cell of its column, whatever header its file has.
 
 use std::collections::HashMap;
 
@@ -6,19 +6,19 @@ use crate::domain::quarantine::QuarantineEntry;
 use crate::domain::{Header, Origin, Plan};
 use crate::format::splitter::{Splitter, places};
 
-/// The cell behind all columns: what has no column.
+/// The name of the last cell. It holds the part of a record that belongs to no column.
 const REST: &str = "rest";
 
-/// Which field goes into which cell.
+/// Decides which field goes into which cell.
 pub struct Cells {
-    /// The name over each cell.
+    /// The name above each cell.
     names: Vec<String>,
-    /// The cell of a name in a header, counted where it is there more than once.
+    /// The cell of each name in a header. The number distinguishes several occurrences of one name.
     cell_of: HashMap<(String, usize), usize>,
 }
 
 impl Cells {
-    /// The declared columns first, in their order.
+    /// Creates cells for the declared columns, in their order.
     pub fn new(plan: &Plan) -> Self {
         let mut cells = Self { names: Vec::new(), cell_of: HashMap::new() };
         for column in &plan.columns {
@@ -37,7 +37,7 @@ impl Cells {
         }
     }
 
-    /// The cell of each field of a header, up to the first field without a cell.
+    /// Returns the cell of each field of a header, up to the first field without a cell.
     pub fn layout(&self, header: &Header) -> Vec<usize> {
         let cell = |(field, before): (&str, usize)| self.cell_of.get(&(field.to_owned(), before)).copied();
         counted(header).into_iter().map_while(cell).collect()
@@ -51,7 +51,7 @@ impl Cells {
         }
     }
 
-    /// The names over the cells.
+    /// Returns the names above the cells.
     pub fn names(&self) -> impl Iterator<Item = String> + '_ {
         self.names.iter().map(String::as_str).chain([REST]).map(str::to_owned)
     }
@@ -80,7 +80,7 @@ impl Cells {
     }
 }
 
-/// The names in a header, each with the number of its earlier occurrences.
+/// Returns the names in a header, each with the number of its earlier occurrences.
 fn counted(Header(fields): &Header) -> Vec<(&str, usize)> {
     let mut seen: HashMap<&str, usize> = HashMap::new();
     fields

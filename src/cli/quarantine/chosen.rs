@@ -1,4 +1,4 @@
-//! The entries that a command is about.
+//! The quarantine entries that a command works on.
 
 use crate::cli::load;
 use crate::cli::outcome::Failure;
@@ -12,13 +12,13 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub struct Which {
-    /// Of this file only
+    /// Only records of this file
     #[arg(long)]
     pub file: Option<PathBuf>,
-    /// With this reason only
+    /// Only records with this reason
     #[arg(long)]
     pub reason: Option<String>,
-    /// Refused for this column only
+    /// Only records refused for this column
     #[arg(long)]
     pub column: Option<String>,
 }

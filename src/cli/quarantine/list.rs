@@ -1,4 +1,4 @@
-//! `needledrop quarantine list`: entries as a table, as JSON, or for a spreadsheet.
+//! `needledrop quarantine list`: lists entries as a table, as JSON, or as CSV for a spreadsheet.
 
 use std::io::{self, Write};
 
@@ -26,16 +26,16 @@ use crate::store::{Access, Store};
 pub struct Arguments {
     #[command(flatten)]
     which: Which,
-    /// Also those that were replayed or discarded, each with its state
+    /// Include replayed and discarded records, each with its state
     #[arg(long)]
     all: bool,
     #[arg(long, conflicts_with = "csv")]
     json: bool,
-    /// With the fields of the records, each in a cell of its own; a cell that a spreadsheet would run as a
-    /// formula is preceded by an apostrophe
+    /// Print CSV with each field of a record in a cell of its own; an apostrophe is put before each cell that a
+    /// spreadsheet would run as a formula
     #[arg(long)]
     csv: bool,
-    /// Cells as they are, also where a spreadsheet would run them
+    /// Leave cells as they are, even if a spreadsheet would run them
     #[arg(long, requires = "csv")]
     exact: bool,
 }
@@ -104,7 +104,7 @@ fn about(delivery: &Delivery, entry: &QuarantineEntry, all: bool) -> Vec<String>
     row
 }
 
-/// The header of a delivery, if it is still known.
+/// Returns the header of a delivery, if it is still known.
 async fn header_of(app: &App, store: &impl Store, delivery: &Delivery) -> Result<Option<Header>, StoreError> {
     match replay::header(store, &app.find(), delivery).await {
         Ok(header) => Ok(Some(header)),
@@ -112,7 +112,7 @@ async fn header_of(app: &App, store: &impl Store, delivery: &Delivery) -> Result
     }
 }
 
-/// Writes CSV whose header has the names from all headers. All headers are therefore read first.
+/// Writes CSV whose header has the names from the headers of all files. All headers are therefore read first.
 async fn csv(
     app: &App,
     store: &impl Store,

@@ -1,4 +1,4 @@
-//! `needledrop quarantine`: records that could not become rows, and what is to become of them.
+//! `needledrop quarantine`: lists, shows, replays and discards records that could not become rows.
 
 mod cells;
 mod list;
@@ -22,15 +22,15 @@ pub struct Arguments {
 enum Command {
     /// List open entries
     List(list::Arguments),
-    /// Show one record, with the field that is to blame marked
+    /// Show one record, with the field to blame marked
     Show(show::Arguments),
-    /// Try open records once more, by the configuration of now
+    /// Try open records again under the current configuration
     ///
-    /// Those that pass are loaded exactly once, in their own place in the order of all records; the others stay
-    /// open with their new reason. The file may be gone, unless a record is longer than its kept beginning.
-    /// Exit 1 when records that were tried are still open.
+    /// Records that pass are loaded exactly once, in their own place in the order of all records. The others stay open
+    /// with their new reason. The file may have been removed, unless a record is longer than its kept beginning. Exit 1
+    /// if records that were tried are still open.
     Replay(settle::Replay),
-    /// Mark open records as not to be loaded; they are kept for the account
+    /// Mark open records as not to be loaded; the receipt still counts them
     Discard(settle::Discard),
 }
 

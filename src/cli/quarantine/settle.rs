@@ -1,4 +1,4 @@
-//! `needledrop quarantine replay` and `discard`: open records get an end.
+//! `needledrop quarantine replay` and `discard`: settle open records.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -30,7 +30,7 @@ use crate::store::{Access, Store, StoreError};
 pub struct Replay {
     #[command(flatten)]
     which: Which,
-    /// What was done as JSON
+    /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
@@ -39,10 +39,10 @@ pub struct Replay {
 pub struct Discard {
     #[command(flatten)]
     which: Which,
-    /// Every open record
+    /// Discard every open record
     #[arg(long, conflicts_with_all = ["file", "reason", "column"])]
     all: bool,
-    /// What was done as JSON
+    /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
@@ -122,7 +122,7 @@ impl<W: Write> Told<W> {
     }
 }
 
-/// Opens the store for writing, but makes none.
+/// Opens the store for writing, but does not create one.
 async fn replayer(app: &App, which: &Which) -> Result<Replayer<AnyStore>, Failure> {
     let Chosen { deliveries, entries } = {
         let asked = app.open(Access::Read).await?;
@@ -157,7 +157,7 @@ struct Sum {
     discarded: u64,
     open: BTreeMap<&'static str, u64>,
     tables: BTreeMap<String, TableDelta>,
-    /// Deliveries whose other records were loaded under another declaration.
+    /// The number of deliveries whose other records were loaded under another declaration.
     others: u64,
 }
 

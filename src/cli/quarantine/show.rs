@@ -1,4 +1,4 @@
-//! `needledrop quarantine show`: one record, with the field that is to blame marked.
+//! `needledrop quarantine show`: shows one record, with the field to blame marked.
 
 use std::io::{self, Write};
 use std::ops::Range;
@@ -28,13 +28,13 @@ use crate::store::{Access, Store, StoreError};
 #[derive(Debug, Args)]
 pub struct Arguments {
     file: PathBuf,
-    /// Its line in the file
+    /// The line of the record in the file
     line: u64,
     #[arg(long)]
     json: bool,
 }
 
-/// The field to blame: its number in the record, from 1, and where it lies; or why it cannot be marked.
+/// The field to blame, by its number in the record (from 1) and its byte range, or why no field can be marked.
 type Marked = Result<(usize, Range<usize>), Unmarked>;
 
 /// Why no field of a record can be marked.
@@ -75,7 +75,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     Ok(Exit::Done)
 }
 
-/// The newest generation of the file that has such a record.
+/// Finds the record in the newest generation of the file that has a quarantined record on this line.
 async fn find(
     app: &App,
     store: &impl Store,
@@ -131,13 +131,13 @@ fn place(plan: &Plan, header: &Header, column: &str, raw: &[u8]) -> Marked {
     places.into_iter().nth(at).map(|range| (at + 1, range)).ok_or(Unmarked::Ends)
 }
 
-/// The header's name of the field that a column is made from.
+/// Returns the header's name of the field that a column is read from.
 fn field_name(plan: &Plan, name: &str) -> Result<String, Unmarked> {
     let Some(mut column) = plan.columns.iter().find(|column| column.name == name) else {
-        // No longer declared; most columns have the name of their field.
+        // The column is no longer declared. Most columns have the same name as their field.
         return Ok(name.to_owned());
     };
-    // A day is made from a timestamp, which is a field.
+    // A day is derived from a timestamp, which is read from a field.
     if let Origin::DateOf(of) = column.origin {
         column = plan.columns.get(of).unwrap_or(column);
     }
@@ -171,7 +171,7 @@ fn text(
     lines(out, &record.raw, at)
 }
 
-/// The lines of a record; under the one on which the marked field begins, a line with the mark.
+/// Writes the lines of a record. A line with the mark follows the line on which the marked field begins.
 fn lines(out: &mut impl Write, raw: &[u8], marked: Option<Range<usize>>) -> io::Result<()> {
     let (mut begin, mut name) = (0, "record  ");
     for line in raw.split(|byte| *byte == b'\n') {
@@ -187,7 +187,7 @@ fn lines(out: &mut impl Write, raw: &[u8], marked: Option<Range<usize>>) -> io::
     Ok(())
 }
 
-/// Text for a terminal: what would move its cursor, and bytes that are no text, are written out.
+/// Returns text for a terminal. Control characters, and bytes that are not text, are escaped.
 fn visible(bytes: &[u8]) -> String {
     let mut text = String::new();
     for part in bytes.utf8_chunks() {

@@ -1,4 +1,4 @@
-//! Who listens to what: people, places, artists and songs, all of them made up.
+//! The people, places, artists and songs of the sample. All of them are invented.
 
 pub const PEOPLE: u32 = 40;
 pub const SONGS: u32 = 4 * ARTISTS;
@@ -13,16 +13,16 @@ pub struct Person {
     pub gender: &'static str,
     pub paid: bool,
     pub location: &'static str,
-    /// Milliseconds since 1970.
+    /// When the listener registered, in milliseconds since 1970.
     pub registration: u64,
 }
 
-/// A song. One title is there twice, by two artists.
+/// A song. Two artists share one of the titles.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Song {
     pub artist: &'static str,
     pub title: &'static str,
-    /// In units of 10 microseconds: real lengths have five decimals.
+    /// The length in units of 10 microseconds, because real lengths have five decimals.
     ticks: u64,
 }
 
@@ -31,14 +31,14 @@ impl Song {
         self.ticks / 100
     }
 
-    /// In seconds, without zeros at the end.
+    /// Returns the length in seconds, without zeros at the end.
     pub fn length(&self) -> String {
         let text = format!("{}.{:05}", self.ticks / 100_000, self.ticks % 100_000);
         text.trim_end_matches('0').trim_end_matches('.').to_owned()
     }
 }
 
-/// The `n`-th person, always the same one.
+/// Returns the `n`-th person, always the same one.
 pub fn person(n: u32) -> Person {
     let (first_name, last_name, gender, paid) = NAMES[(n % PEOPLE) as usize];
     let location = PLACES[n as usize % PLACES.len()];
@@ -46,13 +46,13 @@ pub fn person(n: u32) -> Person {
     Person { id: u64::from(n % PEOPLE) + 2, first_name, last_name, gender, paid, location, registration }
 }
 
-/// The `n`-th song, from two minutes to seven.
+/// Returns the `n`-th song. It lasts from two to seven minutes.
 pub fn song(n: u32) -> Song {
     let (artist, titles) = TITLES[(n / 4 % ARTISTS) as usize];
     Song { artist, title: titles[(n % 4) as usize], ticks: 12_000_000 + scattered(n, 30_000_000) }
 }
 
-/// Some number below `most`, the same one for the same `n`.
+/// Returns a number below `most`. It looks random and is always the same for the same `n`.
 fn scattered(n: u32, most: u64) -> u64 {
     (u64::from(n) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) % most
 }

@@ -1,4 +1,4 @@
-//! One day: sessions that interleave, record by record in the order of time.
+//! One day of events: records of interleaved sessions, in the order of time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -16,13 +16,13 @@ const HEADER: &str = "artist,auth,firstName,gender,itemInSession,lastName,length
 
 const HOUR: u64 = 3_600_000;
 
-/// When sessions begin. The longest takes three and a half hours, so that none runs into the next day.
+/// When sessions begin. The longest session takes three and a half hours, so that none runs into the next day.
 const AWAKE: std::ops::Range<u64> = 11 * HOUR..20 * HOUR;
 
-/// One file to make.
+/// One file to write.
 #[derive(Debug)]
 pub struct Day {
-    /// From 0.
+    /// The number of the day, from 0.
     pub number: u32,
     pub rows: u32,
     pub seed: u64,
@@ -47,13 +47,14 @@ impl Day {
         Ok(())
     }
 
-    /// Multiplied, because seed 1 on day 2 must not be seed 2 on day 1.
+    /// Returns the random number generator of this day. The seed is multiplied, because seed 1 on day 2 must not equal
+    /// seed 2 on day 1.
     fn rng(&self) -> Rng {
         let seed = self.seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         Rng::with_seed(seed.wrapping_add(self.number.into()))
     }
 
-    /// Together they have as many records as the day.
+    /// Returns sessions that together have as many records as the day.
     fn sessions(&self, rng: &mut Rng) -> Vec<Session> {
         let mut lengths = Vec::new();
         let mut left = self.rows;
@@ -67,14 +68,14 @@ impl Day {
         let mut person = rng.u32(0..PEOPLE);
         let ids = self.first_session..;
         let made = begins.into_iter().zip(lengths).zip(ids).map(|((at, length), id)| {
-            // Always another one, who is unlikely to be listening already.
+            // The next person always differs from the last one, and is unlikely to be listening already.
             person = (person + rng.u32(1..6)) % PEOPLE;
             Session::begin(rng, at, id, length, person)
         });
         made.collect()
     }
 
-    /// One CSV record. Of who is logged out, the service knows the level of before and nothing else.
+    /// Appends one CSV record. For a person who is logged out, the service still knows the level and nothing else.
     fn record(&self, line: &mut String, session: &Session, page: &Page, song: Option<&Song>) {
         let who = Some(session.who()).filter(|_| session.logged_in);
         let of = |field: fn(&Person) -> &'static str| who.as_ref().map_or("", field);
@@ -106,13 +107,13 @@ impl Day {
         line.push('\n');
     }
 
-    /// Milliseconds since 1970.
+    /// Returns milliseconds since 1970.
     fn millis(&self, since_midnight: u64) -> u64 {
         u64::from(FIRST_DAY + self.number) * 24 * HOUR + since_midnight
     }
 }
 
-/// Quoted only where it must be, as in the real files.
+/// Appends a field. It is quoted only if it must be, as in the real files.
 fn push(line: &mut String, field: &str) {
     if field.contains([',', '"', '\n']) {
         line.push('"');

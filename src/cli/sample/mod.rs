@@ -1,4 +1,4 @@
-//! `needledrop sample`: event files of the shape of Sparkify's, with people and songs that nobody knows.
+//! `needledrop sample`: writes event files like those of Sparkify, with invented people and songs.
 //!
 //! The same options give the same bytes, on every run and every machine.
 
@@ -19,26 +19,28 @@ use std::path::{Path, PathBuf};
 use crate::domain::text;
 use day::Day;
 
-/// Days, records a day and seed, where they are not given.
+/// The default number of days.
 pub const DAYS: u32 = 5;
+/// The default number of records per day.
 pub const ROWS: u32 = 300;
+/// The default seed.
 pub const SEED: u64 = 1;
 
-/// A hundred years: the year keeps its four digits.
+/// The maximum number of days: a hundred years, so that the year keeps its four digits.
 const MOST_DAYS: u32 = 36_525;
 
-/// What to make.
+/// What to write.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Made where it is missing.
+    /// The folder. It is created if it does not exist.
     pub dir: PathBuf,
     pub days: u32,
-    /// Records of each day.
+    /// The number of records per day.
     pub rows: u32,
     pub seed: u64,
 }
 
-/// Why there are no sample files, or not all.
+/// Why sample files could not be written, or not all of them.
 #[derive(Debug, thiserror::Error)]
 pub enum SampleError {
     #[error("{path}: {error}\n  next: name a folder that can be written to")]
@@ -53,17 +55,18 @@ pub enum SampleError {
     TooMany { days: u32, rows: u32 },
 }
 
-/// Writes the files and returns their paths, also of those that were there already with the same bytes.
+/// Writes the files and returns their paths. A file that already exists with the same bytes is included.
 ///
 /// # Errors
-/// A folder that cannot be written, a file with other content, more than session ids can number.
+/// Returns an error if the folder cannot be written to, if a file exists with other content, or if there are more days
+/// or sessions than can be numbered.
 pub fn write(options: &Options) -> Result<Vec<PathBuf>, SampleError> {
     let days = days(options)?;
     fs::create_dir_all(&options.dir).map_err(at(&options.dir))?;
     days.iter().map(|day| write_day(&options.dir, day)).collect()
 }
 
-/// Each day has its own range of session ids, so that more days do not change earlier ones.
+/// Returns the days. Each day has its own range of session ids, so that more days do not change earlier ones.
 fn days(options: &Options) -> Result<Vec<Day>, SampleError> {
     let &Options { days, rows, seed, .. } = options;
     let sessions = session::most(rows);
@@ -79,7 +82,7 @@ fn write_day(dir: &Path, day: &Day) -> Result<PathBuf, SampleError> {
     let (hidden, path) = (dir.join(format!(".{name}")), dir.join(name));
     let made = make(&hidden, day).map_err(at(&hidden)).and_then(|()| place(&hidden, &path));
     if made.is_err() {
-        // The error that came first is the one to tell.
+        // Only the first error is reported.
         let _ = fs::remove_file(&hidden);
     }
     made.map(|()| path)
@@ -91,7 +94,7 @@ fn make(path: &Path, day: &Day) -> io::Result<()> {
     out.flush()
 }
 
-/// Renames into place: a daemon that watches the folder never sees half a file.
+/// Renames the file to its final name, so that a daemon that watches the folder never sees half a file.
 fn place(hidden: &Path, path: &Path) -> Result<(), SampleError> {
     if !path.try_exists().map_err(at(path))? {
         return fs::rename(hidden, path).map_err(at(path));
@@ -99,7 +102,7 @@ fn place(hidden: &Path, path: &Path) -> Result<(), SampleError> {
     if hash(hidden)? != hash(path)? {
         return Err(SampleError::Differs(path.to_owned()));
     }
-    // Not even its times change, or the daemon would read it again to see that it is the same.
+    // The existing file keeps even its times. Otherwise the daemon would read it again to see that it is the same.
     fs::remove_file(hidden).map_err(at(hidden))
 }
 
@@ -115,11 +118,11 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> SampleError {
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The folder, made where it is missing
+    /// The folder; it is created if it does not exist
     dir: PathBuf,
     #[arg(long, default_value_t = DAYS)]
     days: u32,
-    /// Records of each day
+    /// Records per day
     #[arg(long, default_value_t = ROWS)]
     rows: u32,
     /// The same seed makes the same files

@@ -5,29 +5,30 @@ use fastrand::Rng;
 use crate::cli::sample::cast;
 use crate::cli::sample::cast::{Person, SONGS, Song};
 
-/// Records of a session, but for the last of a day, which may be cut.
+/// The minimum number of records of a session. The last session of a day may be cut shorter.
 const SHORTEST: u32 = 2;
+/// The maximum number of records of a session.
 const LONGEST: u32 = 28;
 
-/// Sessions that `rows` records can make.
+/// Returns the maximum number of sessions that `rows` records can form.
 pub fn most(rows: u32) -> u32 {
     rows / SHORTEST + 1
 }
 
-/// Ordered by the time of its next record.
+/// A session. Sessions are ordered by the time of their next record.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Session {
-    /// Of its next record, in milliseconds since midnight.
+    /// The time of its next record, in milliseconds since midnight.
     pub at: u64,
     pub id: u32,
     pub item: u32,
-    /// Records to come.
+    /// The number of records to come.
     pub left: u32,
     pub person: u32,
     pub logged_in: bool,
 }
 
-/// What a record tells.
+/// The page of a record, with its HTTP method and status.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Page {
     pub name: &'static str,
@@ -44,7 +45,7 @@ const HOME: Page = page("Home", "GET", "200");
 const LOGIN: Page = page("Login", "PUT", "307");
 const LOGOUT: Page = page("Logout", "PUT", "307");
 
-/// Beside songs and the ways in and out.
+/// Pages other than songs, login and logout.
 const OTHERS: [Page; 6] = [
     page("Settings", "GET", "200"),
     page("Save Settings", "PUT", "307"),
@@ -56,13 +57,13 @@ const OTHERS: [Page; 6] = [
 const UPGRADE: Page = page("Upgrade", "GET", "200");
 const DOWNGRADE: Page = page("Downgrade", "GET", "200");
 
-/// How many records a session has.
+/// Returns a random number of records for a session.
 pub fn length(rng: &mut Rng) -> u32 {
     rng.u32(SHORTEST..=LONGEST)
 }
 
 impl Session {
-    /// One in eight begins on the page for those who are logged out.
+    /// Begins a session. One in eight begins logged out.
     pub fn begin(rng: &mut Rng, at: u64, id: u32, left: u32, person: u32) -> Self {
         Self { at, id, item: 0, left, person, logged_in: rng.u32(0..8) > 0 }
     }
@@ -71,7 +72,7 @@ impl Session {
         cast::person(self.person)
     }
 
-    /// The page of the next record.
+    /// Returns the page of the next record.
     pub fn page(&self, rng: &mut Rng) -> &'static Page {
         let dice = rng.u32(0..100);
         match (self.logged_in, self.item) {
@@ -93,13 +94,13 @@ impl Session {
         }
     }
 
-    /// What plays on this page; some songs are asked for more than others.
+    /// Returns the song that plays on this page. Some songs are played more often than others.
     pub fn song(page: &Page, rng: &mut Rng) -> Option<Song> {
         let most = SONGS;
         (*page == NEXT_SONG).then(|| cast::song(rng.u32(0..most).min(rng.u32(0..most))))
     }
 
-    /// Moves behind a record. A song is heard to its end, most of the time.
+    /// Advances to the next record. Returns `None` at the end of the session. Most songs are heard to their end.
     pub fn advance(mut self, page: &Page, song: Option<&Song>, rng: &mut Rng) -> Option<Self> {
         self.at += match song {
             Some(song) if rng.u32(0..10) > 0 => song.millis() + rng.u64(0..2_000),

@@ -12,7 +12,7 @@ fn options(dir: &Path, days: u32, rows: u32, seed: u64) -> Options {
     Options { dir: dir.to_owned(), days, rows, seed }
 }
 
-/// The bytes of each file.
+/// Returns the bytes of each file.
 fn made(days: u32, rows: u32, seed: u64) -> Vec<Vec<u8>> {
     let dir = tempfile::tempdir().unwrap();
     let paths = write(&options(dir.path(), days, rows, seed)).unwrap();
@@ -21,14 +21,14 @@ fn made(days: u32, rows: u32, seed: u64) -> Vec<Vec<u8>> {
     paths.iter().map(|path| fs::read(path).unwrap()).collect()
 }
 
-/// The records of a file, parsed by another hand than the one that wrote them.
+/// Returns the records of a file, parsed by a library that did not write them.
 fn records(bytes: &[u8]) -> Vec<Vec<String>> {
     let reader = csv_async::AsyncReaderBuilder::new().has_headers(false).create_reader(bytes);
     let records = block_on(reader.into_records().collect::<Vec<_>>());
     records.into_iter().map(|record| record.unwrap().iter().map(str::to_owned).collect()).collect()
 }
 
-/// Without the headers.
+/// Returns the records of all files, without the headers.
 fn all(files: &[Vec<u8>]) -> Vec<Vec<String>> {
     files.iter().flat_map(|bytes| records(bytes).split_off(1)).collect()
 }
@@ -44,7 +44,7 @@ fn the_names_are_days_and_the_folder_is_made() {
 
 #[test]
 fn the_same_seed_gives_the_same_bytes_everywhere() {
-    // Pinned: it changes only when somebody means it to, not with a machine or a version.
+    // This hash is pinned. It may change only on purpose, not with the machine or a version.
     let hash = blake3::hash(&made(DAYS, ROWS, SEED).concat()).to_hex();
     assert_eq!(hash.as_str(), "f65d36c5981d374537667a85763326ed217a8af8014927ff7b8074457a676024");
 }

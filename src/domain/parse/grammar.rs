@@ -1,7 +1,7 @@
-//! The parsers accept exactly what docs/types.md says, and give the value that it implies.
+//! Tests that the parsers accept exactly what docs/types.md describes, and return the values that it implies.
 //!
-//! The patterns are read from that page. Ranges and values are computed here, without the parsers and,
-//! where that is possible, without the libraries they use.
+//! The patterns are read from that page. Ranges and values are computed here without the parsers and, if possible,
+//! without the libraries that the parsers use.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -16,7 +16,7 @@ use crate::domain::value::Value;
 
 const PAGE: &str = include_str!("../../../docs/types.md");
 
-/// The patterns of the page by name, complete: `<name>` is replaced by the pattern of that name.
+/// The patterns of the page by name. Each is complete: `<name>` is replaced by the pattern of that name.
 static PATTERNS: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
     let block = PAGE.split("```").find_map(|block| block.strip_prefix("grammar\n")).unwrap();
     let mut patterns: HashMap<String, String> = HashMap::new();
@@ -45,7 +45,7 @@ static FORMS: LazyLock<Vec<(Form, String, Regex)>> = LazyLock::new(|| {
         .collect()
 });
 
-/// The name of the pattern on the page.
+/// Returns the name of the pattern on the page.
 fn rule(form: Form) -> &'static str {
     match form {
         Form::Since(_) => "number",
@@ -55,7 +55,7 @@ fn rule(form: Form) -> &'static str {
     }
 }
 
-/// The value that the page gives this text; none where it is refused.
+/// Returns the value that the page gives to this text, or `None` if it refuses the text.
 fn expected(form: Form, regex: &Regex, text: &str) -> Option<Value<'static>> {
     let text = if form == Type::Blob.into() { text } else { text.trim_matches(' ') };
     if text.is_empty() {
@@ -116,7 +116,7 @@ fn is_zero(text: &str) -> bool {
     digits(text.split(['e', 'E']).next().unwrap()).all(|digit| digit == 0)
 }
 
-/// At most 1000 digits written out, an exponent from -99 to 99.
+/// Computes a decimal: at most 1000 digits when written out, and an exponent from -99 to 99.
 fn decimal(text: &str) -> Option<Value<'static>> {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let (before, decimals) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -129,12 +129,12 @@ fn decimal(text: &str) -> Option<Value<'static>> {
     if !(-99..=99).contains(&exponent) || before_point.max(0) + scale.max(0) > 1000 {
         return None;
     }
-    // The text itself is compared by its number and scale.
+    // The number and its scale determine the expected text.
     let number = BigDecimal::from_str(text).unwrap().with_scale(i64::try_from(scale.max(0)).unwrap());
     Some(Value::Decimal(number.to_plain_string().into()))
 }
 
-/// Days since 1970 in the Gregorian calendar.
+/// Returns the days since 1970 in the Gregorian calendar, or `None` if the month has no such day.
 fn day(text: &str) -> Option<i128> {
     let (year, month, day) = (number(&text[..4]), number(&text[5..7]), number(&text[8..10]));
     let leaps = |year: i128| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
@@ -186,7 +186,7 @@ fn in_years(ms: i128) -> Option<Value<'static>> {
     (first..=last).contains(&ms).then(|| Value::Timestamp(i64::try_from(ms).unwrap()))
 }
 
-/// What people and programs put where it does not belong.
+/// Characters that people and programs write where they do not belong.
 const ODD: &str = "0123456789+-:.,TZtz _eExXabfF[]/'\t\r\n\u{a0}é٣%u\0";
 
 #[derive(Clone, Debug)]
@@ -230,7 +230,7 @@ fn changed(text: &str, change: &Change) -> String {
     chars.into_iter().collect()
 }
 
-/// Texts that the pattern of some form gives, most of them changed a little, and any others.
+/// Generates texts that match the pattern, such texts with a few changes, and arbitrary texts.
 fn texts(pattern: &str) -> BoxedStrategy<String> {
     let valid = prop::string::string_regex(pattern).unwrap().boxed();
     let near = (valid.clone(), prop::collection::vec(change(), 1..4))
@@ -240,7 +240,7 @@ fn texts(pattern: &str) -> BoxedStrategy<String> {
     prop_oneof![3 => valid, 5 => near, 1 => odd].boxed()
 }
 
-/// What the parsers of frequent values give, which are tried first.
+/// Returns the result of the fast parsers, which are tried first because most values have a common form.
 fn shortcut(form: Form, field: &[u8]) -> Option<Value<'static>> {
     match form {
         Form::Plain(kind @ (Type::Int | Type::Bigint)) => plain_whole(kind, field).map(Value::Whole),
@@ -252,7 +252,7 @@ fn shortcut(form: Form, field: &[u8]) -> Option<Value<'static>> {
 fn check(form: Form, regex: &Regex, text: &str) -> Result<(), TestCaseError> {
     let mut arena = Vec::new();
     let found = parse(form, text.as_bytes(), &mut arena).map(|cell| cell.value(&arena).into_owned());
-    // Bits, because 0.0 equals -0.0.
+    // As text, because 0.0 equals -0.0.
     let shown = |value: &Value<'_>| format!("{value:?}");
     let expected = expected(form, regex, text);
     if let Some(short) = shortcut(form, text.as_bytes()) {
@@ -274,7 +274,7 @@ proptest! {
     fn what_is_accepted_is_what_the_page_says(
         texts in FORMS.iter().map(|(_, pattern, _)| texts(pattern)).collect::<Vec<_>>()
     ) {
-        // Every form is tried with the texts of every other one, too.
+        // Every form is also tried with the texts of all other forms.
         for (form, _, regex) in FORMS.iter() {
             for text in &texts {
                 check(*form, regex, text)?;
@@ -292,7 +292,6 @@ proptest! {
     }
 }
 
-/// The examples of the page are what it says they are.
 #[test]
 fn the_examples_of_the_page_are_right() {
     let table =

@@ -1,7 +1,8 @@
-//! Field text to value. docs/types.md has the grammar of each type, and `grammar.rs` holds the parsers to it.
+//! Parses field text into values. docs/types.md has the grammar of each type; `grammar.rs` tests the parsers against
+//! it.
 //!
-//! Where a library would take more than the grammar, the text is checked first and the library only
-//! computes the value. Nothing is cut off, rounded to another unit or guessed.
+//! If a library would accept more than the grammar, the text is checked first and the library only computes the value.
+//! Nothing is cut off, rounded to another unit or guessed.
 
 #[cfg(test)]
 mod grammar;
@@ -21,12 +22,12 @@ use super::value::{Cell, Type, Unit};
 pub use number::{plain_float, plain_whole};
 pub use time::days;
 
-/// How the fields of a column are read.
+/// How the fields of a column are parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// By the rule of this type.
+    /// By the grammar of this type.
     Plain(Type),
-    /// A timestamp as a number that counts since 1970.
+    /// A timestamp written as a number that counts since 1970.
     Since(Unit),
 }
 
@@ -36,10 +37,10 @@ impl From<Type> for Form {
     }
 }
 
-/// Parses one field; the bytes of the value, where it has any, go to the end of `arena`.
+/// Parses one field. If the value has bytes, they are appended to `arena`.
 ///
 /// # Errors
-/// The rule of the type that the field breaks.
+/// Returns the rule of the type that the field breaks.
 pub fn parse(form: impl Into<Form>, field: &[u8], arena: &mut Vec<u8>) -> Parsed {
     if field.is_empty() {
         return Ok(Cell::Empty);
@@ -53,17 +54,18 @@ pub fn parse(form: impl Into<Form>, field: &[u8], arena: &mut Vec<u8>) -> Parsed
     }
 }
 
-/// Whether the field is the empty value.
+/// Whether the field is an empty value of this type.
 pub fn is_empty(kind: Type, field: &[u8]) -> bool {
     field.is_empty() || (!keeps_spaces(kind.into()) && field.iter().all(|byte| *byte == b' '))
 }
 
-/// Spaces around a value of any other type are not part of it.
+/// Whether spaces around a value are part of it. They are part of text and blobs only.
 fn keeps_spaces(form: Form) -> bool {
     matches!(form, Form::Plain(Type::Text | Type::Blob))
 }
 
-/// A NUL byte is no text: most of the time it tells of another encoding, and what reads it may end there.
+/// Checks that the field is text. A NUL byte is not text: it usually comes from another encoding, and readers of the
+/// value may stop at it.
 fn utf8(field: &[u8]) -> Result<&str, Refusal> {
     let text = std::str::from_utf8(field).ok().filter(|_| memchr(0, field).is_none());
     text.ok_or(Refusal { reason: Reason::Encoding, rule: "text" })
@@ -133,7 +135,7 @@ fn hex(digit: u8) -> Option<u8> {
 
 fn inet(text: &str, arena: &mut Vec<u8>) -> Parsed {
     let ip: IpAddr = text.parse().map_err(|_| not("an IPv4 or IPv6 address"))?;
-    // An IPv4-mapped IPv6 address is the IPv4 address.
+    // An IPv4-mapped IPv6 address is stored as the IPv4 address.
     let slice = match ip.to_canonical() {
         IpAddr::V4(v4) => keep(arena, &v4.octets()),
         IpAddr::V6(v6) => keep(arena, &v6.octets()),

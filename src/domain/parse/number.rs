@@ -1,4 +1,4 @@
-//! Numbers. In no type is there a minus zero: `-0` is 0.
+//! Parses numbers. No type has a minus zero: `-0` is 0.
 
 use std::num::IntErrorKind;
 
@@ -8,13 +8,13 @@ use crate::domain::parse::refusal::not;
 use crate::domain::parse::refusal::outside;
 use crate::domain::value::{Cell, Type};
 
-/// Digits that a decimal may have when it is written out without an exponent.
+/// The maximum number of digits of a decimal that is written out without an exponent.
 const MAX_DECIMAL_DIGITS: usize = 1000;
 
-/// Largest exponent of a decimal, in both directions.
+/// The maximum exponent of a decimal, positive or negative.
 const MAX_DECIMAL_EXPONENT: usize = 99;
 
-/// The whole numbers of these types that need no other look: digits, perhaps with a minus.
+/// Parses the common form of `int` and `bigint`: digits, possibly with a minus. Returns `None` for any other form.
 #[inline]
 pub fn plain_whole(kind: Type, field: &[u8]) -> Option<i64> {
     let n = digits(field)?;
@@ -25,11 +25,11 @@ pub fn plain_whole(kind: Type, field: &[u8]) -> Option<i64> {
     }
 }
 
-/// The floats that most are: at most nine digits, with a point among them.
+/// Parses the common form of a float: at most nine digits, possibly with a point. Returns `None` for any other form.
 ///
-/// Both sides of the quotient are exact with 64 bits. Narrowing it rounds a second time, which could
-/// only differ from rounding once where the first result is the middle between two 32-bit floats and
-/// the true one is not; a quotient by 10^8 at most is then at least 2^-52 away from it, relatively, and
+/// Both operands of the division are exact in 64 bits. Narrowing the quotient to 32 bits rounds a second time. That
+/// could differ from rounding once only if the first result is the midpoint of two 32-bit floats and the true quotient
+/// is not. But a quotient with a divisor of at most 10^8 is then at least 2^-52 away from the midpoint, relatively, and
 /// the first rounding moves it by less.
 #[inline]
 pub fn plain_float(field: &[u8]) -> Option<f32> {
@@ -50,7 +50,7 @@ pub fn plain_float(field: &[u8]) -> Option<f32> {
     POWERS.get(behind).map(|power| (f64::from(n) / power) as f32)
 }
 
-/// Up to 18 of them, which fit whatever they are.
+/// Parses up to 18 digits, possibly with a minus. They always fit into an `i64`.
 #[inline]
 fn digits(field: &[u8]) -> Option<i64> {
     let (minus, digits) = match field {
@@ -65,7 +65,7 @@ fn digits(field: &[u8]) -> Option<i64> {
     Some(if minus { -n } else { n })
 }
 
-/// Digits with or without a sign.
+/// Parses a whole number from `min` to `max`, with or without a sign.
 pub fn whole(text: &str, min: i64, max: i64, rule: &'static str) -> Parsed {
     match text.parse::<i64>() {
         Ok(n) if (min..=max).contains(&n) => Ok(Cell::Whole(n)),
@@ -99,7 +99,8 @@ pub fn double(text: &str) -> Parsed {
     }
 }
 
-/// Kept as plain digits with the scale as written, because `12.5` and `12.50` are two keys in CQL.
+/// Parses a decimal. It is kept as plain digits with the scale as written, because `12.5` and `12.50` are two keys in
+/// CQL.
 pub fn decimal(text: &str, arena: &mut Vec<u8>) -> Parsed {
     const RULE: &str = "a decimal number of at most 1000 digits, with an exponent from -99 to 99";
     let numeral = Numeral::of(text).ok_or(not(RULE))?;
@@ -112,13 +113,13 @@ pub fn is_numeral(text: &str) -> bool {
     Numeral::of(text).is_some()
 }
 
-/// The parts of a number: an optional sign, digits with at most one point, an optional exponent of at
-/// most three digits.
+/// The parts of a number: an optional sign, digits with at most one point, and an optional exponent of at most three
+/// digits.
 struct Numeral<'t> {
     minus: bool,
     whole: &'t str,
     fraction: &'t str,
-    /// The exponent has a minus.
+    /// Whether the exponent is negative.
     shrinks: bool,
     exponent: usize,
 }
@@ -139,8 +140,8 @@ impl<'t> Numeral<'t> {
         self.whole.bytes().chain(self.fraction.bytes()).all(|digit| digit == b'0')
     }
 
-    /// Without an exponent: `-12.50`. All decimals stay, zeros before the first digit do not. Nothing
-    /// where this takes too many digits.
+    /// Returns the number without an exponent, such as `-12.50`. Keeps all decimals and drops leading zeros. Returns
+    /// `None` if the exponent is too large or the result would have too many digits.
     fn written_out(&self) -> Option<String> {
         if self.exponent > MAX_DECIMAL_EXPONENT {
             return None;
@@ -162,7 +163,7 @@ impl<'t> Numeral<'t> {
     }
 }
 
-/// Whether there is a minus, and what follows the sign.
+/// Returns whether there is a minus, and the text after the sign.
 fn signed(text: &str) -> (bool, &str) {
     match text.strip_prefix('-') {
         Some(rest) => (true, rest),

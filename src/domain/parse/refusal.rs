@@ -1,4 +1,4 @@
-//! Why a field is not a value of its type, and what it is otherwise.
+//! The result of parsing a field: a value, or the rule that the field breaks.
 
 use crate::domain::record::Reason;
 use crate::domain::value::{Cell, Slice};
@@ -7,7 +7,7 @@ use crate::domain::value::{Cell, Slice};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub reason: Reason,
-    /// The rule that was broken, to follow "must be".
+    /// The broken rule, worded to follow "must be".
     pub rule: &'static str,
 }
 
@@ -21,7 +21,7 @@ pub const fn outside(rule: &'static str) -> Refusal {
     Refusal { reason: Reason::Range, rule }
 }
 
-/// The arena of a chunk has no more room.
+/// The refusal of a value that does not fit into the arena of its chunk.
 pub const FULL: Refusal = outside("smaller: a chunk holds at most 4 GiB of values");
 
 pub fn keep(arena: &mut Vec<u8>, bytes: &[u8]) -> Result<Slice, Refusal> {

@@ -1,10 +1,10 @@
-//! Examples of what is accepted and refused, with the values.
+//! Examples of fields that are accepted, with their values, and of fields that are refused.
 
 use super::*;
 use crate::domain::parse::refusal::outside;
 use crate::domain::text::plain;
 
-/// The text form of what `field` parses to, or the rule it breaks.
+/// Returns the text form of the value that `field` parses to, or the rule that it breaks.
 fn seen(form: Form, field: &str) -> Result<String, Refusal> {
     let mut arena = Vec::new();
     let cell = parse(form, field.as_bytes(), &mut arena)?;

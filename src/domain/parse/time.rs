@@ -1,4 +1,4 @@
-//! Dates and times. The forms are fixed, so the digits are read here; the calendar is jiff's.
+//! Parses dates and times. Their forms are fixed, so this module reads the digits; jiff knows the calendar.
 
 use jiff::civil;
 
@@ -14,7 +14,7 @@ const NANOS: i64 = 1_000_000_000;
 const FINE: &str = "no finer than a millisecond";
 const YEARS: &str = "in the years 0000 to 9999";
 
-/// A date and time, or a date alone, which is its midnight; in UTC unless an offset follows.
+/// Parses a date and time, or a date alone, which means midnight. The time is UTC unless an offset follows.
 pub fn timestamp(text: &str) -> Parsed {
     const RULE: &str = "a date and time like 2018-11-01T21:01:46.796Z (UTC without an offset), or a date";
     const UNIT: &str = "a date and time like 2018-11-01T21:01:46.796Z; where the column has numbers that \
@@ -29,7 +29,7 @@ pub fn timestamp(text: &str) -> Parsed {
     in_years(ms - instant.offset * 1000)
 }
 
-/// A whole number that counts since 1970.
+/// Parses a whole number that counts since 1970.
 pub fn since(unit: Unit, text: &str) -> Parsed {
     let rule = match unit {
         Unit::Seconds => "a whole number of seconds since 1970 (unit: s)",
@@ -50,7 +50,8 @@ pub fn since(unit: Unit, text: &str) -> Parsed {
 }
 
 fn in_years(ms: i64) -> Parsed {
-    /// 0000-01-01T00:00:00.000Z to 9999-12-31T23:59:59.999Z: text of fixed width sorts between them.
+    /// From 0000-01-01T00:00:00.000Z to 9999-12-31T23:59:59.999Z. In this range, text of fixed width sorts like the
+    /// values.
     const ALL: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
     if ALL.contains(&ms) { Ok(Cell::Timestamp(ms)) } else { Err(outside(YEARS)) }
 }
@@ -59,7 +60,7 @@ pub fn date(text: &str) -> Parsed {
     days(text).map(Cell::Date).ok_or(not("a date like 2018-11-01"))
 }
 
-/// Days since 1970-01-01 of a `YYYY-MM-DD` date.
+/// Returns the days since 1970-01-01 of a `YYYY-MM-DD` date.
 pub fn days(text: &str) -> Option<i32> {
     let mut scan = Scan(text.as_bytes());
     scan.day().filter(|_| scan.is_over())
@@ -73,15 +74,15 @@ pub fn time(text: &str) -> Parsed {
 }
 
 struct Instant {
-    /// Since 1970-01-01.
+    /// Days since 1970-01-01.
     day: i32,
-    /// Since midnight.
+    /// Nanoseconds since midnight.
     nanos: i64,
-    /// Seconds before UTC.
+    /// How many seconds the written time is ahead of UTC.
     offset: i64,
 }
 
-/// The text that is not read yet.
+/// The part of the text that was not read yet.
 struct Scan<'t>(&'t [u8]);
 
 impl Scan<'_> {
@@ -89,7 +90,7 @@ impl Scan<'_> {
         self.0.is_empty()
     }
 
-    /// The next byte, if it is this one.
+    /// Reads the next byte, if it is `byte`.
     fn skip(&mut self, byte: u8) -> Option<()> {
         self.0 = self.0.strip_prefix(&[byte])?;
         Some(())
@@ -109,7 +110,7 @@ impl Scan<'_> {
         self.two().filter(|n| *n < limit)
     }
 
-    /// `2018-11-01`
+    /// Reads a date such as `2018-11-01`. Returns days since 1970-01-01.
     fn day(&mut self) -> Option<i32> {
         let year = self.two()? * 100 + self.two()?;
         self.skip(b'-')?;
@@ -121,7 +122,7 @@ impl Scan<'_> {
         Some((day - civil::Date::constant(1970, 1, 1)).get_days())
     }
 
-    /// `21:01`, `21:01:46` or `21:01:46.796`, in nanoseconds.
+    /// Reads a time such as `21:01`, `21:01:46` or `21:01:46.796`. Returns nanoseconds.
     fn clock(&mut self) -> Option<i64> {
         let hour = self.two_below(24)?;
         self.skip(b':')?;
@@ -133,7 +134,7 @@ impl Scan<'_> {
         Some(seconds * NANOS + self.decimals()?)
     }
 
-    /// A point and one to nine digits, in nanoseconds; or neither.
+    /// Reads a point and one to nine digits. Returns nanoseconds, or 0 if there is no point.
     fn decimals(&mut self) -> Option<i64> {
         if self.skip(b'.').is_none() {
             return Some(0);
@@ -150,7 +151,7 @@ impl Scan<'_> {
         Some(nanos)
     }
 
-    /// `Z`, `+02:00`, `+0200` or `+02`, in seconds; nothing is UTC.
+    /// Reads an offset: `Z`, `+02:00`, `+0200` or `+02`. Returns seconds, or 0 at the end of the text, which means UTC.
     fn offset(&mut self) -> Option<i64> {
         if self.is_over() || self.skip(b'Z').is_some() {
             return Some(0);
@@ -162,7 +163,7 @@ impl Scan<'_> {
         Some(sign * (hours * 60 + minutes) * 60)
     }
 
-    /// All of the text: a day, and perhaps `T` or a space, the time and its offset.
+    /// Reads the whole text: a date and, optionally, `T` or a space, the time and its offset.
     fn instant(mut self) -> Option<Instant> {
         let day = self.day()?;
         if self.is_over() {

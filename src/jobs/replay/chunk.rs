@@ -1,4 +1,4 @@
-//! Entries of the quarantine to a chunk, from the bytes that were kept of them.
+//! Turns quarantine entries into a chunk, from the bytes that were kept.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::jobs::replay::untried::UntriedError;
 use crate::pipeline::row_builder::RowBuilder;
 use crate::source::folder::inbox;
 
-/// Bytes behind which a chunk takes no more.
+/// The number of bytes at which a chunk is full.
 const FULL: usize = 1024 * 1024;
 
-/// Makes chunks of the records of one delivery.
+/// Makes chunks from the records of one delivery.
 pub struct ChunkMaker {
     source: Arc<DeliveryContext>,
     stamps: Arc<Stamps>,
@@ -29,10 +29,10 @@ pub struct ChunkMaker {
 }
 
 impl ChunkMaker {
-    /// For the records of a delivery that had this header.
+    /// Creates a maker for a delivery with this header.
     ///
     /// # Errors
-    /// When the header does not serve any more.
+    /// Returns an error if the current plan cannot use the header, or needs a date that the file name does not have.
     pub fn new(find: &KeptFiles, delivery: &Delivery, header: Header) -> Result<Self, HeaderError> {
         let plan = &find.plan;
         let mapping = header.map(plan)?;
@@ -55,8 +55,8 @@ impl ChunkMaker {
         })
     }
 
-    /// Entries of a page, tried, up to so many bytes: of long ones only the beginning is in the page. Those
-    /// that cannot be tried are left as they are.
+    /// Tries the next entries of a page again, until the chunk is full. The chunk is limited by its bytes because a
+    /// page holds only the beginning of long records. Entries that cannot be tried stay open.
     pub async fn retried(
         &mut self,
         transform: &RowBuilder,
@@ -86,7 +86,7 @@ impl ChunkMaker {
         retried
     }
 
-    /// All bytes of a record; none of one that is longer than records may be.
+    /// Returns all bytes of a record, or `None` if the record is longer than a record may be.
     async fn bytes(&mut self, record: &Quarantined) -> Result<Option<Vec<u8>>, UntriedError> {
         if record.len > self.max_record_bytes as u64 {
             return Ok(None);
@@ -114,7 +114,7 @@ impl ChunkMaker {
         raw.refused.push(Quarantined { column: None, reason, detail, raw: Vec::new(), ..record });
     }
 
-    /// Whether reading these bytes as a file would give this record and nothing else.
+    /// Whether a file with these bytes would contain exactly this record.
     fn is_one_record(&self, bytes: &[u8]) -> bool {
         let nothing = Position::default();
         let mut framer = Framer::new(self.max_record_bytes, nothing, nothing, blake3::Hasher::new());
@@ -132,7 +132,7 @@ impl ChunkMaker {
 }
 
 impl Replay {
-    /// Whether there is nothing to settle and nothing to say.
+    /// Whether there is nothing to settle and nothing to report.
     pub fn is_empty(&self) -> bool {
         self.chunk.rows.is_empty() && self.chunk.quarantined.is_empty() && self.skipped.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Records of which only the beginning is in quarantine, whole, from the file they came in.
+//! Reads complete records from their file, for records whose beginning alone is in quarantine.
 
 use std::io;
 
@@ -9,14 +9,14 @@ use crate::pipeline::byte_source::{self, ByteSource};
 use crate::pipeline::header_probe::read_or_end;
 use crate::pipeline::prefix_check::KeptFileError;
 
-/// Reads records of one delivery in their order.
+/// Reads records of one delivery in order.
 pub struct FullRecords {
     find: KeptFiles,
     delivery: Delivery,
     opened: Opened,
 }
 
-/// The file, once its bytes are known to be those that were loaded.
+/// The file, once its bytes were compared with what was loaded.
 enum Opened {
     NotYet,
     Open(Box<Bytes>),
@@ -26,7 +26,7 @@ enum Opened {
 struct Bytes {
     source: ByteSource,
     read: Vec<u8>,
-    /// Decoded bytes before `read`.
+    /// The number of decoded bytes before `read`.
     before: u64,
 }
 
@@ -35,10 +35,11 @@ impl FullRecords {
         Self { find, delivery, opened: Opened::NotYet }
     }
 
-    /// The bytes of a record that lies behind those asked for before.
+    /// Reads the bytes of a record. Records must be read in the order of their offsets.
     ///
     /// # Errors
-    /// When the file does not serve. The cause is told once.
+    /// Returns an error if the file cannot be read or has other bytes. If the file cannot be opened, only the first
+    /// error contains the cause.
     pub async fn record(&mut self, record: &Quarantined) -> Result<Vec<u8>, UntriedError> {
         if matches!(self.opened, Opened::NotYet) {
             self.opened = Opened::Unreadable;
@@ -62,7 +63,7 @@ impl FullRecords {
 }
 
 impl Bytes {
-    /// These bytes of the file; fewer where it ends.
+    /// Returns the bytes at this offset, or fewer if the file ends there.
     async fn cut(&mut self, offset: u64, len: u64) -> io::Result<Vec<u8>> {
         self.skip_to(offset).await?;
         let len = usize::try_from(len).unwrap_or(usize::MAX);

@@ -1,7 +1,7 @@
-//! Open records of the quarantine, tried once more by the configuration of now, or discarded.
+//! Tries open records of the quarantine again under the current configuration, or discards them.
 //!
-//! A page at a time: rows, entries and account of a page are settled together, so that a run that ends
-//! anywhere is gone on with by the next.
+//! Works on a page at a time. Rows, entries and receipt of a page are settled together, so that an interrupted run can
+//! be continued by the next one.
 
 mod chunk;
 mod full_record;
@@ -37,7 +37,7 @@ pub struct Replayer<S> {
     pub filter: EntryFilter,
 }
 
-/// The action on open records.
+/// What to do with open records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
     Replay,
@@ -54,10 +54,10 @@ pub struct Run<'r, S> {
 }
 
 impl<S: Store> Run<'_, S> {
-    /// Settles the records of the next delivery that has open records; `None` at the end.
+    /// Settles the records of the next delivery that has open records. Returns `None` at the end.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// Returns an error if the store does not answer.
     pub async fn next(&mut self) -> Result<Option<Settled>, StoreError> {
         while !self.stopped
             && let Some(delivery) = self.deliveries.next().await?
@@ -79,19 +79,19 @@ impl<S: Store> Run<'_, S> {
 }
 
 impl<S: Store> Replayer<S> {
-    /// A run that begins with the first delivery.
+    /// Starts a run at the first delivery.
     pub fn run(&self, what: What) -> Run<'_, S> {
         let deliveries = Deliveries::patiently(&*self.store, &self.patience, self.deliveries.clone());
         Run { retry: self, deliveries, what, stopped: false }
     }
 
-    /// The open records of a delivery.
+    /// Lists the open records of a delivery.
     fn entries(&self, delivery: &Delivery, raw: bool) -> Entries<'_, S> {
         let filter = EntryFilter { fate: Some(Fate::Open), raw, ..self.filter.clone() };
         Entries::patiently(&*self.store, &self.patience, delivery.id, filter)
     }
 
-    /// Discards the open records of a delivery. Returns whether it was stopped before the end.
+    /// Discards the open records of a delivery. Returns whether the run was stopped before the end.
     async fn discard(&self, delivery: &Delivery, settled: &mut Settled) -> Result<bool, StoreError> {
         let mut entries = self.entries(delivery, false);
         while let Some(page) = entries.page().await? {
@@ -105,7 +105,7 @@ impl<S: Store> Replayer<S> {
         Ok(false)
     }
 
-    /// Whether it was stopped before the end.
+    /// Tries the open records of a delivery again. Returns whether the run was stopped before the end.
     async fn again(&self, delivery: &Delivery, settled: &mut Settled) -> Result<bool, StoreError> {
         let making = match self.making(delivery).await {
             Ok(making) => Some(making),
@@ -142,10 +142,10 @@ impl<S: Store> Replayer<S> {
     }
 }
 
-/// The header of a delivery, as it was kept, or from its file.
+/// Returns the header of a delivery, from the store or else from the file.
 ///
 /// # Errors
-/// When there is none, or the store does not answer.
+/// Returns an error if neither has the header, or if the store does not answer.
 pub async fn header(
     store: &impl Store,
     find: &KeptFiles,

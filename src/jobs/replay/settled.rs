@@ -1,4 +1,4 @@
-//! What became of the open records of one delivery.
+//! Counts what became of the open records of one delivery.
 
 use crate::domain::ledger::{Applied, TableDelta};
 use crate::domain::quarantine::Replay;
@@ -7,7 +7,7 @@ use crate::jobs::replay::untried::UntriedError;
 use std::collections::BTreeMap;
 use tracing::warn;
 
-/// What became of the records of one delivery.
+/// What became of the open records of one delivery.
 #[derive(Debug)]
 pub struct Settled {
     pub path: String,
@@ -15,13 +15,13 @@ pub struct Settled {
     pub loaded: u64,
     pub skipped: u64,
     pub discarded: u64,
-    /// Still open, by reason.
+    /// The number of records still open, by reason.
     pub open: BTreeMap<&'static str, u64>,
-    /// By name.
+    /// What was written to each table, by name.
     pub tables: BTreeMap<String, TableDelta>,
-    /// Some of its records were loaded under another declaration.
+    /// Whether some records were loaded under another declaration of the tables.
     pub other_declaration: bool,
-    /// Why some could not be tried.
+    /// Why some records could not be tried.
     pub untried: Option<String>,
 }
 
@@ -40,7 +40,7 @@ impl Settled {
         }
     }
 
-    /// Records that were looked at.
+    /// Returns the number of records that a replay processed.
     pub fn tried(&self) -> u64 {
         self.loaded + self.skipped + self.open.values().sum::<u64>()
     }
@@ -49,7 +49,7 @@ impl Settled {
         *self.open.entry(reason).or_default() += 1;
     }
 
-    /// Told once a delivery.
+    /// Logs why records cannot be tried, once for each delivery.
     pub fn cannot(&mut self, why: &UntriedError) {
         if self.untried.is_none() {
             warn!(file = self.path, "left open: {why}");

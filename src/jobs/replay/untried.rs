@@ -1,10 +1,10 @@
-//! Why open records of a delivery cannot be tried again.
+//! The errors of a replay that leave open records untried.
 
 use crate::domain::header::HeaderError;
 use crate::pipeline::prefix_check::KeptFileError;
 use crate::store::StoreError;
 
-/// Why records stay open untried.
+/// The reason records stay open without another attempt.
 #[derive(Debug, thiserror::Error)]
 pub enum UntriedError {
     #[error("its header was not kept, and its file is not there any more: {0}")]
@@ -13,12 +13,12 @@ pub enum UntriedError {
     Header(#[from] HeaderError),
     #[error("of long records only the beginning was kept, and the file cannot be read: {0}")]
     NoFile(KeptFileError),
-    /// As the file could not be read for an earlier record.
+    /// The file could not be opened for an earlier record either.
     #[error("of long records only the beginning was kept, and the file cannot be read")]
     NoFileBefore,
 }
 
-/// Why records are not tried: they cannot be, or the store does not answer.
+/// The reason records are not tried: they cannot be tried, or the store does not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     #[error(transparent)]
@@ -28,10 +28,10 @@ pub enum ReplayError {
 }
 
 impl ReplayError {
-    /// Why the records cannot be tried.
+    /// Returns the reason the records cannot be tried.
     ///
     /// # Errors
-    /// When it is that the store does not answer.
+    /// Returns the error of the store if the store did not answer.
     pub fn untried(self) -> Result<UntriedError, StoreError> {
         match self {
             Self::Untried(why) => Ok(why),

@@ -1,4 +1,4 @@
-//! Files whose rows another program wrote (`load --assume-loaded`): what the ledger is to know of them.
+//! Reads files whose rows another program wrote (`load --assume-loaded`), to enter them into the ledger.
 
 use std::io;
 use std::sync::Arc;
@@ -13,23 +13,24 @@ use crate::source::folder::inbox::Inbox;
 /// A file that was read to its end.
 pub struct Assumed {
     pub verdict: Verdict,
-    /// Size and times behind that.
+    /// The size and times of the file after it was read.
     pub noted: FileStat,
 }
 
-/// What was counted so far.
+/// Counts of the records read so far.
 struct Counted {
     reach: Position,
     hash: String,
     skipped: u64,
-    /// Records that would be in quarantine.
+    /// The number of records that would be quarantined.
     odd: u64,
 }
 
-/// Reads all of a file: its records are counted and checked as if they were to be loaded.
+/// Reads a complete file. Counts and checks its records as if they were to be loaded.
 ///
 /// # Errors
-/// What keeps it from being read, or that its last record is not whole.
+/// Returns an error if the file cannot be read, has no usable header, lies outside the inbox, or ends with an
+/// incomplete record.
 pub async fn read(inbox: &Inbox, path: &str, plan: &Arc<Plan>, limit: usize) -> io::Result<Assumed> {
     let place = inbox.place(path);
     let beginning = VerifiedFile::unverified(&place, plan, limit).await.map_err(io::Error::other)?;

@@ -1,4 +1,4 @@
-//! What is known of each path: a listing opens no file that is as it was.
+//! Remembers what is known of each path, so that a listing does not open unchanged files.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -7,17 +7,17 @@ use crate::domain::ledger;
 use crate::domain::{DeliveryId, DeliveryState, FileStat};
 use crate::source::folder::inbox::Found;
 
-/// What is kept of a path in memory.
+/// What is remembered of a path.
 #[derive(Clone, Copy, Debug)]
 struct Glance {
     noted: FileStat,
     /// Whether there is nothing to do as long as size and times stay the same.
     done: bool,
-    /// Whether its delivery is loaded, or a duplicate of one.
+    /// Whether the delivery is loaded, or a duplicate of a loaded one.
     whole: bool,
 }
 
-/// All paths that were seen.
+/// All paths seen so far.
 #[derive(Debug, Default)]
 pub struct FileCache {
     /// A tree, because it can reuse the memory that the waiting files free. A hash table would allocate large new
@@ -30,14 +30,14 @@ pub struct FileCache {
 }
 
 impl FileCache {
-    /// Takes over the paths that the ledger knows.
+    /// Adds the paths that the ledger knows.
     pub fn learn(&mut self, paths: Vec<ledger::KnownPath>) {
         for path in paths {
             let done = match path.state {
                 DeliveryState::Loaded | DeliveryState::Duplicate | DeliveryState::Undone => true,
-                // Tried again when the configuration changes.
+                // A failed file is tried again when the configuration changes.
                 DeliveryState::Failed => path.same_attempt,
-                // What was replaced may be back, and the tail of what is incomplete may be due.
+                // A replaced file may be back, and the open tail of an incomplete file may be due.
                 DeliveryState::Waiting
                 | DeliveryState::Loading
                 | DeliveryState::Replaced
@@ -55,26 +55,27 @@ impl FileCache {
         }
     }
 
-    /// Taken up: there is something to do until it has ended.
+    /// Marks a file as taken up and not finished.
     pub fn begun(&mut self, path: &Arc<str>, noted: FileStat) {
         self.incomplete.remove(path);
         self.failed.remove(path);
         self.glances.insert(Arc::clone(path), Glance { noted, done: false, whole: false });
     }
 
-    /// There is nothing to do while it looks like this.
+    /// Marks a file as done for as long as it has this size and these times.
     pub fn done(&mut self, path: &Arc<str>, noted: FileStat, whole: bool) {
         self.glances.insert(Arc::clone(path), Glance { noted, done: true, whole });
     }
 
-    /// It left the inbox. The ledger has it still: what comes under this name is compared with it.
+    /// Marks a file as no longer in the inbox. The ledger still has its delivery, with which a new file under this name
+    /// is compared.
     pub fn left(&mut self, path: &str) {
         if let Some(glance) = self.glances.get_mut(path) {
             (glance.done, glance.whole) = (false, false);
         }
     }
 
-    /// It has ended, in this state.
+    /// Notes that the delivery of a file ended in `state`.
     pub fn ended(&mut self, path: &Arc<str>, id: DeliveryId, state: DeliveryState) {
         if state == DeliveryState::Failed {
             self.failed.insert(Arc::clone(path));
@@ -90,7 +91,8 @@ impl FileCache {
         }
     }
 
-    /// What waits for more and is gone, by `is_there`: should it come back, it is looked at again.
+    /// Removes and returns the incomplete deliveries whose file no longer exists, as `is_there` reports. If such a file
+    /// comes back, it is identified again.
     pub fn take_gone(&mut self, is_there: impl Fn(&str) -> bool) -> Vec<(Arc<str>, DeliveryId)> {
         let gone: Vec<_> = self.incomplete.extract_if(|path, _| !is_there(path)).collect();
         for (path, _) in &gone {
@@ -101,32 +103,32 @@ impl FileCache {
         gone
     }
 
-    /// Who took what failed out of the inbox has dealt with it.
+    /// Forgets failed files that no longer exist: somebody removed them from the inbox, so they need no attention.
     pub fn forget_failed(&mut self, is_there: impl Fn(&str) -> bool) {
         self.failed.retain(|path| is_there(path));
     }
 
-    /// Files that do not go on by themselves: those that failed, and those of which more is expected.
+    /// Returns the number of failed files and the number of incomplete files. Neither kind continues by itself.
     pub fn open(&self) -> (usize, usize) {
         (self.failed.len(), self.incomplete.len())
     }
 
-    /// Whether all of it is in the tables, under this name or another.
+    /// Whether all records of the file are in the tables, under this name or another.
     pub fn is_whole(&self, path: &str) -> bool {
         self.glances.get(path).is_some_and(|glance| glance.whole)
     }
 
-    /// Whether the ledger may have it.
+    /// Whether the ledger may have a delivery of this path.
     pub fn has(&self, path: &str) -> bool {
         self.glances.contains_key(path)
     }
 
-    /// Whether there is nothing to do.
+    /// Whether there is nothing to do for this file.
     pub fn is_done(&self, file: &Found) -> bool {
         self.glances.get(&file.path).is_some_and(|known| known.done && known.noted == file.noted)
     }
 
-    /// Whether it only has to be looked at again because its time was too young.
+    /// Whether the file is unchanged, but its bytes must be compared because its times were too young to be trusted.
     pub fn is_young(&self, file: &Found) -> bool {
         self.glances.get(&file.path).is_some_and(|known| {
             let (noted, found) = (known.noted, file.noted);

@@ -1,4 +1,4 @@
-//! What a file is: content decides, never its inode, its times or its first line alone (law 4).
+//! Identifies files by their content, never by inode, times or first line alone (law 4).
 
 use std::io;
 use std::ops::ControlFlow;
@@ -32,7 +32,7 @@ use crate::store::backoff::Backoff;
 use crate::store::listing::{Deliveries, newest};
 use crate::store::{Store, StoreError};
 
-/// Identifies files against the ledger and takes them up.
+/// Compares files with the ledger and takes them up.
 pub struct Identify<S> {
     pub store: Arc<S>,
     pub plan: Arc<Plan>,
@@ -42,35 +42,35 @@ pub struct Identify<S> {
     pub trails: Arc<HashCheckpoints>,
     pub tails: Tails,
     pub taking: LoadMode,
-    /// No file before this is counted as having waited longer.
+    /// When the process started. A file that arrived earlier counts as waiting from this time on.
     pub started: SystemTime,
 }
 
-/// What a file turned out to be.
+/// The result of identifying a file.
 pub enum Identified {
-    /// As the ledger knows it.
+    /// The file is unchanged since it was entered into the ledger.
     Unchanged(Same),
-    /// To be read; with the strikes of its path.
+    /// The file must be read. The number is the strikes of its path.
     Work(Box<Work>, DeliveryId, u32),
-    /// Nothing to read: entered into the ledger in this state.
+    /// There is nothing to read: the file was entered into the ledger in this state.
     Entered(DeliveryId, DeliveryState, String),
-    /// Another program wrote its rows: entered as loaded.
+    /// Another program wrote the rows: the file was entered as loaded.
     Assumed(Box<Delivery>),
-    /// Its first bytes are those of a delivery that is still being loaded.
+    /// The file has the same first bytes as a delivery that is still being loaded, so it must wait.
     Behind(DeliveryId, String),
 }
 
-/// A file that is as the ledger knows it.
+/// A file that is unchanged since it was entered into the ledger.
 pub struct Same {
     pub id: DeliveryId,
     pub state: DeliveryState,
-    /// Size and times before its bytes were compared.
+    /// The size and times before the bytes were compared.
     pub noted: FileStat,
-    /// All of its bytes were compared.
+    /// Whether all bytes were compared.
     pub verified: bool,
-    /// Its open tail is held: the strikes of its path.
+    /// The strikes of the path, if the open tail is held.
     pub held: Option<u32>,
-    /// What is to be noted of it now.
+    /// The changes to write to the ledger.
     pub amendment: Amendment,
 }
 
@@ -78,13 +78,13 @@ pub struct Same {
 struct Subject<'c> {
     candidate: &'c Candidate,
     opened: Opened,
-    /// What may become of its open tail.
+    /// What may be done with the open tail.
     tail: TailPolicy,
-    /// How often a tail of this path was contradicted by growth.
+    /// How often growth contradicted an open tail of this path.
     strikes: u32,
 }
 
-/// Why a file could not be identified.
+/// The reason a file could not be identified.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentifyError {
     #[error(transparent)]
@@ -94,10 +94,10 @@ pub enum IdentifyError {
 }
 
 impl<S: Store> Identify<S> {
-    /// Looks at one file; of a path that is not known the ledger is not asked.
+    /// Identifies one file. Queries the ledger for the path only if `is_known`.
     ///
     /// # Errors
-    /// When the file cannot be read or the store does not answer.
+    /// Returns an error if the file cannot be read or the store does not answer.
     pub async fn identify(&self, candidate: &Candidate, is_known: bool) -> Result<Identified, IdentifyError> {
         let path = &candidate.found.path;
         loop {
@@ -113,7 +113,7 @@ impl<S: Store> Identify<S> {
                 }
                 _ => Some(self.new_delivery(subject).await?),
             };
-            // Otherwise its delivery was changed while it was compared.
+            // `None` means that the delivery was changed during the comparison, so compare again.
             if let Some(identified) = identified {
                 return Ok(identified);
             }
@@ -130,18 +130,19 @@ impl<S: Store> Identify<S> {
         self.patience.with(|| newest(&*self.store, path)).await
     }
 
-    /// A path that the ledger knows: the same bytes, more of them, or others.
+    /// Identifies a file whose path the ledger knows: it has the same bytes, more bytes or other bytes.
     async fn known(
         &self,
         subject: Subject<'_>,
         current: Delivery,
     ) -> Result<Option<Identified>, IdentifyError> {
         match current.state {
-            // Found wanting before: its bytes or the configuration changed since, or so it seems.
+            // The earlier attempt did not succeed or was undone. The bytes or the configuration seem to have changed
+            // since.
             DeliveryState::Failed | DeliveryState::Waiting | DeliveryState::Undone => {
                 let identified = self.new_delivery(subject).await?;
                 if current.state == DeliveryState::Failed && matches!(identified, Identified::Work(..)) {
-                    // Its open records were discarded: the file is read again.
+                    // The file is read from its beginning, so the open records of the failed delivery were discarded.
                     metrics::discarded(current.receipt.open());
                 }
                 return Ok(Some(identified));
@@ -162,8 +163,9 @@ impl<S: Store> Identify<S> {
         }
         let resumes = is_interrupted(&current);
         let more = match (current.state, begun.growth) {
-            // A gz that was cut off may lack its trailer alone, which its size shows. An equal size shows nothing: it
-            // may have been noted of other bytes than those that were read.
+            // A different size means that there is more to read. A truncated gz file may lack only its trailer, and
+            // then only the size shows the growth. An equal size proves nothing: it may have been noted when the file
+            // had other bytes than those that were read.
             (DeliveryState::Incomplete, _) if current.noted.size == subject.opened.bytes.file.noted.size => {
                 let judged = self.judge_rest(&subject, &mut begun).await?;
                 if matches!(judged, Judged::Wait { held: true, .. }) {
@@ -179,13 +181,13 @@ impl<S: Store> Identify<S> {
         if !resumes && !more {
             return Ok(Some(Identified::Unchanged(unchanged(&current, &subject.opened, begun.verified))));
         }
-        // A duplicate that grew, and one begun under another configuration, are loaded whole.
+        // A duplicate that grew and a delivery begun under another configuration are loaded from the beginning.
         let is_of_another =
             current.state == DeliveryState::Duplicate || current.fingerprint != self.plan.fingerprint;
         if self.taking == LoadMode::Assumed || is_of_another {
             return self.new_generation(subject).await.map(Some);
         }
-        // Nothing of it counts so far: it may have become a file that is known.
+        // No record of this delivery is loaded yet, so its file may have become a copy of another one.
         if current.reach.record > 0 {
             return self.resume(subject, &current, begun).await;
         }
@@ -195,8 +197,8 @@ impl<S: Store> Identify<S> {
         }
     }
 
-    /// The file, open behind what is durable. `None` where it does not begin with that, or with what was sent ahead
-    /// of the ledger by the rules of now.
+    /// Opens the file after its durable bytes. Returns `None` if the file does not begin with the durable bytes and
+    /// with the bytes sent ahead of the ledger, or if the latter were sent under other rules than the current ones.
     async fn begun(
         &self,
         subject: &Subject<'_>,
@@ -218,7 +220,7 @@ impl<S: Store> Identify<S> {
         Ok(Some(begun))
     }
 
-    /// What is to become of the bytes behind the end of an incomplete delivery.
+    /// Decides what to do with the bytes after the end of an incomplete delivery.
     async fn judge_rest(&self, subject: &Subject<'_>, begun: &mut PrefixCheck) -> io::Result<Judged> {
         let limit = self.max_record_bytes;
         begun.buffer(limit).await?;
@@ -245,7 +247,7 @@ impl<S: Store> Identify<S> {
         self.new_delivery(Subject { opened, ..subject }).await
     }
 
-    /// Continues a delivery; `None` where it was changed meanwhile.
+    /// Resumes a delivery. Returns `None` if the delivery was changed in the meantime.
     async fn resume(
         &self,
         mut subject: Subject<'_>,
@@ -264,7 +266,7 @@ impl<S: Store> Identify<S> {
             begun = begun.end();
         }
         let noted = trusted(begun.bytes.file.noted);
-        // What was not verified wholly is looked at once more when the file is quiet.
+        // A ctime of 0 never compares equal, so a file that was not fully verified is compared again once it is quiet.
         let noted = if begun.verified { noted } else { FileStat { ctime: 0, ..noted } };
         let how = Continuation {
             noted,
@@ -278,7 +280,7 @@ impl<S: Store> Identify<S> {
         if is_interrupted(current) {
             info!(file = current.path, records = from.record, "resumed: {}", how.detail);
         }
-        // Without a record so far the header is read again: it may have grown too.
+        // If no record is durable yet, the header was read again, because it may have grown too.
         if from.record == 0 && start.mark.offset > from.offset {
             let framer = framer(self.max_record_bytes, from, start.mark, &subject.opened.read);
             let ends = (subject.opened.head(), subject.opened.window());
@@ -291,7 +293,7 @@ impl<S: Store> Identify<S> {
         Ok(Some(self.work(subject, delivery, start, framer, ends)))
     }
 
-    /// A new delivery: of a new path, or a new generation.
+    /// Enters a new delivery: the first one of a path, or a new generation.
     async fn new_delivery(&self, mut subject: Subject<'_>) -> Result<Identified, IdentifyError> {
         let path = &subject.candidate.found.path;
         let start = match self.start(&subject.opened, path).await {
@@ -322,7 +324,8 @@ impl<S: Store> Identify<S> {
             return self.assume(&subject).await;
         }
         if !start.whole {
-            // What its writer adds meanwhile is not read by a header that it may belong to.
+            // The header may be incomplete. Bytes that the writer appends from now on may belong to it, so they are not
+            // read as records.
             subject.opened.bytes = subject.opened.bytes.ended();
         }
         let records = subject.opened.records(start.mapping.fields);
@@ -333,7 +336,7 @@ impl<S: Store> Identify<S> {
         Ok(self.work(subject, delivery, start, framer, ends))
     }
 
-    /// Reads it to its end and enters it, without its rows.
+    /// Reads the file to its end and enters it as loaded, without writing rows.
     async fn assume(&self, subject: &Subject<'_>) -> Result<Identified, IdentifyError> {
         let path = &subject.candidate.found.path;
         let found = adopt::read(&self.inbox, path, &self.plan, self.max_record_bytes).await?;
@@ -378,7 +381,8 @@ impl<S: Store> Identify<S> {
     fn entry(&self, subject: &Subject<'_>, verdict: Verdict) -> NewDelivery {
         let opened = &subject.opened;
         let noted = match verdict {
-            // It is not looked at again until its times change, or it would fail at every listing.
+            // The times are noted even if they are too young to be trusted. Otherwise the file would fail again at
+            // every listing.
             Verdict::Failed { .. } | Verdict::Incomplete { .. } => opened.bytes.file.noted,
             _ => trusted(opened.bytes.file.noted),
         };
@@ -405,7 +409,7 @@ impl<S: Store> Identify<S> {
         start(opened, &self.plan).await
     }
 
-    /// The file as it was opened, unless its bytes are those of another delivery or may turn out to be.
+    /// Continues with the file unless its bytes are those of another delivery, or may turn out to be.
     async fn unlike<'c>(
         &self,
         mut subject: Subject<'c>,
@@ -435,7 +439,8 @@ impl<S: Store> Identify<S> {
             return Ok(Alike::Other);
         }
         let (hash, len) = subject.opened.hash_whole().await?;
-        // That it is corrupt is told by loading it, also where the rest of it is known.
+        // A corrupt file is loaded, so that the corruption is reported, even if its readable bytes are those of another
+        // delivery.
         if matches!(subject.opened.bytes.broken(), Some(StreamError::Corrupt(_))) {
             return Ok(Alike::OtherButRead);
         }
@@ -452,7 +457,8 @@ impl<S: Store> Identify<S> {
         other.path != path && inbox::derive_alike(&self.plan, &other.path, path)
     }
 
-    /// Incomplete deliveries with records that this file may be a copy of, or a delivery that is being loaded.
+    /// Returns the incomplete deliveries with records that this file may be a copy of. Breaks with the first such
+    /// delivery that is being loaded.
     async fn unfinished(
         &self,
         path: &str,
@@ -487,8 +493,8 @@ impl<S: Store> Identify<S> {
         Ok(None)
     }
 
-    /// Compares with incomplete deliveries by reading their files: the hash of an incomplete delivery does not cover
-    /// its last record.
+    /// Compares the file with incomplete deliveries by reading their files: the hash of an incomplete delivery does not
+    /// cover its last record.
     async fn incomplete_same(
         &self,
         subject: &Subject<'_>,
@@ -506,8 +512,9 @@ impl<S: Store> Identify<S> {
         Ok(None)
     }
 
-    /// Whether the file of an incomplete delivery has these bytes, and nothing more of them can be loaded here. A
-    /// tail that waits for another writer there may be loaded here.
+    /// Whether the file of the incomplete delivery `other` still has the same bytes as this file, and none of the bytes
+    /// after the end of that delivery can be loaded from this file. A tail that waits for its writer there may be
+    /// loadable here.
     async fn waits_alike(
         &self,
         subject: &Subject<'_>,
@@ -524,7 +531,7 @@ impl<S: Store> Identify<S> {
         Ok(self.judge_rest(subject, &mut begun).await? != Judged::Load)
     }
 
-    /// Whether this file, as it is now, has these bytes.
+    /// Whether the file at this path currently has these bytes.
     async fn is_still(&self, path: &str, content: &Content) -> bool {
         match self.open(path).await {
             Ok(other) if other.known_len().is_some_and(|len| len != content.len) => false,
@@ -534,17 +541,17 @@ impl<S: Store> Identify<S> {
     }
 }
 
-/// A duplicate covers all bytes of the file, including an incomplete last record that both files share. A later copy is
-/// recognized by all of these bytes.
+/// Makes the verdict for a duplicate. It covers all bytes of the file, including an incomplete last record that both
+/// files share, so that a later copy is recognized by all of these bytes.
 fn duplicate(other: Delivery, Content { len, hash, .. }: Content) -> Verdict {
     let reach = Position { offset: len, ..other.reach };
     Verdict::Duplicate { of: other.id, same_as: other.path, reach, hash }
 }
 
-/// What comparing with deliveries of the same head gave.
+/// The result of comparing a file with the deliveries that have the same head.
 enum Alike {
     Other,
-    /// No other has these bytes; to know that, the file was read to its end.
+    /// No other delivery has these bytes. The file was read to its end to find out.
     OtherButRead,
     Same(Box<Verdict>),
     Behind(DeliveryId, String),
@@ -558,7 +565,8 @@ fn head(opened: &Opened) -> Checkpoint {
     Checkpoint { offset: opened.read.len().min(HEAD) as u64, hash: opened.head.clone() }
 }
 
-/// What was noted of a file and is not so any more, or can be trusted only now.
+/// Makes the result for an unchanged file. The amendment contains what the ledger must correct: a changed head, or size
+/// and times that changed or can be trusted only now.
 fn unchanged(current: &Delivery, opened: &Opened, verified: bool) -> Same {
     let noted = trusted(opened.bytes.file.noted);
     let amendment = Amendment {
@@ -570,12 +578,12 @@ fn unchanged(current: &Delivery, opened: &Opened, verified: bool) -> Same {
     Same { id, state, noted, verified, held: None, amendment }
 }
 
-/// Whether loading it ended before its end.
+/// Whether loading was interrupted before the end of the file.
 fn is_interrupted(delivery: &Delivery) -> bool {
     matches!(delivery.state, DeliveryState::Loading | DeliveryState::Replaced)
 }
 
-/// What `status` says of a delivery that is gone on with.
+/// Describes a resumed delivery for `status`.
 fn seen(current: &Delivery, begun: &PrefixCheck) -> String {
     let grown = begun.bytes.file.noted.size.saturating_sub(current.noted.size);
     let ended = matches!(current.state, DeliveryState::Loaded | DeliveryState::Incomplete);
@@ -588,7 +596,7 @@ fn seen(current: &Delivery, begun: &PrefixCheck) -> String {
     format!("{what}, its {verified} verified")
 }
 
-/// Whether looking at its head and its last bytes is enough: a plain file that is still growing.
+/// Whether comparing the head and the last bytes is enough, as for a file in plain UTF-8 that is still growing.
 fn is_trailed(delivery: &Delivery, opened: &Opened) -> bool {
     let grew = opened.bytes.file.noted.size > delivery.reach.offset && opened.bytes.is_plain();
     let same_head = delivery.reach.offset < HEAD as u64 || delivery.head == opened.head;

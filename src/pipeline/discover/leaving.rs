@@ -1,4 +1,4 @@
-//! Which loaded files may leave the inbox, and when (`source.after`).
+//! Decides which loaded files may leave the inbox, and when (`source.after`).
 
 use crate::pipeline::discover::Discover;
 use crate::pipeline::messages::Left;
@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 impl<S: Store> Discover<S> {
-    /// Those whose rest is over, as they are now.
+    /// Checks the files whose rest is over. They may have changed since they were queued.
     pub fn rested(&mut self) {
         while let Some(path) = self.out.due() {
             self.may_leave(&path);
         }
     }
 
-    /// A file that was loaded may leave, if it still is what was loaded.
+    /// Queues a loaded file to leave the inbox, if the file is unchanged since it was loaded.
     pub fn may_leave(&mut self, path: &str) {
         if self.out.rest.is_none() || self.is_busy(path) || self.waiting.holds(path) {
             return;
@@ -26,28 +26,28 @@ impl<S: Store> Discover<S> {
         }
     }
 
-    /// The same of one that was found just now.
+    /// Queues a loaded file that was just listed, as [`Self::may_leave`] does.
     pub fn listed(&mut self, file: &Found) {
         if !self.known.is_whole(&file.path) || !self.has_rested(file) {
             return;
         }
-        // Not `is_known`: a newer file under this name may only wait until it can be read.
+        // Not `is_known`, which is also true for a newer file under this name that cannot be read yet.
         if self.known.is_done(file) {
             self.out.ready.insert(Arc::clone(&file.path), file.noted);
         } else if self.known.is_young(file) {
-            // Loaded when its times were too young to be trusted: its bytes are compared first.
+            // The times were too young to be trusted when the file was loaded, so its bytes are compared first.
             self.waiting.check(file.clone());
         }
     }
 
-    /// A file whose bytes were all compared just now.
+    /// Queues a file whose bytes were all just compared.
     pub fn compared(&mut self, file: &Found) {
         if self.has_rested(file) {
             self.out.ready.insert(Arc::clone(&file.path), file.noted);
         }
     }
 
-    /// Whether it can be asked for now; else it is later, where it is to leave at all.
+    /// Whether the file has rested long enough to leave now. If it may leave later, schedules it.
     fn has_rested(&mut self, file: &Found) -> bool {
         let inbox = &self.identify.inbox;
         let may_leave = self.out.rest.is_some() && inbox.is_file_name(&inbox.place(&file.path));
@@ -61,7 +61,7 @@ impl<S: Store> Discover<S> {
         wait.is_zero()
     }
 
-    /// The next one to be handed on: none that has changed, or is looked at, since.
+    /// Returns the next file that may leave, skipping files that are being loaded or wait to be identified.
     pub fn leaving(&mut self) -> Option<Leaving> {
         while let Some((path, noted)) = self.out.ready.pop_first() {
             if !self.is_busy(&path) && !self.waiting.holds(&path) {
@@ -72,7 +72,7 @@ impl<S: Store> Discover<S> {
         None
     }
 
-    /// A file is out, or is to be tried again later.
+    /// Notes that a file left the inbox, or that it must be tried again later.
     pub fn left(&mut self, left: &Left) {
         self.out.under_way.remove(&left.path);
         if left.gone {
@@ -84,7 +84,7 @@ impl<S: Store> Discover<S> {
         self.look_again(&left.path);
     }
 
-    /// Being loaded, or on its way out.
+    /// Whether the file is being loaded or is leaving the inbox.
     pub fn is_busy(&self, path: &str) -> bool {
         self.under_way.contains_key(path) || self.out.is_under_way(path)
     }

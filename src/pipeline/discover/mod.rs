@@ -1,6 +1,6 @@
-//! The first stage: watches the inbox, waits until files are whole, identifies them, takes them up.
+//! The first stage: watches the inbox, waits until files are complete, identifies them and takes them up.
 //!
-//! The only stage that hears "stop".
+//! On stop, this stage takes up no more files.
 
 pub mod identify;
 mod adopt;
@@ -41,7 +41,7 @@ use crate::store::failpoint;
 use crate::store::{Store, StoreError};
 use identify::{Identified, Identify, IdentifyError};
 
-/// The stage.
+/// The discover stage.
 pub struct Discover<S> {
     identify: Identify<S>,
     source: config::SourceConfig,
@@ -53,42 +53,45 @@ pub struct Discover<S> {
     known: FileCache,
     /// Files that were taken up and have not ended.
     under_way: HashMap<Arc<str>, UnderWay>,
-    /// Files that changed while they were under way, and whether they were closed since.
+    /// Files that changed while they were under way, and whether their writer closed them since.
     again: HashMap<Arc<str>, bool>,
-    /// Files that could not be read, and when to try again: with the next listing but one, at the latest.
+    /// Files that could not be read, and the earliest time to try again. The second listing after the failure is always
+    /// late enough.
     unreadable: HashMap<Arc<str>, Instant>,
-    /// One pass over what is there.
+    /// Whether the run is a single pass over the existing files.
     single: bool,
-    /// Columns that were said to be ignored.
+    /// Sets of ignored columns that were already logged.
     told: HashSet<Vec<String>>,
     out: Out,
-    /// The folder could not be listed.
+    /// Whether the last listing of the folder failed.
     absent: bool,
-    /// There are no events from the system.
+    /// Whether the system sends no events for the folder.
     unwatched: bool,
-    /// When to list again, behind an event that told too little.
+    /// When to list the folder again after an unclear event.
     relist_at: Option<Instant>,
 }
 
 /// A file that was taken up.
 struct UnderWay {
     id: DeliveryId,
-    /// As it was when it was opened.
+    /// The size and times when the file was opened.
     noted: FileStat,
     strikes: u32,
 }
 
-/// How often a folder that is not there is looked for.
+/// How often a missing folder is looked for.
 const ABSENT: Duration = Duration::from_secs(1);
 
-/// How often the backlog is measured: with 100,000 files waiting it takes a moment.
+/// How often the backlog is measured. Measuring takes a moment when 100,000 files wait.
 const MEASURE: Duration = Duration::from_millis(250);
 
-/// Ignored columns that are named, and the length of their names: a header may have thousands.
+/// The maximum number of ignored columns that are logged, and the maximum length of their names together. A header may
+/// have thousands of columns.
 const SAID: usize = 20;
 const LINE: usize = 1000;
 
-/// Different sets of ignored columns that are remembered: a header is at most 64 KiB.
+/// The maximum number of different sets of ignored columns that are remembered. Each set may come from a header of 64
+/// KiB.
 const TOLD: usize = 16;
 
 impl<S: Store> Discover<S> {
@@ -122,10 +125,10 @@ impl<S: Store> Discover<S> {
         }
     }
 
-    /// Discovers until it is stopped, or until all given files have ended.
+    /// Discovers files until the stage is stopped, or until all given files have ended.
     ///
     /// # Errors
-    /// When the store does not answer any more.
+    /// Returns an error if the store no longer answers.
     pub async fn run(
         mut self,
         scope: Scope,
@@ -153,8 +156,8 @@ impl<S: Store> Discover<S> {
         }
     }
 
-    /// Deliveries that an earlier process left unfinished and whose file is gone will not end by
-    /// themselves. Should it come back, it goes on where it stood.
+    /// Closes deliveries that an earlier process left unfinished and whose file no longer exists, because they would
+    /// never end. If the file comes back, the delivery resumes.
     async fn close_gone(&self, known: &[KnownPath]) -> Result<(), StoreError> {
         let unfinished = known
             .iter()
@@ -216,7 +219,7 @@ impl<S: Store> Discover<S> {
         leaving: Sender<Leaving>,
         mut left: Receiver<Left>,
     ) -> Result<(), StoreError> {
-        // Watched first and listed then, so that nothing falls between the two.
+        // The watch begins before the first listing, so that no file is missed between the two.
         let mut watch = self.begin_watch();
         let mut measure = tokio::time::interval(MEASURE);
         measure.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -253,7 +256,7 @@ impl<S: Store> Discover<S> {
         }
     }
 
-    /// Tells the metrics how much waits, `taken` among it.
+    /// Reports the backlog to metrics and observer. `taken` is a file that left the queue and is not under way yet.
     fn measure(&self, taken: Option<&Candidate>) {
         let (failed, incomplete) = self.known.open();
         metrics::files_open(failed, incomplete, self.unreadable.len());
@@ -261,7 +264,8 @@ impl<S: Store> Discover<S> {
         self.observer.files_wait(self.waiting.measure(taken, self.under_way.len(), under_way.sum()));
     }
 
-    /// Whoever is identified while the store is away waits for as long, and is told as waiting.
+    /// Reports the backlog while a file is identified. If the store is away, identifying takes as long as the outage,
+    /// and the file counts as waiting.
     async fn measured<T>(&self, candidate: &Candidate, identified: impl Future<Output = T>) -> T {
         let mut identified = std::pin::pin!(identified);
         loop {
@@ -276,19 +280,19 @@ impl<S: Store> Discover<S> {
         self.waiting.has_ready() && self.under_way.len() < self.files_under_way
     }
 
-    /// Identifies the next file; the work it makes, if any.
+    /// Identifies the next file. Returns the work to do, if there is any.
     async fn take_next(&mut self, keep_note: bool) -> Result<Option<Work>, StoreError> {
         let Some(candidate) = self.waiting.take() else { return Ok(None) };
         let path = candidate.found.path.clone();
         if self.is_busy(&path) {
-            // A listing took the file up before its held tail was due.
+            // A listing took up the file before its held tail was due.
             self.again.entry(path).or_insert(candidate.closed);
             return Ok(None);
         }
         let is_known = self.known.has(&path);
         let looks = Stage::Discover.begin();
         failpoint::stuck(Stage::Discover.name()).await;
-        // On the heap: each layer around it would have a copy of its tens of kilobytes on the stack.
+        // Boxed: the future has tens of kilobytes, and each enclosing future would hold a copy on the stack.
         let identified = Box::pin(self.identify.identify(&candidate, is_known));
         let identified = self.measured(&candidate, identified);
         let work = match self.identify.patience.pulse.during(identified).await {
@@ -354,7 +358,7 @@ impl<S: Store> Discover<S> {
         Ok(None)
     }
 
-    /// There is nothing to read of it.
+    /// Notes that a file was entered into the ledger without anything to read.
     fn entered(&mut self, Found { path, noted }: &Found, id: DeliveryId, state: DeliveryState, detail: &str) {
         if state == DeliveryState::Failed {
             warn!(file = &**path, "failed: {}", one_line(detail));
@@ -364,7 +368,7 @@ impl<S: Store> Discover<S> {
         metrics::delivery(state);
         self.tally.delivery(state);
         self.tally.passed(noted.size);
-        // Half a header is no delivery yet: it is looked at again.
+        // A file with an incomplete header is not a delivery yet, so it is looked at again.
         if state == DeliveryState::Waiting {
             return;
         }
@@ -379,7 +383,7 @@ impl<S: Store> Discover<S> {
         self.may_leave(path);
     }
 
-    /// Columns that are not read are said once, not of each file of the same shape.
+    /// Logs ignored columns once for all files with the same columns.
     fn tell_ignored(&mut self, file: &str, ignored: &[String]) {
         if ignored.is_empty() || self.told.contains(ignored) {
             return;
@@ -395,7 +399,8 @@ impl<S: Store> Discover<S> {
         info!(file, "columns that source.columns does not name are ignored: {names}{more}");
     }
 
-    /// The other delivery was begun by an earlier process. Where its file still is, it goes first.
+    /// Handles a file that begins like a delivery of an earlier process. If the file of that delivery still exists, it
+    /// is taken up first.
     async fn left_behind(
         &mut self,
         id: DeliveryId,
@@ -469,11 +474,11 @@ impl<S: Store> Discover<S> {
         Ok(())
     }
 
-    /// It changed while it was under way, or went away.
+    /// Handles a file that changed or was removed while it was under way.
     async fn changed_meanwhile(&mut self, done: &Finished) -> Result<(), StoreError> {
         let replaced = done.state == DeliveryState::Replaced;
         if replaced {
-            // A single pass takes files as whole; there will be no later one.
+            // There is no later pass, so the file is taken as complete.
             self.again.entry(done.path.as_str().into()).or_insert(self.single);
         }
         let is_there = self.identify.inbox.look(&self.identify.inbox.place(&done.path)).is_some();
@@ -486,7 +491,7 @@ impl<S: Store> Discover<S> {
         Ok(())
     }
 
-    /// A file that changed while it was under way.
+    /// Queues a file again if it changed while it was under way.
     fn look_again(&mut self, path: &str) {
         let again = self.again.remove(path);
         let file = again.and_then(|_| self.identify.inbox.look(&self.identify.inbox.place(path)));
@@ -497,8 +502,8 @@ impl<S: Store> Discover<S> {
         }
     }
 
-    /// A file that failed is not looked at again until its times change, or it would fail, as a new
-    /// generation, at every listing.
+    /// Notes the size and times of a failed file, so that it is not looked at again until they change. Otherwise it
+    /// would fail again, as a new generation, at every listing.
     async fn rest(&mut self, id: DeliveryId, noted: FileStat, path: &Arc<str>) -> Result<(), StoreError> {
         let amendment = Amendment { noted: Some(noted), ..Amendment::default() };
         self.amend(id, amendment).await?;
@@ -507,7 +512,7 @@ impl<S: Store> Discover<S> {
     }
 }
 
-/// The next event; never, where there is no watch.
+/// Returns the next event. Never completes without a watch.
 async fn next(watch: &mut Option<Watch>) -> Signal {
     match watch {
         Some(watch) => match watch.signals.recv().await {

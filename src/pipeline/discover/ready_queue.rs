@@ -1,4 +1,4 @@
-//! Files that wait: for their writer to finish, for their turn, or for another file to end.
+//! Holds files that wait for their writer to finish, for their turn, or for another file to end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,24 +8,26 @@ use crate::domain::FileStat;
 use crate::metrics;
 use crate::source::folder::inbox::{Found, Place, order};
 
-/// A writer that never pauses: its file is taken up, unfinished, after so many settle times.
+/// A writer that never pauses does not delay its file forever: the file is taken up, unfinished, after this many settle
+/// times.
 const PATIENCE: u32 = 5;
 
-/// A file that is to be looked at.
+/// A file that is to be identified.
 #[derive(Clone, Debug)]
 pub struct Candidate {
     pub found: Found,
-    /// When it was first seen.
+    /// When the file was first seen.
     pub since: Instant,
-    /// Its writer closed it, or it was renamed in, and nothing happened to it since.
+    /// Whether the writer closed the file, or the file was renamed in, and nothing happened to it since.
     pub closed: bool,
-    /// The file has not changed since then, and only its open tail is left to load.
+    /// Whether the file has not changed since then, and only its open tail is left to load.
     pub quiet: bool,
-    /// Known with this size and time: only looked at once more, because it was too young to be trusted.
+    /// Whether the file is known with this size and time, and is only compared again because the time was too young to
+    /// be trusted.
     pub checked: bool,
 }
 
-/// A file that is ready, or that waits behind another file. Its place is the key of the map.
+/// A file that is ready, or that waits for another file. Its place is the key of the map.
 #[derive(Debug)]
 struct Waits {
     noted: FileStat,
@@ -62,18 +64,18 @@ struct Settling {
 /// All waiting files. They are kept in trees because a tree frees its memory as files are taken up.
 #[derive(Debug, Default)]
 pub struct ReadyQueue {
-    /// Ready, in listing order.
+    /// Files that can be taken up, in listing order.
     ready: BTreeMap<Place, Waits>,
-    /// Being written: when they are taken to be whole, unless they change again.
+    /// Files that are being written or held, by path.
     settling: BTreeMap<Arc<str>, Settling>,
-    /// The same by time.
+    /// The files in `settling` by the time at which they become ready, unless they change again.
     due: BTreeSet<(Instant, Arc<str>)>,
-    /// By path, behind another file whose bytes may be the same: that one's path.
+    /// Files that wait for another file whose bytes may be the same. The value contains the path of the other file.
     behind: BTreeMap<Place, (Arc<str>, Waits)>,
 }
 
 impl ReadyQueue {
-    /// A file that can be taken up.
+    /// Adds a file that can be taken up.
     pub fn ready(&mut self, found: Found, closed: bool) {
         let since = self.unsettle(&found.path).map(|candidate| candidate.since);
         let key = order(&found.path);
@@ -86,14 +88,14 @@ impl ReadyQueue {
         self.ready.insert(key, Waits { noted: found.noted, since, closed, quiet: false, checked: false });
     }
 
-    /// A file that is loaded, and looked at once more.
+    /// Adds a loaded file whose bytes are to be compared again.
     pub fn check(&mut self, Found { path, noted }: Found) {
         let since = Instant::now();
         let waits = Waits { noted, since, closed: false, quiet: false, checked: true };
         self.ready.entry(order(&path)).or_insert(waits);
     }
 
-    /// A file that is being written: it is ready once it has been quiet for `settle`.
+    /// Adds a file that is being written. It becomes ready once it has been quiet for `settle`.
     pub fn settle(&mut self, found: Found, settle: Duration) {
         let now = Instant::now();
         let key = order(&found.path);
@@ -107,7 +109,7 @@ impl ReadyQueue {
         self.settle_until(found.path, Settling { noted: found.noted, since, due, is_held: false });
     }
 
-    /// A file that waits only because its writer may not have finished: it is ready again after `wait`.
+    /// Adds a file that waits only because its writer may not have finished. It becomes ready again after `wait`.
     pub fn hold(&mut self, found: Found, wait: Duration) {
         if self.holds(&found.path) {
             return;
@@ -134,25 +136,25 @@ impl ReadyQueue {
         Some(Candidate { found, since, closed: false, quiet: is_held, checked: false })
     }
 
-    /// A file whose bytes may be those of another that is being loaded, or is about to be.
+    /// Adds a file whose bytes may be those of another file that is being loaded, or is about to be.
     pub fn wait_for(&mut self, other: Arc<str>, candidate: Candidate) {
         let (key, waits) = candidate.waits();
         self.behind.insert(key, (other, waits));
     }
 
-    /// A file was dealt with: who waited for it is ready.
+    /// Makes the files that waited for this file ready, because it was dealt with.
     pub fn ended(&mut self, path: &str) {
         let free = self.behind.extract_if(.., |_, (waits_for, _)| **waits_for == *path);
         let free: Vec<_> = free.map(|(key, (_, waits))| (key, waits)).collect();
         self.ready.extend(free);
     }
 
-    /// When the next file is settled.
+    /// Returns when the next file becomes ready.
     pub fn next_due(&self) -> Option<Instant> {
         self.due.first().map(|(due, _)| *due)
     }
 
-    /// Moves files that have been quiet long enough to those that are ready.
+    /// Moves files that have been quiet for long enough to the ready files.
     pub fn settled(&mut self) {
         let now = Instant::now();
         while let Some((_, path)) = self.due.first().filter(|(due, _)| *due <= now).cloned() {
@@ -162,8 +164,8 @@ impl ReadyQueue {
         }
     }
 
-    /// The next file in listing order. It does not overtake one that waits behind another, or that
-    /// one would have later stamps; but the other one itself goes first.
+    /// Removes and returns the next file in listing order. A file that waits for another one is not overtaken, because
+    /// it would then get later stamps than the files that overtook it. The file it waits for goes first.
     pub fn take(&mut self) -> Option<Candidate> {
         let next = self.next()?.clone();
         self.ready.remove_entry(&next).map(|(key, waits)| waits.candidate(key))
@@ -193,14 +195,14 @@ impl ReadyQueue {
         self.ready.is_empty() && self.settling.is_empty() && self.behind.is_empty()
     }
 
-    /// A file that is not there any more.
+    /// Removes a file that no longer exists.
     pub fn forget(&mut self, path: &str) {
         self.unsettle(path);
         self.ready.remove(&order(&path.into()));
     }
 
-    /// Tells the metrics how much waits, with one that was taken and is not under way yet; the files, with those that
-    /// are being loaded.
+    /// Reports the backlog to the metrics. Returns the number of files that wait or are being loaded. `taken` is a file
+    /// that left the queue and is not under way yet.
     pub fn measure(&self, taken: Option<&Candidate>, under_way: usize, bytes_under_way: u64) -> usize {
         let all = || {
             let settling = self.settling.values().filter(|file| !file.is_held);

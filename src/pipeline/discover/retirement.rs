@@ -1,4 +1,5 @@
-//! Files that are loaded and may leave the inbox (`source.after`): when they are asked for, and who is on the way.
+//! Holds loaded files that may leave the inbox (`source.after`): those that rest, those that are ready to leave, and
+//! those that are leaving.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -6,20 +7,20 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::domain::FileStat;
 
-/// Files on their way out.
+/// Files that may leave the inbox.
 #[derive(Debug, Default)]
 pub struct Out {
-    /// How long a file must have been unchanged. `None`: files stay where they are.
+    /// How long a file must have been unchanged. `None` if files stay where they are.
     pub(super) rest: Option<Duration>,
-    /// Loaded, to be looked at when they have rested.
+    /// Loaded files, by the time at which their rest is over.
     pub(super) due: BTreeSet<(Instant, Arc<str>)>,
-    /// The same by name: each once.
+    /// The paths in `due`, so that each is there only once.
     pub(super) resting: HashSet<Arc<str>>,
-    /// Known to be what was loaded, with the times that were seen then.
+    /// Files that are known to be what was loaded, with the size and times seen then.
     pub(super) ready: BTreeMap<Arc<str>, FileStat>,
-    /// Handed on.
+    /// Files that were sent to the retire stage.
     pub(super) under_way: HashSet<Arc<str>>,
-    /// Could not leave, and when to try again.
+    /// Files that could not leave, and when to try again.
     pub(super) stayed: HashMap<Arc<str>, Instant>,
 }
 
@@ -40,7 +41,7 @@ impl Out {
         !self.ready.is_empty()
     }
 
-    /// Whether all that could leave did.
+    /// Whether no file is ready to leave or leaving.
     pub fn is_over(&self) -> bool {
         self.ready.is_empty() && self.under_way.is_empty()
     }
@@ -49,12 +50,13 @@ impl Out {
         self.due.first().map(|(due, _)| *due)
     }
 
-    /// It changes, or is being loaded.
+    /// Forgets a file because it changes or is being loaded.
     pub fn forget(&mut self, path: &str) {
         self.ready.remove(path);
     }
 
-    /// How long until it has rested. By the clock of the system that holds it: another time can be anything.
+    /// Returns how long a file must still rest. Uses ctime, which the system sets from its own clock; a program can set
+    /// mtime to anything.
     pub(super) fn wait(&self, noted: FileStat) -> Duration {
         let rest = self.rest.unwrap_or_default();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What comes: by the events of the system and by listings of the folder.
+//! Finds the files to identify, from events of the system and from listings of the folder.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,7 +14,7 @@ use crate::store::{Store, StoreError};
 const RELIST: Duration = Duration::from_millis(500);
 
 impl<S: Store> Discover<S> {
-    /// Lists the folder, and watches it anew where it is another one than before.
+    /// Lists the folder. First watches it again if it was replaced by another folder.
     pub(super) async fn relist(&mut self, watch: &mut Option<Watch>) -> Result<(), StoreError> {
         self.identify.inbox.resolve();
         if !watch.as_ref().is_some_and(|watch| watch.is_on(&self.identify.inbox.folder)) {
@@ -35,7 +35,7 @@ impl<S: Store> Discover<S> {
                 }
                 Some(watch)
             }
-            // Said once: what matters is that polling goes on.
+            // Already logged. Polling continues without events.
             Err(_) if self.unwatched => None,
             Err(error) => {
                 let poll = humantime::format_duration(*self.source.poll);
@@ -46,7 +46,7 @@ impl<S: Store> Discover<S> {
         }
     }
 
-    /// Lists the folder, which may not be there.
+    /// Lists the folder. Its absence is not an error.
     pub(super) async fn list(&mut self) -> Result<(), StoreError> {
         self.relist_at = None;
         let inbox = self.identify.inbox.clone();
@@ -77,7 +77,7 @@ impl<S: Store> Discover<S> {
         if self.is_known(&file) {
             return self.listed(&file);
         }
-        // Files that were there before watching began are complete once they have been quiet long enough.
+        // Files that existed before the watch began are complete once they have been quiet for long enough.
         let changed =
             UNIX_EPOCH + Duration::from_nanos(file.noted.ctime.max(file.noted.mtime).try_into().unwrap_or(0));
         let quiet = SystemTime::now().duration_since(changed).unwrap_or_default() >= *self.source.settle;
@@ -99,7 +99,7 @@ impl<S: Store> Discover<S> {
         match signal {
             Signal::Unclear => {
                 self.list().await?;
-                // A folder that was just made is watched a moment after it is told of.
+                // A new folder is watched only a moment after its event, so events in between may be missing.
                 self.relist_at = Some(Instant::now() + RELIST);
             }
             Signal::Whole(place) => {
@@ -113,7 +113,7 @@ impl<S: Store> Discover<S> {
                     self.settle(file);
                 }
             }
-            // Whoever may read it now may not have been allowed to before.
+            // The change may have made an unreadable file readable.
             Signal::Touched(place) => {
                 if let Some(file) = self.identify.inbox.look(&place)
                     && self.unreadable.remove(&file.path).is_some()
@@ -125,7 +125,7 @@ impl<S: Store> Discover<S> {
         Ok(())
     }
 
-    /// A file that is ready; `closed` by its writer, as far as events tell.
+    /// Queues a file that is ready. `closed` is whether events show that its writer closed it.
     pub(super) fn offer(&mut self, file: Found, closed: bool) {
         if self.is_busy(&file.path) {
             self.again.insert(file.path, closed);
@@ -135,7 +135,7 @@ impl<S: Store> Discover<S> {
         }
     }
 
-    /// Looks again at a file whose open tail is held.
+    /// Schedules another look at a file whose open tail is held.
     pub(super) fn hold(&mut self, path: &str, strikes: u32) {
         if self.single {
             return;

@@ -1,4 +1,4 @@
-//! Open tails that an earlier process noted and may have sent: they are settled before anything else is looked at.
+//! Settles open tails that an earlier process noted and may have sent, before any file is identified.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -17,10 +17,10 @@ use crate::store::listing::Deliveries;
 use crate::store::{Store, StoreError};
 
 impl<S: Store> Discover<S> {
-    /// Settles all noted tails; whether there was one.
+    /// Settles all noted tails. Returns whether there were any.
     ///
     /// # Errors
-    /// What the store says.
+    /// Returns an error if the store does not answer.
     pub(super) async fn settle_tails(&self, known: &[KnownPath]) -> Result<bool, StoreError> {
         let noted: Vec<&KnownPath> = known.iter().filter(|path| path.has_note).collect();
         for path in &noted {
@@ -37,7 +37,7 @@ impl<S: Store> Discover<S> {
     /// Sends the rows of a noted tail again, from the bytes in the ledger, and counts them.
     async fn settle_tail(&self, delivery: Delivery) -> Result<(), StoreError> {
         let Delivery { id, reach, ahead, head, noted, .. } = delivery.clone();
-        // The bytes of its head were compared before. How many there are of them matters to what is sent next only.
+        // The bytes of the head were compared earlier. The number of bytes in it only matters for what is sent next.
         let head = Checkpoint { offset: 0, hash: head };
         let detail = "its last record was interrupted, and is settled".to_owned();
         let how = Continuation { noted, head, detail, compared: (reach, ahead) };
@@ -65,7 +65,7 @@ impl<S: Store> Discover<S> {
         Ok(())
     }
 
-    /// The configuration of now cannot make rows of it.
+    /// Fails a delivery whose noted tail cannot become rows under the current configuration.
     async fn fail_tail(&self, delivery: &Delivery, error: &HeaderError) -> Result<(), StoreError> {
         let detail = format!("its last record was interrupted and cannot be settled: {error}");
         warn!(file = delivery.path, "failed: {detail}");

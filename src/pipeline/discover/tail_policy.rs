@@ -1,4 +1,4 @@
-//! When the open tail of a file may be loaded (law 4): its writer has finished, as far as can be known.
+//! Decides when the open tail of a file may be loaded (law 4): when its writer has finished, as far as can be known.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,14 +8,14 @@ use crate::format::tail::TailPolicy;
 use crate::pipeline::discover::ready_queue::Candidate;
 use crate::pipeline::messages::Scope;
 
-/// How many times longer a tail waits after growth showed once that it was not a whole record. Each further time
-/// doubles it.
+/// How many times longer a tail waits after growth first showed that it was not a complete record. Each further
+/// contradiction doubles the wait.
 const AFTER_A_STRIKE: u32 = 10;
 
-/// No tail waits longer, however often it was not whole.
+/// The longest wait for a tail, however often it was contradicted.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
-/// The rules of one run.
+/// The rules for open tails in one run.
 #[derive(Clone, Copy, Debug)]
 pub struct Tails {
     after: Duration,
@@ -26,11 +26,11 @@ pub struct Tails {
 /// Which files are complete without further signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Complete {
-    /// Those that were closed or renamed in.
+    /// Files that were closed by their writer or renamed in.
     Closed,
-    /// All of which no tail was ever contradicted: a single pass over the inbox.
+    /// Files whose tail was never contradicted. Used for a single pass over the inbox.
     Unblamed,
-    /// All: they were named by the user.
+    /// All files. Used for files that the user named.
     All,
 }
 
@@ -45,7 +45,7 @@ impl Tails {
         Self { after: *source.tail_after, required, complete }
     }
 
-    /// How long a file must be unchanged before its tail is loaded without other signs.
+    /// Returns how long a file must be unchanged before its tail is loaded without other signs.
     fn quiet(&self, strikes: u32) -> Duration {
         match strikes.checked_sub(1) {
             None => self.after,
@@ -56,7 +56,7 @@ impl Tails {
         }
     }
 
-    /// What may become of the tail of a file that looks like `noted` now that it is open.
+    /// Returns what may be done with the open tail of a file. `noted` is its size and times now that it is open.
     pub fn policy(&self, candidate: &Candidate, noted: FileStat, strikes: u32) -> TailPolicy {
         let is_as_seen = candidate.found.noted.has_bytes_of(&noted);
         let is_complete = match self.complete {
@@ -73,17 +73,17 @@ impl Tails {
         }
     }
 
-    /// When to look again at a file whose tail is held.
+    /// Returns when to look again at a file whose tail is held.
     pub fn look_again_in(&self, noted: FileStat, strikes: u32) -> Duration {
         match self.quiet(strikes).saturating_sub(unchanged(noted)) {
-            // A writer has it open.
+            // The file has been quiet for long enough, so a writer must have it open.
             Duration::ZERO => self.after.max(Duration::from_secs(1)),
             left => left,
         }
     }
 }
 
-/// How long ago the file changed, by its times. None where these lie ahead of the clock.
+/// Returns how long ago the file changed according to its times, or zero if they lie ahead of the clock.
 fn unchanged(noted: FileStat) -> Duration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let changed = Duration::from_nanos(noted.ctime.max(noted.mtime).try_into().unwrap_or(0));

@@ -1,20 +1,20 @@
-//! What became of the records of a file, and what must hold of it.
+//! Collects what became of the records of a file, and checks the laws that must hold.
 
 use crate::domain::{End, Position, RawChunk};
 use crate::pipeline::row_builder::RowBuilder;
 
-/// Number, line, offset and bytes.
+/// Number, line, offset and bytes of a record.
 pub type Record = (u64, u64, u64, Vec<u8>);
 
 /// What became of the records of a file.
 #[derive(Debug, Default, PartialEq)]
 pub struct Account {
-    /// Those that could not be framed among them.
+    /// All records, including those that could not be framed.
     pub records: Vec<Record>,
     pub rows: Vec<String>,
     pub quarantined: Vec<String>,
     pub skipped: u64,
-    /// Ends of the chunks, with the hash of everything before.
+    /// The ends of the chunks, each with the hash of all bytes before it.
     pub marks: Vec<(Position, String)>,
     pub end: Option<End>,
 }
@@ -59,7 +59,7 @@ impl Account {
         assert_eq!(self.records.len(), sums, "records = loaded + skipped + quarantined");
     }
 
-    /// From the record at this mark on.
+    /// Returns the records from this position on, and the end of the last chunk.
     pub fn behind(&self, mark: Position) -> (&[Record], Position) {
         let begin = self.records.partition_point(|record| record.0 < mark.record);
         (&self.records[begin..], self.reach())

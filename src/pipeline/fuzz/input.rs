@@ -1,4 +1,4 @@
-//! Files as nobody would write them, mostly of bytes that mean something to somebody.
+//! Generates unusual files, made mostly of bytes that have a meaning to CSV, a decoder or a decompressor.
 
 use std::io::Write as _;
 
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 /// A file, and how it is read.
 #[derive(Clone, Debug)]
 pub struct Input {
-    /// What is in the file once it is decompressed, where nothing was done to it since.
+    /// The decompressed bytes, if the file is compressed and was not damaged.
     pub text: Option<Escaped>,
     pub file: Escaped,
     pub encoding: &'static Encoding,
@@ -27,7 +27,7 @@ impl std::fmt::Debug for Escaped {
     }
 }
 
-/// Bytes that mean something to somebody.
+/// Generates bytes that have a meaning to CSV, a decoder or a decompressor.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     const PIECES: [&[u8]; 26] = [
         b"1,a,b\n",
@@ -60,7 +60,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         12 => prop::sample::select(&PIECES[..]).prop_map(<[u8]>::to_vec),
         2 => any::<u8>().prop_map(|byte| vec![byte]),
-        // Over what is read at a time, or more than a record may have.
+        // Longer than one read, or than a record may be.
         1 => (prop::sample::select(&b"a\"\n,\xff"[..]), 1usize..3000).prop_map(|(byte, times)| vec![byte; times]),
     ];
     prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
@@ -73,7 +73,7 @@ fn headed() -> impl Strategy<Value = Vec<u8>> {
         2 => Just(&b"\"v\",x,\"s\",n\n"[..]),
         1 => Just(&b""[..]),
     ];
-    // Now and then so long that the first 64 KiB are not all.
+    // Sometimes longer than the first 64 KiB.
     let times = prop_oneof![30 => Just(1usize), 1 => 20usize..100];
     (header, bytes(), times).prop_map(|(header, bytes, times)| [header, &bytes.repeat(times)].concat())
 }
@@ -97,7 +97,7 @@ fn packed(packing: Packing, bytes: &[u8]) -> Vec<u8> {
     }
 }
 
-/// What happens to a file on its way.
+/// Damage to a file after it was written.
 #[derive(Clone, Debug)]
 enum Damage {
     None,
@@ -149,7 +149,7 @@ pub fn input() -> impl Strategy<Value = Input> {
             let (one, other) = text.split_at(member.index(text.len() + 1));
             let mut file = [packed(packing, one), packed(packing, other)].concat();
             damage.on(&mut file);
-            // Bytes that are not compressed may begin as if they were.
+            // Bytes that are not compressed may start like compressed ones.
             let is_whole = matches!(damage, Damage::None) && !matches!(packing, Packing::Plain);
             let text = is_whole.then_some(Escaped(text));
             Input { text, file: Escaped(file), encoding, limit, window, part, resume }

@@ -1,8 +1,8 @@
-//! Any bytes, through the reader and the transform as they run: no panic, counts that close, and the same
-//! records wherever reading pauses, is cut into chunks or is resumed.
+//! Runs arbitrary bytes through the reader and the transform as they run in the pipeline. Nothing panics, counts close,
+//! and the records are the same wherever reading pauses, is cut into chunks or is resumed.
 //!
-//! `NEEDLEDROP_FUZZ_SECONDS` is how long (3); `NEEDLEDROP_SEED` repeats what failed. An input that failed once
-//! goes to [`KNOWN`].
+//! `NEEDLEDROP_FUZZ_SECONDS` is the duration in seconds (3 by default). `NEEDLEDROP_SEED` repeats a failure. Add an
+//! input that failed to [`KNOWN`].
 
 mod account;
 mod input;
@@ -44,7 +44,7 @@ use crate::store::Access;
 use crate::store::backoff::Backoff;
 use crate::store::sqlite::{Settings, SqliteStore};
 
-/// Gives at most so many bytes at a time.
+/// A reader that returns at most this many bytes at a time.
 struct Parts<R>(R, usize);
 
 impl<R: AsyncRead + Unpin> AsyncRead for Parts<R> {
@@ -61,7 +61,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Parts<R> {
     }
 }
 
-/// Most that is read at a time.
+/// The maximum number of bytes read at a time.
 const READ: usize = 256 * 1024;
 
 struct Bench {
@@ -87,7 +87,7 @@ impl Bench {
         Arc::new(Plan { encoding: input.encoding, ..Plan::clone(&self.plan) })
     }
 
-    /// The stage, with chunks of so many records.
+    /// Returns the read stage, with chunks of `window` records.
     fn reader(&self, plan: &Arc<Plan>, window: usize) -> Read<SqliteStore> {
         let settings = Settings::at("/nowhere/store.db");
         let store = SqliteStore::open(&settings, Arc::clone(plan), Access::Dry).unwrap();
@@ -108,7 +108,7 @@ impl Bench {
         }
     }
 
-    /// Reads and transforms to the end.
+    /// Reads and transforms a file to its end.
     async fn account(
         &self,
         input: &Input,
@@ -155,13 +155,13 @@ impl Bench {
         account
     }
 
-    /// As it is read when it is dropped.
+    /// Reads the file as the pipeline reads it.
     async fn at_once(&self, input: &Input, opened: Opened, begin: &Start) -> Account {
         let framer = framer(input.limit, Position::default(), begin.mark, &opened.read);
         self.account(input, &begin.mapping, framer, opened.bytes, usize::MAX).await
     }
 
-    /// A few bytes at a time, in small chunks.
+    /// Reads the file a few bytes at a time, in small chunks.
     async fn in_parts(&self, input: &Input, place: &Path, begin: &Start) -> Account {
         let bytes = byte_source::open(place, input.encoding).await.unwrap();
         let mut bytes = bytes.through(|bytes| Parts(bytes, input.part));
@@ -171,7 +171,7 @@ impl Bench {
         self.account(input, &begin.mapping, framer, bytes, input.window).await
     }
 
-    /// From a place where it may have stood when a process ended.
+    /// Reads the file from a position where an earlier process may have ended.
     async fn resumed(&self, input: &Input, place: &Path, begin: &Start, at: &(Position, String)) -> Account {
         let (reach, hash) = at.clone();
         let verified = PrefixCheck::verify(place, &self.delivery(reach, hash), input.encoding).await.unwrap();
@@ -185,7 +185,7 @@ impl Bench {
         Delivery { reach, hash, fingerprint: self.plan.fingerprint.clone(), ..Delivery::empty() }
     }
 
-    /// All decoded bytes, as far as they can be read, and whether they break off in a corrupt place.
+    /// Returns all decoded bytes that can be read, and whether reading ended because the file is corrupt.
     async fn decoded(&self, input: &Input, place: &Path) -> (Vec<u8>, bool) {
         let mut bytes = byte_source::open(place, input.encoding).await.unwrap();
         let mut all = Vec::new();
@@ -218,7 +218,7 @@ impl Bench {
         parts.obeys_the_laws(Position::default());
         for (mark, hash) in account.marks.iter().chain(&parts.marks) {
             let before = decoded.get(..usize::try_from(mark.offset).unwrap());
-            // How far a decoder comes before it sees what is corrupt depends on how it is asked.
+            // How many bytes a decoder returns before it detects corruption depends on the sizes of the reads.
             assert!(before.is_some() || corrupt, "more than there is: {mark:?}");
             let Some(before) = before else { continue };
             assert_eq!(*hash, blake3::hash(before).to_hex().to_string(), "the hash is that of the bytes");
@@ -244,7 +244,7 @@ impl Bench {
     }
 }
 
-/// What failed once.
+/// Inputs that failed once.
 const KNOWN: &[(&[u8], usize)] = &[
     (b"", 1),
     (b"n,s,v\n1,a,\"b", 1),
@@ -274,7 +274,7 @@ fn any_bytes_are_read_and_every_count_closes() {
     let _ = writeln!(io::stderr(), "fuzz: {} inputs from seed {seed}", round * u64::from(ROUND));
 }
 
-/// Inputs that one seed gives.
+/// The number of inputs generated from one seed.
 const ROUND: u32 = 100;
 
 fn fuzz(bench: &Bench, seed: u64) {

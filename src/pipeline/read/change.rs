@@ -1,4 +1,4 @@
-//! Whether an open file is still what it was when it was opened. Nothing but growth may happen to it.
+//! Checks whether a file changed since it was opened. Only growth is allowed.
 
 use std::io;
 
@@ -6,12 +6,12 @@ use crate::domain::FileStat;
 use crate::pipeline::byte_source;
 use crate::pipeline::messages::Work;
 
-/// How size and times of a file differ from what they were.
+/// How the size and times of a file changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
     Nothing,
     Growth,
-    /// Neither size nor mtime: it was renamed, removed or given to somebody, most likely.
+    /// Only the ctime changed. Most likely the file was renamed or removed, or got another owner or other permissions.
     Touched,
     Other,
 }
@@ -28,11 +28,11 @@ impl Change {
     }
 }
 
-/// Looks at the file before what was read of it is handed on. The answer is what happened to it, when
-/// the bytes that were read are not, or may not be, its bytes any more.
+/// Checks the file before the bytes read from it are passed on. Returns a description of the change if the bytes are
+/// not, or may not be, those of the file any more.
 ///
 /// # Errors
-/// What the system says.
+/// Returns an error if the file or its size and times cannot be read.
 pub async fn since_opened(work: &mut Work) -> io::Result<Option<String>> {
     let (before, now) = (work.bytes.file.noted, work.bytes.file.look().await?);
     let changed = match Change::between(before, now) {
@@ -46,8 +46,8 @@ pub async fn since_opened(work: &mut Work) -> io::Result<Option<String>> {
     Ok(changed)
 }
 
-/// It ought to be the same up to where it was read. Of a compressed file, or one of another
-/// encoding, only reading it all would tell: that is done when it is quiet.
+/// Compares the first and the last bytes that were read. A compressed file or one in another encoding would have to be
+/// read completely, which happens once it is quiet.
 async fn grown(work: &Work) -> io::Result<Option<String>> {
     if !work.bytes.is_plain() {
         return Ok(None);
@@ -60,7 +60,7 @@ async fn grown(work: &Work) -> io::Result<Option<String>> {
     Ok((!same).then(|| "rewritten, and longer than before".to_owned()))
 }
 
-/// All that was read is compared: bytes can be rewritten and the mtime put back.
+/// Compares all bytes that were read: bytes can be rewritten and the mtime restored.
 async fn touched(work: &Work) -> io::Result<Option<String>> {
     let same = byte_source::again(&work.bytes).await?.hash_of_first(work.framer.reach()).await?
         == Some(work.framer.hash());

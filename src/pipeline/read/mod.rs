@@ -1,4 +1,4 @@
-//! Bytes to records: decompresses, hashes and frames while reading, several files at once.
+//! The read stage: decompresses, hashes and frames bytes into records, several files at once.
 
 mod change;
 
@@ -25,21 +25,21 @@ use crate::store::backoff::Backoff;
 use crate::store::failpoint;
 use crate::store::{Store, StoreError};
 
-/// Why no more is read for a chunk.
+/// The reason to stop filling a chunk.
 enum Filled {
     Full,
     Stopped,
-    /// The open tail is next, in a chunk of its own.
+    /// The open tail is next, and gets a chunk of its own.
     BeforeTail,
-    /// The open tail is to be loaded.
+    /// The open tail must be loaded.
     Tail,
     /// The file changed since it was opened.
     Changed,
-    /// There is no more.
+    /// There are no more bytes.
     Over(End),
 }
 
-/// The stage.
+/// The read stage.
 pub struct Read<S> {
     pub store: Arc<S>,
     pub patience: Backoff,
@@ -48,7 +48,7 @@ pub struct Read<S> {
     pub files_at_once: usize,
     pub trails: Arc<HashCheckpoints>,
     pub spare: Arc<BufferPool>,
-    /// What was read is handed on, and no more is read.
+    /// When cancelled, the stage passes on what it has read and reads no more.
     pub stop: CancellationToken,
 }
 
@@ -56,7 +56,7 @@ impl<S: Store> Read<S> {
     /// Reads files until there are no more.
     ///
     /// # Errors
-    /// When the store cannot give out stamps.
+    /// Returns an error if the store cannot give out stamps.
     pub async fn run(self, files: Receiver<Work>, chunks: Sender<RawChunk>) -> Result<(), StoreError> {
         let (stage, chunks, pulse) = (&self, &chunks, &self.patience.pulse);
         let files = stream::unfold(files, |mut files| async {
@@ -66,12 +66,12 @@ impl<S: Store> Read<S> {
     }
 
     async fn file(&self, mut work: Work, chunks: &Sender<RawChunk>) -> Result<(), StoreError> {
-        // Its own: the others that are read beside it answer for themselves only.
+        // Each file has a pulse of its own, so that other files read at the same time do not hide that it is stuck.
         let pulse = self.heartbeat.begins(Stage::Read);
         let mut stamps = Arc::new(std::mem::take(&mut work.stamps));
         let mut shown = 0;
         loop {
-            // Read when there is room for it: a file that waits for its turn holds a piece of a chunk.
+            // Reads only when the queue has room, so that a file that waits for its turn holds only a part of a chunk.
             let waits = Queue::Chunks.wait();
             let Ok(room) = pulse.during(chunks.reserve()).await else { return Ok(()) };
             waits.end();
@@ -115,7 +115,7 @@ impl<S: Store> Read<S> {
         Ok(())
     }
 
-    /// Reads on until there is a whole chunk.
+    /// Reads until there is a complete chunk.
     async fn fill(&self, work: &mut Work) -> Filled {
         let (began, linger): (_, Duration) = (Instant::now(), *self.write.linger);
         let (window, bytes) = (self.write.window, self.write.window_bytes.0);
@@ -148,13 +148,13 @@ impl<S: Store> Read<S> {
         }
     }
 
-    /// Takes a further range when the file has outgrown its stamps.
+    /// Takes a further range of stamps if the file has outgrown its ranges.
     async fn cover(&self, work: &Work, stamps: &mut Arc<Stamps>) -> Result<(), StoreError> {
         let reach = stamps.reach();
         if work.framer.next_record() <= reach {
             return Ok(());
         }
-        // Twice what is there already, so that a file that keeps growing asks ever more rarely.
+        // Twice the present number of records, so that a growing file needs a further range less and less often.
         let records = (work.framer.next_record() * 2).clamp(10_000, stamp::MAX_RECORDS);
         let range = self.patience.with(|| self.store.extend(work.source.id, reach, records)).await?;
         let mut more = Stamps::clone(stamps);
@@ -164,7 +164,8 @@ impl<S: Store> Read<S> {
     }
 }
 
-/// What was read of a file that is another by now, or cannot be looked at, is not handed on.
+/// Returns how the delivery ends if the file changed or can no longer be checked. What was read since the last chunk is
+/// then not passed on.
 async fn changed(work: &mut Work) -> Option<End> {
     let what = match change::since_opened(work).await {
         Ok(what) => what?,
@@ -178,7 +179,7 @@ fn abandoned(work: &Work, stamps: Arc<Stamps>, end: End) -> RawChunk {
     RawChunk { end: Some(end), ..RawChunk::empty(Arc::clone(&work.source), stamps, work.framer.abandon()) }
 }
 
-/// Cuts off the whole records, or the tail.
+/// Cuts off the complete records, or the tail.
 fn chunk(work: &mut Work, stamps: Arc<Stamps>, is_tail: bool, end: Option<End>) -> RawChunk {
     work.framer.cut().into_chunk(Arc::clone(&work.source), stamps, is_tail, end)
 }
@@ -191,7 +192,7 @@ async fn read(work: &mut Work) -> io::Result<usize> {
     Ok(read)
 }
 
-/// There are no more bytes: what the file ends with.
+/// Decides how to continue at the end of the file.
 async fn over(work: &mut Work) -> Filled {
     match crate::format::tail::judge(&work.framer, work.source.mapping.fields, work.tail).await {
         Judged::Wait { detail, held } => Filled::Over(End::Incomplete { detail, held }),
@@ -202,7 +203,7 @@ async fn over(work: &mut Work) -> Filled {
     }
 }
 
-/// Whether the file is complete, as it was taken to be: looked at as late as possible, behind its last byte.
+/// Checks that the file is complete, as was assumed. This is done as late as possible, after the last byte was read.
 async fn complete(work: &mut Work) -> Filled {
     if work.bytes.file.has_writer().await {
         let detail =
@@ -212,7 +213,7 @@ async fn complete(work: &mut Work) -> Filled {
     match work.bytes.file.look().await {
         Ok(now) if now.has_bytes_of(&work.bytes.file.noted) => Filled::Tail,
         Ok(_) => {
-            // Its writer goes on: nothing that was known of it holds.
+            // The writer continues, so the signs that the file is complete no longer count.
             work.tail = TailPolicy::Hold;
             Filled::Changed
         }
@@ -224,7 +225,7 @@ fn broken_off(work: &Work, error: &io::Error) -> End {
     match work.bytes.broken() {
         Some(cut @ StreamError::Cut(_)) => End::Incomplete { detail: cut.to_string(), held: false },
         Some(corrupt) => End::Failed { detail: format!("{corrupt}; what was read before it stays") },
-        // Said by the system, not by a decoder: a disk or a share that may be well again.
+        // The error comes from the system and not from a decoder. A disk or a network share may recover.
         None => {
             let at = work.framer.cut_at().0;
             End::BrokenOff { detail: format!("cannot be read behind byte {at}: {error}; it is tried again") }

@@ -1,6 +1,6 @@
-//! After loading (`source.after`): files that are loaded leave the inbox, beside the way of the data.
+//! The retire stage: takes loaded files out of the inbox (`source.after`), beside the data path.
 //!
-//! Discover says which files; here the ledger is asked whether they may go, and they do, many at a time.
+//! Discovery names the files. This stage asks the ledger whether they may leave, and moves or deletes many at a time.
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -26,29 +26,29 @@ use crate::store::backoff::Backoff;
 use crate::store::listing::newest;
 use crate::store::{Store, StoreError};
 
-/// A file without a line end at its end may still grow: it is left alone so many times as long.
+/// A file that does not end with a line end may still grow, so it must be unchanged for this many times longer.
 const OPEN_TAIL: u32 = 5;
 
-/// How long the same trouble is not told again.
+/// How long the same reason is not logged again.
 const SAID_AGAIN: Duration = Duration::from_secs(3600);
 
-/// The stage.
+/// The retire stage.
 pub struct After<S> {
     store: Arc<S>,
     plan: Arc<Plan>,
     patience: Backoff,
     tally: Arc<RunStats>,
     away: Arc<Retirer>,
-    /// What becomes of files, in one word.
+    /// What happens to the files, in one word.
     what: &'static str,
-    /// How long a file must have been unchanged; no time where files are taken as whole.
+    /// How long a file must have been unchanged. Zero if files are taken as complete.
     rest: Duration,
-    /// What was told, and when.
+    /// The reasons that were logged, and when.
     told: HashMap<String, Instant>,
 }
 
 impl<S: Store> After<S> {
-    /// Nothing where files are kept.
+    /// Returns `None` if files are kept.
     pub fn new(
         source: &SourceConfig,
         inbox: &Inbox,
@@ -66,16 +66,16 @@ impl<S: Store> After<S> {
         Some(Self { store, plan, patience, tally, away, what, rest, told: HashMap::new() })
     }
 
-    /// Takes files away until there are no more.
+    /// Moves or deletes files until there are no more.
     ///
     /// # Errors
-    /// When the store does not answer any more.
+    /// Returns an error if the store no longer answers.
     pub async fn run(mut self, mut files: Receiver<Leaving>, left: Sender<Left>) -> Result<(), StoreError> {
         let away = Arc::clone(&self.away);
         let swept = off_thread(move || away.sweep()).await;
         swept.unwrap_or_else(|error| debug!("unfinished copies cannot be removed: {error}"));
         while let Some(first) = files.recv().await {
-            // What is left is asked for again next time.
+            // The next run tries the remaining files again.
             if self.away.halt.is_cancelled() {
                 break;
             }
@@ -104,14 +104,14 @@ impl<S: Store> After<S> {
             warn!("files cannot leave the inbox: {error}; please report this");
             Vec::new()
         });
-        // Discovery waits for word of each.
+        // Discovery waits for an outcome of each file.
         outcomes.resize_with(files.len(), || Err(Stays::Busy("the step that takes it away has failed")));
         for (file, outcome) in files.into_iter().zip(outcomes) {
             self.told(file, outcome, left).await;
         }
     }
 
-    /// Why the ledger is against it.
+    /// Returns the reason a file must stay, if there is any.
     async fn stays(&self, file: &Leaving) -> Result<Option<&'static str>, StoreError> {
         let Some(delivery) = self.patience.with(|| newest(&*self.store, &file.path)).await? else {
             return Ok(Some("is not in the ledger"));
@@ -136,7 +136,7 @@ impl<S: Store> After<S> {
         })
     }
 
-    /// The loaded delivery that has the bytes of a duplicate.
+    /// Returns the loaded delivery that has the bytes of a duplicate.
     async fn twin(&self, duplicate: &Delivery) -> Result<Option<Delivery>, StoreError> {
         let Delivery { head, reach, hash, .. } = duplicate;
         let content = Content { head: head.clone(), len: reach.offset, hash: hash.clone() };
@@ -150,7 +150,7 @@ impl<S: Store> After<S> {
         now.saturating_sub(changed) < self.rest * OPEN_TAIL
     }
 
-    /// Its bytes are the only ones there are, and a table still wants them.
+    /// Whether the file is the only copy of bytes that a table still needs.
     fn is_needed(&self, delivery: &Delivery) -> bool {
         matches!(self.away.way, Way::Delete) && self.plan.tables.iter().any(|table| delivery.is_behind(table))
     }
@@ -170,11 +170,12 @@ impl<S: Store> After<S> {
                 false
             }
         };
-        // Discovery may have stopped already; then nobody needs to know.
+        // Discovery may have ended already and then needs no report.
         let _ = left.send(Left { path: file.path, gone }).await;
     }
 
-    /// Said once an hour for all files with the same trouble, each of which is tried again later.
+    /// Logs why a file stays, once an hour for all files with the same reason. Each of these files is tried again
+    /// later.
     fn stay(&mut self, file: &Leaving, why: &Stays) {
         if self.away.halt.is_cancelled() {
             return;

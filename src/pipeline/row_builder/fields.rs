@@ -1,4 +1,4 @@
-//! The fields of a record to cells: what is to be done for each column is decided once a chunk.
+//! Turns the fields of records into cells. What to do for each column is decided once for each chunk.
 
 use crate::domain::parse;
 use crate::domain::parse::Form;
@@ -9,39 +9,39 @@ use crate::domain::{DeliveryContext, Origin, Plan, Type};
 use crate::format::splitter::SplitRecord;
 use crate::pipeline::row_builder::refused::Refused;
 
-/// Milliseconds of a day.
+/// The number of milliseconds in a day.
 const DAY: i64 = 86_400_000;
 
-/// What of a refused value is shown; the whole of it is in the raw bytes.
+/// The maximum number of characters of a refused value that are shown. The quarantine has the complete raw bytes.
 const SHOWN: usize = 64;
 
-/// How one column comes about.
+/// How the cell of one column is made.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// The field at this place, as it is: the most frequent kind.
+    /// Copies the text of the field at this index. This is the most frequent kind.
     Text(usize),
-    /// A whole number of up to so many bits.
+    /// Parses the field at this index as an integer of this type.
     Whole(usize, Type),
     Float(usize),
-    /// The field at this place, by the rule of its column.
+    /// Parses the field at this index by the rules of its column.
     Typed(usize, Form),
-    /// The same, only to see that it is one: no table has this column.
+    /// Parses the field at this index only to check it, because no table has this column.
     Checked(usize, Form),
-    /// The day of the timestamp in this column.
+    /// Takes the day of the timestamp in this column.
     DateOf(usize),
-    /// The same for all records of the file.
+    /// Uses the same cell for all records of the file.
     Always(Cell),
     FileName,
 }
 
-/// The steps for the records of one file.
+/// The steps that make the cells of the records of one file.
 pub struct Fields<'s> {
     source: &'s DeliveryContext,
     steps: Vec<Step>,
 }
 
 impl<'s> Fields<'s> {
-    /// `used` tells by column whether any table has it.
+    /// Chooses a step for each column. `used` contains, for each column of the plan, whether any table has it.
     pub fn new(plan: &Plan, used: &[bool], source: &'s DeliveryContext) -> Self {
         let step = |(index, used): (usize, &bool)| {
             let column = plan.columns.get(index)?;
@@ -62,21 +62,20 @@ impl<'s> Fields<'s> {
         Self { source, steps: used.iter().enumerate().filter_map(step).collect() }
     }
 
-    /// Parses a record: a cell for each column of the plan at the end of `cells`, its bytes at the end
-    /// of `arena`.
+    /// Parses a record. Appends a cell for each column of the plan to `cells`, and the bytes of the cells to `arena`.
     ///
-    /// Cells go straight into their place: a result of a cell for each field would cost more than
-    /// finding the value.
+    /// The cells are written directly to their place: returning a `Result` with a cell for each field would cost more
+    /// than finding the value.
     ///
     /// # Errors
-    /// The first field that is not a value of its column.
+    /// Returns an error for the first field that is not a valid value of its column.
     pub fn parse(
         &self,
         record: SplitRecord<'_>,
         cells: &mut Vec<Cell>,
         arena: &mut Vec<u8>,
     ) -> Result<(), Refused> {
-        // Most records are ASCII as a whole, which one look tells for all fields.
+        // Most records are pure ASCII, which the splitter has already checked for all fields together.
         let ascii = record.ascii;
         let begin = cells.len();
         for (column, step) in self.steps.iter().enumerate() {
@@ -112,7 +111,7 @@ impl<'s> Fields<'s> {
     }
 }
 
-/// One field by the rule of its column.
+/// Parses one field by the rules of its column.
 fn typed(
     column: usize,
     form: Form,
@@ -125,7 +124,7 @@ fn typed(
     Ok(())
 }
 
-/// The same, and nothing is kept of it.
+/// Parses one field to check it, and discards the value.
 fn checked(
     column: usize,
     form: Form,

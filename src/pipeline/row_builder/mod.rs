@@ -1,6 +1,6 @@
-//! Records to rows: fields are found in each record, values parsed by the rules of their types.
+//! Turns records into rows: finds the fields of each record and parses the values by the rules of their types.
 //!
-//! No I/O and no clock: the same bytes give the same rows, always.
+//! Does no I/O and reads no clock, so the same bytes always give the same rows.
 
 mod fields;
 mod refused;
@@ -23,12 +23,12 @@ use crate::pipeline::buffer_pool::BufferPool;
 use fields::Fields;
 use refused::Refused;
 
-/// Turns records into rows by the plan.
+/// Turns records into rows according to a plan.
 pub struct RowBuilder {
     plan: Arc<Plan>,
-    /// Columns that are in the key of some table: they must not be empty.
+    /// Columns that belong to the key of a table, with the name of that table. They must not be empty.
     keys: Vec<(usize, String)>,
-    /// Columns that are in some table, or that such a column is made from. Others are only checked.
+    /// Whether each column belongs to a table, or is the source of a column that does. Other columns are only checked.
     used: Vec<bool>,
     spare: Arc<BufferPool>,
 }
@@ -53,7 +53,7 @@ impl RowBuilder {
         Self { plan, keys, used, spare }
     }
 
-    /// One chunk.
+    /// Turns the records of one chunk into rows and quarantine entries.
     pub async fn chunk(&self, raw: RawChunk) -> RowChunk {
         let mut made = Made::new(self.spare.take_rows(self.plan.columns.len(), raw.frames.len()));
         made.rows.arena().reserve_exact(raw.bytes.len() / 2);
@@ -100,14 +100,14 @@ impl RowBuilder {
         Ok(RecordOutcome::Loaded)
     }
 
-    /// The column of the malformed field, and where in the file its quote is.
+    /// Describes a malformed quote: its column, and its place in the file.
     fn malformed(&self, malformed: Malformed, raw: &RawChunk, frame: &Frame) -> Refused {
         let column = raw.source.mapping.field_of.iter().position(|field| *field == Some(malformed.field));
         let detail = malformed.describe(self.byte(frame.offset + malformed.at as u64));
         Refused { column, reason: Reason::Quote, detail }
     }
 
-    /// Of a field that is no text: which byte is not, and where.
+    /// Adds to a refusal for invalid text which byte is invalid, and its place in the file.
     fn located(&self, refused: Refused, raw: &RawChunk, frame: &Frame) -> Refused {
         if refused.reason != Reason::Encoding {
             return refused;
@@ -128,7 +128,7 @@ impl RowBuilder {
         Refused { detail, ..refused }
     }
 
-    /// A place in the decoded bytes.
+    /// Describes a place in the decoded bytes.
     fn byte(&self, at: u64) -> String {
         let of = if self.plan.encoding == UTF_8 { "" } else { " of the file as UTF-8" };
         format!("{at}{of}")
@@ -151,7 +151,7 @@ impl RowBuilder {
     }
 }
 
-/// What a chunk has become so far.
+/// The results of the records of a chunk processed so far.
 struct Made {
     rows: Rows,
     quarantined: Vec<Quarantined>,

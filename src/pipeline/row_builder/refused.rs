@@ -1,8 +1,8 @@
-//! Why a record cannot become rows.
+//! The reason a record cannot become rows.
 
 use crate::domain::Reason;
 
-/// Why a record is refused, and by which column of the plan.
+/// The reason a record is refused, and the column of the plan that caused it.
 pub struct Refused {
     pub column: Option<usize>,
     pub reason: Reason,

@@ -1,4 +1,4 @@
-//! The bytes of a file give the same rows however they are cut, and the fields that another reader finds.
+//! Checks that the bytes of a file give the same rows however they are cut, and the same fields as another reader.
 
 use super::*;
 use crate::domain::{
@@ -10,7 +10,7 @@ use crate::format::framer::Tail;
 use csv_async::{AsyncReaderBuilder, ByteRecord, Terminator};
 use proptest::prelude::*;
 
-/// Three fields: a key, one that must be there, a text.
+/// A plan with three columns: a key, one that must not be empty, and a text.
 fn plan() -> Arc<Plan> {
     let column = |name: &str, kind| Column {
         name: name.into(),
@@ -73,7 +73,7 @@ fn reader(bytes: &[u8]) -> csv_async::AsyncReader<&[u8]> {
         .create_reader(bytes)
 }
 
-/// All records of these bytes as csv-async reads them.
+/// Returns all records of these bytes as csv-async reads them.
 async fn parsed(bytes: &[u8]) -> Vec<Vec<Vec<u8>>> {
     let (mut reader, mut record, mut all) = (reader(bytes), ByteRecord::new(), Vec::new());
     while reader.read_byte_record(&mut record).await.unwrap() {
@@ -98,7 +98,7 @@ impl Account {
         let raw = raw(framer.cut());
         let (mut splitter, mut malformed) = (Splitter::default(), Vec::new());
         for frame in &raw.frames {
-            // What is found in a frame is what csv-async finds in it, and it is one record.
+            // csv-async finds exactly one record in a frame, with the same fields.
             let bytes = raw.record(frame);
             let alone = parsed(&[b"\n", bytes].concat()).await;
             assert_eq!(alone.len(), 1);
@@ -108,7 +108,7 @@ impl Account {
                     let fields: Vec<Vec<u8>> = record.iter().map(<[u8]>::to_vec).collect();
                     assert_eq!(alone, [fields]);
                 }
-                // csv-async takes any quote for something.
+                // csv-async accepts quotes that are malformed here.
                 Err(_) => malformed.push(frame.record),
             }
             self.fields.extend(alone);
@@ -155,7 +155,7 @@ async fn account(bytes: &[u8], cuts: &[usize], limit: usize, window: usize) -> A
     account
 }
 
-/// Bytes that mean something to CSV, whole fields and lines, and any others.
+/// Generates bytes that have a meaning to CSV, complete fields and lines, and arbitrary bytes.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let special = prop::sample::select(b"\"\"\"\n\n,,\ra1 \xef\xbb\xbf\xff\0".to_vec());
     let pieces: Vec<&[u8]> = vec![
@@ -206,8 +206,8 @@ proptest! {
         prop_assert_eq!(&now(account(&bytes, &each, limit, 1)), &at_once);
     }
 
-    /// Where no record is too long and no line ends in a carriage return, the frames are what
-    /// csv-async would have read from the file itself.
+    /// If no record is too long and no line ends in a carriage return, the frames are the records that csv-async reads
+    /// from the file itself.
     #[test]
     fn records_are_those_that_csv_async_finds_in_the_file(mut bytes in bytes()) {
         bytes.retain(|byte| *byte != b'\r');
@@ -216,7 +216,7 @@ proptest! {
         let framed = now(account(&bytes, &[], 100_000, usize::MAX));
         let mut found = now(parsed(&file));
         if framed.end.offset < bytes.len() as u64 {
-            // An open quote at the end is waited for; csv-async takes it for a record.
+            // An open quote at the end is waited for here, but csv-async returns it as a record.
             found.pop();
         }
         prop_assert_eq!(framed.fields, found);

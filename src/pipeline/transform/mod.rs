@@ -1,4 +1,4 @@
-//! The third stage: records to rows.
+//! The third stage: turns records into rows.
 
 mod quarantine_limit;
 
@@ -16,7 +16,7 @@ use crate::pipeline::row_builder::RowBuilder;
 use crate::store::failpoint;
 use quarantine_limit::QuarantineLimit;
 
-/// Takes chunks until there are no more.
+/// Transforms chunks until there are no more.
 pub async fn run(
     mut input: Receiver<RawChunk>,
     output: Sender<RowChunk>,
@@ -27,7 +27,7 @@ pub async fn run(
 ) {
     let builder = RowBuilder::new(plan, spare);
     let mut limit = QuarantineLimit::new(quota);
-    // Rows are made when there is a place for them.
+    // A chunk is transformed only when the output queue has room for its rows.
     let mut waits = Queue::Rows.wait();
     while let Ok(place) = pulse.during(output.reserve()).await {
         waits.end();

@@ -1,14 +1,15 @@
-//! `limits.max_quarantined`, delivery by delivery.
+//! Applies `limits.max_quarantined` to each delivery.
 
 use std::collections::HashMap;
 
 use crate::config::Quota;
 use crate::domain::{DeliveryId, End, RowChunk};
 
-/// Counts what each delivery under way has in quarantine.
+/// Counts the quarantined records of each delivery under way.
 pub struct QuarantineLimit {
     quota: Quota,
-    /// Records and quarantined ones of the deliveries under way, and whether they failed.
+    /// For each delivery under way: the number of records, how many of them are quarantined, and whether the limit is
+    /// exceeded.
     seen: HashMap<DeliveryId, (u64, u64, bool)>,
 }
 

@@ -1,4 +1,5 @@
-//! Where files are moved to, and under which name: the one they had in the inbox, or that with a number.
+//! The archive: the folder that loaded files are moved to. A file keeps its name from the inbox, with a number if that
+//! name is taken.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -8,18 +9,18 @@ use std::sync::{Mutex, PoisonError};
 use crate::domain::FileStat;
 use crate::source::folder::file::note;
 
-/// Where copies are until they are whole.
+/// The folder for copies that are not complete yet.
 pub const PARTS: &str = ".part";
 
 /// The folder that files are moved to.
 #[derive(Debug, Default)]
 pub struct Archive {
     pub folder: PathBuf,
-    /// What was in its folders when it was looked for.
+    /// The files found in each of its folders. A folder is listed only once.
     listed: Mutex<HashMap<PathBuf, Names>>,
 }
 
-/// Files of one folder by the name they had in the inbox, and their number.
+/// The files of one folder, by the name they had in the inbox and by their number.
 type Names = HashMap<String, BTreeMap<u64, (PathBuf, FileStat)>>;
 
 impl Archive {
@@ -29,7 +30,7 @@ impl Archive {
         Self { folder, listed: Mutex::default() }
     }
 
-    /// Where a file of the inbox goes, unless something is there.
+    /// Returns the place of a file of the inbox in the archive, if no other file is there.
     pub fn place(&self, path: &str) -> PathBuf {
         self.folder.join(path)
     }
@@ -38,15 +39,15 @@ impl Archive {
         self.folder.join(PARTS)
     }
 
-    /// Files that may have lain under this path in the inbox, those that look like what was noted first.
-    /// Only their bytes tell.
+    /// Returns the files that may have had this path in the inbox. Files whose size and mtime match `noted` come first.
+    /// Only a comparison of the bytes shows which file it is.
     pub fn candidates(&self, path: &str, noted: FileStat) -> Vec<PathBuf> {
         let place = self.place(path);
         let (Some(folder), Some(name)) = (place.parent(), place.file_name().and_then(|name| name.to_str()))
         else {
             return Vec::new();
         };
-        // Outside the inbox nothing was moved.
+        // Files outside the inbox are not moved to the archive.
         if Path::new(path).is_absolute() {
             return Vec::new();
         }
@@ -57,7 +58,8 @@ impl Archive {
         found.into_iter().map(|(place, _)| place).collect()
     }
 
-    /// The paths that a file of the archive may have had in the inbox; none for other places.
+    /// Returns the paths that a file of the archive may have had in the inbox. Returns none for a place outside the
+    /// archive.
     pub fn paths_of(&self, place: &Path) -> Vec<String> {
         let within = place.strip_prefix(&self.folder).ok().and_then(Path::to_str);
         let Some(within) = within else { return Vec::new() };
@@ -85,7 +87,7 @@ fn names(folder: &Path) -> io::Result<Names> {
     Ok(names)
 }
 
-/// `sub/day.csv.gz` as the second of its name: `sub/day-2.csv.gz`. The first one has no number.
+/// Adds a number to a name: `sub/day.csv.gz` with 2 is `sub/day-2.csv.gz`. The first file of a name has no number.
 pub fn numbered(place: &Path, number: u64) -> PathBuf {
     let name = place.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if number < 2 {
@@ -95,7 +97,7 @@ pub fn numbered(place: &Path, number: u64) -> PathBuf {
     place.with_file_name(format!("{stem}-{number}{ending}"))
 }
 
-/// `day-2.csv.gz` as `day.csv.gz` and 2.
+/// Splits `day-2.csv.gz` into `day.csv.gz` and 2.
 fn unnumbered(name: &str) -> Option<(String, u64)> {
     let (stem, ending) = split(name);
     let (bare, number) = stem.rsplit_once('-')?;
@@ -103,14 +105,14 @@ fn unnumbered(name: &str) -> Option<(String, u64)> {
     Some((format!("{bare}{ending}"), number))
 }
 
-/// The name, and its ending with that of a compressed file.
+/// Splits a name into stem and extension. The extension includes that of a compressed file.
 fn split(name: &str) -> (&str, &str) {
     let plain = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(name);
     let at = plain.rfind('.').filter(|at| *at > 0).unwrap_or(plain.len());
     name.split_at(at)
 }
 
-/// The first number that is free, found in few looks also where a name came thousands of times.
+/// Returns the first number that is free. Needs few lookups, even if thousands of files have the same name.
 pub fn first_free(place: &Path) -> u64 {
     let is_there = |number| numbered(place, number).symlink_metadata().is_ok();
     let (mut taken, mut free) = (0, 1);

@@ -1,4 +1,4 @@
-//! An open file of the folder.
+//! An open file of a folder.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek as _};
@@ -14,14 +14,14 @@ use tokio::io::AsyncRead;
 use crate::domain::FileStat;
 use crate::source::folder::{hooks, open_writers};
 
-/// Bytes that a reader asks of the file at a time: each time costs two changes of thread.
+/// The number of bytes that a reader requests from the file at a time. Each request costs two thread switches.
 const READ: usize = 256 * 1024;
 
-/// An open file, also when its name is another's by now.
+/// An open file. It stays the same file even if its name belongs to another file by now.
 #[derive(Debug)]
 pub struct FolderFile {
     file: Arc<File>,
-    /// Size and times at opening, or when its bytes were last compared.
+    /// The size and times when the file was opened, or when it was last checked for changes.
     pub noted: FileStat,
 }
 
@@ -29,7 +29,7 @@ impl FolderFile {
     /// Opens the file at its beginning.
     ///
     /// # Errors
-    /// When it cannot be opened, or is not a file.
+    /// Returns an error if the path cannot be opened or is not a file.
     pub async fn open(path: &Path) -> io::Result<Self> {
         Self::open_at(path, 0).await
     }
@@ -37,7 +37,7 @@ impl FolderFile {
     /// Opens the file at an offset.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// Returns an error if the path cannot be opened or is not a file.
     pub async fn open_at(path: &Path, offset: u64) -> io::Result<Self> {
         let path = path.to_owned();
         off_thread(move || {
@@ -48,18 +48,18 @@ impl FolderFile {
         .await
     }
 
-    /// Opens the same file once more at its beginning.
+    /// Opens the same file again at its beginning.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// Returns an error if the file cannot be opened.
     pub async fn again(&self) -> io::Result<Self> {
         Self::open(&self.descriptor()).await
     }
 
-    /// Where the file lies that was opened, whatever its name leads to by now.
+    /// Returns the current path of the open file, wherever its name leads by now.
     ///
     /// # Errors
-    /// When the system does not tell.
+    /// Returns an error if the link in `/proc` cannot be read.
     pub fn real_place(&self) -> io::Result<PathBuf> {
         std::fs::read_link(self.descriptor())
     }
@@ -68,31 +68,31 @@ impl FolderFile {
         format!("/proc/self/fd/{}", self.file.as_raw_fd()).into()
     }
 
-    /// Size and times now.
+    /// Returns the current size and times.
     ///
     /// # Errors
-    /// When the system does not tell.
+    /// Returns an error if the system cannot provide them.
     pub async fn look(&self) -> io::Result<FileStat> {
         let file = Arc::clone(&self.file);
         off_thread(move || Ok(note(&file.metadata()?))).await
     }
 
-    /// Whether a process is seen that has the file open for writing.
+    /// Whether a process is seen to have the file open for writing.
     pub async fn has_writer(&self) -> bool {
         let file = Arc::clone(&self.file);
         let seen = off_thread(move || Ok(open_writers::has_writer(&file.metadata()?))).await;
         seen.unwrap_or(false)
     }
 
-    /// How far the file was read, in bytes as they lie there.
+    /// Returns the position in the file, in bytes as stored.
     pub fn position(&self) -> u64 {
         rustix::fs::tell(&self.file).unwrap_or(0)
     }
 
-    /// Up to `len` bytes from `offset` on. Does not change the position.
+    /// Returns up to `len` bytes from `offset` on. Does not change the position.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// Returns an error if the file cannot be read.
     pub async fn at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let file = Arc::clone(&self.file);
         off_thread(move || {
@@ -112,11 +112,11 @@ impl FolderFile {
         .await
     }
 
-    /// Appends what one read gives, up to the room that `into` has; 0 at the end. Where it fails, or is dropped before
-    /// it is done, what was in `into` may be gone.
+    /// Appends the result of one read, up to the capacity of `into`. Returns 0 at the end. If the read fails, or its
+    /// future is dropped before it completes, the earlier content of `into` may be lost.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// Returns an error if the file cannot be read.
     pub async fn read(&self, into: &mut Vec<u8>) -> io::Result<usize> {
         let (file, mut bytes) = (Arc::clone(&self.file), std::mem::take(into));
         let (read, bytes) = off_thread(move || Ok((fill(&file, &mut bytes), bytes))).await?;
@@ -124,10 +124,10 @@ impl FolderFile {
         read
     }
 
-    /// A reader that shares the position.
+    /// Returns a reader that shares the position.
     ///
     /// # Errors
-    /// When there are too many open files.
+    /// Returns an error if too many files are open.
     pub fn reader(&self) -> io::Result<Pin<Box<dyn AsyncRead + Send + Sync>>> {
         let mut file = tokio::fs::File::from_std(self.file.try_clone()?);
         file.set_max_buf_size(READ);
@@ -135,7 +135,7 @@ impl FolderFile {
     }
 }
 
-/// Never waits: what was a file when it was looked at may be a pipe by now, which nobody writes to.
+/// Opens without blocking: since the last check the file may have been replaced by a pipe that nobody writes to.
 fn opened(path: &Path) -> io::Result<(File, FileStat)> {
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -146,17 +146,17 @@ fn opened(path: &Path) -> io::Result<(File, FileStat)> {
     Ok((file, note(&meta)))
 }
 
-/// Runs what may wait for the disk where waiting holds up nobody.
+/// Runs work that may wait for the disk on a separate thread, so that it blocks no task.
 ///
 /// # Errors
-/// That of `work`.
+/// Returns the error of `work`, or an error if `work` panics.
 pub async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await?
 }
 
-/// Reads once into the room that is there, without clearing it first.
+/// Reads once into the spare capacity, without clearing it first.
 fn fill(file: &File, into: &mut Vec<u8>) -> io::Result<usize> {
     hooks::read()?;
     loop {
@@ -167,7 +167,7 @@ fn fill(file: &File, into: &mut Vec<u8>) -> io::Result<usize> {
     }
 }
 
-/// Size and times of a file.
+/// Returns the size and times of a file.
 pub fn note(meta: &std::fs::Metadata) -> FileStat {
     use std::os::unix::fs::MetadataExt;
     FileStat {

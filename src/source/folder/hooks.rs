@@ -1,22 +1,21 @@
-//! Places where tests let this module fail. A build without them has nothing installed here.
+//! Hooks with which tests make this module fail. Without tests no hooks are installed.
 
 use std::io;
 use std::sync::OnceLock;
 
-/// What is called at each of these places.
+/// The functions called at these places.
 #[derive(Clone, Copy, Debug)]
 pub struct Hooks {
-    /// At each durable step.
+    /// Called at each durable step.
     pub step: fn(&'static str),
-    /// Before each read of a file.
+    /// Called before each read of a file.
     pub read: fn() -> io::Result<()>,
 }
 
 static HOOKS: OnceLock<Hooks> = OnceLock::new();
 
-/// Installs hooks for the rest of the process. Only the first call counts.
+/// Installs hooks for the rest of the process. Only the first call has an effect.
 pub fn install(hooks: Hooks) {
-    // Those of an earlier call stay.
     let _ = HOOKS.set(hooks);
 }
 
@@ -30,7 +29,7 @@ pub fn step(name: &'static str) {
 /// Marks a read of a file.
 ///
 /// # Errors
-/// As a broken disk gives.
+/// Returns the error of the installed hook, which imitates a broken disk.
 pub fn read() -> io::Result<()> {
     HOOKS.get().map_or(Ok(()), |hooks| (hooks.read)())
 }

@@ -1,4 +1,4 @@
-//! The inbox: which names are files, where they are, in which order they are taken.
+//! The inbox: which names are files, where the files are, and in which order they are taken up.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -12,27 +12,28 @@ use crate::domain::{FileStat, Origin, Plan, Table, parse};
 use crate::source::folder::file::{FolderFile, note};
 use crate::source::folder::settings::{Links, Settings};
 
-/// The watched folder and what counts in it.
+/// The watched folder, and the rules for its files.
 #[derive(Clone, Debug)]
 pub struct Inbox {
     pub folder: PathBuf,
-    /// As it was declared: a link may lead elsewhere by now.
+    /// The folder as declared. A link in its path may lead elsewhere by now.
     declared: PathBuf,
     patterns: Vec<Pattern>,
     ignored: Vec<Pattern>,
     pub subfolders: bool,
     links: Links,
-    /// That a name is no text was said.
+    /// Whether a name that is not UTF-8 was already logged.
     told: Arc<AtomicBool>,
-    /// Folders that cannot be listed, of which that was said.
+    /// Folders that cannot be listed and were already logged.
     left_out: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
 
-/// Folders that are said to be left out, at most, and characters of a path that are shown.
+/// The maximum number of left-out folders that are logged, and the maximum number of characters of a path that are
+/// shown.
 const LEFT_OUT: usize = 64;
 const SHOWN: usize = 200;
 
-/// A file that is there.
+/// An existing file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// The path as in the ledger. All data about the file shares this one copy.
@@ -58,39 +59,39 @@ impl Inbox {
         inbox
     }
 
-    /// Finds the folder's real path, by which events name files.
+    /// Finds the real path of the folder, because events name files by it.
     pub fn resolve(&mut self) {
         if let Ok(folder) = self.declared.canonicalize() {
             self.folder = folder;
         }
     }
 
-    /// The same rules for another folder.
+    /// Returns an inbox with the same rules for another folder.
     pub fn at(&self, folder: PathBuf) -> Self {
         Self { declared: folder.clone(), folder, ..self.clone() }
     }
 
-    /// Where a path of the ledger lies.
+    /// Returns the place of a path of the ledger.
     pub fn place(&self, path: &str) -> PathBuf {
         self.folder.join(path)
     }
 
-    /// The ledger's name of a place: relative to the inbox where it lies in it, else absolute.
-    /// `None` when the name is not UTF-8.
+    /// Returns the path of a place in the ledger: relative to the inbox if the place is in it, else absolute. Returns
+    /// `None` if the path is not UTF-8.
     pub fn path_of(&self, place: &Path) -> Option<String> {
         let relative = place.strip_prefix(&self.folder).unwrap_or(place);
         relative.to_str().map(str::to_owned)
     }
 
-    /// What the ledger may call a file as somebody typed it: seen from where they stand, or from the
-    /// inbox. Neither the file nor, in the inbox, its folder has to be there any more.
+    /// Returns the paths that the ledger may have for a file as a user typed it: relative to the working directory, or
+    /// to the inbox. The file need not exist any more, nor its folder if the path is relative to the inbox.
     pub fn typed(&self, typed: &Path) -> Vec<String> {
         let here = real_place(typed).and_then(|place| self.path_of(&place));
         let there = self.path_of(&self.folder.join(typed));
         here.into_iter().chain(there).collect()
     }
 
-    /// Whether a place is one of a file, by its names alone.
+    /// Whether a place may be a file of the inbox, judged only by its path.
     pub fn is_file_name(&self, place: &Path) -> bool {
         let Ok(relative) = place.strip_prefix(&self.folder) else { return false };
         let mut names = relative.components().filter_map(|part| match part {
@@ -106,10 +107,10 @@ impl Inbox {
             && !self.ignored.iter().any(|pattern| pattern.matches(&name))
     }
 
-    /// Every file in the folder, in listing order.
+    /// Returns every file in the folder, in listing order.
     ///
     /// # Errors
-    /// When the folder itself cannot be read; a subfolder that cannot is told and left out.
+    /// Returns an error if the folder itself cannot be read. A subfolder that cannot be read is logged and left out.
     pub fn list(&self) -> io::Result<Vec<Found>> {
         let mut found = Vec::new();
         self.each(&mut |file| found.push(file))?;
@@ -117,10 +118,11 @@ impl Inbox {
         Ok(found)
     }
 
-    /// Visits every file in the folder, in no order. A folder may have more files than should be in memory at once.
+    /// Visits every file in the folder, in no particular order. A folder may have too many files to hold them all in
+    /// memory.
     ///
     /// # Errors
-    /// As [`Self::list`].
+    /// Returns an error if the folder itself cannot be read.
     pub fn each(&self, found: &mut dyn FnMut(Found)) -> io::Result<()> {
         self.list_into(&self.folder, found)
     }
@@ -143,7 +145,7 @@ impl Inbox {
         Ok(())
     }
 
-    /// Says it once for each folder, and not more of a long path than people read.
+    /// Logs each left-out folder once, and only the beginning of a long path.
     fn tell_left_out(&self, place: &Path, error: &io::Error) {
         let mut told = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() < LEFT_OUT && told.insert(place.to_owned()) {
@@ -158,11 +160,11 @@ impl Inbox {
         !place.is_symlink() || place.canonicalize().is_ok_and(|real| real.starts_with(&self.folder))
     }
 
-    /// Whether a file of the inbox that was opened may be read: between a look and that its name, or that of its
-    /// folder, may have come to lead elsewhere.
+    /// Checks that an open file of the inbox may be read. After the file was last looked at, its name or its folder may
+    /// have been replaced by a link that leads elsewhere.
     ///
     /// # Errors
-    /// Where it lies.
+    /// Returns an error if the file lies outside the inbox, or if its place cannot be determined.
     pub fn check_opened(&self, path: &str, file: &FolderFile) -> io::Result<()> {
         if self.links == Links::Anywhere || Path::new(path).is_absolute() {
             return Ok(());
@@ -173,7 +175,7 @@ impl Inbox {
         }
     }
 
-    /// The file at a place, if it is one and is there.
+    /// Returns the file at a place, if it exists and is a file of the inbox.
     pub fn look(&self, place: &Path) -> Option<Found> {
         let meta = std::fs::metadata(place).ok().filter(std::fs::Metadata::is_file)?;
         if self.links == Links::Inside && place.starts_with(&self.folder) && !self.is_inside(place) {
@@ -190,7 +192,7 @@ impl Inbox {
     }
 }
 
-/// The place without links in its folder; a link itself keeps its name.
+/// Returns the place with all links in its folder resolved. If the file itself is a link, its name is kept.
 pub fn real_place(typed: &Path) -> Option<PathBuf> {
     let folder = typed.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     Some(folder.canonicalize().ok()?.join(typed.file_name()?))
@@ -203,8 +205,8 @@ pub fn order(path: &Arc<str>) -> Place {
     (date(path).unwrap_or(i32::MAX), Arc::clone(path))
 }
 
-/// Whether two paths give the same value for every column of a table that is derived from the path. Otherwise the
-/// same bytes under both are different rows.
+/// Whether two paths give the same value for every table column that is derived from the path. If not, the same bytes
+/// give different rows under the two paths.
 pub fn derive_alike(plan: &Plan, one: &str, other: &str) -> bool {
     let columns = plan.tables.iter().flat_map(Table::all).filter_map(|index| plan.columns.get(index));
     let mut origins = columns.map(|column| &column.origin);
@@ -215,12 +217,12 @@ pub fn derive_alike(plan: &Plan, one: &str, other: &str) -> bool {
     })
 }
 
-/// The last part of a path.
+/// Returns the last part of a path.
 fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// The date in the name of a file, `2018-11-01` or `20181101`, in days since 1970.
+/// Returns the date in a file name, `2018-11-01` or `20181101`, in days since 1970.
 pub fn date(path: &str) -> Option<i32> {
     let name = path.rsplit('/').next()?;
     let mut places = name.char_indices().filter(|(_, c)| c.is_ascii_digit()).map(|(at, _)| at);
@@ -285,7 +287,7 @@ mod tests {
         assert!(!inbox.is_file_name(Path::new("/inbox/sub/a.csv")));
     }
 
-    /// A link that is laid between the look and the opening.
+    /// Covers a link that is created between looking at a file and opening it.
     #[tokio::test]
     async fn a_file_that_was_opened_through_a_link_is_judged_by_where_it_lies() {
         let dir = tempfile::tempdir().unwrap();
@@ -303,7 +305,8 @@ mod tests {
         }
     }
 
-    /// What rsync, browsers, transfer, office and sync programs and editors write before the real name.
+    /// Names that rsync, browsers, editors and transfer, office and sync programs use before they give a file its real
+    /// name.
     #[test]
     fn temporary_names_are_no_files_also_where_the_pattern_is_wide() {
         let shipped: config::Config = serde_saphyr::from_str(config::SHIPPED).unwrap();

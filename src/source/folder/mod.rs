@@ -1,4 +1,4 @@
-//! A folder of this machine: its files, their changes, and where they go once they are loaded.
+//! A local folder as a source: its files, their changes, and where the files go once they are loaded.
 
 pub mod file;
 pub mod hooks;

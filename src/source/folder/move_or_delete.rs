@@ -1,6 +1,6 @@
-//! Files out of the inbox: moved or removed, many at a time, with everything durable before the next step.
+//! Moves or deletes files of the inbox, many at a time. Each step is durable before the next one.
 //!
-//! The order is what makes it safe: a copy is whole, compared, named and on disk before its original goes.
+//! The order makes this safe: a copy is complete, compared, named and on disk before its original is removed.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
@@ -22,44 +22,44 @@ use crate::source::folder::openat_path;
 use crate::source::folder::openat_path::Within;
 use crate::source::folder::part_file::Part;
 
-/// Bytes that are copied or compared at a time.
+/// The number of bytes copied or compared at a time.
 const PIECE: usize = 256 * 1024;
 
-/// Files that leave together: each folder is made durable once for all of them.
+/// The maximum number of files moved or deleted together. Each folder is synced once for all of them.
 pub const TOGETHER: usize = 256;
 
-/// A file that may go, as it was when it was known to be what was loaded.
+/// A file that may leave, with the size and times it had when it was known to be what was loaded.
 #[derive(Clone, Debug)]
 pub struct Leaving {
     pub path: Arc<str>,
     pub noted: FileStat,
 }
 
-/// Why a file is still there.
+/// The reason a file is still in the inbox.
 #[derive(Debug, thiserror::Error)]
 pub enum Stays {
-    /// It, or its writer, is not at rest.
+    /// The file has changed or may still change.
     #[error("{0}")]
     Busy(&'static str),
     #[error("{0}")]
     Failed(#[from] io::Error),
 }
 
-/// Where files go.
+/// How files leave the inbox.
 pub enum Way {
     Move(Arc<Archive>),
     Delete,
 }
 
-/// Takes files out of the inbox.
+/// Moves or deletes files of the inbox.
 pub struct Retirer {
     pub inbox: PathBuf,
     pub way: Way,
-    /// Copies under way are given up.
+    /// When cancelled, unfinished copies are abandoned.
     pub halt: CancellationToken,
 }
 
-/// One that is in the archive; its original may be left to be removed.
+/// A file that is in the archive. If it was copied, its original must still be removed.
 struct Placed {
     folder: PathBuf,
     is_copy: bool,
@@ -67,7 +67,7 @@ struct Placed {
 }
 
 impl Retirer {
-    /// All of these, in the same order: gone, or why not. Each folder is made durable once.
+    /// Moves or deletes these files. Returns the outcomes in the same order. Each folder is synced once.
     pub fn all(&self, files: &[Leaving]) -> Vec<Result<(), Stays>> {
         let written = open_writers::open_for_writing(&self.identities(files));
         match &self.way {
@@ -109,7 +109,7 @@ impl Retirer {
 
     fn deleted(&self, files: &[Leaving], written: &HashSet<Identity>) -> Vec<Result<(), Stays>> {
         let gone = files.iter().map(|file| {
-            // The store may be gone.
+            // The process may be stopping because the store is lost.
             if self.halt.is_cancelled() {
                 return Err(Stays::Busy("needledrop is stopping"));
             }
@@ -121,12 +121,12 @@ impl Retirer {
         self.inbox_synced(files, gone)
     }
 
-    /// Those that are gone are gone for good.
+    /// Syncs the folders of the files that left, so that the files do not come back after a power cut.
     fn inbox_synced(&self, files: &[Leaving], gone: Vec<Result<(), Stays>>) -> Vec<Result<(), Stays>> {
         let left = files.iter().zip(&gone).filter(|(_, gone)| gone.is_ok());
         let folders = left.filter_map(|(file, _)| Some(self.place(file).parent()?.to_owned()));
         for (folder, error) in synced(folders) {
-            // It may be back after a power cut, and goes again then.
+            // After a power cut the file may be back. It then leaves again.
             tracing::debug!(folder = %folder.display(), "cannot be synced: {error}");
         }
         gone
@@ -143,7 +143,7 @@ impl Retirer {
         let meta = at_rest(file, &original, written)?;
         make_folder(&archive.folder, made)?;
         let target = Within::made(&archive.folder, &file.path, made)?;
-        // Until now it may be in memory only; in the archive it is the only one there is.
+        // The data of the file may still be in memory only. It must be on disk before the archive has the only copy.
         openat_path::file(&original.place())?.sync_all()?;
         hooks::step("before it is archived");
         let is_copy = match under_free_name(&original.place(), &target.place()) {
@@ -161,7 +161,7 @@ impl Retirer {
         Ok(Placed { folder, is_copy, original })
     }
 
-    /// To another device: under another name until it is whole.
+    /// Copies a file to another device. The copy has another name until it is complete.
     fn copied(
         &self,
         file: &Leaving,
@@ -170,7 +170,7 @@ impl Retirer {
         target: &Within,
     ) -> Result<(), Stays> {
         let (place, target) = (original.place(), target.place());
-        // The copy of an earlier try, whose original was not removed any more.
+        // An earlier try may have made the copy without removing the original.
         let last = numbered(&target, first_free(&target).saturating_sub(1));
         if is_like(&last, meta) && self.same(&place, &last)? {
             return Ok(());
@@ -199,7 +199,7 @@ impl Retirer {
             to.write_all(&piece[..read])?;
             hooks::step("a piece is copied");
         }
-        // Who is not root cannot give files away.
+        // Only root can change the owner, so an error is ignored.
         let _ = fchown(&to, Some(meta.uid()), Some(meta.gid()));
         to.set_permissions(meta.permissions())?;
         to.set_modified(meta.modified()?)?;
@@ -220,7 +220,7 @@ impl Retirer {
         }
     }
 
-    /// Fills the piece, unless the file ends.
+    /// Fills `piece`, unless the file ends first.
     fn read(&self, file: &mut File, piece: &mut [u8]) -> io::Result<usize> {
         if self.halt.is_cancelled() {
             return Err(io::Error::other("stopped in the middle; it goes on next time"));
@@ -237,7 +237,8 @@ impl Retirer {
         Ok(filled)
     }
 
-    /// Its inbox is in the name, for several may share an archive.
+    /// Returns the name of an unfinished copy. It includes a hash of the inbox, because several inboxes may share an
+    /// archive.
     fn part_name(&self, path: &str) -> String {
         format!("{}-{}", self.part_prefix(), blake3::hash(path.as_bytes()).to_hex())
     }
@@ -247,10 +248,10 @@ impl Retirer {
         inbox.to_hex().chars().take(16).collect()
     }
 
-    /// Removes copies that an earlier process did not finish: their originals are in the inbox.
+    /// Removes copies that an earlier process did not finish. Their originals are still in the inbox.
     ///
     /// # Errors
-    /// What the system says; what is still there is written over by the next try.
+    /// Returns an error if a copy cannot be removed. The next try overwrites the remaining copies.
     pub fn sweep(&self) -> io::Result<()> {
         let Way::Move(archive) = &self.way else { return Ok(()) };
         let parts = fs::read_dir(archive.parts()).into_iter().flatten().flatten();
@@ -268,7 +269,7 @@ fn remove(file: &Leaving, place: &Within) -> Result<(), Stays> {
     Ok(())
 }
 
-/// Still the very file.
+/// Checks that the file is unchanged and not a link.
 fn unchanged(file: &Leaving, place: &Within) -> Result<fs::Metadata, Stays> {
     let meta = place.place().symlink_metadata()?;
     if meta.is_symlink() {
@@ -288,7 +289,7 @@ fn at_rest(file: &Leaving, place: &Within, written: &HashSet<Identity>) -> Resul
     Ok(meta)
 }
 
-/// In place of one that an earlier try left; never through a link that somebody has laid there.
+/// Creates a file, replacing one that an earlier try left. Never follows a link that somebody put there.
 fn new(part: &Path) -> io::Result<File> {
     match fs::remove_file(part) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -297,7 +298,7 @@ fn new(part: &Path) -> io::Result<File> {
     File::create_new(part)
 }
 
-/// Makes a folder, and notes those in which something was made.
+/// Creates a folder and its parents. Adds the folders that received a new entry to `made`.
 fn make_folder(folder: &Path, made: &mut BTreeSet<PathBuf>) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
@@ -312,7 +313,7 @@ fn make_folder(folder: &Path, made: &mut BTreeSet<PathBuf>) -> io::Result<()> {
     }
 }
 
-/// Renames without ever replacing what is there.
+/// Renames a file to the first free name. Never replaces an existing file.
 fn under_free_name(from: &Path, target: &Path) -> io::Result<()> {
     let mut number = first_free(target);
     loop {
@@ -326,7 +327,8 @@ fn under_free_name(from: &Path, target: &Path) -> io::Result<()> {
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     use rustix::io::Errno;
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // A file system that cannot do both in one: nobody else gives names in the archive.
+        // The file system cannot check and rename in one step. Two steps suffice, because no other process names files
+        // in the archive.
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match to.symlink_metadata() {
             Ok(_) => Err(ErrorKind::AlreadyExists.into()),
             Err(_) => fs::rename(from, to),
@@ -335,7 +337,7 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether it may be a copy: copies keep size and time.
+/// Whether a file may be a copy of `original`, as copies keep size and mtime.
 fn is_like(place: &Path, original: &fs::Metadata) -> bool {
     let (original, found) = (note(original), place.symlink_metadata().ok());
     found
@@ -344,11 +346,11 @@ fn is_like(place: &Path, original: &fs::Metadata) -> bool {
         .is_some_and(|found| (found.size, found.mtime) == (original.size, original.mtime))
 }
 
-/// Makes the names in these folders durable, each folder once; those that could not be.
+/// Syncs each folder once, so that the names in it are durable. Returns the folders that could not be synced.
 fn synced(folders: impl Iterator<Item = PathBuf>) -> Vec<(PathBuf, io::Error)> {
     let folders: BTreeSet<PathBuf> = folders.collect();
     let sync = |folder: &Path| match File::open(folder).and_then(|file| file.sync_all()) {
-        // A file system that knows no such thing.
+        // The file system does not support syncing folders.
         Err(error) if error.kind() == ErrorKind::InvalidInput => None,
         synced => synced.err(),
     };

@@ -1,11 +1,11 @@
-//! Processes that have a file open for writing: they may append to it.
+//! Finds processes that have a file open for writing and may append to it.
 
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Device and inode.
+/// The device and inode of a file.
 pub type Identity = (u64, u64);
 
 pub fn identity(meta: &fs::Metadata) -> Identity {
@@ -17,8 +17,8 @@ pub fn has_writer(file: &fs::Metadata) -> bool {
     !open_for_writing(&HashSet::from([identity(file)])).is_empty()
 }
 
-/// Those of these files that a process has open for writing, as far as this system shows it: nothing where
-/// there is no /proc, and nothing of processes that this user must not look into.
+/// Returns which of these files a process has open for writing, as far as the system shows it. Finds nothing without
+/// `/proc`, and sees no processes that this user may not inspect.
 pub fn open_for_writing(files: &HashSet<Identity>) -> HashSet<Identity> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     processes.flat_map(|process| of_process(&process.path(), files)).collect()
@@ -35,7 +35,7 @@ fn of_process(process: &Path, files: &HashSet<Identity>) -> Vec<Identity> {
         .collect()
 }
 
-/// Of the flags, in octal, the last two bits are 0 for who only reads.
+/// Whether the flags in a `fdinfo` file allow writing. They are octal, and their last two bits are 0 for read-only.
 fn writes(fdinfo: &Path) -> bool {
     let text = fs::read_to_string(fdinfo).unwrap_or_default();
     let flags = text.lines().find_map(|line| line.strip_prefix("flags:")).unwrap_or_default();

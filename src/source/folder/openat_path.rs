@@ -1,5 +1,5 @@
-//! Folders below one that is trusted, reached step by step without following a link: whoever may write there could
-//! otherwise let a removal or a move happen elsewhere.
+//! Reaches folders below a trusted folder step by step, without following links. Otherwise anybody who may write there
+//! could redirect a removal or a move to another place.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -12,8 +12,8 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{Mode, OFlags, mkdirat, open, openat};
 use rustix::io::Errno;
 
-/// A name in a folder that is held open: also when the folder is renamed, or a link put in its place, the name
-/// stays one in this folder.
+/// A name in a folder that is held open. If the folder is renamed or replaced by a link, the name still refers to the
+/// original folder.
 pub struct Within {
     folder: OwnedFd,
     name: PathBuf,
@@ -22,18 +22,19 @@ pub struct Within {
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 impl Within {
-    /// The place of `path` below `base`.
+    /// Opens the folder of `path` below `base`.
     ///
     /// # Errors
-    /// A folder that is not there, or is a link.
+    /// Returns an error if a folder does not exist or is a link, or if `path` leads out of `base`.
     pub fn of(base: &Path, path: &str) -> io::Result<Self> {
         Self::reached(base, Path::new(path), None)
     }
 
-    /// The same, with the folders that are missing made, and those noted in which something was made.
+    /// Opens the folder of `path` below `base`, and creates missing folders. Adds the folders that received a new entry
+    /// to `made`.
     ///
     /// # Errors
-    /// A folder that cannot be made, or is a link.
+    /// Returns an error if a folder cannot be created or is a link, or if `path` leads out of `base`.
     pub fn made(base: &Path, path: &str, made: &mut BTreeSet<PathBuf>) -> io::Result<Self> {
         Self::reached(base, Path::new(path), Some(made))
     }
@@ -56,13 +57,13 @@ impl Within {
         Ok(Self { folder, name: name.into() })
     }
 
-    /// By this path it is reached whatever becomes of the names of its folders.
+    /// Returns a path that reaches the name through the open folder, even if the folder is renamed.
     pub fn place(&self) -> PathBuf {
         Path::new(&format!("/proc/self/fd/{}", self.folder.as_raw_fd())).join(&self.name)
     }
 }
 
-/// Whether it was not there.
+/// Creates a folder. Returns false if it already exists.
 fn make(folder: &OwnedFd, name: &OsStr) -> io::Result<bool> {
     match mkdirat(folder, name, Mode::RWXU | Mode::RWXG | Mode::RWXO) {
         Ok(()) => Ok(true),
@@ -80,10 +81,10 @@ fn told(error: Errno, place: &Path) -> io::Error {
     }
 }
 
-/// Opens what was seen to be a file: neither a link that took its place is followed nor a pipe waited for.
+/// Opens a file. Does not follow a link and does not wait for a pipe that may have replaced the file.
 ///
 /// # Errors
-/// What the system says.
+/// Returns an error if the path is a link or cannot be opened.
 pub fn file(place: &Path) -> io::Result<File> {
     let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or_default();
     OpenOptions::new().read(true).custom_flags(flags).open(place)

@@ -1,4 +1,4 @@
-//! A file that has another name until it is whole, and is removed when it does not become whole.
+//! A file that has a temporary name until it is complete, and is removed if it does not become complete.
 
 use std::fs;
 use std::io;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 pub struct Part(PathBuf);
 
 impl Part {
-    /// The file at `place`, which its caller makes.
+    /// Guards the file at `place`, which the caller creates.
     pub fn of(place: PathBuf) -> Self {
         Self(place)
     }
@@ -16,10 +16,10 @@ impl Part {
         &self.0
     }
 
-    /// It is whole: it gets its name.
+    /// Gives the complete file its final name.
     ///
     /// # Errors
-    /// What the system says; then it is removed.
+    /// Returns an error if the file cannot be renamed. The file is then removed.
     pub fn rename(self, to: &Path) -> io::Result<()> {
         fs::rename(&self.0, to)
     }
@@ -27,7 +27,7 @@ impl Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        // Renamed, it is not there any more.
+        // After a rename there is nothing to remove.
         let _ = fs::remove_file(&self.0);
     }
 }

@@ -1,27 +1,27 @@
-//! What is declared of a folder.
+//! The settings of a folder source.
 
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
-/// Which files of a folder count, and how links are taken.
+/// Which files of a folder are read, and how links are treated.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub folder: PathBuf,
-    /// Globs, of which the name of a file must match one.
+    /// Globs. A file name must match at least one of them.
     pub patterns: Vec<String>,
-    /// Globs, of which the name of a file must match none.
+    /// Globs. A file name must match none of them.
     pub ignored: Vec<String>,
     pub subfolders: bool,
     pub links: Links,
 }
 
-/// Which links to files are files.
+/// Which links to files are treated as files.
 #[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Links {
     #[default]
     Anywhere,
-    /// Those that lead to a file in the inbox.
+    /// Only links that lead to a file in the inbox.
     Inside,
 }

@@ -1,4 +1,4 @@
-//! Links that take the place of a file, or of its folder, between a look and a step.
+//! Tests with links that replace a file or its folder between a check and an action.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -14,7 +14,7 @@ use crate::source::folder::file::note;
 use crate::source::folder::move_or_delete::{Leaving, Retirer, Way};
 use crate::source::folder::openat_path::{Within, file};
 
-/// An inbox whose folder `sub` became a link to a folder outside, in which the very file lies too.
+/// Creates an inbox whose folder `sub` was replaced by a link to a folder outside. That folder contains the same file.
 fn turned() -> (TempDir, Leaving) {
     let dir = TempDir::new().unwrap();
     let at = |name: &str| dir.path().join(name);
@@ -70,7 +70,7 @@ fn neither_a_link_is_followed_nor_a_pipe_waited_for() {
     assert!(file(&at("link")).is_err() && file(&at("secret")).is_ok());
     let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
     rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
-    // It comes back at once.
+    // Opening a pipe returns immediately.
     assert!(file(&at("pipe")).is_ok());
 }
 

@@ -1,4 +1,4 @@
-//! Events of the system about the inbox. A closed writer or a rename says that a file is whole.
+//! Watches the inbox for events of the system. A closed writer or a rename shows that a file is complete.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -11,44 +11,44 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::source::folder::inbox::Inbox;
 
-/// Events that wait at most; beyond that the folder is listed instead.
+/// The maximum number of waiting events. If there are more, the folder is listed instead.
 const QUEUE: usize = 4096;
 
-/// What an event says of a place.
+/// What an event reports.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// Its writer closed it, or it was renamed to this name.
+    /// The writer closed the file, or the file was renamed to this name.
     Whole(PathBuf),
-    /// It is being written.
+    /// The file is being written.
     Changing(PathBuf),
-    /// Who may read it changed, or its times.
+    /// The permissions or the times of the file changed.
     Touched(PathBuf),
-    /// A folder, a lost event: only a listing tells.
+    /// A folder changed or events were lost. Only a listing shows what happened.
     Unclear,
 }
 
-/// The watch on the inbox, as long as it is kept.
+/// A watch on the inbox. The watch ends when this value is dropped.
 pub struct Watch {
     pub signals: Receiver<Signal>,
-    /// Set when events were lost.
+    /// Whether events were lost.
     overflow: Arc<AtomicBool>,
-    /// Device and inode of the folder: another one may have its name by now.
+    /// The device and inode of the folder. Another folder may have its name by now.
     folder: (u64, u64),
     _watcher: RecommendedWatcher,
 }
 
 impl Watch {
-    /// Begins to watch.
+    /// Begins to watch the inbox.
     ///
     /// # Errors
-    /// What the system says; the poll goes on without it.
+    /// Returns an error if the system cannot watch the folder. The caller then relies on polling.
     pub fn begin(inbox: &Inbox) -> notify::Result<Self> {
         let (sender, signals) = mpsc::channel(QUEUE);
         let overflow = Arc::new(AtomicBool::new(false));
         let lost = Arc::clone(&overflow);
         let names = inbox.clone();
         let handler = move |event: notify::Result<Event>| forward(&names, event, &sender, &lost);
-        // A link to a folder is not followed: it may lead anywhere, also back.
+        // Links to folders are not followed, because they may lead anywhere, even back to the inbox.
         let config = notify::Config::default().with_follow_symlinks(false);
         let mut watcher = RecommendedWatcher::new(handler, config)?;
         let mode = if inbox.subfolders { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
@@ -57,19 +57,19 @@ impl Watch {
         Ok(Self { signals, overflow, folder, _watcher: watcher })
     }
 
-    /// Whether this is the folder that is watched.
+    /// Whether this folder is the one that is watched.
     pub fn is_on(&self, folder: &Path) -> bool {
         identity(folder).is_ok_and(|found| found == self.folder)
     }
 
-    /// Whether events were lost since this was last asked.
+    /// Whether events were lost since the last call.
     pub fn has_overflowed(&self) -> bool {
         self.overflow.swap(false, Ordering::Relaxed)
     }
 }
 
-/// What lies on another machine, or behind a program: its changes may come without events. The numbers
-/// are those of linux/magic.h and of statfs(2).
+/// Returns the kind of file system if the folder is on another machine or is served by a program. Its changes may come
+/// without events. The numbers are those of linux/magic.h and of statfs(2).
 pub fn elsewhere(folder: &Path) -> Option<&'static str> {
     match u32::try_from(rustix::fs::statfs(folder).ok()?.f_type & 0xffff_ffff).ok()? {
         0x6969 => Some("NFS"),
@@ -96,7 +96,7 @@ fn forward(inbox: &Inbox, event: notify::Result<Event>, sender: &Sender<Signal>,
     }
 }
 
-/// Opens, reads and closes of readers are not for us: among them are our own.
+/// Translates an event into signals. Opens, reads and closes by readers are ignored, because they include our own.
 fn signals(inbox: &Inbox, event: Event) -> Vec<Signal> {
     if event.need_rescan() {
         return vec![Signal::Unclear];
@@ -116,7 +116,7 @@ fn signals(inbox: &Inbox, event: Event) -> Vec<Signal> {
         if inbox.is_file_name(&place) {
             return Some(signal(place));
         }
-        // A folder that came with its files sends no event for each of them.
+        // A folder that arrives with its files sends no event for each of them.
         (inbox.subfolders && place.is_dir()).then_some(Signal::Unclear)
     };
     event.paths.into_iter().filter_map(of).collect()

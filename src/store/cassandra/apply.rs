@@ -1,4 +1,4 @@
-//! Chunks whose rows are in the tables into quarantine and ledger: only now they count (law 1).
+//! Applies chunks whose rows have been written: saves their quarantined records, then advances the ledger (law 1).
 
 use crate::store::cassandra::progress::Progress;
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ use crate::store::cassandra::shared::Writing;
 use crate::store::failpoint;
 use crate::store::rejection::{Failed, Judged, judged};
 
-/// Applies a window: first everything but open tails, then those.
+/// Applies a window of chunks. Open tails are sent and applied after all other chunks.
 pub async fn chunks(inner: &Inner, window: &[RowChunk], sent: &Sent) -> Result<Vec<Applied>, StoreError> {
     let (Some(writing), Some(sent)) = (&inner.writing, sent) else { return dry(inner, window).await };
     let body = sent.body.chunks(window);
@@ -35,7 +35,8 @@ pub async fn chunks(inner: &Inner, window: &[RowChunk], sent: &Sent) -> Result<V
     Ok(all)
 }
 
-/// Applies chunks whose rows are sent. The row of the ledger that advances a delivery notes the tail that follows.
+/// Applies chunks whose rows have been sent. The write that advances a delivery in the ledger also notes the open tail
+/// that follows.
 async fn run(
     inner: &Inner,
     writing: &Writing,
@@ -52,7 +53,7 @@ async fn run(
         judged(&mut known, chunks, &rows.refused, rows.tables.len(), failed)
     });
     let accounts = KeyCounts::all(inner, writing, chunks, judged, progress).await?;
-    // Keys count only as far as the ledger reaches.
+    // Saving keys before the ledger advances is safe: keys beyond the committed position do not count.
     let saves = futures::future::try_join_all(accounts.iter().map(|account| account.save(writing)));
     futures::try_join!(writing.tables.check(), saves)?;
     let quarantined = quarantined(chunks, judged, progress);
@@ -65,7 +66,7 @@ async fn run(
 }
 
 impl Run {
-    /// What is to be told of its chunks.
+    /// Copies the results of this run's chunks to their places in the window.
     fn tell(&self, all: &mut [Applied]) {
         let judged = self.progress.judged.get().map(Vec::as_slice).unwrap_or_default();
         for (at, applied) in self.progress.entered().values().flatten() {
@@ -81,8 +82,8 @@ impl Run {
     }
 }
 
-/// The records that still have to be saved to quarantine. Deliveries whose ledger row was already written are left out:
-/// their records were saved before that row, and an entry saved after it would not count.
+/// Returns the records that still have to be saved to quarantine. Deliveries whose ledger row is already written are
+/// left out: their records were saved before that row, and an entry saved after it would not count.
 fn quarantined<'c>(
     chunks: &'c [&'c RowChunk],
     judged: &'c [Judged],
@@ -96,8 +97,8 @@ fn quarantined<'c>(
     left.flat_map(of).collect()
 }
 
-/// Every chunk must continue where its delivery stands. Those of deliveries that have failed do not matter:
-/// why they have.
+/// Checks that every chunk continues where its delivery stands. Returns the deliveries that have already failed, with
+/// the reason. Their chunks are not checked.
 async fn in_order(inner: &Inner, chunks: &[&RowChunk], progress: &Progress) -> Result<Failed, StoreError> {
     let (mut marks, mut failed) = (HashMap::new(), Failed::new());
     for chunk in chunks {
@@ -122,7 +123,7 @@ async fn in_order(inner: &Inner, chunks: &[&RowChunk], progress: &Progress) -> R
     Ok(failed)
 }
 
-/// The ledger, once for each delivery.
+/// Writes the ledger, once for each delivery.
 async fn entered(
     inner: &Inner,
     writing: &Writing,
@@ -200,7 +201,7 @@ fn ended(delivery: &mut Delivery, chunk: &RowChunk) {
         detail.clone_into(&mut delivery.detail);
     }
     if delivery.state != DeliveryState::Loading {
-        // Everything that was handed out is applied.
+        // All bytes that were sent have been applied.
         delivery.ahead = None;
     }
     if *end == End::Loaded {
@@ -217,7 +218,7 @@ fn counts(chunk: &RowChunk, judged: &Judged, counted: &Counted, at: usize, sent:
     Applied { tables: sent.tables.iter().enumerate().map(delta).collect(), ..Applied::default() }
 }
 
-/// Nothing is written, not even to the ledger: it moves on in memory.
+/// Applies chunks in a dry run. Nothing is written, and the ledger advances in memory only.
 async fn dry(inner: &Inner, chunks: &[RowChunk]) -> Result<Vec<Applied>, StoreError> {
     let all: Vec<&RowChunk> = chunks.iter().collect();
     in_order(inner, &all, &Progress::default()).await?;

@@ -1,4 +1,4 @@
-//! One table played anew from kept files, under the stamps the records have.
+//! Backfills one table from kept files, under the stamps that the records already have.
 
 use crate::store::cassandra::backfill_totals::Played;
 use std::collections::HashSet;
@@ -37,7 +37,7 @@ pub async fn chunk(
         let next = "repair the table, then run `needledrop load --table` again".to_owned();
         return Err(StoreError::System { store: inner.settings.name(), what, next });
     }
-    // Loaded in other tables, they cannot be rows in this one.
+    // Other tables have loaded these records, but this table rejected their rows.
     let left_out: HashSet<usize> = sent.refused.iter().map(|refusal| refusal.row).collect();
     let records = chunk.span.from.record..chunk.span.to.record;
     let entered = inner.ledger.find(id).await?;
@@ -62,7 +62,7 @@ pub async fn chunk(
     played.refused += refused;
     played.collisions = played.collisions.saturating_add_signed(collisions);
     failpoint::step("replay before the ledger");
-    // The whole of it, not what is added: a write that was not acknowledged may be there all the same.
+    // Write totals, not increments: a write that was not acknowledged may have taken effect.
     let change = |entered: &mut Entered| {
         let count = count_of(&mut entered.delivery.receipt, &declared.name);
         if first {
@@ -70,7 +70,8 @@ pub async fn chunk(
         }
         (count.rows, count.refused, count.collisions) = (played.rows, played.refused, played.collisions);
         count.estimated = played.keys.is_estimate();
-        // Up to date only with the last chunk: until then a restart begins this delivery anew.
+        // The table is up to date only after the last chunk. Until then, a restart backfills this delivery from the
+        // beginning.
         if chunk.end.is_some() {
             count.fingerprint = declared.fingerprint.clone();
         }

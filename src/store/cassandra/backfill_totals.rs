@@ -1,13 +1,13 @@
-//! What a backfill under way has written, so that nothing is counted twice.
+//! Totals of the backfills in progress, so that no row is counted twice.
 
 use crate::domain::DeliveryId;
 use crate::store::cassandra::keys::Keys;
 use std::collections::HashMap;
 
-/// What the deliveries that are being played have come to, by table.
+/// The totals of the deliveries that are being backfilled, by delivery and table.
 pub type Playing = tokio::sync::Mutex<HashMap<(DeliveryId, usize), Played>>;
 
-/// From the first record of a delivery to the end of a chunk that the ledger has.
+/// The totals of one delivery in one table, from its first record to the end of the last chunk in the ledger.
 #[derive(Clone)]
 pub struct Played {
     pub keys: Keys,

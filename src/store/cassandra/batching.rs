@@ -1,10 +1,11 @@
-//! Rows to be sent, cut into requests as they are taken: so the processor has fetched them just before they are
-//! serialised.
+//! Queues the rows to be sent. Each request is cut from the queue only when it is taken, so that its rows enter the
+//! processor's cache just before they are serialised.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// A row that is to be written: hash of its partition, chunk and row, in one number because they are sorted.
+/// The place of a row to be written: the hash of its partition, its chunk and its row. All three are packed into one
+/// number, because places are sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place(u128);
 
@@ -28,15 +29,16 @@ impl Place {
     }
 }
 
-/// All rows, and who takes the next of them.
+/// All rows to be sent, and the next row to take.
 pub struct PartitionQueue {
-    /// Of each table that is written: its writer, and its rows, those of a partition side by side.
+    /// For each table that is written: the index of its writer, and its rows, sorted by partition.
     tables: Vec<(usize, Vec<Place>)>,
     next: Mutex<Next>,
     pub began: Instant,
 }
 
-/// The table, by its position among those that are written, and the first row that nobody has taken.
+/// The next row to take: the index of its table among the tables that are written, and its index in the rows of that
+/// table.
 #[derive(Clone, Copy, Default)]
 struct Next {
     at: usize,
@@ -56,7 +58,7 @@ impl PartitionQueue {
         Self { tables, next: Mutex::default(), began }
     }
 
-    /// How many tables are written.
+    /// The number of tables that are written.
     pub fn tables(&self) -> usize {
         self.tables.len()
     }
@@ -65,7 +67,7 @@ impl PartitionQueue {
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the next request; `len` tells how many of the rows that are left it has.
+    /// Takes the next request. `len` returns how many of the remaining rows of a table form the request.
     pub fn take(&self, len: impl Fn(usize, &[Place]) -> usize) -> Option<Request<'_>> {
         let mut next = self.next();
         loop {
@@ -86,7 +88,7 @@ impl PartitionQueue {
         at + 1 >= self.tables.len() && self.tables.get(at).is_none_or(|(_, places)| from >= places.len())
     }
 
-    /// How many requests there are at least: more where rows are long.
+    /// Returns the least number of requests. There are more if rows are long.
     pub fn requests(&self, batch_rows: usize) -> usize {
         let partitions = self
             .tables
@@ -96,8 +98,9 @@ impl PartitionQueue {
     }
 }
 
-/// How many of the first of these rows make one request: of one partition, at most `rows`, and at most `bytes` where
-/// one alone has no more. No row has more than `longest`: so most need not be looked at.
+/// Returns how many of the first rows in `left` form one request. They are in one partition. They are at most `rows`
+/// rows, and at most `bytes` bytes unless a single row is longer. No row is longer than `longest`, so most rows need
+/// not be measured.
 pub fn together(
     left: &[Place],
     rows: usize,
@@ -124,7 +127,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Sizes of rows by their number.
+    /// A row size that depends only on the number of the row.
     fn size(place: &Place) -> usize {
         place.row() % 7 + 1
     }

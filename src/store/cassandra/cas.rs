@@ -1,4 +1,4 @@
-//! Compare-and-set: which replicas agree on it, and what the answer says.
+//! Compare-and-set: which replicas have to agree, and how to read the response.
 
 use std::collections::BTreeMap;
 
@@ -11,18 +11,19 @@ use super::{request, schema};
 use crate::store::StoreError;
 use crate::store::cassandra::settings::Settings;
 
-/// The answer to a conditional update.
+/// The response to a conditional update.
 #[derive(Debug, PartialEq)]
 pub enum Answer {
     Applied,
-    /// Not applied; the value of the column that the condition is about, where there is a row.
+    /// The update was not applied. Holds the current value of the column in the condition, or `None` if there is no
+    /// row.
     Found(Option<i64>),
 }
 
-/// Reads the answer to an update with a condition on this column.
+/// Reads the response to an update with a condition on `column`.
 ///
 /// # Errors
-/// An answer of another shape.
+/// Returns an error if the response has an unexpected shape.
 pub fn answer(settings: &Settings, result: QueryResult, column: &str) -> Result<Answer, StoreError> {
     let broken = |what: String| StoreError::Broken { store: settings.name(), what };
     let rows = result.into_rows_result().map_err(|error| broken(error.to_string()))?;
@@ -31,16 +32,17 @@ pub fn answer(settings: &Settings, result: QueryResult, column: &str) -> Result<
     if row.columns.first() == Some(&Some(CqlValue::Boolean(true))) {
         return Ok(Answer::Applied);
     }
-    // Cassandra leaves out the column where there is no row.
+    // Cassandra leaves out the column if there is no row.
     let found = at.and_then(|at| row.columns.get(at)).and_then(Option::as_ref);
     Ok(Answer::Found(found.and_then(CqlValue::as_bigint)))
 }
 
-/// The replicas that must agree on a row of this keyspace: those of one data centre, unless the keyspace has
-/// replicas in several. A quorum of one data centre knows nothing of an agreement in another.
+/// Returns the serial consistency for a keyspace. It is `LOCAL_SERIAL` if the ledger is kept at `LOCAL_QUORUM` and all
+/// replicas are in one data centre, and `SERIAL` otherwise. A quorum of one data centre does not see an agreement in
+/// another.
 ///
 /// # Errors
-/// The cluster does not answer.
+/// Returns an error if the cluster does not answer or rejects the request.
 pub async fn serial(
     session: &Session,
     settings: &Settings,
@@ -59,7 +61,7 @@ pub async fn serial(
     })
 }
 
-/// Whether there are replicas in several data centres. SimpleStrategy places them without regard to these.
+/// Whether there are replicas in several data centres. `SimpleStrategy` places replicas regardless of data centres.
 fn spans(replication: &BTreeMap<String, String>, several_datacenters: bool) -> bool {
     if !replication.get("class").is_some_and(|class| class.ends_with("NetworkTopologyStrategy")) {
         return several_datacenters;
@@ -68,7 +70,7 @@ fn spans(replication: &BTreeMap<String, String>, several_datacenters: bool) -> b
     factors.filter(|(_, factor)| *factor != "0").count() > 1
 }
 
-/// The consistency of a read that sees what was agreed on last, also where that was not confirmed.
+/// Returns the consistency of a read that sees the last agreement, even if that agreement was not confirmed.
 pub fn reading(serial: SerialConsistency) -> Consistency {
     match serial {
         SerialConsistency::LocalSerial => Consistency::LocalSerial,

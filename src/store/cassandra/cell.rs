@@ -1,4 +1,4 @@
-//! Values on the wire of CQL: a cell goes from the chunk's arena into the request as it is.
+//! Encodes the cells of a chunk as CQL values, directly from the chunk's arena, and decodes values that are read.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -12,19 +12,18 @@ use scylla::value::CqlValue;
 
 use crate::domain::{Cell, Rows, Type, Value};
 
-/// CQL's dates begin at -2^31 days.
+/// The number that CQL gives to 1970-01-01: dates are counted from 2^31 days earlier.
 const DAY_ZERO: i64 = 1 << 31;
 
-/// Bytes that a cell takes at most, with its length before it and without what it has in the arena.
+/// The most bytes that a cell takes in a request, including its length prefix but not its bytes in the arena.
 pub const LARGEST: usize = 12;
 
-/// One record as the values of a statement: the columns of a table in the order of its markers, then
-/// its stamp.
+/// One row as the values of a statement: the columns of a table in the order of the bind markers, then the stamp.
 pub struct BoundRow<'r> {
     pub rows: &'r Rows,
     pub row: usize,
     pub columns: &'r [(usize, Type)],
-    /// An empty column erases what is there, at the price of a tombstone. Otherwise it is not sent.
+    /// Whether an empty column deletes the stored value, at the cost of a tombstone. Otherwise it is not sent.
     pub clears: bool,
 }
 
@@ -51,7 +50,7 @@ impl SerializeRow for BoundRow<'_> {
 }
 
 impl BoundRow<'_> {
-    /// Bytes that its key and columns take, about.
+    /// Returns the approximate number of bytes that the key and the columns take.
     pub fn size(&self) -> usize {
         let of = |(column, _): &(usize, Type)| match self.rows.cell(self.row, *column) {
             Cell::Text(at) | Cell::Blob(at) | Cell::Decimal(at) | Cell::Uuid(at) | Cell::Inet(at) => {
@@ -62,7 +61,7 @@ impl BoundRow<'_> {
         self.columns.iter().map(of).sum()
     }
 
-    /// Touches the first byte of each value, so that the values are in the cache. The sum is of no other use.
+    /// Reads the first byte of each value, to bring the values into the processor's cache. The sum has no other use.
     pub fn seen(&self) -> usize {
         let first = |(column, _): &(usize, Type)| match self.rows.cell(self.row, *column) {
             Cell::Text(at) | Cell::Blob(at) => at.of(self.rows.arena_bytes()).first().copied().unwrap_or(0),
@@ -111,13 +110,13 @@ fn bytes(writer: CellWriter<'_>, value: &[u8]) -> Result<(), SerializationError>
     }
 }
 
-/// The last `len` bytes: what was parsed as such a type has no others.
+/// Writes the last `len` bytes of `n`. The other bytes carry no information, because the parser has checked the range.
 fn narrow(writer: CellWriter<'_>, n: i64, len: usize) -> Result<(), SerializationError> {
     let all = n.to_be_bytes();
     bytes(writer, all.get(all.len() - len..).unwrap_or(&all))
 }
 
-/// Scale, then the unscaled number.
+/// Encodes a decimal as its scale, followed by the unscaled number.
 fn decimal(value: &Value<'_>) -> Vec<u8> {
     let (unscaled, scale) = unscaled(value);
     let mut bytes = scale.to_be_bytes().to_vec();
@@ -135,7 +134,7 @@ fn unscaled(value: &Value<'_>) -> (BigInt, i32) {
     (unscaled, i32::try_from(scale).unwrap_or_default())
 }
 
-/// A value as the driver takes it, for statements that are not in a hurry.
+/// Converts a value to the driver's type, for statements that need not be fast. Returns `None` for an empty value.
 pub fn cql(kind: Type, value: &Value<'_>) -> Option<CqlValue> {
     Some(match value {
         Value::Empty => return None,
@@ -162,7 +161,7 @@ pub fn cql(kind: Type, value: &Value<'_>) -> Option<CqlValue> {
     })
 }
 
-/// What was parsed as such a type is in its range.
+/// Converts a number to the driver's type. It is in range, because it was parsed as a column of this type.
 fn whole(kind: Type, n: i64) -> CqlValue {
     match kind {
         Type::Int => CqlValue::Int(i32::try_from(n).unwrap_or_default()),
@@ -172,7 +171,7 @@ fn whole(kind: Type, n: i64) -> CqlValue {
     }
 }
 
-/// The value of what was read; the types were compared when the store was opened.
+/// Converts a value that was read. The types of the columns were compared when the store was opened.
 pub fn value(read: Option<CqlValue>) -> Value<'static> {
     match read {
         None => Value::Empty,
@@ -238,7 +237,7 @@ mod tests {
                 } else {
                     rows.add(Stamp(0), |cells, arena| { cells.extend(of(arena)); Ok::<(), ()>(()) }).unwrap();
                 }
-                // What was not added does not count.
+                // A row that was not added does not count.
                 rows.add(Stamp(0), |_, arena| { arena.extend(lost.bytes()); Err(()) }).unwrap_err();
             }
             let sizes = (0..rows.len()).map(|row| BoundRow { rows: &rows, row, columns: &columns, clears: false }.size());

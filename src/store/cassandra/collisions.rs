@@ -1,4 +1,5 @@
-//! The keys of deliveries under way, in memory and, so that a resume goes on counting, in the store.
+//! The keys of deliveries in progress, for counting collisions. They are kept in memory, and also in the store, so that
+//! counting continues after a resume.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,14 +17,14 @@ use crate::store::cassandra::keys;
 use crate::store::cassandra::keys::{Keys, Short};
 use crate::store::cassandra::settings::Settings;
 
-/// How long keys are kept after they were written, in seconds (7 days): a file that grows later is
-/// counted from there on only.
+/// How long the store keeps keys after they were written, in seconds (7 days). If a file grows later than that, only
+/// collisions among its new records are counted.
 const KEPT: u64 = 7 * 24 * 3600;
 
-/// Decoded bytes up to where they reach, the hashes, and their write time.
+/// The byte that the records of these keys reach, the hashes, and their write time.
 type Stored = (i64, Option<Vec<u8>>, Option<i64>);
 
-/// By delivery, the keys of each table of the plan.
+/// The keys of one delivery, for each table of the plan.
 pub type Tables = Vec<Keys>;
 
 pub struct Collisions {
@@ -36,10 +37,10 @@ pub struct Collisions {
 }
 
 impl Collisions {
-    /// Prepares what will be asked.
+    /// Prepares the statements.
     ///
     /// # Errors
-    /// What the cluster says.
+    /// Returns an error if a statement cannot be prepared.
     pub async fn new(
         session: Arc<Session>,
         settings: Arc<Settings>,
@@ -68,10 +69,10 @@ impl Collisions {
         })
     }
 
-    /// The keys of what is durable of a delivery. They are given out: [`Self::keep`] takes them back.
+    /// Takes the keys of the durable records of a delivery. The caller returns them with [`Self::keep`].
     ///
     /// # Errors
-    /// What the cluster says.
+    /// Returns an error if the cluster does not answer or rejects the request.
     pub async fn of(&self, Entered { delivery, trust, .. }: &Entered) -> Result<Tables, StoreError> {
         if let Some(tables) = self.under_way.lock().await.remove(&delivery.id) {
             return Ok(tables);
@@ -84,7 +85,7 @@ impl Collisions {
             let values = (delivery.id.0, &table.name);
             let result = request::execute(&self.session, &self.settings, &self.select, values).await?;
             for (bytes, hashes, written) in request::parsed::<Stored>(&self.settings, result)? {
-                // What lies beyond was written for a step that the ledger never took.
+                // Keys beyond the committed position belong to a step that never reached the ledger.
                 if count(bytes) <= delivery.reach.offset && written.is_some_and(|time| trust.covers(time)) {
                     keys.add(keys::unpacked(&hashes.unwrap_or_default()));
                 }
@@ -98,22 +99,23 @@ impl Collisions {
         self.under_way.lock().await.insert(id, tables);
     }
 
-    /// The same, and lets go of those of all others.
+    /// Keeps the keys of a delivery for its next chunk, and drops the keys of all other deliveries.
     pub async fn keep_alone(&self, id: DeliveryId, tables: Tables) {
         *self.under_way.lock().await = HashMap::from([(id, tables)]);
     }
 
-    /// New keys of one table that came with records from quarantine, to be written beside the ledger. The
-    /// number of the first of these records tells them from others; they count wherever the delivery stands.
+    /// Returns the statement that saves one table's new keys from replayed records, for the batch that updates the
+    /// ledger. The keys are stored at a negative position made from the number of the first record. There they replace
+    /// no other keys, and count wherever the delivery stands.
     pub fn beside(&self, id: DeliveryId, table: &str, first: u64, hashes: &[Short]) -> Option<Beside> {
         let values = (id.0, table.to_owned(), -1 - big(first), keys::packed(hashes));
         (!hashes.is_empty()).then(|| (self.insert.clone(), Written::Keys(values)))
     }
 
-    /// Saves new keys of one table, for who goes on with the delivery at this byte.
+    /// Saves new keys of one table, for a process that resumes the delivery at this byte or later.
     ///
     /// # Errors
-    /// What the cluster says.
+    /// Returns an error if the lease is lost, or if the cluster does not answer or rejects the request.
     pub async fn save(
         &self,
         lease: &Lease,

@@ -1,4 +1,4 @@
-//! `store.cassandra`: where the cluster is, who we are, and what an acknowledgement has to mean.
+//! The section `store.cassandra` of the configuration: the cluster, the credentials and the consistency levels.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,11 +14,11 @@ const SHORTEST_LEASE: std::time::Duration = std::time::Duration::from_secs(1);
 #[derive(Clone, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Contact points; a host may bring its own port.
+    /// Contact points. A host may include its own port.
     pub hosts: Vec<String>,
     pub port: u16,
     pub keyspace: String,
-    /// Where ledger and quarantine are, when not in `keyspace`.
+    /// The keyspace of ledger and quarantine, if it is not `keyspace`.
     pub ledger_keyspace: Option<String>,
     pub replication: BTreeMap<String, Word>,
     pub consistency: Consistencies,
@@ -30,7 +30,7 @@ pub struct Config {
     pub compression: Compression,
     pub connect_timeout: Duration,
     pub request_timeout: Duration,
-    /// How long the right to write is held without a renewal.
+    /// How long the right to write lasts without a renewal.
     #[serde(deserialize_with = "lease")]
     pub lease: Duration,
 }
@@ -44,7 +44,7 @@ pub struct Consistencies {
     pub read: Consistency,
 }
 
-/// ANY is none of them: a hint is not yet data.
+/// The consistency levels that can be configured. `ANY` is left out, because a hint is not yet data.
 #[derive(Deserialize)]
 #[serde(remote = "Consistency", rename_all = "SCREAMING_SNAKE_CASE")]
 enum ConsistencyNames {
@@ -61,12 +61,12 @@ enum ConsistencyNames {
 #[derive(Debug, Clone, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
-    /// PEM file with the authorities that may have signed the servers' certificates.
+    /// PEM file with the authorities that may sign the servers' certificates.
     pub ca: PathBuf,
-    /// PEM files with our certificate and its key, where the servers ask for one.
+    /// PEM files with our certificate and its key, if the servers require one.
     pub certificate: Option<PathBuf>,
     pub key: Option<PathBuf>,
-    /// Whether the certificate must be for the address that was connected to.
+    /// Whether the server's certificate must match the address of the connection.
     #[serde(default = "yes")]
     #[serde(deserialize_with = "units::flag")]
     pub check_host: bool,
@@ -80,7 +80,7 @@ pub enum Compression {
     Snappy,
 }
 
-/// Why there is no password.
+/// Why the password cannot be determined.
 #[derive(Debug, thiserror::Error)]
 #[error("store.cassandra.password_file: {problem}\n  next: {next}")]
 pub struct PasswordError {
@@ -92,7 +92,7 @@ fn yes() -> bool {
     true
 }
 
-/// It has to outlast an answer that is late.
+/// Reads the duration of the lease. It must be long enough for a late response to a renewal.
 fn lease<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let lease = Duration::deserialize(from)?;
     if *lease < SHORTEST_LEASE {
@@ -103,10 +103,10 @@ fn lease<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
 }
 
 impl Config {
-    /// The password, from wherever it is.
+    /// Returns the password, or reads it from `password_file`.
     ///
     /// # Errors
-    /// A file that cannot be read, or two passwords.
+    /// Returns an error if the file cannot be read, or if both `password` and `password_file` are set.
     pub fn password(&self) -> Result<Option<String>, PasswordError> {
         match (&self.password, &self.password_file) {
             (Some(_), Some(_)) => {
@@ -128,12 +128,12 @@ impl Config {
         }
     }
 
-    /// Which cluster it is, for people.
+    /// Returns the name of the cluster for messages.
     pub fn name(&self) -> String {
         format!("cassandra {} at {}", self.keyspace, self.hosts.join(", "))
     }
 
-    /// Where a password is set, but not what it is.
+    /// Describes where the password is set, without revealing it.
     pub fn told_password(&self) -> &'static str {
         match (&self.password, &self.password_file) {
             (Some(_), _) => "set",
@@ -143,7 +143,7 @@ impl Config {
     }
 }
 
-/// Without the password.
+/// Omits the password.
 impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Cassandra")

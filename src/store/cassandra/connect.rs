@@ -1,4 +1,4 @@
-//! The session with the cluster, and why there is none.
+//! Connects to the cluster, and explains why a connection fails.
 
 use crate::store::cassandra::settings::Settings;
 use std::collections::BTreeSet;
@@ -20,10 +20,11 @@ use crate::store::StoreError;
 pub use scylla::client::Compression;
 pub use scylla::statement::Consistency;
 
-/// Connects. Retries are ours: the driver does none.
+/// Connects to the cluster. The driver does not retry requests, because the store does.
 ///
 /// # Errors
-/// With the cause in words and what to do about it.
+/// Returns an error with the cause and the next step if no contact point can be used, or if the configured data centre
+/// does not fit the cluster.
 pub async fn connect(settings: &Settings) -> Result<Session, StoreError> {
     let error = match with_hosts(settings, &settings.hosts).await {
         Ok(session) => return Ok(session),
@@ -31,12 +32,12 @@ pub async fn connect(settings: &Settings) -> Result<Session, StoreError> {
         Err(error) => error,
     };
     let mut told = error;
-    // One that is dead must not hide what another has to say, such as that the login is wrong.
+    // Try each host on its own. A host that is down must not hide the error of another host, such as a wrong login.
     for host in &settings.hosts {
         match with_hosts(settings, std::slice::from_ref(host)).await {
             Ok(session) => return Ok(session),
             Err(error) if error.is_configuration() => return Err(error),
-            // That nobody listens somewhere tells least.
+            // A refused connection explains the least, so any other error is preferred.
             Err(error) if !error.to_string().contains(REFUSED) => told = error,
             Err(_) => {}
         }
@@ -75,7 +76,8 @@ async fn with_hosts(settings: &Settings, hosts: &[String]) -> Result<Session, St
         builder = builder.tls_context(Some(context));
     }
     let mut built = tokio::time::timeout(settings.connect_timeout * 4, builder.build()).await;
-    // A server that does not like our certificate says why and hangs up; sometimes only that is heard.
+    // A server that rejects our certificate sends the reason and closes the connection. Sometimes only the close
+    // arrives, so connect again.
     for _ in 0..LISTENED {
         match &built {
             Ok(Err(error)) if settings.tls.is_some() && is_broken(&explained(settings, error)) => {
@@ -110,12 +112,12 @@ fn with_datacenter(settings: &Settings, session: Session) -> Result<Session, Sto
     Err(StoreError::Shape { store: settings.name(), what, next })
 }
 
-/// What is wrong with the data centre that is asked, of those with nodes.
+/// Describes what is wrong with the local data centre `wanted`. `known` are the data centres that have nodes.
 fn misplaced(wanted: Option<&str>, ledger: Consistency, known: &BTreeSet<&str>) -> Option<String> {
     match wanted {
-        // Requests go to no other: one without nodes would never answer.
+        // Requests go to this data centre only. A data centre without nodes would never answer.
         Some(wanted) if !known.contains(wanted) => Some(format!("no node is in data centre {wanted}")),
-        // A quorum of one knows nothing of what the other was just told: two could hold the lease.
+        // A quorum of one data centre does not see a write in another. Two processes could hold the lease.
         None if known.len() > 1 && ledger == Consistency::LocalQuorum => Some(format!(
             "its nodes are in the data centres {}, and the ledger is kept at LOCAL_QUORUM of one",
             listed(known)
@@ -128,10 +130,10 @@ fn listed(names: &BTreeSet<&str>) -> String {
     names.iter().copied().collect::<Vec<_>>().join(", ")
 }
 
-/// The connection ended before we were logged in.
+/// The error reason for a connection that ended before the login.
 const BROKEN: &str = "setup";
 
-/// Tries in which a server may say why it hangs up.
+/// How often to connect again until a server gives the reason for closing the connection.
 const LISTENED: usize = 4;
 
 fn is_broken(error: &StoreError) -> bool {
@@ -142,7 +144,7 @@ const REFUSED: &str = "the connection is refused";
 
 const TLS_NEXT: &str = "correct store.cassandra.tls: the CA, our certificate, the address that theirs is for";
 
-/// The failure of the last contact point, with what to do.
+/// Explains the failure of the last contact point, with the next step.
 fn explained(settings: &Settings, error: &NewSessionError) -> StoreError {
     let store = settings.name();
     let configuration =
@@ -178,7 +180,7 @@ fn explained(settings: &Settings, error: &NewSessionError) -> StoreError {
                     "the cluster asks for a login".to_owned(),
                     "set store.cassandra.username and password_file",
                 ),
-                // A server that misses our certificate says so only behind the handshake (TLS 1.3).
+                // A server that requires a client certificate reports a missing one only after the handshake (TLS 1.3).
                 other if other.to_string().contains("fatal alert") => {
                     configuration(format!("TLS fails: {other}"), TLS_NEXT)
                 }
@@ -216,7 +218,7 @@ mod tests {
     use super::*;
     use crate::store::cassandra::tests::settings_at;
 
-    /// Replicas that a write waits for where there are so many.
+    /// Returns the number of replicas that a write waits for if there are `of` replicas.
     fn replicas(consistency: Consistency, of: u32) -> u32 {
         match consistency {
             Consistency::Any => 0,

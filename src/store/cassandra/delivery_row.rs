@@ -1,4 +1,4 @@
-//! A delivery as a row of the ledger, and back.
+//! Converts a delivery to a row of the ledger and back.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use crate::domain::{
 };
 use crate::store::cassandra::trust::Trust;
 
-/// Rows, collisions, refused, whether collisions are an estimate, fingerprint.
+/// The count of a table: rows, collisions, rejected rows, whether collisions are an estimate, fingerprint.
 type Count = (i64, i64, i64, bool, String);
 
-/// Byte, record and line of a mark.
+/// A position: byte, record and line.
 type Place = (i64, i64, i64);
 
-/// An open tail: where it begins and ends, hash up to its end, header, rules, bytes.
+/// An open tail: its beginning and its end, the hash up to its end, header, rules, bytes.
 type Note = (i64, i64, i64, i64, i64, i64, String, Vec<String>, String, Vec<u8>);
 
 /// A row of `needledrop_deliveries`.
@@ -60,7 +60,7 @@ pub struct Stored {
     trusted: Option<Vec<i64>>,
 }
 
-/// The columns, in the order of the fields.
+/// The columns of [`Stored`], in the order of its fields.
 pub const COLUMNS: [&str; 34] = [
     "id",
     "path",
@@ -98,7 +98,7 @@ pub const COLUMNS: [&str; 34] = [
     "trusted",
 ];
 
-/// A delivery with what only the ledger needs to know of it.
+/// A delivery with the values that only the ledger uses.
 #[derive(Clone, Debug)]
 pub struct Entered {
     pub delivery: Delivery,
@@ -106,7 +106,7 @@ pub struct Entered {
     pub trust: Trust,
 }
 
-/// Offsets and counts are far below 2^63.
+/// Converts an offset or a count. Both are far below 2^63.
 pub fn big(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
@@ -134,7 +134,7 @@ fn tail_note((a, b, c, d, e, f, hash, header, rules, bytes): Note) -> TailNote {
     TailNote { span, hash, header: Header(header), rules: Fingerprint(rules), bytes }
 }
 
-/// Whether a delivery in this state still has bytes to arrive or to be read.
+/// Whether a delivery in this state still has bytes to read, or expects more bytes.
 pub fn is_unfinished(state: DeliveryState) -> bool {
     matches!(state, DeliveryState::Loading | DeliveryState::Incomplete)
 }
@@ -204,7 +204,7 @@ impl Stored {
         self.id
     }
 
-    /// The head of a delivery whose last bytes are not known yet.
+    /// Returns the head of a delivery if its last bytes are not known yet.
     pub fn unfinished(&self) -> Option<&str> {
         let state = DeliveryState::from_name(&self.state)?;
         is_unfinished(state).then_some(self.head.as_str())
@@ -261,7 +261,7 @@ impl Stored {
             state: DeliveryState::from_name(&self.state).unwrap_or(DeliveryState::Failed),
             detail: self.detail,
             same_as: self.same_as.map(DeliveryId),
-            // The records of a duplicate are counted where they are loaded; its reach is that of its bytes.
+            // The record number of a duplicate is 0, because its records are counted in the delivery that loaded them.
             reach: mark((self.bytes, self.records, self.line)),
             hash: self.hash,
             head: self.head,

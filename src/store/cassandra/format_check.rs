@@ -1,4 +1,4 @@
-//! Whether the ledger is whole and has a format that this version knows.
+//! Checks that the ledger is complete and has a format that this version knows.
 
 use crate::domain::Plan;
 use crate::store::StoreError;
@@ -6,7 +6,8 @@ use crate::store::cassandra::settings::Settings;
 use crate::store::cassandra::{request, schema};
 use scylla::client::session::Session;
 
-/// Refuses a ledger of which a table is gone: made anew it would know of nothing.
+/// Rejects a ledger from which a table has disappeared. If the table were created again, nobody would notice that its
+/// content is lost.
 pub async fn whole(
     session: &Session,
     settings: &Settings,
@@ -18,13 +19,13 @@ pub async fn whole(
     }
     let lacks = |at: usize| state.missing_ledger.contains(&at);
     let format = match (lacks(schema::DELIVERIES), lacks(schema::META)) {
-        // It is marked when all of it is there.
+        // The format is recorded after all tables have been created.
         (_, false) => stored_format(session, settings).await?.filter(|format| *format <= schema::FORMAT),
         (false, true) => (!is_empty(session, settings).await?).then_some(schema::FORMAT),
         (true, true) => None,
     };
     let Some(format) = format else { return Ok(()) };
-    // Another may have made it since we looked.
+    // Another process may have created the tables in the meantime.
     let state = schema::look(session, settings, plan, false).await?;
     let gone = state.gone(format);
     gone.map_or(Ok(()), |name| Err(damaged(settings, &format!("table {name} is gone"))))
@@ -44,7 +45,7 @@ pub async fn stored_format(session: &Session, settings: &Settings) -> Result<Opt
     let cql = format!("SELECT value FROM {place} WHERE key = 'format'");
     let asked = request::of_ledger(settings, cql);
     let stored = match request::rows::<(Option<String>,)>(session, settings, asked, ()).await {
-        // It is being made: it stands in the schema, and cannot be asked yet.
+        // The table is being created. It is in the schema, but cannot be read yet.
         Err(StoreError::Changed { .. }) => return Ok(None),
         stored => stored?,
     };
@@ -65,7 +66,7 @@ pub async fn check_format(session: &Session, settings: &Settings, mark: bool) ->
             format!("its ledger has format {other}, this version knows {}", schema::FORMAT),
             "use the version of needledrop that made it, or a newer one",
         )),
-        // Made by hand, or its making was cut short.
+        // The tables were created by hand, or their creation was interrupted.
         None if is_empty(session, settings).await? => {
             if mark {
                 schema::mark(session, settings).await
@@ -77,13 +78,13 @@ pub async fn check_format(session: &Session, settings: &Settings, mark: bool) ->
     }
 }
 
-/// Whether nothing was ever entered.
+/// Whether no delivery was ever entered.
 pub async fn is_empty(session: &Session, settings: &Settings) -> Result<bool, StoreError> {
     let place = schema::ledger_place(settings, "needledrop_deliveries");
     let cql = format!("SELECT id FROM {place} LIMIT 1");
     let asked = request::of_ledger(settings, cql);
     match request::rows::<(i64,)>(session, settings, asked, ()).await {
-        // As with the format: it is being made.
+        // The table is being created, and cannot be read yet.
         Err(StoreError::Changed { .. }) => Ok(true),
         rows => Ok(rows?.is_empty()),
     }

@@ -1,4 +1,4 @@
-//! Hashes of keys: which rows share a partition, and which fall on the same row.
+//! Hashes keys, to find rows in the same partition and rows with the same key.
 
 use bigdecimal::BigDecimal;
 use twox_hash::XxHash64;
@@ -6,10 +6,10 @@ use twox_hash::XxHash64;
 use crate::domain::text::plain;
 use crate::domain::{Cell, Plan, Rows, Table, Type};
 
-/// Hashes must be the same in every process that goes on with a delivery.
+/// The seed of the hashes. It is fixed, because every process that resumes a delivery must compute the same hashes.
 const SEED: u64 = 0x6e65_6564_6c65;
 
-/// The key of a table: its columns, those of the partition first.
+/// The key columns of a table. The columns of the partition key come first.
 pub struct Key {
     columns: Vec<(usize, Type)>,
     partition: usize,
@@ -21,12 +21,12 @@ impl Key {
         Self { columns: columns.collect(), partition: table.partition_key.len() }
     }
 
-    /// The hash of a row's key.
+    /// Returns the hash of a row's key.
     pub fn hash(&self, rows: &Rows, row: usize, scratch: &mut Vec<u8>) -> u64 {
         self.first(self.columns.len(), rows, row, scratch)
     }
 
-    /// That of its partition.
+    /// Returns the hash of a row's partition key.
     pub fn partition(&self, rows: &Rows, row: usize, scratch: &mut Vec<u8>) -> u64 {
         self.first(self.partition, rows, row, scratch)
     }
@@ -40,7 +40,7 @@ impl Key {
     }
 
     fn append(&self, at: usize, kind: Type, cell: Cell, arena: &[u8], into: &mut Vec<u8>) {
-        // Clustering keys are compared by value: 12.5 and 12.50 are one, as a partition key they are two.
+        // Clustering keys are compared by value: 12.5 and 12.50 are equal. As partition keys they are different.
         if kind == Type::Decimal && at >= self.partition {
             let number: BigDecimal = plain(&cell.value(arena)).parse().unwrap_or_default();
             into.extend_from_slice(number.normalized().to_plain_string().as_bytes());
@@ -50,7 +50,7 @@ impl Key {
     }
 }
 
-/// The bytes that tell a value from others of its column.
+/// Appends bytes that distinguish the value from other values of its column.
 fn append(into: &mut Vec<u8>, cell: Cell, arena: &[u8]) {
     match cell {
         Cell::Text(at) | Cell::Blob(at) | Cell::Decimal(at) | Cell::Uuid(at) | Cell::Inet(at) => {
@@ -73,7 +73,7 @@ mod tests {
     use crate::domain::Stamp;
     use crate::domain::parse::parse;
 
-    /// Rows of one column that hold these texts.
+    /// Returns rows with one column that holds these texts.
     fn rows(kind: Type, texts: &[&str]) -> Rows {
         let mut rows = Rows::new(1, texts.len());
         for text in texts {

@@ -1,4 +1,4 @@
-//! What chunks come to for each delivery: keys and collisions.
+//! Counts the keys and collisions of chunks for each delivery.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,22 +12,23 @@ use crate::store::cassandra::shared::Inner;
 use crate::store::cassandra::shared::Writing;
 use crate::store::rejection::Judged;
 
-/// What one delivery has in some chunks.
+/// The keys and collisions of one delivery in a list of chunks.
 pub struct KeyCounts {
     pub id: DeliveryId,
-    /// Positions of its chunks.
+    /// The indexes of the delivery's chunks in the list.
     pub own: Vec<usize>,
     pub keys: Tables,
     pub counted: Counted,
-    /// The keys are those of what is before this byte.
+    /// The keys belong to the records before this byte.
     reach: u64,
 }
 
 impl KeyCounts {
-    /// Those of all deliveries in some chunks that the ledger does not have yet.
+    /// Counts the keys and collisions of each delivery in `chunks`. Deliveries whose ledger row is already written are
+    /// left out.
     ///
     /// # Errors
-    /// What the cluster says.
+    /// Returns an error if the cluster does not answer or rejects a request.
     pub async fn all(
         inner: &Inner,
         writing: &Writing,
@@ -53,7 +54,7 @@ impl KeyCounts {
     /// Saves the new keys.
     ///
     /// # Errors
-    /// What the cluster says.
+    /// Returns an error if the lease is lost, or if the cluster does not answer or rejects a request.
     pub async fn save(&self, writing: &Writing) -> Result<(), StoreError> {
         let saves = writing.writers.iter().zip(&self.counted.new).map(|(writer, new)| {
             writing.collisions.save(&writing.lease, self.id, &writer.name, self.reach, new)
@@ -62,19 +63,19 @@ impl KeyCounts {
     }
 }
 
-/// What the keys of some chunks came to.
+/// The result of counting the keys of chunks.
 #[derive(Default)]
 pub struct Counted {
-    /// By chunk and table: collisions; negative where an estimate was corrected.
+    /// The collisions by chunk and table. A number is negative if it corrects an estimate.
     pub collisions: HashMap<(usize, usize), i64>,
-    /// By table: keys to be saved.
+    /// The keys to be saved, by table.
     pub new: Vec<Vec<Short>>,
-    /// By table.
+    /// Whether the collisions are an estimate, by table.
     pub estimated: Vec<bool>,
 }
 
 impl Counted {
-    /// What a chunk did to a table.
+    /// Returns what a chunk changed in a table.
     pub fn delta(&self, chunk: usize, table: usize, rows: u64) -> TableDelta {
         let collisions = self.collisions.get(&(chunk, table)).copied().unwrap_or(0);
         let estimated = self.estimated.get(table).copied().unwrap_or(false);
@@ -82,7 +83,7 @@ impl Counted {
     }
 }
 
-/// A negative number is a correction of an estimate.
+/// Converts a number of collisions. A negative number corrects an estimate.
 pub fn collided(collisions: i64) -> TableDelta {
     let (collided, corrected) = (collisions.max(0).unsigned_abs(), collisions.min(0).unsigned_abs());
     TableDelta { collisions: collided, corrected, ..TableDelta::default() }

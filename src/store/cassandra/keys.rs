@@ -1,17 +1,18 @@
-//! Collisions within a delivery: how many of its rows fell on a key that one of them had made.
+//! Counts the collisions within a delivery: rows whose key an earlier row of the delivery already had.
 //!
-//! Keys are remembered by the first 40 bits of their hash: two of 65,536 keys have the same with a chance of
-//! 1 in 500. Above a limit only those whose hash begins with some zero bits are, and the count becomes an
-//! estimate: a function of the keys alone, so that a process that resumes the delivery comes to the same.
+//! A key is remembered by the first 40 bits of its hash. Among 65,536 keys, two have the same 40 bits with a
+//! probability of 1 in 500. Above a limit, a key is remembered only if its hash begins with a number of zero bits, and
+//! the count becomes an estimate. The estimate depends only on the keys, so a process that resumes the delivery
+//! computes the same estimate.
 
-/// The beginning of a key's hash.
+/// The first 40 bits of a key's hash.
 pub type Short = [u8; 5];
 
 /// The keys of one delivery in one table.
 #[derive(Clone, Debug)]
 pub struct Keys {
     sorted: Vec<Short>,
-    /// Leading bits that must be zero for a hash to be remembered.
+    /// The number of leading bits that must be zero for a hash to be remembered.
     zeros: u32,
     limit: usize,
 }
@@ -21,24 +22,24 @@ impl Keys {
         Self { sorted: Vec::new(), zeros: 0, limit: limit.max(1) }
     }
 
-    /// Adds the keys of some rows; those that are new and remembered are returned, sorted.
+    /// Adds the keys of some rows. Returns the keys that are new and remembered, sorted.
     pub fn add(&mut self, hashes: Vec<Short>) -> Vec<Short> {
         let mut hashes = sorted(hashes);
         hashes.retain(|hash| self.samples(*hash));
-        // Both are sorted: one is looked for behind the one before it.
+        // Both lists are sorted, so each search begins where the previous search ended.
         let mut rest = self.sorted.as_slice();
         hashes.retain(|hash| {
             rest = rest.get(smaller(rest, *hash)..).unwrap_or_default();
             rest.first() != Some(hash)
         });
-        // A quarter more than is needed: to double it would leave as much unused on average.
+        // Reserve only a quarter more than is needed. Doubling the capacity would leave more memory unused.
         if self.sorted.capacity() < self.sorted.len() + hashes.len() {
             self.sorted.reserve_exact(hashes.len() + self.sorted.len() / 4);
         }
         merge(&mut self.sorted, &hashes);
         while self.sorted.len() > self.limit && self.zeros < 30 {
             self.zeros += 1;
-            // Sorted: those that begin with zeros come first.
+            // The hashes are sorted, so the hashes with the most leading zeros come first.
             let stay = self.sorted.partition_point(|hash| leading_zeros(*hash) >= self.zeros);
             self.sorted.truncate(stay);
         }
@@ -49,7 +50,7 @@ impl Keys {
         leading_zeros(hash) >= self.zeros
     }
 
-    /// Different keys so far; exact unless [`Self::is_estimate`].
+    /// Returns the number of different keys so far. It is exact unless [`Self::is_estimate`] returns true.
     pub fn distinct(&self) -> u64 {
         (self.sorted.len() as u64) << self.zeros
     }
@@ -59,7 +60,7 @@ impl Keys {
     }
 }
 
-/// Sorted, each once: as numbers, which are compared at once and not byte by byte.
+/// Sorts the hashes and removes duplicates. They are sorted as numbers, which are faster to compare than bytes.
 fn sorted(mut hashes: Vec<Short>) -> Vec<Short> {
     let mut numbers: Vec<u64> = hashes.iter().map(|hash| number(*hash)).collect();
     numbers.sort_unstable();
@@ -69,7 +70,7 @@ fn sorted(mut hashes: Vec<Short>) -> Vec<Short> {
     hashes
 }
 
-/// How many at the beginning are smaller, in steps that double.
+/// Returns how many hashes at the beginning of `sorted` are smaller than `hash`, in steps that double.
 fn smaller(sorted: &[Short], hash: Short) -> usize {
     let is_smaller = |at: usize| sorted.get(at).is_some_and(|other| *other < hash);
     let (mut from, mut step) = (0, 1);
@@ -80,7 +81,7 @@ fn smaller(sorted: &[Short], hash: Short) -> usize {
     from + near.partition_point(|other| *other < hash)
 }
 
-/// What is remembered of a hash.
+/// Returns the part of a hash that is remembered.
 pub fn short(hash: u64) -> Short {
     let [a, b, c, d, e, ..] = hash.to_be_bytes();
     [a, b, c, d, e]
@@ -94,7 +95,7 @@ fn leading_zeros(hash: Short) -> u32 {
     number(hash).leading_zeros()
 }
 
-/// From the back and in place: a new list for each chunk would leave holes of every size behind.
+/// Merges `new` into `sorted` in place, starting from the back. A new list for each chunk would fragment the memory.
 fn merge(sorted: &mut Vec<Short>, new: &[Short]) {
     let mut old = sorted.len();
     sorted.extend_from_slice(new);
@@ -114,7 +115,7 @@ fn merge(sorted: &mut Vec<Short>, new: &[Short]) {
     }
 }
 
-/// Hashes as they lie in the store.
+/// Returns the hashes as they are stored.
 pub fn packed(hashes: &[Short]) -> Vec<u8> {
     hashes.as_flattened().to_vec()
 }
@@ -134,7 +135,7 @@ mod tests {
             rows in prop::collection::vec(prop::collection::vec(0u64..400, 0..60), 0..12),
             limit in 1usize..300,
         ) {
-            // Spread over all bits, as hashes are.
+            // Spread the keys over all bits, as a hash does.
             let spread = |key: &u64| short((key + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
             let (mut keys, mut kept, mut all) = (Keys::new(limit), Vec::new(), std::collections::BTreeSet::new());
             for rows in &rows {

@@ -1,7 +1,7 @@
-//! The right to write: one row, taken and renewed by compare-and-set, with an epoch.
+//! The lease, which is the right to write. It is one row with an epoch, taken and renewed by compare-and-set.
 //!
-//! A holder trusts its own clock only, for how long it may go on without a renewal; who waits trusts
-//! its own clock only, for how long the row has not changed. So clocks need not agree.
+//! The holder uses only its own clock to measure how long it may continue without a renewal. A waiting process uses
+//! only its own clock to measure how long the row has not changed. The clocks therefore need not agree.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -26,34 +26,36 @@ use crate::store::cassandra::settings::Settings;
 use crate::store::failpoint;
 use crate::store::observer::{Right, StoreObserver};
 
-/// Ledger rows of one epoch have stamps from `epoch << EPOCH` on: those of a later epoch always win.
+/// The number of bits below the epoch in the stamp of a ledger row. The stamps of an epoch begin at `epoch << EPOCH`,
+/// so a row of a later epoch always wins.
 pub const EPOCH: u32 = 38;
 
-/// How long giving it back may take: the cluster may be away when we end, and others wait for that.
+/// How long releasing the lease may take. The cluster may be unreachable when the process ends, and others wait for the
+/// process to end.
 const LAST: Duration = Duration::from_secs(2);
 
-/// The epoch in which a row of the ledger was written.
+/// Returns the epoch in which a ledger row with this stamp was written.
 pub fn epoch_of(stamp: i64) -> i64 {
     stamp >> EPOCH
 }
 
-/// The first write time of the epoch of another.
+/// Returns the first stamp of the epoch in which `stamp` lies.
 pub fn first_of(stamp: i64) -> i64 {
     epoch_of(stamp) << EPOCH
 }
 
-/// The lease as it lies in the store.
+/// The row of the lease in the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Row {
     holder: Option<String>,
     epoch: i64,
     beat: i64,
-    /// Where the last range of stamps ended that this ledger handed out. An earlier version reserved stamps here.
+    /// The end of the last range of stamps that this ledger handed out. An earlier version reserved stamps here.
     stamps: i64,
     tables: String,
 }
 
-/// The row as it was read last, and since when it is so.
+/// The row as last read, and the time since which it has not changed.
 struct Seen {
     row: Row,
     since: Instant,
@@ -67,17 +69,17 @@ impl Seen {
 
     fn is_vacant(&self, me: &LeaseOwner, lease: Duration) -> bool {
         let Some(holder) = &self.row.holder else { return true };
-        // Ours, when the answer to taking it was lost on its way.
+        // The holder may be this process, if the response to an earlier attempt was lost.
         self.since.elapsed() > lease || *holder == me.told() || me.knows_gone(holder)
     }
 
-    /// How long its holder gave no sign of life.
+    /// Returns how long the holder has not renewed the lease. Zero if there is no holder.
     fn silence(&self) -> Duration {
         self.row.holder.as_ref().map_or(Duration::ZERO, |_| self.since.elapsed())
     }
 }
 
-/// What we hold.
+/// The state of the lease that this process has taken.
 #[derive(Debug)]
 struct Held {
     beat: i64,
@@ -85,7 +87,7 @@ struct Held {
     lost: bool,
 }
 
-/// The right to write to one ledger, as long as it is renewed.
+/// The right to write to one ledger. It lasts as long as it is renewed.
 pub struct Lease {
     session: Arc<Session>,
     settings: Arc<Settings>,
@@ -96,29 +98,30 @@ pub struct Lease {
     was_left: bool,
     sequence: AtomicU64,
     tables: String,
-    /// As in the row; written with each renewal.
+    /// The end of the last range of stamps that was handed out. Each renewal writes it to the row.
     stamps: AtomicI64,
     held: tokio::sync::Mutex<Held>,
-    /// Until when it is held, in microseconds since `began`: looked at before every request.
+    /// When the lease expires, in microseconds since `began`. Checked before every request.
     until: AtomicU64,
     began: Instant,
 }
 
-/// How somebody who wants the lease waits for it.
+/// What to do if another process holds the lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// Somebody else who is alive means that we are not wanted now.
+    /// Fail if the holder is alive.
     No,
-    /// Until the other is gone.
+    /// Wait until the holder is gone. While the holder is alive, [`Lease::take`] returns `Standby` and is called again.
     Standby,
 }
 
 impl Lease {
-    /// Takes the lease, or returns its holder. If `fits` is false, the tables differ from the declaration, and the lease
-    /// is not taken.
+    /// Takes the lease. `fits` is an error if the tables differ from the declaration. The lease is then not taken, and
+    /// this error is returned once the lease is free.
     ///
     /// # Errors
-    /// `InUse` or `Standby` with the holder; a holder with other tables; that of `fits`; what the cluster says.
+    /// Returns `InUse`, `Standby` or `Shape` with the name of the holder if another process holds the lease. Also
+    /// returns the error in `fits`, or an error if the cluster does not answer or rejects a request.
     pub async fn take(
         session: Arc<Session>,
         settings: Arc<Settings>,
@@ -170,7 +173,7 @@ impl Lease {
                 return Ok(lease);
             }
             if is_new && seen.row.holder.as_ref().is_some_and(|holder| *holder != me.told()) {
-                // It is renewed: its holder is alive.
+                // The row has changed, so its holder is alive.
                 if wait == Wait::No || began.elapsed() > settings.lease {
                     let differs = fits.is_err() || seen.row.tables != tables;
                     return Err(in_use(&settings, &seen.row, wait, differs));
@@ -181,10 +184,11 @@ impl Lease {
         }
     }
 
-    /// Writes one statement of the ledger under a stamp of its own, as long as we may.
+    /// Writes one statement of the ledger under a new stamp, as long as the lease is held.
     ///
     /// # Errors
-    /// `Lost` when another has it; what the cluster says.
+    /// Returns `Lost` if another process has the lease, or an error if the cluster does not answer or rejects the
+    /// request.
     pub async fn write(
         &self,
         statement: &PreparedStatement,
@@ -199,50 +203,52 @@ impl Lease {
         request::execute_while(may, &self.session, &self.settings, &statement, values).await.map(|_| ())
     }
 
-    /// A stamp for a row of the ledger: later than all before it, and than those of all earlier epochs.
+    /// Returns a new stamp for a row of the ledger. It is later than all earlier stamps of this epoch and of earlier
+    /// epochs.
     pub fn ledger_stamp(&self) -> i64 {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
         (self.epoch << EPOCH) + i64::try_from(sequence).unwrap_or_default()
     }
 
-    /// Whether this process, under this lease, wrote the ledger row with this stamp.
+    /// Whether the ledger row with this stamp was written under this lease.
     pub fn wrote(&self, stamp: i64) -> bool {
         epoch_of(stamp) == self.epoch
     }
 
-    /// Whether the holder before was killed, or cut off: it did not give the lease back.
+    /// Whether the previous holder was killed or cut off, and so did not release the lease.
     pub fn was_left(&self) -> bool {
         self.was_left
     }
 
-    /// Whether it is held by our own clock: without it nothing more is sent.
+    /// Whether the lease is still held according to our own clock. Nothing is sent without the lease.
     pub fn holds(&self) -> bool {
         micros(self.began.elapsed()) < self.until.load(Ordering::Relaxed)
     }
 
-    /// Makes sure that we may write, renewing the lease when it is due.
+    /// Makes sure that the lease is held. Renews it if a renewal is due.
     ///
     /// # Errors
-    /// `Lost` when another has it.
+    /// Returns `Lost` if another process has the lease, or an error if the cluster does not answer or rejects the
+    /// request.
     pub async fn check(&self) -> Result<(), StoreError> {
         let mut held = self.held.lock().await;
         if held.lost {
             return Err(self.lost());
         }
-        // Due when less than two thirds are left.
+        // A renewal is due if less than two thirds of the lease are left.
         if held.until.saturating_duration_since(Instant::now()) < self.settings.lease * 2 / 3 {
             self.renew(&mut held, true).await?;
         }
         Ok(())
     }
 
-    /// When it is to be renewed next.
+    /// Returns how long to wait before the next check whether a renewal is due.
     pub fn pause(&self) -> Duration {
         self.settings.lease / 5
     }
 
-    /// Says whether it is confirmed. A renewal is due when two thirds are left: with less than one third it has been
-    /// unanswered for long.
+    /// Reports whether the lease is confirmed. A renewal is due when two thirds of the lease are left. With less than
+    /// one third left, renewals have not been answered for a long time.
     pub fn tell(&self, observer: &dyn StoreObserver) {
         let left = self.until.load(Ordering::Relaxed).saturating_sub(micros(self.began.elapsed()));
         metrics::lease_held(left > 0);
@@ -253,21 +259,21 @@ impl Lease {
         });
     }
 
-    /// Renews it as it falls due; ends only when another has it.
+    /// Renews the lease whenever a renewal is due. Returns only if another process has the lease.
     pub async fn tend(&self) -> StoreError {
         loop {
             tokio::time::sleep(self.pause()).await;
-            // Of anything else, whoever writes next hears.
+            // Any other error is reported to the next caller that writes.
             if let Err(error @ StoreError::Lost(_)) = self.check().await {
                 return error;
             }
         }
     }
 
-    /// Does what takes long, and renews the lease meanwhile.
+    /// Runs `work`, which may take long, and renews the lease in the meantime.
     ///
     /// # Errors
-    /// Those of the work; `Lost` when another has the lease.
+    /// Returns the error of `work`, or `Lost` if another process has the lease.
     pub async fn during<T>(
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
@@ -278,19 +284,19 @@ impl Lease {
         }
     }
 
-    /// Where the last range of stamps ended that this ledger is known to have handed out.
+    /// Returns the end of the last range of stamps that this ledger is known to have handed out.
     pub fn stamps(&self) -> i64 {
         self.stamps.load(Ordering::Relaxed)
     }
 
-    /// Notes where a range of stamps ends. The row has it with the next renewal.
+    /// Notes the end of a range of stamps. The next renewal writes it to the row.
     pub fn note_stamps(&self, end: Stamp) {
         self.stamps.fetch_max(end.0, Ordering::Relaxed);
     }
 
-    /// Gives the lease back, so that another need not wait.
+    /// Releases the lease, so that another process need not wait until it expires.
     pub async fn release(&self) {
-        // Whoever comes next waits for the lease to run out when this fails.
+        // If this fails, the next process waits until the lease expires.
         let _ = tokio::time::timeout(LAST, self.give_back()).await;
         self.until.store(0, Ordering::Relaxed);
         metrics::lease_held(false);
@@ -313,8 +319,8 @@ impl Lease {
         while !set(&self.session, &self.settings, &self.set, &before, &row).await?
             || sent.elapsed() >= self.settings.lease
         {
-            // An answer that was lost on its way may have been to a renewal of ours; what one that came too late
-            // confirmed may be another's by now.
+            // The response to an earlier renewal of ours may have been lost. Or the response came too late, and another
+            // process may have taken the lease since.
             let now = read(&self.session, &self.settings, self.serial).await?;
             let ours = now.epoch == self.epoch && now.beat > before.beat;
             if ours {
@@ -351,8 +357,9 @@ fn tell_taken(settings: &Settings, seen: &Seen) {
     }
 }
 
-/// Other tables are wrong only for a process that would not wait. A daemon reads its configuration again when it
-/// changes, and it may be that one of the two has done so, and the other has not yet.
+/// Returns the error with the name of the holder. Different tables are a configuration error only for a process that
+/// does not wait. A daemon reads its configuration again when it changes, and one of the two daemons may have done so
+/// before the other.
 fn in_use(settings: &Settings, row: &Row, wait: Wait, differs: bool) -> StoreError {
     let (store, holder) = (settings.name(), holder_name(row));
     match wait {
@@ -366,7 +373,7 @@ fn in_use(settings: &Settings, row: &Row, wait: Wait, differs: bool) -> StoreErr
     }
 }
 
-/// The part of the holder's name that is for people.
+/// Returns the part of the holder's name that is shown to users.
 fn holder_name(row: &Row) -> String {
     let holder = row.holder.clone().unwrap_or_default();
     holder.split(" #").next().unwrap_or_default().to_owned()
@@ -400,7 +407,8 @@ async fn set(
 ) -> Result<bool, StoreError> {
     let values = (&row.holder, row.epoch, row.beat, row.stamps, &row.tables, before.epoch, before.beat);
     let send = || session.execute_unpaged(statement, values);
-    // Where only the answer was lost, the second says that it was not applied; what is there then tells.
+    // If only the response to the first attempt was lost, the second attempt reports that it was not applied. The
+    // caller then reads the row to find out.
     let result = match send().await {
         Err(error) if let ErrorClass::Passing(reason) = request::meaning(&error) => {
             metrics::retry("ledger", reason);
@@ -414,7 +422,8 @@ async fn set(
 
 type Stored = (Option<String>, Option<i64>, Option<i64>, Option<i64>, Option<String>);
 
-/// Reads what the last compare-and-set has left, also one that is not finished.
+/// Reads the row as the last compare-and-set left it, even if that one is not finished. Creates the row if it does not
+/// exist.
 async fn read(session: &Session, settings: &Settings, serial: SerialConsistency) -> Result<Row, StoreError> {
     let place = schema::ledger_place(settings, "needledrop_lease");
     let cql = format!("SELECT holder, epoch, beat, stamps, tables FROM {place} WHERE name = 'writer'");
@@ -435,7 +444,7 @@ async fn read(session: &Session, settings: &Settings, serial: SerialConsistency)
     }
 }
 
-/// The row as it is before anybody had it.
+/// Creates the row, in its state before any process held the lease.
 async fn first(session: &Session, settings: &Settings, serial: SerialConsistency) -> Result<(), StoreError> {
     let place = schema::ledger_place(settings, "needledrop_lease");
     let cql = format!(
@@ -448,7 +457,7 @@ async fn first(session: &Session, settings: &Settings, serial: SerialConsistency
     made.map(|_| ()).map_err(|error| request::told(settings, &error))
 }
 
-/// How long an answer is waited for: a second try is to fit before the lease runs out.
+/// Returns the timeout of a request. It leaves time for a second attempt before the lease expires.
 fn longest(settings: &Settings) -> Duration {
     (settings.lease / 3).min(settings.request_timeout)
 }
@@ -462,7 +471,7 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// The clock, in microseconds since 1970.
+/// Returns the current time, in microseconds since 1970.
 pub fn clock() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX / 2)

@@ -1,4 +1,4 @@
-//! Who holds the lease, and whether that process of this machine still is there.
+//! Identifies the holder of the lease, and detects that a holder on this machine no longer exists.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
-/// Which holders of this process are there: one that was dropped is known to be gone.
+/// The numbers of the lease owners that exist in this process. An owner that was dropped is known to be gone.
 static HERE: Mutex<Option<HashSet<u64>>> = Mutex::new(None);
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
@@ -15,11 +15,12 @@ fn here() -> MutexGuard<'static, Option<HashSet<u64>>> {
     HERE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Who we are: for people, and so that a process which was killed is known to be gone.
+/// The identity of a holder of the lease. It is shown to users. Other processes use it to detect that the holder was
+/// killed.
 #[derive(Debug)]
 pub struct LeaseOwner {
     name: String,
-    /// Of this start of the machine, and of the process ids in it: another container has its own.
+    /// Identifies the boot of the machine and the namespace of process ids, which differs between containers.
     machine: String,
     process: String,
     number: u64,
@@ -45,7 +46,7 @@ impl LeaseOwner {
         format!("{} #{}#{}#{}", self.name, self.machine, self.process, self.number)
     }
 
-    /// Whether this holder was a process of this machine that is not there any more.
+    /// Whether `holder` was a process on this machine that no longer exists.
     pub fn knows_gone(&self, holder: &str) -> bool {
         let parts: Vec<&str> = holder.split('#').collect();
         let [_, machine, process, number] = parts.as_slice() else { return false };
@@ -67,26 +68,27 @@ impl Drop for LeaseOwner {
     }
 }
 
-/// What can be told of a process.
+/// What is known about a process.
 #[derive(Debug, PartialEq)]
 enum Process {
     Gone,
-    /// Since when, in ticks since the machine was started.
+    /// When the process started, in clock ticks since the machine was booted.
     Started(String),
-    /// It is there, and we may not see more of it.
+    /// The process exists, but its start time cannot be read.
     Hidden,
 }
 
 impl Process {
     fn of(id: u32) -> Self {
         let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
-        // Its files tell less: those of others can be hidden from a service (`ProtectProc=`, `hidepid`).
+        // Its files in `/proc` are less reliable, because they can be hidden from a service (`ProtectProc=`,
+        // `hidepid`).
         let is_there = pid.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH));
         Self::told(is_there, std::fs::read_to_string(format!("/proc/{id}/stat")).ok().as_deref())
     }
 
     fn told(is_there: bool, stat: Option<&str>) -> Self {
-        // The name, in brackets, may hold anything.
+        // The name of the process, in brackets, may contain any characters.
         let behind = stat.and_then(|stat| stat.rsplit_once(") ")).map_or("", |(_, behind)| behind);
         let mut fields = behind.split(' ');
         match (is_there, fields.next(), fields.nth(18)) {
@@ -103,7 +105,7 @@ impl Process {
         }
     }
 
-    /// Whether it is gone for sure, or another than the one that was started then.
+    /// Whether the process that started at `then` is certainly gone. Another process may have its id now.
     fn is_not(&self, then: &str) -> bool {
         match self {
             Self::Gone => true,

@@ -1,29 +1,30 @@
-//! The largest request that the nodes take.
+//! The size of the largest request that the nodes accept.
 
 use scylla::client::session::Session;
 
 use super::request;
 use crate::store::cassandra::settings::Settings;
 
-/// A limit on what one request may write, by the name of the node's setting.
+/// A limit on the bytes that one request may write, and the name of the setting that limits them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SizeLimit {
     name: String,
     pub bytes: usize,
 }
 
-/// Settings that limit a request, and by what the setting is to be divided.
+/// The settings that limit a request, each with the divisor that turns it into the limit.
 const SETTINGS: [(&str, usize); 5] = [
     ("native_transport_max_message_size", 1),
     ("native_transport_max_frame_size", 1),
     ("max_mutation_size", 1),
     ("max_value_size", 1),
-    // A mutation takes at most half of a segment.
+    // A mutation may take at most half of a segment.
     ("commitlog_segment_size", 2),
 ];
 
 impl SizeLimit {
-    /// The smallest limit of a node. Cassandra before 4.0 and ScyllaDB tell none, and a role may not be allowed to ask.
+    /// Returns the smallest limit of a node. Returns `None` if no limit can be read: Cassandra before 4.0 and ScyllaDB
+    /// do not report limits, and a role may not be allowed to read them.
     pub async fn smallest(session: &Session, settings: &Settings) -> Option<Self> {
         let cql = "SELECT name, value FROM system_views.settings";
         let found = request::rows::<(String, Option<String>)>(session, settings, cql, ()).await;
@@ -31,7 +32,8 @@ impl SizeLimit {
         found.filter_map(|(name, value)| Self::of(name, &value?)).min_by_key(|limit| limit.bytes)
     }
 
-    /// A setting as Cassandra 4.0 (`commitlog_segment_size_in_mb`: 32) or a later version (`16MiB`) has it.
+    /// Parses a setting in the notation of Cassandra 4.0 (`commitlog_segment_size_in_mb`: 32) or of later versions
+    /// (`16MiB`).
     fn of(name: String, value: &str) -> Option<Self> {
         let (base, unit) = match name.rsplit_once("_in_") {
             Some((base, unit)) => (base, unit),
@@ -51,7 +53,7 @@ impl SizeLimit {
         (bytes > 0).then_some(Self { name, bytes })
     }
 
-    /// What is to be said where records may be longer.
+    /// Returns a warning if records may be longer than the limit.
     pub fn warning(&self, max_record_bytes: usize) -> Option<String> {
         let Self { name, bytes } = self;
         (max_record_bytes > *bytes).then(|| {
@@ -62,7 +64,7 @@ impl SizeLimit {
         })
     }
 
-    /// Why a row of this size is not sent.
+    /// Returns the reason why a row of this size is not sent, if it is too large.
     pub fn refusal(&self, size: usize) -> Option<String> {
         let Self { name, bytes } = self;
         (size > *bytes).then(|| {

@@ -1,5 +1,5 @@
-//! A ledger of an earlier format brought to this one, by whoever has the lease. Safe to interrupt: the format is written
-//! last, and every step leaves what it finds done as it is.
+//! Migrates a ledger of an earlier format. The process that holds the lease does this. It is safe to interrupt: the
+//! format is recorded last, and every step leaves alone what is already done.
 
 use std::sync::Arc;
 
@@ -18,18 +18,18 @@ use crate::store::cassandra::delivery_row::{big, count};
 use crate::store::cassandra::settings::Settings;
 use crate::store::failpoint;
 
-/// A delivery of formats 1 to 3: id, path, state, records, where its provisional last record began, its ranges of
-/// stamps.
+/// A delivery of formats 1 to 3: id, path, state, records, its provisional last record, its ranges of stamps.
 type Earlier =
     (i64, String, String, i64, Option<(i64, i64, i64, String, String)>, Option<Vec<(i64, i64, i64)>>);
 
 /// The last format with provisional records.
 const PROVISIONAL: i64 = 3;
 
-/// Brings the ledger to this format from an earlier one.
+/// Migrates the ledger from an earlier format to the current format.
 ///
 /// # Errors
-/// What the cluster says; the lease is lost.
+/// Returns an error if the lease is lost, if no stamps can be handed out yet, or if the cluster does not answer or
+/// rejects a request.
 pub async fn bring_up(
     session: &Arc<Session>,
     settings: &Arc<Settings>,
@@ -59,7 +59,7 @@ async fn contents(session: &Arc<Session>, settings: &Arc<Settings>, lease: &Leas
     };
     ledger.each(take).await?;
     for some in loaded.chunks(TOGETHER) {
-        // Many deliveries can take longer than the lease lasts.
+        // Entering many deliveries can take longer than the lease lasts.
         lease.check().await?;
         let entered = some.iter().map(|id| ledger.enter_content(lease, *id));
         futures::future::try_join_all(entered).await?;
@@ -93,7 +93,8 @@ impl<'m> Migration<'m> {
             Ok(prepared)
         };
         let all = format!("SELECT id, path, state, records, provisional, stamps FROM {place}");
-        // A process that was killed may have been taking such a record back: see `Ledger::rewind`.
+        // If the previous holder was killed, it may have been deleting the rows of a provisional record. That record is
+        // then kept for `Ledger::rewind`.
         let forgotten = if lease.was_left() { "" } else { ", provisional = null" };
         let paths = schema::ledger_place(settings, "needledrop_paths");
         let newest = format!("SELECT id FROM {paths} WHERE path = ? ORDER BY generation DESC LIMIT 1");
@@ -112,7 +113,7 @@ impl<'m> Migration<'m> {
     async fn deliveries(&self) -> Result<(), StoreError> {
         let mut found: Vec<Earlier> = Vec::new();
         let take = |delivery: Earlier| {
-            // Most are neither: they stay as they are.
+            // Most deliveries need no change.
             if delivery.4.is_some() || is_unfinished(&delivery.2) {
                 found.push(delivery);
             }
@@ -130,13 +131,13 @@ impl<'m> Migration<'m> {
         (id, path, state, records, provisional, stamps): Earlier,
     ) -> Result<(), StoreError> {
         if let Some((bytes, record, line, ..)) = provisional {
-            // Its rows are in the tables: it becomes a tail as any other.
+            // The rows of the provisional record are in the tables, so it becomes an open tail like any other.
             self.lease.write(&self.tail, ((bytes, record, line), id)).await?;
         }
-        // Of a path only the newest generation is ever resumed.
+        // Only the newest generation of a path is ever resumed.
         if is_unfinished(&state) && self.newest(&path).await? == Some(id) {
-            // Rows may have been sent ahead of the ledger, and nothing says of which bytes: what follows gets stamps of
-            // its own, so that no row is a mixture of two contents. This is the first of them; resuming takes more.
+            // Rows may have been sent ahead of the ledger, and their bytes are not recorded. The remaining records get
+            // new stamps, so that no row mixes two contents. This is the first of the new stamps. Resuming takes more.
             let range = self.authority.hand_out(self.lease, count(records), 1).await?;
             let mut stamps = stamps.unwrap_or_default();
             stamps.push((records, range.base.0, big(range.records)));
@@ -149,7 +150,7 @@ impl<'m> Migration<'m> {
         Ok(())
     }
 
-    /// The newest generation of a path.
+    /// Returns the id of the newest generation of a path.
     async fn newest(&self, path: &str) -> Result<Option<i64>, StoreError> {
         let result = request::execute(self.session, self.settings, &self.newest, (path,)).await?;
         let found = request::parsed::<(i64,)>(self.settings, result)?.pop();

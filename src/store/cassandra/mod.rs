@@ -1,4 +1,5 @@
-//! Cassandra and ScyllaDB: rows first, then the ledger, each under its own stamp.
+//! The store in a Cassandra or ScyllaDB cluster. Rows are written first, under the stamps of their records. The ledger
+//! follows, under the stamps of the lease.
 
 mod apply;
 mod cas;
@@ -69,10 +70,10 @@ use quarantine::Quarantine;
 use rows::{Pace, Writer};
 use stamps::Authority;
 
-/// How long a schema that changes is waited for when the store is opened.
+/// How long opening the store waits for the nodes to agree on a schema that is being changed.
 const AGREED: Duration = Duration::from_secs(30);
 
-/// A store in a cluster.
+/// A store in a Cassandra or ScyllaDB cluster.
 pub struct CassandraStore {
     inner: Arc<Inner>,
 }
@@ -81,12 +82,13 @@ impl CassandraStore {
     /// Opens the store.
     ///
     /// # Errors
-    /// A cluster that cannot be reached or refuses us, tables of another shape, another writer.
+    /// Returns an error if the cluster cannot be reached or denies access, if a table has another shape than declared,
+    /// or if another process holds the lease.
     pub async fn open(settings: Settings, plan: Arc<Plan>, access: Access) -> Result<Self, StoreError> {
         let (settings, began) = (Arc::new(settings), Instant::now());
         loop {
             match Self::opened(Arc::clone(&settings), Arc::clone(&plan), access).await {
-                // Another process makes tables: they stand in the schema, and not every node knows them yet.
+                // Another process is creating tables. They are in the schema, but not every node knows them yet.
                 Err(StoreError::Changed { .. }) if began.elapsed() < AGREED => {
                     tokio::time::sleep(Duration::from_millis(200 + fastrand::u64(0..300))).await;
                 }
@@ -165,7 +167,8 @@ impl CassandraStore {
         })
     }
 
-    /// Makes what is missing of ledger and tables, and tells of the tables.
+    /// Creates the missing tables, and migrates the ledger. Returns the identities of the declared tables and the
+    /// source of their stamps.
     async fn make(
         session: &Arc<Session>,
         settings: &Arc<Settings>,
@@ -173,7 +176,7 @@ impl CassandraStore {
         lease: &Lease,
         create: bool,
     ) -> Result<(Vec<schema::Identity>, Authority), StoreError> {
-        // Looked at again: another may have made them before we had the lease.
+        // Look again: another process may have created tables before we had the lease.
         let state = schema::look(session, settings, plan, true).await?;
         if !state.missing_ledger.is_empty() {
             schema::make_ledger(session, settings, &state.missing_ledger).await?;
@@ -193,8 +196,9 @@ impl CassandraStore {
         Ok((found, stamps))
     }
 
-    /// Two that come at the same time must not both make the same table: who sees that another has begun
-    /// waits for it. With the lease only one of them makes the rest.
+    /// Creates the keyspaces and the table of the lease. Two processes that start at the same time must not both create
+    /// a table. A process that sees the keyspaces therefore waits for a moment, in case another process has begun. The
+    /// holder of the lease creates everything else.
     async fn make_lease(
         session: &Session,
         settings: &Settings,
@@ -209,18 +213,18 @@ impl CassandraStore {
         schema::make_lease(session, settings, &state).await
     }
 
-    /// Looks at the cluster as opening for writing would, and makes nothing.
+    /// Checks the cluster as opening the store for writing would, but creates nothing.
     ///
     /// # Errors
-    /// That it cannot be reached, with the cause.
+    /// Returns an error with the cause if the cluster cannot be reached or rejects a request.
     pub async fn check(settings: &Settings, plan: &Plan, create: bool) -> Result<Checked, StoreError> {
         let (session, settings) = (Arc::new(connect::connect(settings).await?), Arc::new(settings.clone()));
         check::checked(&session, &settings, plan, create).await
     }
 }
 
-/// Looks at the schema, and compares it with the declaration. A standby whose tables do not fit is not refused here:
-/// the process that writes may have another declaration by now, and this one not yet.
+/// Reads the schema, and compares it with the declaration. A mismatch is not an error yet for a standby, and is
+/// returned as the second value: the process that writes may have read a newer declaration than the standby.
 async fn looked(
     session: &Session,
     settings: &Settings,
@@ -235,7 +239,8 @@ async fn looked(
     }
 }
 
-/// Who loses the right to write before anything was written waits for it again.
+/// Converts an error of opening the store. If a standby loses the lease before anything was written, it waits for the
+/// lease again.
 fn stood_by(error: StoreError, access: Access) -> StoreError {
     match (error, access) {
         (StoreError::Lost(store), Access::Write { standby: true, .. }) => {
@@ -342,7 +347,7 @@ impl Store for CassandraStore {
         replay::discarded(&self.inner, id, &records).await
     }
 
-    /// Renews the lease; ends only when another has it.
+    /// Renews the lease. Returns only if another process has the lease.
     async fn tend(&self, observer: &dyn StoreObserver) -> StoreError {
         let Some(writing) = &self.inner.writing else { return std::future::pending().await };
         let tell = async {

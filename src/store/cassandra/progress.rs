@@ -1,4 +1,4 @@
-//! How far chunks are applied, and what is told of them.
+//! Records how far chunks have been applied, and with which results.
 
 use crate::domain::DeliveryId;
 use crate::domain::ledger::Applied;
@@ -6,12 +6,12 @@ use crate::store::rejection::Judged;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// How far chunks are applied. Whoever waited for the store goes on from there: what counted once is not counted
-/// again.
+/// How far chunks have been applied. After an error of the store, applying resumes from here, so that nothing is
+/// counted twice.
 #[derive(Default)]
 pub struct Progress {
     pub judged: OnceLock<Vec<Judged>>,
-    /// Deliveries that the ledger has, and what is to be told of their chunks, by position.
+    /// The deliveries whose ledger row is written, and the results of their chunks by index.
     pub entered: Mutex<HashMap<DeliveryId, Vec<(usize, Applied)>>>,
 }
 

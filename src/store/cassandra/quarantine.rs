@@ -1,4 +1,4 @@
-//! Quarantined records in the cluster.
+//! Saves, lists and settles quarantined records in the cluster.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
@@ -23,17 +23,18 @@ use crate::store::cassandra::settings::Settings;
 
 const COLUMNS: &str = "delivery, record, line, bytes, length, column_name, reason, detail";
 
-/// The number of records that the server sends at a time. It is small because our own pages end anywhere, and records
-/// sent beyond the end of our page are read in vain.
+/// The number of records that the server sends at a time. It is small, because the records that it sends beyond the end
+/// of our page are wasted.
 const TOGETHER: i32 = 128;
 
-/// The same for records with their raw bytes.
+/// The number of records that the server sends at a time if they include their raw bytes.
 const RAW_TOGETHER: i32 = 16;
 
-/// Raw bytes of a record that are kept at most: by default a node takes no request over 16 MiB.
+/// The most raw bytes that are kept of a record. By default, a node accepts no request over 16 MiB.
 const MOST_KEPT: usize = 15 << 20;
 
-/// A node that does not take so many does not refuse the entry for its length.
+/// An entry with at most this many raw bytes is not shortened further. If a node rejects it, its length is not the
+/// reason.
 const LEAST_KEPT: usize = 4096;
 
 pub struct Quarantine {
@@ -50,10 +51,10 @@ pub struct Quarantine {
 }
 
 impl Quarantine {
-    /// Prepares what will be asked.
+    /// Prepares the statements.
     ///
     /// # Errors
-    /// What the cluster says.
+    /// Returns an error if a statement cannot be prepared.
     pub async fn new(session: Arc<Session>, settings: Arc<Settings>) -> Result<Self, StoreError> {
         let place = schema::ledger_place(&settings, "needledrop_quarantine");
         let prepare = async |cql: String| -> Result<PreparedStatement, StoreError> {
@@ -65,7 +66,7 @@ impl Quarantine {
         };
         let marks = "?, ?, ?, ?, ?, ?, ?, ?, ?";
         let one = "WHERE delivery = ? AND record = ?";
-        // A delivery whose only entry was taken back has a header and no record.
+        // The condition on `record` leaves out a delivery that has a header but no record left.
         let from = format!("FROM {place} WHERE delivery = ? AND record >= ?");
         let selected = saved::COLUMNS;
         let mut raw_of_delivery = prepare(format!("SELECT {selected}, raw {from}")).await?;
@@ -87,10 +88,10 @@ impl Quarantine {
         })
     }
 
-    /// Saves records, so many at a time.
+    /// Saves records, several at the same time.
     ///
     /// # Errors
-    /// What the cluster says.
+    /// Returns an error if the lease is lost, or if the cluster does not answer or rejects a request.
     pub async fn save(
         &self,
         lease: &Lease,
@@ -101,7 +102,7 @@ impl Quarantine {
         futures::stream::iter(writes).buffer_unordered(self.settings.limits.in_flight).try_collect().await
     }
 
-    /// Of a long record only the first bytes are kept: as many as the server takes.
+    /// Saves one record. Of a long record, only the first bytes are kept, as many as the server accepts.
     async fn save_one(&self, lease: &Lease, id: DeliveryId, record: &Quarantined) -> Result<(), StoreError> {
         let mut kept = record.raw.len().min(MOST_KEPT);
         loop {
@@ -133,18 +134,18 @@ impl Quarantine {
         lease.write(&self.insert, values).await
     }
 
-    /// Removes the records from this one on.
+    /// Removes the entries of a delivery from this record on.
     ///
     /// # Errors
-    /// What the cluster says.
+    /// Returns an error if the lease is lost, or if the cluster does not answer or rejects the request.
     pub async fn remove_from(&self, lease: &Lease, id: DeliveryId, record: u64) -> Result<(), StoreError> {
         lease.write(&self.delete, (id.0, big(record))).await
     }
 
-    /// Keeps the headers under which records came: their files may be gone one day.
+    /// Saves the headers of the deliveries of these records, because their files may disappear later.
     ///
     /// # Errors
-    /// What the cluster says.
+    /// Returns an error if the lease is lost, or if the cluster does not answer or rejects a request.
     pub async fn save_headers(
         &self,
         lease: &Lease,
@@ -159,25 +160,25 @@ impl Quarantine {
         Ok(())
     }
 
-    /// The header of a delivery that has quarantined records, where it was kept.
+    /// Returns the header of a delivery that has quarantined records, if the header was saved.
     ///
     /// # Errors
-    /// What the cluster says.
+    /// Returns an error if the cluster does not answer or rejects the request.
     pub async fn header(&self, id: DeliveryId) -> Result<Option<Header>, StoreError> {
         let result = request::execute(&self.session, &self.settings, &self.header, (id.0,)).await?;
         let rows = request::parsed::<(Option<Vec<String>>,)>(&self.settings, result)?;
         Ok(rows.into_iter().find_map(|(names,)| names).map(Header))
     }
 
-    /// What settles a record, to be written beside the ledger.
+    /// Returns the statement that settles a record, for the batch that updates the ledger.
     pub fn settling(&self, id: DeliveryId, record: u64, fate: Fate) -> Beside {
         (self.settle.clone(), Written::Fate(fate.name(), id.0, big(record)))
     }
 
-    /// Enters why records still cannot become rows.
+    /// Updates the reasons of records that still cannot become rows.
     ///
     /// # Errors
-    /// What the cluster says.
+    /// Returns an error if the lease is lost, or if the cluster does not answer or rejects a request.
     pub async fn explain(
         &self,
         lease: &Lease,
@@ -191,10 +192,10 @@ impl Quarantine {
         Ok(())
     }
 
-    /// How many of these records are open.
+    /// Returns how many of these records are open.
     ///
     /// # Errors
-    /// What the cluster says.
+    /// Returns an error if the cluster does not answer or rejects the request.
     pub async fn open_among(&self, entered: &Entered, records: &BTreeSet<u64>) -> Result<usize, StoreError> {
         let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(0) };
         let mut open = 0;
@@ -206,10 +207,10 @@ impl Quarantine {
         Ok(open)
     }
 
-    /// Numbers of the records in this range of a delivery that are in no table.
+    /// Returns the numbers of the records in this range of a delivery that are in no table.
     ///
     /// # Errors
-    /// When the cluster does not answer.
+    /// Returns an error if the cluster does not answer or rejects the request.
     pub async fn never_loaded(
         &self,
         entered: &Entered,
@@ -227,7 +228,8 @@ impl Quarantine {
         Ok(numbers)
     }
 
-    /// Hands the entries of a delivery that count to `take`, starting at a record, until `take` returns false.
+    /// Hands the entries of a delivery to `take`, from record `from` on, until `take` returns false. Entries that do
+    /// not count are left out.
     async fn each(
         &self,
         Entered { delivery, trust, .. }: &Entered,
@@ -257,10 +259,10 @@ impl Quarantine {
         request::each(&self.session, &self.settings, statement.clone(), values, take).await
     }
 
-    /// A page of the entries of a delivery, starting at this record.
+    /// Returns a page of the entries of a delivery, starting at record `from`.
     ///
     /// # Errors
-    /// When the cluster does not answer.
+    /// Returns an error if the cluster does not answer or rejects the request.
     pub async fn page(
         &self,
         entered: &Entered,
@@ -291,7 +293,7 @@ fn matches(entry: &QuarantineEntry, filter: &EntryFilter) -> bool {
 
 fn fate(delivery: &Delivery, of_entry: Fate) -> Fate {
     match of_entry {
-        // Discarded in one write, with the whole delivery.
+        // All open records were discarded in the receipt at once. Their entries were not changed.
         Fate::Open if delivery.receipt.open() == 0 => Fate::Discarded,
         fate => fate,
     }

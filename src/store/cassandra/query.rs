@@ -1,4 +1,4 @@
-//! Rows of the declared tables, by key.
+//! Reads rows of the declared tables by key.
 
 use std::cmp::Ordering;
 
@@ -16,10 +16,11 @@ use crate::store::StoreError;
 use crate::store::cassandra::settings::Settings;
 use crate::store::cassandra::shared::Inner;
 
-/// The rows whose leading key columns have these values, in key order.
+/// Returns the rows whose leading key columns have these values, in key order.
 ///
 /// # Errors
-/// The table is not there or is another; what the cluster says.
+/// Returns an error if the table does not exist or has changed, or if the cluster does not answer or rejects the
+/// request.
 pub async fn rows(
     inner: &Inner,
     index: usize,
@@ -28,7 +29,7 @@ pub async fn rows(
     let table = inner.plan.tables.get(index).ok_or_else(|| inner.broken("no such table".to_owned()))?;
     let columns: Vec<&Column> = inner.plan.columns_of(table).collect();
     let names: Vec<String> = columns.iter().map(|column| schema::column(column)).collect();
-    // Without the whole partition key there is no order, and no index: all rows are looked at.
+    // Without the whole partition key there is neither an order nor an index, so all rows are read.
     let asked = if table.is_one_partition(key.len()) { key } else { &[] };
     let conditions: Vec<String> = names.iter().take(asked.len()).map(|name| format!("{name} = ?")).collect();
     let filter =
@@ -46,10 +47,10 @@ pub async fn rows(
     Ok(rows)
 }
 
-/// Rows in a table, counted page by page: one answer for all would be too long in coming.
+/// Counts the rows of a table, a page at a time. A single request for the whole count would take too long.
 ///
 /// # Errors
-/// The table is not there; what the cluster says.
+/// Returns an error if the table does not exist, or if the cluster does not answer or rejects the request.
 pub async fn count(inner: &Inner, index: usize) -> Result<u64, StoreError> {
     let table = inner.plan.tables.get(index).ok_or_else(|| inner.broken("no such table".to_owned()))?;
     let first = inner.plan.columns_of(table).next().map(schema::column).unwrap_or_default();
@@ -82,7 +83,7 @@ async fn each(
     Ok(())
 }
 
-/// A table that is not there yet is none that went away.
+/// Converts an error of the driver. A table that does not exist yet is not reported as a changed schema.
 fn told(settings: &Settings, error: &ExecutionError) -> StoreError {
     let words = request::words(error);
     let is_missing = words.contains("unconfigured table") || words.contains("does not exist");

@@ -1,7 +1,8 @@
-//! Tables that are not those the ledger has filled: made anew, or with a column that was away.
+//! Detects tables that were dropped and created again since the ledger filled them, and columns that were dropped and
+//! added again.
 //!
-//! `needledrop_meta` has the id of every declared table. One that was dropped and made again, by whomever, has
-//! another: nothing that was sent before is in it.
+//! `needledrop_meta` holds the id of every declared table. A table that was created again has a new id, and contains
+//! nothing that was written before.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,14 +23,15 @@ use crate::store::cassandra::schema::Identity;
 use crate::store::cassandra::settings::Settings;
 use crate::store::failpoint;
 
-/// The id of a table that is about to be made.
+/// The id that is recorded for a table before it is created.
 const NONE: &str = "none";
 
-/// Makes the tables that are missing; by what was sent to an earlier one of a name, its deliveries are behind.
-/// Cut short anywhere it is gone on with, for ids are noted behind all else.
+/// Creates the missing tables, and returns the identities of all declared tables. Deliveries written to a dropped table
+/// of the same name need a backfill. This is safe to interrupt: table ids are recorded last.
 ///
 /// # Errors
-/// A column that hides what is written to it; what the cluster says.
+/// Returns an error if a column hides what is written to it, if the lease is lost, or if the cluster does not answer or
+/// rejects a request.
 pub async fn tables(
     session: &Arc<Session>,
     settings: &Arc<Settings>,
@@ -58,11 +60,11 @@ pub async fn tables(
     Ok(found)
 }
 
-/// Refuses a column that was dropped and added again: what is written to it under an earlier time stays hidden,
-/// and deliveries have the stamps that they were given.
+/// Rejects a column that was dropped and added again if there are deliveries with earlier stamps. The cluster hides
+/// what is written to the column under an earlier time, and deliveries keep the stamps that they were given.
 ///
 /// # Errors
-/// There is one; what the cluster says.
+/// Returns an error if there is such a column, or if the cluster does not answer or rejects a request.
 pub async fn none_hides(
     session: &Arc<Session>,
     settings: &Arc<Settings>,
@@ -102,7 +104,8 @@ async fn ledger(session: &Arc<Session>, settings: &Arc<Settings>) -> Result<Ledg
     Ledger::new(Arc::clone(session), Arc::clone(settings), false).await
 }
 
-/// What was sent to earlier tables of these names is not in them: their deliveries are behind.
+/// Resets the counts of these tables in all receipts. The new tables lack what was written to the earlier tables of
+/// these names, so the deliveries need a backfill.
 async fn begin(
     session: &Arc<Session>,
     settings: &Arc<Settings>,
@@ -142,7 +145,7 @@ fn empty(entered: &mut Entered, names: &[&str]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The ids that the ledger knows its tables by.
+/// The table ids that are recorded in the ledger.
 struct Known {
     insert: PreparedStatement,
     ids: BTreeMap<String, String>,
@@ -164,15 +167,16 @@ impl Known {
         format!("table {}", schema::folded(&table.name, table.exact))
     }
 
-    /// Whether it is not the one that was filled. One that was never noted is taken as it is.
+    /// Whether the table is not the one that the ledger filled. A table whose id was never recorded is accepted as it
+    /// is.
     fn is_another(&self, table: &Table, now: &Identity) -> bool {
         self.ids.get(&Self::key(table)).is_some_and(|known| *known != now.told())
     }
 
     async fn note(&mut self, lease: &Lease, table: &Table, id: &str) -> Result<(), StoreError> {
         let key = Self::key(table);
-        // A late note of a writer that lost the lease changes nothing: it noted a table that was missing, and whoever
-        // took over either noted it too or found the table that the note names.
+        // Skipping the write is safe even if a writer that lost the lease writes its own note late. That writer noted a
+        // missing table. The process that took over either noted it too, or found the table that the note names.
         if self.ids.get(&key).is_some_and(|known| known == id) {
             return Ok(());
         }

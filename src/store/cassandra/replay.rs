@@ -1,5 +1,5 @@
-//! Quarantined records settled: rows first, then entries, keys and the account of their delivery in one
-//! logged batch, which the server finishes.
+//! Settles quarantined records. The rows are written first. Entries, keys and the receipt of the delivery follow in one
+//! logged batch, which the server completes.
 
 use std::collections::BTreeSet;
 
@@ -42,7 +42,7 @@ pub async fn retried(inner: &Inner, retried: &Replay) -> Result<Applied, StoreEr
     Ok(Applied { tables, refused: judged.refused, failed: None })
 }
 
-/// Nothing is settled twice.
+/// Checks that all of these records are open, so that no record is settled twice.
 async fn check_open(
     inner: &Inner,
     writing: &Writing,
@@ -51,7 +51,7 @@ async fn check_open(
 ) -> Result<(), StoreError> {
     let records: BTreeSet<u64> = records.collect();
     let entered = inner.ledger.find(id).await?;
-    // A noted tail can be too large for the batch that settles records.
+    // The row of a delivery with a noted tail can be too large for the batch that settles records.
     if entered.delivery.note.is_some() {
         let what = format!("delivery {} was interrupted in its last record", id.0);
         let next = "run `needledrop run --once`, which settles it, then try again".to_owned();
@@ -69,7 +69,7 @@ async fn check_open(
     )))
 }
 
-/// The rows, into all tables.
+/// Sends the rows of a chunk to all tables.
 async fn send(inner: &Inner, writing: &Writing, chunk: &RowChunk) -> Result<Sent, StoreError> {
     writing.lease.check().await?;
     writing.tables.check().await?;
@@ -81,7 +81,7 @@ async fn send(inner: &Inner, writing: &Writing, chunk: &RowChunk) -> Result<Sent
     Ok(sent)
 }
 
-/// Numbers of the records that are rows in every table now.
+/// Returns the numbers of the records that are now rows in every table.
 fn loaded<'r>(retried: &'r Replay, judged: &'r Judged) -> impl Iterator<Item = u64> + 'r {
     let is_refused = |record: &u64| judged.refused.iter().any(|entry| entry.record == *record);
     retried.loaded().filter(move |record| !is_refused(record))
@@ -106,10 +106,11 @@ fn enter(inner: &Inner, entered: &mut Entered, retried: &Replay, judged: &Judged
     receipt.replayed += loaded + skipped;
     receipt.quarantined = receipt.quarantined.saturating_sub(loaded + skipped);
     for (table, declared) in inner.plan.tables.iter().enumerate() {
-        // A table that is newer than the delivery stays behind by the rest of it.
+        // A table that is newer than the delivery still needs a backfill for the other records of the delivery.
         let count = count_of(receipt, &declared.name);
         if is_first {
-            // It lacks no record, whatever its declaration was when the records were refused.
+            // The table lacks no record of the delivery, whatever its declaration was when the records were
+            // quarantined.
             count.fingerprint = declared.fingerprint.clone();
         }
         count.rows += loaded;

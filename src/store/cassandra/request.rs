@@ -1,4 +1,4 @@
-//! Requests, their errors, and trying again: busy is one thing, refused another (law 5).
+//! Sends requests, classifies their errors, and retries transient errors (law 5).
 
 use std::time::Duration;
 
@@ -16,21 +16,22 @@ use crate::metrics;
 use crate::store::StoreError;
 use crate::store::cassandra::settings::Settings;
 
-/// Tries of one request before the whole of what it belongs to is tried again.
+/// The number of attempts of one request. After the last attempt, the caller's whole operation fails and is retried
+/// later.
 const TRIES: u32 = 6;
 const FIRST: Duration = Duration::from_millis(20);
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// What an error means for what was asked.
+/// What an error means for the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ErrorClass {
-    /// It may work in a moment; the label under which it is counted.
+    /// The error is transient. Holds the label under which the retry is counted.
     Passing(&'static str),
-    /// The server does not take this, now or ever.
+    /// The server will never accept the request.
     Refused,
-    /// A table is not there any more, or is not what it was.
+    /// A table no longer exists, or has changed.
     Changed,
-    /// We may not.
+    /// The role lacks a permission, or the login is rejected.
     Forbidden,
 }
 
@@ -68,9 +69,9 @@ fn of_server(error: &DbError, words: &str) -> ErrorClass {
             ErrorClass::Passing("overload")
         }
         DbError::WriteFailure { .. } | DbError::ReadFailure { .. } => ErrorClass::Passing("failure"),
-        // A row over the size limit is a server error in Cassandra, not an invalid request.
+        // Cassandra reports a row over the size limit as a server error, not as an invalid request.
         DbError::ServerError if words.contains("too large") => ErrorClass::Refused,
-        // The replicas that know our rights do not answer.
+        // The replicas that know our permissions do not answer.
         DbError::Unauthorized | DbError::AuthenticationError if is_unable(words) => {
             ErrorClass::Passing("unavailable")
         }
@@ -83,13 +84,13 @@ fn of_server(error: &DbError, words: &str) -> ErrorClass {
     }
 }
 
-/// Whether the server could not find out who we are or what we may.
+/// Whether the server could not determine our identity or our permissions.
 pub fn is_unable(words: &str) -> bool {
     words.starts_with("Unable to perform auth")
 }
 
-/// What Cassandra and Scylla say of a table, a column or a keyspace that is not there, or is of
-/// another type than the statement says.
+/// Whether this is how Cassandra or ScyllaDB reports that a table, a column or a keyspace does not exist, or has
+/// another type than the statement expects.
 fn is_about_schema(words: &str) -> bool {
     let lower = words.to_ascii_lowercase();
     [
@@ -105,7 +106,7 @@ fn is_about_schema(words: &str) -> bool {
     .any(|sign| lower.contains(sign))
 }
 
-/// The error in the store's words.
+/// Converts an error of the driver to an error of the store.
 pub fn told(settings: &Settings, error: &ExecutionError) -> StoreError {
     let (store, what) = (settings.name(), words(error));
     match meaning(error) {
@@ -122,7 +123,7 @@ pub fn told(settings: &Settings, error: &ExecutionError) -> StoreError {
     }
 }
 
-/// Why an answer that comes in pages cannot be read.
+/// Why a paged result cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum PageError {
     #[error(transparent)]
@@ -155,7 +156,7 @@ impl From<NextRowError> for PageError {
     }
 }
 
-/// What the server said, without the layers of the driver around it.
+/// Returns the message of the server, without the text that the driver adds.
 pub fn words(error: &ExecutionError) -> String {
     match error {
         ExecutionError::LastAttemptError(RequestAttemptError::DbError(kind, words)) => match kind {
@@ -175,10 +176,10 @@ pub fn exists_already(error: &ExecutionError) -> bool {
     )
 }
 
-/// Runs a request until it works, or until it is better to give up for a while.
+/// Runs a request, and retries it after transient errors, up to `TRIES` attempts.
 ///
 /// # Errors
-/// The last error.
+/// Returns the error of the last attempt.
 pub async fn patiently<T, F>(table: &str, attempt: impl FnMut() -> F) -> Result<T, ExecutionError>
 where
     F: Future<Output = Result<T, ExecutionError>>,
@@ -186,10 +187,11 @@ where
     patiently_while(|| true, table, attempt).await
 }
 
-/// The same, for what may be sent only as long as this holds. The first try is the caller's word.
+/// Runs a request like [`patiently`], but retries it only while `may` returns true. The caller has checked the
+/// condition before the first attempt.
 ///
 /// # Errors
-/// The last error.
+/// Returns the error of the last attempt.
 pub async fn patiently_while<T, F>(
     may: impl Fn() -> bool,
     table: &str,
@@ -219,10 +221,10 @@ where
     }
 }
 
-/// Executes one statement of the ledger.
+/// Executes one statement of the ledger, with retries.
 ///
 /// # Errors
-/// What the cluster says, after some tries.
+/// Returns an error if the cluster does not answer after several attempts, or rejects the request.
 pub async fn execute(
     session: &Session,
     settings: &Settings,
@@ -232,10 +234,11 @@ pub async fn execute(
     execute_while(|| true, session, settings, statement, values).await
 }
 
-/// The same for what only the holder of the lease may write, as long as this says so.
+/// Executes one statement of the ledger that only the holder of the lease may write. Retries only while `may` returns
+/// true.
 ///
 /// # Errors
-/// What the cluster says, after some tries.
+/// Returns an error if the cluster does not answer after several attempts, or rejects the request.
 pub async fn execute_while(
     may: impl Fn() -> bool,
     session: &Session,
@@ -248,10 +251,10 @@ pub async fn execute_while(
     done.map_err(|error| told(settings, &error))
 }
 
-/// Every row of a long answer, a page at a time, until `take` says that it has enough.
+/// Hands every row of a long result to `take`, a page at a time, until `take` returns false.
 ///
 /// # Errors
-/// What the cluster says, or rows of another shape.
+/// Returns an error if the cluster does not answer or rejects the request, or if a row has an unexpected shape.
 pub async fn each<R>(
     session: &Session,
     settings: &Settings,
@@ -278,17 +281,17 @@ where
     Ok(())
 }
 
-/// A statement about the ledger, which is never less sure than the tables.
+/// Returns a statement with the consistency of the ledger, which is never weaker than that of the tables.
 pub fn of_ledger(settings: &Settings, cql: impl Into<String>) -> Statement {
     let mut statement = Statement::new(cql);
     statement.set_consistency(settings.ledger());
     statement
 }
 
-/// All rows of a short answer.
+/// Returns all rows of a short result.
 ///
 /// # Errors
-/// What the cluster says, or rows of another shape.
+/// Returns an error if the cluster does not answer or rejects the request, or if a row has an unexpected shape.
 pub async fn rows<R>(
     session: &Session,
     settings: &Settings,
@@ -303,10 +306,10 @@ where
     parsed(settings, result.map_err(|error| told(settings, &error))?)
 }
 
-/// The rows of an answer.
+/// Returns the rows of a result.
 ///
 /// # Errors
-/// Rows of another shape.
+/// Returns an error if a row has an unexpected shape.
 pub fn parsed<R>(settings: &Settings, result: QueryResult) -> Result<Vec<R>, StoreError>
 where
     R: for<'f, 'm> DeserializeRow<'f, 'm>,
@@ -347,7 +350,7 @@ mod tests {
         assert!(patiently("t", attempt).await.is_err());
         assert_eq!(tries.len(), TRIES as usize);
         for (pair, longest) in tries.windows(2).zip([20, 40, 80, 160, 320]) {
-            // Jitter is at most half of it.
+            // Jitter takes away at most half of the pause.
             assert!(pair[1] - pair[0] >= Duration::from_millis(longest / 2), "{tries:?}");
         }
     }
@@ -365,7 +368,7 @@ mod tests {
         assert_eq!(tries, 2);
     }
 
-    /// An acknowledgement by some replicas is none.
+    /// An acknowledgement by too few replicas does not count.
     #[test]
     fn a_partial_acknowledgement_is_tried_again() {
         use scylla::errors::WriteType;

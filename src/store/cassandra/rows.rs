@@ -1,4 +1,5 @@
-//! Rows of the declared tables: prepared inserts, grouped by partition, so many under way and no more.
+//! Writes rows of the declared tables with prepared inserts. Rows are grouped by partition, and the number of requests
+//! under way is limited.
 
 use std::hint::black_box;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -28,12 +29,13 @@ use crate::store::cassandra::request::ErrorClass;
 use crate::store::cassandra::settings::Settings;
 use crate::store::rejection::Rejection;
 
-/// What is needed to write one table.
+/// The statements that write one table.
 pub struct Writer {
     pub name: String,
     insert: PreparedStatement,
     requests: Batches,
-    /// A batch of n rows at n - 2, made when it is needed: it holds its statement n times.
+    /// The batch of n rows is at index n - 2. It is created when it is first needed, because it holds its statement n
+    /// times.
     batches: Vec<OnceLock<Batch>>,
     /// All columns in the order of the statement, key first.
     columns: Vec<(usize, Type)>,
@@ -41,11 +43,11 @@ pub struct Writer {
     clears: bool,
 }
 
-/// What became of the rows of some chunks.
+/// The result of sending the rows of chunks.
 #[derive(Debug, Default)]
 pub struct Sent {
     pub refused: Vec<Rejection>,
-    /// By table, in the order they were given: rows acknowledged, and how long that took.
+    /// For each table, in the order given: the number of acknowledged rows, and how long they took.
     pub tables: Vec<(u64, Duration)>,
 }
 
@@ -53,7 +55,7 @@ impl Writer {
     /// Prepares the statements of a table.
     ///
     /// # Errors
-    /// What the cluster says.
+    /// Returns an error if a statement cannot be prepared.
     pub async fn new(
         session: &Session,
         settings: &Settings,
@@ -62,7 +64,7 @@ impl Writer {
     ) -> Result<Self, StoreError> {
         let of = |index: usize| plan.columns.get(index);
         let names: Vec<String> = table.all().filter_map(of).map(schema::column).collect();
-        // With its type written down a marker is refused when the column is of another one by now.
+        // Each marker names its type. The server then rejects the statement if the column has another type by now.
         let marks = table.all().filter_map(of).map(|column| format!("({})?", column.kind));
         let cql = format!(
             "INSERT INTO {} ({}) VALUES ({}) USING TIMESTAMP ?",
@@ -85,13 +87,13 @@ impl Writer {
         })
     }
 
-    /// Whether the driver sends its rows to their replicas.
+    /// Whether the driver sends the rows directly to their replicas.
     #[cfg(test)]
     pub fn is_token_aware(&self) -> bool {
         self.insert.is_token_aware()
     }
 
-    /// The batch of so many rows; none for a single one.
+    /// Returns the batch of this number of rows. Returns `None` for a single row.
     fn batch(&self, rows: usize) -> Option<&Batch> {
         let place = self.batches.get(rows.checked_sub(2)?)?;
         Some(place.get_or_init(|| {
@@ -103,7 +105,7 @@ impl Writer {
         }))
     }
 
-    /// The hash of a row's key.
+    /// Returns the hash of a row's key.
     pub fn key(&self, rows: &Rows, row: usize, scratch: &mut Vec<u8>) -> u64 {
         self.key.hash(rows, row, scratch)
     }
@@ -113,7 +115,7 @@ impl Writer {
     }
 }
 
-/// Writes the rows of chunks into tables; answers when every one is acknowledged or refused alone.
+/// Writes the rows of chunks into tables, until every row is acknowledged or has been rejected on its own.
 pub struct Sending<'s> {
     pub session: &'s Session,
     pub settings: &'s Settings,
@@ -123,15 +125,15 @@ pub struct Sending<'s> {
     pub limit: Option<&'s SizeLimit>,
     pub writers: &'s [Writer],
     pub chunks: &'s [&'s RowChunk],
-    /// Bytes of text and the like that no row of theirs has more of.
+    /// The largest number of arena bytes that any row of the chunks has.
     pub longest: usize,
 }
 
 impl Sending<'_> {
-    /// Sends them into these tables.
+    /// Sends all rows to these tables.
     ///
     /// # Errors
-    /// When the cluster does not answer, the lease is lost, or a table is not what it was.
+    /// Returns an error if the cluster does not answer, the lease is lost, or a table has changed.
     pub async fn all(&self, tables: &[usize]) -> Result<Sent, StoreError> {
         let began = Instant::now();
         let tables: Vec<(usize, Vec<Place>)> =
@@ -143,12 +145,12 @@ impl Sending<'_> {
         loop {
             tokio::select! {
                 biased;
-                // Never closed.
+                // The semaphore is never closed.
                 Ok(permit) = self.permits.acquire(), if left > 0 => {
                     lanes.push(self.lane(&work, permit));
                     left = if work.is_taken() { 0 } else { left - 1 };
                 }
-                // The budget that tokio gives a task would make each turn wake all lanes.
+                // Tokio's cooperative budget would make each turn wake all lanes, so it is switched off here.
                 Some(lane) = tokio::task::unconstrained(lanes.next()) => {
                     let lane = lane?;
                     for (all, (rows, took)) in sent.tables.iter_mut().zip(lane.tables) {
@@ -161,8 +163,8 @@ impl Sending<'_> {
         }
     }
 
-    /// Takes requests until there are no more, one after another: there are as many lanes, of all chunks
-    /// that are sent, as there may be requests under way.
+    /// Sends one request after another until none is left. There are as many lanes, for all windows that are being
+    /// sent, as there may be requests under way.
     async fn lane(&self, work: &PartitionQueue, _permit: SemaphorePermit<'_>) -> Result<Sent, StoreError> {
         let mut sent = Sent { refused: Vec::new(), tables: vec![(0, Duration::ZERO); work.tables()] };
         while let Some(Request { at, writer, places }) = work.take(|writer, left| self.cut(writer, left)) {
@@ -177,7 +179,7 @@ impl Sending<'_> {
         Ok(sent)
     }
 
-    /// The rows for a table, those of a partition side by side.
+    /// Returns the rows for a table, sorted by partition.
     fn grouped(&self, table: usize) -> Vec<Place> {
         let Some(writer) = self.writers.get(table) else { return Vec::new() };
         let mut scratch = Vec::new();
@@ -192,7 +194,7 @@ impl Sending<'_> {
         places
     }
 
-    /// How many of these rows go together.
+    /// Returns how many of the first rows in `left` go into one request.
     fn cut(&self, writer: usize, left: &[Place]) -> usize {
         let columns = self.writers.get(writer).map_or(0, |writer| writer.columns.len());
         let longest = self.longest + columns * cell::LARGEST;
@@ -205,7 +207,7 @@ impl Sending<'_> {
         Some(self.writers.get(writer)?.record(&chunk.rows, place.row()))
     }
 
-    /// Sends one request; a batch that is refused is sent row by row.
+    /// Sends one request. If a batch is rejected, its rows are sent again one by one.
     async fn send(
         &self,
         writer: usize,
@@ -217,13 +219,14 @@ impl Sending<'_> {
         if let Some(batch) = of.batch(places.len()) {
             let records: Vec<BoundRow<'_>> =
                 places.iter().filter_map(|place| self.record(writer, place)).collect();
-            // Rows of a partition lie anywhere in their chunks: in a loop that does nothing else the processor
-            // fetches many of them from memory at the same time, and else each in its turn.
+            // The rows of a partition are scattered over their chunks. In a loop that only touches them, the processor
+            // fetches many of them from memory at the same time. Without this loop it would fetch them one after
+            // another.
             black_box(records.iter().map(BoundRow::seen).sum::<usize>());
             of.requests.sent(places.len());
             let all = || async { self.session.batch(batch, &records).await.map(|_| ()) };
             let done = self.once(of, places.len(), all).await?;
-            // Which of them was refused, each alone will tell.
+            // If the batch was rejected, sending each row on its own shows which rows are rejected.
             if done.is_ok() {
                 return Ok(());
             }
@@ -244,13 +247,14 @@ impl Sending<'_> {
         Ok(())
     }
 
-    /// Why a row is not sent: it is too large. Some servers fail instead of rejecting such a row.
+    /// Returns the reason if a row is too large to be sent. Some servers fail instead of rejecting such a row.
     fn too_large(&self, record: &BoundRow<'_>) -> Option<String> {
         let limit = self.limit.filter(|limit| self.longest > limit.bytes)?;
         limit.refusal(record.size())
     }
 
-    /// Until it is acknowledged, or refused: the server's words. Nothing is sent without the lease.
+    /// Sends a request until it is acknowledged or rejected. Returns the server's message if it is rejected. Nothing is
+    /// sent without the lease.
     async fn once<F>(
         &self,
         of: &Writer,
@@ -266,7 +270,7 @@ impl Sending<'_> {
         let under_way = UnderWay::begin();
         let mut tried = 0;
         let again = || {
-            // What is sent again takes its room from what follows.
+            // A retry also counts towards the rate limit, so later rows wait longer.
             if tried > 0 {
                 self.pace.take(rows);
             }
@@ -283,7 +287,8 @@ impl Sending<'_> {
     }
 }
 
-/// Counts a request as under way for as long as it lives: what fails beside it may end it anywhere.
+/// Counts a request as under way for as long as this value exists. A request may be dropped at any point, when another
+/// request fails.
 struct UnderWay;
 
 impl UnderWay {
@@ -299,10 +304,10 @@ impl Drop for UnderWay {
     }
 }
 
-/// `write.rows_per_second`: a hard limit over all tables.
+/// The limit `write.rows_per_second`, which applies to all tables together.
 pub struct Pace {
     rows_per_second: u64,
-    /// When the next row may go.
+    /// When the next row may be sent.
     next: Mutex<Instant>,
 }
 
@@ -317,7 +322,7 @@ impl Pace {
         }
     }
 
-    /// Takes room for so many rows: from when on it is theirs.
+    /// Reserves time for this number of rows. Returns when it begins, or `None` if there is no limit.
     fn take(&self, rows: usize) -> Option<Instant> {
         let nanos = (rows as u64).saturating_mul(1_000_000_000).checked_div(self.rows_per_second)?;
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Rows of the quarantine. A row counts only as far as the row of its delivery vouches for it.
+//! Converts rows of the quarantine. A row counts only as far as the row of its delivery vouches for it.
 
 use super::trust::Trust;
 use crate::domain::quarantine::{Fate, QuarantineEntry};
@@ -9,7 +9,7 @@ use crate::store::cassandra::delivery_row::count;
 pub const COLUMNS: &str = "record, line, bytes, length, column_name, reason, detail, state, WRITETIME(line), \
                            WRITETIME(state)";
 
-/// A row, with the raw bytes if they were requested.
+/// A row of the quarantine, with the raw bytes if they were requested.
 pub type Stored = (
     i64,
     Option<i64>,
@@ -24,6 +24,7 @@ pub type Stored = (
     Option<Vec<u8>>,
 );
 
+/// A row of the quarantine without the raw bytes.
 pub type WithoutRaw = (
     i64,
     Option<i64>,
@@ -37,9 +38,9 @@ pub type WithoutRaw = (
     Option<i64>,
 );
 
-/// The entry, if it counts: it was saved by a writer that held the lease. The write time of `line` proves this, because
-/// no later write changes `line`. A state written by a writer without the lease is ignored. The reason is kept whoever
-/// wrote it.
+/// Returns the entry if it counts, which means that a writer that held the lease saved it. The write time of `line`
+/// proves this, because no later write changes `line`. A state written by a writer without the lease is ignored. The
+/// reason is kept, whichever writer wrote it.
 pub fn entry(trust: &Trust, stored: Stored) -> Option<QuarantineEntry> {
     let (record, line, offset, len, column, reason, detail, state, saved, settled, raw) = stored;
     let counts = |time: &Option<i64>| time.is_some_and(|time| trust.covers(time));

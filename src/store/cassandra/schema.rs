@@ -1,4 +1,4 @@
-//! DDL from the plan, and the comparison with what is there.
+//! Generates the DDL from the plan, and compares the plan with the existing schema.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,19 +16,28 @@ use crate::store::StoreError;
 use crate::store::cassandra::settings::Settings;
 use crate::store::failpoint;
 
-/// The layout of ledger and quarantine; a newer one is refused.
+/// The format of ledger and quarantine. A newer format is rejected.
 pub const FORMAT: i64 = 5;
 
 /// The first format with `needledrop_contents`.
 const WITH_CONTENTS: i64 = 5;
 
-/// Ledger and quarantine, in the order in which they are made: who has seen the last has seen all.
-/// Offsets are in decoded bytes; `stamps` is a list of (first record, base, records); `tables` by name
-/// (rows, collisions, refused, whether collisions are an estimate, fingerprint of the declaration);
-/// `tail` is (byte, record, line) of the beginning of an open tail that was loaded; `ahead` is (bytes, their hash,
-/// rules) of what was handed out; `note` is an open tail before its rows are sent: (byte, record, line) where it begins
-/// and where it ends, hash up to its end, header, rules, bytes; `written` is the
-/// write time of the row, `trusted` the last one of each earlier epoch that wrote it; `header` is that of a delivery, kept once beside its quarantined records.
+/// The tables of ledger and quarantine, in the order in which they are created. Only the table of the lease is created
+/// before all others. If the last table exists, all tables exist.
+///
+/// Offsets are in decoded bytes. Some columns of `needledrop_deliveries` have several parts:
+///
+/// - `stamps` is a list of (first record, base, records).
+/// - `tables` has (rows, collisions, refused, whether collisions are an estimate, fingerprint of the declaration) by
+///   table name.
+/// - `tail` is (byte, record, line) of the beginning of an open tail that was loaded.
+/// - `ahead` is (bytes, their hash, rules) of the furthest bytes that were sent.
+/// - `note` is an open tail before its rows are sent: (byte, record, line) of its beginning and of its end, the hash up
+///   to its end, header, rules, bytes.
+/// - `written` is the write time of the row.
+/// - `trusted` has the last write time of each earlier epoch that wrote the row.
+///
+/// In `needledrop_quarantine`, `header` is the header of a delivery. It is stored once, beside the quarantined records.
 pub const LEDGER: [(&str, &str); 8] = [
     (
         "needledrop_deliveries",
@@ -67,19 +76,19 @@ pub const LEDGER: [(&str, &str); 8] = [
     ("needledrop_meta", "key text PRIMARY KEY, value text"),
 ];
 
-/// Positions of tables in [`LEDGER`]. The last table gets the mark of the ledger once all tables exist.
+/// Indexes of tables in [`LEDGER`]. The format is recorded in the last table once all tables exist.
 const CONTENTS: usize = 3;
 pub const DELIVERIES: usize = 0;
 pub const LEASE: usize = 6;
 pub const META: usize = 7;
 
-/// Where the stamps of all tables in a keyspace come from, whichever ledgers write to these tables. It is beside the
-/// tables, not in the ledger. `next` is the first stamp that nobody has reserved; `ledgers` has the end of the last
-/// block of each ledger, by the name of its keyspace.
+/// The table of stamps. All tables in a keyspace get their stamps from it, whichever ledgers write to these tables. It
+/// is in the keyspace of the tables, not of the ledger. `next` is the first stamp that is not reserved. `ledgers` has
+/// the end of the last block of each ledger, by the name of its keyspace.
 pub const STAMPS: (&str, &str) =
     ("needledrop_stamps", "name text PRIMARY KEY, next bigint, ledgers map<text, bigint>");
 
-/// A name as CQL takes it: folded unless it was declared in double quotes, and always quoted.
+/// Returns a name in CQL notation: folded to lower case unless it was declared in double quotes, and always quoted.
 pub fn quoted(name: &str, exact: bool) -> String {
     format!("\"{}\"", folded(name, exact).replace('"', "\"\""))
 }
@@ -88,7 +97,7 @@ pub fn folded(name: &str, exact: bool) -> String {
     if exact { name.to_owned() } else { name.to_ascii_lowercase() }
 }
 
-/// The name of a keyspace follows the same rule.
+/// Returns the name of a keyspace, folded to lower case unless it was declared in double quotes.
 pub fn keyspace(name: &str) -> String {
     match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
         Some(exact) => exact.to_owned(),
@@ -96,7 +105,7 @@ pub fn keyspace(name: &str) -> String {
     }
 }
 
-/// `keyspace.table`, quoted.
+/// Returns `keyspace.table`, quoted.
 pub fn place(settings: &Settings, table: &Table) -> String {
     format!("{}.{}", quoted(&keyspace(&settings.keyspace), true), quoted(&table.name, table.exact))
 }
@@ -127,7 +136,7 @@ fn create_keyspace(settings: &Settings, name: &str) -> String {
     format!("CREATE KEYSPACE {} WITH replication = {{{}}}", quoted(name, true), options.join(", "))
 }
 
-/// `CREATE TABLE` of one table.
+/// Returns the `CREATE TABLE` statement of a table.
 pub fn create_table(settings: &Settings, plan: &Plan, table: &Table) -> String {
     let mut ddl = format!("CREATE TABLE {} (\n", place(settings, table));
     for index in table.all() {
@@ -156,7 +165,7 @@ fn word(order: Order) -> &'static str {
     if order == Order::Descending { "DESC" } else { "ASC" }
 }
 
-/// Everything that `create` would make, in order.
+/// Returns the statements that create the whole store, in order.
 pub fn ddl(settings: &Settings, plan: &Plan) -> Vec<String> {
     let mut all = Vec::new();
     for name in keyspaces(settings) {
@@ -177,33 +186,36 @@ pub fn keyspaces(settings: &Settings) -> Vec<String> {
 /// Columns by table: name → description.
 type Found = BTreeMap<String, BTreeMap<String, String>>;
 
-/// What is there and what is missing.
+/// What is missing in the cluster.
 pub struct SchemaState {
-    /// Keyspaces, then declared tables, then those of the ledger.
+    /// Names of keyspaces.
     pub missing_keyspaces: Vec<String>,
+    /// Indexes of tables in the plan.
     pub missing_tables: Vec<usize>,
     pub missing_stamps: bool,
+    /// Indexes of tables in [`LEDGER`].
     pub missing_ledger: Vec<usize>,
 }
 
 impl SchemaState {
-    /// Whether there is no lease to take.
+    /// Whether the table of the lease does not exist.
     pub fn lacks_lease(&self) -> bool {
         !self.missing_keyspaces.is_empty() || self.missing_ledger.contains(&LEASE)
     }
 
-    /// Whether there is no ledger. A ledger of an earlier format also lacks tables, but only those added later.
+    /// Whether there is no ledger. A ledger of an earlier format also lacks tables, but only tables that were added
+    /// later.
     pub fn lacks_ledger(&self) -> bool {
         [DELIVERIES, META].iter().any(|at| self.missing_ledger.contains(at))
     }
 
-    /// A missing table that a ledger of this format has to have.
+    /// Returns a missing table that a ledger of this format must have.
     pub fn gone(&self, format: i64) -> Option<&'static str> {
         let mut missing = self.missing_ledger.iter().filter(|at| **at != CONTENTS || format >= WITH_CONTENTS);
         missing.next().and_then(|at| LEDGER.get(*at)).map(|(name, _)| *name)
     }
 
-    /// Whether nothing of ours is there.
+    /// Whether no table of the ledger exists.
     pub fn is_fresh(&self) -> bool {
         self.missing_ledger.len() == LEDGER.len()
     }
@@ -212,7 +224,7 @@ impl SchemaState {
         self.missing_keyspaces.is_empty() && self.missing_tables.is_empty() && self.missing_ledger.is_empty()
     }
 
-    /// The first thing that is missing, in words.
+    /// Describes the first thing that is missing.
     pub fn missing(&self, plan: &Plan) -> Option<String> {
         let keyspace = self.missing_keyspaces.first().map(|name| format!("keyspace {name}"));
         let table = self.missing_tables.first().and_then(|index| plan.tables.get(*index));
@@ -225,10 +237,10 @@ impl SchemaState {
     }
 }
 
-/// Compares what is there with the declaration.
+/// Reads the schema. With `compares`, compares the existing tables with the declaration.
 ///
 /// # Errors
-/// A table of another shape, expected against found; or the store does not answer.
+/// Returns an error if a table has another shape than declared, or if the cluster does not answer or rejects a request.
 pub async fn look(
     session: &Session,
     settings: &Settings,
@@ -329,10 +341,10 @@ async fn columns(session: &Session, settings: &Settings, keyspace: &str) -> Resu
     Ok(found)
 }
 
-/// Makes the keyspaces, and the table of the lease: all else is made by who has that.
+/// Creates the keyspaces and the table of the lease. The holder of the lease creates everything else.
 ///
 /// # Errors
-/// What the cluster says.
+/// Returns an error if the cluster does not answer or rejects a request.
 pub async fn make_lease(
     session: &Session,
     settings: &Settings,
@@ -345,10 +357,10 @@ pub async fn make_lease(
     make_ledger(session, settings, is_missing.then_some(&LEASE)).await
 }
 
-/// Makes tables of the ledger, one statement after another, each agreed on by all nodes.
+/// Creates tables of the ledger, one statement after another. All nodes agree on each table before the next is created.
 ///
 /// # Errors
-/// What the cluster says.
+/// Returns an error if the cluster does not answer or rejects a request.
 pub async fn make_ledger(
     session: &Session,
     settings: &Settings,
@@ -360,18 +372,18 @@ pub async fn make_ledger(
     Ok(())
 }
 
-/// Makes the table of the stamps. Another ledger may do the same at this moment.
+/// Creates the table of the stamps. A process with another ledger may do so at the same moment.
 ///
 /// # Errors
-/// The cluster refuses it or does not answer.
+/// Returns an error if the cluster does not answer or rejects the request.
 pub async fn make_stamps(session: &Session, settings: &Settings) -> Result<(), StoreError> {
     run(session, settings, &create_stamps(settings)).await
 }
 
-/// Marks the ledger as ours, in this format.
+/// Records that the ledger has the current format, unless it has one already.
 ///
 /// # Errors
-/// What the cluster says.
+/// Returns an error if the cluster does not answer or rejects the request.
 pub async fn mark(session: &Session, settings: &Settings) -> Result<(), StoreError> {
     run(session, settings, &marking(settings)).await
 }
@@ -396,10 +408,10 @@ const ADDED: [(&str, &str, &str); 12] = [
     ("needledrop_quarantine", "header", "frozen<list<text>> static"),
 ];
 
-/// The statements that bring the tables of a ledger of an earlier format to the current format.
+/// Returns the statements that add the columns that a ledger of an earlier format does not have.
 async fn additions(session: &Session, settings: &Settings) -> Result<Vec<String>, StoreError> {
     let there = columns(session, settings, &keyspace(&settings.ledger_keyspace)).await?;
-    // A table that is not there at all is made whole.
+    // A table that does not exist is created with all columns.
     let is_older = |table: &str, name: &str| there.get(table).is_some_and(|of| !of.contains_key(name));
     let missing = ADDED.iter().filter(|(table, name, _)| is_older(table, name));
     let added = |(table, name, kind): &(&str, &str, &str)| {
@@ -408,10 +420,10 @@ async fn additions(session: &Session, settings: &Settings) -> Result<Vec<String>
     Ok(missing.map(added).collect())
 }
 
-/// Adds the columns that an earlier format does not have.
+/// Adds the columns that a ledger of an earlier format does not have.
 ///
 /// # Errors
-/// What the cluster says.
+/// Returns an error if the cluster does not answer or rejects a request.
 pub async fn add_columns(session: &Session, settings: &Settings) -> Result<(), StoreError> {
     for ddl in additions(session, settings).await? {
         run(session, settings, &ddl).await?;
@@ -420,10 +432,10 @@ pub async fn add_columns(session: &Session, settings: &Settings) -> Result<(), S
     Ok(())
 }
 
-/// Whether the ledger was made before format 4: then deliveries may have provisional last records.
+/// Whether the ledger was created before format 4. Its deliveries may then have provisional last records.
 ///
 /// # Errors
-/// What the cluster says.
+/// Returns an error if the cluster does not answer or rejects the request.
 pub async fn has_provisional(session: &Session, settings: &Settings) -> Result<bool, StoreError> {
     let there = columns(session, settings, &keyspace(&settings.ledger_keyspace)).await?;
     Ok(there.get("needledrop_deliveries").is_some_and(|of| of.contains_key("provisional")))
@@ -433,7 +445,7 @@ pub async fn has_provisional(session: &Session, settings: &Settings) -> Result<b
 /// have migrated it further in the meantime.
 ///
 /// # Errors
-/// What the cluster says.
+/// Returns an error if the cluster does not answer or rejects the request.
 pub async fn mark_brought_up(session: &Session, settings: &Settings, from: i64) -> Result<(), StoreError> {
     let place = ledger_place(settings, "needledrop_meta");
     let cql = format!("UPDATE {place} SET value = '{FORMAT}' WHERE key = 'format' IF value = '{from}'");
@@ -445,21 +457,21 @@ fn marking(settings: &Settings) -> String {
     format!("INSERT INTO {place} (key, value) VALUES ('format', '{FORMAT}') IF NOT EXISTS")
 }
 
-/// What tells a table from another of the same name and shape.
+/// Distinguishes a table from another table of the same name and shape.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     id: Option<uuid::Uuid>,
-    /// Its declared columns that were ever dropped, and when, in microseconds.
+    /// The declared columns that were ever dropped, and when, in microseconds.
     pub dropped: BTreeMap<String, i64>,
 }
 
 impl Identity {
-    /// Its id, as it is noted.
+    /// Returns the id as it is recorded in the ledger.
     pub fn told(&self) -> String {
         self.id.map(|id| id.to_string()).unwrap_or_default()
     }
 
-    /// What became of it since then.
+    /// Describes what happened to the table since `before`. Returns `None` if it is unchanged.
     pub fn since(&self, before: &Self) -> Option<String> {
         if self.id != before.id {
             return Some("was dropped or made anew".to_owned());
@@ -469,17 +481,18 @@ impl Identity {
     }
 }
 
-/// When a column was dropped, in microseconds. Cassandra writes milliseconds, as the type of the column says,
-/// Scylla microseconds: in milliseconds those would lie thousands of years ahead.
+/// Converts the time at which a column was dropped to microseconds. Cassandra stores milliseconds, as the type of the
+/// column says. ScyllaDB stores microseconds, which would be thousands of years in the future if they were
+/// milliseconds.
 fn micros(at: CqlTimestamp) -> i64 {
     const YEAR_5138: i64 = 100_000_000_000_000;
     if at.0 < YEAR_5138 { at.0 * 1000 } else { at.0 }
 }
 
-/// The declared tables as they are, in the order of the plan.
+/// Reads the identities of the declared tables, in the order of the plan.
 ///
 /// # Errors
-/// What the cluster says.
+/// Returns an error if the cluster does not answer or rejects a request.
 pub async fn identities(
     session: &Session,
     settings: &Settings,
@@ -505,10 +518,10 @@ pub async fn identities(
     Ok(plan.tables.iter().map(identity).collect())
 }
 
-/// Names of the declared tables that have no row.
+/// Returns the names of the declared tables that have no row.
 ///
 /// # Errors
-/// What the cluster says.
+/// Returns an error if the cluster does not answer or rejects a request.
 pub async fn empty_tables(
     session: &Session,
     settings: &Settings,
@@ -525,10 +538,10 @@ pub async fn empty_tables(
     Ok(empty)
 }
 
-/// Makes the declared tables that are missing.
+/// Creates the declared tables that are missing.
 ///
 /// # Errors
-/// What the cluster says.
+/// Returns an error if the cluster does not answer or rejects a request.
 pub async fn make_tables(
     session: &Session,
     settings: &Settings,
@@ -541,8 +554,8 @@ pub async fn make_tables(
     Ok(())
 }
 
-/// One node makes all tables: the one with the lowest id of those that are connected. Two processes that make a table at
-/// the same moment on different nodes would make it twice, with an id from each node.
+/// Returns the policy that sends all DDL to one node: the connected node with the lowest id. Two processes that create
+/// a table at the same moment on different nodes would create it twice, with an id from each node.
 fn maker(session: &Session) -> Option<Arc<dyn LoadBalancingPolicy>> {
     let state = session.get_cluster_state();
     let connected = state.get_nodes_info().iter().filter(|node| node.is_connected());

@@ -1,5 +1,5 @@
-//! Whether the tables are those that the statements were prepared for. The server prepares a statement anew
-//! for a table that was dropped and made again, and the driver does not tell.
+//! Checks that the tables are still those for which the statements were prepared. If a table is dropped and created
+//! again, the server prepares the statement again, and the driver does not report it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,7 +12,8 @@ use scylla::client::session::Session;
 use crate::domain::Plan;
 use crate::store::cassandra::settings::Settings;
 
-/// The look behind the rows of one chunk counts for the next, which follows it closely.
+/// How long a check stays valid. The check after the rows of one chunk also serves the next chunk, which follows
+/// closely.
 const FRESH: Duration = Duration::from_millis(100);
 
 /// The tables as they were when writing began.
@@ -20,9 +21,9 @@ pub struct Unchanged {
     session: Arc<Session>,
     settings: Arc<Settings>,
     plan: Arc<Plan>,
-    /// In the order of the plan.
+    /// The identities of the tables, in the order of the plan.
     before: Vec<Identity>,
-    /// When they were seen last.
+    /// When the tables were last found unchanged.
     seen: Mutex<Option<Instant>>,
 }
 
@@ -36,10 +37,10 @@ impl Unchanged {
         Self { session, settings, plan, before, seen: Mutex::new(None) }
     }
 
-    /// Looks at them, if that was not done just now.
+    /// Checks that no table has changed, unless this was checked just now.
     ///
     /// # Errors
-    /// As [`Self::check`].
+    /// Returns the errors of [`Self::check`].
     pub async fn check_unless_fresh(&self) -> Result<(), StoreError> {
         let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match seen {
@@ -48,10 +49,10 @@ impl Unchanged {
         }
     }
 
-    /// Looks at them.
+    /// Checks that no table has changed.
     ///
     /// # Errors
-    /// A table is not what it was; what the cluster says.
+    /// Returns an error if a table has changed, or if the cluster does not answer or rejects a request.
     pub async fn check(&self) -> Result<(), StoreError> {
         let asked = Instant::now();
         let now = schema::identities(&self.session, &self.settings, &self.plan).await?;

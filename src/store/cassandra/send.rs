@@ -1,5 +1,5 @@
-//! Rows are sent while the ledger does not yet have those before them. How far is noted first, so that whoever
-//! resumes can tell whether the file still has the bytes that were sent.
+//! Sends rows before the ledger has advanced over the rows that precede them. How far the rows reach is noted first. A
+//! process that resumes can then check whether the file still has the bytes that were sent.
 
 use crate::store::cassandra::send_window::{Run, Sent, Window};
 use std::collections::HashMap;
@@ -14,10 +14,11 @@ use crate::store::cassandra::shared::Writing;
 use crate::store::cassandra::shared::sending;
 use crate::store::failpoint;
 
-/// Sends the rows of a window, but not those of open tails.
+/// Sends the rows of a window, except the rows of open tails.
 ///
 /// # Errors
-/// Chunks that do not continue their deliveries; what the cluster says.
+/// Returns an error if a chunk does not continue its delivery, if the lease is lost, if a table has changed, or if the
+/// cluster does not answer or rejects a request.
 pub async fn send(inner: &Inner, window: &[RowChunk]) -> Result<Sent, StoreError> {
     let Some(writing) = &inner.writing else { return Ok(None) };
     writing.lease.check().await?;
@@ -33,7 +34,8 @@ pub async fn send(inner: &Inner, window: &[RowChunk]) -> Result<Sent, StoreError
     Ok(Some(Window { body: Run::new(places, rows), tails: OnceCell::new() }))
 }
 
-/// Notes how far the deliveries of some chunks are handed out, where the ledger does not cover that yet.
+/// Notes in the ledger how far the rows of these chunks reach. Deliveries whose note already reaches that far are left
+/// out.
 async fn hand_out(inner: &Inner, writing: &Writing, chunks: &[&RowChunk]) -> Result<(), StoreError> {
     let mut furthest: HashMap<DeliveryId, &RowChunk> = HashMap::new();
     for chunk in chunks.iter().filter(|chunk| !chunk.hash.is_empty()) {
@@ -58,8 +60,8 @@ async fn hand_out(inner: &Inner, writing: &Writing, chunks: &[&RowChunk]) -> Res
     Ok(())
 }
 
-/// Every chunk must continue what is applied or sent of its delivery; nothing is written of a run that does
-/// not.
+/// Checks that every chunk continues what is applied or sent of its delivery. If a chunk does not, nothing of the
+/// window is written.
 async fn in_order(inner: &Inner, writing: &Writing, chunks: &[&RowChunk]) -> Result<(), StoreError> {
     let mut marks: HashMap<DeliveryId, Position> = HashMap::new();
     for chunk in chunks {

@@ -1,4 +1,4 @@
-//! A window of chunks whose rows are sent, and what was sent ahead of the ledger.
+//! A window of chunks whose rows have been sent, and what has been sent ahead of the ledger.
 
 use crate::domain::{DeliveryId, Position, RowChunk};
 use crate::store::cassandra::progress::Progress;
@@ -7,18 +7,18 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::OnceCell;
 
-/// What became of the rows of a window, and how far they are applied; `None` where nothing is written.
+/// The result of sending a window, and how far the window is applied. `None` if the store does not write.
 pub type Sent = Option<Window>;
 
-/// A window in two runs: open tails are sent only when everything before them is in the ledger.
+/// A window, split into two runs. Open tails are sent only after everything before them is in the ledger.
 pub struct Window {
     pub body: Run,
     pub tails: OnceCell<Run>,
 }
 
-/// Chunks whose rows are sent.
+/// Chunks whose rows have been sent.
 pub struct Run {
-    /// Their places in the window.
+    /// The indexes of the chunks in the window.
     pub places: Vec<usize>,
     pub rows: rows::Sent,
     pub progress: Progress,
@@ -34,10 +34,10 @@ impl Run {
     }
 }
 
-/// What is sent and not applied.
+/// The chunks that have been sent but not applied.
 #[derive(Default)]
 pub struct Ahead {
-    /// Where its chunks end, by delivery.
+    /// Where these chunks end, by delivery.
     pub ends: Mutex<HashMap<DeliveryId, Vec<Position>>>,
 }
 
@@ -60,7 +60,7 @@ impl Ahead {
         }
     }
 
-    /// Chunks are applied.
+    /// Removes chunks that have been applied.
     pub fn done(&self, chunks: &[&RowChunk]) {
         let mut all = self.ends();
         for chunk in chunks {

@@ -1,4 +1,4 @@
-//! Where the cluster is, who we are, and how it is to be used.
+//! The settings of the store: the cluster, the credentials, and how the cluster is used.
 
 use crate::domain::StampsAhead;
 use crate::store::cassandra::config::{self, Config, PasswordError, Tls};
@@ -7,20 +7,20 @@ use scylla::client::Compression;
 use scylla::statement::Consistency;
 use std::time::Duration;
 
-/// Where the cluster is, who we are, and how it is to be used.
+/// The settings of the store.
 #[derive(Clone)]
 pub struct Settings {
-    /// With their ports.
+    /// Contact points with their ports.
     pub hosts: Vec<String>,
     pub keyspace: String,
     pub ledger_keyspace: String,
-    /// For keyspaces that are made: name and value, in CQL.
+    /// The replication options of keyspaces that are created: name and value, in CQL.
     pub replication: Vec<(String, String)>,
     pub write: Consistency,
     pub read: Consistency,
     pub local_datacenter: Option<String>,
     pub login: Option<(String, String)>,
-    /// Who logs in, and whether there is a password.
+    /// The user name, and whether there is a password, for messages.
     pub login_told: String,
     pub tls: Option<Tls>,
     pub compression: Option<Compression>,
@@ -32,10 +32,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the password where it is in a file.
+    /// Creates the settings from the configuration. Reads the password if it is in a file.
     ///
     /// # Errors
-    /// When it cannot be read, or there are two.
+    /// Returns an error if the password cannot be read, or if two passwords are configured.
     pub fn new(config: &Config, limits: Limits, stamps_ahead: StampsAhead) -> Result<Self, PasswordError> {
         let with_port = |host: &String| match host.rsplit_once(':') {
             Some((name, port)) if port.parse::<u16>().is_ok() && !name.ends_with(':') => host.clone(),
@@ -70,16 +70,16 @@ impl Settings {
         })
     }
 
-    /// How the store is named in messages.
+    /// Returns the name of the store for messages.
     pub fn name(&self) -> String {
         format!("cassandra {} at {}", self.keyspace, self.hosts.join(", "))
     }
 
-    /// The ledger is never less sure than the tables, and never less than a quorum.
+    /// Returns the consistency of the ledger. It is never weaker than that of the tables, and never less than a quorum.
     pub fn ledger(&self) -> Consistency {
         match self.write {
             sure @ (Consistency::All | Consistency::EachQuorum | Consistency::Quorum) => sure,
-            // More than a quorum of three or four replicas.
+            // A quorum of three replicas would be weaker than `THREE`.
             Consistency::Three => Consistency::All,
             _ => Consistency::LocalQuorum,
         }

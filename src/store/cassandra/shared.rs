@@ -1,4 +1,4 @@
-//! What all parts of the store share.
+//! The state that all parts of the store share.
 
 use crate::domain::RowChunk;
 use crate::domain::{Plan, StampRange};
@@ -21,14 +21,14 @@ use scylla::client::session::Session;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
 
-/// What all parts of it share.
+/// The state that all parts of the store share.
 pub struct Inner {
     pub session: Arc<Session>,
     pub settings: Arc<Settings>,
     pub plan: Arc<Plan>,
     pub ledger: Ledger,
     pub reading: Quarantine,
-    /// Without it nothing is written.
+    /// The state for writing. `None` if the store was not opened for writing.
     pub writing: Option<Writing>,
     pub playing: backfill_totals::Playing,
 }
@@ -56,18 +56,18 @@ impl Inner {
     }
 }
 
-/// What only a writer needs.
+/// The state that only a writer needs.
 pub struct Writing {
     pub lease: Lease,
     pub stamps: Authority,
     pub tables: Unchanged,
     pub writers: Vec<Writer>,
-    /// Refusals of each delivery and table.
+    /// The rejected rows of each delivery and table.
     pub refusals: Mutex<Rejections>,
     pub pace: Pace,
-    /// No larger request is sent, where that is known.
+    /// The largest request that is sent, if a limit is known.
     pub limit: Option<SizeLimit>,
-    /// Requests that may be under way.
+    /// One permit for each request that may be under way.
     pub permits: Semaphore,
     pub ahead: Ahead,
     pub quarantine: Quarantine,

@@ -1,4 +1,5 @@
-//! All stamps of the tables in a keyspace come from one row there, whichever ledgers write to these tables (law 2).
+//! Hands out stamps. All stamps of the tables in a keyspace come from one row there, whichever ledgers write to these
+//! tables (law 2).
 //!
 //! A block of stamps is reserved by compare-and-set when stamps are needed. It is never given back. A block whose
 //! reservation was not confirmed is never used.
@@ -31,7 +32,7 @@ const AHEAD: i64 = 5_000_000;
 struct Block {
     begin: i64,
     end: i64,
-    /// That of the row when it was seen last. It is below `end` only if the row was restored from a backup.
+    /// The value of `next` when the row was last read. It is below `end` only if the row was restored from a backup.
     next: i64,
 }
 
@@ -44,7 +45,7 @@ pub struct Authority {
     block: Mutex<Block>,
 }
 
-/// The row: the first stamp that nobody has reserved, and where the last block of each ledger ends.
+/// The row: the first stamp that is not reserved, and the end of the last block of each ledger.
 #[derive(Debug, Default)]
 struct Row {
     next: i64,
@@ -54,11 +55,11 @@ struct Row {
 impl Authority {
     /// Prepares the reservation.
     ///
-    /// A row that was lost, or restored from a backup, may lie below stamps that the ledger has handed out. Then the
-    /// row is raised first.
+    /// A row that was lost or restored from a backup may be below stamps that the ledger has handed out. Such a row is
+    /// raised first.
     ///
     /// # Errors
-    /// The table is missing, or the cluster does not answer.
+    /// Returns an error if the table does not exist, or if the cluster does not answer or rejects a request.
     pub async fn open(
         session: Arc<Session>,
         settings: Arc<Settings>,
@@ -87,10 +88,11 @@ impl Authority {
         schema::keyspace(&self.settings.ledger_keyspace)
     }
 
-    /// Hands out the next range of stamps, and notes in the lease row where it ends.
+    /// Hands out the next range of stamps, and notes its end for the row of the lease.
     ///
     /// # Errors
-    /// `Ahead` with how long to wait; the cluster does not answer.
+    /// Returns `Ahead` with the time to wait if the range would be too far ahead of the clock, or an error if the
+    /// cluster does not answer or rejects a request.
     pub async fn hand_out(&self, lease: &Lease, first: u64, records: u64) -> Result<StampRange, StoreError> {
         let range = self.range(first, records).await?;
         lease.note_stamps(range.end());
@@ -99,7 +101,8 @@ impl Authority {
 
     async fn range(&self, first: u64, records: u64) -> Result<StampRange, StoreError> {
         let mut block = self.block.lock().await;
-        // Once: a range longer than what is reserved ahead would else move on with the clock while it is reserved.
+        // Read the clock once. Otherwise a range that is longer than a block would move with the clock while it is
+        // reserved.
         let now = Stamp(clock());
         loop {
             let consent = self.settings.stamps_ahead;
@@ -115,7 +118,7 @@ impl Authority {
         }
     }
 
-    /// Makes sure that nobody reserves stamps below this one, and that the row names our ledger.
+    /// Raises the row, so that no ledger can reserve stamps below `to`, and enters our ledger in the row.
     async fn raise(&self, to: i64) -> Result<(), StoreError> {
         let mut block = self.block.lock().await;
         loop {
@@ -127,8 +130,8 @@ impl Authority {
         }
     }
 
-    /// Extends the block to `end`, and says whether it did. If another ledger has reserved stamps meanwhile, the block
-    /// is empty and begins behind these.
+    /// Extends the block to `end`. Returns whether it did. If another ledger has reserved stamps in the meantime, the
+    /// block becomes empty and begins after those stamps.
     ///
     /// `next` only grows, so the update is applied at most once, however often it is sent.
     async fn reserve(&self, block: &mut Block, end: i64) -> Result<bool, StoreError> {
@@ -151,20 +154,21 @@ impl Authority {
     }
 }
 
-/// The other ledgers that have reserved stamps in this keyspace, and where their last blocks end.
+/// Returns the other ledgers that have reserved stamps in this keyspace, and the ends of their last blocks.
 ///
 /// # Errors
-/// The cluster does not answer.
+/// Returns an error if the cluster does not answer or rejects the request.
 pub async fn others(session: &Session, settings: &Settings) -> Result<BTreeMap<String, i64>, StoreError> {
     let mut ledgers = seen(session, settings).await?.ledgers;
     ledgers.remove(&schema::keyspace(&settings.ledger_keyspace));
     Ok(ledgers)
 }
 
-/// How far the stamps reserved in this keyspace are ahead of the clock, if a correct clock cannot have allowed them.
+/// Returns how far the stamps reserved in this keyspace are ahead of the clock. Returns `None` if they are no further
+/// ahead than a correct clock allows.
 ///
 /// # Errors
-/// When the cluster does not answer.
+/// Returns an error if the cluster does not answer or rejects the request.
 pub async fn ahead(session: &Session, settings: &Settings) -> Result<Option<Duration>, StoreError> {
     Ok(far_ahead(Stamp(seen(session, settings).await?.next), Stamp(clock())))
 }
@@ -189,7 +193,7 @@ fn stored(rows: Result<Vec<Stored>, StoreError>) -> Result<Option<Row>, StoreErr
     Ok(row.and_then(|(next, ledgers)| Some(Row { next: next?, ledgers: ledgers.unwrap_or_default() })))
 }
 
-/// Reads the row as the last compare-and-set left it, and makes it where it is missing.
+/// Reads the row as the last compare-and-set left it. Creates the row if it does not exist.
 async fn read(session: &Session, settings: &Settings, serial: SerialConsistency) -> Result<Row, StoreError> {
     let mut statement = request::of_ledger(settings, select(settings));
     statement.set_consistency(cas::reading(serial));
@@ -200,7 +204,7 @@ async fn read(session: &Session, settings: &Settings, serial: SerialConsistency)
     Ok(Row::default())
 }
 
-/// Makes the row, unless another process has.
+/// Creates the row, unless it exists.
 async fn make(
     session: &Session,
     settings: &Settings,

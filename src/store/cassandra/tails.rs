@@ -1,5 +1,5 @@
-//! Open tails: noted in the ledger, then sent, then counted (law 4). Growth of the file could make another record of
-//! one, so that its bytes must be known before its row can be in a table.
+//! Writes open tails: they are noted in the ledger, then sent, then counted (law 4). Growth of the file can turn a tail
+//! into another record. The bytes of a tail must therefore be recorded before its row can be in a table.
 
 use crate::domain::ledger::Applied;
 use crate::domain::{DeliveryState, RowChunk, TailNote};
@@ -11,7 +11,7 @@ use crate::store::cassandra::shared::Writing;
 use crate::store::cassandra::shared::sending;
 use crate::store::failpoint;
 
-/// Notes the tail that follows what a delivery has, where rows come of it.
+/// Notes the tail that follows the committed part of a delivery, if the tail has rows.
 pub fn note(inner: &Inner, entered: &mut Entered, tail: &RowChunk) {
     let delivery = &mut entered.delivery;
     if delivery.state != DeliveryState::Loading || delivery.reach != tail.span.from || tail.rows.is_empty() {
@@ -26,8 +26,8 @@ pub fn note(inner: &Inner, entered: &mut Entered, tail: &RowChunk) {
     });
 }
 
-/// Notes the tails of a window that are not noted yet, then sends their rows. Tails of deliveries that have failed
-/// are left out.
+/// Notes the tails of a window that are not noted yet, then sends their rows. The tails of failed deliveries are left
+/// out.
 pub async fn send(inner: &Inner, writing: &Writing, window: &[RowChunk]) -> Result<Run, StoreError> {
     let mut places = Vec::new();
     for (at, tail) in window.iter().enumerate().filter(|(_, chunk)| chunk.is_tail) {
@@ -52,7 +52,7 @@ pub async fn send(inner: &Inner, writing: &Writing, window: &[RowChunk]) -> Resu
     Ok(Run::new(places, rows))
 }
 
-/// Tells of the tails that were left out why their deliveries have failed.
+/// Reports, for the tails that were left out, why their deliveries have failed.
 pub async fn tell_failed(
     inner: &Inner,
     window: &[RowChunk],

@@ -1,4 +1,4 @@
-//! The suite of the store on a real node, which `NEEDLEDROP_TEST_CASSANDRA` names.
+//! Runs the suite of the store on the real node that `NEEDLEDROP_TEST_CASSANDRA` names.
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails the test, as the test itself does")]
 
 mod stamps;
@@ -22,7 +22,7 @@ use crate::store::suite::{Fixture, store_suite, two_stores_end_alike};
 
 const NODE: &str = "NEEDLEDROP_TEST_CASSANDRA";
 
-/// Keyspaces that a test is done with: making one takes a second, emptying one does not.
+/// Keyspaces that tests no longer use. Creating a keyspace takes a second. Emptying a keyspace is faster.
 static SPARE: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -81,7 +81,7 @@ impl Cassandra {
 
 impl Drop for Cassandra {
     fn drop(&mut self) {
-        // A keyspace of a test that failed is left as it is, to be looked at.
+        // The keyspace of a failed test is kept for inspection.
         if !std::thread::panicking() {
             SPARE.lock().unwrap().push(self.0.clone());
         }
@@ -108,7 +108,7 @@ impl Fixture for Cassandra {
         let cql = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ?";
         let tables = session.query_unpaged(cql, (&place.0,)).await.unwrap().into_rows_result().unwrap();
         let tables = tables.rows::<(String,)>().unwrap().map(|row| row.unwrap().0);
-        // Epochs and stamps continue behind those that were handed out.
+        // These tables keep their rows, because epochs and stamps must continue after those that were handed out.
         let stays = ["needledrop_lease", "needledrop_meta", "needledrop_stamps"];
         let tables = tables.filter(|table| !stays.contains(&table.as_str()));
         let emptied = tables.map(|table| {
@@ -132,7 +132,7 @@ impl Fixture for Cassandra {
 
 store_suite!(Cassandra);
 
-/// The types that are written beside the values must not keep the driver from finding the replicas.
+/// The types in the bind markers must not keep the driver from finding the replicas.
 #[tokio::test]
 async fn rows_are_sent_to_their_replicas() {
     if !Cassandra::available() {

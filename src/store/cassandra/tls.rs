@@ -1,4 +1,4 @@
-//! TLS from PEM files: whom we trust, and who we are.
+//! Configures TLS from PEM files: the authorities that we trust, and our own certificate.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,13 +11,14 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootC
 
 use crate::store::cassandra::config::Tls;
 
-/// What is wrong and what to do.
+/// What is wrong, and the next step.
 type Wrong = (String, &'static str);
 
-/// The settings of every connection.
+/// Returns the TLS configuration of all connections.
 ///
 /// # Errors
-/// A file that cannot be read or holds something else.
+/// Returns an error if a file cannot be read or does not contain what is expected, or if only one of certificate and
+/// key is set.
 pub fn context(files: &Tls) -> Result<Arc<ClientConfig>, Wrong> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(&files.ca)? {
@@ -58,7 +59,7 @@ fn wrong(file: &Path, error: &dyn std::fmt::Display) -> Wrong {
     )
 }
 
-/// Trusts whom the authorities have signed, whatever address it is for (`check_host: false`).
+/// Accepts every certificate that the authorities have signed, whatever address it is for (`check_host: false`).
 #[derive(Debug)]
 struct AnyName(Arc<WebPkiServerVerifier>);
 

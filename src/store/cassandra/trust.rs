@@ -1,6 +1,6 @@
-//! Decides which entries that belong to a delivery count. A writer that lost the lease may have requests under way that
-//! arrive late. Every entry of the ledger carries the epoch and sequence of its writer as its write time, and counts
-//! only as far as the delivery's own row vouches for it.
+//! Decides which entries of a delivery count. A writer that lost the lease may have requests under way that arrive
+//! late. Every entry of the ledger carries the epoch and sequence of its writer as its write time. It counts only as
+//! far as the delivery's own row vouches for it.
 
 use super::lease::{epoch_of, first_of};
 
@@ -11,20 +11,20 @@ const KEPT: usize = 32;
 /// For each writer, the write time up to which its entries count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trust {
-    /// The last write time of each earlier epoch that wrote the row, ascending. `None` before format 4: then everything
+    /// The last write time of each earlier epoch that wrote the row, ascending. `None` before format 4, when everything
     /// counts.
     earlier: Option<Vec<i64>>,
-    /// The write time of the row; 0 if it was not written yet.
+    /// The write time of the row, or 0 if the row was not written yet.
     written: i64,
 }
 
 impl Trust {
-    /// The trust of a stored row. Rows from before format 4 have neither value.
+    /// Returns the trust of a stored row. Rows from before format 4 have neither value.
     pub fn new(earlier: Option<Vec<i64>>, written: Option<i64>) -> Self {
         Self { earlier, written: written.unwrap_or(0) }
     }
 
-    /// The trust of a row that is about to be written for the first time.
+    /// Returns the trust of a row that is about to be written for the first time.
     pub fn first() -> Self {
         Self { earlier: Some(Vec::new()), written: 0 }
     }

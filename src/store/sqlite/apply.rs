@@ -1,4 +1,4 @@
-//! Chunks into tables, quarantine and ledger, in one transaction.
+//! Writes chunks to tables, quarantine and ledger in one transaction.
 
 use crate::store::sqlite::progress::{advance, count, rows};
 use std::time::Instant;
@@ -14,7 +14,7 @@ use crate::store::failpoint;
 use crate::store::sqlite::fault::Fault;
 use crate::store::sqlite::shared::Shared;
 
-/// Applies the chunks in one go. If the store rejects one of their rows, applies them row by row.
+/// Applies the chunks together. If SQLite rejects one of their rows, applies them row by row.
 pub fn chunks(
     shared: &Shared,
     connection: &mut Connection,
@@ -53,7 +53,7 @@ fn apply(shared: &Shared, connection: &Connection, chunk: &RowChunk) -> Result<A
         count(connection, chunk, name, 0)?;
         applied.tables.push(delta);
     }
-    // A dry run would keep them in memory.
+    // The ledger of a dry run is in memory, so its quarantined records would take memory without limit.
     if !shared.dry {
         quarantine::save_all(connection, chunk, &[])?;
     }

@@ -1,4 +1,4 @@
-//! One table played anew from kept files, under the stamps the records have.
+//! Backfills one table from kept files, under the stamps of the records.
 
 use std::time::Instant;
 
@@ -14,8 +14,9 @@ use crate::store::sqlite::row_by_row;
 use crate::store::sqlite::rows::Writer;
 use crate::store::sqlite::shared::Shared;
 
-/// With `first` the count of this delivery in the table begins anew, but not its collisions: a record
-/// that was sent before is none, whether its row is still there or not.
+/// Writes a chunk into one table. With `first`, the row count of this delivery in the table restarts from zero. The
+/// number of collisions stays, because the collision of a record that was sent before is not counted again, whether the
+/// row still exists or not.
 pub fn chunk(
     shared: &Shared,
     connection: &mut Connection,
@@ -31,7 +32,8 @@ pub fn chunk(
     }
 }
 
-/// Writes all rows at once or, if the store rejects some of them, row by row without the rejected ones.
+/// Writes all rows at once, or row by row if `rejected` is given. `rejected` contains rows that are known to roll back
+/// the transaction and are therefore left out.
 fn played(
     shared: &Shared,
     connection: &mut Connection,
@@ -74,7 +76,7 @@ fn played(
     delta.rows -= left_out as u64;
     progress::count(&transaction, chunk, &declared.name, left_out)?;
     refused(&transaction, chunk, &declared.name, left_out)?;
-    // Up to date only with the last chunk: until then a restart begins this delivery anew.
+    // The table is up to date only after the last chunk. An interrupted backfill repeats the whole delivery.
     if chunk.end.is_some() {
         let sql = "UPDATE _needledrop_counts SET fingerprint = ?3 WHERE delivery = ?1 AND table_name = ?2";
         transaction.prepare_cached(sql)?.execute(params![
@@ -90,7 +92,8 @@ fn played(
     Ok(Applied { tables: vec![delta], ..Applied::default() })
 }
 
-/// Fails if the table rejects every row of the chunk: then the cause is the table and not single rows.
+/// Returns an error if the table rejects every row of the chunk, because the cause is then the table and not single
+/// rows.
 fn no_row_at_all(table: &str, chunk: &RowChunk, refused: &[Rejection]) -> Result<(), Fault> {
     let Some(refusal) = refused.first().filter(|_| refused.len() == chunk.rows.len()) else { return Ok(()) };
     Err(Fault::Shape {
@@ -99,8 +102,8 @@ fn no_row_at_all(table: &str, chunk: &RowChunk, refused: &[Rejection]) -> Result
     })
 }
 
-/// Counts the records that are loaded in other tables but cannot be rows in this one. Those that are in
-/// quarantine, and were not replayed, were never loaded.
+/// Counts the records that are loaded in other tables but cannot be rows in this table. Records in quarantine that were
+/// not replayed do not count, because no table has them.
 fn refused(connection: &Connection, chunk: &RowChunk, table: &str, rejected: usize) -> Result<(), Fault> {
     let id = chunk.source.id.0;
     let sql =

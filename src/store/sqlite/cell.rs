@@ -1,7 +1,8 @@
-//! Values in SQLite: whole numbers and booleans are INTEGER, floats REAL, blobs BLOB, the rest TEXT.
+//! Converts values to their stored form in SQLite and back.
 //!
-//! Timestamps, dates and times are text of fixed width and sort as they should. Decimal, timeuuid and
-//! inet would not, so they are refused as clustering keys.
+//! Whole numbers and booleans are stored as INTEGER, floats as REAL, blobs as BLOB, and all other types as TEXT.
+//! Timestamps, dates and times are text of fixed width, which sorts in the order of the values. The text of decimal,
+//! timeuuid and inet values does not, so these types are refused as clustering keys.
 
 use std::borrow::Cow;
 
@@ -11,7 +12,7 @@ use crate::domain::parse::{Form, parse};
 use crate::domain::{Type, Unit, Value, text};
 use crate::store::sqlite::fault::SqlResult;
 
-/// The SQLite type of a column.
+/// Returns the SQLite type of a column.
 pub fn sql_type(kind: Type) -> &'static str {
     match kind {
         Type::Int | Type::Bigint | Type::Smallint | Type::Tinyint | Type::Boolean => "INTEGER",
@@ -21,12 +22,12 @@ pub fn sql_type(kind: Type) -> &'static str {
     }
 }
 
-/// Whether the stored form sorts as the values do.
+/// Whether the stored form sorts in the order of the values.
 pub fn sorts(kind: Type) -> bool {
     !matches!(kind, Type::Decimal | Type::Timeuuid | Type::Inet)
 }
 
-/// The stored form of a value.
+/// Returns the stored form of a value.
 pub fn stored<'a>(value: &'a Value<'a>) -> ToSqlOutput<'a> {
     match value {
         Value::Empty => ToSqlOutput::Owned(Owned::Null),
@@ -34,14 +35,14 @@ pub fn stored<'a>(value: &'a Value<'a>) -> ToSqlOutput<'a> {
         Value::Blob(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
         Value::Whole(n) => ToSqlOutput::Owned(Owned::Integer(*n)),
         Value::Boolean(yes) => ToSqlOutput::Owned(Owned::Integer(i64::from(*yes))),
-        // Written as the shortest decimal, so that SQL shows 495.3073 too.
+        // Stored as the double that prints like the 32-bit value, so that SQL shows 495.3073 and no further digits.
         Value::Float(x) => ToSqlOutput::Owned(Owned::Real(text::widen(*x))),
         Value::Double(x) => ToSqlOutput::Owned(Owned::Real(*x)),
         other => ToSqlOutput::Owned(Owned::Text(text::plain(other).into_owned())),
     }
 }
 
-/// The value of a stored form; the declared type says how to read it.
+/// Returns the value of a stored form, read as the declared type.
 pub fn value(kind: Type, stored: ValueRef<'_>) -> SqlResult<Value<'static>> {
     Ok(match (stored, kind) {
         (ValueRef::Null, _) => Value::Empty,
@@ -58,10 +59,10 @@ pub fn value(kind: Type, stored: ValueRef<'_>) -> SqlResult<Value<'static>> {
     })
 }
 
-/// The text forms are those that the parser reads.
+/// Parses a stored text. Text that the parser cannot read is returned as a text value.
 fn parsed(kind: Type, text: &[u8]) -> Value<'static> {
     let mut arena = Vec::new();
-    // Version 0.1.0 stored the last 26 hours of the year 9999 as bare milliseconds.
+    // Version 0.1.0 stored the last 26 hours of the year 9999 as a number of milliseconds.
     let of_before = |refusal| match kind {
         Type::Timestamp => parse(Form::Since(Unit::Millis), text, &mut Vec::new()),
         _ => Err(refusal),

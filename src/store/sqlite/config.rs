@@ -1,4 +1,4 @@
-//! `store.sqlite`: where the file is.
+//! The `store.sqlite` section of the configuration.
 
 use std::path::PathBuf;
 

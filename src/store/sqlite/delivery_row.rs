@@ -1,4 +1,4 @@
-//! A row of the ledger as a delivery.
+//! Converts a row of the ledger to a delivery.
 
 use crate::domain::{
     Delivery, DeliveryId, DeliveryState, FileStat, Fingerprint, Parts, Position, Receipt, Stamp, Stamps,
@@ -62,7 +62,7 @@ pub fn now_ms() -> i64 {
     clock().0 / 1000
 }
 
-/// The clock, in microseconds since 1970.
+/// Returns the current time in microseconds since 1970.
 pub fn clock() -> Stamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Stamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX / 2))

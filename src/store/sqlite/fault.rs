@@ -1,4 +1,4 @@
-//! What can go wrong inside a transaction.
+//! Errors inside a transaction, and their conversion to [`StoreError`].
 
 use crate::domain::TooFarAhead;
 use crate::store::StoreError;
@@ -6,7 +6,7 @@ use crate::store::rejection::Rejection;
 use crate::store::sqlite::place::Change;
 use rusqlite::ErrorCode;
 
-/// What can go wrong inside a transaction.
+/// An error inside a transaction.
 #[derive(Debug)]
 pub enum Fault {
     Sqlite(rusqlite::Error),
@@ -28,7 +28,7 @@ impl From<rusqlite::Error> for Fault {
 }
 
 impl Fault {
-    /// Whether single rows may be the cause.
+    /// Whether single rows may be the cause of the error.
     pub fn may_be_of_rows(&self) -> bool {
         match self {
             Self::Sqlite(error) => is_rejection(error),
@@ -71,7 +71,7 @@ pub fn told(store: String, error: &rusqlite::Error) -> StoreError {
             let next = "restore it from a backup, or move it away and load the kept files anew".to_owned();
             StoreError::System { store, what, next }
         }
-        // Of ours, which were there when the store was made.
+        // These tables were created together with the store, so the ledger is damaged.
         _ if what.contains("no such table: _needledrop") => {
             let next = "restore it from a backup, or move it away and load the kept files anew".to_owned();
             StoreError::Shape { store, what: format!("its ledger is damaged: {what}"), next }
@@ -98,6 +98,6 @@ pub fn is_rejection(error: &rusqlite::Error) -> bool {
     }
 }
 
-/// The next step after another program changed a table while needledrop ran.
+/// The next step for the user if another program changed a table while needledrop was running.
 pub const CHANGED: &str = "start needledrop again: it creates a missing table, which `needledrop load --table` fills \
                            from the kept files; if a table has another shape, it says what to do";

@@ -1,5 +1,5 @@
-//! Ends earlier generations of a path when a new one begins. A path may have thousands of generations, so indexes
-//! lead directly to those that have to end.
+//! Ends earlier generations of a path when a new generation begins. A path may have thousands of generations, so
+//! indexes lead directly to the generations that have to end.
 
 use rusqlite::{Connection, params};
 
@@ -20,7 +20,7 @@ const DISCARD_ENTRIES: &str = "UPDATE _needledrop_quarantine SET state = 'discar
 const DISCARD: &str = "UPDATE _needledrop_deliveries SET discarded = quarantined, changed = ?2, \
     detail = detail || char(10) || ?3 WHERE path = ?1 AND state = 'failed' AND discarded < quarantined";
 
-/// The newest generation of a path; 0 if the path has none.
+/// Returns the newest generation of a path, or 0 if the path has none.
 pub fn newest(connection: &Connection, path: &str) -> SqlResult<u32> {
     connection.prepare_cached(NEWEST)?.query_row([path], |row| row.get(0))
 }
@@ -44,7 +44,8 @@ mod tests {
     use super::*;
     use crate::store::sqlite::schema;
 
-    /// A ledger with this number of generations of one path. All are loaded except one incomplete and one failed.
+    /// Returns a ledger with this number of generations of one path. All are loaded except one incomplete and one
+    /// failed generation.
     fn ledger(generations: i64) -> Connection {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(schema::LEDGER).unwrap();
@@ -62,7 +63,7 @@ mod tests {
         connection
     }
 
-    /// The number of virtual machine steps that SQLite takes for each statement of a new generation.
+    /// Returns the number of virtual machine steps that SQLite takes for each statement of a new generation.
     fn steps(connection: &Connection) -> [i32; 4] {
         let values: [&dyn ToSql; 3] = [&"a", &1, &"note"];
         [NEWEST, REPLACE, DISCARD_ENTRIES, DISCARD].map(|sql| {

@@ -1,4 +1,4 @@
-//! Deliveries in SQLite.
+//! Reads and writes deliveries in the ledger of the SQLite store.
 
 use crate::store::sqlite::delivery_row::{clock, noted, now_ms, state};
 use std::time::Duration;
@@ -41,19 +41,20 @@ pub fn by_id(connection: &Connection, id: DeliveryId) -> SqlResult<Delivery> {
     listing::find(connection, id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)
 }
 
-/// The end of the last range handed out.
+/// Returns the end of the last range of stamps that was handed out, or 0 if there is none.
 fn given(connection: &Connection) -> SqlResult<Stamp> {
     let sql = "SELECT base + 2 * records FROM _needledrop_stamps ORDER BY base DESC LIMIT 1";
     let given = connection.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;
     Ok(Stamp(given.unwrap_or(0)))
 }
 
-/// How far the stamps handed out are ahead of a clock that cannot have allowed them.
+/// Returns how far the stamps handed out are ahead of the clock, if a correct clock cannot have allowed them.
 pub fn ahead(connection: &Connection) -> SqlResult<Option<Duration>> {
     Ok(far_ahead(given(connection)?, clock()))
 }
 
-/// Gives out the next range, or says how long to wait for it.
+/// Hands out the next range of stamps. Returns [`Fault::Ahead`] with the time to wait if the range would be too far
+/// ahead of the clock.
 fn hand_out(
     shared: &Shared,
     connection: &Connection,
@@ -100,10 +101,11 @@ fn begin_counts(shared: &Shared, connection: &Connection, id: DeliveryId) -> Sql
     Ok(())
 }
 
-/// A table without a row has none of another program either: it is behind.
+/// Enters a delivery that another program has loaded. A table without rows has none of that program either, so it is
+/// marked as behind.
 fn assume(shared: &Shared, connection: &Connection, id: DeliveryId, reach: Position) -> Result<(), Fault> {
     add_part(connection, id, reach.offset)?;
-    // A dry run has no tables to look at.
+    // A dry run has no tables to check.
     if shared.dry {
         return Ok(());
     }
@@ -225,7 +227,7 @@ pub fn amend(
     Ok(())
 }
 
-/// Notes where the open tail begins that a delivery ends with.
+/// Stores where the open tail of a delivery begins; `None` if the delivery has no open tail.
 pub fn note_tail(connection: &Connection, id: DeliveryId, tail: Option<Position>) -> SqlResult<()> {
     let sql =
         "UPDATE _needledrop_deliveries SET tail_bytes = ?2, tail_record = ?3, tail_line = ?4 WHERE id = ?1";
@@ -233,7 +235,7 @@ pub fn note_tail(connection: &Connection, id: DeliveryId, tail: Option<Position>
     connection.prepare_cached(sql)?.execute(params![id.0, offset, record, line]).map(|_| ())
 }
 
-/// Adds a part that ends here, and removes those that [`Parts`] does not keep.
+/// Adds a part that ends at `end`, and removes the ends that [`Parts`] does not keep.
 pub fn add_part(connection: &Connection, id: DeliveryId, end: u64) -> SqlResult<()> {
     let sql = "INSERT OR IGNORE INTO _needledrop_parts VALUES (?1, ?2)";
     if connection.prepare_cached(sql)?.execute(params![id.0, end])? == 0 {
@@ -244,7 +246,7 @@ pub fn add_part(connection: &Connection, id: DeliveryId, end: u64) -> SqlResult<
     bound_parts(connection, id)
 }
 
-/// Removes all ends but the first and the newest ones.
+/// Removes all ends except the first and the newest.
 fn bound_parts(connection: &Connection, id: DeliveryId) -> SqlResult<()> {
     let sql = "DELETE FROM _needledrop_parts WHERE delivery = ?1 \
                AND bytes > (SELECT min(bytes) FROM _needledrop_parts WHERE delivery = ?1) \
@@ -253,7 +255,7 @@ fn bound_parts(connection: &Connection, id: DeliveryId) -> SqlResult<()> {
     connection.prepare_cached(sql)?.execute(params![id.0, Parts::KEPT - 1]).map(|_| ())
 }
 
-/// The delivery whose ranges hold this stamp.
+/// Returns the delivery whose ranges contain this stamp.
 pub fn owner(connection: &Connection, stamp: Stamp) -> SqlResult<Option<DeliveryId>> {
     let sql = "SELECT delivery FROM _needledrop_stamps WHERE base <= ?1 ORDER BY base DESC LIMIT 1";
     let found = connection.prepare_cached(sql)?.query_row([stamp.0], |row| row.get(0)).optional()?;

@@ -1,4 +1,4 @@
-//! Lists deliveries page by page: one query for the rows, then one query per related table for their accounts.
+//! Lists deliveries page by page: one query for the rows, then one query per related table for their receipts.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::store::sqlite::delivery_row::COLUMNS;
 use crate::store::sqlite::delivery_row::delivery;
 use crate::store::sqlite::fault::SqlResult;
 
-/// The page of deliveries that follows `after`, in the order of their ids.
+/// Returns the page of deliveries that follows `after`, in the order of their ids.
 pub fn page(
     connection: &Connection,
     filter: &DeliveryFilter,
@@ -23,12 +23,13 @@ pub fn page(
     Ok(Page { found, next })
 }
 
-/// With each condition, SQLite uses an index to start after `after` and does not have to sort.
+/// Returns the SQL condition of a filter. With each condition, SQLite uses an index to start after `after` and does not
+/// have to sort.
 fn condition(filter: &DeliveryFilter) -> &'static str {
     match filter {
         DeliveryFilter::All => "id > ?1 ORDER BY id",
         DeliveryFilter::Quarantined => "id > ?1 AND quarantined + replayed > 0 ORDER BY id",
-        // The generations of a path are in the order of their ids.
+        // Ids and generations of a path have the same order.
         DeliveryFilter::Path(_) => {
             "path = ?2 AND generation > coalesce((SELECT generation FROM _needledrop_deliveries WHERE id = ?1), 0) \
              ORDER BY generation"
@@ -73,7 +74,7 @@ fn has_content_sql(len: Option<u64>) -> &'static str {
     }
 }
 
-/// At most one page of the deliveries that meet the condition, with their accounts.
+/// Returns at most one page of the deliveries that meet the condition, with their receipts.
 fn select(connection: &Connection, condition: &str, values: &[&dyn ToSql]) -> SqlResult<Vec<Delivery>> {
     let sql = format!("SELECT {COLUMNS} FROM _needledrop_deliveries WHERE {condition}");
     let mut statement = connection.prepare_cached(&sql)?;
@@ -83,7 +84,7 @@ fn select(connection: &Connection, condition: &str, values: &[&dyn ToSql]) -> Sq
     Ok(found)
 }
 
-/// Adds counts, parts and stamps to the deliveries, with one query per table for the whole page.
+/// Adds counts, parts and stamps to the deliveries. Each of the three takes one query for the whole page.
 fn accounts(connection: &Connection, found: &mut [Delivery]) -> SqlResult<()> {
     let sql = "SELECT delivery, table_name, rows, collisions, fingerprint, refused FROM _needledrop_counts \
                WHERE delivery IN (SELECT value FROM json_each(?1)) ORDER BY delivery, table_name";
@@ -98,7 +99,7 @@ fn accounts(connection: &Connection, found: &mut [Delivery]) -> SqlResult<()> {
         });
         Ok(())
     })?;
-    // Most part ends are not kept. The row of the delivery has the number of parts.
+    // Not all part ends are kept. The number of all parts is in the row of the delivery.
     let sql = "SELECT delivery, bytes FROM _needledrop_parts \
                WHERE delivery IN (SELECT value FROM json_each(?1)) ORDER BY delivery, bytes";
     each(connection, sql, found, |delivery, row| {
@@ -142,8 +143,9 @@ mod tests {
     use crate::store::sqlite::quarantine::LIST;
     use crate::store::sqlite::schema;
 
-    /// A ledger with this number of deliveries. Every seventh has the same path, every fifth is incomplete, and all
-    /// have the same head. Each has two quarantined records, and the last delivery has half of all quarantined records.
+    /// Returns a ledger with this number of deliveries. Every seventh has the same path, every fifth is incomplete, and
+    /// all have the same head. Each has two quarantined records, except the last, which has half of all quarantined
+    /// records.
     fn ledger(deliveries: i64) -> Connection {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(schema::LEDGER).unwrap();
@@ -163,7 +165,7 @@ mod tests {
         connection
     }
 
-    /// The number of virtual machine steps that SQLite takes for one page of a statement.
+    /// Returns the number of virtual machine steps that SQLite takes for one page of a statement.
     fn steps(connection: &Connection, sql: &str, values: &[&dyn ToSql], page: usize) -> i32 {
         let mut statement = connection.prepare(sql).unwrap();
         let mut rows = statement.query(values).unwrap();
@@ -176,7 +178,7 @@ mod tests {
         statement.get_status(StatementStatus::VmStep)
     }
 
-    /// The steps of the most expensive of ten pages that begin at different places in a listing.
+    /// Returns the steps of the most expensive of ten pages that begin at different places in a listing.
     fn dearest(connection: &Connection, deliveries: i64, filter: &DeliveryFilter) -> i32 {
         let sql = format!("SELECT id FROM _needledrop_deliveries WHERE {}", condition(filter));
         let begins = (0..10).map(|part| part * deliveries / 10 / 7 * 7);

@@ -1,4 +1,4 @@
-//! One writer at a time: an advisory lock beside the store, which ends with its process.
+//! Allows one writer at a time, by an advisory lock on a file beside the store. The lock ends with its process.
 
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -7,21 +7,21 @@ use std::path::Path;
 use crate::store::StoreError;
 use crate::store::sqlite::paths::beside;
 
-/// What the second line says once the store beside it is made.
+/// The second line of the lock file after the store was created.
 const MADE: &str = "the store was made";
 
 /// The right to write to one store.
 pub struct WriterLock {
     file: File,
-    /// There was a store here before, whatever became of it.
+    /// Whether a store was ever created here, even if it no longer exists.
     pub was_made: bool,
 }
 
 impl WriterLock {
-    /// Takes the lock beside `store`, and leaves word of who has it.
+    /// Takes the lock beside `store`, and writes into the lock file which process holds it.
     ///
     /// # Errors
-    /// `InUse` with the process that has it.
+    /// Returns `InUse` if another process holds the lock, or `System` if the lock file cannot be opened or written.
     pub fn take(store: &Path) -> Result<Self, StoreError> {
         let path = beside(store, "-writer");
         let name = store.display().to_string();
@@ -44,18 +44,19 @@ impl WriterLock {
         Ok(Self { file, was_made })
     }
 
-    /// The metadata of the locked file.
+    /// Returns the metadata of the lock file.
     ///
     /// # Errors
-    /// When the metadata cannot be read.
+    /// Returns an error if the metadata cannot be read.
     pub fn metadata(&self) -> std::io::Result<Metadata> {
         self.file.metadata()
     }
 
-    /// Notes that there is a store now: should it be lost, that is not taken for a beginning.
+    /// Writes into the lock file that the store was created. If the store is lost later, the next start can report the
+    /// loss instead of treating it as a first start.
     ///
     /// # Errors
-    /// What the system says.
+    /// Returns an error if the lock file cannot be written.
     pub fn made(&mut self) -> std::io::Result<()> {
         if !self.was_made {
             sign(&mut self.file, true)?;
@@ -67,7 +68,8 @@ impl WriterLock {
 
 impl Drop for WriterLock {
     fn drop(&mut self) {
-        // Closing the file is not enough: a process that is being spawned has it open until it runs its own program.
+        // Closing the file is not enough: a child process that is being spawned keeps it open until it executes its
+        // program.
         let _ = self.file.unlock();
     }
 }
@@ -78,7 +80,7 @@ fn holder(file: &mut File) -> String {
 
 fn lines(file: &mut File) -> impl Iterator<Item = String> {
     let mut text = String::new();
-    // Without its words the lock still holds.
+    // The lock is valid even if its text cannot be read.
     let _ = file.read_to_string(&mut text);
     text.lines().map(str::to_owned).filter(|line| !line.is_empty()).collect::<Vec<_>>().into_iter()
 }

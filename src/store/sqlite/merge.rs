@@ -1,4 +1,4 @@
-//! Law 2 for one row: what a record does to a row that is there, column by column, by stamp.
+//! Merges a record into an existing row, column by column and by stamp (law 2).
 
 use std::collections::BTreeMap;
 
@@ -6,20 +6,21 @@ use rusqlite::types::Value as Sql;
 
 use crate::domain::{Empty, Stamp};
 
-/// A row as it lies in the table, without its key.
+/// A row as it is stored in a table, without its key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     pub values: Vec<Sql>,
-    /// Of the newest record.
+    /// The stamp of the newest record of the row.
     pub stamp: Stamp,
-    /// Of the oldest record.
+    /// The stamp of the oldest record of the row.
     pub first: Stamp,
-    /// Stamps of cells by name of the column, where they are not what `stamp` and the rule of the
-    /// table say: a value has the stamp of the row, an absent one has none (`keep`) or that (`clear`).
+    /// The stamps of cells by column name. Only cells whose stamp differs from the implied stamp are here. The implied
+    /// stamp of a value is `stamp`. An empty cell has no implied stamp in a table that keeps values (`keep`), and has
+    /// `stamp` in a table that clears them (`clear`).
     pub cells: BTreeMap<String, i64>,
 }
 
-/// What a record wants to set, without its key.
+/// The values of a record, without its key.
 #[derive(Clone, Debug)]
 pub struct Change {
     pub values: Vec<Sql>,
@@ -32,7 +33,7 @@ impl From<Change> for Row {
     }
 }
 
-/// The row after the record. The newest stamp wins each cell; equal stamps are the same record.
+/// Returns the row after the record was applied. The newest stamp wins in each cell. Equal stamps mean the same record.
 pub fn merge(row: &Row, change: Change, names: &[&str], empty: Empty) -> Row {
     let stamp = row.stamp.max(change.stamp);
     let mut merged = Row {
@@ -58,7 +59,7 @@ pub fn merge(row: &Row, change: Change, names: &[&str], empty: Empty) -> Row {
     merged
 }
 
-/// The stamp of a cell that is not named in `cells`.
+/// Returns the stamp of a cell that is not in [`Row::cells`].
 fn implied(value: &Sql, stamp: Stamp, empty: Empty) -> Option<Stamp> {
     (*value != Sql::Null || empty == Empty::Clear).then_some(stamp)
 }
@@ -101,7 +102,7 @@ mod tests {
             let sorted: Vec<Change> =
                 (0i64..).zip(&records).map(|(n, (a, b))| change(2 * n, *a, *b)).collect();
             let mut shuffled = sorted.clone();
-            shuffled.extend(sorted.iter().take(2).cloned()); // Replays.
+            shuffled.extend(sorted.iter().take(2).cloned()); // Some records are applied twice.
             fastrand::Rng::with_seed(seed).shuffle(&mut shuffled);
             let mut expected = vec![Sql::Null, Sql::Null];
             for record in &sorted {

@@ -1,4 +1,5 @@
-//! The format of the ledger. A writer brings an older ledger to this format; a reader sees it through views.
+//! Migrates a ledger of an earlier format. A writer converts the ledger to the current format. A reader leaves it
+//! unchanged and sees it through views.
 
 use rusqlite::Connection;
 
@@ -6,12 +7,14 @@ use super::schema;
 use crate::domain::Parts;
 use crate::store::failpoint;
 
-/// What each format changes in the one before it, from the second on.
+/// Returns the statements that convert each format to the next, beginning with the conversion to format 2.
 ///
-/// 2: what became of quarantined records, and the headers they came under. 3: records that another program wrote.
-/// 4: a provisional last record becomes an open tail. Its rows are in the tables already, so that only the means to
-/// take it back are dropped. The parts of a delivery are counted, and most of their ends removed. 5: indexes
-/// find deliveries by all of their contents and by their state, not only by their head.
+/// - Format 2 adds the fate of quarantined records, and the headers of their deliveries.
+/// - Format 3 adds the number of records that another program wrote.
+/// - Format 4 replaces the provisional last record by the open tail. The rows of that record are already in the tables,
+///   so only the data for undoing them is dropped. Format 4 also stores the number of parts of a delivery, and removes
+///   most part ends.
+/// - Format 5 adds indexes that find deliveries by their whole content and by their state, not only by their head.
 fn changes() -> [String; 4] {
     [
         "
@@ -49,19 +52,19 @@ DROP TABLE _needledrop_shadows;
     ]
 }
 
-/// How the deliveries of formats 1 to 3 are read in later formats.
+/// The part of a query that reads deliveries of formats 1 to 3 with the columns of later formats.
 const DELIVERIES: &str = "provisional_bytes AS tail_bytes, provisional_record AS tail_record, \
     provisional_line AS tail_line, 0 AS strikes, \
     (SELECT count(*) FROM main._needledrop_parts WHERE delivery = id) AS parts \
     FROM main._needledrop_deliveries";
 
-/// The format as it is written down.
+/// Returns the format that the ledger states.
 pub fn of(connection: &Connection) -> rusqlite::Result<i64> {
     let sql = "SELECT CAST(value AS INTEGER) FROM _needledrop_meta WHERE key = 'format'";
     connection.query_row(sql, [], |row| row.get(0))
 }
 
-/// Brings the ledger to this format, all or nothing.
+/// Converts the ledger to the current format, in one transaction.
 pub fn bring_up(connection: &mut Connection) -> rusqlite::Result<()> {
     let format = of(connection)?;
     if format >= schema::FORMAT {
@@ -79,8 +82,8 @@ pub fn bring_up(connection: &mut Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Lets a connection that only reads see an older ledger in this format. A format that is missing is reported
-/// where the ledger is checked.
+/// Creates temporary views through which a reading connection sees an older ledger in the current format. A missing
+/// format is not an error here; opening the store reports it.
 pub fn stand_in(connection: &Connection) -> rusqlite::Result<()> {
     let added = match of(connection) {
         Ok(1) => "0 AS replayed, 0 AS discarded, 0 AS assumed, ",

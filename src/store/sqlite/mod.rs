@@ -1,4 +1,4 @@
-//! The embedded store: one SQLite file. Rows and ledger share a transaction.
+//! The embedded store: one SQLite file. Rows and ledger are written in the same transaction.
 
 mod apply;
 mod cell;
@@ -55,7 +55,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// A store at this path, with default settings.
+    /// Returns the default settings for a store at this path.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), stamps_ahead: StampsAhead::Wait }
     }
@@ -64,18 +64,18 @@ impl Settings {
 /// How often to check that the files of the store are still in place.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// A store in one SQLite file. The fields are closed in the order of their declaration.
+/// A store in one SQLite file. The fields are dropped in the order of their declaration.
 pub struct SqliteStore {
-    /// Readers do not wait for the writer. A dry run has one connection for both.
-    /// Declared, and so closed, before the writer: only the last one to close puts the WAL back into the
-    /// file, and one that only reads cannot.
+    /// The connection for reading, so that readers do not wait for the writer. `None` if `writer` is the only
+    /// connection: in a dry run, or if the store is open only for reading. Declared before `writer` so that it closes
+    /// first: the last connection to close writes the WAL into the file, and a read-only connection cannot do this.
     reader: Option<ConnectionThread>,
     writer: ConnectionThread,
     shared: Arc<Shared>,
 }
 
 impl SqliteStore {
-    /// Runs `work` with the writing connection.
+    /// Runs `work` on the writing connection.
     async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Shared, &mut Connection) -> Result<T, Fault> + Send + 'static,
@@ -93,7 +93,7 @@ impl SqliteStore {
         self.told(done)
     }
 
-    /// Runs `work` with a connection that only reads.
+    /// Runs `work` on the reading connection.
     async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Shared, &Connection) -> Result<T, Fault> + Send + 'static,
@@ -162,7 +162,7 @@ impl Store for SqliteStore {
         self.write(move |shared, connection| ledger::amend(shared, connection, id, &amendment)).await
     }
 
-    /// One transaction does it all.
+    /// Does nothing, because `apply` writes everything in one transaction.
     async fn send(&self, _: Arc<Vec<RowChunk>>) -> Result<(), StoreError> {
         Ok(())
     }
@@ -187,7 +187,8 @@ impl Store for SqliteStore {
         self.read(move |shared, connection| rows::count(shared, connection, table)).await
     }
 
-    /// Checks every second that the files are still in place. The lock needs no renewal: it ends with the process.
+    /// Checks every second that the files are still in place. The lock needs no renewal, because it ends with the
+    /// process.
     async fn tend(&self, _: &dyn StoreObserver) -> StoreError {
         loop {
             tokio::time::sleep(LOOK).await;
@@ -197,9 +198,9 @@ impl Store for SqliteStore {
         }
     }
 
-    /// The connections close when the store is dropped.
+    /// Waits for the work under way. The connections close when the store is dropped.
     async fn close(&self) {
-        // If the files are gone, that was reported before.
+        // If the files were removed or replaced, this was reported before.
         let _ = self.write(|_, _| Ok(())).await;
     }
 

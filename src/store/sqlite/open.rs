@@ -1,4 +1,5 @@
-//! Opening: is it ours, is it free, does its schema fit.
+//! Opens a store. Checks that the file is a needledrop store, that no other process writes to it, and that its schema
+//! fits.
 
 use std::fs::File;
 use std::io::Read;
@@ -28,17 +29,18 @@ use crate::store::sqlite::schema::Difference;
 use crate::store::sqlite::shared::Shared;
 use crate::store::sqlite::table_sql::TableSql;
 
-/// How long a reader waits where a writer has to be alone for a moment.
+/// How long a reader waits if a writer has exclusive access for a moment.
 const READ_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Statements kept prepared: a few a table, and those of the ledger.
+/// The number of prepared statements that are cached: a few per table, and those of the ledger.
 const STATEMENTS: usize = 256;
 
 impl SqliteStore {
     /// Opens the store.
     ///
     /// # Errors
-    /// A file that is not ours, is in use, has tables of another shape, or cannot be opened.
+    /// Returns an error if the file is not a needledrop store, is in use, has tables of another shape, or cannot be
+    /// opened.
     pub fn open(settings: &Settings, plan: Arc<Plan>, access: Access) -> Result<Self, StoreError> {
         let path = &settings.path;
         let fresh = is_fresh(path)?;
@@ -50,21 +52,21 @@ impl SqliteStore {
         }
     }
 
-    /// Compares what is there with the declaration, as opening for writing would, and makes nothing.
+    /// Compares the store with the declaration as opening for writing would, but creates nothing.
     ///
     /// # Errors
-    /// What opening for writing would refuse.
+    /// Returns an error if opening the store for writing would refuse its tables, or if the user may not write to it.
     pub fn compare(path: &Path, plan: &Plan, create: bool) -> Result<(), StoreError> {
         check_sorting(path, plan)?;
         check_place(path)?;
         compare(path, plan, is_fresh(path)?, create)
     }
 
-    /// The same for a store that this process may have open. Only SQLite opens the file, because closing any other
-    /// descriptor of the file would release the locks that the process has on it.
+    /// Compares a store that this process may have open with the declaration. Only SQLite opens the file, because
+    /// closing any other descriptor of the file would release the locks that the process has on it.
     ///
     /// # Errors
-    /// When opening the store for writing would fail.
+    /// Returns an error if the store cannot be read, or if opening it for writing would refuse its tables.
     pub fn compare_open(path: &Path, plan: &Plan, create: bool) -> Result<(), StoreError> {
         compare(path, plan, !path.exists(), create)
     }
@@ -78,7 +80,7 @@ impl SqliteStore {
         let path = settings.path.as_path();
         let told = |fault: Fault| fault.told(&path.display().to_string());
         if fresh {
-            // What cannot be is refused before there is a file.
+            // An unusable configuration is refused before the file is created.
             check_sorting(path, &plan)?;
             check_missing(path, plan.tables.first().map(|table| table.name.as_str()), create)?;
         }
@@ -92,7 +94,7 @@ impl SqliteStore {
         if fresh || !is_marked(&writer).map_err(|error| told(error.into()))? {
             make_ledger(&mut writer).map_err(|error| told(error.into()))?;
         }
-        // It is only for a word to the user: a folder that is full must not stop the store.
+        // The lock file only improves a later message to the user, so a full disk must not prevent opening the store.
         if let Err(error) = lock.made() {
             tracing::debug!("{}: {error}", path.display());
         }
@@ -113,10 +115,10 @@ impl SqliteStore {
         Self::with(settings, plan, false, reader, None, None)
     }
 
-    /// A ledger in memory and no tables, for a dry run where there is no store at all.
+    /// Opens a ledger in memory without tables, for a dry run if there is no store.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// Returns an error if the database in memory or its thread cannot be created.
     pub fn nothing(plan: Arc<Plan>) -> Result<Self, StoreError> {
         Self::dry(&Settings::at("nothing"), plan, true)
     }
@@ -183,8 +185,8 @@ fn no_place(path: &Path, error: &std::io::Error) -> StoreError {
     }
 }
 
-/// Looks at the first bytes only, without SQLite, which might leave files beside a stranger's.
-/// True when there is nothing yet.
+/// Whether there is no store yet. Reads only the first bytes of the file, and without SQLite, because SQLite might
+/// leave files beside a file of another program.
 pub fn is_fresh(path: &Path) -> Result<bool, StoreError> {
     let name = path.display().to_string();
     let mut head = Vec::new();
@@ -206,7 +208,8 @@ pub fn is_fresh(path: &Path) -> Result<bool, StoreError> {
     }
 }
 
-/// There is nothing where there was a store. Whoever removed it wants a new one; an empty file nobody asked for.
+/// Checks whether a store was lost. A missing file is not an error: the user is assumed to have removed it to get a new
+/// store. An empty file that contained a store before is damaged, and an error is returned.
 fn check_lost(path: &Path, was_made: bool) -> Result<(), StoreError> {
     let store = path.display().to_string();
     if !path.exists() {
@@ -227,7 +230,8 @@ fn check_lost(path: &Path, was_made: bool) -> Result<(), StoreError> {
     })
 }
 
-/// Whether this user may write to the file and to its folder, where SQLite lays other files; or may make them.
+/// Checks that this user may write to the file and to its folder, in which SQLite creates further files, or may create
+/// them.
 fn check_place(path: &Path) -> Result<(), StoreError> {
     let folder = path.ancestors().skip(1).map(|folder| match folder.as_os_str().is_empty() {
         true => Path::new("."),
@@ -255,14 +259,15 @@ fn make_folder(path: &Path) -> Result<(), StoreError> {
     })
 }
 
-/// False for a file whose making was cut short: opening it took back what there was.
+/// Whether the file is marked as a needledrop store. After an interrupted creation it is not, because SQLite rolled the
+/// transaction back when it opened the file.
 fn is_marked(connection: &Connection) -> rusqlite::Result<bool> {
     let id: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     Ok(id == schema::APPLICATION_ID)
 }
 
-/// Mark and ledger in one transaction, so that a crash leaves both or neither. Before anything else
-/// and not in WAL mode, so that the mark is in the file's own header at once.
+/// Writes the mark and the ledger in one transaction, so that a crash leaves both or neither. This is the first
+/// transaction and is not in WAL mode, so that the mark is in the header of the file at once.
 fn make_ledger(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "DELETE")?;
     let transaction = connection.transaction()?;
@@ -279,33 +284,34 @@ fn make_ledger(connection: &mut Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// A name that is not a column is a mistake, not a text.
+/// Makes an unknown column name in double quotes an error. By default, SQLite reads such a name as a string.
 fn strict(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
     Ok(())
 }
 
-/// FULL: a commit that was acknowledged survives a power cut. NORMAL may lose the last ones.
+/// Configures the writing connection. With `synchronous=FULL`, an acknowledged commit survives a power failure. With
+/// `NORMAL`, a power failure may lose the last commits.
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     strict(connection)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -16384)?;
-    // A longer wait is ours: it is counted, told by /readyz, and ends when the process is to stop.
+    // `Backoff` does longer waits: it counts them, reports them in /readyz, and ends them when the process is to stop.
     connection.busy_timeout(std::time::Duration::from_millis(100))?;
-    // Pages go from the log into the file every 32 MiB: keys are scattered, and a page that several
-    // chunks touched is then written back once.
+    // A checkpoint every 32 MiB. Keys are scattered, so several chunks change the same page, which is then written back
+    // only once.
     connection.pragma_update(None, "wal_autocheckpoint", 8192)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(())
 }
 
-/// For the commands that only ask. Opened as a writer where the file allows it, because only such a
-/// connection clears away the files that SQLite lays beside the store while it is open.
+/// Opens a connection for commands that only read. If the file is writable, it is opened for writing with `query_only`,
+/// because only such a connection removes the files that SQLite keeps beside an open store.
 pub fn for_asking(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    // The file is not opened to find out whether it is writable: see `compare_open`.
+    // Checks whether the file is writable without opening it, for the reason given at `compare_open`.
     if access(path, May::WRITE_OK).is_err() {
         let connection = read_only(path)?;
         migrations::stand_in(&connection)?;
@@ -360,8 +366,9 @@ fn prepare_tables(
     let store = path.display().to_string();
     check_missing(path, missing.first().map(String::as_str), create)?;
     let make = |connection: &mut Connection| -> rusqlite::Result<()> {
-        // Immediate: it begins only after a writer whose lock file was removed has ended its transaction. When that
-        // writer begins its next transaction, it notices that it has lost the right to write.
+        // Another writer may still run if its lock file was removed. An immediate transaction waits until that writer
+        // has ended its own transaction. With its next transaction, that writer notices that it has lost the right to
+        // write.
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for table in &plan.tables {
             if missing.contains(&table.name) {
@@ -393,7 +400,7 @@ fn check_sorting(path: &Path, plan: &Plan) -> Result<(), StoreError> {
     Err(StoreError::Shape { store: path.display().to_string(), what, next })
 }
 
-/// Refuses tables of another shape; returns the names of those that are missing.
+/// Returns the names of missing tables, or an error if a table has another shape.
 fn check_tables(connection: &Connection, path: &Path, plan: &Plan) -> Result<Vec<String>, StoreError> {
     let store = path.display().to_string();
     let shape = |what, next: &str| StoreError::Shape { store: store.clone(), what, next: next.to_owned() };
@@ -416,7 +423,7 @@ fn check_tables(connection: &Connection, path: &Path, plan: &Plan) -> Result<Vec
 fn copy_ledger(source: &Connection, memory: &Connection) -> rusqlite::Result<()> {
     for table in ["deliveries", "stamps", "counts", "parts", "meta"] {
         let table = format!("_needledrop_{table}");
-        // By name: an older ledger has other columns too, in another order.
+        // Columns are copied by name, because an older ledger has additional columns and another order.
         let columns = column_names(memory, &table)?;
         let (names, marks) = (columns.join(", "), vec!["?"; columns.len()].join(", "));
         let mut read = source.prepare(&format!("SELECT {names} FROM {table}"))?;

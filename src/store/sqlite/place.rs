@@ -30,7 +30,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// Describes what happened and what to do about it.
+    /// Returns a text for what happened, and a text for what to do about it.
     pub fn words(self) -> (&'static str, &'static str) {
         let again =
             "start needledrop again: it loads what this store does not know; a daemon does this by itself";
@@ -80,9 +80,10 @@ pub struct Place {
     /// The `-wal` file, then the `-shm` file. Both are missing on a file system without shared memory.
     log: Vec<Named>,
     lock: Named,
-    /// Held until the connections are closed.
+    /// The writer's lock, which is held until the connections are closed.
     _lock: WriterLock,
-    /// Must outlive the connections: closing any descriptor of a file releases all locks that the process has on it.
+    /// A descriptor of the store's file. It must outlive the connections, because closing any descriptor of a file
+    /// releases all locks that the process has on it.
     file: File,
     header: Mutex<Header>,
 }
@@ -91,7 +92,7 @@ impl Place {
     /// Records the files of the store that was opened at `path`.
     ///
     /// # Errors
-    /// When one of the files cannot be read.
+    /// Returns an error if one of the files cannot be read.
     pub fn of(path: &Path, writer: WriterLock) -> io::Result<Self> {
         let file = File::open(path)?;
         let header = Header::of(&file)?;
@@ -131,7 +132,7 @@ impl Place {
         }
     }
 
-    /// Cleans up so that nothing left behind can damage the file that is at the path now or is put back there.
+    /// Cleans up, so that no remaining log can damage the file that is at the path now or is put back there later.
     pub fn leave(&self, connection: &Connection, change: Change) {
         let left = match change {
             // The log is written into the file that it belongs to, even if that file was moved.
@@ -158,7 +159,7 @@ impl Place {
     }
 }
 
-/// What the header of a database file says about the database.
+/// The parts of the header of a database file that identify the database and its age.
 struct Header {
     /// Format, page size, user version and application.
     kind: Vec<u8>,

@@ -1,4 +1,4 @@
-//! A chunk in the ledger: how far its delivery reaches, its rows and its collisions.
+//! Enters a chunk into the ledger: the position that its delivery reaches, its rows and its collisions.
 
 use crate::domain::{DeliveryId, End, Position, RowChunk, Stamp};
 use crate::store::sqlite::fault::Fault;
@@ -7,8 +7,8 @@ use crate::store::sqlite::rows::{Landed, Writer};
 use rusqlite::{Connection, params};
 use std::collections::HashMap;
 
-/// Advances the delivery past the chunk, which must start at the delivery's position. `rejected` of its rows were
-/// rejected.
+/// Advances the delivery past the chunk, which must start at the delivery's position. `rejected` is the number of
+/// rejected rows of the chunk.
 pub fn advance(connection: &Connection, chunk: &RowChunk, rejected: usize) -> Result<(), Fault> {
     let id = chunk.source.id.0;
     let sql = "SELECT bytes, records, line FROM _needledrop_deliveries WHERE id = ?1";
@@ -41,17 +41,18 @@ pub fn advance(connection: &Connection, chunk: &RowChunk, rejected: usize) -> Re
     Ok(())
 }
 
-/// What writing rows came to.
+/// The collisions caused by the rows that were written.
 #[derive(Default)]
 pub struct Written {
-    /// Rows that fell on a key which an older record had made.
+    /// The number of rows with a key that an older record had written.
     own: u64,
-    /// Rows of others that these came to lie under: they are the collisions now.
+    /// By delivery: the number of its rows that became collisions because an older record of their key was written
+    /// later.
     of_others: HashMap<DeliveryId, u64>,
 }
 
 impl Written {
-    /// Counts a row by the way it landed in the table.
+    /// Counts the collision that a row caused, if any.
     pub fn add(&mut self, connection: &Connection, landed: Landed) -> Result<(), rusqlite::Error> {
         match landed {
             Landed::New | Landed::Again => {}
@@ -69,7 +70,7 @@ impl Written {
         self.own + self.of_others.values().sum::<u64>()
     }
 
-    /// Enters the collisions into the ledger, each with its own delivery.
+    /// Adds the collisions to the ledger, each to the delivery of the colliding record.
     pub fn enter(&self, connection: &Connection, id: DeliveryId, table: &str) -> Result<(), rusqlite::Error> {
         let sql = "UPDATE _needledrop_counts SET collisions = collisions + ?3 \
                    WHERE delivery = ?1 AND table_name = ?2";
@@ -81,7 +82,7 @@ impl Written {
     }
 }
 
-/// Writes the rows of a chunk into one table. Rows up to the stamp `sent` were sent and counted before.
+/// Writes the rows of a chunk into one table. Rows with a stamp up to `sent` were sent and counted before.
 pub fn rows(
     connection: &Connection,
     writer: &mut Writer<'_>,
@@ -96,7 +97,7 @@ pub fn rows(
     Ok(written)
 }
 
-/// Writes one row into one table. A collision that was already counted is not counted again.
+/// Writes one row into one table. If the row was sent before, its collision is not reported again.
 pub fn row(
     writer: &mut Writer<'_>,
     chunk: &RowChunk,
@@ -107,7 +108,7 @@ pub fn row(
     Ok(if chunk.rows.stamp(row) <= sent { Landed::Again } else { landed })
 }
 
-/// Counts the rows of a chunk as sent to a table, without those that were rejected.
+/// Adds the rows of a chunk to the count of a table, without the `rejected` rows.
 pub fn count(
     connection: &Connection,
     chunk: &RowChunk,

@@ -1,4 +1,4 @@
-//! Quarantined records in SQLite.
+//! Saves, settles and lists quarantined records in SQLite.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -33,7 +33,8 @@ fn save(connection: &Connection, id: DeliveryId, record: &Quarantined) -> SqlRes
     Ok(())
 }
 
-/// The header is kept with the first quarantined record of a delivery: its file may be gone one day.
+/// Saves the header of a delivery with its first quarantined record, because a replay needs the header and the file may
+/// no longer exist then.
 fn save_header(connection: &Connection, id: DeliveryId, header: &Header) -> SqlResult<()> {
     let sql = "INSERT OR IGNORE INTO _needledrop_headers VALUES (?1, ?2)";
     let names = serde_json::json!(header.0).to_string();
@@ -48,14 +49,14 @@ pub fn header(connection: &Connection, id: DeliveryId) -> SqlResult<Option<Heade
     Ok(names.and_then(|names| serde_json::from_str(&names).ok()).map(Header))
 }
 
-/// Settles one entry, which must be open: nothing is loaded twice.
+/// Settles one entry. The entry must be open, so that no record is loaded twice.
 pub fn settle(connection: &Connection, id: DeliveryId, record: u64, fate: Fate) -> Result<(), Fault> {
     let sql = "UPDATE _needledrop_quarantine SET state = ?3 \
                WHERE delivery = ?1 AND record = ?2 AND state = 'open'";
     one(id, record, connection.prepare_cached(sql)?.execute(params![id.0, record, fate.name()])?)
 }
 
-/// Enters why a record still cannot become rows.
+/// Enters the new reason why a record still cannot become rows.
 pub fn explain(connection: &Connection, id: DeliveryId, record: &Quarantined) -> Result<(), Fault> {
     let sql = "UPDATE _needledrop_quarantine SET column_name = ?3, reason = ?4, detail = ?5 \
                WHERE delivery = ?1 AND record = ?2 AND state = 'open'";
@@ -71,7 +72,8 @@ fn one(id: DeliveryId, record: u64, changed: usize) -> Result<(), Fault> {
     }
 }
 
-/// The entries of a delivery are a range of the primary key. SQLite reads nothing before the range or after the page.
+/// Lists entries of a delivery. They are a range of the primary key, so SQLite reads nothing before the range or after
+/// the page.
 pub const LIST: &str = "SELECT record, line, bytes, length, column_name, reason, detail, \
     CASE WHEN ?7 THEN raw ELSE x'' END, state FROM _needledrop_quarantine \
     WHERE delivery = ?1 AND record >= ?2 AND (?3 IS NULL OR reason = ?3) \

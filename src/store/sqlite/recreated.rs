@@ -18,8 +18,8 @@ fn key(table: &Table) -> String {
     format!("table {}", table.name)
 }
 
-/// Creates a table and marks it. All deliveries count as behind, because rows sent to an earlier table of this name are
-/// not in the new one.
+/// Creates a table and marks it. The table is behind by all deliveries, because rows sent to an earlier table of this
+/// name are not in the new table.
 pub fn make(connection: &Connection, plan: &Plan, table: &Table) -> SqlResult<()> {
     let mark = format!("{:032x}", fastrand::u128(..));
     let ddl = schema::create(plan, table).replacen('(', &format!("( /* needledrop {mark} */"), 1);
@@ -38,7 +38,7 @@ pub fn is_another(connection: &Connection, table: &Table) -> SqlResult<bool> {
     Ok(is_another.unwrap_or(false))
 }
 
-/// Accepts the table as it is now and treats it as empty.
+/// Accepts a recreated table as it is, and treats it as empty.
 pub fn begin_anew(connection: &Connection, table: &Table) -> SqlResult<()> {
     tracing::warn!("table {} was dropped and made again; `needledrop load --table {0}` fills it", table.name);
     connection.execute("DELETE FROM _needledrop_meta WHERE key = ?1", [key(table)])?;
@@ -52,8 +52,8 @@ fn is_behind(connection: &Connection, table: &Table) -> SqlResult<()> {
     Ok(())
 }
 
-/// Fails if a table was dropped, altered or recreated while needledrop runs. A dropped or altered table would reject
-/// every row, and a recreated table lacks the rows loaded before.
+/// Returns an error if a table was dropped, altered or recreated while needledrop was running. A dropped or altered
+/// table would reject every row, and a recreated table lacks the rows loaded before.
 pub fn check(shared: &Shared, connection: &Connection) -> Result<(), Fault> {
     let version = version(connection)?;
     if shared.dry || version == shared.schema.load(Ordering::Relaxed) {
@@ -73,14 +73,15 @@ pub fn check(shared: &Shared, connection: &Connection) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The schema version of SQLite. It changes with every change of the schema, by this or any other program.
+/// Returns SQLite's schema version. It changes with every change of the schema, by this or any other program.
 pub fn version(connection: &Connection) -> SqlResult<i64> {
     connection.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))
 }
 
 impl Shared {
-    /// Begins a write transaction. From here on no other process can write, so this is the time to check that the files
-    /// are in place and that this process still has the right to write.
+    /// Begins a write transaction. No other process can write during the transaction, so its first step is to check
+    /// that the files are in place, that this process still has the right to write, and that the tables are as
+    /// declared.
     pub fn begin<'c>(&self, connection: &'c mut Connection) -> Result<Transaction<'c>, Fault> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         self.check()?;

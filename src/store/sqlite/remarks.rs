@@ -23,10 +23,10 @@ pub struct Remarks {
 }
 
 impl SqliteStore {
-    /// Warnings about the store at `path`, if there is one.
+    /// Returns the warnings about the store at `path`. There are none if the store does not exist.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// Returns an error if the store cannot be read.
     pub fn remarks(path: &Path, plan: &Plan) -> Result<Remarks, StoreError> {
         if open::is_fresh(path)? {
             return Ok(Remarks::default());
@@ -39,7 +39,8 @@ impl SqliteStore {
     }
 }
 
-/// Triggers, indexes and constraints that others added to a table and that may reject a row.
+/// Returns a text that lists the triggers, indexes and constraints that the user added to a table and that may reject a
+/// row.
 fn may_reject(connection: &Connection, table: &Table) -> SqlResult<Option<String>> {
     let sql = "SELECT 'trigger ' || name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE \
                UNION ALL SELECT 'unique index ' || name FROM pragma_index_list(?1) WHERE \"unique\" AND origin <> 'pk' \
@@ -58,7 +59,8 @@ fn may_reject(connection: &Connection, table: &Table) -> SqlResult<Option<String
     Ok((!found.is_empty()).then(told))
 }
 
-/// SQLite exposes a CHECK only in the text of the schema. A column may be named `check`, so a parenthesis must follow.
+/// Whether a table has a CHECK constraint. SQLite exposes it only in the text of the schema. A column may be named
+/// `check`, so a parenthesis must follow.
 fn has_check(connection: &Connection, table: &Table) -> SqlResult<bool> {
     let sql = "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE";
     let ddl: Option<String> = connection.query_row(sql, [&table.name], |row| row.get(0)).optional()?;

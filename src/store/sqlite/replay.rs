@@ -1,4 +1,4 @@
-//! Quarantined records settled: rows, entries and the account of their delivery in one transaction.
+//! Settles quarantined records: rows, entries and the receipt of their delivery in one transaction.
 
 use rusqlite::{Connection, params};
 
@@ -26,7 +26,8 @@ pub fn retried(shared: &Shared, connection: &mut Connection, retried: &Replay) -
     }
 }
 
-/// Writes all rows at once or, if the store rejects some of them, row by row without the rejected ones.
+/// Writes all rows at once, or row by row if `rejected` is given. `rejected` contains rows that are known to roll back
+/// the transaction and are therefore left out.
 fn settled(
     shared: &Shared,
     connection: &mut Connection,
@@ -66,13 +67,14 @@ fn settled(
     Ok(applied)
 }
 
-/// Whether nothing of the delivery was loaded so far.
+/// Whether no record of the delivery has been loaded yet.
 fn is_first(connection: &Connection, id: DeliveryId) -> Result<bool, Fault> {
     let sql = "SELECT loaded = 0 FROM _needledrop_deliveries WHERE id = ?1";
     Ok(connection.prepare_cached(sql)?.query_row([id.0], |row| row.get(0))?)
 }
 
-/// No table lacks a record of it: each is up to date, whatever its declaration was when the records were refused.
+/// Marks every table as up to date with a delivery that has no loaded record yet. No table lacks a record of it,
+/// whatever the declaration of the table was when the records were quarantined.
 fn bring_up(shared: &Shared, connection: &Connection, id: DeliveryId) -> Result<(), Fault> {
     for table in &shared.plan.tables {
         let sql = "INSERT INTO _needledrop_counts VALUES (?1, ?2, 0, 0, ?3, 0, 0) \
@@ -82,7 +84,7 @@ fn bring_up(shared: &Shared, connection: &Connection, id: DeliveryId) -> Result<
     Ok(())
 }
 
-/// Writes the rows into all tables. Stamps sent earlier do not matter here: these records were never sent.
+/// Writes the rows into all tables. Every collision is counted, because these records were never sent before.
 fn write(
     shared: &Shared,
     connection: &Connection,
@@ -109,11 +111,11 @@ fn count(
     rejected: usize,
 ) -> Result<TableDelta, Fault> {
     let id = chunk.source.id;
-    // A table that is newer than the delivery: it stays behind by the rest of it.
+    // A table that is newer than the delivery has no count yet. It stays behind, because it lacks the other records.
     let sql = "INSERT OR IGNORE INTO _needledrop_counts VALUES (?1, ?2, 0, 0, '', 0, 0)";
     connection.prepare_cached(sql)?.execute(params![id.0, table.name])?;
     written.enter(connection, id, &table.name)?;
-    // Of a table that is behind nothing is sent yet: the replay that fills it counts from its first record.
+    // If the table is behind, `sent` stays, because the backfill that fills the table counts from the first record.
     let sql = "UPDATE _needledrop_counts SET rows = rows + ?3, \
                sent = CASE fingerprint WHEN '' THEN sent ELSE max(sent, ?4) END \
                WHERE delivery = ?1 AND table_name = ?2";

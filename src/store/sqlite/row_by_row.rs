@@ -19,10 +19,10 @@ use crate::store::sqlite::progress;
 use crate::store::sqlite::progress::Written;
 use crate::store::sqlite::shared::Shared;
 
-/// The outcome for the rows of a chunk.
+/// The outcome of writing the rows of a chunk.
 pub struct Tried {
     pub refused: Vec<Rejection>,
-    /// One entry per table, in the order of the `tables` argument.
+    /// One entry per table, in the order of the tables that were passed in.
     pub written: Vec<Written>,
 }
 
@@ -39,15 +39,15 @@ fn known(shared: &Shared) -> MutexGuard<'_, Rejections> {
     shared.refusals.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether rejected rows directly precede these chunks. Then every row here counts for the number of rejections in a
-/// row, and the rows are written one by one.
+/// Whether rejected rows directly precede these chunks. If so, the outcome of every row counts for the number of
+/// rejections in a row, and the rows must be written one by one.
 pub fn is_due(shared: &Shared, chunks: &[RowChunk]) -> bool {
     let known = known(shared);
     let is_open = |id: DeliveryId| known.iter().any(|((of, _), (row, _))| *of == id && *row > 0);
     !known.is_empty() && chunks.iter().any(|chunk| is_open(chunk.source.id))
 }
 
-/// Notes that the store accepted all rows of these chunks.
+/// Remembers that SQLite accepted all rows of these chunks.
 pub fn accepted(shared: &Shared, chunks: &[RowChunk]) {
     let mut known = known(shared);
     if !known.is_empty() {
@@ -87,7 +87,7 @@ pub fn undisturbed<T>(mut work: impl FnMut(&[Rejection]) -> Result<T, Fault>) ->
     }
 }
 
-/// The positions of the chunks of each delivery.
+/// Returns the positions of the chunks of each delivery.
 fn by_delivery(chunks: &[RowChunk]) -> Vec<Vec<usize>> {
     let mut all: Vec<(DeliveryId, Vec<usize>)> = Vec::new();
     for (at, chunk) in chunks.iter().enumerate() {
@@ -99,7 +99,7 @@ fn by_delivery(chunks: &[RowChunk]) -> Vec<Vec<usize>> {
     all.into_iter().map(|(_, own)| own).collect()
 }
 
-/// Writes the chunks of one delivery, up to the chunk where the delivery fails.
+/// Writes the chunks of one delivery, up to the chunk with which the delivery fails.
 fn delivery(
     shared: &Shared,
     connection: &Connection,
@@ -161,8 +161,8 @@ fn earlier(
     Ok(has_failed.then_some((id, detail)).into_iter().collect())
 }
 
-/// Writes the rows of a chunk into these tables, in the order of the records. Collisions of rows up to the stamp `sent`
-/// were already counted.
+/// Writes the rows of a chunk into these tables, in the order of the records. Collisions of rows with a stamp up to
+/// `sent` were already counted.
 pub fn rows(
     shared: &Shared,
     connection: &Connection,

@@ -1,4 +1,4 @@
-//! Rows of the declared tables: written by stamp, read by key.
+//! Writes rows of the declared tables by stamp, and reads them by key.
 
 use crate::store::sqlite::table_sql::TableSql;
 use std::cmp::Ordering;
@@ -17,20 +17,20 @@ use crate::store::sqlite::schema;
 use crate::store::sqlite::schema::{Difference, quoted};
 use crate::store::sqlite::shared::Shared;
 
-/// Where a row fell.
+/// What a written row found under its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Landed {
-    /// On a new key.
+    /// The key was new.
     New,
-    /// On a key that an older record had made.
+    /// An older record had written the key.
     OnOlder,
-    /// On a key whose oldest record so far is newer: that one is the collision now.
+    /// All records of the key were newer. The oldest of them, with this stamp, now counts as a collision.
     UnderNewer(Stamp),
-    /// On itself: it was written before.
+    /// The same record had been written before.
     Again,
 }
 
-/// Writes rows of one table.
+/// Writes rows to one table.
 pub struct Writer<'c> {
     table: &'c Table,
     sql: &'c TableSql,
@@ -46,8 +46,8 @@ impl<'c> Writer<'c> {
         Ok(Self { table, sql, connection, insert })
     }
 
-    /// The rows of a chunk in the order of their keys, so that each page of the tree is visited once.
-    /// Rows of one key stay in the order of their records.
+    /// Returns the indexes of the rows in key order, so that each page of the B-tree is visited once. Rows with the
+    /// same key stay in the order of their records.
     pub fn order(&self, rows: &Rows) -> Vec<usize> {
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by(|a, b| self.compare(rows, *a, *b));
@@ -61,7 +61,7 @@ impl<'c> Writer<'c> {
         columns.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
     }
 
-    /// Writes one row; an older stamp never overwrites a newer one, in any column.
+    /// Writes one row. An older stamp never overwrites a newer stamp, in any column.
     pub fn write(&mut self, rows: &Rows, row: usize) -> SqlResult<Landed> {
         let mut position = 0;
         for column in self.table.all() {
@@ -93,12 +93,12 @@ impl<'c> Writer<'c> {
         Change { values, stamp: rows.stamp(row) }
     }
 
-    /// Of the columns behind the key.
+    /// Returns the names of the columns after the key.
     fn names(&self) -> Vec<&'c str> {
         self.sql.names.iter().map(String::as_str).collect()
     }
 
-    /// The row under a key.
+    /// Returns the row with this key.
     fn row(&self, key: &[Sql]) -> SqlResult<Option<Row>> {
         let count = self.sql.names.len();
         let mut select = self.connection.prepare_cached(&self.sql.select)?;
@@ -118,13 +118,14 @@ impl<'c> Writer<'c> {
         if changed == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(changed)) }
     }
 
-    /// The key of a row, in the stored form.
+    /// Returns the key of a row in its stored form.
     fn key(&self, rows: &Rows, row: usize) -> Vec<Sql> {
         self.table.key().map(|column| owned(rows, row, column)).collect()
     }
 }
 
-/// An error in preparing a statement is a problem of the whole table: it affects every statement on that table.
+/// Converts an error from preparing a statement. The cause is a problem of the whole table, because the error affects
+/// every statement on that table.
 fn cannot_write(table: &Table, error: rusqlite::Error) -> Fault {
     match error.sqlite_error_code() {
         Some(ErrorCode::Unknown) => Fault::Shape {
@@ -145,7 +146,8 @@ fn landed(old: &Row, stamp: Stamp) -> Landed {
     }
 }
 
-/// Text goes from the arena to SQLite without a copy or a second look at its encoding.
+/// Binds a cell to a parameter. Text is passed from the arena to SQLite without a copy and without another check of its
+/// encoding.
 fn bind(statement: &mut CachedStatement<'_>, position: usize, cell: Cell, arena: &[u8]) -> SqlResult<()> {
     match cell {
         Cell::Text(at) | Cell::Decimal(at) => {
@@ -174,7 +176,7 @@ fn stored_row(found: &rusqlite::Row<'_>, count: usize) -> SqlResult<Row> {
     Ok(Row { values, stamp, first, cells })
 }
 
-/// The rows whose leading key columns have these values.
+/// Returns the rows whose leading key columns have these values, in key order.
 pub fn of(
     shared: &Shared,
     connection: &Connection,
@@ -188,7 +190,7 @@ pub fn of(
     let conditions: Vec<String> =
         names.iter().take(key.len()).enumerate().map(|(n, name)| format!("{name} = ?{}", n + 1)).collect();
     let filter = if conditions.is_empty() { "1".to_owned() } else { conditions.join(" AND ") };
-    // The primary key of a table without row ids is its order.
+    // A WITHOUT ROWID table is stored in the order of its primary key, so SQLite does not sort.
     let sql = format!(
         "SELECT {} FROM {} WHERE {filter} ORDER BY {}",
         names.join(", "),
@@ -217,7 +219,7 @@ fn order(table: &Table, names: &[String]) -> String {
     (0..partition).map(name).chain(clustering).collect::<Vec<_>>().join(", ")
 }
 
-/// A table that is asked must be there, in the shape that is declared.
+/// Returns an error if the table does not exist or does not have the declared shape.
 fn as_declared(shared: &Shared, connection: &Connection, table: &Table) -> Result<(), Fault> {
     match schema::compare(connection, &shared.plan, table)? {
         None => Ok(()),

@@ -1,4 +1,4 @@
-//! DDL from the plan, and the comparison with what is there.
+//! Builds DDL from the plan, and compares existing tables with the plan.
 
 use std::fmt::Write as _;
 
@@ -8,16 +8,18 @@ use super::cell;
 use crate::domain::{Order, Plan, Table};
 use crate::store::sqlite::fault::SqlResult;
 
-/// Marks a file as ours: "ndrp" in the header of the SQLite file.
+/// The application id in the header of a SQLite file that marks a needledrop store: "ndrp".
 pub const APPLICATION_ID: i32 = 0x6e64_7270;
 
-/// The layout of ledger and quarantine; a newer one is refused.
+/// The version of the layout of ledger and quarantine. A store with a newer version is refused.
 pub const FORMAT: i64 = 5;
 
-/// Ledger and quarantine. Offsets are in decoded bytes, times in milliseconds since 1970; `sent` is
-/// the stamp of the newest row that a delivery sent to a table: what is sent up to it is sent again.
-/// The headers, as JSON, are those of the deliveries that have quarantined records. Columns that came with a
-/// later format stand last, where `ALTER TABLE` puts them.
+/// The tables of ledger and quarantine.
+///
+/// Offsets are in decoded bytes, and times in milliseconds since 1970. `sent` is the stamp of the newest row that a
+/// delivery sent to a table; a row with a stamp up to `sent` was sent before. `_needledrop_headers` contains, as JSON,
+/// the headers of deliveries that have quarantined records. Columns that were added by a later format come last,
+/// because `ALTER TABLE` appends columns.
 pub const LEDGER: &str = "
 CREATE TABLE IF NOT EXISTS _needledrop_meta (
   key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -66,12 +68,12 @@ CREATE INDEX IF NOT EXISTS _needledrop_failed ON _needledrop_deliveries (path)
   WHERE state = 'failed' AND discarded < quarantined;
 ";
 
-/// A name as SQL takes it. Names are checked, but quoting keeps keywords usable.
+/// Returns a name in double quotes. Names contain only safe characters, but quoting also allows keywords as names.
 pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Statements for the shell of SQLite, each with a comment: the tables, then the ledger.
+/// Returns the statements for the SQLite shell, each with a comment: first the tables, then the ledger.
 pub fn ddl(plan: &Plan) -> Vec<String> {
     let of_table = |table: &Table| {
         let answers = if table.answers.is_empty() { "no question given" } else { &table.answers };
@@ -81,8 +83,9 @@ pub fn ddl(plan: &Plan) -> Vec<String> {
     plan.tables.iter().map(of_table).chain([ledger]).collect()
 }
 
-/// `CREATE TABLE` of one table. `_stamp` is that of the newest record of a row; `_first` that of the
-/// oldest, where it is another; `_cells` names columns whose value is older than `_stamp`.
+/// Returns the `CREATE TABLE` statement of one table. `_stamp` is the stamp of the newest record of a row. `_first` is
+/// the stamp of the oldest record, or NULL if it equals `_stamp`. `_cells` contains the stamps of columns that are not
+/// implied by `_stamp`.
 pub fn create(plan: &Plan, table: &Table) -> String {
     let mut ddl = format!("CREATE TABLE {} (\n", quoted(&table.name));
     for (position, column) in plan.columns_of(table).enumerate() {
@@ -107,7 +110,7 @@ fn key_of(plan: &Plan, table: &Table) -> Vec<String> {
     partition.chain(clustering).collect()
 }
 
-/// Columns that SQLite cannot keep in order as a clustering key, with the reason.
+/// Returns an error text if SQLite cannot sort a clustering column of the table by value.
 pub fn unsortable(plan: &Plan, table: &Table) -> Option<String> {
     let mut clustering = table.clustering_key.iter().filter_map(|(index, _)| plan.columns.get(*index));
     let column = clustering.find(|column| !cell::sorts(column.kind))?;
@@ -117,8 +120,8 @@ pub fn unsortable(plan: &Plan, table: &Table) -> Option<String> {
     ))
 }
 
-/// What a table should look like, or does: names and types, key position with order, of the columns
-/// that do not begin with `_`, then those of ours that must be there.
+/// The shape of a table, as declared or as found, with one text per column. The declared columns come first, each with
+/// name, type, and position and order in the key. The columns of needledrop, whose names begin with `_`, come last.
 type Shape = Vec<String>;
 
 fn expected(plan: &Plan, table: &Table) -> Shape {
@@ -135,7 +138,7 @@ fn described(name: &str, kind: &str, key: bool, position: usize, descending: boo
     if key { format!("{name} {kind} key {position}{order}") } else { format!("{name} {kind}") }
 }
 
-/// The shape of a table that exists, or `None`.
+/// Returns the shape of a table, or `None` if the table does not exist.
 fn found(connection: &Connection, name: &str) -> SqlResult<Option<Shape>> {
     let mut statement =
         connection.prepare("SELECT name, type, pk FROM pragma_table_info(?1) ORDER BY cid")?;
@@ -158,21 +161,21 @@ fn found(connection: &Connection, name: &str) -> SqlResult<Option<Shape>> {
     Ok(Some(shape))
 }
 
-/// Key columns that are sorted in descending order.
+/// Returns the key columns that are sorted in descending order.
 fn descending(connection: &Connection, table: &str) -> SqlResult<Vec<String>> {
     let sql = "SELECT x.name FROM pragma_index_list(?1) AS i, pragma_index_xinfo(i.name) AS x \
                WHERE i.origin = 'pk' AND x.\"desc\" = 1";
     connection.prepare(sql)?.query_map([table], |row| row.get(0))?.collect()
 }
 
-/// What is missing or different.
+/// How a table differs from its declaration.
 pub enum Difference {
     Missing,
-    /// Expected against found, a line each.
+    /// What was expected and what was found, on one line each.
     Other(String),
 }
 
-/// Compares one table with its declaration.
+/// Compares one table with its declaration. Returns `None` if they match.
 pub fn compare(connection: &Connection, plan: &Plan, table: &Table) -> SqlResult<Option<Difference>> {
     let Some(found) = found(connection, &table.name)? else { return Ok(Some(Difference::Missing)) };
     let expected = expected(plan, table);

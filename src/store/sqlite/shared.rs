@@ -1,4 +1,4 @@
-//! What work on a connection needs to know.
+//! The state that all work on the connections of a store shares.
 
 use crate::domain::{Plan, StampsAhead};
 use crate::store::rejection::Rejections;
@@ -10,20 +10,20 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
 
-/// What work on a connection needs to know.
+/// The state that all work on the connections of a store shares.
 pub struct Shared {
     pub path: PathBuf,
     pub plan: Arc<Plan>,
-    /// Statements by index of the table.
+    /// The statements of each table, by index of the table.
     pub sql: Vec<TableSql>,
-    /// Rows are not written, only the ledger in memory: a dry run.
+    /// Whether this is a dry run, which writes no rows and keeps its ledger in memory.
     pub dry: bool,
     /// SQLite's schema version when the tables were last compared.
     pub schema: AtomicI64,
     pub stamps_ahead: StampsAhead,
-    /// The refusals for each delivery and table.
+    /// The rejections of each delivery and table.
     pub refusals: Mutex<Rejections>,
-    /// The files of the store, with the writer's lock. Only set if the store is open for writing.
+    /// The files of the store, with the writer's lock. Set only if the store is open for writing.
     pub place: Option<Place>,
 }
 

@@ -1,14 +1,14 @@
-//! The statements for one table.
+//! Builds the SQL statements for one table.
 
 use crate::domain::{Plan, Table};
 use crate::store::sqlite::schema::quoted;
 
-/// The statements of one table.
+/// The SQL statements for one table.
 pub struct TableSql {
     pub insert: String,
     pub select: String,
     pub update: String,
-    /// Names of the columns behind the key.
+    /// The names of the columns after the key.
     pub names: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The suite of the store on files.
+//! Runs the store suite on SQLite files.
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails the test, as the test itself does")]
 
 use std::path::PathBuf;

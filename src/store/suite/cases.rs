@@ -34,7 +34,7 @@ pub async fn take_up_gives_generations_and_stamps_in_order<F: Fixture>() {
     }
     let order: Vec<_> = deliveries(&store, DeliveryFilter::All).await.iter().map(|one| one.id).collect();
     assert_eq!(order, ids.into_iter().collect::<Vec<_>>(), "in the order they were taken up");
-    // Another process goes on behind them.
+    // Another process hands out stamps after these.
     drop(store);
     let store = place.open(shared()).await;
     assert!(take_up(&store, "d", 1).await.stamps.begin().unwrap() >= end);
@@ -67,7 +67,7 @@ pub async fn an_unfinished_generation_is_replaced_by_the_next<F: Fixture>() {
     assert_eq!(store.rows(0, vec![value(1)]).await.unwrap().len(), 1, "what was written stays");
 }
 
-/// This holds however many generations lie between.
+/// A new generation settles all earlier generations of its path, however many there are.
 pub async fn a_loaded_generation_settles_all_before_it<F: Fixture>() {
     let place = F::new().await;
     let store = place.open(shared()).await;
@@ -86,7 +86,7 @@ pub async fn a_loaded_generation_settles_all_before_it<F: Fixture>() {
         (state(0), state(20), state(21)),
         ((DeliveryState::Failed, 0), (DeliveryState::Failed, 0), (DeliveryState::Replaced, 0))
     );
-    // The next generation finds all of them settled.
+    // The next generation replaces the unfinished generation before it. All others are already settled.
     let next = take_up(&store, "a", 10).await;
     let generations = deliveries(&store, DeliveryFilter::Path("a".into())).await;
     assert_eq!((next.generation, generations[22].state), (24, DeliveryState::Replaced));
@@ -109,7 +109,7 @@ pub async fn apply_moves_reach_and_counts<F: Fixture>() {
     assert_eq!(deltas, [(2, 1); 3]);
     let half = newest(&store, "a").await;
     assert_eq!((half.state, half.reach, half.hash.clone()), (DeliveryState::Loading, mark(3), hash(3)));
-    // Two chunks at once, the second continues the first.
+    // Two chunks are applied together. The second continues where the first ends.
     let both = vec![chunk(&half, &records, 3, 4, None), chunk(&half, &records, 4, 6, loaded())];
     assert_eq!(apply_all(&store, both).await.unwrap().len(), 2);
     let done = newest(&store, "a").await;
@@ -135,14 +135,15 @@ pub async fn apply_refuses_what_does_not_continue_and_changes_nothing<F: Fixture
         assert!(refused.is_err(), "{what}");
         assert_eq!(everything(&store).await, before, "{what}");
     }
-    // Neither does the good half of a pair.
+    // A pair is refused if its second chunk does not continue the first. The first chunk may have been applied.
     let pair = vec![chunk(&delivery, &records, 2, 3, None), chunk(&delivery, &records, 2, 4, loaded())];
     assert!(apply_all(&store, pair).await.is_err());
     let after = newest(&store, "a").await;
     assert!(after.receipt.closes() && after.reach.record <= 3, "{after:?}");
 }
 
-/// Whoever waited for a cluster applies what was sent once more: what the ledger has of it counts once.
+/// After a wait for the cluster, the same chunks are applied again. A chunk that is already in the ledger is not
+/// counted twice.
 pub async fn what_is_applied_again_counts_once<F: Fixture>() {
     let place = F::new().await;
     let store = place.open(shared()).await;
@@ -158,7 +159,7 @@ pub async fn what_is_applied_again_counts_once<F: Fixture>() {
     assert_eq!((newest(&store, "a").await.receipt.loaded, newest(&store, "b").await.receipt.loaded), (2, 1));
 }
 
-/// The rows of a chunk may be sent while those before it are not applied, also from other deliveries.
+/// The rows of a chunk may be sent before earlier chunks of the same or of other deliveries are applied.
 pub async fn chunks_are_sent_before_those_before_them_are_applied<F: Fixture>() {
     let place = F::new().await;
     let store = place.open(shared()).await;
@@ -182,7 +183,7 @@ pub async fn chunks_are_sent_before_those_before_them_are_applied<F: Fixture>() 
         assert!(done.receipt.closes() && done.state == DeliveryState::Loaded, "{done:?}");
         assert_eq!((done.reach, done.receipt.loaded, done.receipt.quarantined), (mark(4), 3, 1));
     }
-    // Sent and never applied, and then once more: as one that was killed between the two.
+    // A process that was killed after `send` has applied nothing. The next process sends and applies the chunks again.
     let (c, window) =
         (take_up(&store, "c", 10).await, |c: &Delivery| vec![chunk(c, &records, 0, 4, loaded())]);
     let before = everything(&store).await;
@@ -207,14 +208,14 @@ pub async fn what_breaks_off_or_is_replaced_stays_where_it_was<F: Fixture>() {
         let delivery = take_up(&store, path, 10).await;
         apply(&store, chunk(&delivery, &records, 0, 2, None)).await.unwrap();
         let before = newest(&store, path).await;
-        // What was read of it behind the last chunk is not handed on.
+        // The bytes read after the last chunk are dropped, so the final chunk is empty.
         let nothing = RowChunk { hash: String::new(), ..chunk(&delivery, &records, 2, 2, Some(end)) };
         apply(&store, nothing).await.unwrap();
         let after = newest(&store, path).await;
         assert_eq!((after.state, after.detail.as_str()), (state, "why"));
         assert_eq!((after.reach, &after.hash, &after.receipt), (before.reach, &before.hash, &before.receipt));
         assert!(after.receipt.closes());
-        // It is gone on with where it stood.
+        // The delivery resumes where it stopped.
         let again = reopened(&store, &after, FileStat::default()).await;
         assert_eq!(
             (again.reach, &again.hash, again.state),
@@ -235,7 +236,7 @@ pub async fn a_tail_is_a_record_like_any_other<F: Fixture>() {
         let store = place.open(shared()).await;
         let records = [row(1, 1, "x", 1), last, row(1, 2, "z", 3)];
         let delivery = take_up(&store, "a", 5).await;
-        // With what is before it in one window, as small files are.
+        // The tail and the record before it are in one window, as for small files.
         let window = vec![chunk(&delivery, &records, 0, 1, None), tail(&delivery, &records[..2])];
         apply_all(&store, window).await.unwrap();
         let whole = newest(&store, "a").await;
@@ -244,7 +245,7 @@ pub async fn a_tail_is_a_record_like_any_other<F: Fixture>() {
         assert!(whole.receipt.closes() && whole.note.is_none() && whole.ahead.is_none(), "{whole:?}");
         assert_eq!(whole.receipt.parts.ends(), [mark(2).offset]);
 
-        // A line end followed, and another record.
+        // The file grew by a line end and another record.
         let before = tables(&store).await;
         let again = reopened(&store, &whole, FileStat { size: 500, mtime: 7, ctime: 8 }).await;
         assert_eq!((again.tail, again.stamps.of(1)), (whole.tail, whole.stamps.of(1)));
@@ -330,7 +331,8 @@ pub async fn backfill_all(store: &impl Store, deliveries: &[&(Delivery, Vec<Reco
     }
 }
 
-/// The first `to` records; with all of them the table has the delivery whole.
+/// Backfills the first `to` records of a delivery in two chunks. If `to` covers all records, the second chunk ends the
+/// delivery.
 pub async fn backfill(store: &impl Store, table: usize, delivery: &Delivery, records: &[Record], to: usize) {
     let half = records.len() / 2;
     let parts = [(0, half.min(to), None), (half, to, loaded())];
@@ -393,7 +395,7 @@ pub async fn quarantined_is_filtered<F: Fixture>() {
     assert_eq!((entry.record, delivery.id), (refused(2), second.id));
 }
 
-/// More than a page of deliveries: each is listed exactly once and in order, under every filter.
+/// If there is more than one page of deliveries, each delivery is listed exactly once and in order, with every filter.
 pub async fn deliveries_come_in_pages<F: Fixture>() {
     let place = F::new().await;
     let store = place.open(shared()).await;
@@ -421,7 +423,7 @@ pub async fn deliveries_come_in_pages<F: Fixture>() {
     store.each(&mut |delivery| each.push(delivery.id)).await.unwrap();
     each.sort_unstable();
     assert_eq!(each, all);
-    // A cursor may consist of an id only, as a client of an API would keep it.
+    // A cursor may consist of only an id, as a client of an API would keep it.
     let behind = Cursor { after: Some(all[PAGE]), ids: None };
     let page = store.deliveries(DeliveryFilter::All, behind).await.unwrap();
     assert_eq!((ids(&page.found), page.next.is_some()), (all[PAGE + 1..].to_vec(), false));
@@ -430,7 +432,8 @@ pub async fn deliveries_come_in_pages<F: Fixture>() {
     assert!(store.delivery(DeliveryId(1)).await.unwrap().is_none_or(|one| one.id == all[0]));
 }
 
-/// Each lookup has an index, so a new file is not compared with every delivery that begins like it.
+/// Stores have an index for each of these lookups, so a new file is not compared with every delivery that begins like
+/// it.
 pub async fn deliveries_are_found_by_their_content<F: Fixture>() {
     let place = F::new().await;
     let store = place.open(shared()).await;
@@ -505,7 +508,7 @@ pub async fn known_tells_the_newest_generation<F: Fixture>() {
     );
 }
 
-/// Values of each type, at its ends and in between.
+/// Returns sample values of a type: its extremes and values in between.
 fn samples(kind: Type) -> Vec<&'static str> {
     match kind {
         Type::Text => vec!["x", "ünï \"codé\",\n\u{1F3B5}", " spaces "],
@@ -555,7 +558,7 @@ pub async fn every_type_is_read_as_it_was_written<F: Fixture>() {
         options: Vec::new(),
         fingerprint: Fingerprint::of(name),
     };
-    // Once as columns, and each type once as a key.
+    // One table has all types as columns outside the key. Each further table has one type as its key.
     let mut tables = vec![table("wide", vec![1], (2..columns.len()).collect())];
     tables[0].partition_key = vec![0];
     tables[0].clustering_key = Vec::new();
@@ -597,7 +600,7 @@ pub async fn every_type_is_read_as_it_was_written<F: Fixture>() {
     }
 }
 
-/// Three records, one of them skipped.
+/// Returns the verdict for a file of three records, one of them skipped, that another program loaded.
 fn assumed() -> Verdict {
     Verdict::Assumed { reach: mark(3), hash: hash(3), tail: None, skipped: 1, detail: "assumed".to_owned() }
 }
@@ -623,7 +626,7 @@ pub async fn what_another_program_wrote_is_entered_as_loaded<F: Fixture>() {
     assert_eq!(behind.iter().map(|table| table.name.as_str()).collect::<Vec<_>>(), ["narrow"]);
     assert_eq!(tables(&store).await[..2], before[..2], "no row is written");
 
-    // It grows: what follows is loaded behind it.
+    // The file grows, and only its new records are loaded.
     let records = [row(2, 1, "x", 1), row(2, 2, "y", 2), Record::Skipped, row(2, 3, "z", 3)];
     let grown = reopened(&store, &entered, FileStat::default()).await;
     assert_eq!((grown.state, grown.reach), (DeliveryState::Loading, mark(3)));

@@ -1,4 +1,4 @@
-//! A declaration, deliveries and their chunks, and what a store has of them.
+//! Builds a plan, deliveries and chunks for the suite, and reads the content of a store.
 
 use std::sync::Arc;
 
@@ -14,12 +14,13 @@ use crate::store::listing;
 use crate::store::listing::{Deliveries, Entries};
 use crate::store::{Store, StoreError};
 
-/// That of the records of [`chunk`].
+/// Returns the header of the records in [`chunk`].
 pub fn header() -> Header {
     Header(["p", "q", "a", "b"].map(String::from).to_vec())
 }
 
-/// One key and two columns, by three rules.
+/// Returns a plan of three tables. `kept` and `cleared` have the key (p, q), in opposite order and with different rules
+/// for empty columns. `narrow` has the key p.
 pub fn plan() -> Plan {
     let column = |name: &str, kind| Column {
         name: name.into(),
@@ -61,8 +62,6 @@ pub fn shared() -> Arc<Plan> {
     Arc::new(plan())
 }
 
-// Deliveries and chunks.
-
 pub async fn reopened(store: &impl Store, delivery: &Delivery, noted: FileStat) -> Delivery {
     store.reopen(delivery.id, grew(delivery, noted)).await.unwrap().unwrap()
 }
@@ -77,13 +76,13 @@ pub fn grew(delivery: &Delivery, noted: FileStat) -> Continuation {
     }
 }
 
-/// What a record is and becomes.
+/// A record, and what becomes of it.
 #[derive(Clone, Debug)]
 pub enum Record {
     Row(i64, i64, Option<&'static str>, Option<i64>),
     Skipped,
     Refused,
-    /// It is not in the chunk.
+    /// The record is not in the chunk.
     Left,
 }
 
@@ -140,7 +139,7 @@ pub fn cells(rows: &mut Rows, values: &[(Type, Option<String>)]) -> Vec<Cell> {
     values.iter().map(|value| of(rows, value)).collect()
 }
 
-/// The records `[from, to)` of a delivery.
+/// Returns a chunk with the records `from..to` of a delivery.
 pub fn chunk(delivery: &Delivery, records: &[Record], from: usize, to: usize, end: Option<End>) -> RowChunk {
     let mut rows = Rows::new(4, to - from);
     let (mut skipped, mut quarantined) = (0, Vec::new());
@@ -199,7 +198,7 @@ pub fn loaded() -> Option<End> {
     Some(End::Loaded)
 }
 
-/// The last of `records`, which has no line end.
+/// Returns a chunk with the last record, which has no line end.
 pub fn tail(delivery: &Delivery, records: &[Record]) -> RowChunk {
     RowChunk { is_tail: true, ..chunk(delivery, records, records.len() - 1, records.len(), loaded()) }
 }
@@ -224,12 +223,12 @@ pub async fn newest(store: &impl Store, path: &str) -> Delivery {
     listing::newest(store, path).await.unwrap().unwrap()
 }
 
-/// The deliveries that match, from all pages.
+/// Returns the deliveries that match, from all pages.
 pub async fn deliveries(store: &impl Store, filter: DeliveryFilter) -> Vec<Delivery> {
     Deliveries::new(store, filter).all().await.unwrap()
 }
 
-/// The quarantined records that match, with their deliveries, from all pages.
+/// Returns the quarantined records that match, with their deliveries, from all pages.
 pub async fn quarantined(
     store: &impl Store,
     filter: quarantine::EntryFilter,
@@ -254,7 +253,7 @@ pub async fn tables(store: &impl Store) -> Vec<Vec<Vec<Value<'static>>>> {
     tables
 }
 
-/// Tables, accounts and quarantine, without times.
+/// Returns tables, deliveries and quarantine as text, without the times of changes.
 pub async fn everything(store: &impl Store) -> String {
     let deliveries = deliveries(store, DeliveryFilter::All).await;
     let deliveries = deliveries.into_iter().map(|delivery| Delivery { changed: 0, ..delivery });

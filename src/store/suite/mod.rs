@@ -1,5 +1,4 @@
-//! What every store must do, whatever it is made of. A store passes by
-//! `store_suite!(its fixture)` in a module of tests of its own.
+//! Tests that every store must pass. A store runs them with `store_suite!(Fixture)` in its own module of tests.
 
 mod cases;
 mod chunks;
@@ -16,27 +15,27 @@ pub use chunks::{plan, take_up};
 pub use properties::*;
 pub use quarantine::*;
 
-/// A place for one store.
+/// A place for one store: a folder or a keyspace.
 pub trait Fixture: Sized {
     type Store: Store;
 
-    /// Collisions with records of other deliveries are counted too, and exactly.
+    /// Whether collisions with records of other deliveries are counted too, and exactly.
     const COUNTS_ACROSS_DELIVERIES: bool;
 
-    /// How many times fewer cases of a property are tried.
+    /// The number of cases of a property test is divided by this.
     const SLOWER: u32;
 
-    /// Whether there is such a store here; says so when there is none.
+    /// Whether such a store is available on this machine. If it is not, the tests do nothing.
     fn available() -> bool {
         true
     }
 
     fn new() -> impl Future<Output = Self>;
 
-    /// Opens the store in this place, which is not open now.
+    /// Opens the store in this place. The store must not be open already.
     fn open(&self, plan: Arc<Plan>) -> impl Future<Output = Self::Store>;
 
-    /// Deletes all rows of a table behind the back of the store.
+    /// Deletes all rows of a table without using the store.
     fn wipe(&self, table: &str) -> impl Future<Output = ()>;
 }
 

@@ -1,4 +1,4 @@
-//! The model: all records in the order of their stamps.
+//! A model of a store, which applies all records in the order of their stamps.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::domain::{Delivery, DeliveryId, Stamp, Value};
 
 pub type Written = (Stamp, DeliveryId, Option<&'static str>, Option<i64>);
 
-/// By table and key: stamp, delivery and values of every record.
+/// A model of the tables: by table and key, the stamp, delivery and values of every record.
 #[derive(Default)]
 pub struct Model {
     keys: BTreeMap<(usize, Vec<i64>), Vec<Written>>,
@@ -44,7 +44,7 @@ impl Model {
                     b = new_b.map_or(Value::Empty, Value::Whole);
                 }
             }
-            // In the model a descending column is negated, so that its keys are in order too.
+            // The model negates a descending column, so that the order of its map is the order of the rows.
             let sign = |(at, n): (usize, &i64)| value(if *table == 1 && at == 1 { -n } else { *n });
             let row = key.iter().enumerate().map(sign).chain([a, b]).collect();
             tables[*table].push(row);
@@ -52,7 +52,8 @@ impl Model {
         tables
     }
 
-    /// Every record but the first of its key is a collision of its own delivery.
+    /// Returns the number of collisions of a delivery in a table. Every record except the first of its key is a
+    /// collision of its own delivery. If `across` is false, only records of the same delivery collide.
     pub fn collisions(&self, id: DeliveryId, table: usize, across: bool) -> u64 {
         let of_table = self.keys.iter().filter(|((of, _), _)| *of == table);
         let of_key = of_table.map(|(_, records)| {

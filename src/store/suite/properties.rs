@@ -1,4 +1,4 @@
-//! The properties that every store must have.
+//! Property tests that every store must pass.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ fn records(most: usize) -> impl Strategy<Value = Vec<Record>> {
     prop::collection::vec(record(), 1..=most)
 }
 
-/// Cases of a property, each with a store of its own.
+/// Runs the cases of a property test. Each case has a store of its own.
 fn property<S: Strategy>(cases: u32, strategy: S, case: impl AsyncFn(S::Value) -> Result<(), TestCaseError>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let config = Config { failure_persistence: None, ..Config::with_cases(cases) };
@@ -34,7 +34,7 @@ fn property<S: Strategy>(cases: u32, strategy: S, case: impl AsyncFn(S::Value) -
     outcome.unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// Cuts each delivery into chunks and mixes them, keeping the order within each.
+/// Cuts each delivery into chunks and mixes the chunks. The chunks of one delivery stay in order.
 fn mixed(
     deliveries: &[(Delivery, Vec<Record>)],
     cuts: &[bool],
@@ -63,7 +63,7 @@ fn mixed(
     mixed
 }
 
-/// Writes chunks, so many at a time; each window is sent before the one before it is applied.
+/// Writes chunks in windows of `together` chunks. Each window is sent before the previous window is applied.
 async fn windows(store: &impl Store, chunks: &mut Vec<RowChunk>, together: usize) -> Vec<Applied> {
     let (mut done, mut before) = (Vec::new(), None);
     while !chunks.is_empty() {
@@ -140,7 +140,7 @@ pub fn tables_added_later_end_as_if_they_had_been_there<F: Fixture>() {
                     newest(&store, &delivery.path).await.is_behind(declared),
                     delivery.receipt.loaded > 0
                 );
-                // Broken off once, and begun anew.
+                // The first backfill is interrupted. The second starts again from the first record.
                 backfill(&store, table, delivery, records, broken_off.index(records.len())).await;
                 backfill(&store, table, delivery, records, records.len()).await;
                 prop_assert!(!newest(&store, &delivery.path).await.is_behind(declared));
@@ -150,18 +150,18 @@ pub fn tables_added_later_end_as_if_they_had_been_there<F: Fixture>() {
     });
 }
 
-/// A case for two stores.
+/// A test case that runs on two stores.
 #[derive(Clone, Debug)]
 struct Play {
-    /// Records of each delivery, and whether the last of them has no line end.
+    /// The records of each delivery, and whether the last record has no line end.
     deliveries: Vec<(Vec<Record>, bool)>,
     cuts: Vec<bool>,
     picks: Vec<Index>,
     together: usize,
 }
 
-/// The same chunks in the same order leave the same in both stores. Collisions are left out: one store counts those
-/// with other deliveries too.
+/// The same chunks in the same order lead to the same state in both stores. Collisions are not compared, because only
+/// one of the stores counts collisions with other deliveries.
 pub fn two_stores_end_alike<A: Fixture, B: Fixture>() {
     let strategy = (
         prop::collection::vec((records(6), any::<bool>()), 2..=4),
@@ -180,7 +180,7 @@ pub fn two_stores_end_alike<A: Fixture, B: Fixture>() {
 }
 
 impl Play {
-    /// What a store has of the deliveries.
+    /// Returns the state of a store after it has loaded the deliveries.
     async fn on<F: Fixture>(&self) -> Seen {
         let place = F::new().await;
         let store = place.open(shared()).await;
@@ -199,7 +199,7 @@ impl Play {
     }
 }
 
-/// What is the same in every store.
+/// The part of the state of a store that must be the same in every store.
 #[derive(Debug, PartialEq)]
 struct Seen {
     tables: Vec<Vec<Vec<Value<'static>>>>,

@@ -1,4 +1,4 @@
-//! What becomes of quarantined records, in every store.
+//! Tests of quarantined records, which every store must pass.
 
 use std::sync::Arc;
 
@@ -19,11 +19,11 @@ async fn fates(store: &impl Store) -> Vec<(u64, Fate)> {
     list(store).await.iter().map(|entry| (entry.record.record, entry.fate)).collect()
 }
 
-/// These records of a delivery, as they are now.
+/// Returns a replay of some records of a delivery. `now` contains the number of each record and what it becomes.
 fn tried(delivery: &Delivery, now: &[(u64, Record)]) -> Arc<Replay> {
     let len = now.iter().map(|(number, _)| *number).max().map_or(0, |last| last + 1);
     let at = |number: u64| now.iter().find(|(other, _)| *other == number);
-    // What is not asked for is left out: only its number counts.
+    // Records that are not replayed have a number, but are left out of the chunk.
     let records: Vec<Record> = (0..len).map(|n| at(n).map_or(Record::Left, |(_, now)| now.clone())).collect();
     let chunk = chunk(delivery, &records, 0, records.len(), None);
     let skipped = now.iter().filter(|(_, now)| matches!(now, Record::Skipped)).map(|(number, _)| *number);
@@ -81,7 +81,7 @@ fn number((_, entry): &(Delivery, QuarantineEntry)) -> u64 {
     entry.record.record
 }
 
-/// Law 2: the tables and counts of a store into which the record came with the others.
+/// Law 2: tables and counts are those of a store into which the record was loaded together with the others.
 pub async fn a_replayed_record_ends_as_if_it_had_been_loaded_with_the_others<F: Fixture>() {
     let good = row(1, 1, "replayed", 7);
     let with = |second: Record| vec![row(1, 1, "older", 1), second, Record::Row(1, 1, Some("newer"), None)];
@@ -107,7 +107,7 @@ pub async fn a_replayed_record_ends_as_if_it_had_been_loaded_with_the_others<F: 
     assert_eq!((&done.receipt.tables, &newest(&store, "b").await.receipt), (&whole.0, &whole.1));
     assert_eq!((done.state, done.reach, done.hash), (delivery.state, delivery.reach, delivery.hash));
     assert_eq!(fates(&store).await, [(1, Fate::Replayed)]);
-    // Another process finds the same.
+    // Another process reads the same state.
     let before = everything(&store).await;
     drop(store);
     assert_eq!(everything(&place.open(shared()).await).await, before);
@@ -161,7 +161,7 @@ pub async fn what_is_settled_is_not_settled_again<F: Fixture>() {
     store.replay(tried(&delivery, &[(0, row(1, 2, "y", 2))])).await.unwrap();
     let before = everything(&store).await;
     for again in [row(1, 2, "y", 2), Record::Skipped, Record::Refused] {
-        // Neither is what comes with it.
+        // The other record of the replay is open, but it is not settled either.
         let both = tried(&delivery, &[(0, again.clone()), (1, Record::Skipped)]);
         assert!(store.replay(both).await.is_err(), "{again:?}");
         assert_eq!(everything(&store).await, before, "{again:?}");
@@ -171,7 +171,7 @@ pub async fn what_is_settled_is_not_settled_again<F: Fixture>() {
     assert_eq!(everything(&store).await, before);
 }
 
-/// A record that was replayed is played into a table with the others, one that is open or discarded is not.
+/// A backfill writes replayed records into the table. It does not write records that are still open.
 pub async fn a_table_played_anew_has_what_was_replayed<F: Fixture>() {
     let place = F::new().await;
     let store = place.open(shared()).await;

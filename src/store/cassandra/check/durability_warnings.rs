@@ -1,26 +1,26 @@
-//! What makes an acknowledgement or a stamp weak, in words. Nothing is asked here.
+//! Warnings about what makes an acknowledgement or a stamp weak. This module sends no requests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use scylla::statement::Consistency;
 
-/// A clock this far from the node's is told, in microseconds (1 s).
+/// A clock that differs from the node's clock by more than this is reported, in microseconds (1 s).
 const CLOCKS: i64 = 1_000_000;
 
-/// How many replicas a keyspace has where there is no word of data centres.
+/// The replication option that gives the number of replicas without naming a data centre.
 const FACTOR: &str = "replication_factor";
 
-/// The cluster, as far as it is known, and how we speak to it.
+/// What is known about the cluster, and how this process uses it.
 pub struct Cluster {
     pub nodes: usize,
     pub datacenters: BTreeSet<String>,
-    /// The only one that is asked.
+    /// The only data centre that receives requests, if one is configured.
     pub local: Option<String>,
-    /// At which the ledger is written and read.
+    /// The consistency at which the ledger is written and read.
     pub ledger: Consistency,
 }
 
-/// A keyspace that is there, or is going to be made.
+/// A keyspace that exists or will be created.
 pub struct Keyspace {
     pub name: String,
     pub replication: BTreeMap<String, String>,
@@ -30,7 +30,7 @@ pub struct Keyspace {
 }
 
 impl Keyspace {
-    /// Everything that is weak in it.
+    /// Returns the warnings about this keyspace.
     pub fn warnings(&self, cluster: &Cluster) -> Vec<String> {
         let found = [self.few_replicas(cluster), self.simple(cluster), self.volatile(), self.apart(cluster)];
         found.into_iter().flatten().collect()
@@ -44,13 +44,14 @@ impl Keyspace {
         self.replication.get("class").is_some_and(|class| class.ends_with("SimpleStrategy"))
     }
 
-    /// Replicas by data centre; under SimpleStrategy, which knows none, by no name.
+    /// Returns the number of replicas by data centre. `SimpleStrategy` has no data centres, so its replicas are under
+    /// an empty name.
     fn factors<'a>(&'a self, cluster: &'a Cluster) -> BTreeMap<&'a str, u32> {
         let factor = |key: &str| self.replication.get(key).and_then(|factor| factor.parse().ok());
         let mut factors = BTreeMap::new();
         match factor(FACTOR) {
             Some(all) if self.is_simple() => return [("", all)].into(),
-            // What is to be made has so many in each.
+            // A keyspace that will be created gets this number of replicas in each data centre.
             Some(each) => factors.extend(cluster.datacenters.iter().map(|name| (name.as_str(), each))),
             None => {}
         }
@@ -68,7 +69,7 @@ impl Keyspace {
         if self.is_simple() || cluster.ledger != Consistency::LocalQuorum {
             return None;
         }
-        // Without a local one, any may be asked.
+        // Without a local data centre, requests may go to any data centre.
         let asked = match &cluster.local {
             Some(local) => Some((local.as_str(), factors.get(local.as_str()).copied().unwrap_or(0))),
             None => factors.into_iter().min_by_key(|(_, factor)| *factor),
@@ -101,7 +102,8 @@ impl Keyspace {
         (!self.durable).then(told)
     }
 
-    /// Two that agree each with their own data centre only may both have the lease.
+    /// Warns about a ledger that is kept at the quorum of one of several data centres. Two processes that each agree
+    /// only with their own data centre could both hold the lease.
     fn apart(&self, cluster: &Cluster) -> Option<String> {
         let several = self.factors(cluster).len() > 1;
         (self.has_ledger && several && cluster.ledger == Consistency::LocalQuorum).then(|| {
@@ -118,7 +120,7 @@ impl Keyspace {
 const ON_ONE: &str = "an acknowledged row is on one node, in its commit log within commitlog_sync_period \
                       (10 s by default), and is lost with the disk of that node";
 
-/// At which rows are written.
+/// Warns about the consistency at which rows are written.
 pub fn of_consistency(write: Consistency) -> Option<String> {
     let weak = matches!(write, Consistency::One | Consistency::LocalOne);
     weak.then(|| {
@@ -127,7 +129,8 @@ pub fn of_consistency(write: Consistency) -> Option<String> {
     })
 }
 
-/// The node told its clock between our `before` and `after`, all in microseconds.
+/// Warns if the clocks differ. The node reported its time between our times `before` and `after`. All times are in
+/// microseconds.
 pub fn of_clocks(before: i64, node: i64, after: i64) -> Option<String> {
     let apart = (before - node).max(0) + (after - node).min(0);
     (apart.abs() > CLOCKS).then(|| {
@@ -139,7 +142,7 @@ pub fn of_clocks(before: i64, node: i64, after: i64) -> Option<String> {
     })
 }
 
-/// A limit that the server sets to stamps.
+/// Warns about a limit that the server sets for stamps.
 pub fn of_guardrail(name: &str, value: Option<&str>) -> Option<String> {
     let value = value.filter(|value| !value.is_empty() && *value != "null")?;
     let why = if name.starts_with("minimum_timestamp_") {
@@ -153,7 +156,7 @@ pub fn of_guardrail(name: &str, value: Option<&str>) -> Option<String> {
     Some(format!("guardrail {name} is {value}, and {does} what is beyond: {why}"))
 }
 
-/// Options of a table, as far as the server has them.
+/// Warns about options of a table. An option is `None` if the server does not have it.
 pub fn of_options(table: &str, ttl: Option<i32>, cdc: Option<bool>) -> Vec<String> {
     let begins = ttl.is_some_and(|ttl| ttl > 0).then(|| {
         format!("table {table} has a default time to live: it begins again when a record is written again")
@@ -185,7 +188,7 @@ mod tests {
         Keyspace { name: "ks".to_owned(), replication, durable: true, is_there: true, has_ledger: false }
     }
 
-    /// Whether each part stands in a warning of its own, in order, and nothing else does.
+    /// Asserts that there are as many warnings as parts, and that each warning contains the part at its position.
     #[track_caller]
     fn assert_told(told: &[String], parts: &[&str]) {
         assert_eq!(told.len(), parts.len(), "{told:#?}");

@@ -1,4 +1,4 @@
-//! What an acknowledgement and a stamp are worth in this cluster.
+//! Checks whether a cluster can be used, and what an acknowledgement and a stamp are worth there.
 
 mod durability_warnings;
 
@@ -25,22 +25,23 @@ use crate::store::cassandra::schema;
 use crate::store::cassandra::settings::Settings;
 use crate::store::cassandra::stamps;
 
-/// What was found.
+/// The result of a check.
 pub struct Checked {
-    /// The version of the server and how many nodes it knows.
+    /// The version of the server, and the number of nodes that it knows.
     pub server: String,
-    /// Whether tables and ledger are as declared, or can be made.
+    /// Whether tables and ledger are as declared or can be created.
     pub tables: Result<(), StoreError>,
-    /// How far reserved stamps are ahead of the clock, if a correct clock cannot have allowed them.
+    /// How far the reserved stamps are ahead of the clock. `None` if they are no further ahead than a correct clock
+    /// allows.
     pub stamps_ahead: Option<Duration>,
-    /// What makes an acknowledgement or a stamp weak.
+    /// Warnings about what makes an acknowledgement or a stamp weak.
     pub warnings: Vec<String>,
 }
 
-/// Looks at everything.
+/// Checks the nodes, the keyspaces, the ledger and the tables.
 ///
 /// # Errors
-/// What the cluster says.
+/// Returns an error if the cluster does not answer or rejects a request.
 pub async fn checked(
     session: &Arc<Session>,
     settings: &Arc<Settings>,
@@ -80,7 +81,7 @@ fn cluster(session: &Session, settings: &Settings) -> Cluster {
     }
 }
 
-/// Its version, and what is to be said of its clock.
+/// Returns the version of the node, and a warning if its clock differs from ours.
 async fn of_node(session: &Session, settings: &Settings) -> Result<(String, Option<String>), StoreError> {
     let cql = "SELECT release_version, toUnixTimestamp(now()) FROM system.local";
     let before = clock();
@@ -92,7 +93,8 @@ async fn of_node(session: &Session, settings: &Settings) -> Result<(String, Opti
     Ok(rows.into_iter().next().map(told).unwrap_or_default())
 }
 
-/// That of the tables and that of the ledger; as they are configured when they are not there but can be made.
+/// Returns the keyspaces of the tables and of the ledger. A keyspace that does not exist is returned as configured if
+/// it can be created.
 async fn keyspaces(
     session: &Session,
     settings: &Settings,
@@ -112,7 +114,7 @@ async fn keyspaces(
     Ok(all)
 }
 
-/// What opening for writing would refuse.
+/// Returns the error with which opening the store for writing would fail.
 async fn as_declared(
     session: &Arc<Session>,
     settings: &Arc<Settings>,
@@ -124,7 +126,7 @@ async fn as_declared(
         return Err(missing_told(settings, &missing));
     }
     whole(session, settings, plan, &state).await?;
-    // One that is missing in part is made whole first.
+    // A ledger that lacks tables is completed first when the store is opened.
     if !state.missing_ledger.is_empty() {
         return Ok(());
     }
@@ -145,7 +147,7 @@ async fn of_ledger(session: &Session, settings: &Settings) -> Result<Option<Stri
     }))
 }
 
-/// Other ledgers whose deliveries are in the same tables.
+/// Warns about other ledgers that write to the same tables.
 async fn of_stamps(session: &Session, settings: &Settings) -> Result<Vec<String>, StoreError> {
     let others = stamps::others(session, settings).await?.into_iter();
     let told = |(ledger, end): (String, i64)| {
@@ -158,7 +160,8 @@ async fn of_stamps(session: &Session, settings: &Settings) -> Result<Vec<String>
     Ok(others.map(told).collect())
 }
 
-/// Limits that the server sets to stamps. Scylla has none, and a role may not be allowed to ask.
+/// Warns about the limits that the server sets for stamps. ScyllaDB has none, and a role may not be allowed to read
+/// them.
 async fn of_guardrails(session: &Session, settings: &Settings) -> Vec<String> {
     let cql = "SELECT name, value FROM system_views.settings";
     let found = request::rows::<(String, Option<String>)>(session, settings, cql, ()).await;
@@ -176,7 +179,7 @@ async fn of_table(session: &Session, settings: &Settings, table: &Table) -> Resu
     Ok(warnings)
 }
 
-/// An option of a table. Each is asked for alone: Scylla does not have `cdc` here.
+/// Reads one option of a table. Each option has its own query, because ScyllaDB has no `cdc` in this system table.
 async fn option<T>(
     session: &Session,
     settings: &Settings,
@@ -213,7 +216,7 @@ mod tests {
     use super::super::tests::{node, settings_at};
     use super::*;
 
-    /// The table that tells of tables is one itself.
+    /// The system table of tables contains itself.
     #[tokio::test]
     async fn an_option_that_a_server_does_not_have_is_none_and_hides_no_other() {
         let Some(node) = node() else { return };

@@ -1,4 +1,4 @@
-//! How a delivery begins, goes on, and gets its stamps.
+//! Begins and continues deliveries, and gives them their stamps.
 
 use super::Ledger;
 use super::count::{count_of, table_count};
@@ -19,10 +19,12 @@ use crate::store::failpoint;
 use crate::store::{NOTHING_ASSUMED, StoreError, read_again};
 
 impl Ledger {
-    /// Enters a delivery; those before it that were not finished are replaced.
+    /// Enters a delivery. Earlier generations of its path that are not finished become `replaced`. The open records of
+    /// a failed generation are discarded if the new generation reads them again.
     ///
     /// # Errors
-    /// `Ahead` when there are no stamps yet; what the cluster says.
+    /// Returns `Ahead` if no stamps can be handed out yet, and `Shape` if files are assumed to be loaded but all tables
+    /// are empty. Also returns an error if the lease is lost, or if the cluster does not answer or rejects a request.
     pub async fn take_up(
         &self,
         writing: &Writing,
@@ -43,7 +45,7 @@ impl Ledger {
             Some(before) => before,
             None => {
                 let mut new = self.new_delivery(writing, plan, entry, earlier.newest + 1).await?;
-                // A table without a row has none of another program either: it is behind.
+                // A table without rows has no rows of another program either, so it needs a backfill.
                 for table in &empty {
                     count_of(&mut new.delivery.receipt, table).fingerprint = Fingerprint(String::new());
                 }
@@ -62,14 +64,14 @@ impl Ledger {
                 false => replace(&mut old.delivery, generation),
             }
         }
-        // A writer that lost the lease may have been about to resume the newest generation. Writing this generation
-        // again makes that late write lose.
+        // A writer that lost the lease may have been about to resume the newest generation. Writing that generation
+        // again makes the late write lose.
         let ended = earlier.ended.filter(|old| old.delivery.id != id);
         replaced.extend(ended.filter(|old| !lease.wrote(old.trust.written())));
         lease.check().await?;
         failpoint::step("take_up before the batch");
-        // By themselves, and first: a row can be too large for a batch. Cut short here, the newest generation is
-        // `replaced`, and its file is compared with it again.
+        // Each is written on its own, because a row can be too large for a batch. They are written first: if the
+        // process ends here, the newest generation is `replaced`, and its file is compared with it again.
         for old in &mut replaced {
             self.write(lease, old).await?;
             self.unfinished.track(&old.delivery);
@@ -87,7 +89,7 @@ impl Ledger {
         Ok(entered.delivery)
     }
 
-    /// Names of the tables that have no row.
+    /// Returns the names of the tables that have no row. Fails if no table has a row.
     async fn without_rows(&self, plan: &Plan) -> Result<Vec<String>, StoreError> {
         let empty = schema::empty_tables(&self.session, &self.settings, plan).await?;
         if empty.len() < plan.tables.len() {
@@ -98,7 +100,7 @@ impl Ledger {
         Err(StoreError::Shape { store: self.settings.name(), what, next })
     }
 
-    /// Every delivery takes a place in the order, also one that has nothing to write: it is its id.
+    /// Creates a delivery. Its id is its place in the order, and every delivery takes one, even if it writes nothing.
     async fn new_delivery(
         &self,
         writing: &Writing,
@@ -114,7 +116,7 @@ impl Ledger {
         Ok(entered)
     }
 
-    /// A delivery and the ways to it.
+    /// Writes a delivery together with the entries that find it by path and by head.
     async fn enter(&self, lease: &Lease, new: &mut Entered) -> Result<(), StoreError> {
         let delivery = &new.delivery;
         let generation = i32::try_from(delivery.generation).unwrap_or(i32::MAX);
@@ -125,11 +127,13 @@ impl Ledger {
         self.together(lease, &mut [new], ways).await
     }
 
-    /// Continues a delivery. `None` where it is not any more what its file was compared with. A noted tail whose rows
-    /// were made by other rules gets a new stamp: under the old one its row may be in the tables.
+    /// Continues a delivery. Returns `None` if the delivery has changed since its file was compared with it. If the
+    /// rows of a noted tail were made by other rules, the tail gets a new stamp, because its old row may be in the
+    /// tables.
     ///
     /// # Errors
-    /// `Ahead` when there are no stamps yet; what the cluster says.
+    /// Returns `Ahead` if no stamps can be handed out yet, or an error if the lease is lost, or if the cluster does not
+    /// answer or rejects a request.
     pub async fn reopen(
         &self,
         writing: Option<&Writing>,
@@ -153,7 +157,7 @@ impl Ledger {
             self.note_head(&writing.lease, how.head.hash.clone(), id).await?;
         }
         if matches!(before.state, DeliveryState::Loading | DeliveryState::Replaced) {
-            // Saved for a step that the ledger never took: this time they may not be refused.
+            // These entries were saved for a step that never reached the ledger. This time the records may be accepted.
             writing.lease.check().await?;
             writing.quarantine.remove_from(&writing.lease, id, before.reach.record).await?;
         }
@@ -176,10 +180,11 @@ impl Ledger {
         }
     }
 
-    /// A further range of stamps.
+    /// Gives a delivery a further range of stamps.
     ///
     /// # Errors
-    /// `Ahead` when there are none yet; what the cluster says.
+    /// Returns `Ahead` if no stamps can be handed out yet, or an error if the lease is lost, or if the cluster does not
+    /// answer or rejects a request.
     pub async fn extend(
         &self,
         writing: Option<&Writing>,
@@ -197,10 +202,10 @@ impl Ledger {
         Ok(range)
     }
 
-    /// The same for a dry run.
+    /// Enters a delivery in a dry run, in memory only.
     ///
     /// # Errors
-    /// What the cluster says.
+    /// Returns an error if the cluster does not answer or rejects a request.
     pub async fn take_up_in_memory(&self, plan: &Plan, entry: &NewDelivery) -> Result<Delivery, StoreError> {
         let generation = self.earlier(entry).await?.newest + 1;
         let mut under_way = self.under_way.lock().await;
@@ -215,9 +220,9 @@ impl Ledger {
     }
 }
 
-/// Why a delivery was left as it is.
+/// Why a delivery was not changed.
 enum Unchanged {
-    /// It is another than was expected.
+    /// The delivery has changed since its file was compared with it.
     Other,
     Store(StoreError),
 }
@@ -235,20 +240,22 @@ fn resumed(delivery: &mut Delivery, plan: &Plan, how: Continuation) {
     if let Some(note) = &mut delivery.note {
         note.rules = plan.rules.clone();
     }
-    // What was sent is compared with the file. Where its head reaches further, that needs no noting of its own.
+    // Keep the note of the furthest bytes that were sent, because the file is compared with it. If the head reaches
+    // further, note the head instead, which saves a write later.
     let sent = delivery.ahead.take().filter(|ahead| ahead.bytes.offset > delivery.reach.offset);
     let reach = sent.as_ref().map_or(delivery.reach.offset, |ahead| ahead.bytes.offset);
     let by_head = (head.offset > reach).then(|| Ahead { bytes: head, rules: plan.rules.clone() });
     delivery.ahead = by_head.or(sent);
 }
 
-/// Stamps that are never written.
+/// Returns a range of stamps for a dry run. They are never written.
 fn in_memory_range(first: u64, records: u64) -> Result<StampRange, StoreError> {
     let range = StampRange::after(Stamp(0), Stamp(clock()), (first, records), StampsAhead::Wait);
     range.map_err(StoreError::Ahead)
 }
 
-/// The entries themselves stay as they are: without an open record in its account, a delivery has no open entry.
+/// Discards the open records of a delivery. The entries are not changed: if the receipt has no open record, no entry
+/// counts as open.
 fn discard_open(delivery: &mut Delivery, generation: u32) {
     delivery.receipt.discarded = delivery.receipt.quarantined;
     delivery.detail = format!("{}\n{}", delivery.detail, read_again(generation));
@@ -268,7 +275,7 @@ fn replace(delivery: &mut Delivery, generation: u32) {
     delivery.changed = clock() / 1000;
 }
 
-/// What a delivery begins with.
+/// Returns the receipt with which a delivery begins.
 fn account(begun: &InitialState, tables: Vec<TableCount>) -> Receipt {
     let InitialState { reach, assumed, skipped, .. } = *begun;
     let mut parts = Parts::default();

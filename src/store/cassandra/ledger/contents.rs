@@ -17,8 +17,8 @@ use crate::store::cassandra::settings::Settings;
 use crate::store::cassandra::{request, schema};
 
 /// The table of loaded deliveries by their bytes. An entry may be stale after its delivery has continued, so it counts
-/// only if the delivery's own row agrees. No entry is missing: it is inserted before that row is written, and removed
-/// after it.
+/// only if the delivery's own row agrees. No entry is missing: an entry is inserted before that row is written, and a
+/// stale entry is removed afterwards.
 pub struct Contents {
     pub insert: PreparedStatement,
     pub delete: PreparedStatement,
@@ -88,7 +88,7 @@ impl Unfinished {
         lock(&self.0).is_some()
     }
 
-    /// Sets all unfinished deliveries, as read from the ledger.
+    /// Fills the index with all unfinished deliveries of the ledger.
     pub fn fill(&self, all: impl Iterator<Item = (DeliveryId, String)>) {
         let mut heads = Heads::default();
         all.for_each(|(id, head)| heads.insert(id, &head));

@@ -1,4 +1,4 @@
-//! What a receipt counts for a table.
+//! The counts of a table in a receipt.
 
 use crate::domain::{Fingerprint, Receipt, TableCount};
 
@@ -13,7 +13,7 @@ pub fn table_count(table: &str, fingerprint: &Fingerprint) -> TableCount {
     }
 }
 
-/// The count of a table in a receipt, entered where it is new.
+/// Returns the count of a table in a receipt. Adds the count if there is none.
 pub fn count_of<'r>(receipt: &'r mut Receipt, table: &str) -> &'r mut TableCount {
     let at = match receipt.tables.binary_search_by(|count| count.table.as_str().cmp(table)) {
         Ok(at) => at,

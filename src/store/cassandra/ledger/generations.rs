@@ -19,7 +19,7 @@ pub struct Earlier {
     pub newest: u32,
     /// The newest generation, if it has ended.
     pub ended: Option<Entered>,
-    /// The generations that end with the new one.
+    /// The earlier generations that end when the new generation begins.
     pub unsettled: Vec<Entered>,
 }
 
@@ -39,8 +39,8 @@ impl Earlier {
 }
 
 impl Ledger {
-    /// Loading a generation settles all generations before it. Reading therefore stops at the newest generation that
-    /// was loaded and has itself ended.
+    /// Reads the earlier generations that matter to a new generation. Loading a generation settles all generations
+    /// before it. Reading therefore stops at the newest generation that was loaded and has itself ended.
     pub(super) async fn earlier(&self, entry: &NewDelivery) -> Result<Earlier, StoreError> {
         let mut earlier = Earlier::default();
         let mut below = i32::MAX;
@@ -58,15 +58,15 @@ impl Ledger {
         }
     }
 
-    /// Up to [`SOME`] generations of a path older than `below`, with their ids.
+    /// Reads up to [`SOME`] generations of a path older than `below`. Returns their numbers and ids.
     async fn generations(&self, path: &str, below: i32) -> Result<Vec<(i32, i64)>, StoreError> {
         let values = (path, below, SOME);
         let result = request::execute(&self.session, &self.settings, &self.by_generation, values).await?;
         request::parsed(&self.settings, result)
     }
 
-    /// The deliveries of these generations. One may be missing, because the server has not finished the batch that
-    /// creates it.
+    /// Reads the deliveries of these generations. A delivery may be missing, because the server has not finished the
+    /// batch that creates it.
     async fn all_of(&self, page: &[(i32, i64)]) -> Result<Vec<Entered>, StoreError> {
         let found = try_join_all(page.iter().map(|(_, id)| self.by_id(DeliveryId(*id)))).await?;
         Ok(found.into_iter().flatten().collect())
@@ -83,8 +83,9 @@ pub fn is_read_again(delivery: &Delivery, entry: &NewDelivery) -> bool {
     loads && delivery.state == DeliveryState::Failed && delivery.receipt.open() > 0
 }
 
-/// Whether this generation has settled all earlier ones. Only a delivery that was taken up to be loaded has stamps. A
-/// delivery assumed to be loaded by another program has stamps too, but does not settle a failed generation.
+/// Whether this generation has settled all earlier generations. Only deliveries that were taken up to be loaded do so.
+/// A delivery that is assumed to be loaded by another program also has stamps, but it does not settle a failed
+/// generation.
 fn has_settled_others(delivery: &Delivery) -> bool {
     let was_loaded = delivery.stamps.begin().is_some() && delivery.receipt.assumed == 0;
     was_loaded && !is_unfinished(delivery)

@@ -1,4 +1,4 @@
-//! The last stamp that a ledger has handed out.
+//! Finds the last stamp that a ledger has handed out.
 
 use scylla::client::session::Session;
 
@@ -6,13 +6,13 @@ use crate::store::StoreError;
 use crate::store::cassandra::settings::Settings;
 use crate::store::cassandra::{request, schema};
 
-/// First record, base, records.
+/// A range of stamps: first record, base, number of records.
 type Range = (i64, i64, i64);
 
-/// Where the last range of all deliveries ends. This reads the whole ledger, a page at a time.
+/// Returns the end of the last range of all deliveries. Reads the whole ledger, a page at a time.
 ///
 /// # Errors
-/// The cluster does not answer.
+/// Returns an error if the cluster does not answer or rejects the request.
 pub async fn last_stamp(session: &Session, settings: &Settings) -> Result<i64, StoreError> {
     let cql = format!("SELECT id, stamps FROM {}", schema::ledger_place(settings, "needledrop_deliveries"));
     let prepared = session.prepare(cql).await;

@@ -13,14 +13,14 @@ use crate::store::StoreError;
 use crate::store::cassandra::delivery_row::Stored;
 use crate::store::cassandra::request;
 
-/// Id, quarantined, replayed.
+/// The id of a delivery, and its numbers of quarantined and replayed records.
 type Counted = (i64, i64, Option<i64>);
 
 impl Ledger {
-    /// The newest generation of every path.
+    /// Returns the newest generation of every path.
     ///
     /// # Errors
-    /// When the cluster does not answer.
+    /// Returns an error if the cluster does not answer or rejects the request.
     pub async fn known(&self, attempt: &Fingerprint) -> Result<Vec<KnownPath>, StoreError> {
         let (valid, mut newest) = (self.valid_ids().await?, HashMap::<String, Newest>::new());
         self.rows(|mut stored| {
@@ -42,10 +42,10 @@ impl Ledger {
         Ok(newest.into_iter().map(|(path, newest)| KnownPath { path, ..newest.known }).collect())
     }
 
-    /// A page of deliveries in the order they were taken up.
+    /// Returns a page of deliveries in the order they were taken up.
     ///
     /// # Errors
-    /// When the cluster does not answer.
+    /// Returns an error if the cluster does not answer or rejects the request.
     pub async fn page(
         &self,
         filter: &DeliveryFilter,
@@ -72,10 +72,10 @@ impl Ledger {
         Ok(Page { found, next })
     }
 
-    /// Hands every delivery to `take`, in the order of the cluster.
+    /// Hands every delivery to `take`, in the order in which the cluster returns them.
     ///
     /// # Errors
-    /// When the cluster does not answer.
+    /// Returns an error if the cluster does not answer or rejects the request.
     pub async fn each(&self, take: &mut (dyn FnMut(Delivery) + Send)) -> Result<(), StoreError> {
         let valid = self.valid_ids().await?;
         self.rows(|stored| {
@@ -90,10 +90,10 @@ impl Ledger {
         Ok(())
     }
 
-    /// The delivery with this id, if there is one.
+    /// Returns the delivery with this id, if there is one.
     ///
     /// # Errors
-    /// When the cluster does not answer.
+    /// Returns an error if the cluster does not answer or rejects the request.
     pub async fn read(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
         if self.in_memory
             && let Some(own) = self.under_way.lock().await.get(&id)
@@ -103,7 +103,7 @@ impl Ledger {
         Ok(self.by_id(id).await?.map(|entered| entered.delivery))
     }
 
-    /// Ids of the deliveries that may match the filter, in order. The caller has to check each delivery.
+    /// Returns the ids of the deliveries that may match the filter, in order. The caller has to check each delivery.
     async fn ids(&self, filter: &DeliveryFilter) -> Result<Vec<DeliveryId>, StoreError> {
         let mut ids = match filter {
             DeliveryFilter::All => self.valid_ids().await?,
@@ -137,8 +137,8 @@ impl Ledger {
         Ok(ids.into_iter().map(|(id,)| DeliveryId(id)).collect())
     }
 
-    /// Ids of all deliveries that a path leads to, in order. Any other delivery may come from a late write of a writer
-    /// that lost the lease.
+    /// Returns the ids of all deliveries in the table of paths, in order. A delivery that is not in this table may come
+    /// from a late write of a writer that lost the lease.
     async fn valid_ids(&self) -> Result<Vec<DeliveryId>, StoreError> {
         let mut ids = Vec::new();
         let take = |(id,): (i64,)| {
@@ -150,7 +150,7 @@ impl Ledger {
         Ok(ids)
     }
 
-    /// Ids of deliveries that have or had quarantined records.
+    /// Returns the ids of the deliveries that have or had quarantined records.
     async fn with_entries(&self) -> Result<Vec<DeliveryId>, StoreError> {
         let (valid, mut ids) = (self.valid_ids().await?, Vec::new());
         let take = |(id, quarantined, replayed): Counted| {
@@ -163,7 +163,7 @@ impl Ledger {
         Ok(ids)
     }
 
-    /// Every row of the ledger, a page at a time.
+    /// Hands every row of the ledger to `take`, and reads a page at a time.
     async fn rows(&self, mut take: impl FnMut(Stored)) -> Result<(), StoreError> {
         let all = |stored: Stored| {
             take(stored);
@@ -173,7 +173,7 @@ impl Ledger {
     }
 }
 
-/// The newest generation of a path so far.
+/// The newest generation of a path among the rows that were read so far.
 struct Newest {
     generation: i32,
     /// Its head, if its last bytes are not known yet.

@@ -1,8 +1,8 @@
-//! Maps whose holder may have panicked.
+//! Locks a mutex even if it is poisoned.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What was entered stays true when a holder panicked.
+/// Locks a mutex. If a thread panicked while it held the lock, the data is still valid.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Finds the deliveries with which a new file is compared.
+//! Looks up the deliveries with which a new file is compared.
 
 use crate::domain::ledger::Content;
 use crate::domain::{DeliveryId, Fingerprint};

@@ -1,5 +1,6 @@
-//! Deliveries in the cluster. One row holds all that changes of a delivery, and is always written whole:
-//! it never mixes two states, and the stamps of the lease decide between two writers.
+//! The ledger of deliveries in the cluster. One row holds everything about a delivery that can change, and is always
+//! written as a whole. A row therefore never mixes two states. If two processes write a row, the stamps of their leases
+//! decide.
 
 mod begin;
 mod contents;
@@ -32,10 +33,10 @@ pub use count::{count_of, table_count};
 pub use last::last_stamp;
 pub use written::{Beside, Written};
 
-/// Deliveries that are read at once.
+/// The number of deliveries that are read or written at the same time.
 pub const TOGETHER: usize = 64;
 
-/// What the ledger is asked and told.
+/// The ledger: its statements, and the deliveries in progress.
 pub struct Ledger {
     session: Arc<Session>,
     settings: Arc<Settings>,
@@ -52,23 +53,24 @@ pub struct Ledger {
     ids: PreparedStatement,
     counted: PreparedStatement,
     contents: Contents,
-    /// Deliveries under way, as they are in the store. Who changes one holds this: rows are written whole.
+    /// Deliveries in progress, as they are in the store. The lock is held while a delivery is changed, because rows are
+    /// written as a whole.
     under_way: tokio::sync::Mutex<HashMap<DeliveryId, Entered>>,
-    /// Deliveries whose entry was not confirmed, by path: tried again, they are entered as they were.
+    /// Deliveries whose entry was not confirmed, by path. A retry enters them unchanged.
     unconfirmed: Mutex<HashMap<String, Entered>>,
-    /// Deliveries whose records from quarantine were not confirmed: tried again, nothing is counted twice.
+    /// Deliveries whose replayed or discarded records were not confirmed. A retry does not count them twice.
     unsettled: Mutex<HashMap<DeliveryId, Entered>>,
-    /// The heads of unfinished deliveries. No table has them.
+    /// The heads of unfinished deliveries. They are in no table.
     unfinished: Unfinished,
-    /// A dry run: what is entered stays there.
+    /// Whether this is a dry run: changes stay in memory.
     in_memory: bool,
 }
 
 impl Ledger {
-    /// Prepares what will be asked.
+    /// Prepares the statements.
     ///
     /// # Errors
-    /// What the cluster says.
+    /// Returns an error if a statement cannot be prepared.
     pub async fn new(
         session: Arc<Session>,
         settings: Arc<Settings>,
@@ -117,7 +119,7 @@ impl Ledger {
         })
     }
 
-    /// Without those that the way by path does not lead to: a writer that lost the lease entered them late, and
+    /// Removes the deliveries that are not in the table of paths. A writer that lost the lease entered them late, and
     /// nothing was ever written for them.
     async fn valid(&self, deliveries: Vec<Delivery>) -> Result<Vec<Delivery>, StoreError> {
         let mut valid = Vec::with_capacity(deliveries.len());
@@ -138,10 +140,10 @@ impl Ledger {
         Ok(request::parsed::<Stored>(&self.settings, result)?.pop().map(Stored::entered))
     }
 
-    /// One delivery as it stands.
+    /// Returns the current state of a delivery.
     ///
     /// # Errors
-    /// There is none with this id; what the cluster says.
+    /// Returns an error if there is no delivery with this id, or if the cluster does not answer or rejects the request.
     pub async fn find(&self, id: DeliveryId) -> Result<Entered, StoreError> {
         if let Some(entered) = self.under_way.lock().await.get(&id) {
             return Ok(entered.clone());
@@ -156,10 +158,11 @@ impl Ledger {
         })
     }
 
-    /// Changes a delivery and writes it; what `change` says is returned with it.
+    /// Changes a delivery and writes it. Returns the delivery and the result of `change`.
     ///
     /// # Errors
-    /// That of `change`, with nothing written; what the cluster says.
+    /// Returns the error of `change`, in which case nothing is written. Also returns an error if the lease is lost, or
+    /// if the cluster does not answer or rejects a request.
     pub async fn change<T, E: From<StoreError>>(
         &self,
         lease: &Lease,
@@ -206,10 +209,11 @@ impl Ledger {
         lease.write(&self.later, (&delivery.path, generation)).await
     }
 
-    /// Changes the account of a delivery together with what is written beside it, all or none.
+    /// Changes the receipt of a delivery, and writes it together with the statements in `beside`, all or none.
     ///
     /// # Errors
-    /// What the cluster says. Tried again, the account is what it would have become, counted once.
+    /// Returns an error if the lease is lost, or if the cluster does not answer or rejects a request. A retry writes
+    /// the same receipt, so nothing is counted twice.
     pub async fn settle(
         &self,
         lease: &Lease,
@@ -241,7 +245,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Whether an account was written and that was not confirmed: what it settles may be settled by now.
+    /// Whether a receipt was written but not confirmed. The records that it settles may be settled already.
     pub fn is_unsettled(&self, id: DeliveryId) -> bool {
         lock(&self.unsettled).contains_key(&id)
     }
@@ -257,7 +261,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Deliveries and what is written beside them, all or none: a logged batch, which the server finishes.
+    /// Writes deliveries and other statements, all or none. They are in a logged batch, which the server completes.
     async fn together(
         &self,
         lease: &Lease,
@@ -284,10 +288,10 @@ impl Ledger {
         done.map(|_| ()).map_err(|error| request::told(&self.settings, &error))
     }
 
-    /// The same for a dry run, which writes nothing.
+    /// Changes a delivery in a dry run, in memory only.
     ///
     /// # Errors
-    /// That of `change`; what the cluster says.
+    /// Returns the error of `change`, or an error if the delivery cannot be read.
     pub async fn change_in_memory(
         &self,
         id: DeliveryId,
@@ -299,10 +303,10 @@ impl Ledger {
         Ok(entered)
     }
 
-    /// Changes state, note or head; without a lease only in memory.
+    /// Changes the state, the file metadata or the head of a delivery. Without a lease, the change is in memory only.
     ///
     /// # Errors
-    /// What the cluster says.
+    /// Returns an error if the lease is lost, or if the cluster does not answer or rejects a request.
     pub async fn amend(
         &self,
         lease: Option<&Lease>,
@@ -329,10 +333,10 @@ impl Ledger {
         self.change(lease, id, change).await.map(|_| ())
     }
 
-    /// A way to the delivery by its head.
+    /// Writes the entry that finds a delivery by its head.
     ///
     /// # Errors
-    /// What the cluster says.
+    /// Returns an error if the lease is lost, or if the cluster does not answer or rejects the request.
     pub async fn note_head(&self, lease: &Lease, head: String, id: DeliveryId) -> Result<(), StoreError> {
         lease.write(&self.head, (head, id.0)).await
     }

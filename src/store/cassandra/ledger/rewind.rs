@@ -1,5 +1,5 @@
-//! Last records that 0.1.0 loaded provisionally and may have been taking back when it was killed: the ledger counts
-//! them, and their rows may be gone from the tables.
+//! Loads provisional last records again. Version 0.1.0 loaded such records, and may have been deleting their rows when
+//! it was killed. The ledger counts these records, but their rows may be missing from the tables.
 
 use super::Ledger;
 use crate::domain::{Delivery, DeliveryId, DeliveryState, Position};
@@ -8,18 +8,19 @@ use crate::store::cassandra::delivery_row::{Entered, count};
 use crate::store::cassandra::shared::Writing;
 use crate::store::cassandra::{request, schema};
 
-/// Byte, record and line where the record begins, the hash up to there, and what became of the record.
+/// A provisional record: the byte, record and line where it begins, the hash up to there, and its outcome.
 type Provisional = (i64, i64, i64, String, String);
 
 impl Ledger {
-    /// Takes the record out of the account of a file that grew behind it, so that it is loaded once more, with a newer
-    /// stamp. Whether there was one.
+    /// Removes the provisional record from the receipt of a file that has grown since, so that it is loaded again with
+    /// a newer stamp. Returns whether there was such a record.
     ///
     /// # Errors
-    /// `Ahead` when there are no stamps yet; the cluster does not answer; the lease is lost.
+    /// Returns `Ahead` if no stamps can be handed out yet, or an error if the lease is lost, or if the cluster does not
+    /// answer or rejects a request.
     pub async fn rewind(&self, writing: &Writing, before: &Entered) -> Result<bool, StoreError> {
         let Delivery { id, state, tail, .. } = before.delivery;
-        // Once the row was written in this format, the file has been looked at, and had not grown.
+        // If the row was written in this format, the file was examined before, and had not grown.
         if state != DeliveryState::Loaded || tail.is_none() || before.trust.earlier().is_some() {
             return Ok(false);
         }
@@ -50,8 +51,9 @@ impl Ledger {
     }
 }
 
-/// `outcome` is what 0.1.0 wrote: `loaded` with the tables in which it was a collision, `skipped`, `quarantined` or
-/// `discarded`; behind `replayed` where it was in quarantine before.
+/// Removes a record with this outcome from the receipt. Version 0.1.0 wrote the outcome: `loaded` followed by the
+/// tables in which the record was a collision, `skipped`, `quarantined` or `discarded`. The outcome begins with
+/// `replayed` if the record had been in quarantine.
 fn uncount(delivery: &mut Delivery, outcome: &str) {
     let less = |count: &mut u64| *count = count.saturating_sub(1);
     let receipt = &mut delivery.receipt;

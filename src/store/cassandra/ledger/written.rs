@@ -1,4 +1,4 @@
-//! What is written beside each other: all of it, or none.
+//! The statements of a ledger batch, which is applied as a whole or not at all.
 
 use scylla::statement::prepared::PreparedStatement;
 
@@ -7,14 +7,14 @@ use crate::store::cassandra::delivery_row::Stored;
 /// A statement of a batch with its values.
 pub type Beside = (PreparedStatement, Written);
 
-/// What a batch of the ledger writes.
+/// The values of a statement in a ledger batch.
 pub enum Written {
     Delivery(Box<Stored>),
     Path(String, i32, i64),
     Head(String, i64),
-    /// State, delivery and record of an entry in quarantine.
+    /// The state, delivery and record of a quarantine entry.
     Fate(&'static str, i64, i64),
-    /// Delivery, table, place and hashes.
+    /// The keys of a delivery in a table: delivery, table, position and hashes.
     Keys((i64, String, i64, Vec<u8>)),
 }
 

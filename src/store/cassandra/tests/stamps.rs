@@ -1,11 +1,11 @@
-//! Stamps of one keyspace under two ledgers.
+//! Tests the stamps of one keyspace that two ledgers use.
 
 use super::*;
 use crate::domain::StampRange;
 use crate::store::cassandra::lease::clock;
 use crate::store::cassandra::schema::stamps_place;
 
-/// Two stores with the same tables and a ledger each.
+/// Two stores with the same tables and separate ledgers.
 struct Pair {
     place: Cassandra,
     ledgers: [Settings; 2],
@@ -35,7 +35,7 @@ impl Pair {
         for keyspace in [&self.place.0, &self.ledgers[0].ledger_keyspace, &self.ledgers[1].ledger_keyspace] {
             self.cql(&format!("DROP KEYSPACE IF EXISTS {keyspace}")).await;
         }
-        // Nobody else is to use it.
+        // The keyspace no longer exists, so no other test may use it.
         std::mem::forget(self.place);
     }
 }
@@ -78,7 +78,7 @@ async fn two_ledgers_never_hand_out_the_same_stamp() {
         ranges.extend(taken);
     }
     let last = ranges.iter().map(StampRange::end).max().unwrap();
-    // A block whose rest is too small for a range is lost: less than the range each time.
+    // If the rest of a block is too small for a range, the rest is lost. It is smaller than the range.
     let most = clock() + 10_000_000 + 2 * i64::try_from(handed_out).unwrap();
     assert!(last.0 <= most, "{last:?} is further ahead than what was handed out");
     assert_disjoint(ranges);
@@ -103,7 +103,7 @@ async fn a_row_that_was_lost_or_restored_is_raised_above_all_stamps_of_the_ledge
     let mut last = clock() + 60_000_000;
     pair.cql(&set_lease(last)).await;
     for damage in [
-        // The row is that of a backup.
+        // The row is restored from a backup.
         format!("UPDATE {row} SET next = 7, ledgers[?] = 7 WHERE name = 'stamps' IF EXISTS"),
         format!("DROP TABLE {row}"),
         format!("TRUNCATE {row}"),
@@ -118,14 +118,14 @@ async fn a_row_that_was_lost_or_restored_is_raised_above_all_stamps_of_the_ledge
         store.inner.writer().unwrap().lease.release().await;
         pair.cql(&damage.replace("ledgers[?]", &format!("ledgers['{}']", ledger.ledger_keyspace))).await;
         if damage.starts_with("TRUNCATE") {
-            // Only the deliveries know.
+            // Only the deliveries still have the last stamp.
             pair.cql(&set_lease(0)).await;
         }
     }
     pair.drop().await;
 }
 
-/// Five seconds of stamps are reserved ahead of the clock: a file of over 2.5 million records takes more at once.
+/// A block reaches five seconds ahead of the clock. A file of over 2.5 million records needs a longer range.
 #[tokio::test]
 async fn a_range_longer_than_a_block_is_reserved_at_once() {
     if !Cassandra::available() {
@@ -152,7 +152,7 @@ async fn two_idle_ledgers_do_not_run_ahead_of_the_clock() {
         hand_out(store, 1).await;
     }
     let idle = stores.iter().map(|store| crate::store::Store::tend(store, &()));
-    // It ends only when the lease is lost.
+    // `tend` returns only if the lease is lost.
     let _ = tokio::time::timeout(Duration::from_secs(4), futures::future::join_all(idle)).await;
     let range = hand_out(&stores[1], 1).await;
     assert!(range.base.0 <= clock() + 5_000_000, "{} at {}", range.base.0, clock());
