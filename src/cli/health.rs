@@ -80,7 +80,7 @@ fn tell(address: SocketAddr, answer: &str) -> CommandResult {
     match head.split(' ').nth(1) {
         Some("200") => write!(std::io::stdout(), "{body}")?,
         Some("503") => {
-            let next = "wait, it goes on by itself when that is over; its log says more";
+            let next = "wait, it continues by itself when that is over; its log says more";
             return Err(no(address, body.trim_end(), next));
         }
         _ => {

@@ -111,7 +111,7 @@ fn look(file: &std::path::Path) -> Option<FileStat> {
 pub fn refused(error: &AppError, health: &Health) {
     metrics::reload("refused");
     health.reload_is_over();
-    warn!("the configuration was read again and is refused; the one before goes on: {error}");
+    warn!("configuration reload rejected; keeping the previous configuration: {error}");
 }
 
 impl App {

@@ -131,7 +131,7 @@ impl Service {
 fn stuck(silent: BTreeSet<&str>) {
     let names = Vec::from_iter(silent).join(", ");
     error!(
-        "stuck: no answer from {names}; the watchdog restarts the service, which goes on where the ledger stands; this is a defect, please report it"
+        "stuck: no answer from {names}; the watchdog restarts the service, which resumes where the ledger stands; this is a defect, please report it"
     );
     say(&[NotifyState::Status(&format!("stuck: no answer from {names}"))]);
 }

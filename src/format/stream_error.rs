@@ -41,7 +41,7 @@ impl fmt::Display for StreamError {
                 "to decompress it takes a window of over 8 MiB; compress it without --long and --ultra, or by gzip",
             ),
             Self::Corrupt(why) => {
-                write!(f, "cannot be decompressed further: {why}; make the compressed file anew and drop it again")
+                write!(f, "cannot be decompressed further: {why}; compress the file again and drop it again")
             }
         }
     }

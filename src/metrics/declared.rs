@@ -140,9 +140,9 @@ declared! {
     CONFIG_RELOADS = counter("needledrop_config_reloads_total", Unit::Count, &["outcome"],
         "How often the configuration was read again, by outcome.");
     CONFIG_RELOADED = gauge("needledrop_config_last_reload_successful", Unit::Count, &[],
-        "0 while a configuration that was read again is refused and the one before goes on.");
+        "0 after a rejected reload, as long as the previous configuration is kept.");
     BUILD_INFO = gauge("needledrop_build_info", Unit::Count, &["version", "commit"],
-        "1, with the version and the commit it was built from as labels; unknown where that was not told.");
+        "Always 1. The labels are the version and the commit of the build, or `unknown`.");
 }
 
 /// Registers the kind, unit and help text of every metric with the recorder.

@@ -195,7 +195,9 @@ pub enum StoreError {
     Gone { store: String, what: &'static str, next: &'static str },
     #[error("{0}: there is no store yet\n  next: `needledrop run` or `needledrop load` makes it")]
     Missing(String),
-    #[error("{store} is in use by {holder}\n  next: stop it first; started again, it goes on where it stood")]
+    #[error(
+        "{store} is in use by {holder}\n  next: stop it first; when it is started again, it resumes where it stopped"
+    )]
     InUse { store: String, holder: String },
     #[error("{0}")]
     Settings(String),
@@ -215,7 +217,7 @@ pub enum StoreError {
         differs: bool,
     },
     #[error(
-        "{0}: another process has taken over the right to write\n  next: run it again, it goes on where that one stands"
+        "{0}: another process has taken over the right to write\n  next: run it again; it resumes where that process stands"
     )]
     Lost(String),
     #[error(

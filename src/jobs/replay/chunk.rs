@@ -106,7 +106,7 @@ impl ChunkMaker {
             return;
         }
         let detail = "a quote in it is not closed, so it may go on in the lines behind it; mend the file, then \
-                      load it anew";
+                      load it again";
         let (reason, detail) = match record.reason {
             Reason::Quote => (Reason::Quote, record.detail),
             _ => (Reason::Quote, detail.to_owned()),

@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use crate::domain::header::HeaderError;
 use crate::domain::ledger::{Amendment, Continuation, DeliveryFilter, KnownPath};
+use crate::domain::text::one_line;
 use crate::domain::{Checkpoint, Delivery, DeliveryContext, DeliveryState, End, Frame, RawChunk, TailNote};
 use crate::metrics;
 use crate::pipeline::discover::Discover;
@@ -59,7 +60,12 @@ impl<S: Store> Discover<S> {
         let chunk = Arc::new(vec![transform.chunk(raw).await]);
         let store = &self.identify.store;
         let sent = self.identify.patience.with(|| store.send(Arc::clone(&chunk))).await?;
-        self.identify.patience.with(|| store.apply(Arc::clone(&chunk), &sent)).await?;
+        let applied = self.identify.patience.with(|| store.apply(Arc::clone(&chunk), &sent)).await?;
+        if let Some(why) = applied.into_iter().find_map(|applied| applied.failed) {
+            warn!(file = path, "failed: {}", one_line(&why));
+            metrics::delivery(DeliveryState::Failed);
+            return Ok(());
+        }
         metrics::delivery(DeliveryState::Loaded);
         info!(file = path, "its last record, which an earlier process had begun, is settled");
         Ok(())

@@ -193,7 +193,7 @@ impl<S: Store> After<S> {
         match (is_new, is_failure) {
             (false, _) => debug!(file = &*file.path, "{told}"),
             (true, false) => info!(file = &*file.path, "{told}"),
-            (true, true) => warn!(file = &*file.path, "{told} (said once for all files)"),
+            (true, true) => warn!(file = &*file.path, "{told} (logged once for all files)"),
         }
     }
 

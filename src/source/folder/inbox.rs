@@ -152,7 +152,7 @@ impl Inbox {
             let path = place.display().to_string();
             let folder: String = path.chars().take(SHOWN).collect();
             let more = if folder.len() < path.len() { "…" } else { "" };
-            tracing::warn!(folder = format!("{folder}{more}"), "left out: {error} (said once)");
+            tracing::warn!(folder = format!("{folder}{more}"), "left out: {error} (logged once)");
         }
     }
 
@@ -184,7 +184,7 @@ impl Inbox {
         let Some(path) = self.path_of(place) else {
             if !self.told.swap(true, Ordering::Relaxed) {
                 let file = place.display();
-                tracing::warn!(%file, "its name is not UTF-8; rename it and it will be loaded (said once for all)");
+                tracing::warn!(%file, "its name is not UTF-8; rename it and it will be loaded (logged once for all)");
             }
             return None;
         };

@@ -223,7 +223,7 @@ impl Retirer {
     /// Fills `piece`, unless the file ends first.
     fn read(&self, file: &mut File, piece: &mut [u8]) -> io::Result<usize> {
         if self.halt.is_cancelled() {
-            return Err(io::Error::other("stopped in the middle; it goes on next time"));
+            return Err(io::Error::other("stopped in the middle; it continues next time"));
         }
         let mut filled = 0;
         while filled < piece.len() {

@@ -35,7 +35,7 @@ pub fn damaged(settings: &Settings, what: &str) -> StoreError {
     StoreError::Shape {
         store: settings.name(),
         what: format!("its ledger is damaged: {what}"),
-        next: "restore the needledrop_ tables from a backup, or drop them and load the kept files anew"
+        next: "restore the needledrop_ tables from a backup, or drop them and load the kept files again"
             .to_owned(),
     }
 }

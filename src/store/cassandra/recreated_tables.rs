@@ -94,7 +94,7 @@ fn hides(settings: &Settings, table: &Table, column: &str, at: i64, hidden: usiz
              written to it under an earlier time, and {hidden} deliveries have such stamps"
         ),
         next: format!(
-            "DROP TABLE {name} and start: it is made anew, and `needledrop load --table {name}` fills it from the \
+            "DROP TABLE {name} and start: it is created again, and `needledrop load --table {name}` fills it from the \
              kept files"
         ),
     }
@@ -130,7 +130,7 @@ async fn begin(
     if behind > 0 {
         let names = names.join(", ");
         warn!(
-            "made anew: {names}; behind by {behind} of the deliveries until `needledrop load --table` fills it"
+            "recreated: {names}; behind by {behind} of the deliveries until `needledrop load --table` fills it"
         );
     }
     Ok(())

@@ -474,7 +474,7 @@ impl Identity {
     /// Describes what happened to the table since `before`. Returns `None` if it is unchanged.
     pub fn since(&self, before: &Self) -> Option<String> {
         if self.id != before.id {
-            return Some("was dropped or made anew".to_owned());
+            return Some("was dropped or recreated".to_owned());
         }
         let (column, _) = self.dropped.iter().find(|(name, at)| before.dropped.get(*name) != Some(at))?;
         Some(format!("lost its column {column}"))

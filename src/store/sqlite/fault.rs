@@ -68,12 +68,12 @@ pub fn told(store: String, error: &rusqlite::Error) -> StoreError {
             StoreError::System { store, what, next }
         }
         Some(Code::DatabaseCorrupt | Code::NotADatabase) => {
-            let next = "restore it from a backup, or move it away and load the kept files anew".to_owned();
+            let next = "restore it from a backup, or move it away and load the kept files again".to_owned();
             StoreError::System { store, what, next }
         }
         // These tables were created together with the store, so the ledger is damaged.
         _ if what.contains("no such table: _needledrop") => {
-            let next = "restore it from a backup, or move it away and load the kept files anew".to_owned();
+            let next = "restore it from a backup, or move it away and load the kept files again".to_owned();
             StoreError::Shape { store, what: format!("its ledger is damaged: {what}"), next }
         }
         _ if what.contains("no such table") || what.contains("no such column") => {

@@ -214,7 +214,9 @@ fn check_lost(path: &Path, was_made: bool) -> Result<(), StoreError> {
     let store = path.display().to_string();
     if !path.exists() {
         if was_made {
-            tracing::warn!("{store}: is gone; a new one is made, and all files of the inbox are loaded anew");
+            tracing::warn!(
+                "{store}: is gone; a new one is created, and all files of the inbox are loaded again"
+            );
         } else {
             tracing::info!("{store}: is made");
         }
@@ -226,7 +228,7 @@ fn check_lost(path: &Path, was_made: bool) -> Result<(), StoreError> {
     Err(StoreError::Shape {
         store,
         what: "it is damaged: the file is empty, and there was a store in it".to_owned(),
-        next: "restore it from a backup, or remove it to load the kept files anew".to_owned(),
+        next: "restore it from a backup, or remove it to load the kept files again".to_owned(),
     })
 }
 
@@ -352,7 +354,7 @@ fn damaged(store: &str) -> StoreError {
     StoreError::Shape {
         store: store.to_owned(),
         what: "its ledger is damaged: _needledrop_meta has no format".to_owned(),
-        next: "restore the file from a backup, or move it away and load the kept files anew".to_owned(),
+        next: "restore the file from a backup, or move it away and load the kept files again".to_owned(),
     }
 }
 

@@ -40,7 +40,7 @@ pub fn is_another(connection: &Connection, table: &Table) -> SqlResult<bool> {
 
 /// Accepts a recreated table as it is, and treats it as empty.
 pub fn begin_anew(connection: &Connection, table: &Table) -> SqlResult<()> {
-    tracing::warn!("table {} was dropped and made again; `needledrop load --table {0}` fills it", table.name);
+    tracing::warn!("table {} was dropped and recreated; `needledrop load --table {0}` fills it", table.name);
     connection.execute("DELETE FROM _needledrop_meta WHERE key = ?1", [key(table)])?;
     is_behind(connection, table)
 }
@@ -61,7 +61,7 @@ pub fn check(shared: &Shared, connection: &Connection) -> Result<(), Fault> {
     }
     for table in &shared.plan.tables {
         let what = match schema::compare(connection, &shared.plan, table)? {
-            None if is_another(connection, table)? => "dropped and made again".to_owned(),
+            None if is_another(connection, table)? => "dropped and recreated".to_owned(),
             None => continue,
             Some(Difference::Missing) => "dropped".to_owned(),
             Some(Difference::Other(told)) => format!("altered:\n  {told}"),
