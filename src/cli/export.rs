@@ -23,7 +23,7 @@ use crate::pipeline::prefix_check::KeptFileError;
 use crate::source::folder::inbox::Found;
 use crate::source::folder::part_file::Part;
 use crate::store::backend::AnyStore;
-use crate::store::{Access, Store, StoreError};
+use crate::store::{Access, Ledger, StoreError};
 
 #[derive(Debug, Args)]
 pub struct Arguments {

@@ -28,7 +28,7 @@ use crate::source::folder::inbox::Found;
 use crate::store::backend::AnyStore;
 use crate::store::backoff::Backoff;
 use crate::store::listing::{Deliveries, newest};
-use crate::store::{Access, Store, StoreError};
+use crate::store::{Access, Ledger, Store, StoreError};
 
 #[derive(Debug, Args)]
 pub struct Arguments {

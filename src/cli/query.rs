@@ -14,7 +14,7 @@ use crate::cli::outcome::Failure;
 use crate::daemon::app::App;
 use crate::domain::parse::parse;
 use crate::domain::{Column, Table, Value, text};
-use crate::store::{Access, Store};
+use crate::store::{Access, RowReader};
 
 #[derive(Debug, Args)]
 pub struct Arguments {

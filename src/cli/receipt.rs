@@ -16,7 +16,7 @@ use crate::domain::ledger::DeliveryFilter;
 use crate::domain::{Delivery, DeliveryId, DeliveryState, Plan, Receipt};
 use crate::source::folder::inbox;
 use crate::store::listing::Deliveries;
-use crate::store::{Access, Store, StoreError};
+use crate::store::{Access, Ledger, Store, StoreError};
 
 #[derive(Debug, Args)]
 pub struct Arguments {

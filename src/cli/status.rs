@@ -18,7 +18,7 @@ use crate::domain::ledger::DeliveryFilter;
 use crate::domain::{Delivery, DeliveryId, DeliveryState, FileStat, Receipt};
 use crate::source::folder::inbox::{Found, Inbox};
 use crate::store::listing::Deliveries;
-use crate::store::{Access, Store, StoreError};
+use crate::store::{Access, Ledger, Store, StoreError};
 
 /// The number of deliveries that the text output shows.
 const NEWEST: usize = 10;

@@ -21,7 +21,7 @@ use crate::pipeline::messages::Finished;
 use crate::pipeline::run_stats::RunStats;
 use crate::store::backoff::Backoff;
 use crate::store::failpoint;
-use crate::store::{Store, StoreError};
+use crate::store::{ChunkWriter, StoreError};
 
 /// What this stage remembers of deliveries.
 #[derive(Default)]
@@ -68,7 +68,7 @@ pub struct Write<S> {
     pub window_bytes: u64,
 }
 
-impl<S: Store> Write<S> {
+impl<S: ChunkWriter> Write<S> {
     /// Writes chunks until there are no more.
     ///
     /// # Errors

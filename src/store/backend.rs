@@ -17,7 +17,7 @@ use crate::store::cassandra::{self, CassandraStore};
 use crate::store::limits::Limits;
 use crate::store::observer::StoreObserver;
 use crate::store::sqlite::{self, SqliteStore};
-use crate::store::{Access, Store, StoreError};
+use crate::store::{Access, ChunkWriter, Ledger, QuarantineStore, RowReader, Store, StoreError};
 
 /// The `store` section of the configuration: which store is used, and how.
 #[derive(Debug, Clone, Deserialize)]
@@ -207,10 +207,7 @@ macro_rules! either {
     };
 }
 
-impl Store for AnyStore {
-    /// `None` for SQLite, which writes nothing before [`Store::apply`].
-    type Sent = Option<<CassandraStore as Store>::Sent>;
-
+impl Ledger for AnyStore {
     async fn known(&self, attempt: Fingerprint) -> Result<Vec<KnownPath>, StoreError> {
         either!(self.known(attempt))
     }
@@ -250,6 +247,11 @@ impl Store for AnyStore {
     async fn amend(&self, id: DeliveryId, amendment: Amendment) -> Result<(), StoreError> {
         either!(self.amend(id, amendment))
     }
+}
+
+impl ChunkWriter for AnyStore {
+    /// `None` for SQLite, which writes nothing before [`Store::apply`].
+    type Sent = Option<<CassandraStore as ChunkWriter>::Sent>;
 
     async fn send(&self, chunks: Arc<Vec<RowChunk>>) -> Result<Self::Sent, StoreError> {
         match self {
@@ -272,27 +274,9 @@ impl Store for AnyStore {
     async fn backfill(&self, table: usize, chunk: Arc<RowChunk>, first: bool) -> Result<Applied, StoreError> {
         either!(self.backfill(table, chunk, first))
     }
+}
 
-    async fn rows(
-        &self,
-        table: usize,
-        key: Vec<Value<'static>>,
-    ) -> Result<Vec<Vec<Value<'static>>>, StoreError> {
-        either!(self.rows(table, key))
-    }
-
-    async fn count(&self, table: usize) -> Result<u64, StoreError> {
-        either!(self.count(table))
-    }
-
-    async fn tend(&self, observer: &dyn StoreObserver) -> StoreError {
-        either!(self.tend(observer))
-    }
-
-    async fn close(&self) {
-        either!(self.close());
-    }
-
+impl QuarantineStore for AnyStore {
     async fn quarantined(
         &self,
         id: DeliveryId,
@@ -312,5 +296,29 @@ impl Store for AnyStore {
 
     async fn discard(&self, id: DeliveryId, records: Vec<u64>) -> Result<(), StoreError> {
         either!(self.discard(id, records))
+    }
+}
+
+impl RowReader for AnyStore {
+    async fn rows(
+        &self,
+        table: usize,
+        key: Vec<Value<'static>>,
+    ) -> Result<Vec<Vec<Value<'static>>>, StoreError> {
+        either!(self.rows(table, key))
+    }
+
+    async fn count(&self, table: usize) -> Result<u64, StoreError> {
+        either!(self.count(table))
+    }
+}
+
+impl Store for AnyStore {
+    async fn tend(&self, observer: &dyn StoreObserver) -> StoreError {
+        either!(self.tend(observer))
+    }
+
+    async fn close(&self) {
+        either!(self.close());
     }
 }

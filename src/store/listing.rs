@@ -2,7 +2,7 @@
 
 use std::vec;
 
-use super::{Store, StoreError};
+use super::{Ledger, QuarantineStore, StoreError};
 use crate::domain::ledger::{Cursor, DeliveryFilter, Page};
 use crate::domain::quarantine;
 use crate::domain::quarantine::QuarantineEntry;
@@ -19,7 +19,7 @@ pub struct Deliveries<'s, S> {
     next: Option<Cursor>,
 }
 
-impl<'s, S: Store> Deliveries<'s, S> {
+impl<'s, S: Ledger> Deliveries<'s, S> {
     /// Creates a listing that does not wait: an error of the store is returned at once.
     pub fn new(store: &'s S, filter: DeliveryFilter) -> Self {
         Self { store, patience: None, filter, page: Vec::new().into_iter(), next: Some(Cursor::default()) }
@@ -70,7 +70,7 @@ impl<'s, S: Store> Deliveries<'s, S> {
 ///
 /// # Errors
 /// Returns an error if the store cannot be read.
-pub async fn newest(store: &impl Store, path: &str) -> Result<Option<Delivery>, StoreError> {
+pub async fn newest(store: &impl Ledger, path: &str) -> Result<Option<Delivery>, StoreError> {
     let filter = DeliveryFilter::Newest(path.to_owned());
     Ok(store.deliveries(filter, Cursor::default()).await?.found.pop())
 }
@@ -85,7 +85,7 @@ pub struct Entries<'s, S> {
     next: Option<u64>,
 }
 
-impl<'s, S: Store> Entries<'s, S> {
+impl<'s, S: QuarantineStore> Entries<'s, S> {
     /// Creates a listing that does not wait: an error of the store is returned at once.
     pub fn new(store: &'s S, id: DeliveryId, filter: quarantine::EntryFilter) -> Self {
         Self { store, patience: None, id, filter, next: Some(0) }

@@ -12,6 +12,7 @@ pub mod suite;
 pub mod failpoint;
 pub mod backend;
 pub mod backoff;
+mod error;
 mod rejection;
 
 use std::sync::Arc;
@@ -20,7 +21,9 @@ use crate::domain::ledger::{
     Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownPath, NewDelivery, Page,
 };
 use crate::domain::quarantine;
-use crate::domain::{Delivery, DeliveryId, Fingerprint, Header, RowChunk, StampRange, TooFarAhead, Value};
+use crate::domain::{Delivery, DeliveryId, Fingerprint, Header, RowChunk, StampRange, Value};
+pub use error::StoreError;
+
 use crate::store::observer::StoreObserver;
 
 /// The error text and the next step if files are entered as already loaded but no table has a row. Most likely, the
@@ -47,15 +50,8 @@ pub enum Access {
     Dry,
 }
 
-/// A store of tables, ledger and quarantine.
-///
-/// Chunks are written in two steps: [`Self::send`], then [`Self::apply`]. Law 1: `apply` returns only when every row,
-/// every quarantined record and the ledger's progress over the chunks are durable. Law 2: if chunks of different
-/// deliveries are applied in any order, the tables end as if all records were applied in the order of their stamps.
-pub trait Store: Send + Sync + 'static {
-    /// The result of [`Self::send`], which [`Self::apply`] needs.
-    type Sent: Send + Sync;
-
+/// Which deliveries are durable, and how far.
+pub trait Ledger: Send + Sync + 'static {
     /// Returns what the ledger knows about every path. `attempt` identifies the configuration of this process.
     fn known(&self, attempt: Fingerprint) -> impl Future<Output = Result<Vec<KnownPath>, StoreError>> + Send;
 
@@ -109,6 +105,16 @@ pub trait Store: Send + Sync + 'static {
         id: DeliveryId,
         amendment: Amendment,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Writes chunks in two steps: [`Self::send`], then [`Self::apply`].
+///
+/// Law 1: the second step returns only when every row, every quarantined record and the ledger's progress over the chunks
+/// are durable. Law 2: applying chunks in any order across deliveries has the same result as applying all records in the
+/// order of their stamps.
+pub trait ChunkWriter: Send + Sync + 'static {
+    /// The result of [`Self::send`], which [`Self::apply`] needs.
+    type Sent: Send + Sync;
 
     /// Begins to write chunks. Earlier chunks need not be applied yet. Rows do not count until they are applied: a
     /// process that resumes the delivery sends them again, under the same stamps.
@@ -133,24 +139,10 @@ pub trait Store: Send + Sync + 'static {
         chunk: Arc<RowChunk>,
         first: bool,
     ) -> impl Future<Output = Result<Applied, StoreError>> + Send;
+}
 
-    /// Returns the rows whose leading key columns have these values, in key order. Each row has all columns, key first.
-    fn rows(
-        &self,
-        table: usize,
-        key: Vec<Value<'static>>,
-    ) -> impl Future<Output = Result<Vec<Vec<Value<'static>>>, StoreError>> + Send;
-
-    /// Returns the number of rows in a table.
-    fn count(&self, table: usize) -> impl Future<Output = Result<u64, StoreError>> + Send;
-
-    /// Does the periodic work of a store that is open for writing, and notifies `observer` whether writing is still
-    /// allowed. Returns only when writing is no longer allowed, with the reason.
-    fn tend(&self, observer: &dyn StoreObserver) -> impl Future<Output = StoreError> + Send;
-
-    /// Gives up the right to write, so that another process need not wait for it.
-    fn close(&self) -> impl Future<Output = ()> + Send;
-
+/// Records that could not become rows.
+pub trait QuarantineStore: Send + Sync + 'static {
     /// Returns a page of the quarantined records that the receipt of this delivery counts, in order, starting at the
     /// record `from`. [`listing::Entries`] reads all pages.
     fn quarantined(
@@ -181,76 +173,25 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// An error of a store.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("{store}: {what}\n  next: it is tried again until it answers; {hint}")]
-    Busy { store: String, reason: &'static str, what: String, hint: &'static str },
-    #[error(
-        "stamps would run more than 10 minutes ahead of the clock; waiting {} s\n  next: set the clock right; if it \
-         is, docs/runbook.md says what to do (store.stamps_ahead)", .0.wait.as_secs().max(1)
-    )]
-    Ahead(TooFarAhead),
-    #[error("{store}: {what}\n  next: {next}")]
-    Gone { store: String, what: &'static str, next: &'static str },
-    #[error("{0}: there is no store yet\n  next: `needledrop run` or `needledrop load` makes it")]
-    Missing(String),
-    #[error(
-        "{store} is in use by {holder}\n  next: stop it first; when it is started again, it resumes where it stopped"
-    )]
-    InUse { store: String, holder: String },
-    #[error("{0}")]
-    Settings(String),
-    #[error(
-        "{store} is in use by {holder}{}\n  next: {}",
-        if *.differs { ", which loads with other tables than are declared here" } else { "" },
-        if *.differs {
-            "give both the same configuration; this process stands by, and reads its own again when it changes"
-        } else {
-            "none; this process stands by and takes over when that one is gone"
-        }
-    )]
-    Standby {
-        store: String,
-        holder: String,
-        /// Whether the holder loads with tables other than those declared here.
-        differs: bool,
-    },
-    #[error(
-        "{0}: another process has taken over the right to write\n  next: run it again; it resumes where that process stands"
-    )]
-    Lost(String),
-    #[error(
-        "{0} is not a needledrop store; it is left as it is\n  next: set store.sqlite.path to another file"
-    )]
-    Foreign(String),
-    #[error(
-        "{store}: the schema is not what it was when this began: {what}\n  \
-         next: bring the tables back as they are declared, then start again"
-    )]
-    Changed { store: String, what: String },
-    #[error("{store}: {what}\n  next: {next}")]
-    Shape { store: String, what: String, next: String },
-    #[error("{store}: {what}\n  next: this is a defect; please report it with the lines around it")]
-    Broken { store: String, what: String },
-    #[error("{store}: {what}\n  next: {next}")]
-    System { store: String, what: String, next: String },
+/// Reads tables.
+pub trait RowReader: Send + Sync + 'static {
+    /// Returns the rows whose leading key columns have these values, in key order. Each row has all columns, key first.
+    fn rows(
+        &self,
+        table: usize,
+        key: Vec<Value<'static>>,
+    ) -> impl Future<Output = Result<Vec<Vec<Value<'static>>>, StoreError>> + Send;
+
+    /// Returns the number of rows in a table.
+    fn count(&self, table: usize) -> impl Future<Output = Result<u64, StoreError>> + Send;
 }
 
-impl StoreError {
-    /// Returns the label under which a wait is counted, or `None` if waiting does not help.
-    pub fn passing(&self) -> Option<&'static str> {
-        match self {
-            Self::Busy { reason, .. } => Some(reason),
-            Self::Ahead(ahead) if ahead.clock_is_behind => Some("clock"),
-            Self::Ahead(_) => Some("stamps"),
-            Self::Standby { .. } => Some("standby"),
-            _ => None,
-        }
-    }
+/// Tables, ledger and quarantine in one store. The test suite defines the details of what a store must do.
+pub trait Store: Ledger + ChunkWriter + QuarantineStore + RowReader {
+    /// Does the periodic work of a store that is open for writing, and notifies `observer` whether writing is still
+    /// allowed. Returns only when writing is no longer allowed, with the reason.
+    fn tend(&self, observer: &dyn StoreObserver) -> impl Future<Output = StoreError> + Send;
 
-    /// Whether the cause is a configuration that does not match the store, and not a failure of the system.
-    pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Foreign(_) | Self::Changed { .. } | Self::Shape { .. } | Self::Settings(_))
-    }
+    /// Gives up the right to write, so that another process need not wait for it.
+    fn close(&self) -> impl Future<Output = ()> + Send;
 }

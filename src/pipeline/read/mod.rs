@@ -23,7 +23,7 @@ use crate::pipeline::hash_checkpoint::{HashCheckpoint, HashCheckpoints};
 use crate::pipeline::messages::Work;
 use crate::store::backoff::Backoff;
 use crate::store::failpoint;
-use crate::store::{Store, StoreError};
+use crate::store::{Ledger, StoreError};
 
 /// The reason to stop filling a chunk.
 enum Filled {
@@ -52,7 +52,7 @@ pub struct Read<S> {
     pub stop: CancellationToken,
 }
 
-impl<S: Store> Read<S> {
+impl<S: Ledger> Read<S> {
     /// Reads files until there are no more.
     ///
     /// # Errors

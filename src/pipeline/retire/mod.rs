@@ -24,7 +24,7 @@ use crate::source::folder::inbox::Inbox;
 use crate::source::folder::move_or_delete::{Leaving, Retirer, Stays, TOGETHER, Way};
 use crate::store::backoff::Backoff;
 use crate::store::listing::newest;
-use crate::store::{Store, StoreError};
+use crate::store::{Ledger, StoreError};
 
 /// A file that does not end with a line end may still grow, so it must be unchanged for this many times longer.
 const OPEN_TAIL: u32 = 5;
@@ -47,7 +47,7 @@ pub struct After<S> {
     told: HashMap<String, Instant>,
 }
 
-impl<S: Store> After<S> {
+impl<S: Ledger> After<S> {
     /// Returns `None` if files are kept.
     pub fn new(
         source: &SourceConfig,

@@ -8,7 +8,7 @@ use scylla::statement::prepared::PreparedStatement;
 use tracing::{info, warn};
 
 use super::lease::Lease;
-use super::ledger::{Ledger, TOGETHER};
+use super::ledger::{LedgerTables, TOGETHER};
 use super::request;
 use super::schema;
 use super::stamps::Authority;
@@ -50,7 +50,7 @@ pub async fn bring_up(
 
 /// Fills the table that finds loaded deliveries by their contents.
 async fn contents(session: &Arc<Session>, settings: &Arc<Settings>, lease: &Lease) -> Result<(), StoreError> {
-    let ledger = Ledger::new(Arc::clone(session), Arc::clone(settings), false).await?;
+    let ledger = LedgerTables::new(Arc::clone(session), Arc::clone(settings), false).await?;
     let mut loaded = Vec::new();
     let take = &mut |delivery: Delivery| {
         if delivery.state == DeliveryState::Loaded {
@@ -94,7 +94,7 @@ impl<'m> Migration<'m> {
         };
         let all = format!("SELECT id, path, state, records, provisional, stamps FROM {place}");
         // If the previous holder was killed, it may have been deleting the rows of a provisional record. That record is
-        // then kept for `Ledger::rewind`.
+        // then kept for `LedgerTables::rewind`.
         let forgotten = if lease.was_left() { "" } else { ", provisional = null" };
         let paths = schema::ledger_place(settings, "needledrop_paths");
         let newest = format!("SELECT id FROM {paths} WHERE path = ? ORDER BY generation DESC LIMIT 1");

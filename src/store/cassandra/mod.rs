@@ -51,7 +51,7 @@ use scylla::client::session::Session;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
-use super::{Access, Store, StoreError};
+use super::{Access, ChunkWriter, Ledger, QuarantineStore, RowReader, Store, StoreError};
 use crate::domain::ledger::{
     Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownPath, NewDelivery, Page,
 };
@@ -64,7 +64,7 @@ use crate::store::observer::StoreObserver;
 pub use check::Checked;
 use collisions::Collisions;
 use lease::{Lease, Wait};
-use ledger::Ledger;
+use ledger::LedgerTables;
 use limits::SizeLimit;
 use quarantine::Quarantine;
 use rows::{Pace, Writer};
@@ -113,7 +113,8 @@ impl CassandraStore {
             Access::Read | Access::Dry => None,
         };
         check_format(&session, &settings, writing.is_some()).await?;
-        let ledger = Ledger::new(Arc::clone(&session), Arc::clone(&settings), access == Access::Dry).await?;
+        let ledger =
+            LedgerTables::new(Arc::clone(&session), Arc::clone(&settings), access == Access::Dry).await?;
         let reading = Quarantine::new(Arc::clone(&session), Arc::clone(&settings)).await?;
         let inner = Inner {
             session,
@@ -250,9 +251,7 @@ fn stood_by(error: StoreError, access: Access) -> StoreError {
     }
 }
 
-impl Store for CassandraStore {
-    type Sent = send_window::Sent;
-
+impl Ledger for CassandraStore {
     async fn known(&self, attempt: Fingerprint) -> Result<Vec<KnownPath>, StoreError> {
         self.inner.ledger.known(&attempt).await
     }
@@ -296,6 +295,10 @@ impl Store for CassandraStore {
         let lease = self.inner.writing.as_ref().map(|writing| &writing.lease);
         self.inner.ledger.amend(lease, id, amendment).await
     }
+}
+
+impl ChunkWriter for CassandraStore {
+    type Sent = send_window::Sent;
 
     async fn send(&self, chunks: Arc<Vec<RowChunk>>) -> Result<send_window::Sent, StoreError> {
         send::send(&self.inner, &chunks).await
@@ -312,19 +315,9 @@ impl Store for CassandraStore {
     async fn backfill(&self, table: usize, chunk: Arc<RowChunk>, first: bool) -> Result<Applied, StoreError> {
         backfill::chunk(&self.inner, table, &chunk, first).await
     }
+}
 
-    async fn rows(
-        &self,
-        table: usize,
-        key: Vec<Value<'static>>,
-    ) -> Result<Vec<Vec<Value<'static>>>, StoreError> {
-        query::rows(&self.inner, table, &key).await
-    }
-
-    async fn count(&self, table: usize) -> Result<u64, StoreError> {
-        query::count(&self.inner, table).await
-    }
-
+impl QuarantineStore for CassandraStore {
     async fn quarantined(
         &self,
         id: DeliveryId,
@@ -346,7 +339,23 @@ impl Store for CassandraStore {
     async fn discard(&self, id: DeliveryId, records: Vec<u64>) -> Result<(), StoreError> {
         replay::discarded(&self.inner, id, &records).await
     }
+}
 
+impl RowReader for CassandraStore {
+    async fn rows(
+        &self,
+        table: usize,
+        key: Vec<Value<'static>>,
+    ) -> Result<Vec<Vec<Value<'static>>>, StoreError> {
+        query::rows(&self.inner, table, &key).await
+    }
+
+    async fn count(&self, table: usize) -> Result<u64, StoreError> {
+        query::count(&self.inner, table).await
+    }
+}
+
+impl Store for CassandraStore {
     /// Renews the lease. Returns only if another process has the lease.
     async fn tend(&self, observer: &dyn StoreObserver) -> StoreError {
         let Some(writing) = &self.inner.writing else { return std::future::pending().await };

@@ -16,7 +16,7 @@ use crate::domain::{Delivery, Fingerprint, Plan, Stamp, Table};
 use crate::store::StoreError;
 use crate::store::cassandra::delivery_row::Entered;
 use crate::store::cassandra::lease::Lease;
-use crate::store::cassandra::ledger::{Ledger, table_count};
+use crate::store::cassandra::ledger::{LedgerTables, table_count};
 use crate::store::cassandra::request;
 use crate::store::cassandra::schema;
 use crate::store::cassandra::schema::Identity;
@@ -100,8 +100,8 @@ fn hides(settings: &Settings, table: &Table, column: &str, at: i64, hidden: usiz
     }
 }
 
-async fn ledger(session: &Arc<Session>, settings: &Arc<Settings>) -> Result<Ledger, StoreError> {
-    Ledger::new(Arc::clone(session), Arc::clone(settings), false).await
+async fn ledger(session: &Arc<Session>, settings: &Arc<Settings>) -> Result<LedgerTables, StoreError> {
+    LedgerTables::new(Arc::clone(session), Arc::clone(settings), false).await
 }
 
 /// Resets the counts of these tables in all receipts. The new tables lack what was written to the earlier tables of

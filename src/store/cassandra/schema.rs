@@ -215,15 +215,6 @@ impl SchemaState {
         missing.next().and_then(|at| LEDGER.get(*at)).map(|(name, _)| *name)
     }
 
-    /// Whether no table of the ledger exists.
-    pub fn is_fresh(&self) -> bool {
-        self.missing_ledger.len() == LEDGER.len()
-    }
-
-    pub fn is_whole(&self) -> bool {
-        self.missing_keyspaces.is_empty() && self.missing_tables.is_empty() && self.missing_ledger.is_empty()
-    }
-
     /// Describes the first thing that is missing.
     pub fn missing(&self, plan: &Plan) -> Option<String> {
         let keyspace = self.missing_keyspaces.first().map(|name| format!("keyspace {name}"));

@@ -7,7 +7,7 @@ use crate::store::StoreError;
 use crate::store::cassandra::backfill_totals;
 use crate::store::cassandra::collisions::Collisions;
 use crate::store::cassandra::lease::Lease;
-use crate::store::cassandra::ledger::Ledger;
+use crate::store::cassandra::ledger::LedgerTables;
 use crate::store::cassandra::limits::SizeLimit;
 use crate::store::cassandra::quarantine::Quarantine;
 use crate::store::cassandra::rows::Sending;
@@ -26,7 +26,7 @@ pub struct Inner {
     pub session: Arc<Session>,
     pub settings: Arc<Settings>,
     pub plan: Arc<Plan>,
-    pub ledger: Ledger,
+    pub ledger: LedgerTables,
     pub reading: Quarantine,
     /// The state for writing. `None` if the store was not opened for writing.
     pub writing: Option<Writing>,

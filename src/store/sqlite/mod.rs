@@ -39,7 +39,7 @@ use crate::store::sqlite::connection_thread::ConnectionThread;
 use rusqlite::Connection;
 
 use super::listing::Deliveries;
-use super::{Access, Store, StoreError};
+use super::{Access, ChunkWriter, Ledger, QuarantineStore, RowReader, Store, StoreError};
 use crate::domain::ledger::{
     Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownPath, NewDelivery, Page,
 };
@@ -115,9 +115,7 @@ impl SqliteStore {
     }
 }
 
-impl Store for SqliteStore {
-    type Sent = ();
-
+impl Ledger for SqliteStore {
     async fn known(&self, attempt: Fingerprint) -> Result<Vec<KnownPath>, StoreError> {
         self.read(move |_, connection| Ok(ledger::known(connection, &attempt)?)).await
     }
@@ -161,6 +159,10 @@ impl Store for SqliteStore {
     async fn amend(&self, id: DeliveryId, amendment: Amendment) -> Result<(), StoreError> {
         self.write(move |shared, connection| ledger::amend(shared, connection, id, &amendment)).await
     }
+}
+
+impl ChunkWriter for SqliteStore {
+    type Sent = ();
 
     /// Does nothing, because `apply` writes everything in one transaction.
     async fn send(&self, _: Arc<Vec<RowChunk>>) -> Result<(), StoreError> {
@@ -174,36 +176,9 @@ impl Store for SqliteStore {
     async fn backfill(&self, table: usize, chunk: Arc<RowChunk>, first: bool) -> Result<Applied, StoreError> {
         self.write(move |shared, connection| backfill::chunk(shared, connection, table, &chunk, first)).await
     }
+}
 
-    async fn rows(
-        &self,
-        table: usize,
-        key: Vec<Value<'static>>,
-    ) -> Result<Vec<Vec<Value<'static>>>, StoreError> {
-        self.read(move |shared, connection| rows::of(shared, connection, table, &key)).await
-    }
-
-    async fn count(&self, table: usize) -> Result<u64, StoreError> {
-        self.read(move |shared, connection| rows::count(shared, connection, table)).await
-    }
-
-    /// Checks every second that the files are still in place. The lock needs no renewal, because it ends with the
-    /// process.
-    async fn tend(&self, _: &dyn StoreObserver) -> StoreError {
-        loop {
-            tokio::time::sleep(LOOK).await;
-            if let Err(gone @ StoreError::Gone { .. }) = self.read(|_, _| Ok(())).await {
-                return gone;
-            }
-        }
-    }
-
-    /// Waits for the work under way. The connections close when the store is dropped.
-    async fn close(&self) {
-        // If the files were removed or replaced, this was reported before.
-        let _ = self.write(|_, _| Ok(())).await;
-    }
-
+impl QuarantineStore for SqliteStore {
     async fn quarantined(
         &self,
         id: DeliveryId,
@@ -223,5 +198,38 @@ impl Store for SqliteStore {
 
     async fn discard(&self, id: DeliveryId, records: Vec<u64>) -> Result<(), StoreError> {
         self.write(move |shared, connection| replay::discarded(shared, connection, id, &records)).await
+    }
+}
+
+impl RowReader for SqliteStore {
+    async fn rows(
+        &self,
+        table: usize,
+        key: Vec<Value<'static>>,
+    ) -> Result<Vec<Vec<Value<'static>>>, StoreError> {
+        self.read(move |shared, connection| rows::of(shared, connection, table, &key)).await
+    }
+
+    async fn count(&self, table: usize) -> Result<u64, StoreError> {
+        self.read(move |shared, connection| rows::count(shared, connection, table)).await
+    }
+}
+
+impl Store for SqliteStore {
+    /// Checks every second that the files are still in place. The lock needs no renewal, because it ends with the
+    /// process.
+    async fn tend(&self, _: &dyn StoreObserver) -> StoreError {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if let Err(gone @ StoreError::Gone { .. }) = self.read(|_, _| Ok(())).await {
+                return gone;
+            }
+        }
+    }
+
+    /// Waits for the work under way. The connections close when the store is dropped.
+    async fn close(&self) {
+        // If the files were removed or replaced, this was reported before.
+        let _ = self.write(|_, _| Ok(())).await;
     }
 }

@@ -1,6 +1,6 @@
 //! Begins and continues deliveries, and gives them their stamps.
 
-use super::Ledger;
+use super::LedgerTables;
 use super::count::{count_of, table_count};
 use super::generations::is_read_again;
 use super::written::Written;
@@ -18,7 +18,7 @@ use crate::store::cassandra::trust::Trust;
 use crate::store::failpoint;
 use crate::store::{NOTHING_ASSUMED, StoreError, read_again};
 
-impl Ledger {
+impl LedgerTables {
     /// Enters a delivery. Earlier generations of its path that are not finished become `replaced`. The open records of
     /// a failed generation are discarded if the new generation reads them again.
     ///

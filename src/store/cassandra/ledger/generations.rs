@@ -2,7 +2,7 @@
 
 use futures::future::try_join_all;
 
-use super::Ledger;
+use super::LedgerTables;
 use crate::domain::ledger::{NewDelivery, Verdict};
 use crate::domain::{Delivery, DeliveryId, DeliveryState};
 use crate::store::StoreError;
@@ -38,7 +38,7 @@ impl Earlier {
     }
 }
 
-impl Ledger {
+impl LedgerTables {
     /// Reads the earlier generations that matter to a new generation. Loading a generation settles all generations
     /// before it. Reading therefore stops at the newest generation that was loaded and has itself ended.
     pub(super) async fn earlier(&self, entry: &NewDelivery) -> Result<Earlier, StoreError> {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use futures::{StreamExt as _, TryStreamExt as _};
 use scylla::statement::prepared::PreparedStatement;
 
-use super::{Ledger, TOGETHER};
+use super::{LedgerTables, TOGETHER};
 use crate::domain::ledger::{Content, Cursor, DeliveryFilter, KnownPath, PAGE, Page};
 use crate::domain::{Delivery, DeliveryId, DeliveryState, Fingerprint};
 use crate::store::StoreError;
@@ -16,7 +16,7 @@ use crate::store::cassandra::request;
 /// The id of a delivery, and its numbers of quarantined and replayed records.
 type Counted = (i64, i64, Option<i64>);
 
-impl Ledger {
+impl LedgerTables {
     /// Returns the newest generation of every path.
     ///
     /// # Errors

@@ -5,11 +5,11 @@ use crate::domain::{DeliveryId, Fingerprint};
 use crate::store::StoreError;
 use crate::store::cassandra::delivery_row::big;
 use crate::store::cassandra::lease::Lease;
-use crate::store::cassandra::ledger::Ledger;
+use crate::store::cassandra::ledger::LedgerTables;
 use crate::store::cassandra::ledger::contents::Contents;
 use crate::store::cassandra::request;
 
-impl Ledger {
+impl LedgerTables {
     /// Whether there may be a loaded delivery with this head and, if `len` is given, this length.
     pub async fn has_content(&self, head: &str, len: Option<u64>) -> Result<bool, StoreError> {
         if self.in_memory && self.under_way.lock().await.values().any(|own| own.delivery.head == head) {

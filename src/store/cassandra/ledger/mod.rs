@@ -37,7 +37,7 @@ pub use written::{Beside, Written};
 pub const TOGETHER: usize = 64;
 
 /// The ledger: its statements, and the deliveries in progress.
-pub struct Ledger {
+pub struct LedgerTables {
     session: Arc<Session>,
     settings: Arc<Settings>,
     insert: PreparedStatement,
@@ -66,7 +66,7 @@ pub struct Ledger {
     in_memory: bool,
 }
 
-impl Ledger {
+impl LedgerTables {
     /// Prepares the statements.
     ///
     /// # Errors

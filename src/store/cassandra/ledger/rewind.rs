@@ -1,7 +1,7 @@
 //! Loads provisional last records again. Version 0.1.0 loaded such records, and may have been deleting their rows when
 //! it was killed. The ledger counts these records, but their rows may be missing from the tables.
 
-use super::Ledger;
+use super::LedgerTables;
 use crate::domain::{Delivery, DeliveryId, DeliveryState, Position};
 use crate::store::StoreError;
 use crate::store::cassandra::delivery_row::{Entered, count};
@@ -11,7 +11,7 @@ use crate::store::cassandra::{request, schema};
 /// A provisional record: the byte, record and line where it begins, the hash up to there, and its outcome.
 type Provisional = (i64, i64, i64, String, String);
 
-impl Ledger {
+impl LedgerTables {
     /// Removes the provisional record from the receipt of a file that has grown since, so that it is loaded again with
     /// a newer stamp. Returns whether there was such a record.
     ///

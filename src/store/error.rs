@@ -1,0 +1,77 @@
+//! Why a store did not do what it was asked to do.
+
+use crate::domain::TooFarAhead;
+
+/// An error of a store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("{store}: {what}\n  next: it is tried again until it answers; {hint}")]
+    Busy { store: String, reason: &'static str, what: String, hint: &'static str },
+    #[error(
+        "stamps would run more than 10 minutes ahead of the clock; waiting {} s\n  next: set the clock right; if it \
+         is, docs/runbook.md says what to do (store.stamps_ahead)", .0.wait.as_secs().max(1)
+    )]
+    Ahead(TooFarAhead),
+    #[error("{store}: {what}\n  next: {next}")]
+    Gone { store: String, what: &'static str, next: &'static str },
+    #[error("{0}: there is no store yet\n  next: `needledrop run` or `needledrop load` makes it")]
+    Missing(String),
+    #[error(
+        "{store} is in use by {holder}\n  next: stop it first; when it is started again, it resumes where it stopped"
+    )]
+    InUse { store: String, holder: String },
+    #[error("{0}")]
+    Settings(String),
+    #[error(
+        "{store} is in use by {holder}{}\n  next: {}",
+        if *.differs { ", which loads with other tables than are declared here" } else { "" },
+        if *.differs {
+            "give both the same configuration; this process stands by, and reads its own again when it changes"
+        } else {
+            "none; this process stands by and takes over when that one is gone"
+        }
+    )]
+    Standby {
+        store: String,
+        holder: String,
+        /// Whether the holder loads with tables other than those declared here.
+        differs: bool,
+    },
+    #[error(
+        "{0}: another process has taken over the right to write\n  next: run it again; it resumes where that process stands"
+    )]
+    Lost(String),
+    #[error(
+        "{0} is not a needledrop store; it is left as it is\n  next: set store.sqlite.path to another file"
+    )]
+    Foreign(String),
+    #[error(
+        "{store}: the schema is not what it was when this began: {what}\n  \
+         next: bring the tables back as they are declared, then start again"
+    )]
+    Changed { store: String, what: String },
+    #[error("{store}: {what}\n  next: {next}")]
+    Shape { store: String, what: String, next: String },
+    #[error("{store}: {what}\n  next: this is a defect; please report it with the lines around it")]
+    Broken { store: String, what: String },
+    #[error("{store}: {what}\n  next: {next}")]
+    System { store: String, what: String, next: String },
+}
+
+impl StoreError {
+    /// Returns the label under which a wait is counted, or `None` if waiting does not help.
+    pub fn passing(&self) -> Option<&'static str> {
+        match self {
+            Self::Busy { reason, .. } => Some(reason),
+            Self::Ahead(ahead) if ahead.clock_is_behind => Some("clock"),
+            Self::Ahead(_) => Some("stamps"),
+            Self::Standby { .. } => Some("standby"),
+            _ => None,
+        }
+    }
+
+    /// Whether the cause is a configuration that does not match the store, and not a failure of the system.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Foreign(_) | Self::Changed { .. } | Self::Shape { .. } | Self::Settings(_))
+    }
+}
