@@ -1,4 +1,4 @@
-//! How long probes and scrapes take while the pipeline is saturated, and while the store does not answer.
+//! Measures how long probes and scrapes take while the pipeline is saturated and while the store is locked.
 
 mod common;
 
@@ -9,13 +9,13 @@ use common::daemon::Daemon;
 use common::{Outcome, Scratch, quantile};
 use rusqlite::Connection;
 
-/// Milliseconds, the slowest of all.
+/// The goal for the slowest answer, in milliseconds.
 const GOAL: f64 = 50.0;
 
-/// Listeners of the real days, times so many: some seconds of work.
+/// The factor by which the listeners of the real days are multiplied. The load takes some seconds.
 const SCALE: u32 = 100;
 
-/// How long is asked while the store is locked.
+/// How long the store stays locked while requests are sent.
 const LOCKED: Duration = Duration::from_secs(5);
 
 fn main() -> Outcome {
@@ -50,7 +50,7 @@ fn main() -> Outcome {
 const OTHER: &str = "artist,firstName,gender,itemInSession,lastName,length,level,location,sessionId,song,userId\n\
                      A,Ann,F,1,Lee,1.5,free,X,7,S,3\n";
 
-/// Milliseconds of each answer, as long as `goes_on`.
+/// Requests the probes and the metrics as long as `goes_on` returns true. Returns the milliseconds of each answer.
 fn ask(daemon: &Daemon, goes_on: impl Fn() -> Outcome<bool>) -> Outcome<Vec<f64>> {
     let mut took = Vec::new();
     while goes_on()? {

@@ -1,12 +1,13 @@
-//! Rows a second into one real Cassandra node on the same machine, for the CPU and the memory of it, and
-//! from the drop of a file to the answer: needledrop beside what else could do it.
+//! Measures how many rows per second a loader writes into one real Cassandra node on the same machine, the CPU time
+//! and the memory of the loader, and the time from the drop of a file to the answer. Compares needledrop with other
+//! loaders.
 //!
-//! needledrop is the shipped binary from its start to its end, with lease and ledger in a keyspace of its
-//! own. Keyspaces and tables are made before the clocks start, for everybody. `cassandra/reference.rs` tells
-//! what the others do. Everybody writes what the others write.
-//! `--peers` insists on cqlsh COPY and DSBulk, which else run if they have been fetched.
-//! `NEEDLEDROP_BENCH_SCALE` sets another number of listeners than 50 times, `NEEDLEDROP_BENCH_BIG` how
-//! many times as many the big input has (0 leaves it out), `NEEDLEDROP_BENCH_PAIRS` how many pairs count.
+//! needledrop is the shipped binary, measured from start to exit, with lease and ledger in a keyspace of its own.
+//! Keyspaces and tables are created before the clocks start, for every loader. `cassandra/reference.rs` describes the
+//! reference clients. Every loader writes the same rows.
+//! With `--peers`, cqlsh COPY and DSBulk must run. Without it they run only if they have been fetched.
+//! `NEEDLEDROP_BENCH_SCALE` replaces the factor 50 for the number of listeners. `NEEDLEDROP_BENCH_BIG` sets how many
+//! times larger the big input is (0 leaves it out). `NEEDLEDROP_BENCH_PAIRS` sets how many pairs count.
 
 mod common;
 
@@ -19,12 +20,12 @@ mod cassandra {
     pub mod statements;
     pub mod table;
 
-    /// What one load of all events took.
+    /// The measurements of one load of all events.
     #[derive(Clone, Copy)]
     pub struct Run {
         pub seconds: f64,
         pub cpu: f64,
-        /// Bytes; 0 where nobody asks.
+        /// Peak memory in bytes; 0 if it was not measured.
         pub peak: u64,
     }
 }
@@ -42,17 +43,17 @@ use cassandra::{peers, reference, table};
 use common::drops::Drops;
 use common::{Outcome, Scratch};
 
-/// Drops that do not count: a JVM is slow at first.
+/// Drops that are not counted, because a JVM is slow at first.
 const COLD: usize = 20;
 
-/// Pairs that do not count, for the same reason.
+/// Pairs that are not counted, because a JVM is slow at first.
 const COLD_PAIRS: u32 = 2;
 
-/// What the node's JVM does beside the load makes the ratio of one pair vary by a tenth up or down: so many
-/// bring the median's own error to a quarter of that.
+/// The ratio of one pair varies by up to a tenth, because the node's JVM has other work than the load. With this many
+/// pairs the error of the median is a quarter of that.
 const PAIRS: u32 = 21;
 
-/// Loads of `--single`: each takes a while, and nothing hangs on the second digit.
+/// The number of `--single` loads. Each takes a while, and the second digit of the result does not matter.
 const SINGLES: usize = 2;
 
 const OURS: &str = "bench_ours";
@@ -63,11 +64,11 @@ struct Bench {
     cluster: Cluster,
     scratch: Scratch,
     scale: u32,
-    /// How many times as much the big input has.
+    /// How many times larger the big input is.
     times: u32,
-    /// That count.
+    /// The number of pairs that count.
     pairs: u32,
-    /// When the binary that is measured was built.
+    /// When the measured binary was built.
     built: SystemTime,
 }
 
@@ -118,7 +119,7 @@ impl Bench {
         Ok(Self { node, cluster, scratch: Scratch::new()?, scale, times, pairs, built: built()? })
     }
 
-    /// Drops first, on a node that has nothing else to do.
+    /// Measures everything. The drops come first, while the node is idle.
     fn all(&self, with_peers: bool) -> Outcome<Figures> {
         let drops = self.drops()?;
         common::scaled(self.scale, &self.scratch.inbox())?;
@@ -136,7 +137,7 @@ impl Bench {
         Ok(figures)
     }
 
-    /// The shipped binary on this node.
+    /// Returns a command that runs the shipped binary against this node.
     fn needledrop(&self, scratch: &Scratch, keyspace: &str, arguments: &[&str]) -> Command {
         let mut command = scratch.needledrop(arguments);
         command.env("NEEDLEDROP_STORE__KIND", "cassandra");
@@ -147,7 +148,7 @@ impl Bench {
     }
 
     fn drops(&self) -> Outcome<Drops> {
-        // The first real load of a fresh node is slow, and not what a daily file meets.
+        // The first real load of a fresh node is slow. A daily file does not meet such a node.
         let scratch = Scratch::new()?;
         common::scaled(1, &scratch.inbox())?;
         self.ours(&scratch)?;
@@ -160,15 +161,15 @@ impl Bench {
         Ok(drops)
     }
 
-    /// Removes what a run has written, and gives the node a moment to do so.
+    /// Removes what a run has written, then gives the node a moment to finish.
     fn forget(&self, keyspace: &str) -> Outcome {
         self.cluster.forget(keyspace)?;
         sleep(Duration::from_secs(3));
         Ok(())
     }
 
-    /// Both sides by turns; the one that is first changes from pair to pair. The first pairs do not count: the
-    /// node is still warming up, and what is in the tables is read behind the very first.
+    /// Runs both sides alternately; the side that runs first changes from pair to pair. The first pairs do not count,
+    /// because the node is still warming up. The contents of the tables are compared after the very first pair.
     fn pairs(&self, drops: Drops) -> Outcome<Figures> {
         let (mut ours, mut theirs, mut written) = (Vec::new(), Vec::new(), Vec::new());
         for pair in 0..COLD_PAIRS + self.pairs {
@@ -194,8 +195,8 @@ impl Bench {
         Ok(Figures { rows, ours, theirs, singles, peers, big: None, empty: None, drops })
     }
 
-    /// All files of an inbox by needledrop; how many rows it says were acknowledged.
-    /// Keyspace and tables are there beforehand, as they are for everybody else.
+    /// Loads all files of an inbox with needledrop. Returns the number of rows that its summary reports as
+    /// acknowledged. Keyspace and tables are created beforehand, as for the other loaders.
     fn ours(&self, scratch: &Scratch) -> Outcome<(Run, u64)> {
         common::watched(&mut self.needledrop(scratch, OURS, &["schema", "--apply"]))?;
         let run = common::watched(&mut self.needledrop(scratch, OURS, &["run", "--once", "--json"]))?;
@@ -206,7 +207,7 @@ impl Bench {
         Ok((said("needledrop", Run { seconds: run.seconds, cpu: run.cpu, peak: run.peak.max(told) }), rows))
     }
 
-    /// The same files by this program, as the reference client or row by row.
+    /// Loads the same files with this program, as the reference client or row by row.
     fn opponent(&self, mode: &str) -> Outcome<(Run, u64)> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args([mode, &self.node.address, THEIRS]).arg(self.scratch.inbox()).stdin(Stdio::null());
@@ -229,14 +230,14 @@ impl Bench {
         Ok(said(loader, run))
     }
 
-    /// needledrop with nothing to load: what schema, lease and ledger take.
+    /// Runs needledrop with nothing to load, to measure what schema, lease and ledger take.
     fn empty(&self) -> Outcome<Run> {
         let (run, _) = self.ours(&Scratch::new()?)?;
         self.forget(OURS)?;
         Ok(run)
     }
 
-    /// needledrop with so many times the events.
+    /// Runs needledrop with `times` times as many events.
     fn big(&self) -> Outcome<Run> {
         let scratch = Scratch::new()?;
         common::scaled(self.scale * self.times, &scratch.inbox())?;
@@ -246,14 +247,14 @@ impl Bench {
     }
 }
 
-/// Each run as it is done: a whole bench takes long.
+/// Prints each run as soon as it is done, because a whole bench takes long.
 fn said(who: &str, run: Run) -> Run {
     let peak = mib(run.peak);
     println!("  {who:<12} {:>7.2} s, {:>6.2} CPU-seconds, {peak:>6.1} MiB", run.seconds, run.cpu);
     run
 }
 
-/// All must have done the same work, or the ratios mean nothing.
+/// Checks that all runs did the same work. Otherwise the ratios mean nothing.
 fn same<T: PartialEq + std::fmt::Debug>(values: &[T], what: &str) -> Outcome {
     let differ = values.windows(2).any(|two| two[0] != two[1]);
     if differ { Err(format!("{what} differ: {values:?}").into()) } else { Ok(()) }

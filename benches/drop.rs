@@ -1,5 +1,5 @@
-//! From the drop of a daily file to its last record being queryable in SQLite. `benches/cassandra.rs`
-//! asks the same of Cassandra.
+//! Measures the time from the drop of a daily file until its last record can be read from SQLite.
+//! `benches/cassandra.rs` measures this time for Cassandra.
 
 mod common;
 

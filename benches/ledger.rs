@@ -106,7 +106,7 @@ fn fill(scratch: &Scratch, deliveries: u64) -> Outcome {
     copy(&store, "_needledrop_quarantine", with_bad * BAD, &place)
 }
 
-/// Copies the first row, with other values in some columns.
+/// Copies the first row `count` times, with other values in some columns.
 fn copy(store: &Connection, table: &str, count: u64, others: &[(&str, &str)]) -> Outcome {
     let mut statement = store.prepare("SELECT name FROM pragma_table_info(?1)")?;
     let names: Vec<String> =

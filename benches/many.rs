@@ -1,7 +1,7 @@
-//! Many files: how fast 10,000 new small ones are loaded, and what a folder of 100,000 that are loaded
-//! already costs a daemon: its start, its memory, its CPU while nothing happens.
+//! Measures how fast 10,000 new small files are loaded, and what a folder of 100,000 loaded files costs a daemon: its
+//! start, its memory, and its CPU time while nothing happens.
 //!
-//! `NEEDLEDROP_BENCH_FILES` sets another number than 100,000.
+//! `NEEDLEDROP_BENCH_FILES` replaces the number 100,000.
 
 mod common;
 
@@ -14,19 +14,19 @@ use common::{Outcome, Scratch, grouped};
 
 const NEW: usize = 10_000;
 
-/// Files a second.
+/// The goal for new files, in files per second.
 const GOAL_NEW: f64 = 1000.0;
 
-/// Seconds until the daemon is ready.
+/// The goal for the start of the daemon, in seconds until it is ready.
 const GOAL_READY: f64 = 5.0;
 
-/// MiB.
+/// The goal for memory, in MiB.
 const GOAL_MEMORY: f64 = 96.0;
 
-/// Share of a core.
+/// The goal for an idle daemon, as a share of a core.
 const GOAL_IDLE: f64 = 0.02;
 
-/// The CPU time of an idle daemon is added up for so long: two listings are among it.
+/// How long the CPU time of an idle daemon is added up. Two listings fall into this time.
 const IDLE: Duration = Duration::from_secs(60);
 
 const HEADER: &str =
@@ -38,7 +38,7 @@ fn main() -> Outcome {
     finished_files(finished)
 }
 
-/// Files of three records each.
+/// Writes files of three records each.
 fn make(scratch: &Scratch, numbers: std::ops::Range<usize>) -> Outcome {
     for number in numbers {
         let record = |item: usize| {
@@ -72,7 +72,7 @@ fn finished_files(count: usize) -> Outcome {
     let scratch = Scratch::new()?;
     make(&scratch, 0..count)?;
     common::finish(&mut scratch.needledrop(&["run", "--once"]))?;
-    // By now no time is too young to be trusted.
+    // After this pause no modification time is too recent to be trusted.
     sleep(Duration::from_secs(3));
     common::finish(&mut scratch.needledrop(&["run", "--once"]))?;
     make(&scratch, count..count + 1)?;

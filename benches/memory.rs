@@ -1,7 +1,7 @@
-//! Resident memory for one file of 10 MB and for one of 1 GB: it must not grow with the input.
+//! Measures the resident memory for a file of 10 MB and for a file of 1 GB. Memory must not grow with the input.
 //!
-//! Both figures are the kernel's high-water mark: as the summary tells it, and as this bench reads it
-//! while the process runs. `NEEDLEDROP_BENCH_MB` sets another size for the big file.
+//! Both figures are the kernel's high-water mark. The summary reports one, and this bench reads the other while the
+//! process runs. `NEEDLEDROP_BENCH_MB` replaces the size of the big file.
 
 mod common;
 
@@ -15,7 +15,7 @@ const MB: u64 = 1_000_000;
 
 const GOAL: u64 = 64 * 1024 * 1024;
 
-/// Bytes of the real days with the listeners they have.
+/// The size of the real days, without scaling, in bytes.
 const ONCE: u64 = 1_180_000;
 
 struct Taken {
@@ -46,7 +46,7 @@ fn load(size: u64) -> Outcome<Taken> {
     Ok(Taken { bytes, records, told, seen: run.peak, seconds: run.seconds })
 }
 
-/// One file of about this size in the inbox: the scaled days one behind the other.
+/// Writes one file of about this size into the inbox: the scaled days, one after the other.
 fn one_file(scratch: &Scratch, size: u64) -> Outcome<u64> {
     let days = scratch.path("days");
     common::scaled(u32::try_from(size / ONCE)?.max(1) + 1, &days)?;
@@ -54,7 +54,7 @@ fn one_file(scratch: &Scratch, size: u64) -> Outcome<u64> {
     let mut out = BufWriter::new(File::create(&place)?);
     for (number, day) in common::files(&days)?.iter().enumerate() {
         append(&mut out, day, number == 0)?;
-        // A gigabyte is not kept twice.
+        // Removed at once, so that a gigabyte is not stored twice.
         fs::remove_file(day)?;
     }
     out.flush()?;

@@ -1,9 +1,9 @@
-//! Records a second and core through the reader and the transform, with no store behind them.
+//! Measures how many records per second and core the reader and the transform handle, without a store.
 //!
-//! Beside them csv-core, which finds the fields of the same bytes and forgets them. The reader also
-//! reads the files, hashes and frames them; the transform also parses every value by its type and
-//! keeps it. Both sides are timed by the CPU time of the process, so that a helper thread that reads
-//! files counts like any other work.
+//! They are compared with csv-core, which finds the fields of the same bytes and discards them. The reader also reads
+//! the files, hashes the bytes and frames them. The transform also parses every value by its type and keeps it. Both
+//! sides are timed by the CPU time of the process, so that a helper thread that reads files counts like any other
+//! work.
 
 mod common;
 
@@ -68,7 +68,7 @@ fn main() -> Outcome {
     Ok(())
 }
 
-/// CPU seconds of all threads of this process.
+/// Runs `work` and returns the CPU time that all threads of this process spent on it.
 fn timed<T>(work: impl FnOnce() -> Outcome<T>) -> Outcome<(T, Duration)> {
     let clock = || {
         let now = clock_gettime(ClockId::ProcessCPUTime);
@@ -79,7 +79,7 @@ fn timed<T>(work: impl FnOnce() -> Outcome<T>) -> Outcome<(T, Duration)> {
     Ok((done, clock() - began))
 }
 
-/// Fields and records as csv-core finds them; how many records there are behind the header.
+/// Finds fields and records with csv-core. Returns the number of records after the header.
 fn scan(mut bytes: &[u8]) -> Outcome<u64> {
     let mut reader = Reader::new();
     let (mut text, mut ends) = (vec![0; 1 << 16], vec![0; 64]);
@@ -96,7 +96,7 @@ fn scan(mut bytes: &[u8]) -> Outcome<u64> {
     }
 }
 
-/// The two stages as the pipeline runs them, all on one thread.
+/// Runs the two stages as the pipeline does, all on one thread. Returns the number of records.
 fn stages(files: &[PathBuf]) -> Outcome<u64> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -119,7 +119,7 @@ fn stages(files: &[PathBuf]) -> Outcome<u64> {
     })
 }
 
-/// The reader asks its store for stamps only, and these files bring all they need.
+/// Creates the reader. It needs its store only for stamps, and these files bring all the stamps they need.
 fn reader(config: &Config, plan: &Arc<Plan>, spare: &Arc<BufferPool>) -> Outcome<Read<SqliteStore>> {
     let store = SqliteStore::open(&Settings::at("/nowhere/store.db"), Arc::clone(plan), Access::Dry)?;
     let patience = Backoff {
@@ -182,7 +182,7 @@ async fn open(path: &Path, number: i64, plan: &Plan, limit: usize) -> Outcome<Wo
     Ok(Work { source, stamps, bytes, noted, framer, tail, header_is_tail: false, window, head })
 }
 
-/// Takes chunks as the writer does, without writing them.
+/// Takes chunks as the writer does, without writing them. Returns the number of records.
 async fn drained(mut rows: Receiver<RowChunk>, spare: &BufferPool) -> u64 {
     let mut records = 0;
     while let Some(chunk) = rows.recv().await {

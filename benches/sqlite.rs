@@ -1,8 +1,9 @@
-//! Events a second into SQLite: the whole program beside the least that could do the same.
+//! Measures how many events per second are loaded into SQLite, by the whole program and by the least code that could
+//! do the same work.
 //!
-//! The opponent has everything parsed in memory before its clock starts, and no ledger, no stamps, no
-//! receipts, no hashes and no quarantine: what is left is SQLite itself, with the tables, the
-//! durability and the settings that needledrop uses.
+//! The opponent has all events parsed in memory before its clock starts. It has no ledger, no stamps, no receipts, no
+//! hashes and no quarantine. What remains is SQLite itself, with the tables, the durability and the settings that
+//! needledrop uses.
 
 mod common;
 
@@ -15,12 +16,12 @@ use rusqlite::{Connection, Statement, params};
 
 const TIMES: u32 = 50;
 
-/// Records a transaction.
+/// The number of records per transaction.
 const CHUNK: usize = 10_000;
 
 const GOAL: f64 = 0.8;
 
-/// As needledrop opens its store.
+/// The settings with which needledrop opens its store.
 const SETTINGS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -16384";
 
 const TABLES: &str = "
@@ -81,7 +82,7 @@ fn rows(count: u64) -> f64 {
     count as f64
 }
 
-/// The bare loop. Closing the only connection checkpoints, which counts.
+/// Runs the bare loop. Closing the only connection runs a checkpoint, and its time counts.
 fn load(path: &Path, events: &[Event]) -> Outcome {
     let mut connection = Connection::open(path)?;
     connection.execute_batch(SETTINGS)?;
@@ -118,7 +119,7 @@ fn prepared(connection: &Connection) -> rusqlite::Result<[rusqlite::CachedStatem
     ])
 }
 
-/// Both must have done the same work, or the ratio means nothing.
+/// Checks that both sides did the same work. Otherwise the ratio means nothing.
 fn check(ours: &Path, bare: &Path) -> Outcome {
     let connection = Connection::open(ours)?;
     connection.execute("ATTACH ?1 AS bare", [bare.to_string_lossy()])?;

@@ -1,4 +1,4 @@
-//! After loading: what is loaded leaves the inbox as `source.after` says, and nothing else does.
+//! Tests of `source.after`: loaded files leave the inbox, and other files stay.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -26,7 +26,7 @@ fn world(after: &str) -> World {
     world.with("source.settle", "100ms").with("source.poll", "200ms").with("source.tail_after", "1s")
 }
 
-/// Every file under a folder, with what is in it, by its path.
+/// Returns the contents of every file under a folder, by path.
 fn tree(folder: &Path) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     let mut left = vec![folder.to_owned()];
@@ -63,7 +63,8 @@ fn exported(world: &World, args: &[&str]) -> String {
     output.stdout
 }
 
-/// Files of every kind: `loaded` are loaded as a whole, or the same as one that is.
+/// Drops files of every kind. Returns the files that are loaded completely or equal such a file, and the files that
+/// stay.
 fn of_every_kind(world: &World) -> (Vec<&'static str>, Vec<&'static str>) {
     fs::create_dir_all(world.inbox().join("sub")).unwrap();
     world.drop_file(FILE, csv(0..5));
@@ -82,7 +83,7 @@ fn of_every_kind(world: &World) -> (Vec<&'static str>, Vec<&'static str>) {
 }
 
 #[test]
-fn kept_is_what_stays() {
+fn files_stay_in_the_inbox_under_keep() {
     let world = world("keep");
     of_every_kind(&world);
     let before = tree(&world.inbox());
@@ -108,7 +109,7 @@ fn loaded_files_are_moved_under_their_paths_and_the_others_stay() {
     for (name, text) in tree(&world.path("archive")) {
         assert_eq!(text, before[&name], "{name}");
     }
-    // What is in the tables comes from the ledger and the archive as it did from the inbox.
+    // Tables and export are the same as with `keep`, although the files are in the archive.
     let kept = self::world("keep");
     of_every_kind(&kept);
     kept.once(1);
@@ -119,7 +120,7 @@ fn loaded_files_are_moved_under_their_paths_and_the_others_stay() {
         output.stdout
     };
     assert_eq!(rows(&world), rows(&kept));
-    // And a further run finds nothing to do.
+    // A further run finds nothing to do.
     let dump = world.dump();
     assert_eq!(world.once(0)["records"]["read"], 0);
     assert!(world.dump() == dump);
@@ -153,7 +154,7 @@ fn a_dry_run_moves_nothing() {
 }
 
 #[test]
-fn the_archive_is_hidden_in_the_inbox_when_nothing_else_is_said() {
+fn the_default_archive_is_a_hidden_folder_of_the_inbox() {
     let world = World::new().with("source.after", "move");
     world.drop_file(FILE, csv(0..5));
     world.once(0);
@@ -179,7 +180,7 @@ fn an_archive_that_would_be_listed_is_refused() {
             );
         }
     }
-    // It is a matter of files that are listed.
+    // An archive is refused only if its files would be listed. Here subfolders are not listed.
     let world = world("move").with("source.archive", "inbox/done").with("source.subfolders", "false");
     world.drop_file(FILE, csv(0..5));
     world.once(0);
@@ -187,7 +188,7 @@ fn an_archive_that_would_be_listed_is_refused() {
 }
 
 #[test]
-fn a_name_that_is_taken_gets_a_number_and_bytes_are_found_by_what_they_are() {
+fn a_taken_name_gets_a_number_and_archived_files_are_found_by_content() {
     let world = world("move");
     let texts = [csv(0..5), csv(0..5), csv(0..9), csv(3..4), csv(0..5)];
     for text in &texts {
@@ -195,7 +196,8 @@ fn a_name_that_is_taken_gets_a_number_and_bytes_are_found_by_what_they_are() {
         world.once(0);
         assert!(inbox(&world).is_empty());
     }
-    // The second is the first once more, and nothing was loaded; the third goes on with it, and so on.
+    // The second file repeats the first, so nothing is loaded. The third extends it. The last two are new
+    // generations.
     assert_eq!(world.generations(FILE), 3);
     let stem = "2018-11-01-events";
     let expected: BTreeMap<String, String> = (1..)
@@ -203,7 +205,8 @@ fn a_name_that_is_taken_gets_a_number_and_bytes_are_found_by_what_they_are() {
         .map(|(n, text)| (if n == 1 { FILE.to_owned() } else { format!("{stem}-{n}.csv") }, text))
         .collect();
     assert_eq!(tree(&world.path("archive")), expected);
-    // Generation 1 is 0..9, 2 is 3..4, 3 is 0..5: the export finds all of them, whatever their names.
+    // Generation 1 is 0..9, generation 2 is 3..4 and generation 3 is 0..5. The export finds all of them, whatever
+    // their names.
     let lines = exported(&world, &[]).lines().count();
     assert_eq!(lines, 1 + 9 + 1 + 5);
     assert_eq!(exported(&world, &[FILE]).lines().count(), lines);
@@ -222,7 +225,7 @@ fn a_new_table_is_filled_from_the_archive() {
         world.drop_file(name, csv(n * 5..n * 5 + 5));
     }
     world.once(0);
-    // Names alone tell nothing: this one was loaded by nobody.
+    // A name alone does not identify a file: this file was never loaded.
     fs::write(world.path("archive/a-2.csv"), csv(50..60)).unwrap();
     world.set("tables.by_level.partition_key", "[level]");
     world.set("tables.by_level.clustering_key", "[itemInSession]");
@@ -235,7 +238,7 @@ fn a_new_table_is_filled_from_the_archive() {
 }
 
 #[test]
-fn what_a_table_still_needs_is_not_deleted() {
+fn a_file_that_a_table_still_needs_is_not_deleted() {
     let mut world = world("keep");
     world.drop_file(FILE, csv(0..5));
     world.once(0);
@@ -251,7 +254,7 @@ fn what_a_table_still_needs_is_not_deleted() {
 }
 
 #[test]
-fn what_was_loaded_before_leaves_without_being_loaded_again() {
+fn files_loaded_earlier_leave_without_being_loaded_again() {
     for after in ["move", "delete"] {
         let mut world = world("keep");
         world.drop_file(FILE, csv(0..5));
@@ -266,7 +269,7 @@ fn what_was_loaded_before_leaves_without_being_loaded_again() {
 }
 
 #[test]
-fn load_leaves_alone_what_is_not_of_the_inbox() {
+fn load_moves_only_files_that_the_inbox_lists() {
     let world = world("move");
     fs::create_dir(world.path("elsewhere")).unwrap();
     fs::write(world.path("elsewhere/other.csv"), csv(0..5)).unwrap();
@@ -279,14 +282,14 @@ fn load_leaves_alone_what_is_not_of_the_inbox() {
     assert_eq!(names(&world.path("elsewhere")), ["other.csv"]);
     assert_eq!(inbox(&world), [".hidden.csv", "left.csv"]);
     assert_eq!(archive(&world), [FILE]);
-    // With the same command it is done again where it is a new generation.
+    // `load --again` makes a new generation, and the file is moved again.
     world.drop_file(FILE, csv(5..9));
     assert_eq!(world.run(&["load", "--again", FILE]).code, 0);
     assert_eq!(world.generations(FILE), 2);
     assert_eq!(archive(&world).len(), 2);
 }
 
-/// What the ledger knows of the name is not known of the file that has it now.
+/// The ledger's entry for the name describes the earlier file, not the file that has the name now.
 #[test]
 fn a_newer_file_under_the_name_of_a_loaded_one_stays_until_it_can_be_read() {
     if !can_confine() {
@@ -303,7 +306,7 @@ fn a_newer_file_under_the_name_of_a_loaded_one_stays_until_it_can_be_read() {
         fs::rename(&newer, world.inbox().join(FILE)).unwrap();
         let daemon = world.confined_daemon(false, "");
         until("it is told", || daemon.log().contains("cannot be read").then_some(()));
-        // Longer than a file must rest before it may leave.
+        // This is longer than a file must rest before it may leave.
         std::thread::sleep(Duration::from_secs(4));
         assert_eq!(inbox(&world), [FILE], "{after}: {}", daemon.log());
         fs::set_permissions(world.inbox().join(FILE), fs::Permissions::from_mode(0o644)).unwrap();
@@ -313,7 +316,7 @@ fn a_newer_file_under_the_name_of_a_loaded_one_stays_until_it_can_be_read() {
 }
 
 #[test]
-fn a_link_stays() {
+fn a_link_stays_in_the_inbox() {
     let world = world("move");
     fs::write(world.path("outside.csv"), csv(0..5)).unwrap();
     std::os::unix::fs::symlink("../outside.csv", world.inbox().join(FILE)).unwrap();
@@ -323,7 +326,7 @@ fn a_link_stays() {
 }
 
 #[test]
-fn an_archive_that_cannot_be_written_holds_nothing_up_and_is_tried_again() {
+fn an_unwritable_archive_blocks_nothing_and_is_tried_again() {
     let world = world("move");
     let check = |world: &World| world.run(&["check"]);
     assert!(check(&world).stdout.contains("archive: not there yet"), "{:?}", check(&world));
@@ -352,7 +355,7 @@ fn an_archive_that_cannot_be_written_holds_nothing_up_and_is_tried_again() {
 }
 
 #[test]
-fn the_daemon_moves_what_is_at_rest_and_not_what_is_being_written() {
+fn the_daemon_moves_files_at_rest_but_no_file_that_is_being_written() {
     let world = world("move");
     let mut daemon = world.daemon();
     let place = world.inbox().join(FILE);
@@ -361,7 +364,7 @@ fn the_daemon_moves_what_is_at_rest_and_not_what_is_being_written() {
     writer.flush().unwrap();
     until("it is loaded", || (world.states().get(FILE)? == "loaded").then_some(()));
     if cfg!(target_os = "linux") {
-        // Its writer is still there, however long it is quiet.
+        // The file stays as long as its writer has it open, however long the writer is quiet.
         until("it was seen", || daemon.log().contains("open for writing").then_some(()));
         assert!(place.exists());
     }
@@ -370,7 +373,7 @@ fn the_daemon_moves_what_is_at_rest_and_not_what_is_being_written() {
     until("it is moved", || (!place.exists()).then_some(()));
     assert_eq!(tree(&world.path("archive"))[FILE], csv(0..9));
     assert_eq!(world.receipt(FILE)["loaded"], 9);
-    // The same bytes again are nothing to load; more of them go on; others are a generation.
+    // The same bytes again are nothing to load. More bytes extend the delivery. Other bytes are a new generation.
     world.drop_file(FILE, csv(0..9));
     until("it is moved", || (!place.exists()).then_some(()));
     assert_eq!((world.receipt(FILE)["loaded"].clone(), world.generations(FILE)), (json!(9), 1));
@@ -386,12 +389,12 @@ fn the_daemon_moves_what_is_at_rest_and_not_what_is_being_written() {
 }
 
 #[test]
-fn the_daemon_deletes() {
+fn the_daemon_deletes_loaded_files() {
     let world = world("delete");
     of_every_kind(&world);
     let daemon = world.daemon();
     let left = [".hidden.csv", "failed.csv", "incomplete.csv", "tail.csv"];
-    // What has no line end at its end is left alone for longer.
+    // A file without a line end at its end is left alone for longer.
     until("the others are deleted", || (inbox(&world) == left).then_some(()));
     until("all are", || (inbox(&world) == left[..3]).then_some(()));
     until("it is counted", || (outcome(&daemon, "deleted") == 6.0).then_some(()));
@@ -400,7 +403,7 @@ fn the_daemon_deletes() {
     assert_eq!(world.receipt("incomplete.csv")["state"], "loaded");
 }
 
-/// A folder on another device than the tests' own; nothing where there is none.
+/// Returns a folder on another device than the tests' own, or `None` if there is no such device.
 fn other_device(world: &World) -> Option<TempDir> {
     let device = |place: &Path| fs::metadata(place).ok().map(|meta| meta.dev());
     let places =
@@ -426,13 +429,13 @@ fn across(world: World) -> Option<(World, TempDir)> {
     Some((world.with("source.archive", &archive), other))
 }
 
-/// Over one piece of a copy.
+/// Returns a file that is copied in more than one piece.
 fn big() -> String {
     csv(1000..8000)
 }
 
 #[test]
-fn to_another_device_files_are_copied_whole_with_their_times() {
+fn files_are_copied_completely_with_their_times_to_another_device() {
     let Some((world, other)) = across(world("move")) else { return };
     of_every_kind(&world);
     world.drop_file("big.csv", big());
@@ -452,7 +455,8 @@ fn to_another_device_files_are_copied_whole_with_their_times() {
     assert_eq!(tree(&other.path().join("archive")).len(), 8, "the same bytes again have a number");
 }
 
-/// Aborts at every durable step of a run; the next one leaves what a whole one leaves.
+/// Aborts a run at each of its durable steps and then runs again. The second run must leave what an uninterrupted run
+/// leaves. Returns the number of steps.
 fn survives_every_step(prepared: impl Fn() -> (World, Option<TempDir>)) -> usize {
     let settle = |world: &World, other: &Option<TempDir>| {
         world.once(0);
@@ -491,16 +495,16 @@ fn with_files(world: World) -> World {
 
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
-fn killed_at_any_step_of_a_move_or_removal_the_next_run_ends_it() {
+fn a_move_or_removal_killed_at_any_step_is_finished_by_the_next_run() {
     let moved = survives_every_step(|| (with_files(world("move")), None));
     let deleted = survives_every_step(|| (with_files(world("delete")), None));
-    // Each file has two steps of its own there.
+    // Moving or deleting a file has two steps.
     assert!(moved > 15 && deleted > 15, "{moved} {deleted}");
 }
 
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
-fn killed_at_any_step_of_a_copy_the_next_run_ends_it() {
+fn a_copy_killed_at_any_step_is_finished_by_the_next_run() {
     if other_device(&world("move")).is_none() {
         return;
     }

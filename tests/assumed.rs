@@ -19,7 +19,8 @@ fn csv(items: Range<u32>) -> String {
     format!("{HEADER}{}", events(items))
 }
 
-/// The other program: its rows carry the wall clock, and a mark by which they are known again.
+/// Writes rows as the other program does. The rows carry the wall clock as their stamp and a marker that identifies
+/// them.
 fn write_elsewhere(world: &World, tables: &[&str], items: Range<u32>) {
     let store = Connection::open(world.store()).unwrap();
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
@@ -38,7 +39,7 @@ fn write_elsewhere(world: &World, tables: &[&str], items: Range<u32>) {
     }
 }
 
-/// Two days in the inbox that another program has loaded.
+/// Creates a world with two days in the inbox that another program has loaded.
 fn taken_over() -> World {
     let world = World::new();
     assert_eq!(world.run(&["schema", "--apply"]).code, 0);
@@ -54,7 +55,7 @@ fn assume(world: &World, code: i32) -> Json {
     output.json()
 }
 
-/// Who wrote each item of the session.
+/// Returns the artist of each item of the session, which shows what program wrote the row.
 fn artists(world: &World) -> Vec<String> {
     let rows = world.query("session_item", &["sessionId=7"]);
     rows.iter().map(|row| row[2].as_str().unwrap_or("none").to_owned()).collect()
@@ -85,7 +86,7 @@ fn old_files_are_entered_without_a_row_and_the_next_day_is_loaded() {
         (&json!(0), &json!(0))
     );
     assert!(world.run(&["status"]).stdout.contains("assumed loaded: 4 records"));
-    // Nothing of it is read once more, by whoever asks for it.
+    // No later command reads these files again.
     assert_eq!(assume(&world, 0)["deliveries"], json!({}));
     assert_eq!(world.once(0)["records"]["read"], 0);
 }
@@ -117,10 +118,10 @@ fn the_receipt_says_that_no_row_was_sent_and_closes() {
 }
 
 #[test]
-fn they_have_their_place_in_the_order_before_what_comes_later() {
+fn assumed_files_come_before_later_files_in_stamp_order() {
     let world = taken_over();
     assume(&world, 0);
-    // A later record on a key of theirs wins over what the other program wrote.
+    // A later record wins over the other program's row with the same key.
     let late = "Late,Ann,F,0,Lee,1.5,free,\"X, Y\",7,Song 0,3\n";
     world.drop_file(DAYS[2], format!("{HEADER}{late}"));
     world.once(0);
@@ -134,7 +135,7 @@ fn they_have_their_place_in_the_order_before_what_comes_later() {
         .into();
     assert!(ends.windows(2).all(|two| two[0].1 <= two[1].0), "{ends:?}");
 
-    // Played anew, they have their own stamps: the later record stays.
+    // A backfill writes the records under their own stamps, so the later record stays.
     Connection::open(world.store()).unwrap().execute_batch("DROP TABLE session_item").unwrap();
     let played = world.run(&["load", "--table", "session_item", "--json"]);
     assert_eq!((played.code, &played.json()["tables"]["session_item"]["rows"]), (0, &json!(7)), "{played:?}");
@@ -149,7 +150,7 @@ fn they_have_their_place_in_the_order_before_what_comes_later() {
 }
 
 #[test]
-fn their_bytes_are_recognised_whatever_becomes_of_the_file() {
+fn assumed_bytes_are_recognized_in_copies_and_in_grown_files() {
     let world = taken_over();
     assume(&world, 0);
     world.drop_file("copy.csv", csv(0..4));
@@ -172,7 +173,7 @@ fn their_bytes_are_recognised_whatever_becomes_of_the_file() {
 }
 
 #[test]
-fn a_last_record_without_a_line_end_is_whole_and_what_follows_it_is_loaded() {
+fn a_last_record_without_a_line_end_is_assumed_and_later_records_are_loaded() {
     let world = taken_over();
     world.drop_file(DAYS[0], csv(0..4).trim_end());
     assume(&world, 0);
@@ -185,7 +186,7 @@ fn a_last_record_without_a_line_end_is_whole_and_what_follows_it_is_loaded() {
 }
 
 #[test]
-fn records_are_counted_as_they_would_be_loaded_and_not_judged() {
+fn assumed_records_are_counted_but_not_quarantined() {
     let world = taken_over();
     let skipped = ",Ann,F,1,Lee,,free,X,7,,3\n";
     let odd = "Odd,Ann,F,one,Lee,1.5,free,X,7,Song,3\n";
@@ -208,7 +209,7 @@ fn records_are_counted_as_they_would_be_loaded_and_not_judged() {
 }
 
 #[test]
-fn a_store_without_a_row_is_most_likely_another_one() {
+fn assume_loaded_is_refused_for_a_store_without_rows() {
     let world = World::new();
     world.drop_file(DAYS[0], csv(0..4));
     let refused = world.run(&["load", "inbox", "--assume-loaded"]);
@@ -222,7 +223,7 @@ fn a_store_without_a_row_is_most_likely_another_one() {
 }
 
 #[test]
-fn a_table_without_a_row_is_behind_by_them() {
+fn an_empty_table_needs_a_backfill_of_the_assumed_files() {
     let world = World::new();
     assert_eq!(world.run(&["schema", "--apply"]).code, 0);
     world.drop_file(DAYS[0], csv(0..4));
@@ -236,7 +237,7 @@ fn a_table_without_a_row_is_behind_by_them() {
 }
 
 #[test]
-fn what_cannot_be_read_to_its_end_is_not_assumed_and_holds_up_no_other() {
+fn a_file_that_cannot_be_read_to_its_end_is_not_assumed_and_blocks_no_other() {
     let world = taken_over();
     let cut = gzip(csv(30..2000).as_bytes());
     world.drop_file("a-cut.csv.gz", &cut[..cut.len() - 9]);
@@ -253,7 +254,7 @@ fn what_cannot_be_read_to_its_end_is_not_assumed_and_holds_up_no_other() {
 }
 
 #[test]
-fn a_dry_run_writes_nothing_and_other_ways_of_loading_are_refused_beside_it() {
+fn a_dry_run_of_assume_loaded_writes_nothing_and_other_load_modes_conflict_with_it() {
     let world = taken_over();
     let before = world.dump();
     let dry = world.run(&["load", "inbox", "--assume-loaded", "--dry-run", "--json"]);
@@ -267,7 +268,7 @@ fn a_dry_run_writes_nothing_and_other_ways_of_loading_are_refused_beside_it() {
 }
 
 #[test]
-fn files_stay_where_they_are_and_under_delete_for_good() {
+fn assumed_files_are_moved_by_the_next_run_but_never_deleted() {
     for (after, left) in [("move", 0), ("delete", 2)] {
         let world = taken_over().with("source.after", after).with("source.settle", "1s");
         assume(&world, 0);
@@ -279,10 +280,10 @@ fn files_stay_where_they_are_and_under_delete_for_good() {
     }
 }
 
-/// Entered or not: there is nothing between.
+/// Either a file is entered or it is not. There is no state in between.
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
-fn a_run_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
+fn a_run_that_ends_at_any_durable_step_is_completed_by_the_next() {
     let accounts = |world: &World| {
         let account = |day: &str| {
             let receipt = world.receipt(day);
@@ -309,7 +310,7 @@ fn a_run_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
 }
 
 #[test]
-fn a_ledger_of_format_2_is_asked_as_it_is_and_brought_up_by_who_writes() {
+fn a_ledger_of_format_2_is_read_as_it_is_and_migrated_by_a_command_that_writes() {
     let world = World::new();
     world.drop_file(DAYS[0], csv(0..4));
     world.once(0);

@@ -1,4 +1,5 @@
-//! What is wrong is told with what to do next, by exit code, and nothing is made or changed.
+//! Wrong input ends a command with its exit code and a message that says what to do next. Nothing is created or
+//! changed.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -17,7 +18,7 @@ fn csv() -> String {
     format!("{HEADER}{}", events(0..3))
 }
 
-/// Every file beside the inbox and what is in it, by name.
+/// Returns the name and the content of every file beside the inbox, sorted by name.
 fn beside(world: &World) -> Vec<(String, Vec<u8>)> {
     let entries = fs::read_dir(world.path("")).unwrap().map(|entry| entry.unwrap());
     let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
@@ -27,7 +28,7 @@ fn beside(world: &World) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// Ends with this code, says these words and what to do next, and leaves everything as it is.
+/// Asserts that a command exits with this code, prints these words and a `next:`, and leaves every file as it was.
 fn refuses(world: &World, args: &[&str], code: i32, words: &[&str]) {
     let before = beside(world);
     says(world, args, code, words);
@@ -44,7 +45,7 @@ fn says(world: &World, args: &[&str], code: i32, words: &[&str]) {
 }
 
 #[test]
-fn a_missing_inbox_is_told_and_no_store_is_made() {
+fn a_missing_inbox_is_reported_and_no_store_is_created() {
     let world = World::new();
     fs::remove_dir(world.inbox()).unwrap();
     for args in [ONCE, &["run"], &["run", "--once", "--dry-run"], &["export"]] {
@@ -54,7 +55,7 @@ fn a_missing_inbox_is_told_and_no_store_is_made() {
 }
 
 #[test]
-fn wrong_configuration_is_named_with_its_place() {
+fn wrong_configuration_is_reported_with_its_location() {
     let cases: [(&str, &str, &[&str]); 6] = [
         ("source:", "sorce:", &["config.yaml:18", "sorce"]),
         ("  settle: 2s", "  setle: 2s", &["config.yaml:", "setle"]),
@@ -79,7 +80,7 @@ fn wrong_configuration_is_named_with_its_place() {
 }
 
 #[test]
-fn a_header_that_does_not_serve_fails_its_delivery_and_no_other() {
+fn an_unusable_header_fails_its_delivery_and_no_other() {
     let cases = [
         (csv().replacen("artist,", "performer,", 1), "`artist`"),
         (csv().replacen("gender,", "artist,", 1), "artist"),
@@ -100,7 +101,7 @@ fn a_header_that_does_not_serve_fails_its_delivery_and_no_other() {
 }
 
 #[test]
-fn what_is_no_file_holds_up_no_other() {
+fn a_folder_or_dangling_link_in_the_inbox_blocks_no_file() {
     let world = World::new();
     fs::create_dir(world.inbox().join("folder.csv")).unwrap();
     std::os::unix::fs::symlink("nowhere", world.inbox().join("dangling.csv")).unwrap();
@@ -110,7 +111,7 @@ fn what_is_no_file_holds_up_no_other() {
 }
 
 #[test]
-fn a_store_that_is_not_ours_is_left_alone() {
+fn a_foreign_store_is_refused_and_left_unchanged() {
     let foreign = |world: &World| {
         let store = Connection::open(world.store()).unwrap();
         store.execute_batch("CREATE TABLE session_item (x); INSERT INTO session_item VALUES (1)").unwrap();
@@ -129,7 +130,7 @@ fn a_store_that_is_not_ours_is_left_alone() {
 }
 
 #[test]
-fn a_locked_store_is_given_up_after_patience() {
+fn a_run_gives_up_on_a_locked_store_after_its_patience() {
     let world = World::new().with("store.patience", "300ms");
     world.drop_file("a.csv", csv());
     world.once(0);
@@ -144,7 +145,7 @@ fn a_locked_store_is_given_up_after_patience() {
 }
 
 #[test]
-fn a_second_writer_names_the_first() {
+fn a_second_writer_is_refused_with_the_process_id_of_the_first() {
     let world = World::new();
     world.drop_file("a.csv", csv());
     let daemon = world.daemon();
@@ -159,7 +160,7 @@ fn a_second_writer_names_the_first() {
 }
 
 #[test]
-fn a_port_in_use_is_told_and_no_store_is_made() {
+fn a_port_in_use_is_reported_and_no_store_is_created() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = listener.local_addr().unwrap().to_string();
     let world = World::new().with("http.listen", &listen);
@@ -216,7 +217,7 @@ fn without_create_schema_tables_must_exist() {
 }
 
 #[test]
-fn questions_that_cannot_be_asked_are_refused_with_one_that_can() {
+fn invalid_queries_and_names_are_refused_with_a_hint() {
     let world = World::new();
     world.drop_file("a.csv", csv());
     world.once(0);
@@ -232,13 +233,13 @@ fn questions_that_cannot_be_asked_are_refused_with_one_that_can() {
     for (args, words) in cases {
         refuses(&world, args, 2, words);
     }
-    // These look into the store first.
+    // These commands open the store first.
     says(&world, &["receipt", "nothing.csv"], 1, &["nothing.csv", "status"]);
     says(&world, &["quarantine", "list", "--reason", "nothing"], 2, &["`nothing`", "too_long"]);
 }
 
 #[test]
-fn wrong_usage_is_2() {
+fn wrong_usage_exits_with_2() {
     let world = World::new();
     let cases: [&[&str]; 5] =
         [&["rnu"], &["run", "--dry-run"], &["load"], &["receipt"], &["status", "--nothing"]];

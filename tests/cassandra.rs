@@ -1,4 +1,4 @@
-//! The Cassandra store under the real program, on the real node that `NEEDLEDROP_TEST_CASSANDRA` names.
+//! Tests of the Cassandra store with the real program, on the real node that `NEEDLEDROP_TEST_CASSANDRA` names.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

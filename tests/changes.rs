@@ -1,4 +1,4 @@
-//! Files that change while they are read: each ends in the right delivery, state and receipt.
+//! Tests of files that change while they are read. Each ends in the right delivery, state and receipt.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -14,19 +14,19 @@ use serde_json::{Value as Json, json};
 
 const FILE: &str = "2018-11-01-events.csv";
 
-/// Much more than the queues hold.
+/// Many more records than the queues hold.
 const RECORDS: u32 = 30_000;
 
 fn csv(items: std::ops::Range<u32>) -> String {
     format!("{HEADER}{}", events(items))
 }
 
-/// The same keys with other values, and as long.
+/// Returns the same keys with other values, in the same number of bytes.
 fn other(items: std::ops::Range<u32>) -> String {
     csv(items).replace("Artist", "Singer")
 }
 
-/// A daemon that has begun with the file and cannot go on: somebody else has the store.
+/// A daemon that has begun to load the file and cannot continue, because another connection has locked the store.
 struct Held {
     world: World,
     daemon: Daemon,
@@ -42,7 +42,7 @@ impl Held {
         let read = || daemon.metrics().get("needledrop_records_read_total").copied().unwrap_or_default();
         until("some of it is loaded", || (read() > 0.0).then_some(()));
         let lock = Connection::open(world.store()).unwrap();
-        // Asked again at once: SQLite's own patience sleeps while the daemon takes its next turn.
+        // Tried again at once, because SQLite's busy handler would sleep while the daemon takes its next turn.
         lock.busy_timeout(Duration::ZERO).unwrap();
         while lock.execute_batch("BEGIN IMMEDIATE").is_err() {}
         let held = Self { world, daemon, lock };
@@ -50,7 +50,7 @@ impl Held {
         held
     }
 
-    /// Where the daemon stands in the file, by its open descriptor.
+    /// Returns the position of the daemon in the file, from its open descriptor.
     fn position(&self) -> Option<u64> {
         let folder = format!("/proc/{}", self.daemon.id());
         let open = fs::read_dir(format!("{folder}/fd")).unwrap().map(|entry| entry.unwrap());
@@ -72,7 +72,7 @@ impl Held {
         assert!(self.position().unwrap() < fs::metadata(self.world.inbox().join(FILE)).unwrap().len());
     }
 
-    /// Lets the daemon go on.
+    /// Lets the daemon continue until there is nothing more to do.
     fn go_on(self) -> World {
         self.lock.execute_batch("ROLLBACK").unwrap();
         let Self { world, mut daemon, .. } = self;
@@ -80,7 +80,7 @@ impl Held {
             (daemon.metrics()["needledrop_backlog_files"] == 0.0).then_some(())
         });
         assert_eq!(daemon.stop().0, 0);
-        // What the daemon has not noticed, this does.
+        // This run loads what the daemon has not noticed.
         world.run(&["run", "--once"]);
         world
     }
@@ -101,7 +101,7 @@ fn states(world: &World) -> Vec<(u64, String)> {
     deliveries(world).iter().map(of).collect()
 }
 
-/// Tables and receipts are those of these files, loaded one after the other.
+/// Asserts that the tables are those of these contents, loaded one after the other, and that every receipt closes.
 fn assert_as(world: &World, contents: &[&str]) {
     let clean = World::new();
     for bytes in contents {
@@ -115,13 +115,13 @@ fn assert_as(world: &World, contents: &[&str]) {
     }
 }
 
-/// The first records of what was there, as far as the receipt says.
+/// Returns the beginning of the bytes, as long as the receipt says that it was loaded.
 fn loaded_of(bytes: &str, receipt: &Json) -> String {
     bytes[..usize::try_from(receipt["bytes"].as_u64().unwrap()).unwrap()].to_owned()
 }
 
 #[test]
-fn growth_is_read_on() {
+fn a_file_that_grows_while_it_is_read_is_read_to_its_new_end() {
     let held = Held::in_the_middle_of(&csv(0..RECORDS));
     held.world.append(FILE, events(RECORDS..RECORDS + 100));
     let world = held.go_on();
@@ -129,9 +129,9 @@ fn growth_is_read_on() {
     assert_as(&world, &[&csv(0..RECORDS + 100)]);
 }
 
-/// What is left is still the beginning: the delivery goes on to its new end.
+/// The rest of the file is still the beginning of the delivery, so the delivery ends at the file's new end.
 #[test]
-fn cut_behind_what_was_loaded_it_ends_there() {
+fn a_file_cut_after_the_loaded_part_is_loaded_to_its_new_end() {
     let bytes = csv(0..RECORDS);
     let held = Held::in_the_middle_of(&bytes);
     let left = csv(0..RECORDS - 10);
@@ -143,7 +143,7 @@ fn cut_behind_what_was_loaded_it_ends_there() {
 }
 
 #[test]
-fn rewritten_shorter_it_is_another_generation() {
+fn a_file_rewritten_shorter_is_another_generation() {
     let bytes = csv(0..RECORDS);
     let held = Held::in_the_middle_of(&bytes);
     held.world.drop_file(FILE, other(0..10));
@@ -156,7 +156,7 @@ fn rewritten_shorter_it_is_another_generation() {
 }
 
 #[test]
-fn rewritten_in_place_with_the_same_size_it_is_another_generation() {
+fn a_file_rewritten_in_place_with_the_same_size_is_another_generation() {
     let bytes = csv(0..RECORDS);
     let held = Held::in_the_middle_of(&bytes);
     assert_eq!(bytes.len(), other(0..RECORDS).len());
@@ -169,7 +169,7 @@ fn rewritten_in_place_with_the_same_size_it_is_another_generation() {
     assert_as(&world, &[&loaded_of(&bytes, &first), &other(0..RECORDS)]);
 }
 
-/// Over the bytes that are there, without cutting the file first.
+/// Writes over the existing bytes, without truncating the file first.
 fn write_over(place: &std::path::Path, bytes: &str) {
     use std::io::Write;
     let mut file = fs::OpenOptions::new().write(true).open(place).unwrap();
@@ -177,7 +177,7 @@ fn write_over(place: &std::path::Path, bytes: &str) {
 }
 
 #[test]
-fn rewritten_longer_it_is_another_generation() {
+fn a_file_rewritten_longer_is_another_generation() {
     let bytes = csv(0..RECORDS);
     let held = Held::in_the_middle_of(&bytes);
     held.world.drop_file(FILE, other(0..RECORDS + 100));
@@ -189,7 +189,7 @@ fn rewritten_longer_it_is_another_generation() {
 }
 
 #[test]
-fn rewritten_with_its_time_put_back_it_is_another_generation() {
+fn a_file_rewritten_with_its_time_put_back_is_another_generation() {
     let bytes = csv(0..RECORDS);
     let held = Held::in_the_middle_of(&bytes);
     let place = held.world.inbox().join(FILE);
@@ -204,9 +204,9 @@ fn rewritten_with_its_time_put_back_it_is_another_generation() {
     assert_as(&world, &[&loaded_of(&bytes, &first), &other(0..RECORDS)]);
 }
 
-/// The open file has all of its bytes still.
+/// The open file still has all of its bytes.
 #[test]
-fn another_file_renamed_over_it_comes_behind_it() {
+fn a_file_renamed_over_an_open_file_is_loaded_after_it() {
     let bytes = csv(0..RECORDS);
     let held = Held::in_the_middle_of(&bytes);
     held.world.drop_file(".other", other(0..100));
@@ -217,7 +217,7 @@ fn another_file_renamed_over_it_comes_behind_it() {
 }
 
 #[test]
-fn removed_it_is_loaded_to_its_end_all_the_same() {
+fn a_removed_file_is_still_loaded_to_its_end() {
     let bytes = csv(0..RECORDS);
     let held = Held::in_the_middle_of(&bytes);
     fs::remove_file(held.world.inbox().join(FILE)).unwrap();
@@ -227,9 +227,9 @@ fn removed_it_is_loaded_to_its_end_all_the_same() {
     assert_as(&world, &[&bytes]);
 }
 
-/// Who may read it changes, and its time: neither is a change of its bytes.
+/// The modification time changes, and the bytes do not.
 #[test]
-fn touched_it_is_loaded_once() {
+fn a_touched_file_is_loaded_once() {
     let bytes = csv(0..RECORDS);
     let held = Held::in_the_middle_of(&bytes);
     let place = held.world.inbox().join(FILE);

@@ -1,7 +1,7 @@
-//! Three real nodes, and nodes that ask for a login and TLS: `make test-cluster`.
+//! Tests with three real nodes, and with nodes that require a login and TLS: `make test-cluster`.
 //!
-//! These start nodes of their own, which takes minutes, so they run where `NEEDLEDROP_TEST_CLUSTER` is
-//! set; elsewhere they say that they were not run.
+//! The tests start nodes of their own, which takes minutes. They run only if `NEEDLEDROP_TEST_CLUSTER` is set.
+//! Otherwise they report that they were not run.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -23,13 +23,14 @@ use common::{World, until};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-/// Nodes share ports and memory: one test at a time.
+/// Nodes share ports and memory, so one test runs at a time.
 static NODES: Mutex<()> = Mutex::new(());
 
 const PORT: u16 = 9642;
 const ADDRESSES: [&str; 3] = ["127.0.0.1", "127.0.0.2", "127.0.0.3"];
 
-/// A place for nodes, and nobody else's nodes; nothing where they are not wanted.
+/// Waits until no other test uses nodes, and returns a folder for the nodes. Returns `None` if these tests are not
+/// wanted.
 fn alone() -> Option<(MutexGuard<'static, ()>, TempDir)> {
     wanted().then(|| {
         let nodes = NODES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -45,7 +46,7 @@ fn wanted() -> bool {
     wanted
 }
 
-/// A node that ends with its test.
+/// A node. It is killed on drop.
 struct Node {
     folder: PathBuf,
 }
@@ -86,7 +87,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // A test that fails has said why already.
+        // A test that fails has already reported why.
         let node = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cassandra/node");
         let _ = Command::new(node).args(["stop", self.place(), "--kill"]).output();
     }
@@ -103,7 +104,7 @@ fn cluster(place: &Path) -> Vec<Node> {
     ADDRESSES.iter().enumerate().map(start).collect()
 }
 
-/// An inbox with some days of made events, and a keyspace on the cluster.
+/// Creates a world with some days of sample events in its inbox, and with a keyspace on the cluster.
 fn world(keyspace: &str) -> World {
     let hosts = format!("{ADDRESSES:?}");
     let world = World::new()
@@ -121,7 +122,7 @@ fn world(keyspace: &str) -> World {
     world
 }
 
-/// Everything that must be the same: all rows, in order, and every account.
+/// Everything that must be the same: all rows, sorted, and every receipt.
 #[derive(Debug, PartialEq)]
 struct End {
     tables: Vec<Vec<String>>,
@@ -129,7 +130,7 @@ struct End {
     quarantine: String,
 }
 
-/// Asks the nodes that are up.
+/// Sends requests to the nodes that are up.
 fn on_cluster<T>(ask: impl AsyncFnOnce(scylla::client::session::Session) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -170,7 +171,7 @@ async fn rows(session: &scylla::client::session::Session, keyspace: &str, table:
     rows
 }
 
-/// Waits until some rows are there, so that what follows happens in mid-file.
+/// Waits until some rows are written, so that the next event happens in the middle of a file.
 fn under_way(daemon: &common::Daemon) {
     let rows = "needledrop_rows_written_total{table=\"session_item\"}";
     until("rows are being written", || (daemon.metrics().get(rows)? > &0.0).then_some(()));
@@ -193,7 +194,7 @@ fn all_loaded(world: &World) {
 }
 
 #[test]
-fn three_nodes_with_one_killed_all_stopped_and_the_daemon_killed_again_and_again() {
+fn a_load_survives_killed_nodes_stopped_nodes_and_a_killed_daemon() {
     let Some((_alone, place)) = alone() else { return };
     let nodes = cluster(place.path());
     let clean = world("clean");
@@ -208,7 +209,7 @@ fn three_nodes_with_one_killed_all_stopped_and_the_daemon_killed_again_and_again
 }
 
 fn one_node_killed(node: &Node, expected: &End) {
-    // Slow enough for a node that needs a minute to come back.
+    // The load is slow enough for a node that needs a minute to come back.
     let world = world("killed").with("write.rows_per_second", "2500");
     let mut daemon = world.daemon();
     under_way(&daemon);
@@ -222,7 +223,7 @@ fn one_node_killed(node: &Node, expected: &End) {
     assert_eq!(&end(&world, "killed"), expected);
 }
 
-/// Where all replicas must have a row, two of three are no success.
+/// If all replicas must have a row, two of three are no success.
 fn one_of_all_killed(node: &Node, expected: &End) {
     let world = world("partial").with("write.rows_per_second", "15000");
     let world = world.with("store.cassandra.consistency", "{ write: ALL, read: ONE }");
@@ -247,7 +248,7 @@ fn one_of_all_killed(node: &Node, expected: &End) {
     assert_eq!(&end(&world, "partial"), expected);
 }
 
-/// What the ledger says of all deliveries. Commands read it at ALL too, and have no answer now.
+/// Returns the deliveries in the ledger. Commands read the ledger at ALL too, so they get no answer now.
 fn ledger(keyspace: &str) -> Vec<String> {
     on_cluster(async |session| rows(&session, keyspace, "needledrop_deliveries").await)
 }
@@ -256,7 +257,7 @@ fn until_not_ready(daemon: &common::Daemon) -> String {
     until("readiness is red", || daemon.get("/readyz").filter(|(status, _)| *status == 503)).1
 }
 
-/// In a debug build, with all that the load takes.
+/// The memory limit in bytes for a debug build, with all that the load takes.
 const MEMORY: f64 = 96.0 * 1024.0 * 1024.0;
 
 fn all_stopped(nodes: &[Node], expected: &End) {

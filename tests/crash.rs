@@ -1,8 +1,8 @@
-//! Laws 1, 2 and 6 against the real program: whatever ends it, wherever, the next run leaves the
-//! tables and receipts of a run that nothing ended.
+//! Tests of laws 1, 2 and 6 with the real program: whatever ends it at whatever point, the next run leaves the same
+//! tables and receipts as a run without interruption.
 //!
-//! `NEEDLEDROP_KILLS` is the number of kills (20), `NEEDLEDROP_SEED` repeats a run that failed,
-//! `NEEDLEDROP_SHARED` is the folder that holds `events/` and `order/` (`../shared`).
+//! `NEEDLEDROP_KILLS` is the number of kills (20). `NEEDLEDROP_SEED` repeats a run that failed. `NEEDLEDROP_SHARED`
+//! is the folder that holds `events/` and `order/` (`../shared`).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,16 +22,16 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use world::World;
 
-/// What a kill would have to hit to be a matter of a chunk, not of a file.
+/// The number of records in a big file. It takes many chunks, so that a kill can come between two chunks of a file.
 const BIG: usize = 4000;
 
-/// Told past the harness, which keeps the output of tests that pass.
+/// Writes to stderr directly, because the harness hides the output of tests that pass.
 fn tell(text: &str) {
     let _ = writeln!(std::io::stderr(), "crash: {text}");
 }
 
-/// A folder of the files that are not part of the project. Without them there is nothing to test,
-/// which on a build machine is a failure.
+/// Returns the files of a folder that is not part of the project. Without the folder the test is skipped, except in
+/// CI, where that is a failure.
 fn shared(name: &str) -> Option<Vec<(String, Vec<u8>)>> {
     let beside = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared"));
     let folder = std::env::var_os("NEEDLEDROP_SHARED").map_or(beside, PathBuf::from).join(name);
@@ -55,8 +55,8 @@ fn is_csv(name: &str) -> bool {
 const HEADER: &str =
     "artist,firstName,gender,itemInSession,lastName,length,level,location,sessionId,song,userId\n";
 
-/// Records over few keys whose values differ or are empty, so that order shows; some are refused,
-/// some skipped.
+/// Returns records with few keys, whose values differ or are empty, so that their order is visible. Some records are
+/// refused and some are skipped.
 fn colliding(seed: u64, records: usize) -> Vec<u8> {
     let mut rng = Rng::with_seed(seed);
     let mut text = HEADER.to_owned();
@@ -82,26 +82,26 @@ fn record(artist: &str, first: &str, length: &str, key: usize) -> String {
     format!("{artist},{first},F,{key},Last,{length},free,\"X, Y\",{key},Song{key},{key}")
 }
 
-// At every durable step.
+// Crashes at every durable step.
 
-/// A change of the inbox, and then a run.
+/// A change of the inbox. A run follows each change.
 type Phase = fn(&World, &[(String, Vec<u8>)]);
 
-/// Files of every kind that come into being, grow, are replaced and are copied.
+/// Phases in which files of every kind appear, grow, are replaced and are copied.
 const PHASES: [Phase; 3] = [
     |world, files| {
         for (name, bytes) in files.iter().filter(|(name, _)| is_csv(name)) {
             world.put(name, bytes);
         }
         world.put("2018-12-04-refused.csv", &colliding(4, 130));
-        // Both end without a line feed: one with all its fields, one in the middle of a record.
+        // Both files end without a line feed: one with all its fields, the other in the middle of a record.
         let tail = format!("{HEADER}{}\n{}", record("T1", "", "1.5", 1), record("T2", "Tia", "2.5", 2));
         world.put("2018-12-05-tail.csv", tail.as_bytes());
         world.put("2018-12-06-cut.csv", format!("{HEADER}{}\nT4,Ti", record("T3", "", "", 1)).as_bytes());
         world.put("2018-12-07-empty.csv", b"");
     },
     |world, files| {
-        // The open tail grows into another user's; the file outgrows its stamps.
+        // The open tail grows into a record of another user, and the file outgrows its range of stamps.
         let mut tail = "2\n".to_owned();
         for n in 0..120 {
             writeln!(tail, "{}", record(&format!("G{n}"), "", "3.5", n % 7)).unwrap();
@@ -129,7 +129,7 @@ fn small_files() -> Option<Vec<(String, Vec<u8>)>> {
 
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
-fn a_run_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
+fn a_run_that_ends_at_any_durable_step_is_completed_by_the_next() {
     let Some(files) = small_files() else { return };
     let clean = World::new();
     for phase in PHASES {
@@ -149,7 +149,7 @@ fn a_run_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
     assert!(steps[0] > 25 && steps[1] > 8 && steps[2] > 6, "crash points are missing: {steps:?}");
 }
 
-/// Plays all phases; the run of phase `at` aborts at `step`, if it comes that far.
+/// Plays all phases. The run of phase `at` aborts at `step`. Returns false if the run ended before that step.
 fn crashed(files: &[(String, Vec<u8>)], at: usize, step: usize, clean: &world::Story) -> bool {
     let world = World::new();
     let mut aborted = false;
@@ -170,7 +170,7 @@ fn crashed(files: &[(String, Vec<u8>)], at: usize, step: usize, clean: &world::S
 
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
-fn replaying_a_table_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
+fn a_backfill_that_ends_at_any_durable_step_is_completed_by_the_next() {
     let Some(files) = small_files() else { return };
     let prepared = || {
         let world = World::new();
@@ -197,15 +197,15 @@ fn replaying_a_table_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
     assert!(step > 10, "crash points are missing: {step}");
 }
 
-/// Takes what was out of range.
+/// Changes the configuration so that values that were out of range are accepted.
 fn widen(world: &mut World) {
     for column in ["ITEMINSESSION", "SESSIONID", "USERID"] {
         world.set(&format!("NEEDLEDROP_SOURCE__COLUMNS__{column}"), "bigint");
     }
 }
 
-/// Two files with records out of range, over several pages and on keys of others; words that never fit; a
-/// last record without line end.
+/// Writes two files with records out of range, over several pages and partly with the keys of other records. The
+/// files also have words that are never valid numbers, and a last record without a line end.
 fn far(world: &World) {
     let far = |n: usize| record(&format!("Far {n}"), "", "1.5", 3_000_000_000 + n % 40);
     for file in ["2018-12-01-far.csv", "2018-12-02-far.csv"] {
@@ -218,7 +218,7 @@ fn far(world: &World) {
             };
             writeln!(text, "{}\n{other}", far(n)).unwrap();
         }
-        // The same bytes would be a duplicate.
+        // Two files with the same bytes would be duplicates.
         write!(text, "{}", far(151).replace("Far", file)).unwrap();
         world.put(file, text.as_bytes());
     }
@@ -226,7 +226,7 @@ fn far(world: &World) {
 
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
-fn a_replay_of_the_quarantine_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
+fn a_quarantine_replay_that_ends_at_any_durable_step_is_completed_by_the_next() {
     let prepared = |before: &str| {
         let mut world = World::new();
         far(&world);
@@ -260,7 +260,7 @@ fn a_replay_of_the_quarantine_that_ends_at_any_durable_step_is_made_whole_by_the
         loop {
             let world = prepared(before);
             let aborted = world.abort("quarantine replay", step);
-            // Every account closes in the middle, too.
+            // Every receipt closes after an abort, too.
             world.story();
             replay(&world);
             world.story().assert_is(&expected, &format!("aborted at step {step}"));
@@ -278,10 +278,10 @@ fn a_replay_of_the_quarantine_that_ends_at_any_durable_step_is_made_whole_by_the
     }
 }
 
-/// What a load that was cut short had refused is tried, and then the load goes on.
+/// The replay tries records that an interrupted load refused. Then the load continues.
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
-fn a_replay_of_the_quarantine_between_a_kill_and_the_next_run_changes_nothing() {
+fn a_quarantine_replay_between_a_kill_and_the_next_run_changes_nothing() {
     let mut at_once = World::new();
     widen(&mut at_once);
     far(&at_once);
@@ -305,7 +305,7 @@ fn a_replay_of_the_quarantine_between_a_kill_and_the_next_run_changes_nothing() 
 
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
-fn a_discard_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
+fn a_discard_that_ends_at_any_durable_step_is_completed_by_the_next() {
     let play = |step: usize| {
         let world = World::new();
         far(&world);
@@ -327,9 +327,9 @@ fn a_discard_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
     }
 }
 
-// At any moment.
+// Kills at any moment.
 
-/// What is done to the inbox while nobody looks.
+/// A change of the inbox while no process runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Mischief {
     None,
@@ -337,7 +337,7 @@ enum Mischief {
     Rename,
     /// A file gets more records.
     Append,
-    /// A file is taken away, and comes back.
+    /// A file disappears and comes back.
     Hide,
 }
 
@@ -353,7 +353,7 @@ fn all_files() -> Option<Vec<(String, Vec<u8>)>> {
     Some(files)
 }
 
-/// Records of nobody else, for the end of the victim.
+/// Returns records with keys of their own, to be appended to the victim.
 fn appendix(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let (_, victim) = files.iter().find(|(name, _)| name == VICTIM).unwrap();
     let header = victim.split(|byte| *byte == b'\n').next().unwrap();
@@ -381,7 +381,7 @@ fn filled(files: &[(String, Vec<u8>)]) -> World {
 }
 
 #[test]
-fn killed_at_any_moment_it_ends_as_if_never_killed() {
+fn a_run_killed_at_any_moment_ends_as_if_never_killed() {
     let Some(files) = all_files() else { return };
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let kills = number("NEEDLEDROP_KILLS").unwrap_or(20);
@@ -409,7 +409,8 @@ fn killed_at_any_moment_it_ends_as_if_never_killed() {
         let mut mischief_at = rng.u64(0..in_this);
         for kill in 0..in_this {
             let child = if rng.bool() { world.start(&["run", "--once"]) } else { world.daemon() };
-            // Mostly early, where the store is made and files are taken up; then up to the end.
+            // Half of the kills come early, while the store is created and files are taken up. The others come at any
+            // time up to the end.
             let most = if rng.bool() { 60 } else { whole.as_millis().try_into().unwrap_or(60) };
             std::thread::sleep(Duration::from_micros(rng.u64(1_000..=most.max(2) * 1000)));
             midway += u64::from(kill_it(child));
@@ -448,7 +449,7 @@ fn killed_at_any_moment_it_ends_as_if_never_killed() {
     assert!(kills < 20 || midway * 4 >= kills, "only {midway} of {kills} kills came before the end");
 }
 
-/// False when it had ended before.
+/// Kills the process. Returns false if it had ended before.
 fn kill_it(mut child: Child) -> bool {
     let ended = child.try_wait().unwrap().is_some();
     child.kill().unwrap();
@@ -456,14 +457,14 @@ fn kill_it(mut child: Child) -> bool {
     !ended
 }
 
-/// Runs the daemon until nothing waits any more, and asks it to stop.
+/// Runs the daemon until nothing waits any more, and then stops it.
 fn until_all_is_loaded(world: &World, what: &str) {
     let mut child = world.daemon();
     let began = Instant::now();
     loop {
         let status = world.status();
         let idle = status["states"].as_object().unwrap().keys().all(|state| state != "loading");
-        // Before it tells where it listens it may not hear that it is to stop.
+        // Until the daemon reports its address, it may not notice the signal to stop.
         let listens = world.log().contains("/metrics");
         if listens && idle && status["backlog"]["files"] == 0 {
             break;
@@ -480,7 +481,7 @@ fn until_all_is_loaded(world: &World, what: &str) {
 
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
-fn a_killed_run_and_a_whole_one_leave_nothing_to_write() {
+fn a_complete_run_after_a_killed_run_leaves_nothing_to_write() {
     let Some(files) = small_files() else { return };
     let world = filled(&files.into_iter().filter(|(name, _)| is_csv(name)).collect::<Vec<_>>());
     assert!(world.abort_at(9));
@@ -488,7 +489,7 @@ fn a_killed_run_and_a_whole_one_leave_nothing_to_write() {
     world.rests();
 }
 
-/// A ledger whose stamps are ahead of the clock, as after a clock that was set back.
+/// The stamps of the ledger are ahead of the clock, as after a clock was set back.
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
 fn a_clock_that_was_set_back_does_not_change_the_order() {
@@ -496,7 +497,7 @@ fn a_clock_that_was_set_back_does_not_change_the_order() {
     let file = |artist: &str| format!("{HEADER}{}\n", record(artist, "", "1.5", 1)).into_bytes();
     world.put("2018-12-01.csv", &file("before"));
     world.once();
-    // Five minutes: within what may be handed out ahead of the clock.
+    // Five minutes are within the limit for stamps ahead of the clock.
     world.sql("UPDATE _needledrop_stamps SET base = base + 300000000");
     world.sql("UPDATE session_item SET _stamp = _stamp + 300000000");
     world.put("2018-12-02.csv", &file("after"));
@@ -514,10 +515,10 @@ fn a_clock_that_was_set_back_does_not_change_the_order() {
     assert_eq!(world.cell("SELECT sum(base % 2) FROM _needledrop_stamps"), "0");
 }
 
-/// Its bytes are gone, so it will never be whole: it must not be told to be loading for ever.
+/// The bytes are gone, so the delivery can never be completed. It must not be shown as loading for ever.
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
-fn what_went_away_between_a_kill_and_the_next_run_is_replaced() {
+fn a_file_that_vanished_between_a_kill_and_the_next_run_is_replaced() {
     for daemon in [false, true] {
         let world = World::new();
         world.put("2018-12-01-gone.csv", &colliding(1, 300));
@@ -533,7 +534,7 @@ fn what_went_away_between_a_kill_and_the_next_run_is_replaced() {
         }
         assert_eq!(world.state("2018-12-01-gone.csv"), "replaced");
         assert_eq!(world.state("2018-12-02-here.csv"), "loaded");
-        // It comes back and goes on where it stood.
+        // The file comes back, and its delivery is resumed.
         std::fs::rename(&aside, &place).unwrap();
         world.once();
         assert_eq!(world.state("2018-12-01-gone.csv"), "loaded");
@@ -545,10 +546,10 @@ fn what_went_away_between_a_kill_and_the_next_run_is_replaced() {
     }
 }
 
-/// Its turn comes first, but its bytes are being loaded under the other name.
+/// The copy comes first in the listing order, but its bytes are being loaded under the other name.
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
-fn a_copy_that_comes_between_a_kill_and_the_next_run_is_a_duplicate() {
+fn a_copy_that_appears_between_a_kill_and_the_next_run_is_a_duplicate() {
     for daemon in [false, true] {
         let world = World::new();
         world.put("2018-12-02-begun.csv", &colliding(1, 300));

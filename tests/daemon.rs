@@ -1,4 +1,4 @@
-//! The daemon: what is dropped becomes queryable, what is counted adds up, and it stops when told.
+//! Tests of the daemon: dropped files become queryable, counts add up, and the daemon stops on request.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -20,7 +20,7 @@ fn csv(items: std::ops::Range<u32>) -> String {
     format!("{HEADER}{}", events(items))
 }
 
-/// Impatient, so that nothing here takes long.
+/// Returns a world with short waits, so that no test takes long.
 fn world() -> World {
     World::new().with("source.settle", "200ms").with("source.poll", "200ms")
 }
@@ -33,7 +33,7 @@ fn metric(daemon: &Daemon, name: &str) -> f64 {
     daemon.metrics().get(&format!("needledrop_{name}")).copied().unwrap_or_default()
 }
 
-/// Of the tables, which may be too big to be compared in memory.
+/// Compares the tables in SQL, because they may be too big to be compared in memory.
 fn assert_same_tables(world: &World, clean: &World) {
     let store = world.open_store();
     store.execute("ATTACH ?1 AS clean", [clean.store().to_str().unwrap()]).unwrap();
@@ -60,16 +60,16 @@ fn clean(bytes: impl AsRef<[u8]>) -> World {
 }
 
 #[test]
-fn what_is_dropped_becomes_queryable_by_copy_and_by_rename() {
-    // By the events of the system alone; what is renamed into a folder that is made that very moment
-    // may be left to the poll.
+fn a_copied_file_and_a_renamed_file_become_queryable() {
+    // Events alone must suffice, because the poll is so rare. The folder is created first: a file that is renamed
+    // into a folder at the moment of its creation may be left to the poll.
     let world = world().with("source.poll", "1h");
     fs::create_dir(world.inbox().join("sub")).unwrap();
     let mut daemon = world.daemon();
     assert_eq!(daemon.get("/healthz").unwrap(), (200, "ok\n".to_owned()));
     world.drop_file("copied.csv", csv(0..3));
     wait_for(&world, "copied.csv", "loaded");
-    // Under a name that begins with a dot it is no file yet.
+    // The inbox does not list a file whose name begins with a dot.
     world.drop_file(".part", csv(3..5));
     fs::rename(world.inbox().join(".part"), world.inbox().join("sub/renamed.csv")).unwrap();
     wait_for(&world, "sub/renamed.csv", "loaded");
@@ -82,7 +82,7 @@ fn what_is_dropped_becomes_queryable_by_copy_and_by_rename() {
 }
 
 #[test]
-fn a_file_that_is_being_written_is_loaded_whole_in_the_end() {
+fn a_file_that_is_being_written_is_loaded_completely_in_the_end() {
     let world = world();
     let daemon = world.daemon();
     let whole = csv(0..500);
@@ -110,7 +110,7 @@ fn a_file_that_is_being_written_is_loaded_whole_in_the_end() {
 }
 
 #[test]
-fn a_file_that_is_overwritten_again_and_again_ends_as_its_last_bytes() {
+fn a_file_that_is_overwritten_repeatedly_ends_as_its_last_content() {
     let world = world();
     let daemon = world.daemon();
     for round in 0..8 {
@@ -124,12 +124,13 @@ fn a_file_that_is_overwritten_again_and_again_ends_as_its_last_bytes() {
     assert_eq!(daemon.get("/readyz").unwrap().0, 200);
 }
 
-/// Young files are looked at again until their times can be trusted: by then the folder was listed often.
+/// Waits until no file is examined any more. Young files are examined again until their times can be trusted, so by
+/// then the folder was listed often.
 fn listed_often(daemon: &Daemon) {
     until("nothing is looked at any more", || (metric(daemon, "backlog_files") == 0.0).then_some(()));
 }
 
-/// What the receipts and the quarantine say, under the names of the metrics.
+/// Returns the totals of the receipts and the quarantine, under the names of the metrics.
 fn by_receipts(world: &World) -> BTreeMap<String, f64> {
     let mut totals: BTreeMap<String, f64> = BTreeMap::new();
     let mut add =
@@ -180,12 +181,12 @@ fn metrics_add_up_to_the_receipts() {
     for (name, count) in &expected {
         assert_eq!(metrics.get(&format!("needledrop_{name}")), Some(count), "{name}");
     }
-    // And nothing is counted beside: what the receipts do not name is zero.
+    // Nothing else is counted: metrics that the receipts do not name are zero.
     let totals = ["records_read", "records_skipped", "records_quarantined", "rows_written", "deliveries"];
     for (name, count) in &metrics {
         let name = name.trim_start_matches("needledrop_");
         if totals.iter().any(|total| name.starts_with(&format!("{total}_total"))) {
-            // Those that were loaded or are incomplete went through these two.
+            // The five files that were loaded or are incomplete went through these two states.
             let passed_through =
                 name.ends_with("{state=\"waiting\"}") || name.ends_with("{state=\"loading\"}");
             let named = expected.contains_key(name) || (passed_through && *count == 5.0);
@@ -193,7 +194,7 @@ fn metrics_add_up_to_the_receipts() {
         }
     }
     assert!(metrics.keys().all(|name| !name.contains(".csv")), "no file names in labels");
-    // Listed again, nothing is taken up and nothing is counted again.
+    // When the folder is listed again, nothing is taken up and nothing is counted again.
     let before = world.dump();
     listed_often(&daemon);
     assert!(by_receipts(&world) == expected && world.dump()["session_item"] == before["session_item"]);
@@ -201,7 +202,7 @@ fn metrics_add_up_to_the_receipts() {
 }
 
 #[test]
-fn a_file_that_failed_over_its_records_is_not_loaded_at_every_listing() {
+fn a_file_that_failed_because_of_its_records_is_not_loaded_at_every_listing() {
     let world = world().with("limits.max_quarantined", "1");
     let daemon = world.daemon();
     world.drop_file(FILE, format!("{HEADER}x\ny\nz\n"));
@@ -228,7 +229,7 @@ fn a_missing_inbox_is_waited_for() {
 }
 
 #[test]
-fn sigterm_ends_it_at_once_also_with_an_idle_connection() {
+fn sigterm_ends_the_daemon_at_once_even_with_an_idle_connection() {
     let world = world();
     let mut daemon = world.daemon();
     let mut idle = TcpStream::connect(("127.0.0.1", daemon.port)).unwrap();
@@ -243,7 +244,7 @@ fn sigterm_ends_it_at_once_also_with_an_idle_connection() {
     assert!(!beside.iter().any(|name| name.to_string_lossy().ends_with("-wal")), "{beside:?}");
 }
 
-/// A daemon in the middle of a big file.
+/// Starts a daemon and waits until it is in the middle of a big file.
 fn busy(world: &World, bytes: &str) -> Daemon {
     world.drop_file(FILE, bytes);
     let daemon = world.daemon();
@@ -252,7 +253,7 @@ fn busy(world: &World, bytes: &str) -> Daemon {
 }
 
 #[test]
-fn a_huge_file_does_not_hold_up_a_small_one_behind_it() {
+fn a_huge_file_does_not_hold_up_a_small_file_after_it() {
     let world = world().with("write.window", "1000").with("source.settle", "0ms");
     let _daemon = busy(&world, &csv(0..200_000));
     world.drop_file("2018-11-02-small.csv", csv(300_000..300_003));
@@ -261,7 +262,7 @@ fn a_huge_file_does_not_hold_up_a_small_one_behind_it() {
 }
 
 #[test]
-fn stopped_in_the_middle_of_a_file_another_process_finishes_it() {
+fn a_file_of_a_stopped_daemon_is_finished_by_another_process() {
     let bytes = csv(0..200_000);
     let world = world().with("write.window", "1000").with("source.settle", "0ms");
     let mut daemon = busy(&world, &bytes);
@@ -278,7 +279,7 @@ fn stopped_in_the_middle_of_a_file_another_process_finishes_it() {
 }
 
 #[test]
-fn told_twice_it_ends_at_once_and_resumable() {
+fn a_daemon_that_is_signalled_twice_ends_at_once_and_can_be_resumed() {
     let bytes = csv(0..50_000);
     let world = world().with("write.window", "100").with("source.settle", "0ms");
     let mut daemon = busy(&world, &bytes);
@@ -291,7 +292,7 @@ fn told_twice_it_ends_at_once_and_resumable() {
 }
 
 #[test]
-fn killed_in_the_middle_of_a_file_another_daemon_finishes_it() {
+fn a_file_of_a_killed_daemon_is_finished_by_another_daemon() {
     let bytes = csv(0..50_000);
     let world = world().with("write.window", "500").with("source.settle", "0ms");
     let daemon = busy(&world, &bytes);
@@ -305,7 +306,7 @@ fn killed_in_the_middle_of_a_file_another_daemon_finishes_it() {
 }
 
 #[test]
-fn logs_go_to_a_file_as_json_where_that_is_set() {
+fn logs_go_to_a_file_as_json_if_configured() {
     let world = world().with("log.file", "needledrop.log").with("log.format", "json");
     let mut daemon = world.daemon();
     world.drop_file(FILE, csv(0..3));
@@ -319,7 +320,7 @@ fn logs_go_to_a_file_as_json_where_that_is_set() {
 }
 
 #[test]
-fn commands_that_read_work_beside_it() {
+fn commands_that_read_work_while_the_daemon_runs() {
     let world = world();
     world.drop_file(FILE, csv(0..3));
     let daemon = world.daemon();

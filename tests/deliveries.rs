@@ -1,4 +1,4 @@
-//! Law 4: content is identity. What a file is when it is copied, renamed, rewritten or grown.
+//! Tests of law 4, content is identity: files that are copied, renamed, rewritten or grown.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -15,7 +15,7 @@ fn csv(items: std::ops::Range<u32>) -> String {
     format!("{HEADER}{}", events(items))
 }
 
-/// A world in which this file is loaded.
+/// Returns a world in which this file is loaded.
 fn loaded(bytes: impl AsRef<[u8]>) -> World {
     let world = World::new();
     world.drop_file(FILE, bytes);
@@ -23,7 +23,7 @@ fn loaded(bytes: impl AsRef<[u8]>) -> World {
     world
 }
 
-/// Tables and counts are those of a load that saw nothing but these bytes.
+/// Asserts that tables, counts and receipt are those of a load that saw nothing but these bytes.
 fn assert_as_clean(world: &World, bytes: impl AsRef<[u8]>) {
     let clean = loaded(bytes);
     assert_eq!(world.tables(), clean.tables());
@@ -55,7 +55,7 @@ fn the_same_bytes_under_another_name_are_a_duplicate() {
 }
 
 #[test]
-fn twins_in_one_listing_are_loaded_once() {
+fn identical_files_in_one_listing_are_loaded_once() {
     let world = World::new();
     for name in ["a.csv", "b.csv", "c.csv"] {
         world.drop_file(name, csv(0..50));
@@ -66,7 +66,7 @@ fn twins_in_one_listing_are_loaded_once() {
 }
 
 #[test]
-fn files_that_begin_alike_are_not_taken_for_each_other() {
+fn files_with_the_same_beginning_are_distinguished() {
     // The first 64 KiB are the same.
     let world = loaded(csv(0..2000));
     world.drop_file("other.csv", csv(0..2001));
@@ -77,7 +77,7 @@ fn files_that_begin_alike_are_not_taken_for_each_other() {
 }
 
 #[test]
-fn a_file_that_becomes_what_is_known_is_a_duplicate() {
+fn a_file_that_grows_into_known_content_is_a_duplicate() {
     let world = loaded(csv(0..5));
     let newer = csv(0..5).replace("Ann", "Eve");
     world.drop_file("2018-11-02-events.csv", &newer);
@@ -120,7 +120,7 @@ fn a_file_with_another_beginning_is_a_new_generation() {
     ];
     for (what, second) in cases {
         let world = loaded(&first);
-        // With size and mtime as they were, content alone tells.
+        // The modification time is put back, so that only the content shows the change.
         let place = world.inbox().join(FILE);
         let mtime = fs::metadata(&place).unwrap().modified().unwrap();
         world.drop_file(FILE, &second);
@@ -161,7 +161,7 @@ fn a_file_that_grew_is_continued_where_it_stood() {
 }
 
 #[test]
-fn a_compressed_file_that_grew_is_continued_too() {
+fn a_compressed_file_that_grew_is_continued() {
     let world = World::new();
     let name = "2018-11-01-events.csv.gz";
     world.drop_file(name, gzip(csv(0..5).as_bytes()));
@@ -172,14 +172,14 @@ fn a_compressed_file_that_grew_is_continued_too() {
     assert_eq!(world.tables(), loaded(csv(0..7)).tables());
 }
 
-/// Keys of a receipt that say what was loaded.
+/// The keys of a receipt that describe what was loaded.
 const ACCOUNT: [&str; 7] = ["bytes", "hash", "records", "loaded", "skipped", "quarantined", "closes"];
 
 fn row(user: &str) -> String {
     format!("A,Ann,F,0,Lee,1.5,free,\"X, Y\",7,Song,{user}")
 }
 
-/// A file of `first` that was loaded and then grew, and a file of the whole that was loaded at once.
+/// Returns a world in which `first` was loaded and then grew, and a world in which the whole file was loaded at once.
 fn grown(first: &str, growth: &str) -> (World, World) {
     let (world, clean) = (World::new(), World::new());
     world.drop_file(FILE, first);
@@ -193,7 +193,7 @@ fn grown(first: &str, growth: &str) -> (World, World) {
 }
 
 #[test]
-fn a_line_end_behind_an_open_tail_continues_the_delivery() {
+fn a_line_end_after_an_open_tail_continues_the_delivery() {
     let crlf = HEADER.replace('\n', "\r\n");
     let cases = [
         ("the line end follows", format!("{HEADER}{}", row("1")), "\n".to_owned()),
@@ -220,7 +220,7 @@ fn a_line_end_behind_an_open_tail_continues_the_delivery() {
 }
 
 #[test]
-fn growth_that_makes_another_record_of_an_open_tail_is_a_new_generation() {
+fn growth_that_changes_the_record_of_an_open_tail_is_a_new_generation() {
     let cases = [
         ("1 becomes 12", format!("{HEADER}{}", row("1")), "2\n".to_owned()),
         ("and more follows", format!("{HEADER}{}", row("1")), format!("2\n{}", events(3..5))),
@@ -257,7 +257,7 @@ fn a_path_whose_tail_was_contradicted_waits_for_a_line_end() {
     let receipt = world.receipt(FILE);
     assert_eq!((&receipt["generation"], &receipt["records"]), (&json!(2), &json!(0)), "{receipt}");
     assert!(receipt["detail"].as_str().unwrap().contains("has no line end"), "{receipt}");
-    // The user may say that the file is complete.
+    // With `load` the user states that the file is complete.
     assert_eq!(world.run(&["load", FILE]).code, 0);
     assert_eq!(world.receipt(FILE)["records"], 1);
     world.append(FILE, "3\n");
@@ -302,7 +302,7 @@ fn the_same_bytes_with_other_values_from_the_path_are_no_duplicate() {
     }
     assert_eq!(world.once(0)["deliveries"], json!({ "loaded": 2 }));
     assert_eq!(world.tables()["by_day"].len(), 6);
-    // The same day under another name is a duplicate still.
+    // The same day under another name is still a duplicate.
     world.drop_file("copy-of-2024-01-02.csv", csv(0..3));
     assert_eq!(world.once(0)["deliveries"], json!({ "duplicate": 1 }));
 }
@@ -317,7 +317,7 @@ fn a_last_record_with_fewer_fields_waits_for_the_rest() {
         assert_eq!(summary["deliveries"], json!({ "incomplete": 1 }), "cut {cut}");
         assert_eq!(summary["records"]["read"], 2, "cut {cut}");
         assert_eq!(world.json(&["quarantine", "list"]), json!([]), "cut {cut}: nothing of it is refused");
-        // Nothing came: nothing is to be done, and nothing is wrong that was not told.
+        // No bytes came, so there is nothing to do and nothing new to report.
         assert_eq!(world.once(0)["deliveries"], json!({}), "cut {cut}");
         world.append(FILE, &whole[whole.len() - cut..]);
         assert_eq!(world.once(0)["deliveries"], json!({ "loaded": 1 }), "cut {cut}");
@@ -415,7 +415,7 @@ fn a_failed_delivery_is_tried_again_when_bytes_or_configuration_change() {
 }
 
 #[test]
-fn a_delivery_that_failed_over_its_records_is_not_tried_again_by_itself() {
+fn a_delivery_that_failed_because_of_its_records_is_not_tried_again_by_itself() {
     let world = World::new().with("limits.max_quarantined", "1");
     world.drop_file(FILE, format!("{}x\ny\nz\n", csv(0..3)));
     assert_eq!(world.once(1)["deliveries"], json!({ "failed": 1 }));
@@ -447,14 +447,14 @@ fn load_again_is_a_new_generation_at_the_end_of_the_order() {
     assert_eq!(world.run(&["receipt", FILE, "--generation", "3"]).code, 1);
 }
 
-/// As shipped, with one more table.
+/// Adds a table to the shipped configuration.
 fn with_another_table(world: &mut World) {
     let declared = "{ partition_key: [artist], clustering_key: [sessionId, itemInSession], columns: [song] }";
     world.set("tables.by_artist", declared);
 }
 
 #[test]
-fn a_new_table_is_behind_until_the_kept_files_are_played_into_it() {
+fn a_new_table_is_behind_until_it_is_backfilled_from_the_kept_files() {
     let files = [
         (FILE, csv(0..5)),
         ("2018-11-02-events.csv", format!("{HEADER}{}bad\n", events(3..8).replace("Ann", ""))),
@@ -497,7 +497,7 @@ fn a_new_table_is_behind_until_the_kept_files_are_played_into_it() {
 }
 
 #[test]
-fn a_dry_run_writes_nothing_and_tells_what_would_be() {
+fn a_dry_run_writes_nothing_and_reports_what_would_be_loaded() {
     let world = World::new();
     world.drop_file(FILE, csv(0..5));
     let summary = world.json(&["run", "--once", "--dry-run"]);
@@ -523,7 +523,7 @@ fn folder_and_store_can_move() {
 }
 
 #[test]
-fn growth_behind_an_open_tail_keeps_its_place_in_the_order() {
+fn growth_after_an_open_tail_keeps_its_place_in_the_order() {
     let row = |first: &str| format!("A,{first},F,0,Lee,1.5,free,X,7,Song,1");
     let world = World::new();
     world.drop_file(FILE, format!("{HEADER}{}", row("Earlier")));

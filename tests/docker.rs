@@ -1,7 +1,7 @@
-//! The image and the composition, on a real Docker: `make test-docker`.
+//! Tests of the image and the composition on a real Docker: `make test-docker`.
 //!
-//! They build the image, which takes minutes, so they run where `NEEDLEDROP_TEST_DOCKER` is set; elsewhere they
-//! say that they were not run. tests/docker/README.md says what stands in for images that cannot be pulled.
+//! The tests build the image, which takes minutes. They run only if `NEEDLEDROP_TEST_DOCKER` is set. Otherwise they
+//! report that they were not run. tests/docker/README.md describes what stands in for images that cannot be pulled.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,11 +24,11 @@ use std::time::{Duration, Instant};
 use composition::Composition;
 use serde_json::{Value as Json, json};
 
-/// A real day, and a song that it is known to have.
+/// A real day, and a song that it contains.
 const FILE: &str = "2018-11-07-events.csv";
 const SONG: [&str; 3] = ["session_item", "sessionId=338", "itemInSession=4"];
 
-/// Less than `stop_grace_period`, behind which it would have been killed.
+/// Less than `stop_grace_period`, after which Docker would kill the container.
 const STOPS_WITHIN: Duration = Duration::from_secs(30);
 
 fn song() -> Json {
@@ -36,7 +36,7 @@ fn song() -> Json {
     json!([{ "sessionId": 338, "itemInSession": 4, "artist": artist, "song": song, "length": 495.3073 }])
 }
 
-/// What was dropped is loaded once, and its rows are there.
+/// Asserts that the dropped file is loaded once and that its rows are in the tables.
 fn assert_loaded(of: &Composition) {
     let receipt = of.needledrop(&["receipt", FILE, "--json"]);
     assert_eq!((&receipt["state"], &receipt["closes"]), (&json!("loaded"), &json!(true)), "{receipt}");
@@ -53,7 +53,8 @@ fn drop_and_load(of: &Composition) {
     assert_loaded(of);
 }
 
-/// No right, no place to write but its own, no process left behind, nothing open to the network.
+/// Asserts that the container has no capabilities, that it can write only to its own places, that no process is left
+/// behind, and that nothing is open to the network.
 fn assert_confined(of: &Composition) {
     assert_eq!(of.exec(&["id", "-u"]), "8642");
     let status = of.exec(&["cat", "/proc/1/status"]);
@@ -74,7 +75,7 @@ fn assert_confined(of: &Composition) {
     assert_eq!(of.zombies(), 0, "health checks and `exec` leave nothing behind");
 }
 
-/// SIGTERM to the first process of the container: what it read is written, and it ends by itself.
+/// Sends SIGTERM to the first process of the container. Asserts that it ends by itself, in time and with exit code 0.
 fn assert_stops(of: &Composition) {
     let began = Instant::now();
     of.compose(&["stop", of.service()]);
@@ -82,7 +83,8 @@ fn assert_stops(of: &Composition) {
     assert_eq!(of.inspect()["State"]["ExitCode"], 0, "{}", of.logs());
 }
 
-/// Taken down and up again: the rows are there, and the file is not read once more.
+/// Takes the composition down and up again. Asserts that the rows are still there and that the file is not read
+/// again.
 fn assert_kept(of: &Composition) {
     of.compose(&["down"]);
     of.up();
@@ -110,7 +112,7 @@ fn cassandra_needledrop_prometheus_and_grafana_work_together() {
 }
 
 #[test]
-fn sqlite_alone_works_and_its_health_is_seen() {
+fn the_sqlite_composition_works_and_its_health_is_visible() {
     let Some(of) = Composition::new("sqlite", &["sqlite"]) else { return };
     of.up();
     of.until("it is healthy", || (of.health() == "healthy").then_some(()));
@@ -125,7 +127,7 @@ fn sqlite_alone_works_and_its_health_is_seen() {
 }
 
 #[test]
-fn the_image_is_small_and_says_what_it_is() {
+fn the_image_is_small_and_describes_itself() {
     if !image::wanted() {
         return;
     }
@@ -137,7 +139,7 @@ fn the_image_is_small_and_says_what_it_is() {
     assert_eq!(labels["org.opencontainers.image.revision"], image::COMMIT);
     let (whole, base) = (about["Size"].as_u64().unwrap(), image::base()["Size"].as_u64().unwrap());
     assert!(whole - base < 40_000_000, "{} bytes beside those of Debian", whole - base);
-    // Nobody listens in it.
+    // No daemon listens in this container.
     let (code, said) = image::run(&["health"]);
     assert_eq!(code, 1, "{said}");
     assert!(!said.is_empty());

@@ -1,4 +1,4 @@
-//! Where deliveries, declarations and commands meet in ways that are easily got wrong.
+//! Tests of combinations of deliveries, declarations and commands that are easy to get wrong.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -18,7 +18,7 @@ fn world() -> World {
     World::of(YAML)
 }
 
-/// Rows enough for more than one head (64 KiB).
+/// Returns a file with this many rows. The tests use enough rows to exceed the head (64 KiB).
 fn long(rows: u32) -> String {
     let rows: String = (0..rows).map(|n| format!("x{n:06},v,w\n")).collect();
     format!("k,v,w\n{rows}")
@@ -45,7 +45,7 @@ fn files_with_the_same_head_keep_their_place_in_the_order() {
 
 #[test]
 fn a_change_in_the_middle_of_a_growing_file_is_seen_when_it_is_quiet() {
-    // Taken up so late that the file's times are old enough to be trusted.
+    // The file is taken up so late that its times are old enough to be trusted.
     let world = world().with("source.settle", "2100ms").with("source.poll", "300ms");
     let _daemon = world.daemon();
     let mut file = fs::File::create(world.inbox().join("g.csv")).unwrap();
@@ -62,7 +62,7 @@ fn a_change_in_the_middle_of_a_growing_file_is_seen_when_it_is_quiet() {
 
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
-fn a_copy_from_elsewhere_after_a_crash_waits_for_the_file_that_was_begun() {
+fn a_copy_from_outside_the_inbox_waits_for_the_interrupted_original() {
     let world = world().with("write.window", "500");
     world.drop_file("b.csv", long(9000));
     let aborted = world.command(&["run", "--once"]).env("NEEDLEDROP_ABORT_AT", "9").output().unwrap();
@@ -96,13 +96,13 @@ fn a_cut_off_gz_of_a_known_file_is_incomplete() {
 }
 
 #[test]
-fn what_was_quarantined_stays_out_of_a_table_that_is_played_anew() {
+fn quarantined_records_stay_out_of_a_backfilled_table() {
     let world = world();
     declare(&world, "v: text", "v: int");
     world.drop_file("a.csv", "k,v,w\na,1,2\nb,xx,2\nc,3,\n");
     world.once(1);
     declare(&world, "v: int", "v: text");
-    // The key of this table is empty in a record that is loaded in the other.
+    // The key of `u` is empty in a record that was loaded into `t`.
     declare(&world, "tables:\n", "tables:\n  u: { partition_key: [w], clustering_key: [k] }\n");
     assert_eq!(world.run(&["load", "--table", "u"]).code, 2, "t has another shape now");
     declare(&world, "v: text", "v: int");
@@ -113,7 +113,7 @@ fn what_was_quarantined_stays_out_of_a_table_that_is_played_anew() {
 }
 
 #[test]
-fn a_raised_limit_is_a_reason_to_try_again() {
+fn a_failed_file_is_tried_again_after_its_limit_is_raised() {
     let mut world = world().with("limits.max_quarantined", "0");
     world.drop_file("a.csv", "k,v,w\na,1,2\nb\n");
     assert_eq!(world.once(1)["deliveries"], json!({ "failed": 1 }));
@@ -122,7 +122,7 @@ fn a_raised_limit_is_a_reason_to_try_again() {
 }
 
 #[test]
-fn other_words_in_the_declaration_are_no_reason_to_load_anew() {
+fn rewording_the_declaration_does_not_load_a_file_again() {
     let world = world();
     world.drop_file("a.csv", "k,v,w\na,1,2\n");
     world.once(0);
@@ -134,7 +134,7 @@ fn other_words_in_the_declaration_are_no_reason_to_load_anew() {
 }
 
 #[test]
-fn a_question_to_a_table_of_another_shape_is_refused() {
+fn a_query_of_a_table_of_another_shape_is_refused() {
     let world = world();
     world.drop_file("a.csv", "k,v,w\na,1,2\n");
     world.once(0);
@@ -148,14 +148,14 @@ fn a_question_to_a_table_of_another_shape_is_refused() {
 }
 
 #[test]
-fn check_says_what_a_run_would() {
+fn check_reports_what_a_run_would_report() {
     let world = world().with("store.create_schema", "false");
     let output = world.run(&["check"]);
     assert!(output.code == 2 && output.stdout.contains("create_schema"), "{output:?}");
 }
 
 #[test]
-fn a_file_is_found_as_it_was_typed_or_in_the_inbox() {
+fn a_file_is_found_by_its_typed_path_or_in_the_inbox() {
     let world = world();
     world.drop_file("day.csv", "k,v,w\na,1,2\n");
     fs::write(world.path("day.csv"), "not this one\n").unwrap();
@@ -170,7 +170,7 @@ fn a_file_is_found_as_it_was_typed_or_in_the_inbox() {
 }
 
 #[test]
-fn an_export_is_of_what_was_asked_and_has_no_event_twice() {
+fn an_export_contains_the_requested_files_and_no_event_twice() {
     let world = world();
     world.drop_file("a.csv", "k,v,w\na,1,2\n");
     world.drop_file("b.csv", "k,v,w\nb,1,2\n");
@@ -183,7 +183,7 @@ fn an_export_is_of_what_was_asked_and_has_no_event_twice() {
 }
 
 #[test]
-fn a_word_that_is_no_level_is_refused() {
+fn an_unknown_log_level_is_refused() {
     let output = world().run(&["--log-level", "blah", "status"]);
     assert!(output.code == 2 && output.stderr.contains("blah"), "{output:?}");
 }

@@ -1,5 +1,5 @@
-//! What the machine can do to it: a full disk, a lock, a bad disk, a damaged ledger, a second daemon.
-//! After each, receipts close and tables are those of a run that nothing happened to.
+//! Tests of faults of the machine: a full disk, a lock, a bad disk, a damaged ledger, a second daemon. After each
+//! fault, receipts close and the tables are those of an undisturbed run.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -52,7 +52,7 @@ fn loaded(daemon: &Daemon) -> f64 {
     daemon.metrics().get(name).copied().unwrap_or_default()
 }
 
-/// Whether a file system of our own can be had; in CI it must.
+/// Whether a separate file system can be mounted. In CI this must be possible.
 fn can_mount() -> bool {
     let mount = "mount -t tmpfs -o size=1m tmpfs /mnt";
     let tried =
@@ -66,13 +66,13 @@ fn can_mount() -> bool {
 }
 
 #[test]
-fn a_full_disk_is_waited_for_and_nothing_is_told_that_is_not_saved() {
+fn a_full_disk_is_waited_for_and_nothing_unsaved_is_reported() {
     if !can_mount() {
         return;
     }
     let world = world().with("store.sqlite.path", "small/store.db");
     fs::create_dir(world.path("small")).unwrap();
-    // What is left is enough to begin with, and not for the file.
+    // The free space is enough to begin with, but not enough for the file.
     let daemon = world.confined_daemon(
         true,
         "mount -t tmpfs -o size=24m tmpfs small\nhead -c 21m /dev/zero > small/ballast",
@@ -86,7 +86,7 @@ fn a_full_disk_is_waited_for_and_nothing_is_told_that_is_not_saved() {
     unready(&daemon, "full");
     assert_eq!(daemon.metrics()["needledrop_store_up"], 0.0);
     assert_eq!(loaded(&daemon), 0.0);
-    // What it says is durable is, to a reader who comes now.
+    // A new reader finds everything that the daemon reports as durable.
     let told = daemon.metrics()["needledrop_records_read_total"];
     assert!(told > 0.0, "the disk was full too soon");
     assert_eq!(f64::from(rows_of_copy(&inside, &world, "while-full.db")), told);
@@ -100,7 +100,7 @@ fn a_full_disk_is_waited_for_and_nothing_is_told_that_is_not_saved() {
     assert_eq!(world.generations(FILE), 1);
 }
 
-/// Copies the store out of the daemon's file system, and counts what is in it.
+/// Copies the store out of the daemon's file system. Returns the number of rows in its `session_item`.
 fn rows_of_copy(inside: &impl Fn(&str) -> PathBuf, world: &World, name: &str) -> u32 {
     for suffix in ["", "-wal"] {
         fs::copy(inside(&format!("store.db{suffix}")), world.path(&format!("{name}{suffix}"))).unwrap();
@@ -125,10 +125,10 @@ fn a_store_that_another_process_locks_is_waited_for() {
     assert_as_clean(&world, &bytes);
 }
 
-/// The daemon goes on by itself; a single pass says so, and the next one goes on.
+/// The daemon continues by itself. A single run reports the error, and the next run continues.
 #[cfg_attr(not(debug_assertions), ignore = "fault points are in debug builds only")]
 #[test]
-fn a_disk_that_fails_in_the_middle_of_a_file_is_asked_again() {
+fn a_read_error_in_the_middle_of_a_file_is_tried_again() {
     let bytes = csv(0..30_000);
     let world = world().with("write.window_bytes", "256KiB").with_variable("NEEDLEDROP_READ_ERRORS", "4,6");
     world.drop_file(FILE, &bytes);
@@ -153,9 +153,9 @@ fn a_disk_that_fails_in_the_middle_of_a_file_is_asked_again() {
     assert_eq!(world.tables(), clean.tables());
 }
 
-/// Each: what is done to the store, and what is said of it.
+/// Each case consists of its name, what is done to the store, and what is reported.
 #[test]
-fn a_damaged_ledger_is_refused_and_never_begun_anew() {
+fn a_damaged_ledger_is_refused_and_never_recreated() {
     type Damage = fn(&World);
     let cases: [(&str, Damage, &str); 5] = [
         ("emptied", |world| drop(fs::File::create(world.store()).unwrap()), "is empty"),
@@ -204,7 +204,7 @@ fn over(world: &World, offset: u64, bytes: &[u8]) {
 }
 
 #[test]
-fn a_store_that_was_removed_is_made_anew_and_that_is_said() {
+fn a_removed_store_is_recreated_and_reported() {
     let world = world();
     world.drop_file(FILE, csv(0..10));
     world.once(0);
@@ -216,7 +216,7 @@ fn a_store_that_was_removed_is_made_anew_and_that_is_said() {
 }
 
 #[test]
-fn of_two_daemons_one_says_who_has_the_store_and_takes_over_when_started_again() {
+fn a_second_daemon_names_the_holder_of_the_store_and_a_later_daemon_takes_over() {
     let world = world();
     let first = world.daemon();
     world.drop_file(FILE, csv(0..20_000));

@@ -1,5 +1,5 @@
-//! The folder against a model of it: whatever is written, appended, cut, renamed, copied, deleted and killed, in
-//! any order, deliveries, quarantine and tables are what a few plain rules say.
+//! Compares the folder with a model of it. Whatever is written, appended, cut, renamed, copied, deleted and killed,
+//! in any order, deliveries, quarantine and tables are what a few plain rules predict.
 //!
 //! `NEEDLEDROP_MODEL_SECONDS` sets the duration, and `NEEDLEDROP_SEED` repeats a run that failed.
 
@@ -34,10 +34,10 @@ const YAML: &str = "source:\n  folder: inbox\n  tail_after: 1h\n  columns: { k: 
                     store: { sqlite: { path: store.db } }\n\
                     write: { window: 2 }\n";
 
-/// In listing order; the one that is compressed is never cut.
+/// The files in listing order. The compressed file is never cut.
 const FILES: [&str; 4] = ["a.csv", "b.csv", "c.csv.gz", "d.csv"];
 
-/// What is done to the folder between two runs.
+/// A change of the folder between two runs.
 #[derive(Clone, Debug)]
 enum Change {
     Write(usize, String),
@@ -49,7 +49,7 @@ enum Change {
     Touch(usize),
 }
 
-/// Changes, and then a run, which may be killed at one of its durable steps.
+/// Some changes and then a run, which may be killed at one of its durable steps.
 #[derive(Clone, Debug)]
 struct Round {
     changes: Vec<Change>,
@@ -150,7 +150,8 @@ impl Folder {
         seen.obeys_the_laws(&self.model);
     }
 
-    /// Every delivery is as it was, as it would be, or on its way; and what is durable is in the tables.
+    /// Runs with an abort at this step. Every delivery must be as before the run, as after a complete run, or partly
+    /// loaded, and the tables must have what is durable.
     fn killed(&mut self, step: usize) {
         let heads = Seen::of(&self.world).heads();
         let mut command = self.world.command(&["run", "--once"]);
@@ -185,7 +186,7 @@ fn lines() -> impl Strategy<Value = String> {
     prop::collection::vec(line, 0..6).prop_map(|lines| lines.concat())
 }
 
-/// What may stand behind the last line end, and what a file is continued with.
+/// The text that may follow the last line end of a file, and with which a file may continue.
 fn tail() -> impl Strategy<Value = String> {
     prop_oneof![3 => Just(""), 1 => Just("a"), 1 => Just("b,7"), 1 => Just("c,8,"), 1 => Just("d,9,9"), 1 => Just("a,1,2,3")]
         .prop_map(str::to_owned)
@@ -194,7 +195,7 @@ fn tail() -> impl Strategy<Value = String> {
 fn text() -> impl Strategy<Value = String> {
     let header =
         prop::sample::select(vec!["k,v,w\n", "k,v,w\n", "k,v,w\n", "w,k,x,v\n", "k,v\n", "k,v,w", "k,v", ""]);
-    // Now and then more than the head by which files are compared.
+    // Sometimes more than the head by which files are compared.
     let long = prop_oneof![5 => Just(0usize), 1 => Just(70_000)];
     (header, long, lines(), tail()).prop_map(|(header, long, lines, tail)| {
         let first = if long > 0 { format!("a,{},\n", "x".repeat(long)) } else { String::new() };
@@ -228,7 +229,7 @@ fn rounds() -> impl Strategy<Value = Vec<Round>> {
 fn play(rounds: &[Round]) {
     let mut folder = Folder::new();
     rounds.iter().for_each(|round| folder.round(round));
-    // Whatever was killed is made whole, and nothing is left to do.
+    // The first run completes whatever was killed. The second run has nothing left to do.
     folder.run();
     folder.run();
 }

@@ -1,6 +1,6 @@
-//! Golden cases: files in tests/golden, and what they become.
+//! Tests that the files in tests/golden give the results in their snapshots.
 //!
-//! A new case is a new file; `INSTA_UPDATE=always cargo test --test golden` writes its snapshot.
+//! A new file is a new case. `INSTA_UPDATE=always cargo test --test golden` writes its snapshot.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! `needledrop health`: what a health check is told of a daemon that lives, waits, hangs, or is not there.
+//! Tests of `needledrop health` with a daemon that runs, waits, hangs, or does not exist.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -16,20 +16,20 @@ fn world() -> World {
     World::new().with("source.poll", "200ms")
 }
 
-/// Asks on this port, as the variable says.
+/// Runs `needledrop health` against this port, which a variable sets.
 fn health(world: World, port: u16, arguments: &[&str]) -> Output {
     let world = world.with("http.listen", &format!("127.0.0.1:{port}"));
     world.run(&[&["health"], arguments].concat())
 }
 
-/// Nothing listens, or not as it should: said at once, with what to do.
+/// Asserts that the check fails with this problem and a `next:`.
 fn assert_told(output: &Output, problem: &str) {
     assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{output:?}");
     assert!(output.stderr.contains(problem) && output.stderr.contains("\n  next: "), "{output:?}");
 }
 
 #[test]
-fn a_daemon_that_is_up_lives_and_is_ready() {
+fn a_running_daemon_is_alive_and_ready() {
     let world = world();
     let daemon = world.daemon();
     for (arguments, told) in [(&[][..], "ok\n"), (&["--ready"], "ready\n")] {
@@ -40,7 +40,7 @@ fn a_daemon_that_is_up_lives_and_is_ready() {
 }
 
 #[test]
-fn a_daemon_that_waits_lives_and_is_not_ready() {
+fn a_waiting_daemon_is_alive_but_not_ready() {
     let world = world();
     let daemon = world.daemon();
     fs::remove_dir(world.inbox()).unwrap();
@@ -53,7 +53,7 @@ fn a_daemon_that_waits_lives_and_is_not_ready() {
 }
 
 #[test]
-fn nothing_listens() {
+fn a_port_without_a_listener_is_reported() {
     assert_told(&health(World::new(), free_port(), &[]), "refused");
 }
 
@@ -71,7 +71,7 @@ fn a_daemon_that_hangs_does_not_answer_in_time() {
 }
 
 #[test]
-fn somebody_else_listens() {
+fn another_server_on_the_port_is_reported() {
     for answer in ["HTTP/1.1 404 Not Found\r\n\r\n", "220 mail.example.com ESMTP\r\n", "\u{fffd}\r\n\r\n", ""]
     {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -80,7 +80,7 @@ fn somebody_else_listens() {
             other.spawn(|| {
                 let (mut stream, _) = listener.accept().unwrap();
                 stream.write_all(answer.as_bytes()).unwrap();
-                // What was asked is read before it closes, which would else be a reset.
+                // The request is read before the connection is closed. Otherwise closing would reset the connection.
                 let _ = std::io::Read::read(&mut stream, &mut [0; 1024]).unwrap();
             });
             assert_told(&health(World::new(), port, &[]), "this is not needledrop");
@@ -89,13 +89,13 @@ fn somebody_else_listens() {
 }
 
 #[test]
-fn the_address_is_that_of_the_configuration() {
+fn health_uses_the_address_of_the_configuration() {
     let world = world();
     let daemon = world.daemon();
     let config = |listen: String| format!("{}\nhttp: {{ listen: \"{listen}\" }}", least());
     let listen = |listen: String| World::of(&config(listen)).without("http.listen");
     assert_eq!(listen(format!("127.0.0.1:{}", daemon.port)).run(&["health"]).code, 0);
-    // What listens on all addresses is asked on one of them.
+    // A daemon that listens on all addresses is checked on one of them.
     assert_eq!(listen(format!("0.0.0.0:{}", daemon.port)).run(&["health"]).code, 0);
     assert_told(&listen(format!("127.0.0.1:{}", free_port())).run(&["health"]), "refused");
     let any = listen("127.0.0.1:0".to_owned()).run(&["health"]);
@@ -103,7 +103,7 @@ fn the_address_is_that_of_the_configuration() {
 }
 
 #[test]
-fn a_configuration_that_is_wrong_by_now_does_not_make_a_daemon_ill() {
+fn an_invalid_configuration_does_not_make_a_running_daemon_unhealthy() {
     let world = world();
     let daemon = world.daemon();
     let wrong = World::of("nonsense: true");
@@ -111,7 +111,7 @@ fn a_configuration_that_is_wrong_by_now_does_not_make_a_daemon_ill() {
     assert_eq!(health(wrong, daemon.port, &[]).code, 0);
 }
 
-/// The least that a configuration declares.
+/// Returns the smallest valid configuration.
 fn least() -> &'static str {
     "source: { columns: { a: int } }\ntables: {}"
 }

@@ -1,4 +1,4 @@
-//! What `/metrics` says of a real daemon is what is declared, and what is so.
+//! Tests that `/metrics` of a real daemon has what is declared, with the right values.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -10,7 +10,7 @@ use common::{Daemon, HEADER, World, events, until};
 use needledrop::metrics::declared::{ALL, Kind};
 use rusqlite::Connection;
 
-/// Of metrics that only a cluster has.
+/// The mark in the help of metrics that only the Cassandra store has.
 const CLUSTER: &str = "(the Cassandra store only)";
 
 fn world() -> World {
@@ -29,14 +29,14 @@ fn until_loaded(daemon: &Daemon, files: f64) {
     until("all is loaded", || (value(daemon, "deliveries_total{state=\"loaded\"}") == files).then_some(()));
 }
 
-/// Names on the page without what a histogram adds to them.
+/// Returns the names on the page, without the suffixes of histograms.
 fn names(page: &str) -> BTreeSet<String> {
     let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     types.map(|line| line.split(' ').next().unwrap().to_owned()).collect()
 }
 
 #[test]
-fn what_is_declared_is_there_and_nothing_else() {
+fn exactly_the_declared_metrics_are_exposed() {
     let world = world();
     let daemon = world.daemon();
     world.drop_file("1.csv", format!("{}A,Ann,F,x,Lee,1.5,free,X,7,S,3\n", csv(0..200)));
@@ -57,12 +57,12 @@ fn what_is_declared_is_there_and_nothing_else() {
     let declared: BTreeSet<_> = ALL.iter().map(|metric| metric.name).collect();
     let unknown: Vec<_> = found.iter().filter(|name| !declared.contains(name.as_str())).collect();
     assert!(unknown.iter().all(|name| name.starts_with("needledrop_process_")), "{unknown:?}");
-    // Whole seconds: a daemon that is young has none.
+    // CPU time is in whole seconds, and a young daemon has used none.
     assert!(value(&daemon, "process_cpu_seconds_total") >= 0.0);
     for name in ["resident_memory_bytes", "open_fds", "start_time_seconds"] {
         assert!(value(&daemon, &format!("process_{name}")) > 0.0, "{name}");
     }
-    // Looked at every five seconds.
+    // The size is measured every five seconds.
     until("the size of the store is told", || (value(&daemon, "store_bytes") > 4096.0).then_some(()));
     for stage in ["discover", "read", "transform", "write"] {
         assert!(value(&daemon, &format!("stage_seconds_count{{stage=\"{stage}\"}}")) > 0.0, "{stage}");
@@ -83,7 +83,8 @@ fn open_records_of_the_quarantine_are_counted_over_restarts_and_growth() {
     assert_eq!(daemon.stop().0, 0);
     let daemon = world.daemon();
     assert_eq!(value(&daemon, "quarantine_open"), 2.0);
-    // A last record without a line end is refused. The file grows into another one: the first generation counts too.
+    // A last record without a line end is refused. Then the file grows into a new generation, and the first
+    // generation still counts.
     world.drop_file("2.csv", format!("{}A,Ann,F,1,Lee,1.5,free,X,7,S,", csv(20..30)));
     until_loaded(&daemon, 1.0);
     assert_eq!(value(&daemon, "quarantine_open"), 3.0);
@@ -97,7 +98,7 @@ fn open_records_of_the_quarantine_are_counted_over_restarts_and_growth() {
 }
 
 #[test]
-fn a_file_that_comes_while_the_store_is_away_is_told_as_waiting() {
+fn a_file_dropped_while_the_store_is_locked_is_counted_as_waiting() {
     let world = world();
     let daemon = world.daemon();
     let lock = Connection::open(world.store()).unwrap();
@@ -116,7 +117,7 @@ fn a_file_that_comes_while_the_store_is_away_is_told_as_waiting() {
 }
 
 #[test]
-fn the_ledger_lags_while_the_store_waits_and_never_else() {
+fn the_ledger_lags_only_while_the_store_is_locked() {
     let world = world();
     let daemon = world.daemon();
     world.drop_file("1.csv", csv(0..2_000));
@@ -137,7 +138,7 @@ fn the_ledger_lags_while_the_store_waits_and_never_else() {
 }
 
 #[test]
-fn one_series_says_which_build_it_is() {
+fn one_series_identifies_the_build() {
     let world = World::new();
     let version = world.run(&["--version"]).stdout;
     let (version, commit) = version.trim().strip_prefix("needledrop ").unwrap().split_once(' ').unwrap();

@@ -14,11 +14,11 @@ use upgrade::{by_hour, by_station, left, sorted};
 const OF_0_1_0: &str = include_str!("fixtures/0.1.0/sqlite.sql");
 const OF_FORMAT_4: &str = include_str!("fixtures/format-4/sqlite.sql");
 
-/// What makes a ledger of format 3 one of an earlier format.
+/// The changes that turn a ledger of format 3 into a ledger of an earlier format.
 const EARLIER: [(u32, &str); 2] =
     [(2, include_str!("common/format_2.sql")), (1, include_str!("common/format_1.sql"))];
 
-/// A store with a ledger of this format.
+/// Creates a world whose store has a ledger of this format.
 fn of_format(format: u32) -> World {
     let world = World::of_0_1_0();
     let store = Connection::open(world.store()).unwrap();
@@ -33,7 +33,7 @@ fn interrupted() -> Vec<String> {
     left(&["2024-01-12.csv 1 loading 2 = 2 + 0 + 0"])
 }
 
-/// The records that a replay tries.
+/// Returns the number of records that a replay tries.
 fn open_of(format: u32) -> u64 {
     if format == 1 { 4 } else { 3 }
 }
@@ -60,7 +60,7 @@ fn indexes(world: &World) -> Vec<(String, String)> {
     statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()
 }
 
-/// Everything but what was noted of a file's times.
+/// Returns everything but the deliveries, which have the times of files.
 fn without_times(world: &World) -> impl PartialEq + std::fmt::Debug {
     let mut dump = world.dump();
     dump.remove("_needledrop_deliveries");

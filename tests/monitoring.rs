@@ -1,5 +1,5 @@
-//! What people see of it: metrics, rules, alerts and dashboards are whole, agree with each other, and show
-//! what is so when a real Prometheus scrapes a real daemon.
+//! Tests of monitoring: metrics, rules, alerts and dashboards are complete, agree with each other, and show the true
+//! state when a real Prometheus scrapes a real daemon.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -24,7 +24,7 @@ mod sizes;
 
 use std::path::PathBuf;
 
-/// A file of the tree.
+/// Returns the path of a file of the tree.
 fn file(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
 }

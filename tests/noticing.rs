@@ -1,4 +1,4 @@
-//! Files are noticed however they come, and also when the system says nothing.
+//! Tests that files are noticed however they arrive, and also without events from the system.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -12,7 +12,7 @@ use common::{Daemon, HEADER, World, can_confine, events, until};
 use rustix::process::Signal;
 use serde_json::json;
 
-/// By the events of the system alone: the next listing is an hour away.
+/// Returns a world that depends on events, because the next listing is an hour away.
 fn by_events() -> World {
     World::new().with("source.settle", "200ms").with("source.poll", "1h")
 }
@@ -34,25 +34,25 @@ fn warnings(daemon: &Daemon, of: &str) -> usize {
 }
 
 #[test]
-fn events_that_the_system_had_no_room_for_are_made_up_for_by_a_listing() {
+fn a_listing_makes_up_for_events_that_the_system_dropped() {
     let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
     let room: usize = limit.trim().parse().unwrap();
     let world = by_events();
     let daemon = world.daemon();
     daemon.signal(Signal::STOP);
-    // Two names in turn: the same event twice in a row would be told once. Each write is at least an
-    // open, a change and a close.
+    // Two names in turn, because the system reports the same event twice in a row only once. Each write is at least
+    // an open, a change and a close.
     for n in 0..room / 3 + 100 {
         fs::write(world.inbox().join(format!("noise-{}.txt", n % 2)), "x").unwrap();
     }
-    // Of this one nothing is told.
+    // No event reports this file.
     world.drop_file("quiet.csv", csv(0..3));
     daemon.signal(Signal::CONT);
     wait_for(&world, "quiet.csv", "loaded");
 }
 
 #[test]
-fn where_the_system_gives_no_events_it_is_said_once_and_the_folder_is_listed() {
+fn without_events_the_daemon_warns_once_and_lists_the_folder() {
     if !can_confine() {
         return;
     }
@@ -67,7 +67,7 @@ fn where_the_system_gives_no_events_it_is_said_once_and_the_folder_is_listed() {
 }
 
 #[test]
-fn a_folder_that_is_made_anew_is_watched_anew() {
+fn a_recreated_folder_is_watched_again() {
     let world = World::new().with("source.settle", "200ms").with("source.poll", "1s");
     let daemon = world.daemon();
     world.drop_file("1.csv", csv(0..3));
@@ -78,16 +78,16 @@ fn a_folder_that_is_made_anew_is_watched_anew() {
     world.drop_file("2.csv", csv(3..6));
     wait_for(&world, "2.csv", "loaded");
     until("it is ready again", || (daemon.get("/readyz")?.0 == 200).then_some(()));
-    // Now by its events: they must be those of the new folder.
+    // This file must be noticed by the events of the new folder.
     world.drop_file(".3", csv(6..9));
     fs::rename(world.inbox().join(".3"), world.inbox().join("3.csv")).unwrap();
     wait_for(&world, "3.csv", "loaded");
     assert_eq!(world.generations("1.csv"), 1);
 }
 
-/// An empty mount point, then the same files again.
+/// The share leaves an empty mount point, and then comes back with the same files.
 #[test]
-fn a_share_that_goes_and_comes_back_is_not_loaded_again() {
+fn a_share_that_disappears_and_comes_back_is_not_loaded_again() {
     let world = by_listing();
     let daemon = world.daemon();
     world.drop_file("whole.csv", csv(0..3));
@@ -110,7 +110,7 @@ fn a_share_that_goes_and_comes_back_is_not_loaded_again() {
 }
 
 #[test]
-fn the_rename_of_a_temporary_name_is_the_arrival() {
+fn a_file_arrives_when_its_temporary_name_is_changed() {
     let world = by_events().with("source.pattern", "[\"*\"]");
     let _daemon = world.daemon();
     let names =
@@ -128,7 +128,7 @@ fn the_rename_of_a_temporary_name_is_the_arrival() {
 }
 
 #[test]
-fn a_link_to_a_file_is_that_file_and_a_link_to_a_folder_is_not_followed() {
+fn a_link_to_a_file_is_loaded_and_a_link_to_a_folder_is_not_followed() {
     let world = by_listing();
     fs::create_dir(world.path("elsewhere")).unwrap();
     fs::write(world.path("elsewhere/1.csv"), csv(0..3)).unwrap();
@@ -137,17 +137,17 @@ fn a_link_to_a_file_is_that_file_and_a_link_to_a_folder_is_not_followed() {
     symlink(world.path("elsewhere/1.csv"), &link).unwrap();
     symlink(world.path("elsewhere"), world.inbox().join("folder")).unwrap();
     symlink(world.path("elsewhere/none.csv"), world.inbox().join("dangling.csv")).unwrap();
-    // Into itself: who follows it never comes back.
+    // A link to the inbox itself. Following it would never end.
     symlink(world.inbox(), world.inbox().join("loop")).unwrap();
     let _daemon = world.daemon();
     wait_for(&world, "linked.csv", "loaded");
     assert_eq!(world.states().len(), 1, "{:?}", world.states());
-    // It leads to other bytes now.
+    // The link now leads to other bytes.
     fs::remove_file(&link).unwrap();
     symlink(world.path("elsewhere/2.csv"), &link).unwrap();
     until("the other bytes are loaded", || (world.generations("linked.csv") == 2).then_some(()));
     wait_for(&world, "linked.csv", "loaded");
-    // And those grow, at the other end of the link.
+    // The file at the other end of the link grows.
     let mut file = fs::OpenOptions::new().append(true).open(world.path("elsewhere/2.csv")).unwrap();
     file.write_all(events(5..6).as_bytes()).unwrap();
     until("the growth is loaded", || (world.receipt("linked.csv")["loaded"] == 3).then_some(()));
@@ -155,7 +155,7 @@ fn a_link_to_a_file_is_that_file_and_a_link_to_a_folder_is_not_followed() {
 }
 
 #[test]
-fn a_file_that_may_not_be_read_is_named_once_and_loaded_as_soon_as_it_may() {
+fn an_unreadable_file_is_reported_once_and_loaded_as_soon_as_it_is_readable() {
     if !can_confine() {
         return;
     }

@@ -1,4 +1,4 @@
-//! Law 2: the final state is a function of the deliveries, on files whose order can be seen.
+//! Tests of law 2: the final state is a function of the deliveries. The content of the files shows their order.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -13,7 +13,8 @@ use serde_json::{Value as Json, json};
 const FILES: [&str; 3] = ["2018-12-01-events.csv", "2018-12-02-events.csv", "2018-12-03-events.csv"];
 const SECOND_ANEW: &str = "2018-12-02-events.v2.txt";
 
-/// What the three tables hold, a row each: artist, song, length; first and last name and artist.
+/// Asserts what the three tables hold, one row each. `item` contains artist, song and length; `first` and `last` are
+/// the listener's names.
 fn assert_seen(world: &World, item: Json, first: Json, last: &str) {
     let artist = item[0].clone();
     let expected = json!({
@@ -25,7 +26,7 @@ fn assert_seen(world: &World, item: Json, first: Json, last: &str) {
     assert_stamps(world);
 }
 
-/// Ranges of stamps of all generations: even, and none begins before the one before it has ended.
+/// Asserts that the stamp ranges of all generations begin even and do not overlap.
 fn assert_stamps(world: &World) {
     let status = world.json(&["status"]);
     let mut ranges = Vec::new();
@@ -48,7 +49,7 @@ fn file(name: &str) -> PathBuf {
     shared("order").unwrap().join(name)
 }
 
-/// Drops files one after the other, each when the one before is loaded.
+/// Drops files one by one, each after the previous file is loaded.
 fn one_by_one(world: &World, names: &[&str]) {
     for name in names {
         world.copy_in(&[file(name)]);
@@ -113,7 +114,7 @@ fn a_file_with_other_bytes_is_a_new_generation_at_the_end_of_the_order() {
 }
 
 #[test]
-fn bytes_that_return_are_a_new_generation_and_no_duplicate() {
+fn restored_bytes_are_a_new_generation_and_no_duplicate() {
     if shared("order").is_none() {
         return;
     }
@@ -126,7 +127,7 @@ fn bytes_that_return_are_a_new_generation_and_no_duplicate() {
 }
 
 #[test]
-fn within_one_file_the_later_record_counts_and_the_collision_is_told() {
+fn within_one_file_the_later_record_counts_and_the_collision_is_reported() {
     if shared("order").is_none() {
         return;
     }
@@ -145,11 +146,11 @@ fn within_one_file_the_later_record_counts_and_the_collision_is_told() {
 
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
-fn killed_at_any_step_the_tables_are_those_of_one_pass() {
+fn a_load_killed_at_any_step_ends_with_the_tables_of_one_pass() {
     if shared("order").is_none() {
         return;
     }
-    // Every durable step can be the last one of the process; then another process goes on.
+    // Every durable step can be the last step of the process. Another process then continues.
     let mut aborted = 0;
     for step in 1.. {
         let world = World::new().with("write.window", "1");
@@ -171,13 +172,13 @@ fn killed_at_any_step_the_tables_are_those_of_one_pass() {
 }
 
 #[test]
-fn a_daemon_and_a_pass_give_the_same_tables() {
+fn a_daemon_and_a_single_run_give_the_same_tables() {
     if shared("order").is_none() {
         return;
     }
     let world = World::new();
     world.copy_in(&FILES.map(file));
-    // Old enough to be whole at once: all three are there when the daemon lists the folder.
+    // The files count as complete at once, so the daemon finds all three in its first listing.
     let world = world.with("source.settle", "10ms");
     let mut daemon = world.daemon();
     until("all are loaded", || {

@@ -1,4 +1,5 @@
-//! Law 5: a record that cannot become rows is kept with all that is needed to mend it, and the file goes on.
+//! Tests of law 5: a record that cannot become rows is kept with everything that is needed to fix it, and the file
+//! continues.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -14,7 +15,7 @@ use serde_json::{Value as Json, json};
 
 const FILE: &str = "2018-11-01-events.csv";
 
-/// One record of each reason: its bytes, the column that is to blame, and a word of the explanation.
+/// One record for each reason: its bytes, the column at fault, and a word of the explanation.
 const CASES: [(&str, &[u8], Option<&str>, &str); 10] = [
     ("fields", b"A,Ann,F,0,Lee", None, "5 fields where the header has 11"),
     ("fields", b"A,Ann,F,0,Lee,1.5,free,X,7,Song,3,more", None, "12 fields"),
@@ -45,10 +46,10 @@ fn entries(world: &World, filter: &[&str]) -> Vec<Json> {
 }
 
 #[test]
-fn each_reason_is_told_with_line_byte_column_and_raw_bytes() {
+fn each_reason_is_listed_with_line_byte_column_and_raw_bytes() {
     for (reason, raw, column, why) in CASES {
         let before = format!("{HEADER}{}\n", events(0..2));
-        // Without a quote that would close the open one, which is found out at the longest record.
+        // No later quote may close the open quote, which is detected at the limit for a record.
         let after = events(2..9).replace("\"X, Y\"", "X");
         let bytes = [before.as_bytes(), raw, b"\n", after.as_bytes()].concat();
         let world = loaded(&bytes, 1);
@@ -58,7 +59,7 @@ fn each_reason_is_told_with_line_byte_column_and_raw_bytes() {
         let text = String::from_utf8_lossy(raw);
         let expected = json!({
             "file": FILE, "generation": 1, "record": 2,
-            // Header, two records and a blank line are before it.
+            // The header, two records and a blank line come before it.
             "line": 5, "byte": before.len(), "bytes": raw.len(),
             "reason": reason, "column": column, "detail": entry["detail"], "state": "open", "raw": text,
         });
@@ -76,7 +77,7 @@ fn each_reason_is_told_with_line_byte_column_and_raw_bytes() {
 }
 
 #[test]
-fn a_record_over_the_limit_is_one_entry_of_which_the_beginning_is_kept() {
+fn a_record_over_the_limit_is_one_entry_that_keeps_its_beginning() {
     let monster = format!("{}\n", "x".repeat(3_000_000));
     let world = loaded(format!("{HEADER}{}{monster}{}", events(0..2), events(2..4)), 1);
     let found = entries(&world, &[]);
@@ -88,7 +89,7 @@ fn a_record_over_the_limit_is_one_entry_of_which_the_beginning_is_kept() {
     assert_eq!(world.tables()["session_item"].len(), 4);
 }
 
-/// Everything at once, in two files.
+/// Loads two files with bad records of several reasons and a skipped record.
 fn mixed() -> World {
     let records: Vec<u8> = CASES[..7].iter().flat_map(|(_, raw, ..)| [raw, &b"\n"[..]].concat()).collect();
     let world = World::new();
@@ -113,7 +114,7 @@ fn counts_close_over_bad_input() {
 }
 
 #[test]
-fn the_list_can_be_narrowed() {
+fn the_list_can_be_filtered() {
     let world = mixed();
     let cases: [(&[&str], usize); 7] = [
         (&[], 8),

@@ -1,4 +1,4 @@
-//! The 30 real files, and every figure and answer that is known of them.
+//! Tests of the 30 real files against every known figure and answer.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use common::{World, files, gzip, shared};
 use serde_json::{Value as Json, json};
 
-/// All 30 files, loaded.
+/// Loads all 30 files. Returns `None` if the files are missing.
 fn loaded() -> Option<World> {
     shared("events").map(|_| load(real()))
 }
@@ -31,7 +31,7 @@ fn row(values: Json) -> Vec<Json> {
 }
 
 #[test]
-fn totals_are_those_of_the_files() {
+fn totals_match_the_files() {
     let Some(world) = loaded() else { return };
     let status = world.json(&["status", "--count"]);
     assert_eq!(status["states"], json!({ "loaded": 30 }));
@@ -49,7 +49,7 @@ fn totals_are_those_of_the_files() {
 }
 
 #[test]
-fn every_receipt_closes_and_they_add_up() {
+fn every_receipt_closes_and_the_receipts_add_up() {
     let Some(world) = loaded() else { return };
     let (mut records, mut loaded, mut skipped) = (0, 0, 0);
     for file in real() {

@@ -1,4 +1,5 @@
-//! A configuration that changes under the daemon: taken on between two deliveries, or refused as a whole.
+//! Tests of a configuration that changes while the daemon runs: it is applied between two deliveries, or refused as a
+//! whole.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -20,7 +21,7 @@ tables:
   songs: { partition_key: [sessionId], clustering_key: [itemInSession], columns: [song] }
 ";
 
-/// One more column, one more table, one more pattern.
+/// Returns `SONGS` with another column, another table and another pattern.
 fn more() -> String {
     SONGS.replace("userId: int", "userId: int, artist: text").replace("[\"*.csv\"]", "[\"*.csv\", \"*.txt\"]")
         + "  artists: { partition_key: [artist], clustering_key: [itemInSession], columns: [song] }\n"
@@ -30,7 +31,7 @@ fn csv(items: std::ops::Range<u32>) -> String {
     format!("{HEADER}{}", events(items))
 }
 
-/// As editors do it.
+/// Replaces the configuration file, as editors do.
 fn write(world: &World, yaml: &str) {
     fs::write(world.path(".config.yaml.new"), yaml).unwrap();
     fs::rename(world.path(".config.yaml.new"), world.path("config.yaml")).unwrap();
@@ -66,7 +67,7 @@ fn is_ready(daemon: &Daemon) {
     until("it is ready", || (daemon.get("/readyz")?.0 == 200).then_some(()));
 }
 
-/// Every file is loaded once, under one configuration, and no row is missing.
+/// Asserts that every file is loaded once, under one configuration, and that no row is missing.
 fn adds_up(world: &World, files: usize, rows: u64) {
     let status = world.json(&["status", "--count"]);
     let deliveries = status["deliveries"].as_array().unwrap();
@@ -77,7 +78,7 @@ fn adds_up(world: &World, files: usize, rows: u64) {
     }
     assert_eq!(status["tables"]["songs"]["count"], rows, "{status}");
     assert_eq!(status["tables"]["songs"]["rows_written"], rows, "{status}");
-    // Deliveries of one declaration have an account of the same tables.
+    // Deliveries of one declaration have counts for the same tables.
     let sql = "SELECT count(*) FROM (SELECT fingerprint FROM (SELECT d.fingerprint, count(*) AS tables \
                FROM _needledrop_deliveries AS d JOIN _needledrop_counts AS c ON c.delivery = d.id \
                GROUP BY d.id) GROUP BY fingerprint HAVING count(DISTINCT tables) > 1)";
@@ -86,7 +87,7 @@ fn adds_up(world: &World, files: usize, rows: u64) {
 }
 
 #[test]
-fn a_changed_file_is_taken_on_while_files_are_dropped_and_nothing_is_lost() {
+fn a_changed_configuration_is_applied_while_files_are_dropped_and_nothing_is_lost() {
     let world = World::of(SONGS);
     let mut daemon = world.daemon();
     let id = daemon.id();
@@ -95,7 +96,7 @@ fn a_changed_file_is_taken_on_while_files_are_dropped_and_nothing_is_lost() {
         world.drop_file(&format!(".{name}"), csv(n * 50..n * 50 + 50));
         fs::rename(world.inbox().join(format!(".{name}")), world.inbox().join(name)).unwrap();
         match n {
-            // What is not known yet is loaded once it is.
+            // Files that the old pattern does not match are loaded after the change.
             25 => write(&world, &more()),
             45 => until("it is taken on", || (reloads(&daemon, "applied") == 1.0).then_some(())),
             _ => {}
@@ -106,7 +107,7 @@ fn a_changed_file_is_taken_on_while_files_are_dropped_and_nothing_is_lost() {
         (states.len() == 60 && states.values().all(|state| state == "loaded")).then_some(())
     });
     adds_up(&world, 60, 3000);
-    // What was loaded before is behind in the new table, and only that; nothing is read again silently.
+    // The new table is behind only by files that were loaded before the change. Nothing is read again silently.
     let status = world.json(&["status", "--count"]);
     let behind = status["tables"]["artists"]["behind"].as_u64().unwrap();
     assert!((1..=31).contains(&behind), "{status}");
@@ -129,7 +130,7 @@ fn a_changed_file_is_taken_on_while_files_are_dropped_and_nothing_is_lost() {
     assert_eq!(world.json(&["status", "--count"])["tables"]["artists"]["count"], 3000);
 }
 
-/// In the middle of a big file, with chunks so small that it takes a while.
+/// Returns a daemon in the middle of a big file. The chunks are so small that the load takes a while.
 fn busy() -> (World, Daemon) {
     let world = World::of(SONGS).with("write.window", "200");
     world.drop_file("big.csv", csv(0..60_000));
@@ -139,7 +140,7 @@ fn busy() -> (World, Daemon) {
 }
 
 #[test]
-fn what_is_under_way_ends_under_the_old_one() {
+fn a_file_under_way_is_finished_under_the_old_configuration() {
     let (world, mut daemon) = busy();
     write(&world, &more());
     daemon.signal(Signal::HUP);
@@ -155,7 +156,7 @@ fn what_is_under_way_ends_under_the_old_one() {
 }
 
 #[test]
-fn a_wrong_one_is_refused_as_a_whole_and_the_old_one_goes_on() {
+fn an_invalid_configuration_is_refused_as_a_whole_and_the_old_one_is_kept() {
     let songs = in_folder("inbox");
     let world = World::of(&songs).without("source.folder");
     let mut daemon = world.daemon();
@@ -199,7 +200,7 @@ fn placed(yaml: &str, folder: &str) -> String {
 }
 
 #[test]
-fn another_inbox_is_taken_on() {
+fn another_inbox_is_applied() {
     let world = World::of(&in_folder("inbox")).without("source.folder");
     fs::create_dir(world.path("other")).unwrap();
     let mut daemon = world.daemon();
@@ -220,7 +221,7 @@ fn a_hangup_without_a_change_does_nothing() {
     world.drop_file("a.csv", csv(0..3));
     wait_for(&world, "a.csv", "loaded");
     hangup(&daemon, "unchanged");
-    // Comments and the order of sections are none.
+    // A comment is not a change.
     write(&world, &format!("# for people\n{SONGS}"));
     hangup(&daemon, "unchanged");
     assert_eq!(daemon.get("/readyz").unwrap().0, 200);
@@ -236,7 +237,7 @@ fn a_hangup_without_a_change_does_nothing() {
 }
 
 #[test]
-fn what_needs_a_restart_is_named_and_the_rest_is_taken_on() {
+fn settings_that_need_a_restart_are_named_and_the_rest_is_applied() {
     let (port, other) = (free_port(), free_port());
     let listening = |yaml: &str, port: u16| format!("{yaml}http: {{ listen: \"127.0.0.1:{port}\" }}\n");
     let world = World::of(&listening(SONGS, port)).without("http.listen");
@@ -257,7 +258,7 @@ fn what_needs_a_restart_is_named_and_the_rest_is_taken_on() {
 }
 
 #[test]
-fn what_failed_is_tried_again_under_the_new_one() {
+fn a_failed_file_is_tried_again_under_the_new_configuration() {
     let world = World::of(&SONGS.replace("song: text", "song: { type: text, from: title }"));
     let mut daemon = world.daemon();
     world.drop_file("a.csv", csv(0..3));
@@ -296,7 +297,7 @@ fn many_hangups_and_changes_while_loading_lose_nothing() {
 }
 
 #[test]
-fn asked_to_stop_while_it_is_changing_it_ends_cleanly() {
+fn a_daemon_that_is_stopped_during_a_reload_ends_cleanly() {
     let (world, mut daemon) = busy();
     write(&world, &more());
     daemon.signal(Signal::HUP);
@@ -305,7 +306,7 @@ fn asked_to_stop_while_it_is_changing_it_ends_cleanly() {
     assert_eq!(code, 0, "{}", daemon.log());
     assert_eq!(world.receipt("big.csv")["closes"], true);
     assert_eq!(world.receipt("big.csv")["state"], "loading");
-    // It was begun under another declaration: loaded anew, and no row of it twice.
+    // The file was begun under another declaration, so it is loaded again, and no row of it appears twice.
     world.once(0);
     assert_eq!(world.receipt("big.csv")["state"], "loaded");
     assert_eq!(world.json(&["status", "--count"])["tables"]["songs"]["count"], 60_000);

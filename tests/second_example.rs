@@ -1,4 +1,4 @@
-//! Another domain is a change of the YAML file only: the trades of config/examples.
+//! Tests that another domain needs only another YAML file, with the trades of config/examples.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -9,7 +9,7 @@ use std::path::Path;
 use common::{World, files};
 use serde_json::{Value as Json, json};
 
-/// The example as it is shipped, with folder and store of its own.
+/// Creates a world for the shipped example, with the example's files in the inbox.
 fn trades() -> World {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let example = std::fs::read_to_string(root.join("config/examples/trades.yaml")).unwrap();
@@ -23,7 +23,7 @@ fn json_rows(rows: &[Vec<Json>]) -> Json {
 }
 
 #[test]
-fn the_sample_is_loaded_and_its_questions_are_answered() {
+fn the_trades_are_loaded_and_their_tables_answer_the_declared_questions() {
     let world = trades();
     let check = world.run(&["check"]);
     assert_eq!(check.code, 0, "{check:?}");
@@ -31,7 +31,8 @@ fn the_sample_is_loaded_and_its_questions_are_answered() {
     assert_eq!(summary["deliveries"], json!({ "loaded": 2 }));
     assert_eq!(summary["records"], json!({ "read": 41, "loaded": 41, "skipped": 0, "quarantined": 0 }));
 
-    // The newest first; two trades of one millisecond by their id. Amounts stand as they were written.
+    // The newest trade is first. Two trades in the same millisecond are ordered by id. Amounts are stored as they
+    // were written.
     let rows = world.query("trades_by_symbol", &["symbol=NDRP", "day=2026-03-02"]);
     let row = |at: &str, id: u32, side: &str, price: &str, quantity: &str, fee: &str, venue: &str| {
         json!(["NDRP", "2026-03-02", format!("2026-03-02T{at}Z"), id, side, price, quantity, fee, venue])
@@ -48,25 +49,26 @@ fn the_sample_is_loaded_and_its_questions_are_answered() {
     ]);
     assert_eq!(json_rows(&rows), expected);
 
-    // A trade that was reported late: its own day is the bucket, its file's day the account's.
+    // A trade that was reported late: `trades_by_symbol` has it under its own day, `trades_by_account` under the day
+    // of its file.
     let late = ["symbol=LARK", "day=2026-03-02", "executedAt=2026-03-02T16:59:58.412Z"];
     assert_eq!(world.query("trades_by_symbol", &late)[0][3], 900_159);
     let account = world.query("trades_by_account", &["account=A-1012", "file_day=2026-03-03"]);
     let ids: Vec<_> = account.iter().map(|row| row[3].clone()).collect();
     assert_eq!(ids.last().unwrap(), &json!(900_159), "{ids:?}");
 
-    // Where no fee was charged there is none.
+    // No fee was charged, so the column is empty.
     let free = ["symbol=LARK", "day=2026-03-02", "executedAt=2026-03-02T11:31:26.202Z"];
     assert_eq!(world.query("trades_by_symbol", &free)[0][7], Json::Null);
 }
 
 #[test]
-fn its_export_loads_into_the_same_tables() {
+fn an_export_of_the_trades_loads_into_the_same_tables() {
     let world = trades();
     world.once(0);
     let exported = world.run(&["export"]).stdout;
     assert!(exported.starts_with("\"Trade ID\","), "under the names of the header: {exported}");
-    // The day of the file is in its name, so that one export of one day is one file.
+    // The name of a file contains its day, so the export of one day is one file.
     let name = "2026-03-02-trades.csv";
     let day = trades();
     std::fs::remove_file(day.inbox().join("2026-03-03-trades.csv")).unwrap();

@@ -1,7 +1,8 @@
-//! What those can do who may write to the inbox, reach the port, or read what is told: SECURITY.md, claim by claim.
+//! Tests of SECURITY.md, claim by claim: the limits of people who may write to the inbox, reach the port, or read the
+//! output.
 //!
-//! Bombs and monsters are in tests/shapes/memory.rs, rights in the cluster in tests/cluster/guarded.rs, archives in
-//! tests/after.rs.
+//! Decompression bombs and huge records are tested in tests/shapes/memory.rs, permissions in the cluster in
+//! tests/cluster/guarded.rs, archives in tests/after.rs.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

@@ -1,5 +1,5 @@
-//! What a service manager is told (`sd_notify`), heard at a socket of our own: no systemd is needed.
-//! `make test-service` has a real one.
+//! Tests of what the daemon reports to a service manager (`sd_notify`). They listen on a socket of their own, so no
+//! systemd is needed. `make test-service` uses a real systemd.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -32,7 +32,7 @@ fn lock(world: &World, how: &str) -> Connection {
 }
 
 #[test]
-fn it_is_ready_when_it_watches_and_says_what_it_does_until_it_stops() {
+fn the_daemon_reports_when_it_is_ready_what_it_does_and_that_it_stops() {
     let world = world();
     let manager = Manager::new(&world, None);
     let mut daemon = manager.start(&world);
@@ -47,7 +47,7 @@ fn it_is_ready_when_it_watches_and_says_what_it_does_until_it_stops() {
 }
 
 #[test]
-fn a_configuration_that_is_wrong_is_never_ready() {
+fn a_daemon_with_an_invalid_configuration_is_never_ready() {
     let world = World::of("tables: 1\n");
     let manager = Manager::new(&world, None);
     assert_eq!(manager.start(&world).ended(), 2);
@@ -55,7 +55,7 @@ fn a_configuration_that_is_wrong_is_never_ready() {
 }
 
 #[test]
-fn every_reload_is_begun_and_over_whatever_came_of_it() {
+fn every_reload_is_reported_from_start_to_end_whatever_its_outcome() {
     let yaml = |table: &str| {
         format!(
             "source: {{ columns: {{ song: text, userId: int }} }}\n\
@@ -86,10 +86,10 @@ fn every_reload_is_begun_and_over_whatever_came_of_it() {
 }
 
 #[test]
-fn a_store_that_is_locked_keeps_nobody_from_being_ready_or_alive() {
+fn a_locked_store_does_not_keep_the_daemon_from_being_ready_or_alive() {
     let world = world();
     world.once(0);
-    // So that nobody else may even read.
+    // With this lock no other process can even read.
     let locked = lock(&world, "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE");
     let manager = Manager::new(&world, Some(WATCHDOG));
     let daemon = manager.start(&world);
@@ -102,7 +102,7 @@ fn a_store_that_is_locked_keeps_nobody_from_being_ready_or_alive() {
 }
 
 #[test]
-fn who_is_held_back_by_the_store_in_mid_file_lives() {
+fn a_daemon_that_waits_for_the_store_in_mid_file_feeds_the_watchdog() {
     let world = world().with("write.window", "100").with("source.files_at_once", "2");
     let manager = Manager::new(&world, Some(WATCHDOG));
     let daemon = manager.start(&world);
@@ -124,7 +124,7 @@ fn who_is_held_back_by_the_store_in_mid_file_lives() {
 
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "stages get stuck in debug builds only")]
-fn a_stage_that_is_stuck_feeds_no_longer_and_is_named() {
+fn a_stuck_stage_stops_the_feeding_of_the_watchdog_and_is_named() {
     for stage in ["discover", "read", "transform", "write"] {
         let world = world().with_variable("NEEDLEDROP_STUCK", "stuck");
         let manager = Manager::new(&world, Some(WATCHDOG));
@@ -140,7 +140,7 @@ fn a_stage_that_is_stuck_feeds_no_longer_and_is_named() {
         assert!(since.elapsed() >= WATCHDOG);
         assert!(daemon.log().contains(&format!("no answer from {stage}; ")), "{}", daemon.log());
         assert_eq!(daemon.stop().0, 4, "it still hears that it is to stop");
-        // Nothing is lost by it.
+        // Nothing is lost.
         world.once(0);
         assert_eq!(world.receipt("1.csv")["loaded"], 10);
     }

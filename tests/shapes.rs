@@ -1,4 +1,4 @@
-//! Every shape that the bytes of a file can have: what becomes of it is told, and memory stays bounded.
+//! Tests of every shape that the bytes of a file can have: the result is reported, and memory stays bounded.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -25,7 +25,7 @@ const YAML: &str = "source:\n  folder: inbox\n  columns: { k: text, v: text }\n\
                     tables:\n  t: { answers: what is k, partition_key: [k], columns: [v] }\n\
                     store: { sqlite: { path: store.db } }\n";
 
-/// What a process may take whatever the file is.
+/// The memory that a process may take, whatever the file is.
 const MOST_MEMORY: u64 = 64 << 20;
 
 fn world() -> World {
@@ -36,7 +36,7 @@ fn rows(range: std::ops::Range<u32>) -> String {
     range.map(|n| format!("k{n},v{n}\n")).collect()
 }
 
-/// Bytes that do not compress well, so that a file is longer than what is read of it at a time.
+/// Returns rows that do not compress well, so that a compressed file is longer than one read.
 fn noise(rows: u32) -> String {
     let value = |n: u32| blake3::hash(&n.to_le_bytes()).to_hex();
     (0..rows).map(|n| format!("k{n},{}\n", value(n))).collect()
@@ -46,7 +46,7 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::encode_all(bytes, 3).unwrap()
 }
 
-/// As the tool does it: without a checksum other bytes may well be other text.
+/// Compresses with a checksum, as the zstd tool does. Without a checksum, corrupt bytes may decode to other text.
 fn checked_zstd(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
     encoder.include_checksum(true).unwrap();
@@ -54,13 +54,13 @@ fn checked_zstd(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// The rows of `t`, as pairs.
+/// Returns the rows of `t` as pairs.
 fn table(world: &World) -> Vec<(String, String)> {
     let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
     world.tables()["t"].iter().map(|row| (text(&row[0]), text(&row[1]))).collect()
 }
 
-/// Loads one file with `run --once` and gives its receipt.
+/// Loads one file with `run --once` and returns its receipt.
 fn loaded(name: &str, bytes: impl AsRef<[u8]>) -> (World, Json) {
     let world = world();
     world.drop_file(name, bytes);

@@ -1,4 +1,4 @@
-//! Law 5: a value is stored as it was written, or it is refused. Nothing is guessed.
+//! Tests of law 5: a value is stored as it was written, or it is refused. Nothing is guessed.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -22,7 +22,7 @@ fn declare(world: &World, from: &str, to: &str) {
     fs::write(file, text.replace(from, to)).unwrap();
 }
 
-/// Line, column, reason and detail of each open entry.
+/// Returns line, column, reason and detail of each open entry.
 fn quarantined(world: &World) -> Vec<(u64, Json, String, String)> {
     let entries = world.json(&["quarantine", "list"]);
     let entry = |entry: &Json| {
@@ -174,7 +174,7 @@ fn a_value_that_would_have_to_be_guessed_is_refused() {
     assert_eq!(lines(&world), (2..=25).collect::<Vec<_>>());
 }
 
-/// Keys and texts of the rows, in the order of the clustering key.
+/// Returns the rows in the order of the clustering key.
 fn sorted(world: &World) -> Rows {
     world.query("t", &["k=1"])
 }
@@ -230,25 +230,25 @@ fn a_number_in_a_timestamp_needs_a_declared_unit() {
         assert!(detail.contains("declare it as { type: timestamp, unit: s | ms | us }"), "{detail}");
         assert_eq!(reason, "value");
     }
-    // With the unit they had before there were units, no table falls behind.
+    // Milliseconds were the unit before units could be declared, so no table falls behind.
     declare(&world, "ts: timestamp", "ts: { type: timestamp, unit: ms }");
     let replayed = world.run(&["quarantine", "replay"]);
     assert_eq!(replayed.code, 0, "{replayed:?}");
     assert_eq!(times(&world)[3], "9999-12-31T23:59:59.999Z");
     assert!(!world.run(&["status"]).stdout.contains("behind"));
-    // Asked for as it is written in the file, or as it is shown.
+    // A query takes the number as it is written in the file, or the time as it is shown.
     for at in ["1541106106796", "2018-11-01T21:01:46.796Z"] {
         assert_eq!(world.query("t", &["k=1", &format!("ts={at}")]).len(), 1, "{at}");
     }
 }
 
 #[test]
-fn a_unit_says_what_numbers_count() {
+fn a_unit_defines_what_numbers_count() {
     let world = numbers("{ type: timestamp, unit: s }", &["1709251200", "-1", "2024-03-01"]);
     world.once(1);
     assert_eq!(times(&world), ["1969-12-31T23:59:59.000Z", "2024-03-01T00:00:00.000Z"]);
     assert!(quarantined(&world)[0].3.ends_with("must be a whole number of seconds since 1970 (unit: s)"));
-    // Another unit is another declaration.
+    // Another unit is another declaration, so the table is behind.
     declare(&world, "unit: s ", "unit: ms ");
     assert!(world.run(&["status"]).stdout.contains("behind"));
     let world = numbers("{ type: timestamp, unit: us }", &["1541106106796000", "1541106106796001"]);

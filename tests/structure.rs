@@ -1,4 +1,5 @@
-//! What the tree promises: which module may use which, where tasks begin, and that no tests depend on a fixed port.
+//! Tests of the rules for the tree: which module may use which, where tasks start, and that no test depends on a
+//! fixed port.
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails the test, as the test itself does")]
 
 #[path = "structure/imports.rs"]
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use imports::{Module, Source, code, crate_in, imports, rust_files};
 
-/// Each module of the crate, and the others that it may use.
+/// Each module of the crate, and the other modules that it may use.
 const MAY_USE: [(&str, &[&str]); 11] = [
     ("domain", &[]),
     ("source", &["domain"]),
@@ -27,11 +28,11 @@ const MAY_USE: [(&str, &[&str]); 11] = [
 /// The stages of the pipeline. They know the messages, and not each other.
 const STAGES: [&str; 5] = ["discover", "read", "transform", "write", "retire"];
 
-/// Files that make the same of the same bytes, always.
+/// Files whose results depend only on their input.
 const PURE: [&str; 4] =
     ["src/domain", "src/format/framer.rs", "src/pipeline/row_builder", "src/pipeline/transform"];
 
-/// What such a file must not name.
+/// Words that these files must not contain.
 const IMPURE: [&str; 7] =
     ["std::fs", "tokio::fs", "std::io", "std::net::Tcp", "SystemTime::now", "Instant::now", "serde_json"];
 
@@ -56,7 +57,7 @@ fn modules() -> BTreeMap<Module, Source> {
     crate_in(&root().join("src"))
 }
 
-/// Every use of a module by another that `is_wrong` refuses.
+/// Returns every use of a module by another module that `is_wrong` refuses.
 fn wrong_uses(is_wrong: impl Fn(&Module, &Module) -> bool) -> Vec<String> {
     let mut found = Vec::new();
     for (module, source) in &modules() {
@@ -93,7 +94,7 @@ fn a_stage_of_the_pipeline_uses_no_other_stage() {
 }
 
 #[test]
-fn no_file_uses_itself_by_way_of_others() {
+fn files_have_no_import_cycles() {
     let modules = modules();
     let mut ended = BTreeSet::new();
     for module in modules.keys() {
@@ -104,7 +105,7 @@ fn no_file_uses_itself_by_way_of_others() {
     }
 }
 
-/// A circle of modules that begins with one on the way or `module`; modules in `ended` lead to none.
+/// Returns an import cycle that contains `module` or a module on the way to it. Modules in `ended` lead to no cycle.
 fn circle(
     module: &Module,
     modules: &BTreeMap<Module, Source>,
@@ -125,7 +126,7 @@ fn circle(
 }
 
 #[test]
-fn what_is_made_of_bytes_depends_on_nothing_else() {
+fn pure_files_do_no_io_and_read_no_clock() {
     let pure = PURE.iter().flat_map(|place| files(place)).filter(|file| !file.ends_with("tests.rs"));
     for file in pure {
         let code = code(&std::fs::read_to_string(&file).unwrap());
@@ -144,9 +145,9 @@ fn tasks_and_threads_begin_in_few_places() {
     }
 }
 
-/// The rules above hold only if every form of a use is seen.
+/// The rules above hold only if every form of an import is found.
 #[test]
-fn uses_are_seen_in_every_form() {
+fn imports_are_found_in_every_form() {
     let module = |path: &str| -> Module { path.split("::").map(str::to_owned).collect() };
     let all = ["a", "a::b", "a::c", "d", "d::e"].map(module);
     let seen_in = |from: &str, code: &str| -> Vec<String> {
@@ -164,7 +165,7 @@ fn uses_are_seen_in_every_form() {
     assert!(seen("use std::fs;\nuse other::d::Thing;\nlet because = 1;").is_empty());
 }
 
-/// Files that may name a port: they compare shipped files, or start what listens there themselves.
+/// Files that may name a port, because they compare shipped files or start the server on that port themselves.
 const NAME_PORTS: [&str; 5] = [
     "tests/cluster.rs",
     "tests/docker/files.rs",
@@ -180,9 +181,9 @@ fn names_a_port(line: &str) -> bool {
     hosts.iter().any(|host| line.split(host).skip(1).any(is_port))
 }
 
-/// Something else may listen there: a test would talk to it, or fail because of it.
+/// Another process may listen on a fixed port. A test would talk to that process, or fail because of it.
 #[test]
-fn tests_name_no_port() {
+fn tests_name_no_fixed_port() {
     assert!(names_a_port("\"127.0.0.1:9042\"") && names_a_port("(\"localhost\", 9042)"));
     assert!(!names_a_port("\"127.0.0.1:0\"") && !names_a_port("\"127.0.0.1:{port}\""));
     for file in files("tests").into_iter().filter(|file| !NAME_PORTS.contains(&name(file).as_str())) {
@@ -192,7 +193,7 @@ fn tests_name_no_port() {
     }
 }
 
-/// What a world does not set has its default, and the defaults are ports where something else may listen.
+/// A setting that a world does not set has its default, and another process may listen on a default port.
 #[test]
 fn every_world_sets_the_ports_that_have_a_default() {
     let common = std::fs::read_to_string(root().join("tests/common/mod.rs")).unwrap();

@@ -1,6 +1,7 @@
-//! The Debian package on machines with a real systemd as process 1: `make test-service`.
+//! Tests of the Debian package on machines with a real systemd as process 1: `make test-service`.
 //!
-//! It needs Docker, so it runs where `NEEDLEDROP_TEST_SERVICE` is set; elsewhere it says that it was not run.
+//! The tests need Docker. They run only if `NEEDLEDROP_TEST_SERVICE` is set. Otherwise they report that they were not
+//! run.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

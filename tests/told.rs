@@ -1,4 +1,5 @@
-//! What needledrop tells people is true: logs, summaries, receipts, `status`, `check` and hints.
+//! Tests that everything needledrop reports to people is true: logs, summaries, receipts, `status`, `check` and
+//! hints.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -22,7 +23,7 @@ use serde_json::{Value as Json, json};
 
 const FILE: &str = "day.csv";
 
-/// One table of texts and whole numbers.
+/// Returns a configuration with one table, whose column `v` has this type.
 pub fn config(kind_of_v: &str) -> String {
     format!(
         "source:\n  columns: {{ k: text, v: {kind_of_v} }}\n\
@@ -34,7 +35,7 @@ pub fn world() -> World {
     World::of(&config("int"))
 }
 
-/// So many records, of which those that are bad have no number.
+/// Returns this many records. Bad records have a word instead of a number.
 fn csv(records: u32, is_bad: impl Fn(u32) -> bool) -> String {
     let line = |n: u32| format!("k{n},{}\n", if is_bad(n) { "x".to_owned() } else { n.to_string() });
     format!("k,v\n{}", (0..records).map(line).collect::<String>())
@@ -54,7 +55,7 @@ fn open_entries(world: &World) -> usize {
 }
 
 #[test]
-fn the_loaded_line_has_the_account_and_warns_of_quarantined_records() {
+fn the_log_line_of_a_load_has_the_counts_and_warns_of_quarantined_records() {
     let world = world();
     world.drop_file("good.csv", csv(3, |_| false));
     world.drop_file("bad.csv", csv(40, |_| true));
@@ -67,7 +68,7 @@ fn the_loaded_line_has_the_account_and_warns_of_quarantined_records() {
 }
 
 #[test]
-fn the_account_of_a_file_that_grew_is_that_of_the_whole_file() {
+fn the_counts_of_a_file_that_grew_cover_the_whole_file() {
     let world = world();
     world.drop_file(FILE, csv(4, |n| n == 1));
     world.once(1);
@@ -94,7 +95,7 @@ fn the_exit_code_of_a_receipt_says_whether_the_delivery_is_done() {
 }
 
 #[test]
-fn a_failed_generation_that_a_later_one_replaced_is_history() {
+fn a_failed_generation_that_was_replaced_is_listed_as_history() {
     let world = world();
     world.drop_file(FILE, "k,other\na,1\n");
     world.once(1);
@@ -141,7 +142,7 @@ fn drop_table(world: &World) {
     rusqlite::Connection::open(world.store()).unwrap().execute_batch("DROP TABLE t").unwrap();
 }
 
-/// What the records of a generation came to; it must close.
+/// Returns the state and the counts of a generation, whose receipt must close.
 fn account(world: &World, generation: &str) -> Json {
     let receipt = world.json(&["receipt", FILE, "--generation", generation]);
     assert_eq!(receipt["closes"], true, "{receipt}");

@@ -1,4 +1,4 @@
-//! What the bench itself asks the node: away with a keyspace, what is in it, has a record arrived.
+//! The bench's own requests to the node: drop a keyspace, read the tables, check whether a record has arrived.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::common::Outcome;
 
-/// Tables and all their columns.
+/// The tables with all their columns.
 const COLUMNS: [(&str, &str); 3] = [
     ("session_item", "sessionid, iteminsession, artist, song, length"),
     ("user_session", "sessionid, userid, iteminsession, artist, song, firstname, lastname"),
@@ -30,14 +30,14 @@ impl Cluster {
         Ok(Self { runtime, session })
     }
 
-    /// Removes a keyspace, if it is there, and its files with it.
+    /// Drops a keyspace, if it exists, and removes its files.
     pub fn forget(&self, keyspace: &str) -> Outcome {
         self.runtime
             .block_on(self.session.query_unpaged(format!("DROP KEYSPACE IF EXISTS {keyspace}"), ()))?;
         Ok(())
     }
 
-    /// Rows of each table, and a sum over what is in them, whatever their order.
+    /// Returns the number of rows of each table and a checksum of its contents that does not depend on their order.
     pub fn contents(&self, keyspace: &str) -> Outcome<[(u64, u64); 3]> {
         let mut all = [(0, 0); 3];
         for (found, (table, columns)) in all.iter_mut().zip(COLUMNS) {
@@ -47,7 +47,8 @@ impl Cluster {
         Ok(all)
     }
 
-    /// Who tells whether the record of a session is in all tables, once they are there.
+    /// Returns a function that checks whether the record of a session is in all tables. Returns `None` as long as the
+    /// tables do not exist.
     pub fn arrivals(&self, keyspace: &str) -> Option<impl FnMut(i32) -> Outcome<bool>> {
         let mut questions = Vec::new();
         for (column, table, key) in [

@@ -1,4 +1,4 @@
-//! What was measured, held against the goals.
+//! The measurements, compared with the goals.
 
 use super::Run;
 use super::table::{Goal, Line};
@@ -10,9 +10,9 @@ const PEERS_GOAL: f64 = 4.0;
 const CPU_GOAL: f64 = 1.3;
 const MEMORY_GOAL: f64 = 64.0;
 
-/// All that was measured.
+/// All measurements.
 pub struct Figures {
-    /// Of all three tables.
+    /// The number of rows of all three tables together.
     pub rows: u64,
     pub ours: Vec<Run>,
     pub theirs: Vec<Run>,
@@ -41,7 +41,7 @@ impl Figures {
         runs.iter().map(|run| float(self.rows) / run.seconds).collect()
     }
 
-    /// How far apart the pairs are.
+    /// Describes how far apart the pairs are.
     pub fn spread(&self) -> String {
         let ratios = Pairs { ours: self.rates(&self.ours), theirs: self.rates(&self.theirs) }.ratios();
         let [least, low, high, most] = [0.0, 0.25, 0.75, 1.0].map(|share| quantile(&ratios, share));
@@ -50,7 +50,7 @@ impl Figures {
         )
     }
 
-    /// Rows a second; pair by pair where there are pairs.
+    /// Compares rows per second, pair by pair if both sides have as many runs.
     fn beside(&self, name: &str, runs: &[Run], goal: Goal) -> Line {
         let pairs = Pairs { ours: self.rates(&self.ours), theirs: self.rates(runs) };
         let (value, theirs) = (median(&pairs.ours), median(&pairs.theirs));
@@ -64,7 +64,7 @@ impl Figures {
         }
     }
 
-    /// The goal is for the fastest of them.
+    /// Returns one line for each peer. The goal applies to the fastest peer.
     fn peers(&self) -> Vec<Line> {
         let least = self.peers.iter().map(|(_, run)| run.seconds).fold(f64::INFINITY, f64::min);
         let line = |(name, run): &(&str, Run)| {
@@ -100,7 +100,7 @@ impl Figures {
         lines
     }
 
-    /// What of a load is not its rows.
+    /// Compares the time of a load without rows with the time of this load.
     fn share(&self, empty: Run) -> Line {
         let seconds: Vec<f64> = self.ours.iter().map(|run| run.seconds).collect();
         Line {

@@ -1,4 +1,4 @@
-//! The node that is measured: our own for the time of the bench, or one that the environment names.
+//! The measured node: started for the bench, or named by the environment.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ const NAMED: &str = "NEEDLEDROP_TEST_CASSANDRA";
 
 pub struct Node {
     pub address: String,
-    /// Where it is, if it is ours.
+    /// The folder of the node, if the bench started it.
     own: Option<PathBuf>,
 }
 
@@ -23,9 +23,9 @@ impl Node {
             return Ok(Self { address, own: None });
         }
         let place = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("cassandra").join("bench");
-        // One that was killed may have left its node, and would have left its data.
+        // A killed bench may have left its node running and its data in place.
         stop(&place);
-        // Made first, so that it is stopped even if it does not come up.
+        // Created first, so that the node is stopped even if it does not come up.
         let mut node = Self { address: String::new(), own: Some(place.clone()) };
         std::fs::create_dir_all(&place)?;
         stop_when_asked(place.clone())?;
@@ -59,16 +59,17 @@ fn script(command: &str, place: &Path) -> Command {
     command_line
 }
 
-/// Nobody will read the data: no need to let the node flush it.
+/// Kills a node and removes its data. Nobody reads the data, so the node need not flush it.
 fn stop(place: &Path) {
     if place.is_dir() {
-        // What goes wrong is on stderr, and there is nothing to be done about it here.
+        // Errors appear on stderr. Nothing can be done about them here.
         let _ = script("stop", place).arg("--kill").status();
         let _ = std::fs::remove_dir_all(place);
     }
 }
 
-/// The node does not share our terminal: a Ctrl-C ends us, and it has to be stopped by us.
+/// Stops the node when this process is interrupted. The node does not share the terminal, so Ctrl-C does not reach
+/// it.
 fn stop_when_asked(place: PathBuf) -> Outcome {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let watch = move || {
@@ -81,7 +82,7 @@ fn stop_when_asked(place: PathBuf) -> Outcome {
     Ok(())
 }
 
-/// Three in a row that nobody listens on, below those the kernel gives to outgoing connections.
+/// Returns three consecutive free ports below the range that the kernel uses for outgoing connections.
 fn free_ports() -> Outcome<[u16; 3]> {
     for _ in 0..100 {
         let first = 20_000 + fastrand::u16(..4000) * 3;

@@ -1,4 +1,4 @@
-//! What users of Cassandra load with already: `benches/peers/peers` runs it and tells what it took.
+//! Loaders that users of Cassandra already use. `benches/peers/peers` runs them and reports the measurements.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -6,13 +6,13 @@ use std::process::{Command, Stdio};
 use super::Run;
 use crate::common::Outcome;
 
-/// Whether both have been fetched.
+/// Whether both peers have been fetched.
 pub fn are_there() -> bool {
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("peers");
     ["lib/pom.xml", "venv/requirements"].iter().all(|file| place.join(file).is_file())
 }
 
-/// One load of a folder by `copy` or `dsbulk`.
+/// Loads a folder once with `copy` or `dsbulk`.
 pub fn load(loader: &str, address: &str, keyspace: &str, folder: &Path) -> Outcome<Run> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/peers");
     let mut command = Command::new(script);
@@ -27,6 +27,6 @@ pub fn load(loader: &str, address: &str, keyspace: &str, folder: &Path) -> Outco
         let word = sums.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
         Ok(word.ok_or_else(|| format!("{loader} tells no {name}"))?.parse()?)
     };
-    // Its rows are those that are in the tables; it sent as many as all others.
+    // The script counts the rows in the tables. The loader sent as many rows as the other loaders.
     Ok(Run { seconds: figure("seconds")?, cpu: figure("cpu")?, peak: 0 })
 }

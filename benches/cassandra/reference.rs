@@ -1,9 +1,8 @@
-//! The opponents, in a process of their own: this program, started again with other arguments.
+//! The reference clients. They run in a process of their own: this program, started again with other arguments.
 //!
-//! The reference client has everything parsed in memory, the tables made and the statements prepared
-//! before its clocks start. It groups 10,000 events at a time by partition and sends batches of up to
-//! 100 rows. It has no ledger, no lease, no hashes of files, no receipts and no quarantine. With
-//! `--single` every row is an insert of its own.
+//! The reference client has all events parsed in memory, the tables created and the statements prepared before its
+//! clocks start. It groups 10,000 events at a time by partition and sends batches of up to 100 rows. It has no
+//! ledger, no lease, no file hashes, no receipts and no quarantine. With `--single` each row is a separate insert.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,15 +25,15 @@ use crate::common::events::{self, Event};
 pub const GROUPED: &str = "--grouped";
 pub const SINGLE: &str = "--single";
 
-/// Events that are grouped at a time.
+/// The number of events that are grouped at a time.
 const WINDOW: usize = 10_000;
 
 const IN_FLIGHT: usize = 256;
 
-/// Times that a request is tried: a busy machine may let one wait for too long.
+/// How often a request is tried. On a busy machine a request may take too long.
 const TRIES: usize = 10;
 
-/// Rows of one partition.
+/// Rows of one partition, sent as one request.
 struct Request {
     table: usize,
     events: Vec<usize>,
@@ -42,7 +41,7 @@ struct Request {
 
 #[derive(Default)]
 struct Queue {
-    /// The first event that was not grouped yet.
+    /// The index of the first event that has not been grouped yet.
     next: usize,
     ready: Vec<Request>,
 }
@@ -51,13 +50,13 @@ struct Load {
     session: Session,
     statements: Vec<Statements>,
     events: Vec<Event>,
-    /// That of the first event.
+    /// The stamp of the first event.
     stamp: i64,
     grouped: bool,
     queue: Mutex<Queue>,
 }
 
-/// Loads the events of a folder and tells what that took: the last line of stdout.
+/// Loads the events of a folder and prints the measurements on the last line of stdout.
 pub fn main(mode: &str, address: &str, keyspace: &str, folder: &Path) -> Outcome {
     let events = events::parsed(folder)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -97,7 +96,7 @@ impl Load {
         Ok(Self { session, statements, events, stamp, grouped, queue: Mutex::default() })
     }
 
-    /// So many lanes, each of which takes one request after the other.
+    /// Runs `IN_FLIGHT` lanes. Each lane sends one request after the other.
     async fn all(load: &Arc<Self>) -> Outcome {
         let mut lanes = JoinSet::new();
         for _ in 0..IN_FLIGHT {
@@ -123,7 +122,7 @@ impl Load {
         Ok(())
     }
 
-    /// The next request. No window has to be done before the next one begins.
+    /// Takes the next request. A window can begin before the previous window is done.
     fn take(&self) -> Option<Request> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if queue.ready.is_empty() {
@@ -131,13 +130,13 @@ impl Load {
             queue.next = (from + WINDOW).min(self.events.len());
             queue.ready =
                 if self.grouped { self.groups(from, queue.next) } else { singles(from, queue.next) };
-            // Taken from the end, sent in order.
+            // Requests are taken from the end and must be sent in order.
             queue.ready.reverse();
         }
         queue.ready.pop()
     }
 
-    /// The rows of a window by partition.
+    /// Groups the rows of a window by partition.
     fn groups(&self, from: usize, to: usize) -> Vec<Request> {
         let mut requests = Vec::new();
         for table in 0..TABLES.len() {
@@ -169,7 +168,7 @@ impl Load {
         let row = |at: &usize| Row {
             table: request.table,
             event: &self.events[*at],
-            // One event after the other, by microseconds.
+            // The stamps of two consecutive events are one microsecond apart.
             stamp: self.stamp + i64::try_from(*at).unwrap_or(i64::MAX),
         };
         match request.events.as_slice() {

@@ -1,4 +1,4 @@
-//! The three tables as the reference client has them: as needledrop makes them, and its rows.
+//! The three tables of the reference client. They have the same columns and rows as the tables of needledrop.
 
 use scylla::serialize::SerializationError;
 use scylla::serialize::row::{RowSerializationContext, SerializeRow};
@@ -9,10 +9,10 @@ use scylla::value::MaybeUnset;
 
 use crate::common::events::Event;
 
-/// Rows of one batch at most.
+/// The largest number of rows in a batch.
 pub const BATCH_ROWS: usize = 100;
 
-/// What is made, and what goes in, each behind the keyspace.
+/// The definition and the insert statement of each table. Both are appended to the name of the keyspace.
 pub const TABLES: [(&str, &str); 3] = [
     (
         "session_item (sessionid int, iteminsession int, artist text, song text, length float, \
@@ -38,7 +38,7 @@ pub struct Row<'e> {
     pub stamp: i64,
 }
 
-/// An empty column is not sent.
+/// Returns `Unset` for an empty column, so that the column is not sent.
 fn text(text: &str) -> MaybeUnset<&str> {
     if text.is_empty() { MaybeUnset::Unset } else { MaybeUnset::Set(text) }
 }
@@ -67,10 +67,10 @@ impl SerializeRow for Row<'_> {
     }
 }
 
-/// The statements of a table.
+/// The prepared statements of a table.
 pub struct Statements {
     pub insert: PreparedStatement,
-    /// A batch of n rows at n - 2: to build one costs more than to fill one.
+    /// A batch of n rows is at index n - 2. Building a batch costs more than filling it.
     pub batches: Vec<Batch>,
 }
 

@@ -1,9 +1,9 @@
-//! The closing table: a figure, what it is held against, and whether that is what it should be.
+//! The closing table: each figure, what it is compared with, and whether it reaches its goal.
 
 pub struct Line {
     pub figure: String,
     pub value: String,
-    /// What is beside it, and its value.
+    /// The name and the value of what the figure is compared with.
     pub beside: String,
     pub ratio: Option<f64>,
     pub goal: Goal,
@@ -12,11 +12,11 @@ pub struct Line {
 #[derive(Clone, Copy)]
 pub enum Goal {
     None,
-    /// The ratio is to be at least this.
+    /// The ratio must be at least this.
     Least(f64),
-    /// The ratio is to be at most this.
+    /// The ratio must be at most this.
     Most(f64),
-    /// The value, which is this, is to be at most that.
+    /// The first value must be at most the second.
     Within(f64, f64),
 }
 

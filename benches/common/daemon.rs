@@ -1,4 +1,4 @@
-//! The shipped daemon, and what it answers.
+//! The shipped daemon and its HTTP answers.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -11,14 +11,14 @@ use super::{Outcome, Scratch};
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// The daemon on an inbox, ended when this is dropped.
+/// A daemon on an inbox. It is killed on drop.
 pub struct Daemon {
     pub child: Child,
     port: u16,
 }
 
 impl Daemon {
-    /// Ready when this returns.
+    /// Starts the daemon and waits until it is ready.
     pub fn start(scratch: &Scratch) -> Outcome<Self> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let mut command: Command = scratch.needledrop(&["run"]);
@@ -34,7 +34,7 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// The whole answer.
+    /// Sends a GET request and returns the whole answer, headers included.
     pub fn get(&self, path: &str) -> Outcome<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
@@ -43,7 +43,7 @@ impl Daemon {
         Ok(answer)
     }
 
-    /// Waits until the metrics have this line.
+    /// Waits until the metrics contain this line.
     pub fn until(&self, line: &str) -> Outcome {
         let began = Instant::now();
         while !self.get("/metrics")?.lines().any(|told| told == line) {
@@ -55,14 +55,14 @@ impl Daemon {
         Ok(())
     }
 
-    /// A metric without labels.
+    /// Returns the value of a metric. `name` includes the labels, if there are any.
     pub fn metric(&self, name: &str) -> Outcome<f64> {
         let metrics = self.get("/metrics")?;
         let line = metrics.lines().find_map(|line| line.strip_prefix(name));
         Ok(line.ok_or("no such metric")?.trim().parse()?)
     }
 
-    /// CPU seconds of it so far.
+    /// Returns the CPU seconds that the daemon has used so far.
     pub fn cpu(&self) -> Outcome<f64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
@@ -73,7 +73,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // A daemon that is gone already needs no end.
+        // The daemon may be gone already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,7 +1,7 @@
-//! From the drop to the answer: how long after a daily file came into the inbox of the running daemon
-//! its last record can be asked for, in every table.
+//! Measures the time from the drop of a daily file into the inbox of a running daemon until its last record can be
+//! read from every table.
 //!
-//! The clock starts before the copy or the rename begins. A second connection asks every millisecond.
+//! The clock starts before the copy or the rename begins. A second connection reads every millisecond.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,28 +13,28 @@ use super::{Outcome, Scratch, quantile};
 
 const DROPS: usize = 200;
 
-/// Records of a file: one less than a daily file has, and the one that is waited for.
+/// The number of records in a sample. With the record that the bench waits for, a file has as many as a daily file.
 const ROWS: &str = "299";
 
 pub const GOAL_MS: f64 = 100.0;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Keys of the last records begin here, above those of every sample.
+/// The keys of the last records begin here, above the keys of every sample.
 const LAST: i32 = 100_000_000;
 
-/// The daemon, ended when the bench ends, however it does.
+/// The daemon. It is killed on drop, however the bench ends.
 struct Daemon(Child);
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // A daemon that is gone already needs no end.
+        // The daemon may be gone already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Milliseconds by the way the file came.
+/// Milliseconds, by how the file came in.
 #[derive(Default)]
 pub struct Drops {
     copied: Vec<f64>,
@@ -42,8 +42,9 @@ pub struct Drops {
 }
 
 impl Drops {
-    /// Drops files on a daemon. `open` tries to find its tables and gives who then tells whether the last
-    /// record of a session is in all of them. So many drops do not count: they find everything cold.
+    /// Drops files on a daemon. `open` tries to open the daemon's tables and returns a function that checks whether
+    /// the last record of a session is in all of them. The first `cold` drops do not count, because nothing is cached
+    /// yet.
     pub fn take<A>(
         scratch: &Scratch,
         mut daemon: Command,
@@ -63,7 +64,7 @@ impl Drops {
             if number >= cold {
                 if copy { &mut drops.copied } else { &mut drops.renamed }.push(took);
             }
-            // Not in step with anything else that ticks.
+            // A random pause keeps the drops out of step with anything periodic.
             sleep(Duration::from_millis(fastrand::u64(5..50)));
         }
         Ok(drops)
@@ -94,7 +95,7 @@ impl Drops {
     }
 }
 
-/// Files of the shape of real days, each with other content and a last record to wait for.
+/// Writes files with the shape of real days. Each has different content and a last record to wait for.
 fn samples(scratch: &Scratch, count: usize) -> Outcome<Vec<PathBuf>> {
     let folder = scratch.path("samples");
     let count = count.to_string();
@@ -122,7 +123,7 @@ fn opened<A>(open: impl Fn() -> Option<A>) -> Outcome<A> {
     Err("the daemon has made no store".into())
 }
 
-/// Drops one file, by copy or by rename, and waits for its last record; milliseconds.
+/// Drops one file, by copy or by rename, and waits for its last record. Returns the milliseconds.
 fn drop_one(
     inbox: &Path,
     day: &Path,

@@ -1,4 +1,4 @@
-//! The events of daily files in memory, for those who begin where parsing ends.
+//! The events of daily files, parsed into memory, for benches that start after parsing.
 
 use std::path::Path;
 
@@ -13,15 +13,15 @@ pub struct Event {
     pub last_name: String,
     pub song: String,
     pub item: i32,
-    /// 32 bits, as the column is declared.
+    /// 32 bits wide, as the column is declared.
     pub length: f32,
-    /// The same as SQLite has it.
+    /// The length as SQLite stores it.
     pub wide: f64,
     pub session: i32,
     pub user: i32,
 }
 
-/// All events, field by field, as they go into the tables.
+/// Parses all events of a folder into the fields that go into the tables.
 pub fn parsed(folder: &Path) -> Outcome<Vec<Event>> {
     let mut events = Vec::new();
     for path in super::files(folder)? {

@@ -1,7 +1,7 @@
-//! What the benches share: real events, scaled; the binary that is shipped; medians and a table.
+//! Shared parts of the benches: real events, scaled; the shipped binary; medians and a table.
 //!
-//! The machines these run on have few cores and other work. An absolute figure says little there, so
-//! every goal is a ratio, and both sides of it are taken by turns.
+//! The machines that run the benches have few cores and other work. An absolute figure means little there, so every
+//! goal is a ratio, and its two sides are measured alternately.
 
 #![allow(dead_code, reason = "each bench is a program of its own and uses what it needs")]
 
@@ -20,16 +20,16 @@ use tempfile::TempDir;
 
 pub type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
-/// How often each side of a pair is taken.
+/// How often each side of a pair is measured.
 pub const PAIRS: usize = 5;
 
-/// Where events and `scale.py` are.
+/// Returns the folder that holds the events and `scale.py`.
 pub fn shared() -> PathBuf {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
     std::env::var_os("NEEDLEDROP_SHARED").map_or_else(beside, PathBuf::from)
 }
 
-/// The real days, each with `times` the listeners, in `folder`.
+/// Writes the real days, each with `times` times as many listeners, into `folder`.
 pub fn scaled(times: u32, folder: &Path) -> Outcome {
     let shared = shared();
     let mut command = Command::new("python3");
@@ -38,7 +38,7 @@ pub fn scaled(times: u32, folder: &Path) -> Outcome {
     if status.success() { Ok(()) } else { Err(format!("scale.py: {status}").into()) }
 }
 
-/// The files of a folder in the order of their names.
+/// Returns the files of a folder, sorted by name.
 pub fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths: Vec<PathBuf> =
         std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
@@ -46,7 +46,7 @@ pub fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// A folder with an inbox, a store and nothing else, gone at the end.
+/// A folder with an inbox and a store. It is removed on drop.
 pub struct Scratch {
     folder: TempDir,
 }
@@ -70,17 +70,17 @@ impl Scratch {
         self.path("store.db")
     }
 
-    /// Removes a SQLite file and what SQLite and the writer lock keep beside it.
+    /// Removes a SQLite file and the files that SQLite and the writer lock keep beside it.
     pub fn remove(&self, store: &Path) {
         for suffix in ["", "-wal", "-shm", "-journal", "-writer"] {
             let mut name = store.as_os_str().to_owned();
             name.push(suffix);
-            // What is not there need not be removed.
+            // A file that does not exist need not be removed.
             let _ = std::fs::remove_file(name);
         }
     }
 
-    /// The shipped binary with the configuration that is built in, this inbox and this store.
+    /// Returns a command that runs the shipped binary with the built-in configuration, this inbox and this store.
     pub fn needledrop(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_needledrop"));
         for (name, _) in std::env::vars_os() {
@@ -88,7 +88,7 @@ impl Scratch {
                 command.env_remove(name);
             }
         }
-        // Run where no configuration lies about.
+        // This folder contains no configuration file.
         command.current_dir(self.folder.path()).args(arguments);
         command.env("NEEDLEDROP_SOURCE__FOLDER", self.inbox());
         command.env("NEEDLEDROP_STORE__SQLITE__PATH", self.store());
@@ -98,7 +98,7 @@ impl Scratch {
     }
 }
 
-/// Runs a command to its end.
+/// Runs a command to its end and returns how long it took.
 pub fn finish(command: &mut Command) -> Outcome<Duration> {
     let began = Instant::now();
     let status = command.status()?;
@@ -106,18 +106,18 @@ pub fn finish(command: &mut Command) -> Outcome<Duration> {
     if status.success() { Ok(took) } else { Err(format!("{command:?}: {status}").into()) }
 }
 
-/// What one run of a command took, and what it said.
+/// The measurements and the output of one run of a command.
 pub struct Watched {
     pub out: String,
     pub seconds: f64,
-    /// User and system together.
+    /// User and system time together, in seconds.
     pub cpu: f64,
-    /// The most resident memory, in bytes, as the kernel tells it from outside.
+    /// Peak resident memory in bytes, as the kernel reports it.
     pub peak: u64,
 }
 
-/// Runs a command to its end and looks at it meanwhile. No other child may end at the same time: the
-/// kernel adds up the CPU time of those that were waited for.
+/// Runs a command to its end and samples its memory meanwhile. No other child may end at the same time, because the
+/// kernel adds up the CPU time of all children that were waited for.
 pub fn watched(command: &mut Command) -> Outcome<Watched> {
     let (began, before) = (Instant::now(), cpu_of_children()?);
     let mut process = command.stdout(Stdio::piped()).spawn()?;
@@ -140,12 +140,12 @@ pub fn watched(command: &mut Command) -> Outcome<Watched> {
     Ok(Watched { out, seconds, cpu: cpu_of_children()? - before, peak })
 }
 
-/// CPU seconds of all children that were waited for.
+/// Returns the CPU seconds of all children that were waited for.
 fn cpu_of_children() -> Outcome<f64> {
-    // The kernel's unit for programs, whatever its own clock is.
+    // The kernel reports CPU time to programs in this unit, whatever its own clock is.
     const TICKS_A_SECOND: f64 = 100.0;
     let stat = std::fs::read_to_string("/proc/self/stat")?;
-    // Behind the name, which may have spaces, the 14th and 15th field.
+    // The 14th and 15th fields after the name. The name may contain spaces.
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(13).take(2);
     let ticks: Vec<f64> = fields.map(str::parse).collect::<Result<_, _>>()?;
     Ok(ticks.iter().sum::<f64>() / TICKS_A_SECOND)
@@ -157,7 +157,7 @@ pub fn high_water(process: u32) -> Option<u64> {
     line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kb| kb * 1024)
 }
 
-/// Rates of the two sides of a comparison, pair by pair.
+/// The rates of the two sides of a comparison, pair by pair.
 #[derive(Default)]
 pub struct Pairs {
     pub ours: Vec<f64>,
@@ -165,7 +165,7 @@ pub struct Pairs {
 }
 
 impl Pairs {
-    /// Takes both sides by turns; the one that is first changes from pair to pair.
+    /// Measures both sides alternately; the side that runs first changes from pair to pair.
     pub fn take(
         mut ours: impl FnMut() -> Outcome<f64>,
         mut theirs: impl FnMut() -> Outcome<f64>,
@@ -183,7 +183,8 @@ impl Pairs {
         Ok(pairs)
     }
 
-    /// The median of the ratios within each pair: what slows both of a pair down does not show.
+    /// Returns the median of the ratios within each pair. Whatever slows down both sides of a pair does not change
+    /// it.
     pub fn ratio(&self) -> f64 {
         median(&self.ratios())
     }
@@ -193,12 +194,11 @@ impl Pairs {
     }
 }
 
-/// The value in the middle.
 pub fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 
-/// The smallest value that at least this share of all does not exceed.
+/// Returns the smallest value that at least this share of all values does not exceed.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -212,13 +212,13 @@ pub fn quantile(values: &[f64], share: f64) -> f64 {
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
 }
 
-/// Things a second.
+/// Returns the number of things per second.
 #[expect(clippy::cast_precision_loss, reason = "a rate")]
 pub fn rate(count: u64, took: Duration) -> f64 {
     count as f64 / took.as_secs_f64()
 }
 
-/// Prints both sides, their ratio and whether it reaches the goal.
+/// Prints both sides, their ratio and whether the ratio reaches the goal.
 pub fn compare(what: &str, unit: &str, names: [&str; 2], pairs: &Pairs, goal: f64, how: &str) {
     println!("\n{what} ({unit})");
     println!("  {:<40} {:>10} {:>10} {:>10}", "", "median", "min", "max");
@@ -232,7 +232,7 @@ pub fn compare(what: &str, unit: &str, names: [&str; 2], pairs: &Pairs, goal: f6
     println!("  {how}");
 }
 
-/// A number with its thousands set apart.
+/// Formats a number with commas between the thousands.
 pub fn grouped(value: f64) -> String {
     let digits = format!("{value:.0}");
     let first = digits.len() % 3;

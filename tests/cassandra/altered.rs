@@ -1,4 +1,4 @@
-//! Tables that are changed behind the back of a process that writes.
+//! Tests of tables that are altered from outside while a process writes to them.
 
 use crate::common::{Daemon, HEADER, events, until};
 use crate::place::Place;
@@ -9,7 +9,7 @@ fn csv(items: std::ops::Range<u32>) -> String {
     format!("{HEADER}{}", events(items))
 }
 
-/// A daemon that has loaded one file.
+/// Starts a daemon that has loaded one file.
 fn started() -> Option<(Place, Daemon)> {
     let place = Place::new()?.with("source.settle", "100ms").with("source.poll", "200ms");
     let daemon = place.daemon();
@@ -18,13 +18,13 @@ fn started() -> Option<(Place, Daemon)> {
     Some((place, daemon))
 }
 
-/// Drops the second file; the daemon ends with 2 and says what is wrong and what to do.
+/// Drops the second file. The daemon must exit with 2 and log these words and a `next:`.
 fn assert_ends(place: &Place, daemon: &mut Daemon, words: &str) {
     place.drop_file(FILES[1], csv(20..40));
     assert_eq!(daemon.ended(), 2, "{}", daemon.log());
     let log = daemon.log();
     assert!(log.contains(words) && log.contains("next: "), "{log}");
-    // By CQL, because a table of another shape is refused by every command.
+    // Read with CQL, because every command refuses a table of another shape.
     let states = "SELECT path, state FROM ks.needledrop_deliveries";
     let second = place.sorted(states).into_iter().filter(|row| row.contains(FILES[1]));
     assert!(second.clone().all(|row| row.contains("loading")), "resumable: {second:?}");
@@ -38,7 +38,7 @@ fn assert_counts(place: &Place, count: u64) {
     assert!(FILES.iter().all(|file| place.receipt(file)["closes"] == true));
 }
 
-/// The dropped and recreated table as it must be afterwards: nothing in it, and a run says what is wrong.
+/// Asserts that the recreated table is empty and that a run reports the difference.
 fn assert_left_alone(place: &Place, table: &str) {
     assert_eq!(place.sorted(&format!("SELECT * FROM ks.{table}")), Vec::<String>::new(), "misbound");
     let refused = place.run(&["run", "--once"]);
@@ -47,7 +47,7 @@ fn assert_left_alone(place: &Place, table: &str) {
 }
 
 #[test]
-fn a_column_that_is_dropped_ends_the_daemon_and_the_file_goes_on_when_it_is_back() {
+fn a_dropped_column_ends_the_daemon_and_its_table_must_be_recreated() {
     let Some((place, mut daemon)) = started() else { return };
     place.cql("ALTER TABLE ks.session_item DROP length");
     assert_ends(&place, &mut daemon, "schema is not what it was");
@@ -55,7 +55,8 @@ fn a_column_that_is_dropped_ends_the_daemon_and_the_file_goes_on_when_it_is_back
     assert_eq!(refused.code, 2, "{refused:?}");
     assert!(refused.stderr.contains("expected length float"), "{refused:?}");
 
-    // A cluster hides what is written to it under a time before that, and the stamps are given.
+    // For a column that was dropped and added again, a cluster hides values whose write time is before the drop. The
+    // stamps of these records are before it.
     place.cql("ALTER TABLE ks.session_item ADD length float");
     let refused = place.run(&["run", "--once"]);
     assert_eq!(refused.code, 2, "{refused:?}");
@@ -82,9 +83,9 @@ fn a_column_that_was_dropped_before_anything_was_loaded_hides_nothing() {
     assert!(lengths.len() == 20 && lengths.iter().all(|row| row[0].is_some()), "every value is there");
 }
 
-/// By their id it would be the same table, and the next statement fits again.
+/// The table keeps its id, and the next statement fits the table again.
 #[test]
-fn a_column_that_goes_and_comes_back_between_two_requests_ends_the_daemon() {
+fn a_column_dropped_and_added_again_between_two_requests_ends_the_daemon() {
     let Some((place, mut daemon)) = started() else { return };
     place.cql("ALTER TABLE ks.session_item DROP length");
     place.cql("ALTER TABLE ks.session_item ADD length float");
@@ -92,7 +93,7 @@ fn a_column_that_goes_and_comes_back_between_two_requests_ends_the_daemon() {
 }
 
 #[test]
-fn a_table_that_is_dropped_ends_the_daemon_and_can_be_played_again() {
+fn a_dropped_table_ends_the_daemon_and_can_be_backfilled() {
     let Some((place, mut daemon)) = started() else { return };
     let before = place.stamped("user_song");
     place.cql("DROP TABLE ks.user_song");
@@ -108,7 +109,7 @@ fn a_table_that_is_dropped_ends_the_daemon_and_can_be_played_again() {
 }
 
 #[test]
-fn a_run_that_is_under_way_ends_too_when_a_table_goes() {
+fn a_dropped_table_ends_a_load_that_is_running() {
     let Some(place) = Place::new() else { return };
     let mut place = place.with("write.rows_per_second", "1500").with("write.window", "100");
     place.drop_file(FILES[0], csv(0..2000));
@@ -133,13 +134,13 @@ fn a_run_that_is_under_way_ends_too_when_a_table_goes() {
     assert_eq!(place.receipt(FILES[0])["closes"], true);
 }
 
-/// How many deliveries `user_song` is behind.
+/// Returns the number of deliveries by which `user_song` is behind.
 fn behind(place: &Place) -> u64 {
     place.json(&["status"])["tables"]["user_song"]["behind"].as_u64().unwrap()
 }
 
 #[test]
-fn a_table_that_comes_back_as_it_was_but_empty_is_behind() {
+fn a_table_recreated_empty_needs_a_backfill() {
     let Some(place) = Place::new() else { return };
     place.drop_file(FILES[0], csv(0..20));
     place.once(0);
@@ -159,7 +160,7 @@ fn a_table_that_comes_back_as_it_was_but_empty_is_behind() {
 
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
-fn a_table_that_is_made_anew_is_behind_wherever_that_is_cut_short() {
+fn a_recreated_table_needs_a_backfill_even_after_an_interrupted_run() {
     let Some(place) = Place::new() else { return };
     place.drop_file(FILES[0], csv(0..20));
     place.once(0);
@@ -178,7 +179,7 @@ fn a_table_that_is_made_anew_is_behind_wherever_that_is_cut_short() {
 }
 
 #[test]
-fn a_ledger_of_which_a_table_is_gone_is_refused_and_not_begun_anew() {
+fn a_ledger_with_a_missing_table_is_refused_and_not_recreated() {
     let Some(place) = Place::new() else { return };
     place.drop_file(FILES[0], csv(0..20));
     place.once(0);
@@ -199,7 +200,8 @@ fn a_ledger_of_which_a_table_is_gone_is_refused_and_not_begun_anew() {
     }
 }
 
-/// A table that comes back under its name with another declaration.
+/// Recreates a table with other columns while the daemon runs. The daemon must exit with 2 and write nothing to that
+/// table.
 fn recreated(table: &str, columns: &str) {
     let Some((place, mut daemon)) = started() else { return };
     place.cql(&format!("DROP TABLE ks.{table}"));

@@ -1,4 +1,5 @@
-//! Tables that another program made and filled, taken over: its files are assumed, the next day is loaded.
+//! Tests of taking over tables that another program created and filled: its files are assumed loaded, and the next
+//! day is loaded.
 
 use serde_json::{Value as Json, json};
 
@@ -8,7 +9,7 @@ use crate::steps::steps;
 
 const DAYS: [&str; 3] = ["2018-11-01-events.csv", "2018-11-02-events.csv", "2018-11-03-events.csv"];
 
-/// As a batch job declares them: in lower case, without quotes.
+/// The tables as a batch job declares them: in lower case, without quotes.
 const TABLES: [&str; 3] = [
     "session_item (sessionid int, iteminsession int, artist text, song text, length float, \
      PRIMARY KEY (sessionid, iteminsession))",
@@ -21,8 +22,8 @@ fn csv(items: std::ops::Range<u32>) -> String {
     format!("{HEADER}{}", events(items))
 }
 
-/// What the batch job did: a keyspace, three tables, one insert after another with the server's clock.
-/// Its artists are marked, so that a row that is written again shows.
+/// Does what the batch job did: creates a keyspace and three tables, and inserts row by row with the server's clock.
+/// The artists are marked, so that a row that is written again is visible.
 fn batch_job(place: &Place, items: std::ops::Range<u32>) {
     place.cql(&format!(
         "CREATE KEYSPACE {} WITH REPLICATION = {{ 'class': 'SimpleStrategy', 'replication_factor': 1 }}",
@@ -55,13 +56,13 @@ fn assume(place: &Place) -> Json {
     place.json(&["load", "inbox", "--assume-loaded"])
 }
 
-/// The declared tables with the stamp of each cell.
+/// Returns the declared tables with the stamp of each cell.
 fn stamped(place: &Place) -> Dump {
     let names = TABLES.map(|table| table.split(' ').next().unwrap());
     names.map(|name| (name.to_owned(), place.stamped(name))).into()
 }
 
-/// Every row of before is there as it was, cell and stamp.
+/// Asserts that every earlier row is unchanged, with the stamp of each cell.
 fn assert_untouched(before: &Dump, after: &Dump) {
     for (table, rows) in before {
         assert!(rows.iter().all(|row| after[table].contains(row)), "{table}: {before:?}\n{after:?}");
@@ -105,12 +106,12 @@ fn tables_of_a_batch_job_are_taken_over_with_its_files() {
 }
 
 #[test]
-fn the_same_by_a_role_that_may_make_nothing() {
+fn tables_of_a_batch_job_are_taken_over_without_create_schema() {
     let Some(place) = taken_over() else { return };
     let mut place = place.with("store.create_schema", "false");
     let refused = place.run(&["load", "inbox", "--assume-loaded"]);
     assert!(refused.code == 2 && refused.stderr.contains("schema --apply"), "{refused:?}");
-    // Somebody makes the ledger beside them once.
+    // The ledger is created once, with `schema --apply`.
     place.set("store.create_schema", "true");
     assert_eq!(place.run(&["schema", "--apply"]).code, 0);
     place.set("store.create_schema", "false");
@@ -118,7 +119,7 @@ fn the_same_by_a_role_that_may_make_nothing() {
 }
 
 #[test]
-fn later_records_win_over_the_rows_of_the_batch_job_and_so_they_do_when_it_is_played_anew() {
+fn later_records_win_over_batch_job_rows_also_after_a_backfill() {
     let Some(place) = taken_over() else { return };
     assume(&place);
     place.drop_file(DAYS[2], format!("{HEADER}Late,Ann,F,0,Lee,1.5,free,\"X, Y\",7,Song 0,3\n"));
@@ -132,7 +133,7 @@ fn later_records_win_over_the_rows_of_the_batch_job_and_so_they_do_when_it_is_pl
 }
 
 #[test]
-fn growth_copies_and_other_bytes_are_told_apart() {
+fn growth_copies_and_new_content_are_distinguished() {
     let Some(place) = taken_over() else { return };
     assume(&place);
     place.drop_file("copy.csv", csv(0..4));
@@ -150,7 +151,7 @@ fn growth_copies_and_other_bytes_are_told_apart() {
 }
 
 #[test]
-fn another_keyspace_is_noticed_before_anything_is_entered() {
+fn assume_loaded_is_refused_for_a_keyspace_with_empty_tables() {
     let Some(place) = Place::new() else { return };
     place.drop_file(DAYS[0], csv(0..4));
     let refused = place.run(&["load", "inbox", "--assume-loaded"]);
@@ -160,7 +161,7 @@ fn another_keyspace_is_noticed_before_anything_is_entered() {
 
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
-fn a_run_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
+fn a_run_that_ends_at_any_durable_step_is_completed_by_the_next() {
     let Some(place) = taken_over() else { return };
     assert_eq!(place.run(&["schema", "--apply"]).code, 0);
     let before = stamped(&place);

@@ -1,5 +1,5 @@
-//! Files that change while they are read: each ends in the right delivery, state and receipt, and what was
-//! sent ahead of the ledger is made good.
+//! Tests of files that change while they are read. Each ends in the right delivery, state and receipt, and the ledger
+//! accounts for rows that were sent ahead of it.
 
 use std::fs;
 use std::io::Write;
@@ -11,14 +11,14 @@ use crate::place::Place;
 
 const FILE: &str = "2018-11-01-events.csv";
 
-/// Seconds of work at the speed that is allowed here.
+/// The number of records that take some seconds at the speed that this test allows.
 const RECORDS: u32 = 6_000;
 
 fn csv(items: std::ops::Range<u32>) -> String {
     format!("{HEADER}{}", events(items))
 }
 
-/// The same keys with other values, and as long.
+/// Returns the same keys with other values, in the same number of bytes.
 fn other(items: std::ops::Range<u32>) -> String {
     csv(items).replace("Artist", "Singer")
 }
@@ -27,7 +27,8 @@ fn metric(daemon: &Daemon, name: &str) -> f64 {
     daemon.metrics().get(name).copied().unwrap_or_default()
 }
 
-/// What is done to the file in mid-read, the states that its deliveries end in, and what is there in the end.
+/// A change: its name, what it does to the file during the read, the states in which the deliveries end, and the
+/// contents that must be loaded in the end.
 type Case = (&'static str, fn(&Place), &'static [&'static str], fn(&str, &str) -> Vec<String>);
 
 const CASES: [Case; 5] = [
@@ -69,7 +70,7 @@ const CASES: [Case; 5] = [
     ),
 ];
 
-/// The first records, up to this byte.
+/// Returns the first records, up to this byte.
 fn loaded_of(bytes: &str, until: &str) -> String {
     bytes[..until.parse().unwrap()].to_owned()
 }
@@ -81,7 +82,7 @@ fn receipts(place: &Place) -> Vec<Json> {
 }
 
 #[test]
-fn what_changes_while_it_is_read_ends_in_the_right_state() {
+fn a_file_that_changes_while_it_is_read_ends_in_the_right_state() {
     let Some(place) = Place::new() else { return };
     let place = place.with("source.settle", "200ms").with("source.poll", "200ms").with("write.window", "200");
     let mut place = place;
@@ -112,7 +113,7 @@ fn what_changes_while_it_is_read_ends_in_the_right_state() {
             "{name}: {first}"
         );
         let tables = place.tables();
-        // The same contents one after the other, with nothing in between.
+        // Loads the same contents one after the other, undisturbed.
         place.empty();
         place.set("write.rows_per_second", "0");
         for bytes in contents(&bytes, &first["bytes"].to_string()) {

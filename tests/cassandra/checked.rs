@@ -1,11 +1,11 @@
-//! What `check` says of keyspaces, tables and a ledger that are not as they should be, and `query` of a table.
+//! Tests of `check` on keyspaces, tables and a ledger that are not as they should be, and of `query` on such a table.
 
 use crate::common::{HEADER, events};
 use crate::place::Place;
 
 const FILE: &str = "2018-11-01-events.csv";
 
-/// Everything that is made, with one file loaded.
+/// Creates everything and loads one file.
 fn loaded() -> Option<Place> {
     let place = Place::new()?;
     place.drop_file(FILE, format!("{HEADER}{}", events(0..3)));
@@ -13,7 +13,7 @@ fn loaded() -> Option<Place> {
     Some(place)
 }
 
-/// How a command ends, with all that it says.
+/// Returns the exit code of a command and everything that it prints.
 fn told(place: &Place, command: &[&str]) -> (i32, String) {
     let output = place.run(command);
     (output.code, output.stdout + &output.stderr)
@@ -29,9 +29,9 @@ fn assert_tells(place: &Place, command: &[&str], code: i32, parts: &[&str]) {
 }
 
 #[test]
-fn the_keyspace_of_the_ledger_is_looked_at_too() {
+fn check_examines_the_keyspace_of_the_ledger_too() {
     let Some(place) = Place::new() else { return };
-    // A second place is a keyspace that goes away with it.
+    // A second place provides a keyspace that is dropped with it.
     let ledger = Place::new().unwrap();
     let place = place.with("store.cassandra.ledger_keyspace", &ledger.keyspace);
     place.cql(&format!(
@@ -51,7 +51,7 @@ fn the_keyspace_of_the_ledger_is_looked_at_too() {
 }
 
 #[test]
-fn a_keyspace_that_is_to_be_made_is_judged_as_it_is_configured() {
+fn check_judges_a_missing_keyspace_by_its_configuration() {
     let Some(place) = Place::new() else { return };
     let one = format!("keyspace {} will have replication 1", place.keyspace);
     assert_tells(&place, &["check"], 0, &[&one]);
@@ -63,7 +63,7 @@ fn a_keyspace_that_is_to_be_made_is_judged_as_it_is_configured() {
 }
 
 #[test]
-fn writes_that_are_not_durable_are_told() {
+fn check_warns_of_a_keyspace_without_durable_writes() {
     let Some(place) = loaded() else { return };
     assert!(!told(&place, &["check"]).1.contains("durable_writes"));
     place.cql(&format!("ALTER KEYSPACE {} WITH durable_writes = false", place.keyspace));
@@ -81,7 +81,7 @@ fn a_ledger_that_run_refuses_is_refused_by_check_in_the_same_words() {
     };
     place.cql("UPDATE ks.needledrop_meta SET value = '99' WHERE key = 'format' IF EXISTS");
     refused(&place, "its ledger has format 99, this version knows ");
-    // One that is older is brought up where that is allowed.
+    // An older ledger is migrated if the configuration allows it.
     place.cql("UPDATE ks.needledrop_meta SET value = '1' WHERE key = 'format' IF EXISTS");
     assert_tells(&place, &["check"], 0, &[]);
     place.set("store.create_schema", "false");
@@ -91,14 +91,14 @@ fn a_ledger_that_run_refuses_is_refused_by_check_in_the_same_words() {
 }
 
 #[test]
-fn a_clock_like_the_nodes_is_not_told() {
+fn check_does_not_warn_if_its_clock_agrees_with_the_node() {
     let Some(place) = Place::new() else { return };
     let (code, told) = told(&place, &["check"]);
     assert!(code == 0 && !told.contains("this clock"), "{told}");
 }
 
 #[test]
-fn a_host_that_nobody_knows_is_told() {
+fn check_reports_a_host_that_cannot_be_resolved() {
     let Some(place) = Place::new() else { return };
     let place = place.with("store.cassandra.hosts", "[\"no-such-host.invalid\"]");
     let parts = ["cannot resolve no-such-host.invalid", "check the names in store.cassandra.hosts"];
@@ -106,7 +106,7 @@ fn a_host_that_nobody_knows_is_told() {
 }
 
 #[test]
-fn a_query_of_a_table_without_one_of_its_columns_is_refused_for_what_it_is() {
+fn a_query_of_a_table_with_a_missing_column_names_the_column() {
     let Some(place) = loaded() else { return };
     let query = ["query", "session_item", "sessionId=7"];
     assert_tells(&place, &query, 0, &["Artist 0"]);

@@ -1,4 +1,4 @@
-//! Every command on this store, and what each says of a store that is not as it should be.
+//! Tests of every command on the Cassandra store, also on a store that is not as it should be.
 
 use std::process::Stdio;
 
@@ -15,7 +15,7 @@ fn csv(items: std::ops::Range<u32>) -> String {
     format!("{HEADER}{}", events(items))
 }
 
-/// A file with two good records and a bad one, loaded.
+/// Loads a file with two good records and one bad record.
 fn loaded() -> Option<Place> {
     let place = Place::new()?;
     place.drop_file(FILE, format!("{}bad\n", csv(0..2)));
@@ -49,7 +49,7 @@ fn a_partition_is_shown_as_table_json_and_csv() {
 }
 
 #[test]
-fn status_receipt_quarantine_and_export_tell_what_was_loaded() {
+fn status_receipt_quarantine_and_export_report_what_was_loaded() {
     let Some(place) = loaded() else { return };
     let status = place.json(&["status", "--count"]);
     assert_eq!(
@@ -83,7 +83,7 @@ fn status_receipt_quarantine_and_export_tell_what_was_loaded() {
 }
 
 #[test]
-fn a_table_that_is_new_and_one_that_was_dropped_are_filled_from_the_kept_files() {
+fn new_and_dropped_tables_are_backfilled_from_the_kept_files() {
     let Some(mut place) = loaded() else { return };
     place.drop_file("2018-11-02-events.csv", csv(1..4).replace("Ann", ""));
     place.once(0);
@@ -91,7 +91,7 @@ fn a_table_that_is_new_and_one_that_was_dropped_are_filled_from_the_kept_files()
     let declared =
         "{ partition_key: [artist], clustering_key: [sessionId, itemInSession], columns: [song, firstName] }";
     place.set("tables.by_artist", declared);
-    // What was never made is no failure, but told.
+    // A table that was never created is no failure, but `status` reports it as behind.
     assert_eq!(place.json(&["status"])["tables"]["by_artist"]["behind"], 2);
     assert_eq!(place.once(0)["deliveries"], json!({}), "nothing is read again silently");
     place.cql("DROP TABLE ks.user_song");
@@ -113,7 +113,7 @@ fn a_table_that_is_new_and_one_that_was_dropped_are_filled_from_the_kept_files()
 }
 
 #[test]
-fn check_tells_what_is_there_and_what_an_acknowledgement_is_worth() {
+fn check_reports_what_exists_and_what_an_acknowledgement_is_worth() {
     let Some(place) = Place::new() else { return };
     let check = |place: &World| place.run(&["check"]);
     assert_eq!(check(&place).code, 0, "that nothing is there yet is no mistake");
@@ -145,7 +145,7 @@ fn check_tells_what_is_there_and_what_an_acknowledgement_is_worth() {
 }
 
 #[test]
-fn the_schema_that_is_printed_is_the_one_that_is_made() {
+fn the_printed_schema_is_the_schema_that_is_created() {
     let Some(place) = Place::new() else { return };
     let printed = place.run(&["schema"]);
     assert_eq!(printed.code, 0, "{printed:?}");
@@ -154,7 +154,7 @@ fn the_schema_that_is_printed_is_the_one_that_is_made() {
     assert_eq!(statements.len(), 1 + 3 + LEDGER.len(), "{statements:#?}");
     assert!(statements.iter().all(|one| one.starts_with("CREATE ")), "{statements:#?}");
     assert!(place.names().is_empty(), "printing makes nothing");
-    // By hand, and then nothing is missing.
+    // The printed statements are run by hand. Then nothing is missing.
     statements.iter().for_each(|one| place.cql(one));
     place.drop_file(FILE, csv(0..2));
     let by_hand = place.columns();
@@ -170,7 +170,7 @@ fn the_schema_that_is_printed_is_the_one_that_is_made() {
 }
 
 #[test]
-fn without_create_schema_nothing_is_made_and_what_is_missing_is_named() {
+fn without_create_schema_nothing_is_created_and_the_missing_part_is_named() {
     let Some(place) = Place::new().map(|place| place.with("store.create_schema", "false")) else { return };
     place.drop_file(FILE, csv(0..2));
     let refused = place.run(&["run", "--once"]);
@@ -226,7 +226,7 @@ fn a_table_of_another_order_or_with_another_static_column_is_refused_too() {
 }
 
 #[test]
-fn what_only_reads_works_on_a_table_of_another_shape_too() {
+fn commands_that_only_read_work_on_a_table_of_another_shape() {
     let Some(place) = loaded() else { return };
     place.cql("ALTER TABLE ks.session_item DROP length");
     for command in [
@@ -236,13 +236,13 @@ fn what_only_reads_works_on_a_table_of_another_shape_too() {
         "query user_session sessionId=7 userId=3",
     ] {
         let told = place.run(&command.split(' ').collect::<Vec<_>>());
-        // The receipt ends with 1 because a record is open.
+        // `receipt` exits with 1, because a record is open.
         assert_eq!(told.code, i32::from(command.starts_with("receipt")), "{command}: {told:?}");
     }
 }
 
 #[test]
-fn a_dry_run_writes_nothing_and_tells_what_would_be() {
+fn a_dry_run_writes_nothing_and_reports_what_would_be_loaded() {
     let Some(place) = Place::new() else { return };
     place.drop_file(FILE, csv(0..5));
     place.once(0);
@@ -257,7 +257,7 @@ fn a_dry_run_writes_nothing_and_tells_what_would_be() {
 }
 
 #[test]
-fn a_dry_run_loads_the_copy_of_a_file_that_went_away_before_its_end() {
+fn a_dry_run_loads_the_copy_of_a_file_that_vanished_during_its_load() {
     let Some(place) = Place::new() else { return };
     place.drop_file(FILE, csv(0..5));
     let begun = (1..40).find(|step: &u32| {
@@ -278,7 +278,7 @@ fn a_dry_run_loads_the_copy_of_a_file_that_went_away_before_its_end() {
 }
 
 #[test]
-fn a_dry_run_before_the_first_load_makes_nothing() {
+fn a_dry_run_before_the_first_load_creates_nothing() {
     let Some(place) = Place::new() else { return };
     place.drop_file(FILE, csv(0..5));
     let dry = place.run(&["run", "--once", "--dry-run", "--json"]);
@@ -288,7 +288,7 @@ fn a_dry_run_before_the_first_load_makes_nothing() {
 }
 
 #[test]
-fn a_store_that_is_not_there_yet_is_no_failure_of_status_and_export() {
+fn status_and_export_work_before_the_store_exists() {
     let Some(place) = Place::new() else { return };
     place.drop_file(FILE, csv(0..5));
     assert_eq!(place.json(&["status"])["backlog"]["files"], 1);

@@ -1,4 +1,4 @@
-//! How the node is spoken to, and what `check` says of it.
+//! Tests of the connection to the node, and of what `check` reports about it.
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,7 +9,7 @@ use crate::common::{HEADER, events, until};
 use crate::place::Place;
 use crate::wire::{Way, through};
 
-/// Compression that the node sees on connections of a driver that says so.
+/// Returns `Some` if the node has a connection whose driver uses this compression.
 fn compressed(place: &Place, algorithm: &str) -> Option<()> {
     let clients = place.rows("SELECT client_options FROM system_views.clients");
     let wanted = format!("Text(\"{algorithm}\")");
@@ -17,7 +17,7 @@ fn compressed(place: &Place, algorithm: &str) -> Option<()> {
 }
 
 #[test]
-fn requests_are_compressed_where_that_is_asked_for() {
+fn requests_are_compressed_if_configured() {
     for algorithm in ["lz4", "snappy"] {
         let Some(place) = Place::new() else { return };
         let place = place.with("store.cassandra.compression", algorithm);
@@ -31,7 +31,7 @@ fn requests_are_compressed_where_that_is_asked_for() {
 }
 
 #[test]
-fn a_data_centre_without_nodes_is_told_and_one_with_nodes_is_used() {
+fn a_data_centre_without_nodes_is_reported_and_one_with_nodes_is_used() {
     let Some(mut place) = Place::new() else { return };
     place.drop_file("2018-11-01-events.csv", format!("{HEADER}{}", events(0..5)));
     place.set("store.patience", "3s");
@@ -48,7 +48,7 @@ fn a_data_centre_without_nodes_is_told_and_one_with_nodes_is_used() {
 }
 
 #[test]
-fn a_table_of_counters_is_told() {
+fn check_reports_a_counter_table() {
     let Some(place) = Place::new() else { return };
     place.once(0);
     place.cql("DROP TABLE ks.user_song");
@@ -58,9 +58,10 @@ fn a_table_of_counters_is_told() {
     assert!(output.stdout.contains("table user_song counts in column heard"), "{output:?}");
 }
 
-/// One that refuses is tested with a login; this one is worse.
+/// Another test, with a login, covers a contact point that refuses the connection. This contact point never answers,
+/// which is worse.
 #[test]
-fn a_contact_point_that_never_answers_is_passed_over() {
+fn a_contact_point_that_never_answers_is_skipped() {
     let Some(place) = Place::new() else { return };
     let node = std::env::var("NEEDLEDROP_TEST_CASSANDRA").unwrap();
     let (host, port) = node.rsplit_once(':').unwrap();
@@ -72,7 +73,7 @@ fn a_contact_point_that_never_answers_is_passed_over() {
     drop(silent);
 }
 
-/// Answers without rows are those to writes: result, kind 1.
+/// Whether a frame is the answer to a write: opcode `RESULT` with kind 1, which has no rows.
 fn is_of_write(way: Way, frame: &[u8]) -> bool {
     way == Way::FromNode && frame[4] == 8 && frame[9..] == [0, 0, 0, 1]
 }

@@ -1,5 +1,5 @@
-//! Laws 1, 2 and 6: whatever ends the program, wherever, the next run leaves the tables and accounts of
-//! a run that nothing ended.
+//! Tests of laws 1, 2 and 6: whatever ends the program at whatever point, the next run leaves the same tables and
+//! receipts as a run without interruption.
 
 use std::io::Write as _;
 use std::process::{Child, Stdio};
@@ -12,18 +12,18 @@ use crate::place::Place;
 use crate::steps::steps;
 use crate::story::Story;
 
-/// Told past the harness, which keeps the output of tests that pass.
+/// Writes to stderr directly, because the harness hides the output of tests that pass.
 fn tell(text: &str) {
     let _ = writeln!(std::io::stderr(), "cassandra: {text}");
 }
 
-// At every durable step.
+// Crashes at every durable step.
 
-/// A change of the inbox, and then a run.
+/// A change of the inbox. A run follows each change.
 type Phase = fn(&Place);
 
-/// Files come into being, one of them with an open tail; then it grows, another is
-/// replaced, and one is a copy.
+/// In the first phase files appear, one of them with an open tail. In the second phase that file grows, another file
+/// is replaced, and a copy appears.
 const PHASES: [Phase; 2] = [
     |place| {
         place.copy_in(&files(&shared("order").unwrap()));
@@ -52,15 +52,15 @@ impl Place {
         std::fs::copy(self.inbox().join(from), self.inbox().join(to)).unwrap();
     }
 
-    /// A whole run. 1 is for what it was given, not for what it did.
+    /// Runs to the end. Exit code 1 is allowed, because it is about the input and not about the run.
     fn whole(&self) {
         let output = self.run(&["run", "--once"]);
-        // What goes well is told file by file: only the rest is worth seeing.
+        // Successful steps are logged at INFO. Only the other lines are worth showing.
         let told: Vec<&str> = output.stderr.lines().filter(|line| !line.contains(" INFO ")).collect();
         assert!(matches!(output.code, 0 | 1), "exit code {}: {}", output.code, told.join("\n"));
     }
 
-    /// Whether the run came as far as this durable step, which was its last then.
+    /// Runs with an abort at this durable step. Returns whether the run came that far.
     fn aborts_at(&self, step: usize) -> bool {
         let output = self.command(&["run", "--once"]).env("NEEDLEDROP_ABORT_AT", step.to_string()).output();
         let output = output.unwrap();
@@ -76,7 +76,7 @@ fn small() -> Option<Place> {
     Some(place.with("write.window", "1").with("source.files_at_once", "2"))
 }
 
-/// Plays all phases; the run of phase `at` aborts at `step`, if it comes that far.
+/// Plays all phases. The run of phase `at` aborts at `step`. Returns false if the run ended before that step.
 fn crashed(place: &Place, at: usize, step: usize, clean: &Story) -> bool {
     for (n, phase) in PHASES.iter().enumerate() {
         phase(place);
@@ -91,7 +91,7 @@ fn crashed(place: &Place, at: usize, step: usize, clean: &Story) -> bool {
 
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
-fn a_run_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
+fn a_run_that_ends_at_any_durable_step_is_completed_by_the_next() {
     let Some(place) = small() else { return };
     PHASES.iter().for_each(|phase| {
         phase(&place);
@@ -112,8 +112,8 @@ fn a_run_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
 
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
-fn a_first_run_that_ends_while_the_store_is_made_is_made_whole_by_the_next() {
-    // Behind these the store is there, and the test above goes on.
+fn a_first_run_that_ends_while_the_store_is_created_is_completed_by_the_next() {
+    // After these steps the store exists, and the test above covers the rest.
     for step in 1..=4 {
         let Some(place) = small() else { return };
         PHASES[0](&place);
@@ -131,7 +131,7 @@ fn a_first_run_that_ends_while_the_store_is_made_is_made_whole_by_the_next() {
 
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
-fn a_replay_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
+fn a_backfill_that_ends_at_any_durable_step_is_completed_by_the_next() {
     let Some(place) = small() else { return };
     PHASES[0](&place);
     place.whole();
@@ -151,10 +151,11 @@ fn a_replay_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
     }
 }
 
-/// More than a page of records that pass now, on keys of others; a last one without line end.
+/// The file has more than a page of records that pass now, some with the keys of other records, and a last record
+/// without a line end.
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
-fn a_replay_of_the_quarantine_that_ends_at_any_durable_step_is_made_whole_by_the_next() {
+fn a_quarantine_replay_that_ends_at_any_durable_step_is_completed_by_the_next() {
     let Some(mut place) = Place::new() else { return };
     let bad: String =
         (0..70).map(|n| format!("{}\n", record(&format!("B{n}"), "", "", &(n % 40).to_string()))).collect();
@@ -194,10 +195,10 @@ fn a_replay_of_the_quarantine_that_ends_at_any_durable_step_is_made_whole_by_the
     }
 }
 
-/// What a load that was cut short had refused may be in quarantine, and is not yet in its account.
+/// Records that an interrupted load refused may be in quarantine before the receipt counts them.
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
-fn a_replay_of_the_quarantine_between_a_kill_and_the_next_run_changes_nothing() {
+fn a_quarantine_replay_between_a_kill_and_the_next_run_changes_nothing() {
     let Some(place) = Place::new() else { return };
     let mut place = place.with("write.window", "1").with("write.queue", "1");
     let long = |n: u32| format!("{}\n", record(&"Long".repeat(30), "", "", &n.to_string()));
@@ -214,7 +215,7 @@ fn a_replay_of_the_quarantine_between_a_kill_and_the_next_run_changes_nothing() 
     for step in steps() {
         begin(&mut place, "100");
         let aborted = place.aborts_at(step);
-        // Records are framed by another limit now: what was sent is not continued.
+        // The new limit frames the records in another way, so what was sent is not continued.
         place.set("limits.max_record_bytes", "1000");
         assert_eq!(place.run(&["quarantine", "replay"]).code, 0);
         place.whole();
@@ -228,9 +229,9 @@ fn a_replay_of_the_quarantine_between_a_kill_and_the_next_run_changes_nothing() 
     }
 }
 
-// At any moment.
+// Kills at any moment.
 
-/// False when it had ended before.
+/// Kills the process. Returns false if it had ended before.
 fn kill(mut child: Child) -> bool {
     let ended = child.try_wait().unwrap().is_some();
     child.kill().unwrap();
@@ -243,7 +244,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 #[test]
-fn killed_at_any_moment_it_ends_as_if_never_killed() {
+fn a_run_killed_at_any_moment_ends_as_if_never_killed() {
     let Some(real) = shared("events").map(|folder| files(&folder)) else { return };
     let Some(place) = Place::new().map(|place| place.with("write.window", "100")) else { return };
     let kills = number("NEEDLEDROP_KILLS").unwrap_or(10);
@@ -259,7 +260,7 @@ fn killed_at_any_moment_it_ends_as_if_never_killed() {
     filled();
     let began = Instant::now();
     place.whole();
-    // How long a run takes changes: one that had ended before its kill tells that it takes less.
+    // The duration of a run varies. If a run ends before its kill, runs take less time than assumed.
     let mut most = u64::try_from(began.elapsed().as_millis()).unwrap();
 
     let (mut left, mut midway) = (kills, 0);
@@ -285,9 +286,9 @@ fn killed_at_any_moment_it_ends_as_if_never_killed() {
     assert!(kills < 10 || midway * 5 >= kills, "only {midway} of {kills} kills came before the end");
 }
 
-/// A daemon that dies and one that comes after it.
+/// Two daemons are killed during the load, and a third daemon finishes it.
 #[test]
-fn a_daemon_that_was_killed_is_followed_by_one_that_finishes() {
+fn a_load_of_a_killed_daemon_is_finished_by_the_next_daemon() {
     let Some(real) = shared("events").map(|folder| files(&folder)) else { return };
     let Some(place) = Place::new().map(|place| place.with("source.settle", "10ms")) else { return };
     place.copy_in(&real);
@@ -312,19 +313,19 @@ fn a_daemon_that_was_killed_is_followed_by_one_that_finishes() {
     Story::of(&place).assert_is(&clean, "after two daemons that were killed");
 }
 
-/// Rows of a tail may have been sent that the ledger never took. When the file comes back with another tail, the old
-/// and the new record on a key must not end as a mixture: under one stamp the server takes the greater value, cell by
-/// cell.
+/// Rows of a tail may have been sent although the ledger never recorded them. If the file comes back with another
+/// tail, the old and the new record with the same key must not mix: under one stamp the server takes the greater
+/// value, cell by cell.
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
-fn a_tail_that_was_rewritten_before_the_resume_mixes_with_nothing() {
+fn a_tail_rewritten_before_the_resume_does_not_mix_with_the_old_tail() {
     let Some(place) = Place::new() else { return };
     let place = place.with("write.window", "1");
     let text = |first: &str, artist: &str| {
         let tail = (2..6).map(|key| record(artist, first, "1.5", &key.to_string()) + "\n");
         format!("{HEADER}{}\n{}", record("Same", "Sam", "1.5", "1"), tail.collect::<String>())
     };
-    // Of each pair of values the greater one is in another tail.
+    // Each tail has the greater value in one of the two columns.
     let (before, after) = (text("Ann", "Zz"), text("Zoe", "Bb"));
     place.drop_file("2018-12-01.csv", &after);
     place.whole();

@@ -1,4 +1,4 @@
-//! Another domain is a change of the YAML file only; and what only this store knows of a table.
+//! Tests of another domain, for which only the YAML file changes, and of table features that only Cassandra has.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use crate::common::files;
 use crate::place::Place;
 
-/// The example as it is shipped, with folder and store of its own.
+/// Returns a place for the shipped example, with the example's files in the inbox.
 fn trades() -> Option<Place> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let example = std::fs::read_to_string(root.join("config/examples/trades.yaml")).unwrap();
@@ -17,14 +17,15 @@ fn trades() -> Option<Place> {
 }
 
 #[test]
-fn the_trades_are_loaded_and_their_questions_are_answered() {
+fn the_trades_are_loaded_and_their_tables_answer_the_declared_questions() {
     let Some(place) = trades() else { return };
     assert_eq!(place.run(&["check"]).code, 0);
     let summary = place.once(0);
     assert_eq!(summary["deliveries"], json!({ "loaded": 2 }));
     assert_eq!(summary["records"], json!({ "read": 41, "loaded": 41, "skipped": 0, "quarantined": 0 }));
 
-    // The newest first; two trades of one millisecond by their id. Amounts stand as they were written.
+    // The newest trade is first. Two trades in the same millisecond are ordered by id. Amounts are stored as they
+    // were written.
     let rows = place.query("trades_by_symbol", &["symbol=NDRP", "day=2026-03-02"]);
     let row = |at: &str, id: u32, side: &str, price: &str, quantity: &str, fee: &str, venue: &str| {
         json!(["NDRP", "2026-03-02", format!("2026-03-02T{at}Z"), id, side, price, quantity, fee, venue])
@@ -41,14 +42,15 @@ fn the_trades_are_loaded_and_their_questions_are_answered() {
     ]);
     assert_eq!(json!(rows), expected);
 
-    // A trade that was reported late: its own day is the bucket, its file's day the account's.
+    // A trade that was reported late: `trades_by_symbol` has it under its own day, `trades_by_account` under the day
+    // of its file.
     let late = ["symbol=LARK", "day=2026-03-02", "executedAt=2026-03-02T16:59:58.412Z"];
     assert_eq!(place.query("trades_by_symbol", &late)[0][3], 900_159);
     let account = place.query("trades_by_account", &["account=A-1012", "file_day=2026-03-03"]);
     let ids: Vec<_> = account.iter().map(|row| row[3].clone()).collect();
     assert_eq!(ids.last().unwrap(), &json!(900_159), "{ids:?}");
 
-    // Where no fee was charged there is none.
+    // No fee was charged, so the column is empty.
     let free = ["symbol=LARK", "day=2026-03-02", "executedAt=2026-03-02T11:31:26.202Z"];
     assert_eq!(place.query("trades_by_symbol", &free)[0][7], Json::Null);
 }
@@ -82,7 +84,7 @@ fn types_and_clustering_order_are_those_of_the_declaration() {
 #[test]
 fn an_export_of_the_trades_loads_into_the_same_tables() {
     let (Some(place), Some(again)) = (trades(), trades()) else { return };
-    // The day of the file is in its name, so that one export of one day is one file.
+    // The name of a file contains its day, so the export of one day is one file.
     for one in [&place, &again] {
         std::fs::remove_file(one.inbox().join("2026-03-03-trades.csv")).unwrap();
     }
@@ -92,7 +94,7 @@ fn an_export_of_the_trades_loads_into_the_same_tables() {
     assert!(again.tables() == place.tables());
 }
 
-/// One column of each type, and a table with everything that only CQL has.
+/// A column of each type, and a table with everything that only CQL has.
 const EVERYTHING: &str = r#"
 source:
   columns:
@@ -128,7 +130,7 @@ const READINGS: &str = "Device,Part,seq,tiny,exact,half,lit,at,day,clock,id,sinc
     d1,-3,2,,,,,,,,,,,,Bea\n";
 
 #[test]
-fn every_type_comes_back_as_it_was_and_names_keep_their_case_in_quotes() {
+fn every_type_is_read_back_unchanged_and_quoted_names_keep_their_case() {
     let Some(place) = Place::of(EVERYTHING) else { return };
     place.drop_file("readings.csv", READINGS);
     place.once(0);
@@ -156,7 +158,7 @@ fn every_type_comes_back_as_it_was_and_names_keep_their_case_in_quotes() {
         "58e0a7d7-eebc-11d8-9669-0800200c9a66",
         "0xcafe",
         "2001:db8::1",
-        // Static: the partition has it once, and the later record counts.
+        // Static: the partition stores it once, and the later record counts.
         "Bea"
     ]);
     assert_eq!(json!(values), expected);
@@ -184,7 +186,7 @@ fn every_type_comes_back_as_it_was_and_names_keep_their_case_in_quotes() {
 }
 
 #[test]
-fn tables_of_somebody_else_are_taken_over() {
+fn existing_tables_with_rows_are_taken_over() {
     let Some(place) = Place::of(EVERYTHING) else { return };
     let ddl = place.run(&["schema"]).stdout;
     let theirs = ddl.split(';').map(str::trim).filter(|one| !one.contains("needledrop_")).collect::<Vec<_>>();
@@ -198,7 +200,7 @@ fn tables_of_somebody_else_are_taken_over() {
 }
 
 #[test]
-fn ledger_and_tables_can_have_keyspaces_of_their_own() {
+fn ledger_and_tables_can_be_in_different_keyspaces() {
     let Some(place) = trades() else { return };
     let ledger = format!("{}_ledger", place.keyspace);
     let place = place.with("store.cassandra.ledger_keyspace", &ledger);

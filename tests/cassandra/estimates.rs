@@ -1,4 +1,4 @@
-//! Collisions that are counted from a sample of the keys.
+//! Tests of collision counts that are estimated from a sample of the keys.
 
 use serde_json::Value as Json;
 
@@ -7,7 +7,7 @@ use crate::place::Place;
 const YAML: &str = "source:\n  columns: { k: int, n: int }\n\
                     tables:\n  t: { partition_key: [k], columns: [n] }\n";
 
-/// So few keys are remembered that a count of more is an estimate.
+/// Creates a place that remembers so few keys that larger counts are estimates.
 fn place() -> Option<Place> {
     Place::of(YAML).map(|place| place.with("limits.collision_keys", "256").with("write.window", "500"))
 }
@@ -26,7 +26,7 @@ fn told(place: &Place) -> [Json; 3] {
 }
 
 #[test]
-fn distinct_keys_have_no_collisions_although_they_are_estimated() {
+fn distinct_keys_have_zero_estimated_collisions() {
     let Some(place) = place() else { return };
     place.drop_file("a.csv", csv(0..20_000));
     let run = place.once(0);
@@ -35,7 +35,7 @@ fn distinct_keys_have_no_collisions_although_they_are_estimated() {
 }
 
 #[test]
-fn many_collisions_are_told_as_an_estimate() {
+fn many_collisions_are_reported_as_an_estimate() {
     let Some(place) = place() else { return };
     place.drop_file("a.csv", csv((0..20_000).map(|n| n % 5000)));
     let run = place.once(0);

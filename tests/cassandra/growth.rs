@@ -1,5 +1,5 @@
-//! Files that grow, also behind an open tail: what is there is what one pass over the whole bytes would leave, or a
-//! new generation.
+//! Tests of files that grow, also after an open tail. The result equals one pass over all the bytes, or it is a new
+//! generation.
 
 use std::io::Write as _;
 
@@ -21,14 +21,14 @@ fn row(first: &str, user: &str) -> String {
     format!("A,{first},F,0,Lee,1.5,free,\"X, Y\",7,Song,{user}")
 }
 
-/// A whole run. 1 is for what it was given, not for what it did.
+/// Runs to the end. Exit code 1 is allowed, because it is about the input and not about the run.
 fn pass(place: &Place) {
     let output = place.run(&["run", "--once"]);
     assert!(matches!(output.code, 0 | 1), "{output:?}");
 }
 
-/// Tables, accounts and quarantine are those of one pass over the whole bytes; but for the parts, which are
-/// as many as there were passes.
+/// Asserts that tables, receipt and quarantine equal those of one pass over all the bytes. The parts of the receipt
+/// are not compared: there is one for each pass.
 fn assert_as_whole(place: &Place, whole: impl AsRef<[u8]>, what: &str) {
     let account = |place: &Place| {
         let receipt = place.receipt(FILE);
@@ -55,7 +55,7 @@ fn assert_as_whole(place: &Place, whole: impl AsRef<[u8]>, what: &str) {
 }
 
 #[test]
-fn a_line_end_behind_an_open_tail_continues_the_delivery() {
+fn a_line_end_after_an_open_tail_continues_the_delivery() {
     let Some(place) = Place::new() else { return };
     let plain = |user: &str| row("Ann", user);
     let cases = [
@@ -75,7 +75,7 @@ fn a_line_end_behind_an_open_tail_continues_the_delivery() {
 }
 
 #[test]
-fn growth_that_makes_another_record_of_an_open_tail_is_a_new_generation() {
+fn growth_that_changes_the_record_of_an_open_tail_is_a_new_generation() {
     let Some(place) = Place::new() else { return };
     place.drop_file(FILE, format!("{}{}", csv(0..3), row("Ann", "1")));
     pass(&place);
@@ -91,13 +91,13 @@ fn growth_that_makes_another_record_of_an_open_tail_is_a_new_generation() {
 }
 
 #[test]
-fn growth_again_and_again_is_continued_where_it_stood() {
+fn repeated_growth_continues_where_the_delivery_stands() {
     let Some(place) = Place::new() else { return };
     place.drop_file(FILE, csv(0..5));
     pass(&place);
     place.append(FILE, events(5..7));
     assert_eq!(place.once(0)["records"]["read"], 2, "only what is new is read into the tables");
-    // The second half of it on keys that are there.
+    // Some of these records have keys that are already in the tables.
     place.append(FILE, events(3..9));
     place.once(0);
     let receipt = place.receipt(FILE);
@@ -108,7 +108,7 @@ fn growth_again_and_again_is_continued_where_it_stood() {
 }
 
 #[test]
-fn a_compressed_file_that_grew_is_continued_too() {
+fn a_compressed_file_that_grew_is_continued() {
     let Some(place) = Place::new() else { return };
     let name = "2018-11-01-events.csv.gz";
     place.drop_file(name, gzip(csv(0..5).as_bytes()));
@@ -119,8 +119,8 @@ fn a_compressed_file_that_grew_is_continued_too() {
     assert_eq!(json!([receipt["generation"], receipt["loaded"], receipt["closes"]]), json!([1, 7, true]));
 }
 
-/// Files in the order they are dropped, each loaded before the next; then the second grows. Clean is one
-/// listing of the whole files.
+/// Loads the files one by one and then lets `FILE` grow. The tables must equal those of the complete files, loaded
+/// one by one in `clean_order`.
 fn assert_growth(files: &[(&str, String)], growth: &str, clean_order: &[(&str, String)]) {
     let Some(place) = Place::new() else { return };
     for (name, bytes) in files {
@@ -143,7 +143,7 @@ fn assert_growth(files: &[(&str, String)], growth: &str, clean_order: &[(&str, S
 }
 
 #[test]
-fn growth_behind_an_open_tail_keeps_its_place_in_the_order() {
+fn growth_after_an_open_tail_keeps_its_place_in_the_order() {
     let earlier = (FILE, format!("{HEADER}{}", row("Earlier", "1")));
     let whole = (FILE, format!("{HEADER}{}\n{}\n", row("Earlier", "1"), row("Behind", "1")));
     let later = (OTHERS[1], format!("{HEADER}{}\n", row("Later", "1")));
@@ -151,18 +151,18 @@ fn growth_behind_an_open_tail_keeps_its_place_in_the_order() {
 }
 
 #[test]
-fn records_that_a_file_grew_by_keep_their_place_in_the_order() {
+fn appended_records_keep_the_place_of_their_file_in_the_order() {
     let earlier = (FILE, format!("{HEADER}{}\n", row("Earlier", "5")));
     let whole = (FILE, format!("{HEADER}{}\n{}\n", row("Earlier", "5"), row("Behind", "1")));
     let later = (OTHERS[1], format!("{HEADER}{}\n", row("Later", "1")));
     assert_growth(&[earlier, later.clone()], &format!("{}\n", row("Behind", "1")), &[whole, later]);
 }
 
-/// A file with an open tail is killed at every step of its load; then its writer goes on, or the file is gone. No row is
-/// a mixture: the tables are those of a load that saw the tail, or those of a load that never did.
+/// The load of a file with an open tail is killed at every step. Then the file grows or is removed. No row is a
+/// mixture: the tables equal those of a load that saw the tail, or those of a load that never saw it.
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
-fn an_open_tail_whose_load_was_killed_mixes_with_nothing() {
+fn an_open_tail_whose_load_was_killed_does_not_mix_with_later_bytes() {
     let Some(place) = Place::new() else { return };
     let first = format!("{}{}", csv(3..5), row("Ann", "1"));
     let growths = [None, Some("2\n".to_owned()), Some(format!("\n{}\n", row("Bea", "1")))];
@@ -202,9 +202,9 @@ fn an_open_tail_whose_load_was_killed_mixes_with_nothing() {
     }
 }
 
-/// The tail is held for a second, for a process has the file open for writing. Nothing tells when that process closes
-/// the file, which it opened under a name outside the inbox. A listing finds the tail complete, and its rows are still
-/// being sent when the second is over.
+/// The tail is held for a second, because a process has the file open for writing. No event reports when that process
+/// closes the file, because it opened the file under a name outside the inbox. A listing finds the tail complete, and
+/// its rows are still being sent when the second is over.
 #[test]
 fn a_held_tail_that_is_due_while_it_is_loaded_is_not_taken_up_twice() {
     let Some(place) = Place::new() else { return };

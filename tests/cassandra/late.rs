@@ -171,7 +171,7 @@ impl Late {
         assert!(matches!(done.code, 0 | 1), "{done:?}");
     }
 
-    /// Checks that a daemon, and then another one, can continue where the story ended.
+    /// Checks that a daemon, and then another process, can continue after the story.
     fn go_on(&self) {
         let mut daemon = self.place.daemon();
         grow(&self.place, 9);
@@ -211,11 +211,11 @@ impl Late {
     }
 }
 
-/// The writes of each step, of which each play holds one.
+/// The writes of each step. A play holds back one write in each step.
 struct Plays([Vec<Write>; STEPS.len()]);
 
 impl Plays {
-    /// Every write.
+    /// Plays that hold back every write once.
     fn all(sent: &[Vec<String>; STEPS.len()]) -> Self {
         Self(sent.each_ref().map(|sent| numbered(sent)))
     }
@@ -243,7 +243,7 @@ fn tell(text: &str) {
     let _ = writeln!(std::io::stderr(), "cassandra: {text}");
 }
 
-/// Takes minutes, and is left to `make every-step`.
+/// This test takes minutes, so only `make every-step` runs it.
 #[test]
 fn a_write_that_arrives_after_a_takeover_changes_nothing() {
     if std::env::var_os("NEEDLEDROP_EVERY_STEP").is_none() {

@@ -1,4 +1,4 @@
-//! Many small files: discovery, writers and the ledger wait for each other, and never in a circle.
+//! Tests of many small files: discovery, writing and the ledger wait for each other without a deadlock.
 
 use std::process::{Child, ExitStatus};
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use crate::place::Place;
 
 const FILES: u64 = 600;
 
-/// Seconds are enough, also where other tests run beside it.
+/// A load takes seconds. This is enough even if other tests run at the same time.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// Takes the time of a core for itself until it is told to end: who waits for whom changes with what else runs.
+/// Keeps a core busy until `ends` is set. The load of the machine changes which task waits for which.
 fn busy(ends: &Arc<AtomicBool>) {
     let ends = Arc::clone(ends);
     let spin = move || while !ends.load(Ordering::Relaxed) {};
     std::thread::Builder::new().spawn(spin).unwrap();
 }
 
-/// How it ended; nothing when it had to be ended.
+/// Returns the exit status, or `None` if the process had to be killed.
 fn ended(mut run: Child) -> Option<ExitStatus> {
     let began = Instant::now();
     while began.elapsed() < LONGEST {
@@ -42,7 +42,7 @@ fn many_small_files_on_a_busy_machine_are_loaded_to_the_last() {
     }
     let ends = Arc::new(AtomicBool::new(false));
     (0..2).for_each(|_| busy(&ends));
-    // A line for each file would hide what other tests have to say.
+    // A line for each file would hide the output of other tests.
     let mut run = place.command(&["run", "--once"]);
     let ended = ended(run.env("NEEDLEDROP_LOG__LEVEL", "warn").spawn().unwrap());
     ends.store(true, Ordering::Relaxed);

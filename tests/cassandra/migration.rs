@@ -59,7 +59,7 @@ fn place(of: &Left) -> Option<Place> {
     Some(place)
 }
 
-/// The ids of the declared tables are noted in the ledger, and differ from keyspace to keyspace.
+/// Fills in the ids of the declared tables. The ledger contains them, and they differ between keyspaces.
 fn with_id(place: &Place, cql: &str) -> String {
     let cql = &cql.replace("KEYSPACE", &place.keyspace);
     let Some((before, name)) = cql.split_once("'id of ") else { return cql.to_owned() };
@@ -82,7 +82,7 @@ fn lines(place: &Place, cql: &str) -> Vec<String> {
     sorted(place.rows(cql).iter().map(|row| row.iter().map(cell).collect::<Vec<_>>().join("|")))
 }
 
-/// The newest stamps of the files that were interrupted.
+/// Returns the newest stamp of each interrupted file.
 fn newest(place: &Place) -> [i64; 2] {
     INTERRUPTED.map(|station| {
         let cql = format!("SELECT MAX(WRITETIME(note)) FROM ks.by_station WHERE station = '{station}'");
@@ -97,7 +97,7 @@ fn number(place: &Place, cql: &str) -> i64 {
 }
 
 fn assert_ended(place: &Place) {
-    // The observer is static: a station has the newest one in every row.
+    // The observer is a static column: every row of a station has the newest value.
     let with_newest =
         |row: &String| if row.starts_with("A|") { row.replace("Ann", "Abe") } else { row.clone() };
     let expected: Vec<String> = by_station().iter().map(with_newest).collect();
@@ -164,8 +164,8 @@ fn a_migration_that_is_interrupted_is_repeated() {
         assert_eq!(place.run(&["schema", "--apply"]).code, 0);
         let completed = place.completes(&of.deliveries(), &place.unchanged());
         of.assert_stamps(&place, sent);
-        // A killed 0.1.0 could have taken such a record back, as it does when the file grows. Then the record is loaded
-        // again, into quarantine.
+        // Version 0.1.0 takes such a record back when the file grows, and may be killed before the ledger shows it.
+        // Then the record is loaded again, into quarantine.
         place.append("2024-01-03.csv", "\n");
         place.once(i32::from(of.format == 3));
         assert_eq!(place.deliveries(), completed);
@@ -189,7 +189,8 @@ fn interrupted(place: &Place) -> u32 {
     }
 }
 
-/// 0.1.0 was killed behind the tables and before the ledger: the row of the last record is gone, and still counted.
+/// Version 0.1.0 was killed after it wrote the tables and before it wrote the ledger. The row of the last record is
+/// gone but still counted.
 #[test]
 fn a_provisional_record_that_a_killed_process_was_taking_back_is_loaded_again() {
     let Some(place) = place(&LEFT[0]) else { return };

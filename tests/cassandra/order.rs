@@ -1,4 +1,4 @@
-//! Law 2: the final state is a function of the deliveries, on files whose order can be seen.
+//! Tests of law 2: the final state is a function of the deliveries. The content of the files shows their order.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ const TABLES: [&str; 3] = ["session_item", "user_session", "user_song"];
 const FILES: [&str; 3] = ["2018-12-01-events.csv", "2018-12-02-events.csv", "2018-12-03-events.csv"];
 const SECOND_ANEW: &str = "2018-12-02-events.v2.txt";
 
-/// A place, where the files are.
+/// Returns a place, if the shared files exist.
 fn place() -> Option<Place> {
     Place::new().filter(|_| shared("order").is_some())
 }
@@ -23,7 +23,8 @@ fn file(name: &str) -> PathBuf {
     shared("order").unwrap().join(name)
 }
 
-/// What the three tables hold, a row each: artist, song, length; first and last name and artist.
+/// Asserts what the three tables hold, one row each. `item` contains artist, song and length; `first` and `last` are
+/// the listener's names.
 fn assert_seen(place: &Place, item: Json, first: Json, last: &str) {
     let artist = item[0].clone();
     let expected = json!([
@@ -42,7 +43,7 @@ fn assert_seen(place: &Place, item: Json, first: Json, last: &str) {
     assert_stamps(place, &status);
 }
 
-/// Ranges of stamps of all generations: even, and none begins before the one before it has ended.
+/// Asserts that the stamp ranges of all generations begin even and do not overlap.
 fn assert_stamps(place: &Place, status: &Json) {
     let mut ranges = Vec::new();
     for delivery in status["deliveries"].as_array().unwrap() {
@@ -60,7 +61,7 @@ fn assert_stamps(place: &Place, status: &Json) {
     assert!(ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0), "{ranges:?}");
 }
 
-/// Drops files one after the other, each when the one before is loaded.
+/// Drops files one by one, each after the previous file is loaded.
 fn one_by_one(place: &Place, names: &[&str]) {
     for name in names {
         place.copy_in(&[file(name)]);
@@ -108,20 +109,20 @@ fn files_dropped_one_by_one_count_in_the_order_they_were_taken_up() {
 }
 
 #[test]
-fn other_bytes_and_bytes_that_return_are_new_generations_at_the_end_of_the_order() {
+fn changed_and_restored_bytes_are_new_generations_at_the_end_of_the_order() {
     let Some(place) = place() else { return };
     all_at_once(&place);
     replace_second(&place, SECOND_ANEW);
     assert_seen(&place, json!(["B1", "Echo", 98.5]), json!("Bea"), "York");
     assert_eq!(place.receipt(FILES[1])["generation"], 2);
-    // Not a duplicate of the first generation.
+    // The restored bytes are not a duplicate of the first generation.
     replace_second(&place, FILES[1]);
     assert_seen(&place, json!(["A3", "Echo", 99.5]), json!("Amy"), "Zorn");
     assert_eq!(place.receipt(FILES[1])["generation"], 3);
 }
 
 #[test]
-fn within_one_file_the_later_record_counts_and_the_collision_is_told() {
+fn within_one_file_the_later_record_counts_and_the_collision_is_reported() {
     let Some(place) = place() else { return };
     one_by_one(&place, &FILES[..1]);
     assert_seen(&place, json!(["A2", "Echo", 100.5]), json!("Zoe"), "Adams");
@@ -133,14 +134,14 @@ fn within_one_file_the_later_record_counts_and_the_collision_is_told() {
 
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
-fn killed_at_any_step_the_tables_are_those_of_one_pass() {
+fn a_load_killed_at_any_step_ends_with_the_tables_of_one_pass() {
     let Some(place) = place().map(|place| place.with("write.window", "1")) else { return };
     all_at_once(&place);
     assert_seen(&place, json!(["A4", "Echo", 99.5]), json!("Amy"), "Quinn");
     let accounts = place.accounts();
     assert!(accounts.values().all(|account| *account == (4, 1)), "{accounts:?}");
     let clean = Story::of(&place);
-    // Every durable step can be the last one of the process; then another process goes on.
+    // Every durable step can be the last step of the process. Another process then continues.
     for step in steps() {
         place.empty();
         place.copy_in(&FILES.map(file));
@@ -156,10 +157,10 @@ fn killed_at_any_step_the_tables_are_those_of_one_pass() {
 }
 
 #[test]
-fn a_daemon_and_a_pass_give_the_same_tables() {
+fn a_daemon_and_a_single_run_give_the_same_tables() {
     let Some(place) = place() else { return };
     place.copy_in(&FILES.map(file));
-    // Old enough to be whole at once: all three are there when the daemon lists the folder.
+    // The files count as complete at once, so the daemon finds all three in its first listing.
     let place = place.with("source.settle", "10ms");
     let mut daemon = place.daemon();
     until("all are loaded", || {

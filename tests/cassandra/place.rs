@@ -1,4 +1,4 @@
-//! A world whose store is a keyspace of its own on the node, and what lies in it by CQL.
+//! A world whose store is a keyspace of its own on the node. Its contents are read with CQL.
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
@@ -18,7 +18,7 @@ use crate::common::World;
 
 const NODE: &str = "NEEDLEDROP_TEST_CASSANDRA";
 
-/// Their rows change with every process that writes.
+/// Tables whose rows change with every process that writes.
 const LEASE: [&str; 2] = ["needledrop_lease", "needledrop_stamps"];
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -37,7 +37,7 @@ static SESSION: LazyLock<Session> = LazyLock::new(|| {
     RUNTIME.block_on(builder.build()).unwrap()
 });
 
-/// Where the node is. Without one there is nothing to test, which on a build machine is a failure.
+/// Returns the address of the node. Without a node the tests are skipped, except in CI, where that is a failure.
 fn node() -> Option<String> {
     let node = std::env::var(NODE).ok().filter(|node| !node.is_empty());
     let required = std::env::var("CI").is_ok_and(|ci| !ci.is_empty());
@@ -48,27 +48,27 @@ fn node() -> Option<String> {
     node
 }
 
-/// Rows by table, a row as text.
+/// The rows of each table, each row as text.
 pub type Dump = BTreeMap<String, Vec<String>>;
 
-/// A world with a keyspace, which is dropped with it unless the test failed.
+/// A world with a keyspace. The keyspace is dropped with the world, unless the test failed.
 pub struct Place {
     world: World,
     pub keyspace: String,
 }
 
 impl Place {
-    /// Sparkify's tables; nothing where there is no node.
+    /// Creates a place with Sparkify's tables. Returns `None` if there is no node.
     pub fn new() -> Option<Self> {
         node().map(|node| Self::in_keyspace(World::new(), &node))
     }
 
-    /// With a configuration file of its own.
+    /// Creates a place with a configuration file of its own.
     pub fn of(yaml: &str) -> Option<Self> {
         node().map(|node| Self::in_keyspace(World::of(yaml), &node))
     }
 
-    /// With a world that is set up already.
+    /// Creates a place with a world that is set up already.
     pub fn with_world(world: World) -> Option<Self> {
         node().map(|node| Self::in_keyspace(world, &node))
     }
@@ -81,19 +81,19 @@ impl Place {
         place
     }
 
-    /// Another world on the same inbox and store, as a second process elsewhere would have it.
+    /// Returns another world on the same inbox and store, like a second process on another machine.
     pub fn beside(&self) -> World {
         self.beside_as(World::new())
     }
 
-    /// The same with a configuration of its own.
+    /// Turns a world with its own configuration into a second process on the same inbox and store.
     pub fn beside_as(&self, mut world: World) -> World {
         settle_in(&mut world, &node().unwrap(), &self.keyspace);
         world.set("source.folder", self.inbox().to_str().unwrap());
         world
     }
 
-    /// One more setting.
+    /// Adds a setting.
     pub fn with(mut self, setting: &str, value: &str) -> Self {
         self.world.set(setting, value);
         self
@@ -115,19 +115,20 @@ impl Place {
         cql.replace("ks.", &format!("{}.", self.keyspace))
     }
 
-    /// What a query finds.
+    /// Returns the rows that a query finds.
     pub fn rows(&self, cql: &str) -> Vec<Vec<Option<CqlValue>>> {
         self.try_cql(cql).unwrap().into_iter().map(|row| row.columns).collect()
     }
 
-    /// The same, a row as text, sorted: partitions have no order of their own.
+    /// Returns the rows that a query finds as text, sorted, because partitions have no order of their own.
     pub fn sorted(&self, cql: &str) -> Vec<String> {
         let mut rows: Vec<String> = self.rows(cql).iter().map(|row| format!("{row:?}")).collect();
         rows.sort();
         rows
     }
 
-    /// Columns of the deliveries that a path leads to. A writer that lost the lease may have entered other deliveries.
+    /// Returns columns of the deliveries that a path leads to. A writer that lost the lease may have entered other
+    /// deliveries.
     pub fn valid_deliveries(&self, columns: &str) -> Vec<Vec<Option<CqlValue>>> {
         let used = self.rows("SELECT id FROM ks.needledrop_paths");
         let all = self.rows(&format!("SELECT id, {columns} FROM ks.needledrop_deliveries"));
@@ -135,7 +136,7 @@ impl Place {
         valid.map(|mut row| row.split_off(1)).collect()
     }
 
-    /// What the server did for a query, step by step.
+    /// Returns the steps that the server took for a query.
     pub fn traced(&self, cql: &str) -> Vec<String> {
         let mut statement = Statement::new(self.filled(cql));
         statement.set_tracing(true);
@@ -146,14 +147,14 @@ impl Place {
         RUNTIME.block_on(steps).into_iter().filter_map(|event| event.activity).collect()
     }
 
-    /// Names of the tables that are there.
+    /// Returns the names of the existing tables.
     pub fn names(&self) -> Vec<String> {
         let cql = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ";
         let rows = self.rows(&format!("{cql}'{}'", self.keyspace));
         rows.into_iter().map(|mut row| text(row.remove(0))).collect()
     }
 
-    /// Every column that is there: table, name, type, kind, position and order.
+    /// Returns every existing column: table, name, type, kind, position and order.
     pub fn columns(&self) -> Vec<String> {
         let cql = format!(
             "SELECT table_name, column_name, type, kind, position, clustering_order \
@@ -168,19 +169,19 @@ impl Place {
         rows.map(|row| row.into_iter().map(cell).collect::<Vec<_>>().join(" ")).collect()
     }
 
-    /// What is in the declared tables.
+    /// Returns the contents of the declared tables.
     pub fn tables(&self) -> Dump {
         let names = self.names().into_iter().filter(|name| !name.starts_with("needledrop_"));
         names.map(|name| (name.clone(), self.sorted(&format!("SELECT * FROM ks.\"{name}\"")))).collect()
     }
 
-    /// Everything in the store with the stamp of each cell, but for the lease and the row of the stamps.
+    /// Returns everything in the store with the stamp of each cell, except the lease and the row of the stamps.
     pub fn dump(&self) -> Dump {
         let names = self.names().into_iter().filter(|name| !LEASE.contains(&name.as_str()));
         names.map(|name| (name.clone(), self.stamped(&name))).collect()
     }
 
-    /// The rows of a table with the stamps of their cells.
+    /// Returns the rows of a table with the stamps of their cells.
     pub fn stamped(&self, table: &str) -> Vec<String> {
         let cql = format!(
             "SELECT column_name, kind FROM system_schema.columns \
@@ -196,8 +197,8 @@ impl Place {
         self.sorted(&format!("SELECT {asked} FROM ks.\"{table}\""))
     }
 
-    /// Empties everything: making a keyspace takes seconds. Lease and stamps stay, so that epochs and stamps
-    /// continue behind those that were handed out.
+    /// Empties the tables and the inbox, because creating a keyspace takes seconds. Lease and stamps stay, so that
+    /// epochs and stamps continue after those that were handed out.
     pub fn empty(&self) {
         let names = self.names();
         let full = names.iter().filter(|name| !LEASE.contains(&name.as_str()) && *name != "needledrop_meta");
@@ -228,7 +229,7 @@ impl DerefMut for Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // That of a test that failed is left as it is, to be looked at.
+        // The keyspace of a failed test is kept for inspection.
         if std::thread::panicking() {
             eprintln!("keyspace {} is left to be looked at", self.keyspace);
         } else {
@@ -237,7 +238,8 @@ impl Drop for Place {
     }
 }
 
-/// A short lease, so that who waits for one does not wait long.
+/// Configures a world for this node and keyspace. The lease is short, so that a process that waits for it does not
+/// wait long.
 fn settle_in(world: &mut World, node: &str, keyspace: &str) {
     let (host, port) = node.rsplit_once(':').unwrap();
     world.set("store.kind", "cassandra");

@@ -1,4 +1,4 @@
-//! A second try after a fix, and its end, on this store.
+//! Tests of `quarantine replay` and `quarantine discard` on the Cassandra store.
 
 use serde_json::{Value as Json, json};
 
@@ -7,7 +7,7 @@ use crate::place::Place;
 
 const FILE: &str = "2018-11-01-events.csv";
 
-/// No table has the level: it can be a number first and a text later.
+/// Declares the level as an int. No table contains the level, so it can be a number first and a text later.
 fn strict(place: Place) -> Place {
     place.with("source.columns.level", "int")
 }
@@ -16,7 +16,8 @@ fn fixed(place: Place) -> Place {
     place.with("source.columns.level", "text")
 }
 
-/// Two good records and two whose level is a word, one of them on the key of the first.
+/// Loads two good records, two records whose level is a word, and a record with too few fields. One of the records
+/// with a word has the key of the first good record.
 fn loaded() -> Option<Place> {
     let place = strict(Place::new()?);
     let good = events(0..2).replace("free", "1");
@@ -41,13 +42,13 @@ fn account(place: &Place) -> Json {
 }
 
 #[test]
-fn what_passes_now_is_loaded_once_under_its_own_stamp() {
+fn a_record_that_passes_now_is_loaded_once_under_its_own_stamp() {
     let Some(place) = loaded() else { return };
     assert_eq!(account(&place), json!([[5, 2, 0, 3], [3, 0, 0]]));
     std::fs::remove_file(place.inbox().join(FILE)).unwrap();
     let done = replay(&place, 1);
     assert_eq!(json!([done["tried"], done["loaded"], done["open"]]), json!([3, 2, 1]));
-    // The one on the key of another is a collision.
+    // A record with the key of another record is a collision.
     assert_eq!(done["tables"]["session_item"], json!({ "rows": 2, "collisions": 1 }));
     assert_eq!(account(&place), json!([[5, 4, 0, 1], [1, 2, 0]]));
     let receipt = place.receipt(FILE);
@@ -71,7 +72,7 @@ fn what_passes_now_is_loaded_once_under_its_own_stamp() {
 }
 
 #[test]
-fn a_field_is_marked_cells_are_listed_and_records_are_discarded() {
+fn show_marks_the_bad_field_list_prints_cells_and_discard_settles_records() {
     let Some(place) = loaded() else { return };
     std::fs::remove_file(place.inbox().join(FILE)).unwrap();
     let shown = place.run(&["quarantine", "show", FILE, "4"]);
@@ -88,9 +89,9 @@ fn a_field_is_marked_cells_are_listed_and_records_are_discarded() {
     assert_eq!(place.json(&["status"])["quarantine"], json!({ "open": 0, "replayed": 2, "discarded": 1 }));
 }
 
-/// A song is the partition key of `user_song`, and Cassandra takes none over 65,535 bytes.
+/// A song is the partition key of `user_song`. Cassandra accepts no partition key over 65,535 bytes.
 #[test]
-fn what_the_server_still_refuses_stays_open() {
+fn a_record_that_the_server_still_refuses_stays_open() {
     let Some(place) = Place::new() else { return };
     let long = events(4..5).replace("Song", &"S".repeat(70_000));
     place.drop_file(FILE, format!("{HEADER}{}{long}{}", events(0..4), events(5..9)));
@@ -102,7 +103,7 @@ fn what_the_server_still_refuses_stays_open() {
 }
 
 #[test]
-fn a_table_that_is_filled_later_has_what_was_replayed() {
+fn a_table_backfilled_later_contains_the_replayed_records() {
     let Some(mut place) = loaded() else { return };
     replay(&place, 1);
     let declared = "{ partition_key: [artist], clustering_key: [sessionId, itemInSession], columns: [song] }";
@@ -115,7 +116,7 @@ fn a_table_that_is_filled_later_has_what_was_replayed() {
 }
 
 #[test]
-fn beside_a_daemon_it_ends_with_3_and_says_what_to_do() {
+fn replay_and_discard_exit_with_3_while_a_daemon_runs() {
     let Some(place) = loaded() else { return };
     let mut daemon = place.daemon();
     for command in [&["quarantine", "replay"][..], &["quarantine", "discard", "--all"]] {
@@ -131,7 +132,7 @@ fn beside_a_daemon_it_ends_with_3_and_says_what_to_do() {
 }
 
 impl Place {
-    /// Makes the ledger what the version before made.
+    /// Turns the ledger into a ledger of format 1.
     pub fn make_older(&self) {
         let dropped = [
             ("needledrop_deliveries", "replayed"),
@@ -148,7 +149,7 @@ impl Place {
 }
 
 #[test]
-fn a_ledger_of_the_version_before_is_refused_until_it_is_brought_up() {
+fn a_ledger_of_format_1_is_refused_until_it_is_migrated() {
     let Some(place) = loaded() else { return };
     let before = place.columns();
     place.make_older();

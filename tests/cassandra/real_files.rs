@@ -1,4 +1,4 @@
-//! The 30 real files, and every figure and answer that is known of them.
+//! Tests of the 30 real files against every known figure and answer.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ fn real() -> Vec<PathBuf> {
     shared("events").map(|folder| files(&folder)).unwrap_or_default()
 }
 
-/// All 30 files, loaded; nothing where files or node are missing.
+/// Loads all 30 files. Returns `None` if the files or the node are missing.
 fn loaded() -> Option<Place> {
     let files = real();
     let place = Place::new().filter(|_| !files.is_empty())?;
@@ -32,7 +32,7 @@ fn assert_totals(place: &Place) {
     assert_eq!(status["states"], json!({ "loaded": 30 }));
     assert_eq!(status["backlog"]["files"], 0);
     let table = |collisions, count| json!({ "rows_written": 6820, "collisions": collisions, "estimated": false, "behind": 0, "count": count });
-    // Within a file; those across files are seen by the count only.
+    // Collisions are counted within a file. Keys that several files share show only in `count`.
     let expected = json!({
         "session_item": table(0, 6820),
         "user_session": table(0, 6820),
@@ -81,7 +81,7 @@ fn assert_answers(place: &Place) {
 }
 
 #[test]
-fn all_that_is_known_of_the_files_is_found() {
+fn all_known_figures_and_answers_of_the_files_are_found() {
     let Some(place) = loaded() else { return };
     assert_totals(&place);
     assert_receipts(&place);

@@ -1,4 +1,5 @@
-//! Law 5: what the server refuses alone is quarantined; what it refuses always fails its file only.
+//! Tests of law 5: a record that the server rejects alone is quarantined, and a file whose records are all rejected
+//! fails alone.
 
 use serde_json::{Value as Json, json};
 
@@ -7,7 +8,8 @@ use crate::place::Place;
 
 const FILES: [&str; 2] = ["2018-11-01-events.csv", "2018-11-02-events.csv"];
 
-/// A song is the partition key of `user_song`, and Cassandra takes none over 65,535 bytes.
+/// Returns a record with a song over 65,535 bytes. A song is the partition key of `user_song`, and Cassandra accepts
+/// no longer partition key.
 fn too_long(item: u32) -> String {
     events(item..item + 1).replace("Song", &"S".repeat(70_000))
 }
@@ -52,9 +54,9 @@ fn a_row_that_is_refused_alone_is_quarantined_and_the_file_is_loaded() {
     assert_eq!(place.once(0)["deliveries"], json!({}), "there is nothing more to do");
 }
 
-/// docs/guarantees.md: taking its row out of the others would hide what older records put there.
+/// See docs/guarantees.md: removing the row from the other tables would hide values that older records wrote.
 #[test]
-fn a_record_that_is_refused_by_one_table_may_be_in_others_and_is_not_counted_there() {
+fn a_record_refused_by_one_table_may_be_in_other_tables_but_is_not_counted_there() {
     let Some(place) = Place::new() else { return };
     place.drop_file(FILES[0], format!("{HEADER}{}{}{}", events(0..4), too_long(4), events(5..9)));
     place.once(1);
@@ -65,9 +67,9 @@ fn a_record_that_is_refused_by_one_table_may_be_in_others_and_is_not_counted_the
     }
 }
 
-/// However records fall into chunks, and however many of them there are: others are accepted after it.
+/// The chunks and the number of records do not matter, because other records are accepted after the refused record.
 #[test]
-fn where_a_refused_record_stands_does_not_matter() {
+fn the_position_of_a_refused_record_does_not_matter() {
     let Some(mut place) = Place::new() else { return };
     let cases = [
         ("first", 1, format!("{HEADER}{}{}", too_long(0), events(1..6))),
@@ -79,7 +81,7 @@ fn where_a_refused_record_stands_does_not_matter() {
         ),
     ];
     for (what, refused, bytes) in cases {
-        // With one chunk at a time and one record in each, nothing is accepted beside it.
+        // With one chunk at a time and one record in each chunk, no other record is accepted at the same time.
         for (window, queue) in [("10000", "2"), ("2", "1"), ("1", "1")] {
             place.set("write.window", window);
             place.set("write.queue", queue);
@@ -95,12 +97,13 @@ fn where_a_refused_record_stands_does_not_matter() {
 }
 
 #[test]
-fn a_file_of_which_every_row_is_refused_fails_alone() {
+fn a_file_whose_rows_are_all_refused_fails_alone() {
     let Some(place) = Place::new() else { return };
     let all: String = (0..15).map(too_long).collect();
     place.drop_file(FILES[0], format!("{HEADER}{all}"));
     place.drop_file(FILES[1], format!("{HEADER}{}", events(20..30)));
-    // One after the other, so that rows of the second are not what is accepted beside those of the first.
+    // The files are loaded one after the other, so that no row of the second file is accepted between rows of the
+    // first.
     let place = place.with("source.files_at_once", "1").with("write.window", "5");
     let summary = place.once(1);
     assert_eq!(summary["deliveries"], json!({ "failed": 1, "loaded": 1 }));
@@ -108,16 +111,16 @@ fn a_file_of_which_every_row_is_refused_fails_alone() {
     assert_eq!(receipt["state"], "failed");
     let detail = receipt["detail"].as_str().unwrap();
     assert!(detail.contains("65535") || detail.contains("Key length"), "the server's words: {detail}");
-    // Up to the tenth in a row each could have been the fault of a single record.
+    // Up to the tenth rejection in a row, each could have been the fault of a single record.
     assert!(entries(&place).len() < 10, "what failed is no matter of single records");
     assert_eq!(receipt["closes"], true, "{receipt}");
     assert_eq!(place.receipt(FILES[1])["loaded"], 10);
     assert_eq!(place.once(0)["deliveries"], json!({}), "it is not tried again by itself");
 }
 
-/// Whatever was accepted before and beside them, in one window or in many.
+/// This does not depend on the records that are accepted before and between, or on the number of windows.
 #[test]
-fn ten_refusals_in_a_row_fail_the_file_and_as_many_that_are_scattered_do_not() {
+fn ten_refusals_in_a_row_fail_the_file_but_scattered_refusals_do_not() {
     let Some(mut place) = Place::new() else { return };
     let long = |items: std::ops::Range<u32>| items.map(too_long).collect::<String>();
     let row = format!("{HEADER}{}{}{}", events(0..5), long(5..15), events(15..20));
@@ -140,7 +143,7 @@ fn ten_refusals_in_a_row_fail_the_file_and_as_many_that_are_scattered_do_not() {
 }
 
 #[test]
-fn one_refused_record_that_a_file_grew_by_does_not_fail_it() {
+fn one_refused_record_in_appended_bytes_does_not_fail_the_file() {
     let Some(place) = Place::new() else { return };
     place.drop_file(FILES[0], format!("{HEADER}{}", events(0..5)));
     place.once(0);
@@ -151,9 +154,9 @@ fn one_refused_record_that_a_file_grew_by_does_not_fail_it() {
     assert_eq!(json!(account), json!(["loaded", 5, 1, true]));
 }
 
-/// Fewer than ten, in chunks of which the last may have none.
+/// The file has fewer than ten rows, and its last chunk may have none.
 #[test]
-fn a_short_file_of_which_every_row_is_refused_fails_however_it_is_cut() {
+fn a_short_file_whose_rows_are_all_refused_fails_whatever_its_chunks() {
     let Some(mut place) = Place::new() else { return };
     place.set("write.queue", "1");
     for window in ["1", "2", "3", "10"] {
@@ -171,7 +174,7 @@ fn a_short_file_of_which_every_row_is_refused_fails_however_it_is_cut() {
     }
 }
 
-/// The artist is a column of the shipped tables, and a partition key of one that is added later.
+/// The artist is a column of the shipped tables, and the partition key of a table that is added later.
 #[test]
 fn a_table_that_rejects_one_record_is_filled_with_the_others() {
     let Some(mut place) = Place::new() else { return };
@@ -189,7 +192,7 @@ fn a_table_that_rejects_one_record_is_filled_with_the_others() {
 
 const MIB: usize = 1 << 20;
 
-/// By default a node takes no request over 16 MiB, whether it is for a row or for the quarantine.
+/// By default a node accepts no request over 16 MiB, neither for a row nor for a quarantine entry.
 #[test]
 fn a_record_that_is_too_large_for_any_request_is_quarantined() {
     let Some(place) = Place::new() else { return };
@@ -218,7 +221,7 @@ fn a_record_that_is_too_large_for_any_request_is_quarantined() {
     );
     let detail = found[0]["detail"].as_str().unwrap();
     assert!(detail.contains("16777216"), "{detail}");
-    // The rest of the bytes is in the file. What cannot become a row stays open.
+    // The rest of the bytes is in the file. A record that cannot become a row stays open.
     assert_eq!(place.run(&["quarantine", "replay"]).code, 1);
     assert_eq!(entries(&place).len(), 2);
 }
@@ -227,7 +230,7 @@ fn a_record_that_is_too_large_for_any_request_is_quarantined() {
 #[test]
 fn a_delivery_with_a_large_row_in_the_ledger_is_replaced() {
     let Some(place) = Place::new() else { return };
-    // Its last record is not whole.
+    // The last record is not complete.
     place.drop_file(FILES[0], format!("{HEADER}{}Art", events(0..3)));
     place.once(1);
     assert_eq!(place.receipt(FILES[0])["state"], "incomplete");

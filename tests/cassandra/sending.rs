@@ -1,4 +1,5 @@
-//! How rows are sent: so many requests at the same time, those of a partition together, no faster than asked.
+//! Tests of how rows are sent: a limited number of requests at a time, the rows of a partition together, and no
+//! faster than configured.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use crate::place::Place;
 
 const FILE: &str = "2018-11-01-events.csv";
 
-/// Requests of all tables and their rows, as `needledrop_batch_rows` counts them.
+/// Returns the number of requests and the number of rows over all tables, from `needledrop_batch_rows`.
 fn batches(daemon: &Daemon) -> (f64, f64) {
     let metrics = daemon.metrics();
     let all = |part: &str| -> f64 {
@@ -23,7 +24,7 @@ fn until_loaded(place: &Place) {
 }
 
 #[test]
-fn as_many_requests_are_under_way_as_may_be_and_no_more() {
+fn requests_in_flight_reach_their_limit_and_do_not_exceed_it() {
     let Some(place) = Place::new() else { return };
     let settings = [("write.in_flight", "3"), ("write.batch_rows", "1"), ("source.settle", "100ms")];
     let place = settings.into_iter().fold(place, |place, (setting, value)| place.with(setting, value));
@@ -42,7 +43,7 @@ fn as_many_requests_are_under_way_as_may_be_and_no_more() {
     assert!(requests > 17_900.0, "{requests}");
 }
 
-/// Of one session are all rows of two tables, so they share partitions there.
+/// All rows of two tables belong to one session, so they share partitions there.
 #[test]
 fn rows_of_a_partition_are_sent_together_up_to_the_limits() {
     let Some(mut place) = Place::new() else { return };
@@ -67,6 +68,6 @@ fn rows_are_sent_no_faster_than_the_limit() {
     place.drop_file(FILE, format!("{HEADER}{}", events(0..1000)));
     let began = Instant::now();
     place.once(0);
-    // The last batch is sent when those before it have had their time.
+    // The last batch waits until the time for the batches before it has passed.
     assert!(began.elapsed() > Duration::from_millis(2800), "3,000 rows in {:?}", began.elapsed());
 }

@@ -1,5 +1,5 @@
-//! Law 2 in the cells: each has its record's own stamp, whoever wrote it and how often, and an empty
-//! column leaves nothing behind.
+//! Tests of law 2 for cells: each cell has the stamp of its record, whichever process wrote it and however often. An
+//! empty column leaves no tombstone.
 
 use std::collections::HashSet;
 use std::process::Stdio;
@@ -24,7 +24,7 @@ fn stamped(place: &Place) -> Dump {
     TABLES.iter().map(|table| ((*table).to_owned(), place.stamped(table))).collect()
 }
 
-/// The stamp of a record by the receipt.
+/// Returns the stamp of a record, computed from the receipt.
 fn of_record(receipt: &Json, record: i64) -> i64 {
     let number = |range: &Json, key: &str| range[key].as_i64().unwrap();
     let ranges = receipt["stamps"].as_array().unwrap();
@@ -36,7 +36,8 @@ fn of_record(receipt: &Json, record: i64) -> i64 {
     number(range, "base") + 2 * (record - number(range, "first_record"))
 }
 
-/// Record n of each file is item n of session 7.
+/// Asserts that each cell has the stamp of its record. The records of the file are these items of session 7, in
+/// order.
 fn assert_own_stamps(place: &Place, file: &str, items: std::ops::Range<i32>) {
     let receipt = place.receipt(file);
     let first = items.start;
@@ -51,7 +52,7 @@ fn assert_own_stamps(place: &Place, file: &str, items: std::ops::Range<i32>) {
 }
 
 #[test]
-fn a_cell_has_the_stamp_of_its_record_and_keeps_it_through_runs_and_replays() {
+fn a_cell_keeps_the_stamp_of_its_record_through_runs_and_backfills() {
     let Some(place) = Place::new() else { return };
     place.drop_file(FILES[0], csv(0..20));
     place.drop_file(FILES[1], csv(20..30));
@@ -62,7 +63,7 @@ fn a_cell_has_the_stamp_of_its_record_and_keeps_it_through_runs_and_replays() {
     place.once(0);
     assert_eq!(stamped(&place), before, "after a second run");
 
-    // What is played anew lies under the stamps it had.
+    // A backfill writes the rows under the stamps that they had.
     place.cql("DROP TABLE ks.session_item");
     let replayed = place.run(&["load", "--table", "session_item"]);
     assert_eq!(replayed.code, 0, "{replayed:?}");
@@ -70,9 +71,9 @@ fn a_cell_has_the_stamp_of_its_record_and_keeps_it_through_runs_and_replays() {
 }
 
 #[test]
-fn a_run_that_goes_on_where_another_was_killed_uses_the_same_stamps() {
+fn a_run_that_resumes_a_killed_run_uses_the_same_stamps() {
     let Some(place) = Place::new() else { return };
-    // So slow that it is killed in the middle.
+    // The load is slow, so that it can be killed in the middle.
     let mut place = place.with("write.window", "50").with("write.rows_per_second", "3000");
     place.drop_file(FILES[0], csv(0..3000));
     let mut killed = place.command(&["run", "--once"]);
@@ -97,9 +98,9 @@ fn a_run_that_goes_on_where_another_was_killed_uses_the_same_stamps() {
     assert_eq!(place.receipt(FILES[0])["stamps"], receipt["stamps"]);
 }
 
-/// What another holder had reserved by the time it was gone, given out or not.
+/// Another holder reserved stamps before it was gone, whether it handed them out or not.
 #[test]
-fn stamps_lie_behind_those_that_another_holder_had_reserved() {
+fn new_stamps_are_later_than_those_that_another_holder_reserved() {
     let Some(place) = Place::new() else { return };
     place.drop_file(FILES[0], csv(0..5));
     place.once(0);
@@ -112,9 +113,9 @@ fn stamps_lie_behind_those_that_another_holder_had_reserved() {
     assert_own_stamps(&place, FILES[1], 5..10);
 }
 
-/// What the server came across when it read a row: (live rows, tombstones).
+/// Returns what the server found when it read a row: the number of live rows and the number of tombstones.
 fn read(place: &Place) -> String {
-    // The server writes the steps of a query down some time after it has answered.
+    // The server records the steps of a query some time after it has answered.
     until("a trace has all steps", || {
         let steps = place.traced("SELECT * FROM ks.session_item WHERE sessionid = 7 AND iteminsession = 0");
         steps.into_iter().find(|step| step.starts_with("Read ") && step.contains("live rows"))
@@ -135,7 +136,7 @@ fn an_empty_column_leaves_no_tombstone_and_empty_clear_does() {
     assert_eq!(place.rows(cell), [vec![text("First"), None, None, None]]);
     assert_eq!(read(&place), "Read 1 live rows and 0 tombstone cells");
 
-    // What is there stays, under the stamp it had.
+    // An empty column keeps the earlier value and its stamp.
     place.drop_file(FILES[1], record("Second", "2.5"));
     place.once(0);
     place.drop_file("2018-12-03-events.csv", record("Third", ""));
@@ -151,7 +152,8 @@ fn an_empty_column_leaves_no_tombstone_and_empty_clear_does() {
     assert_eq!(read(&place), "Read 1 live rows and 1 tombstone cells");
 }
 
-/// Each of two values of a row is greater in another file: under one stamp the server would take the greater of each.
+/// Of two values of a row, one is greater in the first file and one in the second. Under one stamp the server would
+/// take the greater of each.
 #[test]
 fn files_of_two_ledgers_on_the_same_rows_do_not_mix() {
     let Some(one) = Place::new() else { return };
@@ -160,7 +162,7 @@ fn files_of_two_ledgers_on_the_same_rows_do_not_mix() {
     let one = one.with("store.cassandra.ledger_keyspace", &ledgers[0]);
     other.once(0);
     one.once(0);
-    // As an earlier version leaves them: the next stamps of both are the same.
+    // An earlier version leaves two ledgers like this: the next stamps of both are the same.
     let ahead = clock() + 60_000_000;
     for ledger in &ledgers {
         let row = "WHERE name = 'writer' IF EXISTS";
@@ -193,13 +195,13 @@ fn clock() -> i64 {
     i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros()).unwrap()
 }
 
-/// Of all compare-and-sets only the reservation has the name of the ledger among its values.
+/// Among all compare-and-set requests, only the reservation of stamps has the name of the ledger among its values.
 #[test]
 fn stamps_whose_reservation_was_not_confirmed_are_never_used() {
     let Some(place) = Place::new() else { return };
     place.once(0);
     let ledger = place.keyspace.clone();
-    // Which streams have a statement with this name under way, and whether an answer was lost.
+    // The streams on which such a statement is under way, and whether an answer was lost.
     let seen = Mutex::new((HashSet::new(), false));
     let arrives = move |way, frame: &[u8]| {
         let (streams, lost) = &mut *seen.lock().unwrap();
@@ -220,12 +222,12 @@ fn stamps_whose_reservation_was_not_confirmed_are_never_used() {
     place.drop_file(FILES[0], csv(0..5));
     place.once(0);
     let base = place.receipt(FILES[0])["stamps"][0]["base"].as_i64().unwrap();
-    // A block reaches 5 s ahead of the clock. The next one begins behind it.
+    // A block reaches 5 s ahead of the clock. The next block begins after it.
     assert!(base >= before + 5_000_000, "{base} is in the block of {before}");
     assert_own_stamps(&place, FILES[0], 0..5);
 }
 
-/// The clock was once a year ahead, and is right again.
+/// The clock was a year ahead at one time, and is correct again.
 #[test]
 fn stamps_a_year_ahead_are_reported_and_continued_with_consent_only() {
     let Some(mut place) = Place::new() else { return };

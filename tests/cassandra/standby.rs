@@ -1,4 +1,4 @@
-//! One process writes at a time; another stands by and takes over.
+//! Tests of the lease: one process writes at a time, and another process stands by and takes over.
 
 use std::ops::Range;
 use std::process::Stdio;
@@ -16,7 +16,7 @@ use crate::wire::{Switch, Way, holds, through};
 
 const FILES: [&str; 3] = ["2018-11-01-events.csv", "2018-11-02-events.csv", "2018-11-03-events.csv"];
 
-/// That of a place, in seconds.
+/// The lease of a place, in seconds.
 const LEASE: f64 = 2.0;
 
 fn csv(items: Range<u32>) -> String {
@@ -27,7 +27,7 @@ fn impatient(place: Place) -> Place {
     place.with("source.settle", "100ms").with("source.poll", "200ms")
 }
 
-/// The second process, with the settings of the first.
+/// Returns the second process, with the settings of the first.
 fn second(place: &Place) -> World {
     let settings = [("source.settle", "100ms"), ("source.poll", "200ms")];
     settings.into_iter().fold(place.beside(), |world, (setting, value)| world.with(setting, value))
@@ -37,7 +37,7 @@ fn until_loaded(place: &Place, file: &str) {
     until(&format!("{file} is loaded"), || (place.states().get(file)? == "loaded").then_some(()));
 }
 
-/// So slow, in such small chunks, that what happens next happens in mid-file.
+/// Makes a load so slow and its chunks so small that the next event happens in the middle of the file.
 fn slow(world: World) -> World {
     world.with("write.rows_per_second", "1500").with("write.window", "100")
 }
@@ -53,7 +53,7 @@ fn until_ready(daemon: &Daemon) {
     until("it has taken over", || (daemon.get("/readyz")?.0 == 200).then_some(()));
 }
 
-/// It runs, and says why it does not work.
+/// Waits until a running daemon reports that it stands by.
 fn until_standing_by(daemon: &Daemon) {
     until("it stands by", || {
         let (status, body) = daemon.get("/readyz")?;
@@ -63,7 +63,8 @@ fn until_standing_by(daemon: &Daemon) {
     assert_eq!(daemon.metrics().get("needledrop_lease_held").copied().unwrap_or_default(), 0.0);
 }
 
-/// It may write, and the one before had been silent for so many seconds when it took over.
+/// Asserts that the daemon holds the lease, and that the previous holder had been silent for this many seconds when
+/// the daemon took over.
 fn assert_active(daemon: &Daemon, silent: Range<f64>) {
     let metrics = daemon.metrics();
     assert_eq!(metrics["needledrop_lease_held"], 1.0);
@@ -71,13 +72,14 @@ fn assert_active(daemon: &Daemon, silent: Range<f64>) {
     assert!(silent.contains(&found), "{found} is not in {silent:?}");
 }
 
-/// The one before gave the lease back, or there was none.
+/// Asserts that the daemon holds the lease and that no holder was silent before it: the previous holder gave the
+/// lease back, or there was none.
 fn assert_active_at_once(daemon: &Daemon) {
     assert_active(daemon, 0.0..f64::MIN_POSITIVE);
 }
 
-/// What is in the store, and that the ledger is all of whoever writes now. A daemon notes a second time
-/// what a file looks like that was changed just before.
+/// Returns the contents of the store without the deliveries, and asserts that the current holder wrote the ledger.
+/// The deliveries are left out, because a daemon records the state of a recently changed file a second time.
 fn cells(place: &Place) -> Dump {
     let whole = |cql: &str| match place.rows(cql)[0][0] {
         Some(CqlValue::BigInt(n)) => n,
@@ -90,7 +92,7 @@ fn cells(place: &Place) -> Dump {
     dump
 }
 
-/// The tables and accounts are those of one pass over the same files.
+/// Asserts that tables and receipts equal those of one pass over the same files.
 fn assert_as_one_pass(place: &mut Place) {
     let found = Story::of(place);
     assert!(place.states().keys().all(|file| place.receipt(file)["closes"] == true));
@@ -122,7 +124,7 @@ fn when_the_active_daemon_is_killed_the_other_takes_over_and_loads() {
     place.drop_file(FILES[2], csv(40..60));
     until_ready(&standby);
     until_loaded(&place, FILES[2]);
-    // Nobody had to wait for the end of its lease.
+    // The standby need not wait until the lease has run out.
     assert_active(&standby, f64::MIN_POSITIVE..LEASE + 10.0);
     let log = standby.log();
     assert!(log.contains("took over the right to write from") && log.contains("INFO ready"), "{log}");
@@ -130,7 +132,8 @@ fn when_the_active_daemon_is_killed_the_other_takes_over_and_loads() {
     assert_as_one_pass(&mut place);
 }
 
-/// What a daemon says of itself: readiness, and whether it holds the lease and its store answers.
+/// Returns what a daemon reports about itself: its readiness with the reason, whether it holds the lease, and whether
+/// its store answers.
 fn says(daemon: &Daemon) -> (u16, String, f64, f64) {
     let (status, reason) = daemon.get("/readyz").unwrap();
     let metrics = daemon.metrics();
@@ -138,7 +141,7 @@ fn says(daemon: &Daemon) -> (u16, String, f64, f64) {
 }
 
 #[test]
-fn an_active_daemon_that_is_cut_off_is_not_ready_within_its_lease_and_is_ready_again_afterwards() {
+fn an_active_daemon_that_is_cut_off_reports_not_ready_within_its_lease_and_recovers() {
     let Some(place) = Place::new().map(impatient) else { return };
     let cut = Switch::default();
     let is_cut = cut.clone();
@@ -175,7 +178,7 @@ fn a_daemon_that_slept_through_its_lease_writes_no_more_and_stands_by() {
 
     sleeper.signal(Signal::STOP);
     until_ready(&standby);
-    // The other is in the middle of the same file.
+    // The standby is in the middle of the same file.
     assert_ne!(place.states()[FILES[0]], "loaded");
     sleeper.signal(Signal::CONT);
     until_standing_by(&sleeper);
@@ -186,7 +189,7 @@ fn a_daemon_that_slept_through_its_lease_writes_no_more_and_stands_by() {
     assert!(cells(&place) == before, "the one that stands by wrote");
     assert_active(&standby, LEASE..LEASE + 10.0);
 
-    // The same process is there for the other one.
+    // The sleeper takes over again when the other daemon stops.
     assert_eq!(standby.stop().0, 0);
     until_ready(&sleeper);
     place.drop_file(FILES[1], csv(2500..2520));
@@ -197,7 +200,7 @@ fn a_daemon_that_slept_through_its_lease_writes_no_more_and_stands_by() {
 }
 
 #[test]
-fn what_a_sleeper_had_under_way_is_not_written_when_it_wakes() {
+fn rows_under_way_in_a_sleeping_daemon_are_not_written_when_it_wakes() {
     let Some(place) = Place::new().map(impatient) else { return };
     let place = place.with("write.rows_per_second", "1500").with("write.window", "100");
     let sleeper = place.daemon();
@@ -209,12 +212,12 @@ fn what_a_sleeper_had_under_way_is_not_written_when_it_wakes() {
     sleeper.signal(Signal::STOP);
     until_ready(&standby);
     until_loaded(&place, FILES[0]);
-    // Nobody but the sleeper has anything left to write.
+    // Only the sleeper has anything left to write.
     let tables = place.tables();
     tables.keys().for_each(|table| place.cql(&format!("TRUNCATE ks.\"{table}\"")));
     assert!(tables.values().all(|rows| !rows.is_empty()), "the file was not loaded");
     sleeper.signal(Signal::CONT);
-    // So long it takes to write what it had under way.
+    // This is long enough to write what the sleeper had under way.
     std::thread::sleep(Duration::from_secs(2));
     let written: usize = place.tables().values().map(Vec::len).sum();
     assert_eq!(written, 0, "rows were written without the lease");
@@ -226,7 +229,7 @@ fn epoch(place: &Place) -> Vec<Vec<Option<CqlValue>>> {
 }
 
 #[test]
-fn an_answer_to_a_renewal_that_is_lost_does_not_cost_the_lease() {
+fn a_lost_answer_to_a_renewal_does_not_cost_the_lease() {
     let Some(place) = Place::new().map(impatient) else { return };
     let lose = Switch::default();
     let lost = lose.clone();
@@ -247,11 +250,11 @@ fn an_answer_to_a_renewal_that_is_lost_does_not_cost_the_lease() {
 }
 
 #[test]
-fn a_daemon_ends_soon_though_the_lease_cannot_be_given_back() {
+fn a_daemon_stops_soon_even_if_it_cannot_give_the_lease_back() {
     let Some(place) = Place::new().map(impatient) else { return };
     let silent = Switch::default();
     let heard = silent.clone();
-    // Long, so that it is not the end of a try that ends it.
+    // The lease is long, so that the attempt to give it back does not end by itself first.
     let place = through(place.with("store.cassandra.lease", "60s"), move |_, _| !heard.is_on());
     let mut daemon = place.daemon();
     silent.turn_on();
@@ -260,8 +263,8 @@ fn a_daemon_ends_soon_though_the_lease_cannot_be_given_back() {
     assert!(took < Duration::from_secs(6), "{took:?}");
 }
 
-/// The node is away from the first record that goes to quarantine on: when the lease has run out meanwhile,
-/// it is not sent again.
+/// The node is unreachable from the first record that goes to quarantine. Once the lease has run out, the record is
+/// not sent again.
 #[test]
 fn a_record_goes_to_quarantine_only_while_the_lease_is_held() {
     let Some(place) = Place::new().map(impatient) else { return };
@@ -269,7 +272,7 @@ fn a_record_goes_to_quarantine_only_while_the_lease_is_held() {
     let arrives = move |way, frame: &[u8]| {
         if way == Way::ToNode && holds(frame, "not a number") {
             away.turn_on();
-            // Nobody listens when the test is over.
+            // The receiver is gone when the test is over.
             let _ = seen.send(Instant::now());
         }
         !away.is_on()
@@ -287,7 +290,7 @@ fn a_record_goes_to_quarantine_only_while_the_lease_is_held() {
 }
 
 #[test]
-fn two_that_start_together_on_nothing_make_one_store() {
+fn two_daemons_that_start_together_create_one_store() {
     let Some(mut place) = Place::new().map(impatient) else { return };
     place.drop_file(FILES[0], csv(0..20));
     let other = second(&place);
@@ -298,7 +301,7 @@ fn two_that_start_together_on_nothing_make_one_store() {
         let ready = told.iter().position(|told| told.as_ref().is_some_and(|(status, _)| *status == 200))?;
         told[1 - ready].as_ref()?.1.contains("standby").then_some(ready)
     });
-    // Nothing that one has made is taken from under the other.
+    // Neither daemon has removed anything that the other created.
     daemons[ready].signal(Signal::KILL);
     place.drop_file(FILES[1], csv(20..40));
     until_loaded(&place, FILES[1]);
@@ -306,9 +309,9 @@ fn two_that_start_together_on_nothing_make_one_store() {
     assert_as_one_pass(&mut place);
 }
 
-/// Not a daemon: it ends, and what it did not do is done by the next.
+/// A run is not a daemon: it ends, and the next run does the rest.
 #[test]
-fn a_run_that_slept_through_its_lease_ends_and_the_next_goes_on() {
+fn a_run_that_slept_through_its_lease_ends_and_the_next_run_continues() {
     let Some(place) = Place::new().map(impatient) else { return };
     let mut place = place.with("write.rows_per_second", "1500").with("write.window", "100");
     place.drop_file(FILES[0], csv(0..2500));
@@ -331,7 +334,7 @@ fn a_run_that_slept_through_its_lease_ends_and_the_next_goes_on() {
 }
 
 #[test]
-fn a_daemon_that_stands_by_stops_when_it_is_told() {
+fn a_standby_stops_on_request() {
     let Some(place) = Place::new().map(impatient) else { return };
     let _active = place.daemon();
     let other = second(&place);
@@ -343,8 +346,8 @@ fn a_daemon_that_stands_by_stops_when_it_is_told() {
 }
 
 #[test]
-fn a_load_beside_an_active_daemon_ends_and_names_it() {
-    // Long, so that who would have to wait for it is seen to.
+fn a_load_while_a_daemon_is_active_exits_and_names_the_daemon() {
+    // The lease is long, so that a command that waits for it is noticed.
     let lease = ("store.cassandra.lease", "10s");
     let Some(place) = Place::new().map(|place| impatient(place).with(lease.0, lease.1)) else { return };
     let mut daemon = place.daemon();
@@ -359,17 +362,17 @@ fn a_load_beside_an_active_daemon_ends_and_names_it() {
         assert!(refused.stderr.contains(&holder) && refused.stderr.contains("next: "), "{refused:?}");
     }
     assert_eq!(cells(&place), before);
-    // Who only reads is not in the way.
+    // A command that only reads is not refused.
     assert_eq!(place.json(&["status"])["states"], json!({ "loaded": 1 }));
     assert_eq!(daemon.stop().0, 0);
-    // It gave the lease back: nobody waits for it.
+    // The daemon gave the lease back, so that no command has to wait for it.
     let began = std::time::Instant::now();
     assert_eq!(place.run(&["load", FILES[0], "--again"]).code, 0);
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
 }
 
 #[test]
-fn a_standby_with_other_tables_says_so_and_makes_none_before_it_takes_over() {
+fn a_standby_with_other_tables_reports_it_and_creates_none_before_it_takes_over() {
     let Some(place) = Place::new().map(impatient) else { return };
     let mut active = place.daemon();
     let declared = "{ partition_key: [artist], clustering_key: [sessionId, itemInSession], columns: [song] }";
@@ -391,7 +394,7 @@ fn a_standby_with_other_tables_says_so_and_makes_none_before_it_takes_over() {
     assert!(by_artist(&place));
 }
 
-/// A table of another shape is as little a reason to end: the process that writes may have made it under the next
+/// A table of another shape is no reason to end either: the active process may have created it under the next
 /// configuration.
 #[test]
 fn a_standby_whose_tables_have_another_shape_waits_until_it_would_write() {
@@ -417,7 +420,7 @@ tables:
   songs: { partition_key: [sessionId], clustering_key: [itemInSession], columns: [song] }
 ";
 
-/// With one more table, for the daemon to read again.
+/// Adds a table to the configuration. The daemon then reads it again.
 fn reconfigure(world: &World) {
     let more = "  artists: { partition_key: [artist], clustering_key: [itemInSession], columns: [song] }\n";
     std::fs::write(world.path(".new.yaml"), format!("{SONGS}{more}")).unwrap();
@@ -430,9 +433,9 @@ fn until_reloaded(daemon: &Daemon) {
     });
 }
 
-/// Whichever of the two reads the new configuration first, the active daemon keeps the right to write.
+/// The active daemon keeps the right to write, whichever daemon reads the new configuration first.
 #[test]
-fn an_active_daemon_and_its_standby_take_on_a_table_one_after_the_other() {
+fn an_active_daemon_and_its_standby_reload_a_new_table_one_after_the_other() {
     for active_first in [true, false] {
         let Some(place) = Place::of(SONGS) else { return };
         let mut active = place.daemon();
@@ -466,9 +469,9 @@ fn an_active_daemon_and_its_standby_take_on_a_table_one_after_the_other() {
     }
 }
 
-/// Tables stand in the schema before every statement about them is understood.
+/// A table appears in the schema before the node accepts every statement about it.
 #[test]
-fn a_daemon_that_comes_while_another_makes_the_store_waits() {
+fn a_daemon_that_starts_while_another_creates_the_store_waits() {
     for gap in [100, 200, 300, 600] {
         let Some(place) = Place::new().map(impatient) else { return };
         let mut first = place.daemon_unready();

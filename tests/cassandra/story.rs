@@ -1,4 +1,4 @@
-//! All that must be the same however it came about.
+//! The part of a store's contents that must be the same, however it came about.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,14 @@ use serde_json::Value as Json;
 
 use crate::place::{Dump, Place};
 
-/// Without ids, stamps, times and remarks.
+/// Tables, deliveries and quarantine, without ids, stamps, times and remarks.
 #[derive(Debug, PartialEq)]
 pub struct Story {
     parts: Dump,
 }
 
 impl Story {
-    /// What is there now; nothing is left half done, and every account closes.
+    /// Reads the current contents. Asserts that nothing is half done and that every receipt closes.
     pub fn of(place: &Place) -> Self {
         let mut parts = place.tables();
         parts.insert("deliveries".to_owned(), accounts(place));
@@ -50,7 +50,7 @@ fn only(a: &[String], b: &[String]) -> String {
     a.iter().filter(|one| !b.contains(one)).map(|one| format!("\n  {one}")).take(6).collect()
 }
 
-/// Laws 1 and 6, whatever happened: records are accounted for, and the entries are those of the accounts.
+/// Asserts laws 1 and 6: every record is accounted for, and the quarantine entries match the receipts.
 fn closes(place: &Place, entries: &[Json]) {
     let status = place.json(&["status"]);
     let mut refused: BTreeMap<String, u64> = BTreeMap::new();

@@ -1,11 +1,11 @@
-//! The same bytes give the same answers from both stores, whatever the type and however odd the value.
+//! Tests that both stores give the same answers for the same bytes, for every type and for unusual values.
 
 use serde_json::{Value as Json, json};
 
 use crate::common::World;
 use crate::place::Place;
 
-/// A column of each type; each is the partition key of a table of its own, too.
+/// The types of the columns. Each column is also the partition key of a table of its own.
 const TYPES: [&str; 15] = [
     "text",
     "tinyint",
@@ -24,7 +24,7 @@ const TYPES: [&str; 15] = [
     "blob",
 ];
 
-/// Odd values of each, in the order of the types. There is no blob without bytes: CQL has no such key.
+/// Unusual values of each type, in the order of the types. There is no empty blob, because CQL has no empty key.
 const VALUES: [&[&str]; 15] = [
     &["\" a \"", "\"a,\"\"b\"\"\nc\"", "é🎧", "nan", "\u{1}"],
     &["-128", "127", "+5", " 7 "],
@@ -55,7 +55,8 @@ fn configuration() -> String {
     )
 }
 
-/// A record for each round: every type with its next value, the first again where there are no more.
+/// Returns one record for each round. In each round a type has its next value, and after its last value the first
+/// again.
 fn records() -> String {
     let mut text = format!("part,seq,ip,{}\n", TYPES.map(|kind| format!("c_{kind}")).join(","));
     let addresses = ["127.0.0.1", "::1", "2001:db8::ff"];
@@ -66,7 +67,8 @@ fn records() -> String {
     text
 }
 
-/// All partitions: of the big table, and by each value as it is shown there.
+/// Returns the answers for all partitions: of the big table, and of the other tables by each value that the big table
+/// shows.
 fn answers(world: &World) -> Vec<(String, Json)> {
     let all = world.json(&["query", "all", "part=1"]);
     let mut answers = Vec::new();
@@ -105,9 +107,9 @@ fn both_stores_give_the_same_answers() {
     assert_eq!(found.len(), expected.len());
 }
 
-/// In CQL 12.5 and 12.50 are one clustering key, though two partition keys.
+/// In CQL, 12.5 and 12.50 are the same clustering key, but two different partition keys.
 #[test]
-fn a_decimal_that_is_a_clustering_key_collides_with_its_equal() {
+fn a_decimal_clustering_key_collides_with_an_equal_decimal() {
     let Some(place) = Place::of(
         "source:\n  columns: { part: int, price: decimal, what: text }\n  skip_when_empty: []\n\
          tables:\n  prices: { partition_key: [part], clustering_key: [price], columns: [what] }\n",
@@ -122,9 +124,9 @@ fn a_decimal_that_is_a_clustering_key_collides_with_its_equal() {
     assert_eq!(json!(account), json!([3, 1, 2]));
 }
 
-/// An IPv4 address in the form of IPv6: what is shown of it can be asked for.
+/// One address is an IPv4 address in IPv6 form. A query must find an address by the form that a query shows.
 #[test]
-fn an_address_is_found_by_what_is_shown_of_it() {
+fn an_address_is_found_by_the_form_that_a_query_shows() {
     let Some(place) = Place::of(
         "source:\n  columns: { part: int, ip: inet }\n  skip_when_empty: []\n\
          tables:\n  all: { partition_key: [part], columns: [ip] }\n  by_ip: { partition_key: [ip], columns: [part] }\n",

@@ -1,4 +1,4 @@
-//! A wire between a process and the node, on which what is said can get lost.
+//! A wire between a process and the node, on which frames can get lost.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::place::Place;
 
-/// Whether this frame arrives.
+/// Decides whether a frame arrives.
 pub type Arrives = Arc<dyn Fn(Way, &[u8]) -> bool + Send + Sync>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub enum Way {
     FromNode,
 }
 
-/// Leads the place to its node over a wire.
+/// Connects the place to its node through a wire.
 pub fn through(place: Place, arrives: impl Fn(Way, &[u8]) -> bool + Send + Sync + 'static) -> Place {
     let arrives: Arrives = Arc::new(arrives);
     let port = wire(move || Arc::clone(&arrives));
@@ -31,7 +31,7 @@ pub fn wire(begin: impl Fn() -> Arrives + Send + 'static) -> String {
     port
 }
 
-/// Something that happens once it is asked for.
+/// A switch that a test shares with its wire.
 #[derive(Clone, Default)]
 pub struct Switch(Arc<AtomicBool>);
 
@@ -44,7 +44,7 @@ impl Switch {
         self.0.load(Ordering::SeqCst)
     }
 
-    /// Turns it off, and says whether it was on.
+    /// Turns the switch off. Returns whether it was on.
     pub fn take(&self) -> bool {
         self.0.swap(false, Ordering::SeqCst)
     }
@@ -54,7 +54,7 @@ pub fn holds(frame: &[u8], words: &str) -> bool {
     frame.windows(words.len()).any(|part| part == words.as_bytes())
 }
 
-/// It ends with the test, or with its connection.
+/// Starts a thread that ends with the test, or with its connection.
 fn start(work: impl FnOnce() + Send + 'static) {
     std::thread::Builder::new().spawn(work).unwrap();
 }
@@ -67,7 +67,7 @@ fn connect(process: TcpStream, arrives: &Arrives) {
     let (back, forth) = (node.try_clone().unwrap(), process.try_clone().unwrap());
     for (from, to, way) in [(process, node, Way::ToNode), (back, forth, Way::FromNode)] {
         let arrives = Arc::clone(arrives);
-        // Either end may hang up.
+        // Either end may close the connection.
         start(move || carry(from, to, way, &arrives).unwrap_or_default());
     }
 }

@@ -1,4 +1,4 @@
-//! Nodes that ask for a login, a certificate, and rights.
+//! Tests of nodes that require a login, a certificate and permissions.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use scylla::client::session::Session;
 use crate::common::{HEADER, World, events};
 use crate::{Node, PORT, alone};
 
-/// What `check` says, and how it ends. A password is never said.
+/// Asserts that `check` exits with this code and prints this word, and that it prints no password.
 fn told(world: &World, code: i32, word: &str) {
     let output = world.run(&["check"]);
     assert_eq!(output.code, code, "{word}: {output:?}");
@@ -25,7 +25,7 @@ impl Node {
         self.folder.join("tls").join(name).to_str().unwrap().to_owned()
     }
 
-    /// `store.cassandra.tls` with the client's certificate.
+    /// Returns a value for `store.cassandra.tls` with the client's certificate.
     fn tls(&self, ca: &str, more: &str) -> String {
         let [ca, certificate, key] = [ca, "client.pem", "client.key"].map(|name| self.file(name));
         format!("{{ ca: {ca}, certificate: {certificate}, key: {key}{more} }}")
@@ -33,7 +33,7 @@ impl Node {
 }
 
 #[test]
-fn login_and_tls_are_asked_for_and_each_failure_is_told() {
+fn login_and_tls_are_required_and_each_failure_is_reported() {
     let Some((_alone, place)) = alone() else { return };
     let port = (PORT + 1).to_string();
     let options = ["--port", &port, "--storage-port", "7400", "--jmx", "7401", "--auth", "--tls"];
@@ -72,7 +72,7 @@ fn login_and_tls_are_asked_for_and_each_failure_is_told() {
     rights_that_are_documented_suffice(&node, &world);
 }
 
-/// docs/guarantees.md, "Permissions".
+/// Checks the permissions that docs/guarantees.md lists under "Permissions".
 fn rights_that_are_documented_suffice(node: &Node, world: &dyn Fn(Option<String>, Option<&str>) -> World) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let session = runtime.block_on(superuser(node));
@@ -85,7 +85,7 @@ fn rights_that_are_documented_suffice(node: &Node, world: &dyn Fn(Option<String>
         world.set("store.create_schema", create);
         world
     };
-    // Tables that are there.
+    // The tables exist.
     let reader = of("reader", "guarded", "false");
     cql("GRANT SELECT ON KEYSPACE guarded TO reader");
     let output = reader.run(&["run", "--once"]);
@@ -100,20 +100,20 @@ fn rights_that_are_documented_suffice(node: &Node, world: &dyn Fn(Option<String>
     cql("GRANT MODIFY ON KEYSPACE guarded TO loader");
     loader.drop_file("2018-11-02-events.csv", HEADER.to_owned() + &events(5..9));
     all_commands(&loader, 4);
-    // Tables that are to be made, in a keyspace that is there.
+    // The tables are to be created, in a keyspace that exists.
     cql("CREATE KEYSPACE own WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}");
     let maker = of("maker", "own", "true");
     for right in ["CREATE", "SELECT", "MODIFY"] {
         cql(&format!("GRANT {right} ON KEYSPACE own TO maker"));
     }
     all_commands(&maker, 5);
-    // And the keyspace too.
+    // The keyspace is to be created too.
     let founder = of("founder", "found", "true");
     cql("GRANT CREATE ON ALL KEYSPACES TO founder");
     all_commands(&founder, 5);
 }
 
-/// What a daemon and its people do.
+/// Runs a load and the commands that people use.
 fn all_commands(world: &World, loaded: u64) {
     assert_eq!(world.once(0)["records"]["loaded"], loaded);
     for command in [
@@ -164,7 +164,7 @@ async fn superuser(node: &Node) -> Session {
 }
 
 #[test]
-fn a_certificate_for_another_address_is_refused_unless_that_is_wanted() {
+fn a_certificate_for_another_address_is_refused_unless_check_host_is_false() {
     let Some((_alone, place)) = alone() else { return };
     let port = (PORT + 2).to_string();
     let options = ["--address", "127.0.0.4", "--port", &port, "--storage-port", "7410", "--jmx", "7411"];

@@ -1,4 +1,4 @@
-//! A world to run the real binary in: a folder of its own with an inbox, a store and settings.
+//! A world in which the real binary runs: a folder of its own with an inbox, a store and settings.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
@@ -15,11 +15,11 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
-/// The header of Sparkify's event files, as far as it is declared.
+/// The header of Sparkify's event files, with the declared columns only.
 pub const HEADER: &str =
     "artist,firstName,gender,itemInSession,lastName,length,level,location,sessionId,song,userId\n";
 
-/// Longer than anything takes that is waited for.
+/// How long a test waits for something. It is longer than anything should take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct World {
@@ -34,28 +34,28 @@ pub struct Output {
     pub stderr: String,
 }
 
-/// Rows of one table: the declared columns, in the order of the key.
+/// The rows of one table: the declared columns, in the order of the key.
 pub type Rows = Vec<Vec<Json>>;
 
 impl World {
-    /// Sparkify's tables, an empty inbox and no store yet.
+    /// Creates a world with Sparkify's tables, an empty inbox and no store.
     pub fn new() -> Self {
         let world = Self { dir: TempDir::new().unwrap(), settings: BTreeMap::new() };
         fs::create_dir(world.inbox()).unwrap();
         let world = world.with("source.folder", "inbox").with("store.sqlite.path", "store.db");
-        // Nobody answers there: a test reaches nothing that it did not start.
+        // No process listens on this port, so a test reaches nothing that it did not start.
         let nobody = free_port().to_string();
         world.with("http.listen", "127.0.0.1:0").with("store.cassandra.port", &nobody)
     }
 
-    /// With a configuration file of its own, which the settings still beat.
+    /// Creates a world with a configuration file of its own. The settings override the file.
     pub fn of(yaml: &str) -> Self {
         let world = Self::new();
         fs::write(world.path("config.yaml"), yaml).unwrap();
         world.with_variable("NEEDLEDROP_CONFIG", "config.yaml")
     }
 
-    /// One more setting: `("store.kind", "sqlite")`.
+    /// Adds a setting, for example `("store.kind", "sqlite")`.
     pub fn with(self, setting: &str, value: &str) -> Self {
         self.with_variable(&variable(setting), value)
     }
@@ -65,7 +65,7 @@ impl World {
         self
     }
 
-    /// What the configuration file says of it counts.
+    /// Removes a setting, so that the configuration file decides.
     pub fn without(mut self, setting: &str) -> Self {
         self.settings.remove(&variable(setting));
         self
@@ -91,7 +91,7 @@ impl World {
         self.path("store.db")
     }
 
-    /// Writes a file into the inbox, or over what is there.
+    /// Writes a file into the inbox, over an existing file if there is one.
     pub fn drop_file(&self, name: &str, bytes: impl AsRef<[u8]>) {
         fs::write(self.inbox().join(name), bytes).unwrap();
     }
@@ -127,7 +127,8 @@ impl World {
         }
     }
 
-    /// The JSON that a command prints; it must end with 0. A receipt may be of a delivery that is not done.
+    /// Returns the JSON that a command prints. The command must exit with 0. `receipt` may also exit with 1, because
+    /// its delivery may not be done.
     pub fn json(&self, args: &[&str]) -> Json {
         let output = self.run(&[args, &["--json"]].concat());
         let is_receipt = args.first() == Some(&"receipt") && !output.stdout.is_empty();
@@ -135,7 +136,7 @@ impl World {
         output.json()
     }
 
-    /// `run --once`, which must end with this code; the summary.
+    /// Runs `run --once`, which must exit with this code. Returns the summary.
     pub fn once(&self, code: i32) -> Json {
         let output = self.run(&["run", "--once", "--json"]);
         assert_eq!(output.code, code, "{output:?}");
@@ -152,7 +153,7 @@ impl World {
         receipt
     }
 
-    /// A partition as `query` shows it, a row an array.
+    /// Returns a partition as `query` shows it, each row as an array.
     pub fn query(&self, table: &str, conditions: &[&str]) -> Rows {
         let found = self.json(&[&["query", table], conditions].concat());
         let rows = found.as_array().unwrap().iter();
@@ -163,20 +164,20 @@ impl World {
         Connection::open_with_flags(self.store(), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()
     }
 
-    /// What is in the declared tables, without the columns that are ours.
+    /// Returns the contents of the declared tables, without needledrop's own columns.
     pub fn tables(&self) -> BTreeMap<String, Rows> {
         let store = self.open_store();
         let names = table_names(&store).into_iter().filter(|name| !name.starts_with('_'));
         names.map(|name| (name.clone(), select(&store, &name, |column| !column.starts_with('_')))).collect()
     }
 
-    /// Everything in the store, the ledger and all columns included.
+    /// Returns everything in the store, including the ledger and all columns.
     pub fn dump(&self) -> BTreeMap<String, Rows> {
         let store = self.open_store();
         table_names(&store).into_iter().map(|name| (name.clone(), select(&store, &name, |_| true))).collect()
     }
 
-    /// Rows and collisions of each table by the receipts of all loaded generations, from `status`.
+    /// Returns the rows and collisions of each table over the receipts of all loaded generations, from `status`.
     pub fn accounts(&self) -> BTreeMap<String, (u64, u64)> {
         let status = self.json(&["status"]);
         let tables = status["tables"].as_object().unwrap().iter();
@@ -186,7 +187,7 @@ impl World {
             .collect()
     }
 
-    /// Starts the daemon on a free port, with its log in `stderr.log`; ready when this returns.
+    /// Starts the daemon on a free port, with its log in `stderr.log`, and waits until it is ready.
     pub fn daemon(&self) -> Daemon {
         let daemon = self.daemon_unready();
         daemon.until_ready();
@@ -201,16 +202,16 @@ impl World {
         self.daemon_of(self.command(&["run"]), log)
     }
 
-    /// With these variables, on a free port.
+    /// Starts the daemon with these variables, on a free port.
     pub fn daemon_with(&self, variables: &[(&str, String)]) -> Daemon {
         let mut command = self.command(&["run"]);
         command.envs(variables.iter().map(|(name, value)| (name, value)));
         self.daemon_of(command, "stderr.log")
     }
 
-    /// The daemon in a user namespace of its own. As root there it may set limits (`/proc/sys/user/…`)
-    /// that are not the machine's; as nobody it may not read what it is not allowed to, also where root
-    /// runs the tests.
+    /// Starts the daemon in a user namespace of its own, after the shell commands in `first`. As root, the commands
+    /// can set limits (`/proc/sys/user/…`) for this namespace only. As nobody, the daemon cannot read files without
+    /// permission, even if root runs the tests.
     pub fn confined_daemon(&self, as_root: bool, first: &str) -> Daemon {
         let mut command = self.command(&[]);
         let script = format!("{first}\nexec \"$0\" run");
@@ -235,7 +236,7 @@ impl World {
         self.spawned(command, port, log)
     }
 
-    /// With these variables; it is expected to listen there.
+    /// Starts the daemon with these variables. It is expected to listen on this port.
     pub fn daemon_on(&self, port: u16, variables: &[(&str, String)]) -> Daemon {
         let mut command = self.command(&["run"]);
         command.envs(variables.iter().map(|(name, value)| (name, value)));
@@ -248,7 +249,7 @@ impl World {
         Daemon { child, port, log }
     }
 
-    /// Newest generation of each file, by name, with its state.
+    /// Returns the state of the newest generation of each file, by name.
     pub fn states(&self) -> BTreeMap<String, String> {
         let status = self.json(&["status"]);
         let text = |value: &Json| value.as_str().unwrap().to_owned();
@@ -256,7 +257,7 @@ impl World {
         deliveries.map(|delivery| (text(&delivery["file"]), text(&delivery["state"]))).collect()
     }
 
-    /// How often the ledger took up a file.
+    /// Returns how often the ledger took up a file.
     pub fn generations(&self, file: &str) -> usize {
         let status = self.json(&["status"]);
         status["deliveries"].as_array().unwrap().iter().filter(|delivery| delivery["file"] == file).count()
@@ -269,7 +270,7 @@ impl Output {
     }
 }
 
-/// A daemon that ends with its test.
+/// A daemon. It is killed on drop.
 pub struct Daemon {
     child: Child,
     pub port: u16,
@@ -290,14 +291,14 @@ impl Daemon {
         rustix::process::kill_process(rustix::process::Pid::from_raw(id).unwrap(), signal).unwrap();
     }
 
-    /// SIGTERM; the exit code and how long it took.
+    /// Sends SIGTERM. Returns the exit code and how long the daemon took to end.
     pub fn stop(&mut self) -> (i32, Duration) {
         let began = Instant::now();
         self.signal(rustix::process::Signal::TERM);
         (self.ended(), began.elapsed())
     }
 
-    /// The exit code.
+    /// Waits until the daemon has ended. Returns the exit code.
     pub fn ended(&mut self) -> i32 {
         let status = until("the daemon ends", || self.child.try_wait().unwrap());
         status.code().unwrap_or_else(|| panic!("{status}: {}", self.log()))
@@ -307,12 +308,12 @@ impl Daemon {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Ends with a signal; whether it was one.
+    /// Waits until the daemon has ended. Returns whether a signal ended it.
     pub fn gone(&mut self) -> bool {
         until("the daemon is gone", || self.child.try_wait().unwrap()).code().is_none()
     }
 
-    /// Status and body; nothing when nobody answers.
+    /// Returns the status and the body of an answer, or `None` without an answer.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         get(self.port, path)
     }
@@ -326,7 +327,7 @@ impl Daemon {
         assert!(ready.is_some(), "the daemon is not ready: {answer:?}, and logged:\n{}", self.log());
     }
 
-    /// The metrics, by name with labels.
+    /// Returns the metrics, by name with labels.
     pub fn metrics(&self) -> BTreeMap<String, f64> {
         let (_, text) = self.get("/metrics").unwrap();
         let samples = text.lines().filter(|line| !line.starts_with('#'));
@@ -337,13 +338,13 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The daemon may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Status and body of what a port of this machine answers; nothing when nobody does.
+/// Sends a GET request to a port of this machine. Returns the status and the body, or `None` without an answer.
 pub fn get(port: u16, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -354,12 +355,12 @@ pub fn get(port: u16, path: &str) -> Option<(u16, String)> {
     Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
-/// Asks until there is an answer.
+/// Calls `ask` until it returns a value. Panics after [`PATIENCE`].
 pub fn until<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
     patiently(ask).unwrap_or_else(|| panic!("waited too long until {what}"))
 }
 
-/// Asks until there is an answer. Gives up after [`PATIENCE`].
+/// Calls `ask` until it returns a value. Gives up after [`PATIENCE`].
 pub fn patiently<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let began = Instant::now();
     loop {
@@ -371,7 +372,7 @@ pub fn patiently<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     }
 }
 
-/// Whether namespaces can be had; in CI they must.
+/// Whether user namespaces are available. In CI they must be.
 pub fn can_confine() -> bool {
     let tried = Command::new("unshare").args(["--user", "--map-root-user", "true"]).output();
     let can = tried.is_ok_and(|tried| tried.status.success());
@@ -382,7 +383,8 @@ pub fn can_confine() -> bool {
     can
 }
 
-/// The files that the answers are known of; nothing where they were not handed along.
+/// Returns a folder of the shared files, whose answers are known. Returns `None` if the folder does not exist, which
+/// in CI is a failure.
 pub fn shared(part: &str) -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
     let folder = std::env::var_os("NEEDLEDROP_SHARED").map_or_else(beside, PathBuf::from).join(part);
@@ -394,7 +396,7 @@ pub fn shared(part: &str) -> Option<PathBuf> {
     None
 }
 
-/// The CSV files in a folder, by name.
+/// Returns the CSV files in a folder, sorted by name.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|end| end == "csv")).collect();
@@ -408,13 +410,14 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Events of one user in one session, `artist` and `song` by their number; each with all fields.
+/// Returns events of one user in one session. Artist and song contain the number of the event. Every field has a
+/// value.
 pub fn events(items: std::ops::Range<u32>) -> String {
     items.map(|n| format!("Artist {n},Ann,F,{n},Lee,100.5,free,\"X, Y\",7,Song {n},3\n")).collect()
 }
 
-/// A port that nobody listens on. It is below those that the kernel gives to outgoing connections, so none of them
-/// takes it before a daemon listens there.
+/// Returns a port that nobody listens on. It is below the ports that the kernel gives to outgoing connections, so
+/// none of these takes it before a daemon listens there.
 pub fn free_port() -> u16 {
     let mut ports = std::iter::repeat_with(|| fastrand::u16(10_000..20_000));
     ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()

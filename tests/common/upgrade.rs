@@ -1,4 +1,4 @@
-//! What 0.1.0 left in `fixtures/0.1.0`, and what becomes of it. Both stores must end the same.
+//! The deliveries that version 0.1.0 left in `fixtures/0.1.0`, and what they become. Both stores must end the same.
 
 use std::fs;
 use std::path::Path;
@@ -25,8 +25,8 @@ const LEFT: [&str; 14] = [
     "2024-01-15.csv 1 loaded 8 = 8 + 0 + 0",
 ];
 
-/// What a run over the same files changes: interrupted files are completed. The copy of a file that failed has other
-/// times, so that it is tried once more. Nothing else is read.
+/// What a run over the same files changes: interrupted files are completed. The copy of the file that failed has
+/// other times, so it is tried once more. Nothing else is read.
 const COMPLETED: [(&str, &str); 3] = [
     ("2024-01-09.csv 2", "2024-01-09.csv 2 failed 0 = 0 + 0 + 0"),
     ("2024-01-12.csv 1", "2024-01-12.csv 1 loaded 12 = 12 + 0 + 0"),
@@ -59,7 +59,7 @@ const UNCHANGED: [&str; 7] = [
 ];
 
 impl World {
-    /// The inbox and the configuration, without a store.
+    /// Creates a world with the inbox and the configuration, without a store.
     pub fn of_0_1_0() -> Self {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/0.1.0");
         let world = Self::of(&fs::read_to_string(fixture.join("needledrop.yaml")).unwrap());
@@ -67,7 +67,7 @@ impl World {
         world.with("source.settle", "20ms")
     }
 
-    /// Every delivery as a line; every account closes.
+    /// Returns every delivery as a line. Asserts that every receipt closes.
     pub fn deliveries(&self) -> Vec<String> {
         let status = self.json(&["status"]);
         let line = |delivery: &Json| {
@@ -84,7 +84,7 @@ impl World {
         lines
     }
 
-    /// What is in quarantine: file, record, state.
+    /// Returns the quarantine entries as lines: file, record, state.
     pub fn entries(&self) -> Vec<String> {
         let found = self.json(&["quarantine", "list", "--all"]);
         let line = |entry: &Json| {
@@ -100,13 +100,13 @@ impl World {
         lines
     }
 
-    /// The receipts of the files that have nothing new.
+    /// Returns the receipts of the files that have nothing new.
     pub fn unchanged(&self) -> Vec<Json> {
         UNCHANGED.iter().map(|file| self.receipt(file)).collect()
     }
 
-    /// One run over the same files, one over files that grew, and a replay of the quarantine, of so many records.
-    /// `left` and `unchanged` are what it begins with.
+    /// Runs once over the same files and once over files that grew. Then replays the quarantine, which must try
+    /// `replayed` records. `left` and `unchanged` are the deliveries and receipts before.
     pub fn continues(&self, left: &[String], unchanged: &[Json], replayed: u64) {
         let completed = self.completes(left, unchanged);
         self.grow();
@@ -120,7 +120,7 @@ impl World {
         assert_eq!(self.deliveries(), changed(&grown, &REPLAYED));
     }
 
-    /// One run over the same files; the deliveries then.
+    /// Runs once over the same files. Returns the deliveries after that.
     pub fn completes(&self, left: &[String], unchanged: &[Json]) -> Vec<String> {
         self.once(1);
         let completed = changed(left, &COMPLETED);
@@ -150,7 +150,7 @@ impl World {
     }
 }
 
-/// The deliveries that are left, with these of the interrupted files.
+/// Returns the deliveries that an earlier version left, including these interrupted deliveries.
 pub fn left(interrupted: &[&str]) -> Vec<String> {
     let mut lines: Vec<String> = LEFT.iter().chain(interrupted).map(|line| (*line).to_owned()).collect();
     lines.sort();
@@ -165,7 +165,7 @@ fn changed(before: &[String], changes: &[(&str, &str)]) -> Vec<String> {
     lines
 }
 
-/// The rows of `by_station` in the end: station, hour, temperature, note, observer.
+/// Returns the final rows of `by_station`: station, hour, temperature, note, observer.
 pub fn by_station() -> Vec<String> {
     let few = "A|1|9.5|open|Abe A|2|2.0||Ann A|3|4.5||Ann A|5|5.0|late|Ann B|1|3.5|bee|Bob C|1|1.5|sea|Cyd \
                C|3|3.0|surf|Cyd D|1|1.5|dee|Dan D|2|2.5|deer|Dan D|20|2.5|deer|Dan E|1|1.0|eel|Eve \
@@ -178,7 +178,8 @@ pub fn by_station() -> Vec<String> {
     sorted(few.chain(grown).chain(interrupted).chain(renamed))
 }
 
-/// Those of `by_hour`: hour, station, temperature, note. A record erases there what it leaves empty.
+/// Returns the final rows of `by_hour`: hour, station, temperature, note. In this table an empty column erases the
+/// earlier value.
 pub fn by_hour() -> Vec<String> {
     let row = |row: &String| {
         let fields: Vec<&str> = row.split('|').collect();

@@ -48,7 +48,8 @@ pub enum Form {
     Quoted,
 }
 
-/// The value identifies the record of a row. Of two records, the later one has the smaller value about half the time.
+/// Returns the value that identifies record `number`. The later of two records has the smaller value about half the
+/// time.
 fn value(number: usize) -> String {
     format!("v{:05}", number * 7919 % 10_007)
 }

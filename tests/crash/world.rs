@@ -1,4 +1,4 @@
-//! An inbox and a store of their own, the program on them, and what is there afterwards.
+//! The world of a crash test: an inbox and a store of their own, the program that runs on them, and what it leaves.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -12,19 +12,19 @@ use tempfile::TempDir;
 
 const TABLES: [&str; 3] = ["session_item", "user_session", "user_song"];
 
-/// Chunks so small that every file is many.
+/// The chunks are so small that every file has many.
 const WINDOW: &str = "50";
 
 pub struct World {
     dir: TempDir,
-    /// What is not as in the shipped configuration.
+    /// The settings that differ from the shipped configuration.
     settings: Vec<(String, String)>,
 }
 
-/// All that must be the same however it came about: no stamps, no times, no remarks.
+/// Everything that must be the same however it came about: no stamps, no times, no remarks.
 #[derive(Debug, PartialEq)]
 pub struct Story {
-    /// The declared columns.
+    /// The rows of each table, with the declared columns only.
     pub tables: BTreeMap<String, Vec<String>>,
     pub deliveries: Vec<Json>,
     pub receipts: Vec<Json>,
@@ -84,18 +84,18 @@ impl World {
         self.command(arguments).output().unwrap()
     }
 
-    /// A whole run. 1 is for what it was given, not for what it did.
+    /// Runs to the end. Exit code 1 is allowed, because it is about the input and not about the run.
     pub fn once(&self) {
         let output = self.run(&["run", "--once"]);
         assert!(matches!(output.status.code(), Some(0 | 1)), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Whether a run came as far as this durable step, which was its last then.
+    /// Runs with an abort at this durable step. Returns whether the run came that far.
     pub fn abort_at(&self, step: usize) -> bool {
         self.abort("run --once", step)
     }
 
-    /// The same with another command.
+    /// Runs another command with an abort at this durable step. Returns whether the command came that far.
     pub fn abort(&self, command: &str, step: usize) -> bool {
         let arguments: Vec<&str> = command.split(' ').collect();
         let output = self.command(&arguments).env("NEEDLEDROP_ABORT_AT", step.to_string()).output().unwrap();
@@ -114,7 +114,7 @@ impl World {
         self.start(&["run", "--listen", "127.0.0.1:0"])
     }
 
-    /// What the program that was started last told.
+    /// Returns the log of the process that was started last.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
@@ -126,7 +126,7 @@ impl World {
         })
     }
 
-    /// What became of quarantined records.
+    /// Returns all quarantine entries with their states.
     pub fn entries(&self) -> Json {
         self.json(&["quarantine", "list", "--all", "--json"])
     }
@@ -143,7 +143,7 @@ impl World {
         Connection::open_with_flags(self.store(), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()
     }
 
-    /// Changes the store behind the back of the program.
+    /// Changes the store from outside the program.
     pub fn sql(&self, sql: &str) {
         Connection::open(self.store()).unwrap().execute_batch(sql).unwrap();
     }
@@ -152,14 +152,14 @@ impl World {
         rows(&self.open(), sql).concat()
     }
 
-    /// Everything that is stored, times and stamps too.
+    /// Returns everything that is stored, including times and stamps.
     fn dump(&self) -> BTreeMap<String, Vec<String>> {
         let store = self.open();
         let names = rows(&store, "SELECT name FROM sqlite_schema WHERE type = 'table'");
         names.into_iter().map(|name| (name.clone(), rows(&store, &format!("SELECT * FROM {name}")))).collect()
     }
 
-    /// A further run writes nothing at all.
+    /// Asserts that a further run writes nothing at all.
     pub fn rests(&self) {
         let before = self.dump();
         let output = self.run(&["run", "--once", "--json"]);
@@ -193,7 +193,7 @@ impl World {
     }
 }
 
-/// Each row as text, cell by cell.
+/// Returns each row as text, cell by cell.
 fn rows(store: &Connection, sql: &str) -> Vec<String> {
     let mut statement = store.prepare(sql).unwrap();
     let width = statement.column_count();
@@ -212,14 +212,14 @@ fn rows(store: &Connection, sql: &str) -> Vec<String> {
     rows
 }
 
-/// In the order of names: that of being taken up is told by the tables.
+/// Sorts deliveries and entries by name. The tables show the order in which files were taken up.
 fn listed(list: &mut Json) -> Vec<Json> {
     let mut list: Vec<Json> = list.as_array_mut().unwrap().drain(..).map(plain).collect();
     list.sort_by_key(|one| (one["file"].to_string(), one["generation"].as_u64(), one["record"].as_u64()));
     list
 }
 
-/// Without what differs from run to run.
+/// Removes what differs from run to run.
 fn plain(mut object: Json) -> Json {
     let map = object.as_object_mut().unwrap();
     if map.contains_key("taken_up") {
@@ -240,8 +240,9 @@ impl Story {
         }
     }
 
-    /// The same tables and accounts, where some files were taken up in another order than in the clean
-    /// run: a collision may be another delivery's then. Files that were renamed are not compared.
+    /// Asserts the tables and receipts of a clean run in which some files were taken up in another order. A collision
+    /// may then belong to another delivery. Renamed files are not compared; the last of them must be loaded or a
+    /// duplicate.
     pub fn assert_is_but_for_order(&self, clean: &Self, renamed: &[&str], what: &str) {
         for (table, rows) in &clean.tables {
             same(&self.tables[table], rows, &format!("{what}: {table}"));
@@ -261,7 +262,7 @@ impl Story {
         assert!(of_it("loaded") || of_it("duplicate"), "{what}: {name}: {:?}", self.receipts);
     }
 
-    /// Laws 1 and 6, whatever happened.
+    /// Asserts laws 1 and 6.
     fn closes(&self) {
         for receipt in &self.receipts {
             assert_eq!(receipt["closes"], Json::Bool(true), "{receipt}");
@@ -282,7 +283,7 @@ impl Story {
     }
 }
 
-/// A receipt without what depends on which other deliveries came before.
+/// Removes from a receipt what depends on the deliveries before it.
 fn without_order(receipt: &Json) -> Json {
     let mut receipt = receipt.clone();
     for key in ["parts", "part_count"] {

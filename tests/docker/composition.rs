@@ -1,4 +1,4 @@
-//! The composition for the time of a test: a project of its own, with an inbox and ports of its own.
+//! A composition that runs for one test. It is a project of its own, with an inbox and ports of its own.
 
 use std::fs;
 use std::process::Output;
@@ -11,10 +11,10 @@ use tempfile::TempDir;
 use crate::common::{free_port, shared};
 use crate::image::{DONE_WITHIN, build, compose_command, docker, done, inspect, wanted};
 
-/// Longer than anything takes that is waited for; a first start of Cassandra on a busy machine is the longest.
+/// How long a test waits for something. The first start of Cassandra on a busy machine takes longest.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Two compositions at a time would want the memory of two.
+/// Lets one composition run at a time, because two need twice the memory.
 static ALONE: Mutex<()> = Mutex::new(());
 
 pub struct Composition {
@@ -28,14 +28,14 @@ pub struct Composition {
     _alone: MutexGuard<'static, ()>,
 }
 
-/// What `tests/docker/with` takes away should this be interrupted.
+/// Returns the name of the project. `tests/docker/with` removes this project if the tests are interrupted.
 fn project() -> String {
     let given = std::env::var("NEEDLEDROP_TEST_PROJECT");
     given.unwrap_or_else(|_| format!("needledrop-test-{}", std::process::id()))
 }
 
 impl Composition {
-    /// Nothing where it is not wanted.
+    /// Creates a composition. Returns `None` if the Docker tests are not wanted.
     pub fn new(service: &'static str, services: &'static [&'static str]) -> Option<Self> {
         wanted().then(|| {
             let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,18 +75,18 @@ impl Composition {
         done(self.try_compose(arguments))
     }
 
-    /// What the services depend on comes with them.
+    /// Starts the services and what they depend on.
     pub fn up(&self) {
         self.compose(&[&["up", "-d"], self.services].concat());
     }
 
-    /// A real file of that name, readable as files are.
+    /// Copies the real file of this name into the inbox.
     pub fn drop_file(&self, name: &str) {
         let events = shared("events").expect("the real files; set NEEDLEDROP_SHARED");
         fs::copy(events.join(name), self.inbox.path().join("inbox").join(name)).unwrap();
     }
 
-    /// Also when it is stopped.
+    /// Returns the id of the container, also of a stopped container.
     fn container(&self) -> String {
         self.compose(&["ps", "-a", "-q", self.service])
     }
@@ -107,7 +107,7 @@ impl Composition {
         done(docker(&["kill", "--signal", signal, &self.container()]));
     }
 
-    /// Processes of the container that ended and that nobody asked after.
+    /// Returns the number of ended processes in the container that no process has waited for.
     pub fn zombies(&self) -> usize {
         let listed = done(docker(&["top", &self.container(), "-eo", "pid,stat"]));
         listed.lines().filter(|line| line.contains('Z')).count()
@@ -121,14 +121,14 @@ impl Composition {
         done(self.try_exec(arguments))
     }
 
-    /// What is said of something that must not work.
+    /// Returns the output of a command that must fail.
     pub fn refusal(&self, arguments: &[&str]) -> String {
         let output = self.try_compose(arguments);
         assert!(!output.status.success(), "{arguments:?}");
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     }
 
-    /// The JSON that a command prints.
+    /// Returns the JSON that a command prints.
     pub fn needledrop(&self, arguments: &[&str]) -> Json {
         serde_json::from_str(&self.exec(&[&["needledrop"], arguments].concat())).unwrap()
     }
@@ -138,17 +138,17 @@ impl Composition {
         serde_json::from_slice(&output.stdout).ok()
     }
 
-    /// What it answers on the port of the host: status and body.
+    /// Sends a GET request to the daemon's port on the host. Returns the status and the body.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         crate::common::get(self.port, path)
     }
 
-    /// What another service answers, when it answers well.
+    /// Sends a GET request to another service. Returns the body if the status is 200.
     pub fn ask(&self, port: u16, path: &str) -> Option<String> {
         crate::common::get(port, path).filter(|(status, _)| *status == 200).map(|(_, body)| body)
     }
 
-    /// The one series that a query finds.
+    /// Returns the first series that a query finds.
     pub fn prometheus(&self, query: &str) -> Option<Json> {
         let query = query.replace(' ', "%20").replace('=', "%3D");
         let answer = self.ask(self.prometheus_port, &format!("/api/v1/query?query={query}"))?;

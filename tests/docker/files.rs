@@ -1,4 +1,4 @@
-//! What the files of the image and the composition say agrees with the rest of the tree. These need no Docker.
+//! Tests that the files of the image and the composition agree with the rest of the tree. They need no Docker.
 
 use std::collections::BTreeSet;
 
@@ -13,18 +13,18 @@ fn composition() -> String {
     text("docker-compose.yaml")
 }
 
-/// The values of all lines that begin with this.
+/// Returns the rest of every line that begins with this text.
 fn all<'t>(text: &'t str, beginning: &str) -> Vec<&'t str> {
     text.lines().filter_map(|line| line.trim().strip_prefix(beginning)).collect()
 }
 
-/// What stands between, the first time.
+/// Returns the text between `left` and `right`, at their first occurrence.
 fn between<'t>(text: &'t str, left: &str, right: &str) -> &'t str {
     text.split_once(left).and_then(|(_, rest)| rest.split_once(right)).unwrap_or_else(|| panic!("{left}")).0
 }
 
 #[test]
-fn versions_are_those_of_the_tree() {
+fn versions_match_those_of_the_tree() {
     let (dockerfile, version) = (text("deploy/Dockerfile"), env!("CARGO_PKG_VERSION"));
     assert_eq!(between(&dockerfile, "image.version=\"", "\""), version);
     assert!(all(&composition(), "image: ").contains(&format!("needledrop:{version}").as_str()));
@@ -40,13 +40,13 @@ fn every_image_has_its_exact_version() {
     assert!(images.len() >= 6, "{images:?}");
     for image in images {
         let tag = image.split(' ').next().unwrap().split_once(':').unwrap_or_else(|| panic!("{image}")).1;
-        // Of Debian the release alone, which gets its security updates.
+        // Debian is named by its release only, so that it gets security updates.
         assert!(tag.matches('.').count() == 2 || tag == "bookworm-slim", "{image}");
     }
 }
 
 #[test]
-fn what_can_be_set_is_in_the_example_and_nothing_else() {
+fn the_example_lists_exactly_the_variables_of_the_composition() {
     let composition = composition();
     let asked: BTreeSet<_> = composition
         .split("${")
@@ -61,7 +61,7 @@ fn what_can_be_set_is_in_the_example_and_nothing_else() {
 }
 
 #[test]
-fn prometheus_differs_in_the_address_alone() {
+fn the_prometheus_configurations_differ_only_in_the_address() {
     let read = |name: &str| serde_saphyr::from_str::<Json>(&text(name)).unwrap();
     let (shipped, docker) =
         (text("deploy/prometheus/prometheus.yaml"), read("deploy/prometheus/docker.yaml"));
@@ -70,7 +70,7 @@ fn prometheus_differs_in_the_address_alone() {
 }
 
 #[test]
-fn nothing_is_published_beyond_this_machine() {
+fn ports_are_published_only_on_this_machine() {
     let composition = composition();
     let ports = all(&composition, "ports: ");
     assert_eq!(ports.len(), 3, "of the shared part, Prometheus and Grafana");

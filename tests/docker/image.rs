@@ -1,14 +1,14 @@
-//! Docker and Compose as commands, and the image as one builds it.
+//! Docker and Compose as commands, and the build of the image.
 
 use std::process::{Command, Output};
 use std::sync::Once;
 
 use serde_json::Value as Json;
 
-/// What the image is told that it is made of.
+/// The commit that the build of the image is given.
 pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// The image is built once: all of the product in release mode, on few cores.
+/// The time limit in seconds for the build of the image: the whole product in release mode, on few cores.
 const BUILT_WITHIN: &str = "3600";
 pub const DONE_WITHIN: &str = "600";
 
@@ -34,7 +34,7 @@ pub fn inspect(what: &str) -> Json {
     serde_json::from_str::<Json>(&done(docker(&["inspect", what]))).unwrap()[0].take()
 }
 
-/// The name of the image, as docker-compose.yaml has it.
+/// Returns the name of the image, as docker-compose.yaml has it.
 fn name() -> String {
     format!("needledrop:{}", env!("CARGO_PKG_VERSION"))
 }
@@ -47,14 +47,14 @@ pub fn base() -> Json {
     inspect("debian:bookworm-slim")
 }
 
-/// A container of its own for one command: its exit code, and what it said.
+/// Runs one command in a container of its own. Returns the exit code and the output.
 pub fn run(arguments: &[&str]) -> (i32, String) {
     let output = docker(&[&["run", "--rm", "--read-only", &name()], arguments].concat());
     let said = [output.stdout, output.stderr].concat();
     (output.status.code().unwrap(), String::from_utf8_lossy(&said).trim().to_owned())
 }
 
-/// Compose as a plugin of Docker, or by itself where it is older.
+/// Returns Compose as a plugin of Docker, or as a program of its own in an older installation.
 pub fn compose_command(within: &str) -> Command {
     let is_plugin = docker(&["compose", "version"]).status.success();
     let mut command = Command::new("timeout");
@@ -63,7 +63,7 @@ pub fn compose_command(within: &str) -> Command {
     command
 }
 
-/// The image, by the composition's own words.
+/// Builds the image once, with the composition.
 pub fn build() {
     static BUILT: Once = Once::new();
     BUILT.call_once(|| {

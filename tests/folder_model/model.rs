@@ -1,16 +1,17 @@
-//! What the ledger should say, by rules as plain as they can be: texts are compared, nothing is hashed.
+//! The expected contents of the ledger, by rules that are as plain as possible: texts are compared, and nothing is
+//! hashed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Bytes by which files are first compared.
+/// The number of bytes by which files are first compared.
 const HEAD: usize = 64 * 1024;
 
-/// A file as it lies there.
+/// A file in the folder.
 #[derive(Clone, Debug)]
 struct File {
     text: String,
     size: u64,
-    /// Something was done to it since it was last looked at.
+    /// Whether the file was changed since a run last examined it.
     touched: bool,
 }
 
@@ -29,31 +30,32 @@ pub struct Delivery {
     pub path: String,
     pub generation: u32,
     pub state: State,
-    /// What is durable of it; of a duplicate, the whole.
+    /// The durable part of the text; for a duplicate, the whole text.
     pub text: String,
-    /// The last of it was loaded without a line end.
+    /// Whether the last record was loaded without a line end.
     tail: bool,
-    /// How often growth showed that such a tail was not whole. Files are too young here for one to be loaded then.
+    /// How often growth showed that such a tail was incomplete. After that, no tail is loaded here, because the files
+    /// are too young.
     strikes: u32,
     head: String,
     size: u64,
 }
 
-/// A delivery in the words of the ledger: path, generation, state, bytes, records, loaded, quarantined.
+/// A delivery as the ledger has it: path, generation, state, bytes, records, loaded, quarantined.
 pub type Line = (String, u32, String, u64, u64, u64, u64);
 
 #[derive(Clone, Debug, Default)]
 pub struct Model {
     files: BTreeMap<String, File>,
-    /// In the order in which they were taken up.
+    /// The deliveries in the order in which they were taken up.
     pub deliveries: Vec<Delivery>,
 }
 
-/// One record: its fields by column (k, v, w), or nothing where it goes to quarantine.
+/// A record: its fields by column (k, v, w), or `None` if it goes to quarantine.
 pub type Record = Option<[String; 3]>;
 
 impl Delivery {
-    /// Its durable records, in order.
+    /// Returns the durable records, in order.
     pub fn records(&self) -> Vec<Record> {
         if matches!(self.state, State::Duplicate | State::Failed) {
             return Vec::new();
@@ -75,14 +77,14 @@ impl Delivery {
     }
 }
 
-/// Where the columns are, and how many fields a record has; nothing where the header does not serve.
+/// Returns the positions of the columns and the number of fields, or `None` if the header is unusable.
 fn header(text: &str) -> Option<([usize; 3], usize)> {
     let names: Vec<&str> = text.split('\n').find(|line| !line.is_empty())?.split(',').collect();
     let find = |column: &str| names.iter().position(|name| *name == column);
     Some(([find("k")?, find("v")?, find("w")?], names.len()))
 }
 
-/// A file without a record may be without a header too.
+/// Whether a file can be loaded. A file without a record may have no header.
 fn serves(text: &str) -> bool {
     header(text).is_some() || text.bytes().all(|byte| byte == b'\n')
 }
@@ -101,7 +103,7 @@ fn record(line: &str, places: [usize; 3], fields: usize) -> Record {
     Some(places.map(|place| found[place].to_owned()))
 }
 
-/// What of a file can be loaded, and whether that is all of it.
+/// Returns the part of a file that can be loaded, and whether that is the whole file.
 fn loadable(text: &str, strikes: u32) -> (&str, bool) {
     let Some((_, fields)) = header(text) else { return (text, true) };
     let end = text.rfind('\n').map_or(0, |at| at + 1);
@@ -114,7 +116,7 @@ fn loadable(text: &str, strikes: u32) -> (&str, bool) {
     (&text[..end], false)
 }
 
-/// Whether there is half a header, and nobody knows whether its writer has finished.
+/// Whether a file has only a header without a line end, and its writer may not have finished.
 fn header_waits(text: &str, strikes: u32) -> bool {
     strikes > 0 && !text.is_empty() && !text.trim_start_matches('\n').contains('\n') && !text.ends_with('\n')
 }
@@ -144,7 +146,7 @@ impl Model {
         self.deliveries.iter().rposition(|delivery| delivery.path == path)
     }
 
-    /// `run --once`, to its end.
+    /// Predicts a complete `run --once`.
     pub fn run(&mut self) {
         for at in 0..self.deliveries.len() {
             let delivery = &self.deliveries[at];
@@ -181,7 +183,7 @@ impl Model {
         }
     }
 
-    /// The same bytes, more of them, or others.
+    /// Handles the file of a known delivery, which has the same bytes, more bytes, or other bytes.
     fn known(&mut self, at: usize, file: &File, left: &mut BTreeSet<String>) {
         let current = self.deliveries[at].clone();
         let Some(rest) = file.text.strip_prefix(&current.text) else {
@@ -215,7 +217,7 @@ impl Model {
         self.deliveries[at] = Delivery { state, text, tail, head, size: file.size, ..current };
     }
 
-    /// A new delivery: of a new path, or a new generation.
+    /// Handles a file that needs a new delivery: a new path, or a new generation.
     fn new_delivery(&mut self, path: &str, file: &File, strikes: u32, left: &mut BTreeSet<String>) {
         if header_waits(&file.text, strikes) {
             return;
@@ -233,7 +235,7 @@ impl Model {
         self.enter(path, file, state, text, strikes);
     }
 
-    /// Whether it is a duplicate. What is begun and alike goes first.
+    /// Whether a file is a duplicate. Interrupted files with the same head are identified first.
     fn is_another(&mut self, path: &str, file: &File, strikes: u32, left: &mut BTreeSet<String>) -> bool {
         while let Some(other) = self.begun_alike(path, file) {
             let first = self.deliveries[other].path.clone();
@@ -270,7 +272,7 @@ impl Model {
         let other = &self.deliveries[at];
         match other.state {
             State::Loaded => other.text == file.text,
-            // The record that is not whole is in its file only.
+            // Only the file has the record that is not complete.
             _ => {
                 let is_still = self.text(&other.path).is_some_and(|text| text == file.text);
                 is_still && loadable(&file.text, strikes).0.len() <= other.text.len()
@@ -291,8 +293,8 @@ impl Model {
         self.deliveries.push(Delivery { path, generation, state, text, tail, strikes, head, size });
     }
 
-    /// A run that came to what the ledger says: each delivery as before it, as after it, or on its way there; a
-    /// run that noted no more than the new head of a file changed no line.
+    /// Takes over what the ledger has after a killed run. Each delivery must be as before the run, as after it, or
+    /// partly loaded. A run that recorded only the new head of a file changed no line.
     pub fn was_killed(&mut self, seen: &[Line], has_new_head: impl Fn(usize) -> bool) {
         let mut after = self.clone();
         after.run();
@@ -306,7 +308,7 @@ impl Model {
             if at < self.deliveries.len() { self.deliveries[at] = found } else { self.deliveries.push(found) }
         }
         assert!(seen.len() >= self.deliveries.len(), "a delivery is gone: {seen:?}");
-        // What failed is not tried again as it is.
+        // A failed file is not tried again unchanged.
         let newest =
             |all: &[Delivery], path: &str| all.iter().rfind(|other| other.path == *path).map(Delivery::line);
         for (path, file) in &mut self.files {
@@ -317,7 +319,7 @@ impl Model {
     }
 }
 
-/// Whether the last of a delivery's text was loaded without a line end.
+/// Whether the last record of a delivery's text was loaded without a line end.
 fn is_open(state: State, text: &str) -> bool {
     state == State::Loaded && !text.is_empty() && !text.ends_with('\n')
 }
@@ -326,7 +328,7 @@ fn on_its_way(before: Option<&Delivery>, end: Option<&Delivery>, line: &Line) ->
     let end = end.unwrap_or_else(|| panic!("{line:?} should not be there"));
     let bytes = usize::try_from(line.3).unwrap();
     let text = end.text.get(..bytes).unwrap_or_else(|| panic!("{line:?} is beyond {end:?}")).to_owned();
-    // What it ended with before is known until it is continued.
+    // The earlier tail stays known until the delivery is continued.
     let tail = before.is_some_and(|before| before.tail && before.text == text);
     let found = Delivery { state: State::Loading, text, tail, ..end.clone() };
     assert_eq!(found.line(), *line, "on the way to {end:?}");

@@ -1,4 +1,4 @@
-//! What is in the store.
+//! The contents of the store.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ impl Seen {
         statement.query_map([], |found| row(found)).unwrap().map(Result::unwrap).collect()
     }
 
-    /// In the order in which they were taken up.
+    /// Returns the deliveries in the order in which they were taken up.
     pub fn deliveries(&self) -> Vec<Line> {
         let sql = "SELECT path, generation, state, bytes, records, loaded, quarantined \
                    FROM _needledrop_deliveries ORDER BY id";
@@ -30,12 +30,12 @@ impl Seen {
         })
     }
 
-    /// By what each file is found again, in the same order.
+    /// Returns the hashes by which files are first recognized, in the same order.
     pub fn heads(&self) -> Vec<String> {
         self.select("SELECT head FROM _needledrop_deliveries ORDER BY id", |row| row.get(0))
     }
 
-    /// Stamps of the records of each delivery: (delivery, first record, base, records), in order.
+    /// Returns the stamp ranges in order: (delivery, first record, base, records).
     fn ranges(&self) -> Vec<(u64, u64, i64, u64)> {
         let sql = "SELECT delivery, first, base, records FROM _needledrop_stamps ORDER BY base";
         self.select(sql, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
@@ -61,7 +61,7 @@ impl Seen {
         self.counts_close(&stamped);
     }
 
-    /// Law 2.
+    /// Asserts law 2.
     fn tables_are_all_records_in_order(&self, stamped: &[(i64, Record)]) {
         let mut expected: BTreeMap<String, [String; 2]> = BTreeMap::new();
         for [k, v, w] in stamped.iter().filter_map(|(_, record)| record.as_ref()) {
@@ -78,7 +78,7 @@ impl Seen {
         assert_eq!(found, expected.into_iter().collect::<Vec<_>>(), "the table");
     }
 
-    /// Law 6.
+    /// Asserts law 6.
     fn counts_close(&self, stamped: &[(i64, Record)]) {
         let loaded = stamped.iter().filter(|(_, record)| record.is_some()).count() as u64;
         let sums = "SELECT coalesce(sum(rows), 0), coalesce(sum(collisions), 0) FROM _needledrop_counts";

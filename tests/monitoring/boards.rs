@@ -1,4 +1,5 @@
-//! The dashboards of Grafana as they lie there: what they ask for is there, and nothing that is there is left out.
+//! Tests of the Grafana dashboards in the tree: every metric that a dashboard uses exists, and every metric is on a
+//! dashboard.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +10,7 @@ use super::text;
 
 pub const BOARDS: [&str; 3] = ["overview", "store", "files"];
 
-/// What the kernel tells of the process, and metrics-process makes of it.
+/// The metrics of the process that metrics-process makes from the kernel's figures.
 const PROCESS: [&str; 6] =
     ["cpu_seconds_total", "resident_memory_bytes", "open_fds", "max_fds", "start_time_seconds", "threads"];
 
@@ -20,7 +21,7 @@ pub struct Panel {
 }
 
 impl Panel {
-    /// What it asks for, and whether only how that is now.
+    /// Returns the queries of the panel, and whether each query is for the current value only.
     pub fn questions(&self) -> Vec<(String, bool)> {
         let targets = self.json["targets"].as_array().unwrap().iter();
         targets.map(|target| (word(&target["expr"]), target["instant"] == true)).collect()
@@ -44,7 +45,7 @@ pub fn panels() -> Vec<Panel> {
     BOARDS.into_iter().flat_map(of).collect()
 }
 
-/// The metrics that an expression names, without what a histogram adds to its name.
+/// Returns the metrics that an expression names, without the suffixes of histograms.
 pub fn named(expression: &str) -> BTreeSet<String> {
     let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
     let ours = words.filter(|word| word.starts_with("needledrop_"));
@@ -65,7 +66,7 @@ pub fn is_known(name: &str) -> bool {
 }
 
 #[test]
-fn a_panel_asks_for_nothing_that_is_not_there_and_nothing_that_is_there_is_on_no_panel() {
+fn every_panel_uses_declared_metrics_and_every_metric_is_on_a_panel() {
     let mut shown = BTreeSet::new();
     for panel in panels() {
         for (question, _) in panel.questions() {
@@ -83,7 +84,7 @@ fn a_panel_asks_for_nothing_that_is_not_there_and_nothing_that_is_there_is_on_no
 }
 
 #[test]
-fn every_panel_says_what_it_shows_in_which_unit_and_where_to_read_on() {
+fn every_panel_has_a_description_a_unit_and_a_link_to_the_runbook() {
     let runbook = text("docs/runbook.md");
     for panel in panels() {
         let what = format!("{}: {}", panel.board, panel.title);
@@ -92,7 +93,7 @@ fn every_panel_says_what_it_shows_in_which_unit_and_where_to_read_on() {
         assert!(!word(&defaults["unit"]).is_empty(), "{what}: no unit");
         assert!(!defaults["thresholds"]["steps"].as_array().unwrap().is_empty(), "{what}: no thresholds");
         let links = panel.json["links"].as_array().cloned().unwrap_or_default();
-        // What turns red has a part of the runbook.
+        // A panel that can turn red has a part of the runbook.
         let turns_red = defaults["thresholds"]["steps"].as_array().unwrap().len() > 1;
         let has_alert = !links.is_empty() || panel.title == "Memory" || panel.title == "Requests in flight";
         assert!(!turns_red || has_alert, "{what}: turns red and has no runbook");
@@ -106,7 +107,7 @@ fn every_panel_says_what_it_shows_in_which_unit_and_where_to_read_on() {
 }
 
 #[test]
-fn panels_lie_beside_each_other_and_ask_by_the_variables_that_the_board_has() {
+fn panels_do_not_overlap_and_use_only_the_variables_of_their_board() {
     for name in BOARDS {
         let board = board(name);
         assert!(board["schemaVersion"].as_u64().unwrap() >= 41, "{name}");

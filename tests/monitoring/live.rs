@@ -1,4 +1,5 @@
-//! A real Prometheus on real daemons under load: every panel of every dashboard shows what is so.
+//! Tests of a real Prometheus that scrapes real daemons under load: every panel of every dashboard shows the right
+//! values.
 
 use std::process::{Command, Stdio};
 
@@ -10,7 +11,7 @@ use super::sizes::{self, Of};
 use crate::common::World;
 use crate::place::Place;
 
-/// What Grafana puts into a query. Of a time that is short, rates are over a short time.
+/// Returns a query as Grafana fills it in. The load is short, so rates are over a short time.
 fn asked(question: &str, instance: &str) -> String {
     let filled = question.replace("$job", ".+").replace("$instance", instance).replace("$table", ".+");
     let filled = filled.replace("$__rate_interval", "10s").replace("$__range", "5m");
@@ -19,7 +20,7 @@ fn asked(question: &str, instance: &str) -> String {
 }
 
 #[test]
-fn promtool_has_nothing_to_say_about_the_metrics_of_a_real_daemon() {
+fn promtool_finds_no_fault_in_the_metrics_of_a_real_daemon() {
     let Some(promtool) = tool("promtool") else { return };
     let world = load::world();
     let daemon = world.daemon();
@@ -34,7 +35,7 @@ fn promtool_has_nothing_to_say_about_the_metrics_of_a_real_daemon() {
 }
 
 #[test]
-fn every_panel_shows_what_is_so_while_real_daemons_load_and_refuse() {
+fn every_panel_shows_the_right_values_while_real_daemons_load() {
     let sqlite = load::world();
     let daemon = sqlite.daemon();
     let place = Place::new().map(|place| {
@@ -72,7 +73,7 @@ fn every_panel_shows_what_is_so_while_real_daemons_load_and_refuse() {
     }
 }
 
-/// All panels, of one daemon or all, against what they have to show.
+/// Compares all panels, for one daemon or for all, with the values that they must show.
 fn compare(prometheus: &Prometheus, instance: &str, daemons: f64, has: impl Fn(Of) -> bool) {
     let mut wrong = Vec::new();
     for panel in panels() {
@@ -85,7 +86,7 @@ fn compare(prometheus: &Prometheus, instance: &str, daemons: f64, has: impl Fn(O
         for (question, now) in panel.questions() {
             let question = asked(&question, instance);
             let values = if now { vec![prometheus.now(&question)] } else { prometheus.lately(&question, 45) };
-            // A quantile of nothing is no number; Grafana leaves it out.
+            // A quantile of nothing is NaN. Grafana leaves it out.
             let values: Vec<f64> = values.into_iter().flatten().filter(|value| !value.is_nan()).collect();
             if values.is_empty() && has(size.of) {
                 wrong.push(format!("{what}: no data: {question}"));
@@ -103,7 +104,7 @@ fn compare(prometheus: &Prometheus, instance: &str, daemons: f64, has: impl Fn(O
     assert!(wrong.is_empty(), "of {instance}:\n{}", wrong.join("\n"));
 }
 
-/// What the variables of the boards offer is there.
+/// Asserts that the labels exist from which the dashboards fill their variables.
 fn variables(prometheus: &Prometheus) {
     for name in BOARDS {
         for variable in board(name)["templating"]["list"].as_array().unwrap() {

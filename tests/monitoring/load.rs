@@ -1,4 +1,4 @@
-//! A load with some bad input, of which it is known what it has to look like.
+//! A load with some bad input, whose results are known.
 
 use std::ops::Range;
 use std::thread::sleep;
@@ -8,20 +8,20 @@ use rusqlite::Connection;
 
 use crate::common::{Daemon, HEADER, World, events, until};
 
-/// Files that are dropped on each daemon, one a while.
+/// The number of files that are dropped on each daemon, with a pause after each.
 pub const FILES: u32 = 24;
 const EVERY: Duration = Duration::from_millis(800);
 
-/// Of each file.
+/// The number of records in each file.
 pub const RECORDS: u32 = GOOD + SKIPPED + BAD;
 const GOOD: u32 = 480;
 pub const SKIPPED: u32 = 15;
 pub const BAD: u32 = 5;
 
-/// Seconds that all of it takes, without the locked store.
+/// How long the load takes in seconds, without the locked store.
 pub const SECONDS: f64 = 0.8 * FILES as f64;
 
-/// So that each file is several chunks.
+/// With these settings each file has several chunks.
 pub const SETTINGS: [(&str, &str); 3] =
     [("source.settle", "200ms"), ("source.poll", "200ms"), ("write.window", "100")];
 
@@ -35,11 +35,11 @@ fn csv(items: Range<u32>) -> String {
     format!("{HEADER}{}{skipped}{bad}", events(items))
 }
 
-/// Drops all of it into worlds, and two files that wait for somebody.
+/// Drops all files into the worlds, and two more: one fails, and one stays incomplete.
 pub fn drop_all(worlds: &[&World]) {
     for number in 0..FILES {
         for world in worlds {
-            // Written aside and renamed: no settling is waited for.
+            // Written aside and renamed, so that the file need not settle.
             world.drop_file(".arriving", csv(number * GOOD..(number + 1) * GOOD));
             std::fs::rename(world.inbox().join(".arriving"), world.inbox().join(format!("{number:03}.csv")))
                 .unwrap();
@@ -52,13 +52,13 @@ pub fn drop_all(worlds: &[&World]) {
     }
 }
 
-/// A compressed file that stops in its middle.
+/// Returns a compressed file that is cut off in the middle.
 fn half() -> Vec<u8> {
     let whole = crate::common::gzip(csv(900_000..903_000).as_bytes());
     whole[..whole.len() / 2].to_vec()
 }
 
-/// All of it has ended as it has to.
+/// Waits until all files have ended as they should.
 pub fn until_all_ended(daemon: &Daemon) {
     let state = |name: &str| {
         daemon.metrics().get(&format!("needledrop_deliveries_total{{state=\"{name}\"}}")).copied()
@@ -68,7 +68,7 @@ pub fn until_all_ended(daemon: &Daemon) {
     until("one is incomplete", || (state("incomplete")? >= 1.0).then_some(()));
 }
 
-/// Another program holds the store for a while, and a file waits for it.
+/// Locks the store through another connection for some seconds, while a file waits.
 pub fn lock(world: &World, daemon: &Daemon, seconds: u64) {
     let other = Connection::open(world.store()).unwrap();
     until("the store is free", || other.execute_batch("BEGIN IMMEDIATE").ok());

@@ -1,4 +1,4 @@
-//! A real Prometheus for the time of a test, and what it answers.
+//! A real Prometheus that runs for one test, and its answers.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::common::{free_port, until};
 
-/// Where a tool of Prometheus is. Where it has to be there, by `NEEDLEDROP_TEST_PROMETHEUS`, its absence is a failure.
+/// Returns the path of a tool of Prometheus, if it is installed. `NEEDLEDROP_TEST_PROMETHEUS` requires the tool.
 pub fn tool(name: &str) -> Option<PathBuf> {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|place| place.is_file());
@@ -31,8 +31,8 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Scrapes daemons on these ports by the shipped configuration, in which the addresses and intervals
-    /// alone are others. Nothing where there is none.
+    /// Starts a server that scrapes daemons on these ports. Its configuration is the shipped one with other addresses
+    /// and intervals. Returns `None` if Prometheus is not installed.
     pub fn start(ports: &[u16]) -> Option<Self> {
         let binary = tool("prometheus")?;
         let dir = TempDir::new().unwrap();
@@ -65,13 +65,13 @@ impl Prometheus {
         Some(prometheus)
     }
 
-    /// How it is now: a value a series.
+    /// Returns the current value of each series.
     pub fn now(&self, query: &str) -> Vec<f64> {
         let answer = self.ask("/api/v1/query?", &[("query", query)]);
         answer["result"].as_array().unwrap().iter().map(|series| value(series).unwrap()).collect()
     }
 
-    /// How it was in the last seconds, every second: the values of each series.
+    /// Returns the values of each series over the last seconds, one value per second.
     pub fn lately(&self, query: &str, seconds: u64) -> Vec<Vec<f64>> {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
         let (from, to) = ((now - seconds).to_string(), now.to_string());
@@ -82,12 +82,12 @@ impl Prometheus {
         series.map(|series| series["values"].as_array().unwrap().iter().map(number).collect()).collect()
     }
 
-    /// Labels of the series that a metric has.
+    /// Returns the labels of each series of a metric.
     pub fn series(&self, metric: &str) -> Vec<Json> {
         self.ask("/api/v1/series?", &[("match[]", metric)]).as_array().unwrap().clone()
     }
 
-    /// Alerts that are pending or firing.
+    /// Returns the alerts that are pending or firing.
     pub fn alerts(&self) -> Vec<String> {
         let alerts = self.ask("/api/v1/alerts?", &[])["alerts"].as_array().unwrap().clone();
         alerts.iter().map(|alert| alert["labels"]["alertname"].as_str().unwrap().to_owned()).collect()
@@ -101,7 +101,7 @@ impl Prometheus {
         let query: Vec<_> =
             parameters.iter().map(|(key, value)| format!("{key}={}", escaped(value))).collect();
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        // 1.0, so that the answer comes in one piece.
+        // With HTTP 1.0 the answer comes in one piece.
         write!(stream, "GET {path}{} HTTP/1.0\r\nHost: localhost\r\n\r\n", query.join("&")).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
@@ -114,7 +114,7 @@ impl Prometheus {
 
 impl Drop for Prometheus {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The server may have ended already.
         let _ = self.server.kill();
         let _ = self.server.wait();
     }

@@ -1,4 +1,5 @@
-//! Alerts: each is explained in the runbook, has a case that fires and one that does not, and asks for what is there.
+//! Tests of the alerts: each is explained in the runbook, has a case that fires and a case that does not, and uses
+//! metrics that exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +12,7 @@ fn yaml(name: &str) -> Json {
     serde_saphyr::from_str(&text(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The rules of a file.
+/// Returns the rules of a file.
 pub fn rules(name: &str) -> Vec<Json> {
     let groups = yaml(name)["groups"].as_array().unwrap().clone();
     groups.iter().flat_map(|group| group["rules"].as_array().unwrap().clone()).collect()
@@ -26,7 +27,7 @@ fn name(rule: &Json) -> String {
 }
 
 #[test]
-fn rules_ask_for_what_is_there() {
+fn rules_use_only_metrics_that_exist() {
     let recording = rules("deploy/prometheus/recording.yaml");
     let recorded: BTreeSet<_> = recording.iter().map(|rule| rule["record"].as_str().unwrap()).collect();
     for rule in recording.iter().chain(&alerts()) {
@@ -40,7 +41,7 @@ fn rules_ask_for_what_is_there() {
 }
 
 #[test]
-fn every_alert_has_its_part_in_the_runbook_and_no_part_is_of_none() {
+fn every_alert_has_a_section_in_the_runbook_and_every_section_an_alert() {
     let runbook = text("docs/runbook.md");
     let parts: BTreeSet<_> = runbook.lines().filter_map(|line| line.strip_prefix("## ")).collect();
     let names: BTreeSet<_> = alerts().iter().map(name).collect();
@@ -77,7 +78,7 @@ fn every_alert_has_a_case_that_fires_and_one_that_does_not() {
 }
 
 #[test]
-fn promtool_takes_the_configuration_and_the_cases_come_out_as_they_should() {
+fn promtool_accepts_the_configuration_and_the_cases_pass() {
     let Some(promtool) = prometheus::tool("promtool") else { return };
     for words in [["check", "config", "prometheus.yaml"], ["test", "rules", "alerts_test.yaml"]] {
         let mut command = std::process::Command::new(&promtool);

@@ -1,8 +1,8 @@
-//! What each panel has to show under the known load: from and to, of all its values.
+//! The values that each panel must show under the known load: the range for the biggest of them.
 
 use super::load::{BAD, FILES, RECORDS, SECONDS, SKIPPED};
 
-/// Who has such values.
+/// The stores that have such values.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Of {
     Both,
@@ -10,7 +10,7 @@ pub enum Of {
     Cassandra,
 }
 
-/// How big the biggest value of any series has to be.
+/// The range for the biggest value of any series.
 pub struct Size {
     pub least: f64,
     pub most: f64,
@@ -21,19 +21,19 @@ const fn size(least: f64, most: f64) -> Size {
     Size { least, most, of: Of::Both }
 }
 
-/// That of a panel, with so many daemons under load.
+/// Returns the range for a panel, with this many daemons under load.
 pub fn of_panel(board: &str, title: &str, daemons: f64) -> Option<Size> {
     let (files, all, seconds) = (f64::from(FILES), f64::from(FILES * RECORDS), SECONDS);
     let (rate, bad) = (all / seconds, f64::from(FILES * BAD));
-    // A rate over ten seconds may see a little more than the mean, and what is loaded at once behind a lock.
+    // A rate over ten seconds may be a little above the mean, and it may include a burst after a lock.
     let rates = |one: f64| size(one / 4.0, one * 4.0 * daemons);
-    // Increases are extrapolated to the whole of their time.
+    // Increases are extrapolated to the whole time range.
     let sums = |one: f64| size(one * daemons * 0.7, one * daemons * 1.5);
     Some(match (board, title) {
         ("overview", "Ready" | "Configuration") | ("store", "Store" | "Answers") => size(1.0, 1.0),
         ("overview", "Version") => size(1.0, daemons),
         ("overview", "Files waiting" | "Reloads") | ("store", "Requests in flight") => size(0.0, 0.0),
-        // While the store was locked, at least.
+        // A file waits at least while the store is locked.
         ("overview", "Oldest waiting") => size(0.0, 30.0),
         ("overview", "Since the last load") => size(0.0, 60.0),
         ("overview", "Files that wait for somebody") => size(2.0 * daemons, 2.0 * daemons),

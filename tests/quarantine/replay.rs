@@ -1,4 +1,5 @@
-//! A second try after a fix: what passes is loaded exactly once, in its own place; every account closes.
+//! Tests of replays after a fix: what passes is loaded exactly once, in its own place in the order, and every receipt
+//! closes.
 
 use std::fs;
 
@@ -7,9 +8,9 @@ use serde_json::{Value as Json, json};
 use crate::FILE;
 use crate::common::{HEADER, World, events, until};
 
-/// Over the range of an int.
+/// A record with a number over the range of an int.
 const FAR: &str = "Far,Ann,F,2147483648,Lee,1.5,free,X,7,Far song,3\n";
-/// No whole number, and no bigint.
+/// A record with a word instead of a number.
 const WORD: &str = "Word,Ann,F,zero,Lee,1.5,free,X,7,Word song,3\n";
 
 fn dropped(records: &str) -> World {
@@ -19,7 +20,7 @@ fn dropped(records: &str) -> World {
     world
 }
 
-/// With numbers as wide as they come.
+/// Declares the number as a bigint.
 fn widened(mut world: World) -> World {
     world.set("source.columns.itemInSession", "bigint");
     world
@@ -47,7 +48,7 @@ fn open(world: &World, flags: &[&str]) -> Vec<Json> {
 fn records_that_pass_now_are_loaded_once_and_the_others_stay_open() {
     let world = widened(dropped(&format!("{}{FAR}{WORD}{}", events(0..2), events(2..4))));
     assert_eq!(account(&world, FILE), json!([[6, 4, 0, 2], [2, 0, 0]]));
-    // What was kept is enough.
+    // The kept bytes are enough for a replay.
     fs::remove_file(world.inbox().join(FILE)).unwrap();
     let done = replay(&world, 1, &[]);
     let counts = ["tried", "loaded", "skipped", "open"].map(|key| done[key].clone());
@@ -65,14 +66,14 @@ fn records_that_pass_now_are_loaded_once_and_the_others_stay_open() {
     assert_eq!(status["quarantine"], json!({ "open": 1, "replayed": 1, "discarded": 0 }));
     assert!(world.run(&["status"]).stdout.contains("1 open, 0 discarded; 1 replayed"));
     assert!(world.run(&["receipt", FILE]).stdout.contains("quarantine 1 open, 0 discarded; 1 replayed"));
-    // There is nothing left to do twice.
+    // A second replay has nothing to load.
     let before = world.tables();
     assert_eq!(replay(&world, 1, &[])["loaded"], 0);
     assert_eq!(world.tables(), before);
 }
 
 #[test]
-fn nothing_to_replay_is_no_failure_and_makes_no_store() {
+fn a_replay_of_nothing_is_no_failure_and_creates_no_store() {
     let world = World::new();
     let none = world.run(&["quarantine", "replay"]);
     assert!(none.code == 3 && none.stderr.contains("there is no store yet"), "{none:?}");
@@ -84,9 +85,9 @@ fn nothing_to_replay_is_no_failure_and_makes_no_store() {
     assert!(text.stdout.starts_with("replayed    0 tried = 0 loaded + 0 skipped + 0 still open"), "{text:?}");
 }
 
-/// Law 2: the tables and counts of a run in which it had passed at once.
+/// Law 2: tables and counts equal those of a run in which the record passed at once.
 #[test]
-fn a_replayed_record_keeps_its_place_in_the_order_of_all() {
+fn a_replayed_record_keeps_its_place_in_the_order() {
     let same = |name: &str, item: &str| format!("{name},,F,{item},Lee,,free,X,7,Same song,3\n");
     let first =
         [same("First", "0"), same("Second", "0").replace(",,free", ",one,free"), same("", "9")].concat();
@@ -100,7 +101,8 @@ fn a_replayed_record_keeps_its_place_in_the_order_of_all() {
     load(&expected);
     expected.once(0);
 
-    // A number that is a word: quarantined first, then a text column takes it. No table has it.
+    // One length is a word. It is quarantined while the column is a number, and accepted when the column is text. No
+    // table has the column.
     let tables = "{ partition_key: [sessionId], clustering_key: [itemInSession], columns: [artist, song] }";
     let narrow = |world: World| world.with("tables.session_item", tables);
     let (expected, mut world) = (narrow(expected), narrow(World::new().with("source.skip_when_empty", "[]")));
@@ -120,7 +122,7 @@ fn a_replayed_record_keeps_its_place_in_the_order_of_all() {
 }
 
 #[test]
-fn what_is_to_be_skipped_now_is_skipped() {
+fn a_replay_skips_records_that_are_to_be_skipped_now() {
     let mut world = dropped(&format!("{}A,Ann,F,0,Lee,1.5,free,X,7,Song,\n", events(1..3)));
     assert_eq!(open(&world, &[])[0]["reason"], "empty_key");
     world.set("source.skip_when_empty", "[userId]");
@@ -131,10 +133,10 @@ fn what_is_to_be_skipped_now_is_skipped() {
 }
 
 #[test]
-fn what_still_fails_has_its_new_reason() {
+fn a_record_that_still_fails_gets_its_new_reason() {
     let mut world = dropped(&format!("{}{FAR}", events(0..1)));
     world.set("source.columns.itemInSession", "smallint");
-    // SQLite keeps both as INTEGER: the table is of the same shape.
+    // SQLite stores both types as INTEGER, so the table has the same shape.
     assert_eq!(replay(&world, 1, &[])["reasons"], json!({ "range": 1 }));
     assert!(open(&world, &[])[0]["detail"].as_str().unwrap().contains("32767"), "{:?}", open(&world, &[]));
     world.set("source.columns.artist", "int");
@@ -146,7 +148,7 @@ fn what_still_fails_has_its_new_reason() {
 }
 
 #[test]
-fn replay_and_discard_can_be_narrowed() {
+fn replay_and_discard_can_be_filtered() {
     let world = World::new();
     world.drop_file("a.csv", format!("{HEADER}{FAR}{WORD}bad\n"));
     world.drop_file("b.csv", format!("{HEADER}{FAR}bad\n"));
@@ -174,9 +176,9 @@ fn replay_and_discard_can_be_narrowed() {
     assert!(shown.stdout.contains("state   discarded"), "{shown:?}");
 }
 
-/// Only the beginning of a long record is kept.
+/// The quarantine keeps only the beginning of a long record.
 #[test]
-fn a_long_record_is_read_from_the_kept_file_while_it_has_the_same_bytes() {
+fn a_long_record_is_read_from_the_kept_file_if_its_bytes_are_unchanged() {
     let long = |n: u32| events(n..n + 1).replace("Song", &"S".repeat(9000));
     let bytes = format!("{HEADER}{}{}{}{}", events(0..1), long(1), events(2..3), long(3));
     let world = World::new().with("limits.max_record_bytes", "5000");
@@ -212,7 +214,7 @@ fn an_open_quote_never_becomes_a_record_of_its_own() {
     assert_eq!(account(&world, FILE), json!([[9, 8, 0, 1], [1, 0, 0]]));
 }
 
-/// The last record has no line end: its file may still grow into it.
+/// The last record has no line end, so the file may still extend it.
 #[test]
 fn a_replayed_record_without_line_end_is_in_a_new_generation_when_its_file_grows() {
     let world = dropped(&format!("{}{}", events(0..2), FAR.trim_end()));
@@ -220,7 +222,7 @@ fn a_replayed_record_without_line_end_is_in_a_new_generation_when_its_file_grows
     assert_eq!(replay(&world, 0, &[])["loaded"], 1);
     assert_eq!(account(&world, FILE), json!([[3, 3, 0, 0], [0, 1, 0]]));
     world.append(FILE, "3\n");
-    // Another declaration: the file is loaded anew as a whole.
+    // The declaration has changed, so the whole file is loaded again.
     world.once(0);
     assert_eq!(account(&world, FILE), json!([[3, 3, 0, 0], [0, 0, 0]]));
     let users: Vec<Json> = world.tables()["user_session"].iter().map(|row| row[1].clone()).collect();
@@ -228,7 +230,7 @@ fn a_replayed_record_without_line_end_is_in_a_new_generation_when_its_file_grows
 }
 
 #[test]
-fn a_header_without_a_declared_column_is_told_and_nothing_is_tried() {
+fn a_header_without_a_declared_column_is_reported_and_nothing_is_tried() {
     let mut world = dropped(&format!("{}{FAR}", events(0..1)));
     world.set("source.columns.mood", "text");
     let left = replay(&world, 1, &[]);
@@ -238,7 +240,7 @@ fn a_header_without_a_declared_column_is_told_and_nothing_is_tried() {
 }
 
 #[test]
-fn beside_a_daemon_it_ends_with_3_and_says_what_to_do() {
+fn replay_and_discard_exit_with_3_while_a_daemon_runs() {
     let world = widened(dropped(&format!("{}{FAR}", events(0..1))));
     let mut daemon = world.daemon();
     for command in [&["quarantine", "replay"][..], &["quarantine", "discard", "--all"]] {
@@ -254,9 +256,9 @@ fn beside_a_daemon_it_ends_with_3_and_says_what_to_do() {
     assert_eq!(replay(&world, 0, &[])["loaded"], 1);
 }
 
-/// A table that came later is behind; a replay before and after it is filled end the same.
+/// The table was added later and is behind. A replay before its backfill and a replay after it end the same.
 #[test]
-fn a_table_that_is_filled_later_has_what_was_replayed() {
+fn a_table_backfilled_later_contains_the_replayed_records() {
     let by_artist = "{ partition_key: [artist], clustering_key: [itemInSession], columns: [song] }";
     let play = |first: &str| {
         let mut world = widened(dropped(&format!("{}{FAR}{WORD}{}", events(0..2), events(0..3))));
@@ -282,7 +284,7 @@ fn a_table_that_is_filled_later_has_what_was_replayed() {
 }
 
 #[test]
-fn a_replay_that_is_told_to_stop_ends_with_4_and_is_gone_on_with() {
+fn a_stopped_replay_exits_with_4_and_can_be_continued() {
     const MANY: u64 = 20_000;
     let far = |n| format!("Far {n},Ann,F,{},Lee,1.5,free,X,7,Far song,3\n", 3_000_000_000 + n);
     let world = widened(dropped(&(0..MANY).map(far).collect::<String>()));

@@ -1,4 +1,5 @@
-//! What is seen of quarantined records: the field to blame, and the cells of a spreadsheet.
+//! Tests of how quarantined records are shown: the field at fault is marked, and a spreadsheet has each field in a
+//! cell.
 
 use std::fs;
 
@@ -27,7 +28,7 @@ fn loaded(records: &str) -> World {
 }
 
 #[test]
-fn the_field_to_blame_is_marked() {
+fn the_field_at_fault_is_marked() {
     let record = "\"A, \"\"B\"\"\",Ann,F,zero,Lee,1.5,free,X,7,Song,3";
     let world = loaded(&format!("{record}\nA,Ann,F,0,Lee,1.5,free,X,7,Song,\n"));
     let text = shown(&world, FILE, 2);
@@ -36,17 +37,17 @@ fn the_field_to_blame_is_marked() {
     assert!(shown(&world, FILE, 3).ends_with(&format!(",Song,\n{}^\n", " ".repeat(40))), "an empty one");
     let marked = &world.json(&["quarantine", "show", FILE, "2"])["marked"];
     assert_eq!(*marked, json!({ "field": 4, "from": 17, "to": 21 }));
-    // The header is kept: the file may be gone.
+    // The header is kept, so the file may be gone.
     fs::remove_file(world.inbox().join(FILE)).unwrap();
     assert_eq!(shown(&world, FILE, 2), text);
 }
 
 #[test]
-fn where_no_field_can_be_marked_it_is_said_why() {
+fn a_missing_mark_is_explained() {
     let mut world = loaded("bad\nA,Ann,F,zero,Lee,1.5,free,X,7,Song,3\n");
     let text = shown(&world, FILE, 2);
     assert!(text.contains("mark    none: no single field is to blame") && !text.contains('^'), "{text}");
-    // A store of the version before: no header is kept.
+    // In a store of an earlier version no header is kept.
     let store = rusqlite::Connection::open(world.store()).unwrap();
     store.execute("DELETE FROM _needledrop_headers", []).unwrap();
     assert!(shown(&world, FILE, 3).contains("^^^^"), "it is in the file");
@@ -57,7 +58,7 @@ fn where_no_field_can_be_marked_it_is_said_why() {
         "{text}"
     );
     assert!(text.ends_with("record  A,Ann,F,zero,Lee,1.5,free,X,7,Song,3\n"), "{text}");
-    // A column that has another field by now.
+    // The column now has another field.
     world.set("source.columns.itemInSession", "{ type: int, from: item }");
     store.execute("INSERT INTO _needledrop_headers VALUES (1, '[\"artist\"]')", []).unwrap();
     let text = shown(&world, FILE, 3);
@@ -88,7 +89,7 @@ fn a_spreadsheet_has_each_field_in_the_cell_of_its_column_whatever_the_header() 
 }
 
 #[test]
-fn what_a_spreadsheet_would_run_is_kept_from_it_and_told() {
+fn cells_that_a_spreadsheet_would_run_are_guarded_and_reported() {
     let world = loaded("=1+1,-x,F,-5x,Lee,-1.5,free,@X,7,Song,3\n");
     let (lines, told) = csv(&world, &[]);
     assert!(lines[1].ends_with(",'=1+1,'-x,F,'-5x,Lee,-1.5,free,'@X,7,Song,3,"), "{lines:?}");

@@ -1,4 +1,4 @@
-//! Clients that hold on to connections, or send too much or too slowly, hold up nobody.
+//! Tests that clients that hold connections, or send too much or too slowly, hold up nobody else.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::common::{Daemon, World, until};
 use crate::csv;
 
-/// More than may be open at the same time.
+/// More connections than may be open at the same time.
 const MANY: usize = 2000;
 
 fn connect(daemon: &Daemon) -> TcpStream {
@@ -16,7 +16,7 @@ fn connect(daemon: &Daemon) -> TcpStream {
     stream
 }
 
-/// Everything until the server ends the connection.
+/// Returns everything that the server sends until it ends the connection.
 fn answer(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
@@ -25,7 +25,7 @@ fn answer(stream: &mut TcpStream) -> String {
     }
 }
 
-/// A scrape, a probe and a load, each as quick as ever.
+/// Asserts that scrapes and probes are answered quickly and that a file is loaded.
 fn assert_served(world: &World, daemon: &Daemon, file: &str, items: std::ops::Range<u32>) {
     for path in ["/metrics", "/readyz", "/healthz"] {
         let began = Instant::now();
@@ -47,9 +47,9 @@ fn thousands_of_idle_connections_stop_neither_scrapes_nor_loading() {
     let mut held: Vec<TcpStream> = (0..MANY).map(|_| connect(&daemon)).collect();
     assert_served(&world, &daemon, "a.csv", 0..3);
     assert!(files_of(&daemon) < 400, "{}", files_of(&daemon));
-    // The same when each of them has begun to ask.
+    // The daemon still works when each of the connections has begun a request.
     for stream in &mut held {
-        // Those that had to go are gone.
+        // The server has closed some of the connections.
         let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nX-Slow: ");
     }
     held.extend((0..MANY / 4).map(|_| {
@@ -62,7 +62,7 @@ fn thousands_of_idle_connections_stop_neither_scrapes_nor_loading() {
 }
 
 #[test]
-fn a_request_that_does_not_come_to_its_end_is_given_up() {
+fn a_request_that_does_not_end_is_given_up() {
     let world = World::new();
     let daemon = world.daemon();
     let (mut slow, mut silent) = (connect(&daemon), connect(&daemon));
@@ -72,7 +72,7 @@ fn a_request_that_does_not_come_to_its_end_is_given_up() {
     let mut writer = slow.try_clone().unwrap();
     let feed = move || {
         writer.write_all(b"GET /metrics HTTP/1.1\r\n").unwrap();
-        // A byte now and then does not keep it open.
+        // A byte now and then does not keep the connection open.
         while writer.write_all(b"X").is_ok() && began.elapsed() < Duration::from_secs(20) {
             std::thread::sleep(Duration::from_millis(200));
         }
@@ -91,7 +91,7 @@ fn requests_that_are_too_big_are_refused() {
     let daemon = world.daemon();
     let refused = |request: &str| {
         let mut stream = connect(&daemon);
-        // It may be refused before all of it is sent.
+        // The request may be refused before all of it is sent.
         let _ = stream.write_all(request.as_bytes());
         let answer = answer(&mut stream);
         assert!(!answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -107,7 +107,7 @@ fn requests_that_are_too_big_are_refused() {
 }
 
 #[test]
-fn open_connections_do_not_hold_up_the_end() {
+fn open_connections_do_not_delay_the_stop() {
     let world = World::new();
     let mut daemon = world.daemon();
     let held: Vec<TcpStream> = (0..300).map(|_| connect(&daemon)).collect();

@@ -1,6 +1,5 @@
-//! Links, pipes and sockets in the inbox: nothing waits for them, and nothing outside is moved or removed. What
-//! happens when one takes the place of a file between two looks is tested where it is opened
-//! (src/source/folder/tests.rs, src/source/folder/file.rs).
+//! Tests of links, pipes and sockets in the inbox: nothing waits for them, and nothing outside is moved or removed.
+//! The tests in src/source/folder/tests.rs and src/source/folder/file.rs replace a file by a link between two looks.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -14,7 +13,7 @@ use crate::common::World;
 use crate::csv;
 
 #[test]
-fn what_is_no_file_is_never_waited_for() {
+fn a_run_never_waits_for_pipes_sockets_and_devices() {
     let world = World::new().with("source.after", "delete");
     mknodat(CWD, world.inbox().join("pipe.csv"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     let _socket = UnixListener::bind(world.inbox().join("socket.csv")).unwrap();
@@ -34,10 +33,10 @@ fn what_is_no_file_is_never_waited_for() {
     }
 }
 
-/// A secret that a link leads to is loaded like any file where links may lead anywhere; where not, no word of it is
-/// in logs, store or answers.
+/// With `links: anywhere`, a secret that a link leads to is loaded like any file. With `links: inside`, no word of it
+/// is in logs, store or answers.
 #[test]
-fn links_that_leave_the_inbox_are_no_files_where_that_is_said() {
+fn links_that_leave_the_inbox_are_ignored_if_links_is_inside() {
     for links in ["anywhere", "inside"] {
         let world = World::new().with("source.links", links).with("source.after", "delete");
         let secret = world.path("shadow");
@@ -62,14 +61,14 @@ fn links_that_leave_the_inbox_are_no_files_where_that_is_said() {
         } else {
             assert_eq!((states["secret.csv"].as_str(), states["known.csv"].as_str()), ("failed", "loaded"));
         }
-        // Whatever was read of them, they and what they lead to stay.
+        // The links and the files that they lead to stay, whatever was read.
         assert!(secret.exists() && known.exists(), "{links}");
         assert!(world.inbox().join("known.csv").is_symlink(), "{links}");
     }
 }
 
 #[test]
-fn a_daemon_goes_by_the_same_rule_when_a_link_is_turned() {
+fn a_daemon_applies_the_same_rule_when_a_link_is_redirected() {
     let world = World::new().with("source.links", "inside").with("source.poll", "200ms");
     fs::write(world.path("elsewhere.csv"), csv(5..7)).unwrap();
     world.drop_file("a.csv", csv(0..2));
@@ -89,9 +88,9 @@ fn a_daemon_goes_by_the_same_rule_when_a_link_is_turned() {
     assert_eq!(json!(world.states().len()), 3);
 }
 
-/// The archive may be a folder that others write to: a link in it is not followed.
+/// Other users may write to the archive, so a link in it is not followed.
 #[test]
-fn a_link_in_the_archive_takes_no_file_elsewhere() {
+fn a_link_in_the_archive_moves_no_file_elsewhere() {
     let world = World::new().with("source.after", "move").with("source.archive", "archive");
     fs::create_dir(world.path("archive")).unwrap();
     fs::create_dir(world.path("elsewhere")).unwrap();

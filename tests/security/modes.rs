@@ -1,4 +1,4 @@
-//! What is made is for its user and, to read, for its group, whatever umask it is started with.
+//! Tests of permissions: whatever the umask, new files and folders are for their user and, to read, for their group.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -31,7 +31,7 @@ fn all(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// What more than these a place allows.
+/// Describes a place whose mode allows more than these permissions.
 fn beyond(place: &Path, file: u32, folder: u32) -> Option<String> {
     let meta = fs::metadata(place).unwrap();
     let (mode, most) = (meta.permissions().mode() & 0o777, if meta.is_dir() { folder } else { file });
@@ -51,7 +51,7 @@ fn world() -> World {
 }
 
 #[test]
-fn files_and_folders_are_not_for_others_whatever_the_umask() {
+fn files_and_folders_are_not_accessible_to_others_whatever_the_umask() {
     for (umask, file, folder) in [("000", 0o640, 0o750), ("022", 0o640, 0o750), ("077", 0o600, 0o700)] {
         let world = world();
         let ran = under_umask(&world, umask, &["run", "--once"]);
@@ -68,7 +68,7 @@ fn files_and_folders_are_not_for_others_whatever_the_umask() {
 }
 
 #[test]
-fn so_are_those_that_are_there_while_a_daemon_runs() {
+fn files_of_a_running_daemon_are_not_accessible_to_others() {
     let world = world().with("source.after", "keep");
     let _daemon = world.daemon();
     until("it is loaded", || world.states().get("sub/a.csv").map(|_| ()));
@@ -81,7 +81,7 @@ fn so_are_those_that_are_there_while_a_daemon_runs() {
 }
 
 #[test]
-fn what_is_made_for_people_is_as_they_asked() {
+fn a_sample_has_the_permissions_of_the_umask() {
     let world = world();
     let made = under_umask(&world, "022", &["sample", "days", "--days", "1", "--rows", "5"]);
     assert!(made.status.success(), "{made:?}");

@@ -1,4 +1,4 @@
-//! Names of files are data, wherever they lead or whatever they look like.
+//! Tests that file names are data, whatever they contain and wherever they seem to lead.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -34,7 +34,7 @@ fn odd() -> Vec<String> {
     names
 }
 
-/// All paths below a folder, without what is in `but`.
+/// Returns all paths below a folder, without the entries named in `but`.
 fn tree(folder: &Path, but: &[&str]) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -53,7 +53,7 @@ fn tree(folder: &Path, but: &[&str]) -> BTreeSet<String> {
 }
 
 #[test]
-fn a_name_is_a_name_wherever_it_is_used() {
+fn odd_file_names_are_loaded_archived_and_exported_like_others() {
     let world = World::new().with("source.after", "move").with("source.archive", "archive");
     let names: BTreeSet<String> = odd().into_iter().collect();
     for (n, name) in (0..).zip(&names) {
@@ -71,13 +71,13 @@ fn a_name_is_a_name_wherever_it_is_used() {
         let receipt = world.run(&["receipt", "--json", "--", name]);
         assert_eq!((receipt.code, receipt.json()["file"].as_str()), (0, Some(name.as_str())), "{receipt:?}");
     }
-    // They are found in the archive by their bytes.
+    // The export finds the files in the archive by their bytes.
     let exported = world.run(&["export"]);
     assert_eq!((exported.code, exported.stdout.lines().count()), (0, names.len() + 1), "{exported:?}");
 }
 
 #[test]
-fn a_name_that_is_no_text_is_told_and_left_and_holds_up_no_other() {
+fn a_file_name_that_is_not_utf8_is_reported_and_holds_up_no_other_file() {
     let world = World::new().with("source.after", "delete");
     let place = world.inbox().join(OsStr::from_bytes(b"bad\xff\x1b[2J\nname.csv"));
     fs::write(&place, csv(0..1)).unwrap();

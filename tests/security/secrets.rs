@@ -1,4 +1,4 @@
-//! Secrets are in no log, no error and no answer.
+//! Tests that secrets are in no log, no error and no answer.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use crate::csv;
 
 const SECRET: &str = "Tell-N0body-7b1";
 
-/// How a password gets in.
+/// The ways in which a password is given.
 const WAYS: [&str; 3] = ["environment", "file", "configuration"];
 
 fn world(way: &str) -> World {
@@ -18,7 +18,7 @@ fn world(way: &str) -> World {
     let world = World::of(
         &shipped.replace("\n    # username: needledrop\n", &format!("\n    username: us{written}")),
     );
-    // Nobody answers there.
+    // No process listens on this port.
     let world = world
         .with("store.kind", "cassandra")
         .with("store.cassandra.port", &free_port().to_string())
@@ -41,7 +41,7 @@ fn assert_untold(what: &str, told: &str) {
 }
 
 #[test]
-fn no_command_tells_a_password_however_much_it_logs() {
+fn no_command_reveals_a_password_at_any_log_level() {
     for way in WAYS {
         let world = world(way);
         for command in ["check", "status", "run --once", "load inbox", "export", "schema", "quarantine list"]
@@ -57,7 +57,7 @@ fn no_command_tells_a_password_however_much_it_logs() {
 }
 
 #[test]
-fn check_says_only_whether_one_is_set() {
+fn check_refuses_two_passwords_without_revealing_them() {
     let world = world("environment").with("store.cassandra.password_file", "password");
     let both = world.run(&["check"]);
     assert_eq!(both.code, 2, "{both:?}");
@@ -65,7 +65,7 @@ fn check_says_only_whether_one_is_set() {
 }
 
 #[test]
-fn help_and_manual_tell_no_value_of_the_environment() {
+fn help_and_manual_reveal_no_value_of_the_environment() {
     let world = world("environment").with_variable("NEEDLEDROP_CONFIG", "config.yaml");
     for command in ["--help", "run --help", "load --help", "man", "completions bash"] {
         let output = world.run(&command.split(' ').collect::<Vec<_>>());
@@ -75,7 +75,7 @@ fn help_and_manual_tell_no_value_of_the_environment() {
 }
 
 #[test]
-fn a_daemon_tells_no_password_on_http_and_in_its_log() {
+fn a_daemon_reveals_no_password_on_http_or_in_its_log() {
     let world = world("environment").with("log.level", "trace");
     let daemon = world.daemon_unready();
     crate::common::until("it answers", || daemon.get("/healthz"));
@@ -86,7 +86,7 @@ fn a_daemon_tells_no_password_on_http_and_in_its_log() {
 }
 
 #[test]
-fn a_configuration_that_is_wrong_beside_a_password_is_told_without_it() {
+fn an_error_next_to_a_password_is_reported_without_the_password() {
     let lines = [
         format!("password: {SECRET}\n    pasword: 1"),
         format!("pasword: {SECRET}"),

@@ -1,4 +1,5 @@
-//! Many small files and wide headers cost what they are. Bombs and monsters: tests/shapes/memory.rs.
+//! Tests that many small files and wide headers cost no more than their size. Decompression bombs and huge records
+//! are tested in tests/shapes/memory.rs.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use serde_json::json;
 use crate::common::World;
 use crate::csv;
 
-/// A thousand files that hold nothing to load take no place from the one that does.
+/// A thousand files with nothing to load do not hold up the file that has something.
 #[test]
 fn many_tiny_files_hold_up_no_other() {
     let world = World::new();
@@ -25,7 +26,7 @@ fn many_tiny_files_hold_up_no_other() {
 }
 
 #[test]
-fn a_header_of_thousands_of_columns_is_one_delivery_and_one_line_of_the_log() {
+fn a_header_with_thousands_of_columns_is_one_delivery_and_one_log_line() {
     let world = World::new();
     let (mut wide, mut values) = (csv(0..0).trim_end().to_owned(), String::new());
     let mut columns = 0;

@@ -1,5 +1,5 @@
-//! Formulas in cells: on request they are not run by who opens an answer in a spreadsheet. Those of the quarantine
-//! are guarded unless `--exact` is given (tests/quarantine.rs).
+//! Tests of formulas in cells: on request, an answer is guarded so that a spreadsheet does not run them. Lists of the
+//! quarantine are guarded unless `--exact` is given (tests/quarantine/seen.rs).
 
 use crate::common::{HEADER, World};
 
@@ -40,7 +40,7 @@ fn an_answer_is_exact_unless_it_is_for_a_spreadsheet() {
 }
 
 #[test]
-fn it_is_for_csv_only() {
+fn spreadsheet_safe_is_for_csv_only() {
     let world = world();
     let refused = world.run(&[&QUERY[..3], &["--json", "--spreadsheet-safe"]].concat());
     assert_eq!(refused.code, 2, "{refused:?}");

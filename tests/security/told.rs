@@ -1,4 +1,4 @@
-//! What is told of names and values: an event is a line, and nothing moves the cursor of who reads it.
+//! Tests of how names and values are printed: an event is one line, and nothing moves the cursor of a reader.
 
 use std::fs;
 
@@ -7,10 +7,11 @@ use serde_json::Value as Json;
 use crate::common::{HEADER, Output, World};
 use crate::csv;
 
-/// A line that would look like one of ours, and what a terminal obeys, in 7 and in 8 bits.
+/// A forged log line, followed by control sequences for a terminal in 7 and in 8 bits.
 const FORGED: &str = "x\n2026-01-01T00:00:00.000000Z  INFO all is well\r\u{1b}[2J\u{9b}31m\u{7}";
 
-/// Names and values that forge lines, wherever they may turn up: a file, its copy, a header, a record.
+/// Creates a world with names and values that forge lines, wherever they may appear: a file, its copy, a header, a
+/// record.
 fn world() -> World {
     let world = World::new();
     world.drop_file(&format!("a{FORGED}.csv"), csv(0..2));
@@ -37,7 +38,7 @@ fn assert_harmless(what: &str, output: &Output) {
 }
 
 #[test]
-fn text_logs_have_a_line_for_an_event() {
+fn text_logs_have_one_line_per_event() {
     let world = world().with("log.file", "log.txt").with("log.level", "trace");
     let output = world.run(&["run", "--once"]);
     assert_harmless("run", &output);
@@ -52,7 +53,7 @@ fn text_logs_have_a_line_for_an_event() {
 }
 
 #[test]
-fn json_logs_have_an_object_for_an_event() {
+fn json_logs_have_one_object_per_event() {
     let world = world().with("log.format", "json").with("log.level", "trace");
     let output = world.run(&["run", "--once"]);
     assert_harmless("run", &output);

@@ -1,4 +1,4 @@
-//! A machine with a real systemd: a container that has it as process 1, and ends with its test.
+//! A machine with a real systemd: a container that has systemd as process 1. It is removed on drop.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,13 +12,13 @@ use tempfile::TempDir;
 
 use super::common::until;
 
-/// Booting two at once on a small machine is slower than one behind the other.
+/// Lets one machine boot at a time. On a small host, two at once are slower than one after the other.
 static ONE: Mutex<()> = Mutex::new(());
 
-/// How the service's user asks.
+/// The beginning of a command that runs as the service's user.
 const ASK: &str = "runuser -u needledrop -- needledrop --config /etc/needledrop/needledrop.yaml";
 
-/// There is no curl.
+/// Reads the metrics with bash, because the machine has no curl.
 const ASK_METRICS: &str = "bash -c 'exec 3<>/dev/tcp/127.0.0.1/8642
 printf \"GET /metrics HTTP/1.0\\r\\n\\r\\n\" >&3; cat <&3'";
 
@@ -29,7 +29,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// With the package installed; nothing where it is not wanted. The store is in a folder that the test shares.
+    /// Boots a machine with the package installed. The store is in a folder that the test shares. Returns `None` if
+    /// the service tests are not wanted.
     pub fn installed() -> Option<Self> {
         let machine = Self::booted(true)?;
         machine.ok("dpkg --install /shared/needledrop.deb");
@@ -55,7 +56,7 @@ impl Machine {
     fn boot(&self, shares_store: bool) {
         let mut command = Command::new("docker");
         command.args(["run", "--detach", "--name", &self.name, "--cap-add", "SYS_ADMIN"]);
-        // Without it a process that is hidden (ProtectProc=) cannot be given users of its own (PrivateUsers=).
+        // Without this capability a hidden process (ProtectProc=) cannot have users of its own (PrivateUsers=).
         command.args(["--cap-add", "SYS_PTRACE"]);
         command.args(["--security-opt", "seccomp=unconfined", "--tmpfs", "/run", "--tmpfs", "/tmp"]);
         command.args(["--volume", "/sys/fs/cgroup:/sys/fs/cgroup:rw"]);
@@ -66,22 +67,23 @@ impl Machine {
         command.arg(given("NEEDLEDROP_SERVICE_IMAGE"));
         let ran = command.arg("/sbin/init").stdout(Stdio::null()).status().unwrap();
         assert!(ran.success(), "no container can be had");
-        // As a machine's own root is: else the credentials that systemd mounts are not seen by it.
+        // The root mount of a real machine is shared, too. Otherwise the credentials that systemd mounts are not
+        // visible.
         self.ok("mount --make-rshared /");
         until("systemd is up", || self.run("systemctl is-system-running").0.then_some(()));
     }
 
-    /// A file or folder that test and machine share.
+    /// Returns the path of a file or folder that the test and the machine share.
     pub fn path(&self, name: &str) -> PathBuf {
         self.shared.path().join(name)
     }
 
-    /// The store, open here.
+    /// Opens the store of the machine.
     pub fn store(&self) -> Connection {
         Connection::open(self.path("state/needledrop.db")).unwrap()
     }
 
-    /// Whether it ended well, and what it said.
+    /// Runs a script. Returns whether it succeeded, and its output.
     pub fn run(&self, script: &str) -> (bool, String) {
         let output =
             Command::new("docker").args(["exec", &self.name, "sh", "-euc", script]).output().unwrap();
@@ -101,12 +103,12 @@ impl Machine {
         said
     }
 
-    /// As root would ask with the service's configuration.
+    /// Runs a command with the service's configuration, as the service's user.
     pub fn ask(&self, what: &str) -> String {
         self.ok(&format!("{ASK} {what}"))
     }
 
-    /// A property of the unit.
+    /// Returns a property of the unit.
     pub fn unit(&self, property: &str) -> String {
         self.ok(&format!("systemctl show --property {property} --value needledrop"))
     }
@@ -119,18 +121,18 @@ impl Machine {
         self.run("journalctl --unit needledrop --output cat --no-pager").1
     }
 
-    /// Of the configuration, as an administrator edits it.
+    /// Edits the configuration, as an administrator does.
     pub fn edit(&self, from: &str, to: &str) {
         let file = "/etc/needledrop/needledrop.yaml";
         self.ok(&format!("grep -q '{from}' {file} && sed -i 's|{from}|{to}|' {file}"));
     }
 
-    /// A user who is in one group beside their own.
+    /// Creates a user who is in this group and in a group of their own.
     pub fn user(&self, name: &str, group: &str) {
         self.ok(&format!("useradd --no-create-home --groups {group} {name}"));
     }
 
-    /// Makes files here and lets a user copy them into the inbox.
+    /// Creates files and lets a user copy them into the inbox.
     pub fn drop_files(&self, user: &str, files: &[(String, String)]) {
         let folder = self.path("drops");
         fs::create_dir_all(&folder).unwrap();
@@ -144,7 +146,7 @@ impl Machine {
         ));
     }
 
-    /// By this process.
+    /// Returns the number of deliveries that the current process has loaded.
     pub fn loaded(&self) -> usize {
         let metrics = self.ok(ASK_METRICS);
         let line = metrics
@@ -156,12 +158,12 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // It may not have come so far.
+        // The container may not exist yet.
         let _ = Command::new("docker").args(["rm", "--force", &self.name]).output();
     }
 }
 
-/// By `tests/service/with`.
+/// Returns a value that `tests/service/with` sets.
 fn given(variable: &str) -> OsString {
     std::env::var_os(variable).unwrap_or_else(|| panic!("no {variable}; `make test-service` runs this"))
 }
@@ -171,7 +173,7 @@ fn name() -> String {
     format!("needledrop-svc-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// At rest.
+/// Copies the store. The service must be stopped.
 pub fn copy_store(machine: &Machine, to: &Path) {
     fs::copy(machine.path("state/needledrop.db"), to).unwrap();
 }

@@ -1,4 +1,4 @@
-//! A service manager as far as a service knows it: a socket to talk to, and a watchdog's time.
+//! A service manager as a service sees it: a socket for its messages, and the time of a watchdog.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::common::{Daemon, World, until};
 
-/// Each word with the moment it was heard.
+/// Each message with the time at which it arrived.
 type Told = Arc<Mutex<Vec<(Instant, String)>>>;
 
 pub struct Manager {
@@ -38,7 +38,7 @@ impl Manager {
         self.told.lock().unwrap().iter().map(|(_, word)| word.clone()).collect()
     }
 
-    /// The last of its kind is this one.
+    /// Waits until the last message of its kind is the expected one.
     pub fn hears(&self, expected: &str) {
         let kind = expected.split('=').next().unwrap();
         until(&format!("{expected} is told: {:?}", self.told()), || {
@@ -52,7 +52,7 @@ impl Manager {
         told.iter().rfind(|(_, word)| word == "WATCHDOG=1").map(|(at, _)| *at).unwrap()
     }
 
-    /// Never later than the watchdog wants.
+    /// Asserts for some time that the watchdog is fed as often as it requires.
     pub fn is_fed_for(&self, time: Duration, watchdog: Duration) {
         let began = Instant::now();
         until("the watchdog is fed", || self.told().contains(&"WATCHDOG=1".to_owned()).then_some(()));
@@ -63,7 +63,7 @@ impl Manager {
     }
 }
 
-/// Until there is nobody who could speak; the thread ends with its test at the latest.
+/// Receives messages until no sender is left. The thread ends with its test at the latest.
 fn listen(socket: &UnixDatagram, told: &Told) {
     let mut message = [0; 4096];
     while let Ok(len) = socket.recv(&mut message) {

@@ -1,4 +1,4 @@
-//! Installed, upgraded, removed and purged.
+//! Tests of the Debian package: it is installed, upgraded, removed and purged.
 
 use super::machine::Machine;
 
@@ -43,7 +43,7 @@ fn is_installed(machine: &Machine) {
 }
 
 fn is_confined(machine: &Machine) {
-    // The manual page of the unit cannot be looked at: there is no man here.
+    // The manual page of the unit cannot be checked, because the machine has no man.
     let verified = machine.ok(
         "systemd-analyze verify --man=no needledrop.service /usr/share/doc/needledrop/examples/systemd/*",
     );
@@ -76,7 +76,7 @@ fn leaves_data_alone(machine: &Machine) {
     for folder in ["/srv/needledrop/inbox", "/var/lib/needledrop"] {
         assert!(said.contains(&format!("{folder} is left")), "{said}");
     }
-    // Once more, and there is nothing in them.
+    // After another installation the folders are empty, so the purge removes them.
     machine.ok("rm -r /srv/needledrop/inbox/.waits /var/lib/needledrop");
     machine.ok("dpkg --install /shared/needledrop.deb; systemctl stop needledrop; rm /var/lib/needledrop/*");
     machine.ok("dpkg --purge needledrop; test ! -e /srv/needledrop -a ! -e /var/lib/needledrop");

@@ -1,4 +1,4 @@
-//! A service's life: files from members of the group, a reload, kills and stops under load, and nothing is lost.
+//! Tests of a service's life: files from members of the group, a reload, kills and stops under load. Nothing is lost.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ fn files(numbers: std::ops::Range<u32>) -> Vec<(String, String)> {
 }
 
 #[test]
-fn a_service_loads_what_its_group_drops_and_loses_nothing() {
+fn a_service_loads_the_files_of_its_group_and_loses_nothing() {
     let Some(machine) = Machine::installed() else { return };
     machine.user("alice", "needledrop");
     machine.user("mallory", "users");
@@ -63,7 +63,7 @@ fn is_stopped_under_load(machine: &Machine, files: &[(String, String)]) {
     until("all are loaded", || is_loaded(machine, 11 + files.len()).then_some(()));
 }
 
-/// By the ledger.
+/// Whether the ledger has this number of loaded deliveries.
 fn is_loaded(machine: &Machine, files: usize) -> bool {
     let sql = "SELECT count(*) FROM _needledrop_deliveries WHERE state = 'loaded'";
     machine.store().query_row(sql, [], |row| row.get::<_, usize>(0)).unwrap() == files

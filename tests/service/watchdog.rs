@@ -1,5 +1,5 @@
-//! What a real watchdog does: nothing while the store is waited for, and one restart when a stage is stuck. And a
-//! cluster that is away, with its password handed over by systemd.
+//! Tests with a real watchdog: it does nothing while the daemon waits for the store, and it restarts the service once
+//! when a stage is stuck. Another test waits for an unreachable cluster, with a password from systemd.
 
 use std::fs;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::machine::Machine;
 
 const WATCHDOG: Duration = Duration::from_secs(3);
 
-/// The build that has fault points.
+/// Lets the service run the build that has fault points.
 const DROP_IN: &str = "mkdir -p /etc/systemd/system/needledrop.service.d
 cat > /etc/systemd/system/needledrop.service.d/watchdog.conf <<END
 [Service]
@@ -26,7 +26,7 @@ fn file(name: &str, items: std::ops::Range<u32>) -> [(String, String); 1] {
 }
 
 #[test]
-fn a_locked_store_is_no_reason_to_restart_and_a_stuck_stage_is_one() {
+fn a_locked_store_causes_no_restart_and_a_stuck_stage_causes_one() {
     let Some(machine) = Machine::installed() else { return };
     machine.user("alice", "needledrop");
     machine.ok(DROP_IN);
@@ -71,7 +71,7 @@ fn is_restarted_once(machine: &Machine) {
 }
 
 #[test]
-fn a_cluster_that_is_away_is_waited_for_with_a_password_from_systemd() {
+fn an_unreachable_cluster_is_waited_for_with_a_password_from_systemd() {
     let Some(machine) = Machine::installed() else { return };
     machine.edit("kind: sqlite", "kind: cassandra");
     machine.edit("# username: needledrop", "username: needledrop");

@@ -1,11 +1,11 @@
-//! Compressed files: several members, cut off, corrupt; and what is no CSV at all.
+//! Tests of compressed files that have several members, are cut off or are corrupt, and of files that are not CSV.
 
 use super::*;
 
 type Pack = fn(&[u8]) -> Vec<u8>;
 
 #[test]
-fn a_file_of_several_members_is_all_of_them() {
+fn a_file_with_several_members_is_loaded_completely() {
     let parts =
         [format!("k,v\n{}", rows(0..10)), String::new(), rows(10..15), "k15,\"v".into(), "15\"\n".into()];
     let packs: [(&str, Pack); 2] = [("a.csv.gz", gzip), ("a.csv.zst", zstd)];
@@ -13,25 +13,25 @@ fn a_file_of_several_members_is_all_of_them() {
         let bytes: Vec<u8> = parts.iter().flat_map(|part| pack(part.as_bytes())).collect();
         let (world, receipt) = loaded(name, bytes);
         assert_eq!(counts(&receipt), ("loaded", 16, 0), "{name}: {receipt}");
-        // What the day is without compression is the same delivery.
+        // The same text without compression is a duplicate.
         world.drop_file("b.csv", parts.concat());
         assert_eq!(world.once(0)["deliveries"], json!({ "duplicate": 1 }), "{name}");
     }
 }
 
 #[test]
-fn a_frame_of_zstd_may_follow_one_that_is_skipped() {
+fn a_zstd_frame_may_follow_a_skippable_frame() {
     let mut bytes = b"\x50\x2a\x4d\x18\x04\0\0\0abcd".to_vec();
     bytes.extend(zstd(b"k,v\na,1\n"));
     assert_eq!(counts(&loaded("a.csv.zst", bytes).1), ("loaded", 1, 0));
 }
 
 #[test]
-fn what_is_whole_of_a_truncated_file_is_loaded_and_the_rest_when_it_comes() {
+fn the_complete_part_of_a_truncated_file_is_loaded_and_the_rest_when_it_arrives() {
     let packs: [(&str, Pack); 2] = [("a.csv.gz", gzip), ("a.csv.zst", zstd)];
     for (text, step) in [(format!("k,v\n{}", rows(0..20)), 9), (format!("k,v\n{}", noise(20_000)), 200_000)] {
         for (name, pack) in packs {
-            // Two members, as a file that is appended to has them.
+            // Two members, like a file that was appended to.
             let half = text[..text.len() / 2].rfind('\n').unwrap() + 1;
             let bytes = [pack(&text.as_bytes()[..half]), pack(&text.as_bytes()[half..])].concat();
             let boundary = pack(&text.as_bytes()[..half]).len();
@@ -55,7 +55,7 @@ fn what_is_whole_of_a_truncated_file_is_loaded_and_the_rest_when_it_comes() {
 }
 
 #[test]
-fn a_corrupt_file_fails_with_what_to_do_and_keeps_what_was_loaded() {
+fn a_corrupt_file_fails_with_a_hint_and_keeps_its_loaded_records() {
     let packs: [(&str, Pack); 2] = [("a.csv.gz", gzip), ("a.csv.zst", checked_zstd)];
     for (records, some) in [(20, false), (50_000, true)] {
         for (name, pack) in packs {
@@ -69,7 +69,7 @@ fn a_corrupt_file_fails_with_what_to_do_and_keeps_what_was_loaded() {
             assert!(detail(&receipt).contains("make the compressed file anew"), "{receipt}");
             assert!(!some || loaded > 1000, "{name}: {receipt}");
             assert_eq!(world.accounts()["t"].0, loaded, "{name}");
-            // It is not tried again as it is, and it holds up no other.
+            // The corrupt file is not tried again unchanged, and it holds up no other file.
             world.drop_file("b.csv", "k,v\nb,2\n");
             assert_eq!(world.once(0)["deliveries"], json!({ "loaded": 1 }), "{name}");
             world.drop_file(name, pack(text.as_bytes()));
@@ -96,7 +96,7 @@ fn a_daemon_tries_a_corrupt_file_once() {
 }
 
 #[test]
-fn garbage_behind_the_end_of_a_compressed_file_is_told() {
+fn garbage_after_the_end_of_a_compressed_file_is_reported() {
     let text = format!("k,v\n{}", rows(0..10));
     for (name, mut bytes) in [("a.csv.gz", gzip(text.as_bytes())), ("a.csv.zst", zstd(text.as_bytes()))] {
         bytes.extend_from_slice(b"this is no member of it");
@@ -104,7 +104,7 @@ fn garbage_behind_the_end_of_a_compressed_file_is_told() {
         assert_eq!(counts(&receipt), ("failed", 10, 0), "{name}: {receipt}");
         assert!(detail(&receipt).contains("make the compressed file anew"), "{receipt}");
         assert_eq!(table(&world).len(), 10);
-        // Also where the text was loaded before.
+        // The result is the same if the text was loaded before.
         let world = self::world();
         world.drop_file("0.csv", &text);
         world.drop_file(name, &bytes);
@@ -113,7 +113,7 @@ fn garbage_behind_the_end_of_a_compressed_file_is_told() {
 }
 
 #[test]
-fn content_decides_not_the_suffix() {
+fn the_content_decides_the_compression_and_not_the_suffix() {
     let text = b"k,v\na,1\n";
     for (name, bytes) in
         [("a.csv", gzip(text)), ("b.csv", zstd(text)), ("c.csv.gz", text.to_vec()), ("d.csv.gz", zstd(text))]
@@ -123,7 +123,7 @@ fn content_decides_not_the_suffix() {
 }
 
 #[test]
-fn what_is_no_csv_is_refused_with_what_it_is() {
+fn a_file_that_is_not_csv_is_refused_with_its_kind() {
     let mut xlsx = b"PK\x03\x04\x14\0\x06\0\x08\0\0\0!\0".to_vec();
     xlsx.extend([0; 12]);
     xlsx.extend(b"\x13\0\0\0[Content_Types].xml\0\0\0");

@@ -1,9 +1,9 @@
-//! Headers, and files that have nothing else.
+//! Tests of headers, and of files without records.
 
 use super::*;
 
 #[test]
-fn columns_that_are_not_read_are_said_once() {
+fn ignored_columns_are_reported_once() {
     let world = world();
     world.drop_file("a.csv", "x,v,k,y\n1,2,a,3\n1,2,b,3\n");
     world.drop_file("b.csv", "x,k,v,y\n1,c,2,3\n");

@@ -1,8 +1,8 @@
-//! Lines and quotes, wherever reading pauses, resumes or goes on.
+//! Tests of lines and quotes, wherever reading pauses, a run is resumed or a file grows.
 
 use super::*;
 
-/// Records over three lines each, long enough that reads and chunks end inside of quotes.
+/// Returns records of three lines each, long enough that reads and chunks end inside quotes.
 fn with_line_ends(records: u32) -> (String, Vec<(String, String)>) {
     let value = |n: u32| format!("one {n}\r\n\"two\",\n{}", "x".repeat(n as usize % 700));
     let mut expected: Vec<_> = (0..records).map(|n| (format!("k{n}"), value(n))).collect();
@@ -62,7 +62,7 @@ fn line_ends_in_quotes_are_text_wherever_a_file_grows() {
 }
 
 #[test]
-fn an_open_quote_costs_its_line_and_no_other() {
+fn an_open_quote_quarantines_its_line_and_no_other() {
     let text = format!("k,v\na,1\nb,\"open\n{}", rows(0..5000));
     let world = world().with("limits.max_record_bytes", "1KiB");
     world.drop_file("a.csv", text);
@@ -74,7 +74,7 @@ fn an_open_quote_costs_its_line_and_no_other() {
 }
 
 #[test]
-fn an_open_quote_at_the_end_of_a_whole_file_is_explained_until_it_is_mended() {
+fn an_open_quote_in_a_complete_file_is_explained_until_it_is_fixed() {
     let text = "k,v\na,1\nb,\"open\nc,3\nd,4\n";
     let world = world();
     world.drop_file("a.csv", text);
@@ -85,7 +85,7 @@ fn an_open_quote_at_the_end_of_a_whole_file_is_explained_until_it_is_mended() {
     let words = ["line 3", "still open", "16 bytes"];
     assert!(words.iter().all(|word| detail(&receipt).contains(word)), "{receipt}");
     assert!(output.stdout.contains("incomplete") || output.stderr.contains("incomplete"), "{output:?}");
-    // Closed in place, or by what follows: nothing was lost.
+    // The quote is closed by appended text, and then the file is corrected. Nothing was lost.
     world.append("a.csv", "\"\ne,5\n");
     world.once(0);
     assert_eq!(counts(&world.receipt("a.csv")), ("loaded", 3, 0));

@@ -1,8 +1,8 @@
-//! Files that are made to take memory.
+//! Tests of files that could take a lot of memory.
 
 use super::*;
 
-/// A record of so many NUL bytes between two others, without taking room on the disk.
+/// Writes a record of this many NUL bytes between two other records. The sparse file takes no room on the disk.
 fn monster(world: &World, len: u64) {
     let mut file = File::create(world.inbox().join("a.csv")).unwrap();
     file.write_all(b"k,v\na,1\n").unwrap();
@@ -41,7 +41,7 @@ fn a_file_without_a_line_end_is_refused_and_a_record_without_one_is_waited_for()
     assert!(detail(&receipt).contains("line 3 is over the limit"), "{receipt}");
 }
 
-/// Compressed text of this part, so many times.
+/// Returns compressed text that repeats `part` this many times.
 fn bomb(begin: &str, part: &[u8], times: u32, end: &str) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(begin.as_bytes()).unwrap();
@@ -62,7 +62,7 @@ fn a_bomb_of_zeros_is_one_entry() {
 }
 
 #[test]
-fn a_bomb_of_one_line_is_its_records() {
+fn a_bomb_of_one_repeated_line_is_loaded_record_by_record() {
     let world = world();
     world.drop_file("a.csv.gz", bomb("k,v\n", "k,v\n".repeat(10_000).as_bytes(), 20, ""));
     let summary = world.once(0);
@@ -103,7 +103,8 @@ fn a_zstd_frame_with_a_huge_window_is_refused() {
     assert!(detail(&receipt).contains("window of over 8 MiB"), "{receipt}");
 }
 
-/// The resident memory of a daemon with this many waiting files. They are still being written, or wait for their turn.
+/// Returns the resident memory of a daemon with this many waiting files. The files are still being written, or they
+/// wait for their turn.
 fn resident(files: u32, settle: &str, stuck: bool) -> u64 {
     let world = world().with("source.settle", settle);
     for number in 0..files {
@@ -111,7 +112,7 @@ fn resident(files: u32, settle: &str, stuck: bool) -> u64 {
     }
     let stage = world.path("stuck");
     if stuck {
-        // Old enough to be taken up at once.
+        // By then the files are old enough to be taken up at once.
         std::thread::sleep(std::time::Duration::from_secs(2));
         std::fs::write(&stage, "discover").unwrap();
     }

@@ -1,12 +1,12 @@
-//! Text: what is none, and what is another encoding.
+//! Tests of bytes that are not text, and of other encodings.
 
 use super::*;
 
 #[test]
-fn bytes_that_are_no_text_are_refused_with_their_place() {
+fn bytes_that_are_not_text_are_refused_with_their_position() {
     let text = b"x,k,v\n1,a,1\n\xff,b,\"caf\xe9,\"\"\"\n1,c,\0n\n1,d,\xed\xa0\x80\n1,e,5\n";
     let (world, receipt) = loaded("a.csv", text);
-    // What is no text in a column that is not read does no harm.
+    // Bytes that are not text do no harm in a column that is not read.
     assert_eq!(counts(&receipt), ("loaded", 2, 3));
     let entries = quarantine(&world);
     let told = [
@@ -28,7 +28,7 @@ fn utf16(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn another_encoding_without_the_setting_fails_with_what_to_set() {
+fn another_encoding_without_the_setting_fails_and_names_the_setting() {
     let text = "\u{feff}k,v\na,1\n";
     let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
     let cases: [(&[u8], &[&str]); 6] = [
@@ -48,7 +48,7 @@ fn another_encoding_without_the_setting_fails_with_what_to_set() {
 }
 
 #[test]
-fn an_encoding_that_is_set_is_read() {
+fn a_configured_encoding_is_read() {
     let text = "\u{feff}k,v\na,日本\n";
     let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
     let cases: [(&str, &[u8], &str); 5] = [
@@ -77,7 +77,7 @@ fn an_encoding_that_is_set_is_read() {
 }
 
 #[test]
-fn what_is_no_text_in_an_encoding_is_refused_and_not_replaced() {
+fn bytes_that_are_invalid_in_an_encoding_are_refused_and_not_replaced() {
     let world = world().with("source.encoding", "shift_jis");
     world.drop_file("a.csv", b"k,v\n\x93\xfa,\x81\n\x93\xfa\x81,1\nb,2\n");
     world.once(1);
@@ -86,7 +86,7 @@ fn what_is_no_text_in_an_encoding_is_refused_and_not_replaced() {
     let words = "at byte 8 of the file as UTF-8 is 0x81, which is not Shift_JIS";
     assert!(entries[0]["detail"].as_str().unwrap().contains(words), "{entries:?}");
     assert_eq!((&entries[1]["line"], &entries[1]["column"]), (&json!(3), &json!("k")));
-    // Kept as text in UTF-8, with a sequence for the byte that it does not have.
+    // The record is kept as UTF-8, with a sequence that UTF-8 does not have in place of the invalid byte.
     let raw = "SELECT raw FROM _needledrop_quarantine ORDER BY record LIMIT 1";
     let raw: Vec<u8> = world.open_store().query_row(raw, [], |row| row.get(0)).unwrap();
     assert_eq!(raw, ["日,".as_bytes(), b"\xed\xb2\x81"].concat());
@@ -101,7 +101,7 @@ fn an_unknown_encoding_is_refused_with_its_line() {
 }
 
 #[test]
-fn a_file_of_another_encoding_grows_at_any_byte() {
+fn a_file_in_another_encoding_can_grow_at_any_byte() {
     let text = utf16("\u{feff}k,v\na,\"1\n😀\"\nb,日\n");
     for cut in 0..text.len() {
         let world = world().with("source.encoding", "utf-16le");
@@ -129,12 +129,12 @@ fn half_a_character_at_the_end_is_waited_for() {
 }
 
 #[test]
-fn a_file_is_its_text_whatever_it_is_written_in() {
+fn a_file_is_identified_by_its_text_and_not_by_its_encoding() {
     let mut world = world().with("source.encoding", "windows-1252");
     world.drop_file("a.csv", b"k,v\na,caf\xe9\n");
     world.drop_file("b.csv", "k,v\nb,2\n");
     world.once(0);
-    // The same text in UTF-8 is a duplicate; what is ASCII has not changed with the setting.
+    // The same text in UTF-8 is a duplicate. A file in ASCII does not change with the setting.
     std::fs::remove_file(world.inbox().join("a.csv")).unwrap();
     world.set("source.encoding", "utf-8");
     world.drop_file("c.csv", "k,v\na,café\n");
@@ -142,7 +142,7 @@ fn a_file_is_its_text_whatever_it_is_written_in() {
     world.append("b.csv", "c,3\n");
     world.once(0);
     assert_eq!((world.generations("b.csv"), counts(&world.receipt("b.csv"))), (1, ("loaded", 2, 0)));
-    // The same bytes are other text now: a new generation.
+    // The same bytes are other text now, so they are a new generation.
     world.drop_file("a.csv", b"k,v\na,caf\xe9\n");
     world.once(1);
     assert_eq!((world.generations("a.csv"), counts(&world.receipt("a.csv"))), (2, ("loaded", 0, 1)));
@@ -153,7 +153,7 @@ fn a_file_is_its_text_whatever_it_is_written_in() {
 }
 
 #[test]
-fn a_table_is_played_anew_from_files_of_another_encoding() {
+fn a_table_is_backfilled_from_files_in_another_encoding() {
     let mut world = world().with("source.encoding", "windows-1252");
     world.drop_file("a.csv", b"k,v\na,caf\xe9\nb,\xfc\n");
     world.once(0);

@@ -78,7 +78,7 @@ fn with_consent_loading_continues_above_all_existing_stamps() {
     assert!(after[2] > *before.iter().max().unwrap());
 }
 
-/// The steps of docs/runbook.md.
+/// Follows the steps of docs/runbook.md.
 #[test]
 fn a_new_store_begins_at_the_clock_with_the_kept_files() {
     let world = a_year_ahead();

@@ -12,7 +12,7 @@ fn loaded() -> World {
     world
 }
 
-/// Checks how many deliveries the table is behind by.
+/// Asserts the number of deliveries by which the table is behind.
 fn assert_behind(world: &World, behind: u32) {
     let status = world.json(&["status"]);
     assert_eq!(status["tables"]["t"]["behind"], json!(behind), "{status}");

@@ -1,18 +1,18 @@
-//! Which file of the crate uses which other, as its `use` lines and full paths say.
+//! Finds out which file of the crate uses which other files, from `use` lines and full paths.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// `pipeline::read` is `["pipeline", "read"]`; the crate itself is empty.
+/// The path of a module: `["pipeline", "read"]` for `pipeline::read`, and nothing for the crate itself.
 pub type Module = Vec<String>;
 
-/// A file of the crate, and the other files that it uses.
+/// A file of the crate, and the other modules that it uses.
 pub struct Source {
     pub file: PathBuf,
     pub uses: BTreeSet<Module>,
 }
 
-/// All modules of the crate whose root is in this folder, without their tests.
+/// Returns all modules of the crate whose root is in this folder, without test modules.
 pub fn crate_in(folder: &Path) -> BTreeMap<Module, Source> {
     let files: BTreeMap<Module, PathBuf> =
         rust_files(folder).into_iter().filter_map(|file| Some((module_of(&file, folder)?, file))).collect();
@@ -26,7 +26,7 @@ pub fn crate_in(folder: &Path) -> BTreeMap<Module, Source> {
     files.iter().filter(|(module, _)| names.contains(*module)).map(source).collect()
 }
 
-/// All Rust files under a folder.
+/// Returns all Rust files under a folder.
 pub fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let (mut left, mut files) = (vec![folder.to_owned()], Vec::new());
     while let Some(place) = left.pop() {
@@ -39,13 +39,13 @@ pub fn rust_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The lines without comments, and without the tests at their end.
+/// Returns the code without comments, and without the tests at its end.
 pub fn code(text: &str) -> String {
     let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     code.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
-/// The modules that this code of `module` uses.
+/// Returns the modules that this code of `module` uses.
 pub fn imports(code: &str, module: &[String], all: &BTreeSet<Module>) -> BTreeSet<Module> {
     let mut paths = Vec::new();
     let mut rest = String::new();
@@ -63,7 +63,7 @@ pub fn imports(code: &str, module: &[String], all: &BTreeSet<Module>) -> BTreeSe
     found.filter(|found| found != module).collect()
 }
 
-/// A `use` statement: what stands before it, and its tree.
+/// Splits a statement with a `use` into the text before the `use` and its tree.
 fn use_tree(statement: &str) -> Option<(&str, &str)> {
     let at = statement.match_indices("use ").map(|(at, _)| at).find(|at| {
         let before = statement[..*at].rsplit('\n').next().unwrap_or_default().trim();
@@ -72,7 +72,7 @@ fn use_tree(statement: &str) -> Option<(&str, &str)> {
     Some((&statement[..at], statement[at + "use ".len()..].trim_end_matches(';')))
 }
 
-/// The paths of a tree: `a::{b, c::d}` is `a::b` and `a::c::d`.
+/// Collects the paths of a tree: `a::{b, c::d}` has the paths `a::b` and `a::c::d`.
 fn expand(prefix: &str, tree: &str, paths: &mut Vec<String>) {
     let tree = tree.trim();
     let Some((outer, inner)) = tree.split_once('{') else {
@@ -98,14 +98,14 @@ fn expand(prefix: &str, tree: &str, paths: &mut Vec<String>) {
     }
 }
 
-/// Paths in the code itself: full ones, and those that begin with a child of the module.
+/// Returns the paths in the code itself: full paths, and paths that begin with a child of the module.
 fn paths_in(code: &str) -> Vec<String> {
     let is_of_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     let words = code.split(|c| !is_of_path(c));
     words.filter(|word| word.contains("::")).map(str::to_owned).collect()
 }
 
-/// The module that a path leads to or into; nothing for other crates.
+/// Returns the module that a path leads to or into, or `None` for another crate.
 fn resolve(path: &str, module: &[String], all: &BTreeSet<Module>) -> Option<Module> {
     let mut parts: Vec<String> = path.split("::").map(|part| part.trim().to_owned()).collect();
     let mut base: Module = match parts.first()?.as_str() {
@@ -144,7 +144,7 @@ fn module_of(file: &Path, folder: &Path) -> Option<Module> {
     (module != ["main"]).then_some(module)
 }
 
-/// Modules that only tests have.
+/// Returns the modules that exist only in tests.
 fn test_modules(files: &BTreeMap<Module, PathBuf>) -> BTreeSet<Module> {
     let mut tests = BTreeSet::new();
     for (module, file) in files {

@@ -1,4 +1,4 @@
-//! What is said when a daemon begins, goes on or is in the way.
+//! Tests of what is reported when a daemon starts, when it resumes a file, and when it keeps a command from running.
 
 use rustix::process::Signal;
 
@@ -6,13 +6,13 @@ use crate::common::until;
 use crate::{FILE, csv, log_line, world};
 
 #[test]
-fn a_daemon_says_when_it_is_ready_and_what_it_resumes() {
+fn a_daemon_logs_when_it_is_ready_and_what_it_resumes() {
     let world = world().with("source.settle", "100ms").with("source.poll", "200ms");
     let daemon = world.daemon();
     assert!(log_line(&daemon.log(), "ready").contains("INFO"));
     drop(daemon);
     world.drop_file(FILE, csv(30, |_| false));
-    // Behind taking it up, before its records are durable.
+    // The abort comes after the file is taken up and before its records are durable.
     let aborted = world.command(&["run", "--once"]).env("NEEDLEDROP_ABORT_AT", "3").output().unwrap();
     assert!(aborted.status.code().is_none(), "{aborted:?}");
     let log = world.run(&["run", "--once"]).stderr;
@@ -21,7 +21,7 @@ fn a_daemon_says_when_it_is_ready_and_what_it_resumes() {
 }
 
 #[test]
-fn beside_a_daemon_the_hint_fits_the_command() {
+fn the_hint_about_a_running_daemon_fits_the_command() {
     let world = world();
     world.drop_file(FILE, csv(3, |_| false));
     let _daemon = world.daemon();

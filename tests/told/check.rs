@@ -1,4 +1,4 @@
-//! `check` refuses what `run` would refuse before its first file.
+//! Tests that `check` refuses what `run` would refuse before its first file.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use crate::common::{World, free_port};
 use crate::world;
 
-/// `check` and the daemon must agree that this cannot run, and say the same of it.
+/// Asserts that `check` and the daemon both refuse to run, with the same exit code and these words.
 fn assert_both_refuse(world: &World, words: &str) {
     let (check, run) = (world.run(&["check"]), world.run(&["run"]));
     assert_ne!(run.code, 0, "{run:?}");
@@ -15,33 +15,33 @@ fn assert_both_refuse(world: &World, words: &str) {
 }
 
 #[test]
-fn a_log_that_cannot_begin() {
+fn check_refuses_a_log_that_cannot_be_opened() {
     assert_both_refuse(&world().with("log.level", "loud"), "`loud`");
     assert_both_refuse(&world().with("log.file", "nowhere/x.log"), "nowhere/x.log");
     assert_both_refuse(&world().with("log.file", "inbox"), "inbox");
 }
 
 #[test]
-fn looking_makes_no_log_file() {
+fn check_creates_no_log_file() {
     let world = world().with("log.file", "x.log");
     assert_eq!(world.run(&["check"]).code, 0);
     assert!(!world.path("x.log").exists());
 }
 
 #[test]
-fn a_store_that_cannot_be_made() {
+fn check_refuses_a_store_that_cannot_be_created() {
     let world = world().with("store.sqlite.path", "file/store.db");
     std::fs::write(world.path("file"), "").unwrap();
     assert_both_refuse(&world, "file");
 }
 
 #[test]
-fn a_missing_inbox() {
+fn check_refuses_a_missing_inbox() {
     assert_both_refuse(&world().with("source.folder", "nowhere"), "nowhere");
 }
 
 #[test]
-fn a_port_that_something_else_has() {
+fn check_refuses_a_port_that_another_program_uses() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = listener.local_addr().unwrap().to_string();
     std::thread::Builder::new()
@@ -57,7 +57,7 @@ fn a_port_that_something_else_has() {
 }
 
 #[test]
-fn a_port_that_a_daemon_of_ours_has_is_no_mistake() {
+fn check_accepts_a_port_that_a_needledrop_daemon_uses() {
     let world = world();
     let daemon = world.daemon();
     let world = world.with("http.listen", &format!("127.0.0.1:{}", daemon.port));

@@ -1,8 +1,8 @@
-//! `init` proposes nothing that cannot load its own input.
+//! Tests that `init` proposes only configurations that can load their own input.
 
 use crate::common::{World, gzip};
 
-/// The proposal for a file of the inbox, and what it makes of that file.
+/// Returns a world with the proposal for a file of the inbox, and the exit code of `init`.
 fn proposed(name: &str, content: &[u8], arguments: &[&str]) -> (World, i32) {
     let world = World::new();
     world.drop_file(name, content);
@@ -19,14 +19,14 @@ fn assert_loads(name: &str, content: &[u8], arguments: &[&str]) {
 }
 
 #[test]
-fn a_compressed_file() {
+fn a_proposal_for_a_compressed_file_loads_it() {
     let text = b"city,n\nRome,1\nOslo,2\n";
     assert_loads("2024-01-01-a.csv.gz", &gzip(text), &[]);
     assert_loads("a.csv.zst", &zstd::encode_all(&text[..], 1).unwrap(), &[]);
 }
 
 #[test]
-fn a_file_of_another_encoding() {
+fn a_proposal_for_a_file_in_another_encoding_loads_it() {
     let latin = b"city,n\nM\xfcnchen,1\nK\xf6ln,2\n";
     assert_loads("a.csv", latin, &["--encoding", "windows-1252"]);
     let utf16: Vec<u8> =
@@ -35,7 +35,7 @@ fn a_file_of_another_encoding() {
 }
 
 #[test]
-fn an_encoding_that_is_none_is_refused() {
+fn an_unknown_encoding_is_refused() {
     assert_eq!(proposed("a.csv", b"a,b\n1,2\n", &["--encoding", "nope"]).1, 2);
 }
 

@@ -1,4 +1,4 @@
-//! Progress compares like with like.
+//! Tests that progress and its total count the same bytes.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::common::gzip;
 use crate::{config, csv, world};
 
-/// How far the progress of a run gets, and of how much.
+/// Runs once. Returns the progress at the end, and its expected total.
 async fn progress(app: &App) -> (u64, u64) {
     let scope = Scope::Once(app.inbox.list().unwrap());
     let (expected, tally) = (scope.bytes(), Arc::new(RunStats::default()));
@@ -23,7 +23,7 @@ async fn progress(app: &App) -> (u64, u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_over_when_every_file_is_compressed_known_or_a_duplicate() {
+async fn progress_reaches_its_total_for_compressed_known_and_duplicate_files() {
     let world = world();
     let yaml = format!(
         "{}store: {{ sqlite: {{ path: {} }} }}\n",

@@ -1,4 +1,4 @@
-//! Small things that people meet.
+//! Tests of small things that people encounter.
 
 use std::fs;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -19,7 +19,7 @@ fn refused(config: &str) -> String {
 }
 
 #[test]
-fn a_configuration_is_a_file_of_some_length() {
+fn a_configuration_must_be_a_regular_file_of_limited_length() {
     assert!(refused("/dev/zero").contains("is a pipe or a device"));
     assert!(refused("/tmp").contains("is a folder"));
     let world = World::new();
@@ -32,9 +32,9 @@ fn a_configuration_is_a_file_of_some_length() {
     assert!(refused(long.to_str().unwrap()).contains("is longer than 4 MiB"));
 }
 
-/// A variable is merged into the file, and YAML 1.1 reads a boolean in such a name.
+/// A variable is merged into the file, and YAML 1.1 reads such names as booleans.
 #[test]
-fn columns_may_be_called_n_and_on_also_beside_a_variable() {
+fn columns_may_be_called_n_and_on_even_if_a_variable_overrides_a_setting() {
     let yaml = "source:\n  columns: { n: text, on: int }\n\
                 tables:\n  t: { partition_key: [n], clustering_key: [on] }\n";
     let world = World::of(yaml).with("source.subfolders", "no");
@@ -67,7 +67,7 @@ fn an_export_that_fails_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_folder_that_is_too_deep_is_told_once_and_in_short() {
+fn a_folder_that_is_too_deep_is_reported_once_and_briefly() {
     let world = world().with("source.poll", "100ms");
     let name = "d".repeat(200);
     let open = |at: BorrowedFd<'_>, name: &Path| openat(at, name, OFlags::DIRECTORY, Mode::empty()).unwrap();
