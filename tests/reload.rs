@@ -178,7 +178,7 @@ fn an_invalid_configuration_is_refused_as_a_whole_and_the_old_one_is_kept() {
         write(&world, &yaml);
         until("it is refused", || (reloads(&daemon, "refused") >= f64::from(n)).then_some(()));
         let log = daemon.log();
-        let told = log.split("is refused").last().unwrap();
+        let told = log.split("reload rejected").last().unwrap();
         assert!(told.contains(word) && told.contains("next:"), "{word}: {told}");
         assert!(!is_successful(&daemon));
         assert_eq!(daemon.get("/readyz").unwrap().0, 200);

@@ -39,7 +39,9 @@ fn is_reloaded(machine: &Machine) {
     until("it is in force", || machine.log().contains("needledrop.yaml is in force").then_some(()));
     machine.edit("poll: 5s", "pull: 5s");
     machine.ok("systemctl reload needledrop");
-    until("it is refused", || machine.log().contains("is refused; the one before goes on").then_some(()));
+    until("it is refused", || {
+        machine.log().contains("reload rejected; keeping the previous configuration").then_some(())
+    });
     machine.edit("pull: 5s", "poll: 5s");
     machine.waits_until("ActiveState", "active");
     assert_eq!(machine.unit("MainPID"), id, "it is the same process");

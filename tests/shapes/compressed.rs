@@ -66,7 +66,7 @@ fn a_corrupt_file_fails_with_a_hint_and_keeps_its_loaded_records() {
             let (world, receipt) = loaded(name, &bytes);
             let (state, loaded, _) = counts(&receipt);
             assert_eq!((state, &receipt["closes"]), ("failed", &json!(true)), "{name}: {receipt}");
-            assert!(detail(&receipt).contains("make the compressed file anew"), "{receipt}");
+            assert!(detail(&receipt).contains("compress the file again"), "{receipt}");
             assert!(!some || loaded > 1000, "{name}: {receipt}");
             assert_eq!(world.accounts()["t"].0, loaded, "{name}");
             // The corrupt file is not tried again unchanged, and it holds up no other file.
@@ -102,7 +102,7 @@ fn garbage_after_the_end_of_a_compressed_file_is_reported() {
         bytes.extend_from_slice(b"this is no member of it");
         let (world, receipt) = loaded(name, &bytes);
         assert_eq!(counts(&receipt), ("failed", 10, 0), "{name}: {receipt}");
-        assert!(detail(&receipt).contains("make the compressed file anew"), "{receipt}");
+        assert!(detail(&receipt).contains("compress the file again"), "{receipt}");
         assert_eq!(table(&world).len(), 10);
         // The result is the same if the text was loaded before.
         let world = self::world();

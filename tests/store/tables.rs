@@ -26,7 +26,7 @@ fn a_table_that_is_dropped_or_altered_stops_the_run_with_the_next_step() {
         ("DROP TABLE t".to_owned(), "table t was dropped"),
         ("ALTER TABLE t RENAME COLUMN v TO w".to_owned(), "table t was altered"),
         ("ALTER TABLE t ADD COLUMN w TEXT".to_owned(), "table t was altered"),
-        (format!("DROP TABLE t; CREATE TABLE t {ddl}"), "table t was dropped and made again"),
+        (format!("DROP TABLE t; CREATE TABLE t {ddl}"), "table t was dropped and recreated"),
     ];
     for (statements, words) in cases {
         let world = loaded();
@@ -63,12 +63,12 @@ fn a_table_that_was_made_again_by_hand_is_behind() {
     sql(&world, &format!("DROP TABLE t; {}", ddl.join("\n")));
     let output = world.run(&["run", "--once"]);
     assert_eq!(output.code, 0, "{output:?}");
-    assert!(output.stderr.contains("was dropped and made again"), "{output:?}");
+    assert!(output.stderr.contains("was dropped and recreated"), "{output:?}");
     assert_behind(&world, 1);
     assert_eq!(world.run(&["load", "--table", "t"]).code, 0);
     assert_eq!(keys(&world), [1]);
     let output = world.run(&["run", "--once"]);
-    assert!(!output.stderr.contains("made again"), "reported only once: {output:?}");
+    assert!(!output.stderr.contains("recreated"), "reported only once: {output:?}");
     assert_behind(&world, 0);
 }
 
