@@ -183,7 +183,7 @@ pub struct KnownPath {
     pub path: String,
     pub state: DeliveryState,
     pub noted: FileStat,
-    /// Whether this attempt was made under the configuration passed to [`Store::known`](crate::store::Store::known).
+    /// Whether this attempt was made under the configuration passed to [`Ledger::known`](crate::store::Ledger::known).
     pub same_attempt: bool,
     /// The number of open records in quarantine, of all generations.
     pub open: u64,

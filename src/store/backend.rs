@@ -250,7 +250,7 @@ impl Ledger for AnyStore {
 }
 
 impl ChunkWriter for AnyStore {
-    /// `None` for SQLite, which writes nothing before [`Store::apply`].
+    /// `None` for SQLite, which writes nothing before [`ChunkWriter::apply`].
     type Sent = Option<<CassandraStore as ChunkWriter>::Sent>;
 
     async fn send(&self, chunks: Arc<Vec<RowChunk>>) -> Result<Self::Sent, StoreError> {

@@ -11,7 +11,7 @@ use crate::domain::{
     Checkpoint, Column, Delivery, DeliveryId, DeliveryState, Empty, End, FileStat, Fingerprint, Order,
     Origin, Plan, Position, RowChunk, Rows, Stamp, StampRange, Table, Type, Value,
 };
-use crate::store::Store;
+use crate::store::{ChunkWriter, Ledger, RowReader, Store};
 
 pub async fn take_up_gives_generations_and_stamps_in_order<F: Fixture>() {
     let place = F::new().await;

@@ -7,8 +7,8 @@ use super::cases::backfill;
 use super::chunks::*;
 use crate::domain::quarantine::{EntryFilter, Fate, PAGE, QuarantineEntry, Replay};
 use crate::domain::{Delivery, Reason, RowChunk};
-use crate::store::Store;
 use crate::store::listing::Entries;
+use crate::store::{QuarantineStore, Store};
 
 async fn list(store: &impl Store) -> Vec<QuarantineEntry> {
     let all = quarantined(store, EntryFilter { raw: true, ..EntryFilter::default() }).await;
