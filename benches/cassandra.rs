@@ -35,11 +35,10 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 
-use cassandra::Run;
 use cassandra::cluster::Cluster;
 use cassandra::figures::{Figures, mib};
 use cassandra::node::Node;
-use cassandra::{peers, reference, table};
+use cassandra::{Run, peers, reference, table};
 use common::drops::Drops;
 use common::{Outcome, Scratch};
 

@@ -5,11 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use super::health;
-use super::logging;
-use crate::cli::outcome::CommandResult;
-use crate::cli::outcome::Exit;
-use crate::cli::outcome::Failure;
+use super::{health, logging};
+use crate::cli::outcome::{CommandResult, Exit, Failure};
 use crate::config::{After, Layers};
 use crate::daemon::app::App;
 use crate::domain::stamp::MAX_AHEAD;

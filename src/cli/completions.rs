@@ -5,8 +5,7 @@ use std::io::Write;
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-use crate::cli::outcome::CommandResult;
-use crate::cli::outcome::Exit;
+use crate::cli::outcome::{CommandResult, Exit};
 
 #[derive(Debug, Args)]
 pub struct Arguments {

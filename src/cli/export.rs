@@ -10,11 +10,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::guard::Guard;
-use super::load;
-use super::render;
-use crate::cli::outcome::CommandResult;
-use crate::cli::outcome::Exit;
-use crate::cli::outcome::Failure;
+use super::{load, render};
+use crate::cli::outcome::{CommandResult, Exit, Failure};
 use crate::daemon::app::App;
 use crate::daemon::signals;
 use crate::domain::{Delivery, DeliveryId, DeliveryState, Origin, Plan, Stamp};

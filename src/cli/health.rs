@@ -8,9 +8,7 @@ use clap::Args;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::cli::outcome::CommandResult;
-use crate::cli::outcome::Exit;
-use crate::cli::outcome::Failure;
+use crate::cli::outcome::{CommandResult, Exit, Failure};
 use crate::config::Layers;
 
 /// How long the daemon has to answer. It takes milliseconds, and the caller of this command has a limit of its own.

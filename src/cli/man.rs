@@ -4,9 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Command};
 
-use crate::cli::outcome::CommandResult;
-use crate::cli::outcome::Exit;
-use crate::cli::outcome::Failure;
+use crate::cli::outcome::{CommandResult, Exit, Failure};
 
 #[derive(Debug, Args)]
 pub struct Arguments {

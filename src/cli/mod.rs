@@ -22,7 +22,6 @@ mod status;
 mod summary;
 mod outcome;
 
-use crate::cli::outcome::{CommandResult, Failure};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -30,6 +29,7 @@ use clap::{Args, Parser, Subcommand};
 use rustix::fs::Mode;
 use rustix::process::umask;
 
+use crate::cli::outcome::{CommandResult, Failure};
 use crate::config::Layers;
 use crate::daemon::app::App;
 use crate::source::folder::hooks;

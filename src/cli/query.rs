@@ -6,11 +6,8 @@ use clap::Args;
 use serde_json::Value as Json;
 
 use super::guard::Guard;
-use super::load;
-use super::render;
-use crate::cli::outcome::CommandResult;
-use crate::cli::outcome::Exit;
-use crate::cli::outcome::Failure;
+use super::{load, render};
+use crate::cli::outcome::{CommandResult, Exit, Failure};
 use crate::daemon::app::App;
 use crate::domain::parse::parse;
 use crate::domain::{Column, Table, Value, text};

@@ -6,11 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::load;
-use super::render;
-use crate::cli::outcome::CommandResult;
-use crate::cli::outcome::Exit;
-use crate::cli::outcome::Failure;
+use super::{load, render};
+use crate::cli::outcome::{CommandResult, Exit, Failure};
 use crate::daemon::app::App;
 use crate::domain::ledger::DeliveryFilter;
 use crate::domain::{Delivery, DeliveryId, DeliveryState, Plan, Receipt};

@@ -7,13 +7,10 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::load;
-use crate::cli::outcome::CommandResult;
-use crate::cli::outcome::Exit;
-use crate::cli::outcome::Failure;
+use crate::cli::outcome::{CommandResult, Exit, Failure};
 use crate::daemon::app::{App, How};
 use crate::daemon::signals;
-use crate::pipeline::messages::Scope;
-use crate::pipeline::messages::{Ended, LoadMode};
+use crate::pipeline::messages::{Ended, LoadMode, Scope};
 
 #[derive(Debug, Args)]
 pub struct Arguments {

@@ -4,8 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 
-use crate::cli::outcome::CommandResult;
-use crate::cli::outcome::Exit;
+use crate::cli::outcome::{CommandResult, Exit};
 use crate::daemon::app::App;
 use crate::store::{Access, Store};
 

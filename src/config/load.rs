@@ -1,7 +1,6 @@
 //! Loads the configuration in layers. Flags override the environment, which overrides the file, which overrides the
 //! defaults.
 
-use crate::config::error::ConfigError;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -9,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::config::error::ConfigError;
 use crate::config::sections::Config;
 use crate::config::words;
 

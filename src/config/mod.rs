@@ -11,7 +11,6 @@ mod plan;
 mod sections;
 mod words;
 
-pub use crate::domain::units::{Duration, Quota, Size};
 pub use change::changed;
 pub use columns::{Clustering, Column, Derived, Named};
 pub use error::ConfigError;
@@ -20,3 +19,5 @@ pub use sections::{
     ARCHIVE, After, Config, Empty, FinalNewline, Http, Limits, Log, LogFormat, Shutdown, SourceConfig, Table,
     Tables, Write,
 };
+
+pub use crate::domain::units::{Duration, Quota, Size};

@@ -1,13 +1,12 @@
 //! The sections of the configuration, key by key.
 
-use crate::config::columns::{Clustering, Column, Named};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use crate::config::columns::Derived;
+use crate::config::columns::{Clustering, Column, Derived, Named};
 use crate::domain::units;
 use crate::domain::units::{Duration, Quota, Size};
 use crate::source::folder;

@@ -13,16 +13,14 @@ use crate::domain::{FileStat, Plan};
 use crate::jobs::locate::KeptFiles;
 use crate::metrics::heartbeat::Pulse;
 use crate::pipeline::Pipeline;
-use crate::pipeline::messages::Scope;
-use crate::pipeline::messages::{Ended, LoadMode};
+use crate::pipeline::messages::{Ended, LoadMode, Scope};
 use crate::pipeline::run_stats::RunStats;
 use crate::source::folder::archive::Archive;
 use crate::source::folder::file::note;
 use crate::source::folder::inbox::Inbox;
-use crate::store::StoreError;
 use crate::store::backend::{AnyStore, Backend};
 use crate::store::backoff::Backoff;
-use crate::store::{Access, Store};
+use crate::store::{Access, Store, StoreError};
 
 /// A valid configuration, with the plan and the inbox that follow from it.
 #[derive(Clone)]

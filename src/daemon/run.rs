@@ -1,29 +1,28 @@
 //! Runs and drains the daemon, and starts the tasks and threads around the pipeline.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
 use crate::config::After;
 use crate::daemon::app::{App, AppError};
 use crate::daemon::health::Health;
 use crate::daemon::reload::{Requests, refused};
 use crate::daemon::systemd;
-use crate::http;
 use crate::http::Web;
-use crate::metrics;
 use crate::metrics::Scrape;
-use crate::pipeline::messages::Scope;
-use crate::pipeline::messages::{Ended, LoadMode};
+use crate::pipeline::messages::{Ended, LoadMode, Scope};
 use crate::pipeline::run_stats::RunStats;
-use crate::store::Store;
-use crate::store::StoreError;
 use crate::store::backend::AnyStore;
 use crate::store::backoff::GONE;
 use crate::store::observer::StoreObserver;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use crate::store::{Store, StoreError};
+use crate::{http, metrics};
 
 /// How often the size of the store is measured and the metrics are maintained.
 const UPKEEP: Duration = Duration::from_secs(5);

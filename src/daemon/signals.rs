@@ -1,11 +1,12 @@
 //! Handles the signals that stop a command.
 
-use crate::daemon::app::AppError;
 use futures::StreamExt;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_tokio::Signals;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+
+use crate::daemon::app::AppError;
 
 /// The exit code of a process that was told to stop twice.
 const STOPPED: i32 = 4;

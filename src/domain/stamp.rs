@@ -145,8 +145,9 @@ pub fn records_in(bytes: u64, fields: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn later_ranges_take_over_from_their_first_record() {

@@ -103,8 +103,9 @@ pub fn time(ns: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn a_song_length_is_shown_as_it_was_written() {

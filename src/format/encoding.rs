@@ -80,9 +80,10 @@ pub fn not_text(bytes: &[u8]) -> Option<(usize, u8)> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use encoding_rs::{GB18030, ISO_2022_JP, SHIFT_JIS, UTF_16LE, WINDOWS_1252};
     use proptest::prelude::*;
+
+    use super::*;
 
     fn text(encoding: &'static Encoding, parts: &[&[u8]]) -> (Vec<u8>, bool) {
         let (mut transcoder, mut into) = (Transcoder::new(encoding), Vec::new());

@@ -416,8 +416,9 @@ impl Framer {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     /// Returns all results of framing the bytes, which are appended in parts cut at the given places.
     fn framed(

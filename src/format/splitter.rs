@@ -4,11 +4,10 @@
 //! the record, and has its other quotes doubled. Any other quote makes the record [`Malformed`], because readers differ
 //! on its meaning. csv-async decodes doubled quotes.
 
-use std::fmt;
-use std::io;
 use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::{fmt, io};
 
 use csv_async::{AsyncReader, AsyncReaderBuilder, ByteRecord, Terminator};
 use futures::AsyncRead;
@@ -273,9 +272,10 @@ impl AsyncRead for Feed {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use futures::executor::block_on;
     use proptest::prelude::*;
+
+    use super::*;
 
     fn split(record: &str) -> Result<Vec<String>, Malformed> {
         let mut splitter = Splitter::default();

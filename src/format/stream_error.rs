@@ -1,8 +1,7 @@
 //! Describes where the bytes of a file break off. A decoder returns such an error only once, and then the end of the
 //! file.
 
-use std::fmt;
-use std::io;
+use std::{fmt, io};
 
 /// The reason the bytes of a file end too early.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,10 +8,8 @@ use std::sync::atomic::Ordering;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::domain::ledger;
-use crate::domain::quarantine;
 use crate::domain::quarantine::Fate;
-use crate::domain::{Delivery, DeliveryId, DeliveryState, Plan, RowChunk, Stamp};
+use crate::domain::{Delivery, DeliveryId, DeliveryState, Plan, RowChunk, Stamp, ledger, quarantine};
 use crate::jobs::locate::KeptFiles;
 use crate::pipeline::archived_reader::ArchivedReader;
 use crate::pipeline::prefix_check::KeptFileError;

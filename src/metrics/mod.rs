@@ -8,13 +8,13 @@ pub mod heartbeat;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use declared::*;
 use metrics::{Histogram, counter, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 
 use crate::domain::ledger::TableDelta;
 use crate::domain::{DeliveryState, Plan, Quarantined, RowChunk};
-use declared::*;
 
 /// The stages of the pipeline, in the order of the data flow.
 #[derive(Clone, Copy, Debug)]

@@ -25,15 +25,18 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use discover::Discover;
+use discover::identify::Identify;
+use read::Read;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use write::Write;
 
 use crate::config::Config;
 use crate::domain::Plan;
 use crate::metrics::Stage;
-use crate::metrics::heartbeat::Heartbeat;
-use crate::metrics::heartbeat::Pulse;
+use crate::metrics::heartbeat::{Heartbeat, Pulse};
 use crate::pipeline::buffer_pool::BufferPool;
 use crate::pipeline::discover::tail_policy::Tails;
 use crate::pipeline::hash_checkpoint::HashCheckpoints;
@@ -47,10 +50,6 @@ use crate::store::backend::Pipelining;
 use crate::store::backoff::{Backoff, unready};
 use crate::store::observer::StoreObserver;
 use crate::store::{Store, StoreError};
-use discover::Discover;
-use discover::identify::Identify;
-use read::Read;
-use write::Write;
 
 /// Everything the stages need.
 pub struct Pipeline<S> {

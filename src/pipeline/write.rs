@@ -20,8 +20,7 @@ use crate::pipeline::buffer_pool::BufferPool;
 use crate::pipeline::messages::Finished;
 use crate::pipeline::run_stats::RunStats;
 use crate::store::backoff::Backoff;
-use crate::store::failpoint;
-use crate::store::{ChunkWriter, StoreError};
+use crate::store::{ChunkWriter, StoreError, failpoint};
 
 /// What this stage remembers of deliveries.
 #[derive(Default)]

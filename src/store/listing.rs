@@ -4,9 +4,8 @@ use std::vec;
 
 use super::{Ledger, QuarantineStore, StoreError};
 use crate::domain::ledger::{Cursor, DeliveryFilter, Page};
-use crate::domain::quarantine;
 use crate::domain::quarantine::QuarantineEntry;
-use crate::domain::{Delivery, DeliveryId};
+use crate::domain::{Delivery, DeliveryId, quarantine};
 use crate::store::backoff::Backoff;
 
 /// A listing of deliveries in the order they were taken up.

@@ -17,13 +17,12 @@ mod rejection;
 
 use std::sync::Arc;
 
+pub use error::StoreError;
+
 use crate::domain::ledger::{
     Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownPath, NewDelivery, Page,
 };
-use crate::domain::quarantine;
-use crate::domain::{Delivery, DeliveryId, Fingerprint, Header, RowChunk, StampRange, Value};
-pub use error::StoreError;
-
+use crate::domain::{Delivery, DeliveryId, Fingerprint, Header, RowChunk, StampRange, Value, quarantine};
 use crate::store::observer::StoreObserver;
 
 /// The error text and the next step if files are entered as already loaded but no table has a row. Most likely, the

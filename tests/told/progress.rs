@@ -5,8 +5,7 @@ use std::sync::atomic::Ordering;
 
 use needledrop::config::Layers;
 use needledrop::daemon::app::{App, How};
-use needledrop::pipeline::messages::LoadMode;
-use needledrop::pipeline::messages::Scope;
+use needledrop::pipeline::messages::{LoadMode, Scope};
 use needledrop::pipeline::run_stats::RunStats;
 use tokio_util::sync::CancellationToken;
 

@@ -6,24 +6,20 @@ mod names;
 mod key;
 mod yaml;
 
-use crate::cli::init::column::Column;
-use crate::cli::init::error::InitError;
 use std::fs::File;
 use std::io::Write as _;
-
-use clap::Args;
-
-use crate::cli::outcome::CommandResult;
-use crate::cli::outcome::Exit;
-use crate::cli::outcome::Failure;
 use std::path::{Path, PathBuf};
 
+use clap::Args;
 use csv_async::ByteRecord;
 use encoding_rs::Encoding;
-
-use crate::domain::Type;
 use key::Seen;
 use read::Sheet;
+
+use crate::cli::init::column::Column;
+use crate::cli::init::error::InitError;
+use crate::cli::outcome::{CommandResult, Exit, Failure};
+use crate::domain::Type;
 
 /// Reads the header and the first records of `file`, and proposes a configuration as YAML.
 ///

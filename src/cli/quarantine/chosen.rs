@@ -1,14 +1,15 @@
 //! The quarantine entries that a command works on.
 
+use std::path::PathBuf;
+
+use clap::Args;
+
 use crate::cli::load;
 use crate::cli::outcome::Failure;
 use crate::daemon::app::App;
-use crate::domain::ledger;
 use crate::domain::quarantine::{EntryFilter, Fate};
-use crate::domain::{Plan, Reason};
+use crate::domain::{Plan, Reason, ledger};
 use crate::store::Store;
-use clap::Args;
-use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub struct Which {

@@ -6,21 +6,16 @@ use clap::Args;
 
 use super::cells::Cells;
 use crate::cli::guard::Guard;
-use crate::cli::outcome::CommandResult;
-use crate::cli::outcome::Exit;
-use crate::cli::outcome::Failure;
-use crate::cli::quarantine::chosen::Chosen;
-use crate::cli::quarantine::chosen::Which;
+use crate::cli::outcome::{CommandResult, Exit, Failure};
+use crate::cli::quarantine::chosen::{Chosen, Which};
 use crate::cli::quarantine::object::object;
 use crate::cli::render;
 use crate::daemon::app::App;
-use crate::domain::Delivery;
-use crate::domain::Header;
 use crate::domain::quarantine::QuarantineEntry;
+use crate::domain::{Delivery, Header};
 use crate::jobs::replay;
-use crate::store::StoreError;
 use crate::store::listing::{Deliveries, Entries};
-use crate::store::{Access, Store};
+use crate::store::{Access, Store, StoreError};
 
 #[derive(Debug, Args)]
 pub struct Arguments {

@@ -1,8 +1,9 @@
 //! A quarantined record as JSON.
 
+use serde_json::{Value as Json, json};
+
 use crate::domain::Delivery;
 use crate::domain::quarantine::QuarantineEntry;
-use serde_json::{Value as Json, json};
 
 pub fn object(delivery: &Delivery, entry: &QuarantineEntry) -> Json {
     let record = &entry.record;

@@ -8,8 +8,7 @@ use fastrand::Rng;
 
 use super::cast::{PEOPLE, Person, Song};
 use crate::cli::sample::session;
-use crate::cli::sample::session::FIRST_DAY;
-use crate::cli::sample::session::{Page, Session};
+use crate::cli::sample::session::{FIRST_DAY, Page, Session};
 
 const HEADER: &str = "artist,auth,firstName,gender,itemInSession,lastName,length,level,location,method,page,\
                       registration,sessionId,song,status,ts,userId\n";

@@ -6,18 +6,16 @@ mod cast;
 mod day;
 mod session;
 
-use crate::cli::sample::session::FIRST_DAY;
-use clap::Args;
-
-use crate::cli::outcome::CommandResult;
-use crate::cli::outcome::Exit;
-use crate::cli::outcome::Failure;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::domain::text;
+use clap::Args;
 use day::Day;
+
+use crate::cli::outcome::{CommandResult, Exit, Failure};
+use crate::cli::sample::session::FIRST_DAY;
+use crate::domain::text;
 
 /// The default number of days.
 pub const DAYS: u32 = 5;

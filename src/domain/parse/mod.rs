@@ -12,15 +12,15 @@ mod tests;
 mod time;
 pub mod refusal;
 
-use crate::domain::parse::refusal::{Parsed, Refusal, keep, not};
 use std::net::IpAddr;
 
 use memchr::memchr;
+pub use number::{plain_float, plain_whole};
+pub use time::days;
 
 use super::record::Reason;
 use super::value::{Cell, Type, Unit};
-pub use number::{plain_float, plain_whole};
-pub use time::days;
+use crate::domain::parse::refusal::{Parsed, Refusal, keep, not};
 
 /// How the fields of a column are parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,10 +2,7 @@
 
 use std::num::IntErrorKind;
 
-use crate::domain::parse::refusal::Parsed;
-use crate::domain::parse::refusal::keep;
-use crate::domain::parse::refusal::not;
-use crate::domain::parse::refusal::outside;
+use crate::domain::parse::refusal::{Parsed, keep, not, outside};
 use crate::domain::value::{Cell, Type};
 
 /// The maximum number of digits of a decimal that is written out without an exponent.

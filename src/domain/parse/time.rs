@@ -3,9 +3,7 @@
 use jiff::civil;
 
 use super::number::is_numeral;
-use crate::domain::parse::refusal::Parsed;
-use crate::domain::parse::refusal::not;
-use crate::domain::parse::refusal::outside;
+use crate::domain::parse::refusal::{Parsed, not, outside};
 use crate::domain::value::{Cell, Unit};
 
 const DAY: i64 = 86_400_000;

@@ -8,17 +8,16 @@ mod full_record;
 pub mod settled;
 pub mod untried;
 
-use crate::jobs::replay::settled::Settled;
-use crate::jobs::replay::untried::{ReplayError, UntriedError};
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::ledger;
 use crate::domain::quarantine::{EntryFilter, Fate};
-use crate::domain::{Delivery, Header, Plan};
+use crate::domain::{Delivery, Header, Plan, ledger};
 use crate::jobs::locate::KeptFiles;
 use crate::jobs::replay::chunk::ChunkMaker;
+use crate::jobs::replay::settled::Settled;
+use crate::jobs::replay::untried::{ReplayError, UntriedError};
 use crate::pipeline::row_builder::RowBuilder;
 use crate::store::backoff::Backoff;
 use crate::store::listing::{Deliveries, Entries};

@@ -1,11 +1,13 @@
 //! Counts what became of the open records of one delivery.
 
+use std::collections::BTreeMap;
+
+use tracing::warn;
+
 use crate::domain::ledger::{Applied, TableDelta};
 use crate::domain::quarantine::Replay;
 use crate::domain::{Delivery, Plan};
 use crate::jobs::replay::untried::UntriedError;
-use std::collections::BTreeMap;
-use tracing::warn;
 
 /// What became of the open records of one delivery.
 #[derive(Debug)]

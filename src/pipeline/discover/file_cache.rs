@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::domain::ledger;
-use crate::domain::{DeliveryId, DeliveryState, FileStat};
+use crate::domain::{DeliveryId, DeliveryState, FileStat, ledger};
 use crate::source::folder::inbox::Found;
 
 /// What is remembered of a path.

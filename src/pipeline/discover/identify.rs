@@ -9,9 +9,8 @@ use tracing::info;
 
 use crate::domain::header::HeaderError;
 use crate::domain::ledger::{Amendment, Content, Continuation, DeliveryFilter, HEAD, NewDelivery, Verdict};
-use crate::domain::text;
 use crate::domain::{
-    Checkpoint, Delivery, DeliveryContext, DeliveryId, DeliveryState, FileStat, Origin, Plan, Position,
+    Checkpoint, Delivery, DeliveryContext, DeliveryId, DeliveryState, FileStat, Origin, Plan, Position, text,
 };
 use crate::format::framer::Framer;
 use crate::format::stream_error::StreamError;
@@ -23,8 +22,7 @@ use crate::pipeline::discover::ready_queue::Candidate;
 use crate::pipeline::discover::tail_policy::Tails;
 use crate::pipeline::hash_checkpoint::{HashCheckpoints, Window};
 use crate::pipeline::header_probe::{Opened, Start, framer, open, start, trusted};
-use crate::pipeline::messages::LoadMode;
-use crate::pipeline::messages::{Head, Work};
+use crate::pipeline::messages::{Head, LoadMode, Work};
 use crate::pipeline::prefix_check::{Growth, PrefixCheck};
 use crate::source::folder::inbox;
 use crate::source::folder::inbox::Inbox;

@@ -1,12 +1,13 @@
 //! Decides which loaded files may leave the inbox, and when (`source.after`).
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use crate::pipeline::discover::Discover;
 use crate::pipeline::messages::Left;
 use crate::source::folder::inbox::Found;
 use crate::source::folder::move_or_delete::Leaving;
 use crate::store::Store;
-use std::sync::Arc;
-use std::time::Instant;
 
 impl<S: Store> Discover<S> {
     /// Checks the files whose rest is over. They may have changed since they were queued.

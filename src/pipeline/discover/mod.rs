@@ -16,30 +16,27 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use identify::{Identified, Identify, IdentifyError};
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::config;
 use crate::domain::ledger::{Amendment, KnownPath};
 use crate::domain::text::one_line;
 use crate::domain::{DeliveryId, DeliveryState, FileStat};
-use crate::metrics;
 use crate::metrics::{Queue, Stage};
 use crate::pipeline::discover::file_cache::FileCache;
 use crate::pipeline::discover::ready_queue::{Candidate, ReadyQueue};
 use crate::pipeline::discover::retirement::Out;
 pub use crate::pipeline::header_probe::TRUSTED_AFTER;
-use crate::pipeline::messages::Left;
-use crate::pipeline::messages::{Finished, LoadMode, Scope, Work};
+use crate::pipeline::messages::{Finished, Left, LoadMode, Scope, Work};
 use crate::pipeline::observer::PipelineObserver;
 use crate::pipeline::run_stats::RunStats;
 use crate::source::folder::inbox::Found;
 use crate::source::folder::move_or_delete::Leaving;
 use crate::source::folder::watch::{Signal, Watch};
-use crate::store::failpoint;
-use crate::store::{Store, StoreError};
-use identify::{Identified, Identify, IdentifyError};
+use crate::store::{Store, StoreError, failpoint};
+use crate::{config, metrics};
 
 /// The discover stage.
 pub struct Discover<S> {

@@ -22,8 +22,7 @@ use crate::pipeline::buffer_pool::BufferPool;
 use crate::pipeline::hash_checkpoint::{HashCheckpoint, HashCheckpoints};
 use crate::pipeline::messages::Work;
 use crate::store::backoff::Backoff;
-use crate::store::failpoint;
-use crate::store::{Ledger, StoreError};
+use crate::store::{Ledger, StoreError, failpoint};
 
 /// The reason to stop filling a chunk.
 enum Filled {

@@ -11,11 +11,9 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::config;
 use crate::config::SourceConfig;
 use crate::domain::ledger::{Content, Cursor, DeliveryFilter};
 use crate::domain::{Delivery, DeliveryState, FileStat, Plan};
-use crate::metrics;
 use crate::pipeline::messages::Left;
 use crate::pipeline::run_stats::RunStats;
 use crate::source::folder::archive::Archive;
@@ -25,6 +23,7 @@ use crate::source::folder::move_or_delete::{Leaving, Retirer, Stays, TOGETHER, W
 use crate::store::backoff::Backoff;
 use crate::store::listing::newest;
 use crate::store::{Ledger, StoreError};
+use crate::{config, metrics};
 
 /// A file that does not end with a line end may still grow, so it must be unchanged for this many times longer.
 const OPEN_TAIL: u32 = 5;

@@ -1,11 +1,9 @@
 //! Turns the fields of records into cells. What to do for each column is decided once for each chunk.
 
-use crate::domain::parse;
-use crate::domain::parse::Form;
-use crate::domain::parse::parse;
 use crate::domain::parse::refusal::Refusal;
+use crate::domain::parse::{Form, parse};
 use crate::domain::value::{Cell, Slice};
-use crate::domain::{DeliveryContext, Origin, Plan, Type};
+use crate::domain::{DeliveryContext, Origin, Plan, Type, parse};
 use crate::format::splitter::SplitRecord;
 use crate::pipeline::row_builder::refused::Refused;
 

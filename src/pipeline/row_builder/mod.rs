@@ -10,6 +10,8 @@ mod tests;
 use std::sync::Arc;
 
 use encoding_rs::UTF_8;
+use fields::Fields;
+use refused::Refused;
 
 use crate::domain::parse::is_empty;
 use crate::domain::value::Cell;
@@ -20,8 +22,6 @@ use crate::format::encoding::not_text;
 use crate::format::splitter;
 use crate::format::splitter::{Malformed, SplitRecord, Splitter};
 use crate::pipeline::buffer_pool::BufferPool;
-use fields::Fields;
-use refused::Refused;
 
 /// Turns records into rows according to a plan.
 pub struct RowBuilder {

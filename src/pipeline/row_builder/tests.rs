@@ -1,14 +1,13 @@
 //! Checks that the bytes of a file give the same rows however they are cut, and the same fields as another reader.
 
+use csv_async::{AsyncReaderBuilder, ByteRecord, Terminator};
+use proptest::prelude::*;
+
 use super::*;
 use crate::domain::{
     Column, DeliveryId, Empty, Fingerprint, Mapping, Order, Position, Stamp, StampRange, Stamps, Table,
 };
-use crate::format::framer::Cut;
-use crate::format::framer::Framer;
-use crate::format::framer::Tail;
-use csv_async::{AsyncReaderBuilder, ByteRecord, Terminator};
-use proptest::prelude::*;
+use crate::format::framer::{Cut, Framer, Tail};
 
 /// A plan with three columns: a key, one that must not be empty, and a text.
 fn plan() -> Arc<Plan> {

@@ -4,6 +4,7 @@ mod quarantine_limit;
 
 use std::sync::Arc;
 
+use quarantine_limit::QuarantineLimit;
 use tokio::sync::mpsc::{Receiver, Sender};
 
 use crate::config::Quota;
@@ -14,7 +15,6 @@ use crate::metrics::{Queue, Stage};
 use crate::pipeline::buffer_pool::BufferPool;
 use crate::pipeline::row_builder::RowBuilder;
 use crate::store::failpoint;
-use quarantine_limit::QuarantineLimit;
 
 /// Transforms chunks until there are no more.
 pub async fn run(

@@ -15,12 +15,10 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::FileStat;
 use crate::source::folder::archive::{Archive, PARTS, first_free, numbered};
 use crate::source::folder::file::note;
-use crate::source::folder::hooks;
-use crate::source::folder::open_writers;
 use crate::source::folder::open_writers::Identity;
-use crate::source::folder::openat_path;
 use crate::source::folder::openat_path::Within;
 use crate::source::folder::part_file::Part;
+use crate::source::folder::{hooks, open_writers, openat_path};
 
 /// The number of bytes copied or compared at a time.
 const PIECE: usize = 256 * 1024;

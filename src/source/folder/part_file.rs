@@ -1,8 +1,7 @@
 //! A file that has a temporary name until it is complete, and is removed if it does not become complete.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 pub struct Part(PathBuf);
 

@@ -1,6 +1,5 @@
 //! Applies chunks whose rows have been written: saves their quarantined records, then advances the ledger (law 1).
 
-use crate::store::cassandra::progress::Progress;
 use std::collections::HashMap;
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -9,16 +8,14 @@ use super::ledger::count_of;
 use super::tails;
 use crate::domain::ledger::{Applied, TableDelta};
 use crate::domain::{Delivery, DeliveryId, DeliveryState, End, Position, Quarantined, RowChunk};
-use crate::store::StoreError;
 use crate::store::cassandra::delivery_row::Entered;
 use crate::store::cassandra::key_counts::{Counted, KeyCounts};
+use crate::store::cassandra::progress::Progress;
 use crate::store::cassandra::rows;
-use crate::store::cassandra::send_window::Run;
-use crate::store::cassandra::send_window::Sent;
-use crate::store::cassandra::shared::Inner;
-use crate::store::cassandra::shared::Writing;
-use crate::store::failpoint;
+use crate::store::cassandra::send_window::{Run, Sent};
+use crate::store::cassandra::shared::{Inner, Writing};
 use crate::store::rejection::{Failed, Judged, judged};
+use crate::store::{StoreError, failpoint};
 
 /// Applies a window of chunks. Open tails are sent and applied after all other chunks.
 pub async fn chunks(inner: &Inner, window: &[RowChunk], sent: &Sent) -> Result<Vec<Applied>, StoreError> {

@@ -1,19 +1,17 @@
 //! Backfills one table from kept files, under the stamps that the records already have.
 
-use crate::store::cassandra::backfill_totals::Played;
 use std::collections::HashSet;
 use std::time::Instant;
 
 use crate::domain::ledger::{Applied, TableDelta};
 use crate::domain::{Fingerprint, RowChunk};
-use crate::store::StoreError;
+use crate::store::cassandra::backfill_totals::Played;
 use crate::store::cassandra::delivery_row::Entered;
 use crate::store::cassandra::key_counts::collided;
 use crate::store::cassandra::keys::{Keys, Short, short};
 use crate::store::cassandra::ledger::count_of;
-use crate::store::cassandra::shared::Inner;
-use crate::store::cassandra::shared::sending;
-use crate::store::failpoint;
+use crate::store::cassandra::shared::{Inner, sending};
+use crate::store::{StoreError, failpoint};
 
 pub async fn chunk(
     inner: &Inner,

@@ -1,8 +1,9 @@
 //! Totals of the backfills in progress, so that no row is counted twice.
 
+use std::collections::HashMap;
+
 use crate::domain::DeliveryId;
 use crate::store::cassandra::keys::Keys;
-use std::collections::HashMap;
 
 /// The totals of the deliveries that are being backfilled, by delivery and table.
 pub type Playing = tokio::sync::Mutex<HashMap<(DeliveryId, usize), Played>>;

@@ -124,8 +124,9 @@ pub fn together(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     /// A row size that depends only on the number of the row.
     fn size(place: &Place) -> usize {

@@ -207,10 +207,11 @@ fn canonical(ip: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::domain::Stamp;
     use crate::domain::parse::parse;
-    use proptest::prelude::*;
 
     proptest! {
         #[test]

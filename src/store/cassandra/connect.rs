@@ -1,24 +1,25 @@
 //! Connects to the cluster, and explains why a connection fails.
 
-use crate::store::cassandra::settings::Settings;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use scylla::client::Compression;
 use scylla::client::execution_profile::ExecutionProfile;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
-use scylla::errors::{ConnectionError, ConnectionPoolError, ConnectionSetupRequestErrorKind, DbError};
-use scylla::errors::{MetadataError, NewSessionError};
+use scylla::errors::{
+    ConnectionError, ConnectionPoolError, ConnectionSetupRequestErrorKind, DbError, MetadataError,
+    NewSessionError,
+};
 use scylla::policies::load_balancing::DefaultPolicy;
 use scylla::policies::retry::FallthroughRetryPolicy;
+pub use scylla::statement::Consistency;
 
 use super::request::is_unable;
 use super::tls;
 use crate::store::StoreError;
-
-pub use scylla::client::Compression;
-pub use scylla::statement::Consistency;
+use crate::store::cassandra::settings::Settings;
 
 /// Connects to the cluster. The driver does not retry requests, because the store does.
 ///

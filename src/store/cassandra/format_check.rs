@@ -1,10 +1,11 @@
 //! Checks that the ledger is complete and has a format that this version knows.
 
+use scylla::client::session::Session;
+
 use crate::domain::Plan;
 use crate::store::StoreError;
 use crate::store::cassandra::settings::Settings;
 use crate::store::cassandra::{request, schema};
-use scylla::client::session::Session;
 
 /// Rejects a ledger from which a table has disappeared. If the table were created again, nobody would notice that its
 /// content is lost.

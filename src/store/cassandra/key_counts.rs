@@ -8,8 +8,7 @@ use crate::store::StoreError;
 use crate::store::cassandra::collisions::Tables;
 use crate::store::cassandra::keys::{Short, short};
 use crate::store::cassandra::progress::Progress;
-use crate::store::cassandra::shared::Inner;
-use crate::store::cassandra::shared::Writing;
+use crate::store::cassandra::shared::{Inner, Writing};
 use crate::store::rejection::Judged;
 
 /// The keys and collisions of one delivery in a list of chunks.

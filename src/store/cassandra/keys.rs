@@ -126,8 +126,9 @@ pub fn unpacked(bytes: &[u8]) -> Vec<Short> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     proptest! {
         #[test]

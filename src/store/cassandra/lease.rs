@@ -16,15 +16,13 @@ use tracing::info;
 use super::schema;
 use crate::domain::Stamp;
 use crate::metrics;
-use crate::store::StoreError;
-use crate::store::cassandra::cas;
 use crate::store::cassandra::cas::Answer;
 use crate::store::cassandra::lease_owner::LeaseOwner;
-use crate::store::cassandra::request;
 use crate::store::cassandra::request::ErrorClass;
 use crate::store::cassandra::settings::Settings;
-use crate::store::failpoint;
+use crate::store::cassandra::{cas, request};
 use crate::store::observer::{Right, StoreObserver};
+use crate::store::{StoreError, failpoint};
 
 /// The number of bits below the epoch in the stamp of a ledger row. The stamps of an epoch begin at `epoch << EPOCH`,
 /// so a row of a later epoch always wins.

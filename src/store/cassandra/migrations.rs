@@ -9,14 +9,12 @@ use tracing::{info, warn};
 
 use super::lease::Lease;
 use super::ledger::{LedgerTables, TOGETHER};
-use super::request;
-use super::schema;
 use super::stamps::Authority;
+use super::{request, schema};
 use crate::domain::{Delivery, DeliveryState};
-use crate::store::StoreError;
 use crate::store::cassandra::delivery_row::{big, count};
 use crate::store::cassandra::settings::Settings;
-use crate::store::failpoint;
+use crate::store::{StoreError, failpoint};
 
 /// A delivery of formats 1 to 3: id, path, state, records, its provisional last record, its ranges of stamps.
 type Earlier =

@@ -42,12 +42,18 @@ mod send_window;
 mod backfill_totals;
 pub mod config;
 
-use crate::store::cassandra::format_check::{check_format, missing_told, stored_format, whole};
-use crate::store::cassandra::shared::{Inner, Writing};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+pub use check::Checked;
+use collisions::Collisions;
+use lease::{Lease, Wait};
+use ledger::LedgerTables;
+use limits::SizeLimit;
+use quarantine::Quarantine;
+use rows::{Pace, Writer};
 use scylla::client::session::Session;
+use stamps::Authority;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
@@ -56,19 +62,13 @@ use crate::domain::ledger::{
     Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownPath, NewDelivery, Page,
 };
 use crate::domain::{Delivery, DeliveryId, Fingerprint, Header, Plan, RowChunk, StampRange, Value};
+use crate::store::cassandra::format_check::{check_format, missing_told, stored_format, whole};
 use crate::store::cassandra::schema_guard::Unchanged;
 use crate::store::cassandra::send_window::Ahead;
 use crate::store::cassandra::settings::Settings;
+use crate::store::cassandra::shared::{Inner, Writing};
 use crate::store::failpoint;
 use crate::store::observer::StoreObserver;
-pub use check::Checked;
-use collisions::Collisions;
-use lease::{Lease, Wait};
-use ledger::LedgerTables;
-use limits::SizeLimit;
-use quarantine::Quarantine;
-use rows::{Pace, Writer};
-use stamps::Authority;
 
 /// How long opening the store waits for the nodes to agree on a schema that is being changed.
 const AGREED: Duration = Duration::from_secs(30);

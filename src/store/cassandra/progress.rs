@@ -1,10 +1,11 @@
 //! Records how far chunks have been applied, and with which results.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
 use crate::domain::DeliveryId;
 use crate::domain::ledger::Applied;
 use crate::store::rejection::Judged;
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// How far chunks have been applied. After an error of the store, applying resumes from here, so that nothing is
 /// counted twice.

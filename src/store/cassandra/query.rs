@@ -7,10 +7,8 @@ use scylla::errors::ExecutionError;
 use scylla::statement::Statement;
 use scylla::value::Row as CqlRow;
 
-use super::cell;
-use super::request::ErrorClass;
-use super::request::{self, PageError};
-use super::schema;
+use super::request::{self, ErrorClass, PageError};
+use super::{cell, schema};
 use crate::domain::{Column, Order, Table, Value};
 use crate::store::StoreError;
 use crate::store::cassandra::settings::Settings;

@@ -13,15 +13,13 @@ use tracing::warn;
 
 use crate::domain::text::timestamp;
 use crate::domain::{Delivery, Fingerprint, Plan, Stamp, Table};
-use crate::store::StoreError;
 use crate::store::cassandra::delivery_row::Entered;
 use crate::store::cassandra::lease::Lease;
 use crate::store::cassandra::ledger::{LedgerTables, table_count};
-use crate::store::cassandra::request;
-use crate::store::cassandra::schema;
 use crate::store::cassandra::schema::Identity;
 use crate::store::cassandra::settings::Settings;
-use crate::store::failpoint;
+use crate::store::cassandra::{request, schema};
+use crate::store::{StoreError, failpoint};
 
 /// The id that is recorded for a table before it is created.
 const NONE: &str = "none";

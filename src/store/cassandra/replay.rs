@@ -6,18 +6,14 @@ use std::collections::BTreeSet;
 use crate::domain::ledger::{Applied, TableDelta};
 use crate::domain::quarantine::{Fate, Replay};
 use crate::domain::{DeliveryId, RowChunk};
-use crate::store::StoreError;
 use crate::store::cassandra::delivery_row::Entered;
 use crate::store::cassandra::key_counts::KeyCounts;
 use crate::store::cassandra::ledger::{Beside, count_of};
 use crate::store::cassandra::progress::Progress;
 use crate::store::cassandra::rows::Sent;
-use crate::store::cassandra::shared::Inner;
-use crate::store::cassandra::shared::Writing;
-use crate::store::cassandra::shared::sending;
-use crate::store::failpoint;
-use crate::store::rejection;
+use crate::store::cassandra::shared::{Inner, Writing, sending};
 use crate::store::rejection::Judged;
+use crate::store::{StoreError, failpoint, rejection};
 
 pub async fn retried(inner: &Inner, retried: &Replay) -> Result<Applied, StoreError> {
     let (writing, chunk) = (inner.writer()?, &retried.chunk);

@@ -22,11 +22,10 @@ use crate::metrics;
 use crate::metrics::Batches;
 use crate::store::StoreError;
 use crate::store::cassandra::batching::{PartitionQueue, Place, Request, together};
-use crate::store::cassandra::cell;
 use crate::store::cassandra::cell::BoundRow;
-use crate::store::cassandra::request;
 use crate::store::cassandra::request::ErrorClass;
 use crate::store::cassandra::settings::Settings;
+use crate::store::cassandra::{cell, request};
 use crate::store::rejection::Rejection;
 
 /// The statements that write one table.

@@ -12,9 +12,8 @@ use scylla::value::{CqlTimestamp, Row};
 
 use super::request;
 use crate::domain::{Column, Order, Plan, Table};
-use crate::store::StoreError;
 use crate::store::cassandra::settings::Settings;
-use crate::store::failpoint;
+use crate::store::{StoreError, failpoint};
 
 /// The format of ledger and quarantine. A newer format is rejected.
 pub const FORMAT: i64 = 5;

@@ -4,12 +4,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::store::StoreError;
-use crate::store::cassandra::schema;
-use crate::store::cassandra::schema::Identity;
 use scylla::client::session::Session;
 
 use crate::domain::Plan;
+use crate::store::StoreError;
+use crate::store::cassandra::schema;
+use crate::store::cassandra::schema::Identity;
 use crate::store::cassandra::settings::Settings;
 
 /// How long a check stays valid. The check after the rows of one chunk also serves the next chunk, which follows

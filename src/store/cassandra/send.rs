@@ -1,18 +1,15 @@
 //! Sends rows before the ledger has advanced over the rows that precede them. How far the rows reach is noted first. A
 //! process that resumes can then check whether the file still has the bytes that were sent.
 
-use crate::store::cassandra::send_window::{Run, Sent, Window};
 use std::collections::HashMap;
 
 use tokio::sync::OnceCell;
 
 use crate::domain::{Ahead as Handed, Checkpoint, DeliveryId, DeliveryState, Position, RowChunk};
-use crate::store::StoreError;
 use crate::store::cassandra::delivery_row::Entered;
-use crate::store::cassandra::shared::Inner;
-use crate::store::cassandra::shared::Writing;
-use crate::store::cassandra::shared::sending;
-use crate::store::failpoint;
+use crate::store::cassandra::send_window::{Run, Sent, Window};
+use crate::store::cassandra::shared::{Inner, Writing, sending};
+use crate::store::{StoreError, failpoint};
 
 /// Sends the rows of a window, except the rows of open tails.
 ///

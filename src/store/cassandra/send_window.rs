@@ -1,11 +1,13 @@
 //! A window of chunks whose rows have been sent, and what has been sent ahead of the ledger.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::OnceCell;
+
 use crate::domain::{DeliveryId, Position, RowChunk};
 use crate::store::cassandra::progress::Progress;
 use crate::store::cassandra::rows;
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use tokio::sync::OnceCell;
 
 /// The result of sending a window, and how far the window is applied. `None` if the store does not write.
 pub type Sent = Option<Window>;

@@ -1,11 +1,13 @@
 //! The settings of the store: the cluster, the credentials, and how the cluster is used.
 
+use std::time::Duration;
+
+use scylla::client::Compression;
+use scylla::statement::Consistency;
+
 use crate::domain::StampsAhead;
 use crate::store::cassandra::config::{self, Config, PasswordError, Tls};
 use crate::store::limits::Limits;
-use scylla::client::Compression;
-use scylla::statement::Consistency;
-use std::time::Duration;
 
 /// The settings of the store.
 #[derive(Clone)]

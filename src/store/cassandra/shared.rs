@@ -1,7 +1,11 @@
 //! The state that all parts of the store share.
 
-use crate::domain::RowChunk;
-use crate::domain::{Plan, StampRange};
+use std::sync::{Arc, Mutex};
+
+use scylla::client::session::Session;
+use tokio::sync::Semaphore;
+
+use crate::domain::{Plan, RowChunk, StampRange};
 use crate::metrics;
 use crate::store::StoreError;
 use crate::store::cassandra::backfill_totals;
@@ -10,16 +14,12 @@ use crate::store::cassandra::lease::Lease;
 use crate::store::cassandra::ledger::LedgerTables;
 use crate::store::cassandra::limits::SizeLimit;
 use crate::store::cassandra::quarantine::Quarantine;
-use crate::store::cassandra::rows::Sending;
-use crate::store::cassandra::rows::{Pace, Writer};
+use crate::store::cassandra::rows::{Pace, Sending, Writer};
 use crate::store::cassandra::schema_guard::Unchanged;
 use crate::store::cassandra::send_window::Ahead;
 use crate::store::cassandra::settings::Settings;
 use crate::store::cassandra::stamps::Authority;
 use crate::store::rejection::Rejections;
-use scylla::client::session::Session;
-use std::sync::{Arc, Mutex};
-use tokio::sync::Semaphore;
 
 /// The state that all parts of the store share.
 pub struct Inner {

@@ -18,11 +18,10 @@ use super::ledger::last_stamp;
 use super::{request, schema};
 use crate::domain::stamp::far_ahead;
 use crate::domain::{Stamp, StampRange};
-use crate::store::StoreError;
 use crate::store::cassandra::cas;
 use crate::store::cassandra::cas::Answer;
 use crate::store::cassandra::settings::Settings;
-use crate::store::failpoint;
+use crate::store::{StoreError, failpoint};
 
 /// How far ahead of the clock a block reaches, in microseconds, so that most files need no compare-and-set.
 const AHEAD: i64 = 5_000_000;

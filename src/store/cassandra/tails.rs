@@ -3,13 +3,10 @@
 
 use crate::domain::ledger::Applied;
 use crate::domain::{DeliveryState, RowChunk, TailNote};
-use crate::store::StoreError;
 use crate::store::cassandra::delivery_row::Entered;
 use crate::store::cassandra::send_window::Run;
-use crate::store::cassandra::shared::Inner;
-use crate::store::cassandra::shared::Writing;
-use crate::store::cassandra::shared::sending;
-use crate::store::failpoint;
+use crate::store::cassandra::shared::{Inner, Writing, sending};
+use crate::store::{StoreError, failpoint};
 
 /// Notes the tail that follows the committed part of a delivery, if the tail has rows.
 pub fn note(inner: &Inner, entered: &mut Entered, tail: &RowChunk) {

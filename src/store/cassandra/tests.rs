@@ -13,12 +13,11 @@ use scylla::statement::Consistency;
 use super::connect::connect;
 use super::{CassandraStore, rows, schema};
 use crate::domain::{Plan, StampsAhead};
-use crate::store::Access;
 use crate::store::cassandra::settings::Settings;
 use crate::store::limits::Limits;
 use crate::store::sqlite::tests::Sqlite;
-use crate::store::suite;
 use crate::store::suite::{Fixture, store_suite, two_stores_end_alike};
+use crate::store::{Access, suite};
 
 const NODE: &str = "NEEDLEDROP_TEST_CASSANDRA";
 

@@ -1,17 +1,16 @@
 //! Writes chunks to tables, quarantine and ledger in one transaction.
 
-use crate::store::sqlite::progress::{advance, count, rows};
 use std::time::Instant;
 
 use rusqlite::Connection;
 
-use super::quarantine;
-use super::row_by_row;
 use super::rows::Writer;
+use super::{quarantine, row_by_row};
 use crate::domain::ledger::{Applied, TableDelta};
 use crate::domain::{RowChunk, Stamp};
 use crate::store::failpoint;
 use crate::store::sqlite::fault::Fault;
+use crate::store::sqlite::progress::{advance, count, rows};
 use crate::store::sqlite::shared::Shared;
 
 /// Applies the chunks together. If SQLite rejects one of their rows, applies them row by row.

@@ -9,10 +9,9 @@ use crate::domain::{RowChunk, Stamp};
 use crate::store::failpoint;
 use crate::store::rejection::Rejection;
 use crate::store::sqlite::fault::Fault;
-use crate::store::sqlite::progress;
-use crate::store::sqlite::row_by_row;
 use crate::store::sqlite::rows::Writer;
 use crate::store::sqlite::shared::Shared;
+use crate::store::sqlite::{progress, row_by_row};
 
 /// Writes a chunk into one table. With `first`, the row count of this delivery in the table restarts from zero. The
 /// number of collisions stays, because the collision of a record that was sent before is not counted again, whether the

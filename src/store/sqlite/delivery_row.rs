@@ -1,11 +1,13 @@
 //! Converts a row of the ledger to a delivery.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rusqlite::Row;
+
 use crate::domain::{
     Delivery, DeliveryId, DeliveryState, FileStat, Fingerprint, Parts, Position, Receipt, Stamp, Stamps,
 };
 use crate::store::sqlite::fault::SqlResult;
-use rusqlite::Row;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 pub const COLUMNS: &str = "id, path, generation, state, detail, same_as, bytes, records, line, hash, head, \
     tail_bytes, tail_record, tail_line, strikes, noted_size, noted_mtime, \

@@ -1,10 +1,11 @@
 //! Errors inside a transaction, and their conversion to [`StoreError`].
 
+use rusqlite::ErrorCode;
+
 use crate::domain::TooFarAhead;
 use crate::store::StoreError;
 use crate::store::rejection::Rejection;
 use crate::store::sqlite::place::Change;
-use rusqlite::ErrorCode;
 
 /// An error inside a transaction.
 #[derive(Debug)]

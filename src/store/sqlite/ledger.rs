@@ -1,20 +1,17 @@
 //! Reads and writes deliveries in the ledger of the SQLite store.
 
-use crate::store::sqlite::delivery_row::{clock, noted, now_ms, state};
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::generations;
-use super::listing;
-use super::schema;
+use super::{generations, listing, schema};
 use crate::domain::ledger::{Amendment, Continuation, InitialState, KnownPath, NewDelivery, Verdict};
 use crate::domain::stamp::far_ahead;
 use crate::domain::{Delivery, DeliveryId, Fingerprint, Parts, Position, Stamp, StampRange};
 use crate::store;
 use crate::store::failpoint;
-use crate::store::sqlite::fault::Fault;
-use crate::store::sqlite::fault::SqlResult;
+use crate::store::sqlite::delivery_row::{clock, noted, now_ms, state};
+use crate::store::sqlite::fault::{Fault, SqlResult};
 use crate::store::sqlite::shared::Shared;
 
 pub fn known(connection: &Connection, attempt: &Fingerprint) -> SqlResult<Vec<KnownPath>> {

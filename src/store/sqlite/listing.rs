@@ -6,8 +6,7 @@ use rusqlite::{Connection, Row, ToSql, params};
 
 use crate::domain::ledger::{Content, Cursor, DeliveryFilter, PAGE, Page};
 use crate::domain::{Delivery, DeliveryId, Fingerprint, Stamp, StampRange, TableCount};
-use crate::store::sqlite::delivery_row::COLUMNS;
-use crate::store::sqlite::delivery_row::delivery;
+use crate::store::sqlite::delivery_row::{COLUMNS, delivery};
 use crate::store::sqlite::fault::SqlResult;
 
 /// Returns the page of deliveries that follows `after`, in the order of their ids.

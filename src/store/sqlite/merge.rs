@@ -66,8 +66,9 @@ fn implied(value: &Sql, stamp: Stamp, empty: Empty) -> Option<Stamp> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     const NAMES: [&str; 2] = ["a", "b"];
 

@@ -29,13 +29,10 @@ mod fault;
 mod shared;
 mod table_sql;
 
-use crate::store::sqlite::fault::Fault;
-use crate::store::sqlite::shared::Shared;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::store::sqlite::connection_thread::ConnectionThread;
 use rusqlite::Connection;
 
 use super::listing::Deliveries;
@@ -46,6 +43,9 @@ use crate::domain::ledger::{
 use crate::domain::{Delivery, DeliveryId, Fingerprint, Header, RowChunk, StampRange, StampsAhead, Value};
 use crate::metrics;
 use crate::store::observer::StoreObserver;
+use crate::store::sqlite::connection_thread::ConnectionThread;
+use crate::store::sqlite::fault::Fault;
+use crate::store::sqlite::shared::Shared;
 
 /// The settings of a SQLite store.
 #[derive(Clone, Debug)]

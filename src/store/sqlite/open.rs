@@ -12,14 +12,9 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params_from_iter};
 use rustix::fs::{Access as May, access};
 
-use super::Access;
-use super::Settings;
-use super::SqliteStore;
-use super::StoreError;
 use super::lock::WriterLock;
-use super::migrations;
 use super::place::Place;
-use super::recreated;
+use super::{Access, Settings, SqliteStore, StoreError, migrations, recreated};
 use crate::domain::Plan;
 use crate::store::failpoint;
 use crate::store::sqlite::connection_thread::ConnectionThread;

@@ -3,7 +3,6 @@
 //! SQLite keeps writing to a file that was removed or replaced, and every commit succeeds. Therefore a commit counts
 //! only if the files are still in place after it.
 
-use crate::store::sqlite::paths::beside;
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -14,6 +13,7 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
 use super::lock::WriterLock;
+use crate::store::sqlite::paths::beside;
 
 /// What happened to the files of the open store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,13 @@
 //! Enters a chunk into the ledger: the position that its delivery reaches, its rows and its collisions.
 
+use std::collections::HashMap;
+
+use rusqlite::{Connection, params};
+
 use crate::domain::{DeliveryId, End, Position, RowChunk, Stamp};
 use crate::store::sqlite::fault::Fault;
 use crate::store::sqlite::ledger;
 use crate::store::sqlite::rows::{Landed, Writer};
-use rusqlite::{Connection, params};
-use std::collections::HashMap;
 
 /// Advances the delivery past the chunk, which must start at the delivery's position. `rejected` is the number of
 /// rejected rows of the chunk.

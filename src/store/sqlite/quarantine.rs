@@ -5,8 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use crate::domain::ledger::Page;
 use crate::domain::quarantine::{EntryFilter, Fate, Paging, QuarantineEntry};
 use crate::domain::{DeliveryId, Header, Quarantined, Reason, RowChunk};
-use crate::store::sqlite::fault::Fault;
-use crate::store::sqlite::fault::SqlResult;
+use crate::store::sqlite::fault::{Fault, SqlResult};
 
 /// Saves the quarantined records of a chunk and the records whose rows the store rejected.
 pub fn save_all(connection: &Connection, chunk: &RowChunk, rejected: &[Quarantined]) -> SqlResult<()> {

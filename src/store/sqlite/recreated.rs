@@ -2,14 +2,12 @@
 //!
 //! A table that needledrop creates has a random mark in a comment of its DDL. `_needledrop_meta` stores the same mark.
 
-use rusqlite::{Transaction, TransactionBehavior};
 use std::sync::atomic::Ordering;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use crate::domain::{Plan, Table};
-use crate::store::sqlite::fault::Fault;
-use crate::store::sqlite::fault::SqlResult;
+use crate::store::sqlite::fault::{Fault, SqlResult};
 use crate::store::sqlite::schema;
 use crate::store::sqlite::schema::Difference;
 use crate::store::sqlite::shared::Shared;

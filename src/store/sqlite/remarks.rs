@@ -5,13 +5,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::SqliteStore;
-use super::ledger;
-use super::open;
+use super::{SqliteStore, ledger, open};
 use crate::domain::{Plan, Table};
 use crate::store::StoreError;
-use crate::store::sqlite::fault::Fault;
-use crate::store::sqlite::fault::SqlResult;
+use crate::store::sqlite::fault::{Fault, SqlResult};
 
 /// Warnings about a store.
 #[derive(Debug, Default)]

@@ -5,17 +5,14 @@ use rusqlite::{Connection, params};
 use crate::domain::ledger::{Applied, TableDelta};
 use crate::domain::quarantine::{Fate, Replay};
 use crate::domain::{DeliveryId, RowChunk, Stamp, Table};
-use crate::store::failpoint;
-use crate::store::rejection;
 use crate::store::rejection::Rejection;
 use crate::store::sqlite::fault::Fault;
-use crate::store::sqlite::progress;
 use crate::store::sqlite::progress::Written;
-use crate::store::sqlite::quarantine;
-use crate::store::sqlite::row_by_row;
 use crate::store::sqlite::row_by_row::Tried;
 use crate::store::sqlite::rows::Writer;
 use crate::store::sqlite::shared::Shared;
+use crate::store::sqlite::{progress, quarantine, row_by_row};
+use crate::store::{failpoint, rejection};
 
 pub fn retried(shared: &Shared, connection: &mut Connection, retried: &Replay) -> Result<Applied, Fault> {
     match settled(shared, connection, retried, None) {

@@ -2,7 +2,6 @@
 //!
 //! A record is in all tables or in none. A single rejected record goes to quarantine (law 5).
 
-use crate::store::sqlite::fault::is_rejection;
 use std::sync::{MutexGuard, PoisonError};
 
 use rusqlite::{Connection, params};
@@ -13,8 +12,7 @@ use crate::domain::ledger::{Applied, TableDelta};
 use crate::domain::{DeliveryId, DeliveryState, RowChunk, Stamp};
 use crate::store::failpoint;
 use crate::store::rejection::{Failed, Judged, Rejection, Rejections, judged};
-use crate::store::sqlite::fault::Fault;
-use crate::store::sqlite::fault::SqlResult;
+use crate::store::sqlite::fault::{Fault, SqlResult, is_rejection};
 use crate::store::sqlite::progress;
 use crate::store::sqlite::progress::Written;
 use crate::store::sqlite::shared::Shared;

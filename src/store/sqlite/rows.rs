@@ -1,6 +1,5 @@
 //! Writes rows of the declared tables by stamp, and reads them by key.
 
-use crate::store::sqlite::table_sql::TableSql;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
@@ -9,13 +8,12 @@ use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, params
 
 use super::cell;
 use crate::domain::{Cell, Rows, Stamp, Table, Value};
-use crate::store::sqlite::fault::Fault;
-use crate::store::sqlite::fault::SqlResult;
-use crate::store::sqlite::merge;
+use crate::store::sqlite::fault::{Fault, SqlResult};
 use crate::store::sqlite::merge::{Change, Row};
-use crate::store::sqlite::schema;
 use crate::store::sqlite::schema::{Difference, quoted};
 use crate::store::sqlite::shared::Shared;
+use crate::store::sqlite::table_sql::TableSql;
+use crate::store::sqlite::{merge, schema};
 
 /// What a written row found under its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,14 +1,16 @@
 //! The state that all work on the connections of a store shares.
 
+use std::path::PathBuf;
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex};
+
+use rusqlite::Connection;
+
 use crate::domain::{Plan, StampsAhead};
 use crate::store::rejection::Rejections;
 use crate::store::sqlite::fault::Fault;
 use crate::store::sqlite::place::Place;
 use crate::store::sqlite::table_sql::TableSql;
-use rusqlite::Connection;
-use std::path::PathBuf;
-use std::sync::atomic::AtomicI64;
-use std::sync::{Arc, Mutex};
 
 /// The state that all work on the connections of a store shares.
 pub struct Shared {

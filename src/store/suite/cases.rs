@@ -6,10 +6,9 @@ use std::sync::Arc;
 use super::Fixture;
 use super::chunks::*;
 use crate::domain::ledger::{Amendment, Content, Continuation, Cursor, DeliveryFilter, PAGE, Verdict};
-use crate::domain::quarantine;
 use crate::domain::{
     Checkpoint, Column, Delivery, DeliveryId, DeliveryState, Empty, End, FileStat, Fingerprint, Order,
-    Origin, Plan, Position, RowChunk, Rows, Stamp, StampRange, Table, Type, Value,
+    Origin, Plan, Position, RowChunk, Rows, Stamp, StampRange, Table, Type, Value, quarantine,
 };
 use crate::store::{ChunkWriter, Ledger, RowReader, Store};
 

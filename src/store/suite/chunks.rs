@@ -4,15 +4,13 @@ use std::sync::Arc;
 
 use crate::domain::ledger::{Applied, Continuation, DeliveryFilter, NewDelivery, Verdict};
 use crate::domain::parse::parse;
-use crate::domain::quarantine;
 use crate::domain::value::Cell;
 use crate::domain::{
     Checkpoint, Column, Delivery, DeliveryContext, Empty, End, FileStat, Fingerprint, Header, Mapping, Order,
-    Origin, Plan, Position, Quarantined, Reason, RowChunk, Rows, Span, Table, Type, Value,
+    Origin, Plan, Position, Quarantined, Reason, RowChunk, Rows, Span, Table, Type, Value, quarantine,
 };
-use crate::store::listing;
 use crate::store::listing::{Deliveries, Entries};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, listing};
 
 /// Returns the header of the records in [`chunk`].
 pub fn header() -> Header {

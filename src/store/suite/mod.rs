@@ -8,12 +8,13 @@ mod quarantine;
 
 use std::sync::Arc;
 
-use super::Store;
-use crate::domain::Plan;
 pub use cases::*;
 pub use chunks::{plan, take_up};
 pub use properties::*;
 pub use quarantine::*;
+
+use super::Store;
+use crate::domain::Plan;
 
 /// A place for one store: a folder or a keyspace.
 pub trait Fixture: Sized {

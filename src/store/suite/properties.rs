@@ -11,8 +11,7 @@ use super::cases::{backfill, backfill_all};
 use super::chunks::*;
 use super::model::Model;
 use crate::domain::ledger::{Applied, DeliveryFilter};
-use crate::domain::quarantine;
-use crate::domain::{Delivery, Plan, RowChunk, Value};
+use crate::domain::{Delivery, Plan, RowChunk, Value, quarantine};
 use crate::store::Store;
 
 fn record() -> impl Strategy<Value = Record> {

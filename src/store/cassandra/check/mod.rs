@@ -15,15 +15,9 @@ use crate::domain::text::timestamp;
 use crate::domain::{Plan, Table};
 use crate::store::StoreError;
 use crate::store::cassandra::check::durability_warnings::{Cluster, Keyspace};
-use crate::store::cassandra::format_check::check_format;
-use crate::store::cassandra::format_check::missing_told;
-use crate::store::cassandra::format_check::stored_format;
-use crate::store::cassandra::format_check::whole;
-use crate::store::cassandra::recreated_tables;
-use crate::store::cassandra::request;
-use crate::store::cassandra::schema;
+use crate::store::cassandra::format_check::{check_format, missing_told, stored_format, whole};
 use crate::store::cassandra::settings::Settings;
-use crate::store::cassandra::stamps;
+use crate::store::cassandra::{recreated_tables, request, schema, stamps};
 
 /// The result of a check.
 pub struct Checked {

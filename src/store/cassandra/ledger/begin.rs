@@ -15,8 +15,7 @@ use crate::store::cassandra::ledger::lock::lock;
 use crate::store::cassandra::schema;
 use crate::store::cassandra::shared::Writing;
 use crate::store::cassandra::trust::Trust;
-use crate::store::failpoint;
-use crate::store::{NOTHING_ASSUMED, StoreError, read_again};
+use crate::store::{NOTHING_ASSUMED, StoreError, failpoint, read_again};
 
 impl LedgerTables {
     /// Enters a delivery. Earlier generations of its path that are not finished become `replaced`. The open records of

@@ -13,13 +13,16 @@ mod written;
 mod lock;
 mod lookup;
 
-use crate::store::cassandra::ledger::lock::lock;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use contents::{Contents, Unfinished};
+pub use count::{count_of, table_count};
+pub use last::last_stamp;
 use scylla::client::session::Session;
 use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
+pub use written::{Beside, Written};
 
 use super::lease::{Lease, clock};
 use super::{request, schema};
@@ -27,11 +30,8 @@ use crate::domain::ledger::{Amendment, Content};
 use crate::domain::{Delivery, DeliveryId, DeliveryState};
 use crate::store::StoreError;
 use crate::store::cassandra::delivery_row::{COLUMNS, Entered, Stored};
+use crate::store::cassandra::ledger::lock::lock;
 use crate::store::cassandra::settings::Settings;
-use contents::{Contents, Unfinished};
-pub use count::{count_of, table_count};
-pub use last::last_stamp;
-pub use written::{Beside, Written};
 
 /// The number of deliveries that are read or written at the same time.
 pub const TOGETHER: usize = 64;
