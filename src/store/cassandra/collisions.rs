@@ -47,12 +47,7 @@ impl Collisions {
         plan: Arc<Plan>,
     ) -> Result<Self, StoreError> {
         let place = schema::ledger_place(&settings, "needledrop_keys");
-        let prepare = async |cql: String| -> Result<PreparedStatement, StoreError> {
-            let prepared = session.prepare(cql).await;
-            let mut prepared = prepared.map_err(|error| request::told(&settings, &error.into()))?;
-            prepared.set_consistency(settings.ledger());
-            Ok(prepared)
-        };
+        let prepare = |cql: String| request::prepare(&session, &settings, cql);
         let insert = format!(
             "INSERT INTO {place} (delivery, table_name, bytes, hashes) VALUES (?, ?, ?, ?) USING TTL {KEPT}"
         );

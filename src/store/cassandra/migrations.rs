@@ -84,12 +84,7 @@ impl<'m> Migration<'m> {
         (lease, authority): (&'m Lease, &'m Authority),
     ) -> Result<Self, StoreError> {
         let place = schema::ledger_place(settings, "needledrop_deliveries");
-        let prepare = async |cql: String| -> Result<PreparedStatement, StoreError> {
-            let prepared = session.prepare(cql).await;
-            let mut prepared = prepared.map_err(|error| request::told(settings, &error.into()))?;
-            prepared.set_consistency(settings.ledger());
-            Ok(prepared)
-        };
+        let prepare = |cql: String| request::prepare(session, settings, cql);
         let all = format!("SELECT id, path, state, records, provisional, stamps FROM {place}");
         // If the previous holder was killed, it may have been deleting the rows of a provisional record. That record is
         // then kept for `LedgerTables::rewind`.

@@ -57,13 +57,7 @@ impl Quarantine {
     /// Returns an error if a statement cannot be prepared.
     pub async fn new(session: Arc<Session>, settings: Arc<Settings>) -> Result<Self, StoreError> {
         let place = schema::ledger_place(&settings, "needledrop_quarantine");
-        let prepare = async |cql: String| -> Result<PreparedStatement, StoreError> {
-            let prepared = session.prepare(cql).await;
-            let mut prepared = prepared.map_err(|error| request::told(&settings, &error.into()))?;
-            prepared.set_consistency(settings.ledger());
-            prepared.set_is_idempotent(true);
-            Ok(prepared)
-        };
+        let prepare = |cql: String| request::prepare(&session, &settings, cql);
         let marks = "?, ?, ?, ?, ?, ?, ?, ?, ?";
         let one = "WHERE delivery = ? AND record = ?";
         // The condition on `record` leaves out a delivery that has a header but no record left.

@@ -281,6 +281,22 @@ where
     Ok(())
 }
 
+/// Prepares a statement about the ledger. Sending it twice has the same effect as sending it once.
+///
+/// # Errors
+/// Returns an error if the cluster does not accept the statement or does not answer.
+pub async fn prepare(
+    session: &Session,
+    settings: &Settings,
+    cql: String,
+) -> Result<PreparedStatement, StoreError> {
+    let prepared = session.prepare(cql).await;
+    let mut prepared = prepared.map_err(|error| told(settings, &error.into()))?;
+    prepared.set_consistency(settings.ledger());
+    prepared.set_is_idempotent(true);
+    Ok(prepared)
+}
+
 /// Returns a statement with the consistency of the ledger, which is never weaker than that of the tables.
 pub fn of_ledger(settings: &Settings, cql: impl Into<String>) -> Statement {
     let mut statement = Statement::new(cql);

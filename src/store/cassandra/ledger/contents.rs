@@ -31,13 +31,7 @@ impl Contents {
     pub async fn new(session: &Session, settings: &Settings) -> Result<Self, StoreError> {
         let place = schema::ledger_place(settings, "needledrop_contents");
         let heads = schema::ledger_place(settings, "needledrop_heads");
-        let prepare = async |cql: String| -> Result<PreparedStatement, StoreError> {
-            let prepared = session.prepare(cql).await;
-            let mut prepared = prepared.map_err(|error| request::told(settings, &error.into()))?;
-            prepared.set_consistency(settings.ledger());
-            prepared.set_is_idempotent(true);
-            Ok(prepared)
-        };
+        let prepare = |cql: String| request::prepare(session, settings, cql);
         let one = "head = ? AND bytes = ? AND hash = ?";
         Ok(Self {
             insert: prepare(format!("INSERT INTO {place} (head, bytes, hash, id) VALUES (?, ?, ?, ?)"))

@@ -81,13 +81,7 @@ impl LedgerTables {
             (place("needledrop_deliveries"), place("needledrop_paths"), place("needledrop_heads"));
         let columns = COLUMNS.join(", ");
         let marks = COLUMNS.map(|_| "?").join(", ");
-        let prepare = async |cql: String| -> Result<PreparedStatement, StoreError> {
-            let prepared = session.prepare(cql).await;
-            let mut prepared = prepared.map_err(|error| request::told(&settings, &error.into()))?;
-            prepared.set_consistency(settings.ledger());
-            prepared.set_is_idempotent(true);
-            Ok(prepared)
-        };
+        let prepare = |cql: String| request::prepare(&session, &settings, cql);
         Ok(Self {
             insert: prepare(format!("INSERT INTO {deliveries} ({columns}) VALUES ({marks})")).await?,
             path: prepare(format!("INSERT INTO {paths} (path, generation, id) VALUES (?, ?, ?)")).await?,
