@@ -158,7 +158,9 @@ impl App {
             false => self.open_patiently(false, patience, &stop, &health).await,
         };
         let store = match opened {
-            Err(error) if stop.is_cancelled() && error.passing().is_some() => return Ok(Ended::Stopped),
+            Err(error) if stop.is_cancelled() && error.transient_reason().is_some() => {
+                return Ok(Ended::Stopped);
+            }
             opened => Arc::new(opened?),
         };
         let mut pipeline = self.pipeline(Arc::clone(&store), tally, health, patience, how.taking);

@@ -148,7 +148,7 @@ impl App {
         let compared = self.backend()?.compare(&self.plan, create).await;
         match compared {
             // The tables are compared again when the store answers. The configuration may still be rejected then.
-            Err(error) if error.passing().is_some() => Ok(()),
+            Err(error) if error.transient_reason().is_some() => Ok(()),
             compared => compared,
         }
     }

@@ -152,7 +152,7 @@ impl App {
                 () = stop.cancelled() => return Ok(None),
             };
             match opened {
-                Err(error) if stop.is_cancelled() && error.passing().is_some() => return Ok(None),
+                Err(error) if stop.is_cancelled() && error.transient_reason().is_some() => return Ok(None),
                 Err(error @ StoreError::InUse { .. }) if opening != Opening::First => {
                     warn!("waiting: {error}");
                     health.store_waits("locked");

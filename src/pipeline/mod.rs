@@ -227,7 +227,7 @@ async fn join(
         });
         match outcome {
             // A wait that ended because of the stop is not a failure.
-            Err(error) if halt.is_cancelled() && error.passing().is_some() => {}
+            Err(error) if halt.is_cancelled() && error.transient_reason().is_some() => {}
             Err(error) if first.is_ok() => {
                 halt.cancel();
                 first = Err(error);

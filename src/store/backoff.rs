@@ -55,7 +55,7 @@ impl Backoff {
                 }
                 Err(error) => error,
             };
-            let Some(reason) = error.passing() else {
+            let Some(reason) = error.transient_reason() else {
                 unready(&error, &*self.observer);
                 return Err(error);
             };

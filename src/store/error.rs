@@ -60,7 +60,7 @@ pub enum StoreError {
 
 impl StoreError {
     /// Returns the label under which a wait is counted, or `None` if waiting does not help.
-    pub fn passing(&self) -> Option<&'static str> {
+    pub fn transient_reason(&self) -> Option<&'static str> {
         match self {
             Self::Busy { reason, .. } => Some(reason),
             Self::Ahead(ahead) if ahead.clock_is_behind => Some("clock"),

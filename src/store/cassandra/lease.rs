@@ -408,7 +408,7 @@ async fn set(
     // If only the response to the first attempt was lost, the second attempt reports that it was not applied. The
     // caller then reads the row to find out.
     let result = match send().await {
-        Err(error) if let ErrorClass::Passing(reason) = request::meaning(&error) => {
+        Err(error) if let ErrorClass::Transient(reason) = request::classify(&error) => {
             metrics::retry("ledger", reason);
             send().await
         }

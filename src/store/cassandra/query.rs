@@ -85,7 +85,7 @@ async fn each(
 fn told(settings: &Settings, error: &ExecutionError) -> StoreError {
     let words = request::words(error);
     let is_missing = words.contains("unconfigured table") || words.contains("does not exist");
-    if !is_missing || request::meaning(error) != ErrorClass::Changed {
+    if !is_missing || request::classify(error) != ErrorClass::Changed {
         return request::told(settings, error);
     }
     StoreError::Shape {
@@ -137,6 +137,6 @@ mod tests {
         let missing = told(DbError::Invalid, "unconfigured table t");
         assert!(missing.to_string().contains("not there yet"), "{missing}");
         let busy = told(DbError::Overloaded, "");
-        assert_eq!(busy.passing(), Some("overload"));
+        assert_eq!(busy.transient_reason(), Some("overload"));
     }
 }

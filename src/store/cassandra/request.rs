@@ -26,7 +26,7 @@ const LONGEST: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ErrorClass {
     /// The error is transient. Holds the label under which the retry is counted.
-    Passing(&'static str),
+    Transient(&'static str),
     /// The server will never accept the request.
     Refused,
     /// A table no longer exists, or has changed.
@@ -35,16 +35,16 @@ pub enum ErrorClass {
     Forbidden,
 }
 
-pub fn meaning(error: &ExecutionError) -> ErrorClass {
+pub fn classify(error: &ExecutionError) -> ErrorClass {
     match error {
         ExecutionError::LastAttemptError(attempt) => of_attempt(attempt),
         ExecutionError::PrepareError(PrepareError::AllAttemptsFailed { first_attempt }) => {
             of_attempt(first_attempt)
         }
         ExecutionError::PrepareError(PrepareError::PreparedStatementIdsMismatch) => ErrorClass::Changed,
-        ExecutionError::RequestTimeout(_) => ErrorClass::Passing("timeout"),
+        ExecutionError::RequestTimeout(_) => ErrorClass::Transient("timeout"),
         ExecutionError::BadQuery(_) => ErrorClass::Refused,
-        _ => ErrorClass::Passing("connection"),
+        _ => ErrorClass::Transient("connection"),
     }
 }
 
@@ -57,30 +57,30 @@ fn of_attempt(error: &RequestAttemptError) -> ErrorClass {
         RequestAttemptError::SerializationError(_) | RequestAttemptError::CqlRequestSerialization(_) => {
             ErrorClass::Refused
         }
-        _ => ErrorClass::Passing("connection"),
+        _ => ErrorClass::Transient("connection"),
     }
 }
 
 fn of_server(error: &DbError, words: &str) -> ErrorClass {
     match error {
-        DbError::WriteTimeout { .. } | DbError::ReadTimeout { .. } => ErrorClass::Passing("timeout"),
-        DbError::Unavailable { .. } => ErrorClass::Passing("unavailable"),
+        DbError::WriteTimeout { .. } | DbError::ReadTimeout { .. } => ErrorClass::Transient("timeout"),
+        DbError::Unavailable { .. } => ErrorClass::Transient("unavailable"),
         DbError::Overloaded | DbError::IsBootstrapping | DbError::RateLimitReached { .. } => {
-            ErrorClass::Passing("overload")
+            ErrorClass::Transient("overload")
         }
-        DbError::WriteFailure { .. } | DbError::ReadFailure { .. } => ErrorClass::Passing("failure"),
+        DbError::WriteFailure { .. } | DbError::ReadFailure { .. } => ErrorClass::Transient("failure"),
         // Cassandra reports a row over the size limit as a server error, not as an invalid request.
         DbError::ServerError if words.contains("too large") => ErrorClass::Refused,
         // The replicas that know our permissions do not answer.
         DbError::Unauthorized | DbError::AuthenticationError if is_unable(words) => {
-            ErrorClass::Passing("unavailable")
+            ErrorClass::Transient("unavailable")
         }
         DbError::Unauthorized | DbError::AuthenticationError => ErrorClass::Forbidden,
         DbError::Invalid if is_about_schema(words) => ErrorClass::Changed,
         DbError::Invalid | DbError::SyntaxError | DbError::ConfigError | DbError::FunctionFailure { .. } => {
             ErrorClass::Refused
         }
-        _ => ErrorClass::Passing("server"),
+        _ => ErrorClass::Transient("server"),
     }
 }
 
@@ -109,8 +109,8 @@ fn is_about_schema(words: &str) -> bool {
 /// Converts an error of the driver to an error of the store.
 pub fn told(settings: &Settings, error: &ExecutionError) -> StoreError {
     let (store, what) = (settings.name(), words(error));
-    match meaning(error) {
-        ErrorClass::Passing(reason) => {
+    match classify(error) {
+        ErrorClass::Transient(reason) => {
             StoreError::Busy { store, reason, what, hint: "see the logs of the cluster if it lasts" }
         }
         ErrorClass::Forbidden => StoreError::System {
@@ -207,7 +207,7 @@ where
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
-        let ErrorClass::Passing(reason) = meaning(&error) else { return Err(error) };
+        let ErrorClass::Transient(reason) = classify(&error) else { return Err(error) };
         metrics::retry(table, reason);
         tried += 1;
         if tried >= TRIES {
@@ -345,9 +345,9 @@ mod tests {
         let of = |error: DbError, words: &str| of_server(&error, words);
         let unable =
             "Unable to perform authorization of permissions: Cannot achieve consistency level LOCAL_ONE";
-        assert_eq!(of(DbError::Unauthorized, unable), ErrorClass::Passing("unavailable"));
+        assert_eq!(of(DbError::Unauthorized, unable), ErrorClass::Transient("unavailable"));
         let unable = "Unable to perform authentication: Operation timed out";
-        assert_eq!(of(DbError::AuthenticationError, unable), ErrorClass::Passing("unavailable"));
+        assert_eq!(of(DbError::AuthenticationError, unable), ErrorClass::Transient("unavailable"));
         let never = "User loader has no MODIFY permission on <table ks.session_item> or any of its parents";
         assert_eq!(of(DbError::Unauthorized, never), ErrorClass::Forbidden);
         assert_eq!(
@@ -391,13 +391,13 @@ mod tests {
         let consistency = scylla::statement::Consistency::Quorum;
         let timeout =
             DbError::WriteTimeout { consistency, received: 1, required: 2, write_type: WriteType::Simple };
-        assert_eq!(of_server(&timeout, ""), ErrorClass::Passing("timeout"));
+        assert_eq!(of_server(&timeout, ""), ErrorClass::Transient("timeout"));
         let (received, required, numfailures) = (1, 2, 1);
         let write_type = WriteType::UnloggedBatch;
         let failure = DbError::WriteFailure { consistency, received, required, numfailures, write_type };
-        assert_eq!(of_server(&failure, ""), ErrorClass::Passing("failure"));
-        assert_eq!(of_server(&DbError::Overloaded, ""), ErrorClass::Passing("overload"));
+        assert_eq!(of_server(&failure, ""), ErrorClass::Transient("failure"));
+        assert_eq!(of_server(&DbError::Overloaded, ""), ErrorClass::Transient("overload"));
         let unavailable = DbError::Unavailable { consistency, required: 2, alive: 1 };
-        assert_eq!(of_server(&unavailable, ""), ErrorClass::Passing("unavailable"));
+        assert_eq!(of_server(&unavailable, ""), ErrorClass::Transient("unavailable"));
     }
 }

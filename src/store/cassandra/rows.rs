@@ -280,7 +280,7 @@ impl Sending<'_> {
         drop(under_way);
         match done {
             Ok(()) => Ok(Ok(())),
-            Err(error) if request::meaning(&error) == ErrorClass::Refused => Ok(Err(request::words(&error))),
+            Err(error) if request::classify(&error) == ErrorClass::Refused => Ok(Err(request::words(&error))),
             Err(error) => Err(request::told(self.settings, &error)),
         }
     }

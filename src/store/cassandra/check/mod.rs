@@ -187,7 +187,7 @@ where
     let names = (schema::keyspace(&settings.keyspace), table);
     match request::rows::<(Option<T>,)>(session, settings, cql, names).await {
         Ok(found) => Ok(found.into_iter().next().and_then(|(value,)| value)),
-        Err(error) if error.passing().is_some() => Err(error),
+        Err(error) if error.transient_reason().is_some() => Err(error),
         Err(_) => Ok(None),
     }
 }
