@@ -50,6 +50,8 @@ pub enum Identified {
     Unchanged(Same),
     /// The file must be read. The number is the strikes of its path.
     Work(Box<Work>, DeliveryId, u32),
+    /// The file has an incomplete header, so it is not a delivery yet. It is looked at again.
+    HeaderWaits,
     /// There is nothing to read: the file was entered into the ledger in this state.
     Entered(DeliveryId, DeliveryState, String),
     /// Another program wrote the rows: the file was entered as loaded.
@@ -298,11 +300,11 @@ impl<S: Store> Identify<S> {
             Ok(start) if start.whole || subject.tail == TailPolicy::Load || start.header.0.is_empty() => {
                 start
             }
-            Ok(_) => return Ok(header_waits()),
+            Ok(_) => return Ok(Identified::HeaderWaits),
             Err(HeaderError::Missing { .. })
                 if subject.opened.is_bare_header() && subject.tail != TailPolicy::Load =>
             {
-                return Ok(header_waits());
+                return Ok(Identified::HeaderWaits);
             }
             Err(error @ HeaderError::Cut) => {
                 let verdict = Verdict::Incomplete { detail: error.to_string() };
@@ -553,10 +555,6 @@ enum Alike {
     OtherButRead,
     Same(Box<Verdict>),
     Behind(DeliveryId, String),
-}
-
-fn header_waits() -> Identified {
-    Identified::Entered(DeliveryId(0), DeliveryState::Waiting, "its header is not whole yet".to_owned())
 }
 
 fn head(opened: &Opened) -> Checkpoint {

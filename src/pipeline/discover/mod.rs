@@ -340,6 +340,7 @@ impl<S: Store> Discover<S> {
                     self.compared(&Found { path, noted: same.noted });
                 }
             }
+            Identified::HeaderWaits => self.header_waits(&candidate.found),
             Identified::Entered(id, state, detail) => self.entered(&candidate.found, id, state, &detail),
             Identified::Assumed(delivery) => {
                 self.tally.assumed(&delivery);
@@ -355,6 +356,13 @@ impl<S: Store> Discover<S> {
         Ok(None)
     }
 
+    fn header_waits(&self, Found { path, noted }: &Found) {
+        info!(file = &**path, "waiting: its header is not whole yet");
+        metrics::delivery(DeliveryState::Waiting);
+        self.tally.delivery(DeliveryState::Waiting);
+        self.tally.passed(noted.size);
+    }
+
     /// Notes that a file was entered into the ledger without anything to read.
     fn entered(&mut self, Found { path, noted }: &Found, id: DeliveryId, state: DeliveryState, detail: &str) {
         if state == DeliveryState::Failed {
@@ -365,10 +373,6 @@ impl<S: Store> Discover<S> {
         metrics::delivery(state);
         self.tally.delivery(state);
         self.tally.passed(noted.size);
-        // A file with an incomplete header is not a delivery yet, so it is looked at again.
-        if state == DeliveryState::Waiting {
-            return;
-        }
         let whole = matches!(state, DeliveryState::Duplicate | DeliveryState::Loaded);
         let noted = if whole && self.out.is_wanted() {
             crate::pipeline::header_probe::trusted(*noted)
