@@ -14,7 +14,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use metrics_process::Collector;
 
 use crate::domain::ledger::TableDelta;
-use crate::domain::{DeliveryState, Plan, Quarantined, RowChunk};
+use crate::domain::{DeliveryState, Plan, Quarantined, Reason, RowChunk};
 
 /// The stages of the pipeline, in the order of the data flow.
 #[derive(Clone, Copy, Debug)]
@@ -128,7 +128,7 @@ fn begin(plan: &Plan) {
     for metric in [&UNTERMINATED, &RECORDS_READ, &RECORDS_SKIPPED, &BYTES_READ, &FILES_UNREADABLE] {
         counter!(metric.name).absolute(0);
     }
-    for reason in crate::domain::Reason::ALL {
+    for reason in Reason::ALL {
         counter!(RECORDS_QUARANTINED.name, "reason" => reason.name()).absolute(0);
     }
     tables(plan);

@@ -29,6 +29,7 @@ use crate::pipeline::discover::file_cache::FileCache;
 use crate::pipeline::discover::ready_queue::{Candidate, ReadyQueue};
 use crate::pipeline::discover::retirement::Out;
 pub use crate::pipeline::header_probe::TRUSTED_AFTER;
+use crate::pipeline::header_probe::trusted;
 use crate::pipeline::messages::{Finished, Left, LoadMode, Scope, Work};
 use crate::pipeline::observer::PipelineObserver;
 use crate::pipeline::run_stats::RunStats;
@@ -326,7 +327,7 @@ impl<S: Store> Discover<S> {
                 return Ok(Some(*work));
             }
             Identified::Unchanged(same) => {
-                let noted = crate::pipeline::header_probe::trusted(candidate.found.noted);
+                let noted = trusted(candidate.found.noted);
                 self.tally.passed(noted.size);
                 if keep_note && !same.amendment.is_empty() {
                     self.amend(same.id, same.amendment).await?;
@@ -374,11 +375,7 @@ impl<S: Store> Discover<S> {
         self.tally.delivery(state);
         self.tally.passed(noted.size);
         let whole = matches!(state, DeliveryState::Duplicate | DeliveryState::Loaded);
-        let noted = if whole && self.out.is_wanted() {
-            crate::pipeline::header_probe::trusted(*noted)
-        } else {
-            *noted
-        };
+        let noted = if whole && self.out.is_wanted() { trusted(*noted) } else { *noted };
         self.known.done(path, noted, whole);
         self.known.ended(path, id, state);
         self.may_leave(path);

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Write;
 use crate::domain::{End, RawChunk, Stamps, stamp};
 use crate::format::stream_error::StreamError;
-use crate::format::tail::{Judged, TailPolicy};
+use crate::format::tail::{Judged, TailPolicy, judge};
 use crate::metrics;
 use crate::metrics::heartbeat::Heartbeat;
 use crate::metrics::{Queue, Stage};
@@ -193,7 +193,7 @@ async fn read(work: &mut Work) -> io::Result<usize> {
 
 /// Decides how to continue at the end of the file.
 async fn over(work: &mut Work) -> Filled {
-    match crate::format::tail::judge(&work.framer, work.source.mapping.fields, work.tail).await {
+    match judge(&work.framer, work.source.mapping.fields, work.tail).await {
         Judged::Wait { detail, held } => Filled::Over(End::Incomplete { detail, held }),
         Judged::None if work.header_is_tail => Filled::Tail,
         Judged::None => Filled::Over(End::Loaded),

@@ -1,6 +1,6 @@
 //! Turns the fields of records into cells. What to do for each column is decided once for each chunk.
 
-use crate::domain::parse::refusal::Refusal;
+use crate::domain::parse::refusal::{FULL, Refusal};
 use crate::domain::parse::{Form, parse};
 use crate::domain::value::{Cell, Slice};
 use crate::domain::{DeliveryContext, Origin, Plan, Type, parse};
@@ -83,7 +83,7 @@ impl<'s> Fields<'s> {
                     match Slice::store(arena, field) {
                         Some(_) if field.is_empty() => cells.push(Cell::Empty),
                         Some(slice) => cells.push(Cell::Text(slice)),
-                        None => return Err(refused(column, &crate::domain::parse::refusal::FULL, field)),
+                        None => return Err(refused(column, &FULL, field)),
                     }
                 }
                 Step::Text(at) => typed(column, Type::Text.into(), record.get(at), cells, arena)?,

@@ -61,6 +61,7 @@ use super::{Access, ChunkWriter, Ledger, QuarantineStore, RowReader, Store, Stor
 use crate::domain::ledger::{
     Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownPath, NewDelivery, Page,
 };
+use crate::domain::quarantine::{EntryFilter, QuarantineEntry, Replay};
 use crate::domain::{Delivery, DeliveryId, Fingerprint, Header, Plan, RowChunk, StampRange, Value};
 use crate::store::cassandra::format_check::{check_format, missing_told, stored_format, whole};
 use crate::store::cassandra::schema_guard::Unchanged;
@@ -321,9 +322,9 @@ impl QuarantineStore for CassandraStore {
     async fn quarantined(
         &self,
         id: DeliveryId,
-        filter: crate::domain::quarantine::EntryFilter,
+        filter: EntryFilter,
         from: u64,
-    ) -> Result<Page<crate::domain::quarantine::QuarantineEntry, u64>, StoreError> {
+    ) -> Result<Page<QuarantineEntry, u64>, StoreError> {
         let entered = self.inner.ledger.find(id).await?;
         self.inner.reading.page(&entered, &filter, from).await
     }
@@ -332,7 +333,7 @@ impl QuarantineStore for CassandraStore {
         self.inner.reading.header(id).await
     }
 
-    async fn replay(&self, retried: Arc<crate::domain::quarantine::Replay>) -> Result<Applied, StoreError> {
+    async fn replay(&self, retried: Arc<Replay>) -> Result<Applied, StoreError> {
         replay::retried(&self.inner, &retried).await
     }
 

@@ -40,6 +40,7 @@ use super::{Access, ChunkWriter, Ledger, QuarantineStore, RowReader, Store, Stor
 use crate::domain::ledger::{
     Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownPath, NewDelivery, Page,
 };
+use crate::domain::quarantine::{EntryFilter, QuarantineEntry, Replay};
 use crate::domain::{Delivery, DeliveryId, Fingerprint, Header, RowChunk, StampRange, StampsAhead, Value};
 use crate::metrics;
 use crate::store::observer::StoreObserver;
@@ -182,9 +183,9 @@ impl QuarantineStore for SqliteStore {
     async fn quarantined(
         &self,
         id: DeliveryId,
-        filter: crate::domain::quarantine::EntryFilter,
+        filter: EntryFilter,
         from: u64,
-    ) -> Result<Page<crate::domain::quarantine::QuarantineEntry, u64>, StoreError> {
+    ) -> Result<Page<QuarantineEntry, u64>, StoreError> {
         self.read(move |_, connection| Ok(quarantine::page(connection, id, &filter, from)?)).await
     }
 
@@ -192,7 +193,7 @@ impl QuarantineStore for SqliteStore {
         self.read(move |_, connection| Ok(quarantine::header(connection, id)?)).await
     }
 
-    async fn replay(&self, retried: Arc<crate::domain::quarantine::Replay>) -> Result<Applied, StoreError> {
+    async fn replay(&self, retried: Arc<Replay>) -> Result<Applied, StoreError> {
         self.write(move |shared, connection| replay::retried(shared, connection, &retried)).await
     }
 

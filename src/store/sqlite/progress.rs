@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, params};
 
 use crate::domain::{DeliveryId, End, Position, RowChunk, Stamp};
+use crate::store::sqlite::delivery_row::now_ms;
 use crate::store::sqlite::fault::Fault;
 use crate::store::sqlite::ledger;
 use crate::store::sqlite::rows::{Landed, Writer};
@@ -32,7 +33,7 @@ pub fn advance(connection: &Connection, chunk: &RowChunk, rejected: usize) -> Re
         chunk.quarantined.len() + rejected,
         chunk.end.as_ref().map(|end| end.state().name()),
         chunk.end.as_ref().and_then(End::detail),
-        crate::store::sqlite::delivery_row::now_ms(),
+        now_ms(),
     ])?;
     if chunk.span.to > chunk.span.from {
         ledger::note_tail(connection, chunk.source.id, chunk.is_tail.then_some(chunk.span.from))?;

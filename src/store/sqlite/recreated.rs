@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use crate::domain::{Plan, Table};
-use crate::store::sqlite::fault::{Fault, SqlResult};
+use crate::store::sqlite::fault::{CHANGED, Fault, SqlResult};
 use crate::store::sqlite::schema;
 use crate::store::sqlite::schema::Difference;
 use crate::store::sqlite::shared::Shared;
@@ -65,7 +65,7 @@ pub fn check(shared: &Shared, connection: &Connection) -> Result<(), Fault> {
             Some(Difference::Other(told)) => format!("altered:\n  {told}"),
         };
         let what = format!("while needledrop ran, table {} was {what}", table.name);
-        return Err(Fault::Shape { what, next: crate::store::sqlite::fault::CHANGED });
+        return Err(Fault::Shape { what, next: CHANGED });
     }
     shared.schema.store(version, Ordering::Relaxed);
     Ok(())

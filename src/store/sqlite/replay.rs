@@ -6,6 +6,7 @@ use crate::domain::ledger::{Applied, TableDelta};
 use crate::domain::quarantine::{Fate, Replay};
 use crate::domain::{DeliveryId, RowChunk, Stamp, Table};
 use crate::store::rejection::Rejection;
+use crate::store::sqlite::delivery_row::now_ms;
 use crate::store::sqlite::fault::Fault;
 use crate::store::sqlite::progress::Written;
 use crate::store::sqlite::row_by_row::Tried;
@@ -52,12 +53,7 @@ fn settled(
     let sql = "UPDATE _needledrop_deliveries SET loaded = loaded + ?2, skipped = skipped + ?3, \
                quarantined = quarantined - ?2 - ?3, replayed = replayed + ?2 + ?3, \
                changed = ?4 WHERE id = ?1";
-    transaction.prepare_cached(sql)?.execute(params![
-        id.0,
-        loaded.len(),
-        retried.skipped.len(),
-        crate::store::sqlite::delivery_row::now_ms()
-    ])?;
+    transaction.prepare_cached(sql)?.execute(params![id.0, loaded.len(), retried.skipped.len(), now_ms()])?;
     failpoint::step("retry before commit");
     transaction.commit()?;
     failpoint::step("retry after commit");
@@ -133,11 +129,7 @@ pub fn discarded(
         quarantine::settle(&transaction, id, *record, Fate::Discarded)?;
     }
     let sql = "UPDATE _needledrop_deliveries SET discarded = discarded + ?2, changed = ?3 WHERE id = ?1";
-    transaction.prepare_cached(sql)?.execute(params![
-        id.0,
-        records.len(),
-        crate::store::sqlite::delivery_row::now_ms()
-    ])?;
+    transaction.prepare_cached(sql)?.execute(params![id.0, records.len(), now_ms()])?;
     failpoint::step("discard before commit");
     transaction.commit()?;
     failpoint::step("discard after commit");

@@ -12,6 +12,7 @@ use crate::domain::ledger::{Applied, TableDelta};
 use crate::domain::{DeliveryId, DeliveryState, RowChunk, Stamp};
 use crate::store::failpoint;
 use crate::store::rejection::{Failed, Judged, Rejection, Rejections, judged};
+use crate::store::sqlite::delivery_row::now_ms;
 use crate::store::sqlite::fault::{Fault, SqlResult, is_rejection};
 use crate::store::sqlite::progress;
 use crate::store::sqlite::progress::Written;
@@ -222,8 +223,7 @@ fn entered(
     let (id, rejected) = (chunk.source.id, judged.refused.len());
     if let Some(why) = judged.failed {
         let sql = "UPDATE _needledrop_deliveries SET state = ?2, detail = ?3, changed = ?4 WHERE id = ?1";
-        let values =
-            params![id.0, DeliveryState::Failed.name(), why, crate::store::sqlite::delivery_row::now_ms()];
+        let values = params![id.0, DeliveryState::Failed.name(), why, now_ms()];
         connection.prepare_cached(sql)?.execute(values)?;
         return Ok(Applied { failed: Some(why), ..Applied::default() });
     }

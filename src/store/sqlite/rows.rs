@@ -7,7 +7,7 @@ use rusqlite::types::{ToSqlOutput, Value as Sql, ValueRef};
 use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, params_from_iter};
 
 use super::cell;
-use crate::domain::{Cell, Rows, Stamp, Table, Value};
+use crate::domain::{Cell, Order, Rows, Stamp, Table, Value};
 use crate::store::sqlite::fault::{Fault, SqlResult};
 use crate::store::sqlite::merge::{Change, Row};
 use crate::store::sqlite::schema::{Difference, quoted};
@@ -211,8 +211,8 @@ fn order(table: &Table, names: &[String]) -> String {
     let partition = table.partition_key.len();
     let name = |at: usize| names.get(at).cloned().unwrap_or_default();
     let clustering = table.clustering_key.iter().enumerate().map(|(n, (_, order))| match order {
-        crate::domain::Order::Ascending => name(partition + n),
-        crate::domain::Order::Descending => format!("{} DESC", name(partition + n)),
+        Order::Ascending => name(partition + n),
+        Order::Descending => format!("{} DESC", name(partition + n)),
     });
     (0..partition).map(name).chain(clustering).collect::<Vec<_>>().join(", ")
 }
