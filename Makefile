@@ -58,7 +58,7 @@ pictures: dist ## Draw docs/pictures from the Prometheus of a real load on a rea
 	tests/cassandra/node provision
 	tests/monitoring/provision plot benches/pictures/load.py $(or $(CARGO_TARGET_DIR),target)/pictures/data
 
-dashboards: ## Write grafana/dashboards anew from grafana/build
+dashboards: ## Write grafana/dashboards again from grafana/build
 	tests/monitoring/provision python grafana/build/build.py
 
 release-tests:
@@ -90,7 +90,7 @@ bench-peers: ## With cqlsh COPY and DSBulk, which it fetches
 	benches/peers/peers provision
 	$(CARGO) bench --locked --bench cassandra -- --peers
 
-sample: ## Make the shipped sample anew
+sample: ## Generate the shipped sample again
 	$(CARGO) run --release --locked -- sample data/event_data
 
 clean: ## Remove what was built

@@ -1,4 +1,4 @@
-"""A real load, as Prometheus saw it: the release binary on a real Cassandra node, files of `needledrop sample`.
+"""A real load, as Prometheus saw it: the `dist` binary on a real Cassandra node, files of `needledrop sample`.
 
     load.py PROMETHEUS_DATA    runs it (about three minutes) and leaves the samples there, with times.json
 

@@ -50,7 +50,7 @@ DASHBOARD = (
             "Files that wait for somebody",
             f"sum(needledrop_files_open{{{OURS}}})",
             Short,
-            "Failed, incomplete or unreadable files: they do not go on by themselves.",
+            "Failed, incomplete or unreadable files: they stay as they are until somebody acts.",
             [(1, "red")],
             alert="NeedledropDeliveryFailed",
         )
@@ -207,7 +207,7 @@ DASHBOARD = (
             "CPU",
             [(f"sum by (instance) (rate(needledrop_process_cpu_seconds_total{{{OURS}}}[$__rate_interval]))", "{{instance}}")],
             NoUnit,
-            "Cores that are busy with it. The kernel's count is told in whole seconds.",
+            "Cores that the process keeps busy. The kernel reports its count in whole seconds.",
         )
     )
     .with_panel(
