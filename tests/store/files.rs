@@ -178,7 +178,7 @@ fn a_rejected_configuration_does_not_release_the_locks_of_the_store() {
     wait_for(&world, "a.csv", "loaded");
     let other = crate::YAML.replace("v: text", "v: int");
     fs::write(world.path("config.yaml"), other).unwrap();
-    until("it is refused", || daemon.log().contains("is refused").then_some(()));
+    until("it is refused", || daemon.log().contains("reload rejected").then_some(()));
     fs::write(world.path("config.yaml"), crate::YAML).unwrap();
     // A program that believes it is the last one to close the store removes the log.
     sql(&world, "SELECT count(*) FROM t");
