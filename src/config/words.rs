@@ -72,8 +72,7 @@ fn found(unexpected: &str) -> String {
 mod tests {
     use crate::config::load::parse;
 
-    /// Invalid configurations, each with a part of its message. A reader who is not a programmer must understand the
-    /// messages.
+    /// Invalid configurations, each with a part of its message. The messages must not need programming knowledge.
     const WRONG: [(&str, &str); 14] = [
         ("source: { columns: { a: int } }\ntables: {}\nlogs: 1", "there is no key `logs` here"),
         ("source: {}\ntables: {}", "the key `columns` is missing"),

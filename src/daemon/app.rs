@@ -53,7 +53,7 @@ pub enum AppError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("{folder}: {error}\n  next: make the folder, or set source.folder to the one that is meant")]
+    #[error("{folder}: {error}\n  next: create the folder, or correct source.folder")]
     Inbox { folder: PathBuf, error: std::io::Error },
     #[error("{listen}: {error}\n  next: end what uses that port, or set http.listen to another")]
     Listen { listen: String, error: std::io::Error },

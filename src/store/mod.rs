@@ -29,7 +29,7 @@ use crate::store::observer::StoreObserver;
 /// user meant another store.
 const NOTHING_ASSUMED: (&str, &str) = (
     "its tables are empty, so that nothing can have been loaded into them before",
-    "see that store and keyspace are the ones that are meant, or load the files without --assume-loaded",
+    "check the settings of store and keyspace, or load the files without --assume-loaded",
 );
 
 /// Returns the text that is added to a failed delivery when a later generation of its file begins.

@@ -127,7 +127,7 @@ impl Machine {
         self.ok(&format!("grep -q '{from}' {file} && sed -i 's|{from}|{to}|' {file}"));
     }
 
-    /// Creates a user who is in this group and in a group of their own.
+    /// Creates a user with a primary group and adds the user to this group.
     pub fn user(&self, name: &str, group: &str) {
         self.ok(&format!("useradd --no-create-home --groups {group} {name}"));
     }

@@ -74,7 +74,7 @@ impl Day {
         made.collect()
     }
 
-    /// Appends one CSV record. For a person who is logged out, the service still knows the level and nothing else.
+    /// Appends one CSV record. A record of a logged-out person has only the level.
     fn record(&self, line: &mut String, session: &Session, page: &Page, song: Option<&Song>) {
         let who = Some(session.who()).filter(|_| session.logged_in);
         let of = |field: fn(&Person) -> &'static str| who.as_ref().map_or("", field);

@@ -359,18 +359,13 @@ impl<S: Store> Identify<S> {
         let bytes = opened.bytes;
         let changed = UNIX_EPOCH + Duration::from_nanos(bytes.file.noted.ctime.try_into().unwrap_or(0));
         let header_is_tail = !start.whole && !start.header.0.is_empty();
+        let (path, file_date) = (&delivery.path, inbox::date(&delivery.path));
+        let (named, arrived) = ((start.header, start.mapping), changed.max(self.started));
         let source = DeliveryContext {
-            id: delivery.id,
-            file_date: inbox::date(&delivery.path),
-            path: delivery.path,
-            header: start.header,
-            mapping: start.mapping,
-            arrived: changed.max(self.started),
             records_before: delivery.reach.record,
             quarantined_before: delivery.receipt.quarantined,
             skipped_before: delivery.receipt.skipped,
-            read: Default::default(),
-            halt: Default::default(),
+            ..DeliveryContext::new(delivery.id, path, named, file_date, arrived)
         };
         let (id, strikes) = (delivery.id, delivery.strikes);
         let (source, stamps, noted) = (Arc::new(source), delivery.stamps, delivery.noted);

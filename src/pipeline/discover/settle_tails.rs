@@ -82,18 +82,13 @@ impl<S: Store> Discover<S> {
 
     fn noted_chunk(&self, delivery: &Delivery) -> Result<Option<RawChunk>, HeaderError> {
         let Some(TailNote { span, hash, header, bytes, .. }) = delivery.note.clone() else { return Ok(None) };
+        let (mapping, file_date) = (header.map(&self.identify.plan)?, inbox::date(&delivery.path));
+        let named = (header, mapping);
         let source = DeliveryContext {
-            id: delivery.id,
-            path: delivery.path.clone(),
-            mapping: header.map(&self.identify.plan)?,
-            header,
-            file_date: inbox::date(&delivery.path),
-            arrived: SystemTime::now(),
             records_before: delivery.receipt.records,
             quarantined_before: delivery.receipt.quarantined,
             skipped_before: delivery.receipt.skipped,
-            read: Default::default(),
-            halt: Default::default(),
+            ..DeliveryContext::new(delivery.id, &delivery.path, named, file_date, SystemTime::now())
         };
         let len = bytes.strip_suffix(b"\r").map_or(bytes.len(), <[u8]>::len);
         let (record, line, offset) = (span.from.record, span.from.line + 1, span.from.offset);

@@ -45,23 +45,13 @@ fn plan() -> Arc<Plan> {
 }
 
 fn raw(cut: Cut) -> RawChunk {
-    let source = DeliveryContext {
-        id: DeliveryId(1),
-        path: "2018-11-01.csv".into(),
-        header: crate::domain::Header(["n", "s", "v"].map(String::from).to_vec()),
-        mapping: Mapping { fields: 3, field_of: vec![Some(0), Some(1), Some(2)], ignored: Vec::new() },
-        file_date: None,
-        arrived: std::time::SystemTime::UNIX_EPOCH,
-        records_before: 0,
-        quarantined_before: 0,
-        skipped_before: 0,
-        read: Default::default(),
-        halt: Default::default(),
-    };
+    let header = crate::domain::Header(["n", "s", "v"].map(String::from).to_vec());
+    let mapping = Mapping { fields: 3, field_of: vec![Some(0), Some(1), Some(2)], ignored: Vec::new() };
+    let (path, named) = ("2018-11-01.csv", (header, mapping));
+    let source = DeliveryContext::new(DeliveryId(1), path, named, None, std::time::SystemTime::UNIX_EPOCH);
     let stamps = Stamps::new(vec![StampRange { first: 0, base: Stamp(1000), records: 10_000 }]);
     let (source, stamps) = (Arc::new(source), Arc::new(stamps));
-    let Cut { span, bytes, frames, refused, hash } = cut;
-    RawChunk { source, stamps, span, bytes, frames, refused, hash, is_tail: false, end: None }
+    cut.into_chunk(source, stamps, false, None)
 }
 
 fn reader(bytes: &[u8]) -> csv_async::AsyncReader<&[u8]> {

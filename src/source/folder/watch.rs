@@ -57,7 +57,7 @@ impl Watch {
         Ok(Self { signals, overflow, folder, _watcher: watcher })
     }
 
-    /// Whether this folder is the one that is watched.
+    /// Whether the watch is on this folder.
     pub fn is_on(&self, folder: &Path) -> bool {
         identity(folder).is_ok_and(|found| found == self.folder)
     }

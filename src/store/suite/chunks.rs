@@ -159,23 +159,10 @@ pub fn chunk(delivery: &Delivery, records: &[Record], from: usize, to: usize, en
             Record::Left => {}
         }
     }
-    let source = DeliveryContext {
-        id: delivery.id,
-        path: delivery.path.clone(),
-        header: header(),
-        mapping: Mapping {
-            fields: 4,
-            field_of: vec![Some(0), Some(1), Some(2), Some(3)],
-            ignored: Vec::new(),
-        },
-        file_date: None,
-        arrived: std::time::SystemTime::UNIX_EPOCH,
-        records_before: 0,
-        quarantined_before: 0,
-        skipped_before: 0,
-        read: Default::default(),
-        halt: Default::default(),
-    };
+    let field_of = vec![Some(0), Some(1), Some(2), Some(3)];
+    let named = (header(), Mapping { fields: 4, field_of, ignored: Vec::new() });
+    let arrived = std::time::SystemTime::UNIX_EPOCH;
+    let source = DeliveryContext::new(delivery.id, &delivery.path, named, None, arrived);
     let span = Span { from: mark(from), to: mark(to) };
     RowChunk {
         source: Arc::new(source),

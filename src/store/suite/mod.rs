@@ -5,6 +5,7 @@ mod chunks;
 mod model;
 mod properties;
 mod quarantine;
+mod reading;
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ pub use cases::*;
 pub use chunks::{plan, take_up};
 pub use properties::*;
 pub use quarantine::*;
+pub use reading::*;
 
 use super::Store;
 use crate::domain::Plan;

@@ -1,0 +1,267 @@
+//! Cases of reading: rows, listings of deliveries, quarantined records.
+
+use std::sync::Arc;
+
+use super::Fixture;
+use super::chunks::*;
+use crate::domain::ledger::{Amendment, Content, Continuation, Cursor, DeliveryFilter, PAGE, Verdict};
+use crate::domain::{
+    Checkpoint, Column, Delivery, DeliveryId, DeliveryState, Empty, Fingerprint, Order, Origin, Plan,
+    RowChunk, Rows, Table, Type, Value, quarantine,
+};
+use crate::store::{Ledger, RowReader};
+
+pub async fn rows_come_by_key_in_order<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    let records: Vec<Record> =
+        [(2, 5), (1, 3), (1, -7), (2, 1), (1, 10), (1, 0)].iter().map(|(p, q)| row(*p, *q, "x", 1)).collect();
+    load(&store, "a", &records).await;
+    let keys = async |table, key: Vec<Value<'static>>| -> Vec<(Value<'static>, Value<'static>)> {
+        let rows = store.rows(table, key).await.unwrap();
+        rows.into_iter().map(|row| (row[0].clone(), row[1].clone())).collect()
+    };
+    let of = |p: i64, qs: &[i64]| qs.iter().map(|q| (value(p), value(*q))).collect::<Vec<_>>();
+    assert_eq!(keys(0, vec![value(1)]).await, of(1, &[-7, 0, 3, 10]));
+    assert_eq!(keys(1, vec![value(1)]).await, of(1, &[10, 3, 0, -7]), "descending");
+    assert_eq!(keys(0, vec![value(2), value(5)]).await, of(2, &[5]));
+    assert_eq!(keys(0, vec![value(3)]).await, of(3, &[]));
+    assert_eq!(keys(0, vec![value(1), value(5)]).await, of(1, &[]));
+    assert_eq!(store.rows(0, vec![value(1), value(3)]).await.unwrap()[0].len(), 4, "all columns, key first");
+    assert_eq!(
+        [store.count(0).await.unwrap(), store.count(1).await.unwrap(), store.count(2).await.unwrap()],
+        [6, 6, 2]
+    );
+}
+
+pub async fn quarantined_is_filtered<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    let records = vec![Record::Refused; 5];
+    let second = load(&store, "b", &records).await;
+    load(&store, "a", &records[..2]).await;
+    let list = async |filter| -> Vec<(String, u64)> {
+        let entries = quarantined(&store, filter).await;
+        entries.into_iter().map(|(delivery, entry)| (delivery.path, entry.record.record)).collect()
+    };
+    let of = |entries: &[(&str, u64)]| -> Vec<(String, u64)> {
+        entries.iter().map(|(path, record)| ((*path).to_owned(), *record)).collect()
+    };
+    let all = || quarantine::EntryFilter { raw: true, ..quarantine::EntryFilter::default() };
+    let every = of(&[("b", 0), ("b", 1), ("b", 2), ("b", 3), ("b", 4), ("a", 0), ("a", 1)]);
+    assert_eq!(list(all()).await, every, "in the order of delivery and record");
+    let fields = quarantine::EntryFilter { reason: Some("fields".into()), ..all() };
+    assert_eq!(list(fields.clone()).await, of(&[("b", 1), ("b", 4), ("a", 1)]));
+    let column = |name: &str| quarantine::EntryFilter { column: Some(name.into()), ..all() };
+    assert_eq!(list(column("p")).await, of(&[("b", 2)]));
+    let line = quarantine::EntryFilter { line: Some(refused(1).line), ..all() };
+    assert_eq!(list(line).await, of(&[("b", 1), ("a", 1)]));
+    assert_eq!(list(column("none")).await, of(&[]));
+    let (delivery, entry) = quarantined(&store, column("p")).await.remove(0);
+    assert_eq!((entry.record, delivery.id), (refused(2), second.id));
+}
+
+/// If there is more than one page of deliveries, each delivery is listed exactly once and in order, with every filter.
+pub async fn deliveries_come_in_pages<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    let mut entered = Vec::new();
+    for number in 0..PAGE + 3 {
+        let path = if number % 2 == 0 { "a" } else { "b" };
+        entered.push(store.take_up(entry(path, Verdict::Failed { detail: "why".into() })).await.unwrap());
+    }
+    let refused = load(&store, "c", &[Record::Refused]).await;
+    let ids = |all: &[Delivery]| all.iter().map(|delivery| delivery.id).collect::<Vec<_>>();
+    let of = |path: &str| {
+        let all = entered.iter().filter(|delivery| delivery.path == path);
+        all.map(|delivery| delivery.id).collect::<Vec<_>>()
+    };
+    let mut all = ids(&entered);
+    all.push(refused.id);
+    assert_eq!(ids(&deliveries(&store, DeliveryFilter::All).await), all);
+    assert_eq!(ids(&deliveries(&store, DeliveryFilter::Path("a".into())).await), of("a"));
+    assert_eq!(
+        ids(&deliveries(&store, DeliveryFilter::Newest("b".into())).await),
+        of("b")[of("b").len() - 1..]
+    );
+    assert_eq!(ids(&deliveries(&store, DeliveryFilter::Quarantined).await), [refused.id]);
+    let mut each = Vec::new();
+    store.each(&mut |delivery| each.push(delivery.id)).await.unwrap();
+    each.sort_unstable();
+    assert_eq!(each, all);
+    // A cursor may consist of only an id, as a client of an API would keep it.
+    let behind = Cursor { after: Some(all[PAGE]), ids: None };
+    let page = store.deliveries(DeliveryFilter::All, behind).await.unwrap();
+    assert_eq!((ids(&page.found), page.next.is_some()), (all[PAGE + 1..].to_vec(), false));
+    let whole = store.delivery(refused.id).await.unwrap().unwrap();
+    assert_eq!(format!("{whole:?}"), format!("{refused:?}"), "a receipt from a page is a receipt");
+    assert!(store.delivery(DeliveryId(1)).await.unwrap().is_none_or(|one| one.id == all[0]));
+}
+
+/// Stores have an index for each of these lookups, so a new file is not compared with every delivery that begins like
+/// it.
+pub async fn deliveries_are_found_by_their_content<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    let head = || "head of a".to_owned();
+    let unfinished = async || {
+        let found = deliveries(&store, DeliveryFilter::Unfinished(head())).await;
+        found.into_iter().map(|delivery| delivery.id).collect::<Vec<_>>()
+    };
+    let same = async |content: &Content| {
+        let found = deliveries(&store, DeliveryFilter::Same(content.clone())).await;
+        found.into_iter().map(|delivery| delivery.id).collect::<Vec<_>>()
+    };
+    assert!(unfinished().await.is_empty());
+    assert!(!store.has_content(head(), None).await.unwrap());
+    let begun = take_up(&store, "a", 100).await;
+    let other = take_up(&store, "b", 100).await;
+    assert_eq!(unfinished().await, [begun.id]);
+    assert!(!store.has_content(head(), Some(100)).await.unwrap());
+    apply(&store, chunk(&begun, &[row(1, 1, "x", 1)], 0, 1, loaded())).await.unwrap();
+    assert!(unfinished().await.is_empty());
+    let content = Content::of(&newest(&store, "a").await).unwrap();
+    assert_eq!(same(&content).await, [begun.id]);
+    assert!(store.has_content(head(), None).await.unwrap());
+    assert!(store.has_content(head(), Some(content.len)).await.unwrap());
+    assert!(!store.has_content(head(), Some(content.len + 1)).await.unwrap());
+    assert!(same(&Content { hash: "another".into(), ..content.clone() }).await.is_empty());
+    let head_again = Checkpoint { offset: 3, hash: head() };
+    let how = Continuation { head: head_again, ..grew(&newest(&store, "a").await, other.noted) };
+    let begun = store.reopen(begun.id, how).await.unwrap().unwrap();
+    assert_eq!((same(&content).await, unfinished().await), (Vec::new(), vec![begun.id]));
+    let state = Some((DeliveryState::Incomplete, String::new()));
+    store.amend(begun.id, Amendment { state, ..Amendment::default() }).await.unwrap();
+    assert_eq!(unfinished().await, [begun.id]);
+    take_up(&store, "a", 100).await;
+    assert_eq!(unfinished().await.len(), 1, "a replaced delivery is not unfinished");
+    drop(store);
+    let store = place.open(shared()).await;
+    let found = deliveries(&store, DeliveryFilter::Unfinished(head())).await;
+    assert_eq!(found.len(), 1, "a new process knows the unfinished deliveries");
+}
+
+pub async fn known_tells_the_newest_generation<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    assert!(store.known(plan().attempt).await.unwrap().is_empty());
+    let original = load(&store, "a", &[row(1, 1, "x", 1)]).await;
+    let same = Verdict::Duplicate {
+        of: original.id,
+        same_as: "a".into(),
+        reach: original.reach,
+        hash: original.hash.clone(),
+    };
+    let copy = store.take_up(entry("b", same)).await.unwrap();
+    assert_eq!(
+        (copy.state, copy.same_as, copy.receipt.records),
+        (DeliveryState::Duplicate, Some(original.id), 0)
+    );
+    assert!(copy.stamps.ranges().is_empty() && copy.receipt.closes());
+    let failed = store.take_up(entry("c", Verdict::Failed { detail: "why".into() })).await.unwrap();
+    assert_eq!((failed.state, failed.detail.as_str()), (DeliveryState::Failed, "why"));
+    take_up(&store, "a", 1).await;
+    let mut known = store.known(plan().attempt).await.unwrap();
+    known.sort_by(|a, b| a.path.cmp(&b.path));
+    let told: Vec<_> = known.iter().map(|one| (one.path.as_str(), one.state, one.noted.size)).collect();
+    assert_eq!(
+        told,
+        [
+            ("a", DeliveryState::Loading, 100),
+            ("b", DeliveryState::Duplicate, 100),
+            ("c", DeliveryState::Failed, 100)
+        ]
+    );
+}
+
+/// Returns sample values of a type: its extremes and values in between.
+fn samples(kind: Type) -> Vec<&'static str> {
+    match kind {
+        Type::Text => vec!["x", "ünï \"codé\",\n\u{1F3B5}", " spaces "],
+        Type::Int => vec!["0", "-2147483648", "2147483647"],
+        Type::Bigint => vec!["-9223372036854775808", "9223372036854775807", "9007199254740993"],
+        Type::Smallint => vec!["-32768", "32767"],
+        Type::Tinyint => vec!["-128", "127"],
+        Type::Float => vec!["495.3073", "-0.1", "3.4028235e38", "1e-45"],
+        Type::Double => vec!["0.1", "1.7976931348623157e308", "5e-324", "-1541580000000.5"],
+        Type::Decimal => vec!["12.50", "-0.000000000000000000000000001", "123456789012345678901234567890"],
+        Type::Boolean => vec!["true", "false"],
+        Type::Timestamp => vec![
+            "2018-11-01T21:01:46.796Z",
+            "1969-12-31T23:59:59.999Z",
+            "0000-01-01T00:00:00.000Z",
+            "9999-12-31T23:59:59.999Z",
+        ],
+        Type::Date => vec!["2018-11-01", "1969-12-31", "0000-01-01", "9999-12-31"],
+        Type::Time => vec!["00:00:00", "23:59:59.999999999"],
+        Type::Uuid => vec!["123e4567-e89b-42d3-a456-426614174000"],
+        Type::Timeuuid => vec!["50554d6e-29bb-11e5-b345-feff819cdc9f"],
+        Type::Blob => vec!["0x00ff22", "0x00"],
+        Type::Inet => vec!["192.0.2.1", "2001:db8::1"],
+    }
+}
+
+pub async fn every_type_is_read_as_it_was_written<F: Fixture>() {
+    let kinds = Type::ALL.map(|(_, kind)| kind);
+    let column = |name: String, kind| Column {
+        name: name.clone(),
+        exact: false,
+        kind,
+        unit: None,
+        origin: Origin::Field(name),
+    };
+    let mut columns = vec![column("id".into(), Type::Int)];
+    columns.extend(kinds.map(|kind| column(format!("of_{kind}"), kind)));
+    let table = |name: &str, partition_key: Vec<usize>, columns| Table {
+        name: name.into(),
+        exact: false,
+        answers: String::new(),
+        partition_key,
+        clustering_key: vec![(0, Order::Ascending)],
+        columns,
+        statics: Vec::new(),
+        empty: Empty::Keep,
+        options: Vec::new(),
+        fingerprint: Fingerprint::of(name),
+    };
+    // One table has all types as columns outside the key. Each further table has one type as its key.
+    let mut tables = vec![table("wide", vec![1], (2..columns.len()).collect())];
+    tables[0].partition_key = vec![0];
+    tables[0].clustering_key = Vec::new();
+    tables[0].columns = (1..columns.len()).collect();
+    tables.extend((1..columns.len()).map(|at| table(&format!("by_{at}"), vec![at], Vec::new())));
+    let width = columns.len();
+    let plan = Plan {
+        encoding: encoding_rs::UTF_8,
+        columns,
+        skip_when_empty: Vec::new(),
+        tables,
+        fingerprint: Fingerprint::of("types"),
+        attempt: Fingerprint::of("types"),
+        rules: Fingerprint::of("types"),
+    };
+
+    let place = F::new().await;
+    let store = place.open(Arc::new(plan.clone())).await;
+    let delivery = take_up(&store, "types", 100).await;
+    let most = kinds.iter().map(|kind| samples(*kind).len()).max().unwrap();
+    let mut rows = Rows::new(width, most);
+    for n in 0..most {
+        let mut values = vec![(Type::Int, Some(n.to_string()))];
+        values.extend(kinds.map(|kind| (kind, Some(samples(kind)[n % samples(kind).len()].to_owned()))));
+        let mut cells = cells(&mut rows, &values);
+        rows.push(delivery.stamps.of(n as u64).unwrap(), &mut cells);
+    }
+    let written: Vec<Vec<Value<'static>>> = (0..most)
+        .map(|row| (0..width).map(|column| rows.value(row, column).into_owned()).collect())
+        .collect();
+    let empty = chunk(&delivery, &vec![Record::Skipped; most], 0, most, loaded());
+    apply(&store, RowChunk { rows, skipped: 0, ..empty }).await.unwrap();
+    for record in &written {
+        assert_eq!(store.rows(0, vec![record[0].clone()]).await.unwrap(), std::slice::from_ref(record));
+        for at in 1..width {
+            let found = store.rows(at, vec![record[at].clone(), record[0].clone()]).await.unwrap();
+            assert_eq!(found, [[record[at].clone(), record[0].clone()]], "{} as key", plan.columns[at].name);
+        }
+    }
+}
