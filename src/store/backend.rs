@@ -29,7 +29,7 @@ pub struct StoreConfig {
     pub patience: Span,
     pub stamps_ahead: StampsAhead,
     pub sqlite: sqlite::config::Config,
-    pub cassandra: cassandra::config::Config,
+    pub cassandra: cassandra::cluster::config::Config,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Default for StoreConfig {
             patience: Span::from_secs(300),
             stamps_ahead: StampsAhead::Wait,
             sqlite: sqlite::config::Config::default(),
-            cassandra: cassandra::config::Config::default(),
+            cassandra: cassandra::cluster::config::Config::default(),
         }
     }
 }
@@ -89,7 +89,7 @@ impl StoreConfig {
 #[derive(Clone)]
 pub enum Backend {
     Sqlite(sqlite::Settings),
-    Cassandra(Box<cassandra::settings::Settings>),
+    Cassandra(Box<cassandra::cluster::settings::Settings>),
 }
 
 /// The findings of the `check` command about a store.
@@ -113,7 +113,8 @@ impl Backend {
         Ok(match config.kind {
             Kind::Sqlite => Self::Sqlite(sqlite::Settings { path: config.sqlite.path.clone(), stamps_ahead }),
             Kind::Cassandra => {
-                let settings = cassandra::settings::Settings::new(&config.cassandra, limits, stamps_ahead);
+                let settings =
+                    cassandra::cluster::settings::Settings::new(&config.cassandra, limits, stamps_ahead);
                 Self::Cassandra(Box::new(settings.map_err(|error| StoreError::Settings(error.to_string()))?))
             }
         })
@@ -184,7 +185,7 @@ impl Backend {
         match self {
             Self::Sqlite(_) => sqlite::schema::ddl(plan),
             Self::Cassandra(settings) => {
-                let statements = cassandra::schema::ddl(settings, plan);
+                let statements = cassandra::schema::ddl::ddl(settings, plan);
                 statements.into_iter().map(|statement| format!("{statement};\n")).collect()
             }
         }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use needledrop::domain::StampsAhead;
-use needledrop::store::cassandra::config::Tls;
-use needledrop::store::cassandra::connect::{Consistency, connect};
-use needledrop::store::cassandra::settings::Settings;
+use needledrop::store::cassandra::cluster::config::Tls;
+use needledrop::store::cassandra::cluster::connect::{Consistency, connect};
+use needledrop::store::cassandra::cluster::settings::Settings;
 use needledrop::store::limits::Limits;
 use scylla::client::session::Session;
 

@@ -2,29 +2,27 @@
 
 use std::sync::{Arc, Mutex};
 
-use scylla::client::session::Session;
 use tokio::sync::Semaphore;
 
 use crate::domain::{Plan, RowChunk, StampRange};
 use crate::metrics;
 use crate::store::StoreError;
-use crate::store::cassandra::backfill_totals;
-use crate::store::cassandra::collisions::Collisions;
+use crate::store::cassandra::cluster::Cluster;
+use crate::store::cassandra::cluster::limits::SizeLimit;
 use crate::store::cassandra::lease::Lease;
+use crate::store::cassandra::lease::stamps::Authority;
 use crate::store::cassandra::ledger::LedgerTables;
-use crate::store::cassandra::limits::SizeLimit;
 use crate::store::cassandra::quarantine::Quarantine;
-use crate::store::cassandra::rows::{Pace, Sending, Writer};
-use crate::store::cassandra::schema_guard::Unchanged;
-use crate::store::cassandra::send_window::Ahead;
-use crate::store::cassandra::settings::Settings;
-use crate::store::cassandra::stamps::Authority;
+use crate::store::cassandra::schema::guard::Unchanged;
+use crate::store::cassandra::writer::backfill_totals;
+use crate::store::cassandra::writer::collisions::Collisions;
+use crate::store::cassandra::writer::rows::{Pace, Sending, Writer};
+use crate::store::cassandra::writer::send_window::Ahead;
 use crate::store::rejection::Rejections;
 
 /// The state that all parts of the store share.
 pub struct Inner {
-    pub session: Arc<Session>,
-    pub settings: Arc<Settings>,
+    pub cluster: Cluster,
     pub plan: Arc<Plan>,
     pub ledger: LedgerTables,
     pub reading: Quarantine,
@@ -35,11 +33,11 @@ pub struct Inner {
 
 impl Inner {
     pub fn tell_driver(&self) {
-        let state = self.session.get_cluster_state();
+        let state = self.cluster.session().get_cluster_state();
         let nodes = state.get_nodes_info();
         let connected = nodes.iter().filter(|node| node.is_connected()).count();
         metrics::nodes(connected, nodes.len() - connected);
-        let driver = self.session.get_metrics();
+        let driver = self.cluster.session().get_metrics();
         metrics::driver(
             driver.get_total_connections(),
             driver.get_connection_timeouts(),
@@ -47,12 +45,8 @@ impl Inner {
         );
     }
 
-    pub fn broken(&self, what: String) -> StoreError {
-        StoreError::Broken { store: self.settings.name(), what }
-    }
-
     pub fn writer(&self) -> Result<&Writing, StoreError> {
-        self.writing.as_ref().ok_or_else(|| self.broken("opened for reading only".to_owned()))
+        self.writing.as_ref().ok_or_else(|| self.cluster.broken("opened for reading only"))
     }
 }
 
@@ -83,8 +77,7 @@ impl Writing {
 
 pub fn sending<'s>(inner: &'s Inner, writing: &'s Writing, chunks: &'s [&'s RowChunk]) -> Sending<'s> {
     Sending {
-        session: &inner.session,
-        settings: &inner.settings,
+        cluster: &inner.cluster,
         lease: &writing.lease,
         pace: &writing.pace,
         permits: &writing.permits,

@@ -10,10 +10,12 @@ use std::time::Duration;
 use scylla::client::session::Session;
 use scylla::statement::Consistency;
 
-use super::connect::connect;
-use super::{CassandraStore, rows, schema};
 use crate::domain::{Plan, StampsAhead};
-use crate::store::cassandra::settings::Settings;
+use crate::store::cassandra::CassandraStore;
+use crate::store::cassandra::cluster::connect::connect;
+use crate::store::cassandra::cluster::settings::Settings;
+use crate::store::cassandra::schema::names;
+use crate::store::cassandra::writer::rows;
 use crate::store::limits::Limits;
 use crate::store::sqlite::tests::Sqlite;
 use crate::store::suite::{Fixture, store_suite, two_stores_end_alike};
@@ -124,7 +126,7 @@ impl Fixture for Cassandra {
     }
 
     async fn wipe(&self, table: &str) {
-        let cql = format!("TRUNCATE {}.{}", self.0, schema::quoted(table, false));
+        let cql = format!("TRUNCATE {}.{}", self.0, names::quoted(table, false));
         self.session().await.query_unpaged(cql, ()).await.unwrap();
     }
 }

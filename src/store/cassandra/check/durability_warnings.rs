@@ -11,7 +11,7 @@ const CLOCKS: i64 = 1_000_000;
 const FACTOR: &str = "replication_factor";
 
 /// What is known about the cluster, and how this process uses it.
-pub struct Cluster {
+pub struct Topology {
     pub nodes: usize,
     pub datacenters: BTreeSet<String>,
     /// The only data centre that receives requests, if one is configured.
@@ -31,8 +31,9 @@ pub struct Keyspace {
 
 impl Keyspace {
     /// Returns the warnings about this keyspace.
-    pub fn warnings(&self, cluster: &Cluster) -> Vec<String> {
-        let found = [self.few_replicas(cluster), self.simple(cluster), self.volatile(), self.apart(cluster)];
+    pub fn warnings(&self, topology: &Topology) -> Vec<String> {
+        let found =
+            [self.few_replicas(topology), self.simple(topology), self.volatile(), self.apart(topology)];
         found.into_iter().flatten().collect()
     }
 
@@ -46,13 +47,13 @@ impl Keyspace {
 
     /// Returns the number of replicas by data centre. `SimpleStrategy` has no data centres, so its replicas are under
     /// an empty name.
-    fn factors<'a>(&'a self, cluster: &'a Cluster) -> BTreeMap<&'a str, u32> {
+    fn factors<'a>(&'a self, topology: &'a Topology) -> BTreeMap<&'a str, u32> {
         let factor = |key: &str| self.replication.get(key).and_then(|factor| factor.parse().ok());
         let mut factors = BTreeMap::new();
         match factor(FACTOR) {
             Some(all) if self.is_simple() => return [("", all)].into(),
             // A keyspace that will be created gets this number of replicas in each data centre.
-            Some(each) => factors.extend(cluster.datacenters.iter().map(|name| (name.as_str(), each))),
+            Some(each) => factors.extend(topology.datacenters.iter().map(|name| (name.as_str(), each))),
             None => {}
         }
         let named = self.replication.keys().filter(|key| !["class", FACTOR].contains(&key.as_str()));
@@ -61,16 +62,16 @@ impl Keyspace {
         factors
     }
 
-    fn few_replicas(&self, cluster: &Cluster) -> Option<String> {
-        let factors = self.factors(cluster);
+    fn few_replicas(&self, topology: &Topology) -> Option<String> {
+        let factors = self.factors(topology);
         if factors.values().sum::<u32>() == 1 {
             return Some(format!("{} replication 1: {ON_ONE}", self.has()));
         }
-        if self.is_simple() || cluster.ledger != Consistency::LocalQuorum {
+        if self.is_simple() || topology.ledger != Consistency::LocalQuorum {
             return None;
         }
         // Without a local data centre, requests may go to any data centre.
-        let asked = match &cluster.local {
+        let asked = match &topology.local {
             Some(local) => Some((local.as_str(), factors.get(local.as_str()).copied().unwrap_or(0))),
             None => factors.into_iter().min_by_key(|(_, factor)| *factor),
         };
@@ -85,14 +86,14 @@ impl Keyspace {
         }
     }
 
-    fn simple(&self, cluster: &Cluster) -> Option<String> {
-        let weak = self.is_simple() && cluster.nodes > 1;
+    fn simple(&self, topology: &Topology) -> Option<String> {
+        let weak = self.is_simple() && topology.nodes > 1;
         weak.then(|| {
             format!(
                 "{} SimpleStrategy on {} nodes: replicas do not heed racks and data centres; use \
                  NetworkTopologyStrategy",
                 self.has(),
-                cluster.nodes
+                topology.nodes
             )
         })
     }
@@ -104,9 +105,9 @@ impl Keyspace {
 
     /// Warns about a ledger that is kept at the quorum of one of several data centres. Two processes that each agree
     /// only with their own data centre could both hold the lease.
-    fn apart(&self, cluster: &Cluster) -> Option<String> {
-        let several = self.factors(cluster).len() > 1;
-        (self.has_ledger && several && cluster.ledger == Consistency::LocalQuorum).then(|| {
+    fn apart(&self, topology: &Topology) -> Option<String> {
+        let several = self.factors(topology).len() > 1;
+        (self.has_ledger && several && topology.ledger == Consistency::LocalQuorum).then(|| {
             format!(
                 "{} replicas in several data centres, and lease and ledger are agreed on within one \
                  (LOCAL_QUORUM): give all daemons of this ledger, also those that stand by, the same \
@@ -173,8 +174,8 @@ mod tests {
     const NETWORK: &str = "org.apache.cassandra.locator.NetworkTopologyStrategy";
     const SIMPLE: &str = "org.apache.cassandra.locator.SimpleStrategy";
 
-    fn cluster(nodes: usize, local: Option<&str>) -> Cluster {
-        Cluster {
+    fn topology(nodes: usize, local: Option<&str>) -> Topology {
+        Topology {
             nodes,
             datacenters: ["dc1", "dc2"].map(str::to_owned).into(),
             local: local.map(str::to_owned),
@@ -199,7 +200,7 @@ mod tests {
 
     #[test]
     fn one_replica_in_all_is_told() {
-        let one = |class, factors: &[(&str, &str)]| keyspace(class, factors).warnings(&cluster(1, None));
+        let one = |class, factors: &[(&str, &str)]| keyspace(class, factors).warnings(&topology(1, None));
         assert_told(&one(SIMPLE, &[(FACTOR, "1")]), &["ks has replication 1: "]);
         assert_told(&one(NETWORK, &[("dc1", "1")]), &["ks has replication 1: "]);
         assert_told(&one(NETWORK, &[("dc1", "1"), ("dc2", "0")]), &["ks has replication 1: "]);
@@ -210,7 +211,7 @@ mod tests {
     #[test]
     fn what_counts_is_the_data_centre_that_is_asked() {
         let unequal = keyspace(NETWORK, &[("dc1", "1"), ("dc2", "3")]);
-        let told = |local, ledger| unequal.warnings(&Cluster { ledger, ..cluster(4, local) });
+        let told = |local, ledger| unequal.warnings(&Topology { ledger, ..topology(4, local) });
         let one = ["replication 1 in data centre dc1"];
         assert_told(&told(Some("dc1"), Consistency::LocalQuorum), &one);
         assert_told(&told(None, Consistency::LocalQuorum), &one);
@@ -222,21 +223,21 @@ mod tests {
     #[test]
     fn simple_strategy_is_told_on_several_nodes() {
         let simple = keyspace(SIMPLE, &[(FACTOR, "3")]);
-        assert_told(&simple.warnings(&cluster(1, Some("dc1"))), &[]);
-        assert_told(&simple.warnings(&cluster(3, Some("dc1"))), &["SimpleStrategy on 3 nodes"]);
+        assert_told(&simple.warnings(&topology(1, Some("dc1"))), &[]);
+        assert_told(&simple.warnings(&topology(3, Some("dc1"))), &["SimpleStrategy on 3 nodes"]);
     }
 
     #[test]
     fn writes_that_are_not_durable_are_told() {
         let volatile = Keyspace { durable: false, ..keyspace(NETWORK, &[("dc1", "3")]) };
-        assert_told(&volatile.warnings(&cluster(3, None)), &["ks has durable_writes = false"]);
+        assert_told(&volatile.warnings(&topology(3, None)), &["ks has durable_writes = false"]);
     }
 
     #[test]
     fn a_keyspace_that_is_to_be_made_is_judged_as_configured() {
         let planned = |class, factor, nodes| {
             let keyspace = Keyspace { is_there: false, ..keyspace(class, &[(FACTOR, factor)]) };
-            keyspace.warnings(&cluster(nodes, None))
+            keyspace.warnings(&topology(nodes, None))
         };
         let (one, simple) = ("ks will have replication 1: ", "ks will have SimpleStrategy on 3 nodes");
         assert_told(&planned("SimpleStrategy", "1", 3), &[one, simple]);
@@ -251,14 +252,17 @@ mod tests {
     fn a_ledger_in_several_data_centres_is_to_be_agreed_on_in_one() {
         let ledger = |factors| Keyspace { has_ledger: true, ..keyspace(NETWORK, factors) };
         let two = ledger(&[("dc1", "3"), ("dc2", "3")]);
-        let told = |ledger| two.warnings(&Cluster { ledger, ..cluster(6, Some("dc1")) });
+        let told = |ledger| two.warnings(&Topology { ledger, ..topology(6, Some("dc1")) });
         assert_told(&told(Consistency::LocalQuorum), &["the same store.cassandra.local_datacenter"]);
         assert_told(&told(Consistency::Quorum), &[]);
         assert_told(&told(Consistency::EachQuorum), &[]);
-        assert_told(&ledger(&[("dc1", "3")]).warnings(&cluster(6, None)), &[]);
-        assert_told(&Keyspace { has_ledger: false, ..two }.warnings(&cluster(6, None)), &[]);
+        assert_told(&ledger(&[("dc1", "3")]).warnings(&topology(6, None)), &[]);
+        assert_told(&Keyspace { has_ledger: false, ..two }.warnings(&topology(6, None)), &[]);
         let planned = Keyspace { is_there: false, ..ledger(&[(FACTOR, "3")]) };
-        assert_told(&planned.warnings(&cluster(6, None)), &["ks will have replicas in several data centres"]);
+        assert_told(
+            &planned.warnings(&topology(6, None)),
+            &["ks will have replicas in several data centres"],
+        );
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Begins and continues deliveries, and gives them their stamps.
 
+use scylla::value::Row;
+
 use super::LedgerTables;
 use super::count::{count_of, table_count};
 use super::generations::is_read_again;
@@ -9,12 +11,14 @@ use crate::domain::{
     Ahead, Delivery, DeliveryId, DeliveryState, Fingerprint, Parts, Plan, Receipt, Stamp, StampRange, Stamps,
     StampsAhead, TableCount,
 };
-use crate::store::cassandra::delivery_row::Entered;
-use crate::store::cassandra::lease::{Lease, clock};
+use crate::store::cassandra::cluster::Cluster;
+use crate::store::cassandra::lease::Lease;
+use crate::store::cassandra::lease::epoch::clock;
+use crate::store::cassandra::lease::trust::Trust;
+use crate::store::cassandra::ledger::delivery_row::Entered;
 use crate::store::cassandra::ledger::lock::lock;
-use crate::store::cassandra::schema;
+use crate::store::cassandra::schema::names;
 use crate::store::cassandra::shared::Writing;
-use crate::store::cassandra::trust::Trust;
 use crate::store::{NOTHING_ASSUMED, StoreError, failpoint, read_again};
 
 impl LedgerTables {
@@ -90,13 +94,12 @@ impl LedgerTables {
 
     /// Returns the names of the tables that have no row. Fails if no table has a row.
     async fn without_rows(&self, plan: &Plan) -> Result<Vec<String>, StoreError> {
-        let empty = schema::empty_tables(&self.session, &self.settings, plan).await?;
+        let empty = empty_tables(&self.cluster, plan).await?;
         if empty.len() < plan.tables.len() {
             return Ok(empty);
         }
         let (what, next) = NOTHING_ASSUMED;
-        let (what, next) = (what.to_owned(), next.to_owned());
-        Err(StoreError::Shape { store: self.settings.name(), what, next })
+        Err(self.cluster.shape(what.to_owned(), next))
     }
 
     /// Creates a delivery. Its id is its place in the order, and every delivery takes one, even if it writes nothing.
@@ -217,6 +220,23 @@ impl LedgerTables {
         under_way.insert(entered.delivery.id, entered.clone());
         Ok(entered.delivery)
     }
+}
+
+/// Returns the names of the declared tables that have no row.
+async fn empty_tables(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, StoreError> {
+    let mut empty = Vec::new();
+    for table in &plan.tables {
+        let key = table.partition_key.first().and_then(|index| plan.columns.get(*index)).map(names::column);
+        let cql = format!(
+            "SELECT {} FROM {} LIMIT 1",
+            key.unwrap_or_default(),
+            names::place(&cluster.settings, table)
+        );
+        if cluster.query::<Row>(cql, ()).await?.is_empty() {
+            empty.push(table.name.clone());
+        }
+    }
+    Ok(empty)
 }
 
 /// Why a delivery was not changed.

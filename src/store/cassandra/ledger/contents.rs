@@ -4,17 +4,16 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
-use scylla::client::session::Session;
 use scylla::statement::prepared::PreparedStatement;
 
 use crate::domain::ledger::Content;
 use crate::domain::{Delivery, DeliveryId};
 use crate::store::StoreError;
-use crate::store::cassandra::delivery_row::{big, is_unfinished};
+use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::lease::Lease;
+use crate::store::cassandra::ledger::delivery_row::{big, is_unfinished};
 use crate::store::cassandra::ledger::lock::lock;
-use crate::store::cassandra::settings::Settings;
-use crate::store::cassandra::{request, schema};
+use crate::store::cassandra::schema::names;
 
 /// The table of loaded deliveries by their bytes. An entry may be stale after its delivery has continued, so it counts
 /// only if the delivery's own row agrees. No entry is missing: an entry is inserted before that row is written, and a
@@ -28,10 +27,10 @@ pub struct Contents {
 }
 
 impl Contents {
-    pub async fn new(session: &Session, settings: &Settings) -> Result<Self, StoreError> {
-        let place = schema::ledger_place(settings, "needledrop_contents");
-        let heads = schema::ledger_place(settings, "needledrop_heads");
-        let prepare = |cql: String| request::prepare(session, settings, cql);
+    pub async fn new(cluster: &Cluster) -> Result<Self, StoreError> {
+        let place = names::ledger_place(&cluster.settings, "needledrop_contents");
+        let heads = names::ledger_place(&cluster.settings, "needledrop_heads");
+        let prepare = |cql: String| cluster.prepare(cql);
         let one = "head = ? AND bytes = ? AND hash = ?";
         Ok(Self {
             insert: prepare(format!("INSERT INTO {place} (head, bytes, hash, id) VALUES (?, ?, ?, ?)"))

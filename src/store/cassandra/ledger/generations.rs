@@ -6,8 +6,7 @@ use super::LedgerTables;
 use crate::domain::ledger::{NewDelivery, Verdict};
 use crate::domain::{Delivery, DeliveryId, DeliveryState};
 use crate::store::StoreError;
-use crate::store::cassandra::delivery_row::Entered;
-use crate::store::cassandra::request;
+use crate::store::cassandra::ledger::delivery_row::Entered;
 
 /// The number of generations that are read at once.
 const SOME: i32 = 8;
@@ -60,9 +59,7 @@ impl LedgerTables {
 
     /// Reads up to [`SOME`] generations of a path older than `below`. Returns their numbers and ids.
     async fn generations(&self, path: &str, below: i32) -> Result<Vec<(i32, i64)>, StoreError> {
-        let values = (path, below, SOME);
-        let result = request::execute(&self.session, &self.settings, &self.by_generation, values).await?;
-        request::parsed(&self.settings, result)
+        self.cluster.fetch(&self.by_generation, (path, below, SOME)).await
     }
 
     /// Reads the deliveries of these generations. A delivery may be missing, because the server has not finished the

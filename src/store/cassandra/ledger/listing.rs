@@ -10,8 +10,7 @@ use super::{LedgerTables, TOGETHER};
 use crate::domain::ledger::{Content, Cursor, DeliveryFilter, KnownPath, PAGE, Page};
 use crate::domain::{Delivery, DeliveryId, DeliveryState, Fingerprint};
 use crate::store::StoreError;
-use crate::store::cassandra::delivery_row::Stored;
-use crate::store::cassandra::request;
+use crate::store::cassandra::ledger::delivery_row::Stored;
 
 /// The id of a delivery, and its numbers of quarantined and replayed records.
 type Counted = (i64, i64, Option<i64>);
@@ -132,8 +131,7 @@ impl LedgerTables {
         statement: &PreparedStatement,
         path: &str,
     ) -> Result<Vec<DeliveryId>, StoreError> {
-        let result = request::execute(&self.session, &self.settings, statement, (path,)).await?;
-        let ids = request::parsed::<(i64,)>(&self.settings, result)?;
+        let ids: Vec<(i64,)> = self.cluster.fetch(statement, (path,)).await?;
         Ok(ids.into_iter().map(|(id,)| DeliveryId(id)).collect())
     }
 
@@ -145,7 +143,7 @@ impl LedgerTables {
             ids.push(DeliveryId(id));
             true
         };
-        request::each(&self.session, &self.settings, self.ids.clone(), (), take).await?;
+        self.cluster.each(self.ids.clone(), (), take).await?;
         ids.sort_unstable();
         Ok(ids)
     }
@@ -159,7 +157,7 @@ impl LedgerTables {
             }
             true
         };
-        request::each(&self.session, &self.settings, self.counted.clone(), (), take).await?;
+        self.cluster.each(self.counted.clone(), (), take).await?;
         Ok(ids)
     }
 
@@ -169,7 +167,7 @@ impl LedgerTables {
             take(stored);
             true
         };
-        request::each(&self.session, &self.settings, self.all.clone(), (), all).await
+        self.cluster.each(self.all.clone(), (), all).await
     }
 }
 

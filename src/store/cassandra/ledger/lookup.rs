@@ -3,11 +3,10 @@
 use crate::domain::ledger::Content;
 use crate::domain::{DeliveryId, Fingerprint};
 use crate::store::StoreError;
-use crate::store::cassandra::delivery_row::big;
 use crate::store::cassandra::lease::Lease;
 use crate::store::cassandra::ledger::LedgerTables;
 use crate::store::cassandra::ledger::contents::Contents;
-use crate::store::cassandra::request;
+use crate::store::cassandra::ledger::delivery_row::big;
 
 impl LedgerTables {
     /// Whether there may be a loaded delivery with this head and, if `len` is given, this length.
@@ -16,11 +15,11 @@ impl LedgerTables {
             return Ok(true);
         }
         let Contents { of_head, of_len, .. } = &self.contents;
-        let result = match len {
-            Some(len) => request::execute(&self.session, &self.settings, of_len, (head, big(len))).await?,
-            None => request::execute(&self.session, &self.settings, of_head, (head,)).await?,
+        let found: Vec<(i64,)> = match len {
+            Some(len) => self.cluster.fetch(of_len, (head, big(len))).await?,
+            None => self.cluster.fetch(of_head, (head,)).await?,
         };
-        Ok(!request::parsed::<(i64,)>(&self.settings, result)?.is_empty())
+        Ok(!found.is_empty())
     }
 
     /// Inserts the entry for a delivery that is already loaded.
@@ -32,8 +31,7 @@ impl LedgerTables {
     pub(super) async fn ids_of(&self, content: &Content) -> Result<Vec<DeliveryId>, StoreError> {
         let Content { head, len, hash } = content;
         let values = (head, big(*len), hash);
-        let result = request::execute(&self.session, &self.settings, &self.contents.same, values).await?;
-        let ids = request::parsed::<(i64,)>(&self.settings, result)?;
+        let ids: Vec<(i64,)> = self.cluster.fetch(&self.contents.same, values).await?;
         Ok(ids.into_iter().map(|(id,)| DeliveryId(id)).collect())
     }
 

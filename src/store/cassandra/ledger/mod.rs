@@ -6,40 +6,40 @@ mod begin;
 mod contents;
 mod count;
 mod generations;
-mod last;
 mod listing;
 mod rewind;
 mod written;
 mod lock;
 mod lookup;
+pub mod delivery_row;
+pub mod migrations;
+pub mod recreated_tables;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use contents::{Contents, Unfinished};
 pub use count::{count_of, table_count};
-pub use last::last_stamp;
-use scylla::client::session::Session;
 use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 pub use written::{Beside, Written};
 
-use super::lease::{Lease, clock};
-use super::{request, schema};
 use crate::domain::ledger::{Amendment, Content};
 use crate::domain::{Delivery, DeliveryId, DeliveryState};
 use crate::store::StoreError;
-use crate::store::cassandra::delivery_row::{COLUMNS, Entered, Stored};
+use crate::store::cassandra::cluster::Cluster;
+use crate::store::cassandra::lease::Lease;
+use crate::store::cassandra::lease::epoch::clock;
+use crate::store::cassandra::ledger::delivery_row::{COLUMNS, Entered, Stored};
 use crate::store::cassandra::ledger::lock::lock;
-use crate::store::cassandra::settings::Settings;
+use crate::store::cassandra::schema::names;
 
 /// The number of deliveries that are read or written at the same time.
 pub const TOGETHER: usize = 64;
 
 /// The ledger: its statements, and the deliveries in progress.
 pub struct LedgerTables {
-    session: Arc<Session>,
-    settings: Arc<Settings>,
+    cluster: Cluster,
     insert: PreparedStatement,
     path: PreparedStatement,
     head: PreparedStatement,
@@ -71,17 +71,13 @@ impl LedgerTables {
     ///
     /// # Errors
     /// Returns an error if a statement cannot be prepared.
-    pub async fn new(
-        session: Arc<Session>,
-        settings: Arc<Settings>,
-        in_memory: bool,
-    ) -> Result<Self, StoreError> {
-        let place = |table: &str| schema::ledger_place(&settings, table);
+    pub async fn new(cluster: &Cluster, in_memory: bool) -> Result<Self, StoreError> {
+        let place = |table: &str| names::ledger_place(&cluster.settings, table);
         let (deliveries, paths, heads) =
             (place("needledrop_deliveries"), place("needledrop_paths"), place("needledrop_heads"));
         let columns = COLUMNS.join(", ");
         let marks = COLUMNS.map(|_| "?").join(", ");
-        let prepare = |cql: String| request::prepare(&session, &settings, cql);
+        let prepare = |cql: String| cluster.prepare(cql);
         Ok(Self {
             insert: prepare(format!("INSERT INTO {deliveries} ({columns}) VALUES ({marks})")).await?,
             path: prepare(format!("INSERT INTO {paths} (path, generation, id) VALUES (?, ?, ?)")).await?,
@@ -102,9 +98,8 @@ impl LedgerTables {
             all: prepare(format!("SELECT {columns} FROM {deliveries}")).await?,
             ids: prepare(format!("SELECT id FROM {paths}")).await?,
             counted: prepare(format!("SELECT id, quarantined, replayed FROM {deliveries}")).await?,
-            contents: Contents::new(&session, &settings).await?,
-            session,
-            settings,
+            contents: Contents::new(cluster).await?,
+            cluster: cluster.clone(),
             under_way: tokio::sync::Mutex::default(),
             unconfirmed: Mutex::default(),
             unsettled: Mutex::default(),
@@ -120,9 +115,8 @@ impl LedgerTables {
         for delivery in deliveries {
             let generation = i32::try_from(delivery.generation).unwrap_or(i32::MAX);
             let values = (&delivery.path, generation);
-            let result = request::execute(&self.session, &self.settings, &self.by_place, values).await?;
-            let found: Option<(i64,)> = request::parsed(&self.settings, result)?.pop();
-            if found == Some((delivery.id.0,)) {
+            let found: Vec<(i64,)> = self.cluster.fetch(&self.by_place, values).await?;
+            if found == [(delivery.id.0,)] {
                 valid.push(delivery);
             }
         }
@@ -130,8 +124,8 @@ impl LedgerTables {
     }
 
     async fn by_id(&self, id: DeliveryId) -> Result<Option<Entered>, StoreError> {
-        let result = request::execute(&self.session, &self.settings, &self.by_id, (id.0,)).await?;
-        Ok(request::parsed::<Stored>(&self.settings, result)?.pop().map(Stored::entered))
+        let found: Vec<Stored> = self.cluster.fetch(&self.by_id, (id.0,)).await?;
+        Ok(found.into_iter().next_back().map(Stored::entered))
     }
 
     /// Returns the current state of a delivery.
@@ -146,10 +140,8 @@ impl LedgerTables {
     }
 
     async fn load(&self, id: DeliveryId) -> Result<Entered, StoreError> {
-        self.by_id(id).await?.ok_or_else(|| StoreError::Broken {
-            store: self.settings.name(),
-            what: format!("there is no delivery {}", id.0),
-        })
+        let found = self.by_id(id).await?;
+        found.ok_or_else(|| self.cluster.broken(format!("there is no delivery {}", id.0)))
     }
 
     /// Changes a delivery and writes it. Returns the delivery and the result of `change`.
@@ -250,9 +242,8 @@ impl LedgerTables {
         let mut insert = self.insert.clone();
         insert.set_timestamp(Some(stamp));
         entered.trust.rewritten(stamp);
-        let (may, stored) = (|| lease.holds(), Stored::from(&*entered));
-        request::execute_while(may, &self.session, &self.settings, &insert, stored).await?;
-        Ok(())
+        let stored = Stored::from(&*entered);
+        self.cluster.execute_while(|| lease.holds(), &insert, stored).await.map(|_| ())
     }
 
     /// Writes deliveries and other statements, all or none. They are in a logged batch, which the server completes.
@@ -264,7 +255,7 @@ impl LedgerTables {
     ) -> Result<(), StoreError> {
         let stamp = lease.ledger_stamp();
         let mut batch = Batch::new(BatchType::Logged);
-        batch.set_consistency(self.settings.ledger());
+        batch.set_consistency(self.cluster.settings.ledger());
         batch.set_is_idempotent(true);
         batch.set_timestamp(Some(stamp));
         let mut values = Vec::with_capacity(deliveries.len() + beside.len());
@@ -277,9 +268,7 @@ impl LedgerTables {
             batch.append_statement(statement);
             values.push(written);
         }
-        let send = || self.session.batch(&batch, &values);
-        let done = request::patiently_while(|| lease.holds(), "ledger", send).await;
-        done.map(|_| ()).map_err(|error| request::told(&self.settings, &error))
+        self.cluster.batch_while(|| lease.holds(), &batch, &values).await
     }
 
     /// Changes a delivery in a dry run, in memory only.

@@ -4,9 +4,9 @@
 use super::LedgerTables;
 use crate::domain::{Delivery, DeliveryId, DeliveryState, Position};
 use crate::store::StoreError;
-use crate::store::cassandra::delivery_row::{Entered, count};
+use crate::store::cassandra::ledger::delivery_row::{Entered, count};
+use crate::store::cassandra::schema::names;
 use crate::store::cassandra::shared::Writing;
-use crate::store::cassandra::{request, schema};
 
 /// A provisional record: the byte, record and line where it begins, the hash up to there, and its outcome.
 type Provisional = (i64, i64, i64, String, String);
@@ -43,10 +43,10 @@ impl LedgerTables {
     }
 
     async fn provisional(&self, id: DeliveryId) -> Result<Option<Provisional>, StoreError> {
-        let place = schema::ledger_place(&self.settings, "needledrop_deliveries");
+        let place = names::ledger_place(&self.cluster.settings, "needledrop_deliveries");
         let cql = format!("SELECT provisional FROM {place} WHERE id = ?");
-        let asked = request::of_ledger(&self.settings, cql);
-        let rows = request::rows::<(Option<Provisional>,)>(&self.session, &self.settings, asked, (id.0,));
+        let asked = self.cluster.statement(cql);
+        let rows = self.cluster.query::<(Option<Provisional>,)>(asked, (id.0,));
         Ok(rows.await?.pop().and_then(|(provisional,)| provisional))
     }
 }

@@ -2,7 +2,7 @@
 
 use scylla::statement::prepared::PreparedStatement;
 
-use crate::store::cassandra::delivery_row::Stored;
+use crate::store::cassandra::ledger::delivery_row::Stored;
 
 /// A statement of a batch with its values.
 pub type Beside = (PreparedStatement, Written);

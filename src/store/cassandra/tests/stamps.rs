@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::domain::StampRange;
-use crate::store::cassandra::lease::clock;
-use crate::store::cassandra::schema::stamps_place;
+use crate::store::cassandra::lease::epoch::clock;
+use crate::store::cassandra::schema::names::stamps_place;
 
 /// Two stores with the same tables and separate ledgers.
 struct Pair {
@@ -94,7 +94,7 @@ async fn a_row_that_was_lost_or_restored_is_raised_above_all_stamps_of_the_ledge
     let pair = Pair::new("restored");
     let [ledger, _] = &pair.ledgers;
     let row = stamps_place(ledger);
-    let lease = schema::ledger_place(ledger, "needledrop_lease");
+    let lease = names::ledger_place(ledger, "needledrop_lease");
     let set_lease =
         |stamps: i64| format!("UPDATE {lease} SET stamps = {stamps} WHERE name = 'writer' IF EXISTS");
     pair.open(0).await.inner.writer().unwrap().lease.release().await;

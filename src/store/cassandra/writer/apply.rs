@@ -1,0 +1,231 @@
+//! Applies chunks whose rows have been written: saves their quarantined records, then advances the ledger (law 1).
+
+use std::collections::HashMap;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use crate::domain::ledger::{Applied, TableDelta};
+use crate::domain::{Delivery, DeliveryId, DeliveryState, End, Position, Quarantined, RowChunk};
+use crate::store::cassandra::ledger::count_of;
+use crate::store::cassandra::ledger::delivery_row::Entered;
+use crate::store::cassandra::shared::{Inner, Writing};
+use crate::store::cassandra::writer::key_counts::{Counted, KeyCounts};
+use crate::store::cassandra::writer::progress::Progress;
+use crate::store::cassandra::writer::send_window::{Run, Sent};
+use crate::store::cassandra::writer::{rows, tails};
+use crate::store::rejection::{Failed, Judged, judged};
+use crate::store::{StoreError, failpoint};
+
+/// Applies a window of chunks. Open tails are sent and applied after all other chunks.
+pub async fn chunks(inner: &Inner, window: &[RowChunk], sent: &Sent) -> Result<Vec<Applied>, StoreError> {
+    let (Some(writing), Some(sent)) = (&inner.writing, sent) else { return dry(inner, window).await };
+    let body = sent.body.chunks(window);
+    let tails: Vec<&RowChunk> = window.iter().filter(|chunk| chunk.is_tail).collect();
+    run(inner, writing, (&body, &tails), &sent.body).await?;
+    let tails = sent.tails.get_or_try_init(|| tails::send(inner, writing, window)).await?;
+    run(inner, writing, (&tails.chunks(window), &[]), tails).await?;
+    let mut all = vec![Applied::default(); window.len()];
+    sent.body.tell(&mut all);
+    tails.tell(&mut all);
+    tails::tell_failed(inner, window, tails, &mut all).await?;
+    Ok(all)
+}
+
+/// Applies chunks whose rows have been sent. The write that advances a delivery in the ledger also notes the open tail
+/// that follows.
+async fn run(
+    inner: &Inner,
+    writing: &Writing,
+    (chunks, tails): (&[&RowChunk], &[&RowChunk]),
+    Run { rows, progress, .. }: &Run,
+) -> Result<(), StoreError> {
+    if chunks.is_empty() {
+        return Ok(());
+    }
+    let failed = in_order(inner, chunks, progress).await?;
+    writing.lease.check().await?;
+    let judged = progress.judged.get_or_init(|| {
+        let mut known = writing.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        judged(&mut known, chunks, &rows.refused, rows.tables.len(), failed)
+    });
+    let accounts = KeyCounts::all(inner, writing, chunks, judged, progress).await?;
+    // Saving keys before the ledger advances is safe: keys beyond the committed position do not count.
+    let saves = futures::future::try_join_all(accounts.iter().map(|account| account.save(writing)));
+    futures::try_join!(writing.tables.check(), saves)?;
+    let quarantined = quarantined(chunks, judged, progress);
+    writing.quarantine.save_headers(&writing.lease, chunks, &quarantined).await?;
+    writing.quarantine.save(&writing.lease, quarantined).await?;
+    failpoint::step("apply before the ledger");
+    entered(inner, writing, (chunks, tails, judged), accounts, (rows, progress)).await?;
+    writing.ahead.done(chunks);
+    Ok(())
+}
+
+impl Run {
+    /// Copies the results of this run's chunks to their places in the window.
+    fn tell(&self, all: &mut [Applied]) {
+        let judged = self.progress.judged.get().map(Vec::as_slice).unwrap_or_default();
+        for (at, applied) in self.progress.entered().values().flatten() {
+            if let Some(place) = self.places.get(*at).and_then(|place| all.get_mut(*place)) {
+                *place = applied.clone();
+            }
+        }
+        for (place, judged) in self.places.iter().zip(judged) {
+            if let Some(applied) = all.get_mut(*place) {
+                (applied.refused, applied.failed) = (judged.refused.clone(), judged.failed.clone());
+            }
+        }
+    }
+}
+
+/// Returns the records that still have to be saved to quarantine. Deliveries whose ledger row is already written are
+/// left out: their records were saved before that row, and an entry saved after it would not count.
+fn quarantined<'c>(
+    chunks: &'c [&'c RowChunk],
+    judged: &'c [Judged],
+    progress: &Progress,
+) -> Vec<(DeliveryId, &'c Quarantined)> {
+    let of = |(chunk, judged): (&'c &'c RowChunk, &'c Judged)| {
+        let own = chunk.quarantined.iter().filter(|_| judged.failed.is_none());
+        own.chain(&judged.refused).map(|record| (chunk.source.id, record))
+    };
+    let left = chunks.iter().zip(judged).filter(|(chunk, _)| !progress.has(chunk.source.id));
+    left.flat_map(of).collect()
+}
+
+/// Checks that every chunk continues where its delivery stands. Returns the deliveries that have already failed, with
+/// the reason. Their chunks are not checked.
+async fn in_order(inner: &Inner, chunks: &[&RowChunk], progress: &Progress) -> Result<Failed, StoreError> {
+    let (mut marks, mut failed) = (HashMap::new(), Failed::new());
+    for chunk in chunks {
+        let id = chunk.source.id;
+        if failed.contains_key(&id) || progress.has(id) {
+            continue;
+        }
+        let mark = match marks.get(&id) {
+            Some(mark) => *mark,
+            None => {
+                let Delivery { state, detail, reach, .. } = inner.ledger.find(id).await?.delivery;
+                if state == DeliveryState::Failed {
+                    failed.insert(id, detail);
+                    continue;
+                }
+                reach
+            }
+        };
+        let advanced: Result<Position, _> = mark.advance(chunk.span);
+        marks.insert(id, advanced.map_err(|error| inner.cluster.broken(error))?);
+    }
+    Ok(failed)
+}
+
+/// Writes the ledger, once for each delivery.
+async fn entered(
+    inner: &Inner,
+    writing: &Writing,
+    (chunks, tails, judged): (&[&RowChunk], &[&RowChunk], &[Judged]),
+    accounts: Vec<KeyCounts>,
+    (sent, progress): (&rows::Sent, &Progress),
+) -> Result<(), StoreError> {
+    for KeyCounts { id, own, keys, counted, .. } in accounts {
+        let change = |entered: &mut Entered| {
+            for at in &own {
+                advance(inner, entered, chunks[*at], &judged[*at], &counted, *at)?;
+            }
+            if let Some(tail) = tails.iter().find(|tail| tail.source.id == id) {
+                tails::note(inner, entered, tail);
+            }
+            Ok::<_, StoreError>(())
+        };
+        let (entered, ()) = inner.ledger.change(&writing.lease, id, change).await?;
+        failpoint::step("apply after the ledger");
+        if entered.delivery.state == DeliveryState::Loading {
+            writing.collisions.keep(id, keys).await;
+        }
+        let applied = own.into_iter().map(|at| (at, counts(chunks[at], &judged[at], &counted, at, sent)));
+        let applied = applied.collect();
+        progress.entered().insert(id, applied);
+    }
+    Ok(())
+}
+
+fn advance(
+    inner: &Inner,
+    entered: &mut Entered,
+    chunk: &RowChunk,
+    judged: &Judged,
+    counted: &Counted,
+    at: usize,
+) -> Result<(), StoreError> {
+    let delivery = &mut entered.delivery;
+    if let Some(why) = &judged.failed {
+        (delivery.state, delivery.detail) = (DeliveryState::Failed, why.clone());
+        (delivery.ahead, delivery.note) = (None, None);
+        return Ok(());
+    }
+    let refused = judged.refused.len() as u64;
+    let loaded = chunk.rows.len() as u64 - refused;
+    let reach = delivery.reach.advance(chunk.span);
+    delivery.reach = reach.map_err(|error| inner.cluster.broken(error))?;
+    if !chunk.hash.is_empty() {
+        delivery.hash.clone_from(&chunk.hash);
+    }
+    let receipt = &mut delivery.receipt;
+    receipt.records = delivery.reach.record;
+    receipt.loaded += loaded;
+    receipt.skipped += chunk.skipped;
+    receipt.quarantined += chunk.quarantined.len() as u64 + refused;
+    for (table, declared) in inner.plan.tables.iter().enumerate() {
+        let count = count_of(receipt, &declared.name);
+        count.rows += loaded;
+        let collisions = counted.collisions.get(&(at, table)).copied().unwrap_or(0);
+        count.collisions = count.collisions.saturating_add_signed(collisions);
+        count.estimated |= counted.estimated.get(table).copied().unwrap_or(false);
+    }
+    if chunk.span.to > chunk.span.from {
+        delivery.tail = chunk.is_tail.then_some(chunk.span.from);
+        delivery.note = None;
+    }
+    ended(delivery, chunk);
+    Ok(())
+}
+
+fn ended(delivery: &mut Delivery, chunk: &RowChunk) {
+    let Some(end) = &chunk.end else { return };
+    delivery.state = end.state();
+    if let Some(detail) = end.detail() {
+        detail.clone_into(&mut delivery.detail);
+    }
+    if delivery.state != DeliveryState::Loading {
+        // All bytes that were sent have been applied.
+        delivery.ahead = None;
+    }
+    if *end == End::Loaded {
+        delivery.receipt.parts.push(delivery.reach.offset);
+    }
+}
+
+fn counts(chunk: &RowChunk, judged: &Judged, counted: &Counted, at: usize, sent: &rows::Sent) -> Applied {
+    let rows = if judged.failed.is_some() { 0 } else { (chunk.rows.len() - judged.rows.len()) as u64 };
+    let delta = |(table, (_, took)): (usize, &(u64, Duration))| TableDelta {
+        took: *took,
+        ..counted.delta(at, table, rows)
+    };
+    Applied { tables: sent.tables.iter().enumerate().map(delta).collect(), ..Applied::default() }
+}
+
+/// Applies chunks in a dry run. Nothing is written, and the ledger advances in memory only.
+async fn dry(inner: &Inner, chunks: &[RowChunk]) -> Result<Vec<Applied>, StoreError> {
+    let all: Vec<&RowChunk> = chunks.iter().collect();
+    in_order(inner, &all, &Progress::default()).await?;
+    let mut applied = Vec::new();
+    for (at, chunk) in chunks.iter().enumerate() {
+        let counted = Counted::default();
+        let change = |entered: &mut Entered| advance(inner, entered, chunk, &Judged::default(), &counted, at);
+        inner.ledger.change_in_memory(chunk.source.id, change).await?;
+        let rows = chunk.rows.len() as u64;
+        let delta = TableDelta { rows, ..TableDelta::default() };
+        applied.push(Applied { tables: vec![delta; inner.plan.tables.len()], ..Applied::default() });
+    }
+    Ok(applied)
+}

@@ -1,0 +1,98 @@
+//! Backfills one table from kept files, under the stamps that the records already have.
+
+use std::collections::HashSet;
+use std::time::Instant;
+
+use crate::domain::ledger::{Applied, TableDelta};
+use crate::domain::{Fingerprint, RowChunk};
+use crate::store::cassandra::ledger::count_of;
+use crate::store::cassandra::ledger::delivery_row::Entered;
+use crate::store::cassandra::shared::{Inner, sending};
+use crate::store::cassandra::writer::backfill_totals::Played;
+use crate::store::cassandra::writer::key_counts::collided;
+use crate::store::cassandra::writer::keys::{Keys, Short, short};
+use crate::store::{StoreError, failpoint};
+
+pub async fn chunk(
+    inner: &Inner,
+    table: usize,
+    chunk: &RowChunk,
+    first: bool,
+) -> Result<Applied, StoreError> {
+    let (began, id) = (Instant::now(), chunk.source.id);
+    let declared = inner.plan.tables.get(table).ok_or_else(|| inner.cluster.broken("no such table"))?;
+    let mut delta = TableDelta { rows: chunk.rows.len() as u64, ..TableDelta::default() };
+    let Some(writing) = &inner.writing else {
+        return Ok(Applied { tables: vec![delta], ..Applied::default() });
+    };
+    writing.lease.check().await?;
+    writing.tables.check().await?;
+    let one = [chunk];
+    let sent = sending(inner, writing, &one).all(&[table]).await?;
+    writing.tables.check().await?;
+    if let Some(refusal) = sent.refused.first().filter(|_| sent.refused.len() == chunk.rows.len()) {
+        let what = format!("table {} takes no row: {}", declared.name, refusal.words);
+        let next = "repair the table, then run `needledrop load --table` again".to_owned();
+        return Err(StoreError::System { store: inner.cluster.name(), what, next });
+    }
+    // Other tables have loaded these records, but this table rejected their rows.
+    let left_out: HashSet<usize> = sent.refused.iter().map(|refusal| refusal.row).collect();
+    let records = chunk.span.from.record..chunk.span.to.record;
+    let entered = inner.ledger.find(id).await?;
+    let known = writing.quarantine.never_loaded(&entered, records).await?;
+    let refused = chunk.quarantined.iter().filter(|entry| !known.contains(&entry.record)).count();
+    let refused = (refused + left_out.len()) as u64;
+    delta.rows -= left_out.len() as u64;
+    let mut playing = inner.playing.lock().await;
+    let before = playing.get(&(id, table)).filter(|_| !first).cloned();
+    let mut played = before.unwrap_or_else(|| Played {
+        keys: Keys::new(inner.cluster.settings.limits.collision_keys),
+        rows: 0,
+        refused: 0,
+        collisions: 0,
+    });
+    let distinct = played.keys.distinct();
+    played.keys.add(hashes(inner, table, chunk, &left_out));
+    let is_estimate = played.keys.is_estimate();
+    let grown = i64::try_from(played.keys.distinct()).unwrap_or(0) - i64::try_from(distinct).unwrap_or(0);
+    let collisions = i64::try_from(delta.rows).unwrap_or(0) - grown;
+    played.rows += delta.rows;
+    played.refused += refused;
+    played.collisions = played.collisions.saturating_add_signed(collisions);
+    failpoint::step("replay before the ledger");
+    // Write totals, not increments: a write that was not acknowledged may have taken effect.
+    let change = |entered: &mut Entered| {
+        let count = count_of(&mut entered.delivery.receipt, &declared.name);
+        if first {
+            count.fingerprint = Fingerprint(String::new());
+        }
+        (count.rows, count.refused, count.collisions) = (played.rows, played.refused, played.collisions);
+        count.estimated = played.keys.is_estimate();
+        // The table is up to date only after the last chunk. Until then, a restart backfills this delivery from the
+        // beginning.
+        if chunk.end.is_some() {
+            count.fingerprint = declared.fingerprint.clone();
+        }
+        Ok(())
+    };
+    inner.ledger.change::<_, StoreError>(&writing.lease, id, change).await?;
+    if chunk.end.is_some() {
+        playing.remove(&(id, table));
+    } else {
+        playing.insert((id, table), played);
+    }
+    drop(playing);
+    failpoint::step("replay after the ledger");
+    let (took, estimated) = (began.elapsed(), is_estimate);
+    delta = TableDelta { rows: delta.rows, took, estimated, ..collided(collisions) };
+    Ok(Applied { tables: vec![delta], ..Applied::default() })
+}
+
+fn hashes(inner: &Inner, table: usize, chunk: &RowChunk, left_out: &HashSet<usize>) -> Vec<Short> {
+    let Some(writer) = inner.writing.as_ref().and_then(|writing| writing.writers.get(table)) else {
+        return Vec::new();
+    };
+    let mut scratch = Vec::new();
+    let rows = (0..chunk.rows.len()).filter(|row| !left_out.contains(row));
+    rows.map(|row| short(writer.key(&chunk.rows, row, &mut scratch))).collect()
+}

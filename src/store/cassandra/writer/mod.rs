@@ -1,0 +1,16 @@
+//! Writes rows: cuts them into requests, sends them, and applies them to the ledger once they are acknowledged.
+
+pub mod apply;
+pub mod backfill;
+pub mod backfill_totals;
+mod batching;
+pub mod cell;
+pub mod collisions;
+mod hash;
+pub mod key_counts;
+mod keys;
+pub mod progress;
+pub mod rows;
+pub mod send;
+pub mod send_window;
+mod tails;

@@ -1,0 +1,344 @@
+//! Writes rows of the declared tables with prepared inserts. Rows are grouped by partition, and the number of requests
+//! under way is limited.
+
+use std::hint::black_box;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use scylla::errors::ExecutionError;
+use scylla::statement::batch::{Batch, BatchType};
+use scylla::statement::prepared::PreparedStatement;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::domain::{Empty, Plan, RowChunk, Rows, Table, Type};
+use crate::metrics;
+use crate::metrics::Batches;
+use crate::store::StoreError;
+use crate::store::cassandra::cluster::Cluster;
+use crate::store::cassandra::cluster::error::{ErrorClass, classify, words};
+use crate::store::cassandra::cluster::limits::SizeLimit;
+use crate::store::cassandra::cluster::retry::patiently_while;
+use crate::store::cassandra::lease::Lease;
+use crate::store::cassandra::schema::names;
+use crate::store::cassandra::writer::batching::{PartitionQueue, Place, Request, together};
+use crate::store::cassandra::writer::cell;
+use crate::store::cassandra::writer::cell::BoundRow;
+use crate::store::cassandra::writer::hash::Key;
+use crate::store::rejection::Rejection;
+
+/// The statements that write one table.
+pub struct Writer {
+    pub name: String,
+    insert: PreparedStatement,
+    requests: Batches,
+    /// The batch of n rows is at index n - 2. It is created when it is first needed, because it holds its statement n
+    /// times.
+    batches: Vec<OnceLock<Batch>>,
+    /// All columns in the order of the statement, key first.
+    columns: Vec<(usize, Type)>,
+    key: Key,
+    clears: bool,
+}
+
+/// The result of sending the rows of chunks.
+#[derive(Debug, Default)]
+pub struct Sent {
+    pub refused: Vec<Rejection>,
+    /// For each table, in the order given: the number of acknowledged rows, and how long they took.
+    pub tables: Vec<(u64, Duration)>,
+}
+
+impl Writer {
+    /// Prepares the statements of a table.
+    ///
+    /// # Errors
+    /// Returns an error if a statement cannot be prepared.
+    pub async fn new(cluster: &Cluster, plan: &Plan, table: &Table) -> Result<Self, StoreError> {
+        let of = |index: usize| plan.columns.get(index);
+        let names: Vec<String> = table.all().filter_map(of).map(names::column).collect();
+        // Each marker names its type. The server then rejects the statement if the column has another type by now.
+        let marks = table.all().filter_map(of).map(|column| format!("({})?", column.kind));
+        let cql = format!(
+            "INSERT INTO {} ({}) VALUES ({}) USING TIMESTAMP ?",
+            names::place(&cluster.settings, table),
+            names.join(", "),
+            marks.collect::<Vec<_>>().join(", ")
+        );
+        let insert = cluster.prepare_at(cluster.settings.write, cql).await?;
+        Ok(Self {
+            name: table.name.clone(),
+            requests: Batches::of(&table.name),
+            batches: (2..=cluster.settings.limits.batch_rows).map(|_| OnceLock::new()).collect(),
+            insert,
+            columns: table.all().filter_map(|index| Some((index, of(index)?.kind))).collect(),
+            key: Key::of(plan, table),
+            clears: table.empty == Empty::Clear,
+        })
+    }
+
+    /// Whether the driver sends the rows directly to their replicas.
+    #[cfg(test)]
+    pub fn is_token_aware(&self) -> bool {
+        self.insert.is_token_aware()
+    }
+
+    /// Returns the batch of this number of rows. Returns `None` for a single row.
+    fn batch(&self, rows: usize) -> Option<&Batch> {
+        let place = self.batches.get(rows.checked_sub(2)?)?;
+        Some(place.get_or_init(|| {
+            let mut batch = Batch::new(BatchType::Unlogged);
+            batch.set_consistency(self.insert.get_consistency().unwrap_or_default());
+            batch.set_is_idempotent(true);
+            batch.statements = vec![self.insert.clone().into(); rows];
+            batch
+        }))
+    }
+
+    /// Returns the hash of a row's key.
+    pub fn key(&self, rows: &Rows, row: usize, scratch: &mut Vec<u8>) -> u64 {
+        self.key.hash(rows, row, scratch)
+    }
+
+    fn record<'r>(&'r self, rows: &'r Rows, row: usize) -> BoundRow<'r> {
+        BoundRow { rows, row, columns: &self.columns, clears: self.clears }
+    }
+}
+
+/// Writes the rows of chunks into tables, until every row is acknowledged or has been rejected on its own.
+pub struct Sending<'s> {
+    pub cluster: &'s Cluster,
+    pub lease: &'s Lease,
+    pub pace: &'s Pace,
+    pub permits: &'s Semaphore,
+    pub limit: Option<&'s SizeLimit>,
+    pub writers: &'s [Writer],
+    pub chunks: &'s [&'s RowChunk],
+    /// The largest number of arena bytes that any row of the chunks has.
+    pub longest: usize,
+}
+
+impl Sending<'_> {
+    /// Sends all rows to these tables.
+    ///
+    /// # Errors
+    /// Returns an error if the cluster does not answer, the lease is lost, or a table has changed.
+    pub async fn all(&self, tables: &[usize]) -> Result<Sent, StoreError> {
+        let began = Instant::now();
+        let tables: Vec<(usize, Vec<Place>)> =
+            tables.iter().map(|table| (*table, self.grouped(*table))).collect();
+        let work = PartitionQueue::new(tables, began);
+        let mut left = work.requests(self.cluster.settings.limits.batch_rows);
+        let mut lanes = FuturesUnordered::new();
+        let mut sent = Sent { refused: Vec::new(), tables: vec![(0, Duration::ZERO); work.tables()] };
+        loop {
+            tokio::select! {
+                biased;
+                // The semaphore is never closed.
+                Ok(permit) = self.permits.acquire(), if left > 0 => {
+                    lanes.push(self.lane(&work, permit));
+                    left = if work.is_taken() { 0 } else { left - 1 };
+                }
+                // Tokio's cooperative budget would make each turn wake all lanes, so it is switched off here.
+                Some(lane) = tokio::task::unconstrained(lanes.next()) => {
+                    let lane = lane?;
+                    for (all, (rows, took)) in sent.tables.iter_mut().zip(lane.tables) {
+                        *all = (all.0 + rows, all.1.max(took));
+                    }
+                    sent.refused.extend(lane.refused);
+                }
+                else => return Ok(sent),
+            }
+        }
+    }
+
+    /// Sends one request after another until none is left. There are as many lanes, for all windows that are being
+    /// sent, as there may be requests under way.
+    async fn lane(&self, work: &PartitionQueue, _permit: SemaphorePermit<'_>) -> Result<Sent, StoreError> {
+        let mut sent = Sent { refused: Vec::new(), tables: vec![(0, Duration::ZERO); work.tables()] };
+        while let Some(Request { at, writer, places }) = work.take(|writer, left| self.cut(writer, left)) {
+            let before = sent.refused.len();
+            self.send(writer, places, &mut sent.refused).await?;
+            let refused = sent.refused.len() - before;
+            if let Some((rows, took)) = sent.tables.get_mut(at) {
+                *rows += (places.len() - refused) as u64;
+                *took = work.began.elapsed();
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Returns the rows for a table, sorted by partition.
+    fn grouped(&self, table: usize) -> Vec<Place> {
+        let Some(writer) = self.writers.get(table) else { return Vec::new() };
+        let mut scratch = Vec::new();
+        let mut places = Vec::with_capacity(self.chunks.iter().map(|chunk| chunk.rows.len()).sum());
+        for (chunk, at) in self.chunks.iter().zip(0_u32..) {
+            for (row, number) in (0..chunk.rows.len()).zip(0_u32..) {
+                let partition = writer.key.partition(&chunk.rows, row, &mut scratch);
+                places.push(Place::new(partition, at, number));
+            }
+        }
+        places.sort_unstable();
+        places
+    }
+
+    /// Returns how many of the first rows in `left` go into one request.
+    fn cut(&self, writer: usize, left: &[Place]) -> usize {
+        let columns = self.writers.get(writer).map_or(0, |writer| writer.columns.len());
+        let longest = self.longest + columns * cell::LARGEST;
+        let size = |place: &Place| self.record(writer, place).map_or(0, |record| record.size());
+        together(
+            left,
+            self.cluster.settings.limits.batch_rows,
+            self.cluster.settings.limits.batch_bytes,
+            longest,
+            size,
+        )
+    }
+
+    fn record(&self, writer: usize, place: &Place) -> Option<BoundRow<'_>> {
+        let chunk = self.chunks.get(place.chunk())?;
+        Some(self.writers.get(writer)?.record(&chunk.rows, place.row()))
+    }
+
+    /// Sends one request. If a batch is rejected, its rows are sent again one by one.
+    async fn send(
+        &self,
+        writer: usize,
+        places: &[Place],
+        refused: &mut Vec<Rejection>,
+    ) -> Result<(), StoreError> {
+        let Some(of) = self.writers.get(writer) else { return Ok(()) };
+        self.pace.wait(places.len()).await;
+        if let Some(batch) = of.batch(places.len()) {
+            let records: Vec<BoundRow<'_>> =
+                places.iter().filter_map(|place| self.record(writer, place)).collect();
+            // The rows of a partition are scattered over their chunks. In a loop that only touches them, the processor
+            // fetches many of them from memory at the same time. Without this loop it would fetch them one after
+            // another.
+            black_box(records.iter().map(BoundRow::seen).sum::<usize>());
+            of.requests.sent(places.len());
+            let all = || async { self.cluster.session().batch(batch, &records).await.map(|_| ()) };
+            let done = self.once(of, places.len(), all).await?;
+            // If the batch was rejected, sending each row on its own shows which rows are rejected.
+            if done.is_ok() {
+                return Ok(());
+            }
+            self.pace.take(places.len());
+        }
+        for place in places {
+            let Some(record) = self.record(writer, place) else { continue };
+            if let Some(words) = self.too_large(&record) {
+                refused.push(Rejection { table: writer, chunk: place.chunk(), row: place.row(), words });
+                continue;
+            }
+            of.requests.sent(1);
+            let one =
+                || async { self.cluster.session().execute_unpaged(&of.insert, &record).await.map(|_| ()) };
+            if let Err(words) = self.once(of, 1, one).await? {
+                refused.push(Rejection { table: writer, chunk: place.chunk(), row: place.row(), words });
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the reason if a row is too large to be sent. Some servers fail instead of rejecting such a row.
+    fn too_large(&self, record: &BoundRow<'_>) -> Option<String> {
+        let limit = self.limit.filter(|limit| self.longest > limit.bytes)?;
+        limit.refusal(record.size())
+    }
+
+    /// Sends a request until it is acknowledged or rejected. Returns the server's message if it is rejected. Nothing is
+    /// sent without the lease.
+    async fn once<F>(
+        &self,
+        of: &Writer,
+        rows: usize,
+        attempt: impl Fn() -> F,
+    ) -> Result<Result<(), String>, StoreError>
+    where
+        F: Future<Output = Result<(), ExecutionError>>,
+    {
+        if !self.lease.holds() {
+            self.lease.check().await?;
+        }
+        let under_way = UnderWay::begin();
+        let mut tried = 0;
+        let again = || {
+            // A retry also counts towards the rate limit, so later rows wait longer.
+            if tried > 0 {
+                self.pace.take(rows);
+            }
+            tried += 1;
+            attempt()
+        };
+        let done = patiently_while(|| self.lease.holds(), &of.name, again).await;
+        drop(under_way);
+        match done {
+            Ok(()) => Ok(Ok(())),
+            Err(error) if classify(&error) == ErrorClass::Refused => Ok(Err(words(&error))),
+            Err(error) => Err(self.cluster.told(&error)),
+        }
+    }
+}
+
+/// Counts a request as under way for as long as this value exists. A request may be dropped at any point, when another
+/// request fails.
+struct UnderWay;
+
+impl UnderWay {
+    fn begin() -> Self {
+        metrics::in_flight(1.0);
+        Self
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        metrics::in_flight(-1.0);
+    }
+}
+
+/// The limit `write.rows_per_second`, which applies to all tables together.
+pub struct Pace {
+    rows_per_second: u64,
+    /// When the next row may be sent.
+    next: Mutex<Instant>,
+}
+
+impl Pace {
+    pub fn new(rows_per_second: u64) -> Self {
+        Self { rows_per_second, next: Mutex::new(Instant::now()) }
+    }
+
+    async fn wait(&self, rows: usize) {
+        if let Some(begin) = self.take(rows) {
+            tokio::time::sleep_until(begin.into()).await;
+        }
+    }
+
+    /// Reserves time for this number of rows. Returns when it begins, or `None` if there is no limit.
+    fn take(&self, rows: usize) -> Option<Instant> {
+        let nanos = (rows as u64).saturating_mul(1_000_000_000).checked_div(self.rows_per_second)?;
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let begin = (*next).max(Instant::now());
+        *next = begin + Duration::from_nanos(nanos);
+        Some(begin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_go_no_faster_than_the_limit_also_when_they_are_sent_again() {
+        let pace = Pace::new(1000);
+        let first = pace.take(10).unwrap();
+        assert_eq!(pace.take(500).unwrap() - first, Duration::from_millis(10));
+        assert_eq!(pace.take(1).unwrap() - first, Duration::from_millis(510));
+        assert_eq!(Pace::new(0).take(10), None, "0 is no limit");
+    }
+}
