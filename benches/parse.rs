@@ -158,7 +158,7 @@ async fn open(path: &Path, number: i64, plan: &Plan, limit: usize) -> Outcome<Wo
     let at = Position { offset: end as u64 + 1, record: 0, line: 1 };
     let mut hasher = blake3::Hasher::new();
     hasher.update(&head[..=end]);
-    let mut framer = Framer::new(limit, Position::default(), at, hasher);
+    let mut framer = Framer::new(&plan.format, limit, Position::default(), at, hasher);
     framer.bytes().extend_from_slice(&head[end + 1..]);
     let source = DeliveryContext {
         id: DeliveryId(number),

@@ -10,7 +10,7 @@ use crate::config::columns::Derived;
 use crate::config::error::ConfigError;
 use crate::config::sections::{After, Config, Empty, SourceConfig, Table};
 use crate::domain;
-use crate::domain::{Column, Fingerprint, Order, Origin, Plan, Type, Unit};
+use crate::domain::{Column, Fingerprint, Format, Order, Origin, Plan, Type, Unit};
 
 /// A broken rule: the path of the setting, the problem, what to do next, and the line if it is known.
 struct Broken {
@@ -84,7 +84,7 @@ fn compile(config: &Config) -> Checked<Plan> {
     let attempt = Fingerprint::of(&format!("{fingerprint} {limits:?} {}{units}", encoding.name()));
     let longest = config.limits.max_record_bytes.0;
     let rules = Fingerprint::of(&format!("{fingerprint} {longest} {}{units}", domain::plan::RULES));
-    Ok(Plan { encoding, columns, skip_when_empty, tables, fingerprint, attempt, rules })
+    Ok(Plan { format: Format::Csv, encoding, columns, skip_when_empty, tables, fingerprint, attempt, rules })
 }
 
 fn check_limits(config: &Config) -> Checked<()> {

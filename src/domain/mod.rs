@@ -2,6 +2,7 @@
 
 pub mod chunk;
 pub mod delivery;
+pub mod format;
 pub mod header;
 pub mod parse;
 pub mod parts;
@@ -19,6 +20,7 @@ pub use delivery::{
     Ahead, Checkpoint, Delivery, DeliveryId, DeliveryState, FileStat, Receipt, TableCount, TailNote,
     told_collisions,
 };
+pub use format::Format;
 pub use header::{Header, Mapping};
 pub use parts::Parts;
 pub use plan::{Column, Empty, Fingerprint, Order, Origin, Plan, Table};

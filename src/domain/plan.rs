@@ -4,12 +4,14 @@ use std::fmt;
 
 use encoding_rs::Encoding;
 
+use super::format::Format;
 use super::parse::Form;
 use super::value::{Type, Unit};
 
 /// The compiled declaration: what is read, what is skipped, and which tables records go to.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    pub format: Format,
     /// The character encoding of the files.
     pub encoding: &'static Encoding,
     pub columns: Vec<Column>,

@@ -1,40 +1,31 @@
-//! Cuts bytes into complete records. Knows quotes and line ends, but not fields; the splitter finds fields in a frame.
-//!
-//! Agrees with csv-core on where a quoted field begins (only at the start of a field) and ends. A record ends at a line
-//! feed outside quotes. One carriage return before the line feed belongs to the line end.
+//! Cuts bytes into complete records. The format decides which line feeds end a record. One carriage return before such a
+//! line feed belongs to the line end. The splitter finds the fields of a record.
 
 use std::sync::Arc;
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 
-use crate::domain::{DeliveryContext, End, Frame, Position, Quarantined, RawChunk, Reason, Span, Stamps};
+use crate::domain::{
+    DeliveryContext, End, Format, Frame, Position, Quarantined, RawChunk, Reason, Span, Stamps,
+};
+use crate::format::csv::record_ends::{RecordEnds, Step};
 
 /// The number of bytes kept of a record that is longer than the limit.
 const KEPT_OF_TOO_LONG: usize = 4096;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ScanState {
-    /// Outside quotes.
-    Plain,
-    /// Inside a quoted field.
-    Quoted,
-    /// After a quote inside a quoted field. The quote either ends the field or is the first of a pair.
-    QuoteSeen,
-    /// In a record that is over the limit. Everything up to the next line feed is dropped.
-    Dropping,
-}
-
 /// Collects bytes and cuts them into runs of complete records.
 pub struct Framer {
+    format: Format,
     limit: usize,
     bytes: Vec<u8>,
     /// The number of bytes in `bytes` that were scanned.
     scanned: usize,
     /// The index in `bytes` at which the open record begins.
     start: usize,
-    state: ScanState,
-    /// The number of line feeds inside quotes of the open record, up to `scanned`.
-    inner_lines: u64,
+    /// The scan of the open record, up to `scanned`.
+    ends: RecordEnds,
+    /// Whether the open record is over the limit. Everything up to the next line feed is then dropped.
+    is_dropping: bool,
     /// The position of the open record.
     open: Position,
     /// The position at which the next run begins.
@@ -94,16 +85,17 @@ pub enum Tail<'a> {
 }
 
 impl Framer {
-    /// Creates a framer for the bytes from `at` on. `hasher` has seen all bytes before `at`. The first span begins at
+    /// Creates a framer for the bytes of a file in this format from `at` on. `hasher` has seen all bytes before `at`. The first span begins at
     /// `from`. The bytes between `from` and `at`, such as the header, contain no record.
-    pub fn new(limit: usize, from: Position, at: Position, hasher: blake3::Hasher) -> Self {
+    pub fn new(format: &Format, limit: usize, from: Position, at: Position, hasher: blake3::Hasher) -> Self {
         Self {
+            format: format.clone(),
             limit,
             bytes: Vec::new(),
             scanned: 0,
             start: 0,
-            state: ScanState::Plain,
-            inner_lines: 0,
+            ends: RecordEnds::default(),
+            is_dropping: false,
             open: at,
             from,
             frames: Vec::new(),
@@ -134,6 +126,10 @@ impl Framer {
             room.append(&mut self.frames);
             self.frames = room;
         }
+    }
+
+    pub fn format(&self) -> &Format {
+        &self.format
     }
 
     /// Returns the buffer to which bytes are appended before [`Self::scan`].
@@ -190,51 +186,26 @@ impl Framer {
         while self.records() < records && self.len() < bytes && self.step() {}
     }
 
-    /// Scans up to the next quote or line feed. Returns false if there is none.
+    /// Scans a part of the open record. Returns false if there are no more bytes.
     fn step(&mut self) -> bool {
-        let rest = &self.bytes[self.scanned..];
-        match self.state {
-            ScanState::Plain => match memchr2(b'"', b'\n', rest) {
-                Some(at) => self.plain(self.scanned + at),
-                None => return self.out_of_bytes(),
-            },
-            ScanState::Quoted => match memchr2(b'"', b'\n', rest) {
-                Some(at) => {
-                    if rest[at] == b'"' {
-                        self.state = ScanState::QuoteSeen;
-                    } else {
-                        self.inner_lines += 1;
-                    }
-                    self.scanned += at + 1;
-                }
-                None => return self.out_of_bytes(),
-            },
-            ScanState::QuoteSeen => match rest.first() {
-                Some(b'"') => {
-                    self.scanned += 1;
-                    self.state = ScanState::Quoted;
-                }
-                Some(_) => self.state = ScanState::Plain,
-                None => return self.out_of_bytes(),
-            },
-            ScanState::Dropping => match memchr(b'\n', rest) {
+        if self.is_dropping {
+            return match memchr(b'\n', &self.bytes[self.scanned..]) {
                 Some(at) => self.dropped_until(self.scanned + at),
-                None => return self.drop_scanned(),
-            },
+                None => self.drop_scanned(),
+            };
+        }
+        let step = match self.format {
+            Format::Csv => self.ends.step(&self.bytes, self.start, &mut self.scanned),
+        };
+        match step {
+            Step::End(at) => self.record_ends(at),
+            Step::Within => {}
+            Step::OutOfBytes => return self.out_of_bytes(),
         }
         if self.is_over_limit() {
             self.over_limit();
         }
         true
-    }
-
-    fn plain(&mut self, at: usize) {
-        self.scanned = at + 1;
-        if self.bytes[at] == b'\n' {
-            self.record_ends(at);
-        } else if at == self.start || self.bytes[at - 1] == b',' {
-            self.state = ScanState::Quoted;
-        }
     }
 
     fn out_of_bytes(&mut self) -> bool {
@@ -248,7 +219,7 @@ impl Framer {
 
     /// The limit is exceeded by one more byte, because the last byte may be the carriage return of the line end.
     fn is_over_limit(&self) -> bool {
-        self.state != ScanState::Dropping && self.scanned - self.start > self.limit + 1
+        !self.is_dropping && self.scanned - self.start > self.limit + 1
     }
 
     fn record_ends(&mut self, at: usize) {
@@ -273,11 +244,11 @@ impl Framer {
     fn next(&mut self, at: usize, records: u64) {
         self.open.offset += (at - self.start) as u64 + self.dropped;
         self.open.record += records;
-        self.open.line += 1 + self.inner_lines;
+        self.open.line += 1 + self.ends.inner_lines;
         self.start = at;
         self.scanned = at;
-        self.state = ScanState::Plain;
-        self.inner_lines = 0;
+        self.ends = RecordEnds::default();
+        self.is_dropping = false;
         self.dropped = 0;
         self.before_dropped = None;
     }
@@ -291,8 +262,8 @@ impl Framer {
             None => {
                 self.hash_up_to(self.start);
                 self.before_dropped = Some(self.hasher.finalize().to_hex().to_string());
-                self.inner_lines = 0;
-                self.state = ScanState::Dropping;
+                self.ends = RecordEnds::default();
+                self.is_dropping = true;
                 self.scanned = self.start;
             }
         }
@@ -303,7 +274,7 @@ impl Framer {
         let detail = format!("a quote on this line is not closed within {} bytes", self.limit);
         let raw = self.bytes[start..end].to_vec();
         self.refuse(Reason::Quote, detail, raw, len as u64);
-        self.inner_lines = 0;
+        self.ends = RecordEnds::default();
         self.next(end + 1, 1);
     }
 
@@ -330,10 +301,11 @@ impl Framer {
         false
     }
 
-    fn dropped_until(&mut self, at: usize) {
+    fn dropped_until(&mut self, at: usize) -> bool {
         let len = (at - self.start) as u64 + self.dropped;
         self.refuse_too_long(len);
         self.next(at + 1, 1);
+        true
     }
 
     fn hash_up_to(&mut self, end: usize) {
@@ -371,11 +343,11 @@ impl Framer {
     pub fn tail(&self) -> Tail<'_> {
         let open = &self.bytes[self.start..];
         let (line, len) = (self.open.line + 1, self.reach() - self.open.offset);
-        match self.state {
-            ScanState::Dropping => Tail::TooLong { line, len },
-            ScanState::Quoted => Tail::OpenQuote { line, len },
-            _ if open.is_empty() || open == b"\r" => Tail::Nothing,
-            _ => Tail::Record(open.strip_suffix(b"\r").unwrap_or(open)),
+        match () {
+            () if self.is_dropping => Tail::TooLong { line, len },
+            () if self.ends.is_quoted() => Tail::OpenQuote { line, len },
+            () if open.is_empty() || open == b"\r" => Tail::Nothing,
+            () => Tail::Record(open.strip_suffix(b"\r").unwrap_or(open)),
         }
     }
 
@@ -397,7 +369,7 @@ impl Framer {
             self.open.record += 1;
         }
         self.open.offset += (end - self.start) as u64;
-        self.open.line += self.inner_lines;
+        self.open.line += self.ends.inner_lines;
         self.start = end;
         self.scanned = end;
         begin
@@ -414,6 +386,16 @@ impl Framer {
     }
 }
 
+/// Whether a file with these bytes would contain exactly this record.
+pub fn is_one_record(format: &Format, limit: usize, record: &[u8]) -> bool {
+    let begin = Position::default();
+    let mut framer = Framer::new(format, limit, begin, begin, blake3::Hasher::new());
+    framer.bytes().extend_from_slice(record);
+    framer.bytes().extend_from_slice(b"\r\n");
+    framer.scan(usize::MAX, usize::MAX);
+    matches!(framer.cut().frames.as_slice(), [frame] if frame.len == record.len())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -427,7 +409,8 @@ mod tests {
         limit: usize,
         window: usize,
     ) -> (Vec<String>, Vec<String>, Position, String) {
-        let mut framer = Framer::new(limit, Position::default(), Position::default(), blake3::Hasher::new());
+        let mut framer =
+            Framer::new(&Format::Csv, limit, Position::default(), Position::default(), blake3::Hasher::new());
         let (mut frames, mut refused) = (Vec::new(), Vec::new());
         let mut hash = String::new();
         let mut last = Position::default();
@@ -494,8 +477,13 @@ mod tests {
     #[test]
     fn the_tail_is_told() {
         let tail = |bytes: &[u8]| {
-            let mut framer =
-                Framer::new(100, Position::default(), Position::default(), blake3::Hasher::new());
+            let mut framer = Framer::new(
+                &Format::Csv,
+                100,
+                Position::default(),
+                Position::default(),
+                blake3::Hasher::new(),
+            );
             framer.bytes().extend_from_slice(bytes);
             framer.scan(100, usize::MAX);
             format!("{:?}", framer.tail())

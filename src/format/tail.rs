@@ -1,5 +1,6 @@
 //! The open tail of a file: what follows its last line end outside quotes (law 4).
 
+use crate::domain::Format;
 use crate::format::framer::{Framer, Tail};
 use crate::format::splitter::field_count;
 
@@ -35,7 +36,7 @@ pub async fn judge(framer: &Framer, fields: usize, policy: TailPolicy) -> Judged
     match framer.tail() {
         Tail::Nothing if !framer.has_tail() => Judged::None,
         Tail::Nothing => held_unless(policy, "the last line end is half of one; a line feed is expected"),
-        Tail::Record(tail) => record(tail, fields, policy),
+        Tail::Record(tail) => record(framer.format(), tail, fields, policy),
         Tail::OpenQuote { line, len } => wait(format!(
             "a quote in the record on line {line} is still open, so the {len} bytes from there on wait; close it, \
              or append what is missing"
@@ -46,10 +47,10 @@ pub async fn judge(framer: &Framer, fields: usize, policy: TailPolicy) -> Judged
     }
 }
 
-fn record(tail: &[u8], fields: usize, policy: TailPolicy) -> Judged {
+fn record(format: &Format, tail: &[u8], fields: usize, policy: TailPolicy) -> Judged {
     let wait = |detail: String| Judged::Wait { detail, held: false };
     // Appended bytes cannot repair malformed quotes, so such a record does not wait for more fields.
-    let found = field_count(tail).unwrap_or(fields);
+    let found = field_count(format, tail).unwrap_or(fields);
     if found < fields {
         return wait(format!(
             "the last record has {found} of {fields} fields and no line end; more is expected"
@@ -96,8 +97,13 @@ mod tests {
     use crate::domain::Position;
 
     fn judged(bytes: &[u8], policy: TailPolicy) -> Judged {
-        let mut framer =
-            Framer::new(LONGEST * 2, Position::default(), Position::default(), blake3::Hasher::new());
+        let mut framer = Framer::new(
+            &Format::Csv,
+            LONGEST * 2,
+            Position::default(),
+            Position::default(),
+            blake3::Hasher::new(),
+        );
         framer.bytes().extend_from_slice(bytes);
         framer.scan(usize::MAX, usize::MAX);
         futures::executor::block_on(judge(&framer, 2, policy))

@@ -82,7 +82,7 @@ impl Events {
 
     async fn chunk(&self, raw: RawChunk, each: &mut Each<'_>) -> io::Result<()> {
         let (frames, bytes, source) = (raw.frames.clone(), raw.bytes.clone(), Arc::clone(&raw.source));
-        let mut splitter = Splitter::default();
+        let mut splitter = Splitter::new(&self.find.plan.format);
         let made = self.transform.chunk(raw).await;
         for row in 0..made.rows.len() {
             let record = u64::try_from(made.rows.stamp(row).0 / 2).unwrap_or(0);

@@ -57,7 +57,7 @@ impl KeptFiles {
     /// # Errors
     /// Returns an error if no file can be used or the file has no valid header.
     pub async fn header(&self, delivery: &Delivery) -> Result<Header, KeptFileError> {
-        VerifiedFile::header(&self.place(delivery).await?, self.plan.encoding).await
+        VerifiedFile::header(&self.place(delivery).await?, &self.plan).await
     }
 
     /// Returns which of these deliveries a file of the archive belongs to. If the file begins with the bytes of several

@@ -85,7 +85,10 @@ impl ArchivedReader {
     /// Takes a last record without a line end as complete if it has all its fields.
     async fn close(&mut self) {
         let whole = match self.framer.tail() {
-            Tail::Record(tail) => field_count(tail).is_none_or(|fields| fields >= self.source.mapping.fields),
+            Tail::Record(tail) => {
+                let fields = field_count(self.framer.format(), tail);
+                fields.is_none_or(|fields| fields >= self.source.mapping.fields)
+            }
             Tail::Nothing => true,
             Tail::OpenQuote { .. } | Tail::TooLong { .. } => false,
         };

@@ -9,16 +9,14 @@ use encoding_rs::Encoding;
 use crate::domain::header::HeaderError;
 use crate::domain::ledger::HEAD;
 use crate::domain::{FileStat, Header, Mapping, Plan, Position, stamp};
-use crate::format::encoding::not_text;
-use crate::format::framer::{Framer, Tail};
-use crate::format::splitter::Splitter;
+use crate::format::framer::Framer;
+use crate::format::header;
+use crate::format::header::Headed;
 use crate::format::stream_error::StreamError;
 use crate::pipeline::byte_source;
 use crate::pipeline::byte_source::ByteSource;
 use crate::pipeline::hash_checkpoint::Window;
 use crate::pipeline::messages::Head;
-
-const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// A file gets stamps for this many times the records that its first bytes suggest. If it has more records, it takes a
 /// further range. The factor is small because unused stamps are lost, and no file may run far ahead of the clock.
@@ -118,17 +116,9 @@ pub async fn read_or_end(bytes: &mut ByteSource, into: &mut Vec<u8>) -> io::Resu
     }
 }
 
-/// A header, and where it ends.
-pub struct Headed {
-    pub header: Header,
-    mark: Position,
-    /// Whether the header has its line end.
-    whole: bool,
-}
-
 /// Finds the header in the first bytes of a file, and the columns of the plan in the header.
 pub async fn start(opened: &Opened, plan: &Plan) -> Result<Start, HeaderError> {
-    let Headed { header, mark, whole } = headed(opened, plan.encoding).await?;
+    let Headed { header, mark, whole } = headed(opened, plan).await?;
     // An empty file is loaded with no records, whatever columns are declared.
     let mapping = if header.0.is_empty() {
         Mapping { fields: 0, field_of: vec![None; plan.columns.len()], ignored: Vec::new() }
@@ -139,51 +129,15 @@ pub async fn start(opened: &Opened, plan: &Plan) -> Result<Start, HeaderError> {
 }
 
 /// Finds the header in the first bytes of a file.
-pub async fn headed(opened: &Opened, encoding: &'static Encoding) -> Result<Headed, HeaderError> {
+pub async fn headed(opened: &Opened, plan: &Plan) -> Result<Headed, HeaderError> {
     opened.bytes.check_kind()?;
-    let headed = framed(&opened.read, opened.ended, encoding).await;
+    let headed = header::find(&plan.format, &opened.read, opened.ended, plan.encoding).await;
     let whole = headed.as_ref().is_ok_and(|headed| headed.whole);
     match opened.bytes.broken().filter(|_| !whole) {
         Some(StreamError::Cut(_)) => Err(HeaderError::Cut),
         Some(corrupt) => Err(HeaderError::Corrupt(corrupt.to_string())),
         None => headed,
     }
-}
-
-async fn framed(read: &[u8], ended: bool, encoding: &'static Encoding) -> Result<Headed, HeaderError> {
-    let bom = if read.starts_with(BOM) { BOM.len() } else { 0 };
-    let begin = Position { offset: bom as u64, ..Position::default() };
-    let mut framer = Framer::new(HEAD, begin, begin, blake3::Hasher::new());
-    framer.bytes().extend_from_slice(&read[bom..]);
-    framer.scan(1, usize::MAX);
-    let mut whole = true;
-    if framer.records() == 0 {
-        match framer.tail() {
-            Tail::Nothing if ended => {
-                let mark = Position { offset: read.len() as u64, record: 0, line: 0 };
-                return Ok(Headed { header: Header(Vec::new()), mark, whole: false });
-            }
-            Tail::Record(_) if ended => {
-                framer.close_tail();
-                whole = false;
-            }
-            _ => return Err(HeaderError::TooLong(HEAD)),
-        }
-    }
-    let cut = framer.cut();
-    let Some(frame) = cut.frames.first() else { return Err(HeaderError::TooLong(HEAD)) };
-    let header = cut.bytes.get(frame.start..frame.start + frame.len).unwrap_or_default();
-    if let Some((at, byte)) = not_text(header) {
-        let (at, encoding) = (frame.offset + at as u64, encoding.name());
-        return Err(HeaderError::Encoding { at, byte, encoding });
-    }
-    let mut splitter = Splitter::default();
-    let fields = splitter
-        .split(header)
-        .await
-        .map_err(|malformed| HeaderError::Quote(malformed.describe(frame.offset + malformed.at as u64)))?;
-    let header = Header(fields.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect());
-    Ok(Headed { header, mark: Position { record: 0, ..cut.span.to }, whole })
 }
 
 /// Returns the size and times to note. A ctime too young to be trusted becomes 0, which never compares equal.
@@ -195,12 +149,12 @@ pub fn trusted(noted: FileStat) -> FileStat {
 }
 
 /// Makes a framer for `read`, the first bytes of a file. It frames the bytes from `first` on, where the records begin.
-pub fn framer(limit: usize, from: Position, first: Position, read: &[u8]) -> Framer {
+pub fn framer(plan: &Plan, limit: usize, from: Position, first: Position, read: &[u8]) -> Framer {
     let at = usize::try_from(first.offset).unwrap_or(usize::MAX).min(read.len());
     let (before, behind) = read.split_at(at);
     let mut hasher = blake3::Hasher::new();
     hasher.update(before);
-    let mut framer = Framer::new(limit, from, first, hasher);
+    let mut framer = Framer::new(&plan.format, limit, from, first, hasher);
     framer.bytes().extend_from_slice(behind);
     framer
 }

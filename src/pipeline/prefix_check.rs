@@ -180,9 +180,9 @@ impl VerifiedFile {
     ///
     /// # Errors
     /// Returns an error if the file cannot be read or has no valid header.
-    pub async fn header(place: &Path, encoding: &'static Encoding) -> Result<Header, KeptFileError> {
-        let opened = open(place, encoding).await?;
-        Ok(headed(&opened, encoding).await?.header)
+    pub async fn header(place: &Path, plan: &Plan) -> Result<Header, KeptFileError> {
+        let opened = open(place, plan.encoding).await?;
+        Ok(headed(&opened, plan).await?.header)
     }
 
     /// Checks that the file still begins with what was loaded.
@@ -213,7 +213,7 @@ impl VerifiedFile {
     pub async fn unverified(place: &Path, plan: &Plan, limit: usize) -> Result<Self, KeptFileError> {
         let opened = open(place, plan.encoding).await?;
         let start = start(&opened, plan).await?;
-        let framer = framer(limit, Position::default(), start.mark, &opened.read);
+        let framer = framer(plan, limit, Position::default(), start.mark, &opened.read);
         Ok(Self { header: start.header, mapping: start.mapping, framer, bytes: opened.bytes })
     }
 }

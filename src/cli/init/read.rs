@@ -9,7 +9,7 @@ use encoding_rs::{Encoding, UTF_8};
 
 use super::infer;
 use crate::cli::init::error::InitError;
-use crate::domain::Position;
+use crate::domain::{Format, Position};
 use crate::format::framer::{Framer, Tail};
 use crate::format::splitter::{Malformed, Splitter};
 use crate::pipeline::byte_source;
@@ -99,14 +99,14 @@ async fn beginning(file: &Path, encoding: &'static Encoding) -> io::Result<(Vec<
 /// Reads the header and the records as a load would. Leaves out a record that is cut off at the end of the bytes.
 async fn records(bytes: &[u8], whole: bool) -> Vec<Result<ByteRecord, Malformed>> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let mut framer =
-        Framer::new(bytes.len(), Position::default(), Position::default(), blake3::Hasher::new());
+    let (format, begin) = (Format::Csv, Position::default());
+    let mut framer = Framer::new(&format, bytes.len(), begin, begin, blake3::Hasher::new());
     framer.bytes().extend_from_slice(bytes);
     framer.scan(MOST_RECORDS + 1, usize::MAX);
     if whole && framer.records() <= MOST_RECORDS && matches!(framer.tail(), Tail::Record(_)) {
         framer.close_tail();
     }
-    let (cut, mut splitter) = (framer.cut(), Splitter::default());
+    let (cut, mut splitter) = (framer.cut(), Splitter::new(&format));
     let mut records = Vec::with_capacity(cut.frames.len());
     for frame in &cut.frames {
         let bytes = cut.bytes.get(frame.start..frame.start + frame.len).unwrap_or_default();

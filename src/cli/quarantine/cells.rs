@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::domain::quarantine::QuarantineEntry;
-use crate::domain::{Header, Origin, Plan};
+use crate::domain::{Format, Header, Origin, Plan};
 use crate::format::splitter::{Splitter, places};
 
 /// The name of the last cell. It holds the part of a record that belongs to no column.
@@ -11,6 +11,7 @@ const REST: &str = "rest";
 
 /// Decides which field goes into which cell.
 pub struct Cells {
+    format: Format,
     /// The name above each cell.
     names: Vec<String>,
     /// The cell of each name in a header. The number distinguishes several occurrences of one name.
@@ -20,7 +21,7 @@ pub struct Cells {
 impl Cells {
     /// Creates cells for the declared columns, in their order.
     pub fn new(plan: &Plan) -> Self {
-        let mut cells = Self { names: Vec::new(), cell_of: HashMap::new() };
+        let mut cells = Self { format: plan.format.clone(), names: Vec::new(), cell_of: HashMap::new() };
         for column in &plan.columns {
             if let Origin::Field(field) = &column.origin {
                 cells.cell_of.entry((field.clone(), 0)).or_insert(cells.names.len());
@@ -63,9 +64,9 @@ impl Cells {
         let raw = entry.record.raw.as_slice();
         let mut cells = vec![Vec::new(); self.names.len()];
         let mut rest = raw;
-        let mut splitter = Splitter::default();
+        let mut splitter = Splitter::new(&self.format);
         if !layout.is_empty()
-            && let (Ok(places), Ok(fields)) = (places(raw), splitter.split(raw).await)
+            && let (Ok(places), Ok(fields)) = (places(&self.format, raw), splitter.split(raw).await)
         {
             for (cell, field) in layout.iter().zip(fields.iter()) {
                 if let Some(cell) = cells.get_mut(*cell) {

@@ -102,7 +102,7 @@ async fn mark(
     entry: &QuarantineEntry,
 ) -> Result<Marked, StoreError> {
     if entry.record.reason == Reason::Quote
-        && let Err(Malformed { field, at, .. }) = places(&entry.record.raw)
+        && let Err(Malformed { field, at, .. }) = places(&app.plan.format, &entry.record.raw)
     {
         return Ok(Ok((field + 1, at..at + 1)));
     }
@@ -119,7 +119,7 @@ fn place(plan: &Plan, header: &Header, column: &str, raw: &[u8]) -> Marked {
     let name = field_name(plan, column)?;
     let at = header.0.iter().position(|field| *field == name);
     let at = at.ok_or_else(|| Unmarked::NoName(name.clone()))?;
-    let places = places(raw).map_err(Unmarked::Malformed)?;
+    let places = places(&plan.format, raw).map_err(Unmarked::Malformed)?;
     if places.len() != header.0.len() {
         let (fields, names) = (places.len(), header.0.len());
         return Err(Unmarked::Fields { fields, names, name });
@@ -198,10 +198,11 @@ fn visible(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Format;
 
     fn marked(raw: &[u8], field: usize) -> String {
         let mut out = Vec::new();
-        lines(&mut out, raw, places(raw).unwrap().into_iter().nth(field)).unwrap();
+        lines(&mut out, raw, places(&Format::Csv, raw).unwrap().into_iter().nth(field)).unwrap();
         String::from_utf8(out).unwrap()
     }
 

@@ -7,9 +7,10 @@ use std::time::SystemTime;
 use crate::domain::header::HeaderError;
 use crate::domain::quarantine::{QuarantineEntry, Replay};
 use crate::domain::{
-    Delivery, DeliveryContext, Frame, Header, Origin, Position, Quarantined, RawChunk, Reason, Span, Stamps,
+    Delivery, DeliveryContext, Format, Frame, Header, Origin, Position, Quarantined, RawChunk, Reason, Span,
+    Stamps,
 };
-use crate::format::framer::Framer;
+use crate::format::framer::is_one_record;
 use crate::jobs::locate::KeptFiles;
 use crate::jobs::replay::full_record::FullRecords;
 use crate::jobs::replay::settled::Settled;
@@ -24,6 +25,7 @@ const FULL: usize = 1024 * 1024;
 pub struct ChunkMaker {
     source: Arc<DeliveryContext>,
     stamps: Arc<Stamps>,
+    format: Format,
     max_record_bytes: usize,
     whole: FullRecords,
 }
@@ -50,6 +52,7 @@ impl ChunkMaker {
         Ok(Self {
             source: Arc::new(source),
             stamps: Arc::new(delivery.stamps.clone()),
+            format: plan.format.clone(),
             max_record_bytes: find.max_record_bytes,
             whole: FullRecords::new(find.clone(), delivery.clone()),
         })
@@ -98,7 +101,7 @@ impl ChunkMaker {
     }
 
     fn append(&self, raw: &mut RawChunk, record: Quarantined, bytes: &[u8]) {
-        if self.is_one_record(bytes) {
+        if is_one_record(&self.format, self.max_record_bytes, bytes) {
             let (start, len) = (raw.bytes.len(), bytes.len());
             let Quarantined { record, line, offset, .. } = record;
             raw.bytes.extend_from_slice(bytes);
@@ -112,17 +115,6 @@ impl ChunkMaker {
             _ => (Reason::Quote, detail.to_owned()),
         };
         raw.refused.push(Quarantined { column: None, reason, detail, raw: Vec::new(), ..record });
-    }
-
-    /// Whether a file with these bytes would contain exactly this record.
-    fn is_one_record(&self, bytes: &[u8]) -> bool {
-        let nothing = Position::default();
-        let mut framer = Framer::new(self.max_record_bytes, nothing, nothing, blake3::Hasher::new());
-        framer.bytes().extend_from_slice(bytes);
-        framer.bytes().extend_from_slice(b"\r\n");
-        framer.scan(usize::MAX, usize::MAX);
-        let frames = framer.cut().frames;
-        matches!(frames.as_slice(), [frame] if frame.len == bytes.len())
     }
 
     fn empty(&self) -> RawChunk {

@@ -224,7 +224,13 @@ impl<S: Store> Identify<S> {
     async fn judge_rest(&self, subject: &Subject<'_>, begun: &mut PrefixCheck) -> io::Result<Judged> {
         let limit = self.max_record_bytes;
         begun.buffer(limit).await?;
-        let mut framer = Framer::new(limit, Position::default(), Position::default(), blake3::Hasher::new());
+        let mut framer = Framer::new(
+            &self.plan.format,
+            limit,
+            Position::default(),
+            Position::default(),
+            blake3::Hasher::new(),
+        );
         framer.bytes().extend_from_slice(&begun.buffered);
         framer.scan(1, usize::MAX);
         if framer.records() > 0 {
@@ -282,11 +288,11 @@ impl<S: Store> Identify<S> {
         }
         // If no record is durable yet, the header was read again, because it may have grown too.
         if from.record == 0 && start.mark.offset > from.offset {
-            let framer = framer(self.max_record_bytes, from, start.mark, &subject.opened.read);
+            let framer = framer(&self.plan, self.max_record_bytes, from, start.mark, &subject.opened.read);
             let ends = (subject.opened.head(), subject.opened.window());
             return Ok(Some(self.work(subject, delivery, start, framer, ends)));
         }
-        let mut framer = Framer::new(self.max_record_bytes, from, from, begun.hasher);
+        let mut framer = Framer::new(&self.plan.format, self.max_record_bytes, from, from, begun.hasher);
         framer.bytes().extend_from_slice(&begun.buffered);
         let ends = (subject.opened.head(), begun.window);
         subject.opened.bytes = begun.bytes;
@@ -331,7 +337,8 @@ impl<S: Store> Identify<S> {
         let records = subject.opened.records(start.mapping.fields);
         let entry = self.entry(&subject, Verdict::Load { records });
         let delivery = self.patience.with(|| self.store.take_up(entry.clone())).await?;
-        let framer = framer(self.max_record_bytes, Position::default(), start.mark, &subject.opened.read);
+        let framer =
+            framer(&self.plan, self.max_record_bytes, Position::default(), start.mark, &subject.opened.read);
         let ends = (subject.opened.head(), subject.opened.window());
         Ok(self.work(subject, delivery, start, framer, ends))
     }

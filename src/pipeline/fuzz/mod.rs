@@ -157,7 +157,7 @@ impl Bench {
 
     /// Reads the file as the pipeline reads it.
     async fn at_once(&self, input: &Input, opened: Opened, begin: &Start) -> Account {
-        let framer = framer(input.limit, Position::default(), begin.mark, &opened.read);
+        let framer = framer(&self.plan, input.limit, Position::default(), begin.mark, &opened.read);
         self.account(input, &begin.mapping, framer, opened.bytes, usize::MAX).await
     }
 
@@ -167,7 +167,7 @@ impl Bench {
         let mut bytes = bytes.through(|bytes| Parts(bytes, input.part));
         let mut read = Vec::new();
         bytes.read_up_to(&mut read, usize::try_from(begin.mark.offset).unwrap()).await.unwrap();
-        let framer = framer(input.limit, Position::default(), begin.mark, &read);
+        let framer = framer(&self.plan, input.limit, Position::default(), begin.mark, &read);
         self.account(input, &begin.mapping, framer, bytes, input.window).await
     }
 
@@ -176,7 +176,7 @@ impl Bench {
         let (reach, hash) = at.clone();
         let verified = PrefixCheck::verify(place, &self.delivery(reach, hash), input.encoding).await.unwrap();
         let begun = verified.expect("what was read is still its beginning");
-        let mut framer = Framer::new(input.limit, reach, reach, begun.hasher);
+        let mut framer = Framer::new(&self.plan.format, input.limit, reach, reach, begun.hasher);
         framer.bytes().extend_from_slice(&begun.buffered);
         self.account(input, &begin.mapping, framer, begun.bytes, input.window).await
     }

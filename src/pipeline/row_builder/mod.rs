@@ -57,7 +57,7 @@ impl RowBuilder {
     pub async fn chunk(&self, raw: RawChunk) -> RowChunk {
         let mut made = Made::new(self.spare.take_rows(self.plan.columns.len(), raw.frames.len()));
         made.rows.arena().reserve_exact(raw.bytes.len() / 2);
-        let mut splitter = Splitter::default();
+        let mut splitter = Splitter::new(&self.plan.format);
         let source = Arc::clone(&raw.source);
         let fields = Fields::new(&self.plan, &self.used, &source);
         for frame in &raw.frames {
@@ -115,7 +115,7 @@ impl RowBuilder {
         let field =
             refused.column.and_then(|column| raw.source.mapping.field_of.get(column).copied().flatten());
         let record = raw.record(frame);
-        let places = splitter::places(record).unwrap_or_default();
+        let places = splitter::places(&self.plan.format, record).unwrap_or_default();
         let place = field.and_then(|field| places.get(field).cloned()).unwrap_or(0..record.len());
         let field = record.get(place.clone()).unwrap_or_default();
         let Some((within, byte)) = not_text(field) else { return refused };

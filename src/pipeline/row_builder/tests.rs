@@ -5,7 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::{
-    Column, DeliveryId, Empty, Fingerprint, Mapping, Order, Position, Stamp, StampRange, Stamps, Table,
+    Column, DeliveryId, Empty, Fingerprint, Format, Mapping, Order, Position, Stamp, StampRange, Stamps,
+    Table,
 };
 use crate::format::framer::{Cut, Framer, Tail};
 
@@ -34,6 +35,7 @@ fn plan() -> Arc<Plan> {
     let columns = vec![column("n", Type::Int), column("s", Type::Text), column("v", Type::Text)];
     let attempt = fingerprint.clone();
     Arc::new(Plan {
+        format: Format::Csv,
         encoding: UTF_8,
         columns,
         skip_when_empty: vec![1],
@@ -85,7 +87,7 @@ struct Account {
 impl Account {
     async fn take(&mut self, framer: &mut Framer, builder: &RowBuilder) {
         let raw = raw(framer.cut());
-        let (mut splitter, mut malformed) = (Splitter::default(), Vec::new());
+        let (mut splitter, mut malformed) = (Splitter::new(&Format::Csv), Vec::new());
         for frame in &raw.frames {
             // csv-async finds exactly one record in a frame, with the same fields.
             let bytes = raw.record(frame);
@@ -122,7 +124,8 @@ impl Account {
 
 async fn account(bytes: &[u8], cuts: &[usize], limit: usize, window: usize) -> Account {
     let builder = RowBuilder::new(plan(), Arc::default());
-    let mut framer = Framer::new(limit, Position::default(), Position::default(), blake3::Hasher::new());
+    let mut framer =
+        Framer::new(&Format::Csv, limit, Position::default(), Position::default(), blake3::Hasher::new());
     let (mut account, mut from) = (Account::default(), 0);
     for to in cuts.iter().copied().chain([bytes.len()]) {
         framer.bytes().extend_from_slice(&bytes[from..to]);

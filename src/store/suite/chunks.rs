@@ -6,8 +6,9 @@ use crate::domain::ledger::{Applied, Continuation, DeliveryFilter, NewDelivery, 
 use crate::domain::parse::parse;
 use crate::domain::value::Cell;
 use crate::domain::{
-    Checkpoint, Column, Delivery, DeliveryContext, Empty, End, FileStat, Fingerprint, Header, Mapping, Order,
-    Origin, Plan, Position, Quarantined, Reason, RowChunk, Rows, Span, Table, Type, Value, quarantine,
+    Checkpoint, Column, Delivery, DeliveryContext, Empty, End, FileStat, Fingerprint, Format, Header,
+    Mapping, Order, Origin, Plan, Position, Quarantined, Reason, RowChunk, Rows, Span, Table, Type, Value,
+    quarantine,
 };
 use crate::store::listing::{Deliveries, Entries};
 use crate::store::{Store, StoreError, listing};
@@ -42,6 +43,7 @@ pub fn plan() -> Plan {
         fingerprint: Fingerprint::of(name),
     };
     Plan {
+        format: Format::Csv,
         encoding: encoding_rs::UTF_8,
         columns,
         skip_when_empty: Vec::new(),

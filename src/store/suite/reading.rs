@@ -6,7 +6,7 @@ use super::Fixture;
 use super::chunks::*;
 use crate::domain::ledger::{Amendment, Content, Continuation, Cursor, DeliveryFilter, PAGE, Verdict};
 use crate::domain::{
-    Checkpoint, Column, Delivery, DeliveryId, DeliveryState, Empty, Fingerprint, Order, Origin, Plan,
+    Checkpoint, Column, Delivery, DeliveryId, DeliveryState, Empty, Fingerprint, Format, Order, Origin, Plan,
     RowChunk, Rows, Table, Type, Value, quarantine,
 };
 use crate::store::{Ledger, RowReader};
@@ -232,6 +232,7 @@ pub async fn every_type_is_read_as_it_was_written<F: Fixture>() {
     tables.extend((1..columns.len()).map(|at| table(&format!("by_{at}"), vec![at], Vec::new())));
     let width = columns.len();
     let plan = Plan {
+        format: Format::Csv,
         encoding: encoding_rs::UTF_8,
         columns,
         skip_when_empty: Vec::new(),
