@@ -34,6 +34,9 @@ deny: ## Licences, bans and sources of what we depend on, where cargo-deny is in
 test: real-files ## All tests: unit, SQLite, one real Cassandra node, the real files, the daemon, short crash runs
 	tests/cassandra/node with $(CARGO) test --locked
 
+coverage: real-files ## The share of lines that the tests of `make test` reach, at least 85 % (cargo install --locked cargo-llvm-cov; rustup component add llvm-tools)
+	tests/cassandra/node with $(CARGO) llvm-cov --locked --summary-only --fail-under-lines 85 --ignore-filename-regex 'src/(store/suite|pipeline/fuzz)/'
+
 test-all: test release-tests torture test-cluster test-monitoring test-service test-docker ## What takes longer as well: release build, more kills, a cluster, Prometheus, systemd, Docker
 
 test-cluster: ## Three real Cassandra nodes, killed and stopped; a node with login and TLS
@@ -51,7 +54,7 @@ test-docker: real-files ## The image and the composition on a real Docker; what 
 test-service: ## The Debian package on machines with a real systemd, in Docker
 	NEEDLEDROP_TEST_SERVICE=1 tests/service/with $(CARGO) test --locked --test systemd -- --nocapture
 
-deb: ## The Debian package, into target/debian (cargo install --locked cargo-deb)
+deb: ## The Debian package, into target/debian (cargo install --locked cargo-deb cargo-auditable cargo-cyclonedx)
 	deploy/deb/build
 
 pictures: dist ## Draw docs/pictures from the Prometheus of a real load on a real Cassandra node (3 minutes)
@@ -96,4 +99,4 @@ sample: ## Generate the shipped sample again
 clean: ## Remove what was built
 	$(CARGO) clean
 
-.PHONY: help build dist check fmt-check clippy doc deny test test-all test-cluster test-monitoring test-service test-docker deb pictures dashboards release-tests torture every-step fuzz real-files bench bench-cassandra bench-peers sample clean
+.PHONY: help build dist check fmt-check clippy doc deny test coverage test-all test-cluster test-monitoring test-service test-docker deb pictures dashboards release-tests torture every-step fuzz real-files bench bench-cassandra bench-peers sample clean

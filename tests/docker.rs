@@ -75,6 +75,16 @@ fn assert_confined(of: &Composition) {
     assert_eq!(of.zombies(), 0, "health checks and `exec` leave nothing behind");
 }
 
+/// Asserts that a scanner finds the dependencies: in the binary, and in a file.
+fn assert_dependencies_are_listed(of: &Composition) {
+    of.exec(&["grep", "-q", r"\.dep-v0", "/usr/local/bin/needledrop"]);
+    let sbom = of.exec(&["cat", "/usr/share/doc/needledrop/sbom.cdx.json"]);
+    let sbom: Json = serde_json::from_str(&sbom).unwrap();
+    assert_eq!(sbom["bomFormat"], "CycloneDX");
+    let components = sbom["components"].as_array().unwrap();
+    assert!(components.iter().any(|component| component["name"] == "scylla"), "{sbom}");
+}
+
 /// Sends SIGTERM to the first process of the container. Asserts that it ends by itself, in time and with exit code 0.
 fn assert_stops(of: &Composition) {
     let began = Instant::now();
@@ -118,6 +128,7 @@ fn the_sqlite_composition_works_and_its_health_is_visible() {
     of.until("it is healthy", || (of.health() == "healthy").then_some(()));
     drop_and_load(&of);
     assert_confined(&of);
+    assert_dependencies_are_listed(&of);
     of.signal("STOP");
     of.until("it hangs, which is seen", || (of.health() == "unhealthy").then_some(()));
     of.signal("CONT");

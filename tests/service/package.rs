@@ -2,7 +2,7 @@
 
 use super::machine::Machine;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "/etc/needledrop/needledrop.yaml",
     "/usr/bin/needledrop",
     "/usr/lib/systemd/system/needledrop.service",
@@ -10,6 +10,7 @@ const FILES: [&str; 9] = [
     "/usr/lib/tmpfiles.d/needledrop.conf",
     "/usr/share/bash-completion/completions/needledrop",
     "/usr/share/doc/needledrop/runbook.md",
+    "/usr/share/doc/needledrop/sbom.cdx.json",
     "/usr/share/doc/needledrop/examples/systemd/needledrop-once.timer",
     "/usr/share/man/man1/needledrop-quarantine.1.gz",
 ];
@@ -37,6 +38,8 @@ fn is_installed(machine: &Machine) {
         "drwxrws--- needledrop needledrop"
     );
     assert_eq!(machine.ok("stat --format '%A %U' /var/lib/needledrop"), "drwxr-x--- needledrop");
+    machine.ok(r"grep -q '\.dep-v0' /usr/bin/needledrop");
+    machine.ok("grep -q '\"name\": \"scylla\"' /usr/share/doc/needledrop/sbom.cdx.json");
     let version = machine.ok("needledrop --version");
     assert!(version.starts_with(concat!("needledrop ", env!("CARGO_PKG_VERSION"), " (")), "{version}");
     assert!(machine.ask("check").contains("/srv/needledrop/inbox"), "{}", machine.ask("check"));
