@@ -4,8 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::domain::Receipt;
-use crate::domain::ledger::TableDelta;
+use crate::domain::{Receipt, TableDelta};
 
 /// Writes a table, with each column under its name and as wide as it needs to be.
 pub fn table(out: &mut impl Write, header: &[&str], rows: &[Vec<String>]) -> io::Result<()> {

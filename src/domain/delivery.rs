@@ -1,10 +1,10 @@
-//! Deliveries, their states and their receipts.
+//! Deliveries and their states.
 
 use std::fmt;
 
 use super::header::Header;
-use super::parts::Parts;
 use super::plan::{Fingerprint, Table};
+use super::receipt::Receipt;
 use super::record::{Position, Span};
 use super::stamp::Stamps;
 
@@ -55,6 +55,11 @@ impl DeliveryState {
 
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    /// Whether a delivery in this state still has bytes to read, or expects more bytes.
+    pub fn is_unfinished(self) -> bool {
+        matches!(self, Self::Loading | Self::Incomplete)
     }
 }
 
@@ -149,88 +154,6 @@ pub struct Delivery {
     pub changed: i64,
 }
 
-/// The account of a delivery: what its records became.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Receipt {
-    pub records: u64,
-    pub loaded: u64,
-    pub skipped: u64,
-    /// Quarantined records that are in no table: open or discarded.
-    pub quarantined: u64,
-    /// Loaded and skipped records that were in quarantine before.
-    pub replayed: u64,
-    /// Quarantined records that are not to be loaded.
-    pub discarded: u64,
-    /// Loaded records that another program wrote. No row was sent for them (`load --assume-loaded`).
-    pub assumed: u64,
-    /// The counts per table, in the order of the tables' names.
-    pub tables: Vec<TableCount>,
-    /// Where each part ended, in decoded bytes. There is more than one part if the file grew.
-    pub parts: Parts,
-}
-
-/// What one table received from one delivery.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableCount {
-    pub table: String,
-    /// The number of acknowledged rows.
-    pub rows: u64,
-    /// Loaded records that could not become rows of this table in a backfill.
-    pub refused: u64,
-    /// Rows with a primary key that an earlier record had already written.
-    pub collisions: u64,
-    /// Whether `collisions` is an estimate, because there were too many keys to remember them all.
-    pub estimated: bool,
-    /// The fingerprint of the declaration under which the rows were written.
-    pub fingerprint: Fingerprint,
-}
-
-/// An estimate of collisions below this many standard deviations is reported as 0.
-const DEVIATIONS: u128 = 3;
-
-/// Returns the collisions to report. An estimate comes from a sample of at least half of `sample` keys, so that its
-/// standard deviation is at most `rows / sqrt(sample / 2)`. An estimate below three standard deviations is noise and is
-/// reported as 0.
-pub fn told_collisions(rows: u64, collisions: u64, estimated: bool, sample: u64) -> u64 {
-    let square = |number: u64| u128::from(number).saturating_mul(number.into());
-    let keys = u128::from(sample / 2).max(1);
-    let noise = square(rows).saturating_mul(DEVIATIONS * DEVIATIONS);
-    let is_noise = estimated && square(collisions).saturating_mul(keys) < noise;
-    if is_noise { 0 } else { collisions }
-}
-
-impl TableCount {
-    /// Returns the collisions to report. See [`told_collisions`].
-    pub fn told_collisions(&self, sample: u64) -> u64 {
-        told_collisions(self.rows, self.collisions, self.estimated, sample)
-    }
-}
-
-impl Receipt {
-    /// Returns the number of quarantined records that wait for a replay or a discard.
-    pub fn open(&self) -> u64 {
-        self.quarantined.saturating_sub(self.discarded)
-    }
-
-    /// Whether every count closes. Records must equal loaded + skipped + quarantined. Every table that is not behind
-    /// must have a row, or a refused record, for each loaded record; it may lack the assumed records.
-    pub fn closes(&self) -> bool {
-        let up_to_date = self.tables.iter().filter(|table| !table.fingerprint.0.is_empty());
-        self.records == self.loaded + self.skipped + self.quarantined
-            && up_to_date.into_iter().all(|table| {
-                let sent = table.rows + table.refused;
-                sent == self.loaded || sent + self.assumed == self.loaded
-            })
-    }
-
-    /// Returns the number of assumed records that another program wrote to this table. It is 0 if the table was sent
-    /// these records itself, as in a backfill.
-    pub fn assumed_in(&self, table: &TableCount) -> u64 {
-        let has_them = !table.fingerprint.0.is_empty() && table.rows + table.refused < self.loaded;
-        if has_them { self.assumed } else { 0 }
-    }
-}
-
 impl Delivery {
     /// Whether the last record was loaded without a line end.
     pub fn ends_without_newline(&self) -> bool {
@@ -274,20 +197,5 @@ impl Delivery {
             taken_up: 0,
             changed: 0,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_estimate_within_its_own_error_tells_of_no_collisions() {
-        let sample = 131_072;
-        assert_eq!(told_collisions(300_000, 502, true, sample), 0);
-        assert_eq!(told_collisions(300_000, 30_000, true, sample), 30_000);
-        assert_eq!(told_collisions(300_000, 502, false, sample), 502, "an exact count is told as it is");
-        assert_eq!(told_collisions(u64::MAX, u64::MAX, true, sample), u64::MAX);
-        assert_eq!(told_collisions(0, 0, true, 0), 0);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::domain::{
     Ahead, Checkpoint, Delivery, DeliveryId, DeliveryState, FileStat, Fingerprint, Position, Quarantined,
-    told_collisions,
+    TableDelta,
 };
 
 /// The number of decoded bytes in the head of a delivery. Files with different heads have different content.
@@ -40,60 +40,7 @@ pub enum Verdict {
     Assumed { reach: Position, hash: String, tail: Option<Position>, skipped: u64, detail: String },
 }
 
-/// The state with which a delivery begins, the same in every store.
-#[derive(Clone, Debug)]
-pub struct InitialState {
-    pub state: DeliveryState,
-    pub detail: String,
-    pub same_as: Option<DeliveryId>,
-    /// The position up to which the delivery is durable. A duplicate has record number 0, because its records are
-    /// counted in the other delivery.
-    pub reach: Position,
-    /// BLAKE3 of the decoded bytes up to `reach`, in hexadecimal.
-    pub hash: String,
-    pub tail: Option<Position>,
-    /// The number of records before `reach` whose rows another program wrote.
-    pub assumed: u64,
-    /// The number of skipped records before `reach`.
-    pub skipped: u64,
-}
-
 impl Verdict {
-    pub fn beginning(&self) -> InitialState {
-        let nothing = |state, detail: &str| InitialState {
-            state,
-            detail: detail.to_owned(),
-            same_as: None,
-            reach: Position::default(),
-            hash: blake3::hash(b"").to_hex().to_string(),
-            tail: None,
-            assumed: 0,
-            skipped: 0,
-        };
-        match self {
-            Self::Load { .. } => nothing(DeliveryState::Loading, ""),
-            Self::Incomplete { detail } => nothing(DeliveryState::Incomplete, detail),
-            Self::Failed { detail } => nothing(DeliveryState::Failed, detail),
-            Self::Duplicate { of, same_as, reach, hash } => InitialState {
-                same_as: Some(*of),
-                reach: Position { record: 0, ..*reach },
-                hash: hash.clone(),
-                ..nothing(
-                    DeliveryState::Duplicate,
-                    &format!("the same bytes as {same_as}: nothing was written"),
-                )
-            },
-            Self::Assumed { reach, hash, tail, skipped, detail } => InitialState {
-                reach: *reach,
-                hash: hash.clone(),
-                tail: *tail,
-                assumed: reach.record - skipped,
-                skipped: *skipped,
-                ..nothing(DeliveryState::Loaded, detail)
-            },
-        }
-    }
-
     /// Returns the number of records that need stamps, or `None` if the delivery needs none.
     pub fn stamped(&self) -> Option<u64> {
         match self {
@@ -157,6 +104,19 @@ impl Content {
     }
 }
 
+impl DeliveryFilter {
+    /// Whether the filter selects this delivery. `Newest` selects all generations of its path.
+    pub fn selects(&self, delivery: &Delivery) -> bool {
+        match self {
+            Self::All => true,
+            Self::Quarantined => delivery.receipt.quarantined + delivery.receipt.replayed > 0,
+            Self::Path(path) | Self::Newest(path) => delivery.path == *path,
+            Self::Unfinished(head) => delivery.head == *head && delivery.state.is_unfinished(),
+            Self::Same(content) => Content::of(delivery).as_ref() == Some(content),
+        }
+    }
+}
+
 /// The maximum number of deliveries in a page of a listing.
 pub const PAGE: usize = 256;
 
@@ -203,35 +163,6 @@ pub struct Amendment {
 impl Amendment {
     pub fn is_empty(&self) -> bool {
         self.state.is_none() && self.noted.is_none() && self.head.is_none()
-    }
-}
-
-/// The effect of one chunk on one table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TableDelta {
-    pub rows: u64,
-    pub collisions: u64,
-    /// Collisions that an earlier estimate had counted and that proved to be none.
-    pub corrected: u64,
-    /// Whether `collisions` is an estimate.
-    pub estimated: bool,
-    /// Time spent writing these rows.
-    pub took: std::time::Duration,
-}
-
-impl TableDelta {
-    pub fn add(&mut self, other: &Self) {
-        self.rows += other.rows;
-        self.collisions += other.collisions;
-        self.corrected += other.corrected;
-        self.estimated |= other.estimated;
-        self.took += other.took;
-    }
-
-    /// Returns the collisions to report. See [`told_collisions`] for the meaning of `sample`.
-    pub fn told_collisions(&self, sample: u64) -> u64 {
-        let found = self.collisions.saturating_sub(self.corrected);
-        told_collisions(self.rows, found, self.estimated, sample)
     }
 }
 

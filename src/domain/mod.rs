@@ -4,9 +4,11 @@ pub mod chunk;
 pub mod delivery;
 pub mod format;
 pub mod header;
+mod lifecycle;
 pub mod parse;
 pub mod parts;
 pub mod plan;
+pub mod receipt;
 pub mod record;
 pub mod stamp;
 pub mod text;
@@ -16,14 +18,12 @@ pub mod quarantine;
 pub mod units;
 
 pub use chunk::{DeliveryContext, End, Frame, RawChunk, RecordOutcome, RowChunk, Rows};
-pub use delivery::{
-    Ahead, Checkpoint, Delivery, DeliveryId, DeliveryState, FileStat, Receipt, TableCount, TailNote,
-    told_collisions,
-};
+pub use delivery::{Ahead, Checkpoint, Delivery, DeliveryId, DeliveryState, FileStat, TailNote};
 pub use format::Format;
 pub use header::{Header, Mapping};
 pub use parts::Parts;
 pub use plan::{Column, Empty, Fingerprint, Order, Origin, Plan, Table};
-pub use record::{Position, Quarantined, Reason, Span};
+pub use receipt::{Receipt, TableCount, TableDelta, told_collisions};
+pub use record::{OutOfOrder, Position, Quarantined, Reason, Span};
 pub use stamp::{Stamp, StampRange, Stamps, StampsAhead, TooFarAhead};
 pub use value::{Cell, Type, Unit, Value};

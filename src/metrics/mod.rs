@@ -13,8 +13,7 @@ use metrics::{Histogram, counter, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 
-use crate::domain::ledger::TableDelta;
-use crate::domain::{DeliveryState, Plan, Quarantined, Reason, RowChunk};
+use crate::domain::{DeliveryState, Plan, Quarantined, Reason, RowChunk, TableDelta};
 
 /// The stages of the pipeline, in the order of the data flow.
 #[derive(Clone, Copy, Debug)]

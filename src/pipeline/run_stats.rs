@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::domain::ledger::TableDelta;
-use crate::domain::{Delivery, DeliveryState, RowChunk};
+use crate::domain::{Delivery, DeliveryState, RowChunk, TableDelta};
 
 /// Counters shared by the stages. They count only work that the store acknowledged.
 #[derive(Debug, Default)]

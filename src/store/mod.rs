@@ -12,6 +12,7 @@ pub mod suite;
 pub mod failpoint;
 pub mod backend;
 pub mod backoff;
+pub mod clock;
 mod error;
 mod rejection;
 
@@ -31,11 +32,6 @@ const NOTHING_ASSUMED: (&str, &str) = (
     "its tables are empty, so that nothing can have been loaded into them before",
     "check the settings of store and keyspace, or load the files without --assume-loaded",
 );
-
-/// Returns the text that is added to a failed delivery when a later generation of its file begins.
-fn read_again(generation: u32) -> String {
-    format!("generation {generation} reads the file again: the open records of this one were discarded")
-}
 
 /// The purpose for which a store is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

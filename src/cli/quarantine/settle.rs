@@ -14,7 +14,7 @@ use crate::cli::render;
 use crate::cli::render::grouped;
 use crate::daemon::app::App;
 use crate::daemon::signals;
-use crate::domain::ledger::TableDelta;
+use crate::domain::TableDelta;
 use crate::jobs::replay::settled::Settled;
 use crate::jobs::replay::{Replayer, What};
 use crate::metrics::heartbeat::Pulse;

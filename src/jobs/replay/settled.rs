@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use tracing::warn;
 
-use crate::domain::ledger::{Applied, TableDelta};
+use crate::domain::ledger::Applied;
 use crate::domain::quarantine::Replay;
-use crate::domain::{Delivery, Plan};
+use crate::domain::{Delivery, Plan, TableDelta};
 use crate::jobs::replay::untried::UntriedError;
 
 /// What became of the open records of one delivery.

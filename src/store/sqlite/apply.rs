@@ -1,16 +1,13 @@
 //! Writes chunks to tables, quarantine and ledger in one transaction.
 
-use std::time::Instant;
-
 use rusqlite::Connection;
 
-use super::rows::Writer;
-use super::{quarantine, row_by_row};
-use crate::domain::ledger::{Applied, TableDelta};
+use super::{entry, quarantine, row_by_row};
+use crate::domain::ledger::Applied;
 use crate::domain::{RowChunk, Stamp};
 use crate::store::failpoint;
 use crate::store::sqlite::fault::Fault;
-use crate::store::sqlite::progress::{advance, count, rows};
+use crate::store::sqlite::progress::enter_effects;
 use crate::store::sqlite::shared::Shared;
 
 /// Applies the chunks together. If SQLite rejects one of their rows, applies them row by row.
@@ -44,41 +41,18 @@ fn together(
 }
 
 fn apply(shared: &Shared, connection: &Connection, chunk: &RowChunk) -> Result<Applied, Fault> {
-    advance(connection, chunk, 0)?;
-    let mut applied = Applied::default();
-    for table in 0..shared.plan.tables.len() {
-        let delta = if shared.dry { dry(chunk) } else { write(shared, connection, table, chunk)? };
-        let name = shared.plan.tables.get(table).map_or("", |table| table.name.as_str());
-        count(connection, chunk, name, 0)?;
-        applied.tables.push(delta);
-    }
+    let (id, rows, plan) = (chunk.source.id, chunk.rows.len() as u64, &shared.plan);
+    let (delivery, written) = entry::change(connection, id, |delivery| {
+        delivery.advance(chunk, 0)?;
+        let written = row_by_row::write(shared, connection, chunk, &shared.all(), Stamp(0), None)?.written;
+        delivery.receipt.add_rows(&plan.tables, written.iter().map(|written| written.own_delta(id, rows)));
+        Ok(written)
+    })?;
+    enter_effects(connection, chunk, &delivery.receipt, &plan.tables, &written)?;
     // The ledger of a dry run is in memory, so its quarantined records would take memory without limit.
     if !shared.dry {
         quarantine::save_all(connection, chunk, &[])?;
     }
-    Ok(applied)
-}
-
-fn dry(chunk: &RowChunk) -> TableDelta {
-    TableDelta { rows: chunk.rows.len() as u64, ..TableDelta::default() }
-}
-
-fn write(
-    shared: &Shared,
-    connection: &Connection,
-    table: usize,
-    chunk: &RowChunk,
-) -> Result<TableDelta, Fault> {
-    let began = Instant::now();
-    let id = chunk.source.id;
-    let mut writer = Writer::new(shared, connection, table)?;
-    let written = rows(connection, &mut writer, chunk, Stamp(0))?;
-    let name = shared.plan.tables.get(table).map_or("", |table| table.name.as_str());
-    written.enter(connection, id, name)?;
-    Ok(TableDelta {
-        rows: chunk.rows.len() as u64,
-        collisions: written.collisions(),
-        took: began.elapsed(),
-        ..TableDelta::default()
-    })
+    let tables = written.iter().map(|written| written.delta(rows)).collect();
+    Ok(Applied { tables, ..Applied::default() })
 }

@@ -4,14 +4,13 @@ use std::time::Instant;
 
 use rusqlite::{Connection, params};
 
-use crate::domain::ledger::{Applied, TableDelta};
-use crate::domain::{RowChunk, Stamp};
+use crate::domain::ledger::Applied;
+use crate::domain::{RowChunk, TableDelta};
 use crate::store::failpoint;
 use crate::store::rejection::Rejection;
 use crate::store::sqlite::fault::Fault;
-use crate::store::sqlite::rows::Writer;
 use crate::store::sqlite::shared::Shared;
-use crate::store::sqlite::{progress, row_by_row};
+use crate::store::sqlite::{entry, progress, row_by_row};
 
 /// Writes a chunk into one table. With `first`, the row count of this delivery in the table restarts from zero. The
 /// number of collisions stays, because the collision of a record that was sent before is not counted again, whether the
@@ -41,53 +40,34 @@ fn played(
     first: bool,
     rejected: Option<&[Rejection]>,
 ) -> Result<Applied, Fault> {
-    let began = Instant::now();
+    let (began, id) = (Instant::now(), chunk.source.id);
     let declared = shared.plan.tables.get(table).ok_or_else(|| Fault::Broken("no such table".to_owned()))?;
+    let name = declared.name.as_str();
     let transaction = shared.begin(connection)?;
-    if first {
-        let sql = "INSERT INTO _needledrop_counts VALUES (?1, ?2, 0, 0, '', 0, 0) \
-                   ON CONFLICT DO UPDATE SET rows = 0, refused = 0, fingerprint = ''";
-        transaction.prepare_cached(sql)?.execute(params![chunk.source.id.0, declared.name])?;
-    }
-    let id = chunk.source.id;
-    let sql = "SELECT sent FROM _needledrop_counts WHERE delivery = ?1 AND table_name = ?2";
-    let sent: i64 =
-        transaction.prepare_cached(sql)?.query_row(params![id.0, declared.name], |row| row.get(0))?;
-    let mut delta = TableDelta { rows: chunk.rows.len() as u64, ..TableDelta::default() };
-    let mut left_out = 0;
-    if !shared.dry {
-        let written = match rejected {
-            None => {
-                let mut writer = Writer::new(shared, &transaction, table)?;
-                progress::rows(&transaction, &mut writer, chunk, Stamp(sent))?
-            }
-            Some(known) => {
-                let at_zero = (0, chunk);
-                let tried = row_by_row::rows(shared, &transaction, at_zero, &[table], Stamp(sent), known)?;
-                left_out = tried.refused.len();
-                no_row_at_all(&declared.name, chunk, &tried.refused)?;
-                tried.written.into_iter().next().unwrap_or_default()
-            }
-        };
-        delta.collisions = written.collisions();
-        written.enter(&transaction, id, &declared.name)?;
-    }
-    delta.rows -= left_out as u64;
-    progress::count(&transaction, chunk, &declared.name, left_out)?;
-    refused(&transaction, chunk, &declared.name, left_out)?;
-    // The table is up to date only after the last chunk. An interrupted backfill repeats the whole delivery.
-    if chunk.end.is_some() {
-        let sql = "UPDATE _needledrop_counts SET fingerprint = ?3 WHERE delivery = ?1 AND table_name = ?2";
-        transaction.prepare_cached(sql)?.execute(params![
-            chunk.source.id.0,
-            declared.name,
-            declared.fingerprint.0
-        ])?;
-    }
+    let sent = progress::sent(&transaction, id, name)?;
+    let tried = row_by_row::write(shared, &transaction, chunk, &[table], sent, rejected)?;
+    no_row_at_all(name, chunk, &tried.refused)?;
+    let written = tried.written.into_iter().next().unwrap_or_default();
+    let rows = (chunk.rows.len() - tried.refused.len()) as u64;
+    let refused = refused(&transaction, chunk)? + tried.refused.len() as u64;
+    entry::change(&transaction, id, |delivery| {
+        let count = delivery.receipt.count_of(name);
+        if first {
+            count.restart();
+        }
+        count.backfill(&written.own_delta(id, rows), refused);
+        // The table is up to date only after the last chunk. An interrupted backfill repeats the whole delivery.
+        if chunk.end.is_some() {
+            count.fingerprint = declared.fingerprint.clone();
+        }
+        Ok(())
+    })?;
+    written.credit_others(&transaction, id, name)?;
+    progress::note_sent(&transaction, chunk, name)?;
     failpoint::step("replay before commit");
     transaction.commit()?;
     failpoint::step("replay after commit");
-    delta.took = began.elapsed();
+    let delta = TableDelta { took: began.elapsed(), ..written.delta(rows) };
     Ok(Applied { tables: vec![delta], ..Applied::default() })
 }
 
@@ -103,16 +83,13 @@ fn no_row_at_all(table: &str, chunk: &RowChunk, refused: &[Rejection]) -> Result
 
 /// Counts the records that are loaded in other tables but cannot be rows in this table. Records in quarantine that were
 /// not replayed do not count, because no table has them.
-fn refused(connection: &Connection, chunk: &RowChunk, table: &str, rejected: usize) -> Result<(), Fault> {
-    let id = chunk.source.id.0;
+fn refused(connection: &Connection, chunk: &RowChunk) -> Result<u64, Fault> {
     let sql =
         "SELECT 1 FROM _needledrop_quarantine WHERE delivery = ?1 AND record = ?2 AND state <> 'replayed'";
     let mut known = connection.prepare_cached(sql)?;
-    let mut count = rejected as u64;
+    let mut count = 0;
     for entry in &chunk.quarantined {
-        count += u64::from(!known.exists(params![id, entry.record])?);
+        count += u64::from(!known.exists(params![chunk.source.id.0, entry.record])?);
     }
-    let sql = "UPDATE _needledrop_counts SET refused = refused + ?3 WHERE delivery = ?1 AND table_name = ?2";
-    connection.prepare_cached(sql)?.execute(params![id, table, count])?;
-    Ok(())
+    Ok(count)
 }

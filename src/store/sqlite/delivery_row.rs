@@ -1,11 +1,9 @@
 //! Converts a row of the ledger to a delivery.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use rusqlite::Row;
 
 use crate::domain::{
-    Delivery, DeliveryId, DeliveryState, FileStat, Fingerprint, Parts, Position, Receipt, Stamp, Stamps,
+    Delivery, DeliveryId, DeliveryState, FileStat, Fingerprint, Parts, Position, Receipt, Stamps,
 };
 use crate::store::sqlite::fault::SqlResult;
 
@@ -58,14 +56,4 @@ pub fn state(name: &str) -> DeliveryState {
 
 pub fn noted(row: &Row<'_>, at: usize) -> SqlResult<FileStat> {
     Ok(FileStat { size: row.get(at)?, mtime: row.get(at + 1)?, ctime: row.get(at + 2)? })
-}
-
-pub fn now_ms() -> i64 {
-    clock().0 / 1000
-}
-
-/// Returns the current time in microseconds since 1970.
-pub fn clock() -> Stamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Stamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX / 2))
 }

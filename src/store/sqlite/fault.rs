@@ -2,7 +2,7 @@
 
 use rusqlite::ErrorCode;
 
-use crate::domain::TooFarAhead;
+use crate::domain::{OutOfOrder, TooFarAhead};
 use crate::store::StoreError;
 use crate::store::rejection::Rejection;
 use crate::store::sqlite::place::Change;
@@ -25,6 +25,12 @@ pub enum Fault {
 impl From<rusqlite::Error> for Fault {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
+    }
+}
+
+impl From<OutOfOrder> for Fault {
+    fn from(error: OutOfOrder) -> Self {
+        Self::Broken(error.to_string())
     }
 }
 

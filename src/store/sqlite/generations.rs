@@ -1,40 +1,45 @@
 //! Ends earlier generations of a path when a new generation begins. A path may have thousands of generations, so
 //! indexes lead directly to the generations that have to end.
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
-use crate::store;
-use crate::store::sqlite::delivery_row::now_ms;
-use crate::store::sqlite::fault::SqlResult;
+use crate::domain::ledger::NewDelivery;
+use crate::domain::{DeliveryId, DeliveryState};
+use crate::store::sqlite::entry;
+use crate::store::sqlite::fault::{Fault, SqlResult};
 
 const NEWEST: &str = "SELECT coalesce(max(generation), 0) FROM _needledrop_deliveries WHERE path = ?1";
 
-const REPLACE: &str = "UPDATE _needledrop_deliveries SET state = 'replaced', changed = ?2, detail = \
-    'its bytes went away after byte ' || bytes || '; generation ' || ?3 || ' took its place' \
-    WHERE path = ?1 AND state IN ('loading', 'incomplete', 'waiting')";
+/// The generations that may have to end: unfinished generations, and failed generations with open records.
+const UNSETTLED: &str = "SELECT id FROM _needledrop_deliveries \
+    WHERE path = ?1 AND state IN ('loading', 'incomplete', 'waiting') UNION ALL \
+    SELECT id FROM _needledrop_deliveries WHERE path = ?1 AND state = 'failed' AND discarded < quarantined";
 
-const DISCARD_ENTRIES: &str = "UPDATE _needledrop_quarantine SET state = 'discarded' \
-    WHERE state = 'open' AND delivery IN (SELECT id FROM _needledrop_deliveries \
-    WHERE path = ?1 AND state = 'failed' AND discarded < quarantined)";
-
-const DISCARD: &str = "UPDATE _needledrop_deliveries SET discarded = quarantined, changed = ?2, \
-    detail = detail || char(10) || ?3 WHERE path = ?1 AND state = 'failed' AND discarded < quarantined";
+const DISCARD_ENTRIES: &str =
+    "UPDATE _needledrop_quarantine SET state = 'discarded' WHERE delivery = ?1 AND state = 'open'";
 
 /// Returns the newest generation of a path, or 0 if the path has none.
 pub fn newest(connection: &Connection, path: &str) -> SqlResult<u32> {
     connection.prepare_cached(NEWEST)?.query_row([path], |row| row.get(0))
 }
 
-/// Marks unfinished generations of the path as replaced by this generation.
-pub fn replace(connection: &Connection, path: &str, generation: u32) -> SqlResult<()> {
-    connection.prepare_cached(REPLACE)?.execute(params![path, now_ms(), generation]).map(|_| ())
-}
-
-/// Discards the open quarantined records of failed generations, because this generation reads those records again.
-pub fn discard_failed(connection: &Connection, path: &str, generation: u32) -> SqlResult<()> {
-    connection.prepare_cached(DISCARD_ENTRIES)?.execute([path])?;
-    let note = store::read_again(generation);
-    connection.prepare_cached(DISCARD)?.execute(params![path, now_ms(), note]).map(|_| ())
+/// Settles the earlier generations of a path, because `next` follows them as this generation.
+pub fn settle(connection: &Connection, next: &NewDelivery, generation: u32) -> Result<(), Fault> {
+    let ids: SqlResult<Vec<i64>> =
+        connection.prepare_cached(UNSETTLED)?.query_map([&next.path], |row| row.get(0))?.collect();
+    for id in ids?.into_iter().map(DeliveryId) {
+        if !entry::by_id(connection, id)?.is_unsettled(next) {
+            continue;
+        }
+        let (earlier, ()) = entry::change(connection, id, |earlier| {
+            earlier.supersede(next, generation);
+            Ok(())
+        })?;
+        if earlier.state == DeliveryState::Failed {
+            connection.prepare_cached(DISCARD_ENTRIES)?.execute([id.0])?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -64,12 +69,11 @@ mod tests {
     }
 
     /// Returns the number of virtual machine steps that SQLite takes for each statement of a new generation.
-    fn steps(connection: &Connection) -> [i32; 4] {
-        let values: [&dyn ToSql; 3] = [&"a", &1, &"note"];
-        [NEWEST, REPLACE, DISCARD_ENTRIES, DISCARD].map(|sql| {
+    fn steps(connection: &Connection) -> [i32; 3] {
+        let values: [(&str, &dyn ToSql); 3] = [(NEWEST, &"a"), (UNSETTLED, &"a"), (DISCARD_ENTRIES, &5)];
+        values.map(|(sql, value)| {
             let mut statement = connection.prepare(sql).unwrap();
-            let values = &values[..statement.parameter_count()];
-            let mut rows = statement.query(values).unwrap();
+            let mut rows = statement.query([value]).unwrap();
             while rows.next().unwrap().is_some() {}
             drop(rows);
             statement.get_status(StatementStatus::VmStep)

@@ -20,6 +20,7 @@ pub mod schema;
 pub mod tests;
 pub mod config;
 mod connection_thread;
+mod entry;
 mod backfill;
 mod replay;
 mod delivery_row;
@@ -158,7 +159,7 @@ impl Ledger for SqliteStore {
     }
 
     async fn amend(&self, id: DeliveryId, amendment: Amendment) -> Result<(), StoreError> {
-        self.write(move |shared, connection| ledger::amend(shared, connection, id, &amendment)).await
+        self.write(move |shared, connection| ledger::amend(shared, connection, id, amendment)).await
     }
 }
 

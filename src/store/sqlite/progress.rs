@@ -1,48 +1,14 @@
-//! Enters a chunk into the ledger: the position that its delivery reaches, its rows and its collisions.
+//! Writes the rows of a chunk into a table, and finds the collisions that they cause.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::domain::{DeliveryId, End, Position, RowChunk, Stamp};
-use crate::store::sqlite::delivery_row::now_ms;
-use crate::store::sqlite::fault::Fault;
+use crate::domain::{DeliveryId, Receipt, RowChunk, Stamp, Table, TableDelta};
+use crate::store::sqlite::fault::SqlResult;
 use crate::store::sqlite::ledger;
 use crate::store::sqlite::rows::{Landed, Writer};
-
-/// Advances the delivery past the chunk, which must start at the delivery's position. `rejected` is the number of
-/// rejected rows of the chunk.
-pub fn advance(connection: &Connection, chunk: &RowChunk, rejected: usize) -> Result<(), Fault> {
-    let id = chunk.source.id.0;
-    let sql = "SELECT bytes, records, line FROM _needledrop_deliveries WHERE id = ?1";
-    let durable = connection.prepare_cached(sql)?.query_row([id], |row| {
-        Ok(Position { offset: row.get(0)?, record: row.get(1)?, line: row.get(2)? })
-    })?;
-    let reach = durable.advance(chunk.span).map_err(|error| Fault::Broken(error.to_string()))?;
-    let sql = "UPDATE _needledrop_deliveries SET bytes = ?2, records = ?3, line = ?4, hash = coalesce(nullif(?5, ''), hash), \
-               loaded = loaded + ?6, skipped = skipped + ?7, quarantined = quarantined + ?8, \
-               state = coalesce(?9, state), detail = coalesce(?10, detail), changed = ?11 WHERE id = ?1";
-    connection.prepare_cached(sql)?.execute(params![
-        id,
-        reach.offset,
-        reach.record,
-        reach.line,
-        chunk.hash,
-        chunk.rows.len() - rejected,
-        chunk.skipped,
-        chunk.quarantined.len() + rejected,
-        chunk.end.as_ref().map(|end| end.state().name()),
-        chunk.end.as_ref().and_then(End::detail),
-        now_ms(),
-    ])?;
-    if chunk.span.to > chunk.span.from {
-        ledger::note_tail(connection, chunk.source.id, chunk.is_tail.then_some(chunk.span.from))?;
-    }
-    if let Some(End::Loaded) = &chunk.end {
-        ledger::add_part(connection, chunk.source.id, reach.offset)?;
-    }
-    Ok(())
-}
 
 /// The collisions caused by the rows that were written.
 #[derive(Default)]
@@ -52,11 +18,12 @@ pub struct Written {
     /// By delivery: the number of its rows that became collisions because an older record of their key was written
     /// later.
     of_others: HashMap<DeliveryId, u64>,
+    took: Duration,
 }
 
 impl Written {
     /// Counts the collision that a row caused, if any.
-    pub fn add(&mut self, connection: &Connection, landed: Landed) -> Result<(), rusqlite::Error> {
+    pub fn add(&mut self, connection: &Connection, landed: Landed) -> SqlResult<()> {
         match landed {
             Landed::New | Landed::Again => {}
             Landed::OnOlder => self.own += 1,
@@ -69,16 +36,24 @@ impl Written {
         Ok(())
     }
 
-    pub fn collisions(&self) -> u64 {
-        self.own + self.of_others.values().sum::<u64>()
+    /// Returns the effect of `rows` rows on the table.
+    pub fn delta(&self, rows: u64) -> TableDelta {
+        let collisions = self.own + self.of_others.values().sum::<u64>();
+        TableDelta { rows, collisions, took: self.took, ..TableDelta::default() }
     }
 
-    /// Adds the collisions to the ledger, each to the delivery of the colliding record.
-    pub fn enter(&self, connection: &Connection, id: DeliveryId, table: &str) -> Result<(), rusqlite::Error> {
+    /// Returns the part of [`Self::delta`] that the receipt of the delivery itself counts.
+    pub fn own_delta(&self, id: DeliveryId, rows: u64) -> TableDelta {
+        let collisions = self.own + self.of_others.get(&id).copied().unwrap_or(0);
+        TableDelta { collisions, ..self.delta(rows) }
+    }
+
+    /// Adds the collisions of other deliveries to their receipts. There may be as many of these deliveries as rows.
+    pub fn credit_others(&self, connection: &Connection, id: DeliveryId, table: &str) -> SqlResult<()> {
         let sql = "UPDATE _needledrop_counts SET collisions = collisions + ?3 \
                    WHERE delivery = ?1 AND table_name = ?2";
         let mut statement = connection.prepare_cached(sql)?;
-        for (owner, count) in self.of_others.iter().chain([(&id, &self.own)]) {
+        for (owner, count) in self.of_others.iter().filter(|(owner, _)| **owner != id) {
             statement.execute(params![owner.0, table, count])?;
         }
         Ok(())
@@ -91,37 +66,52 @@ pub fn rows(
     writer: &mut Writer<'_>,
     chunk: &RowChunk,
     sent: Stamp,
-) -> Result<Written, rusqlite::Error> {
-    let mut written = Written::default();
+) -> SqlResult<Written> {
+    let (began, mut written) = (Instant::now(), Written::default());
     for row in writer.order(&chunk.rows) {
         let landed = self::row(writer, chunk, row, sent)?;
         written.add(connection, landed)?;
     }
+    written.took = began.elapsed();
     Ok(written)
 }
 
 /// Writes one row into one table. If the row was sent before, its collision is not reported again.
-pub fn row(
-    writer: &mut Writer<'_>,
-    chunk: &RowChunk,
-    row: usize,
-    sent: Stamp,
-) -> Result<Landed, rusqlite::Error> {
+pub fn row(writer: &mut Writer<'_>, chunk: &RowChunk, row: usize, sent: Stamp) -> SqlResult<Landed> {
     let landed = writer.write(&chunk.rows, row)?;
     Ok(if chunk.rows.stamp(row) <= sent { Landed::Again } else { landed })
 }
 
-/// Adds the rows of a chunk to the count of a table, without the `rejected` rows.
-pub fn count(
+/// Returns the stamp of the newest row that the delivery sent to a table.
+pub fn sent(connection: &Connection, id: DeliveryId, table: &str) -> SqlResult<Stamp> {
+    let sql = "SELECT sent FROM _needledrop_counts WHERE delivery = ?1 AND table_name = ?2";
+    let sent =
+        connection.prepare_cached(sql)?.query_row(params![id.0, table], |row| row.get(0)).optional()?;
+    Ok(Stamp(sent.unwrap_or(0)))
+}
+
+/// Notes that the rows of a chunk were sent to a table. The table must have a count in the receipt.
+pub fn note_sent(connection: &Connection, chunk: &RowChunk, table: &str) -> SqlResult<()> {
+    let last = chunk.rows.len().checked_sub(1).map_or(0, |last| chunk.rows.stamp(last).0);
+    let sql = "UPDATE _needledrop_counts SET sent = max(sent, ?3) WHERE delivery = ?1 AND table_name = ?2";
+    connection.prepare_cached(sql)?.execute(params![chunk.source.id.0, table, last])?;
+    Ok(())
+}
+
+/// Enters what the receipt of the chunk's delivery does not count: the collisions of other deliveries, and which rows
+/// were sent. A table that is behind is left out, because the backfill that fills it counts from the first record.
+pub fn enter_effects(
     connection: &Connection,
     chunk: &RowChunk,
-    table: &str,
-    rejected: usize,
-) -> Result<(), rusqlite::Error> {
-    let last = chunk.rows.len().checked_sub(1).map_or(0, |last| chunk.rows.stamp(last).0);
-    let sql = "UPDATE _needledrop_counts SET rows = rows + ?3, sent = max(sent, ?4) \
-               WHERE delivery = ?1 AND table_name = ?2";
-    let id = chunk.source.id.0;
-    connection.prepare_cached(sql)?.execute(params![id, table, chunk.rows.len() - rejected, last])?;
+    receipt: &Receipt,
+    tables: &[Table],
+    written: &[Written],
+) -> SqlResult<()> {
+    for (table, written) in tables.iter().zip(written) {
+        written.credit_others(connection, chunk.source.id, &table.name)?;
+        if !receipt.is_behind(&table.name) {
+            note_sent(connection, chunk, &table.name)?;
+        }
+    }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use crate::domain::{Plan, Table};
+use crate::domain::{Plan, Table, TableCount};
 use crate::store::sqlite::fault::{CHANGED, Fault, SqlResult};
 use crate::store::sqlite::schema;
 use crate::store::sqlite::schema::Difference;
@@ -44,9 +44,10 @@ pub fn begin_anew(connection: &Connection, table: &Table) -> SqlResult<()> {
 }
 
 fn is_behind(connection: &Connection, table: &Table) -> SqlResult<()> {
-    let sql = "UPDATE _needledrop_counts SET rows = 0, collisions = 0, fingerprint = '', sent = 0, refused = 0 \
+    let TableCount { table, rows, collisions, refused, fingerprint, .. } = TableCount::behind(&table.name);
+    let sql = "UPDATE _needledrop_counts SET rows = ?2, collisions = ?3, refused = ?4, fingerprint = ?5, sent = 0 \
                WHERE table_name = ?1";
-    connection.execute(sql, [&table.name])?;
+    connection.execute(sql, params![table, rows, collisions, refused, fingerprint.0])?;
     Ok(())
 }
 

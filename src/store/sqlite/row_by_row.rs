@@ -4,18 +4,17 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
-use super::quarantine;
 use super::rows::{Landed, Writer};
-use crate::domain::ledger::{Applied, TableDelta};
-use crate::domain::{DeliveryId, DeliveryState, RowChunk, Stamp};
+use super::{entry, quarantine};
+use crate::domain::ledger::Applied;
+use crate::domain::{Delivery, DeliveryId, DeliveryState, RowChunk, Stamp};
 use crate::store::failpoint;
 use crate::store::rejection::{Failed, Judged, Rejection, Rejections, judged};
-use crate::store::sqlite::delivery_row::now_ms;
 use crate::store::sqlite::fault::{Fault, SqlResult, is_rejection};
 use crate::store::sqlite::progress;
-use crate::store::sqlite::progress::Written;
+use crate::store::sqlite::progress::{Written, enter_effects};
 use crate::store::sqlite::shared::Shared;
 
 /// The outcome of writing the rows of a chunk.
@@ -108,7 +107,7 @@ fn delivery(
     applied: &mut [Applied],
 ) -> Result<(), Fault> {
     let own: Vec<&RowChunk> = places.iter().filter_map(|at| all.get(*at)).collect();
-    let tables: Vec<usize> = (0..shared.plan.tables.len()).collect();
+    let tables = shared.all();
     let mut tried = Vec::new();
     for (at, (chunk, place)) in own.iter().zip(places).enumerate() {
         connection.execute_batch(&format!("SAVEPOINT chunk_{at}"))?;
@@ -150,19 +149,41 @@ fn earlier(
     refusals: &mut Rejections,
 ) -> SqlResult<Failed> {
     let Some(id) = chunk.map(|chunk| chunk.source.id) else { return Ok(Failed::new()) };
-    let sql = "SELECT state = 'failed', detail, loaded > 0 FROM _needledrop_deliveries WHERE id = ?1";
-    let (has_failed, detail, was_accepted): (bool, String, bool) = connection
-        .prepare_cached(sql)?
-        .query_row([id.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    for table in tables.iter().filter(|_| was_accepted) {
+    let Delivery { state, detail, receipt, .. } = entry::by_id(connection, id)?;
+    for table in tables.iter().filter(|_| receipt.loaded > 0) {
         refusals.entry((id, *table)).or_insert((0, true)).1 = true;
     }
-    Ok(has_failed.then_some((id, detail)).into_iter().collect())
+    Ok((state == DeliveryState::Failed).then_some((id, detail)).into_iter().collect())
+}
+
+/// Writes the rows of a chunk into these tables, each table at once, or row by row if `rejected` is given. `rejected`
+/// contains rows that are known to roll back the transaction and are therefore left out.
+pub fn write(
+    shared: &Shared,
+    connection: &Connection,
+    chunk: &RowChunk,
+    tables: &[usize],
+    sent: Stamp,
+    rejected: Option<&[Rejection]>,
+) -> Result<Tried, Fault> {
+    if shared.dry {
+        let written = tables.iter().map(|_| Written::default()).collect();
+        return Ok(Tried { written, refused: Vec::new() });
+    }
+    if let Some(known) = rejected {
+        return rows(shared, connection, (0, chunk), tables, sent, known);
+    }
+    let mut written = Vec::new();
+    for table in tables {
+        let mut writer = Writer::new(shared, connection, *table)?;
+        written.push(progress::rows(connection, &mut writer, chunk, sent)?);
+    }
+    Ok(Tried { written, refused: Vec::new() })
 }
 
 /// Writes the rows of a chunk into these tables, in the order of the records. Collisions of rows with a stamp up to
 /// `sent` were already counted.
-pub fn rows(
+fn rows(
     shared: &Shared,
     connection: &Connection,
     (at, chunk): (usize, &RowChunk),
@@ -220,21 +241,22 @@ fn entered(
     judged: Judged,
     written: &[Written],
 ) -> Result<Applied, Fault> {
-    let (id, rejected) = (chunk.source.id, judged.refused.len());
+    let (id, refused, tables) = (chunk.source.id, judged.refused.len() as u64, &shared.plan.tables);
     if let Some(why) = judged.failed {
-        let sql = "UPDATE _needledrop_deliveries SET state = ?2, detail = ?3, changed = ?4 WHERE id = ?1";
-        let values = params![id.0, DeliveryState::Failed.name(), why, now_ms()];
-        connection.prepare_cached(sql)?.execute(values)?;
+        entry::change(connection, id, |delivery| {
+            delivery.fail(&why);
+            Ok(())
+        })?;
         return Ok(Applied { failed: Some(why), ..Applied::default() });
     }
-    progress::advance(connection, chunk, rejected)?;
-    let mut tables = Vec::new();
-    for (table, written) in shared.plan.tables.iter().zip(written) {
-        written.enter(connection, id, &table.name)?;
-        progress::count(connection, chunk, &table.name, rejected)?;
-        let rows = (chunk.rows.len() - rejected) as u64;
-        tables.push(TableDelta { rows, collisions: written.collisions(), ..TableDelta::default() });
-    }
+    let rows = chunk.rows.len() as u64 - refused;
+    let (delivery, ()) = entry::change(connection, id, |delivery| {
+        delivery.advance(chunk, refused)?;
+        delivery.receipt.add_rows(tables, written.iter().map(|written| written.own_delta(id, rows)));
+        Ok(())
+    })?;
+    enter_effects(connection, chunk, &delivery.receipt, tables, written)?;
     quarantine::save_all(connection, chunk, &judged.refused)?;
+    let tables = written.iter().map(|written| written.delta(rows)).collect();
     Ok(Applied { tables, refused: judged.refused, failed: None })
 }

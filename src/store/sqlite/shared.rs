@@ -34,6 +34,11 @@ impl Shared {
         self.path.display().to_string()
     }
 
+    /// Returns the indexes of all tables.
+    pub fn all(&self) -> Vec<usize> {
+        (0..self.plan.tables.len()).collect()
+    }
+
     /// Checks that the files of the store are still in place.
     pub fn check(&self) -> Result<(), Fault> {
         self.place.as_ref().map_or(Ok(()), |place| place.check().map_err(Fault::Gone))

@@ -13,11 +13,11 @@ use crate::store::StoreError;
 use crate::store::cassandra::check::durability_warnings::{Keyspace, Topology};
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::cluster::limits::SizeLimit;
-use crate::store::cassandra::lease::epoch::clock;
 use crate::store::cassandra::lease::stamps;
 use crate::store::cassandra::ledger::recreated_tables;
 use crate::store::cassandra::schema::format::{check_format, missing_told, stored_format, whole};
 use crate::store::cassandra::schema::{declared, identity, names, state};
+use crate::store::clock::clock;
 
 /// The result of a check.
 pub struct Checked {
@@ -71,9 +71,9 @@ fn topology(cluster: &Cluster) -> Topology {
 /// Returns the version of the node, and a warning if its clock differs from ours.
 async fn of_node(cluster: &Cluster) -> Result<(String, Option<String>), StoreError> {
     let cql = "SELECT release_version, toUnixTimestamp(now()) FROM system.local";
-    let before = clock();
+    let before = clock().0;
     let rows = cluster.query::<(String, i64)>(cql, ()).await?;
-    let after = clock();
+    let after = clock().0;
     let told = |(version, node): (String, i64)| {
         (version, durability_warnings::of_clocks(before, node * 1000, after))
     };

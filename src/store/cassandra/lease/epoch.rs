@@ -1,6 +1,4 @@
-//! The stamps of ledger rows: the epoch of the lease, then a sequence. Also the clock for stamps of rows.
-
-use std::time::{SystemTime, UNIX_EPOCH};
+//! The stamps of ledger rows: the epoch of the lease, then a sequence.
 
 /// The number of bits below the epoch in the stamp of a ledger row. The stamps of an epoch begin at `epoch << EPOCH`,
 /// so a row of a later epoch always wins.
@@ -14,10 +12,4 @@ pub fn epoch_of(stamp: i64) -> i64 {
 /// Returns the first stamp of the epoch in which `stamp` lies.
 pub fn first_of(stamp: i64) -> i64 {
     epoch_of(stamp) << EPOCH
-}
-
-/// Returns the current time, in microseconds since 1970.
-pub fn clock() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX / 2)
 }

@@ -18,9 +18,9 @@ use crate::store::cassandra::cluster::retry::patiently;
 use crate::store::cassandra::cluster::settings::Settings;
 use crate::store::cassandra::lease::Lease;
 use crate::store::cassandra::lease::cas::{self, Answer};
-use crate::store::cassandra::lease::epoch::clock;
 use crate::store::cassandra::lease::last_stamp::last_stamp;
 use crate::store::cassandra::schema::names;
+use crate::store::clock::clock;
 use crate::store::{StoreError, failpoint};
 
 /// How far ahead of the clock a block reaches, in microseconds, so that most files need no compare-and-set.
@@ -94,7 +94,7 @@ impl Authority {
         let mut block = self.block.lock().await;
         // Read the clock once. Otherwise a range that is longer than a block would move with the clock while it is
         // reserved.
-        let now = Stamp(clock());
+        let now = clock();
         loop {
             let consent = self.cluster.settings.stamps_ahead;
             let range = StampRange::after(Stamp(block.begin), now, (first, records), consent)
@@ -104,7 +104,7 @@ impl Authority {
                 block.begin = end;
                 return Ok(range);
             }
-            self.reserve(&mut block, end.max(clock() + AHEAD)).await?;
+            self.reserve(&mut block, end.max(clock().0 + AHEAD)).await?;
             failpoint::step("stamps reserved");
         }
     }
@@ -161,7 +161,7 @@ pub async fn others(cluster: &Cluster) -> Result<BTreeMap<String, i64>, StoreErr
 /// # Errors
 /// Returns an error if the cluster does not answer or rejects the request.
 pub async fn ahead(cluster: &Cluster) -> Result<Option<Duration>, StoreError> {
-    Ok(far_ahead(Stamp(seen(cluster).await?.next), Stamp(clock())))
+    Ok(far_ahead(Stamp(seen(cluster).await?.next), clock()))
 }
 
 async fn seen(cluster: &Cluster) -> Result<Row, StoreError> {

@@ -3,23 +3,20 @@
 use scylla::value::Row;
 
 use super::LedgerTables;
-use super::count::{count_of, table_count};
-use super::generations::is_read_again;
 use super::written::Written;
-use crate::domain::ledger::{Content, Continuation, InitialState, NewDelivery, Verdict};
+use crate::domain::ledger::{Content, Continuation, NewDelivery, Verdict};
 use crate::domain::{
-    Ahead, Delivery, DeliveryId, DeliveryState, Fingerprint, Parts, Plan, Receipt, Stamp, StampRange, Stamps,
-    StampsAhead, TableCount,
+    Ahead, Delivery, DeliveryId, DeliveryState, Plan, Stamp, StampRange, Stamps, StampsAhead,
 };
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::lease::Lease;
-use crate::store::cassandra::lease::epoch::clock;
 use crate::store::cassandra::lease::trust::Trust;
 use crate::store::cassandra::ledger::delivery_row::Entered;
 use crate::store::cassandra::ledger::lock::lock;
 use crate::store::cassandra::schema::names;
 use crate::store::cassandra::shared::Writing;
-use crate::store::{NOTHING_ASSUMED, StoreError, failpoint, read_again};
+use crate::store::clock::{clock, now_ms};
+use crate::store::{NOTHING_ASSUMED, StoreError, failpoint};
 
 impl LedgerTables {
     /// Enters a delivery. Earlier generations of its path that are not finished become `replaced`. The open records of
@@ -49,9 +46,7 @@ impl LedgerTables {
             None => {
                 let mut new = self.new_delivery(writing, plan, entry, earlier.newest + 1).await?;
                 // A table without rows has no rows of another program either, so it needs a backfill.
-                for table in &empty {
-                    count_of(&mut new.delivery.receipt, table).fingerprint = Fingerprint(String::new());
-                }
+                new.delivery.receipt.empty(&empty);
                 new
             }
         };
@@ -62,10 +57,8 @@ impl LedgerTables {
             if let Some(newer) = under_way.get(&old.delivery.id) {
                 *old = newer.clone();
             }
-            match is_read_again(&old.delivery, entry) {
-                true => discard_open(&mut old.delivery, generation),
-                false => replace(&mut old.delivery, generation),
-            }
+            old.delivery.supersede(entry, generation);
+            old.delivery.changed = now_ms();
         }
         // A writer that lost the lease may have been about to resume the newest generation. Writing that generation
         // again makes the late write lose.
@@ -253,9 +246,7 @@ impl From<StoreError> for Unchanged {
 }
 
 fn resumed(delivery: &mut Delivery, plan: &Plan, how: Continuation) {
-    let Continuation { noted, head, detail, .. } = how;
-    (delivery.state, delivery.detail) = (DeliveryState::Loading, detail);
-    (delivery.noted, delivery.head) = (noted, head.hash.clone());
+    delivery.resume(&how);
     if let Some(note) = &mut delivery.note {
         note.rules = plan.rules.clone();
     }
@@ -263,79 +254,21 @@ fn resumed(delivery: &mut Delivery, plan: &Plan, how: Continuation) {
     // further, note the head instead, which saves a write later.
     let sent = delivery.ahead.take().filter(|ahead| ahead.bytes.offset > delivery.reach.offset);
     let reach = sent.as_ref().map_or(delivery.reach.offset, |ahead| ahead.bytes.offset);
-    let by_head = (head.offset > reach).then(|| Ahead { bytes: head, rules: plan.rules.clone() });
+    let by_head = (how.head.offset > reach).then(|| Ahead { bytes: how.head, rules: plan.rules.clone() });
     delivery.ahead = by_head.or(sent);
 }
 
 /// Returns a range of stamps for a dry run. They are never written.
 fn in_memory_range(first: u64, records: u64) -> Result<StampRange, StoreError> {
-    let range = StampRange::after(Stamp(0), Stamp(clock()), (first, records), StampsAhead::Wait);
+    let range = StampRange::after(Stamp(0), clock(), (first, records), StampsAhead::Wait);
     range.map_err(StoreError::Ahead)
 }
 
-/// Discards the open records of a delivery. The entries are not changed: if the receipt has no open record, no entry
-/// counts as open.
-fn discard_open(delivery: &mut Delivery, generation: u32) {
-    delivery.receipt.discarded = delivery.receipt.quarantined;
-    delivery.detail = format!("{}\n{}", delivery.detail, read_again(generation));
-    delivery.changed = clock() / 1000;
-}
-
-fn replace(delivery: &mut Delivery, generation: u32) {
-    delivery.state = DeliveryState::Replaced;
-    delivery.detail = format!(
-        "its bytes went away after byte {}; generation {generation} took its place",
-        delivery.reach.offset
-    );
-    if let Some(ahead) = delivery.ahead.as_ref().filter(|ahead| ahead.bytes.offset > delivery.reach.offset) {
-        delivery.detail += &format!("; rows up to byte {} may be in the tables", ahead.bytes.offset);
-    }
-    delivery.note = None;
-    delivery.changed = clock() / 1000;
-}
-
-/// Returns the receipt with which a delivery begins.
-fn account(begun: &InitialState, tables: Vec<TableCount>) -> Receipt {
-    let InitialState { reach, assumed, skipped, .. } = *begun;
-    let mut parts = Parts::default();
-    if begun.state == DeliveryState::Loaded {
-        parts.push(reach.offset);
-    }
-    let (records, loaded) = (reach.record, assumed);
-    Receipt { records, loaded, skipped, assumed, tables, parts, ..Receipt::default() }
-}
-
+/// Creates the entry of a new delivery. Rows may be sent before the ledger has advanced, at first within the head.
 fn entered(plan: &Plan, entry: &NewDelivery, id: DeliveryId, generation: u32) -> Entered {
-    let begun = entry.verdict.beginning();
-    let loads = entry.verdict.loads();
-    let tables =
-        plan.tables.iter().filter(|_| loads).map(|table| table_count(&table.name, &table.fingerprint));
-    let mut tables: Vec<TableCount> = tables.collect();
-    tables.sort_by(|a, b| a.table.cmp(&b.table));
-    let now = clock() / 1000;
-    let receipt = account(&begun, tables);
-    let InitialState { state, detail, same_as, reach, hash, tail, .. } = begun;
-    let ahead = Ahead { bytes: entry.head.clone(), rules: plan.rules.clone() };
-    let delivery = Delivery {
-        id,
-        path: entry.path.clone(),
-        generation,
-        state,
-        detail,
-        same_as,
-        reach,
-        hash,
-        head: entry.head.hash.clone(),
-        tail,
-        strikes: entry.strikes,
-        ahead: (state == DeliveryState::Loading).then_some(ahead),
-        note: None,
-        noted: entry.noted,
-        stamps: Stamps::default(),
-        fingerprint: entry.fingerprint.clone(),
-        receipt,
-        taken_up: now,
-        changed: now,
-    };
+    let mut delivery = Delivery::begin(entry, (id, generation), plan, now_ms());
+    if delivery.state == DeliveryState::Loading {
+        delivery.ahead = Some(Ahead { bytes: entry.head.clone(), rules: plan.rules.clone() });
+    }
     Entered { delivery, attempt: entry.attempt.clone(), trust: Trust::first() }
 }

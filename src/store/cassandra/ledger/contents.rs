@@ -11,7 +11,7 @@ use crate::domain::{Delivery, DeliveryId};
 use crate::store::StoreError;
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::lease::Lease;
-use crate::store::cassandra::ledger::delivery_row::{big, is_unfinished};
+use crate::store::cassandra::ledger::delivery_row::big;
 use crate::store::cassandra::ledger::lock::lock;
 use crate::store::cassandra::schema::names;
 
@@ -92,7 +92,7 @@ impl Unfinished {
     pub fn track(&self, delivery: &Delivery) {
         if let Some(heads) = lock(&self.0).as_mut() {
             heads.remove(delivery.id);
-            if is_unfinished(delivery.state) {
+            if delivery.state.is_unfinished() {
                 heads.insert(delivery.id, &delivery.head);
             }
         }

@@ -134,11 +134,6 @@ fn tail_note((a, b, c, d, e, f, hash, header, rules, bytes): Note) -> TailNote {
     TailNote { span, hash, header: Header(header), rules: Fingerprint(rules), bytes }
 }
 
-/// Whether a delivery in this state still has bytes to read, or expects more bytes.
-pub fn is_unfinished(state: DeliveryState) -> bool {
-    matches!(state, DeliveryState::Loading | DeliveryState::Incomplete)
-}
-
 impl From<&Entered> for Stored {
     fn from(entered: &Entered) -> Self {
         let Entered { delivery, attempt, trust } = entered;
@@ -207,7 +202,7 @@ impl Stored {
     /// Returns the head of a delivery if its last bytes are not known yet.
     pub fn unfinished(&self) -> Option<&str> {
         let state = DeliveryState::from_name(&self.state)?;
-        is_unfinished(state).then_some(self.head.as_str())
+        state.is_unfinished().then_some(self.head.as_str())
     }
 
     pub fn known(self, attempt: &Fingerprint) -> KnownPath {

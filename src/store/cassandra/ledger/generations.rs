@@ -3,7 +3,7 @@
 use futures::future::try_join_all;
 
 use super::LedgerTables;
-use crate::domain::ledger::{NewDelivery, Verdict};
+use crate::domain::ledger::NewDelivery;
 use crate::domain::{Delivery, DeliveryId, DeliveryState};
 use crate::store::StoreError;
 use crate::store::cassandra::ledger::delivery_row::Entered;
@@ -28,7 +28,7 @@ impl Earlier {
         let delivery = &entered.delivery;
         let (is_last, is_newest) = (has_settled_others(delivery), self.newest == 0);
         self.newest = self.newest.max(delivery.generation);
-        if is_unfinished(delivery) || is_read_again(delivery, entry) {
+        if delivery.is_unsettled(entry) {
             self.unsettled.push(entered);
         } else if is_newest {
             self.ended = Some(entered);
@@ -70,20 +70,10 @@ impl LedgerTables {
     }
 }
 
-fn is_unfinished(delivery: &Delivery) -> bool {
-    matches!(delivery.state, DeliveryState::Loading | DeliveryState::Incomplete | DeliveryState::Waiting)
-}
-
-/// Whether the new generation reads a failed delivery's file again, including its records in quarantine.
-pub fn is_read_again(delivery: &Delivery, entry: &NewDelivery) -> bool {
-    let loads = matches!(entry.verdict, Verdict::Load { .. });
-    loads && delivery.state == DeliveryState::Failed && delivery.receipt.open() > 0
-}
-
 /// Whether this generation has settled all earlier generations. Only deliveries that were taken up to be loaded do so.
 /// A delivery that is assumed to be loaded by another program also has stamps, but it does not settle a failed
 /// generation.
 fn has_settled_others(delivery: &Delivery) -> bool {
     let was_loaded = delivery.stamps.begin().is_some() && delivery.receipt.assumed == 0;
-    was_loaded && !is_unfinished(delivery)
+    was_loaded && !delivery.state.is_unfinished() && delivery.state != DeliveryState::Waiting
 }

@@ -7,8 +7,8 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use scylla::statement::prepared::PreparedStatement;
 
 use super::{LedgerTables, TOGETHER};
-use crate::domain::ledger::{Content, Cursor, DeliveryFilter, KnownPath, PAGE, Page};
-use crate::domain::{Delivery, DeliveryId, DeliveryState, Fingerprint};
+use crate::domain::ledger::{Cursor, DeliveryFilter, KnownPath, PAGE, Page};
+use crate::domain::{Delivery, DeliveryId, Fingerprint};
 use crate::store::StoreError;
 use crate::store::cassandra::ledger::delivery_row::Stored;
 
@@ -62,7 +62,7 @@ impl LedgerTables {
             futures::stream::iter(reads).buffered(TOGETHER).try_collect().await?;
         // A delivery may be missing: the server may not have finished the batch that creates it.
         let mut found: Vec<Delivery> =
-            found.into_iter().flatten().filter(|delivery| matches(filter, delivery)).collect();
+            found.into_iter().flatten().filter(|delivery| filter.selects(delivery)).collect();
         if matches!(filter, DeliveryFilter::Unfinished(_) | DeliveryFilter::Same(_)) && !self.in_memory {
             found = self.valid(found).await?;
         }
@@ -115,7 +115,7 @@ impl LedgerTables {
         // A dry run also finds the deliveries that it would have entered.
         if self.in_memory {
             let under_way = self.under_way.lock().await;
-            let own = under_way.values().filter(|own| matches(filter, &own.delivery));
+            let own = under_way.values().filter(|own| filter.selects(&own.delivery));
             ids.extend(own.map(|own| own.delivery.id));
         }
         ids.sort_unstable();
@@ -183,18 +183,5 @@ impl Newest {
     fn of(stored: Stored, attempt: &Fingerprint) -> Self {
         let generation = stored.generation();
         Self { generation, head: stored.unfinished().map(str::to_owned), known: stored.known(attempt) }
-    }
-}
-
-fn matches(filter: &DeliveryFilter, delivery: &Delivery) -> bool {
-    match filter {
-        DeliveryFilter::All => true,
-        DeliveryFilter::Quarantined => delivery.receipt.quarantined + delivery.receipt.replayed > 0,
-        DeliveryFilter::Path(path) | DeliveryFilter::Newest(path) => delivery.path == *path,
-        DeliveryFilter::Unfinished(head) => {
-            delivery.head == *head
-                && matches!(delivery.state, DeliveryState::Loading | DeliveryState::Incomplete)
-        }
-        DeliveryFilter::Same(content) => Content::of(delivery).as_ref() == Some(content),
     }
 }

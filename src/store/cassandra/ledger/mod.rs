@@ -4,7 +4,6 @@
 
 mod begin;
 mod contents;
-mod count;
 mod generations;
 mod listing;
 mod rewind;
@@ -19,7 +18,6 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use contents::{Contents, Unfinished};
-pub use count::{count_of, table_count};
 use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 pub use written::{Beside, Written};
@@ -29,10 +27,10 @@ use crate::domain::{Delivery, DeliveryId, DeliveryState};
 use crate::store::StoreError;
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::lease::Lease;
-use crate::store::cassandra::lease::epoch::clock;
 use crate::store::cassandra::ledger::delivery_row::{COLUMNS, Entered, Stored};
 use crate::store::cassandra::ledger::lock::lock;
 use crate::store::cassandra::schema::names;
+use crate::store::clock::now_ms;
 
 /// The number of deliveries that are read or written at the same time.
 pub const TOGETHER: usize = 64;
@@ -166,7 +164,7 @@ impl LedgerTables {
         }
         let was = Content::of(&entered.delivery);
         let told = change(&mut entered)?;
-        entered.delivery.changed = clock() / 1000;
+        entered.delivery.changed = now_ms();
         let is = Content::of(&entered.delivery);
         if is != was {
             self.contents.enter(lease, is.as_ref(), id).await?;
@@ -217,7 +215,7 @@ impl LedgerTables {
                     None => self.load(id).await?,
                 };
                 change(&mut entered);
-                entered.delivery.changed = clock() / 1000;
+                entered.delivery.changed = now_ms();
                 entered
             }
         };
@@ -298,15 +296,7 @@ impl LedgerTables {
     ) -> Result<(), StoreError> {
         let head = amendment.head.clone();
         let change = |entered: &mut Entered| {
-            let delivery = &mut entered.delivery;
-            if let Some((state, detail)) = amendment.state {
-                (delivery.state, delivery.detail) = (state, detail);
-            }
-            if delivery.state != DeliveryState::Loading {
-                delivery.note = None;
-            }
-            delivery.noted = amendment.noted.unwrap_or(delivery.noted);
-            delivery.head = amendment.head.unwrap_or_else(|| delivery.head.clone());
+            entered.delivery.amend(amendment);
             Ok::<_, StoreError>(())
         };
         let Some(lease) = lease else { return self.change_in_memory(id, change).await.map(|_| ()) };

@@ -10,11 +10,11 @@ use scylla::statement::prepared::PreparedStatement;
 use tracing::warn;
 
 use crate::domain::text::timestamp;
-use crate::domain::{Delivery, Fingerprint, Plan, Stamp, Table};
+use crate::domain::{Delivery, Plan, Stamp, Table};
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::lease::Lease;
+use crate::store::cassandra::ledger::LedgerTables;
 use crate::store::cassandra::ledger::delivery_row::Entered;
-use crate::store::cassandra::ledger::{LedgerTables, table_count};
 use crate::store::cassandra::schema::identity::Identity;
 use crate::store::cassandra::schema::{create, identity, names};
 use crate::store::{StoreError, failpoint};
@@ -108,7 +108,11 @@ async fn begin(cluster: &Cluster, lease: &Lease, names: &[&str]) -> Result<(), S
         })
         .await?;
     for id in &filled {
-        ledger.change::<_, StoreError>(lease, *id, |entered| empty(entered, names)).await?;
+        let change = |entered: &mut Entered| {
+            entered.delivery.receipt.empty(names);
+            Ok(())
+        };
+        ledger.change::<_, StoreError>(lease, *id, change).await?;
     }
     let behind = filled.len();
     if behind > 0 {
@@ -116,15 +120,6 @@ async fn begin(cluster: &Cluster, lease: &Lease, names: &[&str]) -> Result<(), S
         warn!(
             "recreated: {names}; behind by {behind} of the deliveries until `needledrop load --table` fills it"
         );
-    }
-    Ok(())
-}
-
-fn empty(entered: &mut Entered, names: &[&str]) -> Result<(), StoreError> {
-    for count in &mut entered.delivery.receipt.tables {
-        if names.contains(&count.table.as_str()) {
-            *count = table_count(&count.table, &Fingerprint(String::new()));
-        }
     }
     Ok(())
 }

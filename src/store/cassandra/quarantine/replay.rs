@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::ledger::{Applied, TableDelta};
+use crate::domain::ledger::Applied;
 use crate::domain::quarantine::{Fate, Replay};
-use crate::domain::{DeliveryId, RowChunk};
+use crate::domain::{DeliveryId, RowChunk, TableDelta};
+use crate::store::cassandra::ledger::Beside;
 use crate::store::cassandra::ledger::delivery_row::Entered;
-use crate::store::cassandra::ledger::{Beside, count_of};
 use crate::store::cassandra::shared::{Inner, Writing, sending};
 use crate::store::cassandra::writer::key_counts::KeyCounts;
 use crate::store::cassandra::writer::progress::Progress;
@@ -95,28 +95,9 @@ fn beside(writing: &Writing, retried: &Replay, judged: &Judged, account: &KeyCou
 
 fn enter(inner: &Inner, entered: &mut Entered, retried: &Replay, judged: &Judged, account: &KeyCounts) {
     let (loaded, skipped) = (loaded(retried, judged).count() as u64, retried.skipped.len() as u64);
-    let receipt = &mut entered.delivery.receipt;
-    let is_first = receipt.loaded == 0;
-    receipt.loaded += loaded;
-    receipt.skipped += skipped;
-    receipt.replayed += loaded + skipped;
-    receipt.quarantined = receipt.quarantined.saturating_sub(loaded + skipped);
-    for (table, declared) in inner.plan.tables.iter().enumerate() {
-        // A table that is newer than the delivery still needs a backfill for the other records of the delivery.
-        let count = count_of(receipt, &declared.name);
-        if is_first {
-            // The table lacks no record of the delivery, whatever its declaration was when the records were
-            // quarantined.
-            count.fingerprint = declared.fingerprint.clone();
-        }
-        count.rows += loaded;
-        count.collisions = count.collisions.saturating_add_signed(collisions(account, table));
-        count.estimated |= account.counted.estimated.get(table).copied().unwrap_or(false);
-    }
-}
-
-fn collisions(account: &KeyCounts, table: usize) -> i64 {
-    account.counted.collisions.get(&(0, table)).copied().unwrap_or(0)
+    let tables = &inner.plan.tables;
+    let deltas = (0..tables.len()).map(|table| account.counted.delta(0, table, loaded));
+    entered.delivery.receipt.replay((loaded, skipped), tables, deltas);
 }
 
 fn delta(chunk: &RowChunk, sent: &Sent, judged: &Judged, account: &KeyCounts, table: usize) -> TableDelta {
@@ -130,7 +111,7 @@ fn delta(chunk: &RowChunk, sent: &Sent, judged: &Judged, account: &KeyCounts, ta
 pub async fn discarded(inner: &Inner, id: DeliveryId, records: &[u64]) -> Result<(), StoreError> {
     let writing = inner.writer()?;
     let settling = |record: &u64| writing.quarantine.settling(id, *record, Fate::Discarded);
-    let change = |entered: &mut Entered| entered.delivery.receipt.discarded += records.len() as u64;
+    let change = |entered: &mut Entered| entered.delivery.receipt.discard(records.len() as u64);
     check_open(inner, writing, id, records.iter().copied()).await?;
     failpoint::step("discard before the ledger");
     inner.ledger.settle(&writing.lease, id, change, records.iter().map(settling).collect()).await?;

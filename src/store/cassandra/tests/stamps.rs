@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::domain::StampRange;
-use crate::store::cassandra::lease::epoch::clock;
 use crate::store::cassandra::schema::names::stamps_place;
+use crate::store::clock::clock;
 
 /// Two stores with the same tables and separate ledgers.
 struct Pair {
@@ -70,7 +70,7 @@ async fn two_ledgers_never_hand_out_the_same_stamp() {
             rng.u64(1..=most)
         });
         let turns = [&[0, 1][..], &[0], &[1]][rng.usize(..3)];
-        let before = clock();
+        let before = clock().0;
         let taken = turns.iter().map(|at| hand_out(&stores[*at], records[*at]));
         let taken = futures::future::join_all(taken).await;
         assert!(taken.iter().all(|range| range.base.0 >= before), "behind the clock");
@@ -79,7 +79,7 @@ async fn two_ledgers_never_hand_out_the_same_stamp() {
     }
     let last = ranges.iter().map(StampRange::end).max().unwrap();
     // If the rest of a block is too small for a range, the rest is lost. It is smaller than the range.
-    let most = clock() + 10_000_000 + 2 * i64::try_from(handed_out).unwrap();
+    let most = clock().0 + 10_000_000 + 2 * i64::try_from(handed_out).unwrap();
     assert!(last.0 <= most, "{last:?} is further ahead than what was handed out");
     assert_disjoint(ranges);
     drop(stores);
@@ -100,7 +100,7 @@ async fn a_row_that_was_lost_or_restored_is_raised_above_all_stamps_of_the_ledge
     pair.open(0).await.inner.writer().unwrap().lease.release().await;
 
     // An earlier version reserved stamps in the lease row.
-    let mut last = clock() + 60_000_000;
+    let mut last = clock().0 + 60_000_000;
     pair.cql(&set_lease(last)).await;
     for damage in [
         // The row is restored from a backup.
@@ -155,7 +155,7 @@ async fn two_idle_ledgers_do_not_run_ahead_of_the_clock() {
     // `tend` returns only if the lease is lost.
     let _ = tokio::time::timeout(Duration::from_secs(4), futures::future::join_all(idle)).await;
     let range = hand_out(&stores[1], 1).await;
-    assert!(range.base.0 <= clock() + 5_000_000, "{} at {}", range.base.0, clock());
+    assert!(range.base.0 <= clock().0 + 5_000_000, "{} at {}", range.base.0, clock().0);
     drop(stores);
     pair.drop().await;
 }

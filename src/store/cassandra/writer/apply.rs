@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use crate::domain::ledger::{Applied, TableDelta};
-use crate::domain::{Delivery, DeliveryId, DeliveryState, End, Position, Quarantined, RowChunk};
-use crate::store::cassandra::ledger::count_of;
+use crate::domain::ledger::Applied;
+use crate::domain::{Delivery, DeliveryId, DeliveryState, Position, Quarantined, RowChunk, TableDelta};
 use crate::store::cassandra::ledger::delivery_row::Entered;
 use crate::store::cassandra::shared::{Inner, Writing};
 use crate::store::cassandra::writer::key_counts::{Counted, KeyCounts};
@@ -159,50 +158,14 @@ fn advance(
 ) -> Result<(), StoreError> {
     let delivery = &mut entered.delivery;
     if let Some(why) = &judged.failed {
-        (delivery.state, delivery.detail) = (DeliveryState::Failed, why.clone());
-        (delivery.ahead, delivery.note) = (None, None);
+        delivery.fail(why);
         return Ok(());
     }
     let refused = judged.refused.len() as u64;
-    let loaded = chunk.rows.len() as u64 - refused;
-    let reach = delivery.reach.advance(chunk.span);
-    delivery.reach = reach.map_err(|error| inner.cluster.broken(error))?;
-    if !chunk.hash.is_empty() {
-        delivery.hash.clone_from(&chunk.hash);
-    }
-    let receipt = &mut delivery.receipt;
-    receipt.records = delivery.reach.record;
-    receipt.loaded += loaded;
-    receipt.skipped += chunk.skipped;
-    receipt.quarantined += chunk.quarantined.len() as u64 + refused;
-    for (table, declared) in inner.plan.tables.iter().enumerate() {
-        let count = count_of(receipt, &declared.name);
-        count.rows += loaded;
-        let collisions = counted.collisions.get(&(at, table)).copied().unwrap_or(0);
-        count.collisions = count.collisions.saturating_add_signed(collisions);
-        count.estimated |= counted.estimated.get(table).copied().unwrap_or(false);
-    }
-    if chunk.span.to > chunk.span.from {
-        delivery.tail = chunk.is_tail.then_some(chunk.span.from);
-        delivery.note = None;
-    }
-    ended(delivery, chunk);
+    delivery.advance(chunk, refused).map_err(|error| inner.cluster.broken(error.to_string()))?;
+    let (tables, rows) = (&inner.plan.tables, chunk.rows.len() as u64 - refused);
+    delivery.receipt.add_rows(tables, (0..tables.len()).map(|table| counted.delta(at, table, rows)));
     Ok(())
-}
-
-fn ended(delivery: &mut Delivery, chunk: &RowChunk) {
-    let Some(end) = &chunk.end else { return };
-    delivery.state = end.state();
-    if let Some(detail) = end.detail() {
-        detail.clone_into(&mut delivery.detail);
-    }
-    if delivery.state != DeliveryState::Loading {
-        // All bytes that were sent have been applied.
-        delivery.ahead = None;
-    }
-    if *end == End::Loaded {
-        delivery.receipt.parts.push(delivery.reach.offset);
-    }
 }
 
 fn counts(chunk: &RowChunk, judged: &Judged, counted: &Counted, at: usize, sent: &rows::Sent) -> Applied {

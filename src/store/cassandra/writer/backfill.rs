@@ -3,9 +3,8 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
-use crate::domain::ledger::{Applied, TableDelta};
-use crate::domain::{Fingerprint, RowChunk};
-use crate::store::cassandra::ledger::count_of;
+use crate::domain::ledger::Applied;
+use crate::domain::{RowChunk, TableCount, TableDelta};
 use crate::store::cassandra::ledger::delivery_row::Entered;
 use crate::store::cassandra::shared::{Inner, sending};
 use crate::store::cassandra::writer::backfill_totals::Played;
@@ -47,32 +46,24 @@ pub async fn chunk(
     let before = playing.get(&(id, table)).filter(|_| !first).cloned();
     let mut played = before.unwrap_or_else(|| Played {
         keys: Keys::new(inner.cluster.settings.limits.collision_keys),
-        rows: 0,
-        refused: 0,
-        collisions: 0,
+        count: TableCount::behind(&declared.name),
     });
     let distinct = played.keys.distinct();
     played.keys.add(hashes(inner, table, chunk, &left_out));
-    let is_estimate = played.keys.is_estimate();
     let grown = i64::try_from(played.keys.distinct()).unwrap_or(0) - i64::try_from(distinct).unwrap_or(0);
     let collisions = i64::try_from(delta.rows).unwrap_or(0) - grown;
-    played.rows += delta.rows;
-    played.refused += refused;
-    played.collisions = played.collisions.saturating_add_signed(collisions);
+    let estimated = played.keys.is_estimate();
+    delta = TableDelta { rows: delta.rows, estimated, ..collided(collisions) };
+    played.count.backfill(&delta, refused);
+    // The table is up to date only after the last chunk. Until then, a restart backfills this delivery from the
+    // beginning.
+    if chunk.end.is_some() {
+        played.count.fingerprint = declared.fingerprint.clone();
+    }
     failpoint::step("replay before the ledger");
     // Write totals, not increments: a write that was not acknowledged may have taken effect.
     let change = |entered: &mut Entered| {
-        let count = count_of(&mut entered.delivery.receipt, &declared.name);
-        if first {
-            count.fingerprint = Fingerprint(String::new());
-        }
-        (count.rows, count.refused, count.collisions) = (played.rows, played.refused, played.collisions);
-        count.estimated = played.keys.is_estimate();
-        // The table is up to date only after the last chunk. Until then, a restart backfills this delivery from the
-        // beginning.
-        if chunk.end.is_some() {
-            count.fingerprint = declared.fingerprint.clone();
-        }
+        entered.delivery.receipt.count_of(&declared.name).clone_from(&played.count);
         Ok(())
     };
     inner.ledger.change::<_, StoreError>(&writing.lease, id, change).await?;
@@ -83,8 +74,7 @@ pub async fn chunk(
     }
     drop(playing);
     failpoint::step("replay after the ledger");
-    let (took, estimated) = (began.elapsed(), is_estimate);
-    delta = TableDelta { rows: delta.rows, took, estimated, ..collided(collisions) };
+    delta.took = began.elapsed();
     Ok(Applied { tables: vec![delta], ..Applied::default() })
 }
 

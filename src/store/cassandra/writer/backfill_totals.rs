@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::domain::DeliveryId;
+use crate::domain::{DeliveryId, TableCount};
 use crate::store::cassandra::writer::keys::Keys;
 
 /// The totals of the deliveries that are being backfilled, by delivery and table.
@@ -12,7 +12,5 @@ pub type Playing = tokio::sync::Mutex<HashMap<(DeliveryId, usize), Played>>;
 #[derive(Clone)]
 pub struct Played {
     pub keys: Keys,
-    pub rows: u64,
-    pub refused: u64,
-    pub collisions: u64,
+    pub count: TableCount,
 }

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::domain::ledger::TableDelta;
-use crate::domain::{DeliveryId, RowChunk};
+use crate::domain::{DeliveryId, RowChunk, TableDelta};
 use crate::store::StoreError;
 use crate::store::cassandra::shared::{Inner, Writing};
 use crate::store::cassandra::writer::collisions::Tables;
