@@ -1,5 +1,5 @@
-"""Writes the dashboards of needledrop: `make dashboards`. With --check it only says whether they are what lies
-there, and whether each is whole in the models of grafana-foundation-sdk."""
+"""Generates the dashboards of needledrop (`make dashboards`). With --check, only compares the generated dashboards with
+the existing files, and checks that the models of grafana-foundation-sdk read each file without loss."""
 
 import json
 import sys
@@ -26,11 +26,11 @@ def main():
             place.write_text(built)
         there = place.read_text()
         if there != built:
-            wrong.append(f"{place.name} is not what grafana/build makes: make dashboards")
-        # What the models do not know would be lost on the way through them.
+            wrong.append(f"{place.name} differs from the output of grafana/build: run make dashboards")
+        # Parsing drops everything that the models do not know.
         if text(Dashboard.from_json(json.loads(there))) != there:
-            wrong.append(f"{place.name} has what the models of grafana-foundation-sdk do not know")
-    print("\n".join(wrong) or f"dashboards: overview, store, files are whole, schema {json.loads(there)['schemaVersion']}")
+            wrong.append(f"{place.name} has fields that the models of grafana-foundation-sdk do not know")
+    print("\n".join(wrong) or f"dashboards: overview, store, files are valid, schema {json.loads(there)['schemaVersion']}")
     return len(wrong)
 
 

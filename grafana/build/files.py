@@ -1,8 +1,8 @@
-"""What each day brought, what was refused of it, and how soon it could be asked for."""
+"""What arrived each day, what went to quarantine or failed, and how soon files could be queried."""
 
 from panels import OURS, BytesIEC, Seconds, Short, board, heat_map, lines, number, row
 
-# A bar a day.
+# One bar per day.
 DAY = "1d"
 
 
@@ -14,18 +14,18 @@ DASHBOARD = (
     board(
         "files",
         "needledrop: files",
-        "What each day brought, what was refused of it, and how soon it could be asked for.",
+        "What arrived each day, what went to quarantine or failed, and how soon files could be queried.",
         "30d",
         "5m",
         [("table", 'label_values(needledrop_rows_written_total{job=~"$job"}, table)')],
     )
-    .with_row(row("In the time shown"))
+    .with_row(row("In the time range shown"))
     .with_panel(
         number(
             "Deliveries loaded",
             f'sum(increase(needledrop_deliveries_total{{{OURS}, state="loaded"}}[$__range]))',
             Short,
-            "Deliveries that became loaded.",
+            "Deliveries that were loaded.",
             alert="NeedledropNothingLoaded",
         )
     )
@@ -34,7 +34,7 @@ DASHBOARD = (
             "Records",
             f"sum(increase(needledrop_records_read_total{{{OURS}}}[$__range]))",
             Short,
-            "Records read and accounted for.",
+            "Records that were read, and are now loaded, skipped or in quarantine.",
         )
     )
     .with_panel(
@@ -42,7 +42,7 @@ DASHBOARD = (
             "Failed",
             f'sum(needledrop_files_open{{{OURS}, state="failed"}})',
             Short,
-            "Files whose delivery failed and was not delivered again.",
+            "Files whose newest delivery failed.",
             [(1, "red")],
             alert="NeedledropDeliveryFailed",
         )
@@ -52,7 +52,7 @@ DASHBOARD = (
             "Incomplete",
             f'sum(needledrop_files_open{{{OURS}, state="incomplete"}})',
             Short,
-            "Files of which more is expected.",
+            "Files whose end is still expected.",
             [(1, "yellow")],
             alert="NeedledropDeliveryIncomplete",
         )
@@ -72,12 +72,12 @@ DASHBOARD = (
             "Open in quarantine",
             f"sum(needledrop_quarantine_open{{{OURS}}})",
             Short,
-            "Records that were neither replayed nor discarded, of all deliveries.",
+            "Records of all deliveries that are in quarantine, neither replayed nor discarded.",
             [(1, "yellow")],
             alert="NeedledropQuarantineShare",
         )
     )
-    .with_row(row("What each day brought"))
+    .with_row(row("Each day"))
     .with_panel(
         daily(
             "Deliveries a day",
@@ -86,7 +86,7 @@ DASHBOARD = (
                 (f"sum(increase(needledrop_deliveries_unterminated_total{{{OURS}}}[{DAY}]))", "without a final line end"),
             ],
             Short,
-            "Deliveries by the state they ended in, each day.",
+            "Deliveries per day, by their final state.",
             alert="NeedledropNothingLoaded",
         )
     )
@@ -101,7 +101,7 @@ DASHBOARD = (
                 (f"sum(increase(needledrop_records_quarantined_total{{{OURS}}}[{DAY}]))", "quarantined"),
             ],
             Short,
-            "What became of the records of each day. A day that is much smaller than the others is worth a look.",
+            "What the records of each day became. Look into a day that is much smaller than the others.",
             alert="NeedledropQuarantineShare",
         )
     )
@@ -110,7 +110,7 @@ DASHBOARD = (
             "Rows a day",
             [(f'sum by (table) (increase(needledrop_rows_written_total{{{OURS}, table=~"$table"}}[{DAY}]))', "{{table}}")],
             Short,
-            "Rows that the store acknowledged each day, by table.",
+            "Rows acknowledged by the store per day, by table.",
         )
     )
     .with_panel(
@@ -118,22 +118,22 @@ DASHBOARD = (
             "Bytes a day",
             [(f"sum by (instance) (increase(needledrop_bytes_read_total{{{OURS}}}[{DAY}]))", "{{instance}}")],
             BytesIEC,
-            "Decoded bytes of each day.",
+            "Decoded bytes read per day.",
         )
     )
-    .with_row(row("What was refused"))
+    .with_row(row("Quarantine and failures"))
     .with_panel(
         daily(
             "Quarantine a day, by reason",
             [(f"sum by (reason) (increase(needledrop_records_quarantined_total{{{OURS}}}[{DAY}]))", "{{reason}}")],
             Short,
-            "Records that could not become rows. docs/quarantine.md tells what each reason means.",
+            "Records that could not become rows. docs/quarantine.md explains the reasons.",
             alert="NeedledropQuarantineShare",
         )
     )
     .with_panel(
         lines(
-            "Files that wait for somebody",
+            "Files that need attention",
             [(f"sum by (state) (needledrop_files_open{{{OURS}}})", "{{state}}")],
             Short,
             "Failed, incomplete or unreadable files over time.",
@@ -143,10 +143,10 @@ DASHBOARD = (
     )
     .with_panel(
         lines(
-            "Tries to read what cannot be read",
+            "Failed attempts to read files",
             [(f"sum by (instance) (increase(needledrop_files_unreadable_total{{{OURS}}}[$__rate_interval]))", "{{instance}}")],
             Short,
-            "Files that could not be opened or read, counted at each try.",
+            "Failed attempts to open or read a file.",
             alert="NeedledropUnreadable",
         )
     )
@@ -155,16 +155,16 @@ DASHBOARD = (
             "Loaded files that left the inbox",
             [(f"sum by (outcome) (increase(needledrop_files_after_total{{{OURS}}}[{DAY}]))", "{{outcome}}")],
             Short,
-            "Moved into the archive or deleted, where source.after says so; what failed is tried again.",
+            "Files moved to the archive or deleted (source.after). Failed moves and deletions are tried again.",
         )
     )
-    .with_row(row("How soon"))
+    .with_row(row("Delay"))
     .with_panel(
         heat_map(
             "Drop to queryable",
             f"sum by (le) (increase(needledrop_drop_to_queryable_seconds_bucket{{{OURS}}}[$__rate_interval]))",
             Seconds,
-            "From the drop of a file to the acknowledgement of its last row in every table: how many took how long.",
+            "How long files took, from the drop to the acknowledgement of the last row in every table.",
             alert="NeedledropOldestWaiting",
         )
     )
@@ -178,7 +178,7 @@ DASHBOARD = (
                 )
             ],
             Seconds,
-            "Time within which 99 of 100 files could be asked for.",
+            "Time within which 99 of 100 files could be queried.",
             [(900, "red")],
             alert="NeedledropOldestWaiting",
             log=True,

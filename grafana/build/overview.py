@@ -1,16 +1,16 @@
-"""Is it keeping up, what came in, how fast, what was refused."""
+"""Whether needledrop keeps up, what arrives, how fast it is loaded, and what goes to quarantine."""
 
 from panels import OURS, BytesIEC, BytesPerSecondIEC, NoUnit, PercentUnit, Seconds, Short, board, lines, number, row
 
 DASHBOARD = (
-    board("overview", "needledrop: overview", "Is it keeping up, what came in, how fast, what was refused.", "6h", "30s")
-    .with_row(row("Is it keeping up"))
+    board("overview", "needledrop: overview", "Whether needledrop keeps up, what arrives, how fast it is loaded, and what goes to quarantine.", "6h", "30s")
+    .with_row(row("Keeping up"))
     .with_panel(
         number(
             "Ready",
             f"max by (job) (needledrop_ready{{{OURS}}})",
             NoUnit,
-            "Whether a daemon does its work: its folder is there, its store answers, it may write.",
+            "Whether a daemon is ready: it can list its inbox, use its store and write to it.",
             alert="NeedledropNotReady",
             words={0: ("not ready", "red"), 1: ("ready", "green")},
         )
@@ -20,7 +20,7 @@ DASHBOARD = (
             "Files waiting",
             f"sum(needledrop_backlog_files{{{OURS}}})",
             Short,
-            "Files that are known to be new and not loaded yet.",
+            "Files that are new and not loaded yet.",
             [(100, "yellow")],
             alert="NeedledropBacklogGrowing",
         )
@@ -30,7 +30,7 @@ DASHBOARD = (
             "Oldest waiting",
             f"max(needledrop_oldest_waiting_seconds{{{OURS}}})",
             Seconds,
-            "How long the oldest file has waited to be taken up.",
+            "How long the oldest waiting file has waited for its loading to begin.",
             [(300, "yellow"), (900, "red")],
             alert="NeedledropOldestWaiting",
         )
@@ -47,10 +47,10 @@ DASHBOARD = (
     )
     .with_panel(
         number(
-            "Files that wait for somebody",
+            "Files that need attention",
             f"sum(needledrop_files_open{{{OURS}}})",
             Short,
-            "Failed, incomplete or unreadable files: they stay as they are until somebody acts.",
+            "Failed, incomplete or unreadable files. Most need a correction before they can be loaded.",
             [(1, "red")],
             alert="NeedledropDeliveryFailed",
         )
@@ -60,7 +60,7 @@ DASHBOARD = (
             "Open in quarantine",
             f"sum(needledrop_quarantine_open{{{OURS}}})",
             Short,
-            "Records that were neither replayed nor discarded, of all deliveries.",
+            "Records of all deliveries that are in quarantine, neither replayed nor discarded.",
             [(1, "yellow")],
             alert="NeedledropQuarantineShare",
         )
@@ -70,7 +70,7 @@ DASHBOARD = (
             "Backlog",
             [(f"sum by (instance) (needledrop_backlog_bytes{{{OURS}}})", "{{instance}}")],
             BytesIEC,
-            "Bytes of the files that wait, as they lie in the folder. It should come down to nothing.",
+            "Size of the waiting files, as stored in the inbox. It should return to zero.",
             alert="NeedledropBacklogGrowing",
         )
     )
@@ -79,18 +79,18 @@ DASHBOARD = (
             "Oldest waiting",
             [(f"max by (instance) (needledrop_oldest_waiting_seconds{{{OURS}}})", "{{instance}}")],
             Seconds,
-            "How long the oldest file has waited to be taken up.",
+            "How long the oldest waiting file has waited for its loading to begin.",
             [(900, "red")],
             alert="NeedledropOldestWaiting",
         )
     )
-    .with_row(row("What came in"))
+    .with_row(row("Arrivals"))
     .with_panel(
         lines(
             "Deliveries",
             [(f"sum by (state) (increase(needledrop_deliveries_total{{{OURS}}}[$__rate_interval]))", "{{state}}")],
             Short,
-            "Entries into each state: every delivery goes through waiting and loading.",
+            "Deliveries that entered each state. Every delivery passes through waiting and loading.",
             alert="NeedledropDeliveryFailed",
             bars=True,
         )
@@ -103,13 +103,13 @@ DASHBOARD = (
             "Decoded bytes whose records are durable.",
         )
     )
-    .with_row(row("How fast"))
+    .with_row(row("Speed"))
     .with_panel(
         lines(
             "Records",
             [(f"sum by (instance) (rate(needledrop_records_read_total{{{OURS}}}[$__rate_interval]))", "{{instance}}")],
             "rec/s",
-            "Records that are accounted for: loaded, skipped or in quarantine.",
+            "Records per second that were loaded, skipped or quarantined.",
         )
     )
     .with_panel(
@@ -117,7 +117,7 @@ DASHBOARD = (
             "Rows",
             [(f"sum by (table) (rate(needledrop_rows_written_total{{{OURS}}}[$__rate_interval]))", "{{table}}")],
             "rows/s",
-            "Rows that the store acknowledged, by table.",
+            "Rows acknowledged by the store, by table.",
             stacked=True,
         )
     )
@@ -142,7 +142,7 @@ DASHBOARD = (
             "Where the time goes",
             [(f"sum by (stage) (rate(needledrop_stage_seconds_sum{{{OURS}}}[$__rate_interval]))", "{{stage}}")],
             NoUnit,
-            "Pieces of work that each stage has under way, on average. The slow stage is the one whose line is up.",
+            "Average number of files or chunks that each stage works on. The slowest stage has the highest line.",
         )
     )
     .with_panel(
@@ -150,7 +150,7 @@ DASHBOARD = (
             "Waiting for room",
             [(f"sum by (queue) (rate(needledrop_queue_wait_seconds_sum{{{OURS}}}[$__rate_interval]))", "{{queue}}")],
             NoUnit,
-            "Pieces of work that wait for room in a queue, on average: the stage behind that queue is the slower one.",
+            "Average number of files or chunks that wait for room in a queue. A high value means that the stage after the queue is slower.",
         )
     )
     .with_panel(
@@ -158,7 +158,7 @@ DASHBOARD = (
             "In the queues",
             [(f"sum by (queue) (needledrop_queue_depth{{{OURS}}})", "{{queue}}")],
             Short,
-            "Files or chunks that wait in each queue.",
+            "Files or chunks in each queue.",
         )
     )
     .with_panel(
@@ -166,10 +166,10 @@ DASHBOARD = (
             "Read ahead of the ledger",
             [(f"sum by (instance) (needledrop_ledger_lag_bytes{{{OURS}}})", "{{instance}}")],
             BytesIEC,
-            "Decoded bytes that were read and are not in the ledger yet: what a crash would read again.",
+            "Decoded bytes that were read but are not in the ledger yet. After a crash they are read again.",
         )
     )
-    .with_row(row("What was refused"))
+    .with_row(row("Quarantine and failures"))
     .with_panel(
         lines(
             "Into quarantine",
@@ -196,7 +196,7 @@ DASHBOARD = (
                 )
             ],
             PercentUnit,
-            "Of the records read, those that could not become rows.",
+            "Share of the records read that went to quarantine.",
             [(0.01, "red")],
             alert="NeedledropQuarantineShare",
         )
@@ -207,7 +207,7 @@ DASHBOARD = (
             "CPU",
             [(f"sum by (instance) (rate(needledrop_process_cpu_seconds_total{{{OURS}}}[$__rate_interval]))", "{{instance}}")],
             NoUnit,
-            "Cores that the process keeps busy. The kernel reports its count in whole seconds.",
+            "Number of cores in use. The kernel reports CPU time in whole seconds.",
         )
     )
     .with_panel(
@@ -227,7 +227,7 @@ DASHBOARD = (
                 (f"min(needledrop_process_max_fds{{{OURS}}})", "limit"),
             ],
             Short,
-            "Files and sockets that it has open, and how many it may.",
+            "Files and sockets that the process has open, and the limit.",
             log=True,
         )
     )
@@ -236,7 +236,7 @@ DASHBOARD = (
             "Threads",
             [(f"sum by (instance) (needledrop_process_threads{{{OURS}}})", "{{instance}}")],
             Short,
-            "Threads of the process: those of the runtime, one of HTTP, one a connection to SQLite.",
+            "Threads of the process: the runtime's, one for HTTP, and one for each connection to SQLite.",
         )
     )
     .with_panel(
@@ -244,7 +244,7 @@ DASHBOARD = (
             "Version",
             [(f"sum by (version) (needledrop_build_info{{{OURS}}})", "{{version}}")],
             Short,
-            "Daemons of each version.",
+            "Number of daemons of each version.",
         )
     )
     .with_panel(
@@ -252,7 +252,7 @@ DASHBOARD = (
             "Up since",
             f"time() - max(needledrop_process_start_time_seconds{{{OURS}}})",
             Seconds,
-            "How long the youngest process has been running.",
+            "How long the most recently started process has been running.",
             alert="NeedledropDown",
         )
     )
@@ -261,9 +261,9 @@ DASHBOARD = (
             "Configuration",
             f"min(needledrop_config_last_reload_successful{{{OURS}}})",
             NoUnit,
-            "Whether the configuration that lies there is the one in use.",
+            "Whether the current configuration file is in use.",
             alert="NeedledropConfigRefused",
-            words={0: ("refused", "red"), 1: ("in use", "green")},
+            words={0: ("rejected", "red"), 1: ("in use", "green")},
         )
     )
     .with_panel(
@@ -271,7 +271,7 @@ DASHBOARD = (
             "Reloads",
             f"sum(increase(needledrop_config_reloads_total{{{OURS}}}[$__range]))",
             Short,
-            "How often the configuration was read again in the time shown.",
+            "Reloads of the configuration in the time range shown.",
             alert="NeedledropConfigRefused",
         )
     )

@@ -1,5 +1,5 @@
-"""How our panels look, on the builders of grafana-foundation-sdk: a query, a unit, a description, and
-thresholds that lead to the runbook."""
+"""Builds panels in one style with grafana-foundation-sdk: a query, a unit, a description, thresholds, and a link to the
+runbook."""
 
 from grafana_foundation_sdk.builders import common, dashboard, heatmap, prometheus, stat, timeseries
 from grafana_foundation_sdk.models import common as looks
@@ -19,7 +19,7 @@ from grafana_foundation_sdk.models.units import (  # noqa: F401 (the dashboards'
 RUNBOOK = "https://github.com/needledrop/needledrop/blob/main/docs/runbook.md"
 SOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 
-# What every query is narrowed to.
+# The label filter of every query.
 OURS = 'job=~"$job", instance=~"$instance"'
 
 
@@ -29,14 +29,14 @@ def _query(expr, legend, instant, format_val=queries.PromQueryFormat.TIME_SERIES
 
 
 def _thresholds(steps):
-    """Green below the first of (from, colour)."""
+    """Thresholds from pairs of (from, colour). Values below the first are green."""
     steps = [models.Threshold(value=None, color="green")] + [
         models.Threshold(value=at, color=colour) for at, colour in steps
     ]
     return dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps)
 
 
-def _dressed(panel, title, description, unit, alert):
+def _common(panel, title, description, unit, alert):
     panel = panel.title(title).description(description).unit(unit).datasource(SOURCE)
     if alert:
         link = dashboard.DashboardLink(f"Runbook: {alert}").type(models.DashboardLinkType.LINK)
@@ -45,8 +45,8 @@ def _dressed(panel, title, description, unit, alert):
 
 
 def number(title, expr, unit, description, steps=(), alert=None, words=None, span=4):
-    """One value, as it is now. `words` names values: {0: ("no", "red")}."""
-    panel = _dressed(stat.Panel(), title, description, unit, alert).height(4).span(span)
+    """The current value. `words` replaces values by names: {0: ("no", "red")}."""
+    panel = _common(stat.Panel(), title, description, unit, alert).height(4).span(span)
     panel = panel.with_target(_query(expr, "", instant=True)).thresholds(_thresholds(steps))
     panel = panel.color_mode(looks.BigValueColorMode.VALUE).graph_mode(looks.BigValueGraphMode.NONE)
     panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
@@ -60,8 +60,8 @@ def number(title, expr, unit, description, steps=(), alert=None, words=None, spa
 
 
 def lines(title, queries_, unit, description, steps=(), alert=None, stacked=False, bars=False, log=False, span=12):
-    """Values over time. `queries_` are (expression, legend)."""
-    panel = _dressed(timeseries.Panel(), title, description, unit, alert).height(8).span(span).min(0)
+    """Values over time. `queries_` is a list of (expression, legend)."""
+    panel = _common(timeseries.Panel(), title, description, unit, alert).height(8).span(span).min(0)
     for expr, legend in queries_:
         panel = panel.with_target(_query(expr, legend, instant=False))
     panel = panel.line_width(1).fill_opacity(60 if bars else 12).show_points(looks.VisibilityMode.NEVER)
@@ -84,8 +84,8 @@ def lines(title, queries_, unit, description, steps=(), alert=None, stacked=Fals
 
 
 def heat_map(title, expr, unit, description, alert=None, span=12):
-    """A histogram over time: how many fell into each bucket."""
-    panel = _dressed(heatmap.Panel(), title, description, unit, alert).height(8).span(span)
+    """A histogram over time: the count of each bucket."""
+    panel = _common(heatmap.Panel(), title, description, unit, alert).height(8).span(span)
     panel = panel.with_target(_query(expr, "{{le}}", False, queries.PromQueryFormat.HEATMAP))
     colours = heatmap.HeatmapColorOptions().mode(heat.HeatmapColorMode.SCHEME).scheme("Oranges").steps(64)
     panel = panel.calculate(False).color(colours).y_axis(heatmap.YAxisConfig().unit(unit))
@@ -93,7 +93,7 @@ def heat_map(title, expr, unit, description, alert=None, span=12):
 
 
 def board(uid, title, description, since, refresh, variables=()):
-    """An empty dashboard with the variables and links that all have."""
+    """An empty dashboard with the common variables and links."""
     new = dashboard.Dashboard(title).uid(f"needledrop-{uid}").description(description).tags(["needledrop"])
     new = new.time(f"now-{since}", "now").refresh(refresh).timezone("browser")
     new = new.tooltip(models.DashboardCursorSync.CROSSHAIR).readonly()

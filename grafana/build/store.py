@@ -1,4 +1,4 @@
-"""How the store does: latency, batches, retries, what is in flight."""
+"""The store: latency, batches, retries and requests in flight."""
 
 from panels import OURS, BytesIEC, NoUnit, Seconds, Short, board, heat_map, lines, number, row
 
@@ -9,12 +9,12 @@ DASHBOARD = (
     board(
         "store",
         "needledrop: store",
-        "How the store does: latency, batches, retries, what is in flight.",
+        "The store: latency, batches, retries and requests in flight.",
         "1h",
         "30s",
         [("table", 'label_values(needledrop_rows_written_total{job=~"$job"}, table)')],
     )
-    .with_row(row("Does it answer"))
+    .with_row(row("Availability"))
     .with_panel(
         number(
             "Store",
@@ -30,7 +30,7 @@ DASHBOARD = (
             "Lease",
             f"sum by (job) (needledrop_lease_held{{{OURS}}})",
             Short,
-            "Processes that hold the right to write: one, of all that share a ledger (Cassandra only).",
+            "Processes that hold the lease, which is the right to write. One process per ledger holds it (Cassandra only).",
             alert="NeedledropNotReady",
         )
     )
@@ -39,7 +39,7 @@ DASHBOARD = (
             "Silence before takeover",
             f"max(needledrop_lease_takeover_seconds{{{OURS}}})",
             Seconds,
-            "How long the writer before had been silent when this one took over (Cassandra only).",
+            "How long the previous lease holder had been silent when this process took over (Cassandra only).",
             [(30, "yellow")],
             alert="NeedledropNotReady",
         )
@@ -49,7 +49,7 @@ DASHBOARD = (
             "Nodes away",
             f'max(needledrop_driver_nodes{{{OURS}, state="away"}})',
             Short,
-            "Nodes of the cluster that the driver knows and has no connection to (Cassandra only).",
+            "Nodes that the driver knows but has no connection to (Cassandra only).",
             [(1, "yellow")],
             alert="NeedledropStoreDown",
         )
@@ -59,7 +59,7 @@ DASHBOARD = (
             "Size",
             f"sum(needledrop_store_bytes{{{OURS}}})",
             BytesIEC,
-            "Size of the store with its log (SQLite only).",
+            "Size of the database file and its write-ahead log (SQLite only).",
             alert="NeedledropStoreFull",
         )
     )
@@ -68,7 +68,7 @@ DASHBOARD = (
             "Requests in flight",
             f"sum(needledrop_requests_in_flight{{{OURS}}})",
             Short,
-            "Requests to the store under way now.",
+            "Requests to the store that are in flight now.",
         )
     )
     .with_row(row("Latency"))
@@ -77,7 +77,7 @@ DASHBOARD = (
             "Write latency",
             f"sum by (le) (increase(needledrop_write_seconds_bucket{{{TABLE}}}[{RATE}]))",
             Seconds,
-            "Time to write one chunk's rows of one table: how many took how long.",
+            "How long it took to write the rows of one chunk to one table.",
             alert="NeedledropWriteLatency",
         )
     )
@@ -91,7 +91,7 @@ DASHBOARD = (
                 )
             ],
             Seconds,
-            "Time within which 99 of 100 chunks' rows were written.",
+            "Time within which the rows of 99 of 100 chunks were written.",
             [(2.5, "red")],
             alert="NeedledropWriteLatency",
             log=True,
@@ -103,7 +103,7 @@ DASHBOARD = (
             "Rows",
             [(f"sum by (table) (rate(needledrop_rows_written_total{{{TABLE}}}[{RATE}]))", "{{table}}")],
             "rows/s",
-            "Rows that the store acknowledged.",
+            "Rows acknowledged by the store.",
             stacked=True,
         )
     )
@@ -121,7 +121,7 @@ DASHBOARD = (
             "Rows in a request",
             f"sum by (le) (increase(needledrop_batch_rows_bucket{{{TABLE}}}[{RATE}]))",
             Short,
-            "How many rows of one partition went together (Cassandra only).",
+            "Rows of one partition that were sent in one request (Cassandra only).",
         )
     )
     .with_panel(
@@ -135,7 +135,7 @@ DASHBOARD = (
                 )
             ],
             Short,
-            "Few rows a request means many requests: a bigger write.window groups more (Cassandra only).",
+            "Few rows per request mean many requests. A larger write.window groups more rows (Cassandra only).",
         )
     )
     .with_panel(
@@ -143,7 +143,7 @@ DASHBOARD = (
             "In flight",
             [(f"sum by (instance) (needledrop_requests_in_flight{{{OURS}}})", "{{instance}}")],
             Short,
-            "Requests under way. At write.in_flight all the time: the cluster is the slower one.",
+            "Requests in flight. If the value stays at write.in_flight, the cluster is the bottleneck.",
         )
     )
     .with_panel(
@@ -151,16 +151,16 @@ DASHBOARD = (
             "Writing",
             [(f'sum by (instance) (rate(needledrop_stage_seconds_sum{{{OURS}, stage="write"}}[{RATE}]))', "{{instance}}")],
             NoUnit,
-            "Chunks that are being written, on average.",
+            "Average number of chunks that are being written.",
         )
     )
-    .with_row(row("Trouble"))
+    .with_row(row("Problems"))
     .with_panel(
         lines(
             "Retries",
             [(f"sum by (table, reason) (rate(needledrop_write_retries_total{{{OURS}}}[{RATE}]))", "{{table}} {{reason}}")],
             "ops",
-            "Writes tried again, by table (* is all of them, ledger is ours) and reason.",
+            "Retried writes, by table and reason. Table * means the whole store, ledger the ledger.",
             [(0.1, "red")],
             alert="NeedledropRetries",
         )
@@ -170,7 +170,7 @@ DASHBOARD = (
             "Nodes",
             [(f"max by (state) (needledrop_driver_nodes{{{OURS}}})", "{{state}}")],
             Short,
-            "Nodes of the cluster that the driver knows, connected or away (Cassandra only).",
+            "Nodes that the driver knows: connected or away, which means not connected (Cassandra only).",
             alert="NeedledropStoreDown",
         )
     )
@@ -179,7 +179,7 @@ DASHBOARD = (
             "Connections",
             [(f"sum by (instance) (needledrop_driver_connections{{{OURS}}})", "{{instance}}")],
             Short,
-            "Connections to the cluster that the driver has open (Cassandra only).",
+            "Open connections of the driver to the cluster (Cassandra only).",
             alert="NeedledropStoreDown",
         )
     )
@@ -188,7 +188,7 @@ DASHBOARD = (
             "Timeouts of the driver",
             [(f"sum by (of) (rate(needledrop_driver_timeouts_total{{{OURS}}}[{RATE}]))", "{{of}}")],
             "ops",
-            "Connections and requests that the driver gave up waiting for; they are tried again (Cassandra only).",
+            "Timeouts of the driver, by connection or request. Both are tried again (Cassandra only).",
             [(0.1, "red")],
             alert="NeedledropRetries",
         )
@@ -198,7 +198,7 @@ DASHBOARD = (
             "Answers",
             [(f"min by (instance) (needledrop_store_up{{{OURS}}})", "{{instance}}")],
             NoUnit,
-            "1 while the store answers.",
+            "1 while the store answers, otherwise 0.",
             alert="NeedledropStoreDown",
         )
     )
@@ -207,7 +207,7 @@ DASHBOARD = (
             "Size of the store",
             [(f"sum by (instance) (needledrop_store_bytes{{{OURS}}})", "{{instance}}")],
             BytesIEC,
-            "The SQLite file with its log (SQLite only).",
+            "Size of the database file and its write-ahead log (SQLite only).",
             alert="NeedledropStoreFull",
         )
     )

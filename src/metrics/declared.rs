@@ -74,31 +74,31 @@ macro_rules! declared {
 
 declared! {
     READY = gauge("needledrop_ready", Unit::Count, &[],
-        "1 while it does its work, as /readyz says: folder and store are there, and it may write.");
+        "1 while the daemon is ready, as in /readyz: it can list the inbox, use the store and write to it.");
     FILES_UNREADABLE = counter("needledrop_files_unreadable_total", Unit::Count, &[],
-        "Tries to open or read a file that failed.");
+        "Failed attempts to open or read a file.");
     FILES_OPEN = gauge("needledrop_files_open", Unit::Count, &["state"],
-        "Files that wait for somebody: failed, incomplete (more is expected) or unreadable.");
+        "Files that need attention: failed, incomplete (more is expected) or unreadable.");
     BACKLOG_FILES = gauge("needledrop_backlog_files", Unit::Count, &[],
-        "Files that are known to be new and not loaded yet.");
+        "Files that are new and not loaded yet.");
     BACKLOG_BYTES = gauge("needledrop_backlog_bytes", Unit::Bytes, &[],
-        "Bytes of these files as they lie in the folder.");
+        "Size of the files that are new and not loaded yet, as stored in the inbox.");
     OLDEST_WAITING = gauge("needledrop_oldest_waiting_seconds", Unit::Seconds, &[],
-        "How long the oldest file that is not taken up yet has waited.");
+        "How long the oldest waiting file has waited for its loading to begin.");
     DELIVERIES = counter("needledrop_deliveries_total", Unit::Count, &["state"],
-        "Entries of deliveries into a state.");
+        "Deliveries that entered a state.");
     BYTES_READ = counter("needledrop_bytes_read_total", Unit::Bytes, &[],
         "Decoded bytes read from files.");
     UNTERMINATED = counter("needledrop_deliveries_unterminated_total", Unit::Count, &[],
-        "Deliveries whose last record was loaded although no line end follows it: the file may have been cut off.");
+        "Deliveries whose last record was loaded without a line end. The file may have been cut off.");
     RECORDS_READ = counter("needledrop_records_read_total", Unit::Count, &[],
-        "Records read and accounted for.");
+        "Records that were read, and are now loaded, skipped or in quarantine.");
     RECORDS_SKIPPED = counter("needledrop_records_skipped_total", Unit::Count, &[],
-        "Records that are no events (source.skip_when_empty).");
+        "Records that were skipped (source.skip_when_empty).");
     RECORDS_QUARANTINED = counter("needledrop_records_quarantined_total", Unit::Count, &["reason"],
-        "Records in quarantine, by reason.");
+        "Records that went to quarantine, by reason.");
     QUARANTINE_OPEN = gauge("needledrop_quarantine_open", Unit::Count, &[],
-        "Records in quarantine that were neither replayed nor discarded, of all deliveries.");
+        "Records of all deliveries that are in quarantine, neither replayed nor discarded.");
     ROWS_WRITTEN = counter("needledrop_rows_written_total", Unit::Count, &["table"],
         "Rows acknowledged by the store, by table.");
     WRITE_SECONDS = histogram("needledrop_write_seconds", WRITE, Unit::Seconds, &["table"],
@@ -106,43 +106,43 @@ declared! {
     BATCH_ROWS = histogram("needledrop_batch_rows", BATCH, Unit::Count, &["table"],
         "Rows in one request to the cluster (the Cassandra store only).");
     WRITE_RETRIES = counter("needledrop_write_retries_total", Unit::Count, &["table", "reason"],
-        "Writes tried again, by table and reason; table `*` is all of them, `ledger` what is asked of the ledger.");
+        "Writes that were retried, by table and reason. Table `*` means the whole store, `ledger` the ledger.");
     REQUESTS_IN_FLIGHT = gauge("needledrop_requests_in_flight", Unit::Count, &[],
-        "Requests to the store under way: batches and rows of the cluster, or transactions of SQLite.");
+        "Requests to the store that are in flight: batches and single rows (Cassandra), or transactions (SQLite).");
     DROP_TO_QUERYABLE = histogram("needledrop_drop_to_queryable_seconds", DROP, Unit::Seconds, &[],
-        "From the file's ctime, or start-up if later, to the acknowledgement of its last row in every table.");
+        "Time from the file's ctime (or the start of the process, if later) until every table has all its rows.");
     LAST_LOADED = gauge("needledrop_last_loaded_timestamp_seconds", Unit::Seconds, &[],
-        "When a delivery was last loaded, since 1970; 0 when none was by this process.");
+        "When this process last finished loading a delivery, in seconds since 1970. 0 if it has loaded none.");
     FILES_AFTER = counter("needledrop_files_after_total", Unit::Count, &["outcome"],
-        "Loaded files that left the inbox (source.after), by outcome; failed ones are tried again.");
+        "Loaded files to move or delete (source.after), by outcome. Failed moves and deletions are tried again.");
     STAGE_SECONDS = histogram("needledrop_stage_seconds", WRITE, Unit::Seconds, &["stage"],
-        "Time of one piece of work of a stage: a file identified, a chunk read, made into rows, written.");
+        "Time that a stage took to identify a file (discover), or to read, transform or write a chunk.");
     QUEUE_WAIT = histogram("needledrop_queue_wait_seconds", WRITE, Unit::Seconds, &["queue"],
-        "Time that one piece of work waited for room in a queue: the stage behind it is the slower one.");
+        "Time that a file or chunk waited for room in a queue. Long waits mean that the stage after the queue is slower.");
     QUEUE_DEPTH = gauge("needledrop_queue_depth", Unit::Count, &["queue"],
-        "Files or chunks that wait in a queue.");
+        "Files or chunks in a queue.");
     LEDGER_LAG = gauge("needledrop_ledger_lag_bytes", Unit::Bytes, &[],
-        "Decoded bytes that were read and are not in the ledger yet: what a crash would read again.");
+        "Decoded bytes that were read but are not in the ledger yet. After a crash they are read again.");
     STORE_UP = gauge("needledrop_store_up", Unit::Count, &[],
         "1 while the store answers.");
     STORE_BYTES = gauge("needledrop_store_bytes", Unit::Bytes, &[],
-        "Size of the store with its log (the SQLite store only).");
+        "Size of the database file and its write-ahead log (the SQLite store only).");
     LEASE_HELD = gauge("needledrop_lease_held", Unit::Count, &[],
-        "1 while this process may write (the Cassandra store only).");
+        "1 while this process holds the lease, which is the right to write (the Cassandra store only).");
     LEASE_TAKEOVER = gauge("needledrop_lease_takeover_seconds", Unit::Seconds, &[],
-        "How long the writer before had been silent when this one took over, 0 if none (the Cassandra store only).");
+        "How long the previous lease holder had been silent when this process took over. 0 if there was none (the Cassandra store only).");
     DRIVER_NODES = gauge("needledrop_driver_nodes", Unit::Count, &["state"],
-        "Nodes of the cluster that the driver knows, by whether it is connected (the Cassandra store only).");
+        "Nodes of the cluster that the driver knows: connected or away, which means not connected (the Cassandra store only).");
     DRIVER_CONNECTIONS = gauge("needledrop_driver_connections", Unit::Count, &[],
-        "Connections to the cluster that the driver has open (the Cassandra store only).");
+        "Open connections of the driver to the cluster (the Cassandra store only).");
     DRIVER_TIMEOUTS = counter("needledrop_driver_timeouts_total", Unit::Count, &["of"],
-        "Connections and requests that the driver gave up waiting for (the Cassandra store only).");
+        "Timeouts of the driver, by connection or request (the Cassandra store only).");
     CONFIG_RELOADS = counter("needledrop_config_reloads_total", Unit::Count, &["outcome"],
-        "How often the configuration was read again, by outcome.");
+        "Reloads of the configuration, by outcome.");
     CONFIG_RELOADED = gauge("needledrop_config_last_reload_successful", Unit::Count, &[],
-        "0 after a rejected reload, as long as the previous configuration is kept.");
+        "0 while the last reload is rejected and the previous configuration stays in force, otherwise 1.");
     BUILD_INFO = gauge("needledrop_build_info", Unit::Count, &["version", "commit"],
-        "Always 1. The labels are the version and the commit of the build, or `unknown`.");
+        "Always 1. The labels are the version and the commit of the build (`unknown` if it is not known).");
 }
 
 /// Registers the kind, unit and help text of every metric with the recorder.
@@ -167,13 +167,13 @@ mod tests {
     fn page() -> String {
         let mut page = String::from(
             "# Metrics\n\n\
-             `/metrics` has these, in the text format of Prometheus. This page is made of their declaration\n\
-             (`src/metrics/declared.rs`): `NEEDLEDROP_WRITE_DOCS=1 cargo test --lib metrics` writes it anew.\n\n\
-             Counters count what this process did and the store acknowledged. What a crash interrupted is counted\n\
-             again by the process that replays it: totals come from receipts. Histograms appear with their first\n\
-             sample, those of the cluster with the first connection, all others at the start. Those of the process\n\
-             itself (`needledrop_process_…`: CPU, memory, open files, threads, start time) are as the kernel tells\n\
-             them, under their usual names.\n\n\
+             `/metrics` returns these metrics in the text format of Prometheus. This page is generated from their\n\
+             declarations in `src/metrics/declared.rs`: `NEEDLEDROP_WRITE_DOCS=1 cargo test --lib metrics` updates it.\n\n\
+             Counters count acknowledged work of this process. Work that a crash interrupted is counted again by the\n\
+             process that repeats it, so take totals from receipts. A histogram appears with its first sample, metrics\n\
+             of the cluster appear with the first connection, and all others exist from the start. Metrics of the\n\
+             process itself (`needledrop_process_…`: CPU, memory, open files, threads, start time) come from the kernel\n\
+             and have their usual names.\n\n\
              | metric | kind | unit | labels | meaning |\n|---|---|---|---|---|\n",
         );
         for Metric { name, kind, unit, labels, help } in ALL {
@@ -194,13 +194,13 @@ mod tests {
     }
 
     #[test]
-    fn the_page_of_metrics_is_what_is_declared() {
+    fn the_page_of_metrics_matches_the_declarations() {
         let place = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
         if std::env::var_os("NEEDLEDROP_WRITE_DOCS").is_some() {
             std::fs::write(place, page()).unwrap();
         }
         let written = std::fs::read_to_string(place).unwrap();
-        assert_eq!(written, page(), "NEEDLEDROP_WRITE_DOCS=1 cargo test --lib metrics writes it anew");
+        assert_eq!(written, page(), "NEEDLEDROP_WRITE_DOCS=1 cargo test --lib metrics updates it");
     }
 
     #[test]

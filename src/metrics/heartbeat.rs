@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_waits_answers_and_who_is_stuck_does_not() {
+    async fn a_waiting_stage_answers_and_a_stuck_stage_does_not() {
         let heart = Heartbeat::default();
         let (waits, stuck) = (heart.begins(Stage::Read), heart.begins(Stage::Write));
         assert!(heart.silent().is_empty(), "nothing was asked yet");
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_never_has_to_wait_answers_too() {
+    async fn a_stage_that_never_waits_answers_too() {
         let heart = Heartbeat::default();
         let busy = heart.begins(Stage::Transform);
         heart.ask();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_ended_is_not_asked() {
+    fn a_stage_that_has_ended_is_not_asked() {
         let heart = Heartbeat::default();
         drop(heart.begins(Stage::Discover));
         heart.ask();

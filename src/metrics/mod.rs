@@ -44,7 +44,7 @@ impl Stage {
 
     /// Starts to measure a piece of work of this stage.
     pub fn begin(self) -> Measured {
-        Measured { of: histogram!(STAGE_SECONDS.name, "stage" => self.name()), began: Instant::now() }
+        Measured { histogram: histogram!(STAGE_SECONDS.name, "stage" => self.name()), began: Instant::now() }
     }
 }
 
@@ -66,20 +66,20 @@ impl Queue {
 
     /// Starts to measure how long an item waits for room in this queue.
     pub fn wait(self) -> Measured {
-        Measured { of: histogram!(QUEUE_WAIT.name, "queue" => self.name()), began: Instant::now() }
+        Measured { histogram: histogram!(QUEUE_WAIT.name, "queue" => self.name()), began: Instant::now() }
     }
 }
 
 /// A time measurement in progress. Code that uses it need not read a clock.
 pub struct Measured {
-    of: Histogram,
+    histogram: Histogram,
     began: Instant,
 }
 
 impl Measured {
     /// Ends the measurement and records it.
     pub fn end(self) {
-        self.of.record(self.began.elapsed().as_secs_f64());
+        self.histogram.record(self.began.elapsed().as_secs_f64());
     }
 }
 
@@ -196,9 +196,9 @@ pub fn store_bytes(bytes: u64) {
 
 /// Sets the number of nodes that the driver knows.
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a 64-bit float")]
-pub fn nodes(connected: usize, away: usize) {
+pub fn nodes(connected: usize, disconnected: usize) {
     gauge!(DRIVER_NODES.name, "state" => "connected").set(connected as f64);
-    gauge!(DRIVER_NODES.name, "state" => "away").set(away as f64);
+    gauge!(DRIVER_NODES.name, "state" => "away").set(disconnected as f64);
 }
 
 /// Sets what the driver counts: its open connections, and its timeouts since it began.
@@ -303,8 +303,8 @@ pub fn lease_taken(after: Duration) {
 /// Counts a reload of the configuration by its outcome.
 pub fn reload(outcome: &'static str) {
     counter!(CONFIG_RELOADS.name, "outcome" => outcome).increment(1);
-    let is_refused = outcome == "refused";
-    gauge!(CONFIG_RELOADED.name).set(f64::from(u8::from(!is_refused)));
+    let is_rejected = outcome == "refused";
+    gauge!(CONFIG_RELOADED.name).set(f64::from(u8::from(!is_rejected)));
 }
 
 /// Counts a loaded file by what happened to it under `source.after`.

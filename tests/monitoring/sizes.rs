@@ -36,7 +36,7 @@ pub fn of_panel(board: &str, title: &str, daemons: f64) -> Option<Size> {
         // A file waits at least while the store is locked.
         ("overview", "Oldest waiting") => size(0.0, 30.0),
         ("overview", "Since the last load") => size(0.0, 60.0),
-        ("overview", "Files that wait for somebody") => size(2.0 * daemons, 2.0 * daemons),
+        ("overview", "Files that need attention") => size(2.0 * daemons, 2.0 * daemons),
         ("overview" | "files", "Open in quarantine") => size(bad * daemons, (bad + 5.0) * daemons),
         ("overview", "Backlog") => size(1_000.0, 1e7),
         ("overview", "Deliveries") => size(3.0, 40.0 * daemons),
@@ -73,16 +73,15 @@ pub fn of_panel(board: &str, title: &str, daemons: f64) -> Option<Size> {
         ("files", "Deliveries loaded") => sums(files),
         ("files", "Records") => sums(all),
         ("files", "Failed" | "Incomplete") => size(daemons, daemons),
-        (
-            "files",
-            "Unreadable" | "Tries to read what cannot be read" | "Loaded files that left the inbox",
-        ) => size(0.0, 0.0),
+        ("files", "Unreadable" | "Failed attempts to read files" | "Loaded files that left the inbox") => {
+            size(0.0, 0.0)
+        }
         ("files", "Deliveries a day") => sums(files),
         ("files", "Records a day") => sums(all - f64::from(FILES * SKIPPED) - bad),
         ("files", "Rows a day") => sums(all - f64::from(FILES * SKIPPED) - bad),
         ("files", "Bytes a day") => size(all * 30.0, all * 100.0),
         ("files", "Quarantine a day, by reason") => sums(bad),
-        ("files", "Files that wait for somebody") => size(daemons, daemons),
+        ("files", "Files that need attention") => size(daemons, daemons),
         ("files", "Drop to queryable") => size(1.0, 100.0),
         ("files", "Drop to queryable, p99 of an hour") => size(0.005, 30.0),
         _ => return None,
