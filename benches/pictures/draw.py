@@ -1,4 +1,4 @@
-"""Draws what Prometheus saw of a load, by the very queries of the dashboards: docs/pictures/load.svg.
+"""Draws docs/pictures/load.svg from the metrics of a load, with the queries of the dashboards.
 
     draw.py PROMETHEUS_URL TIMES
 """
@@ -26,7 +26,7 @@ RATE = "5s"  # four scrapes of a second each
 BEFORE = 5  # seconds
 
 
-def questions(board, title):
+def queries(board, title):
     panels = json.loads((ROOT / f"grafana/dashboards/{board}.json").read_text())["panels"]
     panel = next(panel for panel in panels if panel["title"] == title and panel["type"] != "stat")
     for target in panel["targets"]:
@@ -37,8 +37,8 @@ def questions(board, title):
 
 
 def series(board, title):
-    """(legend, times, values) of each, times in seconds since the first drop."""
-    for asked, legend in questions(board, title):
+    """Yields (legend, times, values) of each series, with times in seconds since the first drop."""
+    for asked, legend in queries(board, title):
         span = {"query": asked, "start": TIMES["began"] - BEFORE, "end": TIMES["ended"], "step": 2}
         with urllib.request.urlopen(f"{URL}/api/v1/query_range?{urllib.parse.urlencode(span)}") as answer:
             found = json.load(answer)["data"]["result"]
@@ -47,7 +47,7 @@ def series(board, title):
             yield one["metric"].get(legend, legend), times, values
 
 
-def dressed(axes, title, unit, formatter=None):
+def label(axes, title, unit, formatter=None):
     axes.set_title(title, loc="left", fontweight="bold", fontsize=10)
     axes.set_xlabel("seconds since the first drop")
     axes.set_ylabel(unit)
@@ -61,11 +61,11 @@ def dressed(axes, title, unit, formatter=None):
 
 
 def lines(axes, board, title, **more):
-    # What is nothing all the time is left out.
+    # Series that are always zero are left out.
     for legend, times, values in series(board, title):
         if any(value > 0 for value in values):
             axes.plot(times, values, lw=1.3, label=legend)
-    dressed(axes, title, **more)
+    label(axes, title, **more)
     if len(axes.lines) > 1 or title == "Into quarantine":
         axes.legend(frameon=False, fontsize=8, title="reason" if title == "Into quarantine" else None)
 
@@ -73,7 +73,7 @@ def lines(axes, board, title, **more):
 def stacked(axes, board, title, **more):
     found = list(series(board, title))
     axes.stackplot(found[0][1], [values for _, _, values in found], labels=[legend for legend, _, _ in found], alpha=0.8)
-    dressed(axes, title, **more)
+    label(axes, title, **more)
     axes.legend(frameon=False, fontsize=8)
 
 
@@ -89,8 +89,8 @@ def heat_map(axes, board, title, unit):
                            norm=LogNorm(), cmap="YlOrRd", shading="nearest")
     bounds = [row[0] for row in rows]
     axes.set_yticks(range(low, high), [f"≤ {bounds[at]:g}" for at in range(low, high)])
-    axes.figure.colorbar(mesh, ax=axes, label="chunks a second", pad=0.01)
-    dressed(axes, title, unit)
+    axes.figure.colorbar(mesh, ax=axes, label="chunks per second", pad=0.01)
+    label(axes, title, unit)
     axes.grid(False)
 
 
@@ -103,13 +103,13 @@ def compact(svg):
 
 def main():
     figure, axes = plt.subplots(3, 2, figsize=(11, 9), layout="constrained")
-    stacked(axes[0][0], "overview", "Rows", unit="rows a second, of all tables", formatter=EngFormatter())
+    stacked(axes[0][0], "overview", "Rows", unit="rows per second, all tables", formatter=EngFormatter())
     lines(axes[0][1], "overview", "Backlog", unit="bytes in waiting files", formatter=EngFormatter("B"))
     lines(axes[1][0], "overview", "Drop to queryable", unit="seconds")
     axes[1][0].set_yscale("log")  # seconds, from milliseconds to a minute
     axes[1][0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    heat_map(axes[1][1], "store", "Write latency", "seconds for a chunk's rows of a table")
-    lines(axes[2][0], "overview", "Into quarantine", unit="records a second")
+    heat_map(axes[1][1], "store", "Write latency", "seconds to write a chunk's rows to a table")
+    lines(axes[2][0], "overview", "Into quarantine", unit="records per second")
     lines(axes[2][1], "overview", "Memory", unit="resident bytes", formatter=EngFormatter("B"))
     axes[2][1].set_ylim(0)
     axes[0][0].set_ylim(0)

@@ -1,9 +1,9 @@
-"""A real load, as Prometheus saw it: the `dist` binary on a real Cassandra node, files of `needledrop sample`.
+"""Loads files of `needledrop sample` into a real Cassandra node with the `dist` binary, and records the metrics.
 
-    load.py PROMETHEUS_DATA    runs it (about three minutes) and leaves the samples there, with times.json
+    load.py PROMETHEUS_DATA    takes about three minutes; writes the samples and times.json into this folder
 
-Sixteen files lie in the inbox at the start, then one comes every three seconds; every fifth has 2 % of records
-that cannot become rows. After 80 seconds the node is stopped for ten seconds (SIGSTOP) while files go on coming.
+Sixteen files are dropped at the start, then one file every three seconds. In every fifth file, 2 % of the records cannot
+become rows. After 80 seconds the node is stopped for ten seconds (SIGSTOP), while more files arrive.
 """
 
 import json
@@ -57,7 +57,7 @@ def answers(url, within=60):
 
 
 def spoilt(text, chance):
-    """The user of some records is no number."""
+    """Returns the text with some user ids replaced by words, which are not valid numbers."""
     lines = text.splitlines(keepends=True)
     column = lines[0].rstrip("\r\n").split(",").index("userId")
     from_end = column - len(lines[0].split(","))
@@ -117,7 +117,7 @@ def daemon(stack, scratch, address, port):
 
 
 def drop(file, inbox):
-    """As a program should: aside, then renamed."""
+    """Drops a file as a program should: writes it under a hidden name, then renames it."""
     aside = inbox / f".{file.name}"
     aside.write_bytes(file.read_bytes())
     aside.rename(inbox / file.name)

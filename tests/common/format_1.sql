@@ -1,5 +1,5 @@
--- Makes a ledger of format 2 one of format 1, which had no replay: what was replayed was loaded at once, and what was
--- discarded is open.
+-- Turns a ledger of format 2 into a ledger of format 1, which has no replay. Replayed records become ordinary loaded
+-- records, and discarded records become open.
 ALTER TABLE _needledrop_deliveries DROP COLUMN replayed;
 ALTER TABLE _needledrop_deliveries DROP COLUMN discarded;
 DELETE FROM _needledrop_quarantine WHERE state = 'replayed';

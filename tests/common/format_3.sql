@@ -1,4 +1,4 @@
--- Makes a ledger of format 4, in which no delivery ends with an open tail, one of format 3.
+-- Turns a ledger of format 4, in which no delivery ends with an open tail, into a ledger of format 3.
 ALTER TABLE _needledrop_deliveries RENAME COLUMN tail_bytes TO provisional_bytes;
 ALTER TABLE _needledrop_deliveries RENAME COLUMN tail_record TO provisional_record;
 ALTER TABLE _needledrop_deliveries RENAME COLUMN tail_line TO provisional_line;

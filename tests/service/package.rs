@@ -21,7 +21,7 @@ fn the_package_is_installed_upgraded_removed_and_purged() {
     machine.ok("dpkg --install /shared/needledrop.deb");
     is_installed(&machine);
     is_confined(&machine);
-    goes_on_behind_an_upgrade(&machine);
+    continues_after_an_upgrade(&machine);
     leaves_data_alone(&machine);
 }
 
@@ -59,7 +59,7 @@ fn is_confined(machine: &Machine) {
     }
 }
 
-fn goes_on_behind_an_upgrade(machine: &Machine) {
+fn continues_after_an_upgrade(machine: &Machine) {
     machine.edit("poll: 30s", "poll: 31s");
     let before = machine.unit("MainPID");
     machine.ok("cd /tmp; dpkg-deb --raw-extract /shared/needledrop.deb next; \
@@ -77,7 +77,7 @@ fn leaves_data_alone(machine: &Machine) {
     let said = machine.ok("dpkg --purge needledrop");
     machine.ok("test ! -e /etc/needledrop; test -f /srv/needledrop/inbox/.waits; test -f /var/lib/needledrop/needledrop.db");
     for folder in ["/srv/needledrop/inbox", "/var/lib/needledrop"] {
-        assert!(said.contains(&format!("{folder} is left")), "{said}");
+        assert!(said.contains(&format!("kept {folder} and its files")), "{said}");
     }
     // After another installation the folders are empty, so the purge removes them.
     machine.ok("rm -r /srv/needledrop/inbox/.waits /var/lib/needledrop");

@@ -1,4 +1,4 @@
-"""Answers /api/health while what is provisioned can be read; no Grafana."""
+"""A stand-in for Grafana. Answers /api/health with 200 if the provisioned files can be read."""
 
 import http.server
 import os
@@ -13,10 +13,10 @@ NEEDED = [
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        whole = all(pathlib.Path(file).read_text() for file in NEEDED) and "PROMETHEUS_URL" in os.environ
-        self.send_response(200 if whole and self.path == "/api/health" else 404)
+        is_complete = all(pathlib.Path(file).read_text() for file in NEEDED) and "PROMETHEUS_URL" in os.environ
+        self.send_response(200 if is_complete and self.path == "/api/health" else 404)
         self.end_headers()
-        self.wfile.write(b'{"database": "a stand-in, no Grafana"}\n')
+        self.wfile.write(b'{"database": "a stand-in, not Grafana"}\n')
 
 
 http.server.ThreadingHTTPServer(("", 3000), Handler).serve_forever()
