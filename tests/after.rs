@@ -332,7 +332,7 @@ fn an_unwritable_archive_blocks_nothing_and_is_tried_again() {
     assert!(check(&world).stdout.contains("archive: not there yet"), "{:?}", check(&world));
     fs::write(world.path("archive"), "in the way").unwrap();
     let told = check(&world);
-    assert!(told.code == 3 && told.stdout.contains("is no folder"), "{told:?}");
+    assert!(told.code == 3 && told.stdout.contains("not a folder"), "{told:?}");
     for (n, name) in ["a.csv", "b.csv", "c.csv"].iter().enumerate() {
         let n = u32::try_from(n).unwrap();
         world.drop_file(name, csv(n * 5..n * 5 + 5));

@@ -476,7 +476,7 @@ fn a_new_table_is_behind_until_it_is_backfilled_from_the_kept_files() {
     assert_eq!(status["tables"]["by_artist"]["behind"], 2, "{status}");
     assert_eq!(status["tables"]["user_song"]["behind"], 0, "{status}");
     let told = world.run(&["status"]).stdout;
-    assert!(told.contains("behind by 2 deliveries: needledrop load --table by_artist"), "{told}");
+    assert!(told.contains("behind by 2 deliveries; run `needledrop load --table by_artist`"), "{told}");
 
     let others = world.tables();
     let output = world.run(&["load", "--table", "by_artist", "--json"]);

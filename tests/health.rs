@@ -48,7 +48,7 @@ fn a_waiting_daemon_is_alive_but_not_ready() {
         let output = health(World::new(), daemon.port, &["--ready"]);
         (output.code != 0).then_some(output)
     });
-    assert_told(&output, "not ready: the inbox was not listed yet, or is not there");
+    assert_told(&output, "not ready: the inbox was not listed yet, or does not exist");
     assert_eq!(health(World::new(), daemon.port, &[]).code, 0);
 }
 
@@ -99,7 +99,7 @@ fn health_uses_the_address_of_the_configuration() {
     assert_eq!(listen(format!("0.0.0.0:{}", daemon.port)).run(&["health"]).code, 0);
     assert_told(&listen(format!("127.0.0.1:{}", free_port())).run(&["health"]), "refused");
     let any = listen("127.0.0.1:0".to_owned()).run(&["health"]);
-    assert!(any.code == 2 && any.stderr.contains("next: name the port"), "{any:?}");
+    assert!(any.code == 2 && any.stderr.contains("next: look up the port"), "{any:?}");
 }
 
 #[test]

@@ -148,7 +148,7 @@ fn one_record_can_be_shown() {
 }
 
 #[test]
-fn a_delivery_over_its_limit_fails_and_no_other() {
+fn a_delivery_over_its_limit_fails_alone() {
     let cases = [("2", 2, false), ("2", 3, true), ("10%", 1, false), ("10%", 5, true), ("off", 50, false)];
     for (limit, bad, fails) in cases {
         let world = World::new().with("limits.max_quarantined", limit);

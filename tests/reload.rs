@@ -246,7 +246,7 @@ fn settings_that_need_a_restart_are_named_and_the_rest_is_applied() {
     write(&world, &format!("{}log: {{ level: debug }}\n", listening(&more(), other)));
     hangup(&daemon, "applied");
     let told = daemon.log();
-    assert!(told.contains("http.listen, log change with a restart only"), "{told}");
+    assert!(told.contains("changes to http.listen, log need a restart"), "{told}");
     is_ready(&daemon);
     world.drop_file("a.txt", csv(0..3));
     wait_for(&world, "a.txt", "loaded");

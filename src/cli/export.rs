@@ -1,4 +1,4 @@
-//! `needledrop export`: writes the events of the available files as one CSV that can be loaded again.
+//! `needledrop export`: writes the loaded records of the available files as one CSV that can be loaded again.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -24,7 +24,7 @@ use crate::store::{Access, Ledger, StoreError};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Files or folders [default: the inbox and the files that were moved from it]
+    /// Files or folders [default: the inbox and the archive]
     paths: Vec<PathBuf>,
     /// Write to this file instead of stdout
     #[arg(long, value_name = "FILE")]
@@ -41,13 +41,13 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     } else {
         load::find_kept(app, &arguments.paths)?
     };
-    let export = Export::of(app, arguments, files).await?;
+    let export = Export::prepare(app, arguments, files).await?;
     let mut guard = Guard::new(arguments.spreadsheet_safe);
     let exit = match &arguments.out {
         None => export.write(app, std::io::stdout().lock(), &mut guard).await?,
         Some(path) => to_file(app, &export, path, &mut guard).await?,
     };
-    guard.tell("without --spreadsheet-safe they are as they are");
+    guard.warn("omit --spreadsheet-safe to write all cells unchanged");
     Ok(exit)
 }
 
@@ -89,7 +89,7 @@ fn fingerprint(hash: &str) -> Fingerprint {
 }
 
 impl Export {
-    async fn of(app: &App, arguments: &Arguments, mut files: Vec<Found>) -> Result<Self, Failure> {
+    async fn prepare(app: &App, arguments: &Arguments, mut files: Vec<Found>) -> Result<Self, Failure> {
         let store = match app.open(Access::Read).await {
             Ok(store) => store,
             Err(StoreError::Missing(_)) => return Ok(Self { store: None, deliveries: Vec::new(), files }),
@@ -97,16 +97,16 @@ impl Export {
         };
         let (mut deliveries, mut known) = (Vec::new(), HashSet::new());
         let paths: HashSet<&str> = files.iter().map(|file| &*file.path).collect();
-        let mut take = |delivery: &Delivery| {
+        let mut add = |delivery: &Delivery| {
             if let Some(loaded) = Loaded::of(delivery) {
                 deliveries.push(loaded);
                 known.extend(paths.get(delivery.path.as_str()).copied().map(str::to_owned));
             }
         };
         if arguments.paths.is_empty() {
-            store.each(&mut |delivery| take(&delivery)).await?;
+            store.each(&mut |delivery| add(&delivery)).await?;
         } else {
-            load::of_files(&app.find(), &store, &files, take).await?;
+            load::deliveries_of(&app.find(), &store, &files, add).await?;
         }
         files.retain(|file| !known.contains(&*file.path));
         deliveries.sort_unstable();
@@ -134,12 +134,13 @@ impl Export {
 async fn to_file(app: &App, export: &Export, path: &Path, guard: &mut Guard) -> CommandResult {
     let failed = |error: std::io::Error| {
         Failure::system(format!(
-            "{}: {error}\n  next: name a file that can be written with --out",
+            "{}: {error}\n  next: use --out to name a file that can be written",
             path.display()
         ))
     };
-    let name =
-        path.file_name().ok_or_else(|| Failure::usage(format!("{}: is no file name", path.display())))?;
+    let name = path.file_name().ok_or_else(|| {
+        Failure::usage(format!("{}: not a file name\n  next: use --out to name a file", path.display()))
+    })?;
     let part = path.with_file_name(format!(".{}.part", name.to_string_lossy()));
     let part = Part::of(part);
     let file = File::create(part.place()).map_err(failed)?;
@@ -158,12 +159,12 @@ impl Export {
         header(&mut out, &app.plan)?;
         let mut each = |fields: &mut dyn Iterator<Item = &[u8]>| line(&mut out, guard, fields);
         let events = Events::new(app.find());
-        let mut gone = 0;
+        let mut unexported = 0;
         for id in self.in_order() {
             let Some(store) = &self.store else { break };
             let Some(delivery) = store.delivery(id).await? else { continue };
             if let Some(why) = unreadable(events.of_delivery(&delivery, &mut each).await)? {
-                gone += 1;
+                unexported += 1;
                 warn!(
                     file = delivery.path,
                     generation = delivery.generation,
@@ -176,12 +177,12 @@ impl Export {
         for file in &self.files {
             let mut is_new = |hash: String| !self.has(fingerprint(&hash)) && seen.insert(hash);
             if let Some(why) = unreadable(events.of_file(file, &mut is_new, &mut each).await)? {
-                gone += 1;
+                unexported += 1;
                 warn!(file = &*file.path, "cannot be exported: {why}");
             }
         }
         out.flush()?;
-        Ok(if gone > 0 { Exit::Short } else { Exit::Done })
+        Ok(if unexported > 0 { Exit::Short } else { Exit::Done })
     }
 }
 

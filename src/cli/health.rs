@@ -12,17 +12,17 @@ use crate::cli::outcome::{CommandResult, Exit, Failure};
 use crate::config::Layers;
 
 /// How long the daemon has to answer. It takes milliseconds, and the caller of this command has a limit of its own.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The maximum size of an answer in bytes, more than the daemon ever sends.
 const LONGEST: u64 = 1024 * 1024;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Ask whether the daemon can load now, not only whether it is alive
+    /// Check whether the daemon can load files now, not only whether it is alive
     #[arg(long)]
     ready: bool,
-    /// The address of the daemon, instead of http.listen; the configuration is then not read
+    /// The address of the daemon, instead of http.listen; the configuration is not read then
     #[arg(long, value_name = "ADDRESS:PORT", env = "NEEDLEDROP_HTTP__LISTEN")]
     listen: Option<SocketAddr>,
 }
@@ -32,19 +32,19 @@ pub async fn run(layers: &Layers, arguments: &Arguments) -> CommandResult {
         arguments.listen.map_or_else(|| layers.load().map(|loaded| loaded.config.http.listen), Ok)?;
     let address = reachable(listen)?;
     let path = if arguments.ready { "/readyz" } else { "/healthz" };
-    let problem = match tokio::time::timeout(PATIENCE, ask(address, path)).await {
-        Ok(Ok(answer)) => return tell(address, &answer),
+    let problem = match tokio::time::timeout(TIMEOUT, ask(address, path)).await {
+        Ok(Ok(answer)) => return print(address, &answer),
         Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("no answer within {} s", PATIENCE.as_secs()),
+        Err(_) => format!("no answer within {} s", TIMEOUT.as_secs()),
     };
-    let next = "start it with `needledrop run`, or look at its log; --listen asks another address";
-    Err(no(address, &problem, next))
+    let next = "start the daemon with `needledrop run`, or see its log; use --listen to ask another address";
+    Err(unhealthy(address, &problem, next))
 }
 
 /// Returns the address to ask. A daemon that listens on all addresses is asked on the loopback address.
 fn reachable(listen: SocketAddr) -> Result<SocketAddr, Failure> {
     if listen.port() == 0 {
-        let next = "name the port it took, which its log tells, with --listen";
+        let next = "look up the port in the log of the daemon, and name it with --listen";
         return Err(Failure::usage(format!("{listen}: the daemon listens on any free port\n  next: {next}")));
     }
     let ip = match listen.ip() {
@@ -58,7 +58,7 @@ fn reachable(listen: SocketAddr) -> Result<SocketAddr, Failure> {
 /// Whether a needledrop daemon answers at this address.
 pub async fn is_needledrop(listen: SocketAddr) -> bool {
     let Ok(address) = reachable(listen) else { return false };
-    let answer = tokio::time::timeout(PATIENCE, ask(address, "/metrics")).await;
+    let answer = tokio::time::timeout(TIMEOUT, ask(address, "/metrics")).await;
     matches!(answer, Ok(Ok(answer)) if answer.contains("needledrop_build_info"))
 }
 
@@ -73,23 +73,23 @@ async fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
 }
 
 /// Prints the answer of the daemon in its own words.
-fn tell(address: SocketAddr, answer: &str) -> CommandResult {
+fn print(address: SocketAddr, answer: &str) -> CommandResult {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
     match head.split(' ').nth(1) {
         Some("200") => write!(std::io::stdout(), "{body}")?,
         Some("503") => {
-            let next = "wait, it continues by itself when that is over; its log says more";
-            return Err(no(address, body.trim_end(), next));
+            let next = "wait; the daemon continues by itself when that is over, and its log says more";
+            return Err(unhealthy(address, body.trim_end(), next));
         }
         _ => {
-            let next = "set http.listen, or --listen, to where needledrop listens";
-            return Err(no(address, "this is not needledrop", next));
+            let next = "set http.listen or --listen to the address of the daemon";
+            return Err(unhealthy(address, "this is not needledrop", next));
         }
     }
     Ok(Exit::Done)
 }
 
 /// Makes a failure with exit code 1, as health checks expect it. No answer counts as a failure too.
-fn no(address: SocketAddr, problem: &str, next: &str) -> Failure {
+fn unhealthy(address: SocketAddr, problem: &str, next: &str) -> Failure {
     Failure { exit: Exit::Short, message: format!("{address}: {problem}\n  next: {next}") }
 }

@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::{progress, summary};
 use crate::cli::outcome::{CommandResult, Failure};
-use crate::daemon::app::{App, AppError, How};
+use crate::daemon::app::{App, AppError, LoadOptions};
 use crate::daemon::signals;
 use crate::domain::ledger::DeliveryFilter;
 use crate::domain::{Delivery, DeliveryState, FileStat};
@@ -29,19 +29,19 @@ use crate::store::{Access, Ledger, Store, StoreError};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Files, or folders with files
+    /// Files, or folders of files
     #[arg(required_unless_present = "table")]
     paths: Vec<PathBuf>,
-    /// Write nothing, not even a store
+    /// Only report what would be loaded; write nothing and create no store
     #[arg(long)]
     dry_run: bool,
-    /// Load as new generations, whatever was loaded before
+    /// Load the files as new generations, even if they were loaded before
     #[arg(long, conflicts_with = "table")]
     again: bool,
-    /// Load kept files into this table only, under the stamps of their records
+    /// Backfill this table from files in the inbox and the archive; other tables stay unchanged
     #[arg(long, value_name = "T")]
     table: Option<String>,
-    /// Enter the files into the ledger as loaded: another program wrote their rows
+    /// Record the files as loaded without writing rows, because another program wrote them
     #[arg(long, conflicts_with_all = ["again", "table"])]
     assume_loaded: bool,
     /// Print the summary as JSON
@@ -50,7 +50,7 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    fn taking(&self) -> LoadMode {
+    fn mode(&self) -> LoadMode {
         match (self.again, self.assume_loaded) {
             (true, _) => LoadMode::Again,
             (_, true) => LoadMode::Assumed,
@@ -61,11 +61,11 @@ impl Arguments {
 
 pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     let began = Instant::now();
-    let how = How { taking: arguments.taking(), dry: arguments.dry_run };
+    let options = LoadOptions { mode: arguments.mode(), dry_run: arguments.dry_run };
     match &arguments.table {
         None => {
             let found = find(app, &arguments.paths)?;
-            files(app, Scope::These(found), how, arguments.json, began).await
+            files(app, Scope::These(found), options, arguments.json, began).await
         }
         Some(table) => {
             let wanted = find_kept(app, &arguments.paths)?;
@@ -106,12 +106,18 @@ pub fn find(app: &App, paths: &[PathBuf]) -> Result<Vec<Found>, Failure> {
             found.extend(listed.iter().filter_map(|file| app.inbox.look(&folder.place(&file.path))));
         } else {
             let file = app.inbox.look(&place);
-            found.push(file.ok_or_else(|| Failure::usage(format!("{}: is no file", path.display())))?);
+            found.push(file.ok_or_else(|| not_a_file(path))?);
         }
     }
     found.sort_by_cached_key(|file| inbox::order(&file.path));
     found.dedup_by(|a, b| a.path == b.path);
     Ok(found)
+}
+
+fn not_a_file(path: &Path) -> Failure {
+    let next =
+        "name a regular file with a UTF-8 name; with source.links: inside, a link must stay in the inbox";
+    Failure::usage(format!("{}: not a file that can be loaded\n  next: {next}", path.display()))
 }
 
 /// Returns the real path. `path` is relative to the current folder or to the inbox. `.` and `..` are folders too,
@@ -121,12 +127,13 @@ fn real_place(app: &App, path: &Path) -> Result<PathBuf, Failure> {
     let places = folder().into_iter().chain(inbox::real_place(path)).chain([app.inbox.folder.join(path)]);
     places.into_iter().find(|place| place.exists()).ok_or_else(|| {
         let path = path.display();
-        Failure::usage(format!("{path}: there is no such file or folder\n  next: name one that is there"))
+        let next = "check the path; it may be relative to the current folder or to the inbox";
+        Failure::usage(format!("{path}: there is no such file or folder\n  next: {next}"))
     })
 }
 
 /// Finds the deliveries of these files: by path or, for files in the archive, by their bytes.
-pub async fn of_files(
+pub async fn deliveries_of(
     find: &KeptFiles,
     store: &impl Store,
     files: &[Found],
@@ -167,21 +174,27 @@ pub async fn known_path(app: &App, store: &impl Store, typed: &Path) -> Result<S
 }
 
 /// Loads files, shows progress, prints the summary.
-pub async fn files(app: &App, scope: Scope, how: How, json: bool, began: Instant) -> CommandResult {
+pub async fn files(
+    app: &App,
+    scope: Scope,
+    options: LoadOptions,
+    json: bool,
+    began: Instant,
+) -> CommandResult {
     let expected = scope.bytes();
-    let tally = Arc::new(RunStats::default());
+    let stats = Arc::new(RunStats::default());
     let stop = CancellationToken::new();
-    let work = app.once(scope, how, Arc::clone(&tally), stop.clone());
-    let ended = signals::with_signals(stop, progress::during(&tally, expected, work))
+    let work = app.once(scope, options, Arc::clone(&stats), stop.clone());
+    let ended = signals::with_signals(stop, progress::during(&stats, expected, work))
         .await?
-        .map_err(|error| in_use(error, how))?;
-    Ok(summary::finish(app, &tally, ended, began.elapsed(), json, how.dry)?)
+        .map_err(|error| in_use(error, options))?;
+    Ok(summary::finish(app, &stats, ended, began.elapsed(), json, options.dry_run)?)
 }
 
 /// If the store is in use, suggests the inbox of the process that holds it. That process can load new files.
-fn in_use(error: AppError, how: How) -> Failure {
+fn in_use(error: AppError, options: LoadOptions) -> Failure {
     match error {
-        AppError::Store(StoreError::InUse { store, holder }) if how.taking == LoadMode::New => {
+        AppError::Store(StoreError::InUse { store, holder }) if options.mode == LoadMode::New => {
             Failure::system(format!(
                 "{store} is in use by {holder}\n  next: drop the files into the inbox of that process, or stop it first"
             ))
@@ -198,12 +211,14 @@ async fn into_table(
     began: Instant,
 ) -> CommandResult {
     let index = table_index(app, table)?;
-    let (tally, stop) = (Arc::new(RunStats::default()), CancellationToken::new());
+    let (stats, stop) = (Arc::new(RunStats::default()), CancellationToken::new());
     let store = match arguments.dry_run {
         true => app.open(Access::Dry).await?,
-        false => app.open_patiently(false, Some(*app.config.store.patience), &stop, &Arc::default()).await?,
+        false => {
+            app.open_with_backoff(false, Some(*app.config.store.patience), &stop, &Arc::default()).await?
+        }
     };
-    let backfill = backfill(app, store, index, Arc::clone(&tally), stop.clone());
+    let backfill = backfill(app, store, index, Arc::clone(&stats), stop.clone());
     let mut behind = match wanted {
         None => backfill.behind().await?,
         Some(wanted) => {
@@ -213,16 +228,16 @@ async fn into_table(
                     behind.push(Behind::of(delivery));
                 }
             };
-            of_files(&backfill.find, &*backfill.store, &wanted, take).await?;
+            deliveries_of(&backfill.find, &*backfill.store, &wanted, take).await?;
             behind
         }
     };
     behind.sort_unstable();
     let expected = behind.iter().map(|delivery| delivery.bytes).sum();
-    let work = play(&backfill, &behind, &tally);
-    let ended = signals::with_signals(stop, progress::during(&tally, expected, work)).await?;
+    let work = run_backfill(&backfill, &behind, &stats);
+    let ended = signals::with_signals(stop, progress::during(&stats, expected, work)).await?;
     backfill.store.close().await;
-    Ok(summary::finish(app, &tally, ended?, began.elapsed(), arguments.json, arguments.dry_run)?)
+    Ok(summary::finish(app, &stats, ended?, began.elapsed(), arguments.json, arguments.dry_run)?)
 }
 
 /// Returns the index of a declared table.
@@ -237,7 +252,7 @@ fn backfill(
     app: &App,
     store: AnyStore,
     table: usize,
-    tally: Arc<RunStats>,
+    stats: Arc<RunStats>,
     stop: CancellationToken,
 ) -> Backfill<AnyStore> {
     Backfill {
@@ -250,13 +265,17 @@ fn backfill(
             observer: Arc::new(()),
             pulse: Pulse::default(),
         },
-        tally,
+        tally: stats,
         stop,
         table,
     }
 }
 
-async fn play(backfill: &Backfill<AnyStore>, behind: &[Behind], tally: &RunStats) -> Result<Ended, Failure> {
+async fn run_backfill(
+    backfill: &Backfill<AnyStore>,
+    behind: &[Behind],
+    stats: &RunStats,
+) -> Result<Ended, Failure> {
     for Behind { id, .. } in behind {
         let delivery = backfill.patience.with(|| backfill.store.delivery(*id)).await?;
         let Some(delivery) = delivery else { continue };
@@ -264,8 +283,8 @@ async fn play(backfill: &Backfill<AnyStore>, behind: &[Behind], tally: &RunStats
             Backfilled::Done => {}
             Backfilled::Stopped => return Ok(Ended::Stopped),
             Backfilled::Gone(why) => {
-                warn!(file = delivery.path, "cannot be played again: {why}");
-                tally.delivery(DeliveryState::Replaced);
+                warn!(file = delivery.path, "cannot be loaded into the table: {why}");
+                stats.delivery(DeliveryState::Replaced);
             }
         }
     }

@@ -76,7 +76,7 @@ fn writable(path: &Path) -> io::Result<()> {
 
 fn unwritable(path: &Path, error: &io::Error) -> Failure {
     Failure::system(format!(
-        "log.file: {}: {error}\n  next: make its folder, writable for this user",
+        "log.file: {}: {error}\n  next: create its folder, and let this user write to it",
         path.display()
     ))
 }
@@ -100,7 +100,7 @@ impl<W: Write> Write for OneLine<W> {
 fn unknown_level(log: &Log, error: &dyn std::fmt::Display) -> Failure {
     let level = &log.level;
     Failure::usage(format!(
-        "log.level: `{level}`: {error}\n  next: set it to error, warn, info, debug or trace, or to filters like needledrop=debug"
+        "log.level: `{level}`: {error}\n  next: set it to error, warn, info, debug or trace, or to filters such as needledrop=debug"
     ))
 }
 

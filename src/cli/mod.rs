@@ -43,10 +43,10 @@ const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("NEEDLEDROP_
 #[derive(Debug, Parser)]
 #[command(name = "needledrop", version = VERSION, about, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 all done and closed, or a daemon asked to stop; 1 done, but records were \
-quarantined or stay so after a replay, a delivery failed, is incomplete or was replaced, or a file could \
-not be read or moved; 2 wrong usage or configuration; 3 the store or the system would not, try again; \
-4 stopped before the end, resumable."
+    after_help = "Exit codes: 0 everything is done, or the daemon was asked to stop; 1 done, but records were \
+quarantined or are still open after a replay, a delivery failed, is incomplete or was replaced, or a file \
+could not be read or moved; 2 wrong usage or configuration; 3 the store or the system failed, try again; \
+4 stopped before the end, the same command resumes."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -60,24 +60,24 @@ struct Global {
     /// The configuration file [default: config/needledrop.yaml if it exists, else the built-in configuration]
     #[arg(long, global = true, value_name = "FILE", env = "NEEDLEDROP_CONFIG")]
     config: Option<PathBuf>,
-    /// error, warn, info, debug, trace, or filters like needledrop=debug
+    /// The log level (error, warn, info, debug or trace), or filters such as needledrop=debug
     #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the daemon: load the files that are there and those that arrive
+    /// Run the daemon: load the files in the inbox, and new files as they arrive
     Run(run::Arguments),
-    /// Load these files or folders now
+    /// Load the given files or folders now
     Load(load::Arguments),
-    /// Write a first configuration for files like this one
+    /// Propose a configuration for files like the given one
     Init(init::Arguments),
-    /// Check configuration, folder, store and schema
+    /// Check the configuration, the inbox, the store and the tables
     Check,
     /// Print the DDL of the tables, the ledger and the quarantine
     Schema(schema::Arguments),
-    /// Ask whether the daemon is alive or ready; exit 1 if not
+    /// Check whether the daemon is alive or ready; exit 1 if it is not
     Health(health::Arguments),
     /// Show deliveries by state, the backlog, and rows per table
     Status(status::Arguments),
@@ -85,13 +85,13 @@ enum Command {
     Receipt(receipt::Arguments),
     /// Show the rows of one partition of a table
     Query(query::Arguments),
-    /// Write the events of the available files as one CSV
+    /// Export the records of the available files as one CSV that can be loaded again
     Export(export::Arguments),
     /// List, show, replay or discard records that could not become rows
     Quarantine(quarantine::Arguments),
-    /// Make event files for trying things out
+    /// Generate sample event files to try needledrop with
     Sample(sample::Arguments),
-    /// Print completions for a shell
+    /// Print a completion script for a shell
     Completions(completions::Arguments),
     /// Print the manual page
     Man(man::Arguments),

@@ -8,7 +8,7 @@ use crate::store::StoreError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     Done = 0,
-    /// Records were quarantined, a delivery failed or is incomplete, or an account does not close.
+    /// Records were quarantined, a delivery failed or is incomplete, or a receipt does not close.
     Short = 1,
     /// Wrong usage or configuration.
     Usage = 2,

@@ -23,12 +23,12 @@ fn shown() -> Option<ProgressBar> {
 }
 
 /// Shows the progress of `work` until it ends.
-pub async fn during<T>(tally: &RunStats, expected: u64, work: impl Future<Output = T>) -> T {
+pub async fn during<T>(stats: &RunStats, expected: u64, work: impl Future<Output = T>) -> T {
     let bar = io::stderr().is_terminal().then(|| bar(expected));
     SHOWN.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&bar);
     let done = tokio::select! {
         done = work => done,
-        never = show(tally, expected, bar.as_ref()) => match never {},
+        never = show(stats, expected, bar.as_ref()) => match never {},
     };
     *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = None;
     if let Some(bar) = bar {
@@ -37,22 +37,22 @@ pub async fn during<T>(tally: &RunStats, expected: u64, work: impl Future<Output
     done
 }
 
-async fn show(tally: &RunStats, expected: u64, bar: Option<&ProgressBar>) -> Infallible {
+async fn show(stats: &RunStats, expected: u64, bar: Option<&ProgressBar>) -> Infallible {
     let began = Instant::now();
     let mut ticks = tokio::time::interval(if bar.is_some() { BAR_EVERY } else { LINE_EVERY });
     ticks.tick().await;
     loop {
         ticks.tick().await;
-        let passed = tally.passed.load(Ordering::Relaxed).min(expected);
-        let read = tally.read.load(Ordering::Relaxed);
+        let passed = stats.passed.load(Ordering::Relaxed).min(expected);
+        let read = stats.read.load(Ordering::Relaxed);
         let rate = read * 1000 / u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
-        let told = format!("{} records, {} records/s", grouped(read), grouped(rate));
+        let rates = format!("{} records, {} records/s", grouped(read), grouped(rate));
         match bar {
             Some(bar) => {
                 bar.set_position(passed);
-                bar.set_message(told);
+                bar.set_message(rates);
             }
-            None => info!("{} of {} read, {told}", mib(passed), mib(expected)),
+            None => info!("{} of {} read, {rates}", mib(passed), mib(expected)),
         }
     }
 }

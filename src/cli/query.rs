@@ -17,11 +17,13 @@ use crate::store::{Access, RowReader};
 pub struct Arguments {
     /// The table; without it, list all tables and the questions that they answer
     table: Option<String>,
-    /// The partition key, and as many clustering columns as wanted, in their order
+    /// The partition key and, optionally, the first clustering columns
     #[arg(value_name = "COLUMN=VALUE")]
     conditions: Vec<String>,
+    /// Print the rows as JSON
     #[arg(long, conflicts_with = "csv")]
     json: bool,
+    /// Print the rows as CSV
     #[arg(long)]
     csv: bool,
     /// Put an apostrophe before each cell that a spreadsheet would run as a formula
@@ -47,7 +49,7 @@ fn key(table: &Table, columns: &[&Column], conditions: &[String]) -> Result<Vec<
     let mut given: Vec<Option<Value<'static>>> = vec![None; table.key_len()];
     for condition in conditions {
         let (name, value) =
-            condition.split_once('=').ok_or_else(|| usage(format!("`{condition}` is no COLUMN=VALUE")))?;
+            condition.split_once('=').ok_or_else(|| usage(format!("`{condition}` is not COLUMN=VALUE")))?;
         let at = columns.iter().take(table.key_len()).position(|column| column.name == name);
         let at = at.ok_or_else(|| usage(format!("`{name}` is not in the key of {}", table.name)))?;
         if given[at].replace(typed(columns[at], value).map_err(&usage)?).is_some() {
@@ -57,7 +59,7 @@ fn key(table: &Table, columns: &[&Column], conditions: &[String]) -> Result<Vec<
     let count = given.iter().take_while(|value| value.is_some()).count();
     if let Some(beyond) = given.iter().skip(count).position(Option::is_some) {
         let (missing, beyond) = (&columns[count].name, &columns[count + beyond].name);
-        return Err(usage(format!("`{beyond}` cannot be asked without `{missing}`")));
+        return Err(usage(format!("`{beyond}` can be given only together with `{missing}`")));
     }
     if count < table.partition_key.len() {
         return Err(usage(format!("`{}` is missing", columns[count].name)));
@@ -92,7 +94,7 @@ fn typed(column: &Column, value: &str) -> Result<Value<'static>, String> {
         .or_else(|refusal| parse(column.kind, value.as_bytes(), &mut arena).map_err(|_| refusal));
     let cell = parsed.map_err(|refusal| format!("{}: {value:?} must be {}", column.name, refusal.rule))?;
     if cell.is_empty() {
-        return Err(format!("`{}` is empty, and a key never is", column.name));
+        return Err(format!("`{}` is empty, but a key column always has a value", column.name));
     }
     Ok(cell.value(&arena).into_owned())
 }
@@ -115,7 +117,7 @@ fn print(columns: &[&Column], rows: &[Vec<Value<'static>>], arguments: &Argument
             let cells: Vec<_> = row.iter().map(|cell| guard.cell(cell.as_bytes())).collect();
             render::csv(&mut out, cells.iter().map(AsRef::as_ref), false)?;
         }
-        guard.tell("without --spreadsheet-safe they are as they are");
+        guard.warn("omit --spreadsheet-safe to write all cells unchanged");
         return Ok(());
     }
     render::table(&mut out, &header, &plain)?;

@@ -17,11 +17,12 @@ use crate::store::{Access, Ledger, Store, StoreError};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The file, as typed or relative to the inbox
+    /// The file, as a path or relative to the inbox
     file: PathBuf,
     /// Show this generation instead of the newest
     #[arg(long, value_name = "N")]
     generation: Option<u32>,
+    /// Print the receipt as JSON
     #[arg(long)]
     json: bool,
 }
@@ -36,7 +37,8 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
         (moved, _) => moved,
     };
     let Some(delivery) = found else {
-        let message = format!("{path} was never taken up\n  next: see `needledrop status` for what was");
+        let message =
+            format!("{path} is not in the ledger\n  next: see `needledrop status` for the files that are");
         return Err(Failure { exit: Exit::Short, message });
     };
     let (mut out, sample) = (std::io::stdout().lock(), app.collision_sample());
@@ -120,7 +122,7 @@ fn object(delivery: &Delivery, plan: &Plan, sample: u64) -> Json {
             (
                 count.table.clone(),
                 json!({
-                    "rows": count.rows, "collisions": count.told_collisions(sample),
+                    "rows": count.rows, "collisions": count.reported_collisions(sample),
                     "estimated": count.estimated,
                     "refused": count.refused, "assumed": receipt.assumed_in(count), "behind": behind
                 }),
@@ -206,7 +208,7 @@ fn text(out: &mut impl Write, delivery: &Delivery, plan: &Plan, sample: u64) -> 
         let assumed = render::grouped(receipt.assumed);
         writeln!(
             out,
-            "assumed    {assumed} loaded records were written by another program: no row was sent"
+            "assumed    {assumed} loaded records were written by another program: needledrop sent no rows"
         )?;
     }
     let rows: Vec<Vec<String>> = receipt
@@ -216,10 +218,10 @@ fn text(out: &mut impl Write, delivery: &Delivery, plan: &Plan, sample: u64) -> 
             let note = match (count.refused, receipt.assumed_in(count)) {
                 _ if is_behind(delivery, plan, &count.table) => "behind".to_owned(),
                 (0, 0) => String::new(),
-                (0, assumed) => format!("{} more are assumed to be there", render::grouped(assumed)),
-                (refused, _) => format!("{refused} loaded records cannot be rows here"),
+                (0, assumed) => format!("{} more rows assumed to be there", render::grouped(assumed)),
+                (refused, _) => format!("{refused} loaded records could not become rows of this table"),
             };
-            let collisions = render::collisions(count.told_collisions(sample), count.estimated);
+            let collisions = render::collisions(count.reported_collisions(sample), count.estimated);
             vec![count.table.clone(), render::grouped(count.rows), collisions, note]
         })
         .collect();

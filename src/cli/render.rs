@@ -192,23 +192,23 @@ pub fn collisions(count: u64, estimated: bool) -> String {
 
 /// Returns as JSON what a run did to each table. `estimated` is present only if it is true.
 pub fn tables_json(tables: impl Iterator<Item = (String, TableDelta)>, sample: u64) -> Json {
-    let told = |(name, delta): (String, TableDelta)| {
-        let mut told = json!({ "rows": delta.rows, "collisions": delta.told_collisions(sample) });
+    let entry = |(name, delta): (String, TableDelta)| {
+        let mut counts = json!({ "rows": delta.rows, "collisions": delta.reported_collisions(sample) });
         if delta.estimated {
-            told["estimated"] = json!(true);
+            counts["estimated"] = json!(true);
         }
-        (name, told)
+        (name, counts)
     };
-    Json::Object(tables.map(told).collect())
+    Json::Object(tables.map(entry).collect())
 }
 
 /// Returns what a run did to each table as the rows of a text table.
 pub fn tables_text(tables: impl Iterator<Item = (String, TableDelta)>, sample: u64) -> Vec<Vec<String>> {
-    let told = |(name, delta): (String, TableDelta)| {
-        let found = collisions(delta.told_collisions(sample), delta.estimated);
+    let entry = |(name, delta): (String, TableDelta)| {
+        let found = collisions(delta.reported_collisions(sample), delta.estimated);
         vec![format!("  {name}"), grouped(delta.rows), found]
     };
-    tables.map(told).collect()
+    tables.map(entry).collect()
 }
 
 /// Formats 1234567 as 1,234,567.
@@ -229,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn csv_is_read_back_as_it_was() {
+    fn csv_is_quoted_where_necessary_or_always() {
         let fields: [&[u8]; 5] = [b"a", b"b,c", b"d\"e", b"f\ng", b""];
         let mut out = Vec::new();
         csv(&mut out, fields.into_iter(), false).unwrap();
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_in_a_message_makes_no_line() {
+    fn a_name_in_a_message_cannot_start_a_line() {
         assert_eq!(
             indented("a\nb\u{1b}[2J: is no file\n  next: c"),
             "a\u{fffd}b\u{fffd}[2J: is no file\n  next: c"

@@ -8,16 +8,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::load;
 use crate::cli::outcome::{CommandResult, Exit, Failure};
-use crate::daemon::app::{App, How};
+use crate::daemon::app::{App, LoadOptions};
 use crate::daemon::signals;
 use crate::pipeline::messages::{Ended, LoadMode, Scope};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Load the files that are there and exit
+    /// Load the files that are in the inbox now, then exit
     #[arg(long)]
     once: bool,
-    /// With --once: write nothing, not even a store
+    /// With --once: only report what would be loaded; write nothing and create no store
     #[arg(long, requires = "once")]
     dry_run: bool,
     /// With --once: print the summary as JSON
@@ -45,8 +45,8 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
         app.check_inbox()?;
         let began = Instant::now();
         let files = app.inbox.list().map_err(Failure::system)?;
-        let how = How { taking: LoadMode::New, dry: arguments.dry_run };
-        return load::files(app, Scope::Once(files), how, arguments.json, began).await;
+        let options = LoadOptions { mode: LoadMode::New, dry_run: arguments.dry_run };
+        return load::files(app, Scope::Once(files), options, arguments.json, began).await;
     }
     let stop = CancellationToken::new();
     let ended = signals::with_signals(stop.clone(), app.daemon(stop)).await??;

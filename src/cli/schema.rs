@@ -10,7 +10,7 @@ use crate::store::{Access, Store};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Create the store and what is missing in it
+    /// Also create the store and its missing tables
     #[arg(long)]
     apply: bool,
 }

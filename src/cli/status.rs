@@ -24,7 +24,7 @@ const NEWEST: usize = 10;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Count the rows that are in the tables
+    /// Also count the rows that are in each table now
     #[arg(long)]
     count: bool,
     /// Print the status with all deliveries as JSON
@@ -106,7 +106,7 @@ impl Status {
             table.behind += u64::from(delivery.is_behind(declared));
             for count in receipt.tables.iter().filter(|count| count.table == table.name) {
                 table.rows += count.rows;
-                table.collisions += count.told_collisions(self.sample);
+                table.collisions += count.reported_collisions(self.sample);
                 table.estimated |= count.estimated;
             }
         }
@@ -134,14 +134,14 @@ impl Status {
             .tables
             .iter()
             .map(|table| {
-                let told = json!({
+                let counts = json!({
                     "rows_written": table.rows,
                     "collisions": table.collisions,
                     "estimated": table.estimated,
                     "behind": table.behind,
                     "count": table.count,
                 });
-                (table.name.clone(), told)
+                (table.name.clone(), counts)
             })
             .collect();
         let backlog = self.backlog.sum().map(|(files, bytes)| json!({ "files": files, "bytes": bytes }));
@@ -176,7 +176,7 @@ impl Status {
             let replayed = render::grouped(all.replayed);
             writeln!(
                 out,
-                "quarantine  {open} open, {discarded} discarded; {replayed} replayed: needledrop quarantine list"
+                "quarantine  {open} open, {discarded} discarded; {replayed} replayed; see `needledrop quarantine list`"
             )?;
         }
         writeln!(out)?;
@@ -192,7 +192,7 @@ impl Status {
             .map(|table| {
                 let behind = match table.behind {
                     0 => String::new(),
-                    n => format!("behind by {n} deliveries: needledrop load --table {}", table.name),
+                    n => format!("behind by {n} deliveries; run `needledrop load --table {}`", table.name),
                 };
                 let count = table.count.map(render::grouped).unwrap_or_default();
                 vec![
@@ -207,7 +207,7 @@ impl Status {
         let counted = self.tables.iter().any(|table| table.count.is_some());
         render::table(
             out,
-            &["table", "rows written", "collisions", if counted { "rows there" } else { "" }, ""],
+            &["table", "rows written", "collisions", if counted { "rows now" } else { "" }, ""],
             &rows,
         )
     }
@@ -260,14 +260,14 @@ struct Backlog(Option<HashMap<Arc<str>, File>>);
 
 /// A file in the inbox, with its newest delivery if the file has not changed since that delivery.
 struct File {
-    noted: FileStat,
+    stat: FileStat,
     newest: Option<DeliveryId>,
     is_new: bool,
 }
 
 impl Backlog {
     fn of(inbox: &Inbox) -> Self {
-        let file = |found: Found| (found.path, File { noted: found.noted, newest: None, is_new: true });
+        let file = |found: Found| (found.path, File { stat: found.noted, newest: None, is_new: true });
         Self(inbox.list().ok().map(|found| found.into_iter().map(file).collect()))
     }
 
@@ -275,23 +275,23 @@ impl Backlog {
         let file = self.0.as_mut().and_then(|files| files.get_mut(delivery.path.as_str()));
         if let Some(file) = file.filter(|file| file.newest < Some(delivery.id)) {
             file.newest = Some(delivery.id);
-            file.is_new = is_new(file.noted, delivery);
+            file.is_new = is_new(file.stat, delivery);
         }
     }
 
     /// Returns the number of new or changed files, and their total size in bytes.
     fn sum(&self) -> Option<(usize, u64)> {
         let new = || self.0.as_ref().map(|files| files.values().filter(|file| file.is_new));
-        Some((new()?.count(), new()?.map(|file| file.noted.size).sum()))
+        Some((new()?.count(), new()?.map(|file| file.stat.size).sum()))
     }
 }
 
 /// Whether the size or the times of the file differ from those in the ledger, or the delivery is not finished.
 fn is_new(found: FileStat, delivery: &Delivery) -> bool {
-    let noted = delivery.noted;
-    // The noted ctime is 0 if it was too recent to be trusted. That is not a sign that the file is new.
-    let changed = noted.size != found.size
-        || noted.mtime != found.mtime
-        || (noted.ctime != 0 && noted.ctime != found.ctime);
+    let known = delivery.noted;
+    // The ctime in the ledger is 0 if it was too recent to be trusted. That is not a sign that the file is new.
+    let changed = known.size != found.size
+        || known.mtime != found.mtime
+        || (known.ctime != 0 && known.ctime != found.ctime);
     changed || matches!(delivery.state, DeliveryState::Loading | DeliveryState::Waiting)
 }

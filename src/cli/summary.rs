@@ -17,7 +17,7 @@ use crate::pipeline::run_stats::RunStats;
 /// Prints the summary, as text or as one JSON object. Returns how the run ended.
 pub fn finish(
     app: &App,
-    tally: &RunStats,
+    stats: &RunStats,
     ended: Ended,
     took: Duration,
     as_json: bool,
@@ -25,23 +25,23 @@ pub fn finish(
 ) -> io::Result<Exit> {
     let mut out = io::stdout().lock();
     let sample = app.collision_sample();
-    let summary = summary(tally, ended, took, (dry, sample));
+    let summary = summary(stats, ended, took, (dry, sample));
     if as_json {
         render::json(&mut out, &summary)?;
     } else {
-        text(&mut out, &summary, tally, took, sample)?;
+        text(&mut out, &summary, stats, took, sample)?;
     }
     out.flush()?;
-    Ok(exit(tally, ended))
+    Ok(exit(stats, ended))
 }
 
-fn exit(tally: &RunStats, ended: Ended) -> Exit {
-    let deliveries = tally.deliveries();
+fn exit(stats: &RunStats, ended: Ended) -> Exit {
+    let deliveries = stats.deliveries();
     let short = [DeliveryState::Failed, DeliveryState::Incomplete, DeliveryState::Replaced];
     let is_short = short.iter().any(|state| deliveries.contains_key(state.name()))
-        || tally.refused.load(Ordering::Relaxed) > 0
-        || tally.unreadable.load(Ordering::Relaxed) > 0
-        || tally.files_left().contains_key("failed");
+        || stats.refused.load(Ordering::Relaxed) > 0
+        || stats.unreadable.load(Ordering::Relaxed) > 0
+        || stats.files_left().contains_key("failed");
     match ended {
         Ended::Stopped | Ended::GraceOver => Exit::Stopped,
         Ended::Done if is_short => Exit::Short,
@@ -49,29 +49,29 @@ fn exit(tally: &RunStats, ended: Ended) -> Exit {
     }
 }
 
-fn summary(tally: &RunStats, ended: Ended, took: Duration, (dry, sample): (bool, u64)) -> Json {
+fn summary(stats: &RunStats, ended: Ended, took: Duration, (dry, sample): (bool, u64)) -> Json {
     let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-    let tables = render::tables_json(tally.tables().into_iter(), sample);
-    let read = count(&tally.read);
+    let tables = render::tables_json(stats.tables().into_iter(), sample);
+    let read = count(&stats.read);
     let mut summary = json!({
         "dry_run": dry,
         "stopped": ended != Ended::Done,
-        "deliveries": tally.deliveries(),
-        "unreadable": count(&tally.unreadable),
+        "deliveries": stats.deliveries(),
+        "unreadable": count(&stats.unreadable),
         "records": {
             "read": read,
-            "loaded": count(&tally.loaded),
-            "skipped": count(&tally.skipped),
-            "quarantined": count(&tally.quarantined),
+            "loaded": count(&stats.loaded),
+            "skipped": count(&stats.skipped),
+            "quarantined": count(&stats.quarantined),
         },
         "tables": tables,
-        "after": tally.files_left(),
-        "bytes": count(&tally.bytes),
+        "after": stats.files_left(),
+        "bytes": count(&stats.bytes),
         "seconds": took.as_secs_f64(),
         "records_per_second": per_second(read, took),
         "peak_memory_bytes": peak_memory(),
     });
-    let assumed = count(&tally.assumed);
+    let assumed = count(&stats.assumed);
     if assumed > 0 {
         summary["records"]["assumed"] = json!(assumed);
     }
@@ -91,14 +91,14 @@ fn per_second(count: u64, took: Duration) -> u64 {
 fn text(
     out: &mut impl Write,
     summary: &Json,
-    tally: &RunStats,
+    stats: &RunStats,
     took: Duration,
     sample: u64,
 ) -> io::Result<()> {
     let number = |key: &str| grouped(summary["records"][key].as_u64().unwrap_or(0));
     let mut states: Vec<String> =
-        tally.deliveries().iter().map(|(state, count)| format!("{} {state}", grouped(*count))).collect();
-    let unreadable = tally.unreadable.load(Ordering::Relaxed);
+        stats.deliveries().iter().map(|(state, count)| format!("{} {state}", grouped(*count))).collect();
+    let unreadable = stats.unreadable.load(Ordering::Relaxed);
     if unreadable > 0 {
         states.push(format!("{} unreadable", grouped(unreadable)));
     }
@@ -115,18 +115,18 @@ fn text(
         let assumed = number("assumed");
         writeln!(
             out,
-            "assumed     {assumed} loaded records were written by another program: no row was sent"
+            "assumed     {assumed} loaded records were written by another program: needledrop sent no rows"
         )?;
     }
-    let rows = render::tables_text(tally.tables().into_iter(), sample);
+    let rows = render::tables_text(stats.tables().into_iter(), sample);
     if !rows.is_empty() {
         table(out, &["tables", "rows", "collisions"], &rows)?;
     }
-    let left = tally.files_left();
+    let left = stats.files_left();
     if !left.is_empty() {
-        let told: Vec<String> =
+        let outcomes: Vec<String> =
             left.iter().map(|(what, count)| format!("{} {what}", grouped(*count))).collect();
-        writeln!(out, "files       {}", told.join(", "))?;
+        writeln!(out, "files       {}", outcomes.join(", "))?;
     }
     let rate = grouped(summary["records_per_second"].as_u64().unwrap_or(0));
     let memory = bytesize::ByteSize(summary["peak_memory_bytes"].as_u64().unwrap_or(0));

@@ -69,13 +69,13 @@ mod tests {
         assert!(changed(&old, &old).is_empty());
         let more = json!({ "source": { "poll": "30s", "folder": "a" }, "tables": { "x": { "k": 1 } }, "log": { "level": "warn" } });
         assert_eq!(changed(&old, &more), ["log"]);
-        let turned: Value = serde_json::from_str(r#"{"a":{"b":{"x":1,"y":2}}}"#).unwrap();
-        let around: Value = serde_json::from_str(r#"{"a":{"b":{"y":2,"x":1}}}"#).unwrap();
-        assert_eq!(changed(&turned, &around), ["a.b"], "the order of columns is one of what is exported");
+        let original: Value = serde_json::from_str(r#"{"a":{"b":{"x":1,"y":2}}}"#).unwrap();
+        let swapped: Value = serde_json::from_str(r#"{"a":{"b":{"y":2,"x":1}}}"#).unwrap();
+        assert_eq!(changed(&original, &swapped), ["a.b"], "an export has the columns in this order");
     }
 
     #[test]
-    fn what_needs_a_restart_is_kept_and_named() {
+    fn settings_that_need_a_restart_are_kept_and_named() {
         let running: Config = serde_saphyr::from_str(crate::config::load::SHIPPED).unwrap();
         let text = crate::config::load::SHIPPED
             .replace("127.0.0.1:8642", "127.0.0.1:8643")

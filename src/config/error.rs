@@ -5,9 +5,9 @@ use std::path::PathBuf;
 /// Why there is no valid configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("{file}: {error}\n  next: name a file that can be read with --config")]
+    #[error("{file}: {error}\n  next: use --config to name a file that can be read")]
     Unreadable { file: PathBuf, error: std::io::Error },
-    #[error("{file}{at}: {problem}\n  next: correct it; config/needledrop.yaml lists every key")]
+    #[error("{file}{at}: {problem}\n  next: correct the file; config/needledrop.yaml describes every key")]
     Invalid { file: String, at: String, problem: String },
     #[error("{variable}: {problem}\n  next: correct or unset the variable")]
     Environment { variable: String, problem: String },

@@ -73,13 +73,13 @@ impl Layers {
         if settings.is_empty() {
             return Ok(Loaded { config, origin, alone: None, tree });
         }
-        let told = |problem: String| ConfigError::Environment {
+        let invalid_setting = |problem: String| ConfigError::Environment {
             variable: culprits(&tree, &settings, &problem),
             problem,
         };
-        let whole = with(&tree, &settings).map_err(told)?;
-        let merged = from_tree(&whole).map_err(told)?;
-        Ok(Loaded { config: merged, origin, alone: Some(Box::new(config)), tree: whole })
+        let merged_tree = with(&tree, &settings).map_err(invalid_setting)?;
+        let merged = from_tree(&merged_tree).map_err(invalid_setting)?;
+        Ok(Loaded { config: merged, origin, alone: Some(Box::new(config)), tree: merged_tree })
     }
 
     /// Returns the path of the file that is read, whether it exists or not.
@@ -125,7 +125,7 @@ fn contents(file: &Path) -> io::Result<String> {
     let kind = std::fs::metadata(file)?.file_type();
     if !kind.is_file() {
         let what = if kind.is_dir() { "is a folder" } else { "is a pipe or a device" };
-        return Err(io::Error::other(format!("{what}, and the configuration must be a file")));
+        return Err(io::Error::other(format!("{what}, but the configuration must be a regular file")));
     }
     let mut text = String::new();
     File::open(file)?.take(LONGEST + 1).read_to_string(&mut text)?;
@@ -173,7 +173,7 @@ fn read<T: DeserializeOwned>(text: &str) -> Result<T, serde_saphyr::Error> {
 /// Makes an error without the source excerpt, which would repeat the file.
 fn invalid(origin: &str, error: &serde_saphyr::Error) -> ConfigError {
     let at = error.location().map(|at| format!(":{}", at.line())).unwrap_or_default();
-    ConfigError::Invalid { file: origin.to_owned(), at, problem: words::told(error) }
+    ConfigError::Invalid { file: origin.to_owned(), at, problem: words::describe(error) }
 }
 
 /// Sets a path such as `store.kind` in the tree. If the value is text in the file or in the shipped configuration, the
@@ -210,7 +210,7 @@ fn place<'t>(tree: &'t mut Value, path: &str) -> Result<&'t mut Value, String> {
 
 fn from_tree(tree: &Value) -> Result<Config, String> {
     // The location is left out: it refers to the merged tree, which the user never sees.
-    parse(&tree.to_string()).map_err(|error| words::told(&error))
+    parse(&tree.to_string()).map_err(|error| words::describe(&error))
 }
 
 #[cfg(test)]
@@ -323,12 +323,12 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_cannot_be_renewed_in_time_is_refused() {
+    fn a_lease_that_is_too_short_to_be_renewed_is_refused() {
         assert_eq!(lease("1s"), Ok(std::time::Duration::from_secs(1)));
         for short in ["999ms", "0s"] {
-            let told = lease(short).unwrap_err();
+            let error = lease(short).unwrap_err();
             for word in ["NEEDLEDROP_STORE__CASSANDRA__LEASE", "lease is too short", "1s or more", "next:"] {
-                assert!(told.contains(word), "{told}");
+                assert!(error.contains(word), "{error}");
             }
         }
     }

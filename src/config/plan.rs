@@ -78,7 +78,7 @@ fn compile(config: &Config) -> Checked<Plan> {
         ));
     }
     check_folding("tables", config.tables.0.iter().map(|(name, _)| name))?;
-    let fingerprint = whole_fingerprint(&columns, &tables);
+    let fingerprint = plan_fingerprint(&columns, &tables);
     let limits = (config.limits.max_record_bytes.0, config.limits.max_quarantined);
     let units: String = columns.iter().filter_map(declared_unit).collect();
     let attempt = Fingerprint::of(&format!("{fingerprint} {limits:?} {}{units}", encoding.name()));
@@ -102,7 +102,7 @@ fn check_limits(config: &Config) -> Checked<()> {
     if config.source.poll.is_zero() {
         return Err(Broken::new(
             "source.poll",
-            "is 0, so the folder would be listed without a pause",
+            "is 0, so the inbox would be listed without a pause",
             "set it to 1s or more",
         ));
     }
@@ -153,16 +153,16 @@ fn check_archive(source: &SourceConfig) -> Checked<()> {
     if source.after != After::Move || !is_listed {
         return Ok(());
     }
-    let problem = format!("{}: its files would be listed as new ones of the inbox", archive.display());
-    Err(Broken::new("source.archive", problem, "set it to a folder beside the inbox, or leave it out"))
+    let problem = format!("{}: moved files would be listed as new files of the inbox", archive.display());
+    Err(Broken::new("source.archive", problem, "name a folder outside the inbox, or leave the setting out"))
 }
 
 /// Resolves the links in a path, as far as the path exists.
 fn real(folder: &Path) -> PathBuf {
-    let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    let there = whole.ancestors().find_map(|part| Some((part, part.canonicalize().ok()?)));
-    let Some((part, real)) = there else { return whole };
-    real.join(whole.strip_prefix(part).unwrap_or(Path::new("")))
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let existing = absolute.ancestors().find_map(|part| Some((part, part.canonicalize().ok()?)));
+    let Some((part, real)) = existing else { return absolute };
+    real.join(absolute.strip_prefix(part).unwrap_or(Path::new("")))
 }
 
 fn columns(config: &Config) -> Checked<Vec<Column>> {
@@ -185,7 +185,7 @@ fn columns(config: &Config) -> Checked<Vec<Column>> {
         return Err(Broken::new(
             "source.columns",
             "no column is declared",
-            "`needledrop init FILE.csv` proposes them",
+            "declare columns; `needledrop init FILE.csv` proposes some",
         ));
     }
     for (name, derived) in &config.source.derive.0 {
@@ -203,7 +203,9 @@ fn columns(config: &Config) -> Checked<Vec<Column>> {
 fn unit(kind: Type, column: &crate::config::columns::Column) -> Result<Option<Unit>, String> {
     match &column.unit {
         None => Ok(None),
-        Some(_) if kind != Type::Timestamp => Err(format!("a {kind} has no unit, only a timestamp has")),
+        Some(_) if kind != Type::Timestamp => {
+            Err(format!("a {kind} has no unit; only a timestamp can have one"))
+        }
         Some(name) => name.parse().map(Some).map_err(|error: domain::value::UnknownUnit| error.to_string()),
     }
 }
@@ -238,8 +240,8 @@ fn check_name(path: &str, name: &Spanned<String>) -> Checked<()> {
     if is_plain && begins && text.len() <= 48 {
         return Ok(());
     }
-    let next = "begin with a letter and use letters, digits and _, at most 48; a header of another form goes to from:";
-    Err(Broken::new(path, format!("`{}` does not serve as a name", name.value), next).at(name))
+    let next = "use up to 48 letters, digits and _, and begin with a letter; if the header has another name, put it in from:";
+    Err(Broken::new(path, format!("`{}` is not a valid name", name.value), next).at(name))
 }
 
 /// Returns a name without its double quotes. In CQL, the quotes keep the case of the name. Everywhere else the name is
@@ -256,7 +258,7 @@ fn check_folding<'a>(path: &str, names: impl Iterator<Item = &'a Spanned<String>
     let mut seen = std::collections::HashMap::new();
     for name in names {
         if let Some(other) = seen.insert(bare(&name.value).to_lowercase(), &name.value) {
-            let problem = format!("`{other}` and `{}` are one name to a database", name.value);
+            let problem = format!("`{other}` and `{}` are the same name to a database", name.value);
             return Err(Broken::new(path, problem, "rename one of them").at(name));
         }
     }
@@ -284,7 +286,7 @@ fn table(
         return Err(Broken::new(
             &path("partition_key"),
             "is empty",
-            "name the columns that are always given in the question",
+            "name the columns that every query gives",
         )
         .at(name));
     }
@@ -375,7 +377,7 @@ fn declared_unit(column: &Column) -> Option<String> {
 }
 
 /// Returns the fingerprint of all columns and tables. It does not depend on their order.
-fn whole_fingerprint(columns: &[Column], tables: &[domain::Table]) -> Fingerprint {
+fn plan_fingerprint(columns: &[Column], tables: &[domain::Table]) -> Fingerprint {
     let named = (0..columns.len()).map(|index| described(columns, index));
     let tables = tables.iter().map(|table| table.fingerprint.to_string());
     let mut parts: Vec<String> = named.chain(tables).collect();
@@ -441,8 +443,8 @@ mod tests {
                 "unknown unit `ns`; the units are s, ms, us",
             ),
             ("song: text", "song: { type: timestamp, units: ms }", "units"),
-            ("length: float", "Artist: float", "one name to a database"),
-            ("  session_item:", "  _mine:", "does not serve as a name"),
+            ("length: float", "Artist: float", "the same name to a database"),
+            ("  session_item:", "  _mine:", "is not a valid name"),
             ("skip_when_empty: [artist]", "skip_when_empty: [artists]", "there is no column `artists`"),
             ("partition_key: [song]", "partition_key: []", "tables.user_song.partition_key: is empty"),
             ("window: 10000", "window: 0", "write.window"),
@@ -460,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_changes_the_fingerprint_unless_it_is_that_of_before() {
+    fn a_unit_other_than_milliseconds_changes_the_fingerprint() {
         let of = |column: &str| plan(&SHIPPED.replacen("song: text", &format!("song: {column}"), 1)).unwrap();
         let [bare, ms, s, us] = [
             "timestamp",
@@ -482,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fingerprint_follows_the_rows_not_the_words() {
+    fn a_fingerprint_depends_on_the_rows_and_not_on_descriptions() {
         let base = plan(SHIPPED).unwrap();
         let words =
             plan(&SHIPPED.replacen("the song that was item N of session S", "what was item N", 1)).unwrap();

@@ -1,5 +1,4 @@
-//! Describes the problems of a configuration in words for its author. The messages of the YAML library are for
-//! programmers.
+//! Describes problems of a configuration for its author. The messages of the YAML library are for programmers.
 
 use serde_saphyr::{Error, MessageFormatter as _, UserMessageFormatter};
 
@@ -20,7 +19,7 @@ const KINDS: [(&str, &str); 12] = [
 ];
 
 /// Returns the problem, without its location.
-pub fn told(error: &Error) -> String {
+pub fn describe(error: &Error) -> String {
     match error.without_snippet() {
         Error::SerdeUnknownField { field, expected, .. } => {
             format!("there is no key `{field}` here; the keys are {}", expected.join(", "))
@@ -31,17 +30,17 @@ pub fn told(error: &Error) -> String {
         }
         Error::SerdeInvalidType { unexpected, expected, .. }
         | Error::SerdeInvalidValue { unexpected, expected, .. } => {
-            format!("this is {}, and it should be {}", found(unexpected), kind(expected))
+            format!("this is {}, but it should be {}", found(unexpected), kind(expected))
         }
         Error::InvalidScalar { ty, .. } => format!("this should be {}", kind(ty)),
         Error::Unexpected { expected, .. } => format!("this should be {}", kind(expected)),
         Error::InvalidBooleanStrict { .. } => "this should be true or false".to_owned(),
-        Error::NullIntoString { .. } => "this is empty, and it should be a text".to_owned(),
+        Error::NullIntoString { .. } => "this is empty, but it should be a text".to_owned(),
         Error::DuplicateMappingKey { key: Some(key), .. } => format!("the key `{key}` is there twice"),
         Error::DuplicateMappingKey { key: None, .. } => "a key is there twice".to_owned(),
         Error::MultipleDocuments { .. } => "a second YAML document begins here (`---`)".to_owned(),
-        Error::Eof { .. } => "it ends before it is complete".to_owned(),
-        Error::AliasError { error, .. } => told(error),
+        Error::Eof { .. } => "the file ends too early".to_owned(),
+        Error::AliasError { error, .. } => describe(error),
         other => UserMessageFormatter.format_message(other).escape_debug().to_string().replace("\\\"", "\""),
     }
 }
@@ -96,7 +95,7 @@ mod tests {
         ("source: { columns: { a: int } }\ntables: { t: { partition_key: a } }", "a list"),
     ];
 
-    const OF_THE_LIBRARY: [&str; 16] = [
+    const PROGRAMMING_TERMS: [&str; 16] = [
         "Policy",
         "Option",
         "struct",
@@ -116,17 +115,17 @@ mod tests {
     ];
 
     #[test]
-    fn every_problem_is_told_in_words_for_people() {
+    fn every_problem_is_described_without_programming_terms() {
         for (yaml, expected) in WRONG {
-            let told = super::told(&parse(yaml).unwrap_err());
-            assert!(told.contains(expected), "{yaml}\n{told}");
-            let library = OF_THE_LIBRARY.iter().find(|word| told.contains(**word));
-            assert!(library.is_none(), "{yaml}\n{told}");
+            let message = super::describe(&parse(yaml).unwrap_err());
+            assert!(message.contains(expected), "{yaml}\n{message}");
+            let term = PROGRAMMING_TERMS.iter().find(|word| message.contains(**word));
+            assert!(term.is_none(), "{yaml}\n{message}");
         }
     }
 
     #[test]
-    fn a_column_may_have_a_name_that_yaml_1_1_takes_for_a_boolean() {
+    fn a_column_name_may_be_a_boolean_of_yaml_1_1() {
         let yaml = "source: { columns: { n: int, y: text, no: text, on: text, off: int } }\n\
                     tables: { t: { partition_key: [n], clustering_key: [y, { column: on, order: desc }], columns: [no, off] } }";
         let config = parse(yaml).unwrap();
@@ -137,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn yes_and_no_are_still_taken_for_true_and_false_where_one_of_them_is_expected() {
+    fn yes_and_no_are_booleans_where_a_boolean_is_expected() {
         for (word, is) in [("yes", true), ("no", false), ("on", true), ("Off", false), ("true", true)] {
             let yaml = format!("source: {{ columns: {{ a: int }}, subfolders: {word} }}\ntables: {{}}");
             assert_eq!(parse(&yaml).unwrap().source.subfolders, is, "{word}");

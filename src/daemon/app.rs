@@ -33,17 +33,17 @@ pub struct App {
     /// All settings as a tree. A reload compares two trees to find what changed.
     pub tree: serde_json::Value,
     /// The size and times of the file when it was read.
-    pub noted: Option<FileStat>,
+    pub file_stat: Option<FileStat>,
     pub plan: Arc<Plan>,
     pub inbox: Inbox,
 }
 
-/// How to load files once.
+/// How files are loaded once.
 #[derive(Clone, Copy, Debug)]
-pub struct How {
-    pub taking: LoadMode,
+pub struct LoadOptions {
+    pub mode: LoadMode,
     /// Whether nothing is written, not even a store.
-    pub dry: bool,
+    pub dry_run: bool,
 }
 
 /// Why the daemon or a load cannot run.
@@ -55,7 +55,9 @@ pub enum AppError {
     Store(#[from] StoreError),
     #[error("{folder}: {error}\n  next: create the folder, or correct source.folder")]
     Inbox { folder: PathBuf, error: std::io::Error },
-    #[error("{listen}: {error}\n  next: end what uses that port, or set http.listen to another")]
+    #[error(
+        "{listen}: {error}\n  next: stop the program that uses this port, or set http.listen to another address"
+    )]
     Listen { listen: String, error: std::io::Error },
     #[error("{0}\n  next: this is a defect; please report it")]
     Start(String),
@@ -67,12 +69,12 @@ impl App {
     /// # Errors
     /// Returns an error for the first problem found in the configuration.
     pub fn load(layers: &Layers) -> Result<Self, ConfigError> {
-        let noted = std::fs::metadata(layers.path()).ok().map(|meta| note(&meta));
+        let file_stat = std::fs::metadata(layers.path()).ok().map(|meta| note(&meta));
         let loaded = layers.load()?;
         let plan = Arc::new(loaded.plan()?);
         let Loaded { config, origin, tree, .. } = loaded;
         let inbox = Inbox::new(&config.source.folder());
-        Ok(Self { config, origin, layers: layers.clone(), tree, noted, plan, inbox })
+        Ok(Self { config, origin, layers: layers.clone(), tree, file_stat, plan, inbox })
     }
 
     /// Returns the backend of the declared store.
@@ -121,24 +123,24 @@ impl App {
         std::fs::read_dir(&folder).map(|_| ()).map_err(|error| AppError::Inbox { folder, error })
     }
 
-    /// Opens the store for writing, and waits while it is busy.
+    /// Opens the store for writing, and tries again while it is busy.
     ///
     /// # Errors
     /// Returns the same errors as [`Self::open`].
-    pub async fn open_patiently(
+    pub async fn open_with_backoff(
         &self,
         standby: bool,
         limit: Option<Duration>,
         stop: &CancellationToken,
         health: &Arc<Health>,
     ) -> Result<AnyStore, StoreError> {
-        let patience = Backoff {
+        let backoff = Backoff {
             limit,
             halt: stop.clone(),
             observer: Arc::<Health>::clone(health),
             pulse: Pulse::default(),
         };
-        patience.with(|| self.open(self.writing(standby))).await
+        backoff.with(|| self.open(self.writing(standby))).await
     }
 
     /// Loads these files once.
@@ -148,14 +150,14 @@ impl App {
     pub async fn once(
         &self,
         scope: Scope,
-        how: How,
-        tally: Arc<RunStats>,
+        options: LoadOptions,
+        stats: Arc<RunStats>,
         stop: CancellationToken,
     ) -> Result<Ended, AppError> {
         let (patience, health) = (Some(*self.config.store.patience), Arc::new(Health::default()));
-        let opened = match how.dry {
+        let opened = match options.dry_run {
             true => self.open(Access::Dry).await,
-            false => self.open_patiently(false, patience, &stop, &health).await,
+            false => self.open_with_backoff(false, patience, &stop, &health).await,
         };
         let store = match opened {
             Err(error) if stop.is_cancelled() && error.transient_reason().is_some() => {
@@ -163,9 +165,9 @@ impl App {
             }
             opened => Arc::new(opened?),
         };
-        let mut pipeline = self.pipeline(Arc::clone(&store), tally, health, patience, how.taking);
+        let mut pipeline = self.pipeline(Arc::clone(&store), stats, health, patience, options.mode);
         // Files of a dry run, and files whose rows another program wrote, stay where they are.
-        if how.dry || how.taking == LoadMode::Assumed {
+        if options.dry_run || options.mode == LoadMode::Assumed {
             pipeline.config.source.after = After::Keep;
         }
         let ended = pipeline.run(scope, stop).await;
@@ -176,15 +178,26 @@ impl App {
     pub(super) fn pipeline(
         &self,
         store: Arc<AnyStore>,
-        tally: Arc<RunStats>,
+        stats: Arc<RunStats>,
         health: Arc<Health>,
         patience: Option<Duration>,
-        taking: LoadMode,
+        mode: LoadMode,
     ) -> Pipeline<AnyStore> {
         let (plan, config, inbox) = (Arc::clone(&self.plan), self.config.clone(), self.inbox.clone());
         let intake = CancellationToken::new();
         let heartbeat = Arc::clone(&health.heartbeat);
-        Pipeline { store, plan, config, inbox, tally, observer: health, heartbeat, taking, patience, intake }
+        Pipeline {
+            store,
+            plan,
+            config,
+            inbox,
+            tally: stats,
+            observer: health,
+            heartbeat,
+            taking: mode,
+            patience,
+            intake,
+        }
     }
 
     /// Binds the port that the daemon answers on.

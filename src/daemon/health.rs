@@ -37,7 +37,7 @@ struct HealthState {
     files: usize,
     reloads: Reloads,
     /// Whether the last log line about readiness says that the daemon is ready.
-    told_ready: bool,
+    logged_ready: bool,
 }
 
 /// Why the daemon is not ready.
@@ -95,19 +95,19 @@ impl HealthState {
     }
 
     /// Logs when the daemon becomes ready, or is no longer ready.
-    fn tell(&mut self) {
+    fn log(&mut self) {
         match self.obstacle() {
-            None if !self.told_ready => {
+            None if !self.logged_ready => {
                 info!("ready: watching the inbox");
-                self.told_ready = true;
+                self.logged_ready = true;
             }
-            Some(obstacle @ (Obstacle::Overdue | Obstacle::Expired)) if self.told_ready => {
+            Some(obstacle @ (Obstacle::Overdue | Obstacle::Expired)) if self.logged_ready => {
                 warn!("not ready: {obstacle}");
-                self.told_ready = false;
+                self.logged_ready = false;
             }
             // For the store and the clock, other code logs the reason and the end of the wait.
             Some(obstacle) if !matches!(obstacle, Obstacle::Store(_) | Obstacle::Clock) => {
-                self.told_ready = false;
+                self.logged_ready = false;
             }
             _ => {}
         }
@@ -118,18 +118,18 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Stopping => "stopping",
-            Self::Reloading => "taking on another configuration",
-            Self::Standby => "standby: another process writes, this one waits for its turn",
+            Self::Reloading => "changing to another configuration",
+            Self::Standby => "standby: another process writes; this process takes over if that one ends",
             Self::OtherTables => {
-                "standby: the process that writes loads with other tables than are declared here; the log names it"
+                "standby: the process that writes has other tables than are declared here; the log names that process"
             }
-            Self::Clock => "waiting for the clock: it is behind the stamps that were given out already",
+            Self::Clock => "waiting for the clock: it is behind the stamps that were handed out already",
             Self::Gone => "the store is gone: its file was removed or replaced",
             Self::Store(reason) => return write!(f, "the store does not answer ({reason})"),
             Self::Overdue => "the store does not confirm the right to write",
             Self::Expired => "the right to write has ended: the store did not confirm it in time",
             Self::Closed => "the store is being opened",
-            Self::Folder => "the inbox was not listed yet, or is not there",
+            Self::Folder => "the inbox was not listed yet, or does not exist",
         })
     }
 }
@@ -145,7 +145,7 @@ impl Health {
         let mut state = self.lock();
         change(&mut state);
         metrics::store_up(state.store_is_up());
-        state.tell();
+        state.log();
     }
 
     /// Notes that the store is open.
@@ -198,7 +198,7 @@ impl Health {
     pub fn doing(&self) -> String {
         let state = self.lock();
         match (state.obstacle(), state.files) {
-            (Some(Obstacle::Stopping), _) => "stopping: what was read is being written".to_owned(),
+            (Some(Obstacle::Stopping), _) => "stopping: writing what was read".to_owned(),
             (Some(Obstacle::Standby), _) => "standing by: another process writes".to_owned(),
             (Some(Obstacle::Store(reason)), _) => format!("waiting for the store ({reason})"),
             (Some(Obstacle::Folder), _) => "waiting for the inbox".to_owned(),
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_right_to_write_that_is_not_confirmed_makes_it_unready_whatever_the_store_last_answered() {
+    fn an_unconfirmed_right_to_write_is_not_ready_even_if_the_store_answers() {
         let health = ready();
         for right in [Right::Overdue, Right::Expired] {
             health.right(right);

@@ -48,7 +48,7 @@ impl Requests {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // A change since the process first read the file also counts as a change.
-        let read = app.noted;
+        let read = app.file_stat;
         Ok(Self {
             hangups,
             file: app.layers.path(),
@@ -93,11 +93,11 @@ impl Requests {
             match answer {
                 Ok(Some(next)) => return next,
                 Ok(None) => {
-                    info!("configuration: nothing has changed in it");
+                    info!("configuration: unchanged");
                     metrics::reload("unchanged");
                     health.reload_is_over();
                 }
-                Err(error) => refused(&error, health),
+                Err(error) => rejected(&error, health),
             }
         }
     }
@@ -108,7 +108,7 @@ fn look(file: &std::path::Path) -> Option<FileStat> {
 }
 
 /// Logs a rejected configuration once, with the reason. The previous configuration stays in force.
-pub fn refused(error: &AppError, health: &Health) {
+pub fn rejected(error: &AppError, health: &Health) {
     metrics::reload("refused");
     health.reload_is_over();
     warn!("configuration reload rejected; keeping the previous configuration: {error}");
@@ -137,7 +137,10 @@ impl App {
         next.fits().await?;
         info!("configuration: changed: {}", changed.join(", "));
         if !waits.is_empty() {
-            warn!("configuration: {} change with a restart only; as before until then", waits.join(", "));
+            warn!(
+                "configuration: changes to {} need a restart; keeping the previous values",
+                waits.join(", ")
+            );
         }
         Ok(Some(next))
     }

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use crate::config::After;
 use crate::daemon::app::{App, AppError};
 use crate::daemon::health::Health;
-use crate::daemon::reload::{Requests, refused};
+use crate::daemon::reload::{Requests, rejected};
 use crate::daemon::systemd;
 use crate::http::Web;
 use crate::metrics::Scrape;
@@ -34,7 +34,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 const COPIED: Duration = Duration::from_secs(2);
 
 /// How long to wait before another attempt to open a store that another process took, or that is missing.
-const TAKEN: Duration = Duration::from_secs(1);
+const REOPEN: Duration = Duration::from_secs(1);
 
 /// What the daemon does next.
 enum Turn {
@@ -46,7 +46,7 @@ enum Turn {
     /// Continue under this configuration.
     Next(Box<App>),
     /// The store cannot be opened under the current configuration.
-    Refused(StoreError),
+    Rejected(StoreError),
 }
 
 /// The situation in which the store is opened.
@@ -74,19 +74,19 @@ impl App {
         let metrics = metrics::install(&self.plan).map_err(|error| AppError::Start(error.to_string()))?;
         self.announce(&listener);
         let health = Arc::new(Health::default());
-        let mut around = JoinSet::new();
+        let mut tasks = JoinSet::new();
         let over = CancellationToken::new();
         let web = Web { metrics: metrics.clone(), readiness: Arc::<Health>::clone(&health) };
         let answering = answer(listener, web, over.clone());
         let answering = answering.map_err(|error| AppError::Start(error.to_string()))?;
-        around.spawn(upkeep(metrics, self.config.store.embedded(), over.clone()));
-        around.spawn(tell_of_stop(stop.clone(), Arc::clone(&health), over.clone()));
-        if systemd::is_heard() {
-            around.spawn(systemd::tell(Arc::clone(&health), over.clone()));
+        tasks.spawn(upkeep(metrics, self.config.store.embedded(), over.clone()));
+        tasks.spawn(report_stop(stop.clone(), Arc::clone(&health), over.clone()));
+        if systemd::is_present() {
+            tasks.spawn(systemd::run(Arc::clone(&health), over.clone()));
         }
         let ended = self.watch(health, stop, &mut requests).await;
         over.cancel();
-        while around.join_next().await.is_some() {}
+        while tasks.join_next().await.is_some() {}
         // A panic of the thread was already reported when it happened.
         let _ = tokio::task::spawn_blocking(|| answering.join()).await;
         ended
@@ -108,7 +108,7 @@ impl App {
                         app.load_version(store, &mut before, &health, &stop, requests).await?
                     }
                     Ok(None) => return Ok(Ended::Stopped),
-                    Err(error) => Turn::Refused(error),
+                    Err(error) => Turn::Rejected(error),
                 },
                 next = requests.configuration(&app, &health) => {
                     // The store is not open yet, so no delivery is under way that would have to end first.
@@ -127,11 +127,11 @@ impl App {
                     let last = std::mem::replace(&mut app, *next);
                     before = in_force.or(Some(last));
                 }
-                (Turn::Refused(error), Some(old)) => {
-                    refused(&error.into(), &health);
+                (Turn::Rejected(error), Some(old)) => {
+                    rejected(&error.into(), &health);
                     app = old;
                 }
-                (Turn::Refused(error), None) => return Err(error.into()),
+                (Turn::Rejected(error), None) => return Err(error.into()),
             }
         }
     }
@@ -148,7 +148,7 @@ impl App {
         }
         loop {
             let opened = tokio::select! {
-                opened = self.open_patiently(true, None, stop, health) => opened,
+                opened = self.open_with_backoff(true, None, stop, health) => opened,
                 () = stop.cancelled() => return Ok(None),
             };
             match opened {
@@ -156,7 +156,7 @@ impl App {
                 Err(error @ StoreError::InUse { .. }) if opening != Opening::First => {
                     warn!("waiting: {error}");
                     health.store_waits("locked");
-                    let _ = tokio::time::timeout(TAKEN, stop.cancelled()).await;
+                    let _ = tokio::time::timeout(REOPEN, stop.cancelled()).await;
                 }
                 opened => return opened.map(Some),
             }
@@ -167,10 +167,10 @@ impl App {
     async fn is_back(&self, stop: &CancellationToken, health: &Health) -> bool {
         loop {
             health.store_waits(GONE);
-            if tokio::time::timeout(TAKEN, stop.cancelled()).await.is_ok() {
+            if tokio::time::timeout(REOPEN, stop.cancelled()).await.is_ok() {
                 return false;
             }
-            if self.config.store.embedded().is_none_or(|file| is_whole(&file)) {
+            if self.config.store.embedded().is_none_or(|file| is_complete(&file)) {
                 return true;
             }
         }
@@ -287,7 +287,7 @@ async fn upkeep(metrics: Scrape, embedded: Option<PathBuf>, over: CancellationTo
 }
 
 /// Whether the file exists and nothing is still writing to it.
-fn is_whole(file: &std::path::Path) -> bool {
+fn is_complete(file: &std::path::Path) -> bool {
     let quiet = |meta: &std::fs::Metadata| meta.modified().ok()?.elapsed().ok();
     std::fs::metadata(file)
         .is_ok_and(|meta| meta.len() > 0 && quiet(&meta).is_none_or(|quiet| quiet >= COPIED))
@@ -300,7 +300,7 @@ fn size_with_log(store: &std::path::Path) -> u64 {
     [store.as_os_str(), &log].iter().filter_map(|file| Some(std::fs::metadata(file).ok()?.len())).sum()
 }
 
-async fn tell_of_stop(
+async fn report_stop(
     stop: CancellationToken,
     health: Arc<Health>,
     over: CancellationToken,

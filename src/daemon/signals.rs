@@ -17,8 +17,8 @@ const STOPPED: i32 = 4;
 /// # Errors
 /// Returns an error if the signal handlers cannot be installed.
 pub async fn with_signals<T>(stop: CancellationToken, work: impl Future<Output = T>) -> Result<T, AppError> {
-    let heard = [SIGTERM, SIGINT, SIGUSR1, SIGUSR2];
-    let mut signals = Signals::new(heard).map_err(|error| AppError::Start(error.to_string()))?;
+    let handled = [SIGTERM, SIGINT, SIGUSR1, SIGUSR2];
+    let mut signals = Signals::new(handled).map_err(|error| AppError::Start(error.to_string()))?;
     let handle = signals.handle();
     let mut work = std::pin::pin!(work);
     loop {
@@ -29,14 +29,14 @@ pub async fn with_signals<T>(stop: CancellationToken, work: impl Future<Output =
             }
             Some(signal) = signals.next() => {
                 if matches!(signal, SIGUSR1 | SIGUSR2) {
-                    info!("SIGUSR1 and SIGUSR2 mean nothing here and are ignored");
+                    info!("SIGUSR1 and SIGUSR2 are ignored: they have no meaning for needledrop");
                     continue;
                 }
                 if stop.is_cancelled() {
-                    warn!("told twice: ending at once; what was not written is read again next time");
+                    warn!("stopped by a second signal: what was not written is read again next time");
                     std::process::exit(STOPPED);
                 }
-                info!("stopping: what was read is being written");
+                info!("stopping: writing what was read");
                 stop.cancel();
             }
         }

@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_millis(250);
 const FEEDS: u32 = 4;
 
 /// Whether a service manager wants notifications.
-pub fn is_heard() -> bool {
+pub fn is_present() -> bool {
     std::env::var_os("NOTIFY_SOCKET").is_some()
 }
 
@@ -27,10 +27,10 @@ pub fn is_heard() -> bool {
 ///
 /// # Errors
 /// Never returns an error: a notification that cannot be delivered is ignored.
-pub async fn tell(health: Arc<Health>, over: CancellationToken) -> io::Result<()> {
+pub async fn run(health: Arc<Health>, over: CancellationToken) -> io::Result<()> {
     let watchdog = sd_notify::watchdog_enabled();
     let look = watchdog.map_or(LOOK, |limit| LOOK.min(limit / FEEDS));
-    let mut service = Service { health, watchdog, fed: Instant::now(), told: Told::default() };
+    let mut service = Service { health, watchdog, fed: Instant::now(), sent: Sent::default() };
     while tokio::time::timeout(look, over.cancelled()).await.is_err() {
         service.look();
     }
@@ -43,12 +43,12 @@ struct Service {
     /// The time limit of the watchdog, if there is one.
     watchdog: Option<Duration>,
     fed: Instant,
-    told: Told,
+    sent: Sent,
 }
 
-/// What was reported so far.
+/// What was sent so far.
 #[derive(Default)]
-struct Told {
+struct Sent {
     is_ready: bool,
     reloads: Reloads,
     is_stopping: bool,
@@ -69,9 +69,9 @@ impl Service {
     }
 
     fn ready(&mut self) {
-        if !self.told.is_ready && self.health.has_begun() {
-            self.told.is_ready = true;
-            say(&[NotifyState::Ready]);
+        if !self.sent.is_ready && self.health.has_begun() {
+            self.sent.is_ready = true;
+            notify(&[NotifyState::Ready]);
         }
     }
 
@@ -79,24 +79,24 @@ impl Service {
     /// requester waits for both notifications.
     fn reloads(&mut self) {
         let now = self.health.reloads();
-        if !self.told.is_ready || now == self.told.reloads {
+        if !self.sent.is_ready || now == self.sent.reloads {
             return;
         }
-        if now.begun > self.told.reloads.begun {
+        if now.begun > self.sent.reloads.begun {
             match NotifyState::monotonic_usec_now() {
-                Ok(since) => say(&[NotifyState::Reloading, since]),
+                Ok(since) => notify(&[NotifyState::Reloading, since]),
                 Err(error) => debug!("no monotonic clock: {error}"),
             }
         }
         if now.over == now.begun {
-            say(&[NotifyState::Ready]);
+            notify(&[NotifyState::Ready]);
         }
-        self.told.reloads = now;
+        self.sent.reloads = now;
     }
 
     fn stopping(&mut self) {
-        if !std::mem::replace(&mut self.told.is_stopping, true) {
-            say(&[NotifyState::Stopping]);
+        if !std::mem::replace(&mut self.sent.is_stopping, true) {
+            notify(&[NotifyState::Stopping]);
         }
     }
 
@@ -105,24 +105,24 @@ impl Service {
         let Some(limit) = self.watchdog else { return };
         let silent = self.health.heartbeat.silent();
         if silent.is_empty() {
-            say(&[NotifyState::Watchdog]);
+            notify(&[NotifyState::Watchdog]);
             self.health.heartbeat.ask();
             self.fed = Instant::now();
-            if std::mem::take(&mut self.told.is_stuck) {
+            if std::mem::take(&mut self.sent.is_stuck) {
                 // The status says that a stage is stuck, so the current status is sent again.
-                self.told.status.clear();
+                self.sent.status.clear();
             }
-        } else if !self.told.is_stuck && self.fed.elapsed() > limit / 2 {
-            self.told.is_stuck = true;
+        } else if !self.sent.is_stuck && self.fed.elapsed() > limit / 2 {
+            self.sent.is_stuck = true;
             stuck(silent);
         }
     }
 
     fn status(&mut self) {
         let doing = self.health.doing();
-        if doing != self.told.status {
-            say(&[NotifyState::Status(&doing)]);
-            self.told.status = doing;
+        if doing != self.sent.status {
+            notify(&[NotifyState::Status(&doing)]);
+            self.sent.status = doing;
         }
     }
 }
@@ -133,11 +133,11 @@ fn stuck(silent: BTreeSet<&str>) {
     error!(
         "stuck: no answer from {names}; the watchdog restarts the service, which resumes where the ledger stands; this is a defect, please report it"
     );
-    say(&[NotifyState::Status(&format!("stuck: no answer from {names}"))]);
+    notify(&[NotifyState::Status(&format!("stuck: no answer from {names}"))]);
 }
 
-fn say(what: &[NotifyState<'_>]) {
+fn notify(what: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(what) {
-        debug!("the service manager does not hear: {error}");
+        debug!("cannot notify the service manager: {error}");
     }
 }

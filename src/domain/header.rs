@@ -10,22 +10,24 @@ pub struct Header(pub Vec<String>);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     #[error(
-        "line 1: the header has no column {missing}; it has {found}\n  next: mend the header, or name the columns in source.columns"
+        "line 1: the header has no column {missing}; it has {found}\n  next: correct the header, or the names in source.columns"
     )]
     Missing { missing: String, found: String },
     #[error(
-        "line 1: the header has {0} twice\n  next: rename one of the two, it cannot be known which is meant"
+        "line 1: the header has {0} twice, so it is not known which one to load\n  next: rename one of the two"
     )]
     Twice(String),
     #[error(
-        "line 1: the header is not {encoding} text: {byte:#04x} at byte {at}\n  next: set source.encoding to what the file is, or save it as UTF-8"
+        "line 1: the header is not {encoding} text: {byte:#04x} at byte {at}\n  next: set source.encoding to the encoding of the file, or save the file as UTF-8"
     )]
     Encoding { at: u64, byte: u8, encoding: &'static str },
-    #[error("line 1: the header is not valid CSV: {0}\n  next: write its quotes as RFC 4180 has them")]
+    #[error("line 1: the header is not valid CSV: {0}\n  next: quote its fields as RFC 4180 describes")]
     Quote(String),
-    #[error("it begins as {found} and source.encoding is {set}\n  next: set source.encoding: {next}", next = found.to_lowercase())]
+    #[error("the file begins as {found}, but source.encoding is {set}\n  next: set source.encoding: {next}", next = found.to_lowercase())]
     OtherEncoding { found: &'static str, set: &'static str },
-    #[error("it is {0} and no CSV\n  next: drop the CSV itself; plain, gzip and zstd files are read")]
+    #[error(
+        "the file is {0} and not CSV\n  next: drop the CSV file itself, plain or compressed by gzip or zstd"
+    )]
     NotCsv(&'static str),
     #[error("{0}")]
     Corrupt(String),
@@ -34,10 +36,10 @@ pub enum HeaderError {
     )]
     TooLong(usize),
     #[error(
-        "its name has no date, and a column is declared as file_date\n  next: put the date into the name, like 2018-11-01"
+        "the file's name has no date, but a column is declared as file_date\n  next: put a date like 2018-11-01 into the name"
     )]
     NoDate,
-    #[error("the compressed file ends before its header does; more is expected")]
+    #[error("the compressed file ends before the end of its header; more is expected")]
     Cut,
 }
 

@@ -23,7 +23,7 @@ pub use format::Format;
 pub use header::{Header, Mapping};
 pub use parts::Parts;
 pub use plan::{Column, Empty, Fingerprint, Order, Origin, Plan, Table};
-pub use receipt::{Receipt, TableCount, TableDelta, told_collisions};
+pub use receipt::{Receipt, TableCount, TableDelta, reported_collisions};
 pub use record::{OutOfOrder, Position, Quarantined, Reason, Span};
 pub use stamp::{Stamp, StampRange, Stamps, StampsAhead, TooFarAhead};
 pub use value::{Cell, Type, Unit, Value};

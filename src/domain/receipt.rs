@@ -64,10 +64,10 @@ impl TableDelta {
         self.took += other.took;
     }
 
-    /// Returns the collisions to report. See [`told_collisions`] for the meaning of `sample`.
-    pub fn told_collisions(&self, sample: u64) -> u64 {
+    /// Returns the collisions to report. See [`reported_collisions`] for the meaning of `sample`.
+    pub fn reported_collisions(&self, sample: u64) -> u64 {
         let found = self.collisions.saturating_sub(self.corrected);
-        told_collisions(self.rows, found, self.estimated, sample)
+        reported_collisions(self.rows, found, self.estimated, sample)
     }
 }
 
@@ -77,7 +77,7 @@ const DEVIATIONS: u128 = 3;
 /// Returns the collisions to report. An estimate comes from a sample of at least half of `sample` keys, so that its
 /// standard deviation is at most `rows / sqrt(sample / 2)`. An estimate below three standard deviations is noise and is
 /// reported as 0.
-pub fn told_collisions(rows: u64, collisions: u64, estimated: bool, sample: u64) -> u64 {
+pub fn reported_collisions(rows: u64, collisions: u64, estimated: bool, sample: u64) -> u64 {
     let square = |number: u64| u128::from(number).saturating_mul(number.into());
     let keys = u128::from(sample / 2).max(1);
     let noise = square(rows).saturating_mul(DEVIATIONS * DEVIATIONS);
@@ -121,9 +121,9 @@ impl TableCount {
         self.refused += refused;
     }
 
-    /// Returns the collisions to report. See [`told_collisions`].
-    pub fn told_collisions(&self, sample: u64) -> u64 {
-        told_collisions(self.rows, self.collisions, self.estimated, sample)
+    /// Returns the collisions to report. See [`reported_collisions`].
+    pub fn reported_collisions(&self, sample: u64) -> u64 {
+        reported_collisions(self.rows, self.collisions, self.estimated, sample)
     }
 }
 
@@ -228,13 +228,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_estimate_within_its_own_error_tells_of_no_collisions() {
+    fn an_estimate_within_its_own_error_is_reported_as_zero() {
         let sample = 131_072;
-        assert_eq!(told_collisions(300_000, 502, true, sample), 0);
-        assert_eq!(told_collisions(300_000, 30_000, true, sample), 30_000);
-        assert_eq!(told_collisions(300_000, 502, false, sample), 502, "an exact count is told as it is");
-        assert_eq!(told_collisions(u64::MAX, u64::MAX, true, sample), u64::MAX);
-        assert_eq!(told_collisions(0, 0, true, 0), 0);
+        assert_eq!(reported_collisions(300_000, 502, true, sample), 0);
+        assert_eq!(reported_collisions(300_000, 30_000, true, sample), 30_000);
+        assert_eq!(reported_collisions(300_000, 502, false, sample), 502, "an exact count is reported unchanged");
+        assert_eq!(reported_collisions(u64::MAX, u64::MAX, true, sample), u64::MAX);
+        assert_eq!(reported_collisions(0, 0, true, 0), 0);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub struct Span {
 
 /// A span that does not begin where the durable part of its delivery ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a chunk from byte {found} does not continue what is durable up to byte {durable}")]
+#[error("a chunk begins at byte {found}, but its delivery is durable up to byte {durable}")]
 pub struct OutOfOrder {
     pub durable: u64,
     pub found: u64,

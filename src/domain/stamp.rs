@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn stamps_allowed_by_the_clock_are_never_taken_for_those_of_a_wrong_clock() {
+    fn stamps_allowed_by_the_clock_never_indicate_a_wrong_clock() {
         let (mut given, mut clock) = (Stamp(0), Stamp(0));
         for _ in 0..100 {
             match StampRange::after(given, clock, (0, MAX_RECORDS), StampsAhead::Wait) {

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn between_two_nearest_decimals_widening_is_as_text() {
+    fn widening_follows_the_text_if_two_decimals_are_equally_near() {
         for x in [1_048_576.0 + 0.25, 32_768.0f32 + 0.0625, 0.5, 0.0, 16_777_215.0, 16_777_218.0, 1e-3, 1e10]
         {
             assert_eq!(widen(x).to_string(), x.to_string());
@@ -131,7 +131,7 @@ mod tests {
         }
 
         #[test]
-        fn widening_is_as_text_would_be(cents in 0i32..100_000_000, scale in 0i32..8, bits in 0x3a83_126fu32..0x4b80_0000) {
+        fn widening_equals_parsing_the_text(cents in 0i32..100_000_000, scale in 0i32..8, bits in 0x3a83_126fu32..0x4b80_0000) {
             #[expect(clippy::cast_precision_loss, reason = "any value will do")]
             let written = cents as f32 / 10f32.powi(scale);
             for x in [written, -written, f32::from_bits(bits)] {

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_stays_and_is_never_utf8() {
+    fn bytes_that_are_not_text_are_kept_and_never_valid_utf8() {
         let (bytes, whole) = text(SHIFT_JIS, &[b"a\x81", b"\n\xffb"]);
         assert_eq!((bytes.as_slice(), whole), (&b"a\xed\xb2\x81\n\xed\xb3\xbfb"[..], true));
         assert_eq!((escaped(&bytes[1..]), escaped(&bytes[5..])), (Some(0x81), Some(0xff)));

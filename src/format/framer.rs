@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn a_monster_is_one_entry_and_the_rest_goes_on() {
+    fn an_oversized_record_is_one_entry_and_later_records_are_read() {
         let mut bytes = vec![b'x'; 5000];
         bytes.extend_from_slice(b"\na,b\n");
         let (frames, refused) = whole(&bytes);

@@ -161,8 +161,11 @@ fn replay_and_discard_can_be_filtered() {
     assert!(unknown.code == 2 && unknown.stderr.contains("next: choose from fields"), "{unknown:?}");
 
     let discard = |flags: &[&str]| world.run(&[&["quarantine", "discard"], flags].concat());
-    let unsaid = discard(&[]);
-    assert!(unsaid.code == 2 && unsaid.stderr.contains("next: say it by --file"), "{unsaid:?}");
+    let unselected = discard(&[]);
+    assert!(
+        unselected.code == 2 && unselected.stderr.contains("next: select records with --file"),
+        "{unselected:?}"
+    );
     let done = discard(&["--reason", "fields", "--json"]);
     assert_eq!((done.code, &done.json()["discarded"]), (0, &json!(2)), "{done:?}");
     assert_eq!(account(&world, "a.csv"), json!([[3, 1, 0, 2], [1, 1, 1]]));

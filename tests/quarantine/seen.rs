@@ -46,7 +46,7 @@ fn the_field_at_fault_is_marked() {
 fn a_missing_mark_is_explained() {
     let mut world = loaded("bad\nA,Ann,F,zero,Lee,1.5,free,X,7,Song,3\n");
     let text = shown(&world, FILE, 2);
-    assert!(text.contains("mark    none: no single field is to blame") && !text.contains('^'), "{text}");
+    assert!(text.contains("mark    none: no single field is invalid") && !text.contains('^'), "{text}");
     // In a store of an earlier version no header is kept.
     let store = rusqlite::Connection::open(world.store()).unwrap();
     store.execute("DELETE FROM _needledrop_headers", []).unwrap();

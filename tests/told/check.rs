@@ -63,7 +63,7 @@ fn check_accepts_a_port_that_a_needledrop_daemon_uses() {
     let world = world.with("http.listen", &format!("127.0.0.1:{}", daemon.port));
     let check = world.run(&["check"]);
     assert_eq!(check.code, 0, "{check:?}");
-    assert!(check.stdout.contains("in use by a daemon that runs"), "{check:?}");
+    assert!(check.stdout.contains("in use by a running daemon"), "{check:?}");
     let free = world.with("http.listen", &format!("127.0.0.1:{}", free_port())).run(&["check"]);
     assert!(free.stdout.contains(": free"), "{free:?}");
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use needledrop::config::Layers;
-use needledrop::daemon::app::{App, How};
+use needledrop::daemon::app::{App, LoadOptions};
 use needledrop::pipeline::messages::{LoadMode, Scope};
 use needledrop::pipeline::run_stats::RunStats;
 use tokio_util::sync::CancellationToken;
@@ -15,10 +15,10 @@ use crate::{config, csv, world};
 /// Runs once. Returns the progress at the end, and its expected total.
 async fn progress(app: &App) -> (u64, u64) {
     let scope = Scope::Once(app.inbox.list().unwrap());
-    let (expected, tally) = (scope.bytes(), Arc::new(RunStats::default()));
-    let how = How { taking: LoadMode::New, dry: false };
-    app.once(scope, how, Arc::clone(&tally), CancellationToken::new()).await.unwrap();
-    (tally.passed.load(Ordering::Relaxed), expected)
+    let (expected, stats) = (scope.bytes(), Arc::new(RunStats::default()));
+    let options = LoadOptions { mode: LoadMode::New, dry_run: false };
+    app.once(scope, options, Arc::clone(&stats), CancellationToken::new()).await.unwrap();
+    (stats.passed.load(Ordering::Relaxed), expected)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,9 +33,9 @@ async fn progress_reaches_its_total_for_compressed_known_and_duplicate_files() {
     let app = App::load(&Layers { file: Some(world.path("config.yaml")), ..Layers::default() }).unwrap();
     world.drop_file("a.csv.gz", gzip(csv(20_000, |_| false).as_bytes()));
     world.drop_file("b.csv", csv(1000, |_| false));
-    for dropped in ["a first time", "once more"] {
+    for run in ["first run", "second run"] {
         let (passed, expected) = progress(&app).await;
-        assert_eq!(passed, expected, "{dropped}");
+        assert_eq!(passed, expected, "{run}");
     }
     world.drop_file("c.csv", csv(1000, |_| false));
     world.append("b.csv", "more,1\n");

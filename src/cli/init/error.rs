@@ -8,16 +8,16 @@ use std::path::PathBuf;
 pub enum InitError {
     #[error("{file}: {error}\n  next: name a CSV file that can be read")]
     Unreadable { file: PathBuf, error: io::Error },
-    #[error("{file} is empty\n  next: name a file that has a header, better some records too")]
+    #[error("{file} is empty\n  next: name a file that has a header and, if possible, some records")]
     Empty { file: PathBuf },
-    #[error("{file}: line 1 is no header: {why}\n  next: put the names of the columns into line 1")]
+    #[error("{file}: line 1 is not a header: {why}\n  next: put the names of the columns into line 1")]
     NoHeader { file: PathBuf, why: String },
     #[error(
-        "{file}: line 1: the header has `{name}` twice, as columns {first} and {second}\n  next: rename one of the two where the file is made"
+        "{file}: line 1: the header has `{name}` twice, as columns {first} and {second}\n  next: rename one of the two in the program that writes the file"
     )]
     Twice { file: PathBuf, name: String, first: usize, second: usize },
     #[error(
-        "{file}: line 1: the header is not valid CSV: {why}\n  next: write its quotes as RFC 4180 has them"
+        "{file}: line 1: the header is not valid CSV: {why}\n  next: quote its fields as RFC 4180 describes"
     )]
     Quote { file: PathBuf, why: String },
     #[error(
@@ -29,7 +29,7 @@ pub enum InitError {
     )]
     Label { label: String },
     #[error(
-        "{file}: line 1: the fields seem to be separated by {separator}, and only commas are\n  next: export the file again with commas"
+        "{file}: line 1: the fields seem to be separated by {separator}, but only commas are supported\n  next: write the file with commas"
     )]
     Separator { file: PathBuf, separator: &'static str },
     #[error("{file}: the path is not UTF-8, or it names no file\n  next: rename it")]

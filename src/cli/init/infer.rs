@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_narrowest_type_that_takes_all_is_chosen() {
+    fn the_narrowest_type_that_fits_all_values_is_chosen() {
         let cases: [(&[&str], Type); 30] = [
             (&["true", "FALSE", "", "True"], Type::Boolean),
             (&["true", "1"], Type::Text),
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_is_told_by_the_size_of_the_numbers() {
+    fn a_unit_follows_from_the_size_of_the_numbers() {
         let of = |fields: &[&str]| unit(fields.iter().map(|field| field.as_bytes()));
         assert_eq!(of(&["1541106106", "", " 1709251200 "]), Some(Unit::Seconds));
         assert_eq!(of(&["1541106106796"]), Some(Unit::Millis));
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_told_from_values() {
+    fn names_are_distinguished_from_values() {
         for value in ["3.14", "2018-11-01", "2018-11-01 10:00", "12:30", "::1", "1e3"] {
             assert!(is_surely_a_value(value), "{value}");
         }

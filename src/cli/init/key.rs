@@ -52,8 +52,8 @@ fn hash(kind: Type, field: &[u8]) -> Option<u64> {
 /// Returns the shortest combination from the left that never repeats, or else the columns that repeat least.
 pub fn guess(columns: &[&Seen], records: usize) -> Guess {
     // Nobody queries by a measured number.
-    let serves = |index: &usize| columns[*index].never_empty && columns[*index].kind != Type::Double;
-    let candidates: Vec<usize> = (0..columns.len()).filter(serves).collect();
+    let is_candidate = |index: &usize| columns[*index].never_empty && columns[*index].kind != Type::Double;
+    let candidates: Vec<usize> = (0..columns.len()).filter(is_candidate).collect();
     let tried = &candidates[..candidates.len().min(TRIED)];
     let mut sizes = (1..=MOST).flat_map(|size| combinations(tried, size));
     match sizes.find(|key| may_be_key(columns, key) && is_unique(columns, key, records)) {
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_no_clustering_key() {
+    fn an_address_is_not_a_clustering_key() {
         let twice = seen(Type::Int, &["1", "1", "2"]);
         let address = seen(Type::Inet, &["::1", "::2", "::1"]);
         let text = seen(Type::Text, &["a", "b", "a"]);

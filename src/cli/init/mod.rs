@@ -58,12 +58,12 @@ fn field(record: &ByteRecord, index: usize) -> &[u8] {
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// A CSV file like those that will be dropped
+    /// A CSV file like those that will be loaded
     file: PathBuf,
     /// Write to this file instead of stdout; it must not exist
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// The encoding of the file, as in source.encoding, if it is not UTF-8 and has no byte order mark
+    /// The encoding of the file (see source.encoding), if it is not UTF-8 and has no byte order mark
     #[arg(long, value_name = "LABEL", env = "NEEDLEDROP_SOURCE__ENCODING")]
     encoding: Option<String>,
 }
@@ -77,7 +77,7 @@ pub async fn run(arguments: &Arguments) -> CommandResult {
     };
     let failed = |error: std::io::Error| {
         Failure::system(format!(
-            "{}: {error}\n  next: name a file that is not there yet with --out",
+            "{}: {error}\n  next: use --out to name a file that does not exist yet",
             path.display()
         ))
     };

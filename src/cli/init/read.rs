@@ -38,10 +38,10 @@ pub async fn sheet(file: &Path, encoding: Option<&'static Encoding>) -> Result<S
         Some(named) => named,
         None => marked(file).await.map_err(unreadable)?,
     };
-    let (bytes, whole) = beginning(file, encoding).await.map_err(unreadable)?;
-    let mut found = records(&bytes, whole).await;
+    let (bytes, is_whole_file) = beginning(file, encoding).await.map_err(unreadable)?;
+    let mut found = records(&bytes, is_whole_file).await;
     if found.is_empty() {
-        return Err(headless(file, whole));
+        return Err(headless(file, is_whole_file));
     }
     let first = found.remove(0).map_err(|malformed| InitError::Quote {
         file: file.to_owned(),
@@ -64,7 +64,7 @@ fn check_width(file: &Path, header: &[String], records: &[ByteRecord]) -> Result
     match usual {
         Some((fields, count)) if fields != header.len() && count * 2 > records.len() => {
             let has = header.len();
-            let why = format!("it has {has} fields, and most records behind it have {fields}");
+            let why = format!("it has {has} fields, but most records after it have {fields}");
             Err(InitError::NoHeader { file: file.to_owned(), why })
         }
         _ => Ok(()),
@@ -78,32 +78,32 @@ async fn marked(file: &Path) -> io::Result<&'static Encoding> {
     Ok(Encoding::for_bom(&first).map_or(UTF_8, |(found, _)| found))
 }
 
-fn headless(file: &Path, whole: bool) -> InitError {
+fn headless(file: &Path, is_whole_file: bool) -> InitError {
     let file = file.to_owned();
-    if whole {
+    if is_whole_file {
         return InitError::Empty { file };
     }
     InitError::NoHeader { file, why: format!("it does not end within {MOST_BYTES} bytes") }
 }
 
-/// Returns the first bytes, and whether they are the whole file.
+/// Returns the first bytes, and whether they are the is_whole_file file.
 async fn beginning(file: &Path, encoding: &'static Encoding) -> io::Result<(Vec<u8>, bool)> {
     let (mut source, mut bytes) = (byte_source::open(file, encoding).await?, Vec::new());
     source.read_up_to(&mut bytes, MOST_BYTES + 1).await?;
     source.check_kind().map_err(io::Error::other)?;
     bytes.truncate(MOST_BYTES + 1);
-    let whole = bytes.len() <= MOST_BYTES;
-    Ok((bytes, whole))
+    let is_whole_file = bytes.len() <= MOST_BYTES;
+    Ok((bytes, is_whole_file))
 }
 
 /// Reads the header and the records as a load would. Leaves out a record that is cut off at the end of the bytes.
-async fn records(bytes: &[u8], whole: bool) -> Vec<Result<ByteRecord, Malformed>> {
+async fn records(bytes: &[u8], is_whole_file: bool) -> Vec<Result<ByteRecord, Malformed>> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let (format, begin) = (Format::Csv, Position::default());
     let mut framer = Framer::new(&format, bytes.len(), begin, begin, blake3::Hasher::new());
     framer.bytes().extend_from_slice(bytes);
     framer.scan(MOST_RECORDS + 1, usize::MAX);
-    if whole && framer.records() <= MOST_RECORDS && matches!(framer.tail(), Tail::Record(_)) {
+    if is_whole_file && framer.records() <= MOST_RECORDS && matches!(framer.tail(), Tail::Record(_)) {
         framer.close_tail();
     }
     let (cut, mut splitter) = (framer.cut(), Splitter::new(&format));

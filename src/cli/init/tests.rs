@@ -107,7 +107,7 @@ fn the_key_is_a_choice_that_is_explained() {
 }
 
 #[test]
-fn odd_headers_come_back_as_they_are() {
+fn odd_headers_are_kept_exactly() {
     let headers = [
         "",
         " ",
@@ -179,7 +179,7 @@ fn every_single_name_and_file_name_compiles() {
 }
 
 #[test]
-fn a_file_without_records_or_with_bad_ones_still_serves() {
+fn a_file_without_valid_records_still_gives_a_configuration() {
     let text = proposed("events.csv", "a,b\n").unwrap();
     assert_eq!(kinds(&compiled(&text)), [("a", Type::Text), ("b", Type::Text)]);
     assert!(text.contains("from 0 records"), "{text}");
@@ -202,14 +202,14 @@ fn only_the_beginning_is_read() {
 }
 
 #[test]
-fn a_wide_file_takes_no_time() {
+fn a_wide_file_is_fast() {
     let line = |value: &str| format!("{}\n", vec![value; 200].join(","));
     let header = (0..200).map(|n| format!("c{n}")).collect::<Vec<_>>().join(",");
     assert_eq!(plan(format!("{header}\n{}", line("1").repeat(200))).columns.len(), 200);
 }
 
 #[test]
-fn what_cannot_be_proposed_is_refused_with_what_to_do() {
+fn an_unusable_file_is_refused_with_the_next_step() {
     let cases: [(&str, &[u8], &str); 11] = [
         ("a.csv", b"", "is empty"),
         ("a.csv", b"\n\n", "is empty"),

@@ -21,15 +21,15 @@ pub fn configuration(place: &Place, sheet: &Sheet, columns: &[Column]) -> String
 fn head(place: &Place, sheet: &Sheet) -> String {
     let mut text = format!(
         "# Proposed by `needledrop init` from {} of {}.\n\
-         # Check the types and, above all, the key: see CHOOSE below. A setting that is not here has its\n\
-         # default; the shipped config/needledrop.yaml is the manual and lists them all.\n",
+         # Check the types and, above all, the key: see CHOOSE below. Settings that are left out have their\n\
+         # defaults; config/needledrop.yaml, which comes with needledrop, describes all settings.\n",
         counted(sheet.records.len(), "record"),
         quoted(&place.file),
     );
     if sheet.left_out > 0 {
         let _ = writeln!(
             text,
-            "# {} with other fields than the header, malformed quotes or not UTF-8: those go to quarantine.",
+            "# {} with too many or too few fields, malformed quotes or invalid UTF-8 would go to quarantine.",
             counted(sheet.left_out, "further record"),
         );
     }
@@ -41,17 +41,17 @@ fn source(place: &Place, sheet: &Sheet, columns: &[Column]) -> String {
     let columns: String = columns.iter().map(column).collect();
     format!(
         "source:\n\
-         \x20 # The inbox, and what is a file there.\n\
+         \x20 # The inbox, and the names of the files that are loaded.\n\
          \x20 folder: {}\n\
          \x20 pattern: [{}]\n\
-         \x20 # true: files in folders below count too.\n\
+         \x20 # Whether files in subfolders are loaded.\n\
          \x20 subfolders: false\n\
          {}\
-         \x20 # The narrowest type that took every value seen; a later value that does not fit goes to\n\
-         \x20 # quarantine. double rounds, decimal keeps an amount as it is written.\n\
+         \x20 # Each column has the narrowest type that fits all its values seen. A record with a value that does\n\
+         \x20 # not fit goes to quarantine. double rounds; decimal keeps an amount as it is written.\n\
          \x20 columns:\n\
          {columns}\
-         \x20 # A record in which one of these is empty is no event: it is counted as skipped.\n\
+         \x20 # A record in which one of these columns is empty is not loaded: it is counted as skipped.\n\
          \x20 skip_when_empty: []\n",
         quoted(&place.folder),
         patterns.join(", "),
@@ -63,7 +63,7 @@ fn encoding(sheet: &Sheet) -> String {
     if sheet.encoding == encoding_rs::UTF_8 {
         return String::new();
     }
-    format!("  # Of the text of the files.\n  encoding: {}\n", sheet.encoding.name().to_ascii_lowercase())
+    format!("  # The encoding of the files.\n  encoding: {}\n", sheet.encoding.name().to_ascii_lowercase())
 }
 
 fn column(column: &Column) -> String {
@@ -101,24 +101,23 @@ fn tables(place: &Place, sheet: &Sheet, columns: &[Column], guess: &Guess) -> St
 fn choose(sheet: &Sheet, columns: &[Column], guess: &Guess) -> String {
     let mut text = format!(
         "  # CHOOSE: this key is a guess from {}; check it against the question the table answers.\n\
-         \x20 # The partition key is what every question gives in full; its rows lie together.\n\
-         \x20 # The clustering key sorts the rows of a partition; both together name one row.\n",
+         \x20 # Every query gives the whole partition key. Rows with the same partition key are stored together.\n\
+         \x20 # The clustering key sorts the rows of a partition. Both keys together identify one row.\n",
         counted(sheet.records.len(), "record"),
     );
     if sheet.records.is_empty() {
         return text;
     }
     if !guess.unique {
-        text +=
-            "  # No column, and no combination that was tried, is unique: several records become one row.\n";
+        text += "  # No column and no combination that was tried is unique: several records would become one row.\n";
     }
     let serve = columns.iter().filter(|column| column.seen.never_empty);
     let serve: Vec<_> = serve.map(|column| format!("{} {}", column.name, column.seen.distinct)).collect();
     if serve.is_empty() {
         return text
-            + "  # A key must not be empty, and every column sometimes is: those records go to quarantine.\n";
+            + "  # A key must not be empty, but every column sometimes is: those records would go to quarantine.\n";
     }
-    text += "  # A key must not be empty. Never empty, with the distinct values seen:\n";
+    text += "  # A key must not be empty. These columns never were; the numbers are their distinct values:\n";
     text + &wrapped("  #   ", "  #   ", &serve, "")
 }
 

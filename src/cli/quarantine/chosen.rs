@@ -19,7 +19,7 @@ pub struct Which {
     /// Only records with this reason
     #[arg(long)]
     pub reason: Option<String>,
-    /// Only records refused for this column
+    /// Only records with an invalid value in this column
     #[arg(long)]
     pub column: Option<String>,
 }

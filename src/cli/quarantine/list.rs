@@ -24,13 +24,14 @@ pub struct Arguments {
     /// Include replayed and discarded records, each with its state
     #[arg(long)]
     all: bool,
+    /// Print the entries as JSON
     #[arg(long, conflicts_with = "csv")]
     json: bool,
-    /// Print CSV with each field of a record in a cell of its own; an apostrophe is put before each cell that a
-    /// spreadsheet would run as a formula
+    /// Print CSV with each field of a record in its own cell, and an apostrophe before each cell that a spreadsheet
+    /// would run as a formula
     #[arg(long)]
     csv: bool,
-    /// Leave cells as they are, even if a spreadsheet would run them
+    /// Write all cells unchanged, even those that a spreadsheet would run as formulas
     #[arg(long, requires = "csv")]
     exact: bool,
 }
@@ -142,7 +143,7 @@ async fn csv(
             }
         }
     }
-    guard.tell("--exact leaves them as they are");
+    guard.warn("use --exact to write all cells unchanged");
     Ok(())
 }
 

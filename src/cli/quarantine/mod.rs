@@ -22,15 +22,15 @@ pub struct Arguments {
 enum Command {
     /// List open entries
     List(list::Arguments),
-    /// Show one record, with the field to blame marked
+    /// Show one record with its invalid field marked
     Show(show::Arguments),
     /// Try open records again under the current configuration
     ///
     /// Records that pass are loaded exactly once, in their own place in the order of all records. The others stay open
-    /// with their new reason. The file may have been removed, unless a record is longer than its kept beginning. Exit 1
-    /// if records that were tried are still open.
+    /// with their new reason. The file is needed only for records that are longer than the beginning that was kept.
+    /// Exit 1 if records that were tried are still open.
     Replay(settle::Replay),
-    /// Mark open records as not to be loaded; the receipt still counts them
+    /// Mark open records as never to be loaded; the receipt still counts them
     Discard(settle::Discard),
 }
 

@@ -54,8 +54,8 @@ pub async fn replay(app: &App, arguments: &Replay) -> CommandResult {
 
 pub async fn discard(app: &App, arguments: &Discard) -> CommandResult {
     if arguments.which.is_all() && !arguments.all {
-        let message = "which records are to be discarded is not said\n  \
-                       next: say it by --file, --reason or --column, or --all";
+        let message = "no records are selected\n  \
+                       next: select records with --file, --reason or --column, or discard all with --all";
         return Err(Failure::usage(message));
     }
     let sum = settle(app, &arguments.which, What::Discard, arguments.json).await?;
@@ -64,37 +64,37 @@ pub async fn discard(app: &App, arguments: &Discard) -> CommandResult {
 
 /// Settles all requested records and reports each delivery as it is finished.
 async fn settle(app: &App, which: &Which, what: What, as_json: bool) -> Result<Sum, Failure> {
-    let (retry, sample) = (replayer(app, which).await?, app.collision_sample());
+    let (replayer, sample) = (replayer(app, which).await?, app.collision_sample());
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let mut told = match as_json {
-        true => Told::Json(render::Elements::field(&mut out, &Map::new(), "deliveries")?),
-        false => Told::Text(&mut out),
+    let mut report = match as_json {
+        true => Report::Json(render::Elements::field(&mut out, &Map::new(), "deliveries")?),
+        false => Report::Text(&mut out),
     };
     let work = async {
-        let (mut run, mut sum, mut written) = (retry.run(what), Sum::default(), Ok(()));
+        let (mut run, mut sum, mut written) = (replayer.run(what), Sum::default(), Ok(()));
         while let Some(settled) = run.next().await? {
             // The run continues even if nothing reads its output any more.
-            written = written.and_then(|()| told.delivery(what, &settled));
+            written = written.and_then(|()| report.delivery(what, &settled));
             sum.add(&settled);
         }
         sum.stopped = run.stopped;
         Ok::<_, StoreError>((sum, written))
     };
-    let ended = signals::with_signals(retry.stop.clone(), work).await?;
-    retry.store.close().await;
+    let ended = signals::with_signals(replayer.stop.clone(), work).await?;
+    replayer.store.close().await;
     let (sum, written) = ended?;
-    written.and_then(|()| told.end(what, &sum, sample))?;
+    written.and_then(|()| report.end(what, &sum, sample))?;
     out.flush()?;
     Ok(sum)
 }
 
-/// The output of a run.
-enum Told<W> {
+/// The output of a run, in one of two formats.
+enum Report<W> {
     Json(render::Elements<W>),
     Text(W),
 }
 
-impl<W: Write> Told<W> {
+impl<W: Write> Report<W> {
     fn delivery(&mut self, what: What, settled: &Settled) -> io::Result<()> {
         match (self, what) {
             (Self::Json(elements), What::Replay) => elements.push(&replayed_json(settled)),
@@ -121,11 +121,11 @@ impl<W: Write> Told<W> {
 /// Opens the store for writing, but does not create one.
 async fn replayer(app: &App, which: &Which) -> Result<Replayer<AnyStore>, Failure> {
     let Chosen { deliveries, entries } = {
-        let asked = app.open(Access::Read).await?;
-        which.chosen(app, &asked).await?
+        let store = app.open(Access::Read).await?;
+        which.chosen(app, &store).await?
     };
     let (stop, patience) = (CancellationToken::new(), Some(*app.config.store.patience));
-    let store = app.open_patiently(false, patience, &stop, &Arc::default()).await?;
+    let store = app.open_with_backoff(false, patience, &stop, &Arc::default()).await?;
     Ok(Replayer {
         store: Arc::new(store),
         plan: Arc::clone(&app.plan),
@@ -217,8 +217,8 @@ impl Sum {
             0 => Ok(()),
             n => writeln!(
                 out,
-                "note        the other records of {n} deliveries were loaded under another declaration: see `behind` \
-                 in `needledrop status`"
+                "note        {n} deliveries have other records that were loaded under another declaration: see \
+                 `behind` in `needledrop status`"
             ),
         }
     }
@@ -244,5 +244,5 @@ fn discarded_json(settled: &Settled) -> Json {
 fn untried(out: &mut impl Write, settled: &Settled) -> io::Result<()> {
     let Some(why) = &settled.untried else { return Ok(()) };
     let (path, why) = (render::printable(&settled.path), render::printable(&why.replace('\n', "")));
-    writeln!(out, "untried     some of {path}: {why}")
+    writeln!(out, "untried     some records of {path}: {why}")
 }

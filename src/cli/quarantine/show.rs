@@ -1,4 +1,4 @@
-//! `needledrop quarantine show`: shows one record, with the field to blame marked.
+//! `needledrop quarantine show`: shows one record with its invalid field marked.
 
 use std::io::{self, Write};
 use std::ops::Range;
@@ -23,32 +23,34 @@ use crate::store::{Access, Store, StoreError};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
+    /// The file, as a path or relative to the inbox
     file: PathBuf,
-    /// The line of the record in the file
+    /// The line of the file on which the record begins
     line: u64,
+    /// Print the record as JSON
     #[arg(long)]
     json: bool,
 }
 
-/// The field to blame, by its number in the record (from 1) and its byte range, or why no field can be marked.
+/// The invalid field, by its number in the record (from 1) and its byte range, or why no field can be marked.
 type Marked = Result<(usize, Range<usize>), Unmarked>;
 
 /// Why no field of a record can be marked.
 #[derive(Debug, thiserror::Error)]
 enum Unmarked {
-    #[error("no single field is to blame")]
+    #[error("no single field is invalid")]
     NoField,
     #[error(transparent)]
     NoHeader(#[from] UntriedError),
     #[error("the header of its file has no `{0}`")]
     NoName(String),
-    #[error("`{0}` is no field of the record, it is made from the name of the file")]
+    #[error("`{0}` is not a field of the record; it is derived from the name of the file")]
     OfFileName(String),
     #[error("{}", .0.describe(.0.at))]
     Malformed(Malformed),
-    #[error("it has {fields} fields where the header has {names}: which of them is `{name}` is not known")]
+    #[error("it has {fields} fields and the header has {names}, so it is not known which field is `{name}`")]
     Fields { fields: usize, names: usize, name: String },
-    #[error("it ends before")]
+    #[error("the record ends before this field")]
     Ends,
 }
 

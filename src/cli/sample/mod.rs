@@ -44,12 +44,10 @@ pub enum SampleError {
     #[error("{path}: {error}\n  next: name a folder that can be written to")]
     Io { path: PathBuf, error: io::Error },
     #[error(
-        "{0} is there already with other content\n  next: name another folder, or repeat the days, rows and seed it was made with"
+        "{0} exists already with other content\n  next: name another folder, or use the same --days, --rows and --seed as before"
     )]
     Differs(PathBuf),
-    #[error(
-        "{days} days of {rows} rows have more days or sessions than there are numbers for\n  next: ask for fewer"
-    )]
+    #[error("{days} days of {rows} rows are too many\n  next: use a smaller --days or --rows")]
     TooMany { days: u32, rows: u32 },
 }
 
@@ -118,6 +116,7 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> SampleError {
 pub struct Arguments {
     /// The folder; it is created if it does not exist
     dir: PathBuf,
+    /// The number of files, one per day
     #[arg(long, default_value_t = DAYS)]
     days: u32,
     /// Records per day

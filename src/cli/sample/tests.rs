@@ -34,7 +34,7 @@ fn all(files: &[Vec<u8>]) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn the_names_are_days_and_the_folder_is_made() {
+fn the_names_are_days_and_the_folder_is_created() {
     let dir = tempfile::tempdir().unwrap();
     let inbox = dir.path().join("a/b");
     let paths = write(&options(&inbox, 31, 2, SEED)).unwrap();
@@ -89,7 +89,7 @@ fn a_day_looks_like_a_day() {
 }
 
 #[test]
-fn about_one_in_seven_is_no_song() {
+fn about_one_record_in_seven_is_not_a_song() {
     let records = all(&made(DAYS, ROWS, SEED));
     let percent =
         |is: fn(&[String]) -> bool| 100 * records.iter().filter(|record| is(record)).count() / records.len();
@@ -128,7 +128,7 @@ fn a_file_with_other_content_is_kept_and_named() {
 }
 
 #[test]
-fn too_many_are_refused_before_the_first() {
+fn too_many_days_or_sessions_are_refused_before_any_file_is_written() {
     let dir = tempfile::tempdir().unwrap();
     for (days, rows) in [(u32::MAX, 0), (1, u32::MAX), (36_525, 1_000_000)] {
         let error = write(&options(dir.path(), days, rows, 1)).unwrap_err();
@@ -138,7 +138,7 @@ fn too_many_are_refused_before_the_first() {
 }
 
 #[test]
-fn the_shipped_configuration_takes_every_event() {
+fn the_shipped_configuration_accepts_every_event() {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), SHIPPED).unwrap();
     let layers = Layers { file: Some(file.path().to_owned()), ..Layers::default() };

@@ -271,7 +271,7 @@ fn check(form: Form, regex: &Regex, text: &str) -> Result<(), TestCaseError> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
     #[test]
-    fn what_is_accepted_is_what_the_page_says(
+    fn parsers_accept_exactly_what_the_page_describes(
         texts in FORMS.iter().map(|(_, pattern, _)| texts(pattern)).collect::<Vec<_>>()
     ) {
         // Every form is also tried with the texts of all other forms.
@@ -288,7 +288,7 @@ proptest! {
         let found = parse(Type::Text, &bytes, &mut arena);
         let is_text = std::str::from_utf8(&bytes).is_ok() && !bytes.contains(&0);
         prop_assert_eq!(found.is_ok(), is_text);
-        prop_assert!(!is_text || arena == bytes, "it is kept as it is");
+        prop_assert!(!is_text || arena == bytes, "the text is kept unchanged");
     }
 }
 

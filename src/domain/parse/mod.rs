@@ -78,7 +78,7 @@ fn typed(kind: Type, text: &str, arena: &mut Vec<u8>) -> Parsed {
             const RULE: &str = "a whole number from -2147483648 to 2147483647";
             number::whole(text, i32::MIN.into(), i32::MAX.into(), RULE)
         }
-        Type::Bigint => number::whole(text, i64::MIN, i64::MAX, "a whole number of 64 bits"),
+        Type::Bigint => number::whole(text, i64::MIN, i64::MAX, "a whole number of at most 64 bits"),
         Type::Smallint => {
             number::whole(text, i16::MIN.into(), i16::MAX.into(), "a whole number from -32768 to 32767")
         }

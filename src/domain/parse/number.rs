@@ -75,8 +75,7 @@ pub fn whole(text: &str, min: i64, max: i64, rule: &'static str) -> Parsed {
 }
 
 pub fn float(text: &str) -> Parsed {
-    const RULE: &str =
-        "a number like -12.5 or 1e3 in the range of 32-bit floating point; NaN and infinity are not";
+    const RULE: &str = "a finite number like -12.5 or 1e3, in the range of 32-bit floating point";
     let numeral = Numeral::of(text).ok_or(not(RULE))?;
     match text.parse::<f32>() {
         Ok(x) if x.is_finite() && x != 0.0 => Ok(Cell::Float(x)),
@@ -86,8 +85,7 @@ pub fn float(text: &str) -> Parsed {
 }
 
 pub fn double(text: &str) -> Parsed {
-    const RULE: &str =
-        "a number like -12.5 or 1e3 in the range of 64-bit floating point; NaN and infinity are not";
+    const RULE: &str = "a finite number like -12.5 or 1e3, in the range of 64-bit floating point";
     let numeral = Numeral::of(text).ok_or(not(RULE))?;
     match text.parse::<f64>() {
         Ok(x) if x.is_finite() && x != 0.0 => Ok(Cell::Double(x)),
@@ -177,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_floats_are_those_that_the_standard_parser_finds() {
+    fn plain_floats_equal_those_of_the_standard_parser() {
         let mut rng = fastrand::Rng::with_seed(1);
         for _ in 0..200_000 {
             let mut text = rng.u32(0..1_000_000_000).to_string();

@@ -169,7 +169,7 @@ fn dates_and_times_have_one_form() {
 }
 
 #[test]
-fn the_others_have_one_form() {
+fn all_other_types_have_one_form() {
     let v1 = "b54adc00-67f9-11d9-9669-0800200c9a66";
     let v4 = "7f2c0f62-3a3c-4a89-9a5d-0d1b6f0f4a11";
     accepts(Type::Boolean, &[("TRUE", "true"), ("n", "false"), ("1", "true")]);
@@ -186,7 +186,7 @@ fn the_others_have_one_form() {
 }
 
 #[test]
-fn what_is_no_text_is_an_encoding_refusal() {
+fn bytes_that_are_not_text_are_an_encoding_error() {
     for field in [&b"caf\xe9"[..], b"a\0b"] {
         let refusal = parse(Type::Text, field, &mut Vec::new()).unwrap_err();
         assert_eq!(refusal.reason, Reason::Encoding);

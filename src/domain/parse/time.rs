@@ -15,8 +15,8 @@ const YEARS: &str = "in the years 0000 to 9999";
 /// Parses a date and time, or a date alone, which means midnight. The time is UTC unless an offset follows.
 pub fn timestamp(text: &str) -> Parsed {
     const RULE: &str = "a date and time like 2018-11-01T21:01:46.796Z (UTC without an offset), or a date";
-    const UNIT: &str = "a date and time like 2018-11-01T21:01:46.796Z; where the column has numbers that \
-                        count since 1970, declare it as { type: timestamp, unit: s | ms | us }";
+    const UNIT: &str = "a date and time like 2018-11-01T21:01:46.796Z; if the column has numbers that count \
+                        since 1970, declare it as { type: timestamp, unit: s | ms | us }";
     let Some(instant) = Scan(text.as_bytes()).instant() else {
         return Err(not(if is_numeral(text) { UNIT } else { RULE }));
     };
