@@ -10,5 +10,5 @@ pub mod encoding;
 pub mod sniff;
 pub mod framer;
 pub mod tail;
-pub mod splitter;
+pub(crate) mod splitter;
 pub mod decoded;
