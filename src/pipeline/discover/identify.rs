@@ -18,7 +18,7 @@ use crate::format::tail;
 use crate::format::tail::{Judged, TailPolicy};
 use crate::metrics;
 use crate::pipeline::discover::adopt;
-use crate::pipeline::discover::ready_queue::Candidate;
+use crate::pipeline::discover::files::Candidate;
 use crate::pipeline::discover::tail_policy::Tails;
 use crate::pipeline::hash_checkpoint::{HashCheckpoints, Window};
 use crate::pipeline::header_probe::{Opened, Start, framer, open, start, trusted};
@@ -49,7 +49,7 @@ pub enum Identified {
     /// The file is unchanged since it was entered into the ledger.
     Unchanged(Same),
     /// The file must be read. The number is the strikes of its path.
-    Work(Box<Work>, DeliveryId, u32),
+    Work(Box<Work>, u32),
     /// The file has an incomplete header, so it is not a delivery yet. It is looked at again.
     HeaderWaits,
     /// There is nothing to read: the file was entered into the ledger in this state.
@@ -99,16 +99,16 @@ impl<S: Store> Identify<S> {
     /// # Errors
     /// Returns an error if the file cannot be read or the store does not answer.
     pub async fn identify(&self, candidate: &Candidate, is_known: bool) -> Result<Identified, IdentifyError> {
-        let path = &candidate.found.path;
+        let path = &candidate.path;
         loop {
             let opened = self.open(path).await?;
             let current = if is_known { self.newest(path).await? } else { None };
             let strikes = current.as_ref().map_or(0, |current| current.strikes);
-            let tail = self.tails.policy(candidate, opened.bytes.file.noted, strikes);
+            let tail = self.tails.policy(&candidate.queued, opened.bytes.file.noted, strikes);
             let subject = Subject { candidate, opened, tail, strikes };
             let identified = match current {
                 // A candidate that is only checked was loaded by this run.
-                Some(current) if self.taking != LoadMode::Again || candidate.checked => {
+                Some(current) if self.taking != LoadMode::Again || candidate.queued.checked => {
                     self.known(subject, current).await?
                 }
                 _ => Some(self.new_delivery(subject).await?),
@@ -158,7 +158,7 @@ impl<S: Store> Identify<S> {
         };
         if begun.growth == Growth::Contradiction && self.taking != LoadMode::Assumed {
             let strikes = subject.strikes.saturating_add(1);
-            let tail = self.tails.policy(subject.candidate, subject.opened.bytes.file.noted, strikes);
+            let tail = self.tails.policy(&subject.candidate.queued, subject.opened.bytes.file.noted, strikes);
             return self.new_generation(Subject { strikes, tail, ..subject }).await.map(Some);
         }
         let resumes = is_interrupted(&current);
@@ -236,7 +236,7 @@ impl<S: Store> Identify<S> {
         if framer.records() > 0 {
             return Ok(Judged::Load);
         }
-        let start = self.start(&subject.opened, &subject.candidate.found.path).await;
+        let start = self.start(&subject.opened, &subject.candidate.path).await;
         let Some(start) = start.ok().filter(|_| begun.bytes.broken().is_none()) else {
             return Ok(Judged::None);
         };
@@ -249,7 +249,7 @@ impl<S: Store> Identify<S> {
     }
 
     async fn new_generation(&self, subject: Subject<'_>) -> Result<Identified, IdentifyError> {
-        let opened = self.open(&subject.candidate.found.path).await?;
+        let opened = self.open(&subject.candidate.path).await?;
         self.new_delivery(Subject { opened, ..subject }).await
     }
 
@@ -301,7 +301,7 @@ impl<S: Store> Identify<S> {
 
     /// Enters a new delivery: the first one of a path, or a new generation.
     async fn new_delivery(&self, mut subject: Subject<'_>) -> Result<Identified, IdentifyError> {
-        let path = &subject.candidate.found.path;
+        let path = &subject.candidate.path;
         let start = match self.start(&subject.opened, path).await {
             Ok(start) if start.whole || subject.tail == TailPolicy::Load || start.header.0.is_empty() => {
                 start
@@ -345,7 +345,7 @@ impl<S: Store> Identify<S> {
 
     /// Reads the file to its end and enters it as loaded, without writing rows.
     async fn assume(&self, subject: &Subject<'_>) -> Result<Identified, IdentifyError> {
-        let path = &subject.candidate.found.path;
+        let path = &subject.candidate.path;
         let found = adopt::read(&self.inbox, path, &self.plan, self.max_record_bytes).await?;
         if found.noted != subject.opened.bytes.file.noted {
             return Err(io::Error::other("it changed while it was read").into());
@@ -374,10 +374,10 @@ impl<S: Store> Identify<S> {
             skipped_before: delivery.receipt.skipped,
             ..DeliveryContext::new(delivery.id, path, named, file_date, arrived)
         };
-        let (id, strikes) = (delivery.id, delivery.strikes);
+        let strikes = delivery.strikes;
         let (source, stamps, noted) = (Arc::new(source), delivery.stamps, delivery.noted);
         let work = Work { source, stamps, bytes, noted, framer, tail, header_is_tail, window, head };
-        Identified::Work(Box::new(work), id, strikes)
+        Identified::Work(Box::new(work), strikes)
     }
 
     fn entry(&self, subject: &Subject<'_>, verdict: Verdict) -> NewDelivery {
@@ -388,7 +388,7 @@ impl<S: Store> Identify<S> {
             Verdict::Failed { .. } | Verdict::Incomplete { .. } => opened.bytes.file.noted,
             _ => trusted(opened.bytes.file.noted),
         };
-        let (path, strikes) = (subject.candidate.found.path.to_string(), subject.strikes);
+        let (path, strikes) = (subject.candidate.path.to_string(), subject.strikes);
         let (fingerprint, attempt) = (self.plan.fingerprint.clone(), self.plan.attempt.clone());
         NewDelivery { path, head: head(opened), noted, strikes, fingerprint, attempt, verdict }
     }
@@ -419,7 +419,7 @@ impl<S: Store> Identify<S> {
         Ok(match self.alike(&mut subject).await? {
             Alike::Other => ControlFlow::Continue(subject),
             Alike::OtherButRead => {
-                let opened = self.open(&subject.candidate.found.path).await?;
+                let opened = self.open(&subject.candidate.path).await?;
                 ControlFlow::Continue(Subject { opened, ..subject })
             }
             Alike::Behind(id, path) => ControlFlow::Break(Identified::Behind(id, path)),
@@ -430,7 +430,7 @@ impl<S: Store> Identify<S> {
     /// Compares the file with deliveries that begin with the same bytes and derive the same values from their paths.
     /// Reads only deliveries that are unfinished or have exactly the same bytes, however many others there are.
     async fn alike(&self, subject: &mut Subject<'_>) -> Result<Alike, IdentifyError> {
-        let path = &subject.candidate.found.path;
+        let path = &subject.candidate.path;
         let incomplete = match self.unfinished(path, &subject.opened).await? {
             ControlFlow::Break((id, path)) => return Ok(Alike::Behind(id, path)),
             ControlFlow::Continue(incomplete) => incomplete,
@@ -526,7 +526,7 @@ impl<S: Store> Identify<S> {
         if !self.is_still(&other.path, content).await {
             return Ok(false);
         }
-        let place = self.inbox.place(&subject.candidate.found.path);
+        let place = self.inbox.place(&subject.candidate.path);
         let Some(mut begun) = PrefixCheck::verify(&place, other, self.plan.encoding).await? else {
             return Ok(false);
         };

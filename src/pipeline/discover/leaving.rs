@@ -1,8 +1,8 @@
 //! Decides which loaded files may leave the inbox, and when (`source.after`).
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::domain::FileStat;
 use crate::pipeline::discover::Discover;
 use crate::pipeline::messages::Left;
 use crate::source::folder::inbox::Found;
@@ -11,15 +11,16 @@ use crate::store::Store;
 
 impl<S: Store> Discover<S> {
     /// Checks the files whose rest is over. They may have changed since they were queued.
-    pub fn rested(&mut self) {
-        while let Some(path) = self.out.due() {
+    pub(super) fn rested(&mut self) {
+        let now = Instant::now();
+        while let Some(path) = self.files.rested(now) {
             self.may_leave(&path);
         }
     }
 
     /// Queues a loaded file to leave the inbox, if the file is unchanged since it was loaded.
-    pub fn may_leave(&mut self, path: &str) {
-        if self.out.rest.is_none() || self.is_busy(path) || self.waiting.holds(path) {
+    pub(super) fn may_leave(&mut self, path: &str) {
+        if self.rest.is_none() || self.files.is_busy(path) || self.files.is_waiting(path) {
             return;
         }
         if let Some(file) = self.identify.inbox.look(&self.identify.inbox.place(path)) {
@@ -28,65 +29,60 @@ impl<S: Store> Discover<S> {
     }
 
     /// Queues a loaded file that was just listed, as [`Self::may_leave`] does.
-    pub fn listed(&mut self, file: &Found) {
-        if !self.known.is_whole(&file.path) || !self.has_rested(file) {
+    pub(super) fn listed(&mut self, file: &Found) {
+        if !self.files.is_whole(&file.path) || !self.has_rested(file) {
             return;
         }
         // Not `is_known`, which is also true for a newer file under this name that cannot be read yet.
-        if self.known.is_done(file) {
-            self.out.ready.insert(Arc::clone(&file.path), file.noted);
-        } else if self.known.is_young(file) {
+        if self.files.is_done(file) {
+            self.files.may_leave(file);
+        } else if self.files.is_young(file) {
             // The times were too young to be trusted when the file was loaded, so its bytes are compared first.
-            self.waiting.check(file.clone());
+            self.files.check(file.clone(), Instant::now());
         }
     }
 
     /// Queues a file whose bytes were all just compared.
-    pub fn compared(&mut self, file: &Found) {
+    pub(super) fn compared(&mut self, file: &Found) {
         if self.has_rested(file) {
-            self.out.ready.insert(Arc::clone(&file.path), file.noted);
+            self.files.may_leave(file);
         }
     }
 
     /// Whether the file has rested long enough to leave now. If it may leave later, schedules it.
     fn has_rested(&mut self, file: &Found) -> bool {
         let inbox = &self.identify.inbox;
-        let may_leave = self.out.rest.is_some() && inbox.is_file_name(&inbox.place(&file.path));
-        if !may_leave || self.is_busy(&file.path) || self.out.has_stayed(&file.path) {
+        let Some(rest) = self.rest.filter(|_| inbox.is_file_name(&inbox.place(&file.path))) else {
+            return false;
+        };
+        let now = Instant::now();
+        if self.files.is_busy(&file.path) || self.files.has_stayed(&file.path, now) {
             return false;
         }
-        let wait = self.out.wait(file.noted);
+        let wait = wait(file.noted, rest);
         if !wait.is_zero() {
-            self.out.later(&file.path, wait);
+            self.files.rest(&file.path, now + wait);
         }
         wait.is_zero()
     }
 
-    /// Returns the next file that may leave, skipping files that are being loaded or wait to be identified.
-    pub fn leaving(&mut self) -> Option<Leaving> {
-        while let Some((path, noted)) = self.out.ready.pop_first() {
-            if !self.is_busy(&path) && !self.waiting.holds(&path) {
-                self.out.under_way.insert(Arc::clone(&path));
-                return Some(Leaving { path, noted });
-            }
-        }
-        None
+    /// Returns the next file that is to leave.
+    pub(super) fn leaving(&mut self) -> Option<Leaving> {
+        self.files.leave().map(|Found { path, noted }| Leaving { path, noted })
     }
 
     /// Notes that a file left the inbox, or that it must be tried again later.
-    pub fn left(&mut self, left: &Left) {
-        self.out.under_way.remove(&left.path);
-        if left.gone {
-            self.known.left(&left.path);
-            self.out.stayed.remove(&left.path);
-        } else {
-            self.out.stayed.insert(Arc::clone(&left.path), Instant::now() + *self.source.poll);
-        }
-        self.look_again(&left.path);
+    pub(super) fn left(&mut self, left: &Left) {
+        let stays_until = (!left.gone).then(|| Instant::now() + *self.source.poll);
+        let again = self.files.left(&left.path, stays_until);
+        self.look_again(&left.path, again);
     }
+}
 
-    /// Whether the file is being loaded or is leaving the inbox.
-    pub fn is_busy(&self, path: &str) -> bool {
-        self.under_way.contains_key(path) || self.out.is_under_way(path)
-    }
+/// Returns how long a file must still rest. Uses ctime, which the system sets from its own clock; a program can set
+/// mtime to anything.
+fn wait(noted: FileStat, rest: Duration) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let changed = Duration::from_nanos(noted.ctime.try_into().unwrap_or(0));
+    (changed + rest).saturating_sub(now).min(rest)
 }

@@ -4,30 +4,26 @@
 
 pub mod identify;
 mod adopt;
-mod file_cache;
-mod ready_queue;
+mod files;
 mod scan;
-mod retirement;
 mod settle_tails;
 pub mod tail_policy;
 mod leaving;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use identify::{Identified, Identify, IdentifyError};
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::domain::ledger::{Amendment, KnownPath};
 use crate::domain::text::one_line;
 use crate::domain::{DeliveryId, DeliveryState, FileStat};
 use crate::metrics::{Queue, Stage};
-use crate::pipeline::discover::file_cache::FileCache;
-use crate::pipeline::discover::ready_queue::{Candidate, ReadyQueue};
-use crate::pipeline::discover::retirement::Out;
+use crate::pipeline::discover::files::{Again, Candidate, Files, Loading};
 pub use crate::pipeline::header_probe::TRUSTED_AFTER;
 use crate::pipeline::header_probe::trusted;
 use crate::pipeline::messages::{Finished, Left, LoadMode, Scope, Work};
@@ -47,34 +43,19 @@ pub struct Discover<S> {
     tally: Arc<RunStats>,
     observer: Arc<dyn PipelineObserver>,
     stop: CancellationToken,
-    waiting: ReadyQueue,
-    known: FileCache,
-    /// Files that were taken up and have not ended.
-    under_way: HashMap<Arc<str>, UnderWay>,
-    /// Files that changed while they were under way, and whether their writer closed them since.
-    again: HashMap<Arc<str>, bool>,
-    /// Files that could not be read, and the earliest time to try again. The second listing after the failure is always
-    /// late enough.
-    unreadable: HashMap<Arc<str>, Instant>,
+    files: Files,
+    /// How long a file must have been unchanged before it leaves the inbox. `None` if files stay where they are.
+    rest: Option<Duration>,
     /// Whether the run is a single pass over the existing files.
     single: bool,
     /// Sets of ignored columns that were already logged.
     told: HashSet<Vec<String>>,
-    out: Out,
     /// Whether the last listing of the folder failed.
     absent: bool,
     /// Whether the system sends no events for the folder.
     unwatched: bool,
     /// When to list the folder again after an unclear event.
     relist_at: Option<Instant>,
-}
-
-/// A file that was taken up.
-struct UnderWay {
-    id: DeliveryId,
-    /// The size and times when the file was opened.
-    noted: FileStat,
-    strikes: u32,
 }
 
 /// How often a missing folder is looked for.
@@ -109,14 +90,10 @@ impl<S: Store> Discover<S> {
             tally,
             observer,
             stop,
-            waiting: ReadyQueue::default(),
-            known: FileCache::default(),
-            under_way: HashMap::new(),
-            again: HashMap::new(),
-            unreadable: HashMap::new(),
+            files: Files::new(Instant::now()),
+            rest,
             single: false,
             told: HashSet::new(),
-            out: Out::new(rest),
             absent: false,
             unwatched: false,
             relist_at: None,
@@ -145,7 +122,7 @@ impl<S: Store> Discover<S> {
             self.close_gone(&known).await?;
         }
         metrics::begins(known.iter().map(|path| path.open).sum());
-        self.known.learn(known);
+        self.files.learn(known);
         match scope {
             Scope::Watch => self.watch(files, finished, leaving, left).await,
             Scope::Once(found) | Scope::These(found) => {
@@ -184,20 +161,21 @@ impl<S: Store> Discover<S> {
     ) -> Result<(), StoreError> {
         self.single = true;
         for file in found {
-            if self.identify.taking == LoadMode::Again || !self.is_known(&file) {
-                self.waiting.ready(file, true);
+            let now = Instant::now();
+            if self.identify.taking == LoadMode::Again || !self.files.is_known(&file, now) {
+                self.files.queue(file, true, now);
             } else {
                 self.tally.passed(file.noted.size);
                 self.listed(&file);
             }
         }
-        while !(self.waiting.is_empty() && self.under_way.is_empty() && self.out.is_over()) {
+        while self.files.totals().active > 0 {
             let may_take = self.may_take();
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 Some(done) = finished.recv() => self.finished(&done).await?,
                 Some(left) = left.recv() => self.left(&left),
-                Ok(permit) = leaving.reserve(), if self.out.has_ready() => {
+                Ok(permit) = leaving.reserve(), if self.files.has_leavable() => {
                     if let Some(file) = self.leaving() { permit.send(file) }
                 }
                 permit = files.reserve(), if may_take => match permit {
@@ -224,22 +202,22 @@ impl<S: Store> Discover<S> {
         let mut poll = tokio::time::interval(*self.source.poll);
         poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let (may_take, due) = (self.may_take(), self.waiting.next_due());
+            let (may_take, due) = (self.may_take(), self.files.next_due());
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
                 () = self.identify.patience.pulse.asked() => self.identify.patience.pulse.answer(),
                 _ = measure.tick() => {
                     Queue::Files.depth(files.max_capacity() - files.capacity());
-                    self.measure(None);
+                    self.measure();
                 }
                 Some(done) = finished.recv() => self.finished(&done).await?,
                 Some(left) = left.recv() => self.left(&left),
-                () = until(self.out.next_due()) => self.rested(),
-                Ok(permit) = leaving.reserve(), if self.out.has_ready() => {
+                () = until(self.files.next_rest()) => self.rested(),
+                Ok(permit) = leaving.reserve(), if self.files.has_leavable() => {
                     if let Some(file) = self.leaving() { permit.send(file) }
                 }
                 signal = next(&mut watch) => self.signal(signal).await?,
-                () = until(due) => self.waiting.settled(),
+                () = until(due) => self.files.settled(Instant::now()),
                 () = tokio::time::sleep(ABSENT), if self.absent => self.relist(&mut watch).await?,
                 () = until(self.relist_at) => self.list().await?,
                 _ = poll.tick() => self.relist(&mut watch).await?,
@@ -254,57 +232,47 @@ impl<S: Store> Discover<S> {
         }
     }
 
-    /// Reports the backlog to metrics and observer. `taken` is a file that left the queue and is not under way yet.
-    fn measure(&self, taken: Option<&Candidate>) {
-        let (failed, incomplete) = self.known.open();
-        metrics::files_open(failed, incomplete, self.unreadable.len());
-        let under_way = self.under_way.values().map(|file| file.noted.size);
-        self.observer.files_wait(self.waiting.measure(taken, self.under_way.len(), under_way.sum()));
+    /// Reports the backlog to metrics and observer.
+    fn measure(&self) {
+        let totals = self.files.totals();
+        metrics::files_open(totals.failed, totals.incomplete, totals.unreadable);
+        metrics::backlog(totals.backlog, totals.backlog_bytes, self.files.oldest(Instant::now()));
+        self.observer.files_wait(totals.backlog);
     }
 
     /// Reports the backlog while a file is identified. If the store is away, identifying takes as long as the outage,
     /// and the file counts as waiting.
-    async fn measured<T>(&self, candidate: &Candidate, identified: impl Future<Output = T>) -> T {
+    async fn measured<T>(&self, identified: impl Future<Output = T>) -> T {
         let mut identified = std::pin::pin!(identified);
         loop {
             tokio::select! {
                 done = &mut identified => return done,
-                () = tokio::time::sleep(MEASURE) => self.measure(Some(candidate)),
+                () = tokio::time::sleep(MEASURE) => self.measure(),
             }
         }
     }
 
     fn may_take(&self) -> bool {
-        self.waiting.has_ready() && self.under_way.len() < self.files_under_way
+        self.files.has_ready() && self.files.totals().loading < self.files_under_way
     }
 
     /// Identifies the next file. Returns the work to do, if there is any.
     async fn take_next(&mut self, keep_note: bool) -> Result<Option<Work>, StoreError> {
-        let Some(candidate) = self.waiting.take() else { return Ok(None) };
-        let path = candidate.found.path.clone();
-        if self.is_busy(&path) {
-            // A listing took up the file before its held tail was due.
-            self.again.entry(path).or_insert(candidate.closed);
-            return Ok(None);
-        }
-        let is_known = self.known.has(&path);
+        let Some(candidate) = self.files.take() else { return Ok(None) };
+        let is_known = self.files.has(&candidate.path);
         let looks = Stage::Discover.begin();
         failpoint::stuck(Stage::Discover.name()).await;
         // Boxed: the future has tens of kilobytes, and each enclosing future would hold a copy on the stack.
         let identified = Box::pin(self.identify.identify(&candidate, is_known));
-        let identified = self.measured(&candidate, identified);
-        let work = match self.identify.patience.pulse.during(identified).await {
+        let work = match self.identify.patience.pulse.during(self.measured(identified)).await {
             Ok(identified) => self.identified(candidate, identified, keep_note).await?,
             Err(IdentifyError::Store(error)) => return Err(error),
             Err(IdentifyError::File(error)) => {
-                self.cannot_read(path.clone(), &error);
+                self.cannot_read(&candidate.path, &error);
                 None
             }
         };
         looks.end();
-        if work.is_none() {
-            self.waiting.ended(&path);
-        }
         Ok(work)
     }
 
@@ -314,58 +282,63 @@ impl<S: Store> Discover<S> {
         identified: Identified,
         keep_note: bool,
     ) -> Result<Option<Work>, StoreError> {
-        let path = candidate.found.path.clone();
+        let Candidate { path, queued } = candidate;
         match identified {
-            Identified::Work(work, id, strikes) => {
-                let noted = work.noted;
-                debug!(file = &*path, "taken up");
+            Identified::Work(work, strikes) => {
                 self.tell_ignored(&path, &work.source.mapping.ignored);
                 metrics::delivery(DeliveryState::Waiting);
                 metrics::delivery(DeliveryState::Loading);
-                self.known.begun(&path, noted);
-                self.under_way.insert(path, UnderWay { id, noted: work.bytes.file.noted, strikes });
+                let loading = Loading { noted: work.bytes.file.noted, strikes };
+                self.files.load(&path, work.noted, loading);
                 return Ok(Some(*work));
             }
             Identified::Unchanged(same) => {
-                let noted = trusted(candidate.found.noted);
-                self.tally.passed(noted.size);
+                self.tally.passed(queued.noted.size);
                 if keep_note && !same.amendment.is_empty() {
                     self.amend(same.id, same.amendment).await?;
                 }
-                let whole = matches!(same.state, DeliveryState::Loaded | DeliveryState::Duplicate);
-                self.known.done(&path, noted, whole);
+                self.files.unchanged(&path, trusted(queued.noted), same.state);
                 if let Some(strikes) = same.held {
-                    self.hold(&path, strikes);
+                    let since = if queued.quiet { queued.since } else { Instant::now() };
+                    self.hold(&path, strikes, since);
                 }
-                if whole && same.verified {
+                if same.verified && self.files.is_whole(&path) {
                     self.compared(&Found { path, noted: same.noted });
                 }
             }
-            Identified::HeaderWaits => self.header_waits(&candidate.found),
-            Identified::Entered(id, state, detail) => self.entered(&candidate.found, id, state, &detail),
+            Identified::HeaderWaits => self.header_waits(&path, queued.noted),
+            Identified::Entered(id, state, detail) => self.entered(&path, queued.noted, id, state, &detail),
             Identified::Assumed(delivery) => {
                 self.tally.assumed(&delivery);
-                self.entered(&candidate.found, delivery.id, delivery.state, &delivery.detail);
+                self.entered(&path, queued.noted, delivery.id, delivery.state, &delivery.detail);
             }
             Identified::Behind(_, other)
-                if self.under_way.contains_key(other.as_str()) || self.waiting.holds(&other) =>
+                if self.files.is_waiting(&other) || self.files.is_loading(&other) =>
             {
-                self.waiting.wait_for(other.into(), candidate);
+                self.files.wait_behind(&path, other.into());
             }
-            Identified::Behind(id, other) => self.left_behind(id, &other, candidate).await?,
+            Identified::Behind(id, other) => self.left_behind(id, &other, &path).await?,
         }
         Ok(None)
     }
 
-    fn header_waits(&self, Found { path, noted }: &Found) {
+    fn header_waits(&mut self, path: &Arc<str>, noted: FileStat) {
         info!(file = &**path, "waiting: its header is not whole yet");
         metrics::delivery(DeliveryState::Waiting);
         self.tally.delivery(DeliveryState::Waiting);
         self.tally.passed(noted.size);
+        self.files.put_off(path);
     }
 
     /// Notes that a file was entered into the ledger without anything to read.
-    fn entered(&mut self, Found { path, noted }: &Found, id: DeliveryId, state: DeliveryState, detail: &str) {
+    fn entered(
+        &mut self,
+        path: &Arc<str>,
+        noted: FileStat,
+        id: DeliveryId,
+        state: DeliveryState,
+        detail: &str,
+    ) {
         if state == DeliveryState::Failed {
             warn!(file = &**path, "failed: {}", one_line(detail));
         } else {
@@ -375,9 +348,8 @@ impl<S: Store> Discover<S> {
         self.tally.delivery(state);
         self.tally.passed(noted.size);
         let whole = matches!(state, DeliveryState::Duplicate | DeliveryState::Loaded);
-        let noted = if whole && self.out.is_wanted() { trusted(*noted) } else { *noted };
-        self.known.done(path, noted, whole);
-        self.known.ended(path, id, state);
+        let noted = if whole && self.rest.is_some() { trusted(noted) } else { noted };
+        self.files.entered(path, noted, id, state);
         self.may_leave(path);
     }
 
@@ -399,25 +371,20 @@ impl<S: Store> Discover<S> {
 
     /// Handles a file that begins like a delivery of an earlier process. If the file of that delivery still exists, it
     /// is taken up first.
-    async fn left_behind(
-        &mut self,
-        id: DeliveryId,
-        other: &str,
-        candidate: Candidate,
-    ) -> Result<(), StoreError> {
+    async fn left_behind(&mut self, id: DeliveryId, other: &str, path: &Arc<str>) -> Result<(), StoreError> {
         match self.identify.inbox.look(&self.identify.inbox.place(other)) {
-            Some(_) if self.unreadable.contains_key(other) => {
+            Some(_) if self.files.is_unreadable(other) => {
                 let error = format!("it begins like {other}, which cannot be read");
-                self.cannot_read(candidate.found.path, &std::io::Error::other(error));
+                self.cannot_read(path, &std::io::Error::other(error));
             }
             Some(file) => {
-                self.waiting.wait_for(Arc::clone(&file.path), candidate);
-                self.waiting.ready(file, false);
+                self.files.wait_behind(path, Arc::clone(&file.path));
+                self.files.queue(file, false, Instant::now());
             }
             None => {
                 let detail = "its file went away before the end; the same bytes came under another name";
                 self.replaced(id, detail).await?;
-                self.waiting.ready(candidate.found, candidate.closed);
+                self.files.requeue(path);
             }
         }
         Ok(())
@@ -434,78 +401,47 @@ impl<S: Store> Discover<S> {
         self.amend(id, Amendment { state, ..Amendment::default() }).await
     }
 
-    fn cannot_read(&mut self, path: Arc<str>, error: &std::io::Error) {
+    fn cannot_read(&mut self, path: &Arc<str>, error: &std::io::Error) {
         if error.kind() == std::io::ErrorKind::NotFound {
-            debug!(file = &*path, "gone before it was read");
-            return self.waiting.forget(&path);
+            return self.files.put_off(path);
         }
         metrics::unreadable();
         self.tally.unreadable.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        if self.unreadable.insert(Arc::clone(&path), Instant::now() + *self.source.poll).is_none() {
-            warn!(file = &*path, "cannot be read: {error}; make it readable, it is tried again");
+        if self.files.unreadable(path, Instant::now() + *self.source.poll) {
+            warn!(file = &**path, "cannot be read: {error}; make it readable, it is tried again");
         }
     }
 
     async fn finished(&mut self, done: &Finished) -> Result<(), StoreError> {
-        let (path, under_way) = match self.under_way.remove_entry(done.path.as_str()) {
-            Some((path, under_way)) => (path, Some(under_way)),
-            None => (Arc::from(done.path.as_str()), None),
-        };
-        self.waiting.ended(&path);
-        self.known.ended(&path, done.id, done.state);
-        if done.state == DeliveryState::Loading {
-            self.again.remove(&path);
-            self.cannot_read(path, &std::io::Error::other(done.detail.clone()));
+        let Finished { id, path, state, .. } = done;
+        if *state == DeliveryState::Loading {
+            self.cannot_read(&path.as_str().into(), &std::io::Error::other(done.detail.clone()));
             return Ok(());
         }
-        self.unreadable.remove(&path);
-        if done.state == DeliveryState::Failed
-            && let Some(UnderWay { id, noted, .. }) = &under_way
-        {
-            self.rest(*id, *noted, &path).await?;
+        let Some((loading, again)) = self.files.finished(path, *id, *state) else { return Ok(()) };
+        if *state == DeliveryState::Failed {
+            let amendment = Amendment { noted: Some(loading.noted), ..Amendment::default() };
+            self.amend(*id, amendment).await?;
         }
-        self.changed_meanwhile(done).await?;
-        if let Some(file) = under_way.filter(|_| done.held) {
-            self.hold(&path, file.strikes);
+        self.changed_meanwhile(done, again).await?;
+        if done.held {
+            self.hold(path, loading.strikes, Instant::now());
         }
-        self.may_leave(&path);
+        self.may_leave(path);
         Ok(())
     }
 
-    /// Handles a file that changed or was removed while it was under way.
-    async fn changed_meanwhile(&mut self, done: &Finished) -> Result<(), StoreError> {
-        let replaced = done.state == DeliveryState::Replaced;
-        if replaced {
-            // There is no later pass, so the file is taken as complete.
-            self.again.entry(done.path.as_str().into()).or_insert(self.single);
-        }
+    /// Handles a file that changed or was removed while it was loaded.
+    async fn changed_meanwhile(&mut self, done: &Finished, again: Again) -> Result<(), StoreError> {
         let is_there = self.identify.inbox.look(&self.identify.inbox.place(&done.path)).is_some();
         if done.state == DeliveryState::Loaded && !is_there {
             let state =
                 Some((DeliveryState::Loaded, "its file was gone when all of it was loaded".to_owned()));
             self.amend(done.id, Amendment { state, ..Amendment::default() }).await?;
         }
-        self.look_again(&done.path);
-        Ok(())
-    }
-
-    /// Queues a file again if it changed while it was under way.
-    fn look_again(&mut self, path: &str) {
-        let again = self.again.remove(path);
-        let file = again.and_then(|_| self.identify.inbox.look(&self.identify.inbox.place(path)));
-        match (file, again) {
-            (Some(file), Some(true)) => self.offer(file, true),
-            (Some(file), _) => self.settle(file),
-            _ => {}
-        }
-    }
-
-    /// Notes the size and times of a failed file, so that it is not looked at again until they change. Otherwise it
-    /// would fail again, as a new generation, at every listing.
-    async fn rest(&mut self, id: DeliveryId, noted: FileStat, path: &Arc<str>) -> Result<(), StoreError> {
-        let amendment = Amendment { noted: Some(noted), ..Amendment::default() };
-        self.amend(id, amendment).await?;
-        self.known.done(path, noted, false);
+        let replaced = done.state == DeliveryState::Replaced;
+        // In a single pass, there is no later look, so the file is taken as complete.
+        self.look_again(&done.path, again.or(replaced.then_some(self.single)));
         Ok(())
     }
 }

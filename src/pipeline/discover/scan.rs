@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tracing::{info, warn};
 
 use crate::pipeline::discover::Discover;
+use crate::pipeline::discover::files::Again;
 use crate::source::folder::inbox::Found;
 use crate::source::folder::watch;
 use crate::source::folder::watch::{Signal, Watch};
@@ -50,7 +51,8 @@ impl<S: Store> Discover<S> {
     pub(super) async fn list(&mut self) -> Result<(), StoreError> {
         self.relist_at = None;
         let inbox = self.identify.inbox.clone();
-        let listed = inbox.each(&mut |file| self.arrived(file));
+        let now = Instant::now();
+        let listed = inbox.each(&mut |file| self.arrived(file, now));
         self.observer.inbox_listed(listed.is_ok());
         let was_absent = std::mem::replace(&mut self.absent, listed.is_err());
         let folder = inbox.folder.display();
@@ -63,36 +65,30 @@ impl<S: Store> Discover<S> {
         if was_absent {
             info!(%folder, "is there again");
         }
-        let is_there = |path: &str| inbox.place(path).try_exists().unwrap_or(true);
-        self.unreadable.retain(|path, _| is_there(path));
-        self.known.forget_failed(is_there);
-        let gone = self.known.take_gone(is_there);
-        for (path, id) in gone {
-            self.gone(id, &path).await?;
+        for path in self.files.troubled() {
+            let is_there = inbox.place(&path).try_exists().unwrap_or(true);
+            if !is_there && let Some(id) = self.files.gone(&path) {
+                self.gone(id, &path).await?;
+            }
         }
         Ok(())
     }
 
-    fn arrived(&mut self, file: Found) {
-        if self.is_known(&file) {
+    fn arrived(&mut self, file: Found, now: Instant) {
+        if self.files.is_known(&file, now) {
             return self.listed(&file);
         }
         // Files that existed before the watch began are complete once they have been quiet for long enough.
         let changed =
             UNIX_EPOCH + Duration::from_nanos(file.noted.ctime.max(file.noted.mtime).try_into().unwrap_or(0));
         let quiet = SystemTime::now().duration_since(changed).unwrap_or_default() >= *self.source.settle;
-        if quiet && self.known.is_young(&file) {
-            self.waiting.check(file);
+        if quiet && self.files.is_young(&file) {
+            self.files.check(file, now);
         } else if quiet {
-            self.offer(file, false);
+            self.files.offer(file, false, now);
         } else {
-            self.settle(file);
+            self.files.settle(file, *self.source.settle, now);
         }
-    }
-
-    pub(super) fn is_known(&self, file: &Found) -> bool {
-        let waits = self.unreadable.get(&file.path).is_some_and(|until| *until > Instant::now());
-        waits || self.known.is_done(file)
     }
 
     pub(super) async fn signal(&mut self, signal: Signal) -> Result<(), StoreError> {
@@ -104,54 +100,47 @@ impl<S: Store> Discover<S> {
             }
             Signal::Whole(place) => {
                 if let Some(file) = self.identify.inbox.look(&place) {
-                    self.unreadable.remove(&file.path);
-                    self.offer(file, true);
+                    self.files.readable(&file.path);
+                    self.files.offer(file, true, Instant::now());
                 }
             }
             Signal::Changing(place) => {
                 if let Some(file) = self.identify.inbox.look(&place) {
-                    self.settle(file);
+                    self.files.settle(file, *self.source.settle, Instant::now());
                 }
             }
             // The change may have made an unreadable file readable.
             Signal::Touched(place) => {
                 if let Some(file) = self.identify.inbox.look(&place)
-                    && self.unreadable.remove(&file.path).is_some()
+                    && self.files.readable(&file.path)
                 {
-                    self.offer(file, false);
+                    self.files.offer(file, false, Instant::now());
                 }
             }
         }
         Ok(())
     }
 
-    /// Queues a file that is ready. `closed` is whether events show that its writer closed it.
-    pub(super) fn offer(&mut self, file: Found, closed: bool) {
-        if self.is_busy(&file.path) {
-            self.again.insert(file.path, closed);
-        } else if !self.is_known(&file) || (closed && self.waiting.is_held(&file.path)) {
-            self.out.forget(&file.path);
-            self.waiting.ready(file, closed);
+    /// Queues a file again if it changed while it was in use.
+    pub(super) fn look_again(&mut self, path: &str, again: Again) {
+        let Some(closed) = again else { return };
+        let Some(file) = self.identify.inbox.look(&self.identify.inbox.place(path)) else { return };
+        if closed {
+            self.files.offer(file, true, Instant::now());
+        } else {
+            self.files.settle(file, *self.source.settle, Instant::now());
         }
     }
 
-    /// Schedules another look at a file whose open tail is held.
-    pub(super) fn hold(&mut self, path: &str, strikes: u32) {
+    /// Schedules another look at a file whose open tail is held. `since` is the time since which it is known not to
+    /// have changed.
+    pub(super) fn hold(&mut self, path: &str, strikes: u32, since: Instant) {
         if self.single {
             return;
         }
         if let Some(file) = self.identify.inbox.look(&self.identify.inbox.place(path)) {
             let wait = self.identify.tails.look_again_in(file.noted, strikes);
-            self.waiting.hold(file, wait);
-        }
-    }
-
-    pub(super) fn settle(&mut self, file: Found) {
-        if self.is_busy(&file.path) {
-            self.again.insert(file.path, false);
-        } else if !self.is_known(&file) {
-            self.out.forget(&file.path);
-            self.waiting.settle(file, *self.source.settle);
+            self.files.hold(file, since, Instant::now() + wait);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::config::{FinalNewline, SourceConfig};
 use crate::domain::FileStat;
 use crate::format::tail::TailPolicy;
-use crate::pipeline::discover::ready_queue::Candidate;
+use crate::pipeline::discover::files::Queued;
 use crate::pipeline::messages::Scope;
 
 /// How many times longer a tail waits after growth first showed that it was not a complete record. Each further
@@ -57,14 +57,14 @@ impl Tails {
     }
 
     /// Returns what may be done with the open tail of a file. `noted` is its size and times now that it is open.
-    pub fn policy(&self, candidate: &Candidate, noted: FileStat, strikes: u32) -> TailPolicy {
-        let is_as_seen = candidate.found.noted.has_bytes_of(&noted);
+    pub fn policy(&self, queued: &Queued, noted: FileStat, strikes: u32) -> TailPolicy {
+        let is_as_seen = queued.noted.has_bytes_of(&noted);
         let is_complete = match self.complete {
-            Complete::Closed => candidate.closed && is_as_seen && strikes == 0,
+            Complete::Closed => queued.closed && is_as_seen && strikes == 0,
             Complete::Unblamed => strikes == 0,
             Complete::All => true,
         };
-        let watched = (candidate.quiet && is_as_seen).then(|| candidate.since.elapsed());
+        let watched = (queued.quiet && is_as_seen).then(|| queued.since.elapsed());
         let unchanged = unchanged(noted).max(watched.unwrap_or_default());
         match () {
             () if self.required => TailPolicy::Never,

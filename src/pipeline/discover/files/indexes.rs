@@ -1,0 +1,154 @@
+//! Finds files by what they wait for, and counts them. [`Files`](super::Files) keeps the indexes in step with the
+//! states.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Add, Sub};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::pipeline::discover::files::file::{Activity, File, Outcome};
+use crate::source::folder::inbox::{Place, order};
+
+/// The granularity of [`Indexes::oldest`].
+const AGE: Duration = Duration::from_millis(100);
+
+/// The indexes. They are trees because a tree frees its memory as files are taken up.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Indexes {
+    /// Files that can be taken up, in listing order.
+    pub ready: BTreeSet<Place>,
+    /// Files that wait for another file, and that file.
+    pub behind: BTreeSet<(Place, Arc<str>)>,
+    /// Settling and held files, by the time at which they become ready.
+    pub due: BTreeSet<(Instant, Arc<str>)>,
+    /// Loaded files, by the time at which their rest is over.
+    pub resting: BTreeSet<(Instant, Arc<str>)>,
+    /// Files that can leave the inbox.
+    pub leavable: BTreeSet<Arc<str>>,
+    /// Files that failed, are incomplete, or cannot be read.
+    pub troubled: BTreeSet<Arc<str>>,
+    pub totals: Totals,
+    /// The number of waiting files by the time since when they wait, in units of [`AGE`] after `began`.
+    ages: BTreeMap<u128, usize>,
+    pub began: Instant,
+}
+
+/// Numbers of files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Files to which something is happening.
+    pub active: usize,
+    pub loading: usize,
+    pub failed: usize,
+    pub incomplete: usize,
+    pub unreadable: usize,
+    /// Files that wait or are being loaded.
+    pub backlog: usize,
+    pub backlog_bytes: u64,
+}
+
+impl Indexes {
+    pub fn new(began: Instant) -> Self {
+        Self {
+            ready: BTreeSet::new(),
+            behind: BTreeSet::new(),
+            due: BTreeSet::new(),
+            resting: BTreeSet::new(),
+            leavable: BTreeSet::new(),
+            troubled: BTreeSet::new(),
+            totals: Totals::default(),
+            ages: BTreeMap::new(),
+            began,
+        }
+    }
+
+    /// Adds a file, or removes a file that has not changed since it was added.
+    pub fn put(&mut self, path: &Arc<str>, file: &File, add: bool) {
+        match &file.activity {
+            Activity::Ready(_) => put(&mut self.ready, order(path), add),
+            Activity::Behind(behind) => {
+                put(&mut self.behind, (order(path), Arc::clone(&behind.0)), add);
+            }
+            Activity::Settling(paused) | Activity::Held(paused) => {
+                put(&mut self.due, (paused.due, Arc::clone(path)), add);
+            }
+            Activity::Leavable(_) => put(&mut self.leavable, Arc::clone(path), add),
+            Activity::Idle | Activity::Identifying(..) | Activity::Loading(..) | Activity::Leaving(_) => {}
+        }
+        let facts = file.facts();
+        if let Some(due) = facts.rest {
+            put(&mut self.resting, (due, Arc::clone(path)), add);
+        }
+        if facts.is_trouble() {
+            put(&mut self.troubled, Arc::clone(path), add);
+        }
+        self.totals.count(file, add);
+        if let Some(since) = file.activity.waits_since() {
+            self.count_age(since, add);
+        }
+    }
+
+    fn count_age(&mut self, since: Instant, add: bool) {
+        let age = since.saturating_duration_since(self.began).as_nanos() / AGE.as_nanos();
+        let files = self.ages.entry(age).or_default();
+        *files = step(*files, 1, add);
+        if *files == 0 {
+            self.ages.remove(&age);
+        }
+    }
+
+    /// Returns how long the oldest waiting file has waited.
+    pub fn oldest(&self, now: Instant) -> Duration {
+        let oldest = self.ages.first_key_value().and_then(|(age, _)| u32::try_from(*age).ok());
+        oldest.map_or(Duration::ZERO, |age| now.saturating_duration_since(self.began + AGE * age))
+    }
+
+    /// Returns the next file in listing order. A file that waits for another one is not overtaken, because it would
+    /// then get later stamps than the files that overtook it. The file it waits for goes first.
+    pub fn next(&self) -> Option<&Place> {
+        let first = self.ready.first()?;
+        match self.behind.first() {
+            Some((barrier, _)) if first > barrier => {
+                self.behind.iter().filter_map(|(_, other)| self.ready.get(&order(other))).min()
+            }
+            _ => Some(first),
+        }
+    }
+
+    /// Returns the files that wait for this file.
+    pub fn behind(&self, path: &str) -> Vec<Arc<str>> {
+        let waiting = self.behind.iter().filter(|(_, other)| **other == *path);
+        waiting.map(|((_, path), _)| Arc::clone(path)).collect()
+    }
+}
+
+impl Totals {
+    fn count(&mut self, file: &File, add: bool) {
+        let facts = file.facts();
+        let is_active = !matches!(file.activity, Activity::Idle);
+        let backlog = file.activity.backlog();
+        for (total, is) in [
+            (&mut self.active, is_active),
+            (&mut self.loading, matches!(file.activity, Activity::Loading(..))),
+            (&mut self.failed, facts.outcome == Some(Outcome::Failed)),
+            (&mut self.incomplete, matches!(facts.outcome, Some(Outcome::Incomplete(_)))),
+            (&mut self.unreadable, facts.unreadable.is_some()),
+            (&mut self.backlog, backlog.is_some()),
+        ] {
+            *total = step(*total, usize::from(is), add);
+        }
+        self.backlog_bytes = step(self.backlog_bytes, backlog.unwrap_or_default(), add);
+    }
+}
+
+fn put<T: Ord>(index: &mut BTreeSet<T>, entry: T, add: bool) {
+    if add {
+        index.insert(entry);
+    } else {
+        index.remove(&entry);
+    }
+}
+
+fn step<T: Add<Output = T> + Sub<Output = T>>(total: T, by: T, add: bool) -> T {
+    if add { total + by } else { total - by }
+}
