@@ -10,7 +10,8 @@ use super::{load, render};
 use crate::cli::outcome::{CommandResult, Exit, Failure};
 use crate::daemon::app::App;
 use crate::domain::parse::parse;
-use crate::domain::{Column, Table, Value, text};
+use crate::domain::{Column, Table, TableRow, Value, text};
+use crate::store::listing::TableRows;
 use crate::store::{Access, RowReader};
 
 #[derive(Debug, Args)]
@@ -38,8 +39,15 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     let columns: Vec<&Column> = app.plan.columns_of(table).collect();
     let key = key(table, &columns, &arguments.conditions)?;
     let store = app.open(Access::Read).await?;
-    let rows = store.rows(index, key).await?;
-    print(&columns, &rows, arguments)?;
+    let header = columns.iter().map(|column| column.name.as_str()).collect();
+    let printer = Printer { rows: TableRows::new(&store, index, key), header };
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    match (arguments.csv, arguments.json) {
+        (true, _) => printer.csv(&mut out, arguments.spreadsheet_safe).await?,
+        (_, true) => printer.json(&mut out).await?,
+        _ => printer.text(&mut out).await?,
+    }
+    out.flush()?;
     Ok(Exit::Done)
 }
 
@@ -99,29 +107,59 @@ fn typed(column: &Column, value: &str) -> Result<Value<'static>, String> {
     Ok(cell.value(&arena).into_owned())
 }
 
-fn print(columns: &[&Column], rows: &[Vec<Value<'static>>], arguments: &Arguments) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    let header: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-    if arguments.json {
-        let object = |row: &Vec<Value<'static>>| -> Json {
+/// Prints rows a page at a time.
+struct Printer<'p, S> {
+    rows: TableRows<'p, S>,
+    header: Vec<&'p str>,
+}
+
+impl<S: RowReader> Printer<'_, S> {
+    async fn json(mut self, out: &mut impl Write) -> Result<(), Failure> {
+        let header = &self.header;
+        let object = |row: &TableRow| -> Json {
             header.iter().zip(row).map(|(name, value)| ((*name).to_owned(), json(value))).collect()
         };
-        return render::json(&mut out, &rows.iter().map(object).collect());
+        let mut elements = render::Elements::list(out)?;
+        while let Some(page) = self.rows.page().await? {
+            page.iter().try_for_each(|row| elements.push(&object(row)))?;
+        }
+        Ok(elements.end(&serde_json::Map::new())?)
     }
-    let plain: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|value| text::plain(value).into_owned()).collect()).collect();
-    if arguments.csv {
-        render::csv(&mut out, header.iter().map(|name| name.as_bytes()), false)?;
-        let mut guard = Guard::new(arguments.spreadsheet_safe);
-        for row in &plain {
-            let cells: Vec<_> = row.iter().map(|cell| guard.cell(cell.as_bytes())).collect();
-            render::csv(&mut out, cells.iter().map(AsRef::as_ref), false)?;
+
+    async fn csv(mut self, out: &mut impl Write, spreadsheet_safe: bool) -> Result<(), Failure> {
+        render::csv(out, self.header.iter().map(|name| name.as_bytes()), false)?;
+        let mut guard = Guard::new(spreadsheet_safe);
+        while let Some(page) = self.rows.page().await? {
+            for row in page.iter().map(plain) {
+                let cells: Vec<_> = row.iter().map(|cell| guard.cell(cell.as_bytes())).collect();
+                render::csv(out, cells.iter().map(AsRef::as_ref), false)?;
+            }
         }
         guard.warn("omit --spreadsheet-safe to write all cells unchanged");
-        return Ok(());
+        Ok(())
     }
-    render::table(&mut out, &header, &plain)?;
-    out.flush()
+
+    /// Prints a table. If the rows take more than one page, they are read twice: the widths of all cells must be known
+    /// before the first line.
+    async fn text(mut self, out: &mut impl Write) -> Result<(), Failure> {
+        let mut lines = render::Lines::new(&self.header);
+        let first = self.rows.page().await?.unwrap_or_default();
+        first.iter().for_each(|row| lines.widen(&plain(row)));
+        let mut measured = self.rows.clone();
+        while let Some(page) = measured.page().await? {
+            page.iter().for_each(|row| lines.widen(&plain(row)));
+        }
+        lines.header(out, &self.header)?;
+        first.iter().try_for_each(|row| lines.row(out, &plain(row)))?;
+        while let Some(page) = self.rows.page().await? {
+            page.iter().try_for_each(|row| lines.row(out, &plain(row)))?;
+        }
+        Ok(())
+    }
+}
+
+fn plain(row: &TableRow) -> Vec<String> {
+    row.iter().map(|value| text::plain(value).into_owned()).collect()
 }
 
 /// Returns the value as JSON: numbers and booleans as such, an empty value as null, everything else as text.

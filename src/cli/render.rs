@@ -8,20 +8,46 @@ use crate::domain::{Receipt, TableDelta};
 
 /// Writes a table, with each column under its name and as wide as it needs to be.
 pub fn table(out: &mut impl Write, header: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
-    let widths = widths(header, rows);
-    line(out, &widths, header.iter().copied())?;
-    for row in rows {
-        line(out, &widths, row.iter().map(String::as_str))?;
-    }
-    Ok(())
+    let mut lines = Lines::new(header);
+    rows.iter().for_each(|row| lines.widen(row));
+    lines.header(out, header)?;
+    rows.iter().try_for_each(|row| lines.row(out, row))
 }
 
-fn widths(header: &[&str], rows: &[Vec<String>]) -> Vec<usize> {
-    let width = |at: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count());
-        cells.chain(header.get(at).map(|name| name.chars().count())).max().unwrap_or(0)
-    };
-    (0..header.len()).map(width).collect()
+/// The lines of a table: how wide its columns are.
+pub struct Lines {
+    widths: Vec<usize>,
+}
+
+impl Lines {
+    pub fn new(header: &[&str]) -> Self {
+        Self { widths: header.iter().map(|name| name.chars().count()).collect() }
+    }
+
+    /// Makes the columns as wide as the cells of this row.
+    pub fn widen(&mut self, row: &[String]) {
+        for (width, cell) in self.widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+
+    pub fn header(&self, out: &mut impl Write, header: &[&str]) -> io::Result<()> {
+        self.line(out, header.iter().copied())
+    }
+
+    pub fn row(&self, out: &mut impl Write, row: &[String]) -> io::Result<()> {
+        self.line(out, row.iter().map(String::as_str))
+    }
+
+    fn line<'a>(&self, out: &mut impl Write, cells: impl Iterator<Item = &'a str>) -> io::Result<()> {
+        let padded: Vec<String> = cells
+            .zip(&self.widths)
+            .map(|(cell, width)| {
+                format!("{}{}", printable(cell), " ".repeat(width.saturating_sub(cell.chars().count())))
+            })
+            .collect();
+        writeln!(out, "{}", padded.join("  ").trim_end())
+    }
 }
 
 /// A table that may have more rows than fit in memory. The first rows set the column widths. A wider cell in a later
@@ -29,7 +55,7 @@ fn widths(header: &[&str], rows: &[Vec<String>]) -> Vec<usize> {
 pub struct Rows {
     header: Vec<&'static str>,
     first: Vec<Vec<String>>,
-    widths: Option<Vec<usize>>,
+    lines: Option<Lines>,
 }
 
 /// The number of rows that set the column widths.
@@ -37,20 +63,22 @@ const FIRST: usize = 500;
 
 impl Rows {
     pub fn new(header: Vec<&'static str>) -> Self {
-        Self { header, first: Vec::new(), widths: None }
+        Self { header, first: Vec::new(), lines: None }
     }
 
     pub fn push(&mut self, out: &mut impl Write, row: Vec<String>) -> io::Result<()> {
-        if let Some(widths) = &self.widths {
-            return line(out, widths, row.iter().map(String::as_str));
+        if let Some(lines) = &self.lines {
+            return lines.row(out, &row);
         }
         self.first.push(row);
         if self.first.len() == FIRST { self.begin(out) } else { Ok(()) }
     }
 
     fn begin(&mut self, out: &mut impl Write) -> io::Result<()> {
-        self.widths = Some(widths(&self.header, &self.first));
-        table(out, &self.header, &std::mem::take(&mut self.first))
+        let lines = self.lines.insert(Lines::new(&self.header));
+        self.first.iter().for_each(|row| lines.widen(row));
+        lines.header(out, &self.header)?;
+        std::mem::take(&mut self.first).iter().try_for_each(|row| lines.row(out, row))
     }
 
     /// Ends the table. Returns false, and writes nothing, if there was no row.
@@ -58,18 +86,8 @@ impl Rows {
         if !self.first.is_empty() {
             self.begin(out)?;
         }
-        Ok(self.widths.is_some())
+        Ok(self.lines.is_some())
     }
-}
-
-fn line<'a>(out: &mut impl Write, widths: &[usize], cells: impl Iterator<Item = &'a str>) -> io::Result<()> {
-    let padded: Vec<String> = cells
-        .zip(widths)
-        .map(|(cell, width)| {
-            format!("{}{}", printable(cell), " ".repeat(width.saturating_sub(cell.chars().count())))
-        })
-        .collect();
-    writeln!(out, "{}", padded.join("  ").trim_end())
 }
 
 /// Replaces control characters, so that text from outside cannot move the cursor or break the line.

@@ -6,3 +6,5 @@ pub mod reload;
 mod run;
 pub mod signals;
 mod systemd;
+#[cfg(test)]
+mod tests;

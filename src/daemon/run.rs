@@ -21,6 +21,7 @@ use crate::pipeline::run_stats::RunStats;
 use crate::store::backend::AnyStore;
 use crate::store::backoff::GONE;
 use crate::store::observer::StoreObserver;
+use crate::store::reader_handle::ReaderHandle;
 use crate::store::{Store, StoreError};
 use crate::{http, metrics};
 
@@ -84,7 +85,9 @@ impl App {
         if systemd::is_present() {
             tasks.spawn(systemd::run(Arc::clone(&health), over.clone()));
         }
-        let ended = self.watch(health, stop, &mut requests).await;
+        // HTTP needs this handle as soon as it has a route that returns data.
+        let reader = ReaderHandle::default();
+        let ended = self.watch(health, &reader, stop, &mut requests).await;
         over.cancel();
         while tasks.join_next().await.is_some() {}
         // A panic of the thread was already reported when it happened.
@@ -93,9 +96,10 @@ impl App {
     }
 
     /// Loads files as they arrive, under one configuration after another.
-    async fn watch(
+    pub(super) async fn watch(
         &self,
         health: Arc<Health>,
+        reader: &ReaderHandle<AnyStore>,
         stop: CancellationToken,
         requests: &mut Requests,
     ) -> Result<Ended, AppError> {
@@ -105,7 +109,7 @@ impl App {
                 opened = app.open_version(opening, &stop, &health) => match opened {
                     Ok(Some(store)) => {
                         opening = Opening::Again;
-                        app.load_version(store, &mut before, &health, &stop, requests).await?
+                        app.load_version(store, &mut before, (&health, reader), &stop, requests).await?
                     }
                     Ok(None) => return Ok(Ended::Stopped),
                     Err(error) => Turn::Rejected(error),
@@ -182,7 +186,7 @@ impl App {
         &self,
         store: AnyStore,
         before: &mut Option<Self>,
-        health: &Arc<Health>,
+        (health, reader): (&Arc<Health>, &ReaderHandle<AnyStore>),
         stop: &CancellationToken,
         requests: &mut Requests,
     ) -> Result<Turn, AppError> {
@@ -195,6 +199,7 @@ impl App {
         health.reloading(false);
         health.reload_is_over();
         let store = Arc::new(store);
+        reader.fill(Arc::clone(&store), Arc::clone(&self.plan)).await;
         let pipeline = self.pipeline(
             Arc::clone(&store),
             Arc::new(RunStats::default()),
@@ -215,6 +220,7 @@ impl App {
             }
         };
         health.store_closed();
+        reader.clear().await;
         // The right to write is kept for the next configuration, so that no other process can take it in between.
         let (ended, next) = match (ended, next) {
             (Ok(Ended::Done), Some(next)) => return Ok(Turn::Next(next)),

@@ -14,7 +14,9 @@ pub mod stamp;
 pub mod text;
 pub mod value;
 pub mod ledger;
+pub mod paging;
 pub mod quarantine;
+pub mod table_row;
 pub mod units;
 
 pub use chunk::{DeliveryContext, End, Frame, RawChunk, RecordOutcome, RowChunk, Rows};
@@ -26,4 +28,5 @@ pub use plan::{Column, Empty, Fingerprint, Order, Origin, Plan, Table};
 pub use receipt::{Receipt, TableCount, TableDelta, reported_collisions};
 pub use record::{OutOfOrder, Position, Quarantined, Reason, Span};
 pub use stamp::{Stamp, StampRange, Stamps, StampsAhead, TooFarAhead};
+pub use table_row::{RowCursor, TableRow};
 pub use value::{Cell, Type, Unit, Value};

@@ -3,13 +3,12 @@
 use std::fmt;
 
 use crate::domain::ledger::Page;
+use crate::domain::paging::Paging;
 use crate::domain::{Quarantined, RowChunk};
 
 /// The maximum number of entries in a page. The entries of a page are settled together. A page also ends once its raw
-/// bytes reach [`PAGE_BYTES`].
+/// bytes reach [`PAGE_BYTES`](crate::domain::paging::PAGE_BYTES).
 pub const PAGE: usize = 64;
-/// The number of raw bytes at which a page ends.
-pub const PAGE_BYTES: u64 = 1024 * 1024;
 
 /// What became of a quarantined record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,29 +61,28 @@ pub struct EntryFilter {
     pub raw: bool,
 }
 
-/// Collects one page: up to [`PAGE`] entries, or fewer once their raw bytes reach [`PAGE_BYTES`].
-#[derive(Debug, Default)]
-pub struct Paging {
-    found: Vec<QuarantineEntry>,
-    bytes: u64,
+/// Collects one page: up to [`PAGE`] entries, or fewer once their raw bytes reach [`PAGE_BYTES`](crate::domain::paging::PAGE_BYTES).
+#[derive(Debug)]
+pub struct EntryPaging(Paging<QuarantineEntry>);
+
+impl Default for EntryPaging {
+    fn default() -> Self {
+        Self(Paging::new(PAGE))
+    }
 }
 
-impl Paging {
+impl EntryPaging {
     /// Adds an entry. Returns false when the page is full.
     pub fn push(&mut self, entry: QuarantineEntry) -> bool {
-        self.bytes += entry.record.raw.len() as u64;
-        self.found.push(entry);
-        !self.is_full()
-    }
-
-    fn is_full(&self) -> bool {
-        self.found.len() >= PAGE || self.bytes >= PAGE_BYTES
+        let bytes = entry.record.raw.len() as u64;
+        self.0.push(entry, bytes)
     }
 
     /// Returns the page. If it is full, more entries may follow.
     pub fn end(self) -> Page<QuarantineEntry, u64> {
-        let last = self.found.last().filter(|_| self.is_full());
-        Page { next: last.map(|entry| entry.record.record + 1), found: self.found }
+        let last = self.0.last().filter(|_| self.0.is_full());
+        let next = last.map(|entry| entry.record.record + 1);
+        self.0.end(next)
     }
 }
 

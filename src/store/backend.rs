@@ -11,7 +11,8 @@ use crate::domain::ledger::{
 };
 use crate::domain::units::{self, Duration as Span};
 use crate::domain::{
-    Delivery, DeliveryId, Fingerprint, Header, Plan, RowChunk, StampRange, StampsAhead, Value, quarantine,
+    Delivery, DeliveryId, Fingerprint, Header, Plan, RowChunk, RowCursor, StampRange, StampsAhead, TableRow,
+    Value, quarantine,
 };
 use crate::store::cassandra::{self, CassandraStore};
 use crate::store::limits::Limits;
@@ -305,8 +306,9 @@ impl RowReader for AnyStore {
         &self,
         table: usize,
         key: Vec<Value<'static>>,
-    ) -> Result<Vec<Vec<Value<'static>>>, StoreError> {
-        either!(self.rows(table, key))
+        from: Option<RowCursor>,
+    ) -> Result<Page<TableRow, RowCursor>, StoreError> {
+        either!(self.rows(table, key, from))
     }
 
     async fn count(&self, table: usize) -> Result<u64, StoreError> {

@@ -52,6 +52,14 @@ pub enum StoreError {
     Changed { store: String, what: String },
     #[error("{store}: {what}\n  next: {next}")]
     Shape { store: String, what: String, next: String },
+    #[error("{0}: this cursor does not belong to this listing\n  next: begin the listing again")]
+    Cursor(String),
+    #[error("no table {0} is declared\n  next: declare it in tables, or ask for another table")]
+    Undeclared(String),
+    #[error(
+        "the store is not open: this process starts, stands by or reloads\n  next: try again in a moment"
+    )]
+    Closed,
     #[error("{store}: {what}\n  next: this is a defect; please report it with the lines around it")]
     Broken { store: String, what: String },
     #[error("{store}: {what}\n  next: {next}")]
@@ -66,6 +74,7 @@ impl StoreError {
             Self::Ahead(ahead) if ahead.clock_is_behind => Some("clock"),
             Self::Ahead(_) => Some("stamps"),
             Self::Standby { .. } => Some("standby"),
+            Self::Closed => Some("closed"),
             _ => None,
         }
     }

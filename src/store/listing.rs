@@ -2,10 +2,10 @@
 
 use std::vec;
 
-use super::{Ledger, QuarantineStore, StoreError};
+use super::{Ledger, QuarantineStore, RowReader, StoreError};
 use crate::domain::ledger::{Cursor, DeliveryFilter, Page};
 use crate::domain::quarantine::QuarantineEntry;
-use crate::domain::{Delivery, DeliveryId, quarantine};
+use crate::domain::{Delivery, DeliveryId, RowCursor, TableRow, Value, quarantine};
 use crate::store::backoff::Backoff;
 
 /// A listing of deliveries in the order they were taken up.
@@ -118,6 +118,44 @@ impl<'s, S: QuarantineStore> Entries<'s, S> {
                 None => read().await?,
             };
             self.next = page.next;
+            if !page.found.is_empty() {
+                return Ok(Some(page.found));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A listing of the rows of one table whose leading key columns have some values.
+pub struct TableRows<'s, S> {
+    store: &'s S,
+    table: usize,
+    key: Vec<Value<'static>>,
+    /// Where the next page begins. `None` for the first page.
+    from: Option<RowCursor>,
+    is_over: bool,
+}
+
+/// A clone continues where the listing stands.
+impl<S> Clone for TableRows<'_, S> {
+    fn clone(&self) -> Self {
+        Self { key: self.key.clone(), from: self.from.clone(), ..*self }
+    }
+}
+
+impl<'s, S: RowReader> TableRows<'s, S> {
+    pub fn new(store: &'s S, table: usize, key: Vec<Value<'static>>) -> Self {
+        Self { store, table, key, from: None, is_over: false }
+    }
+
+    /// Returns the next page that is not empty, or `None` at the end.
+    ///
+    /// # Errors
+    /// Returns an error if the store cannot be read.
+    pub async fn page(&mut self) -> Result<Option<Vec<TableRow>>, StoreError> {
+        while !self.is_over {
+            let page = self.store.rows(self.table, self.key.clone(), self.from.take()).await?;
+            (self.is_over, self.from) = (page.next.is_none(), page.next);
             if !page.found.is_empty() {
                 return Ok(Some(page.found));
             }

@@ -6,6 +6,7 @@ pub mod cassandra;
 pub mod limits;
 pub mod listing;
 pub mod observer;
+pub mod reader_handle;
 pub mod sqlite;
 #[cfg(test)]
 pub mod suite;
@@ -23,7 +24,9 @@ pub use error::StoreError;
 use crate::domain::ledger::{
     Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownPath, NewDelivery, Page,
 };
-use crate::domain::{Delivery, DeliveryId, Fingerprint, Header, RowChunk, StampRange, Value, quarantine};
+use crate::domain::{
+    Delivery, DeliveryId, Fingerprint, Header, RowChunk, RowCursor, StampRange, TableRow, Value, quarantine,
+};
 use crate::store::observer::StoreObserver;
 
 /// The error text and the next step if files are entered as already loaded but no table has a row. Most likely, the
@@ -170,12 +173,16 @@ pub trait QuarantineStore: Send + Sync + 'static {
 
 /// Reads tables.
 pub trait RowReader: Send + Sync + 'static {
-    /// Returns the rows whose leading key columns have these values, in key order. Each row has all columns, key first.
+    /// Returns a page of the rows whose leading key columns have these values. Each row has all columns, key first. The
+    /// rows of a partition are in key order; the partitions are in the order of the store, which is key order in SQLite
+    /// and token order in Cassandra. A page may be empty without being the last. Rows written during the listing appear
+    /// if they come after the cursor. [`listing::TableRows`] reads all pages.
     fn rows(
         &self,
         table: usize,
         key: Vec<Value<'static>>,
-    ) -> impl Future<Output = Result<Vec<Vec<Value<'static>>>, StoreError>> + Send;
+        from: Option<RowCursor>,
+    ) -> impl Future<Output = Result<Page<TableRow, RowCursor>, StoreError>> + Send;
 
     /// Returns the number of rows in a table.
     fn count(&self, table: usize) -> impl Future<Output = Result<u64, StoreError>> + Send;

@@ -34,7 +34,9 @@ use crate::domain::ledger::{
     Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownPath, NewDelivery, Page,
 };
 use crate::domain::quarantine::{EntryFilter, QuarantineEntry, Replay};
-use crate::domain::{Delivery, DeliveryId, Fingerprint, Header, Plan, RowChunk, StampRange, Value};
+use crate::domain::{
+    Delivery, DeliveryId, Fingerprint, Header, Plan, RowChunk, RowCursor, StampRange, TableRow, Value,
+};
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::cluster::settings::Settings;
 use crate::store::cassandra::quarantine::replay;
@@ -161,12 +163,13 @@ impl RowReader for CassandraStore {
         &self,
         table: usize,
         key: Vec<Value<'static>>,
-    ) -> Result<Vec<Vec<Value<'static>>>, StoreError> {
-        reader::rows(&self.inner, table, &key).await
+        from: Option<RowCursor>,
+    ) -> Result<Page<TableRow, RowCursor>, StoreError> {
+        self.inner.reader.page(table, &key, from.as_ref()).await
     }
 
     async fn count(&self, table: usize) -> Result<u64, StoreError> {
-        reader::count(&self.inner, table).await
+        self.inner.reader.count(table).await
     }
 }
 

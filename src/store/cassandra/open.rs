@@ -15,6 +15,7 @@ use crate::store::cassandra::lease::stamps::Authority;
 use crate::store::cassandra::lease::take::Wait;
 use crate::store::cassandra::ledger::{LedgerTables, migrations, recreated_tables};
 use crate::store::cassandra::quarantine::Quarantine;
+use crate::store::cassandra::reader::Reader;
 use crate::store::cassandra::schema::create;
 use crate::store::cassandra::schema::declared::FORMAT;
 use crate::store::cassandra::schema::format::{check_format, missing_told, stored_format, whole};
@@ -67,7 +68,8 @@ async fn opened(settings: Arc<Settings>, plan: Arc<Plan>, access: Access) -> Res
     check_format(&cluster, writing.is_some()).await?;
     let ledger = LedgerTables::new(&cluster, access == Access::Dry).await?;
     let reading = Quarantine::new(&cluster).await?;
-    Ok(Inner { cluster, plan, ledger, reading, writing, playing: Playing::default() })
+    let reader = Reader::new(&cluster, Arc::clone(&plan));
+    Ok(Inner { cluster, plan, ledger, reading, reader, writing, playing: Playing::default() })
 }
 
 async fn for_writing(

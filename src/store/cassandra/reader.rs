@@ -1,77 +1,134 @@
-//! Reads rows of the declared tables by key.
+//! Reads rows of the declared tables by key, a page at a time.
 
-use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
 
+use scylla::response::PagingState;
+use scylla::statement::prepared::PreparedStatement;
 use scylla::value::{CqlValue, Row as CqlRow};
+use tokio::sync::Mutex;
 
-use crate::domain::{Column, Order, Table, Value};
+use crate::domain::ledger::Page;
+use crate::domain::paging::Paging;
+use crate::domain::table_row::{PAGE, row_bytes};
+use crate::domain::{Plan, RowCursor, Table, TableRow, Value};
 use crate::store::StoreError;
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::schema::names;
-use crate::store::cassandra::shared::Inner;
 use crate::store::cassandra::writer::cell;
 
-/// Returns the rows whose leading key columns have these values, in key order.
-///
-/// # Errors
-/// Returns an error if the table does not exist or has changed, or if the cluster does not answer or rejects the
-/// request.
-pub async fn rows(
-    inner: &Inner,
-    index: usize,
-    key: &[Value<'static>],
-) -> Result<Vec<Vec<Value<'static>>>, StoreError> {
-    let table = inner.plan.tables.get(index).ok_or_else(|| inner.cluster.broken("no such table"))?;
-    let columns: Vec<&Column> = inner.plan.columns_of(table).collect();
-    let names: Vec<String> = columns.iter().map(|column| names::column(column)).collect();
-    // Without the whole partition key there is neither an order nor an index, so all rows are read.
-    let asked = if table.is_one_partition(key.len()) { key } else { &[] };
-    let conditions: Vec<String> = names.iter().take(asked.len()).map(|name| format!("{name} = ?")).collect();
-    let filter =
-        if asked.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
-    let cql =
-        format!("SELECT {} FROM {}{filter}", names.join(", "), names::place(&inner.cluster.settings, table));
-    let values: Vec<_> =
-        asked.iter().zip(&columns).map(|(value, column)| cell::cql(column.kind, value)).collect();
-    let mut rows: Vec<Vec<Value<'static>>> = Vec::new();
-    let mut take = |row: CqlRow| rows.push(row.columns.into_iter().map(cell::value).collect());
-    each(&inner.cluster, cql, values, &mut take).await?;
-    if asked.len() < key.len() || key.is_empty() {
-        rows.retain(|row| row.starts_with(key));
-        rows.sort_by(|a, b| in_key_order(table, a, b));
+/// The number of rows in the first request of a page. Further requests are sized by these rows, so that rows of many
+/// kilobytes do not make a page too large.
+const FIRST: usize = 16;
+
+/// Reads rows of the declared tables.
+pub struct Reader {
+    cluster: Cluster,
+    plan: Arc<Plan>,
+    /// The statements by table and number of key columns with a condition.
+    statements: Mutex<HashMap<(usize, usize), PreparedStatement>>,
+}
+
+impl Reader {
+    pub fn new(cluster: &Cluster, plan: Arc<Plan>) -> Self {
+        Self { cluster: cluster.clone(), plan, statements: Mutex::default() }
     }
-    Ok(rows)
-}
 
-/// Counts the rows of a table, a page at a time. A single request for the whole count would take too long.
-///
-/// # Errors
-/// Returns an error if the table does not exist, or if the cluster does not answer or rejects the request.
-pub async fn count(inner: &Inner, index: usize) -> Result<u64, StoreError> {
-    let table = inner.plan.tables.get(index).ok_or_else(|| inner.cluster.broken("no such table"))?;
-    let first = inner.plan.columns_of(table).next().map(names::column).unwrap_or_default();
-    let cql = format!("SELECT {first} FROM {}", names::place(&inner.cluster.settings, table));
-    let mut count = 0;
-    each(&inner.cluster, cql, Vec::new(), |_| count += 1).await?;
-    Ok(count)
-}
+    /// Returns a page of the rows whose leading key columns have these values. A page is full requests long, because a
+    /// request can only be continued at its end.
+    ///
+    /// # Errors
+    /// Returns an error if the cursor does not belong to this listing, if the table does not exist or has changed, or if
+    /// the cluster does not answer or rejects a request.
+    pub async fn page(
+        &self,
+        index: usize,
+        key: &[Value<'static>],
+        from: Option<&RowCursor>,
+    ) -> Result<Page<TableRow, RowCursor>, StoreError> {
+        let table = self.table(index)?;
+        let mut state = match from {
+            None => PagingState::start(),
+            Some(cursor) => {
+                let at = cursor.at(table).ok_or_else(|| StoreError::Cursor(self.cluster.name()))?;
+                PagingState::new_from_raw_bytes(at)
+            }
+        };
+        // Without the whole partition key there is neither an order nor an index, so all rows are read.
+        let asked = if table.is_one_partition(key.len()) { key } else { &[] };
+        let columns = self.plan.columns_of(table);
+        let values: Vec<Option<CqlValue>> =
+            asked.iter().zip(columns).map(|(value, column)| cell::cql(column.kind, value)).collect();
+        let mut statement = self.statement(index, asked.len()).await.map_err(not_there_yet)?;
+        let (mut page, mut size) = (Paging::new(PAGE), FIRST);
+        loop {
+            statement.set_page_size(i32::try_from(size).unwrap_or(i32::MAX));
+            let read = self.cluster.page::<CqlRow>(&statement, &values, state).await;
+            let (rows, next) = read.map_err(not_there_yet)?;
+            for row in rows {
+                let row: TableRow = row.columns.into_iter().map(cell::value).collect();
+                let bytes = row_bytes(&row);
+                // The server compares decimals by value: 12.5 finds 12.50.
+                if asked.len() == key.len() || row.starts_with(key) {
+                    page.push(row, bytes);
+                } else {
+                    page.skip(bytes);
+                }
+            }
+            state = match next.into_paging_control_flow() {
+                ControlFlow::Break(()) => return Ok(page.end(None)),
+                ControlFlow::Continue(next) if page.is_full() => {
+                    let at = next.as_bytes_slice().map(|bytes| bytes.to_vec());
+                    return Ok(page.end(at.map(|at| RowCursor::new(table, at))));
+                }
+                ControlFlow::Continue(next) => next,
+            };
+            size = page.room();
+        }
+    }
 
-/// Hands each row of a query to `take`, a page at a time.
-async fn each(
-    cluster: &Cluster,
-    cql: String,
-    values: Vec<Option<CqlValue>>,
-    mut take: impl FnMut(CqlRow),
-) -> Result<(), StoreError> {
-    let read = async {
-        let statement = cluster.prepare_at(cluster.settings.read, cql).await?;
-        let take = |row| {
-            take(row);
+    /// Counts the rows of a table, a page at a time. A single request for the whole count would take too long.
+    ///
+    /// # Errors
+    /// Returns an error if the table does not exist, or if the cluster does not answer or rejects the request.
+    pub async fn count(&self, index: usize) -> Result<u64, StoreError> {
+        let table = self.table(index)?;
+        let first = self.plan.columns_of(table).next().map(names::column).unwrap_or_default();
+        let cql = format!("SELECT {first} FROM {}", names::place(&self.cluster.settings, table));
+        let mut count = 0;
+        let take = |_: CqlRow| {
+            count += 1;
             true
         };
-        cluster.each(statement, values, take).await
-    };
-    read.await.map_err(not_there_yet)
+        let statement = self.prepare(cql).await.map_err(not_there_yet)?;
+        self.cluster.each(statement, (), take).await.map_err(not_there_yet)?;
+        Ok(count)
+    }
+
+    fn table(&self, index: usize) -> Result<&Table, StoreError> {
+        self.plan.tables.get(index).ok_or_else(|| self.cluster.broken("no such table"))
+    }
+
+    /// Returns the statement that reads a table with conditions on this number of key columns.
+    async fn statement(&self, index: usize, asked: usize) -> Result<PreparedStatement, StoreError> {
+        let mut statements = self.statements.lock().await;
+        if let Some(statement) = statements.get(&(index, asked)) {
+            return Ok(statement.clone());
+        }
+        let table = self.table(index)?;
+        let names: Vec<String> = self.plan.columns_of(table).map(names::column).collect();
+        let conditions: Vec<String> = names.iter().take(asked).map(|name| format!("{name} = ?")).collect();
+        let filter = if asked == 0 { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
+        let place = names::place(&self.cluster.settings, table);
+        let statement = self.prepare(format!("SELECT {} FROM {place}{filter}", names.join(", "))).await?;
+        statements.insert((index, asked), statement.clone());
+        Ok(statement)
+    }
+
+    async fn prepare(&self, cql: String) -> Result<PreparedStatement, StoreError> {
+        self.cluster.prepare_at(self.cluster.settings.read, cql).await
+    }
 }
 
 /// Converts an error. A table that does not exist yet is not reported as a changed schema.
@@ -89,23 +146,6 @@ fn not_there_yet(error: StoreError) -> StoreError {
         }
         other => other,
     }
-}
-
-fn in_key_order(table: &Table, a: &[Value<'static>], b: &[Value<'static>]) -> Ordering {
-    let partition = table.partition_key.len();
-    for at in 0..table.key_len() {
-        let (Some(x), Some(y)) = (a.get(at), b.get(at)) else { break };
-        let order = x.compare(y);
-        let descends = at.checked_sub(partition).and_then(|at| table.clustering_key.get(at));
-        let order = match descends {
-            Some((_, Order::Descending)) => order.reverse(),
-            _ => order,
-        };
-        if order.is_ne() {
-            return order;
-        }
-    }
-    Ordering::Equal
 }
 
 #[cfg(test)]

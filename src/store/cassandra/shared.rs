@@ -13,6 +13,7 @@ use crate::store::cassandra::lease::Lease;
 use crate::store::cassandra::lease::stamps::Authority;
 use crate::store::cassandra::ledger::LedgerTables;
 use crate::store::cassandra::quarantine::Quarantine;
+use crate::store::cassandra::reader::Reader;
 use crate::store::cassandra::schema::guard::Unchanged;
 use crate::store::cassandra::writer::backfill_totals;
 use crate::store::cassandra::writer::collisions::Collisions;
@@ -26,6 +27,7 @@ pub struct Inner {
     pub plan: Arc<Plan>,
     pub ledger: LedgerTables,
     pub reading: Quarantine,
+    pub reader: Reader,
     /// The state for writing. `None` if the store was not opened for writing.
     pub writing: Option<Writing>,
     pub playing: backfill_totals::Playing,

@@ -13,6 +13,8 @@ pub enum Fault {
     Sqlite(rusqlite::Error),
     Ahead(TooFarAhead),
     Gone(Change),
+    /// A cursor does not belong to the listing.
+    Cursor,
     Shape {
         what: String,
         next: &'static str,
@@ -54,6 +56,7 @@ impl Fault {
                 StoreError::Gone { store, what, next }
             }
             Self::Shape { what, next } => StoreError::Shape { store, what, next: next.to_owned() },
+            Self::Cursor => StoreError::Cursor(store),
             Self::Broken(what) => StoreError::Broken { store, what },
             Self::RolledBack(refusal) => StoreError::Broken { store, what: refusal.words },
         }

@@ -14,6 +14,8 @@ mod quarantine;
 mod recreated;
 mod remarks;
 mod row_by_row;
+mod reader;
+mod row_cursor;
 mod rows;
 pub mod schema;
 #[cfg(test)]
@@ -42,7 +44,9 @@ use crate::domain::ledger::{
     Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownPath, NewDelivery, Page,
 };
 use crate::domain::quarantine::{EntryFilter, QuarantineEntry, Replay};
-use crate::domain::{Delivery, DeliveryId, Fingerprint, Header, RowChunk, StampRange, StampsAhead, Value};
+use crate::domain::{
+    Delivery, DeliveryId, Fingerprint, Header, RowChunk, RowCursor, StampRange, StampsAhead, TableRow, Value,
+};
 use crate::metrics;
 use crate::store::observer::StoreObserver;
 use crate::store::sqlite::connection_thread::ConnectionThread;
@@ -208,12 +212,14 @@ impl RowReader for SqliteStore {
         &self,
         table: usize,
         key: Vec<Value<'static>>,
-    ) -> Result<Vec<Vec<Value<'static>>>, StoreError> {
-        self.read(move |shared, connection| rows::of(shared, connection, table, &key)).await
+        from: Option<RowCursor>,
+    ) -> Result<Page<TableRow, RowCursor>, StoreError> {
+        self.read(move |shared, connection| reader::page(shared, connection, table, &key, from.as_ref()))
+            .await
     }
 
     async fn count(&self, table: usize) -> Result<u64, StoreError> {
-        self.read(move |shared, connection| rows::count(shared, connection, table)).await
+        self.read(move |shared, connection| reader::count(shared, connection, table)).await
     }
 }
 

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::domain::ledger::Page;
-use crate::domain::quarantine::{EntryFilter, Fate, Paging, QuarantineEntry};
+use crate::domain::quarantine::{EntryFilter, EntryPaging, Fate, QuarantineEntry};
 use crate::domain::{DeliveryId, Header, Quarantined, Reason, RowChunk};
 use crate::store::sqlite::fault::{Fault, SqlResult};
 
@@ -88,7 +88,7 @@ pub fn page(
     let EntryFilter { reason, column, fate, line, raw } = filter;
     let values = params![id.0, from, reason, column, fate.map(Fate::name), line, raw];
     let mut statement = connection.prepare_cached(LIST)?;
-    let mut page = Paging::default();
+    let mut page = EntryPaging::default();
     for found in statement.query_map(values, entry)? {
         if !page.push(found?) {
             break;

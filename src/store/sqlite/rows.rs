@@ -1,4 +1,4 @@
-//! Writes rows of the declared tables by stamp, and reads them by key.
+//! Writes rows of the declared tables by stamp.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -7,13 +7,12 @@ use rusqlite::types::{ToSqlOutput, Value as Sql, ValueRef};
 use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, params_from_iter};
 
 use super::cell;
-use crate::domain::{Cell, Order, Rows, Stamp, Table, Value};
+use crate::domain::{Cell, Rows, Stamp, Table};
 use crate::store::sqlite::fault::{Fault, SqlResult};
+use crate::store::sqlite::merge;
 use crate::store::sqlite::merge::{Change, Row};
-use crate::store::sqlite::schema::{Difference, quoted};
 use crate::store::sqlite::shared::Shared;
 use crate::store::sqlite::table_sql::TableSql;
-use crate::store::sqlite::{merge, schema};
 
 /// What a written row found under its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,69 +171,4 @@ fn stored_row(found: &rusqlite::Row<'_>, count: usize) -> SqlResult<Row> {
     let cells: BTreeMap<String, i64> =
         cells.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
     Ok(Row { values, stamp, first, cells })
-}
-
-/// Returns the rows whose leading key columns have these values, in key order.
-pub fn of(
-    shared: &Shared,
-    connection: &Connection,
-    index: usize,
-    key: &[Value<'static>],
-) -> Result<Vec<Vec<Value<'static>>>, Fault> {
-    let table = shared.plan.tables.get(index).ok_or_else(|| Fault::Broken("no such table".to_owned()))?;
-    let columns: Vec<_> = shared.plan.columns_of(table).collect();
-    as_declared(shared, connection, table)?;
-    let names: Vec<String> = columns.iter().map(|column| quoted(&column.name)).collect();
-    let conditions: Vec<String> =
-        names.iter().take(key.len()).enumerate().map(|(n, name)| format!("{name} = ?{}", n + 1)).collect();
-    let filter = if conditions.is_empty() { "1".to_owned() } else { conditions.join(" AND ") };
-    // A WITHOUT ROWID table is stored in the order of its primary key, so SQLite does not sort.
-    let sql = format!(
-        "SELECT {} FROM {} WHERE {filter} ORDER BY {}",
-        names.join(", "),
-        quoted(&table.name),
-        order(table, &names)
-    );
-    let mut statement = connection.prepare(&sql)?;
-    let stored: Vec<_> = key.iter().map(cell::stored).collect();
-    let mut found = statement.query(params_from_iter(stored))?;
-    let mut rows = Vec::new();
-    while let Some(row) = found.next()? {
-        let values =
-            columns.iter().enumerate().map(|(at, column)| cell::value(column.kind, row.get_ref(at)?));
-        rows.push(values.collect::<SqlResult<_>>()?);
-    }
-    Ok(rows)
-}
-
-fn order(table: &Table, names: &[String]) -> String {
-    let partition = table.partition_key.len();
-    let name = |at: usize| names.get(at).cloned().unwrap_or_default();
-    let clustering = table.clustering_key.iter().enumerate().map(|(n, (_, order))| match order {
-        Order::Ascending => name(partition + n),
-        Order::Descending => format!("{} DESC", name(partition + n)),
-    });
-    (0..partition).map(name).chain(clustering).collect::<Vec<_>>().join(", ")
-}
-
-/// Returns an error if the table does not exist or does not have the declared shape.
-fn as_declared(shared: &Shared, connection: &Connection, table: &Table) -> Result<(), Fault> {
-    match schema::compare(connection, &shared.plan, table)? {
-        None => Ok(()),
-        Some(Difference::Missing) => Err(Fault::Shape {
-            what: format!("table {} is not there yet", table.name),
-            next: "the next load makes it; then `needledrop load --table` fills it from the kept files",
-        }),
-        Some(Difference::Other(told)) => Err(Fault::Shape {
-            what: format!("table {} has another shape:\n  {told}", table.name),
-            next: "declare it as it is, rename the table, or move the old one away",
-        }),
-    }
-}
-
-pub fn count(shared: &Shared, connection: &Connection, index: usize) -> Result<u64, Fault> {
-    let table = shared.plan.tables.get(index).ok_or_else(|| Fault::Broken("no such table".to_owned()))?;
-    as_declared(shared, connection, table)?;
-    let sql = format!("SELECT count(*) FROM {}", quoted(&table.name));
-    Ok(connection.query_row(&sql, [], |row| row.get(0))?)
 }

@@ -7,7 +7,7 @@ use super::Fixture;
 use super::chunks::*;
 use crate::domain::ledger::{Amendment, DeliveryFilter, Verdict};
 use crate::domain::{Delivery, DeliveryState, End, FileStat, Position, RowChunk, Stamp, StampRange};
-use crate::store::{ChunkWriter, Ledger, RowReader, Store};
+use crate::store::{ChunkWriter, Ledger, Store};
 
 pub async fn take_up_gives_generations_and_stamps_in_order<F: Fixture>() {
     let place = F::new().await;
@@ -60,7 +60,7 @@ pub async fn an_unfinished_generation_is_replaced_by_the_next<F: Fixture>() {
         assert!(generations[0].receipt.closes());
     }
     assert_eq!(deliveries(&store, DeliveryFilter::Newest("a".to_owned())).await.len(), 1);
-    assert_eq!(store.rows(0, vec![value(1)]).await.unwrap().len(), 1, "what was written stays");
+    assert_eq!(rows_of(&store, 0, vec![value(1)]).await.len(), 1, "what was written stays");
 }
 
 /// A new generation settles all earlier generations of its path, however many there are.
@@ -377,7 +377,7 @@ pub async fn what_another_program_wrote_is_entered_as_loaded<F: Fixture>() {
     let whole = newest(&store, "a").await;
     assert_eq!((whole.receipt.loaded, whole.receipt.assumed, count(&whole, "kept")), (3, 2, (1, 0)));
     assert!(whole.receipt.closes());
-    assert_eq!(store.rows(0, vec![value(2)]).await.unwrap().len(), 1, "only what follows");
+    assert_eq!(rows_of(&store, 0, vec![value(2)]).await.len(), 1, "only what follows");
 }
 
 pub async fn without_a_row_nothing_is_assumed<F: Fixture>() {

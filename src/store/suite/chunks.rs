@@ -1,5 +1,6 @@
 //! Builds a plan, deliveries and chunks for the suite, and reads the content of a store.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::domain::ledger::{Applied, Continuation, DeliveryFilter, NewDelivery, Verdict};
@@ -7,10 +8,11 @@ use crate::domain::parse::parse;
 use crate::domain::value::Cell;
 use crate::domain::{
     Checkpoint, Column, Delivery, DeliveryContext, Empty, End, FileStat, Fingerprint, Format, Header,
-    Mapping, Order, Origin, Plan, Position, Quarantined, Reason, RowChunk, Rows, Span, Table, Type, Value,
+    Mapping, Order, Origin, Plan, Position, Quarantined, Reason, RowChunk, Rows, Span, Table, TableRow, Type,
+    Value,
     quarantine,
 };
-use crate::store::listing::{Deliveries, Entries};
+use crate::store::listing::{Deliveries, Entries, TableRows};
 use crate::store::{Store, StoreError, listing};
 
 /// Returns the header of the records in [`chunk`].
@@ -201,7 +203,7 @@ pub async fn apply_all(store: &impl Store, chunks: Vec<RowChunk>) -> Result<Vec<
 }
 
 pub async fn load(store: &impl Store, path: &str, records: &[Record]) -> Delivery {
-    let delivery = take_up(store, path, 100).await;
+    let delivery = take_up(store, path, records.len().max(100) as u64).await;
     apply(store, chunk(&delivery, records, 0, records.len(), loaded())).await.unwrap();
     newest(store, path).await
 }
@@ -230,11 +232,39 @@ pub async fn quarantined(
     all
 }
 
+/// Returns the rows with this key, from all pages.
+pub async fn rows_of(store: &impl Store, table: usize, key: Vec<Value<'static>>) -> Vec<TableRow> {
+    let (mut listing, mut all) = (TableRows::new(store, table, key), Vec::new());
+    while let Some(page) = listing.page().await.unwrap() {
+        all.extend(page);
+    }
+    all
+}
+
+/// Compares rows by their keys. Cassandra lists partitions in another order.
+pub fn in_key_order(table: &Table, a: &[Value<'static>], b: &[Value<'static>]) -> Ordering {
+    let partition = table.partition_key.len();
+    for at in 0..table.key_len() {
+        let (Some(x), Some(y)) = (a.get(at), b.get(at)) else { break };
+        let order = x.compare(y);
+        let descends = at.checked_sub(partition).and_then(|at| table.clustering_key.get(at));
+        let order = match descends {
+            Some((_, Order::Descending)) => order.reverse(),
+            _ => order,
+        };
+        if order.is_ne() {
+            return order;
+        }
+    }
+    Ordering::Equal
+}
+
 pub async fn tables(store: &impl Store) -> Vec<Vec<Vec<Value<'static>>>> {
     let mut tables = Vec::new();
     for table in 0..plan().tables.len() {
-        let rows = store.rows(table, Vec::new()).await.unwrap();
+        let mut rows = rows_of(store, table, Vec::new()).await;
         assert_eq!(store.count(table).await.unwrap(), rows.len() as u64);
+        rows.sort_by(|a, b| in_key_order(&plan().tables[table], a, b));
         tables.push(rows);
     }
     tables

@@ -6,6 +6,7 @@ mod model;
 mod properties;
 mod quarantine;
 mod reading;
+mod row_pages;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ pub use chunks::{plan, take_up};
 pub use properties::*;
 pub use quarantine::*;
 pub use reading::*;
+pub use row_pages::*;
 
 use super::Store;
 use crate::domain::Plan;
@@ -59,6 +61,10 @@ macro_rules! store_suite {
             without_a_row_nothing_is_assumed,
             a_backfill_changes_nothing_and_restores_what_was_deleted,
             rows_come_by_key_in_order,
+            rows_come_in_pages,
+            a_cursor_continues_after_rows_were_added,
+            a_page_is_bounded_in_bytes,
+            a_cursor_of_another_listing_is_refused,
             quarantined_is_filtered,
             deliveries_come_in_pages,
             deliveries_are_found_by_their_content,

@@ -152,6 +152,11 @@ pub fn words(error: &ExecutionError) -> String {
     }
 }
 
+/// Whether the server rejects the form of a request, such as a paging state that no server made.
+pub fn is_of_protocol(error: &ExecutionError) -> bool {
+    matches!(error, ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::ProtocolError, _)))
+}
+
 pub fn exists_already(error: &ExecutionError) -> bool {
     matches!(
         error,

@@ -16,6 +16,7 @@ use scylla::client::session::Session;
 use scylla::deserialize::row::DeserializeRow;
 use scylla::errors::ExecutionError;
 use scylla::response::query_result::QueryResult;
+use scylla::response::{PagingState, PagingStateResponse};
 use scylla::serialize::batch::BatchValues;
 use scylla::serialize::row::SerializeRow;
 use scylla::statement::batch::Batch;
@@ -212,6 +213,30 @@ impl Cluster {
             }
         }
         Ok(())
+    }
+
+    /// Reads one page of a result, and returns where the next page begins. The page size is that of the statement.
+    ///
+    /// # Errors
+    /// Returns an error if the server does not accept the paging state, if the cluster does not answer or rejects the
+    /// request, or if a row has an unexpected shape.
+    pub async fn page<R>(
+        &self,
+        statement: &PreparedStatement,
+        values: impl SerializeRow,
+        from: PagingState,
+    ) -> Result<(Vec<R>, PagingStateResponse), StoreError>
+    where
+        R: for<'f, 'm> DeserializeRow<'f, 'm>,
+    {
+        let is_continued = from.as_bytes_slice().is_some();
+        match self.session.execute_single_page(statement, values, from).await {
+            Ok((result, next)) => Ok((self.parsed(result)?, next)),
+            Err(error) if is_continued && error::is_of_protocol(&error) => {
+                Err(StoreError::Cursor(self.name()))
+            }
+            Err(error) => Err(self.told(&error)),
+        }
     }
 
     fn parsed<R>(&self, result: QueryResult) -> Result<Vec<R>, StoreError>

@@ -11,7 +11,7 @@ use scylla::deserialize::row::DeserializeRow;
 use scylla::statement::prepared::PreparedStatement;
 
 use crate::domain::ledger::Page;
-use crate::domain::quarantine::{EntryFilter, Fate, Paging, QuarantineEntry};
+use crate::domain::quarantine::{EntryFilter, EntryPaging, Fate, QuarantineEntry};
 use crate::domain::{Delivery, DeliveryId, Header, Quarantined, RowChunk};
 use crate::store::StoreError;
 use crate::store::cassandra::cluster::Cluster;
@@ -263,7 +263,7 @@ impl Quarantine {
         filter: &EntryFilter,
         from: u64,
     ) -> Result<Page<QuarantineEntry, u64>, StoreError> {
-        let (delivery, mut page) = (&entered.delivery, Paging::default());
+        let (delivery, mut page) = (&entered.delivery, EntryPaging::default());
         let take = |entry: QuarantineEntry| {
             let entry = QuarantineEntry { fate: fate(delivery, entry.fate), ..entry };
             // Records beyond the committed position belong to a step that never reached the ledger.
