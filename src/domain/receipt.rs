@@ -232,7 +232,11 @@ mod tests {
         let sample = 131_072;
         assert_eq!(reported_collisions(300_000, 502, true, sample), 0);
         assert_eq!(reported_collisions(300_000, 30_000, true, sample), 30_000);
-        assert_eq!(reported_collisions(300_000, 502, false, sample), 502, "an exact count is reported unchanged");
+        assert_eq!(
+            reported_collisions(300_000, 502, false, sample),
+            502,
+            "an exact count is reported unchanged"
+        );
         assert_eq!(reported_collisions(u64::MAX, u64::MAX, true, sample), u64::MAX);
         assert_eq!(reported_collisions(0, 0, true, 0), 0);
     }

@@ -9,8 +9,7 @@ use crate::domain::value::Cell;
 use crate::domain::{
     Checkpoint, Column, Delivery, DeliveryContext, Empty, End, FileStat, Fingerprint, Format, Header,
     Mapping, Order, Origin, Plan, Position, Quarantined, Reason, RowChunk, Rows, Span, Table, TableRow, Type,
-    Value,
-    quarantine,
+    Value, quarantine,
 };
 use crate::store::listing::{Deliveries, Entries, TableRows};
 use crate::store::{Store, StoreError, listing};
