@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 /// A write stamp in microseconds since 1970. Even stamps belong to records, odd stamps to a later undo.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp(pub i64);
 
 /// Stamps for `records` records from number `first` on. Record n has the stamp `base + 2 (n - first)`.
@@ -58,18 +58,22 @@ impl StampRange {
 
     /// Returns a range for `records` records that begins at the later of `clock` and `given`, the end of the last range
     /// handed out.
+    pub fn next(given: Stamp, clock: Stamp, (first, records): (u64, u64)) -> Self {
+        let begin = given.0.max(clock.0);
+        Self { first, base: Stamp(begin + (begin & 1)), records: records.clamp(1, MAX_RECORDS) }
+    }
+
+    /// Returns the range of [`Self::next`], if it may be handed out now.
     ///
     /// # Errors
     /// Returns how long to wait if the range would end too far ahead of the clock.
     pub fn after(
         given: Stamp,
         clock: Stamp,
-        (first, records): (u64, u64),
+        records: (u64, u64),
         ahead_of_clock: StampsAhead,
     ) -> Result<Self, TooFarAhead> {
-        let records = records.clamp(1, MAX_RECORDS);
-        let begin = given.0.max(clock.0);
-        let range = Self { first, base: Stamp(begin + (begin & 1)), records };
+        let range = Self::next(given, clock, records);
         let ahead = range.end().0.saturating_sub(clock.0);
         // A range that begins at the clock is never further ahead than its own length.
         if ahead <= MAX_AHEAD || given.0 <= clock.0 || ahead_of_clock == StampsAhead::Accept {

@@ -15,6 +15,7 @@ use crate::domain::{
     Value, quarantine,
 };
 use crate::store::cassandra::{self, CassandraStore};
+use crate::store::dry_run::DryRun;
 use crate::store::limits::Limits;
 use crate::store::observer::StoreObserver;
 use crate::store::sqlite::{self, SqliteStore};
@@ -127,13 +128,15 @@ impl Backend {
     /// Returns an error if the store cannot be reached, is missing or in use, is not a needledrop store, or has tables
     /// of another shape.
     pub async fn open(&self, plan: Arc<Plan>, access: Access) -> Result<AnyStore, StoreError> {
+        let (is_dry, shared) = (access == Access::Dry, Arc::clone(&plan));
         Ok(match self {
-            Self::Sqlite(settings) => AnyStore::Sqlite(SqliteStore::open(settings, plan, access)?),
+            Self::Sqlite(settings) => match SqliteStore::open(settings, plan, access) {
+                opened if is_dry => AnyStore::DrySqlite(DryRun::over(opened, shared)?),
+                opened => AnyStore::Sqlite(opened?),
+            },
             Self::Cassandra(settings) => {
-                match CassandraStore::open((**settings).clone(), Arc::clone(&plan), access).await {
-                    Err(StoreError::Missing(_)) if access == Access::Dry => {
-                        AnyStore::Sqlite(SqliteStore::nothing(plan)?)
-                    }
+                match CassandraStore::open((**settings).clone(), plan, access).await {
+                    opened if is_dry => AnyStore::DryCassandra(DryRun::over(opened, shared)?),
                     opened => AnyStore::Cassandra(opened?),
                 }
             }
@@ -193,10 +196,12 @@ impl Backend {
     }
 }
 
-/// An open store of either kind.
+/// An open store of either kind, or a dry run over it.
 pub enum AnyStore {
     Sqlite(SqliteStore),
     Cassandra(CassandraStore),
+    DrySqlite(DryRun<SqliteStore>),
+    DryCassandra(DryRun<CassandraStore>),
 }
 
 /// Calls a method of the open store, whichever kind it is.
@@ -205,6 +210,8 @@ macro_rules! either {
         match $self {
             Self::Sqlite(store) => store.$method($($argument),*).await,
             Self::Cassandra(store) => store.$method($($argument),*).await,
+            Self::DrySqlite(store) => store.$method($($argument),*).await,
+            Self::DryCassandra(store) => store.$method($($argument),*).await,
         }
     };
 }
@@ -252,13 +259,13 @@ impl Ledger for AnyStore {
 }
 
 impl ChunkWriter for AnyStore {
-    /// `None` for SQLite, which writes nothing before [`ChunkWriter::apply`].
+    /// `None` for a store that writes nothing before [`ChunkWriter::apply`].
     type Sent = Option<<CassandraStore as ChunkWriter>::Sent>;
 
     async fn send(&self, chunks: Arc<Vec<RowChunk>>) -> Result<Self::Sent, StoreError> {
         match self {
-            Self::Sqlite(store) => store.send(chunks).await.map(|()| None),
             Self::Cassandra(store) => store.send(chunks).await.map(Some),
+            Self::Sqlite(_) | Self::DrySqlite(_) | Self::DryCassandra(_) => Ok(None),
         }
     }
 
@@ -270,6 +277,8 @@ impl ChunkWriter for AnyStore {
                 store.apply(chunks, &sent).await
             }
             (Self::Sqlite(store), _) => store.apply(chunks, &()).await,
+            (Self::DrySqlite(store), _) => store.apply(chunks, &()).await,
+            (Self::DryCassandra(store), _) => store.apply(chunks, &()).await,
         }
     }
 

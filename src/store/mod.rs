@@ -14,6 +14,7 @@ pub mod failpoint;
 pub mod backend;
 pub mod backoff;
 pub mod clock;
+pub mod dry_run;
 mod error;
 mod rejection;
 
@@ -44,7 +45,7 @@ pub enum Access {
     Write { create: bool, standby: bool },
     /// Reading only.
     Read,
-    /// A dry run. New ledger entries are kept in memory. Nothing is written, and no store is created.
+    /// Reading for a [dry run](dry_run). The tables must have the declared shape, as for loading.
     Dry,
 }
 

@@ -40,9 +40,9 @@ use crate::pipeline::byte_source::ByteSource;
 use crate::pipeline::hash_checkpoint::{HashCheckpoints, Window};
 use crate::pipeline::header_probe::{Opened, Start, framer, open, start};
 use crate::pipeline::prefix_check::PrefixCheck;
-use crate::store::Access;
 use crate::store::backoff::Backoff;
-use crate::store::sqlite::{Settings, SqliteStore};
+use crate::store::dry_run::DryRun;
+use crate::store::sqlite::SqliteStore;
 
 /// A reader that returns at most this many bytes at a time.
 struct Parts<R>(R, usize);
@@ -88,9 +88,8 @@ impl Bench {
     }
 
     /// Returns the read stage, with chunks of `window` records.
-    fn reader(&self, plan: &Arc<Plan>, window: usize) -> Read<SqliteStore> {
-        let settings = Settings::at("/nowhere/store.db");
-        let store = SqliteStore::open(&settings, Arc::clone(plan), Access::Dry).unwrap();
+    fn reader(&self, plan: &Arc<Plan>, window: usize) -> Read<DryRun<SqliteStore>> {
+        let store = DryRun::new(None, Arc::clone(plan));
         Read {
             store: Arc::new(store),
             patience: Backoff {

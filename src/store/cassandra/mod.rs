@@ -41,7 +41,7 @@ use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::cluster::settings::Settings;
 use crate::store::cassandra::quarantine::replay;
 use crate::store::cassandra::shared::Inner;
-use crate::store::cassandra::writer::send_window::Sent;
+use crate::store::cassandra::writer::send_window::Window;
 use crate::store::cassandra::writer::{apply, backfill, send};
 use crate::store::observer::StoreObserver;
 use crate::store::{Access, ChunkWriter, Ledger, QuarantineStore, RowReader, Store, StoreError};
@@ -98,34 +98,30 @@ impl Ledger for CassandraStore {
     }
 
     async fn take_up(&self, entry: NewDelivery) -> Result<Delivery, StoreError> {
-        match &self.inner.writing {
-            Some(writing) => self.inner.ledger.take_up(writing, &self.inner.plan, &entry).await,
-            None => self.inner.ledger.take_up_in_memory(&self.inner.plan, &entry).await,
-        }
+        self.inner.ledger.take_up(self.inner.writer()?, &self.inner.plan, &entry).await
     }
 
     async fn reopen(&self, id: DeliveryId, how: Continuation) -> Result<Option<Delivery>, StoreError> {
-        self.inner.ledger.reopen(self.inner.writing.as_ref(), &self.inner.plan, id, how).await
+        self.inner.ledger.reopen(self.inner.writer()?, &self.inner.plan, id, how).await
     }
 
     async fn extend(&self, id: DeliveryId, first: u64, records: u64) -> Result<StampRange, StoreError> {
-        self.inner.ledger.extend(self.inner.writing.as_ref(), id, first, records).await
+        self.inner.ledger.extend(self.inner.writer()?, id, first, records).await
     }
 
     async fn amend(&self, id: DeliveryId, amendment: Amendment) -> Result<(), StoreError> {
-        let lease = self.inner.writing.as_ref().map(|writing| &writing.lease);
-        self.inner.ledger.amend(lease, id, amendment).await
+        self.inner.ledger.amend(&self.inner.writer()?.lease, id, amendment).await
     }
 }
 
 impl ChunkWriter for CassandraStore {
-    type Sent = Sent;
+    type Sent = Window;
 
-    async fn send(&self, chunks: Arc<Vec<RowChunk>>) -> Result<Sent, StoreError> {
+    async fn send(&self, chunks: Arc<Vec<RowChunk>>) -> Result<Window, StoreError> {
         send::send(&self.inner, &chunks).await
     }
 
-    async fn apply(&self, chunks: Arc<Vec<RowChunk>>, sent: &Sent) -> Result<Vec<Applied>, StoreError> {
+    async fn apply(&self, chunks: Arc<Vec<RowChunk>>, sent: &Window) -> Result<Vec<Applied>, StoreError> {
         apply::chunks(&self.inner, &chunks, sent).await
     }
 

@@ -66,7 +66,7 @@ async fn opened(settings: Arc<Settings>, plan: Arc<Plan>, access: Access) -> Res
         Access::Read | Access::Dry => None,
     };
     check_format(&cluster, writing.is_some()).await?;
-    let ledger = LedgerTables::new(&cluster, access == Access::Dry).await?;
+    let ledger = LedgerTables::new(&cluster).await?;
     let reading = Quarantine::new(&cluster).await?;
     let reader = Reader::new(&cluster, Arc::clone(&plan));
     Ok(Inner { cluster, plan, ledger, reading, reader, writing, playing: Playing::default() })

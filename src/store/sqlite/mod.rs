@@ -73,7 +73,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// A store in one SQLite file. The fields are dropped in the order of their declaration.
 pub struct SqliteStore {
     /// The connection for reading, so that readers do not wait for the writer. `None` if `writer` is the only
-    /// connection: in a dry run, or if the store is open only for reading. Declared before `writer` so that it closes
+    /// connection, because the store is open only for reading. Declared before `writer` so that it closes
     /// first: the last connection to close writes the WAL into the file, and a read-only connection cannot do this.
     reader: Option<ConnectionThread>,
     writer: ConnectionThread,

@@ -8,8 +8,7 @@ use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
 
 use rusqlite::config::DbConfig;
-use rusqlite::types::Value;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, params_from_iter};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use rustix::fs::{Access as May, access};
 
 use super::lock::WriterLock;
@@ -41,9 +40,8 @@ impl SqliteStore {
         let fresh = is_fresh(path)?;
         match access {
             Access::Write { create, .. } => Self::for_writing(settings, plan, fresh, create),
-            Access::Read if fresh => Err(StoreError::Missing(path.display().to_string())),
-            Access::Read => Self::for_reading(settings, plan),
-            Access::Dry => Self::dry(settings, plan, fresh),
+            Access::Read | Access::Dry if fresh => Err(StoreError::Missing(path.display().to_string())),
+            Access::Read | Access::Dry => Self::for_reading(settings, plan, access),
         }
     }
 
@@ -99,45 +97,23 @@ impl SqliteStore {
         prepare_tables(&mut writer, path, &plan, create)?;
         let reader = read_only(path).map_err(|error| told(error.into()))?;
         let place = Place::of(path, lock).map_err(|error| no_place(path, &error))?;
-        Self::with(settings, plan, false, writer, Some(reader), Some(place))
+        Self::with(settings, plan, writer, Some(reader), Some(place))
     }
 
-    fn for_reading(settings: &Settings, plan: Arc<Plan>) -> Result<Self, StoreError> {
+    fn for_reading(settings: &Settings, plan: Arc<Plan>, access: Access) -> Result<Self, StoreError> {
         let path = settings.path.as_path();
         let told = |error: rusqlite::Error| Fault::from(error).told(&path.display().to_string());
         let reader = for_asking(path).map_err(told)?;
         check_format(&reader, path)?;
-        Self::with(settings, plan, false, reader, None, None)
-    }
-
-    /// Opens a ledger in memory without tables, for a dry run if there is no store.
-    ///
-    /// # Errors
-    /// Returns an error if the database in memory or its thread cannot be created.
-    pub fn nothing(plan: Arc<Plan>) -> Result<Self, StoreError> {
-        Self::dry(&Settings::at("nothing"), plan, true)
-    }
-
-    fn dry(settings: &Settings, plan: Arc<Plan>, fresh: bool) -> Result<Self, StoreError> {
-        let path = settings.path.as_path();
-        let told = |error: rusqlite::Error| Fault::from(error).told(&path.display().to_string());
-        let memory = Connection::open_in_memory().map_err(told)?;
-        memory.set_prepared_statement_cache_capacity(STATEMENTS);
-        memory.execute_batch(schema::LEDGER).map_err(told)?;
-        if !fresh {
-            let source = for_asking(path).map_err(told)?;
-            check_format(&source, path)?;
-            check_tables(&source, path, &plan)?;
-            copy_ledger(&source, &memory).map_err(told)?;
+        if access == Access::Dry {
+            check_tables(&reader, path, &plan)?;
         }
-        memory.execute_batch(schema::INDEXES).map_err(told)?;
-        Self::with(settings, plan, true, memory, None, None)
+        Self::with(settings, plan, reader, None, None)
     }
 
     fn with(
         settings: &Settings,
         plan: Arc<Plan>,
-        dry: bool,
         writer: Connection,
         reader: Option<Connection>,
         place: Option<Place>,
@@ -147,7 +123,7 @@ impl SqliteStore {
         let version = recreated::version(&writer);
         let version = version.map_err(|error| Fault::from(error).told(&path.display().to_string()))?;
         let (schema, refusals) = (AtomicI64::new(version), Mutex::default());
-        let shared = Arc::new(Shared { path, plan, sql, dry, schema, stamps_ahead, refusals, place });
+        let shared = Arc::new(Shared { path, plan, sql, schema, stamps_ahead, refusals, place });
         let told = |error: std::io::Error| StoreError::System {
             store: shared.name(),
             what: format!("no thread can be had: {error}"),
@@ -415,27 +391,4 @@ fn check_tables(connection: &Connection, path: &Path, plan: &Plan) -> Result<Vec
         }
     }
     Ok(missing)
-}
-
-fn copy_ledger(source: &Connection, memory: &Connection) -> rusqlite::Result<()> {
-    for table in ["deliveries", "stamps", "counts", "parts", "meta"] {
-        let table = format!("_needledrop_{table}");
-        // Columns are copied by name, because an older ledger has additional columns and another order.
-        let columns = column_names(memory, &table)?;
-        let (names, marks) = (columns.join(", "), vec!["?"; columns.len()].join(", "));
-        let mut read = source.prepare(&format!("SELECT {names} FROM {table}"))?;
-        let mut write = memory.prepare(&format!("INSERT INTO {table} ({names}) VALUES ({marks})"))?;
-        let mut rows = read.query([])?;
-        while let Some(row) = rows.next()? {
-            let values =
-                (0..columns.len()).map(|at| row.get::<_, Value>(at)).collect::<rusqlite::Result<Vec<_>>>()?;
-            write.execute(params_from_iter(values))?;
-        }
-    }
-    Ok(())
-}
-
-fn column_names(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
-    let mut statement = connection.prepare("SELECT name FROM pragma_table_info(?1)")?;
-    statement.query_map([table], |row| row.get(0))?.collect()
 }

@@ -18,8 +18,6 @@ pub struct Shared {
     pub plan: Arc<Plan>,
     /// The statements of each table, by index of the table.
     pub sql: Vec<TableSql>,
-    /// Whether this is a dry run, which writes no rows and keeps its ledger in memory.
-    pub dry: bool,
     /// SQLite's schema version when the tables were last compared.
     pub schema: AtomicI64,
     pub stamps_ahead: StampsAhead,

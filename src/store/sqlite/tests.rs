@@ -8,14 +8,18 @@ use rusqlite::Connection;
 
 use super::{Settings, SqliteStore, schema};
 use crate::domain::Plan;
-use crate::store::Access;
 use crate::store::suite::{Fixture, store_suite};
+use crate::store::{Access, StoreError};
 
 pub struct Sqlite(tempfile::TempDir);
 
 impl Sqlite {
     fn path(&self) -> PathBuf {
         self.0.path().join("store.db")
+    }
+
+    pub fn opened(&self, plan: Arc<Plan>, access: Access) -> Result<SqliteStore, StoreError> {
+        SqliteStore::open(&Settings::at(self.path()), plan, access)
     }
 }
 
@@ -29,8 +33,7 @@ impl Fixture for Sqlite {
     }
 
     async fn open(&self, plan: Arc<Plan>) -> SqliteStore {
-        let access = Access::Write { create: true, standby: false };
-        SqliteStore::open(&Settings::at(self.path()), plan, access).unwrap()
+        self.opened(plan, Access::Write { create: true, standby: false }).unwrap()
     }
 
     async fn wipe(&self, table: &str) {

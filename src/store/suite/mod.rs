@@ -11,7 +11,7 @@ mod row_pages;
 use std::sync::Arc;
 
 pub use cases::*;
-pub use chunks::{plan, take_up};
+pub use chunks::*;
 pub use properties::*;
 pub use quarantine::*;
 pub use reading::*;

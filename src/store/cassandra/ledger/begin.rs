@@ -5,9 +5,7 @@ use scylla::value::Row;
 use super::LedgerTables;
 use super::written::Written;
 use crate::domain::ledger::{Content, Continuation, NewDelivery, Verdict};
-use crate::domain::{
-    Ahead, Delivery, DeliveryId, DeliveryState, Plan, Stamp, StampRange, Stamps, StampsAhead,
-};
+use crate::domain::{Ahead, Delivery, DeliveryId, DeliveryState, Plan, StampRange, Stamps};
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::lease::Lease;
 use crate::store::cassandra::lease::trust::Trust;
@@ -15,7 +13,7 @@ use crate::store::cassandra::ledger::delivery_row::Entered;
 use crate::store::cassandra::ledger::lock::lock;
 use crate::store::cassandra::schema::names;
 use crate::store::cassandra::shared::Writing;
-use crate::store::clock::{clock, now_ms};
+use crate::store::clock::now_ms;
 use crate::store::{NOTHING_ASSUMED, StoreError, failpoint};
 
 impl LedgerTables {
@@ -131,19 +129,12 @@ impl LedgerTables {
     /// answer or rejects a request.
     pub async fn reopen(
         &self,
-        writing: Option<&Writing>,
+        writing: &Writing,
         plan: &Plan,
         id: DeliveryId,
         how: Continuation,
     ) -> Result<Option<Delivery>, StoreError> {
         let entered = self.find(id).await?;
-        let Some(writing) = writing else {
-            let change = |entered: &mut Entered| {
-                resumed(&mut entered.delivery, plan, how);
-                Ok(())
-            };
-            return Ok(Some(self.change_in_memory(id, change).await?.delivery));
-        };
         if self.rewind(writing, &entered).await? {
             return Ok(None);
         }
@@ -182,12 +173,11 @@ impl LedgerTables {
     /// answer or rejects a request.
     pub async fn extend(
         &self,
-        writing: Option<&Writing>,
+        writing: &Writing,
         id: DeliveryId,
         first: u64,
         records: u64,
     ) -> Result<StampRange, StoreError> {
-        let Some(writing) = writing else { return in_memory_range(first, records) };
         let range = writing.hand_out(first, records).await?;
         let change = |entered: &mut Entered| {
             entered.delivery.stamps.push(range);
@@ -195,23 +185,6 @@ impl LedgerTables {
         };
         self.change::<_, StoreError>(&writing.lease, id, change).await?;
         Ok(range)
-    }
-
-    /// Enters a delivery in a dry run, in memory only.
-    ///
-    /// # Errors
-    /// Returns an error if the cluster does not answer or rejects a request.
-    pub async fn take_up_in_memory(&self, plan: &Plan, entry: &NewDelivery) -> Result<Delivery, StoreError> {
-        let generation = self.earlier(entry).await?.newest + 1;
-        let mut under_way = self.under_way.lock().await;
-        let last = under_way.values().map(|entered| entered.delivery.id.0 + 2).max().unwrap_or(0);
-        let range = in_memory_range(0, entry.verdict.stamped().unwrap_or(1))?;
-        let mut entered = entered(plan, entry, DeliveryId(range.base.0.max(last)), generation);
-        if entry.verdict.stamped().is_some() {
-            entered.delivery.stamps = Stamps::new(vec![range]);
-        }
-        under_way.insert(entered.delivery.id, entered.clone());
-        Ok(entered.delivery)
     }
 }
 
@@ -256,12 +229,6 @@ fn resumed(delivery: &mut Delivery, plan: &Plan, how: Continuation) {
     let reach = sent.as_ref().map_or(delivery.reach.offset, |ahead| ahead.bytes.offset);
     let by_head = (how.head.offset > reach).then(|| Ahead { bytes: how.head, rules: plan.rules.clone() });
     delivery.ahead = by_head.or(sent);
-}
-
-/// Returns a range of stamps for a dry run. They are never written.
-fn in_memory_range(first: u64, records: u64) -> Result<StampRange, StoreError> {
-    let range = StampRange::after(Stamp(0), clock(), (first, records), StampsAhead::Wait);
-    range.map_err(StoreError::Ahead)
 }
 
 /// Creates the entry of a new delivery. Rows may be sent before the ledger has advanced, at first within the head.

@@ -63,7 +63,7 @@ impl LedgerTables {
         // A delivery may be missing: the server may not have finished the batch that creates it.
         let mut found: Vec<Delivery> =
             found.into_iter().flatten().filter(|delivery| filter.selects(delivery)).collect();
-        if matches!(filter, DeliveryFilter::Unfinished(_) | DeliveryFilter::Same(_)) && !self.in_memory {
+        if matches!(filter, DeliveryFilter::Unfinished(_) | DeliveryFilter::Same(_)) {
             found = self.valid(found).await?;
         }
         let next =
@@ -82,11 +82,7 @@ impl LedgerTables {
                 take(stored.entered().delivery);
             }
         })
-        .await?;
-        if self.in_memory {
-            self.under_way.lock().await.values().for_each(|own| take(own.delivery.clone()));
-        }
-        Ok(())
+        .await
     }
 
     /// Returns the delivery with this id, if there is one.
@@ -94,11 +90,6 @@ impl LedgerTables {
     /// # Errors
     /// Returns an error if the cluster does not answer or rejects the request.
     pub async fn read(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
-        if self.in_memory
-            && let Some(own) = self.under_way.lock().await.get(&id)
-        {
-            return Ok(Some(own.delivery.clone()));
-        }
         Ok(self.by_id(id).await?.map(|entered| entered.delivery))
     }
 
@@ -112,17 +103,8 @@ impl LedgerTables {
             DeliveryFilter::Unfinished(head) => self.unfinished(head).await?,
             DeliveryFilter::Same(content) => self.ids_of(content).await?,
         };
-        // A dry run also finds the deliveries that it would have entered.
-        if self.in_memory {
-            let under_way = self.under_way.lock().await;
-            let own = under_way.values().filter(|own| filter.selects(&own.delivery));
-            ids.extend(own.map(|own| own.delivery.id));
-        }
         ids.sort_unstable();
         ids.dedup();
-        if matches!(filter, DeliveryFilter::Newest(_)) {
-            ids.drain(..ids.len().saturating_sub(1));
-        }
         Ok(ids)
     }
 

@@ -11,9 +11,6 @@ use crate::store::cassandra::ledger::delivery_row::big;
 impl LedgerTables {
     /// Whether there may be a loaded delivery with this head and, if `len` is given, this length.
     pub async fn has_content(&self, head: &str, len: Option<u64>) -> Result<bool, StoreError> {
-        if self.in_memory && self.under_way.lock().await.values().any(|own| own.delivery.head == head) {
-            return Ok(true);
-        }
         let Contents { of_head, of_len, .. } = &self.contents;
         let found: Vec<(i64,)> = match len {
             Some(len) => self.cluster.fetch(of_len, (head, big(len))).await?,

@@ -44,7 +44,7 @@ pub async fn bring_up(
 
 /// Fills the table that finds loaded deliveries by their contents.
 async fn contents(cluster: &Cluster, lease: &Lease) -> Result<(), StoreError> {
-    let ledger = LedgerTables::new(cluster, false).await?;
+    let ledger = LedgerTables::new(cluster).await?;
     let mut loaded = Vec::new();
     let take = &mut |delivery: Delivery| {
         if delivery.state == DeliveryState::Loaded {

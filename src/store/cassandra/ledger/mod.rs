@@ -60,8 +60,6 @@ pub struct LedgerTables {
     unsettled: Mutex<HashMap<DeliveryId, Entered>>,
     /// The heads of unfinished deliveries. They are in no table.
     unfinished: Unfinished,
-    /// Whether this is a dry run: changes stay in memory.
-    in_memory: bool,
 }
 
 impl LedgerTables {
@@ -69,7 +67,7 @@ impl LedgerTables {
     ///
     /// # Errors
     /// Returns an error if a statement cannot be prepared.
-    pub async fn new(cluster: &Cluster, in_memory: bool) -> Result<Self, StoreError> {
+    pub async fn new(cluster: &Cluster) -> Result<Self, StoreError> {
         let place = |table: &str| names::ledger_place(&cluster.settings, table);
         let (deliveries, paths, heads) =
             (place("needledrop_deliveries"), place("needledrop_paths"), place("needledrop_heads"));
@@ -102,7 +100,6 @@ impl LedgerTables {
             unconfirmed: Mutex::default(),
             unsettled: Mutex::default(),
             unfinished: Unfinished::default(),
-            in_memory,
         })
     }
 
@@ -269,37 +266,16 @@ impl LedgerTables {
         self.cluster.batch_while(|| lease.holds(), &batch, &values).await
     }
 
-    /// Changes a delivery in a dry run, in memory only.
-    ///
-    /// # Errors
-    /// Returns the error of `change`, or an error if the delivery cannot be read.
-    pub async fn change_in_memory(
-        &self,
-        id: DeliveryId,
-        change: impl FnOnce(&mut Entered) -> Result<(), StoreError>,
-    ) -> Result<Entered, StoreError> {
-        let mut entered = self.find(id).await?;
-        change(&mut entered)?;
-        self.under_way.lock().await.insert(id, entered.clone());
-        Ok(entered)
-    }
-
-    /// Changes the state, the file metadata or the head of a delivery. Without a lease, the change is in memory only.
+    /// Changes the state, the file metadata or the head of a delivery.
     ///
     /// # Errors
     /// Returns an error if the lease is lost, or if the cluster does not answer or rejects a request.
-    pub async fn amend(
-        &self,
-        lease: Option<&Lease>,
-        id: DeliveryId,
-        amendment: Amendment,
-    ) -> Result<(), StoreError> {
+    pub async fn amend(&self, lease: &Lease, id: DeliveryId, amendment: Amendment) -> Result<(), StoreError> {
         let head = amendment.head.clone();
         let change = |entered: &mut Entered| {
             entered.delivery.amend(amendment);
             Ok::<_, StoreError>(())
         };
-        let Some(lease) = lease else { return self.change_in_memory(id, change).await.map(|_| ()) };
         if let Some(head) = head {
             self.note_head(lease, head, id).await?;
         }

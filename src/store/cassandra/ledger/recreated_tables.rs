@@ -90,7 +90,7 @@ fn hides(cluster: &Cluster, table: &Table, column: &str, at: i64, hidden: usize)
 }
 
 async fn ledger(cluster: &Cluster) -> Result<LedgerTables, StoreError> {
-    LedgerTables::new(cluster, false).await
+    LedgerTables::new(cluster).await
 }
 
 /// Resets the counts of these tables in all receipts. The new tables lack what was written to the earlier tables of

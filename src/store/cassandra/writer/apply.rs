@@ -10,14 +10,14 @@ use crate::store::cassandra::ledger::delivery_row::Entered;
 use crate::store::cassandra::shared::{Inner, Writing};
 use crate::store::cassandra::writer::key_counts::{Counted, KeyCounts};
 use crate::store::cassandra::writer::progress::Progress;
-use crate::store::cassandra::writer::send_window::{Run, Sent};
+use crate::store::cassandra::writer::send_window::{Run, Window};
 use crate::store::cassandra::writer::{rows, tails};
 use crate::store::rejection::{Failed, Judged, judged};
 use crate::store::{StoreError, failpoint};
 
 /// Applies a window of chunks. Open tails are sent and applied after all other chunks.
-pub async fn chunks(inner: &Inner, window: &[RowChunk], sent: &Sent) -> Result<Vec<Applied>, StoreError> {
-    let (Some(writing), Some(sent)) = (&inner.writing, sent) else { return dry(inner, window).await };
+pub async fn chunks(inner: &Inner, window: &[RowChunk], sent: &Window) -> Result<Vec<Applied>, StoreError> {
+    let writing = inner.writer()?;
     let body = sent.body.chunks(window);
     let tails: Vec<&RowChunk> = window.iter().filter(|chunk| chunk.is_tail).collect();
     run(inner, writing, (&body, &tails), &sent.body).await?;
@@ -175,20 +175,4 @@ fn counts(chunk: &RowChunk, judged: &Judged, counted: &Counted, at: usize, sent:
         ..counted.delta(at, table, rows)
     };
     Applied { tables: sent.tables.iter().enumerate().map(delta).collect(), ..Applied::default() }
-}
-
-/// Applies chunks in a dry run. Nothing is written, and the ledger advances in memory only.
-async fn dry(inner: &Inner, chunks: &[RowChunk]) -> Result<Vec<Applied>, StoreError> {
-    let all: Vec<&RowChunk> = chunks.iter().collect();
-    in_order(inner, &all, &Progress::default()).await?;
-    let mut applied = Vec::new();
-    for (at, chunk) in chunks.iter().enumerate() {
-        let counted = Counted::default();
-        let change = |entered: &mut Entered| advance(inner, entered, chunk, &Judged::default(), &counted, at);
-        inner.ledger.change_in_memory(chunk.source.id, change).await?;
-        let rows = chunk.rows.len() as u64;
-        let delta = TableDelta { rows, ..TableDelta::default() };
-        applied.push(Applied { tables: vec![delta; inner.plan.tables.len()], ..Applied::default() });
-    }
-    Ok(applied)
 }

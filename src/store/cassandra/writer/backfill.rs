@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::domain::ledger::Applied;
 use crate::domain::{RowChunk, TableCount, TableDelta};
 use crate::store::cassandra::ledger::delivery_row::Entered;
-use crate::store::cassandra::shared::{Inner, sending};
+use crate::store::cassandra::shared::{Inner, Writing, sending};
 use crate::store::cassandra::writer::backfill_totals::Played;
 use crate::store::cassandra::writer::key_counts::collided;
 use crate::store::cassandra::writer::keys::{Keys, Short, short};
@@ -21,9 +21,7 @@ pub async fn chunk(
     let (began, id) = (Instant::now(), chunk.source.id);
     let declared = inner.plan.tables.get(table).ok_or_else(|| inner.cluster.broken("no such table"))?;
     let mut delta = TableDelta { rows: chunk.rows.len() as u64, ..TableDelta::default() };
-    let Some(writing) = &inner.writing else {
-        return Ok(Applied { tables: vec![delta], ..Applied::default() });
-    };
+    let writing = inner.writer()?;
     writing.lease.check().await?;
     writing.tables.check().await?;
     let one = [chunk];
@@ -49,7 +47,7 @@ pub async fn chunk(
         count: TableCount::behind(&declared.name),
     });
     let distinct = played.keys.distinct();
-    played.keys.add(hashes(inner, table, chunk, &left_out));
+    played.keys.add(hashes(writing, table, chunk, &left_out));
     let grown = i64::try_from(played.keys.distinct()).unwrap_or(0) - i64::try_from(distinct).unwrap_or(0);
     let collisions = i64::try_from(delta.rows).unwrap_or(0) - grown;
     let estimated = played.keys.is_estimate();
@@ -78,10 +76,8 @@ pub async fn chunk(
     Ok(Applied { tables: vec![delta], ..Applied::default() })
 }
 
-fn hashes(inner: &Inner, table: usize, chunk: &RowChunk, left_out: &HashSet<usize>) -> Vec<Short> {
-    let Some(writer) = inner.writing.as_ref().and_then(|writing| writing.writers.get(table)) else {
-        return Vec::new();
-    };
+fn hashes(writing: &Writing, table: usize, chunk: &RowChunk, left_out: &HashSet<usize>) -> Vec<Short> {
+    let Some(writer) = writing.writers.get(table) else { return Vec::new() };
     let mut scratch = Vec::new();
     let rows = (0..chunk.rows.len()).filter(|row| !left_out.contains(row));
     rows.map(|row| short(writer.key(&chunk.rows, row, &mut scratch))).collect()

@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 use crate::domain::{Ahead as Handed, Checkpoint, DeliveryId, DeliveryState, Position, RowChunk};
 use crate::store::cassandra::ledger::delivery_row::Entered;
 use crate::store::cassandra::shared::{Inner, Writing, sending};
-use crate::store::cassandra::writer::send_window::{Run, Sent, Window};
+use crate::store::cassandra::writer::send_window::{Run, Window};
 use crate::store::{StoreError, failpoint};
 
 /// Sends the rows of a window, except the rows of open tails.
@@ -16,8 +16,8 @@ use crate::store::{StoreError, failpoint};
 /// # Errors
 /// Returns an error if a chunk does not continue its delivery, if the lease is lost, if a table has changed, or if the
 /// cluster does not answer or rejects a request.
-pub async fn send(inner: &Inner, window: &[RowChunk]) -> Result<Sent, StoreError> {
-    let Some(writing) = &inner.writing else { return Ok(None) };
+pub async fn send(inner: &Inner, window: &[RowChunk]) -> Result<Window, StoreError> {
+    let writing = inner.writer()?;
     writing.lease.check().await?;
     let places: Vec<usize> = (0..window.len()).filter(|at| !window[*at].is_tail).collect();
     let body: Vec<&RowChunk> = places.iter().map(|at| &window[*at]).collect();
@@ -28,7 +28,7 @@ pub async fn send(inner: &Inner, window: &[RowChunk]) -> Result<Sent, StoreError
     let all: Vec<usize> = (0..inner.plan.tables.len()).collect();
     let rows = sending(inner, writing, &body).all(&all).await?;
     failpoint::step("send after the rows");
-    Ok(Some(Window { body: Run::new(places, rows), tails: OnceCell::new() }))
+    Ok(Window { body: Run::new(places, rows), tails: OnceCell::new() })
 }
 
 /// Notes in the ledger how far the rows of these chunks reach. Deliveries whose note already reaches that far are left

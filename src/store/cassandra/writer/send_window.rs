@@ -9,10 +9,7 @@ use crate::domain::{DeliveryId, Position, RowChunk};
 use crate::store::cassandra::writer::progress::Progress;
 use crate::store::cassandra::writer::rows;
 
-/// The result of sending a window, and how far the window is applied. `None` if the store does not write.
-pub type Sent = Option<Window>;
-
-/// A window, split into two runs. Open tails are sent only after everything before them is in the ledger.
+/// A window that was sent, and how far it is applied. It is split into two runs. Open tails are sent only after everything before them is in the ledger.
 pub struct Window {
     pub body: Run,
     pub tails: OnceCell<Run>,
