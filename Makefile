@@ -27,7 +27,7 @@ doc:
 
 deny: ## Check licences, bans and sources of the dependencies, if cargo-deny is installed
 	@if $(CARGO) deny --version >/dev/null 2>&1; then \
-	  $(CARGO) deny --offline --locked check licenses bans sources; \
+	  $(CARGO) fetch --quiet --locked && $(CARGO) deny --offline --locked check licenses bans sources; \
 	else echo "deny: NOT RUN, cargo-deny is not installed (cargo install --locked cargo-deny)"; \
 	  [ -z "$(CI)" ] || echo "::warning title=make check::licences, bans and sources were NOT checked: cargo-deny is not installed"; fi
 
