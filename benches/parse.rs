@@ -17,6 +17,7 @@ use needledrop::config::{Config, Layers};
 use needledrop::domain::{
     DeliveryContext, DeliveryId, Header, Plan, Position, RowChunk, Stamp, StampRange, Stamps,
 };
+use needledrop::format::decoded::Decoded;
 use needledrop::format::framer::Framer;
 use needledrop::format::tail::TailPolicy;
 use needledrop::metrics::heartbeat::Pulse;
@@ -24,7 +25,9 @@ use needledrop::pipeline::buffer_pool::BufferPool;
 use needledrop::pipeline::hash_checkpoint::{HashCheckpoints, Window};
 use needledrop::pipeline::messages::{Head, Work};
 use needledrop::pipeline::read::Read;
-use needledrop::pipeline::{byte_source, transform};
+use needledrop::pipeline::transform;
+use needledrop::source::SourceFile as _;
+use needledrop::source::folder::file::FolderFile;
 use needledrop::store::Access;
 use needledrop::store::backoff::Backoff;
 use needledrop::store::sqlite::{Settings, SqliteStore};
@@ -139,7 +142,12 @@ fn reader(config: &Config, plan: &Arc<Plan>, spare: &Arc<BufferPool>) -> Outcome
     })
 }
 
-async fn open_all(files: &[PathBuf], plan: &Plan, config: &Config, into: Sender<Work>) -> Outcome {
+async fn open_all(
+    files: &[PathBuf],
+    plan: &Plan,
+    config: &Config,
+    into: Sender<Work<FolderFile>>,
+) -> Outcome {
     for (number, path) in files.iter().enumerate() {
         let limit = config.limits.max_record_bytes.0;
         into.send(open(path, i64::try_from(number)?, plan, limit).await?).await?;
@@ -147,8 +155,8 @@ async fn open_all(files: &[PathBuf], plan: &Plan, config: &Config, into: Sender<
     Ok(())
 }
 
-async fn open(path: &Path, number: i64, plan: &Plan, limit: usize) -> Outcome<Work> {
-    let mut bytes = byte_source::open(path, encoding_rs::UTF_8).await?;
+async fn open(path: &Path, number: i64, plan: &Plan, limit: usize) -> Outcome<Work<FolderFile>> {
+    let mut bytes = Decoded::new(FolderFile::open(path).await?, encoding_rs::UTF_8).await?;
     let mut head = Vec::new();
     bytes.read(&mut head).await?;
     let end = head.iter().position(|byte| *byte == b'\n').ok_or("no header")?;
@@ -175,7 +183,7 @@ async fn open(path: &Path, number: i64, plan: &Plan, limit: usize) -> Outcome<Wo
     };
     let range = StampRange { first: 0, base: Stamp(number << 40), records: 1 << 30 };
     let stamps = Stamps::new(vec![range]);
-    let (noted, window) = (bytes.file.noted, Window::default());
+    let (noted, window) = (bytes.file.noted(), Window::default());
     let head = Head { len: 0, hash: blake3::hash(b"").to_hex().to_string() };
     let (source, tail) = (Arc::new(source), TailPolicy::Load);
     Ok(Work { source, stamps, bytes, noted, framer, tail, header_is_tail: false, window, head })

@@ -17,7 +17,7 @@ use crate::daemon::signals;
 use crate::domain::{Delivery, DeliveryId, DeliveryState, Origin, Plan, Stamp};
 use crate::jobs::export::{Events, ExportError};
 use crate::pipeline::prefix_check::KeptFileError;
-use crate::source::folder::inbox::Found;
+use crate::source::Found;
 use crate::source::folder::part_file::Part;
 use crate::store::backend::AnyStore;
 use crate::store::{Access, Ledger, StoreError};

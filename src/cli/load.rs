@@ -14,14 +14,16 @@ use crate::cli::outcome::{CommandResult, Failure};
 use crate::daemon::app::{App, AppError, LoadOptions};
 use crate::daemon::signals;
 use crate::domain::ledger::DeliveryFilter;
+use crate::domain::path::order;
 use crate::domain::{Delivery, DeliveryState, FileStat};
 use crate::jobs::backfill::{Backfill, Backfilled, Behind};
 use crate::jobs::locate::KeptFiles;
 use crate::metrics::heartbeat::Pulse;
 use crate::pipeline::messages::{Ended, LoadMode, Scope};
 use crate::pipeline::run_stats::RunStats;
+use crate::source::backend::AnySource;
 use crate::source::folder::inbox;
-use crate::source::folder::inbox::Found;
+use crate::source::{Found, Source};
 use crate::store::backend::AnyStore;
 use crate::store::backoff::Backoff;
 use crate::store::listing::{Deliveries, newest};
@@ -78,7 +80,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
 /// Finds files like [`find`], and also moved files. A path that no longer exists means all files of that name in the
 /// archive.
 pub fn find_kept(app: &App, paths: &[PathBuf]) -> Result<Vec<Found>, Failure> {
-    let archive = app.find().archive;
+    let archive = &app.inbox.archive;
     let moved = |path: &PathBuf| {
         let possible = app.inbox.typed(path).into_iter();
         possible.flat_map(|path| archive.candidates(&path, FileStat::default())).collect::<Vec<_>>()
@@ -103,13 +105,13 @@ pub fn find(app: &App, paths: &[PathBuf]) -> Result<Vec<Found>, Failure> {
             let folder = app.inbox.at(place);
             let listed =
                 folder.list().map_err(|error| Failure::system(format!("{}: {error}", path.display())))?;
-            found.extend(listed.iter().filter_map(|file| app.inbox.look(&folder.place(&file.path))));
+            found.extend(listed.iter().filter_map(|file| app.inbox.look_at(&folder.place(&file.path))));
         } else {
-            let file = app.inbox.look(&place);
+            let file = app.inbox.look_at(&place);
             found.push(file.ok_or_else(|| not_a_file(path))?);
         }
     }
-    found.sort_by_cached_key(|file| inbox::order(&file.path));
+    found.sort_by_cached_key(|file| order(&file.path));
     found.dedup_by(|a, b| a.path == b.path);
     Ok(found)
 }
@@ -134,7 +136,7 @@ fn real_place(app: &App, path: &Path) -> Result<PathBuf, Failure> {
 
 /// Finds the deliveries of these files: by path or, for files in the archive, by their bytes.
 pub async fn deliveries_of(
-    find: &KeptFiles,
+    find: &KeptFiles<impl Source>,
     store: &impl Store,
     files: &[Found],
     mut take: impl FnMut(&Delivery),
@@ -147,13 +149,12 @@ pub async fn deliveries_of(
                 take(&delivery);
             }
         }
-        let place = find.inbox.place(&file.path);
         let mut possible = Vec::new();
-        for path in find.archive.paths_of(&place) {
+        for path in find.inbox.origins(&file.path) {
             possible.extend(Deliveries::new(store, DeliveryFilter::Path(path)).all().await?);
         }
         let possible: Vec<&Delivery> = possible.iter().collect();
-        let meant = find.delivery_of(&place, &possible).await.filter(|id| taken.insert(*id));
+        let meant = find.delivery_of(&file.path, &possible).await.filter(|id| taken.insert(*id));
         possible.into_iter().filter(|delivery| Some(delivery.id) == meant).for_each(&mut take);
     }
     Ok(())
@@ -162,7 +163,7 @@ pub async fn deliveries_of(
 /// Returns the path under which the ledger knows a file as typed. If several paths are possible, it is the first that
 /// the ledger knows. For a file in the archive, it is the path that the file had in the inbox.
 pub async fn known_path(app: &App, store: &impl Store, typed: &Path) -> Result<String, Failure> {
-    let moved = inbox::real_place(typed).map(|place| app.find().archive.paths_of(&place));
+    let moved = inbox::real_place(typed).map(|place| app.inbox.archive.paths_of(&place));
     let possible: Vec<String> =
         app.inbox.typed(typed).into_iter().chain(moved.into_iter().flatten()).collect();
     for path in &possible {
@@ -254,7 +255,7 @@ fn backfill(
     table: usize,
     stats: Arc<RunStats>,
     stop: CancellationToken,
-) -> Backfill<AnyStore> {
+) -> Backfill<AnyStore, AnySource> {
     Backfill {
         store: Arc::new(store),
         plan: Arc::clone(&app.plan),
@@ -272,7 +273,7 @@ fn backfill(
 }
 
 async fn run_backfill(
-    backfill: &Backfill<AnyStore>,
+    backfill: &Backfill<AnyStore, AnySource>,
     behind: &[Behind],
     stats: &RunStats,
 ) -> Result<Ended, Failure> {

@@ -100,15 +100,13 @@ async fn of_archived(
     arguments: &Arguments,
     path: &str,
 ) -> Result<Option<Delivery>, StoreError> {
-    let find = app.find();
-    let Some(place) = inbox::real_place(&arguments.file) else { return Ok(None) };
-    if find.archive.paths_of(&place).is_empty() {
-        return Ok(None);
-    }
+    let place =
+        inbox::real_place(&arguments.file).filter(|place| !app.inbox.archive.paths_of(place).is_empty());
+    let Some(archived) = place.and_then(|place| app.inbox.path_of(&place)) else { return Ok(None) };
     let mut generations = Deliveries::new(store, DeliveryFilter::Path(path.to_owned())).all().await?;
     generations.retain(|delivery| arguments.generation.is_none_or(|asked| asked == delivery.generation));
     let possible: Vec<&Delivery> = generations.iter().collect();
-    let id = find.delivery_of(&place, &possible).await;
+    let id = app.find().delivery_of(&archived, &possible).await;
     Ok(generations.into_iter().find(|delivery| Some(delivery.id) == id))
 }
 

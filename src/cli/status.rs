@@ -15,7 +15,8 @@ use crate::daemon::app::App;
 use crate::domain;
 use crate::domain::ledger::DeliveryFilter;
 use crate::domain::{Delivery, DeliveryId, DeliveryState, FileStat, Receipt};
-use crate::source::folder::inbox::{Found, Inbox};
+use crate::source::Found;
+use crate::source::backend::AnySource;
 use crate::store::listing::Deliveries;
 use crate::store::{Access, Ledger, Store, StoreError};
 
@@ -266,7 +267,7 @@ struct File {
 }
 
 impl Backlog {
-    fn of(inbox: &Inbox) -> Self {
+    fn of(inbox: &AnySource) -> Self {
         let file = |found: Found| (found.path, File { stat: found.noted, newest: None, is_new: true });
         Self(inbox.list().ok().map(|found| found.into_iter().map(file).collect()))
     }
@@ -289,9 +290,7 @@ impl Backlog {
 /// Whether the size or the times of the file differ from those in the ledger, or the delivery is not finished.
 fn is_new(found: FileStat, delivery: &Delivery) -> bool {
     let known = delivery.noted;
-    // The ctime in the ledger is 0 if it was too recent to be trusted. That is not a sign that the file is new.
-    let changed = known.size != found.size
-        || known.mtime != found.mtime
-        || (known.ctime != 0 && known.ctime != found.ctime);
+    // An untrusted version was too recent when it was noted. That is not a sign that the file is new.
+    let changed = !found.has_bytes_of(&known) || (!known.is_untrusted() && known != found);
     changed || matches!(delivery.state, DeliveryState::Loading | DeliveryState::Waiting)
 }

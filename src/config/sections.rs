@@ -118,6 +118,7 @@ impl SourceConfig {
     pub fn folder(&self) -> folder::Settings {
         folder::Settings {
             folder: self.folder.clone(),
+            archive: self.archive(),
             patterns: self.pattern.clone(),
             ignored: self.ignore.clone(),
             subfolders: self.subfolders,

@@ -15,9 +15,8 @@ use crate::metrics::heartbeat::Pulse;
 use crate::pipeline::Pipeline;
 use crate::pipeline::messages::{Ended, LoadMode, Scope};
 use crate::pipeline::run_stats::RunStats;
-use crate::source::folder::archive::Archive;
+use crate::source::backend::AnySource;
 use crate::source::folder::file::note;
-use crate::source::folder::inbox::Inbox;
 use crate::store::backend::{AnyStore, Backend};
 use crate::store::backoff::Backoff;
 use crate::store::{Access, Store, StoreError};
@@ -35,7 +34,7 @@ pub struct App {
     /// The size and times of the file when it was read.
     pub file_stat: Option<FileStat>,
     pub plan: Arc<Plan>,
-    pub inbox: Inbox,
+    pub inbox: AnySource,
 }
 
 /// How files are loaded once.
@@ -73,7 +72,7 @@ impl App {
         let loaded = layers.load()?;
         let plan = Arc::new(loaded.plan()?);
         let Loaded { config, origin, tree, .. } = loaded;
-        let inbox = Inbox::new(&config.source.folder());
+        let inbox = AnySource::new(&config.source.folder());
         Ok(Self { config, origin, layers: layers.clone(), tree, file_stat, plan, inbox })
     }
 
@@ -95,10 +94,9 @@ impl App {
     }
 
     /// Returns a finder for the files of deliveries, in the inbox and in the archive.
-    pub fn find(&self) -> KeptFiles {
+    pub fn find(&self) -> KeptFiles<AnySource> {
         KeptFiles {
             inbox: self.inbox.clone(),
-            archive: Arc::new(Archive::new(self.config.source.archive())),
             plan: Arc::clone(&self.plan),
             max_record_bytes: self.config.limits.max_record_bytes.0,
         }
@@ -182,7 +180,7 @@ impl App {
         health: Arc<Health>,
         patience: Option<Duration>,
         mode: LoadMode,
-    ) -> Pipeline<AnyStore> {
+    ) -> Pipeline<AnyStore, AnySource> {
         let (plan, config, inbox) = (Arc::clone(&self.plan), self.config.clone(), self.inbox.clone());
         let intake = CancellationToken::new();
         let heartbeat = Arc::clone(&health.heartbeat);

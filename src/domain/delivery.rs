@@ -1,6 +1,7 @@
 //! Deliveries and their states.
 
 use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::header::Header;
 use super::plan::{Fingerprint, Table};
@@ -86,6 +87,33 @@ impl FileStat {
     pub fn has_bytes_of(&self, noted: &Self) -> bool {
         (self.size, self.mtime) == (noted.size, noted.mtime)
     }
+
+    /// Returns when the file changed. Uses ctime, which the system sets from its own clock; a program can set mtime to
+    /// anything.
+    pub fn changed_at(&self) -> SystemTime {
+        time(self.ctime)
+    }
+
+    /// Returns when the file last changed, by the later of its times.
+    pub fn quiet_since(&self) -> SystemTime {
+        time(self.ctime.max(self.mtime))
+    }
+
+    /// Returns the version to note for bytes that may yet change without a change of their times. It never equals the
+    /// version of a file, so the file is compared again once it is quiet.
+    #[must_use]
+    pub fn untrusted(self) -> Self {
+        Self { ctime: 0, ..self }
+    }
+
+    pub fn is_untrusted(&self) -> bool {
+        self.ctime == 0
+    }
+}
+
+/// Converts nanoseconds since 1970. Earlier times count as 1970.
+fn time(nanoseconds: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_nanos(nanoseconds.try_into().unwrap_or(0))
 }
 
 /// A number of decoded bytes from the beginning of a file, and their BLAKE3 hash in hexadecimal.

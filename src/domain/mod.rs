@@ -7,6 +7,7 @@ pub mod header;
 mod lifecycle;
 pub mod parse;
 pub mod parts;
+pub mod path;
 pub mod plan;
 pub mod receipt;
 pub mod record;

@@ -15,6 +15,7 @@ use crate::pipeline::archived_reader::ArchivedReader;
 use crate::pipeline::prefix_check::KeptFileError;
 use crate::pipeline::row_builder::RowBuilder;
 use crate::pipeline::run_stats::RunStats;
+use crate::source::Source;
 use crate::store::backoff::Backoff;
 use crate::store::listing::{Deliveries, Entries};
 use crate::store::{Store, StoreError};
@@ -44,10 +45,10 @@ impl Behind {
 }
 
 /// Backfills one table with deliveries.
-pub struct Backfill<S> {
+pub struct Backfill<S, I> {
     pub store: Arc<S>,
     pub plan: Arc<Plan>,
-    pub find: KeptFiles,
+    pub find: KeptFiles<I>,
     pub patience: Backoff,
     pub tally: Arc<RunStats>,
     pub stop: CancellationToken,
@@ -55,7 +56,7 @@ pub struct Backfill<S> {
     pub table: usize,
 }
 
-impl<S: Store> Backfill<S> {
+impl<S: Store, I: Source> Backfill<S, I> {
     /// Whether a delivery has records that this table does not have.
     pub fn is_behind(&self, delivery: &Delivery) -> bool {
         self.plan.tables.get(self.table).is_some_and(|table| delivery.is_behind(table))

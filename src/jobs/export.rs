@@ -9,7 +9,7 @@ use crate::jobs::locate::KeptFiles;
 use crate::pipeline::archived_reader::ArchivedReader;
 use crate::pipeline::prefix_check::{KeptFileError, VerifiedFile};
 use crate::pipeline::row_builder::RowBuilder;
-use crate::source::folder::inbox::Found;
+use crate::source::{Found, Source, SourceFile};
 
 /// Receives the declared fields of one event.
 pub type Each<'a> = dyn FnMut(&mut dyn Iterator<Item = &[u8]>) -> io::Result<()> + 'a;
@@ -26,13 +26,13 @@ pub enum ExportError {
 }
 
 /// Reads events from files.
-pub struct Events {
-    find: KeptFiles,
+pub struct Events<I> {
+    find: KeptFiles<I>,
     transform: RowBuilder,
 }
 
-impl Events {
-    pub fn new(find: KeptFiles) -> Self {
+impl<I: Source> Events<I> {
+    pub fn new(find: KeptFiles<I>) -> Self {
         let transform = RowBuilder::new(Arc::clone(&find.plan), Arc::default());
         Self { find, transform }
     }
@@ -57,18 +57,17 @@ impl Events {
         each: &mut Each<'_>,
     ) -> Result<(), ExportError> {
         let KeptFiles { inbox, plan, max_record_bytes, .. } = &self.find;
-        let place = inbox.place(&file.path);
-        let hash = VerifiedFile::hash(&place, plan.encoding).await.map_err(KeptFileError::from)?;
+        let hash = VerifiedFile::hash(inbox, &file.path, plan.encoding).await.map_err(KeptFileError::from)?;
         if !is_new(hash) {
             return Ok(());
         }
-        let beginning = VerifiedFile::unverified(&place, plan, *max_record_bytes).await?;
+        let beginning = VerifiedFile::unverified(inbox, &file.path, plan, *max_record_bytes).await?;
         self.play(beginning, &file.path, u64::MAX, each).await
     }
 
     async fn play(
         &self,
-        beginning: VerifiedFile,
+        beginning: VerifiedFile<impl SourceFile>,
         path: &str,
         until: u64,
         each: &mut Each<'_>,

@@ -1,52 +1,48 @@
-//! Finds the file with the bytes of a delivery, in the inbox or in the archive. Names only suggest where to look; the
+//! Finds the file with the bytes of a delivery, in the inbox or among the files that were moved from it. Names only suggest where to look; the
 //! bytes decide.
 
 use std::cmp::Reverse;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::domain::{Delivery, DeliveryId, Header, Plan};
 use crate::pipeline::prefix_check::{KeptFileError, VerifiedFile};
-use crate::source::folder::archive::Archive;
-use crate::source::folder::inbox::Inbox;
+use crate::source::Source;
 
 /// Finds kept files.
 #[derive(Clone, Debug)]
-pub struct KeptFiles {
-    pub inbox: Inbox,
-    pub archive: Arc<Archive>,
+pub struct KeptFiles<I> {
+    pub inbox: I,
     pub plan: Arc<Plan>,
     pub max_record_bytes: usize,
 }
 
-impl KeptFiles {
+impl<I: Source> KeptFiles<I> {
     /// Opens the file that begins with what was loaded, at its first record.
     ///
     /// # Errors
     /// If no file can be used, returns the error of the file in the inbox.
-    pub async fn beginning(&self, delivery: &Delivery) -> Result<VerifiedFile, KeptFileError> {
-        let here = self.at(&self.inbox.place(&delivery.path), delivery).await;
+    pub async fn beginning(&self, delivery: &Delivery) -> Result<VerifiedFile<I::File>, KeptFileError> {
+        let here = self.at(&delivery.path, delivery).await;
         let Err(why) = here else { return here };
-        for place in self.archive.candidates(&delivery.path, delivery.noted) {
-            if let Ok(found) = self.at(&place, delivery).await {
+        for path in self.inbox.copies(&delivery.path, delivery.noted).await {
+            if let Ok(found) = self.at(&path, delivery).await {
                 return Ok(found);
             }
         }
         Err(why)
     }
 
-    /// Returns the place of the file that begins with what was loaded.
+    /// Returns the path of the file that begins with what was loaded.
     ///
     /// # Errors
     /// If no file can be used, returns the error of the file in the inbox.
-    pub async fn place(&self, delivery: &Delivery) -> Result<PathBuf, KeptFileError> {
-        let here = self.inbox.place(&delivery.path);
-        let Err(why) = VerifiedFile::verify(&here, delivery, self.plan.encoding).await else {
-            return Ok(here);
-        };
-        for place in self.archive.candidates(&delivery.path, delivery.noted) {
-            if VerifiedFile::verify(&place, delivery, self.plan.encoding).await.is_ok() {
-                return Ok(place);
+    pub async fn path(&self, delivery: &Delivery) -> Result<String, KeptFileError> {
+        let encoding = self.plan.encoding;
+        let here = VerifiedFile::verify(&self.inbox, &delivery.path, delivery, encoding).await;
+        let Err(why) = here else { return Ok(delivery.path.clone()) };
+        for path in self.inbox.copies(&delivery.path, delivery.noted).await {
+            if VerifiedFile::verify(&self.inbox, &path, delivery, encoding).await.is_ok() {
+                return Ok(path);
             }
         }
         Err(why)
@@ -57,24 +53,24 @@ impl KeptFiles {
     /// # Errors
     /// Returns an error if no file can be used or the file has no valid header.
     pub async fn header(&self, delivery: &Delivery) -> Result<Header, KeptFileError> {
-        VerifiedFile::header(&self.place(delivery).await?, &self.plan).await
+        VerifiedFile::header(&self.inbox, &self.path(delivery).await?, &self.plan).await
     }
 
-    /// Returns which of these deliveries a file of the archive belongs to. If the file begins with the bytes of several
+    /// Returns which of these deliveries a moved file belongs to. If the file begins with the bytes of several
     /// deliveries, returns the longest one.
-    pub async fn delivery_of(&self, place: &Path, deliveries: &[&Delivery]) -> Option<DeliveryId> {
-        let paths = self.archive.paths_of(place);
+    pub async fn delivery_of(&self, path: &str, deliveries: &[&Delivery]) -> Option<DeliveryId> {
+        let paths = self.inbox.origins(path);
         let mut alike: Vec<_> = deliveries.iter().filter(|delivery| paths.contains(&delivery.path)).collect();
         alike.sort_by_key(|delivery| Reverse((delivery.reach.offset, delivery.id)));
         for delivery in alike {
-            if self.at(place, delivery).await.is_ok() {
+            if self.at(path, delivery).await.is_ok() {
                 return Some(delivery.id);
             }
         }
         None
     }
 
-    async fn at(&self, place: &Path, delivery: &Delivery) -> Result<VerifiedFile, KeptFileError> {
-        VerifiedFile::of(place, delivery, &self.plan, self.max_record_bytes).await
+    async fn at(&self, path: &str, delivery: &Delivery) -> Result<VerifiedFile<I::File>, KeptFileError> {
+        VerifiedFile::of(&self.inbox, path, delivery, &self.plan, self.max_record_bytes).await
     }
 }

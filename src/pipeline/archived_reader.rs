@@ -4,22 +4,23 @@ use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::domain::path::date;
 use crate::domain::{DeliveryContext, DeliveryId, End, Position, RawChunk, Stamp, StampRange, Stamps};
+use crate::format::decoded::Decoded;
 use crate::format::framer::{Framer, Tail};
 use crate::format::splitter::field_count;
-use crate::pipeline::byte_source::ByteSource;
 use crate::pipeline::prefix_check::VerifiedFile;
-use crate::source::folder::inbox;
+use crate::source::SourceFile;
 
 /// The maximum number of records in a chunk.
 const WINDOW: usize = 5000;
 
 /// A kept file that is being read.
-pub struct ArchivedReader {
+pub struct ArchivedReader<F> {
     pub source: Arc<DeliveryContext>,
     stamps: Arc<Stamps>,
     framer: Framer,
-    bytes: ByteSource,
+    bytes: Decoded<F>,
     /// The offset at which reading ends.
     until: u64,
     over: bool,
@@ -27,19 +28,19 @@ pub struct ArchivedReader {
     pub tail: Option<Position>,
 }
 
-impl ArchivedReader {
+impl<F: SourceFile> ArchivedReader<F> {
     /// Reads `path` from its beginning up to the byte `until`, for callers that write no records. Each record still
     /// gets a stamp of its own, by which its row is identified.
-    pub fn unstamped(beginning: VerifiedFile, path: &str, until: u64) -> Self {
+    pub fn unstamped(beginning: VerifiedFile<F>, path: &str, until: u64) -> Self {
         let stamps = Stamps::new(vec![StampRange { first: 0, base: Stamp(0), records: u64::MAX / 4 }]);
         Self::new(beginning, DeliveryId(0), path, stamps, until)
     }
 
     /// Reads `path` from its beginning up to the byte `until`.
-    pub fn new(beginning: VerifiedFile, id: DeliveryId, path: &str, stamps: Stamps, until: u64) -> Self {
+    pub fn new(beginning: VerifiedFile<F>, id: DeliveryId, path: &str, stamps: Stamps, until: u64) -> Self {
         let VerifiedFile { header, mapping, mut framer, bytes } = beginning;
         framer.truncate(until);
-        let source = DeliveryContext::new(id, path, (header, mapping), inbox::date(path), SystemTime::now());
+        let source = DeliveryContext::new(id, path, (header, mapping), date(path), SystemTime::now());
         Self {
             source: Arc::new(source),
             stamps: Arc::new(stamps),

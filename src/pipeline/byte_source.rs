@@ -1,21 +1,17 @@
-//! Opens files of the inbox and of the archive as decoded bytes.
+//! Opens files of a source as decoded bytes.
 
 use std::io;
-use std::path::Path;
 use std::pin::Pin;
 
 use encoding_rs::Encoding;
 use tokio::io::AsyncRead;
 
 use crate::format::decoded::{Decoded, RawFile};
-use crate::source::folder::file::FolderFile;
+use crate::source::{Source, SourceFile};
 
-/// An open file of a folder, read as decoded bytes.
-pub type ByteSource = Decoded<FolderFile>;
-
-impl RawFile for FolderFile {
+impl<F: SourceFile> RawFile for F {
     fn size(&self) -> u64 {
-        self.noted.size
+        self.noted().size
     }
 
     async fn first(&self, len: usize) -> io::Result<Vec<u8>> {
@@ -23,11 +19,11 @@ impl RawFile for FolderFile {
     }
 
     async fn read(&self, into: &mut Vec<u8>) -> io::Result<usize> {
-        Self::read(self, into).await
+        SourceFile::read(self, into).await
     }
 
     fn reader(&self) -> io::Result<Pin<Box<dyn AsyncRead + Send + Sync>>> {
-        Self::reader(self)
+        SourceFile::reader(self)
     }
 }
 
@@ -35,22 +31,26 @@ impl RawFile for FolderFile {
 ///
 /// # Errors
 /// Returns an error if the file cannot be opened or read.
-pub async fn open(path: &Path, encoding: &'static Encoding) -> io::Result<ByteSource> {
-    Decoded::new(FolderFile::open(path).await?, encoding).await
+pub async fn open<I: Source>(
+    source: &I,
+    path: &str,
+    encoding: &'static Encoding,
+) -> io::Result<Decoded<I::File>> {
+    Decoded::new(source.open(path, 0).await?, encoding).await
 }
 
 /// Opens a file at an offset and reads its bytes without decoding them.
 ///
 /// # Errors
 /// Returns an error if the file cannot be opened.
-pub async fn open_at(path: &Path, offset: u64) -> io::Result<ByteSource> {
-    Ok(Decoded::as_it_is(FolderFile::open_at(path, offset).await?))
+pub async fn open_at<I: Source>(source: &I, path: &str, offset: u64) -> io::Result<Decoded<I::File>> {
+    Ok(Decoded::as_it_is(source.open(path, offset).await?))
 }
 
-/// Opens the same file again at its beginning, even if its name belongs to another file by now.
+/// Opens the same file again at its beginning, even if its path leads to another file by now.
 ///
 /// # Errors
 /// Returns an error if the file cannot be opened or read.
-pub async fn again(bytes: &ByteSource) -> io::Result<ByteSource> {
+pub async fn again<F: SourceFile>(bytes: &Decoded<F>) -> io::Result<Decoded<F>> {
     Decoded::new(bytes.file.again().await?, bytes.encoding()).await
 }

@@ -1,22 +1,22 @@
 //! Reads the beginning of a file: its first bytes, its header, and where its records begin.
 
 use std::io;
-use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use encoding_rs::Encoding;
 
 use crate::domain::header::HeaderError;
 use crate::domain::ledger::HEAD;
 use crate::domain::{FileStat, Header, Mapping, Plan, Position, stamp};
+use crate::format::decoded::Decoded;
 use crate::format::framer::Framer;
 use crate::format::header;
 use crate::format::header::Headed;
 use crate::format::stream_error::StreamError;
 use crate::pipeline::byte_source;
-use crate::pipeline::byte_source::ByteSource;
 use crate::pipeline::hash_checkpoint::Window;
 use crate::pipeline::messages::Head;
+use crate::source::{Source, SourceFile};
 
 /// A file gets stamps for this many times the records that its first bytes suggest. If it has more records, it takes a
 /// further range. The factor is small because unused stamps are lost, and no file may run far ahead of the clock.
@@ -26,8 +26,8 @@ const MARGIN: u64 = 4;
 pub const TRUSTED_AFTER: Duration = Duration::from_secs(2);
 
 /// The beginning of a file, and the source of the remaining bytes.
-pub struct Opened {
-    pub bytes: ByteSource,
+pub struct Opened<F> {
+    pub bytes: Decoded<F>,
     /// The bytes read so far, from the beginning of the file.
     pub read: Vec<u8>,
     pub head: String,
@@ -44,7 +44,7 @@ pub struct Start {
     pub whole: bool,
 }
 
-impl Opened {
+impl<F: SourceFile> Opened<F> {
     pub fn head(&self) -> Head {
         Head { len: self.read.len().min(HEAD), hash: self.head.clone() }
     }
@@ -54,7 +54,7 @@ impl Opened {
         if self.ended {
             return Some(self.read.len() as u64);
         }
-        self.bytes.is_plain().then_some(self.bytes.file.noted.size)
+        self.bytes.is_plain().then_some(self.bytes.file.noted().size)
     }
 
     pub fn window(&self) -> Window {
@@ -70,7 +70,7 @@ impl Opened {
         if self.ended {
             return lines;
         }
-        let size = self.bytes.file.noted.size.saturating_mul(self.bytes.expansion());
+        let size = self.bytes.file.noted().size.saturating_mul(self.bytes.expansion());
         let size = size.max(self.read.len() as u64);
         let by_mean = (size / self.read.len().max(1) as u64 + 1).saturating_mul(lines).saturating_mul(MARGIN);
         stamp::records_in(size, fields).min(by_mean)
@@ -95,8 +95,12 @@ impl Opened {
     }
 }
 
-pub async fn open(place: &Path, encoding: &'static Encoding) -> io::Result<Opened> {
-    let mut bytes = byte_source::open(place, encoding).await?;
+pub async fn open<I: Source>(
+    source: &I,
+    path: &str,
+    encoding: &'static Encoding,
+) -> io::Result<Opened<I::File>> {
+    let mut bytes = byte_source::open(source, path, encoding).await?;
     let mut read = Vec::new();
     // The complete records of a broken file are loaded. Later reads return the error again.
     match bytes.read_up_to(&mut read, HEAD).await {
@@ -108,8 +112,8 @@ pub async fn open(place: &Path, encoding: &'static Encoding) -> io::Result<Opene
     Ok(Opened { bytes, read, head, ended })
 }
 
-/// Reads bytes. If the file breaks off, returns 0 as if it had ended. A later [`ByteSource`] read returns the error.
-pub async fn read_or_end(bytes: &mut ByteSource, into: &mut Vec<u8>) -> io::Result<usize> {
+/// Reads bytes. If the file breaks off, returns 0 as if it had ended. A later read returns the error.
+pub async fn read_or_end<F: SourceFile>(bytes: &mut Decoded<F>, into: &mut Vec<u8>) -> io::Result<usize> {
     match bytes.read(into).await {
         Err(_) if bytes.broken().is_some() => Ok(0),
         other => other,
@@ -117,7 +121,7 @@ pub async fn read_or_end(bytes: &mut ByteSource, into: &mut Vec<u8>) -> io::Resu
 }
 
 /// Finds the header in the first bytes of a file, and the columns of the plan in the header.
-pub async fn start(opened: &Opened, plan: &Plan) -> Result<Start, HeaderError> {
+pub async fn start<F: SourceFile>(opened: &Opened<F>, plan: &Plan) -> Result<Start, HeaderError> {
     let Headed { header, mark, whole } = headed(opened, plan).await?;
     // An empty file is loaded with no records, whatever columns are declared.
     let mapping = if header.0.is_empty() {
@@ -129,7 +133,7 @@ pub async fn start(opened: &Opened, plan: &Plan) -> Result<Start, HeaderError> {
 }
 
 /// Finds the header in the first bytes of a file.
-pub async fn headed(opened: &Opened, plan: &Plan) -> Result<Headed, HeaderError> {
+pub async fn headed<F: SourceFile>(opened: &Opened<F>, plan: &Plan) -> Result<Headed, HeaderError> {
     opened.bytes.check_kind()?;
     let headed = header::find(&plan.format, &opened.read, opened.ended, plan.encoding).await;
     let whole = headed.as_ref().is_ok_and(|headed| headed.whole);
@@ -140,12 +144,10 @@ pub async fn headed(opened: &Opened, plan: &Plan) -> Result<Headed, HeaderError>
     }
 }
 
-/// Returns the size and times to note. A ctime too young to be trusted becomes 0, which never compares equal.
+/// Returns the version to note, which is untrusted if the file changed too recently.
 pub fn trusted(noted: FileStat) -> FileStat {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let changed = Duration::from_nanos(noted.ctime.try_into().unwrap_or(0));
-    let ctime = if now.saturating_sub(changed) >= TRUSTED_AFTER { noted.ctime } else { 0 };
-    FileStat { ctime, ..noted }
+    let age = SystemTime::now().duration_since(noted.changed_at()).unwrap_or_default();
+    if age >= TRUSTED_AFTER { noted } else { noted.untrusted() }
 }
 
 /// Makes a framer for `read`, the first bytes of a file. It frames the bytes from `first` on, where the records begin.

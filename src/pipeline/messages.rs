@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::domain::{DeliveryContext, DeliveryId, DeliveryState, FileStat, Stamps};
+use crate::format::decoded::Decoded;
 use crate::format::framer::Framer;
 use crate::format::tail::TailPolicy;
-use crate::pipeline::byte_source::ByteSource;
 use crate::pipeline::hash_checkpoint::Window;
-use crate::source::folder::inbox::Found;
+use crate::source::Found;
 
 /// The files to discover.
 #[derive(Clone, Debug)]
@@ -54,10 +54,10 @@ pub enum Ended {
 }
 
 /// A file that was taken up, open at the place where its records are read from.
-pub struct Work {
+pub struct Work<F> {
     pub source: Arc<DeliveryContext>,
     pub stamps: Stamps,
-    pub bytes: ByteSource,
+    pub bytes: Decoded<F>,
     /// The size and times that the ledger has now.
     pub noted: FileStat,
     /// Holds the bytes that were read beyond this place while the file was identified.

@@ -9,6 +9,8 @@ pub mod transform;
 pub mod write;
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+mod story;
 pub mod hash_checkpoint;
 pub mod messages;
 pub mod observer;
@@ -44,19 +46,18 @@ use crate::pipeline::messages::{Ended, LoadMode, Scope};
 use crate::pipeline::observer::PipelineObserver;
 use crate::pipeline::retire::After;
 use crate::pipeline::run_stats::RunStats;
-use crate::source::folder::inbox::Inbox;
-use crate::source::folder::move_or_delete;
+use crate::source::{Source, TOGETHER};
 use crate::store::backend::Pipelining;
 use crate::store::backoff::{Backoff, unready};
 use crate::store::observer::StoreObserver;
 use crate::store::{Store, StoreError};
 
 /// Everything the stages need.
-pub struct Pipeline<S> {
+pub struct Pipeline<S, I> {
     pub store: Arc<S>,
     pub plan: Arc<Plan>,
     pub config: Config,
-    pub inbox: Inbox,
+    pub inbox: I,
     pub tally: Arc<RunStats>,
     pub observer: Arc<dyn PipelineObserver>,
     pub heartbeat: Arc<Heartbeat>,
@@ -67,7 +68,7 @@ pub struct Pipeline<S> {
     pub intake: CancellationToken,
 }
 
-impl<S: Store> Pipeline<S> {
+impl<S: Store, I: Source> Pipeline<S, I> {
     /// Runs the stages until the scope is done or `stop` is cancelled, and drains them.
     ///
     /// # Errors
@@ -144,12 +145,12 @@ impl<S: Store> Pipeline<S> {
             taking: self.taking,
             started: SystemTime::now(),
         };
-        let (leaving, files_leaving) = mpsc::channel(move_or_delete::TOGETHER);
-        let (left_in, left) = mpsc::channel(move_or_delete::TOGETHER);
+        let (leaving, files_leaving) = mpsc::channel(TOGETHER);
+        let (left_in, left) = mpsc::channel(TOGETHER);
         let rest = self.rest(&scope);
         let after = After::new(
             &self.config.source,
-            &identify.inbox,
+            self.inbox.clone(),
             rest,
             (Arc::clone(&self.store), Arc::clone(&self.plan)),
             // The retire stage has no pulse of its own, because it runs beside the data path.

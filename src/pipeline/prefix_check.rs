@@ -1,22 +1,22 @@
 //! Checks whether a known file still begins with what was loaded.
 
 use std::io;
-use std::path::Path;
 
 use encoding_rs::Encoding;
 
 use crate::domain::header::HeaderError;
 use crate::domain::ledger::HEAD;
 use crate::domain::{Ahead, Delivery, Header, Mapping, Plan, Position};
+use crate::format::decoded::Decoded;
 use crate::format::framer::Framer;
 use crate::pipeline::byte_source;
-use crate::pipeline::byte_source::ByteSource;
 use crate::pipeline::hash_checkpoint::{HashCheckpoint, Window};
 use crate::pipeline::header_probe::{framer, headed, open, read_or_end, start};
+use crate::source::{Source, SourceFile};
 
 /// A file that begins with what was loaded, open after these bytes.
-pub struct PrefixCheck {
-    pub bytes: ByteSource,
+pub struct PrefixCheck<F> {
+    pub bytes: Decoded<F>,
     /// The decoded bytes after the durable part, as far as they were read.
     pub buffered: Vec<u8>,
     /// A hasher that has seen all bytes before `buffered`.
@@ -56,11 +56,11 @@ impl Growth {
     }
 }
 
-impl PrefixCheck {
+impl<F: SourceFile> PrefixCheck<F> {
     /// Continues from a checkpoint if the bytes before it are still there. This is used only while a file keeps
     /// growing: once the file is quiet, all durable bytes are compared.
     pub async fn follow(
-        place: &Path,
+        source: &impl Source<File = F>,
         delivery: &Delivery,
         trail: Option<HashCheckpoint>,
     ) -> io::Result<Option<Self>> {
@@ -70,7 +70,7 @@ impl PrefixCheck {
         if !is_whole || hasher.finalize().to_hex().as_str() != delivery.hash {
             return Ok(None);
         }
-        let mut bytes = byte_source::open_at(place, reach - len as u64).await?;
+        let mut bytes = byte_source::open_at(source, &delivery.path, reach - len as u64).await?;
         let mut buffered = Vec::new();
         bytes.read_up_to(&mut buffered, len + 2).await?;
         if !buffered.starts_with(window.bytes()) {
@@ -85,7 +85,7 @@ impl PrefixCheck {
 
     /// Whether the file still begins with all bytes that were sent to the store, including those beyond the ledger.
     pub async fn has_what_was_sent(
-        place: &Path,
+        source: &impl Source<File = F>,
         delivery: &Delivery,
         encoding: &'static Encoding,
     ) -> io::Result<bool> {
@@ -93,7 +93,8 @@ impl PrefixCheck {
         if bytes.offset <= delivery.reach.offset {
             return Ok(true);
         }
-        let found = byte_source::open(place, encoding).await?.hash_of_first(bytes.offset).await?;
+        let found =
+            byte_source::open(source, &delivery.path, encoding).await?.hash_of_first(bytes.offset).await?;
         Ok(found.is_some_and(|found| found.to_hex().as_str() == bytes.hash))
     }
 
@@ -113,11 +114,12 @@ impl PrefixCheck {
 
     /// Reads the file up to the end of the durable part. Returns `None` if its bytes differ from what was loaded.
     pub async fn verify(
-        place: &Path,
+        source: &impl Source<File = F>,
+        path: &str,
         delivery: &Delivery,
         encoding: &'static Encoding,
     ) -> io::Result<Option<Self>> {
-        let mut bytes = byte_source::open(place, encoding).await?;
+        let mut bytes = byte_source::open(source, path, encoding).await?;
         let mut hasher = blake3::Hasher::new();
         let (mut buffered, mut window) = (Vec::new(), Window::default());
         let mut left = delivery.reach.offset;
@@ -154,34 +156,39 @@ pub enum KeptFileError {
 }
 
 /// A file that begins with what was loaded, open at its first record.
-pub struct VerifiedFile {
+pub struct VerifiedFile<F> {
     pub header: Header,
     pub mapping: Mapping,
     pub framer: Framer,
-    pub bytes: ByteSource,
+    pub bytes: Decoded<F>,
 }
 
-impl VerifiedFile {
+impl<F: SourceFile> VerifiedFile<F> {
     /// Opens a file that still begins with what was loaded.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read, has other bytes, or has a header that the plan cannot use.
     pub async fn of(
-        place: &Path,
+        source: &impl Source<File = F>,
+        path: &str,
         delivery: &Delivery,
         plan: &Plan,
         limit: usize,
     ) -> Result<Self, KeptFileError> {
-        Self::verify(place, delivery, plan.encoding).await?;
-        Self::unverified(place, plan, limit).await
+        Self::verify(source, path, delivery, plan.encoding).await?;
+        Self::unverified(source, path, plan, limit).await
     }
 
     /// Reads the header alone, whatever columns are declared.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read or has no valid header.
-    pub async fn header(place: &Path, plan: &Plan) -> Result<Header, KeptFileError> {
-        let opened = open(place, plan.encoding).await?;
+    pub async fn header(
+        source: &impl Source<File = F>,
+        path: &str,
+        plan: &Plan,
+    ) -> Result<Header, KeptFileError> {
+        let opened = open(source, path, plan.encoding).await?;
         Ok(headed(&opened, plan).await?.header)
     }
 
@@ -190,11 +197,12 @@ impl VerifiedFile {
     /// # Errors
     /// Returns an error if the file cannot be read or has other bytes.
     pub async fn verify(
-        place: &Path,
+        source: &impl Source<File = F>,
+        path: &str,
         delivery: &Delivery,
         encoding: &'static Encoding,
     ) -> Result<(), KeptFileError> {
-        let verified = PrefixCheck::verify(place, delivery, encoding).await?;
+        let verified = PrefixCheck::verify(source, path, delivery, encoding).await?;
         verified.map(|_| ()).ok_or(KeptFileError::OtherBytes)
     }
 
@@ -202,16 +210,25 @@ impl VerifiedFile {
     ///
     /// # Errors
     /// Returns an error if the file cannot be read.
-    pub async fn hash(place: &Path, encoding: &'static Encoding) -> io::Result<String> {
-        Ok(open(place, encoding).await?.hash_whole().await?.0)
+    pub async fn hash(
+        source: &impl Source<File = F>,
+        path: &str,
+        encoding: &'static Encoding,
+    ) -> io::Result<String> {
+        Ok(open(source, path, encoding).await?.hash_whole().await?.0)
     }
 
     /// Opens a file without comparing its bytes.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read or has a header that the plan cannot use.
-    pub async fn unverified(place: &Path, plan: &Plan, limit: usize) -> Result<Self, KeptFileError> {
-        let opened = open(place, plan.encoding).await?;
+    pub async fn unverified(
+        source: &impl Source<File = F>,
+        path: &str,
+        plan: &Plan,
+        limit: usize,
+    ) -> Result<Self, KeptFileError> {
+        let opened = open(source, path, plan.encoding).await?;
         let start = start(&opened, plan).await?;
         let framer = framer(plan, limit, Position::default(), start.mark, &opened.read);
         Ok(Self { header: start.header, mapping: start.mapping, framer, bytes: opened.bytes })

@@ -1,3 +1,175 @@
-//! The sources of files.
+//! Where files come from. The program knows a source only by [`Source`]; each source has a folder of its own here.
 
+pub mod backend;
 pub mod folder;
+#[cfg(test)]
+pub mod suite;
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::io::AsyncRead;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::FileStat;
+
+/// The maximum number of files that leave together.
+pub const TOGETHER: usize = 256;
+
+/// A place where files arrive, and from which loaded files can be removed.
+///
+/// A file is named by its path, as in the ledger. The path is relative to the inbox if the file is in it. Files that a
+/// user names may lie elsewhere, as far as the source can reach them.
+pub trait Source: Clone + Send + Sync + 'static {
+    type File: SourceFile;
+    type Events: Events;
+
+    /// Returns the name of the inbox, for logs.
+    fn name(&self) -> String;
+
+    /// Whether a file can change while it keeps its name. If not, each listed file is complete.
+    fn can_grow(&self) -> bool;
+
+    /// Whether a path may be that of a file in the inbox, judged only by the path itself.
+    fn is_in_inbox(&self, path: &str) -> bool;
+
+    /// Visits every file in the inbox, in no particular order. An inbox may have too many files to hold them all in
+    /// memory.
+    ///
+    /// # Errors
+    /// Returns an error if the inbox cannot be listed.
+    fn each(&self, found: &mut (dyn FnMut(Found) + Send)) -> impl Future<Output = io::Result<()>> + Send;
+
+    /// Returns a file with its current version, or `None` if it cannot be seen.
+    fn look(&self, path: &str) -> impl Future<Output = Option<Found>> + Send;
+
+    /// Whether something with this path exists. If the source cannot tell, returns true.
+    fn may_exist(&self, path: &str) -> impl Future<Output = bool> + Send;
+
+    /// Opens the current version of a file, to read it from an offset.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be opened, or if it is no file that may be read.
+    fn open(&self, path: &str, offset: u64) -> impl Future<Output = io::Result<Self::File>> + Send;
+
+    /// Finds the inbox again, because its name may lead elsewhere by now. Returns whether `events` are those of the
+    /// inbox that was found.
+    fn find_again(&mut self, events: Option<&Self::Events>) -> bool;
+
+    /// Begins to report changes. Returns `None` if the source never does. The caller then relies on listings.
+    ///
+    /// # Errors
+    /// Returns an error if the changes cannot be watched now. The caller then relies on listings.
+    fn watch(&self) -> io::Result<Option<Self::Events>>;
+
+    /// Moves or deletes at most [`TOGETHER`] files of the inbox that still have the given version. Returns the outcomes
+    /// in the same order. Never loses the only copy of a file that is moved, wherever the work is interrupted.
+    fn retire(
+        &self,
+        files: Vec<Found>,
+        how: Retire,
+        halt: CancellationToken,
+    ) -> impl Future<Output = Vec<Result<(), Stays>>> + Send;
+
+    /// Removes what an earlier process left of interrupted moves. The files themselves are still in the inbox.
+    ///
+    /// # Errors
+    /// Returns an error if something cannot be removed. This does no harm.
+    fn sweep(&self) -> impl Future<Output = io::Result<()>> + Send;
+
+    /// Tells a person what to do if files cannot leave.
+    fn remedy(&self, how: Retire) -> String;
+
+    /// Returns the paths of moved files that may have had this path in the inbox, the most likely first. Only a
+    /// comparison of the bytes shows which file it is.
+    fn copies(&self, path: &str, noted: FileStat) -> impl Future<Output = Vec<String>> + Send;
+
+    /// Returns the paths that a moved file may have had in the inbox, or none if the file was not moved.
+    fn origins(&self, path: &str) -> Vec<String>;
+}
+
+/// An open file. It is one version of a file, with what is appended to it later: it never has the bytes of another
+/// version that got the same path. A source that cannot keep a version readable lets the reads fail.
+pub trait SourceFile: Sized + Send + Sync + 'static {
+    /// Returns the version of the file when it was opened, or the last one passed to [`Self::note`].
+    fn noted(&self) -> FileStat;
+
+    /// Replaces the version that changes are compared with.
+    fn note(&mut self, now: FileStat);
+
+    /// Returns the current version.
+    fn look(&self) -> impl Future<Output = io::Result<FileStat>> + Send;
+
+    /// Whether a writer is seen that may append to the file.
+    fn has_writer(&self) -> impl Future<Output = bool> + Send;
+
+    /// Opens the same file again at its beginning, even if its path leads to another file by now.
+    fn again(&self) -> impl Future<Output = io::Result<Self>> + Send;
+
+    /// Returns the position in the file, in bytes as stored.
+    fn position(&self) -> u64;
+
+    /// Returns up to `len` bytes from `offset` on. Does not change the position.
+    fn at(&self, offset: u64, len: usize) -> impl Future<Output = io::Result<Vec<u8>>> + Send;
+
+    /// Appends the result of one read, up to the capacity of `into`. Returns 0 at the end. If the read fails, or its
+    /// future is dropped before it completes, the earlier content of `into` may be lost.
+    fn read(&self, into: &mut Vec<u8>) -> impl Future<Output = io::Result<usize>> + Send;
+
+    /// Returns a reader that shares the position.
+    ///
+    /// # Errors
+    /// Returns an error if the reader cannot be created.
+    fn reader(&self) -> io::Result<Pin<Box<dyn AsyncRead + Send + Sync>>>;
+}
+
+/// The changes of an inbox. They end when this value is dropped.
+pub trait Events: Send {
+    /// Waits for the next change. If the future is dropped before it completes, no change is lost.
+    fn next(&mut self) -> impl Future<Output = Signal> + Send;
+
+    /// Returns why changes may be missing, if they may.
+    fn gaps(&self) -> Option<String>;
+}
+
+/// An existing file, with its version when it was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The path as in the ledger. All data about the file shares this one copy.
+    pub path: Arc<str>,
+    pub noted: FileStat,
+}
+
+/// What an event reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// The file at this path is complete: its writer closed it, or it was renamed to this path.
+    Whole(String),
+    /// The file is being written.
+    Changing(String),
+    /// The permissions or the times of the file changed.
+    Touched(String),
+    /// Something changed or events were lost. Only a listing shows what happened.
+    Unclear,
+}
+
+/// How files leave the inbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retire {
+    Move,
+    Delete,
+}
+
+/// The reason a file is still in the inbox.
+#[derive(Debug, thiserror::Error)]
+pub enum Stays {
+    /// The file has changed or may still change.
+    #[error("{0}")]
+    Busy(&'static str),
+    /// The file was not there. Whoever removed it did the work.
+    #[error("is not there any more")]
+    Gone,
+    #[error("{0}")]
+    Failed(#[from] io::Error),
+}

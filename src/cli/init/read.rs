@@ -10,9 +10,10 @@ use encoding_rs::{Encoding, UTF_8};
 use super::infer;
 use crate::cli::init::error::InitError;
 use crate::domain::{Format, Position};
+use crate::format::decoded::Decoded;
 use crate::format::framer::{Framer, Tail};
 use crate::format::splitter::{Malformed, Splitter};
-use crate::pipeline::byte_source;
+use crate::source::folder::file::FolderFile;
 
 /// The maximum number of records that are read.
 const MOST_RECORDS: usize = 10_000;
@@ -71,10 +72,14 @@ fn check_width(file: &Path, header: &[String], records: &[ByteRecord]) -> Result
     }
 }
 
+async fn open(file: &Path, encoding: &'static Encoding) -> io::Result<Decoded<FolderFile>> {
+    Decoded::new(FolderFile::open(file).await?, encoding).await
+}
+
 /// Returns the encoding of the byte order mark at the beginning, or UTF-8 if there is no mark.
 async fn marked(file: &Path) -> io::Result<&'static Encoding> {
     let mut first = Vec::new();
-    byte_source::open(file, UTF_8).await?.read_up_to(&mut first, 4).await?;
+    open(file, UTF_8).await?.read_up_to(&mut first, 4).await?;
     Ok(Encoding::for_bom(&first).map_or(UTF_8, |(found, _)| found))
 }
 
@@ -88,7 +93,7 @@ fn headless(file: &Path, is_whole_file: bool) -> InitError {
 
 /// Returns the first bytes, and whether they are the is_whole_file file.
 async fn beginning(file: &Path, encoding: &'static Encoding) -> io::Result<(Vec<u8>, bool)> {
-    let (mut source, mut bytes) = (byte_source::open(file, encoding).await?, Vec::new());
+    let (mut source, mut bytes) = (open(file, encoding).await?, Vec::new());
     source.read_up_to(&mut bytes, MOST_BYTES + 1).await?;
     source.check_kind().map_err(io::Error::other)?;
     bytes.truncate(MOST_BYTES + 1);

@@ -18,6 +18,7 @@ use crate::domain::TableDelta;
 use crate::jobs::replay::settled::Settled;
 use crate::jobs::replay::{Replayer, What};
 use crate::metrics::heartbeat::Pulse;
+use crate::source::backend::AnySource;
 use crate::store::backend::AnyStore;
 use crate::store::backoff::Backoff;
 use crate::store::{Access, Store, StoreError};
@@ -119,7 +120,7 @@ impl<W: Write> Report<W> {
 }
 
 /// Opens the store for writing, but does not create one.
-async fn replayer(app: &App, which: &Which) -> Result<Replayer<AnyStore>, Failure> {
+async fn replayer(app: &App, which: &Which) -> Result<Replayer<AnyStore, AnySource>, Failure> {
     let Chosen { deliveries, entries } = {
         let store = app.open(Access::Read).await?;
         which.chosen(app, &store).await?

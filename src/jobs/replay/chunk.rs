@@ -8,7 +8,7 @@ use crate::domain::header::HeaderError;
 use crate::domain::quarantine::{QuarantineEntry, Replay};
 use crate::domain::{
     Delivery, DeliveryContext, Format, Frame, Header, Origin, Position, Quarantined, RawChunk, Reason, Span,
-    Stamps,
+    Stamps, path,
 };
 use crate::format::framer::is_one_record;
 use crate::jobs::locate::KeptFiles;
@@ -16,29 +16,29 @@ use crate::jobs::replay::full_record::FullRecords;
 use crate::jobs::replay::settled::Settled;
 use crate::jobs::replay::untried::UntriedError;
 use crate::pipeline::row_builder::RowBuilder;
-use crate::source::folder::inbox;
+use crate::source::Source;
 
 /// The number of bytes at which a chunk is full.
 const FULL: usize = 1024 * 1024;
 
 /// Makes chunks from the records of one delivery.
-pub struct ChunkMaker {
+pub struct ChunkMaker<I: Source> {
     source: Arc<DeliveryContext>,
     stamps: Arc<Stamps>,
     format: Format,
     max_record_bytes: usize,
-    whole: FullRecords,
+    whole: FullRecords<I>,
 }
 
-impl ChunkMaker {
+impl<I: Source> ChunkMaker<I> {
     /// Creates a maker for a delivery with this header.
     ///
     /// # Errors
     /// Returns an error if the current plan cannot use the header, or needs a date that the file name does not have.
-    pub fn new(find: &KeptFiles, delivery: &Delivery, header: Header) -> Result<Self, HeaderError> {
+    pub fn new(find: &KeptFiles<I>, delivery: &Delivery, header: Header) -> Result<Self, HeaderError> {
         let plan = &find.plan;
         let mapping = header.map(plan)?;
-        let file_date = inbox::date(&delivery.path);
+        let file_date = path::date(&delivery.path);
         if file_date.is_none() && plan.columns.iter().any(|column| column.origin == Origin::FileDate) {
             return Err(HeaderError::NoDate);
         }

@@ -3,35 +3,37 @@
 use std::io;
 
 use crate::domain::{Delivery, Quarantined};
+use crate::format::decoded::Decoded;
 use crate::jobs::locate::KeptFiles;
 use crate::jobs::replay::untried::UntriedError;
-use crate::pipeline::byte_source::{self, ByteSource};
+use crate::pipeline::byte_source;
 use crate::pipeline::header_probe::read_or_end;
 use crate::pipeline::prefix_check::KeptFileError;
+use crate::source::{Source, SourceFile};
 
 /// Reads records of one delivery in order.
-pub struct FullRecords {
-    find: KeptFiles,
+pub struct FullRecords<I: Source> {
+    find: KeptFiles<I>,
     delivery: Delivery,
-    opened: Opened,
+    opened: Opened<I::File>,
 }
 
 /// The file, once its bytes were compared with what was loaded.
-enum Opened {
+enum Opened<F> {
     NotYet,
-    Open(Box<Bytes>),
+    Open(Box<Bytes<F>>),
     Unreadable,
 }
 
-struct Bytes {
-    source: ByteSource,
+struct Bytes<F> {
+    source: Decoded<F>,
     read: Vec<u8>,
     /// The number of decoded bytes before `read`.
     before: u64,
 }
 
-impl FullRecords {
-    pub fn new(find: KeptFiles, delivery: Delivery) -> Self {
+impl<I: Source> FullRecords<I> {
+    pub fn new(find: KeptFiles<I>, delivery: Delivery) -> Self {
         Self { find, delivery, opened: Opened::NotYet }
     }
 
@@ -55,14 +57,14 @@ impl FullRecords {
         }
     }
 
-    async fn open(&self) -> Result<Bytes, KeptFileError> {
-        let place = self.find.place(&self.delivery).await?;
-        let source = byte_source::open(&place, self.find.plan.encoding).await?;
+    async fn open(&self) -> Result<Bytes<I::File>, KeptFileError> {
+        let path = self.find.path(&self.delivery).await?;
+        let source = byte_source::open(&self.find.inbox, &path, self.find.plan.encoding).await?;
         Ok(Bytes { source, read: Vec::new(), before: 0 })
     }
 }
 
-impl Bytes {
+impl<F: SourceFile> Bytes<F> {
     /// Returns the bytes at this offset, or fewer if the file ends there.
     async fn cut(&mut self, offset: u64, len: u64) -> io::Result<Vec<u8>> {
         self.skip_to(offset).await?;

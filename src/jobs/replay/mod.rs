@@ -19,15 +19,16 @@ use crate::jobs::replay::chunk::ChunkMaker;
 use crate::jobs::replay::settled::Settled;
 use crate::jobs::replay::untried::{ReplayError, UntriedError};
 use crate::pipeline::row_builder::RowBuilder;
+use crate::source::Source;
 use crate::store::backoff::Backoff;
 use crate::store::listing::{Deliveries, Entries};
 use crate::store::{Store, StoreError};
 
 /// Settles open records.
-pub struct Replayer<S> {
+pub struct Replayer<S, I> {
     pub store: Arc<S>,
     pub plan: Arc<Plan>,
-    pub find: KeptFiles,
+    pub find: KeptFiles<I>,
     pub patience: Backoff,
     pub stop: CancellationToken,
     /// The deliveries whose records are settled.
@@ -44,15 +45,15 @@ pub enum What {
 }
 
 /// A run over all deliveries, in the order they were taken up.
-pub struct Run<'r, S> {
-    retry: &'r Replayer<S>,
+pub struct Run<'r, S, I> {
+    retry: &'r Replayer<S, I>,
     deliveries: Deliveries<'r, S>,
     what: What,
     /// Whether the run was stopped before its end.
     pub stopped: bool,
 }
 
-impl<S: Store> Run<'_, S> {
+impl<S: Store, I: Source> Run<'_, S, I> {
     /// Settles the records of the next delivery that has open records. Returns `None` at the end.
     ///
     /// # Errors
@@ -77,9 +78,9 @@ impl<S: Store> Run<'_, S> {
     }
 }
 
-impl<S: Store> Replayer<S> {
+impl<S: Store, I: Source> Replayer<S, I> {
     /// Starts a run at the first delivery.
-    pub fn run(&self, what: What) -> Run<'_, S> {
+    pub fn run(&self, what: What) -> Run<'_, S, I> {
         let deliveries = Deliveries::patiently(&*self.store, &self.patience, self.deliveries.clone());
         Run { retry: self, deliveries, what, stopped: false }
     }
@@ -135,7 +136,7 @@ impl<S: Store> Replayer<S> {
         Ok(false)
     }
 
-    async fn making(&self, delivery: &Delivery) -> Result<ChunkMaker, ReplayError> {
+    async fn making(&self, delivery: &Delivery) -> Result<ChunkMaker<I>, ReplayError> {
         let header = header(&*self.store, &self.find, delivery).await?;
         Ok(ChunkMaker::new(&self.find, delivery, header).map_err(UntriedError::from)?)
     }
@@ -147,7 +148,7 @@ impl<S: Store> Replayer<S> {
 /// Returns an error if neither has the header, or if the store does not answer.
 pub async fn header(
     store: &impl Store,
-    find: &KeptFiles,
+    find: &KeptFiles<impl Source>,
     delivery: &Delivery,
 ) -> Result<Header, ReplayError> {
     if let Some(header) = store.header(delivery.id).await? {

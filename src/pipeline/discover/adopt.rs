@@ -8,7 +8,7 @@ use crate::domain::{FileStat, Plan, Position};
 use crate::pipeline::archived_reader::ArchivedReader;
 use crate::pipeline::prefix_check::VerifiedFile;
 use crate::pipeline::row_builder::RowBuilder;
-use crate::source::folder::inbox::Inbox;
+use crate::source::{Source, SourceFile};
 
 /// A file that was read to its end.
 pub struct Assumed {
@@ -31,21 +31,19 @@ struct Counted {
 /// # Errors
 /// Returns an error if the file cannot be read, has no usable header, lies outside the inbox, or ends with an
 /// incomplete record.
-pub async fn read(inbox: &Inbox, path: &str, plan: &Arc<Plan>, limit: usize) -> io::Result<Assumed> {
-    let place = inbox.place(path);
-    let beginning = VerifiedFile::unverified(&place, plan, limit).await.map_err(io::Error::other)?;
-    inbox.check_opened(path, &beginning.bytes.file)?;
+pub async fn read(inbox: &impl Source, path: &str, plan: &Arc<Plan>, limit: usize) -> io::Result<Assumed> {
+    let beginning = VerifiedFile::unverified(inbox, path, plan, limit).await.map_err(io::Error::other)?;
     let mut kept = ArchivedReader::unstamped(beginning, path, u64::MAX);
     let counted = count(&mut kept, plan).await?;
     if kept.rest() > 0 {
         let what = format!("its last {} bytes are no whole record", kept.rest());
         return Err(io::Error::other(what));
     }
-    let noted = inbox.look(&place).map_or_else(FileStat::default, |file| file.noted);
+    let noted = inbox.look(path).await.map_or_else(FileStat::default, |file| file.noted);
     Ok(Assumed { verdict: verdict(counted, kept.tail), noted })
 }
 
-async fn count(kept: &mut ArchivedReader, plan: &Arc<Plan>) -> io::Result<Counted> {
+async fn count(kept: &mut ArchivedReader<impl SourceFile>, plan: &Arc<Plan>) -> io::Result<Counted> {
     let transform = RowBuilder::new(Arc::clone(plan), Arc::default());
     let mut all = Counted { reach: Position::default(), hash: String::new(), skipped: 0, odd: 0 };
     while let Some(raw) = kept.next().await? {

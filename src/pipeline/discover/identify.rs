@@ -3,14 +3,15 @@
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use tracing::info;
 
 use crate::domain::header::HeaderError;
 use crate::domain::ledger::{Amendment, Content, Continuation, DeliveryFilter, HEAD, NewDelivery, Verdict};
 use crate::domain::{
-    Checkpoint, Delivery, DeliveryContext, DeliveryId, DeliveryState, FileStat, Origin, Plan, Position, text,
+    Checkpoint, Delivery, DeliveryContext, DeliveryId, DeliveryState, FileStat, Origin, Plan, Position, path,
+    text,
 };
 use crate::format::framer::Framer;
 use crate::format::stream_error::StreamError;
@@ -24,17 +25,16 @@ use crate::pipeline::hash_checkpoint::{HashCheckpoints, Window};
 use crate::pipeline::header_probe::{Opened, Start, framer, open, start, trusted};
 use crate::pipeline::messages::{Head, LoadMode, Work};
 use crate::pipeline::prefix_check::{Growth, PrefixCheck};
-use crate::source::folder::inbox;
-use crate::source::folder::inbox::Inbox;
+use crate::source::{Source, SourceFile};
 use crate::store::backoff::Backoff;
 use crate::store::listing::{Deliveries, newest};
 use crate::store::{Store, StoreError};
 
 /// Compares files with the ledger and takes them up.
-pub struct Identify<S> {
+pub struct Identify<S, I> {
     pub store: Arc<S>,
     pub plan: Arc<Plan>,
-    pub inbox: Inbox,
+    pub inbox: I,
     pub patience: Backoff,
     pub max_record_bytes: usize,
     pub trails: Arc<HashCheckpoints>,
@@ -45,11 +45,11 @@ pub struct Identify<S> {
 }
 
 /// The result of identifying a file.
-pub enum Identified {
+pub enum Identified<F> {
     /// The file is unchanged since it was entered into the ledger.
     Unchanged(Same),
     /// The file must be read. The number is the strikes of its path.
-    Work(Box<Work>, u32),
+    Work(Box<Work<F>>, u32),
     /// The file has an incomplete header, so it is not a delivery yet. It is looked at again.
     HeaderWaits,
     /// There is nothing to read: the file was entered into the ledger in this state.
@@ -75,9 +75,9 @@ pub struct Same {
 }
 
 /// A file that is being identified.
-struct Subject<'c> {
+struct Subject<'c, F> {
     candidate: &'c Candidate,
-    opened: Opened,
+    opened: Opened<F>,
     /// What may be done with the open tail.
     tail: TailPolicy,
     /// How often growth contradicted an open tail of this path.
@@ -93,18 +93,22 @@ pub enum IdentifyError {
     File(#[from] io::Error),
 }
 
-impl<S: Store> Identify<S> {
+impl<S: Store, I: Source> Identify<S, I> {
     /// Identifies one file. Queries the ledger for the path only if `is_known`.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read or the store does not answer.
-    pub async fn identify(&self, candidate: &Candidate, is_known: bool) -> Result<Identified, IdentifyError> {
+    pub async fn identify(
+        &self,
+        candidate: &Candidate,
+        is_known: bool,
+    ) -> Result<Identified<I::File>, IdentifyError> {
         let path = &candidate.path;
         loop {
             let opened = self.open(path).await?;
             let current = if is_known { self.newest(path).await? } else { None };
             let strikes = current.as_ref().map_or(0, |current| current.strikes);
-            let tail = self.tails.policy(&candidate.queued, opened.bytes.file.noted, strikes);
+            let tail = self.tails.policy(&candidate.queued, opened.bytes.file.noted(), strikes);
             let subject = Subject { candidate, opened, tail, strikes };
             let identified = match current {
                 // A candidate that is only checked was loaded by this run.
@@ -120,10 +124,8 @@ impl<S: Store> Identify<S> {
         }
     }
 
-    async fn open(&self, path: &str) -> io::Result<Opened> {
-        let opened = open(&self.inbox.place(path), self.plan.encoding).await?;
-        self.inbox.check_opened(path, &opened.bytes.file)?;
-        Ok(opened)
+    async fn open(&self, path: &str) -> io::Result<Opened<I::File>> {
+        open(&self.inbox, path, self.plan.encoding).await
     }
 
     async fn newest(&self, path: &str) -> Result<Option<Delivery>, StoreError> {
@@ -133,9 +135,9 @@ impl<S: Store> Identify<S> {
     /// Identifies a file whose path the ledger knows: it has the same bytes, more bytes or other bytes.
     async fn known(
         &self,
-        subject: Subject<'_>,
+        subject: Subject<'_, I::File>,
         current: Delivery,
-    ) -> Result<Option<Identified>, IdentifyError> {
+    ) -> Result<Option<Identified<I::File>>, IdentifyError> {
         match current.state {
             // The earlier attempt did not succeed or was undone. The bytes or the configuration seem to have changed
             // since.
@@ -158,7 +160,8 @@ impl<S: Store> Identify<S> {
         };
         if begun.growth == Growth::Contradiction && self.taking != LoadMode::Assumed {
             let strikes = subject.strikes.saturating_add(1);
-            let tail = self.tails.policy(&subject.candidate.queued, subject.opened.bytes.file.noted, strikes);
+            let tail =
+                self.tails.policy(&subject.candidate.queued, subject.opened.bytes.file.noted(), strikes);
             return self.new_generation(Subject { strikes, tail, ..subject }).await.map(Some);
         }
         let resumes = is_interrupted(&current);
@@ -166,7 +169,9 @@ impl<S: Store> Identify<S> {
             // A different size means that there is more to read. A truncated gz file may lack only its trailer, and
             // then only the size shows the growth. An equal size proves nothing: it may have been noted when the file
             // had other bytes than those that were read.
-            (DeliveryState::Incomplete, _) if current.noted.size == subject.opened.bytes.file.noted.size => {
+            (DeliveryState::Incomplete, _)
+                if current.noted.size == subject.opened.bytes.file.noted().size =>
+            {
                 let judged = self.judge_rest(&subject, &mut begun).await?;
                 if matches!(judged, Judged::Wait { held: true, .. }) {
                     let same = unchanged(&current, &subject.opened, begun.verified);
@@ -201,27 +206,30 @@ impl<S: Store> Identify<S> {
     /// with the bytes sent ahead of the ledger, or if the latter were sent under other rules than the current ones.
     async fn begun(
         &self,
-        subject: &Subject<'_>,
+        subject: &Subject<'_, I::File>,
         current: &Delivery,
-    ) -> Result<Option<PrefixCheck>, IdentifyError> {
-        let place = self.inbox.place(&current.path);
+    ) -> Result<Option<PrefixCheck<I::File>>, IdentifyError> {
         let trail = self.trails.find(current.id).filter(|_| is_trailed(current, &subject.opened));
-        let begun = match PrefixCheck::follow(&place, current, trail).await? {
+        let begun = match PrefixCheck::follow(&self.inbox, current, trail).await? {
             Some(begun) => Some(begun),
-            None => PrefixCheck::verify(&place, current, self.plan.encoding).await?,
+            None => PrefixCheck::verify(&self.inbox, &current.path, current, self.plan.encoding).await?,
         };
         let Some(begun) = begun else { return Ok(None) };
-        self.inbox.check_opened(&current.path, &begun.bytes.file)?;
         let ahead = current.ahead.as_ref().filter(|ahead| ahead.bytes.offset > current.reach.offset);
         let by_other_rules = ahead.is_some_and(|ahead| ahead.rules != self.plan.rules);
-        if by_other_rules || !PrefixCheck::has_what_was_sent(&place, current, self.plan.encoding).await? {
+        if by_other_rules || !PrefixCheck::has_what_was_sent(&self.inbox, current, self.plan.encoding).await?
+        {
             return Ok(None);
         }
         Ok(Some(begun))
     }
 
     /// Decides what to do with the bytes after the end of an incomplete delivery.
-    async fn judge_rest(&self, subject: &Subject<'_>, begun: &mut PrefixCheck) -> io::Result<Judged> {
+    async fn judge_rest(
+        &self,
+        subject: &Subject<'_, I::File>,
+        begun: &mut PrefixCheck<I::File>,
+    ) -> io::Result<Judged> {
         let limit = self.max_record_bytes;
         begun.buffer(limit).await?;
         let mut framer = Framer::new(
@@ -248,7 +256,10 @@ impl<S: Store> Identify<S> {
         })
     }
 
-    async fn new_generation(&self, subject: Subject<'_>) -> Result<Identified, IdentifyError> {
+    async fn new_generation(
+        &self,
+        subject: Subject<'_, I::File>,
+    ) -> Result<Identified<I::File>, IdentifyError> {
         let opened = self.open(&subject.candidate.path).await?;
         self.new_delivery(Subject { opened, ..subject }).await
     }
@@ -256,10 +267,10 @@ impl<S: Store> Identify<S> {
     /// Resumes a delivery. Returns `None` if the delivery was changed in the meantime.
     async fn resume(
         &self,
-        mut subject: Subject<'_>,
+        mut subject: Subject<'_, I::File>,
         current: &Delivery,
-        mut begun: PrefixCheck,
-    ) -> Result<Option<Identified>, IdentifyError> {
+        mut begun: PrefixCheck<I::File>,
+    ) -> Result<Option<Identified<I::File>>, IdentifyError> {
         let start = match self.start(&subject.opened, &current.path).await {
             Ok(start) => start,
             Err(HeaderError::Cut) => {
@@ -271,9 +282,9 @@ impl<S: Store> Identify<S> {
             subject.opened.bytes = subject.opened.bytes.ended();
             begun = begun.end();
         }
-        let noted = trusted(begun.bytes.file.noted);
-        // A ctime of 0 never compares equal, so a file that was not fully verified is compared again once it is quiet.
-        let noted = if begun.verified { noted } else { FileStat { ctime: 0, ..noted } };
+        let noted = trusted(begun.bytes.file.noted());
+        // An untrusted version never compares equal, so a file that was not fully verified is compared again once it is quiet.
+        let noted = if begun.verified { noted } else { noted.untrusted() };
         let how = Continuation {
             noted,
             head: head(&subject.opened),
@@ -300,7 +311,10 @@ impl<S: Store> Identify<S> {
     }
 
     /// Enters a new delivery: the first one of a path, or a new generation.
-    async fn new_delivery(&self, mut subject: Subject<'_>) -> Result<Identified, IdentifyError> {
+    async fn new_delivery(
+        &self,
+        mut subject: Subject<'_, I::File>,
+    ) -> Result<Identified<I::File>, IdentifyError> {
         let path = &subject.candidate.path;
         let start = match self.start(&subject.opened, path).await {
             Ok(start) if start.whole || subject.tail == TailPolicy::Load || start.header.0.is_empty() => {
@@ -344,10 +358,10 @@ impl<S: Store> Identify<S> {
     }
 
     /// Reads the file to its end and enters it as loaded, without writing rows.
-    async fn assume(&self, subject: &Subject<'_>) -> Result<Identified, IdentifyError> {
+    async fn assume(&self, subject: &Subject<'_, I::File>) -> Result<Identified<I::File>, IdentifyError> {
         let path = &subject.candidate.path;
         let found = adopt::read(&self.inbox, path, &self.plan, self.max_record_bytes).await?;
-        if found.noted != subject.opened.bytes.file.noted {
+        if found.noted != subject.opened.bytes.file.noted() {
             return Err(io::Error::other("it changed while it was read").into());
         }
         let entry = self.entry(subject, found.verdict);
@@ -357,16 +371,16 @@ impl<S: Store> Identify<S> {
 
     fn work(
         &self,
-        Subject { opened, tail, .. }: Subject<'_>,
+        Subject { opened, tail, .. }: Subject<'_, I::File>,
         delivery: Delivery,
         start: Start,
         framer: Framer,
         (head, window): (Head, Window),
-    ) -> Identified {
+    ) -> Identified<I::File> {
         let bytes = opened.bytes;
-        let changed = UNIX_EPOCH + Duration::from_nanos(bytes.file.noted.ctime.try_into().unwrap_or(0));
+        let changed = bytes.file.noted().changed_at();
         let header_is_tail = !start.whole && !start.header.0.is_empty();
-        let (path, file_date) = (&delivery.path, inbox::date(&delivery.path));
+        let (path, file_date) = (&delivery.path, path::date(&delivery.path));
         let (named, arrived) = ((start.header, start.mapping), changed.max(self.started));
         let source = DeliveryContext {
             records_before: delivery.reach.record,
@@ -380,32 +394,40 @@ impl<S: Store> Identify<S> {
         Identified::Work(Box::new(work), strikes)
     }
 
-    fn entry(&self, subject: &Subject<'_>, verdict: Verdict) -> NewDelivery {
+    fn entry(&self, subject: &Subject<'_, I::File>, verdict: Verdict) -> NewDelivery {
         let opened = &subject.opened;
         let noted = match verdict {
             // The times are noted even if they are too young to be trusted. Otherwise the file would fail again at
             // every listing.
-            Verdict::Failed { .. } | Verdict::Incomplete { .. } => opened.bytes.file.noted,
-            _ => trusted(opened.bytes.file.noted),
+            Verdict::Failed { .. } | Verdict::Incomplete { .. } => opened.bytes.file.noted(),
+            _ => trusted(opened.bytes.file.noted()),
         };
         let (path, strikes) = (subject.candidate.path.to_string(), subject.strikes);
         let (fingerprint, attempt) = (self.plan.fingerprint.clone(), self.plan.attempt.clone());
         NewDelivery { path, head: head(opened), noted, strikes, fingerprint, attempt, verdict }
     }
 
-    async fn enter(&self, subject: &Subject<'_>, verdict: Verdict) -> Result<Identified, IdentifyError> {
+    async fn enter(
+        &self,
+        subject: &Subject<'_, I::File>,
+        verdict: Verdict,
+    ) -> Result<Identified<I::File>, IdentifyError> {
         let entry = self.entry(subject, verdict);
         let delivery = self.patience.with(|| self.store.take_up(entry.clone())).await?;
         Ok(Identified::Entered(delivery.id, delivery.state, delivery.detail))
     }
 
-    async fn fail(&self, subject: &Subject<'_>, detail: String) -> Result<Identified, IdentifyError> {
+    async fn fail(
+        &self,
+        subject: &Subject<'_, I::File>,
+        detail: String,
+    ) -> Result<Identified<I::File>, IdentifyError> {
         self.enter(subject, Verdict::Failed { detail }).await
     }
 
-    async fn start(&self, opened: &Opened, path: &str) -> Result<Start, HeaderError> {
+    async fn start(&self, opened: &Opened<I::File>, path: &str) -> Result<Start, HeaderError> {
         let wants_date = self.plan.columns.iter().any(|column| column.origin == Origin::FileDate);
-        if wants_date && inbox::date(path).is_none() {
+        if wants_date && path::date(path).is_none() {
             return Err(HeaderError::NoDate);
         }
         start(opened, &self.plan).await
@@ -414,8 +436,8 @@ impl<S: Store> Identify<S> {
     /// Continues with the file unless its bytes are those of another delivery, or may turn out to be.
     async fn unlike<'c>(
         &self,
-        mut subject: Subject<'c>,
-    ) -> Result<ControlFlow<Identified, Subject<'c>>, IdentifyError> {
+        mut subject: Subject<'c, I::File>,
+    ) -> Result<ControlFlow<Identified<I::File>, Subject<'c, I::File>>, IdentifyError> {
         Ok(match self.alike(&mut subject).await? {
             Alike::Other => ControlFlow::Continue(subject),
             Alike::OtherButRead => {
@@ -429,7 +451,7 @@ impl<S: Store> Identify<S> {
 
     /// Compares the file with deliveries that begin with the same bytes and derive the same values from their paths.
     /// Reads only deliveries that are unfinished or have exactly the same bytes, however many others there are.
-    async fn alike(&self, subject: &mut Subject<'_>) -> Result<Alike, IdentifyError> {
+    async fn alike(&self, subject: &mut Subject<'_, I::File>) -> Result<Alike, IdentifyError> {
         let path = &subject.candidate.path;
         let incomplete = match self.unfinished(path, &subject.opened).await? {
             ControlFlow::Break((id, path)) => return Ok(Alike::Behind(id, path)),
@@ -456,7 +478,7 @@ impl<S: Store> Identify<S> {
 
     /// Whether a file at this path may be a copy of the delivery.
     fn may_be_copied(&self, other: &Delivery, path: &str) -> bool {
-        other.path != path && inbox::derive_alike(&self.plan, &other.path, path)
+        other.path != path && path::derive_alike(&self.plan, &other.path, path)
     }
 
     /// Returns the incomplete deliveries with records that this file may be a copy of. Breaks with the first such
@@ -464,7 +486,7 @@ impl<S: Store> Identify<S> {
     async fn unfinished(
         &self,
         path: &str,
-        opened: &Opened,
+        opened: &Opened<I::File>,
     ) -> Result<ControlFlow<(DeliveryId, String), Vec<DeliveryId>>, StoreError> {
         let filter = DeliveryFilter::Unfinished(opened.head.clone());
         let mut alike = Deliveries::patiently(&*self.store, &self.patience, filter);
@@ -499,7 +521,7 @@ impl<S: Store> Identify<S> {
     /// cover its last record.
     async fn incomplete_same(
         &self,
-        subject: &Subject<'_>,
+        subject: &Subject<'_, I::File>,
         incomplete: &[DeliveryId],
         content: &Content,
     ) -> Result<Option<Delivery>, IdentifyError> {
@@ -519,15 +541,15 @@ impl<S: Store> Identify<S> {
     /// loadable here.
     async fn waits_alike(
         &self,
-        subject: &Subject<'_>,
+        subject: &Subject<'_, I::File>,
         other: &Delivery,
         content: &Content,
     ) -> Result<bool, IdentifyError> {
         if !self.is_still(&other.path, content).await {
             return Ok(false);
         }
-        let place = self.inbox.place(&subject.candidate.path);
-        let Some(mut begun) = PrefixCheck::verify(&place, other, self.plan.encoding).await? else {
+        let path = &subject.candidate.path;
+        let Some(mut begun) = PrefixCheck::verify(&self.inbox, path, other, self.plan.encoding).await? else {
             return Ok(false);
         };
         Ok(self.judge_rest(subject, &mut begun).await? != Judged::Load)
@@ -559,20 +581,20 @@ enum Alike {
     Behind(DeliveryId, String),
 }
 
-fn head(opened: &Opened) -> Checkpoint {
+fn head<F: SourceFile>(opened: &Opened<F>) -> Checkpoint {
     Checkpoint { offset: opened.read.len().min(HEAD) as u64, hash: opened.head.clone() }
 }
 
 /// Makes the result for an unchanged file. The amendment contains what the ledger must correct: a changed head, or size
 /// and times that changed or can be trusted only now.
-fn unchanged(current: &Delivery, opened: &Opened, verified: bool) -> Same {
-    let noted = trusted(opened.bytes.file.noted);
+fn unchanged<F: SourceFile>(current: &Delivery, opened: &Opened<F>, verified: bool) -> Same {
+    let noted = trusted(opened.bytes.file.noted());
     let amendment = Amendment {
         noted: (noted != current.noted).then_some(noted),
         head: (opened.head != current.head).then(|| opened.head.clone()),
         ..Amendment::default()
     };
-    let (id, state, noted) = (current.id, current.state, opened.bytes.file.noted);
+    let (id, state, noted) = (current.id, current.state, opened.bytes.file.noted());
     Same { id, state, noted, verified, held: None, amendment }
 }
 
@@ -582,8 +604,8 @@ fn is_interrupted(delivery: &Delivery) -> bool {
 }
 
 /// Describes a resumed delivery for `status`.
-fn seen(current: &Delivery, begun: &PrefixCheck) -> String {
-    let grown = begun.bytes.file.noted.size.saturating_sub(current.noted.size);
+fn seen<F: SourceFile>(current: &Delivery, begun: &PrefixCheck<F>) -> String {
+    let grown = begun.bytes.file.noted().size.saturating_sub(current.noted.size);
     let ended = matches!(current.state, DeliveryState::Loaded | DeliveryState::Incomplete);
     let what = if ended && grown > 0 {
         format!("grew by {}", text::bytes(grown))
@@ -595,8 +617,8 @@ fn seen(current: &Delivery, begun: &PrefixCheck) -> String {
 }
 
 /// Whether comparing the head and the last bytes is enough, as for a file in plain UTF-8 that is still growing.
-fn is_trailed(delivery: &Delivery, opened: &Opened) -> bool {
-    let grew = opened.bytes.file.noted.size > delivery.reach.offset && opened.bytes.is_plain();
+fn is_trailed<F: SourceFile>(delivery: &Delivery, opened: &Opened<F>) -> bool {
+    let grew = opened.bytes.file.noted().size > delivery.reach.offset && opened.bytes.is_plain();
     let same_head = delivery.reach.offset < HEAD as u64 || delivery.head == opened.head;
     grew && same_head
 }

@@ -1,29 +1,28 @@
 //! Decides which loaded files may leave the inbox, and when (`source.after`).
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::domain::FileStat;
 use crate::pipeline::discover::Discover;
 use crate::pipeline::messages::Left;
-use crate::source::folder::inbox::Found;
-use crate::source::folder::move_or_delete::Leaving;
+use crate::source::{Found, Source};
 use crate::store::Store;
 
-impl<S: Store> Discover<S> {
+impl<S: Store, I: Source> Discover<S, I> {
     /// Checks the files whose rest is over. They may have changed since they were queued.
-    pub(super) fn rested(&mut self) {
+    pub(super) async fn rested(&mut self) {
         let now = Instant::now();
         while let Some(path) = self.files.rested(now) {
-            self.may_leave(&path);
+            self.may_leave(&path).await;
         }
     }
 
     /// Queues a loaded file to leave the inbox, if the file is unchanged since it was loaded.
-    pub(super) fn may_leave(&mut self, path: &str) {
+    pub(super) async fn may_leave(&mut self, path: &str) {
         if self.rest.is_none() || self.files.is_busy(path) || self.files.is_waiting(path) {
             return;
         }
-        if let Some(file) = self.identify.inbox.look(&self.identify.inbox.place(path)) {
+        if let Some(file) = self.identify.inbox.look(path).await {
             self.listed(&file);
         }
     }
@@ -52,7 +51,7 @@ impl<S: Store> Discover<S> {
     /// Whether the file has rested long enough to leave now. If it may leave later, schedules it.
     fn has_rested(&mut self, file: &Found) -> bool {
         let inbox = &self.identify.inbox;
-        let Some(rest) = self.rest.filter(|_| inbox.is_file_name(&inbox.place(&file.path))) else {
+        let Some(rest) = self.rest.filter(|_| inbox.is_in_inbox(&file.path)) else {
             return false;
         };
         let now = Instant::now();
@@ -66,23 +65,17 @@ impl<S: Store> Discover<S> {
         wait.is_zero()
     }
 
-    /// Returns the next file that is to leave.
-    pub(super) fn leaving(&mut self) -> Option<Leaving> {
-        self.files.leave().map(|Found { path, noted }| Leaving { path, noted })
-    }
-
     /// Notes that a file left the inbox, or that it must be tried again later.
-    pub(super) fn left(&mut self, left: &Left) {
+    pub(super) async fn left(&mut self, left: &Left) {
         let stays_until = (!left.gone).then(|| Instant::now() + *self.source.poll);
         let again = self.files.left(&left.path, stays_until);
-        self.look_again(&left.path, again);
+        self.look_again(&left.path, again).await;
     }
 }
 
 /// Returns how long a file must still rest. Uses ctime, which the system sets from its own clock; a program can set
 /// mtime to anything.
 fn wait(noted: FileStat, rest: Duration) -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let changed = Duration::from_nanos(noted.ctime.try_into().unwrap_or(0));
-    (changed + rest).saturating_sub(now).min(rest)
+    let due = noted.changed_at() + rest;
+    due.duration_since(SystemTime::now()).unwrap_or_default().min(rest)
 }

@@ -29,15 +29,13 @@ use crate::pipeline::header_probe::trusted;
 use crate::pipeline::messages::{Finished, Left, LoadMode, Scope, Work};
 use crate::pipeline::observer::PipelineObserver;
 use crate::pipeline::run_stats::RunStats;
-use crate::source::folder::inbox::Found;
-use crate::source::folder::move_or_delete::Leaving;
-use crate::source::folder::watch::{Signal, Watch};
+use crate::source::{Events, Found, Signal, Source, SourceFile};
 use crate::store::{Store, StoreError, failpoint};
 use crate::{config, metrics};
 
 /// The discover stage.
-pub struct Discover<S> {
-    identify: Identify<S>,
+pub struct Discover<S, I> {
+    identify: Identify<S, I>,
     source: config::SourceConfig,
     files_under_way: usize,
     tally: Arc<RunStats>,
@@ -73,9 +71,9 @@ const LINE: usize = 1000;
 /// KiB.
 const TOLD: usize = 16;
 
-impl<S: Store> Discover<S> {
+impl<S: Store, I: Source> Discover<S, I> {
     pub fn new(
-        identify: Identify<S>,
+        identify: Identify<S, I>,
         source: config::SourceConfig,
         files_under_way: usize,
         rest: Option<Duration>,
@@ -107,9 +105,9 @@ impl<S: Store> Discover<S> {
     pub async fn run(
         mut self,
         scope: Scope,
-        files: Sender<Work>,
+        files: Sender<Work<I::File>>,
         finished: Receiver<Finished>,
-        (leaving, left): (Sender<Leaving>, Receiver<Left>),
+        (leaving, left): (Sender<Found>, Receiver<Left>),
     ) -> Result<(), StoreError> {
         let attempt = &self.identify.plan.attempt;
         let known = || self.identify.store.known(attempt.clone());
@@ -138,7 +136,7 @@ impl<S: Store> Discover<S> {
             .iter()
             .filter(|path| matches!(path.state, DeliveryState::Loading | DeliveryState::Incomplete));
         for path in unfinished {
-            if self.identify.inbox.place(&path.path).try_exists().unwrap_or(true) {
+            if self.identify.inbox.may_exist(&path.path).await {
                 continue;
             }
             self.gone(path.id, &path.path).await?;
@@ -154,9 +152,9 @@ impl<S: Store> Discover<S> {
     async fn once(
         &mut self,
         found: Vec<Found>,
-        files: Sender<Work>,
+        files: Sender<Work<I::File>>,
         mut finished: Receiver<Finished>,
-        leaving: Sender<Leaving>,
+        leaving: Sender<Found>,
         mut left: Receiver<Left>,
     ) -> Result<(), StoreError> {
         self.single = true;
@@ -174,9 +172,9 @@ impl<S: Store> Discover<S> {
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 Some(done) = finished.recv() => self.finished(&done).await?,
-                Some(left) = left.recv() => self.left(&left),
+                Some(left) = left.recv() => self.left(&left).await,
                 Ok(permit) = leaving.reserve(), if self.files.has_leavable() => {
-                    if let Some(file) = self.leaving() { permit.send(file) }
+                    if let Some(file) = self.files.leave() { permit.send(file) }
                 }
                 permit = files.reserve(), if may_take => match permit {
                     Ok(permit) => if let Some(work) = self.take_next(false).await? { permit.send(work) },
@@ -190,9 +188,9 @@ impl<S: Store> Discover<S> {
 
     async fn watch(
         &mut self,
-        files: Sender<Work>,
+        files: Sender<Work<I::File>>,
         mut finished: Receiver<Finished>,
-        leaving: Sender<Leaving>,
+        leaving: Sender<Found>,
         mut left: Receiver<Left>,
     ) -> Result<(), StoreError> {
         // The watch begins before the first listing, so that no file is missed between the two.
@@ -211,10 +209,10 @@ impl<S: Store> Discover<S> {
                     self.measure();
                 }
                 Some(done) = finished.recv() => self.finished(&done).await?,
-                Some(left) = left.recv() => self.left(&left),
-                () = until(self.files.next_rest()) => self.rested(),
+                Some(left) = left.recv() => self.left(&left).await,
+                () = until(self.files.next_rest()) => self.rested().await,
                 Ok(permit) = leaving.reserve(), if self.files.has_leavable() => {
-                    if let Some(file) = self.leaving() { permit.send(file) }
+                    if let Some(file) = self.files.leave() { permit.send(file) }
                 }
                 signal = next(&mut watch) => self.signal(signal).await?,
                 () = until(due) => self.files.settled(Instant::now()),
@@ -225,9 +223,6 @@ impl<S: Store> Discover<S> {
                     Ok(permit) => if let Some(work) = self.take_next(true).await? { permit.send(work) },
                     Err(_) => return Ok(()),
                 },
-            }
-            if watch.as_ref().is_some_and(Watch::has_overflowed) {
-                self.list().await?;
             }
         }
     }
@@ -257,7 +252,7 @@ impl<S: Store> Discover<S> {
     }
 
     /// Identifies the next file. Returns the work to do, if there is any.
-    async fn take_next(&mut self, keep_note: bool) -> Result<Option<Work>, StoreError> {
+    async fn take_next(&mut self, keep_note: bool) -> Result<Option<Work<I::File>>, StoreError> {
         let Some(candidate) = self.files.take() else { return Ok(None) };
         let is_known = self.files.has(&candidate.path);
         let looks = Stage::Discover.begin();
@@ -279,16 +274,16 @@ impl<S: Store> Discover<S> {
     async fn identified(
         &mut self,
         candidate: Candidate,
-        identified: Identified,
+        identified: Identified<I::File>,
         keep_note: bool,
-    ) -> Result<Option<Work>, StoreError> {
+    ) -> Result<Option<Work<I::File>>, StoreError> {
         let Candidate { path, queued } = candidate;
         match identified {
             Identified::Work(work, strikes) => {
                 self.tell_ignored(&path, &work.source.mapping.ignored);
                 metrics::delivery(DeliveryState::Waiting);
                 metrics::delivery(DeliveryState::Loading);
-                let loading = Loading { noted: work.bytes.file.noted, strikes };
+                let loading = Loading { noted: work.bytes.file.noted(), strikes };
                 self.files.load(&path, work.noted, loading);
                 return Ok(Some(*work));
             }
@@ -300,17 +295,19 @@ impl<S: Store> Discover<S> {
                 self.files.unchanged(&path, trusted(queued.noted), same.state);
                 if let Some(strikes) = same.held {
                     let since = if queued.quiet { queued.since } else { Instant::now() };
-                    self.hold(&path, strikes, since);
+                    self.hold(&path, strikes, since).await;
                 }
                 if same.verified && self.files.is_whole(&path) {
                     self.compared(&Found { path, noted: same.noted });
                 }
             }
             Identified::HeaderWaits => self.header_waits(&path, queued.noted),
-            Identified::Entered(id, state, detail) => self.entered(&path, queued.noted, id, state, &detail),
+            Identified::Entered(id, state, detail) => {
+                self.entered(&path, queued.noted, id, state, &detail).await;
+            }
             Identified::Assumed(delivery) => {
                 self.tally.assumed(&delivery);
-                self.entered(&path, queued.noted, delivery.id, delivery.state, &delivery.detail);
+                self.entered(&path, queued.noted, delivery.id, delivery.state, &delivery.detail).await;
             }
             Identified::Behind(_, other)
                 if self.files.is_waiting(&other) || self.files.is_loading(&other) =>
@@ -331,7 +328,7 @@ impl<S: Store> Discover<S> {
     }
 
     /// Notes that a file was entered into the ledger without anything to read.
-    fn entered(
+    async fn entered(
         &mut self,
         path: &Arc<str>,
         noted: FileStat,
@@ -350,7 +347,7 @@ impl<S: Store> Discover<S> {
         let whole = matches!(state, DeliveryState::Duplicate | DeliveryState::Loaded);
         let noted = if whole && self.rest.is_some() { trusted(noted) } else { noted };
         self.files.entered(path, noted, id, state);
-        self.may_leave(path);
+        self.may_leave(path).await;
     }
 
     /// Logs ignored columns once for all files with the same columns.
@@ -372,7 +369,7 @@ impl<S: Store> Discover<S> {
     /// Handles a file that begins like a delivery of an earlier process. If the file of that delivery still exists, it
     /// is taken up first.
     async fn left_behind(&mut self, id: DeliveryId, other: &str, path: &Arc<str>) -> Result<(), StoreError> {
-        match self.identify.inbox.look(&self.identify.inbox.place(other)) {
+        match self.identify.inbox.look(other).await {
             Some(_) if self.files.is_unreadable(other) => {
                 let error = format!("it begins like {other}, which cannot be read");
                 self.cannot_read(path, &std::io::Error::other(error));
@@ -425,15 +422,15 @@ impl<S: Store> Discover<S> {
         }
         self.changed_meanwhile(done, again).await?;
         if done.held {
-            self.hold(path, loading.strikes, Instant::now());
+            self.hold(path, loading.strikes, Instant::now()).await;
         }
-        self.may_leave(path);
+        self.may_leave(path).await;
         Ok(())
     }
 
     /// Handles a file that changed or was removed while it was loaded.
     async fn changed_meanwhile(&mut self, done: &Finished, again: Again) -> Result<(), StoreError> {
-        let is_there = self.identify.inbox.look(&self.identify.inbox.place(&done.path)).is_some();
+        let is_there = self.identify.inbox.look(&done.path).await.is_some();
         if done.state == DeliveryState::Loaded && !is_there {
             let state =
                 Some((DeliveryState::Loaded, "its file was gone when all of it was loaded".to_owned()));
@@ -441,18 +438,15 @@ impl<S: Store> Discover<S> {
         }
         let replaced = done.state == DeliveryState::Replaced;
         // In a single pass, there is no later look, so the file is taken as complete.
-        self.look_again(&done.path, again.or(replaced.then_some(self.single)));
+        self.look_again(&done.path, again.or(replaced.then_some(self.single))).await;
         Ok(())
     }
 }
 
 /// Returns the next event. Never completes without a watch.
-async fn next(watch: &mut Option<Watch>) -> Signal {
+async fn next(watch: &mut Option<impl Events>) -> Signal {
     match watch {
-        Some(watch) => match watch.signals.recv().await {
-            Some(signal) => signal,
-            None => std::future::pending().await,
-        },
+        Some(watch) => watch.next().await,
         None => std::future::pending().await,
     }
 }

@@ -1,50 +1,44 @@
 //! Finds the files to identify, from events of the system and from listings of the folder.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{info, warn};
 
 use crate::pipeline::discover::Discover;
 use crate::pipeline::discover::files::Again;
-use crate::source::folder::inbox::Found;
-use crate::source::folder::watch;
-use crate::source::folder::watch::{Signal, Watch};
+use crate::source::{Events, Found, Signal, Source};
 use crate::store::{Store, StoreError};
 
 /// How long after an unclear event the folder is listed again.
 const RELIST: Duration = Duration::from_millis(500);
 
-impl<S: Store> Discover<S> {
+impl<S: Store, I: Source> Discover<S, I> {
     /// Lists the folder. First watches it again if it was replaced by another folder.
-    pub(super) async fn relist(&mut self, watch: &mut Option<Watch>) -> Result<(), StoreError> {
-        self.identify.inbox.resolve();
-        if !watch.as_ref().is_some_and(|watch| watch.is_on(&self.identify.inbox.folder)) {
+    pub(super) async fn relist(&mut self, watch: &mut Option<I::Events>) -> Result<(), StoreError> {
+        if !self.identify.inbox.find_again(watch.as_ref()) {
             *watch = None;
             *watch = self.begin_watch();
         }
         self.list().await
     }
 
-    pub(super) fn begin_watch(&mut self) -> Option<Watch> {
-        let folder = self.identify.inbox.folder.display();
-        match Watch::begin(&self.identify.inbox) {
+    pub(super) fn begin_watch(&mut self) -> Option<I::Events> {
+        let (folder, watch) = (self.identify.inbox.name(), self.identify.inbox.watch());
+        let poll = humantime::format_duration(*self.source.poll);
+        // A failure is logged once. Polling continues without events.
+        let was_unwatched = std::mem::replace(&mut self.unwatched, watch.is_err());
+        match &watch {
             Ok(watch) => {
-                self.unwatched = false;
-                if let Some(kind) = watch::elsewhere(&self.identify.inbox.folder) {
-                    let poll = humantime::format_duration(*self.source.poll);
-                    warn!(%folder, "is on {kind}: what other machines write there sends no events; it is listed every {poll}");
+                if let Some(gaps) = watch.as_ref().and_then(Events::gaps) {
+                    warn!(%folder, "{gaps}; it is listed every {poll}");
                 }
-                Some(watch)
             }
-            // Already logged. Polling continues without events.
-            Err(_) if self.unwatched => None,
-            Err(error) => {
-                let poll = humantime::format_duration(*self.source.poll);
+            Err(error) if !was_unwatched => {
                 warn!(%folder, "no events from the system ({error}); the folder is listed every {poll}");
-                self.unwatched = true;
-                None
             }
+            Err(_) => {}
         }
+        watch.ok().flatten()
     }
 
     /// Lists the folder. Its absence is not an error.
@@ -52,10 +46,10 @@ impl<S: Store> Discover<S> {
         self.relist_at = None;
         let inbox = self.identify.inbox.clone();
         let now = Instant::now();
-        let listed = inbox.each(&mut |file| self.arrived(file, now));
+        let listed = inbox.each(&mut |file| self.arrived(file, now)).await;
         self.observer.inbox_listed(listed.is_ok());
         let was_absent = std::mem::replace(&mut self.absent, listed.is_err());
-        let folder = inbox.folder.display();
+        let folder = inbox.name();
         if let Err(error) = listed {
             if !was_absent {
                 warn!(%folder, "cannot be listed: {error}; waiting for it");
@@ -66,7 +60,7 @@ impl<S: Store> Discover<S> {
             info!(%folder, "is there again");
         }
         for path in self.files.troubled() {
-            let is_there = inbox.place(&path).try_exists().unwrap_or(true);
+            let is_there = inbox.may_exist(&path).await;
             if !is_there && let Some(id) = self.files.gone(&path) {
                 self.gone(id, &path).await?;
             }
@@ -79,13 +73,13 @@ impl<S: Store> Discover<S> {
             return self.listed(&file);
         }
         // Files that existed before the watch began are complete once they have been quiet for long enough.
-        let changed =
-            UNIX_EPOCH + Duration::from_nanos(file.noted.ctime.max(file.noted.mtime).try_into().unwrap_or(0));
-        let quiet = SystemTime::now().duration_since(changed).unwrap_or_default() >= *self.source.settle;
+        let quiet = SystemTime::now().duration_since(file.noted.quiet_since()).unwrap_or_default();
+        let is_complete = !self.identify.inbox.can_grow();
+        let quiet = is_complete || quiet >= *self.source.settle;
         if quiet && self.files.is_young(&file) {
             self.files.check(file, now);
         } else if quiet {
-            self.files.offer(file, false, now);
+            self.files.offer(file, is_complete, now);
         } else {
             self.files.settle(file, *self.source.settle, now);
         }
@@ -98,20 +92,20 @@ impl<S: Store> Discover<S> {
                 // A new folder is watched only a moment after its event, so events in between may be missing.
                 self.relist_at = Some(Instant::now() + RELIST);
             }
-            Signal::Whole(place) => {
-                if let Some(file) = self.identify.inbox.look(&place) {
+            Signal::Whole(path) => {
+                if let Some(file) = self.identify.inbox.look(&path).await {
                     self.files.readable(&file.path);
                     self.files.offer(file, true, Instant::now());
                 }
             }
-            Signal::Changing(place) => {
-                if let Some(file) = self.identify.inbox.look(&place) {
+            Signal::Changing(path) => {
+                if let Some(file) = self.identify.inbox.look(&path).await {
                     self.files.settle(file, *self.source.settle, Instant::now());
                 }
             }
             // The change may have made an unreadable file readable.
-            Signal::Touched(place) => {
-                if let Some(file) = self.identify.inbox.look(&place)
+            Signal::Touched(path) => {
+                if let Some(file) = self.identify.inbox.look(&path).await
                     && self.files.readable(&file.path)
                 {
                     self.files.offer(file, false, Instant::now());
@@ -122,9 +116,9 @@ impl<S: Store> Discover<S> {
     }
 
     /// Queues a file again if it changed while it was in use.
-    pub(super) fn look_again(&mut self, path: &str, again: Again) {
+    pub(super) async fn look_again(&mut self, path: &str, again: Again) {
         let Some(closed) = again else { return };
-        let Some(file) = self.identify.inbox.look(&self.identify.inbox.place(path)) else { return };
+        let Some(file) = self.identify.inbox.look(path).await else { return };
         if closed {
             self.files.offer(file, true, Instant::now());
         } else {
@@ -134,11 +128,11 @@ impl<S: Store> Discover<S> {
 
     /// Schedules another look at a file whose open tail is held. `since` is the time since which it is known not to
     /// have changed.
-    pub(super) fn hold(&mut self, path: &str, strikes: u32, since: Instant) {
+    pub(super) async fn hold(&mut self, path: &str, strikes: u32, since: Instant) {
         if self.single {
             return;
         }
-        if let Some(file) = self.identify.inbox.look(&self.identify.inbox.place(path)) {
+        if let Some(file) = self.identify.inbox.look(path).await {
             let wait = self.identify.tails.look_again_in(file.noted, strikes);
             self.files.hold(file, since, Instant::now() + wait);
         }

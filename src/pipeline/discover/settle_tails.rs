@@ -8,16 +8,18 @@ use tracing::{info, warn};
 use crate::domain::header::HeaderError;
 use crate::domain::ledger::{Amendment, Continuation, DeliveryFilter, KnownPath};
 use crate::domain::text::one_line;
-use crate::domain::{Checkpoint, Delivery, DeliveryContext, DeliveryState, End, Frame, RawChunk, TailNote};
+use crate::domain::{
+    Checkpoint, Delivery, DeliveryContext, DeliveryState, End, Frame, RawChunk, TailNote, path,
+};
 use crate::metrics;
 use crate::pipeline::discover::Discover;
 use crate::pipeline::discover::identify::Identify;
 use crate::pipeline::row_builder::RowBuilder;
-use crate::source::folder::inbox;
+use crate::source::Source;
 use crate::store::listing::Deliveries;
 use crate::store::{Store, StoreError};
 
-impl<S: Store> Discover<S> {
+impl<S: Store, I: Source> Discover<S, I> {
     /// Settles all noted tails. Returns whether there were any.
     ///
     /// # Errors
@@ -82,7 +84,7 @@ impl<S: Store> Discover<S> {
 
     fn noted_chunk(&self, delivery: &Delivery) -> Result<Option<RawChunk>, HeaderError> {
         let Some(TailNote { span, hash, header, bytes, .. }) = delivery.note.clone() else { return Ok(None) };
-        let (mapping, file_date) = (header.map(&self.identify.plan)?, inbox::date(&delivery.path));
+        let (mapping, file_date) = (header.map(&self.identify.plan)?, path::date(&delivery.path));
         let named = (header, mapping);
         let source = DeliveryContext {
             records_before: delivery.receipt.records,

@@ -1,6 +1,6 @@
 //! Decides when the open tail of a file may be loaded (law 4): when its writer has finished, as far as can be known.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use crate::config::{FinalNewline, SourceConfig};
 use crate::domain::FileStat;
@@ -85,9 +85,7 @@ impl Tails {
 
 /// Returns how long ago the file changed according to its times, or zero if they lie ahead of the clock.
 fn unchanged(noted: FileStat) -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let changed = Duration::from_nanos(noted.ctime.max(noted.mtime).try_into().unwrap_or(0));
-    now.saturating_sub(changed)
+    SystemTime::now().duration_since(noted.quiet_since()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ mod account;
 mod input;
 
 use std::io::{self, Write as _};
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -31,15 +30,17 @@ use crate::domain::{
     Delivery, DeliveryContext, DeliveryId, Header, Mapping, Plan, Position, RawChunk, Stamp, StampRange,
     Stamps,
 };
+use crate::format::decoded::Decoded;
 use crate::format::framer::Framer;
 use crate::format::stream_error::StreamError;
 use crate::format::tail::TailPolicy;
 use crate::metrics::heartbeat::Pulse;
 use crate::pipeline::byte_source;
-use crate::pipeline::byte_source::ByteSource;
 use crate::pipeline::hash_checkpoint::{HashCheckpoints, Window};
 use crate::pipeline::header_probe::{Opened, Start, framer, open, start};
 use crate::pipeline::prefix_check::PrefixCheck;
+use crate::source::SourceFile;
+use crate::source::suite::memory::{Memory, MemoryFile};
 use crate::store::backoff::Backoff;
 use crate::store::dry_run::DryRun;
 use crate::store::sqlite::SqliteStore;
@@ -64,11 +65,14 @@ impl<R: AsyncRead + Unpin> AsyncRead for Parts<R> {
 /// The maximum number of bytes read at a time.
 const READ: usize = 256 * 1024;
 
+/// The path of the file that is read.
+const PATH: &str = "a.csv";
+
 struct Bench {
     runtime: tokio::runtime::Runtime,
     plan: Arc<Plan>,
     write: Write,
-    dir: tempfile::TempDir,
+    inbox: Memory,
 }
 
 impl Bench {
@@ -80,7 +84,12 @@ impl Bench {
         let layers = Layers { file: Some(dir.path().join("config.yaml")), ..Layers::default() };
         let loaded = layers.load().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { runtime, plan: Arc::new(loaded.plan().unwrap()), write: loaded.config.write, dir }
+        Self {
+            runtime,
+            plan: Arc::new(loaded.plan().unwrap()),
+            write: loaded.config.write,
+            inbox: Memory::growing(),
+        }
     }
 
     fn plan(&self, input: &Input) -> Arc<Plan> {
@@ -113,14 +122,14 @@ impl Bench {
         input: &Input,
         mapping: &Mapping,
         framer: Framer,
-        bytes: ByteSource,
+        bytes: Decoded<MemoryFile>,
         window: usize,
     ) -> Account {
         let plan = self.plan(input);
         let reader = self.reader(&plan, window);
         let source = DeliveryContext {
             id: DeliveryId(1),
-            path: "a.csv".to_owned(),
+            path: PATH.to_owned(),
             header: Header(Vec::new()),
             mapping: mapping.clone(),
             file_date: None,
@@ -132,7 +141,7 @@ impl Bench {
             halt: Default::default(),
         };
         let stamps = Stamps::new(vec![StampRange { first: 0, base: Stamp(1000), records: 1 << 30 }]);
-        let (noted, window) = (bytes.file.noted, Window::default());
+        let (noted, window) = (bytes.file.noted(), Window::default());
         let head = Head { len: 0, hash: blake3::hash(b"").to_hex().to_string() };
         let (source, tail) = (Arc::new(source), TailPolicy::Load);
         let work = Work { source, stamps, bytes, noted, framer, tail, header_is_tail: false, window, head };
@@ -155,14 +164,14 @@ impl Bench {
     }
 
     /// Reads the file as the pipeline reads it.
-    async fn at_once(&self, input: &Input, opened: Opened, begin: &Start) -> Account {
+    async fn at_once(&self, input: &Input, opened: Opened<MemoryFile>, begin: &Start) -> Account {
         let framer = framer(&self.plan, input.limit, Position::default(), begin.mark, &opened.read);
         self.account(input, &begin.mapping, framer, opened.bytes, usize::MAX).await
     }
 
     /// Reads the file a few bytes at a time, in small chunks.
-    async fn in_parts(&self, input: &Input, place: &Path, begin: &Start) -> Account {
-        let bytes = byte_source::open(place, input.encoding).await.unwrap();
+    async fn in_parts(&self, input: &Input, begin: &Start) -> Account {
+        let bytes = byte_source::open(&self.inbox, PATH, input.encoding).await.unwrap();
         let mut bytes = bytes.through(|bytes| Parts(bytes, input.part));
         let mut read = Vec::new();
         bytes.read_up_to(&mut read, usize::try_from(begin.mark.offset).unwrap()).await.unwrap();
@@ -171,9 +180,10 @@ impl Bench {
     }
 
     /// Reads the file from a position where an earlier process may have ended.
-    async fn resumed(&self, input: &Input, place: &Path, begin: &Start, at: &(Position, String)) -> Account {
+    async fn resumed(&self, input: &Input, begin: &Start, at: &(Position, String)) -> Account {
         let (reach, hash) = at.clone();
-        let verified = PrefixCheck::verify(place, &self.delivery(reach, hash), input.encoding).await.unwrap();
+        let delivery = self.delivery(reach, hash);
+        let verified = PrefixCheck::verify(&self.inbox, PATH, &delivery, input.encoding).await.unwrap();
         let begun = verified.expect("what was read is still its beginning");
         let mut framer = Framer::new(&self.plan.format, input.limit, reach, reach, begun.hasher);
         framer.bytes().extend_from_slice(&begun.buffered);
@@ -185,35 +195,34 @@ impl Bench {
     }
 
     /// Returns all decoded bytes that can be read, and whether reading ended because the file is corrupt.
-    async fn decoded(&self, input: &Input, place: &Path) -> (Vec<u8>, bool) {
-        let mut bytes = byte_source::open(place, input.encoding).await.unwrap();
+    async fn decoded(&self, input: &Input) -> (Vec<u8>, bool) {
+        let mut bytes = byte_source::open(&self.inbox, PATH, input.encoding).await.unwrap();
         let mut all = Vec::new();
         while bytes.read(&mut all).await.is_ok_and(|read| read > 0) {}
         (all, matches!(bytes.broken(), Some(StreamError::Corrupt(_))))
     }
 
     fn check(&self, input: &Input) {
-        let place = self.dir.path().join("a.csv");
-        std::fs::write(&place, &input.file.0).unwrap();
-        self.runtime.block_on(self.check_file(input, &place));
+        self.inbox.put(PATH, &input.file.0);
+        self.runtime.block_on(self.check_file(input));
     }
 
-    async fn check_file(&self, input: &Input, place: &Path) {
+    async fn check_file(&self, input: &Input) {
         let plan = self.plan(input);
-        let (decoded, corrupt) = self.decoded(input, place).await;
+        let (decoded, corrupt) = self.decoded(input).await;
         if let Some(text) = &input.text
             && input.encoding == UTF_8
         {
             assert_eq!(decoded, text.0, "nothing but decompressed");
         }
-        let opened = open(place, input.encoding).await.unwrap();
+        let opened = open(&self.inbox, PATH, input.encoding).await.unwrap();
         let Ok(begin) = start(&opened, &plan).await else { return };
         if !begin.whole {
             return;
         }
         let account = self.at_once(input, opened, &begin).await;
         account.obeys_the_laws(Position::default());
-        let parts = self.in_parts(input, place, &begin).await;
+        let parts = self.in_parts(input, &begin).await;
         parts.obeys_the_laws(Position::default());
         for (mark, hash) in account.marks.iter().chain(&parts.marks) {
             let before = decoded.get(..usize::try_from(mark.offset).unwrap());
@@ -235,7 +244,7 @@ impl Bench {
         let marks: Vec<_> = parts.marks.iter().rev().skip(1).filter(|(mark, _)| mark.record > 0).collect();
         if !marks.is_empty() {
             let at = input.resume.get(&marks);
-            let resumed = self.resumed(input, place, &begin, at).await;
+            let resumed = self.resumed(input, &begin, at).await;
             resumed.obeys_the_laws(at.0);
             assert_eq!(resumed.behind(at.0), account.behind(at.0), "resumed at {at:?}");
             assert_eq!(resumed.end, account.end);

@@ -5,6 +5,7 @@ use std::io;
 use crate::domain::FileStat;
 use crate::pipeline::byte_source;
 use crate::pipeline::messages::Work;
+use crate::source::SourceFile;
 
 /// How the size and times of a file changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +19,7 @@ enum Change {
 
 impl Change {
     fn between(before: FileStat, now: FileStat) -> Self {
-        let same_bytes = (now.size, now.mtime) == (before.size, before.mtime);
+        let same_bytes = now.has_bytes_of(&before);
         match () {
             () if now == before => Self::Nothing,
             () if now.size > before.size => Self::Growth,
@@ -33,8 +34,8 @@ impl Change {
 ///
 /// # Errors
 /// Returns an error if the file or its size and times cannot be read.
-pub async fn since_opened(work: &mut Work) -> io::Result<Option<String>> {
-    let (before, now) = (work.bytes.file.noted, work.bytes.file.look().await?);
+pub async fn since_opened<F: SourceFile>(work: &mut Work<F>) -> io::Result<Option<String>> {
+    let (before, now) = (work.bytes.file.noted(), work.bytes.file.look().await?);
     let changed = match Change::between(before, now) {
         Change::Nothing => return Ok(None),
         Change::Growth => grown(work).await?,
@@ -42,13 +43,13 @@ pub async fn since_opened(work: &mut Work) -> io::Result<Option<String>> {
         Change::Other if now.size < before.size => Some(format!("cut to {} bytes", now.size)),
         Change::Other => Some("rewritten".to_owned()),
     };
-    work.bytes.file.noted = now;
+    work.bytes.file.note(now);
     Ok(changed)
 }
 
 /// Compares the first and the last bytes that were read. A compressed file or one in another encoding would have to be
 /// read completely, which happens once it is quiet.
-async fn grown(work: &Work) -> io::Result<Option<String>> {
+async fn grown<F: SourceFile>(work: &Work<F>) -> io::Result<Option<String>> {
     if !work.bytes.is_plain() {
         return Ok(None);
     }
@@ -61,7 +62,7 @@ async fn grown(work: &Work) -> io::Result<Option<String>> {
 }
 
 /// Compares all bytes that were read: bytes can be rewritten and the mtime restored.
-async fn touched(work: &Work) -> io::Result<Option<String>> {
+async fn touched<F: SourceFile>(work: &Work<F>) -> io::Result<Option<String>> {
     let same = byte_source::again(&work.bytes).await?.hash_of_first(work.framer.reach()).await?
         == Some(work.framer.hash());
     Ok((!same).then(|| "rewritten, with its time put back".to_owned()))

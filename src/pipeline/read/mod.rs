@@ -21,6 +21,7 @@ use crate::metrics::{Queue, Stage};
 use crate::pipeline::buffer_pool::BufferPool;
 use crate::pipeline::hash_checkpoint::{HashCheckpoint, HashCheckpoints};
 use crate::pipeline::messages::Work;
+use crate::source::SourceFile;
 use crate::store::backoff::Backoff;
 use crate::store::{Ledger, StoreError, failpoint};
 
@@ -56,7 +57,11 @@ impl<S: Ledger> Read<S> {
     ///
     /// # Errors
     /// Returns an error if the store cannot give out stamps.
-    pub async fn run(self, files: Receiver<Work>, chunks: Sender<RawChunk>) -> Result<(), StoreError> {
+    pub async fn run<F: SourceFile>(
+        self,
+        files: Receiver<Work<F>>,
+        chunks: Sender<RawChunk>,
+    ) -> Result<(), StoreError> {
         let (stage, chunks, pulse) = (&self, &chunks, &self.patience.pulse);
         let files = stream::unfold(files, |mut files| async {
             pulse.during(files.recv()).await.map(|work| (work, files))
@@ -64,7 +69,11 @@ impl<S: Ledger> Read<S> {
         files.map(Ok).try_for_each_concurrent(self.files_at_once, |work| stage.file(work, chunks)).await
     }
 
-    async fn file(&self, mut work: Work, chunks: &Sender<RawChunk>) -> Result<(), StoreError> {
+    async fn file<F: SourceFile>(
+        &self,
+        mut work: Work<F>,
+        chunks: &Sender<RawChunk>,
+    ) -> Result<(), StoreError> {
         // Each file has a pulse of its own, so that other files read at the same time do not hide that it is stuck.
         let pulse = self.heartbeat.begins(Stage::Read);
         let mut stamps = Arc::new(std::mem::take(&mut work.stamps));
@@ -115,7 +124,7 @@ impl<S: Ledger> Read<S> {
     }
 
     /// Reads until there is a complete chunk.
-    async fn fill(&self, work: &mut Work) -> Filled {
+    async fn fill<F: SourceFile>(&self, work: &mut Work<F>) -> Filled {
         let (began, linger): (_, Duration) = (Instant::now(), *self.write.linger);
         let (window, bytes) = (self.write.window, self.write.window_bytes.0);
         let (spare, room) = (&self.spare, work.bytes.room(bytes));
@@ -138,7 +147,7 @@ impl<S: Ledger> Read<S> {
         }
     }
 
-    fn leave(&self, mut work: Work) {
+    fn leave<F: SourceFile>(&self, mut work: Work<F>) {
         let (reach, behind) = work.framer.cut_at();
         let id = work.source.id;
         if let Some(hasher) = work.framer.into_hasher().filter(|_| work.bytes.is_plain()) {
@@ -148,7 +157,7 @@ impl<S: Ledger> Read<S> {
     }
 
     /// Takes a further range of stamps if the file has outgrown its ranges.
-    async fn cover(&self, work: &Work, stamps: &mut Arc<Stamps>) -> Result<(), StoreError> {
+    async fn cover<F: SourceFile>(&self, work: &Work<F>, stamps: &mut Arc<Stamps>) -> Result<(), StoreError> {
         let reach = stamps.reach();
         if work.framer.next_record() <= reach {
             return Ok(());
@@ -165,7 +174,7 @@ impl<S: Ledger> Read<S> {
 
 /// Returns how the delivery ends if the file changed or can no longer be checked. What was read since the last chunk is
 /// then not passed on.
-async fn changed(work: &mut Work) -> Option<End> {
+async fn changed<F: SourceFile>(work: &mut Work<F>) -> Option<End> {
     let what = match change::since_opened(work).await {
         Ok(what) => what?,
         Err(error) => return Some(broken_off(work, &error)),
@@ -174,16 +183,16 @@ async fn changed(work: &mut Work) -> Option<End> {
     Some(End::Replaced { detail: format!("{what} while it was read; it ends at byte {at}") })
 }
 
-fn abandoned(work: &Work, stamps: Arc<Stamps>, end: End) -> RawChunk {
+fn abandoned<F>(work: &Work<F>, stamps: Arc<Stamps>, end: End) -> RawChunk {
     RawChunk { end: Some(end), ..RawChunk::empty(Arc::clone(&work.source), stamps, work.framer.abandon()) }
 }
 
 /// Cuts off the complete records, or the tail.
-fn chunk(work: &mut Work, stamps: Arc<Stamps>, is_tail: bool, end: Option<End>) -> RawChunk {
+fn chunk<F>(work: &mut Work<F>, stamps: Arc<Stamps>, is_tail: bool, end: Option<End>) -> RawChunk {
     work.framer.cut().into_chunk(Arc::clone(&work.source), stamps, is_tail, end)
 }
 
-async fn read(work: &mut Work) -> io::Result<usize> {
+async fn read<F: SourceFile>(work: &mut Work<F>) -> io::Result<usize> {
     let bytes = work.framer.bytes();
     let before = bytes.len();
     let read = work.bytes.read(bytes).await?;
@@ -192,7 +201,7 @@ async fn read(work: &mut Work) -> io::Result<usize> {
 }
 
 /// Decides how to continue at the end of the file.
-async fn over(work: &mut Work) -> Filled {
+async fn over<F: SourceFile>(work: &mut Work<F>) -> Filled {
     match judge(&work.framer, work.source.mapping.fields, work.tail).await {
         Judged::Wait { detail, held } => Filled::Over(End::Incomplete { detail, held }),
         Judged::None if work.header_is_tail => Filled::Tail,
@@ -203,14 +212,14 @@ async fn over(work: &mut Work) -> Filled {
 }
 
 /// Checks that the file is complete, as was assumed. This is done as late as possible, after the last byte was read.
-async fn complete(work: &mut Work) -> Filled {
+async fn complete<F: SourceFile>(work: &mut Work<F>) -> Filled {
     if work.bytes.file.has_writer().await {
         let detail =
             "the last record has no line end, and a process has the file open for writing".to_owned();
         return Filled::Over(End::Incomplete { detail, held: true });
     }
     match work.bytes.file.look().await {
-        Ok(now) if now.has_bytes_of(&work.bytes.file.noted) => Filled::Tail,
+        Ok(now) if now.has_bytes_of(&work.bytes.file.noted()) => Filled::Tail,
         Ok(_) => {
             // The writer continues, so the signs that the file is complete no longer count.
             work.tail = TailPolicy::Hold;
@@ -220,7 +229,7 @@ async fn complete(work: &mut Work) -> Filled {
     }
 }
 
-fn broken_off(work: &Work, error: &io::Error) -> End {
+fn broken_off<F: SourceFile>(work: &Work<F>, error: &io::Error) -> End {
     match work.bytes.broken() {
         Some(cut @ StreamError::Cut(_)) => End::Incomplete { detail: cut.to_string(), held: false },
         Some(corrupt) => End::Failed { detail: format!("{corrupt}; what was read before it stays") },

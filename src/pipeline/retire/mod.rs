@@ -3,9 +3,8 @@
 //! Discovery names the files. This stage asks the ledger whether they may leave, and moves or deletes many at a time.
 
 use std::collections::HashMap;
-use std::io::ErrorKind;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio_util::sync::CancellationToken;
@@ -16,10 +15,7 @@ use crate::domain::ledger::{Content, Cursor, DeliveryFilter};
 use crate::domain::{Delivery, DeliveryState, FileStat, Plan};
 use crate::pipeline::messages::Left;
 use crate::pipeline::run_stats::RunStats;
-use crate::source::folder::archive::Archive;
-use crate::source::folder::file::off_thread;
-use crate::source::folder::inbox::Inbox;
-use crate::source::folder::move_or_delete::{Leaving, Retirer, Stays, TOGETHER, Way};
+use crate::source::{Found, Retire, Source, Stays, TOGETHER};
 use crate::store::backoff::Backoff;
 use crate::store::listing::newest;
 use crate::store::{Ledger, StoreError};
@@ -32,12 +28,14 @@ const OPEN_TAIL: u32 = 5;
 const SAID_AGAIN: Duration = Duration::from_secs(3600);
 
 /// The retire stage.
-pub struct After<S> {
+pub struct After<S, I> {
     store: Arc<S>,
     plan: Arc<Plan>,
     patience: Backoff,
     tally: Arc<RunStats>,
-    away: Arc<Retirer>,
+    inbox: I,
+    how: Retire,
+    halt: CancellationToken,
     /// What happens to the files, in one word.
     what: &'static str,
     /// How long a file must have been unchanged. Zero if files are taken as complete.
@@ -46,36 +44,37 @@ pub struct After<S> {
     told: HashMap<String, Instant>,
 }
 
-impl<S: Ledger> After<S> {
+impl<S: Ledger, I: Source> After<S, I> {
     /// Returns `None` if files are kept.
     pub fn new(
         source: &SourceConfig,
-        inbox: &Inbox,
+        inbox: I,
         rest: Duration,
         (store, plan): (Arc<S>, Arc<Plan>),
         patience: Backoff,
         (tally, halt): (Arc<RunStats>, CancellationToken),
     ) -> Option<Self> {
-        let (way, what) = match source.after {
+        let (how, what) = match source.after {
             config::After::Keep => return None,
-            config::After::Move => (Way::Move(Arc::new(Archive::new(source.archive()))), "moved"),
-            config::After::Delete => (Way::Delete, "deleted"),
+            config::After::Move => (Retire::Move, "moved"),
+            config::After::Delete => (Retire::Delete, "deleted"),
         };
-        let away = Arc::new(Retirer { inbox: inbox.folder.clone(), way, halt });
-        Some(Self { store, plan, patience, tally, away, what, rest, told: HashMap::new() })
+        Some(Self { store, plan, patience, tally, inbox, how, halt, what, rest, told: HashMap::new() })
     }
 
     /// Moves or deletes files until there are no more.
     ///
     /// # Errors
     /// Returns an error if the store no longer answers.
-    pub async fn run(mut self, mut files: Receiver<Leaving>, left: Sender<Left>) -> Result<(), StoreError> {
-        let away = Arc::clone(&self.away);
-        let swept = off_thread(move || away.sweep()).await;
-        swept.unwrap_or_else(|error| debug!("unfinished copies cannot be removed: {error}"));
+    pub async fn run(mut self, mut files: Receiver<Found>, left: Sender<Left>) -> Result<(), StoreError> {
+        if self.how == Retire::Move
+            && let Err(error) = self.inbox.sweep().await
+        {
+            debug!("unfinished copies cannot be removed: {error}");
+        }
         while let Some(first) = files.recv().await {
             // The next run tries the remaining files again.
-            if self.away.halt.is_cancelled() {
+            if self.halt.is_cancelled() {
                 break;
             }
             let mut together = vec![first];
@@ -96,22 +95,15 @@ impl<S: Ledger> After<S> {
         Ok(())
     }
 
-    async fn leave(&mut self, files: Vec<Leaving>, left: &Sender<Left>) {
-        let (away, leaving) = (Arc::clone(&self.away), files.clone());
-        let outcomes = off_thread(move || Ok(away.all(&leaving))).await;
-        let mut outcomes = outcomes.unwrap_or_else(|error| {
-            warn!("files cannot leave the inbox: {error}; please report this");
-            Vec::new()
-        });
-        // Discovery waits for an outcome of each file.
-        outcomes.resize_with(files.len(), || Err(Stays::Busy("the step that takes it away has failed")));
+    async fn leave(&mut self, files: Vec<Found>, left: &Sender<Left>) {
+        let outcomes = self.inbox.retire(files.clone(), self.how, self.halt.clone()).await;
         for (file, outcome) in files.into_iter().zip(outcomes) {
             self.told(file, outcome, left).await;
         }
     }
 
     /// Returns the reason a file must stay, if there is any.
-    async fn stays(&self, file: &Leaving) -> Result<Option<&'static str>, StoreError> {
+    async fn stays(&self, file: &Found) -> Result<Option<&'static str>, StoreError> {
         let Some(delivery) = self.patience.with(|| newest(&*self.store, &file.path)).await? else {
             return Ok(Some("is not in the ledger"));
         };
@@ -128,7 +120,7 @@ impl<S: Ledger> After<S> {
             Some(loaded) if self.is_needed(&loaded) => {
                 Some("a table is behind by it; `needledrop load --table T` plays it in")
             }
-            Some(loaded) if loaded.receipt.assumed > 0 && matches!(self.away.way, Way::Delete) => {
+            Some(loaded) if loaded.receipt.assumed > 0 && self.how == Retire::Delete => {
                 Some("nobody has seen that its rows are there; remove it yourself")
             }
             Some(_) => None,
@@ -144,18 +136,16 @@ impl<S: Ledger> After<S> {
     }
 
     fn is_young(&self, noted: FileStat) -> bool {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let changed = Duration::from_nanos(noted.ctime.try_into().unwrap_or(0));
-        now.saturating_sub(changed) < self.rest * OPEN_TAIL
+        let age = SystemTime::now().duration_since(noted.changed_at()).unwrap_or_default();
+        age < self.rest * OPEN_TAIL
     }
 
     /// Whether the file is the only copy of bytes that a table still needs.
     fn is_needed(&self, delivery: &Delivery) -> bool {
-        matches!(self.away.way, Way::Delete) && self.plan.tables.iter().any(|table| delivery.is_behind(table))
+        self.how == Retire::Delete && self.plan.tables.iter().any(|table| delivery.is_behind(table))
     }
 
-    async fn told(&mut self, file: Leaving, outcome: Result<(), Stays>, left: &Sender<Left>) {
-        let is_there = || self.away.inbox.join(&*file.path).symlink_metadata().is_ok();
+    async fn told(&mut self, file: Found, outcome: Result<(), Stays>, left: &Sender<Left>) {
         let gone = match outcome {
             Ok(()) => {
                 info!(file = &*file.path, "{}", self.what);
@@ -163,7 +153,7 @@ impl<S: Ledger> After<S> {
                 self.tally.left(self.what);
                 true
             }
-            Err(Stays::Failed(error)) if error.kind() == ErrorKind::NotFound && !is_there() => true,
+            Err(Stays::Gone) => true,
             Err(why) => {
                 self.stay(&file, &why);
                 false
@@ -175,8 +165,8 @@ impl<S: Ledger> After<S> {
 
     /// Logs why a file stays, once an hour for all files with the same reason. Each of these files is tried again
     /// later.
-    fn stay(&mut self, file: &Leaving, why: &Stays) {
-        if self.away.halt.is_cancelled() {
+    fn stay(&mut self, file: &Found, why: &Stays) {
+        if self.halt.is_cancelled() {
             return;
         }
         let told = self.words(why);
@@ -197,20 +187,12 @@ impl<S: Ledger> After<S> {
     }
 
     fn words(&self, why: &Stays) -> String {
-        let what = self.what;
-        match (why, &self.away.way) {
-            (Stays::Busy(why), _) => format!("not {what} yet: {why}"),
-            (Stays::Failed(error), Way::Move(archive)) => {
-                let archive = archive.folder.display();
-                format!(
-                    "loaded, but cannot be {what}: {error}; make {archive} a folder with room that this user can write to; it is tried again"
-                )
+        let (what, next) = (self.what, self.inbox.remedy(self.how));
+        match why {
+            Stays::Failed(error) => {
+                format!("loaded, but cannot be {what}: {error}; {next}; it is tried again")
             }
-            (Stays::Failed(error), Way::Delete) => {
-                format!(
-                    "loaded, but cannot be {what}: {error}; make the inbox writable for this user; it is tried again"
-                )
-            }
+            why => format!("not {what} yet: {why}"),
         }
     }
 }

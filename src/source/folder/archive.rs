@@ -54,7 +54,7 @@ impl Archive {
         let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
         let names = listed.entry(folder.to_owned()).or_insert_with(|| names(folder).unwrap_or_default());
         let mut found: Vec<_> = names.get(name).into_iter().flat_map(BTreeMap::values).cloned().collect();
-        found.sort_by_key(|(_, found)| (found.size, found.mtime) != (noted.size, noted.mtime));
+        found.sort_by_key(|(_, found)| !found.has_bytes_of(&noted));
         found.into_iter().map(|(place, _)| place).collect()
     }
 

@@ -12,6 +12,7 @@ use rustix::fs::OFlags;
 use tokio::io::AsyncRead;
 
 use crate::domain::FileStat;
+use crate::source::SourceFile;
 use crate::source::folder::{hooks, open_writers};
 
 /// The number of bytes that a reader requests from the file at a time. Each request costs two thread switches.
@@ -22,7 +23,7 @@ const READ: usize = 256 * 1024;
 pub struct FolderFile {
     file: Arc<File>,
     /// The size and times when the file was opened, or when it was last checked for changes.
-    pub noted: FileStat,
+    noted: FileStat,
 }
 
 impl FolderFile {
@@ -48,14 +49,6 @@ impl FolderFile {
         .await
     }
 
-    /// Opens the same file again at its beginning.
-    ///
-    /// # Errors
-    /// Returns an error if the file cannot be opened.
-    pub async fn again(&self) -> io::Result<Self> {
-        Self::open(&self.descriptor()).await
-    }
-
     /// Returns the current path of the open file, wherever its name leads by now.
     ///
     /// # Errors
@@ -67,33 +60,37 @@ impl FolderFile {
     fn descriptor(&self) -> PathBuf {
         format!("/proc/self/fd/{}", self.file.as_raw_fd()).into()
     }
+}
 
-    /// Returns the current size and times.
-    ///
-    /// # Errors
-    /// Returns an error if the system cannot provide them.
-    pub async fn look(&self) -> io::Result<FileStat> {
+impl SourceFile for FolderFile {
+    fn noted(&self) -> FileStat {
+        self.noted
+    }
+
+    fn note(&mut self, now: FileStat) {
+        self.noted = now;
+    }
+
+    async fn look(&self) -> io::Result<FileStat> {
         let file = Arc::clone(&self.file);
         off_thread(move || Ok(note(&file.metadata()?))).await
     }
 
-    /// Whether a process is seen to have the file open for writing.
-    pub async fn has_writer(&self) -> bool {
+    async fn has_writer(&self) -> bool {
         let file = Arc::clone(&self.file);
         let seen = off_thread(move || Ok(open_writers::has_writer(&file.metadata()?))).await;
         seen.unwrap_or(false)
     }
 
-    /// Returns the position in the file, in bytes as stored.
-    pub fn position(&self) -> u64 {
+    async fn again(&self) -> io::Result<Self> {
+        Self::open(&self.descriptor()).await
+    }
+
+    fn position(&self) -> u64 {
         rustix::fs::tell(&self.file).unwrap_or(0)
     }
 
-    /// Returns up to `len` bytes from `offset` on. Does not change the position.
-    ///
-    /// # Errors
-    /// Returns an error if the file cannot be read.
-    pub async fn at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+    async fn at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let file = Arc::clone(&self.file);
         off_thread(move || {
             let mut bytes = vec![0; len];
@@ -112,23 +109,14 @@ impl FolderFile {
         .await
     }
 
-    /// Appends the result of one read, up to the capacity of `into`. Returns 0 at the end. If the read fails, or its
-    /// future is dropped before it completes, the earlier content of `into` may be lost.
-    ///
-    /// # Errors
-    /// Returns an error if the file cannot be read.
-    pub async fn read(&self, into: &mut Vec<u8>) -> io::Result<usize> {
+    async fn read(&self, into: &mut Vec<u8>) -> io::Result<usize> {
         let (file, mut bytes) = (Arc::clone(&self.file), std::mem::take(into));
         let (read, bytes) = off_thread(move || Ok((fill(&file, &mut bytes), bytes))).await?;
         *into = bytes;
         read
     }
 
-    /// Returns a reader that shares the position.
-    ///
-    /// # Errors
-    /// Returns an error if too many files are open.
-    pub fn reader(&self) -> io::Result<Pin<Box<dyn AsyncRead + Send + Sync>>> {
+    fn reader(&self) -> io::Result<Pin<Box<dyn AsyncRead + Send + Sync>>> {
         let mut file = tokio::fs::File::from_std(self.file.try_clone()?);
         file.set_max_buf_size(READ);
         Ok(Box::pin(file))

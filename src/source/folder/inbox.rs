@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use glob::Pattern;
 
-use crate::domain::{FileStat, Origin, Plan, Table, parse};
+use crate::domain::path;
+use crate::source::Found;
+use crate::source::folder::archive::Archive;
 use crate::source::folder::file::{FolderFile, note};
 use crate::source::folder::settings::{Links, Settings};
 
@@ -22,6 +24,7 @@ pub struct Inbox {
     ignored: Vec<Pattern>,
     pub subfolders: bool,
     links: Links,
+    pub archive: Arc<Archive>,
     /// Whether a name that is not UTF-8 was already logged.
     told: Arc<AtomicBool>,
     /// Folders that cannot be listed and were already logged.
@@ -32,14 +35,6 @@ pub struct Inbox {
 /// shown.
 const LEFT_OUT: usize = 64;
 const SHOWN: usize = 200;
-
-/// An existing file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// The path as in the ledger. All data about the file shares this one copy.
-    pub path: Arc<str>,
-    pub noted: FileStat,
-}
 
 impl Inbox {
     pub fn new(settings: &Settings) -> Self {
@@ -52,6 +47,7 @@ impl Inbox {
             ignored: patterns(&settings.ignored),
             subfolders: settings.subfolders,
             links: settings.links,
+            archive: Arc::new(Archive::new(settings.archive.clone())),
             told: Arc::default(),
             left_out: Arc::default(),
         };
@@ -81,6 +77,16 @@ impl Inbox {
     pub fn path_of(&self, place: &Path) -> Option<String> {
         let relative = place.strip_prefix(&self.folder).unwrap_or(place);
         relative.to_str().map(str::to_owned)
+    }
+
+    /// Returns the path of an existing file. Logs the first name that is not UTF-8, because its file is not loaded.
+    pub fn named(&self, place: &Path) -> Option<String> {
+        let path = self.path_of(place);
+        if path.is_none() && place.is_file() && !self.told.swap(true, Ordering::Relaxed) {
+            let file = place.display();
+            tracing::warn!(%file, "its name is not UTF-8; rename it and it will be loaded (logged once for all)");
+        }
+        path
     }
 
     /// Returns the paths that the ledger may have for a file as a user typed it: relative to the working directory, or
@@ -113,21 +119,12 @@ impl Inbox {
     /// Returns an error if the folder itself cannot be read. A subfolder that cannot be read is logged and left out.
     pub fn list(&self) -> io::Result<Vec<Found>> {
         let mut found = Vec::new();
-        self.each(&mut |file| found.push(file))?;
-        found.sort_by_cached_key(|file| order(&file.path));
+        self.list_into(&self.folder, &mut |file| found.push(file))?;
+        found.sort_by_cached_key(|file| path::order(&file.path));
         Ok(found)
     }
 
-    /// Visits every file in the folder, in no particular order. A folder may have too many files to hold them all in
-    /// memory.
-    ///
-    /// # Errors
-    /// Returns an error if the folder itself cannot be read.
-    pub fn each(&self, found: &mut dyn FnMut(Found)) -> io::Result<()> {
-        self.list_into(&self.folder, found)
-    }
-
-    fn list_into(&self, folder: &Path, found: &mut dyn FnMut(Found)) -> io::Result<()> {
+    pub(super) fn list_into(&self, folder: &Path, found: &mut (dyn FnMut(Found) + Send)) -> io::Result<()> {
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
             let place = entry.path();
@@ -137,7 +134,7 @@ impl Inbox {
                     self.list_into(&place, found).unwrap_or_else(|error| self.tell_left_out(&place, &error));
                 }
             } else if self.is_file_name(&place)
-                && let Some(file) = self.look(&place)
+                && let Some(file) = self.look_at(&place)
             {
                 found(file);
             }
@@ -176,18 +173,12 @@ impl Inbox {
     }
 
     /// Returns the file at a place, if it exists and is a file of the inbox.
-    pub fn look(&self, place: &Path) -> Option<Found> {
+    pub fn look_at(&self, place: &Path) -> Option<Found> {
         let meta = std::fs::metadata(place).ok().filter(std::fs::Metadata::is_file)?;
         if self.links == Links::Inside && place.starts_with(&self.folder) && !self.is_inside(place) {
             return None;
         }
-        let Some(path) = self.path_of(place) else {
-            if !self.told.swap(true, Ordering::Relaxed) {
-                let file = place.display();
-                tracing::warn!(%file, "its name is not UTF-8; rename it and it will be loaded (logged once for all)");
-            }
-            return None;
-        };
+        let path = self.named(place)?;
         Some(Found { path: path.into(), noted: note(&meta) })
     }
 }
@@ -198,80 +189,10 @@ pub fn real_place(typed: &Path) -> Option<PathBuf> {
     Some(folder.canonicalize().ok()?.join(typed.file_name()?))
 }
 
-/// The place of a file in listing order: by the date in its name (files without a date last), then by name.
-pub type Place = (i32, Arc<str>);
-
-pub fn order(path: &Arc<str>) -> Place {
-    (date(path).unwrap_or(i32::MAX), Arc::clone(path))
-}
-
-/// Whether two paths give the same value for every table column that is derived from the path. If not, the same bytes
-/// give different rows under the two paths.
-pub fn derive_alike(plan: &Plan, one: &str, other: &str) -> bool {
-    let columns = plan.tables.iter().flat_map(Table::all).filter_map(|index| plan.columns.get(index));
-    let mut origins = columns.map(|column| &column.origin);
-    origins.all(|origin| match origin {
-        Origin::FileDate => date(one) == date(other),
-        Origin::FileName => file_name(one) == file_name(other),
-        Origin::Field(_) | Origin::DateOf(_) => true,
-    })
-}
-
-/// Returns the last part of a path.
-fn file_name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
-}
-
-/// Returns the date in a file name, `2018-11-01` or `20181101`, in days since 1970.
-pub fn date(path: &str) -> Option<i32> {
-    let name = path.rsplit('/').next()?;
-    let mut places = name.char_indices().filter(|(_, c)| c.is_ascii_digit()).map(|(at, _)| at);
-    places.find_map(|at| {
-        let before = name[..at].chars().next_back();
-        if before.is_some_and(|c| c.is_ascii_digit()) {
-            return None;
-        }
-        long(&name[at..]).or_else(|| short(&name[at..]))
-    })
-}
-
-fn ends_there(name: &str, len: usize) -> bool {
-    name[len..].chars().next().is_none_or(|c| !c.is_ascii_digit())
-}
-
-fn long(name: &str) -> Option<i32> {
-    let text = name.get(..10)?;
-    parse::days(text).filter(|_| ends_there(name, 10))
-}
-
-fn short(name: &str) -> Option<i32> {
-    let text = name.get(..8).filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?;
-    let dashed = format!("{}-{}-{}", &text[..4], &text[4..6], &text[6..]);
-    parse::days(&dashed).filter(|_| ends_there(name, 8))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config;
-    use crate::domain::text;
-
-    #[test]
-    fn dates_are_found_in_names() {
-        let found = |name: &str| date(name).map(text::date);
-        assert_eq!(found("2018-11-02-events.csv").as_deref(), Some("2018-11-02"));
-        assert_eq!(found("a/b/events_20181102.csv.gz").as_deref(), Some("2018-11-02"));
-        assert_eq!(found("2018-11-02/events.csv"), None, "the date is in the folder's name");
-        assert_eq!(found("events-120181102.csv"), None);
-        assert_eq!(found("events-2018-13-02.csv"), None);
-    }
-
-    #[test]
-    fn the_date_comes_before_the_name() {
-        let mut names = ["b.csv", "z-2018-11-01.csv", "a-2018-11-02.csv", "a.csv"];
-        names.sort_by_key(|name| order(&Arc::from(*name)));
-        assert_eq!(names, ["z-2018-11-01.csv", "a-2018-11-02.csv", "a.csv", "b.csv"]);
-    }
 
     #[test]
     fn names_with_a_dot_in_front_and_other_patterns_are_no_files() {

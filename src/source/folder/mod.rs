@@ -11,6 +11,7 @@ mod openat_path;
 mod tests;
 pub mod inbox;
 mod settings;
+mod source;
 pub mod watch;
 
 pub use settings::{Links, Settings};

@@ -12,36 +12,16 @@ use std::sync::Arc;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::FileStat;
 use crate::source::folder::archive::{Archive, PARTS, first_free, numbered};
 use crate::source::folder::file::note;
 use crate::source::folder::open_writers::Identity;
 use crate::source::folder::openat_path::Within;
 use crate::source::folder::part_file::Part;
 use crate::source::folder::{hooks, open_writers, openat_path};
+use crate::source::{Found, Stays};
 
 /// The number of bytes copied or compared at a time.
 const PIECE: usize = 256 * 1024;
-
-/// The maximum number of files moved or deleted together. Each folder is synced once for all of them.
-pub const TOGETHER: usize = 256;
-
-/// A file that may leave, with the size and times it had when it was known to be what was loaded.
-#[derive(Clone, Debug)]
-pub struct Leaving {
-    pub path: Arc<str>,
-    pub noted: FileStat,
-}
-
-/// The reason a file is still in the inbox.
-#[derive(Debug, thiserror::Error)]
-pub enum Stays {
-    /// The file has changed or may still change.
-    #[error("{0}")]
-    Busy(&'static str),
-    #[error("{0}")]
-    Failed(#[from] io::Error),
-}
 
 /// How files leave the inbox.
 pub enum Way {
@@ -66,26 +46,36 @@ struct Placed {
 
 impl Retirer {
     /// Moves or deletes these files. Returns the outcomes in the same order. Each folder is synced once.
-    pub fn all(&self, files: &[Leaving]) -> Vec<Result<(), Stays>> {
+    pub fn all(&self, files: &[Found]) -> Vec<Result<(), Stays>> {
         let written = open_writers::open_for_writing(&self.identities(files));
-        match &self.way {
+        let outcomes = match &self.way {
             Way::Move(archive) => self.moved(files, archive, &written),
             Way::Delete => self.deleted(files, &written),
+        };
+        let told = outcomes.into_iter().zip(files);
+        told.map(|(outcome, file)| outcome.map_err(|why| self.or_gone(why, file))).collect()
+    }
+
+    fn or_gone(&self, why: Stays, file: &Found) -> Stays {
+        let is_gone = || self.place(file).symlink_metadata().is_err();
+        match why {
+            Stays::Failed(error) if error.kind() == ErrorKind::NotFound && is_gone() => Stays::Gone,
+            why => why,
         }
     }
 
-    fn place(&self, file: &Leaving) -> PathBuf {
+    fn place(&self, file: &Found) -> PathBuf {
         self.inbox.join(&*file.path)
     }
 
-    fn identities(&self, files: &[Leaving]) -> HashSet<Identity> {
+    fn identities(&self, files: &[Found]) -> HashSet<Identity> {
         let metas = files.iter().filter_map(|file| self.place(file).symlink_metadata().ok());
         metas.map(|meta| open_writers::identity(&meta)).collect()
     }
 
     fn moved(
         &self,
-        files: &[Leaving],
+        files: &[Found],
         archive: &Archive,
         written: &HashSet<Identity>,
     ) -> Vec<Result<(), Stays>> {
@@ -105,7 +95,7 @@ impl Retirer {
         self.inbox_synced(files, gone)
     }
 
-    fn deleted(&self, files: &[Leaving], written: &HashSet<Identity>) -> Vec<Result<(), Stays>> {
+    fn deleted(&self, files: &[Found], written: &HashSet<Identity>) -> Vec<Result<(), Stays>> {
         let gone = files.iter().map(|file| {
             // The process may be stopping because the store is lost.
             if self.halt.is_cancelled() {
@@ -120,7 +110,7 @@ impl Retirer {
     }
 
     /// Syncs the folders of the files that left, so that the files do not come back after a power cut.
-    fn inbox_synced(&self, files: &[Leaving], gone: Vec<Result<(), Stays>>) -> Vec<Result<(), Stays>> {
+    fn inbox_synced(&self, files: &[Found], gone: Vec<Result<(), Stays>>) -> Vec<Result<(), Stays>> {
         let left = files.iter().zip(&gone).filter(|(_, gone)| gone.is_ok());
         let folders = left.filter_map(|(file, _)| Some(self.place(file).parent()?.to_owned()));
         for (folder, error) in synced(folders) {
@@ -132,7 +122,7 @@ impl Retirer {
 
     fn archived(
         &self,
-        file: &Leaving,
+        file: &Found,
         archive: &Archive,
         written: &HashSet<Identity>,
         made: &mut BTreeSet<PathBuf>,
@@ -162,7 +152,7 @@ impl Retirer {
     /// Copies a file to another device. The copy has another name until it is complete.
     fn copied(
         &self,
-        file: &Leaving,
+        file: &Found,
         (original, meta): (&Within, &fs::Metadata),
         archive: &Archive,
         target: &Within,
@@ -259,7 +249,7 @@ impl Retirer {
     }
 }
 
-fn remove(file: &Leaving, place: &Within) -> Result<(), Stays> {
+fn remove(file: &Found, place: &Within) -> Result<(), Stays> {
     unchanged(file, place)?;
     hooks::step("before the original is removed");
     fs::remove_file(place.place())?;
@@ -268,7 +258,7 @@ fn remove(file: &Leaving, place: &Within) -> Result<(), Stays> {
 }
 
 /// Checks that the file is unchanged and not a link.
-fn unchanged(file: &Leaving, place: &Within) -> Result<fs::Metadata, Stays> {
+fn unchanged(file: &Found, place: &Within) -> Result<fs::Metadata, Stays> {
     let meta = place.place().symlink_metadata()?;
     if meta.is_symlink() {
         return Err(Stays::Busy("is a link; what it leads to is not moved"));
@@ -279,7 +269,7 @@ fn unchanged(file: &Leaving, place: &Within) -> Result<fs::Metadata, Stays> {
     Ok(meta)
 }
 
-fn at_rest(file: &Leaving, place: &Within, written: &HashSet<Identity>) -> Result<fs::Metadata, Stays> {
+fn at_rest(file: &Found, place: &Within, written: &HashSet<Identity>) -> Result<fs::Metadata, Stays> {
     let meta = unchanged(file, place)?;
     if written.contains(&open_writers::identity(&meta)) {
         return Err(Stays::Busy("a process has it open for writing"));
@@ -337,11 +327,8 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Whether a file may be a copy of `original`, as copies keep size and mtime.
 fn is_like(place: &Path, original: &fs::Metadata) -> bool {
-    let (original, found) = (note(original), place.symlink_metadata().ok());
-    found
-        .filter(fs::Metadata::is_file)
-        .map(|meta| note(&meta))
-        .is_some_and(|found| (found.size, found.mtime) == (original.size, original.mtime))
+    let found = place.symlink_metadata().ok().filter(fs::Metadata::is_file);
+    found.is_some_and(|found| note(&found).has_bytes_of(&note(original)))
 }
 
 /// Syncs each folder once, so that the names in it are durable. Returns the folders that could not be synced.

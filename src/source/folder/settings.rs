@@ -8,6 +8,8 @@ use serde::Deserialize;
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub folder: PathBuf,
+    /// The folder that loaded files are moved to.
+    pub archive: PathBuf,
     /// Globs. A file name must match at least one of them.
     pub patterns: Vec<String>,
     /// Globs. A file name must match none of them.

@@ -1,28 +1,33 @@
-//! Tests with links that replace a file or its folder between a check and an action.
+//! The suite for sources, and tests with links that replace a file or its folder between a check and an action.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, SHIPPED, SourceConfig};
+use crate::source::Found;
 use crate::source::folder::archive::Archive;
 use crate::source::folder::file::note;
-use crate::source::folder::move_or_delete::{Leaving, Retirer, Way};
+use crate::source::folder::inbox::Inbox;
+use crate::source::folder::move_or_delete::{Retirer, Way};
 use crate::source::folder::openat_path::{Within, file};
+use crate::source::suite::{Fixture, source_suite};
 
 /// Creates an inbox whose folder `sub` was replaced by a link to a folder outside. That folder contains the same file.
-fn turned() -> (TempDir, Leaving) {
+fn turned() -> (TempDir, Found) {
     let dir = TempDir::new().unwrap();
     let at = |name: &str| dir.path().join(name);
     ["inbox", "outside", "archive"].iter().for_each(|name| fs::create_dir(at(name)).unwrap());
     fs::write(at("outside/a.csv"), "bytes").unwrap();
     symlink(at("outside"), at("inbox/sub")).unwrap();
     let noted = note(&fs::metadata(at("outside/a.csv")).unwrap());
-    (dir, Leaving { path: "sub/a.csv".into(), noted })
+    (dir, Found { path: "sub/a.csv".into(), noted })
 }
 
 fn away(dir: &Path, way: Way) -> Retirer {
@@ -85,3 +90,47 @@ async fn a_pipe_that_took_the_place_of_a_file_is_not_read() {
     let error = opened.await.unwrap().err().unwrap();
     assert_eq!(error.to_string(), "is no file any more");
 }
+
+/// A folder whose archive is in it.
+struct Dropped(TempDir);
+
+impl Dropped {
+    fn place(&self, path: &str) -> PathBuf {
+        let place = self.0.path().join(path);
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        place
+    }
+}
+
+impl Fixture for Dropped {
+    type Source = Inbox;
+
+    fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    fn source(&self) -> Inbox {
+        let shipped: Config = serde_saphyr::from_str(SHIPPED).unwrap();
+        Inbox::new(&SourceConfig { folder: self.0.path().to_owned(), ..shipped.source }.folder())
+    }
+
+    fn put(&self, path: &str, bytes: &[u8]) {
+        fs::write(self.place(".put"), bytes).unwrap();
+        fs::rename(self.place(".put"), self.place(path)).unwrap();
+    }
+
+    fn append(&self, path: &str, bytes: &[u8]) {
+        fs::OpenOptions::new().append(true).open(self.place(path)).unwrap().write_all(bytes).unwrap();
+    }
+
+    fn remove(&self, path: &str) {
+        fs::remove_file(self.place(path)).unwrap();
+    }
+
+    /// The clock of the file system may stand still for some milliseconds.
+    fn tick(&self) {
+        std::thread::sleep(Duration::from_millis(30));
+    }
+}
+
+source_suite!(Dropped);

@@ -10,30 +10,20 @@ use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::source::folder::inbox::Inbox;
+use crate::source::{Events, Signal};
 
 /// The maximum number of waiting events. If there are more, the folder is listed instead.
 const QUEUE: usize = 4096;
 
-/// What an event reports.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Signal {
-    /// The writer closed the file, or the file was renamed to this name.
-    Whole(PathBuf),
-    /// The file is being written.
-    Changing(PathBuf),
-    /// The permissions or the times of the file changed.
-    Touched(PathBuf),
-    /// A folder changed or events were lost. Only a listing shows what happened.
-    Unclear,
-}
-
 /// A watch on the inbox. The watch ends when this value is dropped.
 pub struct Watch {
-    pub signals: Receiver<Signal>,
+    signals: Receiver<Signal>,
     /// Whether events were lost.
     overflow: Arc<AtomicBool>,
     /// The device and inode of the folder. Another folder may have its name by now.
     folder: (u64, u64),
+    /// The kind of file system, if other machines may change its files.
+    elsewhere: Option<&'static str>,
     _watcher: RecommendedWatcher,
 }
 
@@ -54,23 +44,36 @@ impl Watch {
         let mode = if inbox.subfolders { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
         let folder = identity(&inbox.folder).map_err(notify::Error::io)?;
         watcher.watch(&inbox.folder, mode)?;
-        Ok(Self { signals, overflow, folder, _watcher: watcher })
+        let elsewhere = elsewhere(&inbox.folder);
+        Ok(Self { signals, overflow, folder, elsewhere, _watcher: watcher })
     }
 
     /// Whether the watch is on this folder.
     pub fn is_on(&self, folder: &Path) -> bool {
         identity(folder).is_ok_and(|found| found == self.folder)
     }
+}
 
-    /// Whether events were lost since the last call.
-    pub fn has_overflowed(&self) -> bool {
-        self.overflow.swap(false, Ordering::Relaxed)
+impl Events for Watch {
+    async fn next(&mut self) -> Signal {
+        if self.overflow.swap(false, Ordering::Relaxed) {
+            return Signal::Unclear;
+        }
+        match self.signals.recv().await {
+            Some(signal) => signal,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn gaps(&self) -> Option<String> {
+        let kind = self.elsewhere?;
+        Some(format!("is on {kind}: what other machines write there sends no events"))
     }
 }
 
 /// Returns the kind of file system if the folder is on another machine or is served by a program. Its changes may come
 /// without events. The numbers are those of linux/magic.h and of statfs(2).
-pub fn elsewhere(folder: &Path) -> Option<&'static str> {
+fn elsewhere(folder: &Path) -> Option<&'static str> {
     match u32::try_from(rustix::fs::statfs(folder).ok()?.f_type & 0xffff_ffff).ok()? {
         0x6969 => Some("NFS"),
         0x517b | 0xff53_4d42 | 0xfe53_4d42 => Some("SMB"),
@@ -114,7 +117,7 @@ fn signals(inbox: &Inbox, event: Event) -> Vec<Signal> {
     };
     let of = |place: PathBuf| {
         if inbox.is_file_name(&place) {
-            return Some(signal(place));
+            return inbox.named(&place).map(signal);
         }
         // A folder that arrives with its files sends no event for each of them.
         (inbox.subfolders && place.is_dir()).then_some(Signal::Unclear)

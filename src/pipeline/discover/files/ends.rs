@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::domain::{DeliveryId, DeliveryState, FileStat};
 use crate::pipeline::discover::files::file::{Activity, Again, File, Loading, Outcome, Queued, Seen};
 use crate::pipeline::discover::files::{Files, is_whole};
-use crate::source::folder::inbox::Found;
+use crate::source::Found;
 
 impl Files {
     /// Ends the identification of a file. A change that was noted meanwhile is not lost: unless the file is loaded, it

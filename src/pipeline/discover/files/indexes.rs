@@ -6,8 +6,8 @@ use std::ops::{Add, Sub};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::domain::path::{Place, order};
 use crate::pipeline::discover::files::file::{Activity, File, Outcome};
-use crate::source::folder::inbox::{Place, order};
 
 /// The granularity of [`Indexes::oldest`].
 const AGE: Duration = Duration::from_millis(100);

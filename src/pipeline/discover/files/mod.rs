@@ -20,7 +20,7 @@ use tracing::debug;
 
 use crate::domain::DeliveryState;
 use crate::domain::ledger::KnownPath;
-use crate::source::folder::inbox::Found;
+use crate::source::Found;
 
 /// The state of every path that the inbox or the ledger has.
 #[derive(Debug)]
@@ -105,7 +105,9 @@ impl Files {
     /// Whether the file is unchanged, but its bytes must be compared because its times were too young to be trusted.
     pub fn is_young(&self, file: &Found) -> bool {
         let seen = self.seen(&file.path);
-        seen.is_some_and(|seen| seen.done && seen.noted.ctime == 0 && seen.noted.has_bytes_of(&file.noted))
+        seen.is_some_and(|seen| {
+            seen.done && seen.noted.is_untrusted() && seen.noted.has_bytes_of(&file.noted)
+        })
     }
 
     /// Whether the file needs no look now: there is nothing to do, or it could not be read.

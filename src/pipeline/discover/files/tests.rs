@@ -12,8 +12,8 @@ use tracing::Level;
 
 use super::file::Activity;
 use super::*;
+use crate::domain::path::order;
 use crate::domain::{DeliveryId, FileStat};
-use crate::source::folder::inbox::order;
 
 const DOCS: &str = include_str!("../../../../docs/file-states.md");
 const PATHS: [&str; 4] = ["1.csv", "2.csv", "3.csv", "4.csv"];

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::pipeline::discover::files::Files;
 use crate::pipeline::discover::files::file::{Activity, Candidate, FileState, Paused, Queued};
-use crate::source::folder::inbox::Found;
+use crate::source::Found;
 
 /// A writer that never pauses does not delay its file forever: the file is taken up, unfinished, after this many settle
 /// times.

@@ -1,0 +1,172 @@
+//! Runs the whole pipeline on a source in memory that also fails. What was loaded is what the source has in the end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config as Cases, TestRunner};
+use tokio_util::sync::CancellationToken;
+
+use super::Pipeline;
+use super::messages::{Ended, LoadMode, Scope};
+use crate::config::{Config, Layers};
+use crate::domain::path::order;
+use crate::domain::{DeliveryState, Plan};
+use crate::source::Source;
+use crate::source::suite::memory::Memory;
+use crate::store::listing::newest;
+use crate::store::sqlite::{Settings, SqliteStore};
+use crate::store::{Access, Store};
+
+/// An inbox in memory, and a store in a temporary folder.
+struct Bench {
+    inbox: Memory,
+    config: Config,
+    plan: Arc<Plan>,
+    store: Arc<SqliteStore>,
+    _dir: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new(inbox: Memory) -> Self {
+        let yaml = "source:\n  poll: 20ms\n  settle: 2h\n  tail_after: 3h\n  columns: { n: int, s: text }\n\
+                    tables:\n  t: { partition_key: [n], columns: [s] }\n";
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.yaml");
+        std::fs::write(&file, yaml).unwrap();
+        let loaded = Layers { file: Some(file), ..Layers::default() }.load().unwrap();
+        let plan = Arc::new(loaded.plan().unwrap());
+        let settings = Settings::at(dir.path().join("store.db"));
+        let access = Access::Write { create: true, standby: false };
+        let store = SqliteStore::open(&settings, Arc::clone(&plan), access).unwrap();
+        Self { inbox, config: loaded.config, plan, store: Arc::new(store), _dir: dir }
+    }
+
+    async fn run(&self, scope: Scope, stop: CancellationToken) -> Ended {
+        let pipeline = Pipeline {
+            store: Arc::clone(&self.store),
+            plan: Arc::clone(&self.plan),
+            config: self.config.clone(),
+            inbox: self.inbox.clone(),
+            tally: Arc::default(),
+            observer: Arc::new(()),
+            heartbeat: Arc::default(),
+            taking: LoadMode::New,
+            patience: Some(Duration::from_secs(60)),
+            intake: CancellationToken::new(),
+        };
+        pipeline.run(scope, stop).await.unwrap()
+    }
+
+    /// Loads what the source has now.
+    async fn load(&self) {
+        let mut found = Vec::new();
+        if self.inbox.each(&mut |file| found.push(file)).await.is_ok() {
+            found.sort_by_cached_key(|file| order(&file.path));
+            assert_eq!(self.run(Scope::Once(found), CancellationToken::new()).await, Ended::Done);
+        }
+    }
+
+    async fn is_loaded(&self, path: &str, bytes: &[u8]) -> bool {
+        newest(&*self.store, path).await.unwrap().is_some_and(|delivery| {
+            delivery.state == DeliveryState::Loaded
+                && delivery.receipt.closes()
+                && delivery.hash == blake3::hash(bytes).to_hex().as_str()
+        })
+    }
+}
+
+/// Something that happens to the source or to the pipeline.
+#[derive(Clone, Debug)]
+enum Happens {
+    Put(usize, usize),
+    Append(usize, usize),
+    Remove(usize),
+    /// The next operations of the source fail.
+    Fail(u32),
+    Load,
+}
+
+const PATHS: [&str; 3] = ["a.csv", "b.csv", "sub/c.csv"];
+
+fn happens() -> impl Strategy<Value = Happens> {
+    let (path, records) = (0..PATHS.len(), 1..4_usize);
+    prop_oneof![
+        3 => (path.clone(), records.clone()).prop_map(|(path, records)| Happens::Put(path, records)),
+        3 => (path.clone(), records).prop_map(|(path, records)| Happens::Append(path, records)),
+        1 => path.prop_map(Happens::Remove),
+        2 => (1..12_u32).prop_map(Happens::Fail),
+        3 => Just(Happens::Load),
+    ]
+}
+
+/// Plays a story and loads the rest. `records` numbers all records, so that no two files have the same.
+async fn play(bench: &Bench, story: &[Happens]) {
+    let (mut files, mut numbers) = (BTreeMap::<&str, String>::new(), 0..);
+    let mut records = |count: usize| -> String {
+        numbers.by_ref().take(count).map(|number: u32| format!("{number},s\n")).collect()
+    };
+    for happens in story {
+        match happens {
+            Happens::Put(path, count) => {
+                let text = format!("n,s\n{}", records(*count));
+                bench.inbox.put(PATHS[*path], text.as_bytes());
+                files.insert(PATHS[*path], text);
+            }
+            Happens::Append(path, count) => {
+                if let Some(file) = files.get_mut(PATHS[*path]).filter(|_| bench.inbox.can_grow()) {
+                    let text = records(*count);
+                    bench.inbox.append(PATHS[*path], text.as_bytes());
+                    file.push_str(&text);
+                }
+            }
+            Happens::Remove(path) => {
+                files.remove(PATHS[*path]);
+                bench.inbox.remove(PATHS[*path]);
+            }
+            Happens::Fail(times) => bench.inbox.fail(*times),
+            Happens::Load => bench.load().await,
+        }
+    }
+    bench.inbox.fail(0);
+    bench.load().await;
+    for (path, text) in files {
+        assert!(bench.is_loaded(path, text.as_bytes()).await, "{path} is not loaded: {text:?}");
+    }
+}
+
+#[test]
+fn any_story_of_a_source_ends_with_its_files_loaded() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let cases = Cases { cases: 16, failure_persistence: None, ..Cases::default() };
+    for inbox in [Memory::growing, Memory::fixed] {
+        let ran = TestRunner::new(cases.clone()).run(&prop::collection::vec(happens(), 1..14), |story| {
+            runtime.block_on(async {
+                let bench = Bench::new(inbox());
+                play(&bench, &story).await;
+                bench.store.close().await;
+            });
+            Ok(())
+        });
+        ran.unwrap();
+    }
+}
+
+/// Such a file has no writer to wait for, so neither `source.settle` nor its open tail delays it.
+#[tokio::test]
+async fn a_file_that_cannot_grow_is_complete_when_it_is_listed() {
+    let bench = Bench::new(Memory::fixed());
+    let stop = CancellationToken::new();
+    let loaded = async {
+        bench.inbox.put("a.csv", b"n,s\n1,a");
+        while !bench.is_loaded("a.csv", b"n,s\n1,a").await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        stop.cancel();
+    };
+    let both = async { futures::join!(bench.run(Scope::Watch, stop.clone()), loaded) };
+    let (ended, ()) = tokio::time::timeout(Duration::from_secs(30), both).await.unwrap();
+    assert_eq!(ended, Ended::Stopped);
+    bench.store.close().await;
+}
