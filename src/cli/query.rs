@@ -119,21 +119,26 @@ impl<S: RowReader> Printer<'_, S> {
         let object = |row: &TableRow| -> Json {
             header.iter().zip(row).map(|(name, value)| ((*name).to_owned(), json(value))).collect()
         };
+        // If the table cannot be read, nothing is printed.
+        let mut next = self.rows.page().await?;
         let mut elements = render::Elements::list(out)?;
-        while let Some(page) = self.rows.page().await? {
+        while let Some(page) = next {
             page.iter().try_for_each(|row| elements.push(&object(row)))?;
+            next = self.rows.page().await?;
         }
         Ok(elements.end(&serde_json::Map::new())?)
     }
 
     async fn csv(mut self, out: &mut impl Write, spreadsheet_safe: bool) -> Result<(), Failure> {
+        let mut next = self.rows.page().await?;
         render::csv(out, self.header.iter().map(|name| name.as_bytes()), false)?;
         let mut guard = Guard::new(spreadsheet_safe);
-        while let Some(page) = self.rows.page().await? {
+        while let Some(page) = next {
             for row in page.iter().map(plain) {
                 let cells: Vec<_> = row.iter().map(|cell| guard.cell(cell.as_bytes())).collect();
                 render::csv(out, cells.iter().map(AsRef::as_ref), false)?;
             }
+            next = self.rows.page().await?;
         }
         guard.warn("omit --spreadsheet-safe to write all cells unchanged");
         Ok(())

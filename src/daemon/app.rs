@@ -96,7 +96,7 @@ impl App {
     /// Returns a finder for the files of deliveries, in the inbox and in the archive.
     pub fn find(&self) -> KeptFiles<AnySource> {
         KeptFiles {
-            inbox: self.inbox.clone(),
+            inbox: self.inbox.with_archive_unread(),
             plan: Arc::clone(&self.plan),
             max_record_bytes: self.config.limits.max_record_bytes.0,
         }

@@ -8,7 +8,7 @@ use crate::domain::value::Value;
 
 /// The maximum number of rows in a page. A page also ends once its bytes reach
 /// [`PAGE_BYTES`](crate::domain::paging::PAGE_BYTES).
-pub const PAGE: usize = 500;
+pub const PAGE: usize = 2000;
 
 /// A row as it is read: all columns of its table, key first.
 pub type TableRow = Vec<Value<'static>>;

@@ -150,8 +150,10 @@ pub enum Signal {
     Changing(String),
     /// The permissions or the times of the file changed.
     Touched(String),
-    /// Something changed or events were lost. Only a listing shows what happened.
+    /// Something changed, and only a listing shows what.
     Unclear,
+    /// Events were lost, because there were too many.
+    Lost,
 }
 
 /// How files leave the inbox.

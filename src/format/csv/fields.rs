@@ -91,6 +91,7 @@ pub struct Found {
 ///
 /// # Errors
 /// Returns the first quote that RFC 4180 does not allow.
+#[inline]
 pub fn find(record: &[u8], fields: &mut Vec<Range<usize>>) -> Result<Found, Malformed> {
     fields.clear();
     let (mut begin, mut state, mut seen, mut doubled) = (0, FieldState::Plain, 0, false);

@@ -37,6 +37,7 @@ pub struct RecordEnds {
 
 impl RecordEnds {
     /// Scans up to the next quote or line feed, and advances `scanned` past it. The record begins at `start`.
+    #[inline]
     pub fn step(&mut self, bytes: &[u8], start: usize, scanned: &mut usize) -> Step {
         let rest = &bytes[*scanned..];
         if self.state == State::QuoteSeen {

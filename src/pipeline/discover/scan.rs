@@ -45,8 +45,7 @@ impl<S: Store, I: Source> Discover<S, I> {
     pub(super) async fn list(&mut self) -> Result<(), StoreError> {
         self.relist_at = None;
         let inbox = self.identify.inbox.clone();
-        let now = Instant::now();
-        let listed = inbox.each(&mut |file| self.arrived(file, now)).await;
+        let listed = inbox.each(&mut |file| self.arrived(file)).await;
         self.observer.inbox_listed(listed.is_ok());
         let was_absent = std::mem::replace(&mut self.absent, listed.is_err());
         let folder = inbox.name();
@@ -68,7 +67,10 @@ impl<S: Store, I: Source> Discover<S, I> {
         Ok(())
     }
 
-    fn arrived(&mut self, file: Found, now: Instant) {
+    /// Takes note of a listed file. The clock is read for each file, because a listing may take longer than
+    /// `source.settle`.
+    fn arrived(&mut self, file: Found) {
+        let now = Instant::now();
         if self.files.is_known(&file, now) {
             return self.listed(&file);
         }
@@ -87,6 +89,7 @@ impl<S: Store, I: Source> Discover<S, I> {
 
     pub(super) async fn signal(&mut self, signal: Signal) -> Result<(), StoreError> {
         match signal {
+            Signal::Lost => self.list().await?,
             Signal::Unclear => {
                 self.list().await?;
                 // A new folder is watched only a moment after its event, so events in between may be missing.

@@ -67,6 +67,12 @@ impl Inbox {
         Self { declared: folder.clone(), folder, ..self.clone() }
     }
 
+    /// Returns the same inbox. It lists the archive again when it is first asked for a moved file.
+    #[must_use]
+    pub fn with_archive_unread(&self) -> Self {
+        Self { archive: Arc::new(Archive::new(self.archive.folder.clone())), ..self.clone() }
+    }
+
     /// Returns the place of a path of the ledger.
     pub fn place(&self, path: &str) -> PathBuf {
         self.folder.join(path)

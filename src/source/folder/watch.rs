@@ -57,7 +57,7 @@ impl Watch {
 impl Events for Watch {
     async fn next(&mut self) -> Signal {
         if self.overflow.swap(false, Ordering::Relaxed) {
-            return Signal::Unclear;
+            return Signal::Lost;
         }
         match self.signals.recv().await {
             Some(signal) => signal,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::domain::{DeliveryId, Receipt, RowChunk, Stamp, Table, TableDelta};
+use crate::domain::{DeliveryId, RowChunk, Stamp, Table, TableDelta};
 use crate::store::sqlite::fault::SqlResult;
 use crate::store::sqlite::ledger;
 use crate::store::sqlite::rows::{Landed, Writer};
@@ -99,19 +99,16 @@ pub fn note_sent(connection: &Connection, chunk: &RowChunk, table: &str) -> SqlR
 }
 
 /// Enters what the receipt of the chunk's delivery does not count: the collisions of other deliveries, and which rows
-/// were sent. A table that is behind is left out, because the backfill that fills it counts from the first record.
+/// were sent.
 pub fn enter_effects(
     connection: &Connection,
     chunk: &RowChunk,
-    receipt: &Receipt,
     tables: &[Table],
     written: &[Written],
 ) -> SqlResult<()> {
     for (table, written) in tables.iter().zip(written) {
         written.credit_others(connection, chunk.source.id, &table.name)?;
-        if !receipt.is_behind(&table.name) {
-            note_sent(connection, chunk, &table.name)?;
-        }
+        note_sent(connection, chunk, &table.name)?;
     }
     Ok(())
 }

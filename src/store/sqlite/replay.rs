@@ -7,7 +7,7 @@ use crate::domain::quarantine::{Fate, Replay};
 use crate::domain::{DeliveryId, Stamp};
 use crate::store::rejection::Rejection;
 use crate::store::sqlite::fault::Fault;
-use crate::store::sqlite::progress::enter_effects;
+use crate::store::sqlite::progress::note_sent;
 use crate::store::sqlite::shared::Shared;
 use crate::store::sqlite::{entry, quarantine, row_by_row};
 use crate::store::{failpoint, rejection};
@@ -50,7 +50,13 @@ fn settled(
         delivery.receipt.replay(settled, tables, written.iter().map(|written| written.own_delta(id, rows)));
         Ok(())
     })?;
-    enter_effects(&transaction, chunk, &delivery.receipt, tables, written)?;
+    for (table, written) in tables.iter().zip(written) {
+        written.credit_others(&transaction, id, &table.name)?;
+        // The backfill that fills a table that is behind counts from the first record.
+        if !delivery.receipt.is_behind(&table.name) {
+            note_sent(&transaction, chunk, &table.name)?;
+        }
+    }
     let tables = written.iter().map(|written| written.delta(rows)).collect();
     failpoint::step("retry before commit");
     transaction.commit()?;

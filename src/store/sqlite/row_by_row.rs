@@ -246,12 +246,12 @@ fn entered(
         return Ok(Applied { failed: Some(why), ..Applied::default() });
     }
     let rows = chunk.rows.len() as u64 - refused;
-    let (delivery, ()) = entry::change(connection, id, |delivery| {
+    entry::change(connection, id, |delivery| {
         delivery.advance(chunk, refused)?;
         delivery.receipt.add_rows(tables, written.iter().map(|written| written.own_delta(id, rows)));
         Ok(())
     })?;
-    enter_effects(connection, chunk, &delivery.receipt, tables, written)?;
+    enter_effects(connection, chunk, tables, written)?;
     quarantine::save_all(connection, chunk, &judged.refused)?;
     let tables = written.iter().map(|written| written.delta(rows)).collect();
     Ok(Applied { tables, refused: judged.refused, failed: None })

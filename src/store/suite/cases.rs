@@ -380,6 +380,33 @@ pub async fn what_another_program_wrote_is_entered_as_loaded<F: Fixture>() {
     assert_eq!(rows_of(&store, 0, vec![value(2)]).await.len(), 1, "only what follows");
 }
 
+/// The table `narrow` is behind when the new records of a file are loaded into it, and is filled afterwards.
+pub async fn a_collision_before_a_backfill_is_counted_once<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    load(&store, "other", &[row(1, 1, "x", 1)]).await;
+    drop(store);
+    place.wipe("narrow").await;
+    let store = place.open(shared()).await;
+    let entered = store.take_up(entry("a", assumed())).await.unwrap();
+    reopened(&store, &entered, FileStat::default()).await;
+    store.extend(entered.id, 3, 5).await.unwrap();
+    let grown = newest(&store, "a").await;
+    let records = [
+        row(2, 1, "x", 1),
+        row(3, 1, "x", 1),
+        Record::Skipped,
+        row(9, 1, "x", 1),
+        row(9, 2, "y", 2),
+        row(9, 3, "z", 3),
+    ];
+    apply(&store, chunk(&grown, &records, 3, 6, loaded())).await.unwrap();
+    assert_eq!(count(&newest(&store, "a").await, "narrow"), (3, 2));
+    backfill(&store, 2, &newest(&store, "a").await, &records, records.len()).await;
+    let whole = newest(&store, "a").await;
+    assert_eq!((count(&whole, "narrow"), whole.receipt.closes()), ((5, 2), true));
+}
+
 pub async fn without_a_row_nothing_is_assumed<F: Fixture>() {
     let place = F::new().await;
     let store = place.open(shared()).await;

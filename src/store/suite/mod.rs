@@ -58,6 +58,7 @@ macro_rules! store_suite {
             what_breaks_off_or_is_replaced_stays_where_it_was,
             extend_and_amend,
             what_another_program_wrote_is_entered_as_loaded,
+            a_collision_before_a_backfill_is_counted_once,
             without_a_row_nothing_is_assumed,
             a_backfill_changes_nothing_and_restores_what_was_deleted,
             rows_come_by_key_in_order,

@@ -238,6 +238,11 @@ impl File {
         self.state() == FileState::Unknown && self.seen.is_none() && self.facts.is_none()
     }
 
+    /// Whether there is nothing to do as long as the file has this size and these times.
+    pub fn is_done(&self, noted: FileStat) -> bool {
+        self.seen.is_some_and(|seen| seen.done && seen.noted == noted)
+    }
+
     pub fn state(&self) -> FileState {
         match self.activity {
             Activity::Idle => self.state_at_rest(),

@@ -99,7 +99,7 @@ impl Files {
 
     /// Whether there is nothing to do for this file.
     pub fn is_done(&self, file: &Found) -> bool {
-        self.seen(&file.path).is_some_and(|seen| seen.done && seen.noted == file.noted)
+        self.files.get(&file.path).is_some_and(|known| known.is_done(file.noted))
     }
 
     /// Whether the file is unchanged, but its bytes must be compared because its times were too young to be trusted.
@@ -112,7 +112,10 @@ impl Files {
 
     /// Whether the file needs no look now: there is nothing to do, or it could not be read.
     pub fn is_known(&self, file: &Found, now: Instant) -> bool {
-        self.facts(&file.path).unreadable.is_some_and(|until| until > now) || self.is_done(file)
+        let known = self.files.get(&file.path);
+        known.is_some_and(|known| {
+            known.is_done(file.noted) || known.facts().unreadable.is_some_and(|until| until > now)
+        })
     }
 
     pub fn is_unreadable(&self, path: &str) -> bool {
