@@ -197,7 +197,8 @@ fn assumed_records_are_counted_but_not_quarantined() {
     assert_eq!(account, [6, 5, 1, 0].map(Json::from));
     let detail = receipt["detail"].as_str().unwrap();
     assert!(
-        detail.ends_with("5 records that another program wrote; 1 of them cannot be rows here"),
+        detail
+            .ends_with("5 records that another program wrote; 1 of them cannot become rows of these tables"),
         "{detail}"
     );
     assert_eq!(world.json(&["quarantine", "list"]), json!([]));
@@ -248,7 +249,7 @@ fn a_file_that_cannot_be_read_to_its_end_is_not_assumed_and_blocks_no_other() {
     let summary = output.json();
     assert_eq!((&summary["deliveries"], &summary["unreadable"]), (&json!({ "loaded": 2 }), &json!(3)));
     assert_eq!(world.states().len(), 2, "nothing is entered of the others");
-    for told in ["its last 7 bytes are no whole record", "its last 9 bytes are no whole record"] {
+    for told in ["its last 7 bytes are not a complete record", "its last 9 bytes are not a complete record"] {
         assert!(output.stderr.contains(told), "{told}: {output:?}");
     }
 }

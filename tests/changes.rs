@@ -151,7 +151,7 @@ fn a_file_rewritten_shorter_is_another_generation() {
     assert_eq!(states(&world), [(1, "replaced".to_owned()), (2, "loaded".to_owned())]);
     let first = receipt(&world, 1);
     assert!(first["records"].as_u64().unwrap() < u64::from(RECORDS), "{first}");
-    assert!(first["detail"].as_str().unwrap().contains("cut to"), "{first}");
+    assert!(first["detail"].as_str().unwrap().contains("truncated to"), "{first}");
     assert_as(&world, &[&loaded_of(&bytes, &first), &other(0..10)]);
 }
 
@@ -184,7 +184,7 @@ fn a_file_rewritten_longer_is_another_generation() {
     let world = held.go_on();
     assert_eq!(states(&world), [(1, "replaced".to_owned()), (2, "loaded".to_owned())]);
     let first = receipt(&world, 1);
-    assert!(first["detail"].as_str().unwrap().contains("longer"), "{first}");
+    assert!(first["detail"].as_str().unwrap().contains("rewritten with more bytes"), "{first}");
     assert_as(&world, &[&loaded_of(&bytes, &first), &other(0..RECORDS + 100)]);
 }
 
@@ -200,7 +200,7 @@ fn a_file_rewritten_with_its_time_put_back_is_another_generation() {
     let world = held.go_on();
     assert_eq!(states(&world), [(1, "replaced".to_owned()), (2, "loaded".to_owned())]);
     let first = receipt(&world, 1);
-    assert!(first["detail"].as_str().unwrap().contains("put back"), "{first}");
+    assert!(first["detail"].as_str().unwrap().contains("modification time restored"), "{first}");
     assert_as(&world, &[&loaded_of(&bytes, &first), &other(0..RECORDS)]);
 }
 
@@ -223,7 +223,7 @@ fn a_removed_file_is_still_loaded_to_its_end() {
     fs::remove_file(held.world.inbox().join(FILE)).unwrap();
     let world = held.go_on();
     assert_eq!(states(&world), [(1, "loaded".to_owned())]);
-    assert!(receipt(&world, 1)["detail"].as_str().unwrap().contains("gone"));
+    assert!(receipt(&world, 1)["detail"].as_str().unwrap().contains("removed"));
     assert_as(&world, &[&bytes]);
 }
 

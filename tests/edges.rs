@@ -143,7 +143,7 @@ fn a_query_of_a_table_of_another_shape_is_refused() {
     assert!(output.code == 2 && output.stderr.contains("another shape"), "{output:?}");
     declare(&world, "tables:\n", "tables:\n  u: { partition_key: [w] }\n");
     let output = world.run(&["query", "u", "w=2"]);
-    assert!(output.code == 2 && output.stderr.contains("table u is not there yet"), "{output:?}");
+    assert!(output.code == 2 && output.stderr.contains("table u does not exist yet"), "{output:?}");
     assert_eq!(world.run(&["status", "--count"]).code, 0);
 }
 

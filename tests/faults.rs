@@ -211,7 +211,7 @@ fn a_removed_store_is_recreated_and_reported() {
     fs::remove_file(world.store()).unwrap();
     let output = world.run(&["run", "--once"]);
     assert_eq!(output.code, 0, "{output:?}");
-    assert!(output.stderr.contains("is gone; a new one is created"), "{output:?}");
+    assert!(output.stderr.contains("no longer exists; a new one is created"), "{output:?}");
     assert_as_clean(&world, &csv(0..10));
 }
 

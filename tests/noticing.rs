@@ -63,7 +63,7 @@ fn without_events_the_daemon_warns_once_and_lists_the_folder() {
         world.drop_file(&name, csv(n..n + 1));
         wait_for(&world, &name, "loaded");
     }
-    assert_eq!(warnings(&daemon, "no events from the system"), 1, "{}", daemon.log());
+    assert_eq!(warnings(&daemon, "the system sends no events"), 1, "{}", daemon.log());
 }
 
 #[test]

@@ -139,8 +139,9 @@ impl Delivery {
         }
         self.state = DeliveryState::Replaced;
         let reach = self.reach.offset;
-        self.detail =
-            format!("its bytes went away after byte {reach}; generation {generation} took its place");
+        self.detail = format!(
+            "only {reach} bytes of it were loaded before its file changed; generation {generation} took its place"
+        );
         if let Some(ahead) = self.ahead.as_ref().filter(|ahead| ahead.bytes.offset > reach) {
             self.detail += &format!("; rows up to byte {} may be in the tables", ahead.bytes.offset);
         }

@@ -286,7 +286,8 @@ impl Framer {
     fn refuse_too_long(&mut self, len: u64) {
         let kept = KEPT_OF_TOO_LONG.min(usize::try_from(len).unwrap_or(usize::MAX));
         let raw: Vec<u8> = self.bytes[self.start..].iter().take(kept).copied().collect();
-        let detail = format!("{len} bytes where a record may have {}; the first {kept} are kept", self.limit);
+        let detail =
+            format!("{len} bytes where a record may have {}; the first {kept} bytes are kept", self.limit);
         self.refuse(Reason::TooLong, detail, raw, len);
     }
 

@@ -13,8 +13,8 @@ const KINDS: [(&[u8], &str); 11] = [
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Office document (.xls)"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
     (b"\xfd7zXZ\0", "compressed by xz"),
-    (b"\x1f\x8b", "compressed twice, by gzip inside"),
-    (b"\x28\xb5\x2f\xfd", "compressed twice, by zstd inside"),
+    (b"\x1f\x8b", "compressed twice, inside by gzip"),
+    (b"\x28\xb5\x2f\xfd", "compressed twice, inside by zstd"),
     (b"%PDF-", "a PDF document"),
     (b"PAR1\x15", "a Parquet file"),
     (b"SQLite format 3\0", "an SQLite file"),
@@ -33,7 +33,7 @@ pub fn check(first: &[u8], encoding: &'static Encoding) -> Result<(), HeaderErro
         return Err(HeaderError::NotCsv(kind));
     }
     if first.starts_with(b"\xff\xfe\0\0") || first.starts_with(b"\0\0\xfe\xff") {
-        return Err(HeaderError::NotCsv("UTF-32 text, which is not read,"));
+        return Err(HeaderError::NotCsv("UTF-32 text, which needledrop cannot read,"));
     }
     match Encoding::for_bom(first) {
         Some((found, _)) if found != encoding => {

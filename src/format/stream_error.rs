@@ -35,12 +35,12 @@ impl StreamError {
 impl fmt::Display for StreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Cut(what) => write!(f, "{what} ends in the middle; more is expected"),
+            Self::Cut(what) => write!(f, "{what} is incomplete; more is expected"),
             Self::Corrupt(why) if why.contains("too much memory") => f.write_str(
-                "to decompress it takes a window of over 8 MiB; compress it without --long and --ultra, or by gzip",
+                "decompressing it needs a window of over 8 MiB; compress it without --long and --ultra, or with gzip",
             ),
             Self::Corrupt(why) => {
-                write!(f, "cannot be decompressed further: {why}; compress the file again and drop it again")
+                write!(f, "the rest cannot be decompressed: {why}; compress the file again and drop it again")
             }
         }
     }

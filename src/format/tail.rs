@@ -35,14 +35,18 @@ pub async fn judge(framer: &Framer, fields: usize, policy: TailPolicy) -> Judged
     let wait = |detail: String| Judged::Wait { detail, held: false };
     match framer.tail() {
         Tail::Nothing if !framer.has_tail() => Judged::None,
-        Tail::Nothing => held_unless(policy, "the last line end is half of one; a line feed is expected"),
+        Tail::Nothing => held_unless(
+            policy,
+            "the file ends with a carriage return; the line feed that follows it is expected",
+        ),
         Tail::Record(tail) => record(framer.format(), tail, fields, policy),
         Tail::OpenQuote { line, len } => wait(format!(
-            "a quote in the record on line {line} is still open, so the {len} bytes from there on wait; close it, \
-             or append what is missing"
+            "a quote in the record on line {line} is still open, so the {len} bytes from there on are not loaded \
+             yet; close it, or append what is missing"
         )),
         Tail::TooLong { line, len } => wait(format!(
-            "the record on line {line} is over the limit and has no end within {len} bytes; more is expected"
+            "the record on line {line} is longer than limits.max_record_bytes and has no end within \
+             {len} bytes; more is expected"
         )),
     }
 }
@@ -60,7 +64,10 @@ fn record(format: &Format, tail: &[u8], fields: usize, policy: TailPolicy) -> Ju
         return wait("the last record ends inside a character; more is expected".to_owned());
     }
     if tail.len() > LONGEST {
-        return wait(format!("the last record has {} bytes and waits for its line end", tail.len()));
+        return wait(format!(
+            "the last record has {} bytes, too many to load it without a line end; append one",
+            tail.len()
+        ));
     }
     held_unless(policy, "the last record has no line end; it is loaded when its writer has finished")
 }

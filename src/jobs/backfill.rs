@@ -137,7 +137,7 @@ impl<S: Store, I: Source> Backfill<S, I> {
         if missing > 0 {
             warn!(
                 file = delivery.path,
-                "{missing} loaded records have no row in this table: its key is empty, or a value does not fit"
+                "{missing} loaded records have no row in this table: their key is empty, or a value does not fit"
             );
             self.tally.refused.fetch_add(missing, Ordering::Relaxed);
         }

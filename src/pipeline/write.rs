@@ -219,7 +219,7 @@ impl<S: ChunkWriter> Write<S> {
             metrics::unterminated();
             warn!(
                 file = source.path,
-                "its last record has no line end; it is loaded, but if the file was cut off there, send it again"
+                "its last record has no line end and is loaded as it is; if the file was cut off there, send it again"
             );
         }
         let (state, detail) = (end.state(), end.detail().unwrap_or_default().to_owned());

@@ -170,7 +170,7 @@ pub enum Stays {
     #[error("{0}")]
     Busy(&'static str),
     /// The file was not there. Whoever removed it did the work.
-    #[error("is not there any more")]
+    #[error("it no longer exists")]
     Gone,
     #[error("{0}")]
     Failed(#[from] io::Error),

@@ -174,8 +174,11 @@ impl Backend {
 
     async fn check_file(&self, path: &Path, plan: &Arc<Plan>, create: bool) -> Report {
         let store = match self.open(Arc::clone(plan), Access::Read).await {
-            Ok(_) => Ok("ours, sqlite; an acknowledged row is on disk (WAL, synchronous=FULL)".to_owned()),
-            Err(StoreError::Missing(_)) => Ok("not there yet, the first load makes it".to_owned()),
+            Ok(_) => {
+                Ok("a needledrop store in SQLite; an acknowledged row is on disk (WAL, synchronous=FULL)"
+                    .to_owned())
+            }
+            Err(StoreError::Missing(_)) => Ok("does not exist yet; the first load creates it".to_owned()),
             Err(error) => Err(error),
         };
         // An error that prevents reading the store is already in `store`.

@@ -5,30 +5,30 @@ use crate::domain::TooFarAhead;
 /// An error of a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("{store}: {what}\n  next: it is tried again until it answers; {hint}")]
+    #[error("{store}: {what}\n  next: needledrop tries again until it succeeds; {hint}")]
     Busy { store: String, reason: &'static str, what: String, hint: &'static str },
     #[error(
-        "stamps would run more than 10 minutes ahead of the clock; waiting {} s\n  next: set the clock right; if it \
-         is, docs/runbook.md says what to do (store.stamps_ahead)", .0.wait.as_secs().max(1)
+        "stamps would run more than 10 minutes ahead of the clock; waiting {} s\n  next: correct the clock; if it is \
+         correct, see store.stamps_ahead in docs/runbook.md", .0.wait.as_secs().max(1)
     )]
     Ahead(TooFarAhead),
     #[error("{store}: {what}\n  next: {next}")]
     Gone { store: String, what: &'static str, next: &'static str },
-    #[error("{0}: there is no store yet\n  next: `needledrop run` or `needledrop load` makes it")]
+    #[error("{0}: there is no store yet\n  next: `needledrop run` or `needledrop load` creates it")]
     Missing(String),
     #[error(
-        "{store} is in use by {holder}\n  next: stop it first; when it is started again, it resumes where it stopped"
+        "{store} is in use by {holder}\n  next: stop that process first; it resumes when it is started again"
     )]
     InUse { store: String, holder: String },
     #[error("{0}")]
     Settings(String),
     #[error(
         "{store} is in use by {holder}{}\n  next: {}",
-        if *.differs { ", which loads with other tables than are declared here" } else { "" },
+        if *.differs { ", whose configuration declares other tables" } else { "" },
         if *.differs {
-            "give both the same configuration; this process stands by, and reads its own again when it changes"
+            "give both processes the same configuration; this one stands by, and reads its own again when it changes"
         } else {
-            "none; this process stands by and takes over when that one is gone"
+            "nothing to do; this process stands by and takes over when that one ends"
         }
     )]
     Standby {
@@ -38,29 +38,30 @@ pub enum StoreError {
         differs: bool,
     },
     #[error(
-        "{0}: another process has taken over the right to write\n  next: run it again; it resumes where that process stands"
+        "{0}: another process has taken over the right to write\n  \
+         next: start needledrop again; it resumes where that process stopped"
     )]
     Lost(String),
     #[error(
-        "{0} is not a needledrop store; it is left as it is\n  next: set store.sqlite.path to another file"
+        "{0} is not a needledrop store, and is not changed\n  next: set store.sqlite.path to another file"
     )]
     Foreign(String),
     #[error(
-        "{store}: the schema is not what it was when this began: {what}\n  \
-         next: bring the tables back as they are declared, then start again"
+        "{store}: the schema changed while needledrop was running: {what}\n  \
+         next: restore the tables as they are declared, then start needledrop again"
     )]
     Changed { store: String, what: String },
     #[error("{store}: {what}\n  next: {next}")]
     Shape { store: String, what: String, next: String },
-    #[error("{0}: this cursor does not belong to this listing\n  next: begin the listing again")]
+    #[error("{0}: this cursor does not belong to this listing\n  next: start the listing from the beginning")]
     Cursor(String),
     #[error("no table {0} is declared\n  next: declare it in tables, or ask for another table")]
     Undeclared(String),
     #[error(
-        "the store is not open: this process starts, stands by or reloads\n  next: try again in a moment"
+        "the store is not open: this process is starting, standing by or reloading\n  next: try again in a moment"
     )]
     Closed,
-    #[error("{store}: {what}\n  next: this is a defect; please report it with the lines around it")]
+    #[error("{store}: {what}\n  next: this is a defect; please report it with the log lines around it")]
     Broken { store: String, what: String },
     #[error("{store}: {what}\n  next: {next}")]
     System { store: String, what: String, next: String },

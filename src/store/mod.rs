@@ -33,7 +33,7 @@ use crate::store::observer::StoreObserver;
 /// The error text and the next step if files are entered as already loaded but no table has a row. Most likely, the
 /// user meant another store.
 const NOTHING_ASSUMED: (&str, &str) = (
-    "its tables are empty, so that nothing can have been loaded into them before",
+    "its tables are empty, so nothing can have been loaded into them before",
     "check the settings of store and keyspace, or load the files without --assume-loaded",
 );
 

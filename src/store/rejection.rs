@@ -139,12 +139,12 @@ pub fn judged(
     all
 }
 
-const NOTHING_TAKEN: &str = "the store takes no row of it: `needledrop quarantine list` shows why; repair the \
-                             table, then `needledrop load --again`";
+const NOTHING_TAKEN: &str = "the store rejects all its rows: `needledrop quarantine list` shows why; repair the \
+                             table, then run `needledrop load --again`";
 
 fn hopeless(refusal: &Rejection) -> String {
     format!(
-        "the store takes no row of it: {}; repair the table, then `needledrop load --again`",
+        "the store rejects all its rows: {}; repair the table, then run `needledrop load --again`",
         refusal.words
     )
 }

@@ -59,7 +59,7 @@ fn check_judges_a_missing_keyspace_by_its_configuration() {
     assert!(!told(&place, &["check"]).1.contains("warning"), "three are enough");
     let place = place.with("store.create_schema", "false");
     let missing = format!("keyspace {} does not exist", place.keyspace);
-    assert_tells(&place, &["check"], 2, &[&missing, "next: make it (`needledrop schema --apply`)"]);
+    assert_tells(&place, &["check"], 2, &[&missing, "next: create it (`needledrop schema --apply`)"]);
 }
 
 #[test]
@@ -113,5 +113,5 @@ fn a_query_of_a_table_with_a_missing_column_names_the_column() {
     place.cql("ALTER TABLE ks.session_item DROP length");
     assert_tells(&place, &query, 2, &["length", "as they are declared"]);
     place.cql("DROP TABLE ks.session_item");
-    assert_tells(&place, &query, 2, &["this table is not there yet", "needledrop load --table"]);
+    assert_tells(&place, &query, 2, &["this table does not exist yet", "needledrop load --table"]);
 }

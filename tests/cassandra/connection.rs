@@ -55,7 +55,7 @@ fn check_reports_a_counter_table() {
     place.cql("CREATE TABLE ks.user_song (song text, userid int, heard counter, PRIMARY KEY (song, userid))");
     let output = place.run(&["check"]);
     assert_eq!(output.code, 2, "{output:?}");
-    assert!(output.stdout.contains("table user_song counts in column heard"), "{output:?}");
+    assert!(output.stdout.contains("column heard of table user_song is a counter"), "{output:?}");
 }
 
 /// Another test, with a login, covers a contact point that refuses the connection. This contact point never answers,

@@ -113,7 +113,7 @@ fn readers_refuse_an_earlier_ledger_and_writers_migrate_it_and_continue_its_file
         let sent = newest(&place);
         refuses_readers(of, &place);
         let checked = place.run(&["check"]);
-        assert!(checked.stdout.contains("is that of an earlier version"), "{checked:?}");
+        assert!(checked.stdout.contains("has the format of an earlier version"), "{checked:?}");
         let applied = place.run(&["schema", "--apply"]);
         assert_eq!(applied.code, 0, "{applied:?}");
         let checked = place.run(&["check"]);

@@ -123,7 +123,7 @@ fn replay_and_discard_exit_with_3_while_a_daemon_runs() {
         let refused = place.run(command);
         assert_eq!(refused.code, 3, "{refused:?}");
         assert!(
-            refused.stderr.contains("in use by") && refused.stderr.contains("next: stop it"),
+            refused.stderr.contains("in use by") && refused.stderr.contains("next: stop that process"),
             "{refused:?}"
         );
     }
@@ -160,7 +160,7 @@ fn a_ledger_of_format_1_is_refused_until_it_is_migrated() {
         "{asked:?}"
     );
     let checked = place.run(&["check"]);
-    assert!(checked.stdout.contains("that of an earlier version"), "{checked:?}");
+    assert!(checked.stdout.contains("the format of an earlier version"), "{checked:?}");
     let mut place = place.with("store.create_schema", "false");
     let writing = place.run(&["quarantine", "replay"]);
     assert!(writing.code == 2 && writing.stderr.contains("format 1"), "{writing:?}");

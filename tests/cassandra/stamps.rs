@@ -240,7 +240,7 @@ fn stamps_a_year_ahead_are_reported_and_continued_with_consent_only() {
     place.drop_file(FILES[1], csv(2..4));
     let output = place.run(&["run", "--once"]);
     assert_eq!(output.code, 3, "{output:?}");
-    assert!(output.stderr.contains("next: set the clock right"), "{output:?}");
+    assert!(output.stderr.contains("next: correct the clock"), "{output:?}");
     let check = place.run(&["check"]);
     assert!(check.code == 3 && check.stdout.contains("WRONG  stamps"), "{check:?}");
     place.set("store.stamps_ahead", "accept");

@@ -382,7 +382,7 @@ fn a_standby_with_other_tables_reports_it_and_creates_none_before_it_takes_over(
     let (_, told) = standby.get("/readyz").unwrap();
     assert!(told.contains("has other tables than are declared here"), "{told}");
     until("its log says so", || {
-        standby.log().contains("which loads with other tables than are declared here").then_some(())
+        standby.log().contains("whose configuration declares other tables").then_some(())
     });
     std::thread::sleep(Duration::from_secs(3));
     assert!(standby.runs(), "{}", standby.log());

@@ -59,7 +59,7 @@ fn login_and_tls_are_required_and_each_failure_is_reported() {
         world.drop_file("2018-11-01-events.csv", HEADER.to_owned() + &events(0..5));
         world
     };
-    told(&world(Some(tls("ca.pem")), None), 2, "asks for a login");
+    told(&world(Some(tls("ca.pem")), None), 2, "requires a login");
     told(&world(Some(tls("ca.pem")), Some("s3cret")), 2, "login is refused");
     told(&world(Some(tls("other-ca.pem")), Some("cassandra")), 2, "TLS fails");
     told(&world(Some(format!("{{ ca: {} }}", node.file("ca.pem"))), Some("cassandra")), 2, "TLS fails");
@@ -68,7 +68,7 @@ fn login_and_tls_are_required_and_each_failure_is_reported() {
     told(&right, 0, "password set");
     assert_eq!(right.once(0)["records"]["loaded"], 5);
     assert_eq!(right.json(&["status", "--count"])["deliveries"].as_array().unwrap().len(), 1);
-    told(&right, 0, "minimum_timestamp_warn_threshold is 3650d, and warns of what is beyond");
+    told(&right, 0, "minimum_timestamp_warn_threshold is 3650d, and the server warns of stamps beyond it");
     rights_that_are_documented_suffice(&node, &world);
 }
 
@@ -90,7 +90,10 @@ fn rights_that_are_documented_suffice(node: &Node, world: &dyn Fn(Option<String>
     cql("GRANT SELECT ON KEYSPACE guarded TO reader");
     let output = reader.run(&["run", "--once"]);
     assert_eq!(output.code, 3, "{output:?}");
-    assert!(output.stderr.contains("grant this role what docs/guarantees.md lists"), "{output:?}");
+    assert!(
+        output.stderr.contains("grant this role the permissions that docs/guarantees.md lists"),
+        "{output:?}"
+    );
     for command in [&["status"][..], &["query", "session_item", "sessionId=7"], &["export"]] {
         let output = reader.run(command);
         assert_eq!(output.code, 0, "who may only read can ask: {command:?}: {output:?}");

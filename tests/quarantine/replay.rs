@@ -196,7 +196,7 @@ fn a_long_record_is_read_from_the_kept_file_if_its_bytes_are_unchanged() {
         let left = replay(&world, 1, &[]);
         assert_eq!(json!([left["loaded"], left["reasons"]]), json!([0, { "too_long": 2 }]), "{state}");
         let why = left["deliveries"][0]["untried"].as_str().unwrap();
-        assert!(why.contains("only the beginning was kept"), "{state}: {why}");
+        assert!(why.contains("only the beginning of a long record is kept"), "{state}: {why}");
     }
     fs::write(&place, &bytes).unwrap();
     assert_eq!(replay(&world, 0, &[])["loaded"], 2);
@@ -250,7 +250,7 @@ fn replay_and_discard_exit_with_3_while_a_daemon_runs() {
         let refused = world.run(command);
         assert_eq!(refused.code, 3, "{refused:?}");
         assert!(
-            refused.stderr.contains("is in use by") && refused.stderr.contains("next: stop it"),
+            refused.stderr.contains("is in use by") && refused.stderr.contains("next: stop that process"),
             "{refused:?}"
         );
     }

@@ -100,7 +100,10 @@ fn a_link_in_the_archive_moves_no_file_elsewhere() {
     world.drop_file("b.csv", csv(2..3));
     let output = world.run(&["run", "--once"]);
     assert_eq!(output.code, 1, "{output:?}");
-    assert!(output.stderr.contains("archive/sub: is a link or no folder, and is not followed"), "{output:?}");
+    assert!(
+        output.stderr.contains("archive/sub: is a symbolic link or not a folder, and links are not followed"),
+        "{output:?}"
+    );
     assert!(world.inbox().join("sub/a.csv").exists() && world.path("archive/b.csv").exists());
     assert_eq!(fs::read_dir(world.path("elsewhere")).unwrap().count(), 0);
 }

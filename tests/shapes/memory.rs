@@ -38,7 +38,7 @@ fn a_file_without_a_line_end_is_refused_and_a_record_without_one_is_waited_for()
     assert!(detail(&receipt).contains("does not end within"), "{receipt}");
     let receipt = world.receipt("b.csv");
     assert_eq!(counts(&receipt), ("incomplete", 1, 0));
-    assert!(detail(&receipt).contains("line 3 is over the limit"), "{receipt}");
+    assert!(detail(&receipt).contains("line 3 is longer than limits.max_record_bytes"), "{receipt}");
 }
 
 /// Returns compressed text that repeats `part` this many times.

@@ -122,7 +122,7 @@ fn half_a_character_at_the_end_is_waited_for() {
     world.once(1);
     let receipt = world.receipt("a.csv");
     assert_eq!(counts(&receipt), ("incomplete", 1, 0));
-    assert!(detail(&receipt).contains("the last character ends in the middle"), "{receipt}");
+    assert!(detail(&receipt).contains("the last character is incomplete"), "{receipt}");
     world.append("a.csv", b"\xfa\n");
     world.once(0);
     assert_eq!(counts(&world.receipt("a.csv")), ("loaded", 2, 0));

@@ -126,7 +126,7 @@ fn many_rejections_in_a_row_fail_their_file_alone() {
             let receipt = world.receipt("b.csv");
             assert_eq!(receipt["state"], "failed", "{what}, window {window}: {receipt}");
             let detail = receipt["detail"].as_str().unwrap();
-            assert!(detail.contains("takes no row") && detail.contains("load --again"), "{detail}");
+            assert!(detail.contains("rejects all its rows") && detail.contains("load --again"), "{detail}");
             assert!(receipt["quarantined"].as_u64().unwrap() < 10, "{receipt}");
             assert_eq!(account(&world, "c.csv"), json!(["loaded", 1, 0]));
             assert_eq!(world.once(0)["deliveries"], json!({}), "a failed file is not retried");

@@ -45,7 +45,7 @@ fn run_once_and_load_give_up_after_their_patience() {
         let output = world.run(command);
         assert_eq!(output.code, 3, "{output:?}");
         assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
-        assert!(output.stderr.contains("next: set the clock right"), "{output:?}");
+        assert!(output.stderr.contains("next: correct the clock"), "{output:?}");
     }
 }
 
@@ -55,7 +55,7 @@ fn check_says_how_far_stamps_are_ahead() {
     let check = world.run(&["check"]);
     assert_eq!(check.code, 3, "{check:?}");
     assert!(
-        check.stdout.contains("WRONG  stamps") && check.stdout.contains("next: set the clock"),
+        check.stdout.contains("WRONG  stamps") && check.stdout.contains("next: correct the clock"),
         "{check:?}"
     );
     world.set("store.stamps_ahead", "accept");

@@ -28,7 +28,7 @@ fn the_hint_about_a_running_daemon_fits_the_command() {
     for command in ["load --table t", "schema --apply", "quarantine replay", "load --again inbox"] {
         let output = world.run(&command.split(' ').collect::<Vec<_>>());
         assert_eq!(output.code, 3, "{command}: {output:?}");
-        assert!(output.stderr.contains("next: stop it first"), "{command}: {output:?}");
+        assert!(output.stderr.contains("next: stop that process first"), "{command}: {output:?}");
         assert!(!output.stderr.contains("drop the files"), "{command}: {output:?}");
     }
     let output = world.run(&["load", "inbox"]);

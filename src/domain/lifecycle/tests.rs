@@ -205,7 +205,8 @@ fn a_newer_generation_replaces_or_reads_again() {
     unfinished.ahead = Some(Ahead { bytes, rules: Fingerprint::of("plan") });
     assert!(unfinished.is_unsettled(&none));
     unfinished.supersede(&none, 3);
-    let told = "its bytes went away after byte 0; generation 3 took its place; rows up to byte 50 may be in the tables";
+    let told = "only 0 bytes of it were loaded before its file changed; generation 3 took its place; rows up to \
+                byte 50 may be in the tables";
     assert_eq!((unfinished.state, unfinished.detail.as_str()), (DeliveryState::Replaced, told));
 }
 

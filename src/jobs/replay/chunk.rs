@@ -108,8 +108,8 @@ impl<I: Source> ChunkMaker<I> {
             raw.frames.push(Frame { record, line, offset, start, len });
             return;
         }
-        let detail = "a quote in it is not closed, so it may go on in the lines behind it; mend the file, then \
-                      load it again";
+        let detail = "a quote in it is not closed, so it may continue on the following lines; correct the file, \
+                      then load it again";
         let (reason, detail) = match record.reason {
             Reason::Quote => (Reason::Quote, record.detail),
             _ => (Reason::Quote, detail.to_owned()),

@@ -54,7 +54,7 @@ impl Settled {
     /// Logs why records cannot be tried, once for each delivery.
     pub fn cannot(&mut self, why: &UntriedError) {
         if self.untried.is_none() {
-            warn!(file = self.path, "left open: {why}");
+            warn!(file = self.path, "records stay open in quarantine: {why}");
             self.untried = Some(why.to_string());
         }
     }

@@ -7,14 +7,14 @@ use crate::store::StoreError;
 /// The reason records stay open without another attempt.
 #[derive(Debug, thiserror::Error)]
 pub enum UntriedError {
-    #[error("its header was not kept, and its file is not there any more: {0}")]
+    #[error("its header was not kept, and its file cannot be used: {0}")]
     NoHeader(KeptFileError),
     #[error(transparent)]
     Header(#[from] HeaderError),
-    #[error("of long records only the beginning was kept, and the file cannot be read: {0}")]
+    #[error("only the beginning of a long record is kept, and its file cannot be used: {0}")]
     NoFile(KeptFileError),
     /// The file could not be opened for an earlier record either.
-    #[error("of long records only the beginning was kept, and the file cannot be read")]
+    #[error("only the beginning of a long record is kept, and its file cannot be used")]
     NoFileBefore,
 }
 

@@ -36,7 +36,7 @@ pub async fn read(inbox: &impl Source, path: &str, plan: &Arc<Plan>, limit: usiz
     let mut kept = ArchivedReader::unstamped(beginning, path, u64::MAX);
     let counted = count(&mut kept, plan).await?;
     if kept.rest() > 0 {
-        let what = format!("its last {} bytes are no whole record", kept.rest());
+        let what = format!("its last {} bytes are not a complete record", kept.rest());
         return Err(io::Error::other(what));
     }
     let noted = inbox.look(path).await.map_or_else(FileStat::default, |file| file.noted);
@@ -59,7 +59,7 @@ fn verdict(Counted { reach, hash, skipped, odd }: Counted, tail: Option<Position
     let loaded = reach.record - skipped;
     let odd = match odd {
         0 => String::new(),
-        odd => format!("; {odd} of them cannot be rows here"),
+        odd => format!("; {odd} of them cannot become rows of these tables"),
     };
     let detail = format!("assumed loaded: {loaded} records that another program wrote{odd}");
     Verdict::Assumed { reach, hash, tail, skipped, detail }

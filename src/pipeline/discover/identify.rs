@@ -362,7 +362,7 @@ impl<S: Store, I: Source> Identify<S, I> {
         let path = &subject.candidate.path;
         let found = adopt::read(&self.inbox, path, &self.plan, self.max_record_bytes).await?;
         if found.noted != subject.opened.bytes.file.noted() {
-            return Err(io::Error::other("it changed while it was read").into());
+            return Err(io::Error::other("it changed while it was being read").into());
         }
         let entry = self.entry(subject, found.verdict);
         let delivery = self.patience.with(|| self.store.take_up(entry.clone())).await?;

@@ -145,8 +145,11 @@ impl<S: Store, I: Source> Discover<S, I> {
     }
 
     async fn gone(&self, id: DeliveryId, path: &str) -> Result<(), StoreError> {
-        warn!(file = path, "went away before the end; it reaches as far as its receipt says");
-        self.replaced(id, "its file went away before the end").await
+        warn!(
+            file = path,
+            "was removed before it was loaded completely; `needledrop receipt` shows how far it was loaded"
+        );
+        self.replaced(id, "its file was removed before it was loaded completely").await
     }
 
     async fn once(
@@ -320,7 +323,7 @@ impl<S: Store, I: Source> Discover<S, I> {
     }
 
     fn header_waits(&mut self, path: &Arc<str>, noted: FileStat) {
-        info!(file = &**path, "waiting: its header is not whole yet");
+        info!(file = &**path, "waiting: its header is not complete yet; more is expected");
         metrics::delivery(DeliveryState::Waiting);
         self.tally.delivery(DeliveryState::Waiting);
         self.tally.passed(noted.size);
@@ -371,7 +374,8 @@ impl<S: Store, I: Source> Discover<S, I> {
     async fn left_behind(&mut self, id: DeliveryId, other: &str, path: &Arc<str>) -> Result<(), StoreError> {
         match self.identify.inbox.look(other).await {
             Some(_) if self.files.is_unreadable(other) => {
-                let error = format!("it begins like {other}, which cannot be read");
+                let error =
+                    format!("it begins with the bytes of {other}, which comes first and cannot be read");
                 self.cannot_read(path, &std::io::Error::other(error));
             }
             Some(file) => {
@@ -379,7 +383,8 @@ impl<S: Store, I: Source> Discover<S, I> {
                 self.files.queue(file, false, Instant::now());
             }
             None => {
-                let detail = "its file went away before the end; the same bytes came under another name";
+                let detail = "its file was removed before it was loaded completely; the same bytes came under \
+                              another name";
                 self.replaced(id, detail).await?;
                 self.files.requeue(path);
             }
@@ -405,7 +410,10 @@ impl<S: Store, I: Source> Discover<S, I> {
         metrics::unreadable();
         self.tally.unreadable.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         if self.files.unreadable(path, Instant::now() + *self.source.poll) {
-            warn!(file = &**path, "cannot be read: {error}; make it readable, it is tried again");
+            warn!(
+                file = &**path,
+                "cannot be read: {error}; make it readable; needledrop tries again by itself"
+            );
         }
     }
 
@@ -432,8 +440,10 @@ impl<S: Store, I: Source> Discover<S, I> {
     async fn changed_meanwhile(&mut self, done: &Finished, again: Again) -> Result<(), StoreError> {
         let is_there = self.identify.inbox.look(&done.path).await.is_some();
         if done.state == DeliveryState::Loaded && !is_there {
-            let state =
-                Some((DeliveryState::Loaded, "its file was gone when all of it was loaded".to_owned()));
+            let state = Some((
+                DeliveryState::Loaded,
+                "its file was removed while it was being loaded, and all of it was loaded".to_owned(),
+            ));
             self.amend(done.id, Amendment { state, ..Amendment::default() }).await?;
         }
         let replaced = done.state == DeliveryState::Replaced;

@@ -30,11 +30,11 @@ impl<S: Store, I: Source> Discover<S, I> {
         match &watch {
             Ok(watch) => {
                 if let Some(gaps) = watch.as_ref().and_then(Events::gaps) {
-                    warn!(%folder, "{gaps}; it is listed every {poll}");
+                    warn!(%folder, "{gaps}; needledrop lists it every {poll}");
                 }
             }
             Err(error) if !was_unwatched => {
-                warn!(%folder, "no events from the system ({error}); the folder is listed every {poll}");
+                warn!(%folder, "the system sends no events ({error}); needledrop lists the folder every {poll}");
             }
             Err(_) => {}
         }
@@ -51,12 +51,12 @@ impl<S: Store, I: Source> Discover<S, I> {
         let folder = inbox.name();
         if let Err(error) = listed {
             if !was_absent {
-                warn!(%folder, "cannot be listed: {error}; waiting for it");
+                warn!(%folder, "cannot be listed: {error}; needledrop tries again until it can");
             }
             return Ok(());
         }
         if was_absent {
-            info!(%folder, "is there again");
+            info!(%folder, "can be listed again");
         }
         for path in self.files.troubled() {
             let is_there = inbox.may_exist(&path).await;

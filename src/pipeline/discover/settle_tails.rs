@@ -42,7 +42,7 @@ impl<S: Store, I: Source> Discover<S, I> {
         let Delivery { id, reach, ahead, head, noted, .. } = delivery.clone();
         // The bytes of the head were compared earlier. The number of bytes in it only matters for what is sent next.
         let head = Checkpoint { offset: 0, hash: head };
-        let detail = "its last record was interrupted, and is settled".to_owned();
+        let detail = "its last record is written again, because writing it was interrupted".to_owned();
         let how = Continuation { noted, head, detail, compared: (reach, ahead) };
         if delivery.note.is_none() {
             return Ok(());
@@ -69,13 +69,17 @@ impl<S: Store, I: Source> Discover<S, I> {
             return Ok(());
         }
         metrics::delivery(DeliveryState::Loaded);
-        info!(file = path, "its last record, which an earlier process had begun, is settled");
+        info!(
+            file = path,
+            "wrote its last record again, because an earlier process was interrupted while writing it"
+        );
         Ok(())
     }
 
     /// Fails a delivery whose noted tail cannot become rows under the current configuration.
     async fn fail_tail(&self, delivery: &Delivery, error: &HeaderError) -> Result<(), StoreError> {
-        let detail = format!("its last record was interrupted and cannot be settled: {error}");
+        let detail =
+            format!("writing its last record was interrupted, and it cannot be written again: {error}");
         warn!(file = delivery.path, "failed: {detail}");
         let state = Some((DeliveryState::Failed, detail));
         let amendment = Amendment { state, ..Amendment::default() };

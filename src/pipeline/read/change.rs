@@ -40,7 +40,7 @@ pub async fn since_opened<F: SourceFile>(work: &mut Work<F>) -> io::Result<Optio
         Change::Nothing => return Ok(None),
         Change::Growth => grown(work).await?,
         Change::Touched => touched(work).await?,
-        Change::Other if now.size < before.size => Some(format!("cut to {} bytes", now.size)),
+        Change::Other if now.size < before.size => Some(format!("truncated to {} bytes", now.size)),
         Change::Other => Some("rewritten".to_owned()),
     };
     work.bytes.file.note(now);
@@ -58,14 +58,14 @@ async fn grown<F: SourceFile>(work: &Work<F>) -> io::Result<Option<String>> {
     let head = work.bytes.file.at(0, work.head.len).await?;
     let same_head = blake3::hash(&head).to_hex().as_str() == work.head.hash;
     let same = same_head && work.bytes.file.at(behind, window.len()).await? == window;
-    Ok((!same).then(|| "rewritten, and longer than before".to_owned()))
+    Ok((!same).then(|| "rewritten with more bytes".to_owned()))
 }
 
 /// Compares all bytes that were read: bytes can be rewritten and the mtime restored.
 async fn touched<F: SourceFile>(work: &Work<F>) -> io::Result<Option<String>> {
     let same = byte_source::again(&work.bytes).await?.hash_of_first(work.framer.reach()).await?
         == Some(work.framer.hash());
-    Ok((!same).then(|| "rewritten, with its time put back".to_owned()))
+    Ok((!same).then(|| "rewritten, and its modification time restored,".to_owned()))
 }
 
 #[cfg(test)]

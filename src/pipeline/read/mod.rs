@@ -180,7 +180,9 @@ async fn changed<F: SourceFile>(work: &mut Work<F>) -> Option<End> {
         Err(error) => return Some(broken_off(work, &error)),
     };
     let at = work.framer.cut_at().0;
-    Some(End::Replaced { detail: format!("{what} while it was read; it ends at byte {at}") })
+    Some(End::Replaced {
+        detail: format!("its file was {what} while it was being read; this delivery ends at byte {at}"),
+    })
 }
 
 fn abandoned<F>(work: &Work<F>, stamps: Arc<Stamps>, end: End) -> RawChunk {
@@ -232,11 +234,13 @@ async fn complete<F: SourceFile>(work: &mut Work<F>) -> Filled {
 fn broken_off<F: SourceFile>(work: &Work<F>, error: &io::Error) -> End {
     match work.bytes.broken() {
         Some(cut @ StreamError::Cut(_)) => End::Incomplete { detail: cut.to_string(), held: false },
-        Some(corrupt) => End::Failed { detail: format!("{corrupt}; what was read before it stays") },
+        Some(corrupt) => {
+            End::Failed { detail: format!("{corrupt}; the records before this place stay loaded") }
+        }
         // The error comes from the system and not from a decoder. A disk or a network share may recover.
         None => {
             let at = work.framer.cut_at().0;
-            End::BrokenOff { detail: format!("cannot be read behind byte {at}: {error}; it is tried again") }
+            End::BrokenOff { detail: format!("reading failed after byte {at}: {error}") }
         }
     }
 }

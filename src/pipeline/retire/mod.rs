@@ -105,7 +105,7 @@ impl<S: Ledger, I: Source> After<S, I> {
     /// Returns the reason a file must stay, if there is any.
     async fn stays(&self, file: &Found) -> Result<Option<&'static str>, StoreError> {
         let Some(delivery) = self.patience.with(|| newest(&*self.store, &file.path)).await? else {
-            return Ok(Some("is not in the ledger"));
+            return Ok(Some("the ledger has no delivery of it"));
         };
         let loaded = match delivery.state {
             DeliveryState::Loaded => Some(delivery),
@@ -113,16 +113,16 @@ impl<S: Ledger, I: Source> After<S, I> {
             _ => None,
         };
         Ok(match loaded.filter(|loaded| loaded.receipt.closes()) {
-            None => Some("is not loaded as a whole"),
+            None => Some("it is not loaded completely"),
             Some(loaded) if loaded.tail.is_some() && self.is_young(file.noted) => {
                 Some("its last record has no line end yet")
             }
             Some(loaded) if self.is_needed(&loaded) => {
-                Some("a table is behind by it; `needledrop load --table T` plays it in")
+                Some("a table still needs its rows; load them with `needledrop load --table T`")
             }
-            Some(loaded) if loaded.receipt.assumed > 0 && self.how == Retire::Delete => {
-                Some("nobody has seen that its rows are there; remove it yourself")
-            }
+            Some(loaded) if loaded.receipt.assumed > 0 && self.how == Retire::Delete => Some(
+                "it was assumed loaded, and its rows were not checked; delete it yourself if the tables have them",
+            ),
             Some(_) => None,
         })
     }
@@ -190,7 +190,7 @@ impl<S: Ledger, I: Source> After<S, I> {
         let (what, next) = (self.what, self.inbox.remedy(self.how));
         match why {
             Stays::Failed(error) => {
-                format!("loaded, but cannot be {what}: {error}; {next}; it is tried again")
+                format!("loaded, but cannot be {what}: {error}; {next}; needledrop tries again later")
             }
             why => format!("not {what} yet: {why}"),
         }

@@ -89,7 +89,7 @@ impl RowBuilder {
             return Ok(RecordOutcome::Skipped);
         }
         let Some(stamp) = raw.stamps.of(frame.record) else {
-            let detail = "there is no stamp for this record; please report this".to_owned();
+            let detail = "there is no stamp for this record; this is a defect, please report it".to_owned();
             return Err(Refused { column: None, reason: Reason::Refused, detail });
         };
         rows.add(stamp, |cells, arena| {

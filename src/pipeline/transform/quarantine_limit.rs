@@ -33,7 +33,8 @@ impl QuarantineLimit {
         if self.quota.exceeded(*quarantined, *records, chunk.end.is_some()) {
             let detail = format!(
                 "{quarantined} of {records} records were quarantined, more than limits.max_quarantined ({}); \
-                 the other records read so far are in the tables; see `needledrop quarantine list`, then mend the file or raise the limit",
+                 the other records read so far are in the tables; see `needledrop quarantine list`, \
+                 then correct the file or raise the limit",
                 self.quota
             );
             chunk.end = Some(End::Failed { detail });

@@ -155,7 +155,10 @@ impl Inbox {
             let path = place.display().to_string();
             let folder: String = path.chars().take(SHOWN).collect();
             let more = if folder.len() < path.len() { "…" } else { "" };
-            tracing::warn!(folder = format!("{folder}{more}"), "left out: {error} (logged once)");
+            tracing::warn!(
+                folder = format!("{folder}{more}"),
+                "left out, because it cannot be read: {error} (logged once)"
+            );
         }
     }
 
@@ -174,7 +177,7 @@ impl Inbox {
         }
         match file.real_place()? {
             real if real.starts_with(&self.folder) => Ok(()),
-            real => Err(io::Error::other(format!("it leads to {}, out of the inbox", real.display()))),
+            real => Err(io::Error::other(format!("it leads to {}, outside the inbox", real.display()))),
         }
     }
 

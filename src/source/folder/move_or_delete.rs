@@ -170,7 +170,10 @@ impl Retirer {
         hooks::step("a copy is written");
         unchanged(file, original)?;
         if !self.same(&place, part.place())? {
-            return Err(io::Error::other("the copy is not the same; check the disk of the archive").into());
+            return Err(io::Error::other(
+                "the copy differs from the original; check the disk of the archive",
+            )
+            .into());
         }
         under_free_name(part.place(), &target)?;
         Ok(())
@@ -211,7 +214,9 @@ impl Retirer {
     /// Fills `piece`, unless the file ends first.
     fn read(&self, file: &mut File, piece: &mut [u8]) -> io::Result<usize> {
         if self.halt.is_cancelled() {
-            return Err(io::Error::other("stopped in the middle; it continues next time"));
+            return Err(io::Error::other(
+                "needledrop is stopping; the file is copied again after the next start",
+            ));
         }
         let mut filled = 0;
         while filled < piece.len() {
@@ -261,10 +266,10 @@ fn remove(file: &Found, place: &Within) -> Result<(), Stays> {
 fn unchanged(file: &Found, place: &Within) -> Result<fs::Metadata, Stays> {
     let meta = place.place().symlink_metadata()?;
     if meta.is_symlink() {
-        return Err(Stays::Busy("is a link; what it leads to is not moved"));
+        return Err(Stays::Busy("it is a symbolic link, and links are not moved or deleted"));
     }
     if note(&meta) != file.noted {
-        return Err(Stays::Busy("has changed since it was loaded"));
+        return Err(Stays::Busy("it has changed since it was loaded"));
     }
     Ok(meta)
 }

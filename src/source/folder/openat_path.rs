@@ -74,9 +74,10 @@ fn make(folder: &OwnedFd, name: &OsStr) -> io::Result<bool> {
 
 fn told(error: Errno, place: &Path) -> io::Error {
     match error {
-        Errno::NOTDIR | Errno::LOOP => {
-            io::Error::other(format!("{}: is a link or no folder, and is not followed", place.display()))
-        }
+        Errno::NOTDIR | Errno::LOOP => io::Error::other(format!(
+            "{}: is a symbolic link or not a folder, and links are not followed",
+            place.display()
+        )),
         other => other.into(),
     }
 }

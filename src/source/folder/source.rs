@@ -64,8 +64,10 @@ impl Source for Inbox {
         let (retirer, count) = (self.retirer(how, halt), files.len());
         let outcomes = off_thread(move || Ok(retirer.all(&files))).await;
         outcomes.unwrap_or_else(|error| {
-            tracing::warn!("files cannot leave the inbox: {error}; please report this");
-            let failed = || Err(Stays::Busy("the step that takes it away has failed"));
+            tracing::warn!(
+                "loaded files cannot be moved or deleted: {error}; this is a defect, please report it"
+            );
+            let failed = || Err(Stays::Busy("the task that moves or deletes files has failed"));
             std::iter::repeat_with(failed).take(count).collect()
         })
     }
@@ -79,7 +81,7 @@ impl Source for Inbox {
         match how {
             Retire::Move => {
                 let archive = self.archive.folder.display();
-                format!("make {archive} a folder with room that this user can write to")
+                format!("make sure that {archive} is a folder with free space that this user can write to")
             }
             Retire::Delete => "make the inbox writable for this user".to_owned(),
         }

@@ -43,7 +43,7 @@ fn nothing_outside_is_removed_or_moved_through_a_folder_that_became_a_link() {
     for way in [Way::Delete, Way::Move(Arc::new(archive))] {
         let outcomes = away(dir.path(), way).all(std::slice::from_ref(&leaving));
         let error = outcomes.into_iter().next().unwrap().unwrap_err().to_string();
-        assert!(error.ends_with("is a link or no folder, and is not followed"), "{error}");
+        assert!(error.ends_with("is a symbolic link or not a folder, and links are not followed"), "{error}");
         assert!(dir.path().join("outside/a.csv").exists());
     }
 }
@@ -88,7 +88,7 @@ async fn a_pipe_that_took_the_place_of_a_file_is_not_read() {
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
     let opened = tokio::time::timeout(std::time::Duration::from_secs(5), FolderFile::open(&pipe));
     let error = opened.await.unwrap().err().unwrap();
-    assert_eq!(error.to_string(), "is no file any more");
+    assert_eq!(error.to_string(), "it is no longer a regular file");
 }
 
 /// A folder whose archive is in it.

@@ -67,7 +67,7 @@ impl Events for Watch {
 
     fn gaps(&self) -> Option<String> {
         let kind = self.elsewhere?;
-        Some(format!("is on {kind}: what other machines write there sends no events"))
+        Some(format!("is on {kind}, which sends no events for what other machines write there"))
     }
 }
 

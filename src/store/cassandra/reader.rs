@@ -139,8 +139,8 @@ fn not_there_yet(error: StoreError) -> StoreError {
         {
             StoreError::Shape {
                 store,
-                what: "this table is not there yet".to_owned(),
-                next: "the next load makes it; then `needledrop load --table` fills it from the kept files"
+                what: "this table does not exist yet".to_owned(),
+                next: "the next load creates it; then `needledrop load --table` fills it from the kept files"
                     .to_owned(),
             }
         }
@@ -170,7 +170,7 @@ mod tests {
         assert!(altered.to_string().contains("Undefined column name length"), "{altered}");
         assert!(matches!(altered, StoreError::Changed { .. }), "{altered}");
         let missing = told(DbError::Invalid, "unconfigured table t");
-        assert!(missing.to_string().contains("not there yet"), "{missing}");
+        assert!(missing.to_string().contains("does not exist yet"), "{missing}");
         let busy = told(DbError::Overloaded, "");
         assert_eq!(busy.transient_reason(), Some("overload"));
     }

@@ -70,7 +70,7 @@ fn broken(what: String) -> StoreError {
 }
 
 fn writes_nothing<T>() -> Result<T, StoreError> {
-    Err(broken("a dry run settles no quarantined records".to_owned()))
+    Err(broken("a dry run does not replay or discard quarantined records".to_owned()))
 }
 
 impl<S: Store> Ledger for DryRun<S> {

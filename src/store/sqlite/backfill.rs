@@ -76,7 +76,7 @@ fn played(
 fn no_row_at_all(table: &str, chunk: &RowChunk, refused: &[Rejection]) -> Result<(), Fault> {
     let Some(refusal) = refused.first().filter(|_| refused.len() == chunk.rows.len()) else { return Ok(()) };
     Err(Fault::Shape {
-        what: format!("table {table} takes no row: {}", refusal.words),
+        what: format!("table {table} rejects all rows: {}", refusal.words),
         next: "repair the table, then run `needledrop load --table` again",
     })
 }

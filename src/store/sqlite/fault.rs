@@ -71,7 +71,7 @@ pub fn told(store: String, error: &rusqlite::Error) -> StoreError {
         Some(Code::DatabaseBusy | Code::DatabaseLocked) => {
             busy("locked", "end the process that holds the lock")
         }
-        Some(Code::DiskFull) => busy("full", "make room on the disk"),
+        Some(Code::DiskFull) => busy("full", "free space on the disk"),
         Some(Code::SystemIoFailure) => busy("io", "check the disk"),
         Some(Code::ReadOnly | Code::PermissionDenied | Code::CannotOpen) => {
             let next = "make the file and its folder writable for this user".to_owned();

@@ -116,7 +116,7 @@ impl SqliteStore {
     }
 
     fn told<T>(&self, done: Option<Result<T, Fault>>) -> Result<T, StoreError> {
-        let panicked = || Err(Fault::Broken("its thread panicked; please report this".to_owned()));
+        let panicked = || Err(Fault::Broken("its thread panicked".to_owned()));
         done.unwrap_or_else(panicked).map_err(|fault| fault.told(&self.shared.name()))
     }
 }

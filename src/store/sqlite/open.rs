@@ -126,8 +126,8 @@ impl SqliteStore {
         let shared = Arc::new(Shared { path, plan, sql, schema, stamps_ahead, refusals, place });
         let told = |error: std::io::Error| StoreError::System {
             store: shared.name(),
-            what: format!("no thread can be had: {error}"),
-            next: "raise the limit on processes of this user".to_owned(),
+            what: format!("cannot start a thread: {error}"),
+            next: "raise the limit on the number of processes of this user".to_owned(),
         };
         let reader =
             reader.map(|reader| ConnectionThread::of(reader, "sqlite-read")).transpose().map_err(told)?;
@@ -152,7 +152,7 @@ fn no_place(path: &Path, error: &std::io::Error) -> StoreError {
     StoreError::System {
         store: path.display().to_string(),
         what: format!("the files of the store cannot be examined: {error}"),
-        next: "do not move them while needledrop runs; start it again".to_owned(),
+        next: "do not move them while needledrop runs; start needledrop again".to_owned(),
     }
 }
 
@@ -186,10 +186,10 @@ fn check_lost(path: &Path, was_made: bool) -> Result<(), StoreError> {
     if !path.exists() {
         if was_made {
             tracing::warn!(
-                "{store}: is gone; a new one is created, and all files of the inbox are loaded again"
+                "{store}: no longer exists; a new one is created, and all files of the inbox are loaded again"
             );
         } else {
-            tracing::info!("{store}: is made");
+            tracing::info!("{store}: creating a new store");
         }
         return Ok(());
     }
@@ -198,7 +198,7 @@ fn check_lost(path: &Path, was_made: bool) -> Result<(), StoreError> {
     }
     Err(StoreError::Shape {
         store,
-        what: "it is damaged: the file is empty, and there was a store in it".to_owned(),
+        what: "it is damaged: the file is empty, but it contained a store before".to_owned(),
         next: "restore it from a backup, or remove it to load the kept files again".to_owned(),
     })
 }
@@ -227,8 +227,8 @@ fn make_folder(path: &Path) -> Result<(), StoreError> {
     let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
     std::fs::create_dir_all(folder).map_err(|error| StoreError::System {
         store: path.display().to_string(),
-        what: format!("the folder {} cannot be made: {error}", folder.display()),
-        next: "make it, writable for this user".to_owned(),
+        what: format!("cannot create the folder {}: {error}", folder.display()),
+        next: "create it, writable for this user".to_owned(),
     })
 }
 
@@ -317,7 +317,7 @@ fn check_format(connection: &Connection, path: &Path) -> Result<(), StoreError> 
     Err(StoreError::Shape {
         store,
         what: format!("its ledger has format {format}, this version knows {}", schema::FORMAT),
-        next: "use the version of needledrop that made it, or a newer one".to_owned(),
+        next: "use the version of needledrop that created it, or a newer one".to_owned(),
     })
 }
 
@@ -361,7 +361,7 @@ fn check_missing(path: &Path, missing: Option<&str>, create: bool) -> Result<(),
     Err(StoreError::Shape {
         store: path.display().to_string(),
         what: format!("table {table} does not exist, and store.create_schema is false"),
-        next: "make it (`needledrop schema --apply`), or set store.create_schema to true".to_owned(),
+        next: "create it (`needledrop schema --apply`), or set store.create_schema to true".to_owned(),
     })
 }
 
@@ -386,7 +386,10 @@ fn check_tables(connection: &Connection, path: &Path, plan: &Plan) -> Result<Vec
             Some(Difference::Missing) => missing.push(table.name.clone()),
             Some(Difference::Other(told)) => {
                 let what = format!("table {} has another shape:\n  {told}", table.name);
-                return Err(shape(what, "declare it as it is, rename the table, or move the old one away"));
+                return Err(shape(
+                    what,
+                    "declare the table as it is, declare it under another name, or move it away",
+                ));
             }
         }
     }

@@ -33,11 +33,11 @@ impl Change {
     /// Returns a text for what happened, and a text for what to do about it.
     pub fn words(self) -> (&'static str, &'static str) {
         let again =
-            "start needledrop again: it loads what this store does not know; a daemon does this by itself";
+            "start needledrop again: it loads the files that this store lacks; a daemon does this by itself";
         match self {
             Self::Removed => (
                 "its file was removed while it was open",
-                "put it back; or start needledrop again: it creates a new store and loads the inbox into it",
+                "put it back, or start needledrop again: it creates a new store and loads the inbox into it",
             ),
             Self::Replaced => ("another file took its place while it was open", again),
             Self::Overwritten => ("another database was copied over its file while it was open", again),
@@ -142,7 +142,9 @@ impl Place {
             Change::Overwritten => self.put_log_aside(connection),
             Change::Lock => Ok(()),
         };
-        left.unwrap_or_else(|error| tracing::warn!("{}: its log remains: {error}", self.store.0.display()));
+        left.unwrap_or_else(|error| {
+            tracing::warn!("{}: its log cannot be cleaned up: {error}", self.store.0.display())
+        });
     }
 
     /// Renames the log, because it belongs to the database that was overwritten.

@@ -110,12 +110,12 @@ fn as_declared(shared: &Shared, connection: &Connection, table: &Table) -> Resul
     match schema::compare(connection, &shared.plan, table)? {
         None => Ok(()),
         Some(Difference::Missing) => Err(Fault::Shape {
-            what: format!("table {} is not there yet", table.name),
-            next: "the next load makes it; then `needledrop load --table` fills it from the kept files",
+            what: format!("table {} does not exist yet", table.name),
+            next: "the next load creates it; then `needledrop load --table` fills it from the kept files",
         }),
         Some(Difference::Other(told)) => Err(Fault::Shape {
             what: format!("table {} has another shape:\n  {told}", table.name),
-            next: "declare it as it is, rename the table, or move the old one away",
+            next: "declare the table as it is, declare it under another name, or move it away",
         }),
     }
 }

@@ -195,5 +195,5 @@ pub fn compare(connection: &Connection, plan: &Plan, table: &Table) -> SqlResult
 }
 
 fn none_or(list: &str) -> &str {
-    if list.is_empty() { "nothing there" } else { list }
+    if list.is_empty() { "nothing" } else { list }
 }

@@ -119,7 +119,7 @@ impl State {
     fn retire(&mut self, file: &Found, how: Retire) -> Result<(), Stays> {
         let noted = lock(self.files.get(&*file.path).ok_or(Stays::Gone)?).1;
         if noted != file.noted {
-            return Err(Stays::Busy("has changed since it was loaded"));
+            return Err(Stays::Busy("it has changed since it was loaded"));
         }
         let content = self.files.remove(&*file.path);
         if let (Retire::Move, Some(content)) = (how, content) {

@@ -90,7 +90,7 @@ impl Keyspace {
         let weak = self.is_simple() && topology.nodes > 1;
         weak.then(|| {
             format!(
-                "{} SimpleStrategy on {} nodes: replicas do not heed racks and data centres; use \
+                "{} SimpleStrategy on {} nodes: it ignores racks and data centres; use \
                  NetworkTopologyStrategy",
                 self.has(),
                 topology.nodes
@@ -109,8 +109,8 @@ impl Keyspace {
         let several = self.factors(topology).len() > 1;
         (self.has_ledger && several && topology.ledger == Consistency::LocalQuorum).then(|| {
             format!(
-                "{} replicas in several data centres, and lease and ledger are agreed on within one \
-                 (LOCAL_QUORUM): give all daemons of this ledger, also those that stand by, the same \
+                "{} replicas in several data centres, and lease and ledger are agreed on within only one \
+                 (LOCAL_QUORUM): give all daemons of this ledger, including standbys, the same \
                  store.cassandra.local_datacenter, or set consistency.write to QUORUM or EACH_QUORUM",
                 self.has()
             )
@@ -137,8 +137,8 @@ pub fn of_clocks(before: i64, node: i64, after: i64) -> Option<String> {
     (apart.abs() > CLOCKS).then(|| {
         let (seconds, side) = (apart.abs() / CLOCKS, if apart > 0 { "ahead of" } else { "behind" });
         format!(
-            "this clock is {seconds} s {side} the node's: deletes by others may hide or miss our rows; run NTP \
-             on both"
+            "this clock is {seconds} s {side} the node's: deletes by other programs may hide or miss the rows of \
+             needledrop; run NTP on both"
         )
     })
 }
@@ -147,23 +147,25 @@ pub fn of_clocks(before: i64, node: i64, after: i64) -> Option<String> {
 pub fn of_guardrail(name: &str, value: Option<&str>) -> Option<String> {
     let value = value.filter(|value| !value.is_empty() && *value != "null")?;
     let why = if name.starts_with("minimum_timestamp_") {
-        "a delivery that is resumed or played again is written under the stamps it was given"
+        "a delivery that is resumed or replayed is written with the stamps it was given"
     } else if name.starts_with("maximum_timestamp_") {
         "stamps may be 10 minutes ahead of the clock"
     } else {
         return None;
     };
     let does = if name.ends_with("fail_threshold") { "refuses" } else { "warns of" };
-    Some(format!("guardrail {name} is {value}, and {does} what is beyond: {why}"))
+    Some(format!("guardrail {name} is {value}, and the server {does} stamps beyond it: {why}"))
 }
 
 /// Warns about options of a table. An option is `None` if the server does not have it.
 pub fn of_options(table: &str, ttl: Option<i32>, cdc: Option<bool>) -> Vec<String> {
     let begins = ttl.is_some_and(|ttl| ttl > 0).then(|| {
-        format!("table {table} has a default time to live: it begins again when a record is written again")
+        format!(
+            "table {table} has a default time to live: the time starts again when a record is written again"
+        )
     });
     let again = (cdc == Some(true))
-        .then(|| format!("table {table} has CDC: a record that is written again is told again"));
+        .then(|| format!("table {table} has CDC: a record that is written again is reported again"));
     begins.into_iter().chain(again).collect()
 }
 
@@ -277,7 +279,7 @@ mod tests {
     #[test]
     fn limits_to_stamps_are_told_when_they_are_set() {
         let told = |name| of_guardrail(name, Some("5m"));
-        let (ahead, again) = ("10 minutes ahead", "resumed or played again");
+        let (ahead, again) = ("10 minutes ahead", "resumed or replayed");
         for (name, does, why) in [
             ("maximum_timestamp_fail_threshold", "refuses", ahead),
             ("maximum_timestamp_warn_threshold", "warns of", ahead),
@@ -285,7 +287,10 @@ mod tests {
             ("minimum_timestamp_warn_threshold", "warns of", again),
         ] {
             let told = told(name).unwrap();
-            assert!(told.contains(&format!("{name} is 5m, and {does}")) && told.contains(why), "{told}");
+            assert!(
+                told.contains(&format!("{name} is 5m, and the server {does}")) && told.contains(why),
+                "{told}"
+            );
         }
         assert_eq!(told("maximum_replication_factor_fail_threshold"), None);
         for unset in [None, Some(""), Some("null")] {

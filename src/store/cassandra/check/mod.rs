@@ -118,7 +118,7 @@ async fn as_declared(cluster: &Cluster, plan: &Plan, create: bool) -> Result<(),
 async fn of_ledger(cluster: &Cluster) -> Result<Option<String>, StoreError> {
     let is_older = stored_format(cluster).await?.is_some_and(|format| format < declared::FORMAT);
     Ok(is_older.then(|| {
-        "the ledger is that of an earlier version: the next `run` or `schema --apply` migrates it, which needs CREATE \
+        "the ledger has the format of an earlier version: the next `run` or `schema --apply` migrates it, which needs CREATE \
          on its keyspace, and ALTER on the needledrop_ tables"
             .to_owned()
     }))
@@ -131,7 +131,7 @@ async fn of_stamps(cluster: &Cluster) -> Result<Vec<String>, StoreError> {
         let (tables, until) = (names::keyspace(&cluster.settings.keyspace), timestamp(end / 1000));
         format!(
             "the ledger in keyspace {ledger} writes to the tables of keyspace {tables} too, with stamps up to {until}: \
-             their order is one, but each of the two knows only its own files"
+             both share one order, but each ledger knows only its own files"
         )
     };
     Ok(others.map(told).collect())
@@ -177,7 +177,7 @@ async fn counters(cluster: &Cluster, table: &Table) -> Option<String> {
     let columns = cluster.query::<(String, String)>(cql, names).await.ok()?;
     let (column, _) = columns.into_iter().find(|(_, kind)| kind == "counter")?;
     Some(format!(
-        "table {} counts in column {column}: such a table takes no rows, only increments",
+        "column {column} of table {} is a counter: such a table accepts no rows, only increments",
         table.name
     ))
 }

@@ -110,8 +110,8 @@ impl Config {
     pub fn password(&self) -> Result<Option<String>, PasswordError> {
         match (&self.password, &self.password_file) {
             (Some(_), Some(_)) => {
-                let problem = "there is a password beside it".to_owned();
-                Err(PasswordError { problem, next: "set one of them" })
+                let problem = "store.cassandra.password is set too".to_owned();
+                Err(PasswordError { problem, next: "set only one of them" })
             }
             (Some(password), None) => Ok(Some(password.clone())),
             (None, None) => Ok(None),

@@ -107,7 +107,7 @@ fn with_datacenter(settings: &Settings, session: Session) -> Result<Session, Sto
         return Ok(session);
     };
     let next = format!(
-        "set store.cassandra.local_datacenter to one of {}, the same for all who load into this store",
+        "set store.cassandra.local_datacenter to one of {}, the same for all processes that load into this store",
         listed(&known)
     );
     Err(StoreError::Shape { store: settings.name(), what, next })
@@ -120,7 +120,7 @@ fn misplaced(wanted: Option<&str>, ledger: Consistency, known: &BTreeSet<&str>) 
         Some(wanted) if !known.contains(wanted) => Some(format!("no node is in data centre {wanted}")),
         // A quorum of one data centre does not see a write in another. Two processes could hold the lease.
         None if known.len() > 1 && ledger == Consistency::LocalQuorum => Some(format!(
-            "its nodes are in the data centres {}, and the ledger is kept at LOCAL_QUORUM of one",
+            "its nodes are in the data centres {}, and the ledger is kept at the LOCAL_QUORUM of one of them",
             listed(known)
         )),
         _ => None,
@@ -143,7 +143,8 @@ fn is_broken(error: &StoreError) -> bool {
 
 const REFUSED: &str = "the connection is refused";
 
-const TLS_NEXT: &str = "correct store.cassandra.tls: the CA, our certificate, the address that theirs is for";
+const TLS_NEXT: &str =
+    "correct store.cassandra.tls: the CA, the client certificate, and the address in the server certificate";
 
 /// Explains the failure of the last contact point, with the next step.
 fn explained(settings: &Settings, error: &NewSessionError) -> StoreError {
@@ -168,7 +169,7 @@ fn explained(settings: &Settings, error: &NewSessionError) -> StoreError {
                 ConnectionSetupRequestErrorKind::DbError(DbError::AuthenticationError, words)
                     if is_unable(words) =>
                 {
-                    let hint = "see which nodes are down, and replicate system_auth to several";
+                    let hint = "check which nodes are down, and replicate system_auth to several nodes";
                     busy("connect", format!("the cluster cannot check the login: {words}"), hint)
                 }
                 ConnectionSetupRequestErrorKind::DbError(DbError::AuthenticationError, words) => {
@@ -178,7 +179,7 @@ fn explained(settings: &Settings, error: &NewSessionError) -> StoreError {
                     )
                 }
                 ConnectionSetupRequestErrorKind::MissingAuthentication => configuration(
-                    "the cluster asks for a login".to_owned(),
+                    "the cluster requires a login".to_owned(),
                     "set store.cassandra.username and password_file",
                 ),
                 // A server that requires a client certificate reports a missing one only after the handshake (TLS 1.3).
@@ -187,8 +188,8 @@ fn explained(settings: &Settings, error: &NewSessionError) -> StoreError {
                 }
                 other => busy(
                     BROKEN,
-                    format!("the connection is not set up: {other}"),
-                    "where the server expects TLS or a certificate, set store.cassandra.tls",
+                    format!("the connection cannot be set up: {other}"),
+                    "if the server expects TLS or a client certificate, set store.cassandra.tls",
                 ),
             },
             other => busy("connect", other.to_string(), "check store.cassandra.hosts"),

@@ -94,12 +94,13 @@ pub fn told(store: String, error: &ExecutionError) -> StoreError {
     let what = words(error);
     match classify(error) {
         ErrorClass::Transient(reason) => {
-            StoreError::Busy { store, reason, what, hint: "see the logs of the cluster if it lasts" }
+            StoreError::Busy { store, reason, what, hint: "if this lasts, see the logs of the cluster" }
         }
         ErrorClass::Forbidden => StoreError::System {
             store,
             what,
-            next: "grant this role what docs/guarantees.md lists, or log in as another".to_owned(),
+            next: "grant this role the permissions that docs/guarantees.md lists, or log in as another role"
+                .to_owned(),
         },
         ErrorClass::Changed => StoreError::Changed { store, what },
         ErrorClass::Refused => StoreError::Broken { store, what },

@@ -55,8 +55,8 @@ impl SizeLimit {
         let Self { name, bytes } = self;
         (max_record_bytes > *bytes).then(|| {
             format!(
-                "limits.max_record_bytes is {max_record_bytes} bytes, and a node takes no request over {bytes} bytes \
-                 ({name}): a record that is longer goes to quarantine"
+                "limits.max_record_bytes is {max_record_bytes} bytes, and a node accepts no request over {bytes} bytes \
+                 ({name}): longer records go to quarantine"
             )
         })
     }
@@ -65,7 +65,7 @@ impl SizeLimit {
     pub fn refusal(&self, size: usize) -> Option<String> {
         let Self { name, bytes } = self;
         (size > *bytes).then(|| {
-            format!("the row takes {size} bytes, and a node takes no request over {bytes} bytes ({name})")
+            format!("the row takes {size} bytes, and a node accepts no request over {bytes} bytes ({name})")
         })
     }
 }

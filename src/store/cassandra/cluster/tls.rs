@@ -38,7 +38,7 @@ pub fn context(files: &Tls) -> Result<Arc<ClientConfig>, Wrong> {
             builder.with_client_auth_cert(chain, key).map_err(|error| wrong(certificate, &error))?
         }
         (None, None) => builder.with_no_client_auth(),
-        _ => return Err(("tls has one of certificate and key".to_owned(), "set both of them, or none")),
+        _ => return Err(("tls has only one of certificate and key".to_owned(), "set both of them, or none")),
     };
     Ok(Arc::new(config))
 }

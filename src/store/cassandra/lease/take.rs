@@ -106,7 +106,7 @@ fn tell_taken(store: String, seen: &Seen) {
     match seen.row.holder {
         Some(_) => {
             let holder = seen.row.holder_name();
-            info!("{store}: took over the right to write from {holder}, silent for {silence:.1} s");
+            info!("{store}: took over the right to write from {holder}, which was silent for {silence:.1} s");
         }
         None => info!("{store}: took the right to write"),
     }
@@ -121,8 +121,8 @@ fn in_use(store: String, row: &Row, wait: Wait, differs: bool) -> StoreError {
         Wait::Standby => StoreError::Standby { store, holder, differs },
         Wait::No if differs => StoreError::Shape {
             store,
-            what: format!("{holder} loads into it with other tables than are declared here"),
-            next: "give both the same configuration, or stop the other first".to_owned(),
+            what: format!("{holder} loads into it, and its configuration declares other tables"),
+            next: "give both processes the same configuration, or stop the other one first".to_owned(),
         },
         Wait::No => StoreError::InUse { store, holder },
     }

@@ -38,7 +38,7 @@ pub async fn bring_up(
     contents(cluster, lease).await?;
     failpoint::step("ledger brought up");
     added_columns::mark_brought_up(cluster, format).await?;
-    info!("{}: its ledger has format {} now", cluster.name(), declared::FORMAT);
+    info!("{}: its ledger now has format {}", cluster.name(), declared::FORMAT);
     Ok(())
 }
 

@@ -80,11 +80,11 @@ fn hides(cluster: &Cluster, table: &Table, column: &str, at: i64, hidden: usize)
     cluster.shape(
         format!(
             "column {column} of table {name} was dropped at {when} and added again: the cluster hides what is \
-             written to it under an earlier time, and {hidden} deliveries have such stamps"
+             written to it with an earlier timestamp, and {hidden} deliveries have such stamps"
         ),
         format!(
-            "DROP TABLE {name} and start: it is created again, and `needledrop load --table {name}` fills it from the \
-             kept files"
+            "DROP TABLE {name} and start needledrop: it creates the table again, and `needledrop load --table {name}` \
+             fills it from the kept files"
         ),
     )
 }
@@ -118,7 +118,7 @@ async fn begin(cluster: &Cluster, lease: &Lease, names: &[&str]) -> Result<(), S
     if behind > 0 {
         let names = names.join(", ");
         warn!(
-            "recreated: {names}; behind by {behind} of the deliveries until `needledrop load --table` fills it"
+            "recreated: {names}; the rows of {behind} deliveries are missing until `needledrop load --table` loads them"
         );
     }
     Ok(())

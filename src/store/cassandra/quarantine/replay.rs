@@ -49,8 +49,8 @@ async fn check_open(
     let entered = inner.ledger.find(id).await?;
     // The row of a delivery with a noted tail can be too large for the batch that settles records.
     if entered.delivery.note.is_some() {
-        let what = format!("delivery {} was interrupted in its last record", id.0);
-        let next = "run `needledrop run --once`, which settles it, then try again".to_owned();
+        let what = format!("delivery {} was interrupted while its last record was being written", id.0);
+        let next = "run `needledrop run --once`, which writes that record, then try again".to_owned();
         return Err(StoreError::System { store: inner.cluster.name(), what, next });
     }
     if inner.ledger.is_unsettled(id)

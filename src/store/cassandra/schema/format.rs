@@ -25,7 +25,7 @@ pub async fn whole(cluster: &Cluster, plan: &Plan, state: &SchemaState) -> Resul
     // Another process may have created the tables in the meantime.
     let state = look(cluster, plan, false).await?;
     let gone = state.gone(format);
-    gone.map_or(Ok(()), |name| Err(damaged(cluster, &format!("table {name} is gone"))))
+    gone.map_or(Ok(()), |name| Err(damaged(cluster, &format!("table {name} is missing"))))
 }
 
 fn damaged(cluster: &Cluster, what: &str) -> StoreError {
@@ -57,7 +57,7 @@ pub async fn check_format(cluster: &Cluster, mark: bool) -> Result<(), StoreErro
         )),
         Some(other) => Err(cluster.shape(
             format!("its ledger has format {other}, this version knows {}", FORMAT),
-            "use the version of needledrop that made it, or a newer one",
+            "use the version of needledrop that created it, or a newer one",
         )),
         // The tables were created by hand, or their creation was interrupted.
         None if is_empty(cluster).await? => {
@@ -86,6 +86,6 @@ async fn is_empty(cluster: &Cluster) -> Result<bool, StoreError> {
 pub fn missing_told(cluster: &Cluster, missing: &str) -> StoreError {
     cluster.shape(
         format!("{missing} does not exist, and store.create_schema is false"),
-        "make it (`needledrop schema --apply`), or set store.create_schema to true",
+        "create it (`needledrop schema --apply`), or set store.create_schema to true",
     )
 }

@@ -98,11 +98,11 @@ fn compare(
         let differs = a.iter().filter(|(name, kind)| b.get(*name) != Some(kind));
         differs.map(|(name, kind)| format!("{name} {kind}")).collect()
     };
-    let told = |list: Vec<String>| if list.is_empty() { "nothing there".to_owned() } else { list.join(", ") };
+    let told = |list: Vec<String>| if list.is_empty() { "nothing".to_owned() } else { list.join(", ") };
     let (lacks, extra) = (told(only(&expected, found)), told(only(found, &expected)));
     Err(cluster.shape(
         format!("table {} has another shape:\n  expected {lacks}\n  found {extra}", table.name),
-        "declare it as it is, rename the table, or move the old one away",
+        "declare the table as it is, declare it under another name, or move it away",
     ))
 }
 

@@ -28,7 +28,7 @@ pub async fn chunk(
     let sent = sending(inner, writing, &one).all(&[table]).await?;
     writing.tables.check().await?;
     if let Some(refusal) = sent.refused.first().filter(|_| sent.refused.len() == chunk.rows.len()) {
-        let what = format!("table {} takes no row: {}", declared.name, refusal.words);
+        let what = format!("table {} rejects all rows: {}", declared.name, refusal.words);
         let next = "repair the table, then run `needledrop load --table` again".to_owned();
         return Err(StoreError::System { store: inner.cluster.name(), what, next });
     }
