@@ -108,13 +108,17 @@ fn stages(files: &[PathBuf]) -> Outcome<u64> {
         let (files_in, files_out) = mpsc::channel(config.write.queue);
         let (chunks_in, chunks) = mpsc::channel(config.write.queue);
         let (rows_in, rows) = mpsc::channel(config.write.queue);
-        let spare = Arc::new(BufferPool::default());
-        let read = reader(&config, &plan, &spare)?.run(files_out, chunks_in);
+        let buffers = Arc::new(BufferPool::default());
+        let read = reader(&config, &plan, &buffers)?.run(files_out, chunks_in);
         let quota = config.limits.max_quarantined;
         let transform =
-            transform::run(chunks, rows_in, Arc::clone(&plan), quota, Arc::clone(&spare), Pulse::default());
-        let (opened, read, (), records) =
-            futures::join!(open_all(files, &plan, &config, files_in), read, transform, drained(rows, &spare));
+            transform::run(chunks, rows_in, Arc::clone(&plan), quota, Arc::clone(&buffers), Pulse::default());
+        let (opened, read, (), records) = futures::join!(
+            open_all(files, &plan, &config, files_in),
+            read,
+            transform,
+            drained(rows, &buffers)
+        );
         opened?;
         read?;
         Ok(records)
@@ -122,9 +126,9 @@ fn stages(files: &[PathBuf]) -> Outcome<u64> {
 }
 
 /// Creates the reader. It needs its store only for stamps, and these files bring all the stamps they need.
-fn reader(config: &Config, plan: &Arc<Plan>, spare: &Arc<BufferPool>) -> Outcome<Read<SqliteStore>> {
+fn reader(config: &Config, plan: &Arc<Plan>, buffers: &Arc<BufferPool>) -> Outcome<Read<SqliteStore>> {
     let store = SqliteStore::open(&Settings::at("/nowhere/store.db"), Arc::clone(plan), Access::Dry)?;
-    let patience = Backoff {
+    let backoff = Backoff {
         limit: None,
         halt: CancellationToken::new(),
         observer: Arc::new(()),
@@ -132,12 +136,12 @@ fn reader(config: &Config, plan: &Arc<Plan>, spare: &Arc<BufferPool>) -> Outcome
     };
     Ok(Read {
         store: Arc::new(store),
-        patience,
+        backoff,
         heartbeat: Arc::default(),
         write: config.write.clone(),
         files_at_once: config.source.files_at_once,
-        trails: Arc::new(HashCheckpoints::default()),
-        spare: Arc::clone(spare),
+        checkpoints: Arc::new(HashCheckpoints::default()),
+        buffers: Arc::clone(buffers),
         stop: CancellationToken::new(),
     })
 }
@@ -190,12 +194,12 @@ async fn open(path: &Path, number: i64, plan: &Plan, limit: usize) -> Outcome<Wo
 }
 
 /// Takes chunks as the writer does, without writing them. Returns the number of records.
-async fn drained(mut rows: Receiver<RowChunk>, spare: &BufferPool) -> u64 {
+async fn drained(mut rows: Receiver<RowChunk>, buffers: &BufferPool) -> u64 {
     let mut records = 0;
     while let Some(chunk) = rows.recv().await {
         records += chunk.records();
-        spare.give_chunk(chunk.bytes, chunk.frames);
-        spare.give_rows(chunk.rows);
+        buffers.give_chunk(chunk.bytes, chunk.frames);
+        buffers.give_rows(chunk.rows);
     }
     records
 }

@@ -260,13 +260,13 @@ fn backfill(
         store: Arc::new(store),
         plan: Arc::clone(&app.plan),
         find: app.find(),
-        patience: Backoff {
+        backoff: Backoff {
             limit: Some(*app.config.store.patience),
             halt: stop.clone(),
             observer: Arc::new(()),
             pulse: Pulse::default(),
         },
-        tally: stats,
+        stats,
         stop,
         table,
     }
@@ -278,7 +278,7 @@ async fn run_backfill(
     stats: &RunStats,
 ) -> Result<Ended, Failure> {
     for Behind { id, .. } in behind {
-        let delivery = backfill.patience.with(|| backfill.store.delivery(*id)).await?;
+        let delivery = backfill.backoff.with(|| backfill.store.delivery(*id)).await?;
         let Some(delivery) = delivery else { continue };
         match backfill.delivery(&delivery).await? {
             Backfilled::Done => {}

@@ -184,18 +184,7 @@ impl App {
         let (plan, config, inbox) = (Arc::clone(&self.plan), self.config.clone(), self.inbox.clone());
         let intake = CancellationToken::new();
         let heartbeat = Arc::clone(&health.heartbeat);
-        Pipeline {
-            store,
-            plan,
-            config,
-            inbox,
-            tally: stats,
-            observer: health,
-            heartbeat,
-            taking: mode,
-            patience,
-            intake,
-        }
+        Pipeline { store, plan, config, inbox, stats, observer: health, heartbeat, mode, patience, intake }
     }
 
     /// Binds the port that the daemon answers on.

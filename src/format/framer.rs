@@ -444,14 +444,14 @@ mod tests {
         (frames, refused, end, hash)
     }
 
-    fn whole(bytes: &[u8]) -> (Vec<String>, Vec<String>) {
+    fn at_once(bytes: &[u8]) -> (Vec<String>, Vec<String>) {
         let (frames, refused, _, _) = framed(bytes, &[], 1000, 100);
         (frames, refused)
     }
 
     #[test]
     fn line_ends_inside_quotes_belong_to_the_record() {
-        let (frames, _) = whole(b"a,\"b\nc\"\r\n\r\n\nd,\"\"\"\n\"\ne\"f,g\n");
+        let (frames, _) = at_once(b"a,\"b\nc\"\r\n\r\n\nd,\"\"\"\n\"\ne\"f,g\n");
         assert_eq!(frames, [r#"0 1 0 "a,\"b\nc\"""#, r#"1 5 12 "d,\"\"\"\n\"""#, r#"2 7 20 "e\"f,g""#,]);
     }
 
@@ -459,7 +459,7 @@ mod tests {
     fn an_oversized_record_is_one_entry_and_later_records_are_read() {
         let mut bytes = vec![b'x'; 5000];
         bytes.extend_from_slice(b"\na,b\n");
-        let (frames, refused) = whole(&bytes);
+        let (frames, refused) = at_once(&bytes);
         assert_eq!(frames, [r#"1 2 5001 "a,b""#]);
         assert!(refused[0].contains("TooLong") && refused[0].contains("len: 5000"), "{refused:?}");
     }
@@ -470,13 +470,13 @@ mod tests {
         for _ in 0..300 {
             bytes.extend_from_slice(b"c,d\n");
         }
-        let (frames, refused) = whole(&bytes);
+        let (frames, refused) = at_once(&bytes);
         assert_eq!((frames.len(), refused.len()), (300, 1));
         assert!(refused[0].contains("Quote") && refused[0].contains("line: 1"), "{refused:?}");
     }
 
     #[test]
-    fn the_tail_is_told() {
+    fn the_tail_is_classified() {
         let tail = |bytes: &[u8]| {
             let mut framer = Framer::new(
                 &Format::Csv,

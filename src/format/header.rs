@@ -17,7 +17,7 @@ pub struct Headed {
     /// Where the records begin.
     pub mark: Position,
     /// Whether the header has its line end.
-    pub whole: bool,
+    pub is_complete: bool,
 }
 
 /// Finds the header in `read`, the first decoded bytes of a file. `ended` is whether they are all its bytes.
@@ -35,16 +35,16 @@ pub async fn find(
     let mut framer = Framer::new(format, HEAD, begin, begin, blake3::Hasher::new());
     framer.bytes().extend_from_slice(&read[bom..]);
     framer.scan(1, usize::MAX);
-    let mut whole = true;
+    let mut is_complete = true;
     if framer.records() == 0 {
         match framer.tail() {
             Tail::Nothing if ended => {
                 let mark = Position { offset: read.len() as u64, record: 0, line: 0 };
-                return Ok(Headed { header: Header(Vec::new()), mark, whole: false });
+                return Ok(Headed { header: Header(Vec::new()), mark, is_complete: false });
             }
             Tail::Record(_) if ended => {
                 framer.close_tail();
-                whole = false;
+                is_complete = false;
             }
             _ => return Err(HeaderError::TooLong(HEAD)),
         }
@@ -62,5 +62,5 @@ pub async fn find(
         .await
         .map_err(|malformed| HeaderError::Quote(malformed.describe(frame.offset + malformed.at as u64)))?;
     let header = Header(fields.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect());
-    Ok(Headed { header, mark: Position { record: 0, ..cut.span.to }, whole })
+    Ok(Headed { header, mark: Position { record: 0, ..cut.span.to }, is_complete })
 }

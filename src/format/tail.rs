@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_record_is_loaded_when_the_file_is_complete() {
+    fn a_complete_record_is_loaded_when_the_file_is_complete() {
         for tail in ["1,2", "1,2\r", "\"1\",\"a\nb\"", "1,ü", "1,2,3", "\r", "\"1\"a"] {
             let bytes = format!("0,0\n{tail}");
             assert_eq!(judged(bytes.as_bytes(), TailPolicy::Load), Judged::Load, "{tail:?}");

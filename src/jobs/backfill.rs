@@ -49,8 +49,8 @@ pub struct Backfill<S, I> {
     pub store: Arc<S>,
     pub plan: Arc<Plan>,
     pub find: KeptFiles<I>,
-    pub patience: Backoff,
-    pub tally: Arc<RunStats>,
+    pub backoff: Backoff,
+    pub stats: Arc<RunStats>,
     pub stop: CancellationToken,
     /// The index of the table in the plan.
     pub table: usize,
@@ -67,7 +67,7 @@ impl<S: Store, I: Source> Backfill<S, I> {
     /// # Errors
     /// Returns an error if the store does not answer.
     pub async fn behind(&self) -> Result<Vec<Behind>, StoreError> {
-        let mut all = Deliveries::patiently(&*self.store, &self.patience, ledger::DeliveryFilter::All);
+        let mut all = Deliveries::patiently(&*self.store, &self.backoff, ledger::DeliveryFilter::All);
         let mut behind = Vec::new();
         while let Some(delivery) = all.next().await? {
             if self.is_behind(&delivery) {
@@ -118,7 +118,7 @@ impl<S: Store, I: Source> Backfill<S, I> {
     /// Returns the numbers of the records in this range that were refused and not replayed. They are in no table.
     async fn refused(&self, id: DeliveryId, records: Range<u64>) -> Result<HashSet<u64>, StoreError> {
         let filter = quarantine::EntryFilter::default();
-        let entries = Entries::patiently(&*self.store, &self.patience, id, filter);
+        let entries = Entries::patiently(&*self.store, &self.backoff, id, filter);
         let (mut entries, mut never) = (entries.from(records.start), HashSet::new());
         while let Some(page) = entries.page().await? {
             let in_range = page.iter().take_while(|entry| entry.record.record < records.end);
@@ -139,22 +139,22 @@ impl<S: Store, I: Source> Backfill<S, I> {
                 file = delivery.path,
                 "{missing} loaded records have no row in this table: their key is empty, or a value does not fit"
             );
-            self.tally.refused.fetch_add(missing, Ordering::Relaxed);
+            self.stats.refused.fetch_add(missing, Ordering::Relaxed);
         }
     }
 
     async fn write(&self, chunk: RowChunk, left_out: u64, first: bool) -> Result<u64, StoreError> {
         let chunk = Arc::new(chunk);
         let applied =
-            self.patience.with(|| self.store.backfill(self.table, Arc::clone(&chunk), first)).await?;
-        self.tally.records(&chunk, 0);
-        self.tally.left_out(left_out);
-        self.tally.passed(chunk.len());
+            self.backoff.with(|| self.store.backfill(self.table, Arc::clone(&chunk), first)).await?;
+        self.stats.records(&chunk, 0);
+        self.stats.left_out(left_out);
+        self.stats.passed(chunk.len());
         if let (Some(table), Some(delta)) = (self.plan.tables.get(self.table), applied.tables.first()) {
-            self.tally.rows(&table.name, delta);
+            self.stats.rows(&table.name, delta);
         }
         if chunk.end.is_some() {
-            self.tally.delivery(DeliveryState::Loaded);
+            self.stats.delivery(DeliveryState::Loaded);
         }
         Ok(chunk.rows.len() as u64)
     }

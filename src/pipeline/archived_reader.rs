@@ -85,7 +85,7 @@ impl<F: SourceFile> ArchivedReader<F> {
 
     /// Takes a last record without a line end as complete if it has all its fields.
     async fn close(&mut self) {
-        let whole = match self.framer.tail() {
+        let is_complete = match self.framer.tail() {
             Tail::Record(tail) => {
                 let fields = field_count(self.framer.format(), tail);
                 fields.is_none_or(|fields| fields >= self.source.mapping.fields)
@@ -93,7 +93,7 @@ impl<F: SourceFile> ArchivedReader<F> {
             Tail::Nothing => true,
             Tail::OpenQuote { .. } | Tail::TooLong { .. } => false,
         };
-        if whole {
+        if is_complete {
             self.tail = self.framer.close_tail();
         }
     }

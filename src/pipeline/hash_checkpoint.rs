@@ -54,16 +54,16 @@ impl HashCheckpoints {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn leave(&self, id: DeliveryId, trail: HashCheckpoint) {
+    pub fn save(&self, id: DeliveryId, checkpoint: HashCheckpoint) {
         let mut kept = self.lock();
         kept.retain(|(other, _)| *other != id);
         if kept.len() == KEPT {
             kept.pop_front();
         }
-        kept.push_back((id, trail));
+        kept.push_back((id, checkpoint));
     }
 
     pub fn find(&self, id: DeliveryId) -> Option<HashCheckpoint> {
-        self.lock().iter().find(|(other, _)| *other == id).map(|(_, trail)| trail.clone())
+        self.lock().iter().find(|(other, _)| *other == id).map(|(_, checkpoint)| checkpoint.clone())
     }
 }

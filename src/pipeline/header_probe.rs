@@ -41,7 +41,7 @@ pub struct Start {
     pub mapping: Mapping,
     pub mark: Position,
     /// Whether the header has its line end. If not, the file may grow and get another header.
-    pub whole: bool,
+    pub is_complete: bool,
 }
 
 impl<F: SourceFile> Opened<F> {
@@ -81,7 +81,7 @@ impl<F: SourceFile> Opened<F> {
     }
 
     /// Reads to the end without keeping the bytes. Returns the hash and the number of all bytes.
-    pub async fn hash_whole(&mut self) -> io::Result<(String, u64)> {
+    pub async fn hash_all(&mut self) -> io::Result<(String, u64)> {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.read);
         let mut len = self.read.len() as u64;
@@ -122,22 +122,22 @@ pub async fn read_or_end<F: SourceFile>(bytes: &mut Decoded<F>, into: &mut Vec<u
 
 /// Finds the header in the first bytes of a file, and the columns of the plan in the header.
 pub async fn start<F: SourceFile>(opened: &Opened<F>, plan: &Plan) -> Result<Start, HeaderError> {
-    let Headed { header, mark, whole } = headed(opened, plan).await?;
+    let Headed { header, mark, is_complete } = headed(opened, plan).await?;
     // An empty file is loaded with no records, whatever columns are declared.
     let mapping = if header.0.is_empty() {
         Mapping { fields: 0, field_of: vec![None; plan.columns.len()], ignored: Vec::new() }
     } else {
         header.map(plan)?
     };
-    Ok(Start { header, mapping, mark, whole })
+    Ok(Start { header, mapping, mark, is_complete })
 }
 
 /// Finds the header in the first bytes of a file.
 pub async fn headed<F: SourceFile>(opened: &Opened<F>, plan: &Plan) -> Result<Headed, HeaderError> {
     opened.bytes.check_kind()?;
     let headed = header::find(&plan.format, &opened.read, opened.ended, plan.encoding).await;
-    let whole = headed.as_ref().is_ok_and(|headed| headed.whole);
-    match opened.bytes.broken().filter(|_| !whole) {
+    let is_complete = headed.as_ref().is_ok_and(|headed| headed.is_complete);
+    match opened.bytes.broken().filter(|_| !is_complete) {
         Some(StreamError::Cut(_)) => Err(HeaderError::Cut),
         Some(corrupt) => Err(HeaderError::Corrupt(corrupt.to_string())),
         None => headed,

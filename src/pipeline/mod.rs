@@ -44,7 +44,7 @@ use crate::pipeline::discover::tail_policy::Tails;
 use crate::pipeline::hash_checkpoint::HashCheckpoints;
 use crate::pipeline::messages::{Ended, LoadMode, Scope};
 use crate::pipeline::observer::PipelineObserver;
-use crate::pipeline::retire::After;
+use crate::pipeline::retire::RetireStage;
 use crate::pipeline::run_stats::RunStats;
 use crate::source::{Source, TOGETHER};
 use crate::store::backend::Pipelining;
@@ -58,10 +58,10 @@ pub struct Pipeline<S, I> {
     pub plan: Arc<Plan>,
     pub config: Config,
     pub inbox: I,
-    pub tally: Arc<RunStats>,
+    pub stats: Arc<RunStats>,
     pub observer: Arc<dyn PipelineObserver>,
     pub heartbeat: Arc<Heartbeat>,
-    pub taking: LoadMode,
+    pub mode: LoadMode,
     /// How long to wait for the store. `None` waits forever.
     pub patience: Option<Duration>,
     /// When cancelled, no more files are taken up. The pipeline ends when the files under way have ended.
@@ -127,63 +127,63 @@ impl<S: Store, I: Source> Pipeline<S, I> {
         let under_way = self.config.source.files_at_once + write.queue;
         let (finished_in, finished) = mpsc::channel(under_way);
         let pulse = |stage| self.heartbeat.begins(stage);
-        let patience = |halt: &CancellationToken, pulse| Backoff {
+        let backoff = |halt: &CancellationToken, pulse| Backoff {
             limit: self.patience,
             halt: halt.clone(),
             observer: Arc::<dyn PipelineObserver>::clone(&self.observer),
             pulse,
         };
-        let (trails, spare) = (Arc::new(HashCheckpoints::default()), Arc::new(BufferPool::default()));
+        let (checkpoints, buffers) = (Arc::new(HashCheckpoints::default()), Arc::new(BufferPool::default()));
         let identify = Identify {
             store: Arc::clone(&self.store),
             plan: Arc::clone(&self.plan),
             inbox: self.inbox.clone(),
-            patience: patience(halt, pulse(Stage::Discover)),
+            backoff: backoff(halt, pulse(Stage::Discover)),
             max_record_bytes: self.config.limits.max_record_bytes.0,
-            trails: Arc::clone(&trails),
+            checkpoints: Arc::clone(&checkpoints),
             tails: Tails::new(&self.config.source, &scope),
-            taking: self.taking,
+            mode: self.mode,
             started: SystemTime::now(),
         };
         let (leaving, files_leaving) = mpsc::channel(TOGETHER);
         let (left_in, left) = mpsc::channel(TOGETHER);
         let rest = self.rest(&scope);
-        let after = After::new(
+        let after = RetireStage::new(
             &self.config.source,
             self.inbox.clone(),
             rest,
             (Arc::clone(&self.store), Arc::clone(&self.plan)),
             // The retire stage has no pulse of its own, because it runs beside the data path.
-            patience(halt, Pulse::default()),
-            (Arc::clone(&self.tally), halt.clone()),
+            backoff(halt, Pulse::default()),
+            (Arc::clone(&self.stats), halt.clone()),
         );
         let discover = Discover::new(
             identify,
             self.config.source.clone(),
             under_way,
             after.is_some().then_some(rest),
-            Arc::clone(&self.tally),
+            Arc::clone(&self.stats),
             Arc::clone(&self.observer),
             self.intake.clone(),
         );
         let read = Read {
             store: Arc::clone(&self.store),
-            patience: patience(kill, pulse(Stage::Read)),
+            backoff: backoff(kill, pulse(Stage::Read)),
             heartbeat: Arc::clone(&self.heartbeat),
             write: write.clone(),
             files_at_once: self.config.source.files_at_once,
-            trails,
-            spare: Arc::clone(&spare),
+            checkpoints,
+            buffers: Arc::clone(&buffers),
             stop: halt.clone(),
         };
         let (plan, quota) = (Arc::clone(&self.plan), self.config.limits.max_quarantined);
-        let (patience, pulse) = (patience(kill, pulse(Stage::Write)), pulse(Stage::Transform));
+        let (backoff, pulse) = (backoff(kill, pulse(Stage::Write)), pulse(Stage::Transform));
         let write = Write {
             store: self.store,
             plan: self.plan,
-            patience,
-            tally: self.tally,
-            spare: Arc::clone(&spare),
+            backoff,
+            stats: self.stats,
+            buffers: Arc::clone(&buffers),
             at_once,
             together: together as u64,
             window: write.window as u64,
@@ -193,7 +193,7 @@ impl<S: Store, I: Source> Pipeline<S, I> {
         stages.spawn(discover.run(scope, files_in, finished, (leaving, left)));
         stages.spawn(read.run(files, chunks_in));
         stages.spawn(async move {
-            transform::run(chunks, rows_in, plan, quota, spare, pulse).await;
+            transform::run(chunks, rows_in, plan, quota, buffers, pulse).await;
             Ok(())
         });
         stages.spawn(write.run(rows, finished_in));

@@ -62,9 +62,9 @@ impl<F: SourceFile> PrefixCheck<F> {
     pub async fn follow(
         source: &impl Source<File = F>,
         delivery: &Delivery,
-        trail: Option<HashCheckpoint>,
+        checkpoint: Option<HashCheckpoint>,
     ) -> io::Result<Option<Self>> {
-        let Some(HashCheckpoint { reach, hasher, window }) = trail else { return Ok(None) };
+        let Some(HashCheckpoint { reach, hasher, window }) = checkpoint else { return Ok(None) };
         let len = window.bytes().len();
         let is_whole = len as u64 == reach.min(HEAD as u64) && reach == delivery.reach.offset;
         if !is_whole || hasher.finalize().to_hex().as_str() != delivery.hash {
@@ -215,7 +215,7 @@ impl<F: SourceFile> VerifiedFile<F> {
         path: &str,
         encoding: &'static Encoding,
     ) -> io::Result<String> {
-        Ok(open(source, path, encoding).await?.hash_whole().await?.0)
+        Ok(open(source, path, encoding).await?.hash_all().await?.0)
     }
 
     /// Opens a file without comparing its bytes.

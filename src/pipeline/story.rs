@@ -49,10 +49,10 @@ impl Bench {
             plan: Arc::clone(&self.plan),
             config: self.config.clone(),
             inbox: self.inbox.clone(),
-            tally: Arc::default(),
+            stats: Arc::default(),
             observer: Arc::new(()),
             heartbeat: Arc::default(),
-            taking: LoadMode::New,
+            mode: LoadMode::New,
             patience: Some(Duration::from_secs(60)),
             intake: CancellationToken::new(),
         };

@@ -55,9 +55,9 @@ impl Account {
 pub struct Write<S> {
     pub store: Arc<S>,
     pub plan: Arc<Plan>,
-    pub patience: Backoff,
-    pub tally: Arc<RunStats>,
-    pub spare: Arc<BufferPool>,
+    pub backoff: Backoff,
+    pub stats: Arc<RunStats>,
+    pub buffers: Arc<BufferPool>,
     /// The maximum number of writes under way. The rows of one write are sent while an earlier write is not yet in the
     /// ledger.
     pub at_once: usize,
@@ -81,7 +81,7 @@ impl<S: ChunkWriter> Write<S> {
         let (mut under_way, mut before) = (FuturesOrdered::new(), None);
         while is_open || !under_way.is_empty() {
             tokio::select! {
-                () = self.patience.pulse.asked() => self.patience.pulse.answer(),
+                () = self.backoff.pulse.asked() => self.backoff.pulse.answer(),
                 Some(written) = under_way.next() => {
                     self.done(written?, &mut seen, &finished).await;
                 }
@@ -119,7 +119,7 @@ impl<S: ChunkWriter> Write<S> {
         done: oneshot::Sender<()>,
     ) -> Result<(Arc<Vec<RowChunk>>, Vec<Applied>), StoreError> {
         let work = Stage::Write.begin();
-        let sent = self.patience.with(|| self.store.send(Arc::clone(&chunks))).await;
+        let sent = self.backoff.with(|| self.store.send(Arc::clone(&chunks))).await;
         let applied = match sent {
             Ok(sent) => {
                 if let Some(before) = before
@@ -128,7 +128,7 @@ impl<S: ChunkWriter> Write<S> {
                     // The write before this one failed, and its error ends the stage.
                     std::future::pending::<()>().await;
                 }
-                self.patience.with(|| self.store.apply(Arc::clone(&chunks), &sent)).await
+                self.backoff.with(|| self.store.apply(Arc::clone(&chunks), &sent)).await
             }
             Err(error) => Err(error),
         };
@@ -161,12 +161,12 @@ impl<S: ChunkWriter> Write<S> {
             };
             if let Some(done) = done {
                 // Discovery may have ended already and then needs no report.
-                let _ = self.patience.pulse.during(finished.send(done)).await;
+                let _ = self.backoff.pulse.during(finished.send(done)).await;
             }
         }
         for chunk in Arc::into_inner(written).into_iter().flatten() {
-            self.spare.give_chunk(chunk.bytes, chunk.frames);
-            self.spare.give_rows(chunk.rows);
+            self.buffers.give_chunk(chunk.bytes, chunk.frames);
+            self.buffers.give_rows(chunk.rows);
         }
     }
 
@@ -187,12 +187,12 @@ impl<S: ChunkWriter> Write<S> {
     fn account(&self, chunk: &RowChunk, applied: &Applied) {
         metrics::records(chunk, &applied.refused);
         let refused = applied.refused.len() as u64;
-        self.tally.records(chunk, refused);
-        self.tally.passed(chunk.source.read.swap(0, Ordering::Relaxed));
-        self.tally.refused.fetch_add(chunk.quarantined.len() as u64 + refused, Ordering::Relaxed);
+        self.stats.records(chunk, refused);
+        self.stats.passed(chunk.source.read.swap(0, Ordering::Relaxed));
+        self.stats.refused.fetch_add(chunk.quarantined.len() as u64 + refused, Ordering::Relaxed);
         for (table, delta) in self.plan.tables.iter().zip(&applied.tables) {
             metrics::rows(&table.name, delta);
-            self.tally.rows(&table.name, delta);
+            self.stats.rows(&table.name, delta);
         }
     }
 
@@ -202,7 +202,7 @@ impl<S: ChunkWriter> Write<S> {
         source.halt.set();
         warn!(file = source.path, "failed: {}", one_line(why));
         metrics::delivery(DeliveryState::Failed);
-        self.tally.delivery(DeliveryState::Failed);
+        self.stats.delivery(DeliveryState::Failed);
         Finished {
             id: source.id,
             path: source.path.clone(),
@@ -223,11 +223,11 @@ impl<S: ChunkWriter> Write<S> {
             );
         }
         let (state, detail) = (end.state(), end.detail().unwrap_or_default().to_owned());
-        tell(chunk, account);
+        log_end(chunk, account);
         // A delivery interrupted by an I/O error stays `loading` and is not counted.
         if state != DeliveryState::Loading {
             metrics::delivery(state);
-            self.tally.delivery(state);
+            self.stats.delivery(state);
         }
         if state == DeliveryState::Loaded {
             metrics::loaded(source.arrived, SystemTime::now());
@@ -251,10 +251,10 @@ impl Seen {
     }
 }
 
-fn tell(chunk: &RowChunk, account: Account) {
+fn log_end(chunk: &RowChunk, account: Account) {
     let (path, records) = (&chunk.source.path, chunk.span.to.record);
     match chunk.end.as_ref() {
-        Some(End::Loaded) => tell_loaded(path, records, account),
+        Some(End::Loaded) => log_loaded(path, records, account),
         Some(End::Incomplete { detail, .. }) => info!(file = path, records, "{detail}"),
         Some(End::Replaced { detail }) => info!(file = path, records, "replaced: {detail}"),
         // Discovery logs this error, once.
@@ -265,7 +265,7 @@ fn tell(chunk: &RowChunk, account: Account) {
 }
 
 /// Logs the same counts as the receipt. Logs a warning if this load quarantined records.
-fn tell_loaded(path: &str, records: u64, Account { skipped, quarantined, quarantined_before }: Account) {
+fn log_loaded(path: &str, records: u64, Account { skipped, quarantined, quarantined_before }: Account) {
     let loaded = records.saturating_sub(skipped + quarantined);
     if quarantined > quarantined_before {
         let next = "see `needledrop quarantine list`";

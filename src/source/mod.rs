@@ -145,7 +145,7 @@ pub struct Found {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// The file at this path is complete: its writer closed it, or it was renamed to this path.
-    Whole(String),
+    Complete(String),
     /// The file is being written.
     Changing(String),
     /// The permissions or the times of the file changed.

@@ -163,7 +163,7 @@ impl Backend {
                     Report { store: Err(error), tables: None, stamps_ahead: None, warnings: Vec::new() }
                 }
                 Ok(checked) => Report {
-                    store: Ok(format!("{}, {}", checked.server, settings.login_told)),
+                    store: Ok(format!("{}, {}", checked.server, settings.login_description)),
                     tables: Some(checked.tables),
                     stamps_ahead: checked.stamps_ahead,
                     warnings: checked.warnings,

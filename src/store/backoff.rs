@@ -117,7 +117,7 @@ mod tests {
     use super::*;
     use crate::domain::TooFarAhead;
 
-    fn patience(limit: Duration) -> Backoff {
+    fn backoff(limit: Duration) -> Backoff {
         Backoff {
             limit: Some(limit),
             halt: CancellationToken::new(),
@@ -131,11 +131,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_wait_but_the_one_for_new_stamps_ends_when_patience_does() {
+    async fn every_wait_except_for_new_stamps_ends_after_the_limit() {
         let busy = || StoreError::Busy { store: String::new(), reason: "io", what: String::new(), hint: "" };
         for error in [&busy as &dyn Fn() -> StoreError, &|| ahead(true)] {
-            let patience = patience(Duration::from_millis(50));
-            let ended = patience.with(|| std::future::ready(Err::<(), _>(error()))).await;
+            let backoff = backoff(Duration::from_millis(50));
+            let ended = backoff.with(|| std::future::ready(Err::<(), _>(error()))).await;
             assert_eq!(ended.unwrap_err().to_string(), error().to_string());
         }
         let mut tried = 0;
@@ -143,6 +143,6 @@ mod tests {
             tried += 1;
             std::future::ready(if tried < 3 { Err(ahead(false)) } else { Ok(()) })
         };
-        assert!(patience(Duration::ZERO).with(third).await.is_ok());
+        assert!(backoff(Duration::ZERO).with(third).await.is_ok());
     }
 }

@@ -11,7 +11,7 @@ use crate::store::backoff::Backoff;
 /// A listing of deliveries in the order they were taken up.
 pub struct Deliveries<'s, S> {
     store: &'s S,
-    patience: Option<&'s Backoff>,
+    backoff: Option<&'s Backoff>,
     filter: DeliveryFilter,
     page: vec::IntoIter<Delivery>,
     /// `None` after the last page.
@@ -21,12 +21,12 @@ pub struct Deliveries<'s, S> {
 impl<'s, S: Ledger> Deliveries<'s, S> {
     /// Creates a listing that does not wait: an error of the store is returned at once.
     pub fn new(store: &'s S, filter: DeliveryFilter) -> Self {
-        Self { store, patience: None, filter, page: Vec::new().into_iter(), next: Some(Cursor::default()) }
+        Self { store, backoff: None, filter, page: Vec::new().into_iter(), next: Some(Cursor::default()) }
     }
 
     /// Creates a listing that waits while the store is busy or unavailable.
-    pub fn patiently(store: &'s S, patience: &'s Backoff, filter: DeliveryFilter) -> Self {
-        Self { patience: Some(patience), ..Self::new(store, filter) }
+    pub fn patiently(store: &'s S, backoff: &'s Backoff, filter: DeliveryFilter) -> Self {
+        Self { backoff: Some(backoff), ..Self::new(store, filter) }
     }
 
     /// Returns the next delivery, or `None` at the end.
@@ -58,8 +58,8 @@ impl<'s, S: Ledger> Deliveries<'s, S> {
 
     async fn read(&self, cursor: Cursor) -> Result<Page<Delivery, Cursor>, StoreError> {
         let read = || self.store.deliveries(self.filter.clone(), cursor.clone());
-        match self.patience {
-            Some(patience) => patience.with(read).await,
+        match self.backoff {
+            Some(backoff) => backoff.with(read).await,
             None => read().await,
         }
     }
@@ -77,7 +77,7 @@ pub async fn newest(store: &impl Ledger, path: &str) -> Result<Option<Delivery>,
 /// A listing of the quarantined records of one delivery, in the order of the records.
 pub struct Entries<'s, S> {
     store: &'s S,
-    patience: Option<&'s Backoff>,
+    backoff: Option<&'s Backoff>,
     id: DeliveryId,
     filter: quarantine::EntryFilter,
     /// `None` after the last page.
@@ -87,17 +87,17 @@ pub struct Entries<'s, S> {
 impl<'s, S: QuarantineStore> Entries<'s, S> {
     /// Creates a listing that does not wait: an error of the store is returned at once.
     pub fn new(store: &'s S, id: DeliveryId, filter: quarantine::EntryFilter) -> Self {
-        Self { store, patience: None, id, filter, next: Some(0) }
+        Self { store, backoff: None, id, filter, next: Some(0) }
     }
 
     /// Creates a listing that waits while the store is busy or unavailable.
     pub fn patiently(
         store: &'s S,
-        patience: &'s Backoff,
+        backoff: &'s Backoff,
         id: DeliveryId,
         filter: quarantine::EntryFilter,
     ) -> Self {
-        Self { patience: Some(patience), ..Self::new(store, id, filter) }
+        Self { backoff: Some(backoff), ..Self::new(store, id, filter) }
     }
 
     /// Starts the listing at this record.
@@ -113,8 +113,8 @@ impl<'s, S: QuarantineStore> Entries<'s, S> {
     pub async fn page(&mut self) -> Result<Option<Vec<QuarantineEntry>>, StoreError> {
         while let Some(from) = self.next.take() {
             let read = || self.store.quarantined(self.id, self.filter.clone(), from);
-            let page = match self.patience {
-                Some(patience) => patience.with(read).await?,
+            let page = match self.backoff {
+                Some(backoff) => backoff.with(read).await?,
                 None => read().await?,
             };
             self.next = page.next;

@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_skipped_record_is_no_accepted_row() {
+    fn a_skipped_record_does_not_count_as_an_accepted_row() {
         let judged = |chunk: RowChunk| {
             let rejection = Rejection { table: 0, chunk: 0, row: 0, words: "no".to_owned() };
             judged(&mut Rejections::new(), &[&chunk], &[rejection], 1, Failed::new()).remove(0)

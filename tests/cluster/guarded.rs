@@ -152,7 +152,7 @@ async fn superuser(node: &Node) -> Session {
         connect_timeout: Duration::from_secs(5),
         request_timeout: Duration::from_secs(12),
         lease: Duration::from_secs(10),
-        login_told: String::new(),
+        login_description: String::new(),
         limits: Limits {
             in_flight: 1,
             batch_rows: 1,

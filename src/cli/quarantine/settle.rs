@@ -131,7 +131,7 @@ async fn replayer(app: &App, which: &Which) -> Result<Replayer<AnyStore, AnySour
         store: Arc::new(store),
         plan: Arc::clone(&app.plan),
         find: app.find(),
-        patience: Backoff {
+        backoff: Backoff {
             limit: patience,
             halt: stop.clone(),
             observer: Arc::new(()),

@@ -27,7 +27,7 @@ pub struct ChunkMaker<I: Source> {
     stamps: Arc<Stamps>,
     format: Format,
     max_record_bytes: usize,
-    whole: FullRecords<I>,
+    full_records: FullRecords<I>,
 }
 
 impl<I: Source> ChunkMaker<I> {
@@ -54,7 +54,7 @@ impl<I: Source> ChunkMaker<I> {
             stamps: Arc::new(delivery.stamps.clone()),
             format: plan.format.clone(),
             max_record_bytes: find.max_record_bytes,
-            whole: FullRecords::new(find.clone(), delivery.clone()),
+            full_records: FullRecords::new(find.clone(), delivery.clone()),
         })
     }
 
@@ -97,7 +97,7 @@ impl<I: Source> ChunkMaker<I> {
         if record.raw.len() as u64 == record.len {
             return Ok(Some(record.raw.clone()));
         }
-        self.whole.record(record).await.map(Some)
+        self.full_records.record(record).await.map(Some)
     }
 
     fn append(&self, raw: &mut RawChunk, record: Quarantined, bytes: &[u8]) {

@@ -29,7 +29,7 @@ pub struct Replayer<S, I> {
     pub store: Arc<S>,
     pub plan: Arc<Plan>,
     pub find: KeptFiles<I>,
-    pub patience: Backoff,
+    pub backoff: Backoff,
     pub stop: CancellationToken,
     /// The deliveries whose records are settled.
     pub deliveries: ledger::DeliveryFilter,
@@ -81,14 +81,14 @@ impl<S: Store, I: Source> Run<'_, S, I> {
 impl<S: Store, I: Source> Replayer<S, I> {
     /// Starts a run at the first delivery.
     pub fn run(&self, what: What) -> Run<'_, S, I> {
-        let deliveries = Deliveries::patiently(&*self.store, &self.patience, self.deliveries.clone());
+        let deliveries = Deliveries::patiently(&*self.store, &self.backoff, self.deliveries.clone());
         Run { retry: self, deliveries, what, stopped: false }
     }
 
     /// Lists the open records of a delivery.
     fn entries(&self, delivery: &Delivery, raw: bool) -> Entries<'_, S> {
         let filter = EntryFilter { fate: Some(Fate::Open), raw, ..self.filter.clone() };
-        Entries::patiently(&*self.store, &self.patience, delivery.id, filter)
+        Entries::patiently(&*self.store, &self.backoff, delivery.id, filter)
     }
 
     /// Discards the open records of a delivery. Returns whether the run was stopped before the end.
@@ -99,7 +99,7 @@ impl<S: Store, I: Source> Replayer<S, I> {
                 return Ok(true);
             }
             let records: Vec<u64> = page.iter().map(|entry| entry.record.record).collect();
-            self.patience.with(|| self.store.discard(delivery.id, records.clone())).await?;
+            self.backoff.with(|| self.store.discard(delivery.id, records.clone())).await?;
             settled.discarded += records.len() as u64;
         }
         Ok(false)
@@ -128,7 +128,7 @@ impl<S: Store, I: Source> Replayer<S, I> {
             while page.peek().is_some() {
                 let retried = Arc::new(making.retried(&transform, &mut page, settled).await);
                 if !retried.is_empty() {
-                    let applied = self.patience.with(|| self.store.replay(Arc::clone(&retried))).await?;
+                    let applied = self.backoff.with(|| self.store.replay(Arc::clone(&retried))).await?;
                     settled.add(&self.plan, &retried, &applied);
                 }
             }

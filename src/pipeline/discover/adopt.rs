@@ -23,7 +23,7 @@ struct Counted {
     hash: String,
     skipped: u64,
     /// The number of records that would be quarantined.
-    odd: u64,
+    quarantined: u64,
 }
 
 /// Reads a complete file. Counts and checks its records as if they were to be loaded.
@@ -45,22 +45,22 @@ pub async fn read(inbox: &impl Source, path: &str, plan: &Arc<Plan>, limit: usiz
 
 async fn count(kept: &mut ArchivedReader<impl SourceFile>, plan: &Arc<Plan>) -> io::Result<Counted> {
     let transform = RowBuilder::new(Arc::clone(plan), Arc::default());
-    let mut all = Counted { reach: Position::default(), hash: String::new(), skipped: 0, odd: 0 };
+    let mut all = Counted { reach: Position::default(), hash: String::new(), skipped: 0, quarantined: 0 };
     while let Some(raw) = kept.next().await? {
         let chunk = transform.chunk(raw).await;
         all.skipped += chunk.skipped;
-        all.odd += chunk.quarantined.len() as u64;
+        all.quarantined += chunk.quarantined.len() as u64;
         (all.reach, all.hash) = (chunk.span.to, chunk.hash);
     }
     Ok(all)
 }
 
-fn verdict(Counted { reach, hash, skipped, odd }: Counted, tail: Option<Position>) -> Verdict {
+fn verdict(Counted { reach, hash, skipped, quarantined }: Counted, tail: Option<Position>) -> Verdict {
     let loaded = reach.record - skipped;
-    let odd = match odd {
+    let note = match quarantined {
         0 => String::new(),
-        odd => format!("; {odd} of them cannot become rows of these tables"),
+        count => format!("; {count} of them cannot become rows of these tables"),
     };
-    let detail = format!("assumed loaded: {loaded} records that another program wrote{odd}");
+    let detail = format!("assumed loaded: {loaded} records that another program wrote{note}");
     Verdict::Assumed { reach, hash, tail, skipped, detail }
 }

@@ -35,11 +35,11 @@ pub struct Identify<S, I> {
     pub store: Arc<S>,
     pub plan: Arc<Plan>,
     pub inbox: I,
-    pub patience: Backoff,
+    pub backoff: Backoff,
     pub max_record_bytes: usize,
-    pub trails: Arc<HashCheckpoints>,
+    pub checkpoints: Arc<HashCheckpoints>,
     pub tails: Tails,
-    pub taking: LoadMode,
+    pub mode: LoadMode,
     /// When the process started. A file that arrived earlier counts as waiting from this time on.
     pub started: SystemTime,
 }
@@ -112,7 +112,7 @@ impl<S: Store, I: Source> Identify<S, I> {
             let subject = Subject { candidate, opened, tail, strikes };
             let identified = match current {
                 // A candidate that is only checked was loaded by this run.
-                Some(current) if self.taking != LoadMode::Again || candidate.queued.checked => {
+                Some(current) if self.mode != LoadMode::Again || candidate.queued.checked => {
                     self.known(subject, current).await?
                 }
                 _ => Some(self.new_delivery(subject).await?),
@@ -129,7 +129,7 @@ impl<S: Store, I: Source> Identify<S, I> {
     }
 
     async fn newest(&self, path: &str) -> Result<Option<Delivery>, StoreError> {
-        self.patience.with(|| newest(&*self.store, path)).await
+        self.backoff.with(|| newest(&*self.store, path)).await
     }
 
     /// Identifies a file whose path the ledger knows: it has the same bytes, more bytes or other bytes.
@@ -155,26 +155,26 @@ impl<S: Store, I: Source> Identify<S, I> {
             | DeliveryState::Incomplete
             | DeliveryState::Replaced => {}
         }
-        let Some(mut begun) = self.begun(&subject, &current).await? else {
+        let Some(mut prefix) = self.check_prefix(&subject, &current).await? else {
             return self.new_generation(subject).await.map(Some);
         };
-        if begun.growth == Growth::Contradiction && self.taking != LoadMode::Assumed {
+        if prefix.growth == Growth::Contradiction && self.mode != LoadMode::Assumed {
             let strikes = subject.strikes.saturating_add(1);
             let tail =
                 self.tails.policy(&subject.candidate.queued, subject.opened.bytes.file.noted(), strikes);
             return self.new_generation(Subject { strikes, tail, ..subject }).await.map(Some);
         }
         let resumes = is_interrupted(&current);
-        let more = match (current.state, begun.growth) {
+        let more = match (current.state, prefix.growth) {
             // A different size means that there is more to read. A truncated gz file may lack only its trailer, and
             // then only the size shows the growth. An equal size proves nothing: it may have been noted when the file
             // had other bytes than those that were read.
             (DeliveryState::Incomplete, _)
                 if current.noted.size == subject.opened.bytes.file.noted().size =>
             {
-                let judged = self.judge_rest(&subject, &mut begun).await?;
+                let judged = self.judge_rest(&subject, &mut prefix).await?;
                 if matches!(judged, Judged::Wait { held: true, .. }) {
-                    let same = unchanged(&current, &subject.opened, begun.verified);
+                    let same = unchanged(&current, &subject.opened, prefix.verified);
                     return Ok(Some(Identified::Unchanged(Same { held: Some(subject.strikes), ..same })));
                 }
                 judged == Judged::Load
@@ -184,54 +184,55 @@ impl<S: Store, I: Source> Identify<S, I> {
             (_, Growth::None) => false,
         };
         if !resumes && !more {
-            return Ok(Some(Identified::Unchanged(unchanged(&current, &subject.opened, begun.verified))));
+            return Ok(Some(Identified::Unchanged(unchanged(&current, &subject.opened, prefix.verified))));
         }
         // A duplicate that grew and a delivery begun under another configuration are loaded from the beginning.
         let is_of_another =
             current.state == DeliveryState::Duplicate || current.fingerprint != self.plan.fingerprint;
-        if self.taking == LoadMode::Assumed || is_of_another {
+        if self.mode == LoadMode::Assumed || is_of_another {
             return self.new_generation(subject).await.map(Some);
         }
         // No record of this delivery is loaded yet, so its file may have become a copy of another one.
         if current.reach.record > 0 {
-            return self.resume(subject, &current, begun).await;
+            return self.resume(subject, &current, prefix).await;
         }
         match self.unlike(subject).await? {
-            ControlFlow::Continue(subject) => self.resume(subject, &current, begun).await,
+            ControlFlow::Continue(subject) => self.resume(subject, &current, prefix).await,
             ControlFlow::Break(identified) => Ok(Some(identified)),
         }
     }
 
     /// Opens the file after its durable bytes. Returns `None` if the file does not begin with the durable bytes and
     /// with the bytes sent ahead of the ledger, or if the latter were sent under other rules than the current ones.
-    async fn begun(
+    async fn check_prefix(
         &self,
         subject: &Subject<'_, I::File>,
         current: &Delivery,
     ) -> Result<Option<PrefixCheck<I::File>>, IdentifyError> {
-        let trail = self.trails.find(current.id).filter(|_| is_trailed(current, &subject.opened));
-        let begun = match PrefixCheck::follow(&self.inbox, current, trail).await? {
-            Some(begun) => Some(begun),
+        let checkpoint =
+            self.checkpoints.find(current.id).filter(|_| can_compare_ends(current, &subject.opened));
+        let prefix = match PrefixCheck::follow(&self.inbox, current, checkpoint).await? {
+            Some(prefix) => Some(prefix),
             None => PrefixCheck::verify(&self.inbox, &current.path, current, self.plan.encoding).await?,
         };
-        let Some(begun) = begun else { return Ok(None) };
+        let Some(prefix) = prefix else { return Ok(None) };
         let ahead = current.ahead.as_ref().filter(|ahead| ahead.bytes.offset > current.reach.offset);
         let by_other_rules = ahead.is_some_and(|ahead| ahead.rules != self.plan.rules);
         if by_other_rules || !PrefixCheck::has_what_was_sent(&self.inbox, current, self.plan.encoding).await?
         {
             return Ok(None);
         }
-        Ok(Some(begun))
+        Ok(Some(prefix))
     }
 
     /// Decides what to do with the bytes after the end of an incomplete delivery.
     async fn judge_rest(
         &self,
         subject: &Subject<'_, I::File>,
-        begun: &mut PrefixCheck<I::File>,
+        prefix: &mut PrefixCheck<I::File>,
     ) -> io::Result<Judged> {
         let limit = self.max_record_bytes;
-        begun.buffer(limit).await?;
+        prefix.buffer(limit).await?;
         let mut framer = Framer::new(
             &self.plan.format,
             limit,
@@ -239,17 +240,17 @@ impl<S: Store, I: Source> Identify<S, I> {
             Position::default(),
             blake3::Hasher::new(),
         );
-        framer.bytes().extend_from_slice(&begun.buffered);
+        framer.bytes().extend_from_slice(&prefix.buffered);
         framer.scan(1, usize::MAX);
         if framer.records() > 0 {
             return Ok(Judged::Load);
         }
         let start = self.start(&subject.opened, &subject.candidate.path).await;
-        let Some(start) = start.ok().filter(|_| begun.bytes.broken().is_none()) else {
+        let Some(start) = start.ok().filter(|_| prefix.bytes.broken().is_none()) else {
             return Ok(Judged::None);
         };
         Ok(match tail::judge(&framer, start.mapping.fields, subject.tail).await {
-            Judged::Load if begun.bytes.file.has_writer().await => {
+            Judged::Load if prefix.bytes.file.has_writer().await => {
                 Judged::Wait { detail: String::new(), held: true }
             }
             judged => judged,
@@ -269,7 +270,7 @@ impl<S: Store, I: Source> Identify<S, I> {
         &self,
         mut subject: Subject<'_, I::File>,
         current: &Delivery,
-        mut begun: PrefixCheck<I::File>,
+        mut prefix: PrefixCheck<I::File>,
     ) -> Result<Option<Identified<I::File>>, IdentifyError> {
         let start = match self.start(&subject.opened, &current.path).await {
             Ok(start) => start,
@@ -278,20 +279,20 @@ impl<S: Store, I: Source> Identify<S, I> {
             }
             Err(error) => return self.fail(&subject, error.to_string()).await.map(Some),
         };
-        if !start.whole {
+        if !start.is_complete {
             subject.opened.bytes = subject.opened.bytes.ended();
-            begun = begun.end();
+            prefix = prefix.end();
         }
-        let noted = trusted(begun.bytes.file.noted());
+        let noted = trusted(prefix.bytes.file.noted());
         // An untrusted version never compares equal, so a file that was not fully verified is compared again once it is quiet.
-        let noted = if begun.verified { noted } else { noted.untrusted() };
+        let noted = if prefix.verified { noted } else { noted.untrusted() };
         let how = Continuation {
             noted,
             head: head(&subject.opened),
-            detail: seen(current, &begun),
+            detail: describe_resumed(current, &prefix),
             compared: (current.reach, current.ahead.clone()),
         };
-        let reopened = self.patience.with(|| self.store.reopen(current.id, how.clone())).await?;
+        let reopened = self.backoff.with(|| self.store.reopen(current.id, how.clone())).await?;
         let Some(delivery) = reopened else { return Ok(None) };
         let from = delivery.reach;
         if is_interrupted(current) {
@@ -303,10 +304,10 @@ impl<S: Store, I: Source> Identify<S, I> {
             let ends = (subject.opened.head(), subject.opened.window());
             return Ok(Some(self.work(subject, delivery, start, framer, ends)));
         }
-        let mut framer = Framer::new(&self.plan.format, self.max_record_bytes, from, from, begun.hasher);
-        framer.bytes().extend_from_slice(&begun.buffered);
-        let ends = (subject.opened.head(), begun.window);
-        subject.opened.bytes = begun.bytes;
+        let mut framer = Framer::new(&self.plan.format, self.max_record_bytes, from, from, prefix.hasher);
+        framer.bytes().extend_from_slice(&prefix.buffered);
+        let ends = (subject.opened.head(), prefix.window);
+        subject.opened.bytes = prefix.bytes;
         Ok(Some(self.work(subject, delivery, start, framer, ends)))
     }
 
@@ -317,7 +318,9 @@ impl<S: Store, I: Source> Identify<S, I> {
     ) -> Result<Identified<I::File>, IdentifyError> {
         let path = &subject.candidate.path;
         let start = match self.start(&subject.opened, path).await {
-            Ok(start) if start.whole || subject.tail == TailPolicy::Load || start.header.0.is_empty() => {
+            Ok(start)
+                if start.is_complete || subject.tail == TailPolicy::Load || start.header.0.is_empty() =>
+            {
                 start
             }
             Ok(_) => return Ok(Identified::HeaderWaits),
@@ -334,23 +337,23 @@ impl<S: Store, I: Source> Identify<S, I> {
         };
         let opened = &subject.opened;
         let has_records = !(opened.ended && start.mark.offset >= opened.read.len() as u64);
-        if has_records && self.taking != LoadMode::Again {
+        if has_records && self.mode != LoadMode::Again {
             subject = match self.unlike(subject).await? {
                 ControlFlow::Continue(subject) => subject,
                 ControlFlow::Break(identified) => return Ok(identified),
             };
         }
-        if self.taking == LoadMode::Assumed {
+        if self.mode == LoadMode::Assumed {
             return self.assume(&subject).await;
         }
-        if !start.whole {
+        if !start.is_complete {
             // The header may be incomplete. Bytes that the writer appends from now on may belong to it, so they are not
             // read as records.
             subject.opened.bytes = subject.opened.bytes.ended();
         }
         let records = subject.opened.records(start.mapping.fields);
         let entry = self.entry(&subject, Verdict::Load { records });
-        let delivery = self.patience.with(|| self.store.take_up(entry.clone())).await?;
+        let delivery = self.backoff.with(|| self.store.take_up(entry.clone())).await?;
         let framer =
             framer(&self.plan, self.max_record_bytes, Position::default(), start.mark, &subject.opened.read);
         let ends = (subject.opened.head(), subject.opened.window());
@@ -365,7 +368,7 @@ impl<S: Store, I: Source> Identify<S, I> {
             return Err(io::Error::other("it changed while it was being read").into());
         }
         let entry = self.entry(subject, found.verdict);
-        let delivery = self.patience.with(|| self.store.take_up(entry.clone())).await?;
+        let delivery = self.backoff.with(|| self.store.take_up(entry.clone())).await?;
         Ok(Identified::Assumed(Box::new(delivery)))
     }
 
@@ -379,7 +382,7 @@ impl<S: Store, I: Source> Identify<S, I> {
     ) -> Identified<I::File> {
         let bytes = opened.bytes;
         let changed = bytes.file.noted().changed_at();
-        let header_is_tail = !start.whole && !start.header.0.is_empty();
+        let header_is_tail = !start.is_complete && !start.header.0.is_empty();
         let (path, file_date) = (&delivery.path, path::date(&delivery.path));
         let (named, arrived) = ((start.header, start.mapping), changed.max(self.started));
         let source = DeliveryContext {
@@ -413,7 +416,7 @@ impl<S: Store, I: Source> Identify<S, I> {
         verdict: Verdict,
     ) -> Result<Identified<I::File>, IdentifyError> {
         let entry = self.entry(subject, verdict);
-        let delivery = self.patience.with(|| self.store.take_up(entry.clone())).await?;
+        let delivery = self.backoff.with(|| self.store.take_up(entry.clone())).await?;
         Ok(Identified::Entered(delivery.id, delivery.state, delivery.detail))
     }
 
@@ -459,10 +462,10 @@ impl<S: Store, I: Source> Identify<S, I> {
         };
         let (head, len) = (subject.opened.head.clone(), subject.opened.known_len());
         let has_content = || self.store.has_content(head.clone(), len);
-        if incomplete.is_empty() && !self.patience.with(has_content).await? {
+        if incomplete.is_empty() && !self.backoff.with(has_content).await? {
             return Ok(Alike::Other);
         }
-        let (hash, len) = subject.opened.hash_whole().await?;
+        let (hash, len) = subject.opened.hash_all().await?;
         // A corrupt file is loaded, so that the corruption is reported, even if its readable bytes are those of another
         // delivery.
         if matches!(subject.opened.bytes.broken(), Some(StreamError::Corrupt(_))) {
@@ -489,7 +492,7 @@ impl<S: Store, I: Source> Identify<S, I> {
         opened: &Opened<I::File>,
     ) -> Result<ControlFlow<(DeliveryId, String), Vec<DeliveryId>>, StoreError> {
         let filter = DeliveryFilter::Unfinished(opened.head.clone());
-        let mut alike = Deliveries::patiently(&*self.store, &self.patience, filter);
+        let mut alike = Deliveries::patiently(&*self.store, &self.backoff, filter);
         let mut incomplete = Vec::new();
         while let Some(other) = alike.next().await? {
             if !self.may_be_copied(&other, path) {
@@ -497,7 +500,7 @@ impl<S: Store, I: Source> Identify<S, I> {
             }
             match other.state {
                 // `--assume-loaded` does not resume a delivery that an earlier run left loading.
-                DeliveryState::Loading if self.taking == LoadMode::Assumed => {}
+                DeliveryState::Loading if self.mode == LoadMode::Assumed => {}
                 DeliveryState::Loading => return Ok(ControlFlow::Break((other.id, other.path))),
                 _ if other.reach.record > 0 => incomplete.push(other.id),
                 _ => {}
@@ -508,7 +511,7 @@ impl<S: Store, I: Source> Identify<S, I> {
 
     async fn loaded_same(&self, path: &str, content: &Content) -> Result<Option<Delivery>, StoreError> {
         let filter = DeliveryFilter::Same(content.clone());
-        let mut same = Deliveries::patiently(&*self.store, &self.patience, filter);
+        let mut same = Deliveries::patiently(&*self.store, &self.backoff, filter);
         while let Some(other) = same.next().await? {
             if other.reach.record > 0 && self.may_be_copied(&other, path) {
                 return Ok(Some(other));
@@ -526,7 +529,7 @@ impl<S: Store, I: Source> Identify<S, I> {
         content: &Content,
     ) -> Result<Option<Delivery>, IdentifyError> {
         for id in incomplete {
-            let other = self.patience.with(|| self.store.delivery(*id)).await?;
+            let other = self.backoff.with(|| self.store.delivery(*id)).await?;
             if let Some(other) = other.filter(|other| other.state == DeliveryState::Incomplete)
                 && self.waits_alike(subject, &other, content).await?
             {
@@ -549,17 +552,18 @@ impl<S: Store, I: Source> Identify<S, I> {
             return Ok(false);
         }
         let path = &subject.candidate.path;
-        let Some(mut begun) = PrefixCheck::verify(&self.inbox, path, other, self.plan.encoding).await? else {
+        let Some(mut prefix) = PrefixCheck::verify(&self.inbox, path, other, self.plan.encoding).await?
+        else {
             return Ok(false);
         };
-        Ok(self.judge_rest(subject, &mut begun).await? != Judged::Load)
+        Ok(self.judge_rest(subject, &mut prefix).await? != Judged::Load)
     }
 
     /// Whether the file at this path currently has these bytes.
     async fn is_still(&self, path: &str, content: &Content) -> bool {
         match self.open(path).await {
             Ok(other) if other.known_len().is_some_and(|len| len != content.len) => false,
-            Ok(mut other) => other.hash_whole().await.is_ok_and(|(found, _)| found == content.hash),
+            Ok(mut other) => other.hash_all().await.is_ok_and(|(found, _)| found == content.hash),
             Err(_) => false,
         }
     }
@@ -604,20 +608,20 @@ fn is_interrupted(delivery: &Delivery) -> bool {
 }
 
 /// Describes a resumed delivery for `status`.
-fn seen<F: SourceFile>(current: &Delivery, begun: &PrefixCheck<F>) -> String {
-    let grown = begun.bytes.file.noted().size.saturating_sub(current.noted.size);
+fn describe_resumed<F: SourceFile>(current: &Delivery, prefix: &PrefixCheck<F>) -> String {
+    let grown = prefix.bytes.file.noted().size.saturating_sub(current.noted.size);
     let ended = matches!(current.state, DeliveryState::Loaded | DeliveryState::Incomplete);
     let what = if ended && grown > 0 {
         format!("grew by {}", text::bytes(grown))
     } else {
         format!("continued at byte {}", current.reach.offset)
     };
-    let verified = if begun.verified { "beginning" } else { "head and last 64 KiB before that" };
+    let verified = if prefix.verified { "beginning" } else { "head and last 64 KiB before that" };
     format!("{what}, its {verified} verified")
 }
 
 /// Whether comparing the head and the last bytes is enough, as for a file in plain UTF-8 that is still growing.
-fn is_trailed<F: SourceFile>(delivery: &Delivery, opened: &Opened<F>) -> bool {
+fn can_compare_ends<F: SourceFile>(delivery: &Delivery, opened: &Opened<F>) -> bool {
     let grew = opened.bytes.file.noted().size > delivery.reach.offset && opened.bytes.is_plain();
     let same_head = delivery.reach.offset < HEAD as u64 || delivery.head == opened.head;
     grew && same_head

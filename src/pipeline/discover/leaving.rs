@@ -29,7 +29,7 @@ impl<S: Store, I: Source> Discover<S, I> {
 
     /// Queues a loaded file that was just listed, as [`Self::may_leave`] does.
     pub(super) fn listed(&mut self, file: &Found) {
-        if !self.files.is_whole(&file.path) || !self.has_rested(file) {
+        if !self.files.is_complete(&file.path) || !self.has_rested(file) {
             return;
         }
         // Not `is_known`, which is also true for a newer file under this name that cannot be read yet.

@@ -38,7 +38,7 @@ pub struct Discover<S, I> {
     identify: Identify<S, I>,
     source: config::SourceConfig,
     files_under_way: usize,
-    tally: Arc<RunStats>,
+    stats: Arc<RunStats>,
     observer: Arc<dyn PipelineObserver>,
     stop: CancellationToken,
     files: Files,
@@ -47,7 +47,7 @@ pub struct Discover<S, I> {
     /// Whether the run is a single pass over the existing files.
     single: bool,
     /// Sets of ignored columns that were already logged.
-    told: HashSet<Vec<String>>,
+    reported: HashSet<Vec<String>>,
     /// Whether the last listing of the folder failed.
     absent: bool,
     /// Whether the system sends no events for the folder.
@@ -64,12 +64,12 @@ const MEASURE: Duration = Duration::from_millis(250);
 
 /// The maximum number of ignored columns that are logged, and the maximum length of their names together. A header may
 /// have thousands of columns.
-const SAID: usize = 20;
+const NAMED: usize = 20;
 const LINE: usize = 1000;
 
 /// The maximum number of different sets of ignored columns that are remembered. Each set may come from a header of 64
 /// KiB.
-const TOLD: usize = 16;
+const REPORTED: usize = 16;
 
 impl<S: Store, I: Source> Discover<S, I> {
     pub fn new(
@@ -77,7 +77,7 @@ impl<S: Store, I: Source> Discover<S, I> {
         source: config::SourceConfig,
         files_under_way: usize,
         rest: Option<Duration>,
-        tally: Arc<RunStats>,
+        stats: Arc<RunStats>,
         observer: Arc<dyn PipelineObserver>,
         stop: CancellationToken,
     ) -> Self {
@@ -85,13 +85,13 @@ impl<S: Store, I: Source> Discover<S, I> {
             identify,
             source,
             files_under_way,
-            tally,
+            stats,
             observer,
             stop,
             files: Files::new(Instant::now()),
             rest,
             single: false,
-            told: HashSet::new(),
+            reported: HashSet::new(),
             absent: false,
             unwatched: false,
             relist_at: None,
@@ -111,9 +111,9 @@ impl<S: Store, I: Source> Discover<S, I> {
     ) -> Result<(), StoreError> {
         let attempt = &self.identify.plan.attempt;
         let known = || self.identify.store.known(attempt.clone());
-        let mut all = self.identify.patience.with(known).await?;
+        let mut all = self.identify.backoff.with(known).await?;
         if self.settle_tails(&all).await? {
-            all = self.identify.patience.with(known).await?;
+            all = self.identify.backoff.with(known).await?;
         }
         let known = all;
         if !matches!(scope, Scope::These(_)) {
@@ -163,10 +163,10 @@ impl<S: Store, I: Source> Discover<S, I> {
         self.single = true;
         for file in found {
             let now = Instant::now();
-            if self.identify.taking == LoadMode::Again || !self.files.is_known(&file, now) {
+            if self.identify.mode == LoadMode::Again || !self.files.is_known(&file, now) {
                 self.files.queue(file, true, now);
             } else {
-                self.tally.passed(file.noted.size);
+                self.stats.passed(file.noted.size);
                 self.listed(&file);
             }
         }
@@ -206,7 +206,7 @@ impl<S: Store, I: Source> Discover<S, I> {
             let (may_take, due) = (self.may_take(), self.files.next_due());
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
-                () = self.identify.patience.pulse.asked() => self.identify.patience.pulse.answer(),
+                () = self.identify.backoff.pulse.asked() => self.identify.backoff.pulse.answer(),
                 _ = measure.tick() => {
                     Queue::Files.depth(files.max_capacity() - files.capacity());
                     self.measure();
@@ -262,7 +262,7 @@ impl<S: Store, I: Source> Discover<S, I> {
         failpoint::stuck(Stage::Discover.name()).await;
         // Boxed: the future has tens of kilobytes, and each enclosing future would hold a copy on the stack.
         let identified = Box::pin(self.identify.identify(&candidate, is_known));
-        let work = match self.identify.patience.pulse.during(self.measured(identified)).await {
+        let work = match self.identify.backoff.pulse.during(self.measured(identified)).await {
             Ok(identified) => self.identified(candidate, identified, keep_note).await?,
             Err(IdentifyError::Store(error)) => return Err(error),
             Err(IdentifyError::File(error)) => {
@@ -283,7 +283,7 @@ impl<S: Store, I: Source> Discover<S, I> {
         let Candidate { path, queued } = candidate;
         match identified {
             Identified::Work(work, strikes) => {
-                self.tell_ignored(&path, &work.source.mapping.ignored);
+                self.report_ignored(&path, &work.source.mapping.ignored);
                 metrics::delivery(DeliveryState::Waiting);
                 metrics::delivery(DeliveryState::Loading);
                 let loading = Loading { noted: work.bytes.file.noted(), strikes };
@@ -291,7 +291,7 @@ impl<S: Store, I: Source> Discover<S, I> {
                 return Ok(Some(*work));
             }
             Identified::Unchanged(same) => {
-                self.tally.passed(queued.noted.size);
+                self.stats.passed(queued.noted.size);
                 if keep_note && !same.amendment.is_empty() {
                     self.amend(same.id, same.amendment).await?;
                 }
@@ -300,7 +300,7 @@ impl<S: Store, I: Source> Discover<S, I> {
                     let since = if queued.quiet { queued.since } else { Instant::now() };
                     self.hold(&path, strikes, since).await;
                 }
-                if same.verified && self.files.is_whole(&path) {
+                if same.verified && self.files.is_complete(&path) {
                     self.compared(&Found { path, noted: same.noted });
                 }
             }
@@ -309,7 +309,7 @@ impl<S: Store, I: Source> Discover<S, I> {
                 self.entered(&path, queued.noted, id, state, &detail).await;
             }
             Identified::Assumed(delivery) => {
-                self.tally.assumed(&delivery);
+                self.stats.assumed(&delivery);
                 self.entered(&path, queued.noted, delivery.id, delivery.state, &delivery.detail).await;
             }
             Identified::Behind(_, other)
@@ -325,8 +325,8 @@ impl<S: Store, I: Source> Discover<S, I> {
     fn header_waits(&mut self, path: &Arc<str>, noted: FileStat) {
         info!(file = &**path, "waiting: its header is not complete yet; more is expected");
         metrics::delivery(DeliveryState::Waiting);
-        self.tally.delivery(DeliveryState::Waiting);
-        self.tally.passed(noted.size);
+        self.stats.delivery(DeliveryState::Waiting);
+        self.stats.passed(noted.size);
         self.files.put_off(path);
     }
 
@@ -345,24 +345,24 @@ impl<S: Store, I: Source> Discover<S, I> {
             info!(file = &**path, "{state}: {detail}");
         }
         metrics::delivery(state);
-        self.tally.delivery(state);
-        self.tally.passed(noted.size);
-        let whole = matches!(state, DeliveryState::Duplicate | DeliveryState::Loaded);
-        let noted = if whole && self.rest.is_some() { trusted(noted) } else { noted };
+        self.stats.delivery(state);
+        self.stats.passed(noted.size);
+        let is_complete = matches!(state, DeliveryState::Duplicate | DeliveryState::Loaded);
+        let noted = if is_complete && self.rest.is_some() { trusted(noted) } else { noted };
         self.files.entered(path, noted, id, state);
         self.may_leave(path).await;
     }
 
     /// Logs ignored columns once for all files with the same columns.
-    fn tell_ignored(&mut self, file: &str, ignored: &[String]) {
-        if ignored.is_empty() || self.told.contains(ignored) {
+    fn report_ignored(&mut self, file: &str, ignored: &[String]) {
+        if ignored.is_empty() || self.reported.contains(ignored) {
             return;
         }
-        if self.told.len() == TOLD {
-            self.told.clear();
+        if self.reported.len() == REPORTED {
+            self.reported.clear();
         }
-        self.told.insert(ignored.to_vec());
-        let first: Vec<&str> = ignored.iter().take(SAID).map(String::as_str).collect();
+        self.reported.insert(ignored.to_vec());
+        let first: Vec<&str> = ignored.iter().take(NAMED).map(String::as_str).collect();
         let more = ignored.len() - first.len();
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let names: String = one_line(&first.join(", ")).chars().take(LINE).collect();
@@ -393,12 +393,12 @@ impl<S: Store, I: Source> Discover<S, I> {
     }
 
     async fn amend(&self, id: DeliveryId, amendment: Amendment) -> Result<(), StoreError> {
-        self.identify.patience.with(|| self.identify.store.amend(id, amendment.clone())).await
+        self.identify.backoff.with(|| self.identify.store.amend(id, amendment.clone())).await
     }
 
     async fn replaced(&self, id: DeliveryId, detail: &str) -> Result<(), StoreError> {
         metrics::delivery(DeliveryState::Replaced);
-        self.tally.delivery(DeliveryState::Replaced);
+        self.stats.delivery(DeliveryState::Replaced);
         let state = Some((DeliveryState::Replaced, detail.to_owned()));
         self.amend(id, Amendment { state, ..Amendment::default() }).await
     }
@@ -408,7 +408,7 @@ impl<S: Store, I: Source> Discover<S, I> {
             return self.files.put_off(path);
         }
         metrics::unreadable();
-        self.tally.unreadable.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.stats.unreadable.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         if self.files.unreadable(path, Instant::now() + *self.source.poll) {
             warn!(
                 file = &**path,

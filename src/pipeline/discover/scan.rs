@@ -95,7 +95,7 @@ impl<S: Store, I: Source> Discover<S, I> {
                 // A new folder is watched only a moment after its event, so events in between may be missing.
                 self.relist_at = Some(Instant::now() + RELIST);
             }
-            Signal::Whole(path) => {
+            Signal::Complete(path) => {
                 if let Some(file) = self.identify.inbox.look(&path).await {
                     self.files.readable(&file.path);
                     self.files.offer(file, true, Instant::now());

@@ -28,8 +28,8 @@ impl<S: Store, I: Source> Discover<S, I> {
         let noted: Vec<&KnownPath> = known.iter().filter(|path| path.has_note).collect();
         for path in &noted {
             let filter = DeliveryFilter::Path(path.path.clone());
-            let Identify { store, patience, .. } = &self.identify;
-            let mut generations = Deliveries::patiently(&**store, patience, filter);
+            let Identify { store, backoff, .. } = &self.identify;
+            let mut generations = Deliveries::patiently(&**store, backoff, filter);
             while let Some(delivery) = generations.next().await? {
                 self.settle_tail(delivery).await?;
             }
@@ -47,7 +47,7 @@ impl<S: Store, I: Source> Discover<S, I> {
         if delivery.note.is_none() {
             return Ok(());
         }
-        let reopened = self.identify.patience.with(|| self.identify.store.reopen(id, how.clone())).await?;
+        let reopened = self.identify.backoff.with(|| self.identify.store.reopen(id, how.clone())).await?;
         let Some(delivery) = reopened else { return Ok(()) };
         match self.noted_chunk(&delivery) {
             Ok(Some(raw)) => self.apply_tail(raw).await,
@@ -61,8 +61,8 @@ impl<S: Store, I: Source> Discover<S, I> {
         let path = raw.source.path.clone();
         let chunk = Arc::new(vec![transform.chunk(raw).await]);
         let store = &self.identify.store;
-        let sent = self.identify.patience.with(|| store.send(Arc::clone(&chunk))).await?;
-        let applied = self.identify.patience.with(|| store.apply(Arc::clone(&chunk), &sent)).await?;
+        let sent = self.identify.backoff.with(|| store.send(Arc::clone(&chunk))).await?;
+        let applied = self.identify.backoff.with(|| store.apply(Arc::clone(&chunk), &sent)).await?;
         if let Some(why) = applied.into_iter().find_map(|applied| applied.failed) {
             warn!(file = path, "failed: {}", one_line(&why));
             metrics::delivery(DeliveryState::Failed);
@@ -83,7 +83,7 @@ impl<S: Store, I: Source> Discover<S, I> {
         warn!(file = delivery.path, "failed: {detail}");
         let state = Some((DeliveryState::Failed, detail));
         let amendment = Amendment { state, ..Amendment::default() };
-        self.identify.patience.with(|| self.identify.store.amend(delivery.id, amendment.clone())).await
+        self.identify.backoff.with(|| self.identify.store.amend(delivery.id, amendment.clone())).await
     }
 
     fn noted_chunk(&self, delivery: &Delivery) -> Result<Option<RawChunk>, HeaderError> {

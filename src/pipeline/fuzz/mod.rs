@@ -101,7 +101,7 @@ impl Bench {
         let store = DryRun::new(None, Arc::clone(plan));
         Read {
             store: Arc::new(store),
-            patience: Backoff {
+            backoff: Backoff {
                 limit: None,
                 halt: CancellationToken::new(),
                 observer: Arc::new(()),
@@ -110,8 +110,8 @@ impl Bench {
             heartbeat: Arc::default(),
             write: Write { window, ..self.write.clone() },
             files_at_once: 1,
-            trails: Arc::new(HashCheckpoints::default()),
-            spare: Arc::default(),
+            checkpoints: Arc::new(HashCheckpoints::default()),
+            buffers: Arc::default(),
             stop: CancellationToken::new(),
         }
     }
@@ -184,10 +184,10 @@ impl Bench {
         let (reach, hash) = at.clone();
         let delivery = self.delivery(reach, hash);
         let verified = PrefixCheck::verify(&self.inbox, PATH, &delivery, input.encoding).await.unwrap();
-        let begun = verified.expect("what was read is still its beginning");
-        let mut framer = Framer::new(&self.plan.format, input.limit, reach, reach, begun.hasher);
-        framer.bytes().extend_from_slice(&begun.buffered);
-        self.account(input, &begin.mapping, framer, begun.bytes, input.window).await
+        let prefix = verified.expect("what was read is still its beginning");
+        let mut framer = Framer::new(&self.plan.format, input.limit, reach, reach, prefix.hasher);
+        framer.bytes().extend_from_slice(&prefix.buffered);
+        self.account(input, &begin.mapping, framer, prefix.bytes, input.window).await
     }
 
     fn delivery(&self, reach: Position, hash: String) -> Delivery {
@@ -217,7 +217,7 @@ impl Bench {
         }
         let opened = open(&self.inbox, PATH, input.encoding).await.unwrap();
         let Ok(begin) = start(&opened, &plan).await else { return };
-        if !begin.whole {
+        if !begin.is_complete {
             return;
         }
         let account = self.at_once(input, opened, &begin).await;

@@ -42,12 +42,12 @@ enum Filled {
 /// The read stage.
 pub struct Read<S> {
     pub store: Arc<S>,
-    pub patience: Backoff,
+    pub backoff: Backoff,
     pub heartbeat: Arc<Heartbeat>,
     pub write: Write,
     pub files_at_once: usize,
-    pub trails: Arc<HashCheckpoints>,
-    pub spare: Arc<BufferPool>,
+    pub checkpoints: Arc<HashCheckpoints>,
+    pub buffers: Arc<BufferPool>,
     /// When cancelled, the stage passes on what it has read and reads no more.
     pub stop: CancellationToken,
 }
@@ -62,7 +62,7 @@ impl<S: Ledger> Read<S> {
         files: Receiver<Work<F>>,
         chunks: Sender<RawChunk>,
     ) -> Result<(), StoreError> {
-        let (stage, chunks, pulse) = (&self, &chunks, &self.patience.pulse);
+        let (stage, chunks, pulse) = (&self, &chunks, &self.backoff.pulse);
         let files = stream::unfold(files, |mut files| async {
             pulse.during(files.recv()).await.map(|work| (work, files))
         });
@@ -127,8 +127,8 @@ impl<S: Ledger> Read<S> {
     async fn fill<F: SourceFile>(&self, work: &mut Work<F>) -> Filled {
         let (began, linger): (_, Duration) = (Instant::now(), *self.write.linger);
         let (window, bytes) = (self.write.window, self.write.window_bytes.0);
-        let (spare, room) = (&self.spare, work.bytes.room(bytes));
-        work.framer.make_room(room, |len| spare.take_bytes(len), |len| spare.take_frames(len));
+        let (buffers, room) = (&self.buffers, work.bytes.room(bytes));
+        work.framer.make_room(room, |len| buffers.take_bytes(len), |len| buffers.take_frames(len));
         loop {
             work.framer.scan(window, bytes);
             let framer = &work.framer;
@@ -152,7 +152,7 @@ impl<S: Ledger> Read<S> {
         let id = work.source.id;
         if let Some(hasher) = work.framer.into_hasher().filter(|_| work.bytes.is_plain()) {
             work.window.pop(behind);
-            self.trails.leave(id, HashCheckpoint { reach, hasher, window: work.window });
+            self.checkpoints.save(id, HashCheckpoint { reach, hasher, window: work.window });
         }
     }
 
@@ -164,7 +164,7 @@ impl<S: Ledger> Read<S> {
         }
         // Twice the present number of records, so that a growing file needs a further range less and less often.
         let records = (work.framer.next_record() * 2).clamp(10_000, stamp::MAX_RECORDS);
-        let range = self.patience.with(|| self.store.extend(work.source.id, reach, records)).await?;
+        let range = self.backoff.with(|| self.store.extend(work.source.id, reach, records)).await?;
         let mut more = Stamps::clone(stamps);
         more.push(range);
         *stamps = Arc::new(more);

@@ -25,14 +25,14 @@ use crate::{config, metrics};
 const OPEN_TAIL: u32 = 5;
 
 /// How long the same reason is not logged again.
-const SAID_AGAIN: Duration = Duration::from_secs(3600);
+const LOGGED_AGAIN: Duration = Duration::from_secs(3600);
 
 /// The retire stage.
-pub struct After<S, I> {
+pub struct RetireStage<S, I> {
     store: Arc<S>,
     plan: Arc<Plan>,
-    patience: Backoff,
-    tally: Arc<RunStats>,
+    backoff: Backoff,
+    stats: Arc<RunStats>,
     inbox: I,
     how: Retire,
     halt: CancellationToken,
@@ -41,25 +41,25 @@ pub struct After<S, I> {
     /// How long a file must have been unchanged. Zero if files are taken as complete.
     rest: Duration,
     /// The reasons that were logged, and when.
-    told: HashMap<String, Instant>,
+    logged: HashMap<String, Instant>,
 }
 
-impl<S: Ledger, I: Source> After<S, I> {
+impl<S: Ledger, I: Source> RetireStage<S, I> {
     /// Returns `None` if files are kept.
     pub fn new(
         source: &SourceConfig,
         inbox: I,
         rest: Duration,
         (store, plan): (Arc<S>, Arc<Plan>),
-        patience: Backoff,
-        (tally, halt): (Arc<RunStats>, CancellationToken),
+        backoff: Backoff,
+        (stats, halt): (Arc<RunStats>, CancellationToken),
     ) -> Option<Self> {
         let (how, what) = match source.after {
             config::After::Keep => return None,
             config::After::Move => (Retire::Move, "moved"),
             config::After::Delete => (Retire::Delete, "deleted"),
         };
-        Some(Self { store, plan, patience, tally, inbox, how, halt, what, rest, told: HashMap::new() })
+        Some(Self { store, plan, backoff, stats, inbox, how, halt, what, rest, logged: HashMap::new() })
     }
 
     /// Moves or deletes files until there are no more.
@@ -85,31 +85,31 @@ impl<S: Ledger, I: Source> After<S, I> {
             }
             let mut may = Vec::new();
             for file in together {
-                match self.stays(&file).await? {
+                match self.reason_to_stay(&file).await? {
                     None => may.push(file),
-                    Some(why) => self.told(file, Err(Stays::Busy(why)), &left).await,
+                    Some(why) => self.report(file, Err(Stays::Busy(why)), &left).await,
                 }
             }
-            self.leave(may, &left).await;
+            self.retire(may, &left).await;
         }
         Ok(())
     }
 
-    async fn leave(&mut self, files: Vec<Found>, left: &Sender<Left>) {
+    async fn retire(&mut self, files: Vec<Found>, left: &Sender<Left>) {
         let outcomes = self.inbox.retire(files.clone(), self.how, self.halt.clone()).await;
         for (file, outcome) in files.into_iter().zip(outcomes) {
-            self.told(file, outcome, left).await;
+            self.report(file, outcome, left).await;
         }
     }
 
     /// Returns the reason a file must stay, if there is any.
-    async fn stays(&self, file: &Found) -> Result<Option<&'static str>, StoreError> {
-        let Some(delivery) = self.patience.with(|| newest(&*self.store, &file.path)).await? else {
+    async fn reason_to_stay(&self, file: &Found) -> Result<Option<&'static str>, StoreError> {
+        let Some(delivery) = self.backoff.with(|| newest(&*self.store, &file.path)).await? else {
             return Ok(Some("the ledger has no delivery of it"));
         };
         let loaded = match delivery.state {
             DeliveryState::Loaded => Some(delivery),
-            DeliveryState::Duplicate => self.twin(&delivery).await?,
+            DeliveryState::Duplicate => self.original(&delivery).await?,
             _ => None,
         };
         Ok(match loaded.filter(|loaded| loaded.receipt.closes()) {
@@ -128,11 +128,11 @@ impl<S: Ledger, I: Source> After<S, I> {
     }
 
     /// Returns the loaded delivery that has the bytes of a duplicate.
-    async fn twin(&self, duplicate: &Delivery) -> Result<Option<Delivery>, StoreError> {
+    async fn original(&self, duplicate: &Delivery) -> Result<Option<Delivery>, StoreError> {
         let Delivery { head, reach, hash, .. } = duplicate;
         let content = Content { head: head.clone(), len: reach.offset, hash: hash.clone() };
         let same = || self.store.deliveries(DeliveryFilter::Same(content.clone()), Cursor::default());
-        Ok(self.patience.with(same).await?.found.into_iter().next())
+        Ok(self.backoff.with(same).await?.found.into_iter().next())
     }
 
     fn is_young(&self, noted: FileStat) -> bool {
@@ -145,17 +145,17 @@ impl<S: Ledger, I: Source> After<S, I> {
         self.how == Retire::Delete && self.plan.tables.iter().any(|table| delivery.is_behind(table))
     }
 
-    async fn told(&mut self, file: Found, outcome: Result<(), Stays>, left: &Sender<Left>) {
+    async fn report(&mut self, file: Found, outcome: Result<(), Stays>, left: &Sender<Left>) {
         let gone = match outcome {
             Ok(()) => {
                 info!(file = &*file.path, "{}", self.what);
                 metrics::after(self.what);
-                self.tally.left(self.what);
+                self.stats.left(self.what);
                 true
             }
             Err(Stays::Gone) => true,
             Err(why) => {
-                self.stay(&file, &why);
+                self.log_stay(&file, &why);
                 false
             }
         };
@@ -165,28 +165,28 @@ impl<S: Ledger, I: Source> After<S, I> {
 
     /// Logs why a file stays, once an hour for all files with the same reason. Each of these files is tried again
     /// later.
-    fn stay(&mut self, file: &Found, why: &Stays) {
+    fn log_stay(&mut self, file: &Found, why: &Stays) {
         if self.halt.is_cancelled() {
             return;
         }
-        let told = self.words(why);
+        let text = self.describe(why);
         let is_failure = matches!(why, Stays::Failed(_));
         if is_failure {
             metrics::after("failed");
-            self.tally.left("failed");
+            self.stats.left("failed");
         }
-        let is_new = self.told.get(&told).is_none_or(|at| at.elapsed() > SAID_AGAIN);
+        let is_new = self.logged.get(&text).is_none_or(|at| at.elapsed() > LOGGED_AGAIN);
         if is_new {
-            self.told.insert(told.clone(), Instant::now());
+            self.logged.insert(text.clone(), Instant::now());
         }
         match (is_new, is_failure) {
-            (false, _) => debug!(file = &*file.path, "{told}"),
-            (true, false) => info!(file = &*file.path, "{told}"),
-            (true, true) => warn!(file = &*file.path, "{told} (logged once for all files)"),
+            (false, _) => debug!(file = &*file.path, "{text}"),
+            (true, false) => info!(file = &*file.path, "{text}"),
+            (true, true) => warn!(file = &*file.path, "{text} (logged once for all files)"),
         }
     }
 
-    fn words(&self, why: &Stays) -> String {
+    fn describe(&self, why: &Stays) -> String {
         let (what, next) = (self.what, self.inbox.remedy(self.how));
         match why {
             Stays::Failed(error) => {

@@ -30,11 +30,11 @@ pub struct RowBuilder {
     keys: Vec<(usize, String)>,
     /// Whether each column belongs to a table, or is the source of a column that does. Other columns are only checked.
     used: Vec<bool>,
-    spare: Arc<BufferPool>,
+    buffers: Arc<BufferPool>,
 }
 
 impl RowBuilder {
-    pub fn new(plan: Arc<Plan>, spare: Arc<BufferPool>) -> Self {
+    pub fn new(plan: Arc<Plan>, buffers: Arc<BufferPool>) -> Self {
         let mut keys: Vec<(usize, String)> = Vec::new();
         let mut used = vec![false; plan.columns.len()];
         for table in &plan.tables {
@@ -50,26 +50,26 @@ impl RowBuilder {
                 }
             }
         }
-        Self { plan, keys, used, spare }
+        Self { plan, keys, used, buffers }
     }
 
     /// Turns the records of one chunk into rows and quarantine entries.
     pub async fn chunk(&self, raw: RawChunk) -> RowChunk {
-        let mut made = Made::new(self.spare.take_rows(self.plan.columns.len(), raw.frames.len()));
-        made.rows.arena().reserve_exact(raw.bytes.len() / 2);
+        let mut results = Results::new(self.buffers.take_rows(self.plan.columns.len(), raw.frames.len()));
+        results.rows.arena().reserve_exact(raw.bytes.len() / 2);
         let mut splitter = Splitter::new(&self.plan.format);
         let source = Arc::clone(&raw.source);
         let fields = Fields::new(&self.plan, &self.used, &source);
         for frame in &raw.frames {
             let outcome = match splitter.split(raw.record(frame)).await {
                 Ok(record) => self
-                    .record(&raw, frame, record, &fields, &mut made.rows)
+                    .record(&raw, frame, record, &fields, &mut results.rows)
                     .map_err(|refused| self.located(refused, &raw, frame)),
                 Err(malformed) => Err(self.malformed(malformed, &raw, frame)),
             };
-            made.take(&raw, frame, outcome, &self.plan);
+            results.take(&raw, frame, outcome, &self.plan);
         }
-        made.finish(raw)
+        results.finish(raw)
     }
 
     fn record(
@@ -152,13 +152,13 @@ impl RowBuilder {
 }
 
 /// The results of the records of a chunk processed so far.
-struct Made {
+struct Results {
     rows: Rows,
     quarantined: Vec<Quarantined>,
     skipped: u64,
 }
 
-impl Made {
+impl Results {
     fn new(rows: Rows) -> Self {
         Self { rows, quarantined: Vec::new(), skipped: 0 }
     }

@@ -22,10 +22,10 @@ pub async fn run(
     output: Sender<RowChunk>,
     plan: Arc<Plan>,
     quota: Quota,
-    spare: Arc<BufferPool>,
+    buffers: Arc<BufferPool>,
     pulse: Pulse,
 ) {
-    let builder = RowBuilder::new(plan, spare);
+    let builder = RowBuilder::new(plan, buffers);
     let mut limit = QuarantineLimit::new(quota);
     // A chunk is transformed only when the output queue has room for its rows.
     let mut waits = Queue::Rows.wait();

@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_goes_before_the_ending_and_is_found_there() {
+    fn a_number_goes_before_the_extension_and_is_found_there() {
         for (name, second) in [
             ("2018-11-01-events.csv", "2018-11-01-events-2.csv"),
             ("2018.11.01.csv.gz", "2018.11.01-2.csv.gz"),

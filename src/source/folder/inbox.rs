@@ -26,7 +26,7 @@ pub struct Inbox {
     links: Links,
     pub archive: Arc<Archive>,
     /// Whether a name that is not UTF-8 was already logged.
-    told: Arc<AtomicBool>,
+    logged: Arc<AtomicBool>,
     /// Folders that cannot be listed and were already logged.
     left_out: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
@@ -48,7 +48,7 @@ impl Inbox {
             subfolders: settings.subfolders,
             links: settings.links,
             archive: Arc::new(Archive::new(settings.archive.clone())),
-            told: Arc::default(),
+            logged: Arc::default(),
             left_out: Arc::default(),
         };
         inbox.resolve();
@@ -88,7 +88,7 @@ impl Inbox {
     /// Returns the path of an existing file. Logs the first name that is not UTF-8, because its file is not loaded.
     pub fn named(&self, place: &Path) -> Option<String> {
         let path = self.path_of(place);
-        if path.is_none() && place.is_file() && !self.told.swap(true, Ordering::Relaxed) {
+        if path.is_none() && place.is_file() && !self.logged.swap(true, Ordering::Relaxed) {
             let file = place.display();
             tracing::warn!(%file, "its name is not UTF-8; rename it and it will be loaded (logged once for all)");
         }
@@ -137,7 +137,7 @@ impl Inbox {
             let hidden = entry.file_name().to_string_lossy().starts_with('.');
             if entry.file_type()?.is_dir() {
                 if self.subfolders && !hidden {
-                    self.list_into(&place, found).unwrap_or_else(|error| self.tell_left_out(&place, &error));
+                    self.list_into(&place, found).unwrap_or_else(|error| self.log_left_out(&place, &error));
                 }
             } else if self.is_file_name(&place)
                 && let Some(file) = self.look_at(&place)
@@ -149,9 +149,9 @@ impl Inbox {
     }
 
     /// Logs each left-out folder once, and only the beginning of a long path.
-    fn tell_left_out(&self, place: &Path, error: &io::Error) {
-        let mut told = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.len() < LEFT_OUT && told.insert(place.to_owned()) {
+    fn log_left_out(&self, place: &Path, error: &io::Error) {
+        let mut logged = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.len() < LEFT_OUT && logged.insert(place.to_owned()) {
             let path = place.display().to_string();
             let folder: String = path.chars().take(SHOWN).collect();
             let more = if folder.len() < path.len() { "…" } else { "" };
@@ -204,7 +204,7 @@ mod tests {
     use crate::config;
 
     #[test]
-    fn names_with_a_dot_in_front_and_other_patterns_are_no_files() {
+    fn hidden_names_and_names_outside_the_pattern_are_not_files() {
         let shipped: config::Config = serde_saphyr::from_str(config::SHIPPED).unwrap();
         let mut inbox = Inbox::new(&shipped.source.folder());
         inbox.folder = PathBuf::from("/inbox");
@@ -238,7 +238,7 @@ mod tests {
     /// Names that rsync, browsers, editors and transfer, office and sync programs use before they give a file its real
     /// name.
     #[test]
-    fn temporary_names_are_no_files_also_where_the_pattern_is_wide() {
+    fn temporary_names_are_not_files_even_if_the_pattern_matches() {
         let shipped: config::Config = serde_saphyr::from_str(config::SHIPPED).unwrap();
         let wide = config::SourceConfig { pattern: vec!["*".to_owned()], ..shipped.source };
         let inbox = Inbox { folder: PathBuf::from("/inbox"), ..Inbox::new(&wide.folder()) };

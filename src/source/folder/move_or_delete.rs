@@ -52,8 +52,8 @@ impl Retirer {
             Way::Move(archive) => self.moved(files, archive, &written),
             Way::Delete => self.deleted(files, &written),
         };
-        let told = outcomes.into_iter().zip(files);
-        told.map(|(outcome, file)| outcome.map_err(|why| self.or_gone(why, file))).collect()
+        let outcomes = outcomes.into_iter().zip(files);
+        outcomes.map(|(outcome, file)| outcome.map_err(|why| self.or_gone(why, file))).collect()
     }
 
     fn or_gone(&self, why: Stays, file: &Found) -> Stays {

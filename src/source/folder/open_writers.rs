@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn who_writes_is_seen_and_who_reads_is_not() {
+    fn writers_are_seen_and_readers_are_not() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let wanted = HashSet::from([identity(&file.as_file().metadata().unwrap())]);
         assert_eq!(open_for_writing(&wanted), wanted);

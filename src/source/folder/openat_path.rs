@@ -51,7 +51,7 @@ impl Within {
             }
             place.push(name);
             folder = openat(&folder, name, FOLDER | OFlags::NOFOLLOW, Mode::empty())
-                .map_err(|error| told(error, &place))?;
+                .map_err(|error| describe(error, &place))?;
         }
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         Ok(Self { folder, name: name.into() })
@@ -72,7 +72,7 @@ fn make(folder: &OwnedFd, name: &OsStr) -> io::Result<bool> {
     }
 }
 
-fn told(error: Errno, place: &Path) -> io::Error {
+fn describe(error: Errno, place: &Path) -> io::Error {
     match error {
         Errno::NOTDIR | Errno::LOOP => io::Error::other(format!(
             "{}: is a symbolic link or not a folder, and links are not followed",

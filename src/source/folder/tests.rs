@@ -49,7 +49,7 @@ fn nothing_outside_is_removed_or_moved_through_a_folder_that_became_a_link() {
 }
 
 #[test]
-fn a_place_stays_in_its_folder_whatever_takes_the_name_of_that() {
+fn a_place_stays_in_its_open_folder_even_if_another_takes_its_name() {
     let dir = TempDir::new().unwrap();
     let at = |name: &str| dir.path().join(name);
     ["inbox", "inbox/sub", "outside"].iter().for_each(|name| fs::create_dir(at(name)).unwrap());
@@ -67,7 +67,7 @@ fn a_place_stays_in_its_folder_whatever_takes_the_name_of_that() {
 }
 
 #[test]
-fn neither_a_link_is_followed_nor_a_pipe_waited_for() {
+fn links_are_not_followed_and_pipes_are_not_waited_for() {
     let dir = TempDir::new().unwrap();
     let at = |name: &str| -> PathBuf { dir.path().join(name) };
     fs::write(at("secret"), "secret").unwrap();
@@ -80,7 +80,7 @@ fn neither_a_link_is_followed_nor_a_pipe_waited_for() {
 }
 
 #[tokio::test]
-async fn a_pipe_that_took_the_place_of_a_file_is_not_read() {
+async fn a_pipe_that_replaced_a_file_is_not_read() {
     use crate::source::folder::file::FolderFile;
     let dir = TempDir::new().unwrap();
     let pipe = dir.path().join("pipe.csv");

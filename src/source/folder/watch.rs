@@ -110,7 +110,7 @@ fn signals(inbox: &Inbox, event: Event) -> Vec<Signal> {
     }
     let signal = match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write))
-        | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Signal::Whole,
+        | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Signal::Complete,
         EventKind::Create(_) | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any) => Signal::Changing,
         EventKind::Modify(ModifyKind::Metadata(_)) => Signal::Touched,
         _ => return Vec::new(),

@@ -106,8 +106,8 @@ pub async fn changes_are_reported<F: Fixture>() {
     assert!(source.find_again(Some(&events)), "the inbox is still the same");
     fixture.put("a.csv", b"1");
     let reported = async {
-        let whole = Signal::Whole("a.csv".to_owned());
-        while ![Signal::Unclear, whole.clone()].contains(&events.next().await) {}
+        let complete = Signal::Complete("a.csv".to_owned());
+        while ![Signal::Unclear, complete.clone()].contains(&events.next().await) {}
     };
     tokio::time::timeout(Duration::from_secs(10), reported).await.unwrap();
 }

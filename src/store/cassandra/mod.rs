@@ -175,7 +175,7 @@ impl Store for CassandraStore {
         let Some(writing) = &self.inner.writing else { return std::future::pending().await };
         let tell = async {
             loop {
-                self.inner.tell_driver();
+                self.inner.report_driver();
                 writing.lease.tell(observer);
                 tokio::time::sleep(writing.lease.pause() / 4).await;
             }

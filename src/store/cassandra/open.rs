@@ -18,7 +18,7 @@ use crate::store::cassandra::quarantine::Quarantine;
 use crate::store::cassandra::reader::Reader;
 use crate::store::cassandra::schema::create;
 use crate::store::cassandra::schema::declared::FORMAT;
-use crate::store::cassandra::schema::format::{check_format, missing_told, stored_format, whole};
+use crate::store::cassandra::schema::format::{check_complete, check_format, missing_error, stored_format};
 use crate::store::cassandra::schema::guard::Unchanged;
 use crate::store::cassandra::schema::identity::Identity;
 use crate::store::cassandra::schema::state::{SchemaState, look};
@@ -53,11 +53,11 @@ pub async fn store(settings: Arc<Settings>, plan: Arc<Plan>, access: Access) -> 
 async fn opened(settings: Arc<Settings>, plan: Arc<Plan>, access: Access) -> Result<Inner, StoreError> {
     let cluster = Cluster::connect(settings).await?;
     let (state, fits) = looked(&cluster, &plan, access).await?;
-    whole(&cluster, &plan, &state).await?;
+    check_complete(&cluster, &plan, &state).await?;
     let writing = match access {
         Access::Write { create, standby } => {
             if let Some(missing) = state.missing(&plan).filter(|_| !create) {
-                return Err(missing_told(&cluster, &missing));
+                return Err(missing_error(&cluster, &missing));
             }
             let wait = if standby { Wait::Standby } else { Wait::No };
             Some(for_writing(&cluster, &plan, (state, fits), wait, create).await?)
@@ -88,8 +88,8 @@ async fn for_writing(
     let (found, stamps) = lease.during(make(cluster, plan, &lease, create)).await?;
     let limits = &cluster.settings.limits;
     let limit = SizeLimit::smallest(cluster).await;
-    if let Some(told) = limit.as_ref().and_then(|limit| limit.warning(limits.max_record_bytes)) {
-        warn!("{told}");
+    if let Some(warning) = limit.as_ref().and_then(|limit| limit.warning(limits.max_record_bytes)) {
+        warn!("{warning}");
     }
     let mut writers = Vec::new();
     for table in &plan.tables {

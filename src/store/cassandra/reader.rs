@@ -157,21 +157,21 @@ mod tests {
     use crate::store::cassandra::cluster::error::{self, PageError};
 
     #[test]
-    fn what_the_server_says_of_a_page_is_told_as_what_it_is() {
-        let told = |error: DbError, words: &str| {
+    fn an_error_of_a_page_keeps_its_class() {
+        let converted = |error: DbError, words: &str| {
             let attempt = RequestAttemptError::DbError(error, words.to_owned());
             let page = NextPageError::from(RequestError::from(attempt));
             let PageError::Request(error) = NextRowError::from(page).into() else { panic!("no request") };
-            not_there_yet(error::told(String::new(), &error))
+            not_there_yet(error::store_error(String::new(), &error))
         };
-        let forbidden = told(DbError::Unauthorized, "User loader has no SELECT permission");
+        let forbidden = converted(DbError::Unauthorized, "User loader has no SELECT permission");
         assert!(matches!(forbidden, StoreError::System { .. }), "{forbidden}");
-        let altered = told(DbError::Invalid, "Undefined column name length in table ks.t");
+        let altered = converted(DbError::Invalid, "Undefined column name length in table ks.t");
         assert!(altered.to_string().contains("Undefined column name length"), "{altered}");
         assert!(matches!(altered, StoreError::Changed { .. }), "{altered}");
-        let missing = told(DbError::Invalid, "unconfigured table t");
+        let missing = converted(DbError::Invalid, "unconfigured table t");
         assert!(missing.to_string().contains("does not exist yet"), "{missing}");
-        let busy = told(DbError::Overloaded, "");
+        let busy = converted(DbError::Overloaded, "");
         assert_eq!(busy.transient_reason(), Some("overload"));
     }
 }

@@ -34,7 +34,7 @@ pub struct Inner {
 }
 
 impl Inner {
-    pub fn tell_driver(&self) {
+    pub fn report_driver(&self) {
         let state = self.cluster.session().get_cluster_state();
         let nodes = state.get_nodes_info();
         let connected = nodes.iter().filter(|node| node.is_connected()).count();

@@ -58,7 +58,7 @@ pub fn settings_at(node: String, keyspace: &str) -> Settings {
         connect_timeout: Duration::from_secs(5),
         request_timeout: Duration::from_secs(12),
         lease: Duration::from_secs(10),
-        login_told: String::new(),
+        login_description: String::new(),
         limits: Limits {
             in_flight: 64,
             batch_rows: 100,
@@ -145,9 +145,9 @@ async fn rows_are_sent_to_their_replicas() {
 }
 
 #[tokio::test]
-async fn what_is_applied_again_counts_once() {
+async fn a_chunk_that_is_applied_twice_counts_once() {
     if Cassandra::available() {
-        suite::what_is_applied_again_counts_once::<Cassandra>().await;
+        suite::a_chunk_that_is_applied_twice_counts_once::<Cassandra>().await;
     }
 }
 

@@ -46,13 +46,13 @@ impl Fault {
         }
     }
 
-    pub fn told(self, store: &str) -> StoreError {
+    pub fn in_store(self, store: &str) -> StoreError {
         let store = store.to_owned();
         match self {
-            Self::Sqlite(error) => told(store, &error),
+            Self::Sqlite(error) => store_error(store, &error),
             Self::Ahead(ahead) => StoreError::Ahead(ahead),
             Self::Gone(change) => {
-                let (what, next) = change.words();
+                let (what, next) = change.describe();
                 StoreError::Gone { store, what, next }
             }
             Self::Shape { what, next } => StoreError::Shape { store, what, next: next.to_owned() },
@@ -63,7 +63,7 @@ impl Fault {
     }
 }
 
-pub fn told(store: String, error: &rusqlite::Error) -> StoreError {
+pub fn store_error(store: String, error: &rusqlite::Error) -> StoreError {
     use rusqlite::ErrorCode as Code;
     let what = error.to_string();
     let busy = |reason, hint| StoreError::Busy { store: store.clone(), reason, what: what.clone(), hint };

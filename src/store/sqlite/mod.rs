@@ -96,7 +96,7 @@ impl SqliteStore {
         });
         let done = done.await;
         metrics::in_flight(-1.0);
-        self.told(done)
+        self.result(done)
     }
 
     /// Runs `work` on the reading connection.
@@ -112,12 +112,12 @@ impl SqliteStore {
             done
         });
         let done = done.await;
-        self.told(done)
+        self.result(done)
     }
 
-    fn told<T>(&self, done: Option<Result<T, Fault>>) -> Result<T, StoreError> {
+    fn result<T>(&self, done: Option<Result<T, Fault>>) -> Result<T, StoreError> {
         let panicked = || Err(Fault::Broken("its thread panicked".to_owned()));
-        done.unwrap_or_else(panicked).map_err(|fault| fault.told(&self.shared.name()))
+        done.unwrap_or_else(panicked).map_err(|fault| fault.in_store(&self.shared.name()))
     }
 }
 

@@ -71,7 +71,7 @@ impl SqliteStore {
         create: bool,
     ) -> Result<Self, StoreError> {
         let path = settings.path.as_path();
-        let told = |fault: Fault| fault.told(&path.display().to_string());
+        let in_store = |fault: Fault| fault.in_store(&path.display().to_string());
         if fresh {
             // An unusable configuration is refused before the file is created.
             check_sorting(path, &plan)?;
@@ -83,27 +83,27 @@ impl SqliteStore {
         if fresh {
             check_lost(path, lock.was_made)?;
         }
-        let mut writer = Connection::open(path).map_err(|error| told(error.into()))?;
-        if fresh || !is_marked(&writer).map_err(|error| told(error.into()))? {
-            make_ledger(&mut writer).map_err(|error| told(error.into()))?;
+        let mut writer = Connection::open(path).map_err(|error| in_store(error.into()))?;
+        if fresh || !is_marked(&writer).map_err(|error| in_store(error.into()))? {
+            make_ledger(&mut writer).map_err(|error| in_store(error.into()))?;
         }
         // The lock file only improves a later message to the user, so a full disk must not prevent opening the store.
         if let Err(error) = lock.made() {
             tracing::debug!("{}: {error}", path.display());
         }
-        configure(&writer).map_err(|error| told(error.into()))?;
+        configure(&writer).map_err(|error| in_store(error.into()))?;
         check_format(&writer, path)?;
-        migrations::bring_up(&mut writer).map_err(|error| told(error.into()))?;
+        migrations::bring_up(&mut writer).map_err(|error| in_store(error.into()))?;
         prepare_tables(&mut writer, path, &plan, create)?;
-        let reader = read_only(path).map_err(|error| told(error.into()))?;
+        let reader = read_only(path).map_err(|error| in_store(error.into()))?;
         let place = Place::of(path, lock).map_err(|error| no_place(path, &error))?;
         Self::with(settings, plan, writer, Some(reader), Some(place))
     }
 
     fn for_reading(settings: &Settings, plan: Arc<Plan>, access: Access) -> Result<Self, StoreError> {
         let path = settings.path.as_path();
-        let told = |error: rusqlite::Error| Fault::from(error).told(&path.display().to_string());
-        let reader = for_asking(path).map_err(told)?;
+        let in_store = |error: rusqlite::Error| Fault::from(error).in_store(&path.display().to_string());
+        let reader = for_asking(path).map_err(in_store)?;
         check_format(&reader, path)?;
         if access == Access::Dry {
             check_tables(&reader, path, &plan)?;
@@ -121,17 +121,19 @@ impl SqliteStore {
         let sql = plan.tables.iter().map(|table| TableSql::new(&plan, table)).collect();
         let Settings { path, stamps_ahead } = settings.clone();
         let version = recreated::version(&writer);
-        let version = version.map_err(|error| Fault::from(error).told(&path.display().to_string()))?;
+        let version = version.map_err(|error| Fault::from(error).in_store(&path.display().to_string()))?;
         let (schema, refusals) = (AtomicI64::new(version), Mutex::default());
         let shared = Arc::new(Shared { path, plan, sql, schema, stamps_ahead, refusals, place });
-        let told = |error: std::io::Error| StoreError::System {
+        let no_thread = |error: std::io::Error| StoreError::System {
             store: shared.name(),
             what: format!("cannot start a thread: {error}"),
             next: "raise the limit on the number of processes of this user".to_owned(),
         };
-        let reader =
-            reader.map(|reader| ConnectionThread::of(reader, "sqlite-read")).transpose().map_err(told)?;
-        let writer = ConnectionThread::of(writer, "sqlite-write").map_err(told)?;
+        let reader = reader
+            .map(|reader| ConnectionThread::of(reader, "sqlite-read"))
+            .transpose()
+            .map_err(no_thread)?;
+        let writer = ConnectionThread::of(writer, "sqlite-write").map_err(no_thread)?;
         Ok(Self { reader, writer, shared })
     }
 }
@@ -142,7 +144,7 @@ fn compare(path: &Path, plan: &Plan, fresh: bool, create: bool) -> Result<(), St
         plan.tables.iter().map(|table| table.name.clone()).collect()
     } else {
         let connection =
-            for_asking(path).map_err(|error| Fault::from(error).told(&path.display().to_string()))?;
+            for_asking(path).map_err(|error| Fault::from(error).in_store(&path.display().to_string()))?;
         check_tables(&connection, path, plan)?
     };
     check_missing(path, missing.first().map(String::as_str), create)
@@ -309,7 +311,7 @@ fn check_format(connection: &Connection, path: &Path) -> Result<(), StoreError> 
     let format: i64 = migrations::of(connection).map_err(|error| match &error {
         rusqlite::Error::QueryReturnedNoRows => damaged(&store),
         _ if error.to_string().contains("no such table") => damaged(&store),
-        _ => Fault::from(error).told(&store),
+        _ => Fault::from(error).in_store(&store),
     })?;
     if format <= schema::FORMAT {
         return Ok(());
@@ -347,13 +349,13 @@ fn prepare_tables(
             if missing.contains(&table.name) {
                 recreated::make(&transaction, plan, table)?;
             } else if recreated::is_another(&transaction, table)? {
-                recreated::begin_anew(&transaction, table)?;
+                recreated::reset_counts(&transaction, table)?;
             }
         }
         failpoint::step("tables before commit");
         transaction.commit()
     };
-    make(connection).map_err(|error| Fault::from(error).told(&store))
+    make(connection).map_err(|error| Fault::from(error).in_store(&store))
 }
 
 fn check_missing(path: &Path, missing: Option<&str>, create: bool) -> Result<(), StoreError> {
@@ -381,11 +383,11 @@ fn check_tables(connection: &Connection, path: &Path, plan: &Plan) -> Result<Vec
     let mut missing = Vec::new();
     for table in &plan.tables {
         let difference = schema::compare(connection, plan, table);
-        match difference.map_err(|error| Fault::from(error).told(&store))? {
+        match difference.map_err(|error| Fault::from(error).in_store(&store))? {
             None => {}
             Some(Difference::Missing) => missing.push(table.name.clone()),
-            Some(Difference::Other(told)) => {
-                let what = format!("table {} has another shape:\n  {told}", table.name);
+            Some(Difference::Other(difference)) => {
+                let what = format!("table {} has another shape:\n  {difference}", table.name);
                 return Err(shape(
                     what,
                     "declare the table as it is, declare it under another name, or move it away",

@@ -31,7 +31,7 @@ pub enum Change {
 
 impl Change {
     /// Returns a text for what happened, and a text for what to do about it.
-    pub fn words(self) -> (&'static str, &'static str) {
+    pub fn describe(self) -> (&'static str, &'static str) {
         let again =
             "start needledrop again: it loads the files that this store lacks; a daemon does this by itself";
         match self {

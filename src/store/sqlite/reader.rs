@@ -113,8 +113,8 @@ fn as_declared(shared: &Shared, connection: &Connection, table: &Table) -> Resul
             what: format!("table {} does not exist yet", table.name),
             next: "the next load creates it; then `needledrop load --table` fills it from the kept files",
         }),
-        Some(Difference::Other(told)) => Err(Fault::Shape {
-            what: format!("table {} has another shape:\n  {told}", table.name),
+        Some(Difference::Other(difference)) => Err(Fault::Shape {
+            what: format!("table {} has another shape:\n  {difference}", table.name),
             next: "declare the table as it is, declare it under another name, or move it away",
         }),
     }

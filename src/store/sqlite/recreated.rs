@@ -37,7 +37,7 @@ pub fn is_another(connection: &Connection, table: &Table) -> SqlResult<bool> {
 }
 
 /// Accepts a recreated table as it is, and treats it as empty.
-pub fn begin_anew(connection: &Connection, table: &Table) -> SqlResult<()> {
+pub fn reset_counts(connection: &Connection, table: &Table) -> SqlResult<()> {
     tracing::warn!("table {} was dropped and recreated; `needledrop load --table {0}` fills it", table.name);
     connection.execute("DELETE FROM _needledrop_meta WHERE key = ?1", [key(table)])?;
     is_behind(connection, table)
@@ -63,7 +63,7 @@ pub fn check(shared: &Shared, connection: &Connection) -> Result<(), Fault> {
             None if is_another(connection, table)? => "dropped and recreated".to_owned(),
             None => continue,
             Some(Difference::Missing) => "dropped".to_owned(),
-            Some(Difference::Other(told)) => format!("altered:\n  {told}"),
+            Some(Difference::Other(difference)) => format!("altered:\n  {difference}"),
         };
         let what = format!("while needledrop ran, table {} was {what}", table.name);
         return Err(Fault::Shape { what, next: CHANGED });

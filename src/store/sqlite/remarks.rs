@@ -28,11 +28,11 @@ impl SqliteStore {
         if open::is_fresh(path)? {
             return Ok(Remarks::default());
         }
-        let told = |error: rusqlite::Error| Fault::from(error).told(&path.display().to_string());
-        let connection = open::for_asking(path).map_err(told)?;
+        let in_store = |error: rusqlite::Error| Fault::from(error).in_store(&path.display().to_string());
+        let connection = open::for_asking(path).map_err(in_store)?;
         let tables = plan.tables.iter().filter_map(|table| may_reject(&connection, table).transpose());
-        let may_reject = tables.collect::<SqlResult<_>>().map_err(told)?;
-        Ok(Remarks { stamps_ahead: ledger::ahead(&connection).map_err(told)?, may_reject })
+        let may_reject = tables.collect::<SqlResult<_>>().map_err(in_store)?;
+        Ok(Remarks { stamps_ahead: ledger::ahead(&connection).map_err(in_store)?, may_reject })
     }
 }
 
@@ -50,10 +50,10 @@ fn may_reject(connection: &Connection, table: &Table) -> SqlResult<Option<String
     if has_check(connection, table)? {
         found.push("a CHECK".to_owned());
     }
-    let told = || {
+    let warning = || {
         format!("table {}: {} may reject rows; rejected rows go to quarantine", table.name, found.join(", "))
     };
-    Ok((!found.is_empty()).then(told))
+    Ok((!found.is_empty()).then(warning))
 }
 
 /// Whether a table has a CHECK constraint. SQLite exposes it only in the text of the schema. A column may be named

@@ -24,7 +24,7 @@ pub struct Tried {
     pub written: Vec<Written>,
 }
 
-fn words(error: &rusqlite::Error) -> String {
+fn describe(error: &rusqlite::Error) -> String {
     match error {
         rusqlite::Error::QueryReturnedNoRows | rusqlite::Error::StatementChangedRows(_) => {
             "a trigger ignored the row".to_owned()
@@ -204,7 +204,7 @@ fn rows(
             }
             Err((table, error)) if is_rejection(&error) => {
                 let table = tables.get(table).copied().unwrap_or_default();
-                let refusal = Rejection { table, chunk: at, row, words: words(&error) };
+                let refusal = Rejection { table, chunk: at, row, words: describe(&error) };
                 if connection.is_autocommit() {
                     return Err(Fault::RolledBack(refusal));
                 }

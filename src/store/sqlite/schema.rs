@@ -186,12 +186,12 @@ pub fn compare(connection: &Connection, plan: &Plan, table: &Table) -> SqlResult
     let only =
         |a: &Shape, b: &Shape| a.iter().filter(|column| !b.contains(column)).cloned().collect::<Shape>();
     let (lacks, extra) = (only(&expected, &found), only(&found, &expected));
-    let told = if lacks.is_empty() && extra.is_empty() {
+    let difference = if lacks.is_empty() && extra.is_empty() {
         format!("expected the order {}\n  found the order {}", lines(&expected), lines(&found))
     } else {
         format!("expected {}\n  found {}", none_or(&lines(&lacks)), none_or(&lines(&extra)))
     };
-    Ok(Some(Difference::Other(told)))
+    Ok(Some(Difference::Other(difference)))
 }
 
 fn none_or(list: &str) -> &str {

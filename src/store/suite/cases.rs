@@ -140,7 +140,7 @@ pub async fn apply_refuses_what_does_not_continue_and_changes_nothing<F: Fixture
 
 /// After a wait for the cluster, the same chunks are applied again. A chunk that is already in the ledger is not
 /// counted twice.
-pub async fn what_is_applied_again_counts_once<F: Fixture>() {
+pub async fn a_chunk_that_is_applied_twice_counts_once<F: Fixture>() {
     let place = F::new().await;
     let store = place.open(shared()).await;
     let records = [row(1, 1, "x", 1), Record::Refused, row(1, 1, "y", 2), Record::Skipped];

@@ -75,7 +75,7 @@ macro_rules! store_suite {
             what_still_fails_stays_open_with_its_new_reason,
             discarded_records_are_kept_for_the_account,
             what_is_settled_is_not_settled_again,
-            a_table_played_anew_has_what_was_replayed,
+            a_backfilled_table_has_the_replayed_records,
             known_tells_the_newest_generation,
             every_type_is_read_as_it_was_written,
         );

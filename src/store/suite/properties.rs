@@ -104,7 +104,7 @@ pub fn any_interleaving_ends_as_the_order_of_the_stamps<F: Fixture>() {
         if F::COUNTS_ACROSS_DELIVERIES {
             for (table, caused) in caused.iter().enumerate() {
                 let all = deliveries.iter().map(|(delivery, _)| model.collisions(delivery.id, table, true));
-                prop_assert_eq!(*caused, all.sum::<u64>(), "what apply told of table {}", table);
+                prop_assert_eq!(*caused, all.sum::<u64>(), "what apply reported for table {}", table);
             }
         }
         deliveries.reverse();

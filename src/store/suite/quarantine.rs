@@ -172,7 +172,7 @@ pub async fn what_is_settled_is_not_settled_again<F: Fixture>() {
 }
 
 /// A backfill writes replayed records into the table. It does not write records that are still open.
-pub async fn a_table_played_anew_has_what_was_replayed<F: Fixture>() {
+pub async fn a_backfilled_table_has_the_replayed_records<F: Fixture>() {
     let place = F::new().await;
     let store = place.open(shared()).await;
     let records = [row(1, 1, "x", 1), Record::Refused, Record::Refused, row(1, 1, "y", 2)];

@@ -163,9 +163,9 @@ pub async fn known_tells_the_newest_generation<F: Fixture>() {
     take_up(&store, "a", 1).await;
     let mut known = store.known(plan().attempt).await.unwrap();
     known.sort_by(|a, b| a.path.cmp(&b.path));
-    let told: Vec<_> = known.iter().map(|one| (one.path.as_str(), one.state, one.noted.size)).collect();
+    let seen: Vec<_> = known.iter().map(|one| (one.path.as_str(), one.state, one.noted.size)).collect();
     assert_eq!(
-        told,
+        seen,
         [
             ("a", DeliveryState::Loading, 100),
             ("b", DeliveryState::Duplicate, 100),

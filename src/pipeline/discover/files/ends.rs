@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::domain::{DeliveryId, DeliveryState, FileStat};
 use crate::pipeline::discover::files::file::{Activity, Again, File, Loading, Outcome, Queued, Seen};
-use crate::pipeline::discover::files::{Files, is_whole};
+use crate::pipeline::discover::files::{Files, is_complete};
 use crate::source::Found;
 
 impl Files {
@@ -32,7 +32,7 @@ impl Files {
     pub fn load(&mut self, path: &Arc<str>, noted: FileStat, loading: Loading) {
         self.identified(path, |file, _, again| {
             file.change_facts(|facts| facts.outcome = None);
-            file.seen = Some(Seen { noted, done: false, whole: false });
+            file.seen = Some(Seen { noted, done: false, is_complete: false });
             Activity::Loading(Box::new(loading), again)
         });
     }
@@ -42,7 +42,7 @@ impl Files {
     pub fn unchanged(&mut self, path: &Arc<str>, noted: FileStat, state: DeliveryState) {
         self.identified(path, |file, _, _| {
             file.change_facts(|facts| facts.unreadable = None);
-            file.seen = Some(Seen { noted, done: true, whole: is_whole(state) });
+            file.seen = Some(Seen { noted, done: true, is_complete: is_complete(state) });
             Activity::Idle
         });
     }
@@ -51,7 +51,7 @@ impl Files {
     pub fn entered(&mut self, path: &Arc<str>, noted: FileStat, id: DeliveryId, state: DeliveryState) {
         self.identified(path, |file, _, _| {
             file.change_facts(|facts| (facts.outcome, facts.unreadable) = (Outcome::new(id, state), None));
-            file.seen = Some(Seen { noted, done: true, whole: is_whole(state) });
+            file.seen = Some(Seen { noted, done: true, is_complete: is_complete(state) });
             Activity::Idle
         });
     }
@@ -101,7 +101,7 @@ impl Files {
                     (facts.outcome, facts.unreadable) = (Outcome::new(id, state), None)
                 });
                 if let Some(seen) = &mut file.seen {
-                    (seen.done, seen.whole) = (state != DeliveryState::Replaced, is_whole(state));
+                    (seen.done, seen.is_complete) = (state != DeliveryState::Replaced, is_complete(state));
                     // Otherwise a failed file would fail again, as a new generation, at every listing.
                     seen.noted = if state == DeliveryState::Failed { loading.noted } else { seen.noted };
                 }
@@ -166,7 +166,7 @@ impl Files {
         let again = self.change(path, |file| {
             file.change_facts(|facts| facts.stayed = stays_until);
             if let (None, Some(seen)) = (stays_until, &mut file.seen) {
-                (seen.done, seen.whole) = (false, false);
+                (seen.done, seen.is_complete) = (false, false);
             }
             mem::take(&mut file.activity).again().copied().flatten()
         });

@@ -64,7 +64,7 @@ pub struct Seen {
     /// Whether there is nothing to do as long as size and times stay the same.
     pub done: bool,
     /// Whether all records of the file are in the tables, under this name or another.
-    pub whole: bool,
+    pub is_complete: bool,
 }
 
 /// What is true of few files, whatever happens to them.

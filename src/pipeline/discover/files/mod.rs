@@ -50,7 +50,7 @@ impl Files {
                 | DeliveryState::Incomplete => false,
             };
             self.change(&path.into(), |file| {
-                file.seen = Some(Seen { noted, done, whole: is_whole(state) });
+                file.seen = Some(Seen { noted, done, is_complete: is_complete(state) });
                 file.change_facts(|facts| facts.outcome = Outcome::new(id, state));
             });
         }
@@ -93,8 +93,8 @@ impl Files {
     }
 
     /// Whether all records of the file are in the tables, under this name or another.
-    pub fn is_whole(&self, path: &str) -> bool {
-        self.seen(path).is_some_and(|seen| seen.whole)
+    pub fn is_complete(&self, path: &str) -> bool {
+        self.seen(path).is_some_and(|seen| seen.is_complete)
     }
 
     /// Whether there is nothing to do for this file.
@@ -175,6 +175,6 @@ impl Files {
     }
 }
 
-fn is_whole(state: DeliveryState) -> bool {
+fn is_complete(state: DeliveryState) -> bool {
     matches!(state, DeliveryState::Loaded | DeliveryState::Duplicate)
 }

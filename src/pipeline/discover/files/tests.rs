@@ -170,7 +170,7 @@ impl Stage {
 
     fn listed(&mut self, file: Found, quiet: bool) {
         if self.files.is_known(&file, self.now) {
-            if self.files.is_whole(&file.path) && self.files.is_done(&file) {
+            if self.files.is_complete(&file.path) && self.files.is_done(&file) {
                 match quiet {
                     true => self.files.may_leave(&file),
                     false => self.files.rest(&file.path, self.now + SETTLE),

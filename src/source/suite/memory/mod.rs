@@ -70,7 +70,7 @@ impl Memory {
         let mut state = lock(&self.0);
         let noted = state.version(bytes.len());
         state.files.insert(path.to_owned(), Arc::new(Mutex::new((bytes.to_vec(), noted))));
-        state.report(&Signal::Whole(path.to_owned()));
+        state.report(&Signal::Complete(path.to_owned()));
     }
 
     pub fn append(&self, path: &str, bytes: &[u8]) {

@@ -99,8 +99,8 @@ impl Keyspace {
     }
 
     fn volatile(&self) -> Option<String> {
-        let told = || format!("{} durable_writes = false: rows are lost when nodes stop", self.has());
-        (!self.durable).then(told)
+        let warning = || format!("{} durable_writes = false: rows are lost when nodes stop", self.has());
+        (!self.durable).then(warning)
     }
 
     /// Warns about a ledger that is kept at the quorum of one of several data centres. Two processes that each agree
@@ -193,92 +193,92 @@ mod tests {
 
     /// Asserts that there are as many warnings as parts, and that each warning contains the part at its position.
     #[track_caller]
-    fn assert_told(told: &[String], parts: &[&str]) {
-        assert_eq!(told.len(), parts.len(), "{told:#?}");
-        for (told, part) in told.iter().zip(parts) {
-            assert!(told.contains(part), "{part:?} is not in {told:?}");
+    fn assert_warnings(warnings: &[String], parts: &[&str]) {
+        assert_eq!(warnings.len(), parts.len(), "{warnings:#?}");
+        for (warnings, part) in warnings.iter().zip(parts) {
+            assert!(warnings.contains(part), "{part:?} is not in {warnings:?}");
         }
     }
 
     #[test]
-    fn one_replica_in_all_is_told() {
+    fn one_replica_in_all_is_reported() {
         let one = |class, factors: &[(&str, &str)]| keyspace(class, factors).warnings(&topology(1, None));
-        assert_told(&one(SIMPLE, &[(FACTOR, "1")]), &["ks has replication 1: "]);
-        assert_told(&one(NETWORK, &[("dc1", "1")]), &["ks has replication 1: "]);
-        assert_told(&one(NETWORK, &[("dc1", "1"), ("dc2", "0")]), &["ks has replication 1: "]);
-        assert_told(&one(SIMPLE, &[(FACTOR, "3")]), &[]);
-        assert_told(&one(NETWORK, &[("dc1", "3")]), &[]);
+        assert_warnings(&one(SIMPLE, &[(FACTOR, "1")]), &["ks has replication 1: "]);
+        assert_warnings(&one(NETWORK, &[("dc1", "1")]), &["ks has replication 1: "]);
+        assert_warnings(&one(NETWORK, &[("dc1", "1"), ("dc2", "0")]), &["ks has replication 1: "]);
+        assert_warnings(&one(SIMPLE, &[(FACTOR, "3")]), &[]);
+        assert_warnings(&one(NETWORK, &[("dc1", "3")]), &[]);
     }
 
     #[test]
-    fn what_counts_is_the_data_centre_that_is_asked() {
+    fn replicas_are_counted_in_the_data_centre_that_is_asked() {
         let unequal = keyspace(NETWORK, &[("dc1", "1"), ("dc2", "3")]);
-        let told = |local, ledger| unequal.warnings(&Topology { ledger, ..topology(4, local) });
+        let warnings = |local, ledger| unequal.warnings(&Topology { ledger, ..topology(4, local) });
         let one = ["replication 1 in data centre dc1"];
-        assert_told(&told(Some("dc1"), Consistency::LocalQuorum), &one);
-        assert_told(&told(None, Consistency::LocalQuorum), &one);
-        assert_told(&told(Some("dc2"), Consistency::LocalQuorum), &[]);
-        assert_told(&told(Some("dc1"), Consistency::Quorum), &[]);
-        assert_told(&told(Some("dc3"), Consistency::LocalQuorum), &["no replica in data centre dc3"]);
+        assert_warnings(&warnings(Some("dc1"), Consistency::LocalQuorum), &one);
+        assert_warnings(&warnings(None, Consistency::LocalQuorum), &one);
+        assert_warnings(&warnings(Some("dc2"), Consistency::LocalQuorum), &[]);
+        assert_warnings(&warnings(Some("dc1"), Consistency::Quorum), &[]);
+        assert_warnings(&warnings(Some("dc3"), Consistency::LocalQuorum), &["no replica in data centre dc3"]);
     }
 
     #[test]
-    fn simple_strategy_is_told_on_several_nodes() {
+    fn simple_strategy_is_reported_on_several_nodes() {
         let simple = keyspace(SIMPLE, &[(FACTOR, "3")]);
-        assert_told(&simple.warnings(&topology(1, Some("dc1"))), &[]);
-        assert_told(&simple.warnings(&topology(3, Some("dc1"))), &["SimpleStrategy on 3 nodes"]);
+        assert_warnings(&simple.warnings(&topology(1, Some("dc1"))), &[]);
+        assert_warnings(&simple.warnings(&topology(3, Some("dc1"))), &["SimpleStrategy on 3 nodes"]);
     }
 
     #[test]
-    fn writes_that_are_not_durable_are_told() {
+    fn writes_that_are_not_durable_are_reported() {
         let volatile = Keyspace { durable: false, ..keyspace(NETWORK, &[("dc1", "3")]) };
-        assert_told(&volatile.warnings(&topology(3, None)), &["ks has durable_writes = false"]);
+        assert_warnings(&volatile.warnings(&topology(3, None)), &["ks has durable_writes = false"]);
     }
 
     #[test]
-    fn a_keyspace_that_is_to_be_made_is_judged_as_configured() {
+    fn a_missing_keyspace_is_judged_by_its_configuration() {
         let planned = |class, factor, nodes| {
             let keyspace = Keyspace { is_there: false, ..keyspace(class, &[(FACTOR, factor)]) };
             keyspace.warnings(&topology(nodes, None))
         };
         let (one, simple) = ("ks will have replication 1: ", "ks will have SimpleStrategy on 3 nodes");
-        assert_told(&planned("SimpleStrategy", "1", 3), &[one, simple]);
-        assert_told(
+        assert_warnings(&planned("SimpleStrategy", "1", 3), &[one, simple]);
+        assert_warnings(
             &planned("NetworkTopologyStrategy", "1", 3),
             &["will have replication 1 in data centre dc1"],
         );
-        assert_told(&planned("NetworkTopologyStrategy", "3", 6), &[]);
+        assert_warnings(&planned("NetworkTopologyStrategy", "3", 6), &[]);
     }
 
     #[test]
-    fn a_ledger_in_several_data_centres_is_to_be_agreed_on_in_one() {
+    fn a_ledger_in_several_data_centres_needs_one_local_data_centre() {
         let ledger = |factors| Keyspace { has_ledger: true, ..keyspace(NETWORK, factors) };
         let two = ledger(&[("dc1", "3"), ("dc2", "3")]);
-        let told = |ledger| two.warnings(&Topology { ledger, ..topology(6, Some("dc1")) });
-        assert_told(&told(Consistency::LocalQuorum), &["the same store.cassandra.local_datacenter"]);
-        assert_told(&told(Consistency::Quorum), &[]);
-        assert_told(&told(Consistency::EachQuorum), &[]);
-        assert_told(&ledger(&[("dc1", "3")]).warnings(&topology(6, None)), &[]);
-        assert_told(&Keyspace { has_ledger: false, ..two }.warnings(&topology(6, None)), &[]);
+        let warnings = |ledger| two.warnings(&Topology { ledger, ..topology(6, Some("dc1")) });
+        assert_warnings(&warnings(Consistency::LocalQuorum), &["the same store.cassandra.local_datacenter"]);
+        assert_warnings(&warnings(Consistency::Quorum), &[]);
+        assert_warnings(&warnings(Consistency::EachQuorum), &[]);
+        assert_warnings(&ledger(&[("dc1", "3")]).warnings(&topology(6, None)), &[]);
+        assert_warnings(&Keyspace { has_ledger: false, ..two }.warnings(&topology(6, None)), &[]);
         let planned = Keyspace { is_there: false, ..ledger(&[(FACTOR, "3")]) };
-        assert_told(
+        assert_warnings(
             &planned.warnings(&topology(6, None)),
             &["ks will have replicas in several data centres"],
         );
     }
 
     #[test]
-    fn clocks_more_than_a_second_apart_are_told() {
+    fn clocks_more_than_a_second_apart_are_reported() {
         let second = CLOCKS;
-        let told = |node| of_clocks(10 * second, node, 12 * second);
-        assert_eq!((told(9 * second), told(11 * second), told(13 * second)), (None, None, None));
-        assert_told(told(8 * second - 1).as_slice(), &["2 s ahead of the node's"]);
-        assert_told(told(13 * second + 1).as_slice(), &["1 s behind the node's"]);
+        let warnings = |node| of_clocks(10 * second, node, 12 * second);
+        assert_eq!((warnings(9 * second), warnings(11 * second), warnings(13 * second)), (None, None, None));
+        assert_warnings(warnings(8 * second - 1).as_slice(), &["2 s ahead of the node's"]);
+        assert_warnings(warnings(13 * second + 1).as_slice(), &["1 s behind the node's"]);
     }
 
     #[test]
-    fn limits_to_stamps_are_told_when_they_are_set() {
-        let told = |name| of_guardrail(name, Some("5m"));
+    fn limits_on_stamps_are_reported_if_they_are_set() {
+        let warnings = |name| of_guardrail(name, Some("5m"));
         let (ahead, again) = ("10 minutes ahead", "resumed or replayed");
         for (name, does, why) in [
             ("maximum_timestamp_fail_threshold", "refuses", ahead),
@@ -286,27 +286,27 @@ mod tests {
             ("minimum_timestamp_fail_threshold", "refuses", again),
             ("minimum_timestamp_warn_threshold", "warns of", again),
         ] {
-            let told = told(name).unwrap();
+            let warnings = warnings(name).unwrap();
             assert!(
-                told.contains(&format!("{name} is 5m, and the server {does}")) && told.contains(why),
-                "{told}"
+                warnings.contains(&format!("{name} is 5m, and the server {does}")) && warnings.contains(why),
+                "{warnings}"
             );
         }
-        assert_eq!(told("maximum_replication_factor_fail_threshold"), None);
+        assert_eq!(warnings("maximum_replication_factor_fail_threshold"), None);
         for unset in [None, Some(""), Some("null")] {
             assert_eq!(of_guardrail("maximum_timestamp_fail_threshold", unset), None);
         }
     }
 
     #[test]
-    fn a_server_without_one_option_still_tells_the_other() {
-        assert_told(&of_options("t", Some(60), None), &["default time to live"]);
-        assert_told(&of_options("t", None, Some(true)), &["CDC"]);
-        assert_told(&of_options("t", Some(0), Some(false)), &[]);
+    fn a_server_without_one_option_still_returns_the_other() {
+        assert_warnings(&of_options("t", Some(60), None), &["default time to live"]);
+        assert_warnings(&of_options("t", None, Some(true)), &["CDC"]);
+        assert_warnings(&of_options("t", Some(0), Some(false)), &[]);
     }
 
     #[test]
-    fn one_replica_that_acknowledges_is_told() {
+    fn one_replica_that_acknowledges_is_reported() {
         let weak = [Consistency::One, Consistency::LocalOne];
         assert!(weak.iter().all(|one| of_consistency(*one).is_some()));
         assert_eq!(of_consistency(Consistency::LocalQuorum), None);

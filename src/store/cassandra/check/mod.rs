@@ -15,7 +15,7 @@ use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::cluster::limits::SizeLimit;
 use crate::store::cassandra::lease::stamps;
 use crate::store::cassandra::ledger::recreated_tables;
-use crate::store::cassandra::schema::format::{check_format, missing_told, stored_format, whole};
+use crate::store::cassandra::schema::format::{check_complete, check_format, missing_error, stored_format};
 use crate::store::cassandra::schema::{declared, identity, names, state};
 use crate::store::clock::clock;
 
@@ -74,10 +74,10 @@ async fn of_node(cluster: &Cluster) -> Result<(String, Option<String>), StoreErr
     let before = clock().0;
     let rows = cluster.query::<(String, i64)>(cql, ()).await?;
     let after = clock().0;
-    let told = |(version, node): (String, i64)| {
+    let describe = |(version, node): (String, i64)| {
         (version, durability_warnings::of_clocks(before, node * 1000, after))
     };
-    Ok(rows.into_iter().next().map(told).unwrap_or_default())
+    Ok(rows.into_iter().next().map(describe).unwrap_or_default())
 }
 
 /// Returns the keyspaces of the tables and of the ledger. A keyspace that does not exist is returned as configured if
@@ -101,9 +101,9 @@ async fn keyspaces(cluster: &Cluster, create: bool) -> Result<Vec<Keyspace>, Sto
 async fn as_declared(cluster: &Cluster, plan: &Plan, create: bool) -> Result<(), StoreError> {
     let state = state::look(cluster, plan, true).await?;
     if let Some(missing) = state.missing(plan).filter(|_| !create) {
-        return Err(missing_told(cluster, &missing));
+        return Err(missing_error(cluster, &missing));
     }
-    whole(cluster, plan, &state).await?;
+    check_complete(cluster, plan, &state).await?;
     // A ledger that lacks tables is completed first when the store is opened.
     if !state.missing_ledger.is_empty() {
         return Ok(());
@@ -127,14 +127,14 @@ async fn of_ledger(cluster: &Cluster) -> Result<Option<String>, StoreError> {
 /// Warns about other ledgers that write to the same tables.
 async fn of_stamps(cluster: &Cluster) -> Result<Vec<String>, StoreError> {
     let others = stamps::others(cluster).await?.into_iter();
-    let told = |(ledger, end): (String, i64)| {
+    let describe = |(ledger, end): (String, i64)| {
         let (tables, until) = (names::keyspace(&cluster.settings.keyspace), timestamp(end / 1000));
         format!(
             "the ledger in keyspace {ledger} writes to the tables of keyspace {tables} too, with stamps up to {until}: \
              both share one order, but each ledger knows only its own files"
         )
     };
-    Ok(others.map(told).collect())
+    Ok(others.map(describe).collect())
 }
 
 /// Warns about the limits that the server sets for stamps. ScyllaDB has none, and a role may not be allowed to read
@@ -142,9 +142,9 @@ async fn of_stamps(cluster: &Cluster) -> Result<Vec<String>, StoreError> {
 async fn of_guardrails(cluster: &Cluster) -> Vec<String> {
     let cql = "SELECT name, value FROM system_views.settings";
     let found = cluster.query::<(String, Option<String>)>(cql, ()).await;
-    let told =
+    let describe =
         |(name, value): (String, Option<String>)| durability_warnings::of_guardrail(&name, value.as_deref());
-    found.unwrap_or_default().into_iter().filter_map(told).collect()
+    found.unwrap_or_default().into_iter().filter_map(describe).collect()
 }
 
 async fn of_table(cluster: &Cluster, table: &Table) -> Result<Vec<String>, StoreError> {
@@ -191,7 +191,7 @@ mod tests {
 
     /// The system table of tables contains itself.
     #[tokio::test]
-    async fn an_option_that_a_server_does_not_have_is_none_and_hides_no_other() {
+    async fn a_missing_option_is_none_and_hides_no_other_option() {
         let Some(node) = node() else { return };
         let settings = settings_at(node, "system_schema");
         let cluster = Cluster::connect(Arc::new(settings)).await.unwrap();

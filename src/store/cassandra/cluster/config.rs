@@ -134,7 +134,7 @@ impl Config {
     }
 
     /// Describes where the password is set, without revealing it.
-    pub fn told_password(&self) -> &'static str {
+    pub fn password_source(&self) -> &'static str {
         match (&self.password, &self.password_file) {
             (Some(_), _) => "set",
             (None, Some(_)) => "in a file",
@@ -150,7 +150,7 @@ impl std::fmt::Debug for Config {
             .field("hosts", &self.hosts)
             .field("keyspace", &self.keyspace)
             .field("username", &self.username)
-            .field("password", &self.told_password())
+            .field("password", &self.password_source())
             .finish_non_exhaustive()
     }
 }

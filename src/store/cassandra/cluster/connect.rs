@@ -32,18 +32,18 @@ pub async fn connect(settings: &Settings) -> Result<Session, StoreError> {
         Err(error) if settings.hosts.len() == 1 || error.is_configuration() => return Err(error),
         Err(error) => error,
     };
-    let mut told = error;
+    let mut reported = error;
     // Try each host on its own. A host that is down must not hide the error of another host, such as a wrong login.
     for host in &settings.hosts {
         match with_hosts(settings, std::slice::from_ref(host)).await {
             Ok(session) => return Ok(session),
             Err(error) if error.is_configuration() => return Err(error),
             // A refused connection explains the least, so any other error is preferred.
-            Err(error) if !error.to_string().contains(REFUSED) => told = error,
+            Err(error) if !error.to_string().contains(REFUSED) => reported = error,
             Err(_) => {}
         }
     }
-    Err(told)
+    Err(reported)
 }
 
 async fn with_hosts(settings: &Settings, hosts: &[String]) -> Result<Session, StoreError> {
@@ -164,7 +164,7 @@ fn explained(settings: &Settings, error: &NewSessionError) -> StoreError {
             ConnectionError::ConnectTimeout => {
                 busy("connect", "no answer in time".to_owned(), "check store.cassandra.hosts and firewalls")
             }
-            ConnectionError::IoError(error) => told_io(error, &busy, &configuration),
+            ConnectionError::IoError(error) => io_error(error, &busy, &configuration),
             ConnectionError::ConnectionSetupRequestError(setup) => match setup.get_error() {
                 ConnectionSetupRequestErrorKind::DbError(DbError::AuthenticationError, words)
                     if is_unable(words) =>
@@ -198,7 +198,7 @@ fn explained(settings: &Settings, error: &NewSessionError) -> StoreError {
     }
 }
 
-fn told_io(
+fn io_error(
     error: &std::io::Error,
     busy: &dyn Fn(&'static str, String, &'static str) -> StoreError,
     configuration: &dyn Fn(String, &str) -> StoreError,
@@ -245,11 +245,11 @@ mod tests {
     }
 
     #[test]
-    fn which_data_centre_is_asked_must_be_clear_where_a_quorum_is_that_of_one() {
+    fn a_local_quorum_needs_one_known_data_centre() {
         let (one, two) = (BTreeSet::from(["east"]), BTreeSet::from(["east", "west"]));
         let local = Consistency::LocalQuorum;
-        let told = misplaced(None, local, &two).unwrap();
-        assert!(told.contains("east, west"), "{told}");
+        let text = misplaced(None, local, &two).unwrap();
+        assert!(text.contains("east, west"), "{text}");
         assert_eq!(misplaced(Some("west"), local, &two), None);
         assert_eq!(misplaced(None, local, &one), None);
         for everywhere in [Consistency::Quorum, Consistency::EachQuorum, Consistency::All] {

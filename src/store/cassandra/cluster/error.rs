@@ -90,7 +90,7 @@ fn is_about_schema(words: &str) -> bool {
 }
 
 /// Converts an error of the driver to an error of this store.
-pub fn told(store: String, error: &ExecutionError) -> StoreError {
+pub fn store_error(store: String, error: &ExecutionError) -> StoreError {
     let what = words(error);
     match classify(error) {
         ErrorClass::Transient(reason) => {
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_right_that_cannot_be_looked_up_now_is_waited_for_and_one_that_is_not_there_is_not() {
+    fn a_permission_error_is_transient_only_if_the_permission_could_not_be_looked_up() {
         let of = |error: DbError, words: &str| of_server(&error, words);
         let unable =
             "Unable to perform authorization of permissions: Cannot achieve consistency level LOCAL_ONE";
@@ -187,7 +187,7 @@ mod tests {
 
     /// An acknowledgement by too few replicas does not count.
     #[test]
-    fn a_partial_acknowledgement_is_tried_again() {
+    fn a_partial_acknowledgement_is_retried() {
         use scylla::errors::WriteType;
         let consistency = scylla::statement::Consistency::Quorum;
         let timeout =

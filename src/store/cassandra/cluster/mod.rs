@@ -45,7 +45,7 @@ impl Cluster {
         Ok(Self { session: Arc::new(connect::connect(&settings).await?), settings })
     }
 
-    /// Returns the driver's session. Its errors are converted with [`Self::told`].
+    /// Returns the driver's session. Its errors are converted with [`Self::store_error`].
     pub fn session(&self) -> &Session {
         &self.session
     }
@@ -62,8 +62,8 @@ impl Cluster {
     }
 
     /// Converts an error of the driver to an error of the store.
-    pub fn told(&self, error: &ExecutionError) -> StoreError {
-        error::told(self.name(), error)
+    pub fn store_error(&self, error: &ExecutionError) -> StoreError {
+        error::store_error(self.name(), error)
     }
 
     /// Returns the error for a defect.
@@ -94,7 +94,7 @@ impl Cluster {
         cql: String,
     ) -> Result<PreparedStatement, StoreError> {
         let prepared = self.session.prepare(cql).await;
-        let mut prepared = prepared.map_err(|error| self.told(&error.into()))?;
+        let mut prepared = prepared.map_err(|error| self.store_error(&error.into()))?;
         prepared.set_consistency(consistency);
         prepared.set_is_idempotent(true);
         Ok(prepared)
@@ -151,7 +151,7 @@ impl Cluster {
     ) -> Result<QueryResult, StoreError> {
         let values = &values;
         let send = || self.session.execute_unpaged(statement, values);
-        patiently_while(may, "ledger", send).await.map_err(|error| self.told(&error))
+        patiently_while(may, "ledger", send).await.map_err(|error| self.store_error(&error))
     }
 
     /// Executes a batch of the ledger like [`Self::execute_while`].
@@ -166,7 +166,7 @@ impl Cluster {
     ) -> Result<(), StoreError> {
         let values = &values;
         let done = patiently_while(may, "ledger", || self.session.batch(batch, values)).await;
-        done.map(|_| ()).map_err(|error| self.told(&error))
+        done.map(|_| ()).map_err(|error| self.store_error(&error))
     }
 
     /// Returns all rows of a short result, with retries. The statement is not prepared.
@@ -184,7 +184,7 @@ impl Cluster {
     {
         let (statement, values) = (statement.into(), &values);
         let result = patiently("ledger", || self.session.query_unpaged(statement.clone(), values)).await;
-        self.parsed(result.map_err(|error| self.told(&error))?)
+        self.parsed(result.map_err(|error| self.store_error(&error))?)
     }
 
     /// Hands every row of a long result to `take`, a page at a time, until `take` returns false.
@@ -201,7 +201,7 @@ impl Cluster {
         R: 'static + for<'f, 'm> DeserializeRow<'f, 'm>,
     {
         let either = |error: PageError| match error {
-            PageError::Request(error) => self.told(&error),
+            PageError::Request(error) => self.store_error(&error),
             other => self.broken(other),
         };
         let pager = self.session.execute_iter(statement, values).await;
@@ -235,7 +235,7 @@ impl Cluster {
             Err(error) if is_continued && error::is_of_protocol(&error) => {
                 Err(StoreError::Cursor(self.name()))
             }
-            Err(error) => Err(self.told(&error)),
+            Err(error) => Err(self.store_error(&error)),
         }
     }
 

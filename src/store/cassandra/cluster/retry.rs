@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_may_pass_is_tried_again_behind_longer_and_longer_pauses() {
+    async fn transient_errors_are_retried_after_increasing_pauses() {
         let mut tries = Vec::new();
         let attempt = || {
             tries.push(std::time::Instant::now());
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_refused_or_may_not_be_sent_is_not_tried_again() {
+    async fn rejected_or_no_longer_allowed_requests_are_not_retried() {
         let mut tries = 0;
         let mut attempt = |error: DbError| {
             tries += 1;

@@ -23,7 +23,7 @@ pub struct Settings {
     pub local_datacenter: Option<String>,
     pub login: Option<(String, String)>,
     /// The user name, and whether there is a password, for messages.
-    pub login_told: String,
+    pub login_description: String,
     pub tls: Option<Tls>,
     pub compression: Option<Compression>,
     pub connect_timeout: Duration,
@@ -44,8 +44,8 @@ impl Settings {
             _ => format!("{host}:{}", config.port),
         };
         let password = config.password()?.unwrap_or_default();
-        let login_told = match &config.username {
-            Some(user) => format!("as {user}, password {}", config.told_password()),
+        let login_description = match &config.username {
+            Some(user) => format!("as {user}, password {}", config.password_source()),
             None => "without a login".to_owned(),
         };
         Ok(Self {
@@ -57,7 +57,7 @@ impl Settings {
             read: config.consistency.read,
             local_datacenter: config.local_datacenter.clone(),
             login: config.username.clone().map(|user| (user, password)),
-            login_told,
+            login_description,
             tls: config.tls.clone(),
             compression: match config.compression {
                 config::Compression::None => None,

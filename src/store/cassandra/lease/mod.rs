@@ -185,7 +185,7 @@ impl Lease {
 
     async fn renew(&self, held: &mut Held, keep: bool) -> Result<(), StoreError> {
         let mut sent = Instant::now();
-        let holder = keep.then(|| self.me.told());
+        let holder = keep.then(|| self.me.to_text());
         let (epoch, beat, stamps) = (self.epoch, held.beat + 1, self.stamps());
         let mut row = Row { holder, epoch, beat, stamps, tables: self.tables.clone() };
         let mut before = Row { beat: held.beat, ..row.clone() };

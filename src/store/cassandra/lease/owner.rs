@@ -42,7 +42,7 @@ impl LeaseOwner {
         }
     }
 
-    pub fn told(&self) -> String {
+    pub fn to_text(&self) -> String {
         format!("{} #{}#{}#{}", self.name, self.machine, self.process, self.number)
     }
 
@@ -84,10 +84,10 @@ impl Process {
         // Its files in `/proc` are less reliable, because they can be hidden from a service (`ProtectProc=`,
         // `hidepid`).
         let is_there = pid.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH));
-        Self::told(is_there, std::fs::read_to_string(format!("/proc/{id}/stat")).ok().as_deref())
+        Self::from_stat(is_there, std::fs::read_to_string(format!("/proc/{id}/stat")).ok().as_deref())
     }
 
-    fn told(is_there: bool, stat: Option<&str>) -> Self {
+    fn from_stat(is_there: bool, stat: Option<&str>) -> Self {
         // The name of the process, in brackets, may contain any characters.
         let behind = stat.and_then(|stat| stat.rsplit_once(") ")).map_or("", |(_, behind)| behind);
         let mut fields = behind.split(' ');
@@ -123,20 +123,20 @@ mod tests {
 
     #[test]
     fn a_process_that_is_hidden_is_not_gone() {
-        assert_eq!(Process::told(true, None), Process::Hidden);
-        assert!(!Process::told(true, None).is_not("4711"));
-        assert!(!Process::told(true, Some(STAT)).is_not("4711"));
+        assert_eq!(Process::from_stat(true, None), Process::Hidden);
+        assert!(!Process::from_stat(true, None).is_not("4711"));
+        assert!(!Process::from_stat(true, Some(STAT)).is_not("4711"));
     }
 
     #[test]
-    fn a_process_that_has_ended_is_gone_and_so_is_one_whose_id_another_has() {
-        assert!(Process::told(false, None).is_not("4711"));
-        assert!(Process::told(true, Some(STAT)).is_not("4712"));
+    fn a_process_is_gone_if_it_has_ended_or_another_has_its_id() {
+        assert!(Process::from_stat(false, None).is_not("4711"));
+        assert!(Process::from_stat(true, Some(STAT)).is_not("4712"));
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let id = child.id();
         child.wait().unwrap();
         assert_eq!(Process::of(id), Process::Gone);
-        assert_eq!(Process::told(true, Some(&STAT.replace(" S ", " Z "))), Process::Gone);
+        assert_eq!(Process::from_stat(true, Some(&STAT.replace(" S ", " Z "))), Process::Gone);
         assert!(matches!(Process::of(std::process::id()), Process::Started(_)));
     }
 }

@@ -75,7 +75,7 @@ impl LeaseTable {
             }
             answered => answered,
         };
-        let result = result.map_err(|error| self.cluster.told(&error))?;
+        let result = result.map_err(|error| self.cluster.store_error(&error))?;
         Ok(cas::answer(&self.cluster, result, "beat")? == Answer::Applied)
     }
 
@@ -106,7 +106,7 @@ impl LeaseTable {
         let mut statement = self.cluster.statement(cql);
         statement.set_serial_consistency(Some(self.serial));
         let made = self.cluster.session().query_unpaged(statement, ()).await;
-        made.map(|_| Row::default()).map_err(|error| self.cluster.told(&error))
+        made.map(|_| Row::default()).map_err(|error| self.cluster.store_error(&error))
     }
 }
 

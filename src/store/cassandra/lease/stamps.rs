@@ -129,7 +129,7 @@ impl Authority {
         let ledger = self.ledger();
         let send = || self.cluster.session().execute_unpaged(&self.reserve, (end, &ledger, end, block.next));
         let result = patiently("ledger", send).await;
-        let result = result.map_err(|error| self.cluster.told(&error))?;
+        let result = result.map_err(|error| self.cluster.store_error(&error))?;
         match cas::answer(&self.cluster, result, "next")? {
             Answer::Applied => {
                 (block.end, block.next) = (end, end);
@@ -202,5 +202,5 @@ async fn make(cluster: &Cluster, serial: SerialConsistency, next: i64) -> Result
     let mut statement = cluster.statement(cql);
     statement.set_serial_consistency(Some(serial));
     let made = patiently("ledger", || cluster.session().query_unpaged(statement.clone(), ())).await;
-    made.map(|_| ()).map_err(|error| cluster.told(&error))
+    made.map(|_| ()).map_err(|error| cluster.store_error(&error))
 }

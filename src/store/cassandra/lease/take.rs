@@ -36,7 +36,7 @@ impl Seen {
     fn is_vacant(&self, me: &LeaseOwner, lease: Duration) -> bool {
         let Some(holder) = &self.row.holder else { return true };
         // The holder may be this process, if the response to an earlier attempt was lost.
-        self.since.elapsed() > lease || *holder == me.told() || me.knows_gone(holder)
+        self.since.elapsed() > lease || *holder == me.to_text() || me.knows_gone(holder)
     }
 
     /// Returns how long the holder has not renewed the lease. Zero if there is no holder.
@@ -71,7 +71,7 @@ impl Lease {
             }
             if is_vacant && let Some((epoch, held)) = claim(cluster, &table, &seen.row, &me, &tables).await? {
                 metrics::lease_taken(seen.silence());
-                tell_taken(cluster.name(), &seen);
+                log_taken(cluster.name(), &seen);
                 failpoint::step("lease taken");
                 let lease = Self {
                     until: AtomicU64::new(micros(held.until.duration_since(began))),
@@ -88,7 +88,7 @@ impl Lease {
                 };
                 return Ok(lease);
             }
-            if is_new && seen.row.holder.as_ref().is_some_and(|holder| *holder != me.told()) {
+            if is_new && seen.row.holder.as_ref().is_some_and(|holder| *holder != me.to_text()) {
                 // The row has changed, so its holder is alive.
                 if wait == Wait::No || began.elapsed() > cluster.settings.lease {
                     let differs = fits.is_err() || seen.row.tables != tables;
@@ -101,7 +101,7 @@ impl Lease {
     }
 }
 
-fn tell_taken(store: String, seen: &Seen) {
+fn log_taken(store: String, seen: &Seen) {
     let silence = seen.silence().as_secs_f64();
     match seen.row.holder {
         Some(_) => {
@@ -137,7 +137,7 @@ async fn claim(
 ) -> Result<Option<(i64, Held)>, StoreError> {
     let sent = Instant::now();
     let (epoch, stamps) = (before.epoch + 1, before.stamps);
-    let row = Row { holder: Some(me.told()), epoch, beat: 0, stamps, tables: tables.to_owned() };
+    let row = Row { holder: Some(me.to_text()), epoch, beat: 0, stamps, tables: tables.to_owned() };
     if !table.set(before, &row).await? {
         return Ok(None);
     }

@@ -160,7 +160,7 @@ impl LedgerTables {
             self.fence(lease, &entered.delivery).await?;
         }
         let was = Content::of(&entered.delivery);
-        let told = change(&mut entered)?;
+        let result = change(&mut entered)?;
         entered.delivery.changed = now_ms();
         let is = Content::of(&entered.delivery);
         if is != was {
@@ -176,7 +176,7 @@ impl LedgerTables {
         } else if kept {
             under_way.remove(&id);
         }
-        Ok((entered, told))
+        Ok((entered, result))
     }
 
     /// If this delivery is the newest generation, hides newer generations that a writer without the lease may enter

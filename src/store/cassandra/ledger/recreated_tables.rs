@@ -50,7 +50,7 @@ pub async fn tables(
     begin(cluster, lease, &others).await?;
     failpoint::step("tables begun anew");
     for (table, now) in pairs() {
-        known.note(lease, table, &now.told()).await?;
+        known.note(lease, table, &now.to_text()).await?;
     }
     Ok(found)
 }
@@ -147,7 +147,7 @@ impl Known {
     /// Whether the table is not the one that the ledger filled. A table whose id was never recorded is accepted as it
     /// is.
     fn is_another(&self, table: &Table, now: &Identity) -> bool {
-        self.ids.get(&Self::key(table)).is_some_and(|known| *known != now.told())
+        self.ids.get(&Self::key(table)).is_some_and(|known| *known != now.to_text())
     }
 
     async fn note(&mut self, lease: &Lease, table: &Table, id: &str) -> Result<(), StoreError> {

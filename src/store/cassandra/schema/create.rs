@@ -89,6 +89,6 @@ pub async fn run(cluster: &Cluster, cql: &str) -> Result<(), StoreError> {
     match cluster.session().query_unpaged(statement, ()).await {
         Ok(_) => Ok(()),
         Err(error) if exists_already(&error) => Ok(()),
-        Err(error) => Err(cluster.told(&error)),
+        Err(error) => Err(cluster.store_error(&error)),
     }
 }

@@ -10,7 +10,7 @@ use crate::store::cassandra::schema::state::{SchemaState, look};
 
 /// Rejects a ledger from which a table has disappeared. If the table were created again, nobody would notice that its
 /// content is lost.
-pub async fn whole(cluster: &Cluster, plan: &Plan, state: &SchemaState) -> Result<(), StoreError> {
+pub async fn check_complete(cluster: &Cluster, plan: &Plan, state: &SchemaState) -> Result<(), StoreError> {
     if state.missing_ledger.is_empty() {
         return Ok(());
     }
@@ -24,8 +24,8 @@ pub async fn whole(cluster: &Cluster, plan: &Plan, state: &SchemaState) -> Resul
     let Some(format) = format else { return Ok(()) };
     // Another process may have created the tables in the meantime.
     let state = look(cluster, plan, false).await?;
-    let gone = state.gone(format);
-    gone.map_or(Ok(()), |name| Err(damaged(cluster, &format!("table {name} is missing"))))
+    let missing = state.missing_ledger_table(format);
+    missing.map_or(Ok(()), |name| Err(damaged(cluster, &format!("table {name} is missing"))))
 }
 
 fn damaged(cluster: &Cluster, what: &str) -> StoreError {
@@ -83,7 +83,7 @@ async fn is_empty(cluster: &Cluster) -> Result<bool, StoreError> {
     }
 }
 
-pub fn missing_told(cluster: &Cluster, missing: &str) -> StoreError {
+pub fn missing_error(cluster: &Cluster, missing: &str) -> StoreError {
     cluster.shape(
         format!("{missing} does not exist, and store.create_schema is false"),
         "create it (`needledrop schema --apply`), or set store.create_schema to true",

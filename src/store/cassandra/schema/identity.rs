@@ -19,7 +19,7 @@ pub struct Identity {
 
 impl Identity {
     /// Returns the id as it is recorded in the ledger.
-    pub fn told(&self) -> String {
+    pub fn to_text(&self) -> String {
         self.id.map(|id| id.to_string()).unwrap_or_default()
     }
 
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_told_by_both_servers() {
+    fn the_drop_time_is_read_from_both_servers() {
         let at = 1_795_700_000_000_000;
         assert_eq!(micros(CqlTimestamp(at / 1000)), at, "Cassandra");
         assert_eq!(micros(CqlTimestamp(at)), at, "Scylla");

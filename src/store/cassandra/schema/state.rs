@@ -38,7 +38,7 @@ impl SchemaState {
     }
 
     /// Returns a missing table that a ledger of this format must have.
-    pub fn gone(&self, format: i64) -> Option<&'static str> {
+    pub fn missing_ledger_table(&self, format: i64) -> Option<&'static str> {
         let mut missing = self.missing_ledger.iter().filter(|at| **at != CONTENTS || format >= WITH_CONTENTS);
         missing.next().and_then(|at| LEDGER.get(*at)).map(|(name, _)| *name)
     }
@@ -98,8 +98,8 @@ fn compare(
         let differs = a.iter().filter(|(name, kind)| b.get(*name) != Some(kind));
         differs.map(|(name, kind)| format!("{name} {kind}")).collect()
     };
-    let told = |list: Vec<String>| if list.is_empty() { "nothing".to_owned() } else { list.join(", ") };
-    let (lacks, extra) = (told(only(&expected, found)), told(only(found, &expected)));
+    let listed = |list: Vec<String>| if list.is_empty() { "nothing".to_owned() } else { list.join(", ") };
+    let (lacks, extra) = (listed(only(&expected, found)), listed(only(found, &expected)));
     Err(cluster.shape(
         format!("table {} has another shape:\n  expected {lacks}\n  found {extra}", table.name),
         "declare the table as it is, declare it under another name, or move it away",

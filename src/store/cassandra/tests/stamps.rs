@@ -87,7 +87,7 @@ async fn two_ledgers_never_hand_out_the_same_stamp() {
 }
 
 #[tokio::test]
-async fn a_row_that_was_lost_or_restored_is_raised_above_all_stamps_of_the_ledger() {
+async fn a_lost_or_restored_row_is_raised_above_all_stamps_of_the_ledger() {
     if !Cassandra::available() {
         return;
     }

@@ -24,9 +24,9 @@ pub async fn chunks(inner: &Inner, window: &[RowChunk], sent: &Window) -> Result
     let tails = sent.tails.get_or_try_init(|| tails::send(inner, writing, window)).await?;
     run(inner, writing, (&tails.chunks(window), &[]), tails).await?;
     let mut all = vec![Applied::default(); window.len()];
-    sent.body.tell(&mut all);
-    tails.tell(&mut all);
-    tails::tell_failed(inner, window, tails, &mut all).await?;
+    sent.body.copy_results(&mut all);
+    tails.copy_results(&mut all);
+    tails::report_failed(inner, window, tails, &mut all).await?;
     Ok(all)
 }
 
@@ -62,7 +62,7 @@ async fn run(
 
 impl Run {
     /// Copies the results of this run's chunks to their places in the window.
-    fn tell(&self, all: &mut [Applied]) {
+    fn copy_results(&self, all: &mut [Applied]) {
         let judged = self.progress.judged.get().map(Vec::as_slice).unwrap_or_default();
         for (at, applied) in self.progress.entered().values().flatten() {
             if let Some(place) = self.places.get(*at).and_then(|place| all.get_mut(*place)) {

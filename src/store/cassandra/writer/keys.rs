@@ -160,7 +160,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn all_that_are_smaller_are_found(mut of in prop::collection::vec(0..50_u64, 0..40), hash in 0..50_u64) {
+        fn all_smaller_keys_are_counted(mut of in prop::collection::vec(0..50_u64, 0..40), hash in 0..50_u64) {
             of.sort_unstable();
             let sorted: Vec<Short> = of.iter().map(|hash| short(*hash << 24)).collect();
             let hash = short(hash << 24);

@@ -279,7 +279,7 @@ impl Sending<'_> {
         match done {
             Ok(()) => Ok(Ok(())),
             Err(error) if classify(&error) == ErrorClass::Refused => Ok(Err(words(&error))),
-            Err(error) => Err(self.cluster.told(&error)),
+            Err(error) => Err(self.cluster.store_error(&error)),
         }
     }
 }
@@ -334,7 +334,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_go_no_faster_than_the_limit_also_when_they_are_sent_again() {
+    fn the_rate_limit_also_applies_to_rows_that_are_sent_again() {
         let pace = Pace::new(1000);
         let first = pace.take(10).unwrap();
         assert_eq!(pace.take(500).unwrap() - first, Duration::from_millis(10));

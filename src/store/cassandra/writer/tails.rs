@@ -50,7 +50,7 @@ pub async fn send(inner: &Inner, writing: &Writing, window: &[RowChunk]) -> Resu
 }
 
 /// Reports, for the tails that were left out, why their deliveries have failed.
-pub async fn tell_failed(
+pub async fn report_failed(
     inner: &Inner,
     window: &[RowChunk],
     sent: &Run,
