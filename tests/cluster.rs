@@ -283,9 +283,10 @@ fn all_stopped(nodes: &[Node], expected: &End) {
 }
 
 fn daemon_killed(expected: &End) {
-    // The load is slow enough to last for all kills. A start takes seconds here, so the delay before a kill begins
-    // only when the first rows are written.
-    let world = world("again").with("write.rows_per_second", "8000");
+    // The load is slow enough to last for all kills, and its chunks are small enough to be written between two kills. A
+    // start takes seconds here, so the delay before a kill begins only when the first rows are written.
+    let world = world("again").with("write.window", "500");
+    let mut world = world.with("write.rows_per_second", "2000");
     let seed = std::env::var("NEEDLEDROP_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     eprintln!("25 kills with NEEDLEDROP_SEED={seed}");
@@ -303,6 +304,7 @@ fn daemon_killed(expected: &End) {
     }
     eprintln!("{in_the_middle} of 25 kills came in the middle of a file");
     assert!(in_the_middle >= 10, "too few to tell anything");
+    world.set("write.rows_per_second", "0");
     world.once(0);
     assert_eq!(&end(&world, "again"), expected);
 }
