@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 CARGO := cargo
 SHARED := $(or $(NEEDLEDROP_SHARED),../shared)
-# Most tests wait for a daemon, a lease or a node, so two tests run per core.
+# Most tests spend their time waiting for a daemon, a lease or a node, so two tests run per core.
 export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc 2>/dev/null || echo 2))))
 
 help: ## Print this list

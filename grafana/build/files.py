@@ -52,7 +52,7 @@ DASHBOARD = (
             "Incomplete",
             f'sum(needledrop_files_open{{{OURS}, state="incomplete"}})',
             Short,
-            "Files whose end is still expected.",
+            "Files of which more bytes are expected.",
             [(1, "yellow")],
             alert="NeedledropDeliveryIncomplete",
         )
@@ -101,7 +101,7 @@ DASHBOARD = (
                 (f"sum(increase(needledrop_records_quarantined_total{{{OURS}}}[{DAY}]))", "quarantined"),
             ],
             Short,
-            "What the records of each day became. Look into a day that is much smaller than the others.",
+            "What the records of each day became. Check a day that has far fewer records than the others.",
             alert="NeedledropQuarantineShare",
         )
     )

@@ -40,7 +40,7 @@ DASHBOARD = (
             "Since the last load",
             f"time() - max(needledrop_last_loaded_timestamp_seconds{{{OURS}}} > 0)",
             Seconds,
-            "Time since a delivery was last loaded. Nothing is shown until this process has loaded one.",
+            "Time since a delivery was last loaded. Empty until this process has loaded one.",
             [(86400, "yellow"), (93600, "red")],
             alert="NeedledropNothingLoaded",
         )

@@ -19,7 +19,7 @@ from grafana_foundation_sdk.models.units import (  # noqa: F401 (the dashboards'
 RUNBOOK = "https://github.com/needledrop/needledrop/blob/main/docs/runbook.md"
 SOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 
-# The label filter of every query.
+# The label filter that every query contains.
 OURS = 'job=~"$job", instance=~"$instance"'
 
 

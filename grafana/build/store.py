@@ -22,7 +22,7 @@ DASHBOARD = (
             NoUnit,
             "Whether the store answers.",
             alert="NeedledropStoreDown",
-            words={0: ("away", "red"), 1: ("answers", "green")},
+            words={0: ("unavailable", "red"), 1: ("available", "green")},
         )
     )
     .with_panel(
