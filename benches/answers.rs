@@ -41,7 +41,7 @@ fn main() -> Outcome {
     let away = ask(&daemon, || Ok(began.elapsed() < LOCKED))?;
     let locked = tell("while the store is locked", &away)?;
     let is_red = daemon.get("/readyz")?.starts_with("HTTP/1.1 503");
-    println!("  /readyz is {} then", if is_red { "red" } else { "NOT RED" });
+    println!("  meanwhile /readyz is {}", if is_red { "503, as it should be" } else { "NOT 503" });
     let verdict = if saturated.max(locked) <= GOAL { "reached" } else { "MISSED" };
     println!("  goal at most {GOAL}: {verdict}");
     Ok(())
@@ -50,10 +50,11 @@ fn main() -> Outcome {
 const OTHER: &str = "artist,firstName,gender,itemInSession,lastName,length,level,location,sessionId,song,userId\n\
                      A,Ann,F,1,Lee,1.5,free,X,7,S,3\n";
 
-/// Requests the probes and the metrics as long as `goes_on` returns true. Returns the milliseconds of each answer.
-fn ask(daemon: &Daemon, goes_on: impl Fn() -> Outcome<bool>) -> Outcome<Vec<f64>> {
+/// Requests the probes and the metrics as long as `keep_going` returns true. Returns how long each answer took, in
+/// milliseconds.
+fn ask(daemon: &Daemon, keep_going: impl Fn() -> Outcome<bool>) -> Outcome<Vec<f64>> {
     let mut took = Vec::new();
-    while goes_on()? {
+    while keep_going()? {
         for path in ["/metrics", "/healthz", "/readyz"] {
             let began = Instant::now();
             daemon.get(path)?;
@@ -66,7 +67,7 @@ fn ask(daemon: &Daemon, goes_on: impl Fn() -> Outcome<bool>) -> Outcome<Vec<f64>
 
 fn tell(what: &str, took: &[f64]) -> Outcome<f64> {
     if took.is_empty() {
-        return Err(format!("nothing was asked {what}").into());
+        return Err(format!("no request was sent {what}").into());
     }
     let [p50, p99, most] = [0.5, 0.99, 1.0].map(|share| quantile(took, share));
     println!("  {what:<28} {:>7} {p50:>7.1} {p99:>7.1} {most:>7.1}", took.len());

@@ -48,8 +48,8 @@ const COLD: usize = 20;
 /// Pairs that are not counted, because a JVM is slow at first.
 const COLD_PAIRS: u32 = 2;
 
-/// The ratio of one pair varies by up to a tenth, because the node's JVM has other work than the load. With this many
-/// pairs the error of the median is a quarter of that.
+/// The ratio of one pair varies by up to a tenth, because the node's JVM does other work besides the load. With
+/// this many pairs the error of the median is a quarter of that.
 const PAIRS: u32 = 21;
 
 /// The number of `--single` loads. Each takes a while, and the second digit of the result does not matter.
@@ -82,14 +82,12 @@ fn main() -> Outcome {
     println!("node {} ({})", bench.node.address, bench.node.about());
     let figures = bench.all(with_peers)?;
     if built()? != bench.built {
-        println!(
-            "\nNOTE: the binary was built anew while it was measured: these figures are of two programs"
-        );
+        println!("\nNOTE: the binary was rebuilt during the measurement, so these figures mix two builds");
     }
     table::print(&figures.lines(&format!("{} times", bench.times)));
     println!("\n{}", figures.spread());
     if !with_peers {
-        println!("cqlsh COPY and DSBulk were NOT RUN, they are not here: `make bench-peers` fetches them");
+        println!("NOT RUN: cqlsh COPY and DSBulk have not been fetched; run `make bench-peers`");
     }
     println!(
         "medians of {} alternating pairs behind {COLD_PAIRS} that do not count; RF 1, LOCAL_QUORUM, USING TIMESTAMP; tables made before;\n\
@@ -147,7 +145,7 @@ impl Bench {
     }
 
     fn drops(&self) -> Outcome<Drops> {
-        // The first real load of a fresh node is slow. A daily file does not meet such a node.
+        // The first load into a new node is slow. In production, a daily file goes to a node that is warm.
         let scratch = Scratch::new()?;
         common::scaled(1, &scratch.inbox())?;
         self.ours(&scratch)?;
@@ -206,7 +204,8 @@ impl Bench {
         Ok((said("needledrop", Run { seconds: run.seconds, cpu: run.cpu, peak: run.peak.max(told) }), rows))
     }
 
-    /// Loads the same files with this program, as the reference client or row by row.
+    /// Loads the same files with a reference client, grouped or row by row, which is this program in another
+    /// process.
     fn opponent(&self, mode: &str) -> Outcome<(Run, u64)> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args([mode, &self.node.address, THEIRS]).arg(self.scratch.inbox()).stdin(Stdio::null());

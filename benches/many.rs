@@ -55,7 +55,7 @@ fn new_files() -> Outcome {
     make(&scratch, 0..NEW)?;
     let run = common::watched(&mut scratch.needledrop(&["run", "--once", "--json"]))?;
     let at_once = float(NEW) / run.seconds;
-    println!("\n{} new files of three records into SQLite (files a second)", grouped(float(NEW)));
+    println!("\n{} new files of three records into SQLite (files per second)", grouped(float(NEW)));
     println!("  run --once, start to end            {:>10}", grouped(at_once));
     let scratch = Scratch::new()?;
     let daemon = Daemon::start(&scratch)?;
@@ -63,7 +63,7 @@ fn new_files() -> Outcome {
     make(&scratch, 0..NEW)?;
     daemon.until(&format!("needledrop_deliveries_total{{state=\"loaded\"}} {NEW}"))?;
     let dropped = float(NEW) / began.elapsed().as_secs_f64();
-    println!("  dropped on a daemon, first to last  {:>10}", grouped(dropped));
+    println!("  dropped for a daemon, first to last {:>10}", grouped(dropped));
     told("  goal at least 1,000", at_once.min(dropped) >= GOAL_NEW);
     Ok(())
 }
@@ -86,12 +86,12 @@ fn finished_files(count: usize) -> Outcome {
     sleep(IDLE);
     let idle = (daemon.cpu()? - before) / IDLE.as_secs_f64();
     let memory = float(common::high_water(daemon.child.id()).unwrap_or(0) >> 10) / 1024.0;
-    println!("\na restart with {} loaded files, and one that is new", grouped(float(count)));
+    println!("\na restart with {} loaded files and one new file", grouped(float(count)));
     told(&format!("  ready after {ready:.2} s, goal at most 5"), ready <= GOAL_READY);
     told(&format!("  records read: {read}, goal 3"), (read - 3.0).abs() < 0.5);
-    told(&format!("  most memory {memory:.1} MiB, goal at most 96"), memory <= GOAL_MEMORY);
+    told(&format!("  peak memory {memory:.1} MiB, goal at most 96"), memory <= GOAL_MEMORY);
     told(
-        &format!("  CPU of 60 s without work {:.2} % of a core, goal below 2", idle * 100.0),
+        &format!("  CPU while idle for 60 s {:.2} % of a core, goal below 2", idle * 100.0),
         idle < GOAL_IDLE,
     );
     Ok(())
@@ -101,7 +101,7 @@ fn told(what: &str, reached: bool) {
     println!("{what}: {}", if reached { "reached" } else { "MISSED" });
 }
 
-#[expect(clippy::cast_precision_loss, reason = "to be printed")]
+#[expect(clippy::cast_precision_loss, reason = "for output only")]
 fn float(number: impl TryInto<u64>) -> f64 {
     number.try_into().unwrap_or(0) as f64
 }

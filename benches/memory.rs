@@ -85,10 +85,10 @@ fn report(taken: &[Taken]) {
     }
     let most = taken.iter().map(|taken| taken.told.max(taken.seen)).max().unwrap_or(0);
     let verdict = if most <= GOAL { "reached" } else { "MISSED" };
-    println!("  most {:.1}, goal at most 64: {verdict}", float(most) / float(1 << 20));
+    println!("  peak {:.1}, goal at most 64: {verdict}", float(most) / float(1 << 20));
 }
 
-#[expect(clippy::cast_precision_loss, reason = "to be printed")]
+#[expect(clippy::cast_precision_loss, reason = "for output only")]
 fn float(number: u64) -> f64 {
     number as f64
 }

@@ -246,7 +246,7 @@ fn a_file_that_a_table_still_needs_is_not_deleted() {
     world.set("tables.by_level.partition_key", "[level]");
     world.set("tables.by_level.clustering_key", "[itemInSession]");
     world.once(0);
-    assert_eq!(inbox(&world), [FILE], "by_level is behind by it");
+    assert_eq!(inbox(&world), [FILE], "by_level still needs the file");
     assert_eq!(world.run(&["load", "--table", "by_level"]).code, 0);
     world.once(0);
     assert!(inbox(&world).is_empty());
@@ -326,7 +326,7 @@ fn a_link_stays_in_the_inbox() {
 }
 
 #[test]
-fn an_unwritable_archive_blocks_nothing_and_is_tried_again() {
+fn an_unwritable_archive_blocks_no_loading_and_moves_are_tried_again() {
     let world = world("move");
     let check = |world: &World| world.run(&["check"]);
     assert!(check(&world).stdout.contains("archive: not there yet"), "{:?}", check(&world));
@@ -419,7 +419,7 @@ fn other_device(world: &World) -> Option<TempDir> {
         std::env::var_os("CI").is_none(),
         "no second device: name a folder on one in NEEDLEDROP_OTHER_DEVICE"
     );
-    eprintln!("SKIPPED: no second device here; name a folder on one in NEEDLEDROP_OTHER_DEVICE");
+    eprintln!("SKIPPED: no second device found; set NEEDLEDROP_OTHER_DEVICE to a folder on another device");
     None
 }
 
@@ -452,7 +452,7 @@ fn files_are_copied_completely_with_their_times_to_another_device() {
     assert_eq!(copy.modified().unwrap(), modified);
     world.drop_file("big.csv", big());
     world.once(0);
-    assert_eq!(tree(&other.path().join("archive")).len(), 8, "the same bytes again have a number");
+    assert_eq!(tree(&other.path().join("archive")).len(), 8, "the second copy has a numbered name");
 }
 
 /// Aborts a run at each of its durable steps and then runs again. The second run must leave what an uninterrupted run

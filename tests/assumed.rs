@@ -161,7 +161,7 @@ fn assumed_bytes_are_recognized_in_copies_and_in_grown_files() {
     let grown = world.once(0);
     assert_eq!((&grown["deliveries"], &grown["records"]["read"]), (&json!({ "loaded": 1 }), &json!(2)));
     let expected = [numbered("elsewhere", 0..6), numbered("Artist", 10..12)].concat();
-    assert_eq!(artists(&world), expected, "only what was appended");
+    assert_eq!(artists(&world), expected, "only the appended records are loaded");
     let receipt = world.receipt(DAYS[0]);
     assert_eq!((&receipt["loaded"], &receipt["assumed"]), (&json!(6), &json!(4)));
     assert_eq!((&receipt["tables"]["session_item"]["rows"], &receipt["closes"]), (&json!(2), &json!(true)));
@@ -182,7 +182,11 @@ fn a_last_record_without_a_line_end_is_assumed_and_later_records_are_loaded() {
     assert_eq!(world.once(1)["records"]["read"], 2);
     assert_eq!(artists(&world), [numbered("elsewhere", 0..6), numbered("Artist", 10..11)].concat());
     let entry = &world.json(&["quarantine", "list"])[0];
-    assert_eq!((&entry["line"], &entry["record"]), (&json!(7), &json!(5)), "lines are counted on");
+    assert_eq!(
+        (&entry["line"], &entry["record"]),
+        (&json!(7), &json!(5)),
+        "line numbers continue after the assumed records"
+    );
 }
 
 #[test]
@@ -204,7 +208,7 @@ fn assumed_records_are_counted_but_not_quarantined() {
     assert_eq!(world.json(&["quarantine", "list"]), json!([]));
 
     Connection::open(world.store()).unwrap().execute_batch("DROP TABLE user_song").unwrap();
-    assert_eq!(world.run(&["load", "--table", "user_song"]).code, 1, "one has no row there");
+    assert_eq!(world.run(&["load", "--table", "user_song"]).code, 1, "one record has no row in this table");
     let table = world.receipt(DAYS[0])["tables"]["user_song"].clone();
     assert_eq!((&table["rows"], &table["refused"]), (&json!(4), &json!(1)));
 }
@@ -248,7 +252,7 @@ fn a_file_that_cannot_be_read_to_its_end_is_not_assumed_and_blocks_no_other() {
     assert_eq!(output.code, 1, "{output:?}");
     let summary = output.json();
     assert_eq!((&summary["deliveries"], &summary["unreadable"]), (&json!({ "loaded": 2 }), &json!(3)));
-    assert_eq!(world.states().len(), 2, "nothing is entered of the others");
+    assert_eq!(world.states().len(), 2, "the other files are not entered");
     for told in ["its last 7 bytes are not a complete record", "its last 9 bytes are not a complete record"] {
         assert!(output.stderr.contains(told), "{told}: {output:?}");
     }

@@ -38,7 +38,7 @@ fn refuses(world: &World, args: &[&str], code: i32, words: &[&str]) {
 fn says(world: &World, args: &[&str], code: i32, words: &[&str]) {
     let output = world.run(args);
     assert_eq!(output.code, code, "{args:?}: {output:?}");
-    assert_eq!(output.stdout, "", "{args:?}: results only go to stdout");
+    assert_eq!(output.stdout, "", "{args:?}: a failed command prints nothing to stdout");
     for word in words.iter().chain(&["next:"]) {
         assert!(output.stderr.contains(word), "{args:?} does not say {word:?}: {}", output.stderr);
     }
@@ -156,7 +156,7 @@ fn a_second_writer_is_refused_with_the_process_id_of_the_first() {
         assert_eq!(output.status.code(), Some(3), "{told}");
         assert!(told.contains(&format!("process {id} ")) && told.contains("next:"), "{told}");
     }
-    assert_eq!(world.run(&["status"]).code, 0, "who only reads is not kept out");
+    assert_eq!(world.run(&["status"]).code, 0, "commands that only read are not refused");
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn without_create_schema_tables_must_exist() {
     assert_eq!(output.code, 2, "{output:?}");
     let words = ["session_item", "create_schema", "next:"];
     assert!(words.iter().all(|word| output.stderr.contains(word)), "{output:?}");
-    assert_eq!(beside(&world), [], "no store is made");
+    assert_eq!(beside(&world), [], "no store is created");
     assert_eq!(world.run(&["schema", "--apply"]).code, 0);
     world.once(0);
 }

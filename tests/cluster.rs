@@ -6,7 +6,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::expect_used,
-    reason = "a helper of a test fails the test, as the test itself does"
+    reason = "a failing helper must fail its test"
 )]
 
 mod common;
@@ -201,7 +201,10 @@ fn a_load_survives_killed_nodes_stopped_nodes_and_a_killed_daemon() {
     clean.once(0);
     let expected = end(&clean, "clean");
     assert_eq!(expected.quarantine, "[]");
-    assert!(expected.tables.iter().all(|rows| rows.len() > 1000), "too little to be seen in mid-file");
+    assert!(
+        expected.tables.iter().all(|rows| rows.len() > 1000),
+        "too few rows to catch a load in the middle of a file"
+    );
     one_node_killed(&nodes[2], &expected);
     one_of_all_killed(&nodes[2], &expected);
     all_stopped(&nodes, &expected);
@@ -217,13 +220,16 @@ fn one_node_killed(node: &Node, expected: &End) {
     std::thread::sleep(Duration::from_secs(5));
     node.again();
     let states = world.states();
-    assert!(states.values().any(|state| state == "loading"), "it came back in the middle: {states:?}");
+    assert!(
+        states.values().any(|state| state == "loading"),
+        "the node came back after the load had ended: {states:?}"
+    );
     all_loaded(&world);
     assert_eq!(daemon.stop().0, 0, "{}", daemon.log());
     assert_eq!(&end(&world, "killed"), expected);
 }
 
-/// If all replicas must have a row, two of three are no success.
+/// If all three replicas must acknowledge a row, two acknowledgements are not enough.
 fn one_of_all_killed(node: &Node, expected: &End) {
     let world = world("partial").with("write.rows_per_second", "15000");
     let world = world.with("store.cassandra.consistency", "{ write: ALL, read: ONE }");
@@ -238,12 +244,12 @@ fn one_of_all_killed(node: &Node, expected: &End) {
         "it was killed in the middle: {before:?}"
     );
     std::thread::sleep(Duration::from_secs(5));
-    assert_eq!(ledger("partial"), before, "the ledger moved without a replica");
+    assert_eq!(ledger("partial"), before, "the ledger advanced although a replica is missing");
     node.again();
     all_loaded(&world);
     let retries = daemon.metrics();
     let retries = retries.iter().filter(|(name, _)| name.starts_with("needledrop_write_retries_total"));
-    assert!(retries.map(|(_, count)| count).sum::<f64>() > 0.0, "nothing was tried again");
+    assert!(retries.map(|(_, count)| count).sum::<f64>() > 0.0, "no write was retried");
     assert_eq!(daemon.stop().0, 0, "{}", daemon.log());
     assert_eq!(&end(&world, "partial"), expected);
 }
@@ -257,7 +263,7 @@ fn until_not_ready(daemon: &common::Daemon) -> String {
     until("readiness is red", || daemon.get("/readyz").filter(|(status, _)| *status == 503)).1
 }
 
-/// The memory limit in bytes for a debug build, with all that the load takes.
+/// The memory limit in bytes for a debug build under load.
 const MEMORY: f64 = 96.0 * 1024.0 * 1024.0;
 
 fn all_stopped(nodes: &[Node], expected: &End) {
@@ -271,7 +277,7 @@ fn all_stopped(nodes: &[Node], expected: &End) {
     assert!(why.contains("store"), "{why}");
     std::thread::sleep(Duration::from_secs(30));
     let resident = daemon.metrics()["needledrop_process_resident_memory_bytes"];
-    assert!(resident < MEMORY, "{resident} bytes while it waits");
+    assert!(resident < MEMORY, "the waiting daemon takes {resident} bytes");
     std::thread::scope(|scope| {
         nodes.iter().for_each(|node| drop(scope.spawn(|| node.again())));
     });
@@ -303,7 +309,7 @@ fn daemon_killed(expected: &End) {
         in_the_middle += usize::from(status.json()["deliveries"].as_array().is_some_and(is_loading));
     }
     eprintln!("{in_the_middle} of 25 kills came in the middle of a file");
-    assert!(in_the_middle >= 10, "too few to tell anything");
+    assert!(in_the_middle >= 10, "too few kills came in the middle of a file");
     world.set("write.rows_per_second", "0");
     world.once(0);
     assert_eq!(&end(&world, "again"), expected);

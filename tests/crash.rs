@@ -7,7 +7,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a helper of a test fails the test, as the test itself does"
+    reason = "a failing helper must fail its test"
 )]
 
 #[path = "crash/world.rs"]
@@ -237,7 +237,7 @@ fn a_quarantine_replay_that_ends_at_any_durable_step_is_completed_by_the_next() 
     };
     let replay = |world: &World| {
         let done = world.run(&["quarantine", "replay"]);
-        assert_eq!(done.status.code(), Some(1), "the words are still none: {done:?}");
+        assert_eq!(done.status.code(), Some(1), "words are still not numbers: {done:?}");
     };
     let clean = prepared("");
     replay(&clean);
@@ -248,7 +248,11 @@ fn a_quarantine_replay_that_ends_at_any_durable_step_is_completed_by_the_next() 
     widen(&mut at_once);
     far(&at_once);
     at_once.once();
-    assert_eq!(expected.tables, at_once.story().tables, "as if they had passed at once");
+    assert_eq!(
+        expected.tables,
+        at_once.story().tables,
+        "the tables are those of a run in which the records passed at once"
+    );
     let format_1 = concat!(
         include_str!("common/format_4.sql"),
         include_str!("common/format_3.sql"),
@@ -295,7 +299,7 @@ fn a_quarantine_replay_between_a_kill_and_the_next_run_changes_nothing() {
         world.run(&["quarantine", "replay"]);
         world.once();
         let replayed = world.run(&["quarantine", "replay"]);
-        assert_eq!(replayed.status.code(), Some(1), "the words are still none: {replayed:?}");
+        assert_eq!(replayed.status.code(), Some(1), "words are still not numbers: {replayed:?}");
         assert_eq!(world.story().tables, expected, "the load aborted at step {step}");
         if !aborted {
             break;
@@ -501,7 +505,7 @@ fn a_clock_that_was_set_back_does_not_change_the_order() {
     world.sql("UPDATE _needledrop_stamps SET base = base + 300000000");
     world.sql("UPDATE session_item SET _stamp = _stamp + 300000000");
     world.put("2018-12-02.csv", &file("after"));
-    assert!(world.abort_at(2), "after it was taken up");
+    assert!(world.abort_at(2), "the run aborts after the file is taken up");
     world.once();
     assert_eq!(world.cell("SELECT artist FROM session_item"), "after");
     assert_eq!(
@@ -542,7 +546,7 @@ fn a_file_that_vanished_between_a_kill_and_the_next_run_is_replaced() {
         clean.put("2018-12-01-gone.csv", &colliding(1, 300));
         clean.put("2018-12-02-here.csv", &colliding(2, 10));
         clean.once();
-        world.story().assert_is(&clean.story(), "gone and back");
+        world.story().assert_is(&clean.story(), "after the file disappeared and came back");
     }
 }
 

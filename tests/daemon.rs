@@ -220,7 +220,7 @@ fn a_missing_inbox_is_waited_for() {
     let mut daemon = world.daemon();
     fs::remove_dir(world.inbox()).unwrap();
     until("it is not ready", || (daemon.get("/readyz")?.0 == 503).then_some(()));
-    assert_eq!(daemon.get("/healthz").unwrap().0, 200, "alive all the same");
+    assert_eq!(daemon.get("/healthz").unwrap().0, 200, "a daemon that is not ready is still alive");
     fs::create_dir(world.inbox()).unwrap();
     until("it is ready again", || (daemon.get("/readyz")?.0 == 200).then_some(()));
     world.drop_file(FILE, csv(0..3));

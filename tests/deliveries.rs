@@ -51,7 +51,7 @@ fn the_same_bytes_under_another_name_are_a_duplicate() {
     assert_eq!(receipt["state"], "duplicate");
     assert_eq!((&receipt["records"], &receipt["tables"]), (&json!(0), &json!({})));
     assert_eq!(world.tables(), before);
-    assert_eq!(world.accounts()["session_item"], (5, 0), "nothing was sent");
+    assert_eq!(world.accounts()["session_item"], (5, 0), "no row was sent");
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn identical_files_in_one_listing_are_loaded_once() {
         world.drop_file(name, csv(0..50));
     }
     assert_eq!(world.once(0)["deliveries"], json!({ "loaded": 1, "duplicate": 2 }));
-    assert_eq!(world.states()["a.csv"], "loaded", "the first in the listing is the one that counts");
+    assert_eq!(world.states()["a.csv"], "loaded", "the first file in the listing counts");
     assert_eq!(world.accounts()["session_item"], (50, 0));
 }
 
@@ -86,7 +86,7 @@ fn a_file_that_grows_into_known_content_is_a_duplicate() {
     let before = world.tables();
     world.append("copy.csv", events(0..5));
     assert_eq!(world.once(0)["deliveries"], json!({ "duplicate": 1 }));
-    assert_eq!(world.tables(), before, "what is older does not come back");
+    assert_eq!(world.tables(), before, "older rows do not come back");
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_file_that_grew_is_continued_where_it_stood() {
     let first = csv(0..5).len();
     world.append(FILE, events(5..7));
     let summary = world.once(0);
-    assert_eq!(summary["records"]["read"], 2, "only what is new is read into the tables");
+    assert_eq!(summary["records"]["read"], 2, "only the new records are read");
     let grown = csv(0..7).len() - first;
     let status = world.json(&["status"]);
     let detail = &status["deliveries"][0]["detail"];
@@ -247,13 +247,17 @@ fn growth_that_changes_the_record_of_an_open_tail_is_a_new_generation() {
 }
 
 #[test]
-fn a_path_whose_tail_was_contradicted_waits_for_a_line_end() {
+fn a_path_whose_loaded_tail_changed_waits_for_a_line_end() {
     let world = World::new();
     world.drop_file(FILE, format!("{HEADER}{}", row("1")));
     assert_eq!(world.once(0)["deliveries"], json!({ "loaded": 1 }));
     assert_eq!(world.receipt(FILE)["ends_without_newline"], true);
     world.append(FILE, "2");
-    assert_eq!(world.once(1)["deliveries"], json!({ "incomplete": 1 }), "it was wrong once");
+    assert_eq!(
+        world.once(1)["deliveries"],
+        json!({ "incomplete": 1 }),
+        "after growth changed a loaded tail, the next tail waits"
+    );
     let receipt = world.receipt(FILE);
     assert_eq!((&receipt["generation"], &receipt["records"]), (&json!(2), &json!(0)), "{receipt}");
     assert!(receipt["detail"].as_str().unwrap().contains("has no line end"), "{receipt}");
@@ -316,7 +320,11 @@ fn a_last_record_with_fewer_fields_waits_for_the_rest() {
         let summary = world.once(1);
         assert_eq!(summary["deliveries"], json!({ "incomplete": 1 }), "cut {cut}");
         assert_eq!(summary["records"]["read"], 2, "cut {cut}");
-        assert_eq!(world.json(&["quarantine", "list"]), json!([]), "cut {cut}: nothing of it is refused");
+        assert_eq!(
+            world.json(&["quarantine", "list"]),
+            json!([]),
+            "cut {cut}: an incomplete record is not refused"
+        );
         // No bytes came, so there is nothing to do and nothing new to report.
         assert_eq!(world.once(0)["deliveries"], json!({}), "cut {cut}");
         world.append(FILE, &whole[whole.len() - cut..]);
@@ -326,10 +334,10 @@ fn a_last_record_with_fewer_fields_waits_for_the_rest() {
 }
 
 #[test]
-fn an_incomplete_record_that_is_mended_in_place_is_loaded() {
+fn an_incomplete_record_that_is_corrected_in_place_is_loaded() {
     let whole = csv(0..3);
     let broken = format!("{}\"3", whole.strip_suffix("3\n").unwrap());
-    assert_eq!(broken.len(), whole.len(), "its size tells nothing");
+    assert_eq!(broken.len(), whole.len(), "the size does not show the change");
     let world = World::new();
     world.drop_file(FILE, &broken);
     assert_eq!(world.once(1)["deliveries"], json!({ "incomplete": 1 }));
@@ -339,7 +347,7 @@ fn an_incomplete_record_that_is_mended_in_place_is_loaded() {
 }
 
 #[test]
-fn a_cut_off_gz_is_incomplete_until_it_is_whole() {
+fn a_truncated_gz_is_incomplete_until_the_rest_arrives() {
     let whole = csv(0..20_000);
     let packed = gzip(whole.as_bytes());
     let name = "2018-11-01-events.csv.gz";
@@ -421,7 +429,7 @@ fn a_delivery_that_failed_because_of_its_records_is_not_tried_again_by_itself() 
     assert_eq!(world.once(1)["deliveries"], json!({ "failed": 1 }));
     let before = world.dump();
     assert_eq!(world.once(0)["deliveries"], json!({}));
-    assert!(world.dump() == before, "tried again without a reason");
+    assert!(world.dump() == before, "an unchanged failed file was loaded again");
     assert_eq!(world.run(&["load", FILE, "--again"]).code, 1);
     assert_eq!(world.generations(FILE), 2);
 }
@@ -443,7 +451,7 @@ fn load_again_is_a_new_generation_at_the_end_of_the_order() {
     assert_eq!((&generations[0]["generation"], &generations[1]["generation"]), (&json!(1), &json!(2)));
     let base = |receipt: &Json| receipt["stamps"][0]["base"].as_i64().unwrap();
     assert!(base(&generations[0]) < base(&generations[1]));
-    assert_eq!(world.receipt(FILE)["generation"], 2, "the newest is the one that is shown");
+    assert_eq!(world.receipt(FILE)["generation"], 2, "receipt shows the newest generation");
     assert_eq!(world.run(&["receipt", FILE, "--generation", "3"]).code, 1);
 }
 
@@ -480,7 +488,7 @@ fn a_new_table_is_behind_until_it_is_backfilled_from_the_kept_files() {
 
     let others = world.tables();
     let output = world.run(&["load", "--table", "by_artist", "--json"]);
-    assert_eq!(output.code, 0, "what is in quarantine already is not refused anew: {output:?}");
+    assert_eq!(output.code, 0, "quarantined records are not refused again: {output:?}");
     let summary = output.json();
     assert_eq!(summary["tables"]["by_artist"]["rows"], 10, "{summary}");
     assert_eq!(world.json(&["status"])["tables"]["by_artist"]["behind"], 0);
@@ -493,7 +501,7 @@ fn a_new_table_is_behind_until_it_is_backfilled_from_the_kept_files() {
 
     let before = world.dump();
     assert_eq!(world.run(&["load", "--table", "by_artist"]).code, 0);
-    assert_eq!(world.dump(), before, "there was nothing to play");
+    assert_eq!(world.dump(), before, "a second backfill writes nothing");
 }
 
 #[test]
@@ -503,7 +511,7 @@ fn a_dry_run_writes_nothing_and_reports_what_would_be_loaded() {
     let summary = world.json(&["run", "--once", "--dry-run"]);
     assert_eq!((&summary["dry_run"], &summary["records"]["loaded"]), (&json!(true), &json!(5)));
     let beside: Vec<_> = fs::read_dir(world.path("")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert_eq!(beside, [world.inbox()], "not even a store");
+    assert_eq!(beside, [world.inbox()], "a dry run creates no store");
     world.once(0);
     world.append(FILE, events(5..7));
     let before = world.dump();

@@ -7,7 +7,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::expect_used,
-    reason = "a helper of a test fails the test, as the test itself does"
+    reason = "a failing helper must fail its test"
 )]
 
 mod common;
@@ -72,7 +72,7 @@ fn assert_confined(of: &Composition) {
     assert_eq!(about["HostConfig"]["ReadonlyRootfs"], true);
     let bound = about["HostConfig"]["PortBindings"].as_object().unwrap().values();
     assert!(bound.flat_map(|of| of.as_array().unwrap()).all(|of| of["HostIp"] == "127.0.0.1"), "{about}");
-    assert_eq!(of.zombies(), 0, "health checks and `exec` leave nothing behind");
+    assert_eq!(of.zombies(), 0, "health checks and `exec` leave no zombies");
 }
 
 /// Asserts that a scanner finds the dependencies: in the binary, and in a file.
@@ -149,7 +149,7 @@ fn the_image_is_small_and_describes_itself() {
     assert_eq!(labels["org.opencontainers.image.version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(labels["org.opencontainers.image.revision"], image::COMMIT);
     let (whole, base) = (about["Size"].as_u64().unwrap(), image::base()["Size"].as_u64().unwrap());
-    assert!(whole - base < 40_000_000, "{} bytes beside those of Debian", whole - base);
+    assert!(whole - base < 40_000_000, "the image is {} bytes larger than its base", whole - base);
     // No daemon listens in this container.
     let (code, said) = image::run(&["health"]);
     assert_eq!(code, 1, "{said}");

@@ -81,12 +81,12 @@ fn a_copy_of_an_incomplete_file_is_a_duplicate() {
     world.drop_file("h.csv", "k,v,w\nq,1,2\nb12345");
     assert_eq!(world.once(0)["deliveries"], json!({ "duplicate": 1 }));
     world.once(0);
-    assert_eq!(world.generations("h.csv"), 1, "it is the same when it is looked at again");
+    assert_eq!(world.generations("h.csv"), 1, "another run creates no new generation");
     assert_eq!(world.receipt("h.csv")["bytes"], 18);
 }
 
 #[test]
-fn a_cut_off_gz_of_a_known_file_is_incomplete() {
+fn a_truncated_gz_of_a_known_file_is_incomplete() {
     let world = world();
     world.drop_file("a.csv", long(30_000));
     world.once(0);

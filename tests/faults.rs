@@ -193,7 +193,7 @@ fn a_damaged_ledger_is_refused_and_never_recreated() {
         assert!(output.stderr.contains(words), "{name}: {output:?}");
         assert!(output.stderr.contains("next: "), "{name}: {output:?}");
         assert!(!output.stderr.contains("defect"), "{name}: {output:?}");
-        assert!(fs::read(world.store()).unwrap() == before, "{name}: it was written to");
+        assert!(fs::read(world.store()).unwrap() == before, "{name}: the store was changed");
     }
 }
 

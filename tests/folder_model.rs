@@ -3,11 +3,7 @@
 //!
 //! `NEEDLEDROP_MODEL_SECONDS` sets the duration, and `NEEDLEDROP_SEED` repeats a run that failed.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a helper of a test fails the test, as the test itself does"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failing helper must fail its test")]
 
 mod common;
 #[path = "folder_model/model.rs"]
@@ -235,7 +231,7 @@ fn play(rounds: &[Round]) {
 }
 
 #[test]
-fn any_story_of_the_folder_ends_as_its_model() {
+fn any_history_of_the_folder_ends_as_its_model() {
     stories::play("folder model", Duration::from_secs(10), 300, rounds(), |rounds| play(rounds));
 }
 

@@ -68,11 +68,11 @@ fn each_reason_is_listed_with_line_byte_column_and_raw_bytes() {
         let store = world.open_store();
         let sql = "SELECT raw FROM _needledrop_quarantine";
         let kept: Vec<u8> = store.query_row(sql, [], |row| row.get(0)).unwrap();
-        assert_eq!(kept, raw, "{reason}: the bytes as they came");
+        assert_eq!(kept, raw, "{reason}: the raw bytes are unchanged");
         let receipt = world.receipt(FILE);
         let counts = ["records", "loaded", "quarantined", "state", "closes"].map(|key| receipt[key].clone());
         assert_eq!(json!(counts), json!([10, 9, 1, "loaded", true]), "{reason}");
-        assert_eq!(world.tables()["session_item"].len(), 9, "{reason}: the others are loaded");
+        assert_eq!(world.tables()["session_item"].len(), 9, "{reason}: the other records are loaded");
     }
 }
 
@@ -109,7 +109,7 @@ fn counts_close_over_bad_input() {
         let counts = ["records", "loaded", "skipped", "quarantined", "closes"].map(|key| &receipt[key]);
         assert_eq!(json!(counts), expected, "{file}");
     }
-    assert_eq!(world.once(0)["deliveries"], json!({}), "told once, and not again");
+    assert_eq!(world.once(0)["deliveries"], json!({}), "a failed file is not loaded again by the next run");
     assert_eq!(entries(&world, &[]).len(), 8);
 }
 
@@ -148,7 +148,7 @@ fn one_record_can_be_shown() {
 }
 
 #[test]
-fn a_delivery_over_its_limit_fails_alone() {
+fn a_delivery_over_its_limit_fails_and_no_other() {
     let cases = [("2", 2, false), ("2", 3, true), ("10%", 1, false), ("10%", 5, true), ("off", 50, false)];
     for (limit, bad, fails) in cases {
         let world = World::new().with("limits.max_quarantined", limit);

@@ -111,7 +111,7 @@ fn a_second_pass_writes_nothing() {
     assert_eq!(summary["records"], json!({ "read": 0, "loaded": 0, "skipped": 0, "quarantined": 0 }));
     assert_eq!((&summary["deliveries"], &summary["tables"]), (&json!({}), &json!({})));
     assert!(world.run(&["run", "--once"]).stdout.contains("nothing new"));
-    assert!(world.dump() == before, "a pass over files that are loaded changed the store");
+    assert!(world.dump() == before, "a second pass over loaded files changed the store");
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn an_export_loads_into_the_same_tables() {
     let fresh = World::new();
     fresh.drop_file("export.csv", &exported.stdout);
     assert_eq!(fresh.once(0)["records"]["skipped"], 0);
-    assert!(fresh.tables() == world.tables(), "other tables than those exported from");
+    assert!(fresh.tables() == world.tables(), "the export loads into other tables");
 }
 
 #[test]
@@ -148,8 +148,8 @@ fn a_day_and_its_compressed_forms_are_duplicates() {
         let alone = World::new();
         alone.drop_file(&name, &packed);
         alone.once(0);
-        assert!(alone.tables() == tables, "{end} alone gives other tables");
-        assert_eq!(alone.receipt(&name)["bytes"], bytes.len(), "offsets are of the decoded bytes");
+        assert!(alone.tables() == tables, "the {end} files alone give other tables");
+        assert_eq!(alone.receipt(&name)["bytes"], bytes.len(), "offsets count decoded bytes");
     }
     assert!(plain.tables() == tables);
 }

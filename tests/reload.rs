@@ -71,7 +71,7 @@ fn is_ready(daemon: &Daemon) {
 fn adds_up(world: &World, files: usize, rows: u64) {
     let status = world.json(&["status", "--count"]);
     let deliveries = status["deliveries"].as_array().unwrap();
-    assert_eq!(deliveries.len(), files, "one delivery a file: {status}");
+    assert_eq!(deliveries.len(), files, "each file has one delivery: {status}");
     for delivery in deliveries {
         let receipt = world.receipt(delivery["file"].as_str().unwrap());
         assert_eq!((&receipt["state"], &receipt["closes"]), (&json!("loaded"), &json!(true)), "{receipt}");
@@ -112,7 +112,7 @@ fn a_changed_configuration_is_applied_while_files_are_dropped_and_nothing_is_los
     let behind = status["tables"]["artists"]["behind"].as_u64().unwrap();
     assert!((1..=31).contains(&behind), "{status}");
     assert_eq!(status["tables"]["artists"]["count"], 3000 - 50 * behind, "{status}");
-    assert_eq!(metric(&daemon, "records_read_total"), 3000.0, "counters go on");
+    assert_eq!(metric(&daemon, "records_read_total"), 3000.0, "counters keep their values over a reload");
     assert_eq!(
         metric(&daemon, "rows_written_total{table=\"artists\"}"),
         f64::from(u32::try_from(3000 - 50 * behind).unwrap())
@@ -145,7 +145,7 @@ fn a_file_under_way_is_finished_under_the_old_configuration() {
     write(&world, &more());
     daemon.signal(Signal::HUP);
     until("it is on the way", || (daemon.get("/readyz")?.1.contains("configuration")).then_some(()));
-    assert!(metric(&daemon, "records_read_total") < 60_000.0, "it waits for the file");
+    assert!(metric(&daemon, "records_read_total") < 60_000.0, "the reload waits until the file is loaded");
     world.drop_file("next.csv", csv(60_000..60_010));
     wait_for(&world, "next.csv", "loaded");
     adds_up(&world, 2, 60_010);
@@ -215,7 +215,7 @@ fn another_inbox_is_applied() {
 }
 
 #[test]
-fn a_hangup_without_a_change_does_nothing() {
+fn sighup_without_a_change_does_nothing() {
     let world = World::of(SONGS);
     let mut daemon = world.daemon();
     world.drop_file("a.csv", csv(0..3));
@@ -270,7 +270,7 @@ fn a_failed_file_is_tried_again_under_the_new_configuration() {
 }
 
 #[test]
-fn many_hangups_and_changes_while_loading_lose_nothing() {
+fn many_sighups_and_changes_while_loading_lose_nothing() {
     let world = World::of(SONGS).with("write.window", "50");
     let mut daemon = world.daemon();
     let (mut files, rows) = (0, 40_u32);

@@ -67,7 +67,10 @@ fn an_export_of_the_trades_loads_into_the_same_tables() {
     let world = trades();
     world.once(0);
     let exported = world.run(&["export"]).stdout;
-    assert!(exported.starts_with("\"Trade ID\","), "under the names of the header: {exported}");
+    assert!(
+        exported.starts_with("\"Trade ID\","),
+        "the export has the column names of the header: {exported}"
+    );
     // The name of a file contains its day, so the export of one day is one file.
     let name = "2026-03-02-trades.csv";
     let day = trades();

@@ -37,13 +37,13 @@ fn the_daemon_reports_when_it_is_ready_what_it_does_and_that_it_stops() {
     let manager = Manager::new(&world, None);
     let mut daemon = manager.start(&world);
     manager.hears("READY=1");
-    assert_eq!(daemon.get("/readyz").unwrap().0, 200, "whoever was told drops a file at once");
+    assert_eq!(daemon.get("/readyz").unwrap().0, 200, "READY=1 is sent only when /readyz agrees");
     manager.hears("STATUS=ready; no files waiting");
     assert_eq!(daemon.stop().0, 0);
     manager.hears("STOPPING=1");
     let told = manager.told();
     assert_eq!(told.iter().filter(|word| *word == "READY=1").count(), 1, "{told:?}");
-    assert!(!told.iter().any(|word| word.starts_with("WATCHDOG")), "nobody asked for it: {told:?}");
+    assert!(!told.iter().any(|word| word.starts_with("WATCHDOG")), "no watchdog is configured: {told:?}");
 }
 
 #[test]
@@ -136,10 +136,10 @@ fn a_stuck_stage_stops_the_feeding_of_the_watchdog_and_is_named() {
         manager.hears(&format!("STATUS=stuck: no answer from {stage}"));
         let since = manager.last_fed();
         std::thread::sleep(WATCHDOG);
-        assert_eq!(manager.last_fed(), since, "{stage} is stuck, and the watchdog is fed");
+        assert_eq!(manager.last_fed(), since, "the watchdog is fed although {stage} is stuck");
         assert!(since.elapsed() >= WATCHDOG);
         assert!(daemon.log().contains(&format!("no answer from {stage}; ")), "{}", daemon.log());
-        assert_eq!(daemon.stop().0, 4, "it still hears that it is to stop");
+        assert_eq!(daemon.stop().0, 4, "a daemon with a stuck stage still stops on SIGTERM");
         // Nothing is lost.
         world.once(0);
         assert_eq!(world.receipt("1.csv")["loaded"], 10);

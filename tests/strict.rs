@@ -111,7 +111,7 @@ fn the_malformed_quote_is_marked() {
         "{shown}"
     );
     let cells = world.run(&["quarantine", "list", "--csv"]).stdout;
-    assert!(cells.contains(",,,,\"2,\"\"ab\"\"c,3\"\n"), "as it came, in the last cell: {cells}");
+    assert!(cells.contains(",,,,\"2,\"\"ab\"\"c,3\"\n"), "the last cell has the unchanged record: {cells}");
 }
 
 #[test]

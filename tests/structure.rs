@@ -1,6 +1,6 @@
 //! Tests of the rules for the tree: which module may use which, where tasks start, and that no test depends on a
 //! fixed port.
-#![allow(clippy::unwrap_used, reason = "a helper of a test fails the test, as the test itself does")]
+#![allow(clippy::unwrap_used, reason = "a failing helper must fail its test")]
 
 #[path = "structure/imports.rs"]
 mod imports;
@@ -50,7 +50,7 @@ fn root() -> &'static Path {
 
 fn files(place: &str) -> Vec<PathBuf> {
     let files = rust_files(&root().join(place));
-    assert!(!files.is_empty(), "{place} is not there: the list in this test is old");
+    assert!(!files.is_empty(), "{place} does not exist: update the list in this test");
     files
 }
 
@@ -186,7 +186,8 @@ fn names_a_port(line: &str) -> bool {
     hosts.iter().any(|host| line.split(host).skip(1).any(is_port))
 }
 
-/// Another process may listen on a fixed port. A test would talk to that process, or fail because of it.
+/// Another process may already listen on a fixed port. A test would then talk to that process, or fail because of
+/// it.
 #[test]
 fn tests_name_no_fixed_port() {
     assert!(names_a_port("\"127.0.0.1:9042\"") && names_a_port("(\"localhost\", 9042)"));

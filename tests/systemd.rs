@@ -2,11 +2,7 @@
 //!
 //! The tests need Docker. They run only if `NEEDLEDROP_TEST_SERVICE` is set. Otherwise they report that they were not
 //! run.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a helper of a test fails the test, as the test itself does"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failing helper must fail its test")]
 
 mod common;
 #[path = "service/machine.rs"]

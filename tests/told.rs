@@ -91,7 +91,7 @@ fn the_exit_code_of_a_receipt_says_whether_the_delivery_is_done() {
     assert_eq!(["good.csv", "same.csv"].map(code), [0, 0]);
     assert_eq!(["bad.csv", "failed.csv", "incomplete.csv"].map(code), [1, 1, 1]);
     assert_eq!(world.run(&["quarantine", "discard", "--all"]).code, 0);
-    assert_eq!(code("bad.csv"), 0, "nothing of it is open");
+    assert_eq!(code("bad.csv"), 0, "no record of it is still open");
 }
 
 #[test]

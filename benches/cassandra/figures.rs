@@ -46,7 +46,7 @@ impl Figures {
         let ratios = Pairs { ours: self.rates(&self.ours), theirs: self.rates(&self.theirs) }.ratios();
         let [least, low, high, most] = [0.0, 0.25, 0.75, 1.0].map(|share| quantile(&ratios, share));
         format!(
-            "rows/s beside the reference client, pair by pair: {least:.2} to {most:.2}, half of them {low:.2} to {high:.2}"
+            "rows/s relative to the reference client, pair by pair: {least:.2} to {most:.2}, half of them {low:.2} to {high:.2}"
         )
     }
 

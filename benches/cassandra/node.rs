@@ -62,7 +62,7 @@ fn script(command: &str, place: &Path) -> Command {
 /// Kills a node and removes its data. Nobody reads the data, so the node need not flush it.
 fn stop(place: &Path) {
     if place.is_dir() {
-        // Errors appear on stderr. Nothing can be done about them here.
+        // The command prints its errors on stderr, and this function could not act on them.
         let _ = script("stop", place).arg("--kill").status();
         let _ = std::fs::remove_dir_all(place);
     }

@@ -40,7 +40,7 @@ pub fn print(lines: &[Line]) {
         println!("{}", text.trim_end());
     };
     println!();
-    line(["needledrop", "value", "beside", "ratio", "goal", ""]);
+    line(["needledrop", "value", "compared with", "ratio", "goal", ""]);
     for one in lines {
         let ratio = one.ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
         let (goal, verdict) = one.verdict();

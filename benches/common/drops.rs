@@ -34,7 +34,7 @@ impl Drop for Daemon {
     }
 }
 
-/// Milliseconds, by how the file came in.
+/// Milliseconds, by how the file was dropped.
 #[derive(Default)]
 pub struct Drops {
     copied: Vec<f64>,
@@ -75,7 +75,7 @@ impl Drops {
     }
 
     pub fn report(&self, store: &str) {
-        println!("\n{DROPS} drops of 300 records to queryable in every table of {store} (ms)");
+        println!("\n{DROPS} files of 300 records, from drop to queryable in every table of {store} (ms)");
         println!(
             "  {:<12} {:>6} {:>7} {:>7} {:>7} {:>7} {:>7}",
             "", "drops", "min", "p50", "p90", "p99", "max"
@@ -90,7 +90,7 @@ impl Drops {
         let verdict = if p99 <= GOAL_MS { "reached" } else { "MISSED" };
         println!("  p99 {p99:.1}, goal at most {GOAL_MS}: {verdict}");
         println!(
-            "  from before the copy or rename until a second connection, asking every ms, has the last record"
+            "  from before the copy or rename until a second connection, which polls every ms, reads the last record"
         );
     }
 }
@@ -120,7 +120,7 @@ fn opened<A>(open: impl Fn() -> Option<A>) -> Outcome<A> {
             return Ok(found);
         }
     }
-    Err("the daemon has made no store".into())
+    Err("the daemon has not created a store".into())
 }
 
 /// Drops one file, by copy or by rename, and waits for its last record. Returns the milliseconds.
@@ -139,7 +139,7 @@ fn drop_one(
     }
     while !arrived()? {
         if began.elapsed() > PATIENCE {
-            return Err(format!("{} does not arrive", place.display()).into());
+            return Err(format!("{} does not become queryable", place.display()).into());
         }
         sleep(Duration::from_millis(1));
     }

@@ -95,7 +95,7 @@ def heat_map(axes, board, title, unit):
 
 
 def compact(svg):
-    """One line for each element, and coordinates to a tenth of a point: less than an eye can see."""
+    """Puts each element on one line and rounds coordinates to a tenth of a point, which no eye can see."""
     svg = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), svg)
     svg = re.sub(r'"[^"]*"', lambda value: " ".join(value[0].split()), svg)
     return re.sub(r"\n+", "\n", svg)

@@ -105,7 +105,7 @@ fn a_dropped_table_ends_the_daemon_and_can_be_backfilled() {
     assert_eq!(place.json(&["status"])["tables"]["user_song"]["behind"], 0);
     assert_counts(&place, 40);
     let after = place.stamped("user_song");
-    assert!(before.iter().all(|row| after.binary_search(row).is_ok()), "under other stamps");
+    assert!(before.iter().all(|row| after.binary_search(row).is_ok()), "a row has another stamp");
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn a_dropped_table_ends_a_load_that_is_running() {
     let told = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(2), "{told}");
     assert!(told.contains("user_session") && told.contains("next: "), "{told}");
-    assert_eq!(place.states()[FILES[0]], "loading", "it can go on");
+    assert_eq!(place.states()[FILES[0]], "loading", "the delivery can be resumed");
 
     place.set("write.rows_per_second", "0");
     place.once(0);
@@ -172,7 +172,7 @@ fn a_recreated_table_needs_a_backfill_even_after_an_interrupted_run() {
         let told = String::from_utf8_lossy(&aborted.stderr);
         assert!(aborted.status.code().is_none() && told.contains("aborting at step"), "{told}");
         place.once(0);
-        assert_eq!(behind(&place), 1, "cut short at step {step}: {told}");
+        assert_eq!(behind(&place), 1, "aborted at step {step}: {told}");
         assert_eq!(place.run(&["load", "--table", "user_song"]).code, 0);
         assert_eq!((behind(&place), place.stamped("user_song")), (0, before.clone()));
     }
@@ -192,7 +192,7 @@ fn a_ledger_with_a_missing_table_is_refused_and_not_recreated() {
             told.contains("damaged") && told.contains("is missing") && told.contains("next: restore"),
             "{told}"
         );
-        assert!(!place.names().iter().any(|name| name == table), "it was made anew");
+        assert!(!place.names().iter().any(|name| name == table), "{table} was recreated");
         if table == "needledrop_meta" {
             place.cql("CREATE TABLE ks.needledrop_meta (key text PRIMARY KEY, value text)");
             place.cql("INSERT INTO ks.needledrop_meta (key, value) VALUES ('format', '3') IF NOT EXISTS");
@@ -209,7 +209,7 @@ fn recreated(table: &str, columns: &str) {
     place.drop_file(FILES[1], csv(20..40));
     let began = std::time::Instant::now();
     while daemon.runs() && daemon.log().matches("INFO loaded").count() < 2 {
-        assert!(began.elapsed().as_secs() < 20, "it neither ends nor loads: {}", daemon.log());
+        assert!(began.elapsed().as_secs() < 20, "the daemon neither ends nor loads: {}", daemon.log());
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     let rows = place.sorted(&format!("SELECT * FROM ks.{table}"));

@@ -95,7 +95,7 @@ fn story(place: &Place) {
     let status = place.json(&["status"]);
     assert_eq!(status["tables"]["session_item"]["rows_written"], 2);
     assert_eq!((&status["backlog"]["files"], &status["states"]), (&json!(0), &json!({ "loaded": 3 })));
-    assert_eq!(assume(place)["deliveries"], json!({}), "once more, there is nothing to do");
+    assert_eq!(assume(place)["deliveries"], json!({}), "a second call has nothing to do");
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn growth_copies_and_new_content_are_distinguished() {
     place.append(DAYS[0], events(10..12));
     let run = place.once(0);
     assert_eq!(run["deliveries"], json!({ "loaded": 1 }));
-    assert_eq!(run["records"]["read"], 2, "only what was appended");
+    assert_eq!(run["records"]["read"], 2, "only the appended records are read");
     let receipt = place.receipt(DAYS[0]);
     assert_eq!((&receipt["loaded"], &receipt["closes"]), (&json!(6), &json!(true)));
     place.drop_file(DAYS[1], csv(20..23));

@@ -56,7 +56,7 @@ fn check_judges_a_missing_keyspace_by_its_configuration() {
     let one = format!("keyspace {} will have replication 1", place.keyspace);
     assert_tells(&place, &["check"], 0, &[&one]);
     let place = place.with("store.cassandra.replication", "{ class: SimpleStrategy, replication_factor: 3 }");
-    assert!(!told(&place, &["check"]).1.contains("warning"), "three are enough");
+    assert!(!told(&place, &["check"]).1.contains("warning"), "three replicas need no warning");
     let place = place.with("store.create_schema", "false");
     let missing = format!("keyspace {} does not exist", place.keyspace);
     assert_tells(&place, &["check"], 2, &[&missing, "next: create it (`needledrop schema --apply`)"]);

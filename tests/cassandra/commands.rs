@@ -105,19 +105,19 @@ fn new_and_dropped_tables_are_backfilled_from_the_kept_files() {
     assert_eq!(tables["by_artist"].len(), 4);
     assert!(before.iter().all(|(table, rows)| tables[table] == *rows), "{before:?} {tables:?}");
     let name = place.rows("SELECT firstname FROM ks.by_artist WHERE artist = 'Artist 1'");
-    assert_eq!(format!("{name:?}"), "[[Some(Text(\"Ann\"))]]", "an empty column keeps what is there");
+    assert_eq!(format!("{name:?}"), "[[Some(Text(\"Ann\"))]]", "an empty column keeps the earlier value");
     assert_eq!(place.receipt(FILE)["closes"], true);
     let before = place.dump();
     assert_eq!(place.run(&["load", "--table", "by_artist"]).code, 0);
-    assert_eq!(place.dump(), before, "there was nothing to play");
+    assert_eq!(place.dump(), before, "a second backfill writes nothing");
 }
 
 #[test]
 fn check_reports_what_exists_and_what_an_acknowledgement_is_worth() {
     let Some(place) = Place::new() else { return };
     let check = |place: &World| place.run(&["check"]);
-    assert_eq!(check(&place).code, 0, "that nothing is there yet is no mistake");
-    assert!(place.names().is_empty(), "check makes nothing");
+    assert_eq!(check(&place).code, 0, "a store that does not exist yet is no error");
+    assert!(place.names().is_empty(), "check creates nothing");
     place.once(0);
     let whole = check(&place);
     assert_eq!(whole.code, 0, "{whole:?}");
@@ -153,7 +153,7 @@ fn the_printed_schema_is_the_schema_that_is_created() {
         printed.stdout.split(';').map(str::trim).filter(|one| !one.is_empty()).collect();
     assert_eq!(statements.len(), 1 + 3 + LEDGER.len(), "{statements:#?}");
     assert!(statements.iter().all(|one| one.starts_with("CREATE ")), "{statements:#?}");
-    assert!(place.names().is_empty(), "printing makes nothing");
+    assert!(place.names().is_empty(), "printing the schema creates nothing");
     // The printed statements are run by hand. Then nothing is missing.
     statements.iter().for_each(|one| place.cql(one));
     place.drop_file(FILE, csv(0..2));
@@ -166,7 +166,11 @@ fn the_printed_schema_is_the_schema_that_is_created() {
         assert!(applied.names().contains(&format!("needledrop_{name}")), "{name}");
     }
     let place = place.with("store.create_schema", "false");
-    assert_eq!(place.once(0)["deliveries"], json!({ "loaded": 1 }), "on tables that were made by hand");
+    assert_eq!(
+        place.once(0)["deliveries"],
+        json!({ "loaded": 1 }),
+        "tables that were created by hand are used"
+    );
 }
 
 #[test]
@@ -180,7 +184,11 @@ fn without_create_schema_nothing_is_created_and_the_missing_part_is_named() {
     assert!(place.names().is_empty());
     assert_eq!(place.run(&["check"]).code, 2);
 
-    assert_eq!(place.run(&["schema", "--apply"]).code, 0, "asked for by name");
+    assert_eq!(
+        place.run(&["schema", "--apply"]).code,
+        0,
+        "schema --apply creates tables even if create_schema is false"
+    );
     assert_eq!(place.once(0)["deliveries"], json!({ "loaded": 1 }));
     place.cql("DROP TABLE ks.user_song");
     let refused = place.run(&["run", "--once"]);
@@ -282,7 +290,7 @@ fn a_dry_run_before_the_first_load_creates_nothing() {
     let Some(place) = Place::new() else { return };
     place.drop_file(FILE, csv(0..5));
     let dry = place.run(&["run", "--once", "--dry-run", "--json"]);
-    assert!(place.names().is_empty(), "not even a store");
+    assert!(place.names().is_empty(), "a dry run creates no store");
     assert_eq!(dry.code, 0, "{dry:?}");
     assert_eq!(dry.json()["records"]["loaded"], 5);
 }

@@ -179,7 +179,7 @@ fn a_quarantine_replay_that_ends_at_any_durable_step_is_completed_by_the_next() 
     place.empty();
     place.drop_file("2018-12-01.csv", &text);
     place.whole();
-    assert_eq!(place.tables(), at_once, "as if they had passed at once");
+    assert_eq!(place.tables(), at_once, "the tables are those of a run in which the records passed at once");
     for step in steps() {
         prepared(&mut place);
         let aborted = place.command(&replay).env("NEEDLEDROP_ABORT_AT", step.to_string()).output().unwrap();
@@ -310,7 +310,7 @@ fn a_load_of_a_killed_daemon_is_finished_by_the_next_daemon() {
         (status["states"]["loaded"] == 30).then_some(())
     });
     assert_eq!(daemon.stop().0, 0);
-    Story::of(&place).assert_is(&clean, "after two daemons that were killed");
+    Story::of(&place).assert_is(&clean, "after two killed daemons");
 }
 
 /// Rows of a tail may have been sent although the ledger never recorded them. If the file comes back with another

@@ -1,4 +1,4 @@
-//! Tests of another domain, for which only the YAML file changes, and of table features that only Cassandra has.
+//! Tests that another domain needs only another YAML file, and of table features that only Cassandra has.
 
 use std::path::Path;
 
@@ -78,7 +78,7 @@ fn types_and_clustering_order_are_those_of_the_declaration() {
     let newest = place
         .rows("SELECT tradeid FROM ks.trades_by_symbol WHERE symbol = 'NDRP' AND day = '2026-03-02' LIMIT 1");
     assert_eq!(format!("{newest:?}"), "[[Some(BigInt(900151))]]");
-    assert_eq!(place.once(0)["deliveries"], json!({}), "found again as it was made");
+    assert_eq!(place.once(0)["deliveries"], json!({}), "the existing tables match the declaration");
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn every_type_is_read_back_unchanged_and_quoted_names_keep_their_case() {
         place.rows("SELECT TTL(tiny) FROM ks.\"Readings\" WHERE \"Device\" = 'd1' AND part = -3 AND seq = 1");
     assert!(format!("{left:?}").contains("Some(Int(8"), "{left:?}");
     assert!(place.run(&["check"]).stdout.contains("time to live"));
-    assert_eq!(place.once(0)["deliveries"], json!({}), "found again as it was made");
+    assert_eq!(place.once(0)["deliveries"], json!({}), "the existing tables match the declaration");
     assert_eq!(place.receipt("readings.csv")["closes"], true);
 }
 

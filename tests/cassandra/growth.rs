@@ -1,4 +1,4 @@
-//! Tests of files that grow, also after an open tail. The result equals one pass over all the bytes, or it is a new
+//! Tests of files that grow, even after an open tail. The result equals one pass over all the bytes, or it is a new
 //! generation.
 
 use std::io::Write as _;
@@ -87,7 +87,11 @@ fn growth_that_changes_the_record_of_an_open_tail_is_a_new_generation() {
     assert_eq!(users.len(), 2, "both generations count");
     place.append(FILE, row("Bea", "3"));
     pass(&place);
-    assert_eq!(place.receipt(FILE)["state"], "incomplete", "its tail was wrong once");
+    assert_eq!(
+        place.receipt(FILE)["state"],
+        "incomplete",
+        "after growth changed a loaded tail, the next tail waits"
+    );
 }
 
 #[test]
@@ -96,7 +100,7 @@ fn repeated_growth_continues_where_the_delivery_stands() {
     place.drop_file(FILE, csv(0..5));
     pass(&place);
     place.append(FILE, events(5..7));
-    assert_eq!(place.once(0)["records"]["read"], 2, "only what is new is read into the tables");
+    assert_eq!(place.once(0)["records"]["read"], 2, "only the new records are read");
     // Some of these records have keys that are already in the tables.
     place.append(FILE, events(3..9));
     place.once(0);

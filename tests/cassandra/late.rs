@@ -247,7 +247,7 @@ fn tell(text: &str) {
 #[test]
 fn a_write_that_arrives_after_a_takeover_changes_nothing() {
     if std::env::var_os("NEEDLEDROP_EVERY_STEP").is_none() {
-        return tell("NOT RUN: late writes of every kind; `make every-step` delivers each of them");
+        return tell("NOT RUN: late writes of every kind; `make every-step` runs this test");
     }
     let Some(mut late) = Late::new() else { return };
     let sent = late.play(Default::default());
@@ -276,7 +276,7 @@ fn a_delivery_whose_file_was_rewritten_is_not_resumed_late() {
     assert_eq!(late.place.generations(FIRST), 2);
 }
 
-/// The file is rewritten. Before another process takes over, the file gets its former bytes back, and more.
+/// The file is rewritten. Before another process takes over, the file gets its former bytes back and grows.
 #[test]
 fn a_generation_whose_bytes_are_gone_is_not_entered_late() {
     let Some(mut late) = Late::loaded() else { return };

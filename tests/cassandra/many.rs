@@ -13,7 +13,7 @@ const FILES: u64 = 600;
 /// A load takes seconds. This is enough even if other tests run at the same time.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// Keeps a core busy until `ends` is set. The load of the machine changes which task waits for which.
+/// Keeps a core busy until `ends` is set. On a busy machine, tasks wait for each other in another order.
 fn busy(ends: &Arc<AtomicBool>) {
     let ends = Arc::clone(ends);
     let spin = move || while !ends.load(Ordering::Relaxed) {};

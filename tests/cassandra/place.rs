@@ -41,7 +41,7 @@ static SESSION: LazyLock<Session> = LazyLock::new(|| {
 fn node() -> Option<String> {
     let node = std::env::var(NODE).ok().filter(|node| !node.is_empty());
     let required = std::env::var("CI").is_ok_and(|ci| !ci.is_empty());
-    assert!(node.is_some() || !required, "{NODE} names no node, and in CI nothing is left out");
+    assert!(node.is_some() || !required, "{NODE} names no node; in CI no test may be skipped");
     if node.is_none() {
         eprintln!("NOTE: NOT RUN, {NODE} names no node; `make test` starts one");
     }
@@ -231,7 +231,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         // The keyspace of a failed test is kept for inspection.
         if std::thread::panicking() {
-            eprintln!("keyspace {} is left to be looked at", self.keyspace);
+            eprintln!("keyspace {} is kept for inspection", self.keyspace);
         } else {
             self.cql(&format!("DROP KEYSPACE IF EXISTS {}", self.keyspace));
         }

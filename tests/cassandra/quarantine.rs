@@ -62,7 +62,10 @@ fn a_record_that_passes_now_is_loaded_once_under_its_own_stamp() {
         "[[Some(Text(\"Later 0\")), Some(Float(100.5)), Some(BigInt({})), Some(BigInt({base}))]]",
         base + 4
     );
-    assert_eq!(row, expected, "the record is the third: what it leaves empty stays the first's");
+    assert_eq!(
+        row, expected,
+        "the third record leaves columns empty, so the values of the first record stay"
+    );
     let states: Vec<Json> = place.json(&["quarantine", "list", "--all"]).as_array().unwrap().clone();
     let states: Vec<&Json> = states.iter().map(|entry| &entry["state"]).collect();
     assert_eq!(json!(states), json!(["replayed", "replayed", "open"]));
@@ -85,7 +88,7 @@ fn show_marks_the_bad_field_list_prints_cells_and_discard_settles_records() {
     let done = place.run(&["quarantine", "discard", "--reason", "fields", "--json"]);
     assert_eq!((done.code, &done.json()["discarded"]), (0, &json!(1)), "{done:?}");
     assert_eq!(account(&place), json!([[5, 2, 0, 3], [2, 0, 1]]));
-    assert_eq!(replay(&place, 0)["loaded"], 2, "what is discarded is not tried");
+    assert_eq!(replay(&place, 0)["loaded"], 2, "discarded records are not tried");
     assert_eq!(place.json(&["status"])["quarantine"], json!({ "open": 0, "replayed": 2, "discarded": 1 }));
 }
 
@@ -179,5 +182,5 @@ fn a_ledger_of_format_1_is_refused_until_it_is_migrated() {
     };
     assert_eq!(sorted(place.columns()), sorted(before));
     assert_eq!(account(&place), json!([[5, 2, 0, 3], [3, 0, 0]]));
-    assert_eq!(replay(&place, 1)["loaded"], 2, "the header is that of the file");
+    assert_eq!(replay(&place, 1)["loaded"], 2, "the header comes from the file");
 }

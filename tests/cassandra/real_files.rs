@@ -97,7 +97,7 @@ fn a_second_pass_writes_nothing() {
     assert_eq!(summary["records"], json!({ "read": 0, "loaded": 0, "skipped": 0, "quarantined": 0 }));
     assert_eq!((&summary["deliveries"], &summary["tables"]), (&json!({}), &json!({})));
     assert!(place.run(&["run", "--once"]).stdout.contains("nothing new"));
-    assert!(place.dump() == before, "a pass over files that are loaded changed the store");
+    assert!(place.dump() == before, "a second pass over loaded files changed the store");
 }
 
 #[test]
@@ -112,5 +112,5 @@ fn an_export_loads_into_the_same_tables() {
         fresh.once(0)["records"],
         json!({ "read": 6820, "loaded": 6820, "skipped": 0, "quarantined": 0 })
     );
-    assert!(fresh.tables() == place.tables(), "other tables than those exported from");
+    assert!(fresh.tables() == place.tables(), "the export loads into other tables");
 }

@@ -45,7 +45,7 @@ fn a_row_that_is_refused_alone_is_quarantined_and_the_file_is_loaded() {
     let detail = entry["detail"].as_str().unwrap();
     assert!(detail.contains("65535") || detail.contains("Key length"), "the server's words: {detail}");
     let shown = place.json(&["quarantine", "show", FILES[0], "6"]);
-    assert_eq!(shown["raw"].as_str().unwrap(), raw.trim_end(), "the bytes as they came");
+    assert_eq!(shown["raw"].as_str().unwrap(), raw.trim_end(), "the raw bytes are unchanged");
 
     let receipt = place.receipt(FILES[0]);
     let account = ["records", "loaded", "quarantined", "state", "closes"].map(|key| receipt[key].clone());
@@ -97,7 +97,7 @@ fn the_position_of_a_refused_record_does_not_matter() {
 }
 
 #[test]
-fn a_file_whose_rows_are_all_refused_fails_alone() {
+fn a_file_whose_rows_are_all_refused_fails_and_no_other() {
     let Some(place) = Place::new() else { return };
     let all: String = (0..15).map(too_long).collect();
     place.drop_file(FILES[0], format!("{HEADER}{all}"));
@@ -111,8 +111,8 @@ fn a_file_whose_rows_are_all_refused_fails_alone() {
     assert_eq!(receipt["state"], "failed");
     let detail = receipt["detail"].as_str().unwrap();
     assert!(detail.contains("65535") || detail.contains("Key length"), "the server's words: {detail}");
-    // Up to the tenth rejection in a row, each could have been the fault of a single record.
-    assert!(entries(&place).len() < 10, "what failed is no matter of single records");
+    // Until the tenth rejection in a row, each rejection could have been the fault of its record alone.
+    assert!(entries(&place).len() < 10, "once the file has failed, no further record is quarantined");
     assert_eq!(receipt["closes"], true, "{receipt}");
     assert_eq!(place.receipt(FILES[1])["loaded"], 10);
     assert_eq!(place.once(0)["deliveries"], json!({}), "it is not tried again by itself");

@@ -229,7 +229,7 @@ fn stamps_whose_reservation_was_not_confirmed_are_never_used() {
 
 /// The clock was a year ahead at one time, and is correct again.
 #[test]
-fn stamps_a_year_ahead_are_reported_and_continued_with_consent_only() {
+fn stamps_a_year_ahead_are_reported_and_continued_only_with_consent() {
     let Some(mut place) = Place::new() else { return };
     place.set("store.patience", "2s");
     place.drop_file(FILES[0], csv(0..2));

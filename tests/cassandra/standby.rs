@@ -102,7 +102,7 @@ fn assert_as_one_pass(place: &mut Place) {
     place.set("write.rows_per_second", "0");
     kept.iter().for_each(|(name, bytes)| place.drop_file(name, bytes));
     place.once(0);
-    found.assert_is(&Story::of(place), "after a change of hands");
+    found.assert_is(&Story::of(place), "after the lease changed hands");
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn an_active_daemon_that_is_cut_off_reports_not_ready_within_its_lease_and_recov
     let (_, reason, _, store_up) = says(&daemon);
     assert!(reason.contains("right to write"), "{reason}");
     assert_eq!(store_up, 0.0);
-    assert!(began.elapsed().as_secs_f64() < LEASE, "before another could take over");
+    assert!(began.elapsed().as_secs_f64() < LEASE, "the daemon must report it before its lease ends");
     until("its lease has run out", || (says(&daemon).2 == 0.0).then_some(()));
     assert!(daemon.log().contains("WARN not ready"), "{}", daemon.log());
 
@@ -186,7 +186,7 @@ fn a_daemon_that_slept_through_its_lease_writes_no_more_and_stands_by() {
     assert!(!sleeper.log().contains("INFO loaded"), "{}", sleeper.log());
     let before = cells(&place);
     std::thread::sleep(Duration::from_secs(3));
-    assert!(cells(&place) == before, "the one that stands by wrote");
+    assert!(cells(&place) == before, "the standby wrote");
     assert_active(&standby, LEASE..LEASE + 10.0);
 
     // The sleeper takes over again when the other daemon stops.
@@ -244,7 +244,7 @@ fn a_lost_answer_to_a_renewal_does_not_cost_the_lease() {
     lose.turn_on();
     until("an answer is lost", || (!lose.is_on()).then_some(()));
     std::thread::sleep(Duration::from_secs(7));
-    assert_eq!(epoch(&place), before, "another has it: {}", active.log());
+    assert_eq!(epoch(&place), before, "the lease has another holder: {}", active.log());
     assert_active_at_once(&active);
     assert_eq!(active.stop().0, 0);
 }
@@ -286,7 +286,7 @@ fn a_record_goes_to_quarantine_only_while_the_lease_is_held() {
     std::thread::sleep(Duration::from_secs(7));
     let later: Vec<Duration> = sent.try_iter().map(|at| at - first).collect();
     assert!(!later.is_empty(), "it is tried again");
-    assert!(later.iter().all(|after| *after < Duration::from_secs(3)), "without the lease: {later:?}");
+    assert!(later.iter().all(|after| *after < Duration::from_secs(3)), "sent without the lease: {later:?}");
 }
 
 #[test]
@@ -322,7 +322,7 @@ fn a_run_that_slept_through_its_lease_ends_and_the_next_run_continues() {
     rustix::process::kill_process(id, Signal::STOP).unwrap();
     place.set("write.rows_per_second", "0");
     let taken = place.run(&["run", "--once"]);
-    assert_eq!(taken.code, 0, "it waits until the lease has run out: {taken:?}");
+    assert_eq!(taken.code, 0, "the run waits until the lease has expired: {taken:?}");
     let before = place.dump();
     rustix::process::kill_process(id, Signal::CONT).unwrap();
     let ended = sleeper.wait_with_output().unwrap();

@@ -1,4 +1,4 @@
-//! The part of a store's contents that must be the same, however it came about.
+//! The part of a store's contents that must be the same, whatever happened on the way.
 
 use std::collections::BTreeMap;
 

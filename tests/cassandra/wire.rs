@@ -1,4 +1,4 @@
-//! A wire between a process and the node, on which frames can get lost.
+//! A connection between a process and the node that can lose frames (a wire).
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -96,7 +96,7 @@ fn rights_that_are_documented_suffice(node: &Node, world: &dyn Fn(Option<String>
     );
     for command in [&["status"][..], &["query", "session_item", "sessionId=7"], &["export"]] {
         let output = reader.run(command);
-        assert_eq!(output.code, 0, "who may only read can ask: {command:?}: {output:?}");
+        assert_eq!(output.code, 0, "a role that may only read can run {command:?}: {output:?}");
     }
     let loader = of("loader", "guarded", "false");
     cql("GRANT SELECT ON KEYSPACE guarded TO loader");

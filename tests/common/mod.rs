@@ -324,7 +324,7 @@ impl Daemon {
             answer = self.get("/readyz");
             (answer.as_ref()?.0 == 200).then_some(())
         });
-        assert!(ready.is_some(), "the daemon is not ready: {answer:?}, and logged:\n{}", self.log());
+        assert!(ready.is_some(), "the daemon is not ready: {answer:?}; its log:\n{}", self.log());
     }
 
     /// Returns the metrics, by name with labels.

@@ -21,7 +21,7 @@ pub struct World {
     settings: Vec<(String, String)>,
 }
 
-/// Everything that must be the same however it came about: no stamps, no times, no remarks.
+/// Everything that must be the same whatever happened on the way: without stamps, times and remarks.
 #[derive(Debug, PartialEq)]
 pub struct Story {
     /// The rows of each table, with the declared columns only.
@@ -166,7 +166,7 @@ impl World {
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
         let told: Json = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!((&told["records"]["read"], &told["bytes"]), (&Json::from(0), &Json::from(0)), "{told}");
-        assert_eq!(self.dump(), before, "a run with nothing to do wrote");
+        assert_eq!(self.dump(), before, "a run with nothing to do wrote to the store");
     }
 
     pub fn story(&self) -> Story {

@@ -82,7 +82,7 @@ impl Composition {
 
     /// Copies the real file of this name into the inbox.
     pub fn drop_file(&self, name: &str) {
-        let events = shared("events").expect("the real files; set NEEDLEDROP_SHARED");
+        let events = shared("events").expect("the real files are missing; set NEEDLEDROP_SHARED");
         fs::copy(events.join(name), self.inbox.path().join("inbox").join(name)).unwrap();
     }
 

@@ -73,6 +73,6 @@ fn the_prometheus_configurations_differ_only_in_the_address() {
 fn ports_are_published_only_on_this_machine() {
     let composition = composition();
     let ports = all(&composition, "ports: ");
-    assert_eq!(ports.len(), 3, "of the shared part, Prometheus and Grafana");
+    assert_eq!(ports.len(), 3, "needledrop (shared by both services), Prometheus and Grafana");
     assert!(ports.iter().all(|port| port.starts_with("[\"127.0.0.1:")), "{ports:?}");
 }

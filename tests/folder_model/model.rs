@@ -293,8 +293,8 @@ impl Model {
         self.deliveries.push(Delivery { path, generation, state, text, tail, strikes, head, size });
     }
 
-    /// Takes over what the ledger has after a killed run. Each delivery must be as before the run, as after it, or
-    /// partly loaded. A run that recorded only the new head of a file changed no line.
+    /// Adopts the contents of the ledger after a killed run. Each delivery must be as before the run, as after it,
+    /// or partly loaded. A run that recorded only the new head of a file changed no line.
     pub fn was_killed(&mut self, seen: &[Line], has_new_head: impl Fn(usize) -> bool) {
         let mut after = self.clone();
         after.run();
@@ -307,7 +307,7 @@ impl Model {
             }
             if at < self.deliveries.len() { self.deliveries[at] = found } else { self.deliveries.push(found) }
         }
-        assert!(seen.len() >= self.deliveries.len(), "a delivery is gone: {seen:?}");
+        assert!(seen.len() >= self.deliveries.len(), "a delivery disappeared: {seen:?}");
         // A failed file is not tried again unchanged.
         let newest =
             |all: &[Delivery], path: &str| all.iter().rfind(|other| other.path == *path).map(Delivery::line);
@@ -325,12 +325,12 @@ fn is_open(state: State, text: &str) -> bool {
 }
 
 fn on_its_way(before: Option<&Delivery>, end: Option<&Delivery>, line: &Line) -> Delivery {
-    let end = end.unwrap_or_else(|| panic!("{line:?} should not be there"));
+    let end = end.unwrap_or_else(|| panic!("unexpected delivery {line:?}"));
     let bytes = usize::try_from(line.3).unwrap();
     let text = end.text.get(..bytes).unwrap_or_else(|| panic!("{line:?} is beyond {end:?}")).to_owned();
     // The earlier tail stays known until the delivery is continued.
     let tail = before.is_some_and(|before| before.tail && before.text == text);
     let found = Delivery { state: State::Loading, text, tail, ..end.clone() };
-    assert_eq!(found.line(), *line, "on the way to {end:?}");
+    assert_eq!(found.line(), *line, "not a stage before {end:?}");
     found
 }

@@ -93,7 +93,7 @@ fn every_panel_has_a_description_a_unit_and_a_link_to_the_runbook() {
         assert!(!word(&defaults["unit"]).is_empty(), "{what}: no unit");
         assert!(!defaults["thresholds"]["steps"].as_array().unwrap().is_empty(), "{what}: no thresholds");
         let links = panel.json["links"].as_array().cloned().unwrap_or_default();
-        // A panel that can turn red has a part of the runbook.
+        // A panel that can turn red needs a section of the runbook.
         let turns_red = defaults["thresholds"]["steps"].as_array().unwrap().len() > 1;
         let has_alert = !links.is_empty() || panel.title == "Memory" || panel.title == "Requests in flight";
         assert!(!turns_red || has_alert, "{what}: turns red and has no runbook");
@@ -122,7 +122,7 @@ fn panels_do_not_overlap_and_use_only_the_variables_of_their_board() {
             for (x, y) in
                 (at("x")..at("x") + at("w")).flat_map(|x| (at("y")..at("y") + at("h")).map(move |y| (x, y)))
             {
-                assert!(places.insert((x, y)), "{name}: {} lies over another", panel["title"]);
+                assert!(places.insert((x, y)), "{name}: {} overlaps another panel", panel["title"]);
             }
             for target in panel["targets"].as_array().into_iter().flatten() {
                 let question = word(&target["expr"]);

@@ -39,7 +39,7 @@ fn csv(items: Range<u32>) -> String {
 pub fn drop_all(worlds: &[&World]) {
     for number in 0..FILES {
         for world in worlds {
-            // Written aside and renamed, so that the file need not settle.
+            // Written under another name and renamed, so that the file need not settle.
             world.drop_file(".arriving", csv(number * GOOD..(number + 1) * GOOD));
             std::fs::rename(world.inbox().join(".arriving"), world.inbox().join(format!("{number:03}.csv")))
                 .unwrap();
@@ -74,7 +74,7 @@ pub fn lock(world: &World, daemon: &Daemon, seconds: u64) {
     until("the store is free", || other.execute_batch("BEGIN IMMEDIATE").ok());
     world.drop_file("waits.csv", csv(800_000..800_000 + GOOD));
     let is_down = || daemon.metrics()["needledrop_store_up"] == 0.0;
-    until("the store is away", || is_down().then_some(()));
+    until("the store is reported as down", || is_down().then_some(()));
     sleep(Duration::from_secs(seconds));
     other.execute_batch("ROLLBACK").unwrap();
     until("the store is back", || (!is_down()).then_some(()));

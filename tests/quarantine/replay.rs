@@ -144,7 +144,7 @@ fn a_record_that_still_fails_gets_its_new_reason() {
     world.set("tables.user_session.columns", "[song, firstName, lastName]");
     let refused = world.run(&["quarantine", "replay"]);
     assert!(refused.code == 2 && refused.stderr.contains("another shape"), "{refused:?}");
-    assert_eq!(open(&world, &[])[0]["reason"], "range", "a table of another shape is refused first");
+    assert_eq!(open(&world, &[])[0]["reason"], "range", "the table is refused before any record is tried");
 }
 
 #[test]
@@ -171,10 +171,10 @@ fn replay_and_discard_can_be_filtered() {
     assert_eq!(account(&world, "a.csv"), json!([[3, 1, 0, 2], [1, 1, 1]]));
     assert_eq!(account(&world, "b.csv"), json!([[2, 1, 0, 1], [0, 1, 1]]));
     assert_eq!(open(&world, &[]).len(), 1);
-    assert_eq!(open(&world, &["--all"]).len(), 5, "kept for the account");
+    assert_eq!(open(&world, &["--all"]).len(), 5, "settled entries are kept");
     assert_eq!(discard(&["--all"]).stdout, "discarded   1 records of 1 deliveries\n");
-    assert_eq!(discard(&["--all"]).code, 0, "there is nothing left");
-    assert_eq!(replay(&world, 0, &[])["tried"], 0, "what is discarded is not tried");
+    assert_eq!(discard(&["--all"]).code, 0, "nothing is left to discard");
+    assert_eq!(replay(&world, 0, &[])["tried"], 0, "discarded records are not tried");
     let shown = world.run(&["quarantine", "show", "b.csv", "3"]);
     assert!(shown.stdout.contains("state   discarded"), "{shown:?}");
 }
@@ -187,7 +187,7 @@ fn a_long_record_is_read_from_the_kept_file_if_its_bytes_are_unchanged() {
     let world = World::new().with("limits.max_record_bytes", "5000");
     world.drop_file(FILE, &bytes);
     world.once(1);
-    assert_eq!(replay(&world, 1, &[])["reasons"], json!({ "too_long": 2 }), "the limit is what it was");
+    assert_eq!(replay(&world, 1, &[])["reasons"], json!({ "too_long": 2 }), "the limit has not changed");
     let world = world.with("limits.max_record_bytes", "10000");
     let place = world.inbox().join(FILE);
     for (state, other) in [("gone", None), ("other bytes", Some(bytes.replace("Ann", "Eve")))] {
@@ -254,7 +254,7 @@ fn replay_and_discard_exit_with_3_while_a_daemon_runs() {
             "{refused:?}"
         );
     }
-    assert_eq!(open(&world, &[]).len(), 1, "asking always works");
+    assert_eq!(open(&world, &[]).len(), 1, "listing works while a daemon runs");
     daemon.stop();
     assert_eq!(replay(&world, 0, &[])["loaded"], 1);
 }

@@ -98,7 +98,7 @@ fn cells_that_a_spreadsheet_would_run_are_guarded_and_reported() {
     assert!(lines[1].ends_with(",=1+1,-x,F,-5x,Lee,-1.5,free,@X,7,Song,3,"), "{lines:?}");
     assert!(told.is_empty(), "{told}");
     let raw = world.json(&["quarantine", "list"])[0]["raw"].clone();
-    assert_eq!(raw, "=1+1,-x,F,-5x,Lee,-1.5,free,@X,7,Song,3", "elsewhere nothing is changed");
+    assert_eq!(raw, "=1+1,-x,F,-5x,Lee,-1.5,free,@X,7,Song,3", "other output is unchanged");
 }
 
 #[test]

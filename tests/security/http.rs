@@ -62,7 +62,7 @@ fn thousands_of_idle_connections_stop_neither_scrapes_nor_loading() {
 }
 
 #[test]
-fn a_request_that_does_not_end_is_given_up() {
+fn a_request_that_does_not_end_times_out() {
     let world = World::new();
     let daemon = world.daemon();
     let (mut slow, mut silent) = (connect(&daemon), connect(&daemon));
@@ -80,7 +80,7 @@ fn a_request_that_does_not_end_is_given_up() {
     let feeding = std::thread::Builder::new().spawn(feed).unwrap();
     answer(&mut slow);
     assert_eq!(answer(&mut silent), "");
-    assert!(answer(&mut kept).ends_with("ok\n"), "it was answered before it was idle");
+    assert!(answer(&mut kept).ends_with("ok\n"), "the connection had an answer before it was idle");
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     feeding.join().unwrap();
 }

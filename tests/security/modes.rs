@@ -1,4 +1,5 @@
-//! Tests of permissions: whatever the umask, new files and folders are for their user and, to read, for their group.
+//! Tests of permissions: whatever the umask, only their user can write new files and folders, and only their group
+//! can also read them.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,5 +1,5 @@
-//! Tests that many small files and wide headers cost no more than their size. Decompression bombs and huge records
-//! are tested in tests/shapes/memory.rs.
+//! Tests that many small files and wide headers cost no more than their size explains. Decompression bombs and huge
+//! records are tested in tests/shapes/memory.rs.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::csv;
 
 /// A thousand files with nothing to load do not hold up the file that has something.
 #[test]
-fn many_tiny_files_hold_up_no_other() {
+fn many_tiny_files_do_not_delay_other_files() {
     let world = World::new();
     for n in 0..1000 {
         world.drop_file(&format!("a{n:04}.csv"), format!("x{n}\n"));

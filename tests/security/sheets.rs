@@ -20,7 +20,7 @@ fn world() -> World {
 const QUERY: [&str; 4] = ["query", "session_item", "sessionId=7", "--csv"];
 
 #[test]
-fn an_answer_is_exact_unless_it_is_for_a_spreadsheet() {
+fn output_is_exact_unless_it_is_for_a_spreadsheet() {
     let world = world();
     for command in [&QUERY[..], &["export"]] {
         let exact = world.run(command);
@@ -35,7 +35,7 @@ fn an_answer_is_exact_unless_it_is_for_a_spreadsheet() {
         assert!(safe.stderr.contains("7 cells that a spreadsheet would run"), "{safe:?}");
         let undone =
             safe.stdout.replace("'@", "@").replace("'+", "+").replace("'\t", "\t").replace("'=", "=");
-        assert_eq!(undone, exact.stdout, "nothing else is changed");
+        assert_eq!(undone, exact.stdout, "only the apostrophes differ");
     }
 }
 

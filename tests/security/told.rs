@@ -65,7 +65,7 @@ fn json_logs_have_one_object_per_event() {
 }
 
 #[test]
-fn answers_for_people_do_not_move_the_cursor() {
+fn output_for_people_does_not_move_the_cursor() {
     let world = world();
     world.run(&["run", "--once"]);
     let files: Vec<String> = world.states().into_keys().collect();

@@ -66,7 +66,7 @@ impl Machine {
         }
         command.arg(given("NEEDLEDROP_SERVICE_IMAGE"));
         let ran = command.arg("/sbin/init").stdout(Stdio::null()).status().unwrap();
-        assert!(ran.success(), "no container can be had");
+        assert!(ran.success(), "the container cannot be started");
         // The root mount of a real machine is shared, too. Otherwise the credentials that systemd mounts are not
         // visible.
         self.ok("mount --make-rshared /");

@@ -1,4 +1,4 @@
-//! A service manager as a service sees it: a socket for its messages, and the time of a watchdog.
+//! A stand-in for a service manager: a socket for the messages of a service, and the timeout of a watchdog.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;

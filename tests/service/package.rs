@@ -65,7 +65,7 @@ fn continues_after_an_upgrade(machine: &Machine) {
     machine.ok("cd /tmp; dpkg-deb --raw-extract /shared/needledrop.deb next; \
                 sed -i 's/^Version: .*/&+next/' next/DEBIAN/control; dpkg-deb --build next; dpkg --install next.deb");
     machine.ok("systemctl is-active needledrop");
-    assert_ne!(machine.unit("MainPID"), before, "the new one runs");
+    assert_ne!(machine.unit("MainPID"), before, "the upgrade restarts the service");
     machine.ok("grep -q 'poll: 31s' /etc/needledrop/needledrop.yaml");
 }
 

@@ -44,7 +44,7 @@ fn is_reloaded(machine: &Machine) {
     });
     machine.edit("pull: 5s", "poll: 5s");
     machine.waits_until("ActiveState", "active");
-    assert_eq!(machine.unit("MainPID"), id, "it is the same process");
+    assert_eq!(machine.unit("MainPID"), id, "the reload keeps the process");
 }
 
 fn is_killed_under_load(machine: &Machine, files: &[(String, String)]) {
@@ -52,7 +52,7 @@ fn is_killed_under_load(machine: &Machine, files: &[(String, String)]) {
     machine.ok("kill -9 $(systemctl show --property MainPID --value needledrop)");
     machine.waits_until("NRestarts", "1");
     machine.waits_until("ActiveState", "active");
-    assert!(machine.loaded() < files.len(), "it was killed while it had work");
+    assert!(machine.loaded() < files.len(), "the kill came after all files were loaded");
     until("all are loaded", || is_loaded(machine, 1 + files.len()).then_some(()));
 }
 
@@ -60,7 +60,7 @@ fn is_stopped_under_load(machine: &Machine, files: &[(String, String)]) {
     machine.drop_files("alice", files);
     machine.ok("systemctl stop needledrop");
     assert_eq!((machine.unit("Result"), machine.unit("ExecMainStatus")), ("success".into(), "0".into()));
-    assert!(!is_loaded(machine, 11 + files.len()), "it was stopped while it had work");
+    assert!(!is_loaded(machine, 11 + files.len()), "the stop came after all files were loaded");
     machine.ok("systemctl start needledrop");
     until("all are loaded", || is_loaded(machine, 11 + files.len()).then_some(()));
 }

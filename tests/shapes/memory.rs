@@ -11,7 +11,7 @@ fn monster(world: &World, len: u64) {
 }
 
 #[test]
-fn a_record_longer_than_memory_is_one_entry() {
+fn a_record_longer_than_memory_is_one_quarantine_entry() {
     const LEN: u64 = 300 << 20;
     let world = world();
     monster(&world, LEN);
@@ -51,7 +51,7 @@ fn bomb(begin: &str, part: &[u8], times: u32, end: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_bomb_of_zeros_is_one_entry() {
+fn a_decompression_bomb_of_zeros_is_one_quarantine_entry() {
     let world = world();
     let bytes = bomb("k,v\na,1\n", &[0; 1 << 20], 1024, "\nb,2\n");
     assert!(bytes.len() < 8 << 20);
@@ -62,7 +62,7 @@ fn a_bomb_of_zeros_is_one_entry() {
 }
 
 #[test]
-fn a_bomb_of_one_repeated_line_is_loaded_record_by_record() {
+fn a_decompression_bomb_of_one_line_is_loaded_record_by_record() {
     let world = world();
     world.drop_file("a.csv.gz", bomb("k,v\n", "k,v\n".repeat(10_000).as_bytes(), 20, ""));
     let summary = world.once(0);

@@ -40,7 +40,11 @@ fn a_removed_store_is_noticed_and_nothing_leaves_the_inbox() {
     world.drop_file("b.csv", csv(&[(2, "b")]));
     unready(&daemon, "gone");
     assert_eq!(daemon.metrics()["needledrop_store_up"], 0.0);
-    assert_eq!(daemon.metrics()["needledrop_deliveries_total{state=\"loaded\"}"], 1.0, "only the first");
+    assert_eq!(
+        daemon.metrics()["needledrop_deliveries_total{state=\"loaded\"}"],
+        1.0,
+        "only the first file counts as loaded"
+    );
     std::thread::sleep(Duration::from_secs(3));
     assert!(world.inbox().join("b.csv").exists() && !world.store().exists(), "{}", daemon.log());
     assert!(daemon.log().contains("was removed while it was open"), "{}", daemon.log());
@@ -180,9 +184,9 @@ fn a_rejected_configuration_does_not_release_the_locks_of_the_store() {
     fs::write(world.path("config.yaml"), other).unwrap();
     until("it is refused", || daemon.log().contains("reload rejected").then_some(()));
     fs::write(world.path("config.yaml"), crate::YAML).unwrap();
-    // A program that believes it is the last one to close the store removes the log.
+    // A program that takes itself for the last user of the store removes the log when it closes the store.
     sql(&world, "SELECT count(*) FROM t");
-    assert!(beside(&world, "-wal").exists(), "the log of a running daemon is there");
+    assert!(beside(&world, "-wal").exists(), "the write-ahead log of a running daemon still exists");
     world.drop_file("b.csv", csv(&[(2, "b")]));
     wait_for(&world, "b.csv", "loaded");
     daemon.signal(Signal::KILL);

@@ -109,7 +109,7 @@ fn the_position_of_a_rejected_record_does_not_matter() {
 }
 
 #[test]
-fn many_rejections_in_a_row_fail_their_file_alone() {
+fn many_rejections_in_a_row_fail_their_file_and_no_other() {
     let no = |count: usize| vec![(7, "no"); count];
     let cases = [
         ("all of three", no(3)),

@@ -41,7 +41,7 @@ fn a_table_that_is_dropped_or_altered_stops_the_run_with_the_next_step() {
 }
 
 #[test]
-fn a_dropped_table_is_made_again_at_the_next_start_and_filled_from_kept_files() {
+fn a_dropped_table_is_recreated_at_the_next_start_and_filled_from_kept_files() {
     let world = loaded();
     sql(&world, "DROP TABLE t");
     let daemon = world.daemon();
@@ -55,7 +55,7 @@ fn a_dropped_table_is_made_again_at_the_next_start_and_filled_from_kept_files() 
 }
 
 #[test]
-fn a_table_that_was_made_again_by_hand_is_behind() {
+fn a_table_that_was_recreated_by_hand_is_behind() {
     let world = loaded();
     let ddl = world.run(&["schema"]).stdout;
     let ddl = ddl.split(';').next().unwrap().lines().filter(|line| !line.starts_with("--"));

@@ -1,4 +1,4 @@
-//! Tests of small things that people encounter.
+//! Tests of small defects that users would notice: odd configurations, column names, failed exports.
 
 use std::fs;
 use std::os::fd::{AsFd as _, BorrowedFd};
