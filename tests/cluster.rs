@@ -164,6 +164,8 @@ async fn rows(session: &scylla::client::session::Session, keyspace: &str, table:
     use futures::TryStreamExt as _;
     let mut all = scylla::statement::Statement::new(format!("SELECT * FROM {keyspace}.{table}"));
     all.set_consistency(scylla::statement::Consistency::Quorum);
+    // On a busy machine, the nodes need too long for large pages.
+    all.set_page_size(500);
     let pager = session.query_iter(all, ()).await.unwrap();
     let rows = pager.rows_stream::<scylla::value::Row>().unwrap();
     let mut rows: Vec<String> = rows.map_ok(|row| format!("{:?}", row.columns)).try_collect().await.unwrap();
