@@ -15,7 +15,7 @@ use common::{Outcome, Pairs, Scratch, rate};
 use csv_core::{ReadRecordResult, Reader};
 use needledrop::config::{Config, Layers};
 use needledrop::domain::{
-    DeliveryContext, DeliveryId, Header, Plan, Position, RowChunk, Stamp, StampRange, Stamps,
+    DeliveryContext, DeliveryId, Feed, FileKey, Header, Plan, Position, RowChunk, Stamp, StampRange, Stamps,
 };
 use needledrop::format::decoded::Decoded;
 use needledrop::format::framer::Framer;
@@ -174,7 +174,7 @@ async fn open(path: &Path, number: i64, plan: &Plan, limit: usize) -> Outcome<Wo
     framer.bytes().extend_from_slice(&head[end + 1..]);
     let source = DeliveryContext {
         id: DeliveryId(number),
-        path: path.display().to_string(),
+        file: FileKey::new(&Feed::default(), path.display().to_string()),
         header,
         mapping,
         file_date: None,

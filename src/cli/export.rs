@@ -14,7 +14,7 @@ use super::{load, render};
 use crate::cli::outcome::{CommandResult, Exit, Failure};
 use crate::daemon::app::App;
 use crate::daemon::signals;
-use crate::domain::{Delivery, DeliveryId, DeliveryState, Origin, Plan, Stamp};
+use crate::domain::{Delivery, DeliveryId, DeliveryState, FileKey, Origin, Plan, Stamp};
 use crate::jobs::export::{Events, ExportError};
 use crate::pipeline::prefix_check::KeptFileError;
 use crate::source::Found;
@@ -96,11 +96,11 @@ impl Export {
             Err(error) => return Err(error.into()),
         };
         let (mut deliveries, mut known) = (Vec::new(), HashSet::new());
-        let paths: HashSet<&str> = files.iter().map(|file| &*file.path).collect();
+        let given: HashSet<&FileKey> = files.iter().map(|found| &found.file).collect();
         let mut add = |delivery: &Delivery| {
             if let Some(loaded) = Loaded::of(delivery) {
                 deliveries.push(loaded);
-                known.extend(paths.get(delivery.path.as_str()).copied().map(str::to_owned));
+                known.extend(given.get(&delivery.file).copied().cloned());
             }
         };
         if arguments.paths.is_empty() {
@@ -108,7 +108,7 @@ impl Export {
         } else {
             load::deliveries_of(&app.find(), &store, &files, add).await?;
         }
-        files.retain(|file| !known.contains(&*file.path));
+        files.retain(|found| !known.contains(&found.file));
         deliveries.sort_unstable();
         Ok(Self { store: Some(store), deliveries, files })
     }
@@ -166,7 +166,7 @@ impl Export {
             if let Some(why) = unreadable(events.of_delivery(&delivery, &mut each).await)? {
                 unexported += 1;
                 warn!(
-                    file = delivery.path,
+                    file = delivery.file.text(),
                     generation = delivery.generation,
                     "loaded, but cannot be exported: {why}"
                 );
@@ -174,11 +174,11 @@ impl Export {
         }
         // Files that were not loaded yet follow, except files whose bytes were already exported.
         let mut seen = HashSet::new();
-        for file in &self.files {
+        for found in &self.files {
             let mut is_new = |hash: String| !self.has(fingerprint(&hash)) && seen.insert(hash);
-            if let Some(why) = unreadable(events.of_file(file, &mut is_new, &mut each).await)? {
+            if let Some(why) = unreadable(events.of_file(found, &mut is_new, &mut each).await)? {
                 unexported += 1;
-                warn!(file = &*file.path, "cannot be exported: {why}");
+                warn!(file = found.file.text(), "cannot be exported: {why}");
             }
         }
         out.flush()?;

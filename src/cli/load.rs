@@ -15,7 +15,7 @@ use crate::daemon::app::{App, AppError, LoadOptions};
 use crate::daemon::signals;
 use crate::domain::ledger::DeliveryFilter;
 use crate::domain::path::order;
-use crate::domain::{Delivery, DeliveryState, FileStat};
+use crate::domain::{Delivery, DeliveryState, FileKey, FileStat};
 use crate::jobs::backfill::{Backfill, Backfilled, Behind};
 use crate::jobs::locate::KeptFiles;
 use crate::metrics::heartbeat::Pulse;
@@ -83,7 +83,7 @@ pub fn find_kept(app: &App, paths: &[PathBuf]) -> Result<Vec<Found>, Failure> {
     let archive = &app.inbox.archive;
     let moved = |path: &PathBuf| {
         let possible = app.inbox.typed(path).into_iter();
-        possible.flat_map(|path| archive.candidates(&path, FileStat::default())).collect::<Vec<_>>()
+        possible.flat_map(|file| archive.candidates(file.path(), FileStat::default())).collect::<Vec<_>>()
     };
     let mut places = Vec::new();
     for path in paths {
@@ -105,14 +105,16 @@ pub fn find(app: &App, paths: &[PathBuf]) -> Result<Vec<Found>, Failure> {
             let folder = app.inbox.at(place);
             let listed =
                 folder.list().map_err(|error| Failure::system(format!("{}: {error}", path.display())))?;
-            found.extend(listed.iter().filter_map(|file| app.inbox.look_at(&folder.place(&file.path))));
+            found.extend(
+                listed.iter().filter_map(|found| app.inbox.look_at(&folder.place(found.file.path()))),
+            );
         } else {
             let file = app.inbox.look_at(&place);
             found.push(file.ok_or_else(|| not_a_file(path))?);
         }
     }
-    found.sort_by_cached_key(|file| order(&file.path));
-    found.dedup_by(|a, b| a.path == b.path);
+    found.sort_by_cached_key(|found| order(&found.file));
+    found.dedup_by(|a, b| a.file == b.file);
     Ok(found)
 }
 
@@ -134,7 +136,7 @@ fn real_place(app: &App, path: &Path) -> Result<PathBuf, Failure> {
     })
 }
 
-/// Finds the deliveries of these files: by path or, for files in the archive, by their bytes.
+/// Finds the deliveries of these files: by key or, for files in the archive, by their bytes.
 pub async fn deliveries_of(
     find: &KeptFiles<impl Source>,
     store: &impl Store,
@@ -142,36 +144,37 @@ pub async fn deliveries_of(
     mut take: impl FnMut(&Delivery),
 ) -> Result<(), StoreError> {
     let mut taken = HashSet::new();
-    for file in files {
-        let mut here = Deliveries::new(store, DeliveryFilter::Path(file.path.to_string()));
+    for Found { file, .. } in files {
+        let mut here = Deliveries::new(store, DeliveryFilter::Path(file.clone()));
         while let Some(delivery) = here.next().await? {
             if taken.insert(delivery.id) {
                 take(&delivery);
             }
         }
         let mut possible = Vec::new();
-        for path in find.inbox.origins(&file.path) {
-            possible.extend(Deliveries::new(store, DeliveryFilter::Path(path)).all().await?);
+        for origin in find.inbox.origins(file) {
+            possible.extend(Deliveries::new(store, DeliveryFilter::Path(origin)).all().await?);
         }
         let possible: Vec<&Delivery> = possible.iter().collect();
-        let meant = find.delivery_of(&file.path, &possible).await.filter(|id| taken.insert(*id));
+        let meant = find.delivery_of(file, &possible).await.filter(|id| taken.insert(*id));
         possible.into_iter().filter(|delivery| Some(delivery.id) == meant).for_each(&mut take);
     }
     Ok(())
 }
 
-/// Returns the path under which the ledger knows a file as typed. If several paths are possible, it is the first that
-/// the ledger knows. For a file in the archive, it is the path that the file had in the inbox.
-pub async fn known_path(app: &App, store: &impl Store, typed: &Path) -> Result<String, Failure> {
-    let moved = inbox::real_place(typed).map(|place| app.inbox.archive.paths_of(&place));
-    let possible: Vec<String> =
+/// Returns the key under which the ledger knows a file as typed. If several keys are possible, it is the first that the
+/// ledger knows. For a file in the archive, it is the key that the file had in the inbox.
+pub async fn known_file(app: &App, store: &impl Store, typed: &Path) -> Result<FileKey, Failure> {
+    let text = FileKey::from_text(typed.to_string_lossy());
+    let moved = inbox::real_place(typed).map(|place| app.inbox.origins_of(&place));
+    let possible: Vec<FileKey> =
         app.inbox.typed(typed).into_iter().chain(moved.into_iter().flatten()).collect();
-    for path in &possible {
-        if newest(store, path).await?.is_some() {
-            return Ok(path.clone());
+    for file in &possible {
+        if newest(store, file).await?.is_some() {
+            return Ok(file.clone());
         }
     }
-    Ok(possible.into_iter().next().unwrap_or_else(|| typed.display().to_string()))
+    Ok(possible.into_iter().next().unwrap_or(text))
 }
 
 /// Loads files, shows progress, prints the summary.
@@ -284,7 +287,7 @@ async fn run_backfill(
             Backfilled::Done => {}
             Backfilled::Stopped => return Ok(Ended::Stopped),
             Backfilled::Gone(why) => {
-                warn!(file = delivery.path, "cannot be loaded into the table: {why}");
+                warn!(file = delivery.file.text(), "cannot be loaded into the table: {why}");
                 stats.delivery(DeliveryState::Replaced);
             }
         }

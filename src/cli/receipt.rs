@@ -10,7 +10,7 @@ use super::{load, render};
 use crate::cli::outcome::{CommandResult, Exit, Failure};
 use crate::daemon::app::App;
 use crate::domain::ledger::DeliveryFilter;
-use crate::domain::{Delivery, DeliveryId, DeliveryState, Plan, Receipt};
+use crate::domain::{Delivery, DeliveryId, DeliveryState, FileKey, Plan, Receipt};
 use crate::source::folder::inbox;
 use crate::store::listing::Deliveries;
 use crate::store::{Access, Ledger, Store, StoreError};
@@ -29,16 +29,16 @@ pub struct Arguments {
 
 pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     let store = app.open(Access::Read).await?;
-    let path = load::known_path(app, &store, &arguments.file).await?;
-    let all = generations(&store, &path).await?;
+    let file = load::known_file(app, &store, &arguments.file).await?;
+    let all = generations(&store, &file).await?;
     let asked = all.iter().rfind(|one| arguments.generation.is_none_or(|asked| asked == one.generation));
-    let found = match (of_archived(app, &store, arguments, &path).await?, asked) {
+    let found = match (of_archived(app, &store, arguments, &file).await?, asked) {
         (None, Some(asked)) => store.delivery(asked.id).await?,
         (moved, _) => moved,
     };
     let Some(delivery) = found else {
         let message =
-            format!("{path} is not in the ledger\n  next: see `needledrop status` for the files that are");
+            format!("{file} is not in the ledger\n  next: see `needledrop status` for the files that are");
         return Err(Failure { exit: Exit::Short, message });
     };
     let (mut out, sample) = (std::io::stdout().lock(), app.collision_sample());
@@ -57,7 +57,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     Ok(if is_done(&delivery, &all) { Exit::Done } else { Exit::Short })
 }
 
-/// The data that a receipt shows about other generations of the path.
+/// The data that a receipt shows about other generations of the file.
 struct Generation {
     id: DeliveryId,
     generation: u32,
@@ -75,8 +75,8 @@ impl Generation {
     }
 }
 
-async fn generations(store: &impl Store, path: &str) -> Result<Vec<Generation>, StoreError> {
-    let mut deliveries = Deliveries::new(store, DeliveryFilter::Path(path.to_owned()));
+async fn generations(store: &impl Store, file: &FileKey) -> Result<Vec<Generation>, StoreError> {
+    let mut deliveries = Deliveries::new(store, DeliveryFilter::Path(file.clone()));
     let mut all = Vec::new();
     while let Some(delivery) = deliveries.next().await? {
         let Delivery { id, generation, state, detail, receipt: Receipt { records, .. }, .. } = delivery;
@@ -98,12 +98,12 @@ async fn of_archived(
     app: &App,
     store: &impl Store,
     arguments: &Arguments,
-    path: &str,
+    file: &FileKey,
 ) -> Result<Option<Delivery>, StoreError> {
     let place =
         inbox::real_place(&arguments.file).filter(|place| !app.inbox.archive.paths_of(place).is_empty());
-    let Some(archived) = place.and_then(|place| app.inbox.path_of(&place)) else { return Ok(None) };
-    let mut generations = Deliveries::new(store, DeliveryFilter::Path(path.to_owned())).all().await?;
+    let Some(archived) = place.and_then(|place| app.inbox.key_of(&place)) else { return Ok(None) };
+    let mut generations = Deliveries::new(store, DeliveryFilter::Path(file.clone())).all().await?;
     generations.retain(|delivery| arguments.generation.is_none_or(|asked| asked == delivery.generation));
     let possible: Vec<&Delivery> = generations.iter().collect();
     let id = app.find().delivery_of(&archived, &possible).await;
@@ -134,7 +134,7 @@ fn object(delivery: &Delivery, plan: &Plan, sample: u64) -> Json {
         .map(|range| json!({ "first_record": range.first, "base": range.base.0, "records": range.records }))
         .collect();
     json!({
-        "file": delivery.path,
+        "file": delivery.file.path(),
         "generation": delivery.generation,
         "state": delivery.state.name(),
         "detail": delivery.detail,
@@ -175,7 +175,12 @@ fn parts(receipt: &Receipt) -> Option<String> {
 
 fn text(out: &mut impl Write, delivery: &Delivery, plan: &Plan, sample: u64) -> std::io::Result<()> {
     let receipt = &delivery.receipt;
-    writeln!(out, "file       {} (generation {})", render::printable(&delivery.path), delivery.generation)?;
+    writeln!(
+        out,
+        "file       {} (generation {})",
+        render::printable(delivery.file.text()),
+        delivery.generation
+    )?;
     writeln!(out, "state      {}", delivery.state)?;
     for line in delivery.detail.lines() {
         writeln!(out, "           {}", render::printable(line.trim_start()))?;

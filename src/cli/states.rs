@@ -2,32 +2,32 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::domain::{Delivery, DeliveryState};
+use crate::domain::{Delivery, DeliveryState, FileKey};
 
 /// Counts deliveries, which may come in any order. A delivery that ended without success counts until a later
-/// generation of its path takes its place.
+/// generation of its file takes its place.
 #[derive(Default)]
 pub struct States {
     counts: BTreeMap<&'static str, usize>,
-    /// The newest generation of each path that ended without success.
-    unsuccessful: HashMap<Path, (u32, DeliveryState)>,
-    /// The newest generation of each path that has several.
-    newest: HashMap<Path, u32>,
+    /// The newest generation of each file that ended without success.
+    unsuccessful: HashMap<Hashed, (u32, DeliveryState)>,
+    /// The newest generation of each file that has several.
+    newest: HashMap<Hashed, u32>,
 }
 
-/// A path as a hash of 16 bytes, because a ledger may have too many paths to keep them all in memory.
-type Path = [u8; 16];
+/// A file as a hash of 16 bytes, because a ledger may have too many files to keep all keys in memory.
+type Hashed = [u8; 16];
 
 impl States {
     pub fn add(&mut self, delivery: &Delivery) {
-        let (path, generation) = (hashed(&delivery.path), delivery.generation);
+        let (file, generation) = (hashed(&delivery.file), delivery.generation);
         if generation > 1 {
-            let newest = self.newest.entry(path).or_default();
+            let newest = self.newest.entry(file).or_default();
             *newest = generation.max(*newest);
         }
         match delivery.state {
             state @ (DeliveryState::Failed | DeliveryState::Incomplete | DeliveryState::Replaced) => {
-                let newest = self.unsuccessful.entry(path).or_insert((generation, state));
+                let newest = self.unsuccessful.entry(file).or_insert((generation, state));
                 if newest.0 < generation {
                     *newest = (generation, state);
                 }
@@ -38,8 +38,8 @@ impl States {
 
     pub fn counts(&self) -> BTreeMap<&'static str, usize> {
         let mut counts = self.counts.clone();
-        for (path, (generation, state)) in &self.unsuccessful {
-            if self.newest.get(path).is_none_or(|newest| newest == generation) {
+        for (file, (generation, state)) in &self.unsuccessful {
+            if self.newest.get(file).is_none_or(|newest| newest == generation) {
                 *counts.entry(state.name()).or_default() += 1;
             }
         }
@@ -47,8 +47,8 @@ impl States {
     }
 }
 
-fn hashed(path: &str) -> Path {
-    let mut hashed = Path::default();
-    blake3::Hasher::new().update(path.as_bytes()).finalize_xof().fill(&mut hashed);
+fn hashed(file: &FileKey) -> Hashed {
+    let mut hashed = Hashed::default();
+    blake3::Hasher::new().update(file.text().as_bytes()).finalize_xof().fill(&mut hashed);
     hashed
 }

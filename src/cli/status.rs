@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufWriter, Write};
-use std::sync::Arc;
 
 use clap::Args;
 use serde_json::{Map, Value as Json, json};
@@ -14,7 +13,7 @@ use crate::cli::outcome::{CommandResult, Exit};
 use crate::daemon::app::App;
 use crate::domain;
 use crate::domain::ledger::DeliveryFilter;
-use crate::domain::{Delivery, DeliveryId, DeliveryState, FileStat, Receipt};
+use crate::domain::{Delivery, DeliveryId, DeliveryState, FileKey, FileStat, Receipt};
 use crate::source::Found;
 use crate::source::backend::AnySource;
 use crate::store::listing::Deliveries;
@@ -220,7 +219,7 @@ impl Status {
             .rev()
             .map(|delivery| {
                 vec![
-                    delivery.path.clone(),
+                    delivery.file.to_string(),
                     delivery.generation.to_string(),
                     delivery.state.to_string(),
                     render::grouped(delivery.receipt.records),
@@ -239,7 +238,7 @@ impl Status {
 
 fn delivery(delivery: &Delivery) -> Json {
     json!({
-        "file": delivery.path,
+        "file": delivery.file.path(),
         "generation": delivery.generation,
         "state": delivery.state.name(),
         "detail": delivery.detail,
@@ -257,7 +256,7 @@ fn delivery(delivery: &Delivery) -> Json {
 
 /// The files in the inbox, and whether each is new or changed. `None` if the inbox cannot be read.
 #[derive(Default)]
-struct Backlog(Option<HashMap<Arc<str>, File>>);
+struct Backlog(Option<HashMap<FileKey, File>>);
 
 /// A file in the inbox, with its newest delivery if the file has not changed since that delivery.
 struct File {
@@ -268,12 +267,12 @@ struct File {
 
 impl Backlog {
     fn of(inbox: &AnySource) -> Self {
-        let file = |found: Found| (found.path, File { stat: found.noted, newest: None, is_new: true });
+        let file = |found: Found| (found.file, File { stat: found.noted, newest: None, is_new: true });
         Self(inbox.list().ok().map(|found| found.into_iter().map(file).collect()))
     }
 
     fn compare(&mut self, delivery: &Delivery) {
-        let file = self.0.as_mut().and_then(|files| files.get_mut(delivery.path.as_str()));
+        let file = self.0.as_mut().and_then(|files| files.get_mut(&delivery.file));
         if let Some(file) = file.filter(|file| file.newest < Some(delivery.id)) {
             file.newest = Some(delivery.id);
             file.is_new = is_new(file.stat, delivery);

@@ -10,7 +10,7 @@ use crate::config::columns::Derived;
 use crate::config::error::ConfigError;
 use crate::config::sections::{After, Config, Empty, SourceConfig, Table};
 use crate::domain;
-use crate::domain::{Column, Fingerprint, Format, Order, Origin, Plan, Type, Unit};
+use crate::domain::{Column, Feed, Fingerprint, Format, Order, Origin, Plan, Type, Unit};
 
 /// A broken rule: the path of the setting, the problem, what to do next, and the line if it is known.
 struct Broken {
@@ -78,13 +78,24 @@ fn compile(config: &Config) -> Checked<Plan> {
         ));
     }
     check_folding("tables", config.tables.0.iter().map(|(name, _)| name))?;
-    let fingerprint = plan_fingerprint(&columns, &tables);
+    let feed = config.source.feed.clone();
+    let fingerprint = plan_fingerprint(&feed, &columns, &tables);
     let limits = (config.limits.max_record_bytes.0, config.limits.max_quarantined);
     let units: String = columns.iter().filter_map(declared_unit).collect();
     let attempt = Fingerprint::of(&format!("{fingerprint} {limits:?} {}{units}", encoding.name()));
     let longest = config.limits.max_record_bytes.0;
     let rules = Fingerprint::of(&format!("{fingerprint} {longest} {}{units}", domain::plan::RULES));
-    Ok(Plan { format: Format::Csv, encoding, columns, skip_when_empty, tables, fingerprint, attempt, rules })
+    Ok(Plan {
+        feed,
+        format: Format::Csv,
+        encoding,
+        columns,
+        skip_when_empty,
+        tables,
+        fingerprint,
+        attempt,
+        rules,
+    })
 }
 
 fn check_limits(config: &Config) -> Checked<()> {
@@ -376,26 +387,31 @@ fn declared_unit(column: &Column) -> Option<String> {
     column.unit.map(|unit| format!(" {} in {unit}", column.name))
 }
 
-/// Returns the fingerprint of all columns and tables. It does not depend on their order.
-fn plan_fingerprint(columns: &[Column], tables: &[domain::Table]) -> Fingerprint {
+/// Returns the fingerprint of the feed and of all columns and tables. It does not depend on their order. A feed without
+/// a name is left out, because earlier versions knew no feeds.
+fn plan_fingerprint(feed: &Feed, columns: &[Column], tables: &[domain::Table]) -> Fingerprint {
     let named = (0..columns.len()).map(|index| described(columns, index));
     let tables = tables.iter().map(|table| table.fingerprint.to_string());
-    let mut parts: Vec<String> = named.chain(tables).collect();
+    let feed = feed.is_named().then(|| format!("feed {feed}"));
+    let mut parts: Vec<String> = named.chain(tables).chain(feed).collect();
     parts.sort();
     Fingerprint::of(&parts.join("; "))
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{Layers, SHIPPED};
-    use crate::domain::{Order, Plan, Type};
+    use crate::config::{Layers, Loaded, SHIPPED};
+    use crate::domain::{Feed, Order, Plan, Type};
 
     fn plan(text: &str) -> Result<Plan, String> {
+        loaded(text)?.plan().map_err(|error| error.to_string())
+    }
+
+    fn loaded(text: &str) -> Result<Loaded, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         let layers = Layers { file: Some(file.path().to_owned()), ..Layers::default() };
-        let loaded = layers.load().map_err(|error| error.to_string())?;
-        loaded.plan().map_err(|error| error.to_string())
+        layers.load().map_err(|error| error.to_string())
     }
 
     #[test]
@@ -481,6 +497,24 @@ mod tests {
             assert_ne!(other.tables[0].fingerprint, bare.tables[0].fingerprint);
         }
         assert_ne!(s.tables[0].fingerprint, us.tables[0].fingerprint);
+    }
+
+    #[test]
+    fn the_name_of_a_feed_is_part_of_the_fingerprints() {
+        let mut loaded = loaded(SHIPPED).unwrap();
+        let mut named = |name: &str| {
+            loaded.config.source.feed = Feed::named(name).unwrap_or_default();
+            loaded.plan().unwrap()
+        };
+        let plans = ["", "clicks", "views"].map(&mut named);
+        assert_eq!(plans[0].fingerprint, plan(SHIPPED).unwrap().fingerprint);
+        for [one, other] in [[&plans[0], &plans[1]], [&plans[0], &plans[2]], [&plans[1], &plans[2]]] {
+            assert_ne!(one.fingerprint, other.fingerprint);
+            assert_ne!(one.attempt, other.attempt);
+            assert_ne!(one.rules, other.rules);
+            assert_eq!(one.tables[0].fingerprint, other.tables[0].fingerprint, "no table falls behind");
+        }
+        assert_eq!(plans[1].feed.name(), "clicks");
     }
 
     #[test]

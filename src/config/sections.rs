@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use crate::config::columns::{Clustering, Column, Derived, Named};
-use crate::domain::units;
 use crate::domain::units::{Duration, Quota, Size};
+use crate::domain::{Feed, units};
 use crate::source::folder;
 use crate::source::folder::Links;
 use crate::store::backend::StoreConfig;
@@ -40,6 +40,9 @@ pub type Tables = Named<Table>;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceConfig {
+    /// No key sets it yet, so every configuration has one feed without a name.
+    #[serde(skip)]
+    pub feed: Feed,
     #[serde(default = "default_folder")]
     pub folder: PathBuf,
     #[serde(default = "default_pattern")]
@@ -117,6 +120,7 @@ impl SourceConfig {
     /// Returns the settings of the folder that files come from.
     pub fn folder(&self) -> folder::Settings {
         folder::Settings {
+            feed: self.feed.clone(),
             folder: self.folder.clone(),
             archive: self.archive(),
             patterns: self.pattern.clone(),
@@ -126,9 +130,10 @@ impl SourceConfig {
         }
     }
 
-    /// Returns the folder that files are moved to.
+    /// Returns the folder that files are moved to. A named feed has a folder of its own in the archive.
     pub fn archive(&self) -> PathBuf {
-        self.archive.clone().unwrap_or_else(|| self.folder.join(ARCHIVE))
+        let archive = self.archive.clone().unwrap_or_else(|| self.folder.join(ARCHIVE));
+        if self.feed.is_named() { archive.join(self.feed.name()) } else { archive }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::delivery::{DeliveryId, DeliveryState};
+use super::feed::FileKey;
 use super::header::{Header, Mapping};
 use super::record::{Quarantined, Span};
 use super::stamp::{Stamp, Stamps};
@@ -14,7 +15,7 @@ use super::value::{Cell, Value};
 #[derive(Debug)]
 pub struct DeliveryContext {
     pub id: DeliveryId,
-    pub path: String,
+    pub file: FileKey,
     pub header: Header,
     pub mapping: Mapping,
     /// The date in the file's name, as days since 1970.
@@ -37,14 +38,14 @@ impl DeliveryContext {
     /// Creates the context for records that are read from the beginning of a delivery, or read again.
     pub fn new(
         id: DeliveryId,
-        path: &str,
+        file: FileKey,
         (header, mapping): (Header, Mapping),
         file_date: Option<i32>,
         arrived: std::time::SystemTime,
     ) -> Self {
         Self {
             id,
-            path: path.to_owned(),
+            file,
             header,
             mapping,
             file_date,

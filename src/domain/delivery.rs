@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::feed::FileKey;
 use super::header::Header;
 use super::plan::{Fingerprint, Table};
 use super::receipt::Receipt;
@@ -148,9 +149,8 @@ pub struct TailNote {
 #[derive(Clone, Debug)]
 pub struct Delivery {
     pub id: DeliveryId,
-    /// Relative to the inbox, with `/` between folders. Absolute if the file is outside the inbox.
-    pub path: String,
-    /// The number of this generation of the path, from 1.
+    pub file: FileKey,
+    /// The number of this generation of the file, from 1.
     pub generation: u32,
     pub state: DeliveryState,
     /// What to do next, or what was observed.
@@ -165,7 +165,7 @@ pub struct Delivery {
     pub head: String,
     /// The position where the open tail begins, if a tail was loaded without a line end. The tail ends at `reach`.
     pub tail: Option<Position>,
-    /// How often growth showed that a loaded tail of this path was not a complete record.
+    /// How often growth showed that a loaded tail of this file was not a complete record.
     pub strikes: u32,
     /// The furthest point whose rows may be in the tables. Used if the store sends rows before it advances its ledger.
     pub ahead: Option<Ahead>,
@@ -206,7 +206,7 @@ impl Delivery {
     pub fn empty() -> Self {
         Self {
             id: DeliveryId(2),
-            path: "a.csv".to_owned(),
+            file: "a.csv".into(),
             generation: 1,
             state: DeliveryState::Loading,
             detail: String::new(),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    Ahead, Checkpoint, Delivery, DeliveryId, DeliveryState, FileStat, Fingerprint, Position, Quarantined,
-    TableDelta,
+    Ahead, Checkpoint, Delivery, DeliveryId, DeliveryState, FileKey, FileStat, Fingerprint, Position,
+    Quarantined, TableDelta,
 };
 
 /// The number of decoded bytes in the head of a delivery. Files with different heads have different content.
@@ -13,11 +13,11 @@ pub const HEAD: usize = 64 * 1024;
 /// A new delivery to enter into the ledger, after its file was identified.
 #[derive(Clone, Debug)]
 pub struct NewDelivery {
-    pub path: String,
+    pub file: FileKey,
     /// The first [`HEAD`] decoded bytes, or all of them if there are fewer.
     pub head: Checkpoint,
     pub noted: FileStat,
-    /// How often growth showed that a loaded tail of this path was not a complete record.
+    /// How often growth showed that a loaded tail of this file was not a complete record.
     pub strikes: u32,
     pub fingerprint: Fingerprint,
     /// The fingerprint of the configuration with its limits. If it changes, failed deliveries are tried again.
@@ -31,7 +31,7 @@ pub enum Verdict {
     /// Load it. It has at most about this many records.
     Load { records: u64 },
     /// Write nothing: another delivery has the same bytes.
-    Duplicate { of: DeliveryId, same_as: String, reach: Position, hash: String },
+    Duplicate { of: DeliveryId, same_as: FileKey, reach: Position, hash: String },
     /// Write nothing yet: the header is not complete.
     Incomplete { detail: String },
     /// Write nothing: the file cannot be read.
@@ -74,10 +74,10 @@ pub enum DeliveryFilter {
     All,
     /// Deliveries with records in quarantine, open or settled.
     Quarantined,
-    /// All generations of this path.
-    Path(String),
-    /// The newest generation of this path.
-    Newest(String),
+    /// All generations of this file.
+    Path(FileKey),
+    /// The newest generation of this file.
+    Newest(FileKey),
     /// Deliveries with this head that are loading or incomplete. Their last bytes are not known yet.
     Unfinished(String),
     /// Loaded deliveries with these bytes.
@@ -105,12 +105,12 @@ impl Content {
 }
 
 impl DeliveryFilter {
-    /// Whether the filter selects this delivery. `Newest` selects all generations of its path.
+    /// Whether the filter selects this delivery. `Newest` selects all generations of its file.
     pub fn selects(&self, delivery: &Delivery) -> bool {
         match self {
             Self::All => true,
             Self::Quarantined => delivery.receipt.quarantined + delivery.receipt.replayed > 0,
-            Self::Path(path) | Self::Newest(path) => delivery.path == *path,
+            Self::Path(file) | Self::Newest(file) => delivery.file == *file,
             Self::Unfinished(head) => delivery.head == *head && delivery.state.is_unfinished(),
             Self::Same(content) => Content::of(delivery).as_ref() == Some(content),
         }
@@ -136,11 +136,11 @@ pub struct Page<T, C> {
     pub next: Option<C>,
 }
 
-/// What discovery must know about a path to see that nothing changed.
+/// What discovery must know about a file to see that nothing changed.
 #[derive(Clone, Debug)]
-pub struct KnownPath {
+pub struct KnownFile {
     pub id: DeliveryId,
-    pub path: String,
+    pub file: FileKey,
     pub state: DeliveryState,
     pub noted: FileStat,
     /// Whether this attempt was made under the configuration passed to [`Ledger::known`](crate::store::Ledger::known).

@@ -15,7 +15,7 @@ impl Delivery {
         let (state, detail) = entry.verdict.initial_state();
         let mut delivery = Self {
             id,
-            path: entry.path.clone(),
+            file: entry.file.clone(),
             generation,
             state,
             detail,
@@ -116,7 +116,7 @@ impl Delivery {
         (self.ahead, self.note) = (None, None);
     }
 
-    /// Whether this delivery changes if `next` becomes a newer generation of its path.
+    /// Whether this delivery changes if `next` becomes a newer generation of its file.
     pub fn is_unsettled(&self, next: &NewDelivery) -> bool {
         self.state.is_unfinished() || self.state == DeliveryState::Waiting || self.is_read_again(next)
     }

@@ -2,6 +2,7 @@
 
 pub mod chunk;
 pub mod delivery;
+pub mod feed;
 pub mod format;
 pub mod header;
 mod lifecycle;
@@ -22,6 +23,7 @@ pub mod units;
 
 pub use chunk::{DeliveryContext, End, Frame, RawChunk, RecordOutcome, RowChunk, Rows};
 pub use delivery::{Ahead, Checkpoint, Delivery, DeliveryId, DeliveryState, FileStat, TailNote};
+pub use feed::{Feed, FileKey};
 pub use format::Format;
 pub use header::{Header, Mapping};
 pub use parts::Parts;

@@ -1,15 +1,15 @@
 //! What the path of a file says: its place in listing order, and the values of columns that are derived from it.
 
-use std::sync::Arc;
-
+use super::feed::FileKey;
 use super::parse;
 use super::plan::{Origin, Plan, Table};
 
-/// The place of a file in listing order: by the date in its name (files without a date last), then by name.
-pub type Place = (i32, Arc<str>);
+/// The place of a file in listing order: by the date in its name (files without a date last), then by feed, then by
+/// name.
+pub type Place = (i32, FileKey);
 
-pub fn order(path: &Arc<str>) -> Place {
-    (date(path).unwrap_or(i32::MAX), Arc::clone(path))
+pub fn order(file: &FileKey) -> Place {
+    (date(file.path()).unwrap_or(i32::MAX), file.clone())
 }
 
 /// Whether two paths give the same value for every table column that is derived from the path. If not, the same bytes
@@ -75,7 +75,17 @@ mod tests {
     #[test]
     fn the_date_comes_before_the_name() {
         let mut names = ["b.csv", "z-2018-11-01.csv", "a-2018-11-02.csv", "a.csv"];
-        names.sort_by_key(|name| order(&Arc::from(*name)));
+        names.sort_by_key(|name| order(&FileKey::from(*name)));
         assert_eq!(names, ["z-2018-11-01.csv", "a-2018-11-02.csv", "a.csv", "b.csv"]);
+    }
+
+    #[test]
+    fn the_date_comes_before_the_feed_and_the_feed_before_the_name() {
+        let expected =
+            ["b//2018-11-01.csv", "2018-11-02.csv", "a//2018-11-02.csv", "z.csv", "a//y.csv", "b//x.csv"];
+        let mut files = expected.map(FileKey::from_text);
+        files.reverse();
+        files.sort_by_key(order);
+        assert_eq!(files.map(|file| file.to_string()), expected);
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use encoding_rs::Encoding;
 
+use super::feed::Feed;
 use super::format::Format;
 use super::parse::Form;
 use super::value::{Type, Unit};
@@ -11,6 +12,8 @@ use super::value::{Type, Unit};
 /// The compiled declaration: what is read, what is skipped, and which tables records go to.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// The feed whose files are read.
+    pub feed: Feed,
     pub format: Format,
     /// The character encoding of the files.
     pub encoding: &'static Encoding,

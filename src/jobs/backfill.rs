@@ -86,8 +86,8 @@ impl<S: Store, I: Source> Backfill<S, I> {
             Ok(beginning) => beginning,
             Err(why) => return Ok(Backfilled::Gone(why)),
         };
-        let (id, path, until) = (delivery.id, &delivery.path, delivery.reach.offset);
-        let mut kept = ArchivedReader::new(beginning, id, path, delivery.stamps.clone(), until);
+        let (id, file, until) = (delivery.id, &delivery.file, delivery.reach.offset);
+        let mut kept = ArchivedReader::new(beginning, id, file, delivery.stamps.clone(), until);
         let transform = RowBuilder::new(Arc::clone(&self.plan), Arc::default());
         let has_entries = delivery.receipt.quarantined + delivery.receipt.replayed > 0;
         let (mut first, mut rows) = (true, 0);
@@ -136,7 +136,7 @@ impl<S: Store, I: Source> Backfill<S, I> {
         let missing = delivery.receipt.loaded.saturating_sub(rows);
         if missing > 0 {
             warn!(
-                file = delivery.path,
+                file = delivery.file.text(),
                 "{missing} loaded records have no row in this table: their key is empty, or a value does not fit"
             );
             self.stats.refused.fetch_add(missing, Ordering::Relaxed);

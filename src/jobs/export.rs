@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::domain::{Delivery, Origin, RawChunk};
+use crate::domain::{Delivery, FileKey, Origin, RawChunk};
 use crate::format::splitter::Splitter;
 use crate::jobs::locate::KeptFiles;
 use crate::pipeline::archived_reader::ArchivedReader;
@@ -43,7 +43,7 @@ impl<I: Source> Events<I> {
     /// Returns an error if the file cannot be read or the output cannot be written.
     pub async fn of_delivery(&self, delivery: &Delivery, each: &mut Each<'_>) -> Result<(), ExportError> {
         let beginning = self.find.beginning(delivery).await?;
-        self.play(beginning, &delivery.path, delivery.reach.offset, each).await
+        self.play(beginning, &delivery.file, delivery.reach.offset, each).await
     }
 
     /// Exports the events of a file that was not loaded, if `is_new` accepts the hash of its bytes.
@@ -52,27 +52,28 @@ impl<I: Source> Events<I> {
     /// Returns an error if the file cannot be read or the output cannot be written.
     pub async fn of_file(
         &self,
-        file: &Found,
+        found: &Found,
         is_new: &mut impl FnMut(String) -> bool,
         each: &mut Each<'_>,
     ) -> Result<(), ExportError> {
         let KeptFiles { inbox, plan, max_record_bytes, .. } = &self.find;
-        let hash = VerifiedFile::hash(inbox, &file.path, plan.encoding).await.map_err(KeptFileError::from)?;
+        let hash =
+            VerifiedFile::hash(inbox, &found.file, plan.encoding).await.map_err(KeptFileError::from)?;
         if !is_new(hash) {
             return Ok(());
         }
-        let beginning = VerifiedFile::unverified(inbox, &file.path, plan, *max_record_bytes).await?;
-        self.play(beginning, &file.path, u64::MAX, each).await
+        let beginning = VerifiedFile::unverified(inbox, &found.file, plan, *max_record_bytes).await?;
+        self.play(beginning, &found.file, u64::MAX, each).await
     }
 
     async fn play(
         &self,
         beginning: VerifiedFile<impl SourceFile>,
-        path: &str,
+        file: &FileKey,
         until: u64,
         each: &mut Each<'_>,
     ) -> Result<(), ExportError> {
-        let mut kept = ArchivedReader::unstamped(beginning, path, until);
+        let mut kept = ArchivedReader::unstamped(beginning, file, until);
         while let Some(raw) = kept.next().await.map_err(KeptFileError::from)? {
             self.chunk(raw, each).await.map_err(ExportError::Output)?;
         }

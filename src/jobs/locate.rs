@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use crate::domain::{Delivery, DeliveryId, Header, Plan};
+use crate::domain::{Delivery, DeliveryId, FileKey, Header, Plan};
 use crate::pipeline::prefix_check::{KeptFileError, VerifiedFile};
 use crate::source::Source;
 
@@ -22,27 +22,27 @@ impl<I: Source> KeptFiles<I> {
     /// # Errors
     /// If no file can be used, returns the error of the file in the inbox.
     pub async fn beginning(&self, delivery: &Delivery) -> Result<VerifiedFile<I::File>, KeptFileError> {
-        let here = self.at(&delivery.path, delivery).await;
+        let here = self.at(&delivery.file, delivery).await;
         let Err(why) = here else { return here };
-        for path in self.inbox.copies(&delivery.path, delivery.noted).await {
-            if let Ok(found) = self.at(&path, delivery).await {
+        for copy in self.inbox.copies(&delivery.file, delivery.noted).await {
+            if let Ok(found) = self.at(&copy, delivery).await {
                 return Ok(found);
             }
         }
         Err(why)
     }
 
-    /// Returns the path of the file that begins with what was loaded.
+    /// Returns the file that begins with what was loaded.
     ///
     /// # Errors
     /// If no file can be used, returns the error of the file in the inbox.
-    pub async fn path(&self, delivery: &Delivery) -> Result<String, KeptFileError> {
+    pub async fn file(&self, delivery: &Delivery) -> Result<FileKey, KeptFileError> {
         let encoding = self.plan.encoding;
-        let here = VerifiedFile::verify(&self.inbox, &delivery.path, delivery, encoding).await;
-        let Err(why) = here else { return Ok(delivery.path.clone()) };
-        for path in self.inbox.copies(&delivery.path, delivery.noted).await {
-            if VerifiedFile::verify(&self.inbox, &path, delivery, encoding).await.is_ok() {
-                return Ok(path);
+        let here = VerifiedFile::verify(&self.inbox, &delivery.file, delivery, encoding).await;
+        let Err(why) = here else { return Ok(delivery.file.clone()) };
+        for copy in self.inbox.copies(&delivery.file, delivery.noted).await {
+            if VerifiedFile::verify(&self.inbox, &copy, delivery, encoding).await.is_ok() {
+                return Ok(copy);
             }
         }
         Err(why)
@@ -53,24 +53,24 @@ impl<I: Source> KeptFiles<I> {
     /// # Errors
     /// Returns an error if no file can be used or the file has no valid header.
     pub async fn header(&self, delivery: &Delivery) -> Result<Header, KeptFileError> {
-        VerifiedFile::header(&self.inbox, &self.path(delivery).await?, &self.plan).await
+        VerifiedFile::header(&self.inbox, &self.file(delivery).await?, &self.plan).await
     }
 
     /// Returns which of these deliveries a moved file belongs to. If the file begins with the bytes of several
     /// deliveries, returns the longest one.
-    pub async fn delivery_of(&self, path: &str, deliveries: &[&Delivery]) -> Option<DeliveryId> {
-        let paths = self.inbox.origins(path);
-        let mut alike: Vec<_> = deliveries.iter().filter(|delivery| paths.contains(&delivery.path)).collect();
+    pub async fn delivery_of(&self, moved: &FileKey, deliveries: &[&Delivery]) -> Option<DeliveryId> {
+        let files = self.inbox.origins(moved);
+        let mut alike: Vec<_> = deliveries.iter().filter(|delivery| files.contains(&delivery.file)).collect();
         alike.sort_by_key(|delivery| Reverse((delivery.reach.offset, delivery.id)));
         for delivery in alike {
-            if self.at(path, delivery).await.is_ok() {
+            if self.at(moved, delivery).await.is_ok() {
                 return Some(delivery.id);
             }
         }
         None
     }
 
-    async fn at(&self, path: &str, delivery: &Delivery) -> Result<VerifiedFile<I::File>, KeptFileError> {
-        VerifiedFile::of(&self.inbox, path, delivery, &self.plan, self.max_record_bytes).await
+    async fn at(&self, file: &FileKey, delivery: &Delivery) -> Result<VerifiedFile<I::File>, KeptFileError> {
+        VerifiedFile::of(&self.inbox, file, delivery, &self.plan, self.max_record_bytes).await
     }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::domain::path::date;
-use crate::domain::{DeliveryContext, DeliveryId, End, Position, RawChunk, Stamp, StampRange, Stamps};
+use crate::domain::{
+    DeliveryContext, DeliveryId, End, FileKey, Position, RawChunk, Stamp, StampRange, Stamps,
+};
 use crate::format::decoded::Decoded;
 use crate::format::framer::{Framer, Tail};
 use crate::format::splitter::field_count;
@@ -29,18 +31,25 @@ pub struct ArchivedReader<F> {
 }
 
 impl<F: SourceFile> ArchivedReader<F> {
-    /// Reads `path` from its beginning up to the byte `until`, for callers that write no records. Each record still
+    /// Reads `file` from its beginning up to the byte `until`, for callers that write no records. Each record still
     /// gets a stamp of its own, by which its row is identified.
-    pub fn unstamped(beginning: VerifiedFile<F>, path: &str, until: u64) -> Self {
+    pub fn unstamped(beginning: VerifiedFile<F>, file: &FileKey, until: u64) -> Self {
         let stamps = Stamps::new(vec![StampRange { first: 0, base: Stamp(0), records: u64::MAX / 4 }]);
-        Self::new(beginning, DeliveryId(0), path, stamps, until)
+        Self::new(beginning, DeliveryId(0), file, stamps, until)
     }
 
-    /// Reads `path` from its beginning up to the byte `until`.
-    pub fn new(beginning: VerifiedFile<F>, id: DeliveryId, path: &str, stamps: Stamps, until: u64) -> Self {
+    /// Reads `file` from its beginning up to the byte `until`.
+    pub fn new(
+        beginning: VerifiedFile<F>,
+        id: DeliveryId,
+        file: &FileKey,
+        stamps: Stamps,
+        until: u64,
+    ) -> Self {
         let VerifiedFile { header, mapping, mut framer, bytes } = beginning;
         framer.truncate(until);
-        let source = DeliveryContext::new(id, path, (header, mapping), date(path), SystemTime::now());
+        let (named, file_date) = ((header, mapping), date(file.path()));
+        let source = DeliveryContext::new(id, file.clone(), named, file_date, SystemTime::now());
         Self {
             source: Arc::new(source),
             stamps: Arc::new(stamps),

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use encoding_rs::Encoding;
 use tokio::io::AsyncRead;
 
+use crate::domain::FileKey;
 use crate::format::decoded::{Decoded, RawFile};
 use crate::source::{Source, SourceFile};
 
@@ -33,18 +34,18 @@ impl<F: SourceFile> RawFile for F {
 /// Returns an error if the file cannot be opened or read.
 pub async fn open<I: Source>(
     source: &I,
-    path: &str,
+    file: &FileKey,
     encoding: &'static Encoding,
 ) -> io::Result<Decoded<I::File>> {
-    Decoded::new(source.open(path, 0).await?, encoding).await
+    Decoded::new(source.open(file, 0).await?, encoding).await
 }
 
 /// Opens a file at an offset and reads its bytes without decoding them.
 ///
 /// # Errors
 /// Returns an error if the file cannot be opened.
-pub async fn open_at<I: Source>(source: &I, path: &str, offset: u64) -> io::Result<Decoded<I::File>> {
-    Ok(Decoded::as_it_is(source.open(path, offset).await?))
+pub async fn open_at<I: Source>(source: &I, file: &FileKey, offset: u64) -> io::Result<Decoded<I::File>> {
+    Ok(Decoded::as_it_is(source.open(file, offset).await?))
 }
 
 /// Opens the same file again at its beginning, even if its path leads to another file by now.

@@ -7,7 +7,7 @@ use encoding_rs::Encoding;
 
 use crate::domain::header::HeaderError;
 use crate::domain::ledger::HEAD;
-use crate::domain::{FileStat, Header, Mapping, Plan, Position, stamp};
+use crate::domain::{FileKey, FileStat, Header, Mapping, Plan, Position, stamp};
 use crate::format::decoded::Decoded;
 use crate::format::framer::Framer;
 use crate::format::header;
@@ -97,10 +97,10 @@ impl<F: SourceFile> Opened<F> {
 
 pub async fn open<I: Source>(
     source: &I,
-    path: &str,
+    file: &FileKey,
     encoding: &'static Encoding,
 ) -> io::Result<Opened<I::File>> {
-    let mut bytes = byte_source::open(source, path, encoding).await?;
+    let mut bytes = byte_source::open(source, file, encoding).await?;
     let mut read = Vec::new();
     // The complete records of a broken file are loaded. Later reads return the error again.
     match bytes.read_up_to(&mut read, HEAD).await {

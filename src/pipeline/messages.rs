@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::{DeliveryContext, DeliveryId, DeliveryState, FileStat, Stamps};
+use crate::domain::{DeliveryContext, DeliveryId, DeliveryState, FileKey, FileStat, Stamps};
 use crate::format::decoded::Decoded;
 use crate::format::framer::Framer;
 use crate::format::tail::TailPolicy;
@@ -84,7 +84,7 @@ pub struct Head {
 #[derive(Debug)]
 pub struct Finished {
     pub id: DeliveryId,
-    pub path: String,
+    pub file: FileKey,
     pub state: DeliveryState,
     /// Why the delivery ended in this state.
     pub detail: String,
@@ -95,7 +95,7 @@ pub struct Finished {
 /// Reports to discovery whether a file has left the inbox.
 #[derive(Debug)]
 pub struct Left {
-    pub path: Arc<str>,
+    pub file: FileKey,
     /// Whether the file is no longer in the inbox. If not, it is tried again later.
     pub gone: bool,
 }

@@ -6,7 +6,7 @@ use encoding_rs::Encoding;
 
 use crate::domain::header::HeaderError;
 use crate::domain::ledger::HEAD;
-use crate::domain::{Ahead, Delivery, Header, Mapping, Plan, Position};
+use crate::domain::{Ahead, Delivery, FileKey, Header, Mapping, Plan, Position};
 use crate::format::decoded::Decoded;
 use crate::format::framer::Framer;
 use crate::pipeline::byte_source;
@@ -70,7 +70,7 @@ impl<F: SourceFile> PrefixCheck<F> {
         if !is_whole || hasher.finalize().to_hex().as_str() != delivery.hash {
             return Ok(None);
         }
-        let mut bytes = byte_source::open_at(source, &delivery.path, reach - len as u64).await?;
+        let mut bytes = byte_source::open_at(source, &delivery.file, reach - len as u64).await?;
         let mut buffered = Vec::new();
         bytes.read_up_to(&mut buffered, len + 2).await?;
         if !buffered.starts_with(window.bytes()) {
@@ -94,7 +94,7 @@ impl<F: SourceFile> PrefixCheck<F> {
             return Ok(true);
         }
         let found =
-            byte_source::open(source, &delivery.path, encoding).await?.hash_of_first(bytes.offset).await?;
+            byte_source::open(source, &delivery.file, encoding).await?.hash_of_first(bytes.offset).await?;
         Ok(found.is_some_and(|found| found.to_hex().as_str() == bytes.hash))
     }
 
@@ -115,11 +115,11 @@ impl<F: SourceFile> PrefixCheck<F> {
     /// Reads the file up to the end of the durable part. Returns `None` if its bytes differ from what was loaded.
     pub async fn verify(
         source: &impl Source<File = F>,
-        path: &str,
+        file: &FileKey,
         delivery: &Delivery,
         encoding: &'static Encoding,
     ) -> io::Result<Option<Self>> {
-        let mut bytes = byte_source::open(source, path, encoding).await?;
+        let mut bytes = byte_source::open(source, file, encoding).await?;
         let mut hasher = blake3::Hasher::new();
         let (mut buffered, mut window) = (Vec::new(), Window::default());
         let mut left = delivery.reach.offset;
@@ -170,13 +170,13 @@ impl<F: SourceFile> VerifiedFile<F> {
     /// Returns an error if the file cannot be read, has other bytes, or has a header that the plan cannot use.
     pub async fn of(
         source: &impl Source<File = F>,
-        path: &str,
+        file: &FileKey,
         delivery: &Delivery,
         plan: &Plan,
         limit: usize,
     ) -> Result<Self, KeptFileError> {
-        Self::verify(source, path, delivery, plan.encoding).await?;
-        Self::unverified(source, path, plan, limit).await
+        Self::verify(source, file, delivery, plan.encoding).await?;
+        Self::unverified(source, file, plan, limit).await
     }
 
     /// Reads the header alone, whatever columns are declared.
@@ -185,10 +185,10 @@ impl<F: SourceFile> VerifiedFile<F> {
     /// Returns an error if the file cannot be read or has no valid header.
     pub async fn header(
         source: &impl Source<File = F>,
-        path: &str,
+        file: &FileKey,
         plan: &Plan,
     ) -> Result<Header, KeptFileError> {
-        let opened = open(source, path, plan.encoding).await?;
+        let opened = open(source, file, plan.encoding).await?;
         Ok(headed(&opened, plan).await?.header)
     }
 
@@ -198,11 +198,11 @@ impl<F: SourceFile> VerifiedFile<F> {
     /// Returns an error if the file cannot be read or has other bytes.
     pub async fn verify(
         source: &impl Source<File = F>,
-        path: &str,
+        file: &FileKey,
         delivery: &Delivery,
         encoding: &'static Encoding,
     ) -> Result<(), KeptFileError> {
-        let verified = PrefixCheck::verify(source, path, delivery, encoding).await?;
+        let verified = PrefixCheck::verify(source, file, delivery, encoding).await?;
         verified.map(|_| ()).ok_or(KeptFileError::OtherBytes)
     }
 
@@ -212,10 +212,10 @@ impl<F: SourceFile> VerifiedFile<F> {
     /// Returns an error if the file cannot be read.
     pub async fn hash(
         source: &impl Source<File = F>,
-        path: &str,
+        file: &FileKey,
         encoding: &'static Encoding,
     ) -> io::Result<String> {
-        Ok(open(source, path, encoding).await?.hash_all().await?.0)
+        Ok(open(source, file, encoding).await?.hash_all().await?.0)
     }
 
     /// Opens a file without comparing its bytes.
@@ -224,11 +224,11 @@ impl<F: SourceFile> VerifiedFile<F> {
     /// Returns an error if the file cannot be read or has a header that the plan cannot use.
     pub async fn unverified(
         source: &impl Source<File = F>,
-        path: &str,
+        file: &FileKey,
         plan: &Plan,
         limit: usize,
     ) -> Result<Self, KeptFileError> {
-        let opened = open(source, path, plan.encoding).await?;
+        let opened = open(source, file, plan.encoding).await?;
         let start = start(&opened, plan).await?;
         let framer = framer(plan, limit, Position::default(), start.mark, &opened.read);
         Ok(Self { header: start.header, mapping: start.mapping, framer, bytes: opened.bytes })

@@ -12,7 +12,7 @@ use super::Pipeline;
 use super::messages::{Ended, LoadMode, Scope};
 use crate::config::{Config, Layers};
 use crate::domain::path::order;
-use crate::domain::{DeliveryState, Plan};
+use crate::domain::{Delivery, DeliveryState, Feed, FileKey, Plan};
 use crate::source::Source;
 use crate::source::suite::memory::Memory;
 use crate::store::listing::newest;
@@ -25,7 +25,7 @@ struct Bench {
     config: Config,
     plan: Arc<Plan>,
     store: Arc<SqliteStore>,
-    _dir: tempfile::TempDir,
+    _dir: Arc<tempfile::TempDir>,
 }
 
 impl Bench {
@@ -40,7 +40,17 @@ impl Bench {
         let settings = Settings::at(dir.path().join("store.db"));
         let access = Access::Write { create: true, standby: false };
         let store = SqliteStore::open(&settings, Arc::clone(&plan), access).unwrap();
-        Self { inbox, config: loaded.config, plan, store: Arc::new(store), _dir: dir }
+        Self { inbox, config: loaded.config, plan, store: Arc::new(store), _dir: Arc::new(dir) }
+    }
+
+    /// Returns another feed over the same store, with an inbox of its own.
+    fn beside(&self, name: &str) -> Self {
+        let feed = Feed::named(name).unwrap();
+        let plan = Arc::new(Plan { feed: feed.clone(), ..Plan::clone(&self.plan) });
+        let mut config = self.config.clone();
+        config.source.feed = feed.clone();
+        let (store, dir) = (Arc::clone(&self.store), Arc::clone(&self._dir));
+        Self { inbox: Memory::growing().of(feed), config, plan, store, _dir: dir }
     }
 
     async fn run(&self, scope: Scope, stop: CancellationToken) -> Ended {
@@ -63,13 +73,17 @@ impl Bench {
     async fn load(&self) {
         let mut found = Vec::new();
         if self.inbox.each(&mut |file| found.push(file)).await.is_ok() {
-            found.sort_by_cached_key(|file| order(&file.path));
+            found.sort_by_cached_key(|file| order(&file.file));
             assert_eq!(self.run(Scope::Once(found), CancellationToken::new()).await, Ended::Done);
         }
     }
 
+    async fn newest(&self, path: &str) -> Option<Delivery> {
+        newest(&*self.store, &FileKey::new(&self.plan.feed, path)).await.unwrap()
+    }
+
     async fn is_loaded(&self, path: &str, bytes: &[u8]) -> bool {
-        newest(&*self.store, path).await.unwrap().is_some_and(|delivery| {
+        self.newest(path).await.is_some_and(|delivery| {
             delivery.state == DeliveryState::Loaded
                 && delivery.receipt.closes()
                 && delivery.hash == blake3::hash(bytes).to_hex().as_str()
@@ -169,4 +183,33 @@ async fn a_file_that_cannot_grow_is_complete_when_it_is_listed() {
     let (ended, ()) = tokio::time::timeout(Duration::from_secs(30), both).await.unwrap();
     assert_eq!(ended, Ended::Stopped);
     bench.store.close().await;
+}
+
+/// Each feed loads its own files and takes care of its own deliveries, whatever the others have.
+#[tokio::test]
+async fn feeds_over_one_store_leave_each_other_alone() {
+    let (whole, begun) = (b"n,s\n1,a\n2,b\n".as_slice(), b"n,s\n3,c\n4,\"d".as_slice());
+    let first = Bench::new(Memory::growing());
+    let second = first.beside("clicks");
+    first.inbox.put("a.csv", whole);
+    first.inbox.put("b.csv", begun);
+    first.load().await;
+    let before = first.newest("b.csv").await.unwrap();
+    assert_eq!(before.state, DeliveryState::Incomplete);
+    // Its file is gone, so the next run of the first feed would close it.
+    first.inbox.remove("b.csv");
+    for path in ["a.csv", "c.csv"] {
+        second.inbox.put(path, whole);
+    }
+    second.load().await;
+    assert!(first.is_loaded("a.csv", whole).await && second.is_loaded("a.csv", whole).await);
+    assert_eq!(second.newest("a.csv").await.unwrap().generation, 1);
+    let copy = second.newest("c.csv").await.unwrap();
+    let same = second.newest("a.csv").await.unwrap();
+    assert_eq!((copy.state, copy.same_as), (DeliveryState::Duplicate, Some(same.id)), "in one feed");
+    assert_eq!(format!("{:?}", first.newest("b.csv").await.unwrap()), format!("{before:?}"));
+    first.load().await;
+    assert_eq!(first.newest("b.csv").await.unwrap().state, DeliveryState::Replaced);
+    assert!(second.is_loaded("a.csv", whole).await);
+    first.store.close().await;
 }

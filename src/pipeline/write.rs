@@ -200,12 +200,12 @@ impl<S: ChunkWriter> Write<S> {
     fn failed(&self, chunk: &RowChunk, why: &str) -> Finished {
         let source = &chunk.source;
         source.halt.set();
-        warn!(file = source.path, "failed: {}", one_line(why));
+        warn!(file = source.file.text(), "failed: {}", one_line(why));
         metrics::delivery(DeliveryState::Failed);
         self.stats.delivery(DeliveryState::Failed);
         Finished {
             id: source.id,
-            path: source.path.clone(),
+            file: source.file.clone(),
             state: DeliveryState::Failed,
             detail: why.to_owned(),
             held: false,
@@ -218,7 +218,7 @@ impl<S: ChunkWriter> Write<S> {
         if chunk.is_tail && chunk.records() > 0 {
             metrics::unterminated();
             warn!(
-                file = source.path,
+                file = source.file.text(),
                 "its last record has no line end and is loaded as it is; if the file was cut off there, send it again"
             );
         }
@@ -233,7 +233,7 @@ impl<S: ChunkWriter> Write<S> {
             metrics::loaded(source.arrived, SystemTime::now());
         }
         let held = matches!(end, End::Incomplete { held: true, .. });
-        Some(Finished { id: source.id, path: source.path.clone(), state, detail, held })
+        Some(Finished { id: source.id, file: source.file.clone(), state, detail, held })
     }
 }
 
@@ -252,28 +252,25 @@ impl Seen {
 }
 
 fn log_end(chunk: &RowChunk, account: Account) {
-    let (path, records) = (&chunk.source.path, chunk.span.to.record);
+    let (file, records) = (chunk.source.file.text(), chunk.span.to.record);
     match chunk.end.as_ref() {
-        Some(End::Loaded) => log_loaded(path, records, account),
-        Some(End::Incomplete { detail, .. }) => info!(file = path, records, "{detail}"),
-        Some(End::Replaced { detail }) => info!(file = path, records, "replaced: {detail}"),
+        Some(End::Loaded) => log_loaded(file, records, account),
+        Some(End::Incomplete { detail, .. }) => info!(file, records, "{detail}"),
+        Some(End::Replaced { detail }) => info!(file, records, "replaced: {detail}"),
         // Discovery logs this error, once.
-        Some(End::BrokenOff { detail }) => debug!(file = path, records, "{detail}"),
-        Some(End::Failed { detail }) => warn!(file = path, records, "failed: {}", one_line(detail)),
-        None => debug!(file = path, records, "chunk"),
+        Some(End::BrokenOff { detail }) => debug!(file, records, "{detail}"),
+        Some(End::Failed { detail }) => warn!(file, records, "failed: {}", one_line(detail)),
+        None => debug!(file, records, "chunk"),
     }
 }
 
 /// Logs the same counts as the receipt. Logs a warning if this load quarantined records.
-fn log_loaded(path: &str, records: u64, Account { skipped, quarantined, quarantined_before }: Account) {
+fn log_loaded(file: &str, records: u64, Account { skipped, quarantined, quarantined_before }: Account) {
     let loaded = records.saturating_sub(skipped + quarantined);
     if quarantined > quarantined_before {
         let next = "see `needledrop quarantine list`";
-        warn!(
-            file = path,
-            records, loaded, skipped, quarantined, "loaded, with records in quarantine: {next}"
-        );
+        warn!(file, records, loaded, skipped, quarantined, "loaded, with records in quarantine: {next}");
     } else {
-        info!(file = path, records, loaded, skipped, quarantined, "loaded");
+        info!(file, records, loaded, skipped, quarantined, "loaded");
     }
 }

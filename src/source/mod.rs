@@ -2,25 +2,26 @@
 
 pub mod backend;
 pub mod folder;
+pub mod one_feed;
 #[cfg(test)]
 pub mod suite;
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 
 use tokio::io::AsyncRead;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::FileStat;
+use crate::domain::{FileKey, FileStat};
 
 /// The maximum number of files that leave together.
 pub const TOGETHER: usize = 256;
 
 /// A place where files arrive, and from which loaded files can be removed.
 ///
-/// A file is named by its path, as in the ledger. The path is relative to the inbox if the file is in it. Files that a
-/// user names may lie elsewhere, as far as the source can reach them.
+/// A file is named by its key, as in the ledger. Its path is relative to the inbox if the file is in it. Files that a
+/// user names may lie elsewhere, as far as the source can reach them. About files of feeds that it does not have, a
+/// source knows nothing: it sees none of them, and cannot tell whether they exist.
 pub trait Source: Clone + Send + Sync + 'static {
     type File: SourceFile;
     type Events: Events;
@@ -31,8 +32,8 @@ pub trait Source: Clone + Send + Sync + 'static {
     /// Whether a file can change while it keeps its name. If not, each listed file is complete.
     fn can_grow(&self) -> bool;
 
-    /// Whether a path may be that of a file in the inbox, judged only by the path itself.
-    fn is_in_inbox(&self, path: &str) -> bool;
+    /// Whether a file may be one of the inbox, judged only by its key.
+    fn is_in_inbox(&self, file: &FileKey) -> bool;
 
     /// Visits every file in the inbox, in no particular order. An inbox may have too many files to hold them all in
     /// memory.
@@ -42,16 +43,16 @@ pub trait Source: Clone + Send + Sync + 'static {
     fn each(&self, found: &mut (dyn FnMut(Found) + Send)) -> impl Future<Output = io::Result<()>> + Send;
 
     /// Returns a file with its current version, or `None` if it cannot be seen.
-    fn look(&self, path: &str) -> impl Future<Output = Option<Found>> + Send;
+    fn look(&self, file: &FileKey) -> impl Future<Output = Option<Found>> + Send;
 
-    /// Whether something with this path exists. If the source cannot tell, returns true.
-    fn may_exist(&self, path: &str) -> impl Future<Output = bool> + Send;
+    /// Whether this file, or something else with its path, exists. If the source cannot tell, returns true.
+    fn may_exist(&self, file: &FileKey) -> impl Future<Output = bool> + Send;
 
     /// Opens the current version of a file, to read it from an offset.
     ///
     /// # Errors
     /// Returns an error if the file cannot be opened, or if it is no file that may be read.
-    fn open(&self, path: &str, offset: u64) -> impl Future<Output = io::Result<Self::File>> + Send;
+    fn open(&self, file: &FileKey, offset: u64) -> impl Future<Output = io::Result<Self::File>> + Send;
 
     /// Finds the inbox again, because its name may lead elsewhere by now. Returns whether `events` are those of the
     /// inbox that was found.
@@ -81,12 +82,12 @@ pub trait Source: Clone + Send + Sync + 'static {
     /// Tells a person what to do if files cannot leave.
     fn remedy(&self, how: Retire) -> String;
 
-    /// Returns the paths of moved files that may have had this path in the inbox, the most likely first. Only a
-    /// comparison of the bytes shows which file it is.
-    fn copies(&self, path: &str, noted: FileStat) -> impl Future<Output = Vec<String>> + Send;
+    /// Returns the moved files that may have been this file of the inbox, the most likely first. Only a comparison of
+    /// the bytes shows which of them it was.
+    fn copies(&self, file: &FileKey, noted: FileStat) -> impl Future<Output = Vec<FileKey>> + Send;
 
-    /// Returns the paths that a moved file may have had in the inbox, or none if the file was not moved.
-    fn origins(&self, path: &str) -> Vec<String>;
+    /// Returns the files of the inbox that a moved file may have been, or none if the file was not moved.
+    fn origins(&self, file: &FileKey) -> Vec<FileKey>;
 }
 
 /// An open file. It is one version of a file, with what is appended to it later: it never has the bytes of another
@@ -136,20 +137,20 @@ pub trait Events: Send {
 /// An existing file, with its version when it was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The path as in the ledger. All data about the file shares this one copy.
-    pub path: Arc<str>,
+    /// The key as in the ledger. All data about the file shares this one copy.
+    pub file: FileKey,
     pub noted: FileStat,
 }
 
 /// What an event reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// The file at this path is complete: its writer closed it, or it was renamed to this path.
-    Complete(String),
+    /// The file is complete: its writer closed it, or it was renamed to this path.
+    Complete(FileKey),
     /// The file is being written.
-    Changing(String),
+    Changing(FileKey),
     /// The permissions or the times of the file changed.
-    Touched(String),
+    Touched(FileKey),
     /// Something changed, and only a listing shows what.
     Unclear,
     /// Events were lost, because there were too many.

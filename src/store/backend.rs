@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::domain::ledger::{
-    Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownPath, NewDelivery, Page,
+    Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownFile, NewDelivery, Page,
 };
 use crate::domain::units::{self, Duration as Span};
 use crate::domain::{
@@ -220,7 +220,7 @@ macro_rules! either {
 }
 
 impl Ledger for AnyStore {
-    async fn known(&self, attempt: Fingerprint) -> Result<Vec<KnownPath>, StoreError> {
+    async fn known(&self, attempt: Fingerprint) -> Result<Vec<KnownFile>, StoreError> {
         either!(self.known(attempt))
     }
 

@@ -5,7 +5,7 @@ use std::vec;
 use super::{Ledger, QuarantineStore, RowReader, StoreError};
 use crate::domain::ledger::{Cursor, DeliveryFilter, Page};
 use crate::domain::quarantine::QuarantineEntry;
-use crate::domain::{Delivery, DeliveryId, RowCursor, TableRow, Value, quarantine};
+use crate::domain::{Delivery, DeliveryId, FileKey, RowCursor, TableRow, Value, quarantine};
 use crate::store::backoff::Backoff;
 
 /// A listing of deliveries in the order they were taken up.
@@ -65,12 +65,12 @@ impl<'s, S: Ledger> Deliveries<'s, S> {
     }
 }
 
-/// Returns the newest generation of a path.
+/// Returns the newest generation of a file.
 ///
 /// # Errors
 /// Returns an error if the store cannot be read.
-pub async fn newest(store: &impl Ledger, path: &str) -> Result<Option<Delivery>, StoreError> {
-    let filter = DeliveryFilter::Newest(path.to_owned());
+pub async fn newest(store: &impl Ledger, file: &FileKey) -> Result<Option<Delivery>, StoreError> {
+    let filter = DeliveryFilter::Newest(file.clone());
     Ok(store.deliveries(filter, Cursor::default()).await?.found.pop())
 }
 

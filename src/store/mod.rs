@@ -23,7 +23,7 @@ use std::sync::Arc;
 pub use error::StoreError;
 
 use crate::domain::ledger::{
-    Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownPath, NewDelivery, Page,
+    Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownFile, NewDelivery, Page,
 };
 use crate::domain::{
     Delivery, DeliveryId, Fingerprint, Header, RowChunk, RowCursor, StampRange, TableRow, Value, quarantine,
@@ -51,8 +51,8 @@ pub enum Access {
 
 /// Which deliveries are durable, and how far.
 pub trait Ledger: Send + Sync + 'static {
-    /// Returns what the ledger knows about every path. `attempt` identifies the configuration of this process.
-    fn known(&self, attempt: Fingerprint) -> impl Future<Output = Result<Vec<KnownPath>, StoreError>> + Send;
+    /// Returns what the ledger knows about every file. `attempt` identifies the configuration of this process.
+    fn known(&self, attempt: Fingerprint) -> impl Future<Output = Result<Vec<KnownFile>, StoreError>> + Send;
 
     /// Returns a page of deliveries with their receipts, in the order they were taken up. A page may be empty without
     /// being the last. Deliveries entered during the listing may be left out. [`listing::Deliveries`] reads all pages.
@@ -79,7 +79,7 @@ pub trait Ledger: Send + Sync + 'static {
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Enters a new delivery. If its records are to be loaded, or were loaded by another program, the delivery receives
-    /// its first range of stamps. An unfinished earlier generation of the path becomes `replaced`.
+    /// its first range of stamps. An unfinished earlier generation of the file becomes `replaced`.
     fn take_up(&self, entry: NewDelivery) -> impl Future<Output = Result<Delivery, StoreError>> + Send;
 
     /// Resumes a delivery that grew or was interrupted. Returns `None` if the delivery has changed since its file was

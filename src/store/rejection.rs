@@ -190,7 +190,7 @@ mod tests {
     fn last_chunk(skipped_before: u64, loaded_before: u64) -> RowChunk {
         let mapping = Mapping { fields: 0, field_of: Vec::new(), ignored: Vec::new() };
         let named = (Header(Vec::new()), mapping);
-        let mut source = DeliveryContext::new(DeliveryId(1), "a.csv", named, None, UNIX_EPOCH);
+        let mut source = DeliveryContext::new(DeliveryId(1), "a.csv".into(), named, None, UNIX_EPOCH);
         (source.records_before, source.skipped_before) = (skipped_before + loaded_before, skipped_before);
         let mut rows = Rows::new(1, 1);
         rows.push(Stamp(2), &mut vec![Cell::Whole(1)]);

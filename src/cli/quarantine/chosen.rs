@@ -38,7 +38,7 @@ impl Which {
         }
         self.column.as_deref().map_or(Ok(()), |name| known_column(&app.plan, name))?;
         let deliveries = match &self.file {
-            Some(file) => ledger::DeliveryFilter::Path(load::known_path(app, store, file).await?),
+            Some(file) => ledger::DeliveryFilter::Path(load::known_file(app, store, file).await?),
             None => ledger::DeliveryFilter::Quarantined,
         };
         let (reason, column) = (self.reason.clone(), self.column.clone());

@@ -94,8 +94,14 @@ fn about(delivery: &Delivery, entry: &QuarantineEntry, all: bool) -> Vec<String>
     let record = &entry.record;
     let column = record.column.clone().unwrap_or_default();
     let (line, offset) = (record.line.to_string(), record.offset.to_string());
-    let mut row =
-        vec![delivery.path.clone(), line, offset, record.reason.to_string(), column, record.detail.clone()];
+    let mut row = vec![
+        delivery.file.to_string(),
+        line,
+        offset,
+        record.reason.to_string(),
+        column,
+        record.detail.clone(),
+    ];
     row.extend(all.then(|| entry.fate.to_string()));
     row
 }

@@ -227,7 +227,7 @@ impl Sum {
 
 fn replayed_json(settled: &Settled) -> Json {
     json!({
-        "file": settled.path,
+        "file": settled.file.path(),
         "generation": settled.generation,
         "tried": settled.tried(),
         "loaded": settled.loaded,
@@ -239,11 +239,14 @@ fn replayed_json(settled: &Settled) -> Json {
 }
 
 fn discarded_json(settled: &Settled) -> Json {
-    json!({ "file": settled.path, "generation": settled.generation, "discarded": settled.discarded })
+    json!({
+        "file": settled.file.path(), "generation": settled.generation,
+        "discarded": settled.discarded,
+    })
 }
 
 fn untried(out: &mut impl Write, settled: &Settled) -> io::Result<()> {
     let Some(why) = &settled.untried else { return Ok(()) };
-    let (path, why) = (render::printable(&settled.path), render::printable(&why.replace('\n', "")));
-    writeln!(out, "untried     some records of {path}: {why}")
+    let (file, why) = (render::printable(settled.file.text()), render::printable(&why.replace('\n', "")));
+    writeln!(out, "untried     some records of {file}: {why}")
 }

@@ -80,9 +80,9 @@ async fn find(
     arguments: &Arguments,
 ) -> Result<(Delivery, QuarantineEntry), Failure> {
     let Arguments { file, line, .. } = arguments;
-    let path = load::known_path(app, store, file).await?;
+    let known = load::known_file(app, store, file).await?;
     let filter = EntryFilter { line: Some(*line), raw: true, ..EntryFilter::default() };
-    let mut deliveries = Deliveries::new(store, ledger::DeliveryFilter::Path(path));
+    let mut deliveries = Deliveries::new(store, ledger::DeliveryFilter::Path(known));
     let mut found = None;
     while let Some(delivery) = deliveries.next().await? {
         if let Some(page) = Entries::new(store, delivery.id, filter.clone()).page().await? {
@@ -152,7 +152,7 @@ fn text(
     marked: &Marked,
 ) -> io::Result<()> {
     let record = &entry.record;
-    writeln!(out, "{}:{}: {}", printable(&delivery.path), record.line, record.reason)?;
+    writeln!(out, "{}:{}: {}", printable(delivery.file.text()), record.line, record.reason)?;
     match (&record.column, marked) {
         (Some(column), Ok((field, _))) => writeln!(out, "column  {column} (field {field})")?,
         (Some(column), Err(_)) => writeln!(out, "column  {column}")?,

@@ -8,7 +8,7 @@ use proptest::sample::Index;
 
 use crate::domain::ledger::{Amendment, Continuation, NewDelivery, Verdict};
 use crate::domain::{
-    Ahead, Checkpoint, Delivery, DeliveryContext, DeliveryId, DeliveryState, Empty, End, FileStat,
+    Ahead, Checkpoint, Delivery, DeliveryContext, DeliveryId, DeliveryState, Empty, End, Feed, FileStat,
     Fingerprint, Format, Header, Mapping, Plan, Position, Quarantined, Reason, Receipt, RowChunk, Rows, Span,
     Stamp, Table, TableDelta,
 };
@@ -28,6 +28,7 @@ fn plan() -> Plan {
         fingerprint: Fingerprint::of(name),
     };
     Plan {
+        feed: Feed::default(),
         format: Format::Csv,
         encoding: encoding_rs::UTF_8,
         columns: Vec::new(),
@@ -45,7 +46,7 @@ fn at(record: u64) -> Position {
 
 fn entry(verdict: Verdict) -> NewDelivery {
     NewDelivery {
-        path: "a.csv".to_owned(),
+        file: "a.csv".into(),
         head: Checkpoint { offset: 3, hash: "head".to_owned() },
         noted: FileStat::default(),
         strikes: 0,
@@ -75,7 +76,7 @@ fn chunk(delivery: &Delivery, [loaded, skipped, refused]: [u64; 3], end: Option<
     let from = delivery.reach.record;
     let to = from + loaded + skipped + refused;
     RowChunk {
-        source: Arc::new(DeliveryContext::new(delivery.id, "a.csv", named, None, UNIX_EPOCH)),
+        source: Arc::new(DeliveryContext::new(delivery.id, "a.csv".into(), named, None, UNIX_EPOCH)),
         stamps: Arc::default(),
         span: Span { from: delivery.reach, to: at(to) },
         rows,
@@ -120,7 +121,7 @@ fn a_delivery_begins_as_its_verdict_says() {
     assert_eq!(tables, [("a", 0), ("b", 0)], "in the order of the names");
     assert!(!delivery.receipt.is_behind("a") && delivery.receipt.is_behind("newer"));
 
-    let (of, same_as, hash) = (DeliveryId(1), "b.csv".to_owned(), "all".to_owned());
+    let (of, same_as, hash) = (DeliveryId(1), "b.csv".into(), "all".to_owned());
     let duplicate = begun(Verdict::Duplicate { of, same_as, reach: at(4), hash: hash.clone() });
     assert_eq!((duplicate.state, duplicate.same_as), (DeliveryState::Duplicate, Some(of)));
     assert_eq!((duplicate.reach.offset, duplicate.hash.as_str()), (40, "all"));

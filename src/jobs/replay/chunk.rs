@@ -38,13 +38,13 @@ impl<I: Source> ChunkMaker<I> {
     pub fn new(find: &KeptFiles<I>, delivery: &Delivery, header: Header) -> Result<Self, HeaderError> {
         let plan = &find.plan;
         let mapping = header.map(plan)?;
-        let file_date = path::date(&delivery.path);
+        let file_date = path::date(delivery.file.path());
         if file_date.is_none() && plan.columns.iter().any(|column| column.origin == Origin::FileDate) {
             return Err(HeaderError::NoDate);
         }
         let source = DeliveryContext::new(
             delivery.id,
-            &delivery.path,
+            delivery.file.clone(),
             (header, mapping),
             file_date,
             SystemTime::now(),

@@ -58,8 +58,8 @@ impl<I: Source> FullRecords<I> {
     }
 
     async fn open(&self) -> Result<Bytes<I::File>, KeptFileError> {
-        let path = self.find.path(&self.delivery).await?;
-        let source = byte_source::open(&self.find.inbox, &path, self.find.plan.encoding).await?;
+        let file = self.find.file(&self.delivery).await?;
+        let source = byte_source::open(&self.find.inbox, &file, self.find.plan.encoding).await?;
         Ok(Bytes { source, read: Vec::new(), before: 0 })
     }
 }

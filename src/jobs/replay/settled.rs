@@ -6,13 +6,13 @@ use tracing::warn;
 
 use crate::domain::ledger::Applied;
 use crate::domain::quarantine::Replay;
-use crate::domain::{Delivery, Plan, TableDelta};
+use crate::domain::{Delivery, FileKey, Plan, TableDelta};
 use crate::jobs::replay::untried::UntriedError;
 
 /// What became of the open records of one delivery.
 #[derive(Debug)]
 pub struct Settled {
-    pub path: String,
+    pub file: FileKey,
     pub generation: u32,
     pub loaded: u64,
     pub skipped: u64,
@@ -30,7 +30,7 @@ pub struct Settled {
 impl Settled {
     pub fn of(delivery: &Delivery, plan: &Plan) -> Self {
         Self {
-            path: delivery.path.clone(),
+            file: delivery.file.clone(),
             generation: delivery.generation,
             loaded: 0,
             skipped: 0,
@@ -54,7 +54,7 @@ impl Settled {
     /// Logs why records cannot be tried, once for each delivery.
     pub fn cannot(&mut self, why: &UntriedError) {
         if self.untried.is_none() {
-            warn!(file = self.path, "records stay open in quarantine: {why}");
+            warn!(file = self.file.text(), "records stay open in quarantine: {why}");
             self.untried = Some(why.to_string());
         }
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::domain::ledger::Verdict;
-use crate::domain::{FileStat, Plan, Position};
+use crate::domain::{FileKey, FileStat, Plan, Position};
 use crate::pipeline::archived_reader::ArchivedReader;
 use crate::pipeline::prefix_check::VerifiedFile;
 use crate::pipeline::row_builder::RowBuilder;
@@ -31,15 +31,20 @@ struct Counted {
 /// # Errors
 /// Returns an error if the file cannot be read, has no usable header, lies outside the inbox, or ends with an
 /// incomplete record.
-pub async fn read(inbox: &impl Source, path: &str, plan: &Arc<Plan>, limit: usize) -> io::Result<Assumed> {
-    let beginning = VerifiedFile::unverified(inbox, path, plan, limit).await.map_err(io::Error::other)?;
-    let mut kept = ArchivedReader::unstamped(beginning, path, u64::MAX);
+pub async fn read(
+    inbox: &impl Source,
+    file: &FileKey,
+    plan: &Arc<Plan>,
+    limit: usize,
+) -> io::Result<Assumed> {
+    let beginning = VerifiedFile::unverified(inbox, file, plan, limit).await.map_err(io::Error::other)?;
+    let mut kept = ArchivedReader::unstamped(beginning, file, u64::MAX);
     let counted = count(&mut kept, plan).await?;
     if kept.rest() > 0 {
         let what = format!("its last {} bytes are not a complete record", kept.rest());
         return Err(io::Error::other(what));
     }
-    let noted = inbox.look(path).await.map_or_else(FileStat::default, |file| file.noted);
+    let noted = inbox.look(file).await.map_or_else(FileStat::default, |found| found.noted);
     Ok(Assumed { verdict: verdict(counted, kept.tail), noted })
 }
 

@@ -19,9 +19,9 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::domain::ledger::{Amendment, KnownPath};
+use crate::domain::ledger::{Amendment, KnownFile};
 use crate::domain::text::one_line;
-use crate::domain::{DeliveryId, DeliveryState, FileStat};
+use crate::domain::{DeliveryId, DeliveryState, FileKey, FileStat};
 use crate::metrics::{Queue, Stage};
 use crate::pipeline::discover::files::{Again, Candidate, Files, Loading};
 pub use crate::pipeline::header_probe::TRUSTED_AFTER;
@@ -119,7 +119,7 @@ impl<S: Store, I: Source> Discover<S, I> {
         if !matches!(scope, Scope::These(_)) {
             self.close_gone(&known).await?;
         }
-        metrics::begins(known.iter().map(|path| path.open).sum());
+        metrics::begins(known.iter().map(|known| known.open).sum());
         self.files.learn(known);
         match scope {
             Scope::Watch => self.watch(files, finished, leaving, left).await,
@@ -129,24 +129,29 @@ impl<S: Store, I: Source> Discover<S, I> {
         }
     }
 
-    /// Closes deliveries that an earlier process left unfinished and whose file no longer exists, because they would
-    /// never end. If the file comes back, the delivery resumes.
-    async fn close_gone(&self, known: &[KnownPath]) -> Result<(), StoreError> {
-        let unfinished = known
-            .iter()
-            .filter(|path| matches!(path.state, DeliveryState::Loading | DeliveryState::Incomplete));
-        for path in unfinished {
-            if self.identify.inbox.may_exist(&path.path).await {
+    /// Returns the known files of the feed that this stage discovers. Other feeds take care of their own.
+    fn own<'k>(&self, known: &'k [KnownFile]) -> impl Iterator<Item = &'k KnownFile> {
+        known.iter().filter(|known| known.file.is_of(&self.identify.plan.feed))
+    }
+
+    /// Closes deliveries of this feed that an earlier process left unfinished and whose file no longer exists, because
+    /// they would never end. If the file comes back, the delivery resumes.
+    async fn close_gone(&self, known: &[KnownFile]) -> Result<(), StoreError> {
+        let unfinished = self
+            .own(known)
+            .filter(|known| matches!(known.state, DeliveryState::Loading | DeliveryState::Incomplete));
+        for known in unfinished {
+            if self.identify.inbox.may_exist(&known.file).await {
                 continue;
             }
-            self.gone(path.id, &path.path).await?;
+            self.gone(known.id, &known.file).await?;
         }
         Ok(())
     }
 
-    async fn gone(&self, id: DeliveryId, path: &str) -> Result<(), StoreError> {
+    async fn gone(&self, id: DeliveryId, file: &FileKey) -> Result<(), StoreError> {
         warn!(
-            file = path,
+            file = file.text(),
             "was removed before it was loaded completely; `needledrop receipt` shows how far it was loaded"
         );
         self.replaced(id, "its file was removed before it was loaded completely").await
@@ -161,13 +166,13 @@ impl<S: Store, I: Source> Discover<S, I> {
         mut left: Receiver<Left>,
     ) -> Result<(), StoreError> {
         self.single = true;
-        for file in found {
+        for found in found {
             let now = Instant::now();
-            if self.identify.mode == LoadMode::Again || !self.files.is_known(&file, now) {
-                self.files.queue(file, true, now);
+            if self.identify.mode == LoadMode::Again || !self.files.is_known(&found, now) {
+                self.files.queue(found, true, now);
             } else {
-                self.stats.passed(file.noted.size);
-                self.listed(&file);
+                self.stats.passed(found.noted.size);
+                self.listed(&found);
             }
         }
         while self.files.totals().active > 0 {
@@ -257,7 +262,7 @@ impl<S: Store, I: Source> Discover<S, I> {
     /// Identifies the next file. Returns the work to do, if there is any.
     async fn take_next(&mut self, keep_note: bool) -> Result<Option<Work<I::File>>, StoreError> {
         let Some(candidate) = self.files.take() else { return Ok(None) };
-        let is_known = self.files.has(&candidate.path);
+        let is_known = self.files.has(&candidate.file);
         let looks = Stage::Discover.begin();
         failpoint::stuck(Stage::Discover.name()).await;
         // Boxed: the future has tens of kilobytes, and each enclosing future would hold a copy on the stack.
@@ -266,7 +271,7 @@ impl<S: Store, I: Source> Discover<S, I> {
             Ok(identified) => self.identified(candidate, identified, keep_note).await?,
             Err(IdentifyError::Store(error)) => return Err(error),
             Err(IdentifyError::File(error)) => {
-                self.cannot_read(&candidate.path, &error);
+                self.cannot_read(&candidate.file, &error);
                 None
             }
         };
@@ -280,14 +285,14 @@ impl<S: Store, I: Source> Discover<S, I> {
         identified: Identified<I::File>,
         keep_note: bool,
     ) -> Result<Option<Work<I::File>>, StoreError> {
-        let Candidate { path, queued } = candidate;
+        let Candidate { file, queued } = candidate;
         match identified {
             Identified::Work(work, strikes) => {
-                self.report_ignored(&path, &work.source.mapping.ignored);
+                self.report_ignored(file.text(), &work.source.mapping.ignored);
                 metrics::delivery(DeliveryState::Waiting);
                 metrics::delivery(DeliveryState::Loading);
                 let loading = Loading { noted: work.bytes.file.noted(), strikes };
-                self.files.load(&path, work.noted, loading);
+                self.files.load(&file, work.noted, loading);
                 return Ok(Some(*work));
             }
             Identified::Unchanged(same) => {
@@ -295,62 +300,62 @@ impl<S: Store, I: Source> Discover<S, I> {
                 if keep_note && !same.amendment.is_empty() {
                     self.amend(same.id, same.amendment).await?;
                 }
-                self.files.unchanged(&path, trusted(queued.noted), same.state);
+                self.files.unchanged(&file, trusted(queued.noted), same.state);
                 if let Some(strikes) = same.held {
                     let since = if queued.quiet { queued.since } else { Instant::now() };
-                    self.hold(&path, strikes, since).await;
+                    self.hold(&file, strikes, since).await;
                 }
-                if same.verified && self.files.is_complete(&path) {
-                    self.compared(&Found { path, noted: same.noted });
+                if same.verified && self.files.is_complete(&file) {
+                    self.compared(&Found { file, noted: same.noted });
                 }
             }
-            Identified::HeaderWaits => self.header_waits(&path, queued.noted),
+            Identified::HeaderWaits => self.header_waits(&file, queued.noted),
             Identified::Entered(id, state, detail) => {
-                self.entered(&path, queued.noted, id, state, &detail).await;
+                self.entered(&file, queued.noted, id, state, &detail).await;
             }
             Identified::Assumed(delivery) => {
                 self.stats.assumed(&delivery);
-                self.entered(&path, queued.noted, delivery.id, delivery.state, &delivery.detail).await;
+                self.entered(&file, queued.noted, delivery.id, delivery.state, &delivery.detail).await;
             }
             Identified::Behind(_, other)
                 if self.files.is_waiting(&other) || self.files.is_loading(&other) =>
             {
-                self.files.wait_behind(&path, other.into());
+                self.files.wait_behind(&file, other);
             }
-            Identified::Behind(id, other) => self.left_behind(id, &other, &path).await?,
+            Identified::Behind(id, other) => self.left_behind(id, &other, &file).await?,
         }
         Ok(None)
     }
 
-    fn header_waits(&mut self, path: &Arc<str>, noted: FileStat) {
-        info!(file = &**path, "waiting: its header is not complete yet; more is expected");
+    fn header_waits(&mut self, file: &FileKey, noted: FileStat) {
+        info!(file = file.text(), "waiting: its header is not complete yet; more is expected");
         metrics::delivery(DeliveryState::Waiting);
         self.stats.delivery(DeliveryState::Waiting);
         self.stats.passed(noted.size);
-        self.files.put_off(path);
+        self.files.put_off(file);
     }
 
     /// Notes that a file was entered into the ledger without anything to read.
     async fn entered(
         &mut self,
-        path: &Arc<str>,
+        file: &FileKey,
         noted: FileStat,
         id: DeliveryId,
         state: DeliveryState,
         detail: &str,
     ) {
         if state == DeliveryState::Failed {
-            warn!(file = &**path, "failed: {}", one_line(detail));
+            warn!(file = file.text(), "failed: {}", one_line(detail));
         } else {
-            info!(file = &**path, "{state}: {detail}");
+            info!(file = file.text(), "{state}: {detail}");
         }
         metrics::delivery(state);
         self.stats.delivery(state);
         self.stats.passed(noted.size);
         let is_complete = matches!(state, DeliveryState::Duplicate | DeliveryState::Loaded);
         let noted = if is_complete && self.rest.is_some() { trusted(noted) } else { noted };
-        self.files.entered(path, noted, id, state);
-        self.may_leave(path).await;
+        self.files.entered(file, noted, id, state);
+        self.may_leave(file).await;
     }
 
     /// Logs ignored columns once for all files with the same columns.
@@ -371,22 +376,27 @@ impl<S: Store, I: Source> Discover<S, I> {
 
     /// Handles a file that begins like a delivery of an earlier process. If the file of that delivery still exists, it
     /// is taken up first.
-    async fn left_behind(&mut self, id: DeliveryId, other: &str, path: &Arc<str>) -> Result<(), StoreError> {
+    async fn left_behind(
+        &mut self,
+        id: DeliveryId,
+        other: &FileKey,
+        file: &FileKey,
+    ) -> Result<(), StoreError> {
         match self.identify.inbox.look(other).await {
             Some(_) if self.files.is_unreadable(other) => {
                 let error =
                     format!("it begins with the bytes of {other}, which comes first and cannot be read");
-                self.cannot_read(path, &std::io::Error::other(error));
+                self.cannot_read(file, &std::io::Error::other(error));
             }
-            Some(file) => {
-                self.files.wait_behind(path, Arc::clone(&file.path));
-                self.files.queue(file, false, Instant::now());
+            Some(found) => {
+                self.files.wait_behind(file, found.file.clone());
+                self.files.queue(found, false, Instant::now());
             }
             None => {
                 let detail = "its file was removed before it was loaded completely; the same bytes came under \
                               another name";
                 self.replaced(id, detail).await?;
-                self.files.requeue(path);
+                self.files.requeue(file);
             }
         }
         Ok(())
@@ -403,42 +413,42 @@ impl<S: Store, I: Source> Discover<S, I> {
         self.amend(id, Amendment { state, ..Amendment::default() }).await
     }
 
-    fn cannot_read(&mut self, path: &Arc<str>, error: &std::io::Error) {
+    fn cannot_read(&mut self, file: &FileKey, error: &std::io::Error) {
         if error.kind() == std::io::ErrorKind::NotFound {
-            return self.files.put_off(path);
+            return self.files.put_off(file);
         }
         metrics::unreadable();
         self.stats.unreadable.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        if self.files.unreadable(path, Instant::now() + *self.source.poll) {
+        if self.files.unreadable(file, Instant::now() + *self.source.poll) {
             warn!(
-                file = &**path,
+                file = file.text(),
                 "cannot be read: {error}; make it readable; needledrop tries again by itself"
             );
         }
     }
 
     async fn finished(&mut self, done: &Finished) -> Result<(), StoreError> {
-        let Finished { id, path, state, .. } = done;
+        let Finished { id, file, state, .. } = done;
         if *state == DeliveryState::Loading {
-            self.cannot_read(&path.as_str().into(), &std::io::Error::other(done.detail.clone()));
+            self.cannot_read(file, &std::io::Error::other(done.detail.clone()));
             return Ok(());
         }
-        let Some((loading, again)) = self.files.finished(path, *id, *state) else { return Ok(()) };
+        let Some((loading, again)) = self.files.finished(file, *id, *state) else { return Ok(()) };
         if *state == DeliveryState::Failed {
             let amendment = Amendment { noted: Some(loading.noted), ..Amendment::default() };
             self.amend(*id, amendment).await?;
         }
         self.changed_meanwhile(done, again).await?;
         if done.held {
-            self.hold(path, loading.strikes, Instant::now()).await;
+            self.hold(file, loading.strikes, Instant::now()).await;
         }
-        self.may_leave(path).await;
+        self.may_leave(file).await;
         Ok(())
     }
 
     /// Handles a file that changed or was removed while it was loaded.
     async fn changed_meanwhile(&mut self, done: &Finished, again: Again) -> Result<(), StoreError> {
-        let is_there = self.identify.inbox.look(&done.path).await.is_some();
+        let is_there = self.identify.inbox.look(&done.file).await.is_some();
         if done.state == DeliveryState::Loaded && !is_there {
             let state = Some((
                 DeliveryState::Loaded,
@@ -448,7 +458,7 @@ impl<S: Store, I: Source> Discover<S, I> {
         }
         let replaced = done.state == DeliveryState::Replaced;
         // In a single pass, there is no later look, so the file is taken as complete.
-        self.look_again(&done.path, again.or(replaced.then_some(self.single))).await;
+        self.look_again(&done.file, again.or(replaced.then_some(self.single))).await;
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{info, warn};
 
+use crate::domain::FileKey;
 use crate::pipeline::discover::Discover;
 use crate::pipeline::discover::files::Again;
 use crate::source::{Events, Found, Signal, Source};
@@ -45,7 +46,7 @@ impl<S: Store, I: Source> Discover<S, I> {
     pub(super) async fn list(&mut self) -> Result<(), StoreError> {
         self.relist_at = None;
         let inbox = self.identify.inbox.clone();
-        let listed = inbox.each(&mut |file| self.arrived(file)).await;
+        let listed = inbox.each(&mut |found| self.arrived(found)).await;
         self.observer.inbox_listed(listed.is_ok());
         let was_absent = std::mem::replace(&mut self.absent, listed.is_err());
         let folder = inbox.name();
@@ -58,10 +59,10 @@ impl<S: Store, I: Source> Discover<S, I> {
         if was_absent {
             info!(%folder, "can be listed again");
         }
-        for path in self.files.troubled() {
-            let is_there = inbox.may_exist(&path).await;
-            if !is_there && let Some(id) = self.files.gone(&path) {
-                self.gone(id, &path).await?;
+        for file in self.files.troubled() {
+            let is_there = inbox.may_exist(&file).await;
+            if !is_there && let Some(id) = self.files.gone(&file) {
+                self.gone(id, &file).await?;
             }
         }
         Ok(())
@@ -69,21 +70,21 @@ impl<S: Store, I: Source> Discover<S, I> {
 
     /// Takes note of a listed file. The clock is read for each file, because a listing may take longer than
     /// `source.settle`.
-    fn arrived(&mut self, file: Found) {
+    fn arrived(&mut self, found: Found) {
         let now = Instant::now();
-        if self.files.is_known(&file, now) {
-            return self.listed(&file);
+        if self.files.is_known(&found, now) {
+            return self.listed(&found);
         }
         // Files that existed before the watch began are complete once they have been quiet for long enough.
-        let quiet = SystemTime::now().duration_since(file.noted.quiet_since()).unwrap_or_default();
+        let quiet = SystemTime::now().duration_since(found.noted.quiet_since()).unwrap_or_default();
         let is_complete = !self.identify.inbox.can_grow();
         let quiet = is_complete || quiet >= *self.source.settle;
-        if quiet && self.files.is_young(&file) {
-            self.files.check(file, now);
+        if quiet && self.files.is_young(&found) {
+            self.files.check(found, now);
         } else if quiet {
-            self.files.offer(file, is_complete, now);
+            self.files.offer(found, is_complete, now);
         } else {
-            self.files.settle(file, *self.source.settle, now);
+            self.files.settle(found, *self.source.settle, now);
         }
     }
 
@@ -95,23 +96,23 @@ impl<S: Store, I: Source> Discover<S, I> {
                 // A new folder is watched only a moment after its event, so events in between may be missing.
                 self.relist_at = Some(Instant::now() + RELIST);
             }
-            Signal::Complete(path) => {
-                if let Some(file) = self.identify.inbox.look(&path).await {
-                    self.files.readable(&file.path);
-                    self.files.offer(file, true, Instant::now());
+            Signal::Complete(file) => {
+                if let Some(found) = self.identify.inbox.look(&file).await {
+                    self.files.readable(&file);
+                    self.files.offer(found, true, Instant::now());
                 }
             }
-            Signal::Changing(path) => {
-                if let Some(file) = self.identify.inbox.look(&path).await {
-                    self.files.settle(file, *self.source.settle, Instant::now());
+            Signal::Changing(file) => {
+                if let Some(found) = self.identify.inbox.look(&file).await {
+                    self.files.settle(found, *self.source.settle, Instant::now());
                 }
             }
             // The change may have made an unreadable file readable.
-            Signal::Touched(path) => {
-                if let Some(file) = self.identify.inbox.look(&path).await
-                    && self.files.readable(&file.path)
+            Signal::Touched(file) => {
+                if let Some(found) = self.identify.inbox.look(&file).await
+                    && self.files.readable(&file)
                 {
-                    self.files.offer(file, false, Instant::now());
+                    self.files.offer(found, false, Instant::now());
                 }
             }
         }
@@ -119,25 +120,25 @@ impl<S: Store, I: Source> Discover<S, I> {
     }
 
     /// Queues a file again if it changed while it was in use.
-    pub(super) async fn look_again(&mut self, path: &str, again: Again) {
+    pub(super) async fn look_again(&mut self, file: &FileKey, again: Again) {
         let Some(closed) = again else { return };
-        let Some(file) = self.identify.inbox.look(path).await else { return };
+        let Some(found) = self.identify.inbox.look(file).await else { return };
         if closed {
-            self.files.offer(file, true, Instant::now());
+            self.files.offer(found, true, Instant::now());
         } else {
-            self.files.settle(file, *self.source.settle, Instant::now());
+            self.files.settle(found, *self.source.settle, Instant::now());
         }
     }
 
     /// Schedules another look at a file whose open tail is held. `since` is the time since which it is known not to
     /// have changed.
-    pub(super) async fn hold(&mut self, path: &str, strikes: u32, since: Instant) {
+    pub(super) async fn hold(&mut self, file: &FileKey, strikes: u32, since: Instant) {
         if self.single {
             return;
         }
-        if let Some(file) = self.identify.inbox.look(path).await {
-            let wait = self.identify.tails.look_again_in(file.noted, strikes);
-            self.files.hold(file, since, Instant::now() + wait);
+        if let Some(found) = self.identify.inbox.look(file).await {
+            let wait = self.identify.tails.look_again_in(found.noted, strikes);
+            self.files.hold(found, since, Instant::now() + wait);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use tracing::{info, warn};
 
 use crate::domain::header::HeaderError;
-use crate::domain::ledger::{Amendment, Continuation, DeliveryFilter, KnownPath};
+use crate::domain::ledger::{Amendment, Continuation, DeliveryFilter, KnownFile};
 use crate::domain::text::one_line;
 use crate::domain::{
     Checkpoint, Delivery, DeliveryContext, DeliveryState, End, Frame, RawChunk, TailNote, path,
@@ -20,14 +20,14 @@ use crate::store::listing::Deliveries;
 use crate::store::{Store, StoreError};
 
 impl<S: Store, I: Source> Discover<S, I> {
-    /// Settles all noted tails. Returns whether there were any.
+    /// Settles all noted tails of this feed. Returns whether there were any.
     ///
     /// # Errors
     /// Returns an error if the store does not answer.
-    pub(super) async fn settle_tails(&self, known: &[KnownPath]) -> Result<bool, StoreError> {
-        let noted: Vec<&KnownPath> = known.iter().filter(|path| path.has_note).collect();
-        for path in &noted {
-            let filter = DeliveryFilter::Path(path.path.clone());
+    pub(super) async fn settle_tails(&self, known: &[KnownFile]) -> Result<bool, StoreError> {
+        let noted: Vec<&KnownFile> = self.own(known).filter(|known| known.has_note).collect();
+        for known in &noted {
+            let filter = DeliveryFilter::Path(known.file.clone());
             let Identify { store, backoff, .. } = &self.identify;
             let mut generations = Deliveries::patiently(&**store, backoff, filter);
             while let Some(delivery) = generations.next().await? {
@@ -58,19 +58,19 @@ impl<S: Store, I: Source> Discover<S, I> {
 
     async fn apply_tail(&self, raw: RawChunk) -> Result<(), StoreError> {
         let transform = RowBuilder::new(Arc::clone(&self.identify.plan), Arc::default());
-        let path = raw.source.path.clone();
+        let file = raw.source.file.clone();
         let chunk = Arc::new(vec![transform.chunk(raw).await]);
         let store = &self.identify.store;
         let sent = self.identify.backoff.with(|| store.send(Arc::clone(&chunk))).await?;
         let applied = self.identify.backoff.with(|| store.apply(Arc::clone(&chunk), &sent)).await?;
         if let Some(why) = applied.into_iter().find_map(|applied| applied.failed) {
-            warn!(file = path, "failed: {}", one_line(&why));
+            warn!(file = file.text(), "failed: {}", one_line(&why));
             metrics::delivery(DeliveryState::Failed);
             return Ok(());
         }
         metrics::delivery(DeliveryState::Loaded);
         info!(
-            file = path,
+            file = file.text(),
             "wrote its last record again, because an earlier process was interrupted while writing it"
         );
         Ok(())
@@ -80,7 +80,7 @@ impl<S: Store, I: Source> Discover<S, I> {
     async fn fail_tail(&self, delivery: &Delivery, error: &HeaderError) -> Result<(), StoreError> {
         let detail =
             format!("writing its last record was interrupted, and it cannot be written again: {error}");
-        warn!(file = delivery.path, "failed: {detail}");
+        warn!(file = delivery.file.text(), "failed: {detail}");
         let state = Some((DeliveryState::Failed, detail));
         let amendment = Amendment { state, ..Amendment::default() };
         self.identify.backoff.with(|| self.identify.store.amend(delivery.id, amendment.clone())).await
@@ -88,13 +88,13 @@ impl<S: Store, I: Source> Discover<S, I> {
 
     fn noted_chunk(&self, delivery: &Delivery) -> Result<Option<RawChunk>, HeaderError> {
         let Some(TailNote { span, hash, header, bytes, .. }) = delivery.note.clone() else { return Ok(None) };
-        let (mapping, file_date) = (header.map(&self.identify.plan)?, path::date(&delivery.path));
+        let (mapping, file_date) = (header.map(&self.identify.plan)?, path::date(delivery.file.path()));
         let named = (header, mapping);
         let source = DeliveryContext {
             records_before: delivery.receipt.records,
             quarantined_before: delivery.receipt.quarantined,
             skipped_before: delivery.receipt.skipped,
-            ..DeliveryContext::new(delivery.id, &delivery.path, named, file_date, SystemTime::now())
+            ..DeliveryContext::new(delivery.id, delivery.file.clone(), named, file_date, SystemTime::now())
         };
         let len = bytes.strip_suffix(b"\r").map_or(bytes.len(), <[u8]>::len);
         let (record, line, offset) = (span.from.record, span.from.line + 1, span.from.offset);

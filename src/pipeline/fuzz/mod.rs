@@ -129,7 +129,7 @@ impl Bench {
         let reader = self.reader(&plan, window);
         let source = DeliveryContext {
             id: DeliveryId(1),
-            path: PATH.to_owned(),
+            file: PATH.into(),
             header: Header(Vec::new()),
             mapping: mapping.clone(),
             file_date: None,
@@ -171,7 +171,7 @@ impl Bench {
 
     /// Reads the file a few bytes at a time, in small chunks.
     async fn in_parts(&self, input: &Input, begin: &Start) -> Account {
-        let bytes = byte_source::open(&self.inbox, PATH, input.encoding).await.unwrap();
+        let bytes = byte_source::open(&self.inbox, &PATH.into(), input.encoding).await.unwrap();
         let mut bytes = bytes.through(|bytes| Parts(bytes, input.part));
         let mut read = Vec::new();
         bytes.read_up_to(&mut read, usize::try_from(begin.mark.offset).unwrap()).await.unwrap();
@@ -183,7 +183,8 @@ impl Bench {
     async fn resumed(&self, input: &Input, begin: &Start, at: &(Position, String)) -> Account {
         let (reach, hash) = at.clone();
         let delivery = self.delivery(reach, hash);
-        let verified = PrefixCheck::verify(&self.inbox, PATH, &delivery, input.encoding).await.unwrap();
+        let verified =
+            PrefixCheck::verify(&self.inbox, &PATH.into(), &delivery, input.encoding).await.unwrap();
         let prefix = verified.expect("what was read is still its beginning");
         let mut framer = Framer::new(&self.plan.format, input.limit, reach, reach, prefix.hasher);
         framer.bytes().extend_from_slice(&prefix.buffered);
@@ -196,7 +197,7 @@ impl Bench {
 
     /// Returns all decoded bytes that can be read, and whether reading ended because the file is corrupt.
     async fn decoded(&self, input: &Input) -> (Vec<u8>, bool) {
-        let mut bytes = byte_source::open(&self.inbox, PATH, input.encoding).await.unwrap();
+        let mut bytes = byte_source::open(&self.inbox, &PATH.into(), input.encoding).await.unwrap();
         let mut all = Vec::new();
         while bytes.read(&mut all).await.is_ok_and(|read| read > 0) {}
         (all, matches!(bytes.broken(), Some(StreamError::Corrupt(_))))
@@ -215,7 +216,7 @@ impl Bench {
         {
             assert_eq!(decoded, text.0, "nothing but decompressed");
         }
-        let opened = open(&self.inbox, PATH, input.encoding).await.unwrap();
+        let opened = open(&self.inbox, &PATH.into(), input.encoding).await.unwrap();
         let Ok(begin) = start(&opened, &plan).await else { return };
         if !begin.is_complete {
             return;

@@ -11,13 +11,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::config::SourceConfig;
-use crate::domain::ledger::{Content, Cursor, DeliveryFilter};
+use crate::domain::ledger::{Content, DeliveryFilter};
 use crate::domain::{Delivery, DeliveryState, FileStat, Plan};
 use crate::pipeline::messages::Left;
 use crate::pipeline::run_stats::RunStats;
 use crate::source::{Found, Retire, Source, Stays, TOGETHER};
 use crate::store::backoff::Backoff;
-use crate::store::listing::newest;
+use crate::store::listing::{Deliveries, newest};
 use crate::store::{Ledger, StoreError};
 use crate::{config, metrics};
 
@@ -84,10 +84,10 @@ impl<S: Ledger, I: Source> RetireStage<S, I> {
                 together.push(next);
             }
             let mut may = Vec::new();
-            for file in together {
-                match self.reason_to_stay(&file).await? {
-                    None => may.push(file),
-                    Some(why) => self.report(file, Err(Stays::Busy(why)), &left).await,
+            for found in together {
+                match self.reason_to_stay(&found).await? {
+                    None => may.push(found),
+                    Some(why) => self.report(found, Err(Stays::Busy(why)), &left).await,
                 }
             }
             self.retire(may, &left).await;
@@ -97,14 +97,14 @@ impl<S: Ledger, I: Source> RetireStage<S, I> {
 
     async fn retire(&mut self, files: Vec<Found>, left: &Sender<Left>) {
         let outcomes = self.inbox.retire(files.clone(), self.how, self.halt.clone()).await;
-        for (file, outcome) in files.into_iter().zip(outcomes) {
-            self.report(file, outcome, left).await;
+        for (found, outcome) in files.into_iter().zip(outcomes) {
+            self.report(found, outcome, left).await;
         }
     }
 
     /// Returns the reason a file must stay, if there is any.
-    async fn reason_to_stay(&self, file: &Found) -> Result<Option<&'static str>, StoreError> {
-        let Some(delivery) = self.backoff.with(|| newest(&*self.store, &file.path)).await? else {
+    async fn reason_to_stay(&self, found: &Found) -> Result<Option<&'static str>, StoreError> {
+        let Some(delivery) = self.backoff.with(|| newest(&*self.store, &found.file)).await? else {
             return Ok(Some("the ledger has no delivery of it"));
         };
         let loaded = match delivery.state {
@@ -114,7 +114,7 @@ impl<S: Ledger, I: Source> RetireStage<S, I> {
         };
         Ok(match loaded.filter(|loaded| loaded.receipt.closes()) {
             None => Some("it is not loaded completely"),
-            Some(loaded) if loaded.tail.is_some() && self.is_young(file.noted) => {
+            Some(loaded) if loaded.tail.is_some() && self.is_young(found.noted) => {
                 Some("its last record has no line end yet")
             }
             Some(loaded) if self.is_needed(&loaded) => {
@@ -127,12 +127,18 @@ impl<S: Ledger, I: Source> RetireStage<S, I> {
         })
     }
 
-    /// Returns the loaded delivery that has the bytes of a duplicate.
+    /// Returns the loaded delivery of the same feed that has the bytes of a duplicate.
     async fn original(&self, duplicate: &Delivery) -> Result<Option<Delivery>, StoreError> {
-        let Delivery { head, reach, hash, .. } = duplicate;
+        let Delivery { file, head, reach, hash, .. } = duplicate;
         let content = Content { head: head.clone(), len: reach.offset, hash: hash.clone() };
-        let same = || self.store.deliveries(DeliveryFilter::Same(content.clone()), Cursor::default());
-        Ok(self.backoff.with(same).await?.found.into_iter().next())
+        let filter = DeliveryFilter::Same(content);
+        let mut same = Deliveries::patiently(&*self.store, &self.backoff, filter);
+        while let Some(other) = same.next().await? {
+            if other.file.feed() == file.feed() {
+                return Ok(Some(other));
+            }
+        }
+        Ok(None)
     }
 
     fn is_young(&self, noted: FileStat) -> bool {
@@ -145,27 +151,27 @@ impl<S: Ledger, I: Source> RetireStage<S, I> {
         self.how == Retire::Delete && self.plan.tables.iter().any(|table| delivery.is_behind(table))
     }
 
-    async fn report(&mut self, file: Found, outcome: Result<(), Stays>, left: &Sender<Left>) {
+    async fn report(&mut self, found: Found, outcome: Result<(), Stays>, left: &Sender<Left>) {
         let gone = match outcome {
             Ok(()) => {
-                info!(file = &*file.path, "{}", self.what);
+                info!(file = found.file.text(), "{}", self.what);
                 metrics::after(self.what);
                 self.stats.left(self.what);
                 true
             }
             Err(Stays::Gone) => true,
             Err(why) => {
-                self.log_stay(&file, &why);
+                self.log_stay(&found, &why);
                 false
             }
         };
         // Discovery may have ended already and then needs no report.
-        let _ = left.send(Left { path: file.path, gone }).await;
+        let _ = left.send(Left { file: found.file, gone }).await;
     }
 
     /// Logs why a file stays, once an hour for all files with the same reason. Each of these files is tried again
     /// later.
-    fn log_stay(&mut self, file: &Found, why: &Stays) {
+    fn log_stay(&mut self, found: &Found, why: &Stays) {
         if self.halt.is_cancelled() {
             return;
         }
@@ -180,9 +186,9 @@ impl<S: Ledger, I: Source> RetireStage<S, I> {
             self.logged.insert(text.clone(), Instant::now());
         }
         match (is_new, is_failure) {
-            (false, _) => debug!(file = &*file.path, "{text}"),
-            (true, false) => info!(file = &*file.path, "{text}"),
-            (true, true) => warn!(file = &*file.path, "{text} (logged once for all files)"),
+            (false, _) => debug!(file = found.file.text(), "{text}"),
+            (true, false) => info!(file = found.file.text(), "{text}"),
+            (true, true) => warn!(file = found.file.text(), "{text} (logged once for all files)"),
         }
     }
 

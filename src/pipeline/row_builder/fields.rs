@@ -146,7 +146,7 @@ fn day_of(cell: Option<&Cell>) -> Cell {
 }
 
 fn file_name(source: &DeliveryContext, arena: &mut Vec<u8>) -> Cell {
-    let name = source.path.rsplit('/').next().unwrap_or_default();
+    let name = source.file.path().rsplit('/').next().unwrap_or_default();
     Slice::store(arena, name.as_bytes()).map_or(Cell::Empty, Cell::Text)
 }
 

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::{
-    Column, DeliveryId, Empty, Fingerprint, Format, Mapping, Order, Position, Stamp, StampRange, Stamps,
-    Table,
+    Column, DeliveryId, Empty, Feed, Fingerprint, Format, Mapping, Order, Position, Stamp, StampRange,
+    Stamps, Table,
 };
 use crate::format::framer::{Cut, Framer, Tail};
 
@@ -35,6 +35,7 @@ fn plan() -> Arc<Plan> {
     let columns = vec![column("n", Type::Int), column("s", Type::Text), column("v", Type::Text)];
     let attempt = fingerprint.clone();
     Arc::new(Plan {
+        feed: Feed::default(),
         format: Format::Csv,
         encoding: UTF_8,
         columns,
@@ -49,8 +50,8 @@ fn plan() -> Arc<Plan> {
 fn raw(cut: Cut) -> RawChunk {
     let header = crate::domain::Header(["n", "s", "v"].map(String::from).to_vec());
     let mapping = Mapping { fields: 3, field_of: vec![Some(0), Some(1), Some(2)], ignored: Vec::new() };
-    let (path, named) = ("2018-11-01.csv", (header, mapping));
-    let source = DeliveryContext::new(DeliveryId(1), path, named, None, std::time::SystemTime::UNIX_EPOCH);
+    let (file, named) = ("2018-11-01.csv".into(), (header, mapping));
+    let source = DeliveryContext::new(DeliveryId(1), file, named, None, std::time::SystemTime::UNIX_EPOCH);
     let stamps = Stamps::new(vec![StampRange { first: 0, base: Stamp(1000), records: 10_000 }]);
     let (source, stamps) = (Arc::new(source), Arc::new(stamps));
     cut.into_chunk(source, stamps, false, None)

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use glob::Pattern;
 
-use crate::domain::path;
+use crate::domain::{Feed, FileKey, path};
 use crate::source::Found;
 use crate::source::folder::archive::Archive;
 use crate::source::folder::file::{FolderFile, note};
@@ -17,6 +17,8 @@ use crate::source::folder::settings::{Links, Settings};
 /// The watched folder, and the rules for its files.
 #[derive(Clone, Debug)]
 pub struct Inbox {
+    /// The feed that the files belong to.
+    pub feed: Feed,
     pub folder: PathBuf,
     /// The folder as declared. A link in its path may lead elsewhere by now.
     declared: PathBuf,
@@ -41,6 +43,7 @@ impl Inbox {
         let patterns = |of: &[String]| of.iter().filter_map(|pattern| Pattern::new(pattern).ok()).collect();
         let declared = settings.folder.clone();
         let mut inbox = Self {
+            feed: settings.feed.clone(),
             folder: declared.clone(),
             declared,
             patterns: patterns(&settings.patterns),
@@ -78,28 +81,36 @@ impl Inbox {
         self.folder.join(path)
     }
 
-    /// Returns the path of a place in the ledger: relative to the inbox if the place is in it, else absolute. Returns
-    /// `None` if the path is not UTF-8.
-    pub fn path_of(&self, place: &Path) -> Option<String> {
+    /// Returns the key of the file at a place. Its path is relative to the inbox if the place is in it, else absolute.
+    /// Returns `None` if the path is not UTF-8.
+    pub fn key_of(&self, place: &Path) -> Option<FileKey> {
         let relative = place.strip_prefix(&self.folder).unwrap_or(place);
-        relative.to_str().map(str::to_owned)
+        // A typed path may have repeated slashes, which would make another key.
+        let plain: PathBuf = relative.components().collect();
+        plain.to_str().map(|path| FileKey::new(&self.feed, path))
     }
 
-    /// Returns the path of an existing file. Logs the first name that is not UTF-8, because its file is not loaded.
-    pub fn named(&self, place: &Path) -> Option<String> {
-        let path = self.path_of(place);
-        if path.is_none() && place.is_file() && !self.logged.swap(true, Ordering::Relaxed) {
+    /// Returns the key of an existing file. Logs the first name that is not UTF-8, because its file is not loaded.
+    pub fn named(&self, place: &Path) -> Option<FileKey> {
+        let key = self.key_of(place);
+        if key.is_none() && place.is_file() && !self.logged.swap(true, Ordering::Relaxed) {
             let file = place.display();
             tracing::warn!(%file, "its name is not UTF-8; rename it and it will be loaded (logged once for all)");
         }
-        path
+        key
     }
 
-    /// Returns the paths that the ledger may have for a file as a user typed it: relative to the working directory, or
+    /// Returns the files of the inbox that a file of the archive may have been. Returns none for a place outside the
+    /// archive.
+    pub fn origins_of(&self, place: &Path) -> Vec<FileKey> {
+        self.archive.paths_of(place).into_iter().map(|path| FileKey::new(&self.feed, path)).collect()
+    }
+
+    /// Returns the keys that the ledger may have for a file as a user typed it: relative to the working directory, or
     /// to the inbox. The file need not exist any more, nor its folder if the path is relative to the inbox.
-    pub fn typed(&self, typed: &Path) -> Vec<String> {
-        let here = real_place(typed).and_then(|place| self.path_of(&place));
-        let there = self.path_of(&self.folder.join(typed));
+    pub fn typed(&self, typed: &Path) -> Vec<FileKey> {
+        let here = real_place(typed).and_then(|place| self.key_of(&place));
+        let there = self.key_of(&self.folder.join(typed));
         here.into_iter().chain(there).collect()
     }
 
@@ -126,7 +137,7 @@ impl Inbox {
     pub fn list(&self) -> io::Result<Vec<Found>> {
         let mut found = Vec::new();
         self.list_into(&self.folder, &mut |file| found.push(file))?;
-        found.sort_by_cached_key(|file| path::order(&file.path));
+        found.sort_by_cached_key(|found| path::order(&found.file));
         Ok(found)
     }
 
@@ -187,8 +198,7 @@ impl Inbox {
         if self.links == Links::Inside && place.starts_with(&self.folder) && !self.is_inside(place) {
             return None;
         }
-        let path = self.named(place)?;
-        Some(Found { path: path.into(), noted: note(&meta) })
+        Some(Found { file: self.named(place)?, noted: note(&meta) })
     }
 }
 

@@ -53,23 +53,23 @@ impl Retirer {
             Way::Delete => self.deleted(files, &written),
         };
         let outcomes = outcomes.into_iter().zip(files);
-        outcomes.map(|(outcome, file)| outcome.map_err(|why| self.or_gone(why, file))).collect()
+        outcomes.map(|(outcome, found)| outcome.map_err(|why| self.or_gone(why, found))).collect()
     }
 
-    fn or_gone(&self, why: Stays, file: &Found) -> Stays {
-        let is_gone = || self.place(file).symlink_metadata().is_err();
+    fn or_gone(&self, why: Stays, found: &Found) -> Stays {
+        let is_gone = || self.place(found).symlink_metadata().is_err();
         match why {
             Stays::Failed(error) if error.kind() == ErrorKind::NotFound && is_gone() => Stays::Gone,
             why => why,
         }
     }
 
-    fn place(&self, file: &Found) -> PathBuf {
-        self.inbox.join(&*file.path)
+    fn place(&self, found: &Found) -> PathBuf {
+        self.inbox.join(found.file.path())
     }
 
     fn identities(&self, files: &[Found]) -> HashSet<Identity> {
-        let metas = files.iter().filter_map(|file| self.place(file).symlink_metadata().ok());
+        let metas = files.iter().filter_map(|found| self.place(found).symlink_metadata().ok());
         metas.map(|meta| open_writers::identity(&meta)).collect()
     }
 
@@ -81,13 +81,13 @@ impl Retirer {
     ) -> Vec<Result<(), Stays>> {
         let mut made = BTreeSet::new();
         let placed: Vec<_> =
-            files.iter().map(|file| self.archived(file, archive, written, &mut made)).collect();
+            files.iter().map(|found| self.archived(found, archive, written, &mut made)).collect();
         let durable = synced(placed.iter().flatten().map(|placed| placed.folder.clone()).chain(made));
-        let gone = files.iter().zip(placed).map(|(file, placed)| {
+        let gone = files.iter().zip(placed).map(|(found, placed)| {
             let placed = placed?;
             durable_in(&durable, &placed.folder)?;
             if placed.is_copy {
-                remove(file, &placed.original)?;
+                remove(found, &placed.original)?;
             }
             Ok(())
         });
@@ -96,14 +96,14 @@ impl Retirer {
     }
 
     fn deleted(&self, files: &[Found], written: &HashSet<Identity>) -> Vec<Result<(), Stays>> {
-        let gone = files.iter().map(|file| {
+        let gone = files.iter().map(|found| {
             // The process may be stopping because the store is lost.
             if self.halt.is_cancelled() {
                 return Err(Stays::Busy("needledrop is stopping"));
             }
-            let place = Within::of(&self.inbox, &file.path)?;
-            at_rest(file, &place, written)?;
-            remove(file, &place)
+            let place = Within::of(&self.inbox, found.file.path())?;
+            at_rest(found, &place, written)?;
+            remove(found, &place)
         });
         let gone = gone.collect();
         self.inbox_synced(files, gone)
@@ -112,7 +112,7 @@ impl Retirer {
     /// Syncs the folders of the files that left, so that the files do not come back after a power cut.
     fn inbox_synced(&self, files: &[Found], gone: Vec<Result<(), Stays>>) -> Vec<Result<(), Stays>> {
         let left = files.iter().zip(&gone).filter(|(_, gone)| gone.is_ok());
-        let folders = left.filter_map(|(file, _)| Some(self.place(file).parent()?.to_owned()));
+        let folders = left.filter_map(|(found, _)| Some(self.place(found).parent()?.to_owned()));
         for (folder, error) in synced(folders) {
             // After a power cut the file may be back. It then leaves again.
             tracing::debug!(folder = %folder.display(), "cannot be synced: {error}");
@@ -122,21 +122,21 @@ impl Retirer {
 
     fn archived(
         &self,
-        file: &Found,
+        found: &Found,
         archive: &Archive,
         written: &HashSet<Identity>,
         made: &mut BTreeSet<PathBuf>,
     ) -> Result<Placed, Stays> {
-        let original = Within::of(&self.inbox, &file.path)?;
-        let meta = at_rest(file, &original, written)?;
+        let original = Within::of(&self.inbox, found.file.path())?;
+        let meta = at_rest(found, &original, written)?;
         make_folder(&archive.folder, made)?;
-        let target = Within::made(&archive.folder, &file.path, made)?;
+        let target = Within::made(&archive.folder, found.file.path(), made)?;
         // The data of the file may still be in memory only. It must be on disk before the archive has the only copy.
         openat_path::file(&original.place())?.sync_all()?;
         hooks::step("before it is archived");
         let is_copy = match under_free_name(&original.place(), &target.place()) {
             Err(error) if error.kind() == ErrorKind::CrossesDevices => {
-                self.copied(file, (&original, &meta), archive, &target)?;
+                self.copied(found, (&original, &meta), archive, &target)?;
                 true
             }
             renamed => {
@@ -145,14 +145,14 @@ impl Retirer {
             }
         };
         hooks::step("after it is archived");
-        let folder = archive.place(&file.path).parent().unwrap_or(&archive.folder).to_owned();
+        let folder = archive.place(found.file.path()).parent().unwrap_or(&archive.folder).to_owned();
         Ok(Placed { folder, is_copy, original })
     }
 
     /// Copies a file to another device. The copy has another name until it is complete.
     fn copied(
         &self,
-        file: &Found,
+        found: &Found,
         (original, meta): (&Within, &fs::Metadata),
         archive: &Archive,
         target: &Within,
@@ -163,12 +163,12 @@ impl Retirer {
         if is_like(&last, meta) && self.same(&place, &last)? {
             return Ok(());
         }
-        let name = format!("{PARTS}/{}", self.part_name(&file.path));
+        let name = format!("{PARTS}/{}", self.part_name(found.file.path()));
         let part = Within::made(&archive.folder, &name, &mut BTreeSet::new())?;
         let part = Part::of(part.place());
         self.copy(&place, part.place(), meta)?;
         hooks::step("a copy is written");
-        unchanged(file, original)?;
+        unchanged(found, original)?;
         if !self.same(&place, part.place())? {
             return Err(io::Error::other(
                 "the copy differs from the original; check the disk of the archive",
@@ -254,8 +254,8 @@ impl Retirer {
     }
 }
 
-fn remove(file: &Found, place: &Within) -> Result<(), Stays> {
-    unchanged(file, place)?;
+fn remove(found: &Found, place: &Within) -> Result<(), Stays> {
+    unchanged(found, place)?;
     hooks::step("before the original is removed");
     fs::remove_file(place.place())?;
     hooks::step("after the original is removed");
@@ -263,19 +263,19 @@ fn remove(file: &Found, place: &Within) -> Result<(), Stays> {
 }
 
 /// Checks that the file is unchanged and not a link.
-fn unchanged(file: &Found, place: &Within) -> Result<fs::Metadata, Stays> {
+fn unchanged(found: &Found, place: &Within) -> Result<fs::Metadata, Stays> {
     let meta = place.place().symlink_metadata()?;
     if meta.is_symlink() {
         return Err(Stays::Busy("it is a symbolic link, and links are not moved or deleted"));
     }
-    if note(&meta) != file.noted {
+    if note(&meta) != found.noted {
         return Err(Stays::Busy("it has changed since it was loaded"));
     }
     Ok(meta)
 }
 
-fn at_rest(file: &Found, place: &Within, written: &HashSet<Identity>) -> Result<fs::Metadata, Stays> {
-    let meta = unchanged(file, place)?;
+fn at_rest(found: &Found, place: &Within, written: &HashSet<Identity>) -> Result<fs::Metadata, Stays> {
+    let meta = unchanged(found, place)?;
     if written.contains(&open_writers::identity(&meta)) {
         return Err(Stays::Busy("a process has it open for writing"));
     }

@@ -4,9 +4,13 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::domain::Feed;
+
 /// Which files of a folder are read, and how links are treated.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The feed that the files belong to.
+    pub feed: Feed,
     pub folder: PathBuf,
     /// The folder that loaded files are moved to.
     pub archive: PathBuf,

@@ -1,20 +1,25 @@
-//! The folder as a [`Source`].
+//! The folder as a source.
 
 use std::io;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::FileStat;
+use crate::domain::{Feed, FileKey, FileStat};
 use crate::source::folder::file::{FolderFile, off_thread};
 use crate::source::folder::inbox::Inbox;
 use crate::source::folder::move_or_delete::{Retirer, Way};
 use crate::source::folder::watch::Watch;
-use crate::source::{Found, Retire, Source, Stays};
+use crate::source::one_feed::OneFeed;
+use crate::source::{Found, Retire, Stays};
 
-impl Source for Inbox {
+impl OneFeed for Inbox {
     type File = FolderFile;
     type Events = Watch;
+
+    fn feed(&self) -> &Feed {
+        &self.feed
+    }
 
     fn name(&self) -> String {
         self.folder.display().to_string()
@@ -87,13 +92,13 @@ impl Source for Inbox {
         }
     }
 
-    async fn copies(&self, path: &str, noted: FileStat) -> Vec<String> {
+    async fn copies(&self, path: &str, noted: FileStat) -> Vec<FileKey> {
         let places = self.archive.candidates(path, noted);
-        places.iter().filter_map(|place| self.path_of(place)).collect()
+        places.iter().filter_map(|place| self.key_of(place)).collect()
     }
 
-    fn origins(&self, path: &str) -> Vec<String> {
-        self.archive.paths_of(&self.place(path))
+    fn origins(&self, path: &str) -> Vec<FileKey> {
+        self.origins_of(&self.place(path))
     }
 }
 

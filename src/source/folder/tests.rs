@@ -11,13 +11,14 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, SHIPPED, SourceConfig};
-use crate::source::Found;
+use crate::domain::Feed;
 use crate::source::folder::archive::Archive;
 use crate::source::folder::file::note;
 use crate::source::folder::inbox::Inbox;
 use crate::source::folder::move_or_delete::{Retirer, Way};
 use crate::source::folder::openat_path::{Within, file};
 use crate::source::suite::{Fixture, source_suite};
+use crate::source::{Found, Retire, Source};
 
 /// Creates an inbox whose folder `sub` was replaced by a link to a folder outside. That folder contains the same file.
 fn turned() -> (TempDir, Found) {
@@ -27,7 +28,7 @@ fn turned() -> (TempDir, Found) {
     fs::write(at("outside/a.csv"), "bytes").unwrap();
     symlink(at("outside"), at("inbox/sub")).unwrap();
     let noted = note(&fs::metadata(at("outside/a.csv")).unwrap());
-    (dir, Found { path: "sub/a.csv".into(), noted })
+    (dir, Found { file: "sub/a.csv".into(), noted })
 }
 
 fn away(dir: &Path, way: Way) -> Retirer {
@@ -109,9 +110,9 @@ impl Fixture for Dropped {
         Self(TempDir::new().unwrap())
     }
 
-    fn source(&self) -> Inbox {
+    fn source_of(&self, feed: Feed) -> Inbox {
         let shipped: Config = serde_saphyr::from_str(SHIPPED).unwrap();
-        Inbox::new(&SourceConfig { folder: self.0.path().to_owned(), ..shipped.source }.folder())
+        Inbox::new(&SourceConfig { folder: self.0.path().to_owned(), feed, ..shipped.source }.folder())
     }
 
     fn put(&self, path: &str, bytes: &[u8]) {
@@ -134,3 +135,26 @@ impl Fixture for Dropped {
 }
 
 source_suite!(Dropped);
+
+#[tokio::test]
+async fn a_named_feed_has_a_folder_of_its_own_in_the_archive() {
+    for (name, place) in [("", ".archive/sub/a.csv"), ("clicks", ".archive/clicks/sub/a.csv")] {
+        let inbox = Dropped::new();
+        inbox.put("sub/a.csv", b"1");
+        let source = inbox.source_of(Feed::named(name).unwrap_or_default());
+        let files = source.list().unwrap();
+        assert_eq!((files[0].file.feed(), files[0].file.path()), (name, "sub/a.csv"));
+        let left = Source::retire(&source, files, Retire::Move, CancellationToken::new()).await;
+        assert!(left[0].is_ok() && inbox.0.path().join(place).is_file(), "{left:?}");
+    }
+}
+
+/// The same file has the same key, however a user writes its path.
+#[test]
+fn repeated_slashes_make_no_other_key() {
+    let inbox = Dropped::new();
+    inbox.put("sub/a.csv", b"1");
+    let source = inbox.source();
+    assert_eq!(source.look_at(&source.place("sub//a.csv")).unwrap().file.text(), "sub/a.csv");
+    assert!(source.typed(Path::new("sub//a.csv")).contains(&"sub/a.csv".into()));
+}

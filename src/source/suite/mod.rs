@@ -10,6 +10,7 @@ pub use retiring::*;
 pub use story::*;
 
 use super::{Found, Source, SourceFile};
+use crate::domain::{Feed, FileKey};
 
 /// An inbox of its own, and what others do in it.
 pub trait Fixture: Sized {
@@ -17,8 +18,13 @@ pub trait Fixture: Sized {
 
     fn new() -> Self;
 
-    /// Returns the source as a new process has it.
-    fn source(&self) -> Self::Source;
+    /// Returns the source as a new process has it, with its files in this feed.
+    fn source_of(&self, feed: Feed) -> Self::Source;
+
+    /// Returns the source with its files in the unnamed feed.
+    fn source(&self) -> Self::Source {
+        self.source_of(Feed::default())
+    }
 
     /// Makes this the whole content of a file at once, as a rename does.
     fn put(&self, path: &str, bytes: &[u8]);
@@ -36,7 +42,7 @@ pub trait Fixture: Sized {
 async fn listed(source: &impl Source) -> Vec<Found> {
     let mut all = Vec::new();
     source.each(&mut |file| all.push(file)).await.unwrap();
-    all.sort_by(|one, other| one.path.cmp(&other.path));
+    all.sort_by(|one, other| one.file.cmp(&other.file));
     all
 }
 
@@ -52,8 +58,8 @@ async fn rest(file: &impl SourceFile) -> std::io::Result<Vec<u8>> {
     }
 }
 
-async fn content(source: &impl Source, path: &str) -> Vec<u8> {
-    rest(&source.open(path, 0).await.unwrap()).await.unwrap()
+async fn content(source: &impl Source, file: &FileKey) -> Vec<u8> {
+    rest(&source.open(file, 0).await.unwrap()).await.unwrap()
 }
 
 macro_rules! source_suite {
@@ -65,6 +71,7 @@ macro_rules! source_suite {
             an_open_file_never_has_the_bytes_of_another,
             appended_bytes_are_seen_and_read,
             a_missing_file_is_not_found,
+            a_file_of_another_feed_is_not_seen,
             changes_are_reported,
             a_moved_file_is_found_by_its_path,
             moved_files_of_one_name_are_all_kept,

@@ -19,13 +19,13 @@ pub async fn a_moved_file_is_found_by_its_path<F: Fixture>() {
     assert!(matches!(outcomes.as_slice(), [Ok(()), Ok(())]), "{outcomes:?}");
     let source = fixture.source();
     assert_eq!(listed(&source).await, []);
-    for (file, bytes) in files.iter().zip([b"1", b"2"]) {
-        assert!(source.look(&file.path).await.is_none());
-        let copies = source.copies(&file.path, file.noted).await;
+    for (Found { file, noted }, bytes) in files.iter().zip([b"1", b"2"]) {
+        assert!(source.look(file).await.is_none());
+        let copies = source.copies(file, *noted).await;
         let [copy] = copies.as_slice() else { panic!("{copies:?}") };
         assert_eq!(content(&source, copy).await, bytes);
-        assert!(source.origins(copy).iter().any(|path| **path == *file.path));
-        assert!(!source.is_in_inbox(copy) && source.origins(&file.path).is_empty());
+        assert!(source.origins(copy).contains(file));
+        assert!(!source.is_in_inbox(copy) && source.origins(file).is_empty());
     }
 }
 
@@ -41,7 +41,7 @@ pub async fn moved_files_of_one_name_are_all_kept<F: Fixture>() {
     }
     let source = fixture.source();
     for (version, bytes) in versions.into_iter().zip([b"first".as_slice(), b"the second"]) {
-        let copies = source.copies("a.csv", version).await;
+        let copies = source.copies(&"a.csv".into(), version).await;
         assert_eq!(copies.len(), 2);
         assert_eq!(content(&source, &copies[0]).await, bytes, "the most likely one comes first");
     }
@@ -53,7 +53,8 @@ pub async fn a_deleted_file_has_no_copy<F: Fixture>() {
     let files = listed(&fixture.source()).await;
     assert!(retire(&fixture.source(), files.clone(), Retire::Delete).await[0].is_ok());
     let source = fixture.source();
-    assert!(!source.may_exist("a.csv").await && source.copies("a.csv", files[0].noted).await.is_empty());
+    assert!(!source.may_exist(&files[0].file).await);
+    assert_eq!(source.copies(&files[0].file, files[0].noted).await, []);
 }
 
 pub async fn only_unchanged_files_leave<F: Fixture>() {
@@ -67,6 +68,6 @@ pub async fn only_unchanged_files_leave<F: Fixture>() {
         let outcomes = retire(&fixture.source(), files, how).await;
         let expected = matches!(outcomes.as_slice(), [Ok(()), Err(Stays::Busy(_)), Err(Stays::Gone), Ok(())]);
         assert!(expected, "{how:?}: {outcomes:?}");
-        assert_eq!(content(&fixture.source(), "b.csv").await, b"2");
+        assert_eq!(content(&fixture.source(), &"b.csv".into()).await, b"2");
     }
 }

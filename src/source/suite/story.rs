@@ -5,7 +5,7 @@ use proptest::test_runner::{Config, TestRunner};
 use tokio_util::sync::CancellationToken;
 
 use super::{Fixture, content, listed};
-use crate::source::{Retire, Source};
+use crate::source::{Found, Retire, Source};
 
 /// Something that happens in an inbox.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ async fn play<F: Fixture>(story: &[Happens]) {
                 }
             }
             Happens::Retire(path, is_moved) => {
-                let Some(found) = source.look(PATHS[*path]).await else { continue };
+                let Some(found) = source.look(&PATHS[*path].into()).await else { continue };
                 let how = if *is_moved { Retire::Move } else { Retire::Delete };
                 let left = source.retire(vec![found], how, CancellationToken::new()).await;
                 assert!(matches!(left.as_slice(), [Ok(())]), "{left:?}");
@@ -73,15 +73,15 @@ async fn play<F: Fixture>(story: &[Happens]) {
     let source = fixture.source();
     let there = PATHS.iter().zip(&files).filter_map(|(path, file)| Some((*path, file.clone()?)));
     let mut found = Vec::new();
-    for file in listed(&source).await {
-        let bytes = content(&source, &file.path).await;
-        assert_eq!(usize::try_from(file.noted.size), Ok(bytes.len()));
-        found.push((file.path.to_string(), bytes));
+    for Found { file, noted } in listed(&source).await {
+        let bytes = content(&source, &file).await;
+        assert_eq!(usize::try_from(noted.size), Ok(bytes.len()));
+        found.push((file.path().to_owned(), bytes));
     }
     assert_eq!(found, there.map(|(path, bytes)| (path.to_owned(), bytes)).collect::<Vec<_>>());
     for (path, mut expected) in PATHS.iter().zip(moved) {
         let mut copies = Vec::new();
-        for copy in source.copies(path, Default::default()).await {
+        for copy in source.copies(&(*path).into(), Default::default()).await {
             copies.push(content(&source, &copy).await);
         }
         copies.sort();

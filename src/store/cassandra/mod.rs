@@ -31,7 +31,7 @@ use std::sync::Arc;
 pub use check::Checked;
 
 use crate::domain::ledger::{
-    Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownPath, NewDelivery, Page,
+    Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownFile, NewDelivery, Page,
 };
 use crate::domain::quarantine::{EntryFilter, QuarantineEntry, Replay};
 use crate::domain::{
@@ -73,7 +73,7 @@ impl CassandraStore {
 }
 
 impl Ledger for CassandraStore {
-    async fn known(&self, attempt: Fingerprint) -> Result<Vec<KnownPath>, StoreError> {
+    async fn known(&self, attempt: Fingerprint) -> Result<Vec<KnownFile>, StoreError> {
         self.inner.ledger.known(&attempt).await
     }
 

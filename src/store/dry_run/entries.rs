@@ -1,9 +1,10 @@
-//! The deliveries that a dry run has entered or changed, found by path and by head.
+//! The deliveries that a dry run has entered or changed, found by file and by head.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
 
-use crate::domain::ledger::{DeliveryFilter, KnownPath, NewDelivery};
-use crate::domain::{Delivery, DeliveryId, DeliveryState, Fingerprint, Plan, Stamp, StampRange};
+use crate::domain::ledger::{DeliveryFilter, KnownFile, NewDelivery};
+use crate::domain::{Delivery, DeliveryId, DeliveryState, FileKey, Fingerprint, Plan, Stamp, StampRange};
 use crate::store::clock::{clock, now_ms};
 
 /// The first id of a new delivery. No store hands out ids this high, so new deliveries are last in the order.
@@ -30,11 +31,18 @@ impl Entry {
     }
 }
 
+fn index<K: Clone + Eq + Hash>(index: &mut HashMap<K, BTreeSet<DeliveryId>>, key: &K, id: DeliveryId) {
+    match index.get_mut(key) {
+        Some(ids) => drop(ids.insert(id)),
+        None => drop(index.insert(key.clone(), BTreeSet::from([id]))),
+    }
+}
+
 /// All deliveries that a dry run has entered or changed.
 #[derive(Default)]
 pub struct Entries {
     all: BTreeMap<DeliveryId, Entry>,
-    by_path: HashMap<String, BTreeSet<DeliveryId>>,
+    by_file: HashMap<FileKey, BTreeSet<DeliveryId>>,
     /// By every head that the delivery has had.
     by_head: HashMap<String, BTreeSet<DeliveryId>>,
     /// The end of the last range of stamps.
@@ -47,13 +55,9 @@ impl Entries {
     }
 
     pub fn put(&mut self, entry: Entry) {
-        let Delivery { id, path, head, .. } = &entry.delivery;
-        for (index, key) in [(&mut self.by_path, path), (&mut self.by_head, head)] {
-            match index.get_mut(key) {
-                Some(ids) => drop(ids.insert(*id)),
-                None => drop(index.insert(key.clone(), BTreeSet::from([*id]))),
-            }
-        }
+        let Delivery { id, file, head, .. } = &entry.delivery;
+        index(&mut self.by_file, file, *id);
+        index(&mut self.by_head, head, *id);
         self.all.insert(*id, entry);
     }
 
@@ -80,8 +84,8 @@ impl Entries {
     pub fn selected<'e>(&'e self, filter: &'e DeliveryFilter) -> impl Iterator<Item = &'e Delivery> {
         let ids: Box<dyn Iterator<Item = &DeliveryId>> = match filter {
             DeliveryFilter::All | DeliveryFilter::Quarantined => Box::new(self.all.keys()),
-            DeliveryFilter::Path(path) | DeliveryFilter::Newest(path) => {
-                Box::new(self.by_path.get(path).into_iter().flatten())
+            DeliveryFilter::Path(file) | DeliveryFilter::Newest(file) => {
+                Box::new(self.by_file.get(file).into_iter().flatten())
             }
             DeliveryFilter::Unfinished(head) => Box::new(self.by_head.get(head).into_iter().flatten()),
             DeliveryFilter::Same(content) => Box::new(self.by_head.get(&content.head).into_iter().flatten()),
@@ -100,19 +104,19 @@ impl Entries {
         })
     }
 
-    /// Updates what a store knows about its paths.
-    pub fn known(&self, mut known: Vec<KnownPath>, attempt: &Fingerprint) -> Vec<KnownPath> {
-        let mut places: HashMap<String, usize> = HashMap::new();
-        for (at, path) in known.iter().enumerate().filter(|(_, path)| self.by_path.contains_key(&path.path)) {
-            places.insert(path.path.clone(), at);
+    /// Updates what a store knows about its files.
+    pub fn known(&self, mut known: Vec<KnownFile>, attempt: &Fingerprint) -> Vec<KnownFile> {
+        let mut places: HashMap<FileKey, usize> = HashMap::new();
+        for (at, one) in known.iter().enumerate().filter(|(_, one)| self.by_file.contains_key(&one.file)) {
+            places.insert(one.file.clone(), at);
         }
         for Entry { delivery, attempt: own, stored_open } in self.all.values() {
-            let at = places.get(&delivery.path).and_then(|at| known.get_mut(*at));
+            let at = places.get(&delivery.file).and_then(|at| known.get_mut(*at));
             let (open, same_attempt) =
                 at.as_ref().map_or((0, false), |known| (known.open, known.same_attempt));
-            let now = KnownPath {
+            let now = KnownFile {
                 id: delivery.id,
-                path: delivery.path.clone(),
+                file: delivery.file.clone(),
                 state: delivery.state,
                 noted: delivery.noted,
                 same_attempt: own.as_ref().map_or(same_attempt, |own| own == attempt),
@@ -123,7 +127,7 @@ impl Entries {
                 Some(known) if known.id > delivery.id => known.open = now.open,
                 Some(known) => *known = now,
                 None => {
-                    places.insert(delivery.path.clone(), known.len());
+                    places.insert(delivery.file.clone(), known.len());
                     known.push(now);
                 }
             }

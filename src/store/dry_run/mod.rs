@@ -10,7 +10,7 @@ use entries::{Entries, Entry};
 
 use super::{ChunkWriter, Ledger, QuarantineStore, RowReader, Store, StoreError};
 use crate::domain::ledger::{
-    Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownPath, NewDelivery, Page,
+    Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownFile, NewDelivery, Page,
 };
 use crate::domain::quarantine::{EntryFilter, QuarantineEntry, Replay};
 use crate::domain::{
@@ -74,7 +74,7 @@ fn writes_nothing<T>() -> Result<T, StoreError> {
 }
 
 impl<S: Store> Ledger for DryRun<S> {
-    async fn known(&self, attempt: Fingerprint) -> Result<Vec<KnownPath>, StoreError> {
+    async fn known(&self, attempt: Fingerprint) -> Result<Vec<KnownFile>, StoreError> {
         let known = match &self.store {
             Some(store) => store.known(attempt.clone()).await?,
             None => Vec::new(),
@@ -133,7 +133,7 @@ impl<S: Store> Ledger for DryRun<S> {
 
     async fn take_up(&self, new: NewDelivery) -> Result<Delivery, StoreError> {
         let (mut newest, mut unsettled) = (0, Vec::new());
-        let mut earlier = Deliveries::new(self, DeliveryFilter::Path(new.path.clone()));
+        let mut earlier = Deliveries::new(self, DeliveryFilter::Path(new.file.clone()));
         while let Some(delivery) = earlier.next().await? {
             newest = newest.max(delivery.generation);
             if delivery.is_unsettled(&new) {

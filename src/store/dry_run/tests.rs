@@ -44,6 +44,7 @@ store_suite!(@ Dry:
     extend_and_amend,
     deliveries_come_in_pages,
     known_tells_the_newest_generation,
+    each_feed_has_its_own_deliveries_of_a_path,
 );
 
 /// Returns the next dry run over a store.
@@ -54,7 +55,7 @@ async fn dry_run(place: &Sqlite) -> DryRun<SqliteStore> {
 const RECORDS: [Record; 3] = [Record::Row(1, 1, Some("x"), Some(1)), Record::Refused, Record::Skipped];
 
 fn states(all: &[Delivery]) -> Vec<(&str, u32, DeliveryState)> {
-    all.iter().map(|one| (one.path.as_str(), one.generation, one.state)).collect()
+    all.iter().map(|one| (one.file.path(), one.generation, one.state)).collect()
 }
 
 #[tokio::test]
@@ -116,7 +117,7 @@ async fn known_paths_are_those_of_the_store_and_of_the_run() {
     let dry = dry_run(&place).await;
     let known = async |path: &str| {
         let all = dry.known(plan().attempt).await.unwrap();
-        let mut own = all.into_iter().filter(|one| one.path == path);
+        let mut own = all.into_iter().filter(|one| one.file.path() == path);
         let one = own.next().unwrap();
         assert!(own.next().is_none(), "{path} is listed once");
         (one.state, one.open, one.same_attempt)

@@ -1,9 +1,12 @@
 //! Converts a row of the ledger to a delivery.
 
-use rusqlite::Row;
+use std::sync::Arc;
+
+use rusqlite::types::ToSqlOutput;
+use rusqlite::{Row, ToSql};
 
 use crate::domain::{
-    Delivery, DeliveryId, DeliveryState, FileStat, Fingerprint, Parts, Position, Receipt, Stamps,
+    Delivery, DeliveryId, DeliveryState, FileKey, FileStat, Fingerprint, Parts, Position, Receipt, Stamps,
 };
 use crate::store::sqlite::fault::SqlResult;
 
@@ -19,7 +22,7 @@ pub fn delivery(row: &Row<'_>) -> SqlResult<Delivery> {
     };
     Ok(Delivery {
         id: DeliveryId(row.get(0)?),
-        path: row.get(1)?,
+        file: file(row, 1)?,
         generation: row.get(2)?,
         state: state(&row.get::<_, String>(3)?),
         detail: row.get(4)?,
@@ -48,6 +51,16 @@ pub fn delivery(row: &Row<'_>) -> SqlResult<Delivery> {
         taken_up: row.get(22)?,
         changed: row.get(23)?,
     })
+}
+
+impl ToSql for FileKey {
+    fn to_sql(&self) -> SqlResult<ToSqlOutput<'_>> {
+        self.text().to_sql()
+    }
+}
+
+pub fn file(row: &Row<'_>, at: usize) -> SqlResult<FileKey> {
+    row.get::<_, Arc<str>>(at).map(FileKey::from_text)
 }
 
 pub fn state(name: &str) -> DeliveryState {

@@ -34,7 +34,7 @@ pub fn insert(connection: &Connection, delivery: &Delivery, attempt: &Fingerprin
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, '', '', 0, 0, 0, '', '', 0, 0, 0, 0, 0, 0, 0)";
     connection.prepare_cached(sql)?.execute(params![
         delivery.id.0,
-        delivery.path,
+        delivery.file,
         delivery.generation,
         delivery.same_as.map(|of| of.0),
         delivery.fingerprint.0,

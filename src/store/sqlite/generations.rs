@@ -1,10 +1,10 @@
-//! Ends earlier generations of a path when a new generation begins. A path may have thousands of generations, so
+//! Ends earlier generations of a file when a new generation begins. A file may have thousands of generations, so
 //! indexes lead directly to the generations that have to end.
 
 use rusqlite::Connection;
 
 use crate::domain::ledger::NewDelivery;
-use crate::domain::{DeliveryId, DeliveryState};
+use crate::domain::{DeliveryId, DeliveryState, FileKey};
 use crate::store::sqlite::entry;
 use crate::store::sqlite::fault::{Fault, SqlResult};
 
@@ -18,15 +18,15 @@ const UNSETTLED: &str = "SELECT id FROM _needledrop_deliveries \
 const DISCARD_ENTRIES: &str =
     "UPDATE _needledrop_quarantine SET state = 'discarded' WHERE delivery = ?1 AND state = 'open'";
 
-/// Returns the newest generation of a path, or 0 if the path has none.
-pub fn newest(connection: &Connection, path: &str) -> SqlResult<u32> {
-    connection.prepare_cached(NEWEST)?.query_row([path], |row| row.get(0))
+/// Returns the newest generation of a file, or 0 if the file has none.
+pub fn newest(connection: &Connection, file: &FileKey) -> SqlResult<u32> {
+    connection.prepare_cached(NEWEST)?.query_row([file], |row| row.get(0))
 }
 
-/// Settles the earlier generations of a path, because `next` follows them as this generation.
+/// Settles the earlier generations of a file, because `next` follows them as this generation.
 pub fn settle(connection: &Connection, next: &NewDelivery, generation: u32) -> Result<(), Fault> {
     let ids: SqlResult<Vec<i64>> =
-        connection.prepare_cached(UNSETTLED)?.query_map([&next.path], |row| row.get(0))?.collect();
+        connection.prepare_cached(UNSETTLED)?.query_map([&next.file], |row| row.get(0))?.collect();
     for id in ids?.into_iter().map(DeliveryId) {
         if !entry::by_id(connection, id)?.is_unsettled(next) {
             continue;

@@ -5,26 +5,26 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{entry, generations, schema};
-use crate::domain::ledger::{Amendment, Continuation, KnownPath, NewDelivery, Verdict};
+use crate::domain::ledger::{Amendment, Continuation, KnownFile, NewDelivery, Verdict};
 use crate::domain::stamp::far_ahead;
 use crate::domain::{Delivery, DeliveryId, Fingerprint, Stamp, StampRange};
 use crate::store;
 use crate::store::clock::{clock, now_ms};
 use crate::store::failpoint;
-use crate::store::sqlite::delivery_row::{noted, state};
+use crate::store::sqlite::delivery_row::{file, noted, state};
 use crate::store::sqlite::fault::{Fault, SqlResult};
 use crate::store::sqlite::shared::Shared;
 
-pub fn known(connection: &Connection, attempt: &Fingerprint) -> SqlResult<Vec<KnownPath>> {
+pub fn known(connection: &Connection, attempt: &Fingerprint) -> SqlResult<Vec<KnownFile>> {
     let sql = "SELECT path, state, noted_size, noted_mtime, noted_ctime, attempt = ?1, id, max(generation), \
                sum(quarantined - discarded) \
                FROM _needledrop_deliveries GROUP BY path";
     connection
         .prepare_cached(sql)?
         .query_map([&attempt.0], |row| {
-            Ok(KnownPath {
+            Ok(KnownFile {
                 id: DeliveryId(row.get(6)?),
-                path: row.get(0)?,
+                file: file(row, 0)?,
                 state: state(&row.get::<_, String>(1)?),
                 noted: noted(row, 2)?,
                 same_attempt: row.get(5)?,
@@ -65,7 +65,7 @@ fn hand_out(
 
 pub fn take_up(shared: &Shared, connection: &mut Connection, new: &NewDelivery) -> Result<Delivery, Fault> {
     let transaction = shared.begin(connection)?;
-    let generation = generations::newest(&transaction, &new.path)? + 1;
+    let generation = generations::newest(&transaction, &new.file)? + 1;
     generations::settle(&transaction, new, generation)?;
     let place = (next_id(&transaction)?, generation);
     let mut delivery = Delivery::begin(new, place, &shared.plan, now_ms());

@@ -46,9 +46,8 @@ fn condition(filter: &DeliveryFilter) -> &'static str {
 fn values<'f>(filter: &'f DeliveryFilter, after: &'f i64) -> Vec<&'f dyn ToSql> {
     match filter {
         DeliveryFilter::All | DeliveryFilter::Quarantined => vec![after],
-        DeliveryFilter::Path(text) | DeliveryFilter::Newest(text) | DeliveryFilter::Unfinished(text) => {
-            vec![after, text]
-        }
+        DeliveryFilter::Path(file) | DeliveryFilter::Newest(file) => vec![after, file],
+        DeliveryFilter::Unfinished(head) => vec![after, head],
         DeliveryFilter::Same(Content { head, len, hash }) => vec![after, head, len, hash],
     }
 }
@@ -193,8 +192,8 @@ mod tests {
         for filter in [
             DeliveryFilter::All,
             DeliveryFilter::Quarantined,
-            DeliveryFilter::Path(text("same")),
-            DeliveryFilter::Newest(text("same")),
+            DeliveryFilter::Path("same".into()),
+            DeliveryFilter::Newest("same".into()),
             DeliveryFilter::Unfinished(text("head")),
             DeliveryFilter::Same(same),
         ] {

@@ -41,7 +41,7 @@ use rusqlite::Connection;
 use super::listing::Deliveries;
 use super::{Access, ChunkWriter, Ledger, QuarantineStore, RowReader, Store, StoreError};
 use crate::domain::ledger::{
-    Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownPath, NewDelivery, Page,
+    Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownFile, NewDelivery, Page,
 };
 use crate::domain::quarantine::{EntryFilter, QuarantineEntry, Replay};
 use crate::domain::{
@@ -122,7 +122,7 @@ impl SqliteStore {
 }
 
 impl Ledger for SqliteStore {
-    async fn known(&self, attempt: Fingerprint) -> Result<Vec<KnownPath>, StoreError> {
+    async fn known(&self, attempt: Fingerprint) -> Result<Vec<KnownFile>, StoreError> {
         self.read(move |_, connection| Ok(ledger::known(connection, &attempt)?)).await
     }
 

@@ -18,7 +18,7 @@ pub async fn take_up_gives_generations_and_stamps_in_order<F: Fixture>() {
         [("a", 1, 3), ("b", 1, 1000), ("a", 2, 1), ("a", 3, 70_000), ("c", 1, 1)]
     {
         let delivery = take_up(&store, path, records).await;
-        assert_eq!((delivery.path.as_str(), delivery.generation), (path, generation));
+        assert_eq!((delivery.file.path(), delivery.generation), (path, generation));
         assert_eq!((delivery.state, delivery.reach), (DeliveryState::Loading, Position::default()));
         assert!(ids.insert(delivery.id), "an id is given once");
         let [StampRange { first: 0, base, records: given }] = delivery.stamps.ranges() else {
@@ -59,7 +59,7 @@ pub async fn an_unfinished_generation_is_replaced_by_the_next<F: Fixture>() {
         assert_eq!(generations[0].reach, mark(1), "it reaches as far as it did");
         assert!(generations[0].receipt.closes());
     }
-    assert_eq!(deliveries(&store, DeliveryFilter::Newest("a".to_owned())).await.len(), 1);
+    assert_eq!(deliveries(&store, DeliveryFilter::Newest("a".into())).await.len(), 1);
     assert_eq!(rows_of(&store, 0, vec![value(1)]).await.len(), 1, "what was written stays");
 }
 

@@ -7,7 +7,7 @@ use crate::domain::ledger::{Applied, Continuation, DeliveryFilter, NewDelivery, 
 use crate::domain::parse::parse;
 use crate::domain::value::Cell;
 use crate::domain::{
-    Checkpoint, Column, Delivery, DeliveryContext, Empty, End, FileStat, Fingerprint, Format, Header,
+    Checkpoint, Column, Delivery, DeliveryContext, Empty, End, Feed, FileStat, Fingerprint, Format, Header,
     Mapping, Order, Origin, Plan, Position, Quarantined, Reason, RowChunk, Rows, Span, Table, TableRow, Type,
     Value, quarantine,
 };
@@ -44,6 +44,7 @@ pub fn plan() -> Plan {
         fingerprint: Fingerprint::of(name),
     };
     Plan {
+        feed: Feed::default(),
         format: Format::Csv,
         encoding: encoding_rs::UTF_8,
         columns,
@@ -103,7 +104,7 @@ pub fn hash(record: usize) -> String {
 pub fn entry(path: &str, verdict: Verdict) -> NewDelivery {
     let noted = FileStat { size: 100, mtime: 1, ctime: 2 };
     NewDelivery {
-        path: path.into(),
+        file: path.into(),
         head: Checkpoint { offset: 3, hash: format!("head of {path}") },
         noted,
         strikes: 0,
@@ -165,7 +166,7 @@ pub fn chunk(delivery: &Delivery, records: &[Record], from: usize, to: usize, en
     let field_of = vec![Some(0), Some(1), Some(2), Some(3)];
     let named = (header(), Mapping { fields: 4, field_of, ignored: Vec::new() });
     let arrived = std::time::SystemTime::UNIX_EPOCH;
-    let source = DeliveryContext::new(delivery.id, &delivery.path, named, None, arrived);
+    let source = DeliveryContext::new(delivery.id, delivery.file.clone(), named, None, arrived);
     let span = Span { from: mark(from), to: mark(to) };
     RowChunk {
         source: Arc::new(source),
@@ -208,7 +209,7 @@ pub async fn load(store: &impl Store, path: &str, records: &[Record]) -> Deliver
 }
 
 pub async fn newest(store: &impl Store, path: &str) -> Delivery {
-    listing::newest(store, path).await.unwrap().unwrap()
+    listing::newest(store, &path.into()).await.unwrap().unwrap()
 }
 
 /// Returns the deliveries that match, from all pages.

@@ -2,6 +2,7 @@
 
 mod cases;
 mod chunks;
+mod feeds;
 mod model;
 mod properties;
 mod quarantine;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 pub use cases::*;
 pub use chunks::*;
+pub use feeds::*;
 pub use properties::*;
 pub use quarantine::*;
 pub use reading::*;
@@ -49,6 +51,7 @@ macro_rules! store_suite {
         $crate::store::suite::store_suite!(@ $fixture:
             take_up_gives_generations_and_stamps_in_order,
             an_unfinished_generation_is_replaced_by_the_next,
+            each_feed_has_its_own_deliveries_of_a_path,
             a_loaded_generation_settles_all_before_it,
             apply_moves_reach_and_counts,
             apply_refuses_what_does_not_continue_and_changes_nothing,

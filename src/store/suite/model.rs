@@ -71,7 +71,7 @@ impl Model {
             for (index, table) in plan().tables.iter().enumerate() {
                 let expected = self.collisions(delivery.id, index, F::COUNTS_ACROSS_DELIVERIES);
                 let counted = count(&delivery, &table.name).1;
-                prop_assert_eq!(counted, expected, "collisions of {} in {}", &delivery.path, &table.name);
+                prop_assert_eq!(counted, expected, "collisions of {} in {}", &delivery.file, &table.name);
             }
         }
         Ok(())

@@ -136,13 +136,13 @@ pub fn tables_added_later_end_as_if_they_had_been_there<F: Fixture>() {
             for (delivery, records) in &deliveries {
                 let declared = &plan().tables[table];
                 prop_assert_eq!(
-                    newest(&store, &delivery.path).await.is_behind(declared),
+                    newest(&store, delivery.file.path()).await.is_behind(declared),
                     delivery.receipt.loaded > 0
                 );
                 // The first backfill is interrupted. The second starts again from the first record.
                 backfill(&store, table, delivery, records, broken_off.index(records.len())).await;
                 backfill(&store, table, delivery, records, records.len()).await;
-                prop_assert!(!newest(&store, &delivery.path).await.is_behind(declared));
+                prop_assert!(!newest(&store, delivery.file.path()).await.is_behind(declared));
             }
         }
         model.check::<F>(&store).await
@@ -209,18 +209,18 @@ struct Seen {
 impl Seen {
     async fn of(store: &impl Store) -> Self {
         let account = |delivery: &Delivery| {
-            let Delivery { path, generation, state, reach, hash, tail, receipt, .. } = delivery;
+            let Delivery { file, generation, state, reach, hash, tail, receipt, .. } = delivery;
             let rows: Vec<_> = receipt.tables.iter().map(|count| (&count.table, count.rows)).collect();
             let counts = [receipt.records, receipt.loaded, receipt.skipped, receipt.quarantined];
             format!(
-                "{path} {generation} {state:?} {reach:?} {hash} {tail:?} {counts:?} {rows:?} {}",
+                "{file} {generation} {state:?} {reach:?} {hash} {tail:?} {counts:?} {rows:?} {}",
                 receipt.closes()
             )
         };
         let found = deliveries(store, DeliveryFilter::All).await;
         let entries = quarantined(store, quarantine::EntryFilter { raw: true, ..Default::default() }).await;
         let entry = |(delivery, entry): &(Delivery, quarantine::QuarantineEntry)| {
-            format!("{} {:?}", delivery.path, entry.record)
+            format!("{} {:?}", delivery.file, entry.record)
         };
         Self {
             tables: tables(store).await,

@@ -6,8 +6,8 @@ use super::Fixture;
 use super::chunks::*;
 use crate::domain::ledger::{Amendment, Content, Continuation, Cursor, DeliveryFilter, PAGE, Verdict};
 use crate::domain::{
-    Checkpoint, Column, Delivery, DeliveryId, DeliveryState, Empty, Fingerprint, Format, Order, Origin, Plan,
-    RowChunk, Rows, Table, Type, Value, quarantine,
+    Checkpoint, Column, Delivery, DeliveryId, DeliveryState, Empty, Feed, Fingerprint, Format, Order, Origin,
+    Plan, RowChunk, Rows, Table, Type, Value, quarantine,
 };
 use crate::store::{Ledger, RowReader};
 
@@ -42,7 +42,10 @@ pub async fn quarantined_is_filtered<F: Fixture>() {
     load(&store, "a", &records[..2]).await;
     let list = async |filter| -> Vec<(String, u64)> {
         let entries = quarantined(&store, filter).await;
-        entries.into_iter().map(|(delivery, entry)| (delivery.path, entry.record.record)).collect()
+        entries
+            .into_iter()
+            .map(|(delivery, entry)| (delivery.file.to_string(), entry.record.record))
+            .collect()
     };
     let of = |entries: &[(&str, u64)]| -> Vec<(String, u64)> {
         entries.iter().map(|(path, record)| ((*path).to_owned(), *record)).collect()
@@ -73,7 +76,7 @@ pub async fn deliveries_come_in_pages<F: Fixture>() {
     let refused = load(&store, "c", &[Record::Refused]).await;
     let ids = |all: &[Delivery]| all.iter().map(|delivery| delivery.id).collect::<Vec<_>>();
     let of = |path: &str| {
-        let all = entered.iter().filter(|delivery| delivery.path == path);
+        let all = entered.iter().filter(|delivery| delivery.file.path() == path);
         all.map(|delivery| delivery.id).collect::<Vec<_>>()
     };
     let mut all = ids(&entered);
@@ -162,8 +165,8 @@ pub async fn known_tells_the_newest_generation<F: Fixture>() {
     assert_eq!((failed.state, failed.detail.as_str()), (DeliveryState::Failed, "why"));
     take_up(&store, "a", 1).await;
     let mut known = store.known(plan().attempt).await.unwrap();
-    known.sort_by(|a, b| a.path.cmp(&b.path));
-    let seen: Vec<_> = known.iter().map(|one| (one.path.as_str(), one.state, one.noted.size)).collect();
+    known.sort_by(|a, b| a.file.cmp(&b.file));
+    let seen: Vec<_> = known.iter().map(|one| (one.file.path(), one.state, one.noted.size)).collect();
     assert_eq!(
         seen,
         [
@@ -232,6 +235,7 @@ pub async fn every_type_is_read_as_it_was_written<F: Fixture>() {
     tables.extend((1..columns.len()).map(|at| table(&format!("by_{at}"), vec![at], Vec::new())));
     let width = columns.len();
     let plan = Plan {
+        feed: Feed::default(),
         format: Format::Csv,
         encoding: encoding_rs::UTF_8,
         columns,

@@ -1,12 +1,11 @@
-//! What is known about one path, and what is happening to its file.
+//! What is known about one file, and what is happening to it.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Instant;
 
-use crate::domain::{DeliveryId, DeliveryState, FileStat};
+use crate::domain::{DeliveryId, DeliveryState, FileKey, FileStat};
 
-/// The state of a path, as the log shows it. See docs/file-states.md.
+/// The state of a file, as the log shows it. See docs/file-states.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FileState {
     Unknown,
@@ -48,10 +47,10 @@ impl fmt::Display for FileState {
     }
 }
 
-/// A path. There may be a million of them, so whatever few files have is boxed.
+/// A file, existing or not. There may be a million of them, so whatever few files have is boxed.
 #[derive(Debug, Default)]
 pub struct File {
-    /// `None` if the ledger has no delivery of this path.
+    /// `None` if the ledger has no delivery of this file.
     pub seen: Option<Seen>,
     pub activity: Activity,
     facts: Option<Box<Facts>>,
@@ -109,7 +108,7 @@ pub enum Activity {
     /// The file can be taken up.
     Ready(Box<Queued>),
     /// The file waits for another file, whose bytes may be the same.
-    Behind(Box<(Arc<str>, Queued)>),
+    Behind(Box<(FileKey, Queued)>),
     Identifying(Box<Queued>, Again),
     Loading(Box<Loading>, Again),
     /// The file can leave the inbox. It is known to be what was loaded, with these times.
@@ -132,7 +131,7 @@ pub struct Paused {
 /// A file that is being identified.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    pub path: Arc<str>,
+    pub file: FileKey,
     pub queued: Queued,
 }
 
@@ -233,7 +232,7 @@ impl File {
         before
     }
 
-    /// Whether nothing is known about the path, so that it need not be remembered.
+    /// Whether nothing is known about the file, so that it need not be remembered.
     pub fn is_blank(&self) -> bool {
         self.state() == FileState::Unknown && self.seen.is_none() && self.facts.is_none()
     }

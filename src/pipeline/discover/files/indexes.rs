@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Add, Sub};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::domain::FileKey;
 use crate::domain::path::{Place, order};
 use crate::pipeline::discover::files::file::{Activity, File, Outcome};
 
@@ -18,15 +18,15 @@ pub struct Indexes {
     /// Files that can be taken up, in listing order.
     pub ready: BTreeSet<Place>,
     /// Files that wait for another file, and that file.
-    pub behind: BTreeSet<(Place, Arc<str>)>,
+    pub behind: BTreeSet<(Place, FileKey)>,
     /// Settling and held files, by the time at which they become ready.
-    pub due: BTreeSet<(Instant, Arc<str>)>,
+    pub due: BTreeSet<(Instant, FileKey)>,
     /// Loaded files, by the time at which their rest is over.
-    pub resting: BTreeSet<(Instant, Arc<str>)>,
+    pub resting: BTreeSet<(Instant, FileKey)>,
     /// Files that can leave the inbox.
-    pub leavable: BTreeSet<Arc<str>>,
+    pub leavable: BTreeSet<FileKey>,
     /// Files that failed, are incomplete, or cannot be read.
-    pub troubled: BTreeSet<Arc<str>>,
+    pub troubled: BTreeSet<FileKey>,
     pub totals: Totals,
     /// The number of waiting files by the time since when they wait, in units of [`AGE`] after `began`.
     ages: BTreeMap<u128, usize>,
@@ -63,24 +63,24 @@ impl Indexes {
     }
 
     /// Adds a file, or removes a file that has not changed since it was added.
-    pub fn put(&mut self, path: &Arc<str>, file: &File, add: bool) {
+    pub fn put(&mut self, key: &FileKey, file: &File, add: bool) {
         match &file.activity {
-            Activity::Ready(_) => put(&mut self.ready, order(path), add),
+            Activity::Ready(_) => put(&mut self.ready, order(key), add),
             Activity::Behind(behind) => {
-                put(&mut self.behind, (order(path), Arc::clone(&behind.0)), add);
+                put(&mut self.behind, (order(key), behind.0.clone()), add);
             }
             Activity::Settling(paused) | Activity::Held(paused) => {
-                put(&mut self.due, (paused.due, Arc::clone(path)), add);
+                put(&mut self.due, (paused.due, key.clone()), add);
             }
-            Activity::Leavable(_) => put(&mut self.leavable, Arc::clone(path), add),
+            Activity::Leavable(_) => put(&mut self.leavable, key.clone(), add),
             Activity::Idle | Activity::Identifying(..) | Activity::Loading(..) | Activity::Leaving(_) => {}
         }
         let facts = file.facts();
         if let Some(due) = facts.rest {
-            put(&mut self.resting, (due, Arc::clone(path)), add);
+            put(&mut self.resting, (due, key.clone()), add);
         }
         if facts.is_trouble() {
-            put(&mut self.troubled, Arc::clone(path), add);
+            put(&mut self.troubled, key.clone(), add);
         }
         self.totals.count(file, add);
         if let Some(since) = file.activity.waits_since() {
@@ -116,9 +116,9 @@ impl Indexes {
     }
 
     /// Returns the files that wait for this file.
-    pub fn behind(&self, path: &str) -> Vec<Arc<str>> {
-        let waiting = self.behind.iter().filter(|(_, other)| **other == *path);
-        waiting.map(|((_, path), _)| Arc::clone(path)).collect()
+    pub fn behind(&self, key: &FileKey) -> Vec<FileKey> {
+        let waiting = self.behind.iter().filter(|(_, other)| other == key);
+        waiting.map(|((_, waiting), _)| waiting.clone()).collect()
     }
 }
 

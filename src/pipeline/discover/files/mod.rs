@@ -1,4 +1,4 @@
-//! The state of every path: one map, and all its transitions. It does no I/O and reads no clock.
+//! The state of every file: one map, and all its transitions. It does no I/O and reads no clock.
 //!
 //! docs/file-states.md has the table of the transitions. Each one is logged at level debug.
 
@@ -10,7 +10,6 @@ mod tests;
 mod turns;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use file::{Again, Candidate, Loading, Queued};
@@ -18,16 +17,16 @@ use file::{Facts, File, FileState, Outcome, Seen};
 use indexes::{Indexes, Totals};
 use tracing::debug;
 
-use crate::domain::DeliveryState;
-use crate::domain::ledger::KnownPath;
+use crate::domain::ledger::KnownFile;
+use crate::domain::{DeliveryState, FileKey};
 use crate::source::Found;
 
-/// The state of every path that the inbox or the ledger has.
+/// The state of every file that the inbox or the ledger has.
 #[derive(Debug)]
 pub struct Files {
     /// A tree, because it can reuse the memory that the waiting files free. A hash table would allocate large new
     /// blocks.
-    files: BTreeMap<Arc<str>, File>,
+    files: BTreeMap<FileKey, File>,
     indexes: Indexes,
 }
 
@@ -36,9 +35,9 @@ impl Files {
         Self { files: BTreeMap::new(), indexes: Indexes::new(began) }
     }
 
-    /// Adds the paths that the ledger knows.
-    pub fn learn(&mut self, paths: Vec<KnownPath>) {
-        for KnownPath { id, path, state, noted, same_attempt, .. } in paths {
+    /// Adds the files that the ledger knows.
+    pub fn learn(&mut self, known: Vec<KnownFile>) {
+        for KnownFile { id, file: key, state, noted, same_attempt, .. } in known {
             let done = match state {
                 DeliveryState::Loaded | DeliveryState::Duplicate | DeliveryState::Undone => true,
                 // A failed file is tried again when the configuration changes.
@@ -49,7 +48,7 @@ impl Files {
                 | DeliveryState::Replaced
                 | DeliveryState::Incomplete => false,
             };
-            self.change(&path.into(), |file| {
+            self.change(&key, |file| {
                 file.seen = Some(Seen { noted, done, is_complete: is_complete(state) });
                 file.change_facts(|facts| facts.outcome = Outcome::new(id, state));
             });
@@ -57,88 +56,88 @@ impl Files {
     }
 
     /// Changes a file, and with it the indexes. Every transition goes through here.
-    fn change<T>(&mut self, path: &Arc<str>, change: impl FnOnce(&mut File) -> T) -> T {
-        let known = self.files.remove_entry(path);
-        let (path, mut file) = known.unwrap_or_else(|| (Arc::clone(path), File::default()));
+    fn change<T>(&mut self, key: &FileKey, change: impl FnOnce(&mut File) -> T) -> T {
+        let known = self.files.remove_entry(key);
+        let (key, mut file) = known.unwrap_or_else(|| (key.clone(), File::default()));
         let from = file.state();
-        self.indexes.put(&path, &file, false);
+        self.indexes.put(&key, &file, false);
         let changed = change(&mut file);
-        self.indexes.put(&path, &file, true);
+        self.indexes.put(&key, &file, true);
         let to = file.state();
         if from != to {
-            debug!(file = &*path, %from, %to, "changes state");
+            debug!(file = key.text(), %from, %to, "changes state");
         }
         if !file.is_blank() {
-            self.files.insert(path, file);
+            self.files.insert(key, file);
         }
         changed
     }
 
-    /// Returns the state of a path.
-    pub fn state(&self, path: &str) -> FileState {
-        self.files.get(path).map_or(FileState::Unknown, File::state)
+    /// Returns the state of a file.
+    pub fn state(&self, key: &FileKey) -> FileState {
+        self.files.get(key).map_or(FileState::Unknown, File::state)
     }
 
-    fn seen(&self, path: &str) -> Option<Seen> {
-        self.files.get(path).and_then(|file| file.seen)
+    fn seen(&self, key: &FileKey) -> Option<Seen> {
+        self.files.get(key).and_then(|file| file.seen)
     }
 
-    fn facts(&self, path: &str) -> Facts {
-        self.files.get(path).map_or_else(Facts::default, File::facts)
+    fn facts(&self, key: &FileKey) -> Facts {
+        self.files.get(key).map_or_else(Facts::default, File::facts)
     }
 
-    /// Whether the ledger may have a delivery of this path.
-    pub fn has(&self, path: &str) -> bool {
-        self.seen(path).is_some()
+    /// Whether the ledger may have a delivery of this file.
+    pub fn has(&self, key: &FileKey) -> bool {
+        self.seen(key).is_some()
     }
 
     /// Whether all records of the file are in the tables, under this name or another.
-    pub fn is_complete(&self, path: &str) -> bool {
-        self.seen(path).is_some_and(|seen| seen.is_complete)
+    pub fn is_complete(&self, key: &FileKey) -> bool {
+        self.seen(key).is_some_and(|seen| seen.is_complete)
     }
 
     /// Whether there is nothing to do for this file.
-    pub fn is_done(&self, file: &Found) -> bool {
-        self.files.get(&file.path).is_some_and(|known| known.is_done(file.noted))
+    pub fn is_done(&self, found: &Found) -> bool {
+        self.files.get(&found.file).is_some_and(|known| known.is_done(found.noted))
     }
 
     /// Whether the file is unchanged, but its bytes must be compared because its times were too young to be trusted.
-    pub fn is_young(&self, file: &Found) -> bool {
-        let seen = self.seen(&file.path);
+    pub fn is_young(&self, found: &Found) -> bool {
+        let seen = self.seen(&found.file);
         seen.is_some_and(|seen| {
-            seen.done && seen.noted.is_untrusted() && seen.noted.has_bytes_of(&file.noted)
+            seen.done && seen.noted.is_untrusted() && seen.noted.has_bytes_of(&found.noted)
         })
     }
 
     /// Whether the file needs no look now: there is nothing to do, or it could not be read.
-    pub fn is_known(&self, file: &Found, now: Instant) -> bool {
-        let known = self.files.get(&file.path);
+    pub fn is_known(&self, found: &Found, now: Instant) -> bool {
+        let known = self.files.get(&found.file);
         known.is_some_and(|known| {
-            known.is_done(file.noted) || known.facts().unreadable.is_some_and(|until| until > now)
+            known.is_done(found.noted) || known.facts().unreadable.is_some_and(|until| until > now)
         })
     }
 
-    pub fn is_unreadable(&self, path: &str) -> bool {
-        self.facts(path).unreadable.is_some()
+    pub fn is_unreadable(&self, key: &FileKey) -> bool {
+        self.facts(key).unreadable.is_some()
     }
 
     /// Whether the file could not leave the inbox, and is not tried again yet.
-    pub fn has_stayed(&self, path: &str, now: Instant) -> bool {
-        self.facts(path).stayed.is_some_and(|until| until > now)
+    pub fn has_stayed(&self, key: &FileKey, now: Instant) -> bool {
+        self.facts(key).stayed.is_some_and(|until| until > now)
     }
 
     /// Whether the file is being identified or loaded, or is leaving the inbox.
-    pub fn is_busy(&self, path: &str) -> bool {
-        matches!(self.state(path), FileState::Identifying | FileState::Loading | FileState::Leaving)
+    pub fn is_busy(&self, key: &FileKey) -> bool {
+        matches!(self.state(key), FileState::Identifying | FileState::Loading | FileState::Leaving)
     }
 
     /// Whether the file waits for its writer or its turn.
-    pub fn is_waiting(&self, path: &str) -> bool {
-        matches!(self.state(path), FileState::Settling | FileState::Held | FileState::Ready)
+    pub fn is_waiting(&self, key: &FileKey) -> bool {
+        matches!(self.state(key), FileState::Settling | FileState::Held | FileState::Ready)
     }
 
-    pub fn is_loading(&self, path: &str) -> bool {
-        self.state(path) == FileState::Loading
+    pub fn is_loading(&self, key: &FileKey) -> bool {
+        self.state(key) == FileState::Loading
     }
 
     /// Whether a file can be taken up.
@@ -161,7 +160,7 @@ impl Files {
     }
 
     /// Returns the files that failed, are incomplete, or could not be read.
-    pub fn troubled(&self) -> Vec<Arc<str>> {
+    pub fn troubled(&self) -> Vec<FileKey> {
         self.indexes.troubled.iter().cloned().collect()
     }
 

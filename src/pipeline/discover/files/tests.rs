@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -94,12 +94,12 @@ struct Stage {
     files: Files,
     now: Instant,
     /// Files that changed while they were in use.
-    changed: BTreeSet<Arc<str>>,
+    changed: BTreeSet<FileKey>,
 }
 
 fn found(file: usize, version: u64) -> Found {
     let times = i64::try_from(version).unwrap();
-    Found { path: PATHS[file].into(), noted: FileStat { size: version, mtime: times, ctime: times } }
+    Found { file: PATHS[file].into(), noted: FileStat { size: version, mtime: times, ctime: times } }
 }
 
 impl Stage {
@@ -109,79 +109,79 @@ impl Stage {
     }
 
     /// Returns a file in this state.
-    fn any_in(&self, state: FileState, at: &Index) -> Option<Arc<str>> {
+    fn any_in(&self, state: FileState, at: &Index) -> Option<FileKey> {
         let all: Vec<_> = self.files.files.iter().filter(|(_, file)| file.state() == state).collect();
-        (!all.is_empty()).then(|| Arc::clone(at.get(&all).0))
+        (!all.is_empty()).then(|| at.get(&all).0.clone())
     }
 
     fn happen(&mut self, event: &Event) {
         match event {
             Event::Listed(file, version, quiet) => self.listed(found(*file, *version), *quiet),
             Event::Closed(file, version) => {
-                let file = found(*file, *version);
-                self.note_change(&file.path);
-                self.files.readable(&file.path);
-                self.files.offer(file, true, self.now);
+                let found = found(*file, *version);
+                self.note_change(&found.file);
+                self.files.readable(&found.file);
+                self.files.offer(found, true, self.now);
             }
             Event::Changing(file, version) => {
-                let file = found(*file, *version);
-                self.note_change(&file.path);
-                self.files.settle(file, SETTLE, self.now);
+                let found = found(*file, *version);
+                self.note_change(&found.file);
+                self.files.settle(found, SETTLE, self.now);
             }
             Event::Touched(file, version) => {
-                let file = found(*file, *version);
-                if self.files.readable(&file.path) {
-                    self.files.offer(file, false, self.now);
+                let found = found(*file, *version);
+                if self.files.readable(&found.file) {
+                    self.files.offer(found, false, self.now);
                 }
             }
             Event::Take => self.take(),
             Event::Identified(at, found) => {
-                if let Some(path) = self.any_in(FileState::Identifying, at) {
-                    self.identified(&path, found);
+                if let Some(key) = self.any_in(FileState::Identifying, at) {
+                    self.identified(&key, found);
                 }
             }
             Event::Finished(at, state, held) => {
-                if let Some(path) = self.any_in(FileState::Loading, at) {
-                    self.finished(&path, *state, *held);
+                if let Some(key) = self.any_in(FileState::Loading, at) {
+                    self.finished(&key, *state, *held);
                 }
             }
             Event::Leave => _ = self.files.leave(),
             Event::Left(at, gone) => {
-                if let Some(path) = self.any_in(FileState::Leaving, at) {
-                    let again = self.files.left(&path, (!gone).then_some(self.now + POLL));
-                    let changed = self.changed.remove(&path);
-                    assert!(again.is_some() || !changed, "{path} changed");
+                if let Some(key) = self.any_in(FileState::Leaving, at) {
+                    let again = self.files.left(&key, (!gone).then_some(self.now + POLL));
+                    let changed = self.changed.remove(&key);
+                    assert!(again.is_some() || !changed, "{key} changed");
                 }
             }
             Event::Gone(file) => {
-                if let Some(path) = self.files.troubled().into_iter().find(|path| **path == *PATHS[*file]) {
-                    self.files.gone(&path);
+                if let Some(key) = self.files.troubled().into_iter().find(|key| key.path() == PATHS[*file]) {
+                    self.files.gone(&key);
                 }
             }
             Event::Wait(seconds) => self.wait(self.now + Duration::from_secs(*seconds)),
         }
     }
 
-    fn note_change(&mut self, path: &Arc<str>) {
-        if self.files.is_busy(path) {
-            self.changed.insert(Arc::clone(path));
+    fn note_change(&mut self, key: &FileKey) {
+        if self.files.is_busy(key) {
+            self.changed.insert(key.clone());
         }
     }
 
-    fn listed(&mut self, file: Found, quiet: bool) {
-        if self.files.is_known(&file, self.now) {
-            if self.files.is_complete(&file.path) && self.files.is_done(&file) {
+    fn listed(&mut self, found: Found, quiet: bool) {
+        if self.files.is_known(&found, self.now) {
+            if self.files.is_complete(&found.file) && self.files.is_done(&found) {
                 match quiet {
-                    true => self.files.may_leave(&file),
-                    false => self.files.rest(&file.path, self.now + SETTLE),
+                    true => self.files.may_leave(&found),
+                    false => self.files.rest(&found.file, self.now + SETTLE),
                 }
             }
-        } else if quiet && self.files.is_young(&file) {
-            self.files.check(file, self.now);
+        } else if quiet && self.files.is_young(&found) {
+            self.files.check(found, self.now);
         } else if quiet {
-            self.files.offer(file, false, self.now);
+            self.files.offer(found, false, self.now);
         } else {
-            self.files.settle(file, SETTLE, self.now);
+            self.files.settle(found, SETTLE, self.now);
         }
     }
 
@@ -189,65 +189,65 @@ impl Stage {
     fn take(&mut self) {
         let in_state = |state| {
             let all = self.files.files.iter().filter(move |(_, file)| file.state() == state);
-            all.map(|(path, file)| (order(path), &file.activity)).collect::<Vec<_>>()
+            all.map(|(key, file)| (order(key), &file.activity)).collect::<Vec<_>>()
         };
         let behind = in_state(FileState::Behind);
-        let may_go = |path: &Arc<str>| {
-            behind.iter().all(|(barrier, _)| *barrier > order(path))
+        let may_go = |key: &FileKey| {
+            behind.iter().all(|(barrier, _)| *barrier > order(key))
                 || behind.iter().any(|(_, activity)| match activity {
-                    Activity::Behind(behind) => behind.0 == *path,
+                    Activity::Behind(behind) => behind.0 == *key,
                     _ => false,
                 })
         };
         let ready = in_state(FileState::Ready);
-        let next = ready.into_iter().map(|(place, _)| place).filter(|(_, path)| may_go(path)).min();
-        let taken = self.files.take().map(|candidate| order(&candidate.path));
+        let next = ready.into_iter().map(|(place, _)| place).filter(|(_, key)| may_go(key)).min();
+        let taken = self.files.take().map(|candidate| order(&candidate.file));
         assert_eq!(taken, next);
     }
 
-    fn identified(&mut self, path: &Arc<str>, result: &Finding) {
+    fn identified(&mut self, key: &FileKey, result: &Finding) {
         let version = found(0, 1).noted;
         match result {
             Finding::Work => {
-                self.files.load(path, version, Loading { noted: version, strikes: 0 });
+                self.files.load(key, version, Loading { noted: version, strikes: 0 });
                 return;
             }
             Finding::Unchanged(state, young, held) => {
                 let ctime = if *young { 0 } else { version.ctime };
-                self.files.unchanged(path, FileStat { ctime, ..version }, *state);
+                self.files.unchanged(key, FileStat { ctime, ..version }, *state);
                 if *held {
-                    let file = Found { path: Arc::clone(path), noted: version };
+                    let file = Found { file: key.clone(), noted: version };
                     self.files.hold(file, self.now, self.now + POLL);
                 }
             }
-            Finding::Entered(state) => self.files.entered(path, version, DeliveryId(1), *state),
-            Finding::PutOff => self.files.put_off(path),
-            Finding::Unreadable => _ = self.files.unreadable(path, self.now + POLL),
-            Finding::Behind(other) if *PATHS[*other] == **path => self.files.put_off(path),
+            Finding::Entered(state) => self.files.entered(key, version, DeliveryId(1), *state),
+            Finding::PutOff => self.files.put_off(key),
+            Finding::Unreadable => _ = self.files.unreadable(key, self.now + POLL),
+            Finding::Behind(other) if PATHS[*other] == key.path() => self.files.put_off(key),
             Finding::Behind(other) => {
-                let file = found(*other, 1);
-                self.files.wait_behind(path, Arc::clone(&file.path));
-                if !self.files.is_waiting(&file.path) && !self.files.is_loading(&file.path) {
-                    self.files.queue(file, false, self.now);
+                let found = found(*other, 1);
+                self.files.wait_behind(key, found.file.clone());
+                if !self.files.is_waiting(&found.file) && !self.files.is_loading(&found.file) {
+                    self.files.queue(found, false, self.now);
                 }
             }
-            Finding::Requeue => self.files.requeue(path),
+            Finding::Requeue => self.files.requeue(key),
         }
-        let is_lost = self.changed.remove(path) && AT_REST.contains(&self.files.state(path));
-        assert!(!is_lost || matches!(result, Finding::Unreadable), "{path} changed");
+        let is_lost = self.changed.remove(key) && AT_REST.contains(&self.files.state(key));
+        assert!(!is_lost || matches!(result, Finding::Unreadable), "{key} changed");
     }
 
-    fn finished(&mut self, path: &Arc<str>, state: DeliveryState, held: bool) {
+    fn finished(&mut self, key: &FileKey, state: DeliveryState, held: bool) {
         if state == DeliveryState::Loading {
-            self.changed.remove(path);
-            self.files.unreadable(path, self.now + POLL);
+            self.changed.remove(key);
+            self.files.unreadable(key, self.now + POLL);
             return;
         }
-        let (loading, again) = self.files.finished(path, DeliveryId(1), state).unwrap();
-        let changed = self.changed.remove(path);
-        assert!(again.is_some() || !changed, "{path} changed");
+        let (loading, again) = self.files.finished(key, DeliveryId(1), state).unwrap();
+        let changed = self.changed.remove(key);
+        assert!(again.is_some() || !changed, "{key} changed");
         if held {
-            let file = Found { path: Arc::clone(path), noted: loading.noted };
+            let file = Found { file: key.clone(), noted: loading.noted };
             self.files.hold(file, self.now, self.now + POLL);
         }
     }
@@ -261,9 +261,9 @@ impl Stage {
     /// Asserts that the indexes agree with the states.
     fn assert_agrees(&self) {
         let mut indexes = Indexes::new(self.files.indexes.began);
-        for (path, file) in &self.files.files {
-            assert!(!file.is_blank(), "{path} is remembered for nothing");
-            indexes.put(path, file, true);
+        for (key, file) in &self.files.files {
+            assert!(!file.is_blank(), "{key} is remembered for nothing");
+            indexes.put(key, file, true);
         }
         assert_eq!(self.files.indexes, indexes);
     }
@@ -274,13 +274,13 @@ impl Stage {
             let due = self.files.next_due().into_iter().chain(self.files.next_rest()).min();
             self.wait(due.unwrap_or(self.now).max(self.now));
             self.take();
-            for path in PATHS.map(Arc::from) {
-                match self.files.state(&path) {
+            for key in PATHS.map(FileKey::from) {
+                match self.files.state(&key) {
                     FileState::Identifying => {
-                        self.identified(&path, &Finding::Unchanged(DeliveryState::Loaded, false, false));
+                        self.identified(&key, &Finding::Unchanged(DeliveryState::Loaded, false, false));
                     }
-                    FileState::Loading => self.finished(&path, DeliveryState::Loaded, false),
-                    FileState::Leaving => _ = self.files.left(&path, None),
+                    FileState::Loading => self.finished(&key, DeliveryState::Loaded, false),
+                    FileState::Leaving => _ = self.files.left(&key, None),
                     _ => _ = self.files.leave(),
                 }
             }
@@ -365,7 +365,7 @@ fn every_state_at_rest_is_documented() {
 }
 
 fn names(files: &mut Files) -> Vec<String> {
-    std::iter::from_fn(|| files.take()).map(|candidate| candidate.path.to_string()).collect()
+    std::iter::from_fn(|| files.take()).map(|candidate| candidate.file.to_string()).collect()
 }
 
 #[test]
@@ -373,7 +373,7 @@ fn a_waiting_file_is_overtaken_only_by_the_file_it_waits_for() {
     let Stage { mut files, now, .. } = Stage::new();
     files.queue(found(1, 1), true, now);
     let second = files.take().unwrap();
-    files.wait_behind(&second.path, PATHS[3].into());
+    files.wait_behind(&second.file, PATHS[3].into());
     files.queue(found(2, 1), true, now);
     assert!(!files.has_ready());
     files.queue(found(0, 1), true, now);
@@ -388,7 +388,7 @@ fn a_waiting_file_is_queued_once_however_often_it_changes() {
     let Stage { mut files, now, .. } = Stage::new();
     files.queue(found(1, 1), true, now);
     let candidate = files.take().unwrap();
-    files.wait_behind(&candidate.path, PATHS[0].into());
+    files.wait_behind(&candidate.file, PATHS[0].into());
     files.queue(found(0, 1), true, now);
     files.queue(found(1, 1), false, now);
     files.settle(found(1, 2), SETTLE, now);

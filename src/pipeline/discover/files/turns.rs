@@ -3,6 +3,7 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
+use crate::domain::FileKey;
 use crate::pipeline::discover::files::Files;
 use crate::pipeline::discover::files::file::{Activity, Candidate, FileState, Paused, Queued};
 use crate::source::Found;
@@ -14,16 +15,16 @@ const PATIENCE: u32 = 5;
 impl Files {
     /// Queues a file that is complete, unless there is nothing to do. `closed` is whether events show that its writer
     /// closed it.
-    pub fn offer(&mut self, file: Found, closed: bool, now: Instant) {
-        let is_held = self.state(&file.path) == FileState::Held;
-        if self.is_busy(&file.path) || !self.is_known(&file, now) || (closed && is_held) {
-            self.queue(file, closed, now);
+    pub fn offer(&mut self, found: Found, closed: bool, now: Instant) {
+        let is_held = self.state(&found.file) == FileState::Held;
+        if self.is_busy(&found.file) || !self.is_known(&found, now) || (closed && is_held) {
+            self.queue(found, closed, now);
         }
     }
 
     /// Queues a file, whatever is known about it. A file that is in use is only marked as changed.
-    pub fn queue(&mut self, Found { path, noted }: Found, closed: bool, now: Instant) {
-        self.change(&path, |file| match &mut file.activity {
+    pub fn queue(&mut self, Found { file: key, noted }: Found, closed: bool, now: Instant) {
+        self.change(&key, |file| match &mut file.activity {
             Activity::Behind(behind) => {
                 let queued = &mut behind.1;
                 (queued.noted, queued.closed, queued.quiet) = (noted, closed, false);
@@ -41,17 +42,17 @@ impl Files {
 
     /// Notes that a file is being written, unless there is nothing to do. It becomes ready once it has been quiet for
     /// `settle`.
-    pub fn settle(&mut self, file: Found, settle: Duration, now: Instant) {
-        match self.state(&file.path) {
-            FileState::Identifying | FileState::Loading | FileState::Leaving => self.queue(file, false, now),
-            _ if self.is_known(&file, now) => {}
-            FileState::Ready | FileState::Behind => self.queue(file, false, now),
-            _ => self.pause(file, settle, now),
+    pub fn settle(&mut self, found: Found, settle: Duration, now: Instant) {
+        match self.state(&found.file) {
+            FileState::Identifying | FileState::Loading | FileState::Leaving => self.queue(found, false, now),
+            _ if self.is_known(&found, now) => {}
+            FileState::Ready | FileState::Behind => self.queue(found, false, now),
+            _ => self.pause(found, settle, now),
         }
     }
 
-    fn pause(&mut self, Found { path, noted }: Found, settle: Duration, now: Instant) {
-        self.change(&path, |file| {
+    fn pause(&mut self, Found { file: key, noted }: Found, settle: Duration, now: Instant) {
+        self.change(&key, |file| {
             let since = match &file.activity {
                 Activity::Settling(paused) => paused.since,
                 _ => now,
@@ -63,8 +64,8 @@ impl Files {
     }
 
     /// Queues a loaded file whose bytes are to be compared again, unless it is queued anyway.
-    pub fn check(&mut self, Found { path, noted }: Found, now: Instant) {
-        self.change(&path, |file| match &mut file.activity {
+    pub fn check(&mut self, Found { file: key, noted }: Found, now: Instant) {
+        self.change(&key, |file| match &mut file.activity {
             Activity::Settling(_) | Activity::Ready(_) | Activity::Behind(_) => {}
             activity => match activity.again() {
                 Some(again) => _ = again.get_or_insert(false),
@@ -79,8 +80,8 @@ impl Files {
 
     /// Notes that a file waits only because its writer may not have finished. It becomes ready again when `due`, unless
     /// something else happens to it. `since` is the time since which it is known not to have changed.
-    pub fn hold(&mut self, Found { path, noted }: Found, since: Instant, due: Instant) {
-        self.change(&path, |file| {
+    pub fn hold(&mut self, Found { file: key, noted }: Found, since: Instant, due: Instant) {
+        self.change(&key, |file| {
             if let Activity::Idle = file.activity {
                 file.activity = Activity::Held(Box::new(Paused { noted, since, due }));
             }
@@ -89,8 +90,8 @@ impl Files {
 
     /// Queues the files that have been quiet for long enough.
     pub fn settled(&mut self, now: Instant) {
-        while let Some((_, path)) = self.indexes.due.first().filter(|(due, _)| *due <= now).cloned() {
-            self.change(&path, |file| {
+        while let Some((_, key)) = self.indexes.due.first().filter(|(due, _)| *due <= now).cloned() {
+            self.change(&key, |file| {
                 let (paused, quiet) = match mem::take(&mut file.activity) {
                     Activity::Settling(paused) => (paused, false),
                     Activity::Held(paused) => (paused, true),
@@ -105,8 +106,8 @@ impl Files {
 
     /// Takes the next file to be identified out of the queue.
     pub fn take(&mut self) -> Option<Candidate> {
-        let (_, path) = self.indexes.next()?.clone();
-        let queued = self.change(&path, |file| match mem::take(&mut file.activity) {
+        let (_, key) = self.indexes.next()?.clone();
+        let queued = self.change(&key, |file| match mem::take(&mut file.activity) {
             Activity::Ready(queued) => {
                 file.activity = Activity::Identifying(queued.clone(), None);
                 Some(*queued)
@@ -116,12 +117,12 @@ impl Files {
                 None
             }
         })?;
-        Some(Candidate { path, queued })
+        Some(Candidate { file: key, queued })
     }
 
     /// Queues the files that waited for this file, because it was dealt with.
-    pub(super) fn wake_behind(&mut self, path: &str) {
-        for waiting in self.indexes.behind(path) {
+    pub(super) fn wake_behind(&mut self, key: &FileKey) {
+        for waiting in self.indexes.behind(key) {
             self.change(&waiting, |file| {
                 if let Activity::Behind(behind) = &file.activity {
                     file.activity = Activity::ready(behind.1);

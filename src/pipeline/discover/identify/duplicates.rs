@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use crate::domain::ledger::{Content, DeliveryFilter, Verdict};
-use crate::domain::{Delivery, DeliveryId, DeliveryState, Position, path};
+use crate::domain::{Delivery, DeliveryId, DeliveryState, FileKey, Position, path};
 use crate::format::stream_error::StreamError;
 use crate::format::tail::Judged;
 use crate::pipeline::discover::identify::{Identified, Identify, IdentifyError, Subject};
@@ -23,10 +23,10 @@ impl<S: Store, I: Source> Identify<S, I> {
         Ok(match self.alike(&mut subject).await? {
             Alike::Other => ControlFlow::Continue(subject),
             Alike::OtherButRead => {
-                let opened = self.open(&subject.candidate.path).await?;
+                let opened = self.open(&subject.candidate.file).await?;
                 ControlFlow::Continue(Subject { opened, ..subject })
             }
-            Alike::Behind(id, path) => ControlFlow::Break(Identified::Behind(id, path)),
+            Alike::Behind(id, file) => ControlFlow::Break(Identified::Behind(id, file)),
             Alike::Same(verdict) => ControlFlow::Break(self.enter(&subject, *verdict).await?),
         })
     }
@@ -34,9 +34,9 @@ impl<S: Store, I: Source> Identify<S, I> {
     /// Compares the file with deliveries that begin with the same bytes and derive the same values from their paths.
     /// Reads only deliveries that are unfinished or have exactly the same bytes, however many others there are.
     async fn alike(&self, subject: &mut Subject<'_, I::File>) -> Result<Alike, IdentifyError> {
-        let path = &subject.candidate.path;
-        let incomplete = match self.unfinished(path, &subject.opened).await? {
-            ControlFlow::Break((id, path)) => return Ok(Alike::Behind(id, path)),
+        let file = &subject.candidate.file;
+        let incomplete = match self.unfinished(file, &subject.opened).await? {
+            ControlFlow::Break((id, file)) => return Ok(Alike::Behind(id, file)),
             ControlFlow::Continue(incomplete) => incomplete,
         };
         let (head, len) = (subject.opened.head.clone(), subject.opened.known_len());
@@ -51,36 +51,37 @@ impl<S: Store, I: Source> Identify<S, I> {
             return Ok(Alike::OtherButRead);
         }
         let content = Content { head, len, hash };
-        let same = match self.loaded_same(path, &content).await? {
+        let same = match self.loaded_same(file, &content).await? {
             Some(same) => Some(same),
             None => self.incomplete_same(subject, &incomplete, &content).await?,
         };
         Ok(same.map_or(Alike::OtherButRead, |other| Alike::Same(Box::new(duplicate(other, content)))))
     }
 
-    /// Whether a file at this path may be a copy of the delivery.
-    fn may_be_copied(&self, other: &Delivery, path: &str) -> bool {
-        other.path != path && path::derive_alike(&self.plan, &other.path, path)
+    /// Whether a file may be a copy of the delivery. Each feed has its own: the same bytes in another feed are no copy.
+    fn may_be_copied(&self, other: &Delivery, file: &FileKey) -> bool {
+        let is_of_feed = other.file.feed() == file.feed();
+        is_of_feed && other.file != *file && path::derive_alike(&self.plan, other.file.path(), file.path())
     }
 
     /// Returns the incomplete deliveries with records that this file may be a copy of. Breaks with the first such
     /// delivery that is being loaded.
     async fn unfinished(
         &self,
-        path: &str,
+        file: &FileKey,
         opened: &Opened<I::File>,
-    ) -> Result<ControlFlow<(DeliveryId, String), Vec<DeliveryId>>, StoreError> {
+    ) -> Result<ControlFlow<(DeliveryId, FileKey), Vec<DeliveryId>>, StoreError> {
         let filter = DeliveryFilter::Unfinished(opened.head.clone());
         let mut alike = Deliveries::patiently(&*self.store, &self.backoff, filter);
         let mut incomplete = Vec::new();
         while let Some(other) = alike.next().await? {
-            if !self.may_be_copied(&other, path) {
+            if !self.may_be_copied(&other, file) {
                 continue;
             }
             match other.state {
                 // `--assume-loaded` does not resume a delivery that an earlier run left loading.
                 DeliveryState::Loading if self.mode == LoadMode::Assumed => {}
-                DeliveryState::Loading => return Ok(ControlFlow::Break((other.id, other.path))),
+                DeliveryState::Loading => return Ok(ControlFlow::Break((other.id, other.file))),
                 _ if other.reach.record > 0 => incomplete.push(other.id),
                 _ => {}
             }
@@ -88,11 +89,11 @@ impl<S: Store, I: Source> Identify<S, I> {
         Ok(ControlFlow::Continue(incomplete))
     }
 
-    async fn loaded_same(&self, path: &str, content: &Content) -> Result<Option<Delivery>, StoreError> {
+    async fn loaded_same(&self, file: &FileKey, content: &Content) -> Result<Option<Delivery>, StoreError> {
         let filter = DeliveryFilter::Same(content.clone());
         let mut same = Deliveries::patiently(&*self.store, &self.backoff, filter);
         while let Some(other) = same.next().await? {
-            if other.reach.record > 0 && self.may_be_copied(&other, path) {
+            if other.reach.record > 0 && self.may_be_copied(&other, file) {
                 return Ok(Some(other));
             }
         }
@@ -127,20 +128,20 @@ impl<S: Store, I: Source> Identify<S, I> {
         other: &Delivery,
         content: &Content,
     ) -> Result<bool, IdentifyError> {
-        if !self.is_still(&other.path, content).await {
+        if !self.is_still(&other.file, content).await {
             return Ok(false);
         }
-        let path = &subject.candidate.path;
-        let Some(mut prefix) = PrefixCheck::verify(&self.inbox, path, other, self.plan.encoding).await?
+        let file = &subject.candidate.file;
+        let Some(mut prefix) = PrefixCheck::verify(&self.inbox, file, other, self.plan.encoding).await?
         else {
             return Ok(false);
         };
         Ok(self.judge_rest(subject, &mut prefix).await? != Judged::Load)
     }
 
-    /// Whether the file at this path currently has these bytes.
-    async fn is_still(&self, path: &str, content: &Content) -> bool {
-        match self.open(path).await {
+    /// Whether the file currently has these bytes.
+    async fn is_still(&self, file: &FileKey, content: &Content) -> bool {
+        match self.open(file).await {
             Ok(other) if other.known_len().is_some_and(|len| len != content.len) => false,
             Ok(mut other) => other.hash_all().await.is_ok_and(|(found, _)| found == content.hash),
             Err(_) => false,
@@ -152,7 +153,7 @@ impl<S: Store, I: Source> Identify<S, I> {
 /// files share, so that a later copy is recognized by all of these bytes.
 fn duplicate(other: Delivery, Content { len, hash, .. }: Content) -> Verdict {
     let reach = Position { offset: len, ..other.reach };
-    Verdict::Duplicate { of: other.id, same_as: other.path, reach, hash }
+    Verdict::Duplicate { of: other.id, same_as: other.file, reach, hash }
 }
 
 /// The result of comparing a file with the deliveries that have the same head.
@@ -161,5 +162,5 @@ enum Alike {
     /// No other delivery has these bytes. The file was read to its end to find out.
     OtherButRead,
     Same(Box<Verdict>),
-    Behind(DeliveryId, String),
+    Behind(DeliveryId, FileKey),
 }

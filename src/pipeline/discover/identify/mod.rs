@@ -12,8 +12,8 @@ use tracing::info;
 use crate::domain::header::HeaderError;
 use crate::domain::ledger::{Amendment, Continuation, HEAD, NewDelivery, Verdict};
 use crate::domain::{
-    Checkpoint, Delivery, DeliveryContext, DeliveryId, DeliveryState, FileStat, Origin, Plan, Position, path,
-    text,
+    Checkpoint, Delivery, DeliveryContext, DeliveryId, DeliveryState, FileKey, FileStat, Origin, Plan,
+    Position, path, text,
 };
 use crate::format::framer::Framer;
 use crate::format::tail;
@@ -49,7 +49,7 @@ pub struct Identify<S, I> {
 pub enum Identified<F> {
     /// The file is unchanged since it was entered into the ledger.
     Unchanged(Same),
-    /// The file must be read. The number is the strikes of its path.
+    /// The file must be read. The number is the strikes of the file.
     Work(Box<Work<F>>, u32),
     /// The file has an incomplete header, so it is not a delivery yet. It is looked at again.
     HeaderWaits,
@@ -58,7 +58,7 @@ pub enum Identified<F> {
     /// Another program wrote the rows: the file was entered as loaded.
     Assumed(Box<Delivery>),
     /// The file has the same first bytes as a delivery that is still being loaded, so it must wait.
-    Behind(DeliveryId, String),
+    Behind(DeliveryId, FileKey),
 }
 
 /// A file that is unchanged since it was entered into the ledger.
@@ -69,7 +69,7 @@ pub struct Same {
     pub noted: FileStat,
     /// Whether all bytes were compared.
     pub verified: bool,
-    /// The strikes of the path, if the open tail is held.
+    /// The strikes of the file, if the open tail is held.
     pub held: Option<u32>,
     /// The changes to write to the ledger.
     pub amendment: Amendment,
@@ -81,7 +81,7 @@ struct Subject<'c, F> {
     opened: Opened<F>,
     /// What may be done with the open tail.
     tail: TailPolicy,
-    /// How often growth contradicted an open tail of this path.
+    /// How often growth contradicted an open tail of this file.
     strikes: u32,
 }
 
@@ -95,7 +95,7 @@ pub enum IdentifyError {
 }
 
 impl<S: Store, I: Source> Identify<S, I> {
-    /// Identifies one file. Queries the ledger for the path only if `is_known`.
+    /// Identifies one file. Queries the ledger for it only if `is_known`.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read or the store does not answer.
@@ -104,10 +104,10 @@ impl<S: Store, I: Source> Identify<S, I> {
         candidate: &Candidate,
         is_known: bool,
     ) -> Result<Identified<I::File>, IdentifyError> {
-        let path = &candidate.path;
+        let file = &candidate.file;
         loop {
-            let opened = self.open(path).await?;
-            let current = if is_known { self.newest(path).await? } else { None };
+            let opened = self.open(file).await?;
+            let current = if is_known { self.newest(file).await? } else { None };
             let strikes = current.as_ref().map_or(0, |current| current.strikes);
             let tail = self.tails.policy(&candidate.queued, opened.bytes.file.noted(), strikes);
             let subject = Subject { candidate, opened, tail, strikes };
@@ -125,15 +125,15 @@ impl<S: Store, I: Source> Identify<S, I> {
         }
     }
 
-    async fn open(&self, path: &str) -> io::Result<Opened<I::File>> {
-        open(&self.inbox, path, self.plan.encoding).await
+    async fn open(&self, file: &FileKey) -> io::Result<Opened<I::File>> {
+        open(&self.inbox, file, self.plan.encoding).await
     }
 
-    async fn newest(&self, path: &str) -> Result<Option<Delivery>, StoreError> {
-        self.backoff.with(|| newest(&*self.store, path)).await
+    async fn newest(&self, file: &FileKey) -> Result<Option<Delivery>, StoreError> {
+        self.backoff.with(|| newest(&*self.store, file)).await
     }
 
-    /// Identifies a file whose path the ledger knows: it has the same bytes, more bytes or other bytes.
+    /// Identifies a file that the ledger knows: it has the same bytes, more bytes or other bytes.
     async fn known(
         &self,
         subject: Subject<'_, I::File>,
@@ -214,7 +214,7 @@ impl<S: Store, I: Source> Identify<S, I> {
             self.checkpoints.find(current.id).filter(|_| can_compare_ends(current, &subject.opened));
         let prefix = match PrefixCheck::follow(&self.inbox, current, checkpoint).await? {
             Some(prefix) => Some(prefix),
-            None => PrefixCheck::verify(&self.inbox, &current.path, current, self.plan.encoding).await?,
+            None => PrefixCheck::verify(&self.inbox, &current.file, current, self.plan.encoding).await?,
         };
         let Some(prefix) = prefix else { return Ok(None) };
         let ahead = current.ahead.as_ref().filter(|ahead| ahead.bytes.offset > current.reach.offset);
@@ -246,7 +246,7 @@ impl<S: Store, I: Source> Identify<S, I> {
         if framer.records() > 0 {
             return Ok(Judged::Load);
         }
-        let start = self.start(&subject.opened, &subject.candidate.path).await;
+        let start = self.start(&subject.opened, &subject.candidate.file).await;
         let Some(start) = start.ok().filter(|_| prefix.bytes.broken().is_none()) else {
             return Ok(Judged::None);
         };
@@ -262,7 +262,7 @@ impl<S: Store, I: Source> Identify<S, I> {
         &self,
         subject: Subject<'_, I::File>,
     ) -> Result<Identified<I::File>, IdentifyError> {
-        let opened = self.open(&subject.candidate.path).await?;
+        let opened = self.open(&subject.candidate.file).await?;
         self.new_delivery(Subject { opened, ..subject }).await
     }
 
@@ -273,7 +273,7 @@ impl<S: Store, I: Source> Identify<S, I> {
         current: &Delivery,
         mut prefix: PrefixCheck<I::File>,
     ) -> Result<Option<Identified<I::File>>, IdentifyError> {
-        let start = match self.start(&subject.opened, &current.path).await {
+        let start = match self.start(&subject.opened, &current.file).await {
             Ok(start) => start,
             Err(HeaderError::Cut) => {
                 return Ok(Some(Identified::Unchanged(unchanged(current, &subject.opened, false))));
@@ -297,7 +297,7 @@ impl<S: Store, I: Source> Identify<S, I> {
         let Some(delivery) = reopened else { return Ok(None) };
         let from = delivery.reach;
         if is_interrupted(current) {
-            info!(file = current.path, records = from.record, "resumed: {}", how.detail);
+            info!(file = current.file.text(), records = from.record, "resumed: {}", how.detail);
         }
         // If no record is durable yet, the header was read again, because it may have grown too.
         if from.record == 0 && start.mark.offset > from.offset {
@@ -312,13 +312,13 @@ impl<S: Store, I: Source> Identify<S, I> {
         Ok(Some(self.work(subject, delivery, start, framer, ends)))
     }
 
-    /// Enters a new delivery: the first one of a path, or a new generation.
+    /// Enters a new delivery: the first one of a file, or a new generation.
     async fn new_delivery(
         &self,
         mut subject: Subject<'_, I::File>,
     ) -> Result<Identified<I::File>, IdentifyError> {
-        let path = &subject.candidate.path;
-        let start = match self.start(&subject.opened, path).await {
+        let file = &subject.candidate.file;
+        let start = match self.start(&subject.opened, file).await {
             Ok(start)
                 if start.is_complete || subject.tail == TailPolicy::Load || start.header.0.is_empty() =>
             {
@@ -363,8 +363,8 @@ impl<S: Store, I: Source> Identify<S, I> {
 
     /// Reads the file to its end and enters it as loaded, without writing rows.
     async fn assume(&self, subject: &Subject<'_, I::File>) -> Result<Identified<I::File>, IdentifyError> {
-        let path = &subject.candidate.path;
-        let found = adopt::read(&self.inbox, path, &self.plan, self.max_record_bytes).await?;
+        let file = &subject.candidate.file;
+        let found = adopt::read(&self.inbox, file, &self.plan, self.max_record_bytes).await?;
         if found.noted != subject.opened.bytes.file.noted() {
             return Err(io::Error::other("it changed while it was being read").into());
         }
@@ -384,13 +384,13 @@ impl<S: Store, I: Source> Identify<S, I> {
         let bytes = opened.bytes;
         let changed = bytes.file.noted().changed_at();
         let header_is_tail = !start.is_complete && !start.header.0.is_empty();
-        let (path, file_date) = (&delivery.path, path::date(&delivery.path));
+        let (file, file_date) = (delivery.file.clone(), path::date(delivery.file.path()));
         let (named, arrived) = ((start.header, start.mapping), changed.max(self.started));
         let source = DeliveryContext {
             records_before: delivery.reach.record,
             quarantined_before: delivery.receipt.quarantined,
             skipped_before: delivery.receipt.skipped,
-            ..DeliveryContext::new(delivery.id, path, named, file_date, arrived)
+            ..DeliveryContext::new(delivery.id, file, named, file_date, arrived)
         };
         let strikes = delivery.strikes;
         let (source, stamps, noted) = (Arc::new(source), delivery.stamps, delivery.noted);
@@ -406,9 +406,9 @@ impl<S: Store, I: Source> Identify<S, I> {
             Verdict::Failed { .. } | Verdict::Incomplete { .. } => opened.bytes.file.noted(),
             _ => trusted(opened.bytes.file.noted()),
         };
-        let (path, strikes) = (subject.candidate.path.to_string(), subject.strikes);
+        let (file, strikes) = (subject.candidate.file.clone(), subject.strikes);
         let (fingerprint, attempt) = (self.plan.fingerprint.clone(), self.plan.attempt.clone());
-        NewDelivery { path, head: head(opened), noted, strikes, fingerprint, attempt, verdict }
+        NewDelivery { file, head: head(opened), noted, strikes, fingerprint, attempt, verdict }
     }
 
     async fn enter(
@@ -429,9 +429,9 @@ impl<S: Store, I: Source> Identify<S, I> {
         self.enter(subject, Verdict::Failed { detail }).await
     }
 
-    async fn start(&self, opened: &Opened<I::File>, path: &str) -> Result<Start, HeaderError> {
+    async fn start(&self, opened: &Opened<I::File>, file: &FileKey) -> Result<Start, HeaderError> {
         let wants_date = self.plan.columns.iter().any(|column| column.origin == Origin::FileDate);
-        if wants_date && path::date(path).is_none() {
+        if wants_date && path::date(file.path()).is_none() {
             return Err(HeaderError::NoDate);
         }
         start(opened, &self.plan).await

@@ -13,12 +13,16 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::FileStat;
-use crate::source::{Events, Found, Retire, Signal, Source, Stays};
+use crate::domain::{Feed, FileKey, FileStat};
+use crate::source::one_feed::OneFeed;
+use crate::source::{Events, Found, Retire, Signal, Stays};
 
 /// A source in memory. Clones share the files.
 #[derive(Clone, Debug)]
-pub struct Memory(Arc<Mutex<State>>);
+pub struct Memory {
+    feed: Feed,
+    state: Arc<Mutex<State>>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -51,44 +55,54 @@ impl Memory {
     pub fn growing() -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let clock = i64::try_from((now - AGE).as_nanos()).unwrap();
-        Self(Arc::new(Mutex::new(State { clock, ..State::default() })))
+        let state = Arc::new(Mutex::new(State { clock, ..State::default() }));
+        Self { feed: Feed::default(), state }
     }
 
     /// Returns a source whose files only come, go and are replaced, as in an object store. It reports no changes.
     pub fn fixed() -> Self {
         let memory = Self::growing();
-        lock(&memory.0).fixed = true;
+        lock(&memory.state).fixed = true;
         memory
+    }
+
+    /// Returns the same files as those of another feed.
+    pub fn of(self, feed: Feed) -> Self {
+        Self { feed, ..self }
+    }
+
+    fn key(&self, path: &str) -> FileKey {
+        FileKey::new(&self.feed, path)
     }
 
     /// Lets the next operations that can fail do so.
     pub fn fail(&self, times: u32) {
-        lock(&self.0).failures = times;
+        lock(&self.state).failures = times;
     }
 
     pub fn put(&self, path: &str, bytes: &[u8]) {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         let noted = state.version(bytes.len());
         state.files.insert(path.to_owned(), Arc::new(Mutex::new((bytes.to_vec(), noted))));
-        state.report(&Signal::Complete(path.to_owned()));
+        state.report(&Signal::Complete(self.key(path)));
     }
 
     pub fn append(&self, path: &str, bytes: &[u8]) {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         let content = Arc::clone(&state.files[path]);
         let mut content = lock(&content);
         content.0.extend(bytes);
         content.1 = state.version(content.0.len());
-        state.report(&Signal::Changing(path.to_owned()));
+        state.report(&Signal::Changing(self.key(path)));
     }
 
     pub fn remove(&self, path: &str) {
-        lock(&self.0).files.remove(path);
+        lock(&self.state).files.remove(path);
     }
 
     /// Fails if a failure was asked for.
     fn works(&self) -> io::Result<MutexGuard<'_, State>> {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         match state.failures.checked_sub(1) {
             None => Ok(state),
             Some(left) => {
@@ -116,30 +130,35 @@ impl State {
         self.files.get(path).or_else(|| self.moved.get(path).map(|(_, content)| content))
     }
 
-    fn retire(&mut self, file: &Found, how: Retire) -> Result<(), Stays> {
-        let noted = lock(self.files.get(&*file.path).ok_or(Stays::Gone)?).1;
-        if noted != file.noted {
+    fn retire(&mut self, found: &Found, how: Retire) -> Result<(), Stays> {
+        let path = found.file.path();
+        let noted = lock(self.files.get(path).ok_or(Stays::Gone)?).1;
+        if noted != found.noted {
             return Err(Stays::Busy("it has changed since it was loaded"));
         }
-        let content = self.files.remove(&*file.path);
+        let content = self.files.remove(path);
         if let (Retire::Move, Some(content)) = (how, content) {
-            let copy = format!("moved/{}/{}", self.moved.len(), file.path);
-            self.moved.insert(copy, (file.path.to_string(), content));
+            let copy = format!("moved/{}/{path}", self.moved.len());
+            self.moved.insert(copy, (path.to_owned(), content));
         }
         Ok(())
     }
 }
 
-impl Source for Memory {
+impl OneFeed for Memory {
     type File = MemoryFile;
     type Events = MemoryEvents;
+
+    fn feed(&self) -> &Feed {
+        &self.feed
+    }
 
     fn name(&self) -> String {
         "memory".to_owned()
     }
 
     fn can_grow(&self) -> bool {
-        !lock(&self.0).fixed
+        !lock(&self.state).fixed
     }
 
     fn is_in_inbox(&self, path: &str) -> bool {
@@ -149,14 +168,14 @@ impl Source for Memory {
     async fn each(&self, found: &mut (dyn FnMut(Found) + Send)) -> io::Result<()> {
         let files = self.works()?.files.clone();
         for (path, content) in files {
-            found(Found { path: path.into(), noted: lock(&content).1 });
+            found(Found { file: self.key(&path), noted: lock(&content).1 });
         }
         Ok(())
     }
 
     async fn look(&self, path: &str) -> Option<Found> {
-        let noted = lock(lock(&self.0).content(path)?).1;
-        Some(Found { path: path.into(), noted })
+        let noted = lock(lock(&self.state).content(path)?).1;
+        Some(Found { file: self.key(path), noted })
     }
 
     async fn may_exist(&self, path: &str) -> bool {
@@ -180,7 +199,7 @@ impl Source for Memory {
     }
 
     async fn retire(&self, files: Vec<Found>, how: Retire, _: CancellationToken) -> Vec<Result<(), Stays>> {
-        files.iter().map(|file| self.works()?.retire(file, how)).collect()
+        files.iter().map(|found| self.works()?.retire(found, how)).collect()
     }
 
     async fn sweep(&self) -> io::Result<()> {
@@ -191,15 +210,15 @@ impl Source for Memory {
         "make room".to_owned()
     }
 
-    async fn copies(&self, path: &str, noted: FileStat) -> Vec<String> {
-        let state = lock(&self.0);
+    async fn copies(&self, path: &str, noted: FileStat) -> Vec<FileKey> {
+        let state = lock(&self.state);
         let mut copies: Vec<_> = state.moved.iter().filter(|(_, (origin, _))| origin == path).collect();
         copies.sort_by_key(|(_, (_, content))| lock(content).1 != noted);
-        copies.into_iter().map(|(copy, _)| copy.clone()).collect()
+        copies.into_iter().map(|(copy, _)| self.key(copy)).collect()
     }
 
-    fn origins(&self, path: &str) -> Vec<String> {
-        lock(&self.0).moved.get(path).map(|(origin, _)| origin.clone()).into_iter().collect()
+    fn origins(&self, path: &str) -> Vec<FileKey> {
+        lock(&self.state).moved.get(path).map(|(origin, _)| self.key(origin)).into_iter().collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The suite, on both kinds of files.
 
 use super::Memory;
+use crate::domain::Feed;
 use crate::source::Source;
 use crate::source::suite::Fixture;
 
@@ -19,8 +20,8 @@ macro_rules! fixture {
                 Self(Memory::$new())
             }
 
-            fn source(&self) -> Memory {
-                self.0.clone()
+            fn source_of(&self, feed: Feed) -> Memory {
+                self.0.clone().of(feed)
             }
 
             fn put(&self, path: &str, bytes: &[u8]) {
@@ -55,7 +56,7 @@ async fn a_failure_is_returned_once_for_each_time_it_was_asked_for() {
     let memory = Memory::growing();
     memory.put("a.csv", b"1");
     memory.fail(2);
-    assert!(memory.open("a.csv", 0).await.is_err());
+    assert!(memory.open(&"a.csv".into(), 0).await.is_err());
     assert!(memory.each(&mut |_| {}).await.is_err());
-    assert!(memory.open("a.csv", 0).await.is_ok());
+    assert!(memory.open(&"a.csv".into(), 0).await.is_ok());
 }

@@ -17,7 +17,7 @@ use crate::store::clock::now_ms;
 use crate::store::{NOTHING_ASSUMED, StoreError, failpoint};
 
 impl LedgerTables {
-    /// Enters a delivery. Earlier generations of its path that are not finished become `replaced`. The open records of
+    /// Enters a delivery. Earlier generations of its file that are not finished become `replaced`. The open records of
     /// a failed generation are discarded if the new generation reads them again.
     ///
     /// # Errors
@@ -36,7 +36,7 @@ impl LedgerTables {
         let lease = &writing.lease;
         let mut under_way = self.under_way.lock().await;
         let earlier = self.earlier(entry).await?;
-        let unconfirmed = lock(&self.unconfirmed).remove(&entry.path);
+        let unconfirmed = lock(&self.unconfirmed).remove(&entry.file);
         let same = unconfirmed
             .filter(|before| before.delivery.head == entry.head.hash && before.delivery.noted == entry.noted);
         let mut entered = match same {
@@ -71,11 +71,11 @@ impl LedgerTables {
             self.unfinished.track(&old.delivery);
             under_way.remove(&old.delivery.id);
         }
-        lock(&self.unconfirmed).insert(entry.path.clone(), entered.clone());
+        lock(&self.unconfirmed).insert(entry.file.clone(), entered.clone());
         self.contents.enter(lease, Content::of(&entered.delivery).as_ref(), entered.delivery.id).await?;
         self.enter(lease, &mut entered).await?;
         self.unfinished.track(&entered.delivery);
-        lock(&self.unconfirmed).remove(&entry.path);
+        lock(&self.unconfirmed).remove(&entry.file);
         failpoint::step("take_up after the batch");
         if entered.delivery.state == DeliveryState::Loading {
             under_way.insert(entered.delivery.id, entered.clone());
@@ -114,7 +114,7 @@ impl LedgerTables {
         let delivery = &new.delivery;
         let generation = i32::try_from(delivery.generation).unwrap_or(i32::MAX);
         let ways = vec![
-            (self.path.clone(), Written::Path(delivery.path.clone(), generation, delivery.id.0)),
+            (self.path.clone(), Written::Path(delivery.file.text().to_owned(), generation, delivery.id.0)),
             (self.head.clone(), Written::Head(delivery.head.clone(), delivery.id.0)),
         ];
         self.together(lease, &mut [new], ways).await

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use scylla::value::CqlTimestamp;
 use scylla::{DeserializeRow, SerializeRow};
 
-use crate::domain::ledger::KnownPath;
+use crate::domain::ledger::KnownFile;
 use crate::domain::{
-    Ahead, Checkpoint, Delivery, DeliveryId, DeliveryState, FileStat, Fingerprint, Header, Parts, Position,
-    Receipt, Span, Stamp, StampRange, Stamps, TableCount, TailNote,
+    Ahead, Checkpoint, Delivery, DeliveryId, DeliveryState, FileKey, FileStat, Fingerprint, Header, Parts,
+    Position, Receipt, Span, Stamp, StampRange, Stamps, TableCount, TailNote,
 };
 use crate::store::cassandra::lease::trust::Trust;
 
@@ -146,7 +146,7 @@ impl From<&Entered> for Stored {
         });
         Self {
             id: delivery.id.0,
-            path: delivery.path.clone(),
+            path: delivery.file.text().to_owned(),
             generation: i32::try_from(delivery.generation).unwrap_or(i32::MAX),
             state: delivery.state.name().to_owned(),
             detail: delivery.detail.clone(),
@@ -205,10 +205,10 @@ impl Stored {
         state.is_unfinished().then_some(self.head.as_str())
     }
 
-    pub fn known(self, attempt: &Fingerprint) -> KnownPath {
-        KnownPath {
+    pub fn known(self, attempt: &Fingerprint) -> KnownFile {
+        KnownFile {
             id: DeliveryId(self.id),
-            path: self.path,
+            file: FileKey::from_text(self.path),
             state: DeliveryState::from_name(&self.state).unwrap_or(DeliveryState::Failed),
             noted: FileStat {
                 size: count(self.noted_size),
@@ -251,7 +251,7 @@ impl Stored {
         };
         let delivery = Delivery {
             id: DeliveryId(self.id),
-            path: self.path,
+            file: FileKey::from_text(self.path),
             generation: u32::try_from(self.generation).unwrap_or(0),
             state: DeliveryState::from_name(&self.state).unwrap_or(DeliveryState::Failed),
             detail: self.detail,

@@ -4,7 +4,7 @@ use futures::future::try_join_all;
 
 use super::LedgerTables;
 use crate::domain::ledger::NewDelivery;
-use crate::domain::{Delivery, DeliveryId, DeliveryState};
+use crate::domain::{Delivery, DeliveryId, DeliveryState, FileKey};
 use crate::store::StoreError;
 use crate::store::cassandra::ledger::delivery_row::Entered;
 
@@ -44,7 +44,7 @@ impl LedgerTables {
         let mut earlier = Earlier::default();
         let mut below = i32::MAX;
         loop {
-            let page = self.generations(&entry.path, below).await?;
+            let page = self.generations(&entry.file, below).await?;
             for entered in self.all_of(&page).await? {
                 if earlier.add(entered, entry) {
                     return Ok(earlier);
@@ -57,9 +57,9 @@ impl LedgerTables {
         }
     }
 
-    /// Reads up to [`SOME`] generations of a path older than `below`. Returns their numbers and ids.
-    async fn generations(&self, path: &str, below: i32) -> Result<Vec<(i32, i64)>, StoreError> {
-        self.cluster.fetch(&self.by_generation, (path, below, SOME)).await
+    /// Reads up to [`SOME`] generations of a file older than `below`. Returns their numbers and ids.
+    async fn generations(&self, file: &FileKey, below: i32) -> Result<Vec<(i32, i64)>, StoreError> {
+        self.cluster.fetch(&self.by_generation, (file.text(), below, SOME)).await
     }
 
     /// Reads the deliveries of these generations. A delivery may be missing, because the server has not finished the

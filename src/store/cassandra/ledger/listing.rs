@@ -7,8 +7,8 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use scylla::statement::prepared::PreparedStatement;
 
 use super::{LedgerTables, TOGETHER};
-use crate::domain::ledger::{Cursor, DeliveryFilter, KnownPath, PAGE, Page};
-use crate::domain::{Delivery, DeliveryId, Fingerprint};
+use crate::domain::ledger::{Cursor, DeliveryFilter, KnownFile, PAGE, Page};
+use crate::domain::{Delivery, DeliveryId, FileKey, Fingerprint};
 use crate::store::StoreError;
 use crate::store::cassandra::ledger::delivery_row::Stored;
 
@@ -16,11 +16,11 @@ use crate::store::cassandra::ledger::delivery_row::Stored;
 type Counted = (i64, i64, Option<i64>);
 
 impl LedgerTables {
-    /// Returns the newest generation of every path.
+    /// Returns the newest generation of every file.
     ///
     /// # Errors
     /// Returns an error if the cluster does not answer or rejects the request.
-    pub async fn known(&self, attempt: &Fingerprint) -> Result<Vec<KnownPath>, StoreError> {
+    pub async fn known(&self, attempt: &Fingerprint) -> Result<Vec<KnownFile>, StoreError> {
         let (valid, mut newest) = (self.valid_ids().await?, HashMap::<String, Newest>::new());
         self.rows(|mut stored| {
             if valid.binary_search(&DeliveryId(stored.id())).is_err() {
@@ -38,7 +38,10 @@ impl LedgerTables {
         })
         .await?;
         self.unfinished.fill(newest.values_mut().filter_map(|one| Some((one.known.id, one.head.take()?))));
-        Ok(newest.into_iter().map(|(path, newest)| KnownPath { path, ..newest.known }).collect())
+        Ok(newest
+            .into_iter()
+            .map(|(path, newest)| KnownFile { file: FileKey::from_text(path), ..newest.known })
+            .collect())
     }
 
     /// Returns a page of deliveries in the order they were taken up.
@@ -98,8 +101,8 @@ impl LedgerTables {
         let mut ids = match filter {
             DeliveryFilter::All => self.valid_ids().await?,
             DeliveryFilter::Quarantined => self.with_entries().await?,
-            DeliveryFilter::Path(path) => self.ids_of_path(&self.by_path, path).await?,
-            DeliveryFilter::Newest(path) => self.ids_of_path(&self.newest_of_path, path).await?,
+            DeliveryFilter::Path(file) => self.ids_of_file(&self.by_path, file).await?,
+            DeliveryFilter::Newest(file) => self.ids_of_file(&self.newest_of_path, file).await?,
             DeliveryFilter::Unfinished(head) => self.unfinished(head).await?,
             DeliveryFilter::Same(content) => self.ids_of(content).await?,
         };
@@ -108,12 +111,12 @@ impl LedgerTables {
         Ok(ids)
     }
 
-    pub(super) async fn ids_of_path(
+    pub(super) async fn ids_of_file(
         &self,
         statement: &PreparedStatement,
-        path: &str,
+        file: &FileKey,
     ) -> Result<Vec<DeliveryId>, StoreError> {
-        let ids: Vec<(i64,)> = self.cluster.fetch(statement, (path,)).await?;
+        let ids: Vec<(i64,)> = self.cluster.fetch(statement, (file.text(),)).await?;
         Ok(ids.into_iter().map(|(id,)| DeliveryId(id)).collect())
     }
 
@@ -153,12 +156,12 @@ impl LedgerTables {
     }
 }
 
-/// The newest generation of a path among the rows that were read so far.
+/// The newest generation of a file among the rows that were read so far.
 struct Newest {
     generation: i32,
     /// Its head, if its last bytes are not known yet.
     head: Option<String>,
-    known: KnownPath,
+    known: KnownFile,
 }
 
 impl Newest {

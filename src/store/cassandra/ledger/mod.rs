@@ -23,7 +23,7 @@ use scylla::statement::prepared::PreparedStatement;
 pub use written::{Beside, Written};
 
 use crate::domain::ledger::{Amendment, Content};
-use crate::domain::{Delivery, DeliveryId, DeliveryState};
+use crate::domain::{Delivery, DeliveryId, DeliveryState, FileKey};
 use crate::store::StoreError;
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::lease::Lease;
@@ -54,8 +54,8 @@ pub struct LedgerTables {
     /// Deliveries in progress, as they are in the store. The lock is held while a delivery is changed, because rows are
     /// written as a whole.
     under_way: tokio::sync::Mutex<HashMap<DeliveryId, Entered>>,
-    /// Deliveries whose entry was not confirmed, by path. A retry enters them unchanged.
-    unconfirmed: Mutex<HashMap<String, Entered>>,
+    /// Deliveries whose entry was not confirmed, by file. A retry enters them unchanged.
+    unconfirmed: Mutex<HashMap<FileKey, Entered>>,
     /// Deliveries whose replayed or discarded records were not confirmed. A retry does not count them twice.
     unsettled: Mutex<HashMap<DeliveryId, Entered>>,
     /// The heads of unfinished deliveries. They are in no table.
@@ -109,7 +109,7 @@ impl LedgerTables {
         let mut valid = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {
             let generation = i32::try_from(delivery.generation).unwrap_or(i32::MAX);
-            let values = (&delivery.path, generation);
+            let values = (delivery.file.text(), generation);
             let found: Vec<(i64,)> = self.cluster.fetch(&self.by_place, values).await?;
             if found == [(delivery.id.0,)] {
                 valid.push(delivery);
@@ -182,12 +182,12 @@ impl LedgerTables {
     /// If this delivery is the newest generation, hides newer generations that a writer without the lease may enter
     /// late.
     async fn fence(&self, lease: &Lease, delivery: &Delivery) -> Result<(), StoreError> {
-        let ids = self.ids_of_path(&self.newest_of_path, &delivery.path).await?;
+        let ids = self.ids_of_file(&self.newest_of_path, &delivery.file).await?;
         if ids.first() != Some(&delivery.id) {
             return Ok(());
         }
         let generation = i32::try_from(delivery.generation).unwrap_or(i32::MAX);
-        lease.write(&self.later, (&delivery.path, generation)).await
+        lease.write(&self.later, (delivery.file.text(), generation)).await
     }
 
     /// Changes the receipt of a delivery, and writes it together with the statements in `beside`, all or none.
