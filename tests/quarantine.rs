@@ -58,7 +58,7 @@ fn each_reason_is_listed_with_line_byte_column_and_raw_bytes() {
         let entry = &found[0];
         let text = String::from_utf8_lossy(raw);
         let expected = json!({
-            "file": FILE, "generation": 1, "record": 2,
+            "feed": "", "file": FILE, "generation": 1, "record": 2,
             // The header, two records and a blank line come before it.
             "line": 5, "byte": before.len(), "bytes": raw.len(),
             "reason": reason, "column": column, "detail": entry["detail"], "state": "open", "raw": text,

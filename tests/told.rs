@@ -9,6 +9,8 @@ mod common;
 mod begin;
 #[path = "told/check.rs"]
 mod check;
+#[path = "told/feeds.rs"]
+mod feeds;
 #[path = "told/init.rs"]
 mod init;
 #[path = "told/progress.rs"]

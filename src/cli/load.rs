@@ -163,9 +163,13 @@ pub async fn deliveries_of(
 }
 
 /// Returns the key under which the ledger knows a file as typed. If several keys are possible, it is the first that the
-/// ledger knows. For a file in the archive, it is the key that the file had in the inbox.
+/// ledger knows. For a file in the archive, it is the key that the file had in the inbox. A key with a
+/// feed can be typed as `status` shows it.
 pub async fn known_file(app: &App, store: &impl Store, typed: &Path) -> Result<FileKey, Failure> {
     let text = FileKey::from_text(typed.to_string_lossy());
+    if text.path() != text.text() && newest(store, &text).await?.is_some() {
+        return Ok(text);
+    }
     let moved = inbox::real_place(typed).map(|place| app.inbox.origins_of(&place));
     let possible: Vec<FileKey> =
         app.inbox.typed(typed).into_iter().chain(moved.into_iter().flatten()).collect();

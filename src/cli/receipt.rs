@@ -134,6 +134,7 @@ fn object(delivery: &Delivery, plan: &Plan, sample: u64) -> Json {
         .map(|range| json!({ "first_record": range.first, "base": range.base.0, "records": range.records }))
         .collect();
     json!({
+        "feed": delivery.file.feed(),
         "file": delivery.file.path(),
         "generation": delivery.generation,
         "state": delivery.state.name(),

@@ -238,6 +238,7 @@ impl Status {
 
 fn delivery(delivery: &Delivery) -> Json {
     json!({
+        "feed": delivery.file.feed(),
         "file": delivery.file.path(),
         "generation": delivery.generation,
         "state": delivery.state.name(),

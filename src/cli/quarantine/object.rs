@@ -8,6 +8,7 @@ use crate::domain::quarantine::QuarantineEntry;
 pub fn object(delivery: &Delivery, entry: &QuarantineEntry) -> Json {
     let record = &entry.record;
     json!({
+        "feed": delivery.file.feed(),
         "file": delivery.file.path(),
         "generation": delivery.generation,
         "record": record.record,

@@ -227,6 +227,7 @@ impl Sum {
 
 fn replayed_json(settled: &Settled) -> Json {
     json!({
+        "feed": settled.file.feed(),
         "file": settled.file.path(),
         "generation": settled.generation,
         "tried": settled.tried(),
@@ -240,7 +241,7 @@ fn replayed_json(settled: &Settled) -> Json {
 
 fn discarded_json(settled: &Settled) -> Json {
     json!({
-        "file": settled.file.path(), "generation": settled.generation,
+        "feed": settled.file.feed(), "file": settled.file.path(), "generation": settled.generation,
         "discarded": settled.discarded,
     })
 }
