@@ -207,6 +207,10 @@ async fn feeds_over_one_store_leave_each_other_alone() {
     let copy = second.newest("c.csv").await.unwrap();
     let same = second.newest("a.csv").await.unwrap();
     assert_eq!((copy.state, copy.same_as), (DeliveryState::Duplicate, Some(same.id)), "in one feed");
+    // A source of several feeds can tell that the file of the other feed is gone.
+    let wide = Bench { inbox: first.inbox.clone(), ..first.beside("clicks") };
+    assert!(!wide.inbox.may_exist(&before.file).await);
+    assert_eq!(wide.run(Scope::Once(Vec::new()), CancellationToken::new()).await, Ended::Done);
     assert_eq!(format!("{:?}", first.newest("b.csv").await.unwrap()), format!("{before:?}"));
     first.load().await;
     assert_eq!(first.newest("b.csv").await.unwrap().state, DeliveryState::Replaced);
