@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::config::error::ConfigError;
 use crate::config::sections::Config;
+use crate::config::tree::Tree;
 use crate::config::words;
 
 /// The shipped configuration. It is the manual, and it is used if there is no file.
@@ -23,8 +24,11 @@ const LONGEST: u64 = 4 << 20;
 
 /// Settings whose value is text, and which the shipped file mentions only in comments. They are never read as YAML,
 /// because a password of digits is not a number.
-const TEXT: [&str; 7] = [
+const TEXT: [&str; 10] = [
     "source.archive",
+    "source.format.delimiter",
+    "source.format.escape",
+    "source.format.quote",
     "store.cassandra.ledger_keyspace",
     "store.cassandra.local_datacenter",
     "store.cassandra.username",
@@ -69,7 +73,7 @@ impl Layers {
         let (origin, text) = self.text()?;
         let config = parse(&text).map_err(|error| invalid(&origin, &error))?;
         let settings = self.settings();
-        let tree: Value = read(&text).map_err(|error| invalid(&origin, &error))?;
+        let Tree(tree) = read(&text).map_err(|error| invalid(&origin, &error))?;
         if settings.is_empty() {
             return Ok(Loaded { config, origin, alone: None, tree });
         }
@@ -179,10 +183,10 @@ fn invalid(origin: &str, error: &serde_saphyr::Error) -> ConfigError {
 /// Sets a path such as `store.kind` in the tree. If the value is text in the file or in the shipped configuration, the
 /// new value is taken as text. Otherwise it is read as YAML.
 fn set(tree: &mut Value, path: &str, value: &str) -> Result<(), String> {
-    let shipped: Value = self::read(SHIPPED).unwrap_or_default();
+    let shipped = self::read(SHIPPED).map(|Tree(tree)| tree).unwrap_or_default();
     let place = place(tree, path)?;
     let is_text = place.is_string() || find(&shipped, path).is_some_and(Value::is_string);
-    let read: Option<Value> = self::read(value).ok();
+    let read: Option<Value> = self::read(value).map(|Tree(tree)| tree).ok();
     // A short form, such as a column's type, has a long form in braces.
     let is_short = |read: &Value| value.starts_with('{') && read.is_object();
     let read = read.filter(|read| !TEXT.contains(&path) && (!is_text || is_short(read)));

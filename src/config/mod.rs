@@ -4,11 +4,13 @@
 mod change;
 mod columns;
 mod error;
+mod format;
 #[cfg(test)]
 mod examples;
 mod load;
 mod plan;
 mod sections;
+mod tree;
 mod words;
 
 pub use change::changed;

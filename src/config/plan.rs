@@ -79,23 +79,14 @@ fn compile(config: &Config) -> Checked<Plan> {
     }
     check_folding("tables", config.tables.0.iter().map(|(name, _)| name))?;
     let feed = config.source.feed.clone();
-    let fingerprint = plan_fingerprint(&feed, &columns, &tables);
+    let format = format(config, &columns)?;
+    let fingerprint = plan_fingerprint(&feed, &format, &columns, &tables);
     let limits = (config.limits.max_record_bytes.0, config.limits.max_quarantined);
     let units: String = columns.iter().filter_map(declared_unit).collect();
     let attempt = Fingerprint::of(&format!("{fingerprint} {limits:?} {}{units}", encoding.name()));
     let longest = config.limits.max_record_bytes.0;
     let rules = Fingerprint::of(&format!("{fingerprint} {longest} {}{units}", domain::plan::RULES));
-    Ok(Plan {
-        feed,
-        format: Format::Csv,
-        encoding,
-        columns,
-        skip_when_empty,
-        tables,
-        fingerprint,
-        attempt,
-        rules,
-    })
+    Ok(Plan { feed, format, encoding, columns, skip_when_empty, tables, fingerprint, attempt, rules })
 }
 
 fn check_limits(config: &Config) -> Checked<()> {
@@ -148,6 +139,30 @@ fn encoding(config: &Config) -> Checked<&'static Encoding> {
             "use a label of encoding.spec.whatwg.org, such as utf-8, utf-16le, windows-1252 or shift_jis";
         Broken::new("source.encoding", format!("there is no encoding `{}`", label.value), next).at(label)
     })
+}
+
+fn format(config: &Config, columns: &[Column]) -> Checked<Format> {
+    let format = config.source.format.compile();
+    let format = format.map_err(|(path, problem, next)| Broken::new(path, problem, next))?;
+    let Some(names) = format.names() else { return Ok(format) };
+    let count = |wanted: &String| names.iter().filter(|name| *name == wanted).count();
+    let bad = columns.iter().find_map(|column| match &column.origin {
+        Origin::Field(name) => Some((name, count(name))).filter(|(_, count)| *count != 1),
+        _ => None,
+    });
+    match bad {
+        None => Ok(format),
+        Some((name, 0)) => Err(Broken::new(
+            "source.format.names",
+            format!("does not have `{name}`, which source.columns reads"),
+            "list the names of all fields in order, with the names of source.columns",
+        )),
+        Some((name, _)) => Err(Broken::new(
+            "source.format.names",
+            format!("has `{name}` twice, so it is not known which one to load"),
+            "give each field a name of its own",
+        )),
+    }
 }
 
 /// Checks that moved files do not come back as new files.
@@ -387,13 +402,19 @@ fn declared_unit(column: &Column) -> Option<String> {
     column.unit.map(|unit| format!(" {} in {unit}", column.name))
 }
 
-/// Returns the fingerprint of the feed and of all columns and tables. It does not depend on their order. A feed without
-/// a name is left out, because earlier versions knew no feeds.
-fn plan_fingerprint(feed: &Feed, columns: &[Column], tables: &[domain::Table]) -> Fingerprint {
+/// Returns the fingerprint of feed, format, columns and tables. It does not depend on their order. A feed without a name
+/// and the default format are left out, because earlier versions knew no others.
+fn plan_fingerprint(
+    feed: &Feed,
+    format: &Format,
+    columns: &[Column],
+    tables: &[domain::Table],
+) -> Fingerprint {
     let named = (0..columns.len()).map(|index| described(columns, index));
     let tables = tables.iter().map(|table| table.fingerprint.to_string());
     let feed = feed.is_named().then(|| format!("feed {feed}"));
-    let mut parts: Vec<String> = named.chain(tables).chain(feed).collect();
+    let format = Some(format.declaration()).filter(|declared| !declared.is_empty());
+    let mut parts: Vec<String> = named.chain(tables).chain(feed).chain(format).collect();
     parts.sort();
     Fingerprint::of(&parts.join("; "))
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use crate::config::columns::{Clustering, Column, Derived, Named};
+use crate::config::format::FormatConfig;
 use crate::domain::units::{Duration, Quota, Size};
 use crate::domain::{Feed, units};
 use crate::source::folder;
@@ -66,6 +67,8 @@ pub struct SourceConfig {
     /// A label of the WHATWG Encoding Standard. `None` means UTF-8.
     #[serde(default)]
     pub encoding: Option<Spanned<String>>,
+    #[serde(default)]
+    pub format: FormatConfig,
     #[serde(default)]
     pub after: After,
     /// `None` means [`ARCHIVE`] in the inbox.

@@ -35,7 +35,10 @@ pub fn describe(error: &Error) -> String {
         Error::InvalidScalar { ty, .. } => format!("this should be {}", kind(ty)),
         Error::Unexpected { expected, .. } => format!("this should be {}", kind(expected)),
         Error::InvalidBooleanStrict { .. } => "this should be true or false".to_owned(),
-        Error::NullIntoString { .. } => "this is empty, but it should be a text".to_owned(),
+        Error::NullIntoString { .. } => {
+            "this is empty, but it should be a text; a word such as NULL or ~ needs quotes: \"NULL\""
+                .to_owned()
+        }
         Error::DuplicateMappingKey { key: Some(key), .. } => format!("the key `{key}` is there twice"),
         Error::DuplicateMappingKey { key: None, .. } => "a key is there twice".to_owned(),
         Error::MultipleDocuments { .. } => "a second YAML document begins here (`---`)".to_owned(),

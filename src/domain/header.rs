@@ -1,6 +1,10 @@
 //! The header of a file, and which of its fields become which columns of the plan.
 
+use super::parse;
 use super::plan::{Origin, Plan};
+
+/// Delimiters that files often have.
+const COMMON_DELIMITERS: [char; 4] = [';', '\t', '|', ','];
 
 /// The column names of a file, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,20 +13,20 @@ pub struct Header(pub Vec<String>);
 /// Why the header of a file cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
+    #[error("line {line}: the header has no column {missing}; it has {found}\n  next: {next}")]
+    Missing { line: u64, missing: String, found: String, next: String },
     #[error(
-        "line 1: the header has no column {missing}; it has {found}\n  next: correct the header, or the names in source.columns"
+        "line {line}: the header has {name} twice, so it is not known which one to load\n  next: rename one of the two"
     )]
-    Missing { missing: String, found: String },
+    Twice { line: u64, name: String },
     #[error(
-        "line 1: the header has {0} twice, so it is not known which one to load\n  next: rename one of the two"
+        "line {line}: the header is not {encoding} text: {byte:#04x} at byte {at}\n  next: set source.encoding to the encoding of the file, or save the file as UTF-8"
     )]
-    Twice(String),
+    Encoding { line: u64, at: u64, byte: u8, encoding: &'static str },
     #[error(
-        "line 1: the header is not {encoding} text: {byte:#04x} at byte {at}\n  next: set source.encoding to the encoding of the file, or save the file as UTF-8"
+        "line {line}: the header is not valid CSV: {why}\n  next: quote its fields as RFC 4180 describes, or set source.format to the format of the file"
     )]
-    Encoding { at: u64, byte: u8, encoding: &'static str },
-    #[error("line 1: the header is not valid CSV: {0}\n  next: quote its fields as RFC 4180 describes")]
-    Quote(String),
+    Quote { line: u64, why: String },
     #[error("the file begins as {found}, but source.encoding is {set}\n  next: set source.encoding: {next}", next = found.to_lowercase())]
     OtherEncoding { found: &'static str, set: &'static str },
     #[error(
@@ -32,7 +36,7 @@ pub enum HeaderError {
     #[error("{0}")]
     Corrupt(String),
     #[error(
-        "line 1: the header does not end within {0} bytes\n  next: check that the file is CSV with lines that end in a line feed"
+        "the header does not end within {0} bytes\n  next: check that the file is CSV with lines that end in a line feed"
     )]
     TooLong(usize),
     #[error(
@@ -60,6 +64,7 @@ impl Header {
     /// # Errors
     /// Returns an error if columns are missing (it names all of them), or if a column appears twice.
     pub fn map(&self, plan: &Plan) -> Result<Mapping, HeaderError> {
+        let line = plan.format.header_line();
         let mut missing = Vec::new();
         let mut field_of = Vec::with_capacity(plan.columns.len());
         for column in &plan.columns {
@@ -67,7 +72,7 @@ impl Header {
                 field_of.push(None);
                 continue;
             };
-            let field = self.find(name)?;
+            let field = self.find(name, line)?;
             if field.is_none() {
                 missing.push(format!("`{name}`"));
             }
@@ -77,7 +82,8 @@ impl Header {
             let ignored = self.ignored(&field_of);
             return Ok(Mapping { fields: self.0.len(), field_of, ignored });
         }
-        Err(HeaderError::Missing { missing: missing.join(", "), found: self.0.join(",") })
+        let (missing, found, next) = (missing.join(", "), self.0.join(","), self.remedy());
+        Err(HeaderError::Missing { line, missing, found, next })
     }
 
     fn ignored(&self, field_of: &[Option<usize>]) -> Vec<String> {
@@ -85,10 +91,41 @@ impl Header {
         names.filter(|(at, _)| !field_of.contains(&Some(*at))).map(|(_, name)| name.clone()).collect()
     }
 
-    fn find(&self, name: &str) -> Result<Option<usize>, HeaderError> {
+    /// Returns what to do about missing columns.
+    fn remedy(&self) -> String {
+        let other = self.other_delimiter().map(|(delimiter, count)| {
+            let shown = delimiter.escape_debug();
+            format!(
+                "the header is one field with {count} `{shown}`: set source.format.delimiter: \"{shown}\""
+            )
+        });
+        let value = self.value().map(|value| {
+            format!(
+                "`{value}` is a value, not a name: if the files have no header, set source.format.header: false and \
+                 list the names of their fields in source.format.names"
+            )
+        });
+        other.or(value).unwrap_or_else(|| "correct the header, or the names in source.columns".to_owned())
+    }
+
+    /// Returns a field of the header that is a number or a date, and so hardly a name.
+    fn value(&self) -> Option<&str> {
+        let is_value =
+            |text: &&String| text.parse::<f64>().is_ok_and(f64::is_finite) || parse::days(text).is_some();
+        self.0.iter().find(is_value).map(String::as_str)
+    }
+
+    /// Returns the delimiter that a header of one field seems to have instead of the declared one, and how often.
+    fn other_delimiter(&self) -> Option<(char, usize)> {
+        let [only] = self.0.as_slice() else { return None };
+        let counts = COMMON_DELIMITERS.map(|delimiter| (delimiter, only.matches(delimiter).count()));
+        counts.into_iter().filter(|(_, count)| *count > 0).max_by_key(|(_, count)| *count)
+    }
+
+    fn find(&self, name: &str, line: u64) -> Result<Option<usize>, HeaderError> {
         let mut places = self.0.iter().enumerate().filter(|(_, found)| *found == name);
         match (places.next(), places.next()) {
-            (_, Some(_)) => Err(HeaderError::Twice(format!("`{name}`"))),
+            (_, Some(_)) => Err(HeaderError::Twice { line, name: format!("`{name}`") }),
             (first, None) => Ok(first.map(|(index, _)| index)),
         }
     }

@@ -77,6 +77,10 @@ pub enum Tail<'a> {
         line: u64,
         len: u64,
     },
+    /// The record on this line ends with an escape character, which belongs to the next byte.
+    OpenEscape {
+        line: u64,
+    },
     /// The record on this line is over the limit and has no end.
     TooLong {
         line: u64,
@@ -88,13 +92,15 @@ impl Framer {
     /// Creates a framer for the bytes of a file in this format from `at` on. `hasher` has seen all bytes before `at`. The first span begins at
     /// `from`. The bytes between `from` and `at`, such as the header, contain no record.
     pub fn new(format: &Format, limit: usize, from: Position, at: Position, hasher: blake3::Hasher) -> Self {
+        let Format::Csv(dialect) = format;
+        let ends = RecordEnds::new(dialect);
         Self {
             format: format.clone(),
             limit,
             bytes: Vec::new(),
             scanned: 0,
             start: 0,
-            ends: RecordEnds::default(),
+            ends,
             is_dropping: false,
             open: at,
             from,
@@ -194,10 +200,7 @@ impl Framer {
                 None => self.drop_scanned(),
             };
         }
-        let step = match self.format {
-            Format::Csv => self.ends.step(&self.bytes, self.start, &mut self.scanned),
-        };
-        match step {
+        match self.ends.step(&self.bytes, self.start, &mut self.scanned) {
             Step::End(at) => self.record_ends(at),
             Step::Within => {}
             Step::OutOfBytes => return self.out_of_bytes(),
@@ -223,8 +226,7 @@ impl Framer {
     }
 
     fn record_ends(&mut self, at: usize) {
-        let end = if at > self.start && self.bytes[at - 1] == b'\r' { at - 1 } else { at };
-        let len = end - self.start;
+        let len = self.ends.without_line_end(&self.bytes[self.start..at]).len();
         if len > self.limit {
             return self.over_limit();
         }
@@ -247,7 +249,7 @@ impl Framer {
         self.open.line += 1 + self.ends.inner_lines;
         self.start = at;
         self.scanned = at;
-        self.ends = RecordEnds::default();
+        self.ends.restart();
         self.is_dropping = false;
         self.dropped = 0;
         self.before_dropped = None;
@@ -262,7 +264,7 @@ impl Framer {
             None => {
                 self.hash_up_to(self.start);
                 self.before_dropped = Some(self.hasher.finalize().to_hex().to_string());
-                self.ends = RecordEnds::default();
+                self.ends.restart();
                 self.is_dropping = true;
                 self.scanned = self.start;
             }
@@ -274,7 +276,7 @@ impl Framer {
         let detail = format!("a quote on this line is not closed within {} bytes", self.limit);
         let raw = self.bytes[start..end].to_vec();
         self.refuse(Reason::Quote, detail, raw, len as u64);
-        self.ends = RecordEnds::default();
+        self.ends.restart();
         self.next(end + 1, 1);
     }
 
@@ -347,8 +349,9 @@ impl Framer {
         match () {
             () if self.is_dropping => Tail::TooLong { line, len },
             () if self.ends.is_quoted() => Tail::OpenQuote { line, len },
+            () if self.ends.is_escaped() => Tail::OpenEscape { line },
             () if open.is_empty() || open == b"\r" => Tail::Nothing,
-            () => Tail::Record(open.strip_suffix(b"\r").unwrap_or(open)),
+            () => Tail::Record(self.ends.without_line_end(open)),
         }
     }
 
@@ -362,8 +365,7 @@ impl Framer {
     pub fn close_tail(&mut self) -> Option<Position> {
         let begin = self.has_tail().then_some(self.open);
         let end = self.bytes.len();
-        let until = if self.bytes.ends_with(b"\r") { end - 1 } else { end };
-        let len = until - self.start;
+        let len = self.ends.without_line_end(&self.bytes[self.start..]).len();
         if len > 0 {
             let Position { offset, record, line } = self.open;
             self.frames.push(Frame { record, line: line + 1, offset, start: self.start, len });
@@ -410,8 +412,13 @@ mod tests {
         limit: usize,
         window: usize,
     ) -> (Vec<String>, Vec<String>, Position, String) {
-        let mut framer =
-            Framer::new(&Format::Csv, limit, Position::default(), Position::default(), blake3::Hasher::new());
+        let mut framer = Framer::new(
+            &Format::default(),
+            limit,
+            Position::default(),
+            Position::default(),
+            blake3::Hasher::new(),
+        );
         let (mut frames, mut refused) = (Vec::new(), Vec::new());
         let mut hash = String::new();
         let mut last = Position::default();
@@ -479,7 +486,7 @@ mod tests {
     fn the_tail_is_classified() {
         let tail = |bytes: &[u8]| {
             let mut framer = Framer::new(
-                &Format::Csv,
+                &Format::default(),
                 100,
                 Position::default(),
                 Position::default(),

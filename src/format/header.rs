@@ -1,7 +1,9 @@
 //! Finds the header in the first bytes of a file.
 
 use encoding_rs::Encoding;
+use memchr::memchr;
 
+use crate::domain::format::HeaderRule;
 use crate::domain::header::HeaderError;
 use crate::domain::ledger::HEAD;
 use crate::domain::{Format, Header, Position};
@@ -30,18 +32,31 @@ pub async fn find(
     ended: bool,
     encoding: &'static Encoding,
 ) -> Result<Headed, HeaderError> {
+    let Format::Csv(dialect) = format;
     let bom = if read.starts_with(BOM) { BOM.len() } else { 0 };
-    let begin = Position { offset: bom as u64, ..Position::default() };
+    let nothing = || Headed {
+        header: Header(Vec::new()),
+        mark: Position { offset: read.len() as u64, record: 0, line: 0 },
+        is_complete: false,
+    };
+    let Some(skipped) = after_lines(read, bom, dialect.skip_lines) else {
+        return if ended { Ok(nothing()) } else { Err(HeaderError::TooLong(HEAD)) };
+    };
+    let begin = Position { offset: skipped as u64, record: 0, line: dialect.skip_lines };
+    let lines = match &dialect.header {
+        HeaderRule::Lines(lines) => *lines,
+        HeaderRule::Names(_) if ended && skipped == read.len() => return Ok(nothing()),
+        HeaderRule::Names(names) => {
+            return Ok(Headed { header: Header(names.clone()), mark: begin, is_complete: true });
+        }
+    };
     let mut framer = Framer::new(format, HEAD, begin, begin, blake3::Hasher::new());
-    framer.bytes().extend_from_slice(&read[bom..]);
+    framer.bytes().extend_from_slice(&read[skipped..]);
     framer.scan(1, usize::MAX);
     let mut is_complete = true;
     if framer.records() == 0 {
         match framer.tail() {
-            Tail::Nothing if ended => {
-                let mark = Position { offset: read.len() as u64, record: 0, line: 0 };
-                return Ok(Headed { header: Header(Vec::new()), mark, is_complete: false });
-            }
+            Tail::Nothing if ended => return Ok(nothing()),
             Tail::Record(_) if ended => {
                 framer.close_tail();
                 is_complete = false;
@@ -54,13 +69,28 @@ pub async fn find(
     let header = cut.bytes.get(frame.start..frame.start + frame.len).unwrap_or_default();
     if let Some((at, byte)) = not_text(header) {
         let (at, encoding) = (frame.offset + at as u64, encoding.name());
-        return Err(HeaderError::Encoding { at, byte, encoding });
+        let line = frame.line;
+        return Err(HeaderError::Encoding { line, at, byte, encoding });
     }
     let mut splitter = Splitter::new(format);
-    let fields = splitter
-        .split(header)
-        .await
-        .map_err(|malformed| HeaderError::Quote(malformed.describe(frame.offset + malformed.at as u64)))?;
+    let fields = splitter.split(header).await.map_err(|malformed| {
+        let place = frame.offset + malformed.at as u64;
+        HeaderError::Quote { line: frame.line, why: malformed.describe(place) }
+    })?;
     let header = Header(fields.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect());
-    Ok(Headed { header, mark: Position { record: 0, ..cut.span.to }, is_complete })
+    let to = cut.span.to;
+    let mark = match after_lines(read, usize::try_from(to.offset).unwrap_or(read.len()), lines - 1) {
+        Some(end) => Position { offset: end as u64, record: 0, line: to.line + lines - 1 },
+        None if ended => {
+            is_complete = false;
+            Position { offset: read.len() as u64, record: 0, line: to.line }
+        }
+        None => return Err(HeaderError::TooLong(HEAD)),
+    };
+    Ok(Headed { header, mark, is_complete })
+}
+
+/// Returns the index after this many lines from `at` on, or `None` if there are fewer.
+fn after_lines(read: &[u8], at: usize, lines: u64) -> Option<usize> {
+    (0..lines).try_fold(at, |at, _| Some(at + memchr(b'\n', read.get(at..)?)? + 1))
 }

@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use crate::domain::Format;
-use crate::format::csv::fields;
-pub use crate::format::csv::fields::Malformed;
+use crate::domain::format::{Dialect, Mark};
 use crate::format::csv::fields::{DoubledQuotes, Found};
+pub use crate::format::csv::malformed::Malformed;
+use crate::format::csv::{fields, rich};
 
 /// One record, split into fields.
 #[derive(Clone, Copy, Debug)]
@@ -37,13 +38,17 @@ impl<'r> SplitRecord<'r> {
 pub struct Splitter {
     format: Format,
     fields: Vec<Range<usize>>,
+    /// The text of the fields of the last record that had escapes.
+    text: Vec<u8>,
+    /// The indexes of the fields of the last record that are null words.
+    null: Vec<usize>,
     /// Created when first needed.
     doubled: Option<DoubledQuotes>,
 }
 
 impl Splitter {
     pub fn new(format: &Format) -> Self {
-        Self { format: format.clone(), fields: Vec::new(), doubled: None }
+        Self { format: format.clone(), fields: Vec::new(), text: Vec::new(), null: Vec::new(), doubled: None }
     }
 
     /// Splits one record without its line end.
@@ -51,19 +56,49 @@ impl Splitter {
     /// # Errors
     /// Returns the first fault that the format does not allow.
     pub async fn split<'r>(&'r mut self, record: &'r [u8]) -> Result<SplitRecord<'r>, Malformed> {
-        match self.format {
-            Format::Csv => self.csv(record).await,
+        let Format::Csv(dialect) = &self.format;
+        let Found { ascii, escaped } = match dialect.plain() {
+            Some(plain) => fields::find(record, plain, &mut self.fields)?,
+            None => rich::find(dialect, record, &mut self.fields)?,
+        };
+        self.null.clear();
+        if !dialect.null.is_empty() {
+            self.null.extend(null_fields(dialect, record, &self.fields));
         }
+        let bytes = match dialect.plain() {
+            _ if !escaped => record,
+            Some(plain) => {
+                let doubled = self.doubled.get_or_insert_with(|| DoubledQuotes::new(plain));
+                doubled.read(record, &mut self.fields).await;
+                doubled.record.as_slice()
+            }
+            None => {
+                rich::unescape(dialect, record, &mut self.fields, &mut self.text);
+                &self.text
+            }
+        };
+        for at in &self.null {
+            self.fields[*at] = 0..0;
+        }
+        Ok(SplitRecord { bytes, fields: &self.fields, ascii })
     }
+}
 
-    async fn csv<'r>(&'r mut self, record: &'r [u8]) -> Result<SplitRecord<'r>, Malformed> {
-        let Found { ascii, doubled: has_doubled } = fields::find(record, &mut self.fields)?;
-        if !has_doubled {
-            return Ok(SplitRecord { bytes: record, fields: &self.fields, ascii });
-        }
-        let doubled = self.doubled.get_or_insert_with(DoubledQuotes::new);
-        doubled.read(record, &mut self.fields).await;
-        Ok(SplitRecord { bytes: doubled.record.as_slice(), fields: &self.fields, ascii })
+/// Returns the indexes of the fields that are null words. `fields` are the ranges without quotes.
+fn null_fields(dialect: &Dialect, record: &[u8], fields: &[Range<usize>]) -> impl Iterator<Item = usize> {
+    let is_null = |field: &Range<usize>| {
+        dialect.is_null(record.get(enclosed(dialect, record, field)).unwrap_or_default())
+    };
+    fields.iter().enumerate().filter(move |(_, field)| is_null(field)).map(|(at, _)| at)
+}
+
+/// Returns the range of a field with its quotes, if it has any.
+fn enclosed(dialect: &Dialect, record: &[u8], field: &Range<usize>) -> Range<usize> {
+    // Only an opening quote can directly precede a field. Otherwise a delimiter precedes it.
+    let before = field.start.checked_sub(1).and_then(|at| record.get(at));
+    match before {
+        Some(quote) if dialect.quote.map(Mark::byte) == Some(*quote) => field.start - 1..field.end + 1,
+        _ => field.clone(),
     }
 }
 
@@ -77,7 +112,11 @@ pub fn field_count(format: &Format, record: &[u8]) -> Option<usize> {
 /// # Errors
 /// Returns the first fault that the format does not allow.
 pub fn places(format: &Format, record: &[u8]) -> Result<Vec<Range<usize>>, Malformed> {
-    match format {
-        Format::Csv => fields::places(record),
-    }
+    let Format::Csv(dialect) = format;
+    let mut fields = Vec::new();
+    match dialect.plain() {
+        Some(plain) => fields::find(record, plain, &mut fields)?,
+        None => rich::find(dialect, record, &mut fields)?,
+    };
+    Ok(fields.iter().map(|field| enclosed(dialect, record, field)).collect())
 }

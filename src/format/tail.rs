@@ -44,6 +44,9 @@ pub async fn judge(framer: &Framer, fields: usize, policy: TailPolicy) -> Judged
             "a quote in the record on line {line} is still open, so the {len} bytes from there on are not loaded \
              yet; close it, or append what is missing"
         )),
+        Tail::OpenEscape { line } => {
+            wait(format!("the record on line {line} ends with an escape character; more is expected"))
+        }
         Tail::TooLong { line, len } => wait(format!(
             "the record on line {line} is longer than limits.max_record_bytes and has no end within \
              {len} bytes; more is expected"
@@ -105,7 +108,7 @@ mod tests {
 
     fn judged(bytes: &[u8], policy: TailPolicy) -> Judged {
         let mut framer = Framer::new(
-            &Format::Csv,
+            &Format::default(),
             LONGEST * 2,
             Position::default(),
             Position::default(),

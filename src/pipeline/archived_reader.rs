@@ -100,7 +100,7 @@ impl<F: SourceFile> ArchivedReader<F> {
                 fields.is_none_or(|fields| fields >= self.source.mapping.fields)
             }
             Tail::Nothing => true,
-            Tail::OpenQuote { .. } | Tail::TooLong { .. } => false,
+            Tail::OpenQuote { .. } | Tail::OpenEscape { .. } | Tail::TooLong { .. } => false,
         };
         if is_complete {
             self.tail = self.framer.close_tail();

@@ -104,7 +104,7 @@ async fn beginning(file: &Path, encoding: &'static Encoding) -> io::Result<(Vec<
 /// Reads the header and the records as a load would. Leaves out a record that is cut off at the end of the bytes.
 async fn records(bytes: &[u8], is_whole_file: bool) -> Vec<Result<ByteRecord, Malformed>> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let (format, begin) = (Format::Csv, Position::default());
+    let (format, begin) = (Format::default(), Position::default());
     let mut framer = Framer::new(&format, bytes.len(), begin, begin, blake3::Hasher::new());
     framer.bytes().extend_from_slice(bytes);
     framer.scan(MOST_RECORDS + 1, usize::MAX);

@@ -204,7 +204,7 @@ mod tests {
 
     fn marked(raw: &[u8], field: usize) -> String {
         let mut out = Vec::new();
-        lines(&mut out, raw, places(&Format::Csv, raw).unwrap().into_iter().nth(field)).unwrap();
+        lines(&mut out, raw, places(&Format::default(), raw).unwrap().into_iter().nth(field)).unwrap();
         String::from_utf8(out).unwrap()
     }
 

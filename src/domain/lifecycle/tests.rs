@@ -29,7 +29,7 @@ fn plan() -> Plan {
     };
     Plan {
         feed: Feed::default(),
-        format: Format::Csv,
+        format: Format::default(),
         encoding: encoding_rs::UTF_8,
         columns: Vec::new(),
         skip_when_empty: Vec::new(),

@@ -1,72 +1,23 @@
 //! Finds the fields of a framed CSV record in place: the bytes of most records are not moved.
 //!
-//! Quotes follow RFC 4180 strictly. A quoted field begins with a quote, ends with a quote before a comma or the end of
-//! the record, and has its other quotes doubled. Any other quote makes the record [`Malformed`], because readers differ
-//! on its meaning. csv-async decodes doubled quotes.
+//! Quotes follow RFC 4180 strictly. A quoted field begins with a quote, ends with a quote before a delimiter or the end
+//! of the record, and has its other quotes doubled. Any other quote makes the record [`Malformed`], because readers
+//! differ on its meaning. csv-async decodes doubled quotes. Dialects with more rules are in
+//! [`rich`](super::rich).
 
+use std::io;
 use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::{fmt, io};
 
 use csv_async::{AsyncReader, AsyncReaderBuilder, ByteRecord, Terminator};
 use futures::AsyncRead;
 
+use crate::domain::format::Escape;
+use crate::format::csv::malformed::{Fault, Malformed};
+
 /// The number of bytes that csv-async takes at a time. A record that spans two buffers takes csv-async more time.
 const BUFFER: usize = 64 * 1024;
-
-/// Returns the ranges of the fields in a record, including their quotes.
-///
-/// # Errors
-/// Returns the first quote that RFC 4180 does not allow.
-pub fn places(record: &[u8]) -> Result<Vec<Range<usize>>, Malformed> {
-    let mut fields = Vec::new();
-    find(record, &mut fields)?;
-    for field in &mut fields {
-        // Only an opening quote can directly precede a field. Otherwise a comma precedes it.
-        if field.start > 0 && record.get(field.start - 1) == Some(&b'"') {
-            *field = field.start - 1..field.end + 1;
-        }
-    }
-    Ok(fields)
-}
-
-/// A quote that RFC 4180 does not allow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed {
-    /// The index of the field.
-    pub field: usize,
-    /// The index of the quote in the record.
-    pub at: usize,
-    fault: Fault,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
-    /// The quote is in a field that does not begin with a quote.
-    Inside,
-    /// The quote closes the field, but the field continues after it.
-    Closing,
-    /// The quote opens the field, but no quote closes it.
-    Open,
-}
-
-impl Malformed {
-    /// Describes what is wrong and what to do. `place` is the place of the quote.
-    pub fn describe(&self, place: impl fmt::Display) -> String {
-        let (field, mend) = (self.field + 1, "a quote that is part of the text is written twice");
-        match self.fault {
-            Fault::Inside => format!(
-                "field {field} has a quote at byte {place} and does not begin with one: put the field in \
-                 quotes; {mend}"
-            ),
-            Fault::Closing => {
-                format!("field {field} does not end at its closing quote, at byte {place}: {mend}")
-            }
-            Fault::Open => format!("field {field} begins with a quote at byte {place} that is not closed"),
-        }
-    }
-}
 
 /// The state of the scan in a record.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -75,7 +26,7 @@ enum FieldState {
     Quoted,
     /// After the first of two quotes.
     Pair,
-    /// After the closing quote, before a comma or the end.
+    /// After the closing quote, before a delimiter or the end.
     Closed,
 }
 
@@ -83,8 +34,8 @@ enum FieldState {
 pub struct Found {
     /// Whether the record is pure ASCII without NUL.
     pub ascii: bool,
-    /// Whether a field has doubled quotes, so that its value differs from its bytes in the record.
-    pub doubled: bool,
+    /// Whether a field has doubled quotes or other escapes, so that its value differs from its bytes in the record.
+    pub escaped: bool,
 }
 
 /// Finds the fields without their quotes.
@@ -92,9 +43,13 @@ pub struct Found {
 /// # Errors
 /// Returns the first quote that RFC 4180 does not allow.
 #[inline]
-pub fn find(record: &[u8], fields: &mut Vec<Range<usize>>) -> Result<Found, Malformed> {
+pub fn find(
+    record: &[u8],
+    (delimiter, quote): (u8, u8),
+    fields: &mut Vec<Range<usize>>,
+) -> Result<Found, Malformed> {
     fields.clear();
-    let (mut begin, mut state, mut seen, mut doubled) = (0, FieldState::Plain, 0, false);
+    let (mut begin, mut state, mut seen, mut escaped) = (0, FieldState::Plain, 0, false);
     let (words, rest) = record.as_chunks::<WORD>();
     let mut last = [b' '; WORD];
     for (to, from) in last.iter_mut().zip(rest) {
@@ -104,26 +59,26 @@ pub fn find(record: &[u8], fields: &mut Vec<Range<usize>>) -> Result<Found, Malf
         let word = u64::from_le_bytes(*word);
         // If all bytes are ASCII, subtracting one from each byte sets the high bit of the lowest zero byte.
         seen |= word | word.wrapping_sub(ONES);
-        let (mut hits, quotes) = hits(word);
+        let (mut hits, quotes) = hits(word, delimiter, quote);
         while hits != 0 {
             let lowest = hits & hits.wrapping_neg();
             let at = number * WORD + (lowest.trailing_zeros() / u8::BITS) as usize;
-            let comma = quotes & lowest == 0;
+            let delimits = quotes & lowest == 0;
             hits ^= lowest;
             match state {
-                FieldState::Plain if comma => {
+                FieldState::Plain if delimits => {
                     fields.push(begin..at);
                     begin = at + 1;
                 }
                 FieldState::Plain if at == begin => state = FieldState::Quoted,
-                FieldState::Plain => return Err(Malformed { field: fields.len(), at, fault: Fault::Inside }),
-                FieldState::Quoted if !comma => match record.get(at + 1) {
-                    None | Some(b',') => {
+                FieldState::Plain => return Err(malformed(fields, at, Fault::Inside)),
+                FieldState::Quoted if !delimits => match record.get(at + 1) {
+                    Some(next) if *next == quote => (escaped, state) = (true, FieldState::Pair),
+                    Some(next) if *next != delimiter => return Err(malformed(fields, at, Fault::Closing)),
+                    _ => {
                         fields.push(begin + 1..at);
                         state = FieldState::Closed;
                     }
-                    Some(b'"') => (doubled, state) = (true, FieldState::Pair),
-                    Some(_) => return Err(Malformed { field: fields.len(), at, fault: Fault::Closing }),
                 },
                 FieldState::Pair => state = FieldState::Quoted,
                 FieldState::Closed => {
@@ -138,10 +93,14 @@ pub fn find(record: &[u8], fields: &mut Vec<Range<usize>>) -> Result<Found, Malf
         FieldState::Plain => fields.push(begin..record.len()),
         FieldState::Closed => {}
         FieldState::Quoted | FieldState::Pair => {
-            return Err(Malformed { field: fields.len(), at: begin, fault: Fault::Open });
+            return Err(malformed(fields, begin, Fault::Open));
         }
     }
-    Ok(Found { ascii: seen & !LOW == 0, doubled })
+    Ok(Found { ascii: seen & !LOW == 0, escaped })
+}
+
+fn malformed(fields: &[Range<usize>], at: usize, fault: Fault) -> Malformed {
+    Malformed { field: fields.len(), at, fault, escape: Escape::Doubled }
 }
 
 /// The number of bytes checked together.
@@ -150,10 +109,11 @@ const WORD: usize = size_of::<u64>();
 const ONES: u64 = u64::from_ne_bytes([1; WORD]);
 const LOW: u64 = u64::from_ne_bytes([0x7f; WORD]);
 
-/// Returns the high bit of each byte that is a comma or a quote, and the high bit of each byte that is a quote.
-const fn hits(word: u64) -> (u64, u64) {
-    let quotes = is_zero(word ^ (ONES * b'"' as u64));
-    (is_zero(word ^ (ONES * b',' as u64)) | quotes, quotes)
+/// Returns the high bit of each byte that is a delimiter or a quote, and the high bit of each byte that is a quote.
+#[inline]
+const fn hits(word: u64, delimiter: u8, quote: u8) -> (u64, u64) {
+    let quotes = is_zero(word ^ (ONES * quote as u64));
+    (is_zero(word ^ (ONES * delimiter as u64)) | quotes, quotes)
 }
 
 /// Returns the high bit of each zero byte, and no other bit: the addition carries nothing from byte to byte.
@@ -169,8 +129,10 @@ pub struct DoubledQuotes {
 }
 
 impl DoubledQuotes {
-    pub fn new() -> Self {
+    pub fn new((delimiter, quote): (u8, u8)) -> Self {
         let reader = AsyncReaderBuilder::new()
+            .delimiter(delimiter)
+            .quote(quote)
             .has_headers(false)
             .flexible(true)
             .terminator(Terminator::Any(b'\n'))
@@ -227,10 +189,10 @@ mod tests {
 
     use super::*;
     use crate::domain::Format;
-    use crate::format::splitter::{Splitter, field_count};
+    use crate::format::splitter::{Splitter, field_count, places};
 
     fn split(record: &str) -> Result<Vec<String>, Malformed> {
-        let mut splitter = Splitter::new(&Format::Csv);
+        let mut splitter = Splitter::new(&Format::default());
         let record = block_on(splitter.split(record.as_bytes()))?;
         Ok(record.iter().map(|field| String::from_utf8(field.to_vec()).unwrap()).collect())
     }
@@ -289,7 +251,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(4096))]
         #[test]
         fn fields_are_those_of_the_grammar(record in records()) {
-            let (found, places) = (split(&record), places(record.as_bytes()));
+            let (found, places) = (split(&record), places(&Format::default(), record.as_bytes()));
             prop_assert_eq!(found.clone().ok(), by_the_grammar(&record));
             match (found, places) {
                 (Ok(fields), Ok(places)) => {
@@ -328,7 +290,7 @@ mod tests {
             let malformed = split(record).unwrap_err();
             let described = malformed.describe(malformed.at);
             assert!(described.starts_with(expected), "{record}: {described}");
-            assert_eq!(field_count(&Format::Csv, record.as_bytes()), None);
+            assert_eq!(field_count(&Format::default(), record.as_bytes()), None);
         }
     }
 }

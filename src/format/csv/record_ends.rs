@@ -1,9 +1,13 @@
-//! Finds the line feeds that end CSV records. Knows quotes and line ends, but not fields.
+//! Finds the line feeds that end CSV records. Knows quotes, escapes and line ends, but not fields.
 //!
-//! Agrees with csv-core on where a quoted field begins (only at the start of a field) and ends. A record ends at a line
-//! feed outside quotes.
+//! Agrees with the splitter on where a quoted field begins (only at the start of a field) and ends. A record ends at a
+//! line feed outside quotes that is not escaped.
 
-use memchr::memchr2;
+use std::sync::Arc;
+
+use memchr::{memchr, memchr2, memchr3, memmem};
+
+use crate::domain::format::{Dialect, Escape, Mark};
 
 /// The result of one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,42 +29,162 @@ enum State {
     Quoted,
     /// After a quote inside a quoted field. The quote either ends the field or is the first of a pair.
     QuoteSeen,
+    /// After an escape character. The next byte is text.
+    Escaped { quoted: bool },
 }
 
-/// The scan of one record. A new record begins with the default.
-#[derive(Debug, Default)]
+/// What a scan needs to know of a dialect.
+#[derive(Clone, Copy, Debug)]
+struct Marks {
+    quote: Option<u8>,
+    /// The escape character in the fields where escapes work: in quoted fields, or in all fields if there is no quote.
+    escape: Option<u8>,
+    /// The delimiter, if it is one byte.
+    delimiter: Option<u8>,
+    /// Whether two quotes in a quoted field are one quote of its text.
+    doubled: bool,
+}
+
+/// The scan of one record.
+#[derive(Debug)]
 pub struct RecordEnds {
+    dialect: Arc<Dialect>,
+    marks: Marks,
     state: State,
-    /// The number of line feeds inside quotes so far.
+    /// A place in the record from which the delimiters have not been looked for. It is outside quotes. Used if the
+    /// delimiter is longer than one byte.
+    field: usize,
+    /// The place in the record after the last escaped byte.
+    escaped: usize,
+    /// The number of line feeds inside the record so far.
     pub inner_lines: u64,
 }
 
 impl RecordEnds {
-    /// Scans up to the next quote or line feed, and advances `scanned` past it. The record begins at `start`.
+    pub fn new(dialect: &Arc<Dialect>) -> Self {
+        let marks = Marks {
+            quote: dialect.quote.map(Mark::byte),
+            escape: dialect.escape.byte(),
+            delimiter: dialect.delimiter.byte(),
+            doubled: dialect.escape == Escape::Doubled,
+        };
+        Self {
+            dialect: Arc::clone(dialect),
+            marks,
+            state: State::Plain,
+            field: 0,
+            escaped: 0,
+            inner_lines: 0,
+        }
+    }
+
+    /// Begins the scan of the next record.
+    pub fn restart(&mut self) {
+        (self.state, self.field, self.escaped, self.inner_lines) = (State::Plain, 0, 0, 0);
+    }
+
+    /// Scans up to the next byte that may have a meaning, and advances `scanned` past it. The record begins at `start`.
     #[inline]
     pub fn step(&mut self, bytes: &[u8], start: usize, scanned: &mut usize) -> Step {
         let rest = &bytes[*scanned..];
-        if self.state == State::QuoteSeen {
-            let Some(next) = rest.first() else { return Step::OutOfBytes };
-            let is_pair = *next == b'"';
-            self.state = if is_pair { State::Quoted } else { State::Plain };
-            *scanned += usize::from(is_pair);
-            return Step::Within;
+        match self.state {
+            State::Plain => self.plain(bytes, start, scanned),
+            State::Quoted => self.quoted(bytes, scanned),
+            State::QuoteSeen => {
+                let Some(next) = rest.first() else { return Step::OutOfBytes };
+                let is_pair = self.marks.doubled && Some(*next) == self.marks.quote;
+                self.state = if is_pair { State::Quoted } else { State::Plain };
+                self.field = *scanned - start;
+                *scanned += usize::from(is_pair);
+                Step::Within
+            }
+            State::Escaped { quoted } => {
+                let Some(next) = rest.first() else { return Step::OutOfBytes };
+                self.inner_lines += u64::from(*next == b'\n');
+                self.state = if quoted { State::Quoted } else { State::Plain };
+                *scanned += 1;
+                self.escaped = *scanned - start;
+                Step::Within
+            }
         }
-        let Some(at) = memchr2(b'"', b'\n', rest).map(|at| *scanned + at) else { return Step::OutOfBytes };
+    }
+
+    #[inline]
+    fn plain(&mut self, bytes: &[u8], start: usize, scanned: &mut usize) -> Step {
+        let rest = &bytes[*scanned..];
+        let found = match (self.marks.quote, self.marks.escape) {
+            (Some(quote), _) => memchr2(quote, b'\n', rest),
+            (None, Some(escape)) => memchr2(escape, b'\n', rest),
+            (None, None) => memchr(b'\n', rest),
+        };
+        let Some(at) = found.map(|at| *scanned + at) else { return Step::OutOfBytes };
         *scanned = at + 1;
-        match (self.state, bytes[at]) {
-            (State::Plain, b'\n') => return Step::End(at),
-            (State::Plain, _) if at == start || bytes[at - 1] == b',' => self.state = State::Quoted,
-            (State::Plain, _) => {}
-            (_, b'\n') => self.inner_lines += 1,
-            _ => self.state = State::QuoteSeen,
+        match bytes[at] {
+            b'\n' => return Step::End(at),
+            byte if Some(byte) != self.marks.quote => self.state = State::Escaped { quoted: false },
+            _ if self.begins_a_field(bytes, start, at) => self.state = State::Quoted,
+            _ => {}
         }
         Step::Within
     }
 
+    #[inline]
+    fn quoted(&mut self, bytes: &[u8], scanned: &mut usize) -> Step {
+        let Some(quote) = self.marks.quote else { return Step::OutOfBytes };
+        let rest = &bytes[*scanned..];
+        let found = match self.marks.escape {
+            Some(escape) => memchr3(quote, b'\n', escape, rest),
+            None => memchr2(quote, b'\n', rest),
+        };
+        let Some(at) = found.map(|at| *scanned + at) else { return Step::OutOfBytes };
+        *scanned = at + 1;
+        match bytes[at] {
+            b'\n' => self.inner_lines += 1,
+            byte if byte == quote => self.state = State::QuoteSeen,
+            _ => self.state = State::Escaped { quoted: true },
+        }
+        Step::Within
+    }
+
+    /// Whether a field begins at `at`, which is outside quotes.
+    #[inline]
+    fn begins_a_field(&mut self, bytes: &[u8], start: usize, at: usize) -> bool {
+        match self.marks.delimiter {
+            _ if at == start => true,
+            Some(delimiter) => bytes[at - 1] == delimiter,
+            None => self.follows_delimiter(&bytes[start..at]),
+        }
+    }
+
+    /// Whether `before`, the beginning of the record, ends with a delimiter. A delimiter of several bytes may overlap
+    /// with itself, so all delimiters are looked for from left to right.
+    fn follows_delimiter(&mut self, before: &[u8]) -> bool {
+        let delimiter = self.dialect.delimiter.bytes();
+        while let Some(at) = memmem::find(&before[self.field..], delimiter) {
+            self.field += at + delimiter.len();
+            if self.field == before.len() {
+                return true;
+            }
+        }
+        // No delimiter begins earlier than this, so that a long field is not searched again and again.
+        self.field = self.field.max((before.len() + 1).saturating_sub(delimiter.len()));
+        false
+    }
+
+    /// Returns the beginning of the record without its line end. `line` is the record up to a line feed, or to the end of
+    /// the bytes. A carriage return that is escaped belongs to the record.
+    pub fn without_line_end<'l>(&self, line: &'l [u8]) -> &'l [u8] {
+        let is_text = self.escaped > 0 && self.escaped == line.len();
+        line.strip_suffix(b"\r").filter(|_| !is_text).unwrap_or(line)
+    }
+
     /// Whether a quote is open.
     pub fn is_quoted(&self) -> bool {
-        self.state == State::Quoted
+        matches!(self.state, State::Quoted | State::Escaped { quoted: true })
+    }
+
+    /// Whether the last byte is an escape character outside quotes, so that the next byte is text.
+    pub fn is_escaped(&self) -> bool {
+        self.state == State::Escaped { quoted: false }
     }
 }

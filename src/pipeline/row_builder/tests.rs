@@ -36,7 +36,7 @@ fn plan() -> Arc<Plan> {
     let attempt = fingerprint.clone();
     Arc::new(Plan {
         feed: Feed::default(),
-        format: Format::Csv,
+        format: Format::default(),
         encoding: UTF_8,
         columns,
         skip_when_empty: vec![1],
@@ -88,7 +88,7 @@ struct Account {
 impl Account {
     async fn take(&mut self, framer: &mut Framer, builder: &RowBuilder) {
         let raw = raw(framer.cut());
-        let (mut splitter, mut malformed) = (Splitter::new(&Format::Csv), Vec::new());
+        let (mut splitter, mut malformed) = (Splitter::new(&Format::default()), Vec::new());
         for frame in &raw.frames {
             // csv-async finds exactly one record in a frame, with the same fields.
             let bytes = raw.record(frame);
@@ -125,8 +125,13 @@ impl Account {
 
 async fn account(bytes: &[u8], cuts: &[usize], limit: usize, window: usize) -> Account {
     let builder = RowBuilder::new(plan(), Arc::default());
-    let mut framer =
-        Framer::new(&Format::Csv, limit, Position::default(), Position::default(), blake3::Hasher::new());
+    let mut framer = Framer::new(
+        &Format::default(),
+        limit,
+        Position::default(),
+        Position::default(),
+        blake3::Hasher::new(),
+    );
     let (mut account, mut from) = (Account::default(), 0);
     for to in cuts.iter().copied().chain([bytes.len()]) {
         framer.bytes().extend_from_slice(&bytes[from..to]);

@@ -45,7 +45,7 @@ pub fn plan() -> Plan {
     };
     Plan {
         feed: Feed::default(),
-        format: Format::Csv,
+        format: Format::default(),
         encoding: encoding_rs::UTF_8,
         columns,
         skip_when_empty: Vec::new(),

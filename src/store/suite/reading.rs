@@ -236,7 +236,7 @@ pub async fn every_type_is_read_as_it_was_written<F: Fixture>() {
     let width = columns.len();
     let plan = Plan {
         feed: Feed::default(),
-        format: Format::Csv,
+        format: Format::default(),
         encoding: encoding_rs::UTF_8,
         columns,
         skip_when_empty: Vec::new(),

@@ -1,0 +1,247 @@
+//! `source.format`: the dialect of the files, by name or key by key.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+
+use crate::config::tree::Key;
+use crate::domain::Format;
+use crate::domain::format::{Ambiguous, Delimiter, Dialect, Escape, HeaderRule, Mark};
+
+/// The names of known dialects.
+#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Commas, and quotes by RFC 4180.
+    #[default]
+    Csv,
+    /// Tabs, and quotes by RFC 4180.
+    Tsv,
+    /// What `SELECT … INTO OUTFILE` and `mysqldump --tab` of MySQL write.
+    Mysql,
+    /// The text format of `COPY … TO` of PostgreSQL.
+    Postgres,
+    /// What `dsbulk unload` writes.
+    Dsbulk,
+}
+
+/// The section `source.format`. A key that is missing has the value of `kind`.
+#[derive(Debug, Clone, Default)]
+pub struct FormatConfig(Keys);
+
+#[derive(Debug, Clone, Default)]
+struct Keys {
+    kind: Kind,
+    delimiter: Option<String>,
+    quote: Option<String>,
+    escape: Option<String>,
+    skip_lines: Option<u64>,
+    header: Option<Header>,
+    names: Option<Vec<String>>,
+    null: Option<Vec<String>>,
+}
+
+/// `true`, `false`, or the number of lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Header {
+    Absent,
+    Lines(u64),
+}
+
+/// A problem of the format: its key, what is wrong, and the next step.
+pub type Problem = (&'static str, String, &'static str);
+
+impl FormatConfig {
+    /// Returns the format that the keys describe.
+    ///
+    /// # Errors
+    /// Returns the first key with a value that cannot be used.
+    pub fn compile(&self) -> Result<Format, Problem> {
+        let Self(keys) = self;
+        let mut dialect = keys.kind.dialect();
+        if let Some(text) = &keys.delimiter {
+            dialect.delimiter = delimiter(text)?;
+        }
+        if let Some(text) = &keys.quote {
+            dialect.quote = quote(text)?;
+        }
+        if let Some(text) = &keys.escape {
+            dialect.escape = escape(text)?;
+        }
+        if let Some(lines) = keys.skip_lines {
+            dialect.skip_lines = lines;
+        }
+        if let Some(words) = &keys.null {
+            dialect.null.clone_from(words);
+        }
+        dialect.header = keys.header(dialect.header)?;
+        dialect.check().map_err(ambiguous)?;
+        Ok(Format::Csv(Arc::new(dialect)))
+    }
+}
+
+impl Keys {
+    fn header(&self, of_kind: HeaderRule) -> Result<HeaderRule, Problem> {
+        let has_header = match (self.header, of_kind) {
+            (Some(Header::Lines(lines)), _) => Some(lines),
+            (None, HeaderRule::Lines(lines)) => Some(lines),
+            (Some(Header::Absent), _) | (None, HeaderRule::Names(_)) => None,
+        };
+        match (has_header, &self.names) {
+            (Some(0), _) => Err((
+                "source.format.header",
+                "is 0".to_owned(),
+                "set it to false if the files have no header",
+            )),
+            (Some(lines), None) => Ok(HeaderRule::Lines(lines)),
+            (Some(_), Some(_)) => Err((
+                "source.format.names",
+                "names the fields, but the files have a header".to_owned(),
+                "set source.format.header to false, or remove the names",
+            )),
+            (None, Some(names)) if !names.is_empty() => Ok(HeaderRule::Names(names.clone())),
+            (None, _) => Err((
+                "source.format.names",
+                "is missing, and the files have no header".to_owned(),
+                "list the names of all fields in order: names: [id, name]",
+            )),
+        }
+    }
+}
+
+fn delimiter(text: &str) -> Result<Delimiter, Problem> {
+    let text = if text == "tab" { "\t" } else { text };
+    Delimiter::new(text).ok_or_else(|| {
+        let problem = format!("`{}` cannot separate fields", text.escape_debug());
+        (
+            "source.format.delimiter",
+            problem,
+            "write one or a few characters in double quotes, such as \";\" or \"\\t\"",
+        )
+    })
+}
+
+fn quote(text: &str) -> Result<Option<Mark>, Problem> {
+    match Mark::new(text) {
+        _ if text == "none" => Ok(None),
+        Some(mark) => Ok(Some(mark)),
+        None => Err((
+            "source.format.quote",
+            format!("`{text}` is not one ASCII character"),
+            "write one character, such as \"'\", or none",
+        )),
+    }
+}
+
+fn escape(text: &str) -> Result<Escape, Problem> {
+    match (text, Mark::new(text)) {
+        ("doubled", _) => Ok(Escape::Doubled),
+        ("backslash", _) => Ok(Escape::Backslash),
+        (_, Some(mark)) => Ok(Escape::Mark(mark)),
+        (_, None) => Err((
+            "source.format.escape",
+            format!("`{}` is no escape", text.escape_debug()),
+            "write doubled, backslash, or one character in quotes, such as '\\'",
+        )),
+    }
+}
+
+fn ambiguous(problem: Ambiguous) -> Problem {
+    let next = "choose delimiter, quote and escape so that each character has one meaning";
+    ("source.format", problem.to_string(), next)
+}
+
+impl Kind {
+    fn dialect(self) -> Dialect {
+        let tab = || Delimiter::new("\t").unwrap_or(Dialect::default().delimiter);
+        let text_dump = || Dialect {
+            delimiter: tab(),
+            quote: None,
+            escape: Escape::Backslash,
+            header: HeaderRule::Names(Vec::new()),
+            null: vec!["\\N".to_owned()],
+            ..Dialect::default()
+        };
+        match self {
+            Self::Csv => Dialect::default(),
+            Self::Tsv => Dialect { delimiter: tab(), ..Dialect::default() },
+            Self::Mysql | Self::Postgres => text_dump(),
+            Self::Dsbulk => Dialect {
+                escape: Mark::new("\\").map_or(Escape::Doubled, Escape::Mark),
+                ..Dialect::default()
+            },
+        }
+    }
+}
+
+const KEYS: &[&str] = &["kind", "delimiter", "quote", "escape", "skip_lines", "header", "names", "null"];
+
+impl<'de> Deserialize<'de> for FormatConfig {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct NameOrKeys;
+        impl<'de> Visitor<'de> for NameOrKeys {
+            type Value = Keys;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a format, or its keys")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Keys, E> {
+                let kind = Kind::deserialize(de::value::StrDeserializer::new(name))?;
+                Ok(Keys { kind, ..Keys::default() })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
+                let mut keys = Keys::default();
+                while let Some(Key(key)) = map.next_key()? {
+                    match key.as_str() {
+                        "kind" => keys.kind = map.next_value()?,
+                        "delimiter" => keys.delimiter = Some(map.next_value()?),
+                        "quote" => keys.quote = Some(map.next_value()?),
+                        "escape" => keys.escape = Some(map.next_value()?),
+                        "skip_lines" => keys.skip_lines = Some(map.next_value()?),
+                        "header" => keys.header = Some(map.next_value()?),
+                        "names" => keys.names = Some(map.next_value()?),
+                        "null" => keys.null = Some(map.next_value()?),
+                        other => return Err(de::Error::unknown_field(other, KEYS)),
+                    }
+                }
+                Ok(keys)
+            }
+        }
+        from.deserialize_any(NameOrKeys).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct FlagOrLines;
+        impl Visitor<'_> for FlagOrLines {
+            type Value = Header;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true, false or the number of lines of the header")
+            }
+
+            fn visit_bool<E: de::Error>(self, has: bool) -> Result<Header, E> {
+                Ok(if has { Header::Lines(1) } else { Header::Absent })
+            }
+
+            fn visit_u64<E: de::Error>(self, lines: u64) -> Result<Header, E> {
+                Ok(Header::Lines(lines))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Header, E> {
+                match (text, text.parse()) {
+                    ("true", _) => Ok(Header::Lines(1)),
+                    ("false", _) => Ok(Header::Absent),
+                    (_, Ok(lines)) => Ok(Header::Lines(lines)),
+                    (other, Err(_)) => Err(E::invalid_value(de::Unexpected::Str(other), &self)),
+                }
+            }
+        }
+        from.deserialize_any(FlagOrLines)
+    }
+}
