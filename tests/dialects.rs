@@ -140,8 +140,10 @@ fn replay_backfill_and_export_read_the_declared_format() {
     let file = world.path("config.yaml");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replace("k: int", "k: text").replace("  t:", "  u:")).unwrap();
-    assert_eq!(world.run(&["load", "--table", "u"]).code, 0);
-    assert_eq!(world.run(&["quarantine", "replay"]).code, 0);
+    let backfilled = world.run(&["load", "--table", "u"]);
+    assert_eq!(backfilled.code, 0, "{backfilled:?}");
+    let replayed = world.run(&["quarantine", "replay"]);
+    assert_eq!(replayed.code, 0, "{replayed:?}");
     assert_eq!(json!(world.tables()["u"]), json!([["2", "b", "c"], ["x", "one\ttwo", null]]));
     assert_eq!(
         world.run(&["export"]).stdout,
@@ -197,7 +199,9 @@ fn a_format_that_cannot_be_used_is_refused_with_its_key() {
         ("{ names: [k, v, w] }", "source.format.names: names the fields, but the files have a header"),
         ("{ header: false, names: [k, v] }", "source.format.names: does not have `w`"),
         ("{ header: false, names: [k, v, w, w] }", "source.format.names: has `w` twice"),
-        ("{ null: [NULL] }", "a word such as NULL or ~ needs quotes"),
+        ("{ null: [NULL] }", "put numbers and the words true, false, NULL and ~ in quotes"),
+        ("{ delimiter: n, escape: backslash }", "is a letter or digit"),
+        ("{ kind: mysql, names: [k, v, w], null: ['\\'] }", "a null word ends with an escape character"),
         ("{ delimeter: \";\" }", "there is no key `delimeter` here; the keys are kind, delimiter"),
     ] {
         let output = texts(format).run(&["check"]);
@@ -205,4 +209,102 @@ fn a_format_that_cannot_be_used_is_refused_with_its_key() {
         let said = output.stdout + &output.stderr;
         assert!(said.contains(expected), "{format}: {said}");
     }
+}
+
+/// Asserts what a file becomes in a table of texts: the rows, and the lines in quarantine.
+fn becomes(format: &str, file: &[u8], rows: serde_json::Value, quarantined: &[u64]) {
+    let world = texts(format).with("limits.max_record_bytes", "100");
+    world.drop_file("a.txt", file);
+    world.once(i32::from(!quarantined.is_empty()));
+    assert_eq!(json!(world.tables()["t"]), rows, "{format}: {:?}", String::from_utf8_lossy(file));
+    let entries = world.json(&["quarantine", "list"]);
+    let lines: Vec<u64> =
+        entries.as_array().unwrap().iter().map(|entry| entry["line"].as_u64().unwrap()).collect();
+    assert_eq!(lines, quarantined, "{format}");
+}
+
+const MYSQL: &str = "{ kind: mysql, names: [k, v, w] }";
+
+#[test]
+fn carriage_returns_are_text_where_the_program_writes_them() {
+    becomes(MYSQL, b"1\ta\tb\r\n", json!([[1, "a", "b\r"]]), &[]);
+    becomes(MYSQL, b"1\ta\\\r\nb\tc\n2\td\te\n", json!([[2, "d", "e"]]), &[1, 2]);
+    let windows = "{ kind: mysql, names: [k, v, w], lines: crlf }";
+    becomes(windows, b"1\ta\\\r\nb\tc\r\n2\td\ne\tf\r\n", json!([[1, "a\r\nb", "c"], [2, "d\ne", "f"]]), &[]);
+    becomes("{ escape: backslash }", b"k,v,w\n1,\"a\\\r\nb\",c\r\n", json!([[1, "a\r\nb", "c"]]), &[]);
+}
+
+#[test]
+fn a_record_that_is_too_long_ends_where_its_escapes_say() {
+    let one = [b"1\t".as_slice(), &[b'x'; 200], b"\\\n5\tevil\ty\t\n2\ta\tb\n"].concat();
+    becomes(MYSQL, &one, json!([[2, "a", "b"]]), &[1]);
+    let many =
+        [b"1\t".as_slice(), &[b"x".repeat(30), b"\\\n".to_vec()].concat().repeat(5), b"5\tevil\n2\ta\tb\n"]
+            .concat();
+    becomes(MYSQL, &many, json!([[2, "a", "b"]]), &[1]);
+}
+
+#[test]
+fn an_escape_before_a_part_of_a_character_is_refused() {
+    let format = "{ delimiter: \"§\", quote: none, escape: '\\', header: false, names: [k, v, w] }";
+    becomes(format, "1§a\\£b§c\n2§a\\§b§c\n".as_bytes(), json!([[2, "a§b", "c"]]), &[1]);
+    becomes(MYSQL, b"1\ta\\012\tb\n\\.\n2\ta\\0\tb\n", json!([]), &[1, 2, 3]);
+}
+
+#[test]
+fn a_file_that_ends_before_its_header_stays_incomplete() {
+    for (format, file) in [
+        ("{ skip_lines: 5 }", "k,v,w\n1,a,b\n2,c,d\n"),
+        ("{ skip_lines: 1 }", "title\n"),
+        ("{ skip_lines: 1 }", "tit"),
+        ("{ header: 3 }", "k,v,w\n1,a,b"),
+    ] {
+        let world = texts(format).with("source.after", "delete");
+        world.drop_file("a.csv", file);
+        world.once(1);
+        assert_eq!(world.states()["a.csv"], "incomplete", "{format}: {file}");
+        assert!(world.inbox().join("a.csv").exists(), "{format}: {file}");
+    }
+    let world = texts("{ skip_lines: 1, header: 2 }");
+    world.drop_file("a.csv", "");
+    world.once(0);
+    for part in ["title\n", "k,v", ",w\n", "units\n"] {
+        world.append("a.csv", part);
+        world.run(&["run", "--once"]);
+    }
+    world.append("a.csv", "1,a,b\n");
+    world.once(0);
+    assert_eq!(json!(world.tables()["t"]), json!([[1, "a", "b"]]));
+}
+
+#[test]
+fn a_tail_that_ends_inside_a_delimiter_waits() {
+    let world = texts("{ delimiter: \"||\" }");
+    world.drop_file("a.csv", "k||v||w\n1||a||\"b\"|");
+    world.once(1);
+    assert_eq!(world.states()["a.csv"], "incomplete");
+}
+
+#[test]
+fn the_environment_does_not_change_what_words_mean() {
+    let world = texts("{ null: [\"007\", \"1.50\", \"TRUE\"] }").with("source.poll", "31s");
+    world.drop_file("a.csv", "k,v,w\n1,007,7\n2,1.50,1.5\n3,TRUE,true\n");
+    world.once(0);
+    assert_eq!(json!(world.tables()["t"]), json!([[1, null, "7"], [2, null, "1.5"], [3, null, "true"]]));
+    for word in ["007", "1.50", "TRUE", "NULL"] {
+        let output = texts(&format!("{{ null: [{word}] }}")).run(&["check"]);
+        assert!(output.code == 2 && output.stdout.contains("in quotes"), "{word}: {output:?}");
+    }
+    let world = texts("csv").with("source.format.delimiter", ";");
+    world.drop_file("a.csv", "k;v;w\n1;a;b\n");
+    world.once(0);
+    assert_eq!(json!(world.tables()["t"]), json!([[1, "a", "b"]]));
+}
+
+#[test]
+fn null_words_do_not_hide_names_of_columns() {
+    let world = texts("{ null: [v, x] }");
+    world.drop_file("a.csv", "k,v,w\n1,v,a\n2,x,b\n");
+    world.once(0);
+    assert_eq!(json!(world.tables()["t"]), json!([[1, null, "a"], [2, null, "b"]]));
 }

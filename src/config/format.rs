@@ -8,7 +8,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use crate::config::tree::Key;
 use crate::domain::Format;
-use crate::domain::format::{Ambiguous, Delimiter, Dialect, Escape, HeaderRule, Mark};
+use crate::domain::format::{Ambiguous, Delimiter, Dialect, Escape, HeaderRule, LineEnd, Mark};
 
 /// The names of known dialects.
 #[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq)]
@@ -34,13 +34,27 @@ pub struct FormatConfig(Keys);
 #[derive(Debug, Clone, Default)]
 struct Keys {
     kind: Kind,
-    delimiter: Option<String>,
-    quote: Option<String>,
-    escape: Option<String>,
+    delimiter: Option<Text>,
+    quote: Option<Text>,
+    escape: Option<Text>,
     skip_lines: Option<u64>,
     header: Option<Header>,
-    names: Option<Vec<String>>,
-    null: Option<Vec<String>>,
+    names: Option<Vec<Text>>,
+    null: Option<Vec<Text>>,
+    lines: Option<Lines>,
+}
+
+/// A text. A number would lose its spelling: 007 is 7.
+#[derive(Debug, Clone)]
+struct Text(String);
+
+/// What ends a line.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Lines {
+    Any,
+    Lf,
+    Crlf,
 }
 
 /// `true`, `false`, or the number of lines.
@@ -61,20 +75,23 @@ impl FormatConfig {
     pub fn compile(&self) -> Result<Format, Problem> {
         let Self(keys) = self;
         let mut dialect = keys.kind.dialect();
-        if let Some(text) = &keys.delimiter {
+        if let Some(Text(text)) = &keys.delimiter {
             dialect.delimiter = delimiter(text)?;
         }
-        if let Some(text) = &keys.quote {
+        if let Some(Text(text)) = &keys.quote {
             dialect.quote = quote(text)?;
         }
-        if let Some(text) = &keys.escape {
+        if let Some(Text(text)) = &keys.escape {
             dialect.escape = escape(text)?;
         }
         if let Some(lines) = keys.skip_lines {
             dialect.skip_lines = lines;
         }
         if let Some(words) = &keys.null {
-            dialect.null.clone_from(words);
+            dialect.null = texts(words);
+        }
+        if let Some(lines) = keys.lines {
+            dialect.lines = lines.into();
         }
         dialect.header = keys.header(dialect.header)?;
         dialect.check().map_err(ambiguous)?;
@@ -101,7 +118,7 @@ impl Keys {
                 "names the fields, but the files have a header".to_owned(),
                 "set source.format.header to false, or remove the names",
             )),
-            (None, Some(names)) if !names.is_empty() => Ok(HeaderRule::Names(names.clone())),
+            (None, Some(names)) if !names.is_empty() => Ok(HeaderRule::Names(texts(names))),
             (None, _) => Err((
                 "source.format.names",
                 "is missing, and the files have no header".to_owned(),
@@ -111,8 +128,22 @@ impl Keys {
     }
 }
 
+fn texts(list: &[Text]) -> Vec<String> {
+    list.iter().map(|Text(text)| text.clone()).collect()
+}
+
+impl From<Lines> for LineEnd {
+    fn from(lines: Lines) -> Self {
+        match lines {
+            Lines::Any => Self::Any,
+            Lines::Lf => Self::Lf,
+            Lines::Crlf => Self::CrLf,
+        }
+    }
+}
+
 fn delimiter(text: &str) -> Result<Delimiter, Problem> {
-    let text = if text == "tab" { "\t" } else { text };
+    let text = if matches!(text, "tab" | "\\t") { "\t" } else { text };
     Delimiter::new(text).ok_or_else(|| {
         let problem = format!("`{}` cannot separate fields", text.escape_debug());
         (
@@ -167,7 +198,9 @@ impl Kind {
         match self {
             Self::Csv => Dialect::default(),
             Self::Tsv => Dialect { delimiter: tab(), ..Dialect::default() },
-            Self::Mysql | Self::Postgres => text_dump(),
+            // MySQL writes carriage returns as they are.
+            Self::Mysql => Dialect { lines: LineEnd::Lf, ..text_dump() },
+            Self::Postgres => text_dump(),
             Self::Dsbulk => Dialect {
                 escape: Mark::new("\\").map_or(Escape::Doubled, Escape::Mark),
                 ..Dialect::default()
@@ -176,7 +209,8 @@ impl Kind {
     }
 }
 
-const KEYS: &[&str] = &["kind", "delimiter", "quote", "escape", "skip_lines", "header", "names", "null"];
+const KEYS: &[&str] =
+    &["kind", "delimiter", "quote", "escape", "skip_lines", "header", "names", "null", "lines"];
 
 impl<'de> Deserialize<'de> for FormatConfig {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -205,6 +239,7 @@ impl<'de> Deserialize<'de> for FormatConfig {
                         "header" => keys.header = Some(map.next_value()?),
                         "names" => keys.names = Some(map.next_value()?),
                         "null" => keys.null = Some(map.next_value()?),
+                        "lines" => keys.lines = Some(map.next_value()?),
                         other => return Err(de::Error::unknown_field(other, KEYS)),
                     }
                 }
@@ -212,6 +247,24 @@ impl<'de> Deserialize<'de> for FormatConfig {
             }
         }
         from.deserialize_any(NameOrKeys).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct OnlyText;
+        impl Visitor<'_> for OnlyText {
+            type Value = Text;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text; put numbers and the words true, false, NULL and ~ in quotes: \"NULL\"")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Text, E> {
+                Ok(Text(text.to_owned()))
+            }
+        }
+        from.deserialize_any(OnlyText)
     }
 }
 

@@ -37,6 +37,9 @@ const TEXT: [&str; 10] = [
     "log.file",
 ];
 
+/// The keys of the format of files, which may also be only a name.
+const FORMAT_KEYS: &str = "source.format.";
+
 /// The prefix of environment variables. `NEEDLEDROP_STORE__KIND` sets `store.kind`.
 const PREFIX: &str = "NEEDLEDROP_";
 
@@ -203,6 +206,9 @@ fn place<'t>(tree: &'t mut Value, path: &str) -> Result<&'t mut Value, String> {
     for name in path.split('.') {
         if place.is_null() {
             *place = Value::Object(serde_json::Map::new());
+        }
+        if path.starts_with(FORMAT_KEYS) && place.is_string() {
+            *place = serde_json::json!({ "kind": place });
         }
         let map = place.as_object_mut().ok_or_else(|| format!("`{path}` is not a setting"))?;
         // Table and column names keep their case; variables usually are upper case.

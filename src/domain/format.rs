@@ -25,6 +25,13 @@ impl Format {
         }
     }
 
+    /// Whether this character is the delimiter, or one of its characters.
+    pub fn has_delimiter(&self, character: char) -> bool {
+        match self {
+            Self::Csv(dialect) => dialect.delimiter.0.contains(character),
+        }
+    }
+
     /// Returns the names of the fields, if they are declared and not read from the file.
     pub fn names(&self) -> Option<&[String]> {
         match self {
@@ -55,6 +62,19 @@ pub struct Dialect {
     pub header: HeaderRule,
     /// A field is empty if its bytes, with its quotes, are one of these words.
     pub null: Vec<String>,
+    pub lines: LineEnd,
+}
+
+/// What ends a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LineEnd {
+    /// A line feed, with the carriage return before it if there is one.
+    #[default]
+    Any,
+    /// A line feed. A carriage return before it is text.
+    Lf,
+    /// A carriage return and a line feed. A line feed alone is text.
+    CrLf,
 }
 
 impl Default for Dialect {
@@ -66,6 +86,17 @@ impl Default for Dialect {
             skip_lines: 0,
             header: HeaderRule::Lines(1),
             null: Vec::new(),
+            lines: LineEnd::Any,
+        }
+    }
+}
+
+impl LineEnd {
+    /// Returns the bytes of a line end.
+    pub fn bytes(self) -> &'static [u8] {
+        match self {
+            Self::Lf => b"\n",
+            Self::Any | Self::CrLf => b"\r\n",
         }
     }
 }
@@ -147,6 +178,18 @@ impl Delimiter {
         self.0.as_bytes()
     }
 
+    /// Returns the bytes of the first character.
+    pub fn first_char(&self) -> &[u8] {
+        let len = self.0.chars().next().map_or(0, char::len_utf8);
+        self.bytes().get(..len).unwrap_or_default()
+    }
+
+    /// Whether the text ends inside a delimiter: appended bytes may complete it.
+    pub fn is_cut_in(&self, text: &[u8]) -> bool {
+        let delimiter = self.bytes();
+        (1..delimiter.len()).any(|len| delimiter.get(..len).is_some_and(|cut| text.ends_with(cut)))
+    }
+
     /// Returns the delimiter if it is one byte.
     pub fn byte(&self) -> Option<u8> {
         match self.bytes() {
@@ -171,6 +214,10 @@ pub enum Ambiguous {
     Escape,
     #[error("the escape is also the quote")]
     Both,
+    #[error("the delimiter or the quote is a letter or digit, which has another meaning after a backslash")]
+    Sequence,
+    #[error("a null word ends with an escape character, which belongs to the next byte")]
+    Null,
 }
 
 impl Dialect {
@@ -185,24 +232,36 @@ impl Dialect {
             (Some(quote), _) if delimiter.contains(&quote) => Err(Ambiguous::Quote),
             (_, Some(escape)) if delimiter.contains(&escape) => Err(Ambiguous::Escape),
             (Some(quote), Some(escape)) if quote == escape => Err(Ambiguous::Both),
+            _ if self.is_in_sequence() => Err(Ambiguous::Sequence),
+            _ if self.null.iter().any(|word| self.ends_escaped(word)) => Err(Ambiguous::Null),
             _ => Ok(()),
         }
+    }
+
+    /// Whether a backslash before the delimiter or the quote could also be a sequence such as `\n`.
+    fn is_in_sequence(&self) -> bool {
+        let first = self.delimiter.bytes().first().copied();
+        let marks = first.into_iter().chain(self.quote.map(Mark::byte));
+        self.escape == Escape::Backslash && marks.into_iter().any(|byte| byte.is_ascii_alphanumeric())
+    }
+
+    fn ends_escaped(&self, word: &str) -> bool {
+        let escapes = |escape| word.bytes().rev().take_while(|byte| *byte == escape).count();
+        self.escape_outside_quotes().is_some_and(|escape| escapes(escape) % 2 == 1)
     }
 
     /// Describes what differs from the default, for fingerprints. The default is the empty text.
     pub fn declaration(&self) -> String {
         let default = Self::default();
         let parts = [
-            (self.delimiter != default.delimiter, format!("delimiter {}", self.delimiter)),
-            (
-                self.quote != default.quote,
-                format!("quote {}", self.quote.map_or_else(String::new, |mark| mark.to_string())),
-            ),
+            (self.delimiter != default.delimiter, format!("delimiter {:?}", self.delimiter.bytes())),
+            (self.quote != default.quote, format!("quote {:?}", self.quote.map(Mark::byte))),
             (self.escape != default.escape, format!("escape {:?}", self.escape.byte())),
             (self.escape == Escape::Backslash, "sequences".to_owned()),
             (self.skip_lines != 0, format!("skip {}", self.skip_lines)),
             (self.header != default.header, format!("header {:?}", self.header)),
             (!self.null.is_empty(), format!("null {:?}", self.null)),
+            (self.lines != default.lines, format!("lines {:?}", self.lines)),
         ];
         let changed = parts.into_iter().filter(|(differs, _)| *differs).map(|(_, part)| part);
         changed.collect::<Vec<_>>().join(", ")

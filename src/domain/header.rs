@@ -43,8 +43,24 @@ pub enum HeaderError {
         "the file's name has no date, but a column is declared as file_date\n  next: put a date like 2018-11-01 into the name"
     )]
     NoDate,
+    #[error("the file ends before its header, which is expected on line {line}; more is expected")]
+    Short { line: u64 },
     #[error("the compressed file ends before the end of its header; more is expected")]
     Cut,
+}
+
+/// Lists names with their invisible characters escaped.
+fn shown(names: &[String]) -> String {
+    let is_visible = |c: char| c == ' ' || !(c.is_control() || c.is_whitespace() || c == '\u{feff}');
+    let show = |c: char| if is_visible(c) { c.to_string() } else { c.escape_unicode().to_string() };
+    names.join(",").chars().map(show).collect()
+}
+
+impl HeaderError {
+    /// Whether the file only lacks the bytes that follow, so that it may still get a header.
+    pub fn is_unfinished(&self) -> bool {
+        matches!(self, Self::Cut | Self::Short { .. })
+    }
 }
 
 /// Which field of a header each column of the plan is read from.
@@ -82,7 +98,7 @@ impl Header {
             let ignored = self.ignored(&field_of);
             return Ok(Mapping { fields: self.0.len(), field_of, ignored });
         }
-        let (missing, found, next) = (missing.join(", "), self.0.join(","), self.remedy());
+        let (missing, found, next) = (missing.join(", "), shown(&self.0), self.remedy(plan));
         Err(HeaderError::Missing { line, missing, found, next })
     }
 
@@ -92,8 +108,13 @@ impl Header {
     }
 
     /// Returns what to do about missing columns.
-    fn remedy(&self) -> String {
-        let other = self.other_delimiter().map(|(delimiter, count)| {
+    fn remedy(&self, plan: &Plan) -> String {
+        if self.0.first().is_some_and(|name| name.starts_with("sep=")) {
+            return "this line only tells a spreadsheet the delimiter: set source.format.skip_lines: 1"
+                .to_owned();
+        }
+        let other = self.other_delimiter().filter(|(found, _)| !plan.format.has_delimiter(*found));
+        let other = other.map(|(delimiter, count)| {
             let shown = delimiter.escape_debug();
             format!(
                 "the header is one field with {count} `{shown}`: set source.format.delimiter: \"{shown}\""

@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use memchr::memchr;
-
 use crate::domain::{
     DeliveryContext, End, Format, Frame, Position, Quarantined, RawChunk, Reason, Span, Stamps,
 };
@@ -195,8 +193,8 @@ impl Framer {
     /// Scans a part of the open record. Returns false if there are no more bytes.
     fn step(&mut self) -> bool {
         if self.is_dropping {
-            return match memchr(b'\n', &self.bytes[self.scanned..]) {
-                Some(at) => self.dropped_until(self.scanned + at),
+            return match self.end_of_dropped() {
+                Some(at) => self.dropped_until(at),
                 None => self.drop_scanned(),
             };
         }
@@ -209,6 +207,20 @@ impl Framer {
             self.over_limit();
         }
         true
+    }
+
+    /// Returns where the record that is dropped ends.
+    fn end_of_dropped(&mut self) -> Option<usize> {
+        if !self.ends.has_escaped_lines() {
+            return self.ends.line_end(&self.bytes, self.scanned);
+        }
+        loop {
+            match self.ends.step(&self.bytes, self.start, &mut self.scanned) {
+                Step::End(at) => return Some(at),
+                Step::Within => {}
+                Step::OutOfBytes => return None,
+            }
+        }
     }
 
     fn out_of_bytes(&mut self) -> bool {
@@ -259,8 +271,9 @@ impl Framer {
     /// only its line is refused and reading continues with the next line.
     fn over_limit(&mut self) {
         let within = (self.start + self.limit + 1).min(self.bytes.len());
-        match memchr(b'\n', &self.bytes[self.start..within]) {
-            Some(len) => self.refuse_line(len),
+        let line = self.ends.line_end(&self.bytes[..within], self.start);
+        match line.filter(|_| !self.ends.has_escaped_lines()) {
+            Some(at) => self.refuse_line(at - self.start),
             None => {
                 self.hash_up_to(self.start);
                 self.before_dropped = Some(self.hasher.finalize().to_hex().to_string());
@@ -350,7 +363,7 @@ impl Framer {
             () if self.is_dropping => Tail::TooLong { line, len },
             () if self.ends.is_quoted() => Tail::OpenQuote { line, len },
             () if self.ends.is_escaped() => Tail::OpenEscape { line },
-            () if open.is_empty() || open == b"\r" => Tail::Nothing,
+            () if self.ends.without_line_end(open).is_empty() => Tail::Nothing,
             () => Tail::Record(self.ends.without_line_end(open)),
         }
     }
@@ -394,7 +407,8 @@ pub fn is_one_record(format: &Format, limit: usize, record: &[u8]) -> bool {
     let begin = Position::default();
     let mut framer = Framer::new(format, limit, begin, begin, blake3::Hasher::new());
     framer.bytes().extend_from_slice(record);
-    framer.bytes().extend_from_slice(b"\r\n");
+    let Format::Csv(dialect) = format;
+    framer.bytes().extend_from_slice(dialect.lines.bytes());
     framer.scan(usize::MAX, usize::MAX);
     matches!(framer.cut().frames.as_slice(), [frame] if frame.len == record.len())
 }

@@ -1,9 +1,11 @@
 //! Finds the header in the first bytes of a file.
 
+use std::sync::Arc;
+
 use encoding_rs::Encoding;
 use memchr::memchr;
 
-use crate::domain::format::HeaderRule;
+use crate::domain::format::{Dialect, HeaderRule};
 use crate::domain::header::HeaderError;
 use crate::domain::ledger::HEAD;
 use crate::domain::{Format, Header, Position};
@@ -39,13 +41,15 @@ pub async fn find(
         mark: Position { offset: read.len() as u64, record: 0, line: 0 },
         is_complete: false,
     };
-    let Some(skipped) = after_lines(read, bom, dialect.skip_lines) else {
-        return if ended { Ok(nothing()) } else { Err(HeaderError::TooLong(HEAD)) };
-    };
+    if ended && read.len() == bom {
+        return Ok(nothing());
+    }
+    let short =
+        || if ended { HeaderError::Short { line: format.header_line() } } else { HeaderError::TooLong(HEAD) };
+    let skipped = after_lines(read, bom, dialect.skip_lines).ok_or_else(short)?;
     let begin = Position { offset: skipped as u64, record: 0, line: dialect.skip_lines };
     let lines = match &dialect.header {
         HeaderRule::Lines(lines) => *lines,
-        HeaderRule::Names(_) if ended && skipped == read.len() => return Ok(nothing()),
         HeaderRule::Names(names) => {
             return Ok(Headed { header: Header(names.clone()), mark: begin, is_complete: true });
         }
@@ -56,7 +60,8 @@ pub async fn find(
     let mut is_complete = true;
     if framer.records() == 0 {
         match framer.tail() {
-            Tail::Nothing if ended => return Ok(nothing()),
+            Tail::Nothing if ended && dialect.skip_lines == 0 => return Ok(nothing()),
+            Tail::Nothing => return Err(short()),
             Tail::Record(_) if ended => {
                 framer.close_tail();
                 is_complete = false;
@@ -72,21 +77,18 @@ pub async fn find(
         let line = frame.line;
         return Err(HeaderError::Encoding { line, at, byte, encoding });
     }
-    let mut splitter = Splitter::new(format);
+    // A null word is the name of a column like any other.
+    let mut splitter =
+        Splitter::new(&Format::Csv(Arc::new(Dialect { null: Vec::new(), ..(**dialect).clone() })));
     let fields = splitter.split(header).await.map_err(|malformed| {
         let place = frame.offset + malformed.at as u64;
         HeaderError::Quote { line: frame.line, why: malformed.describe(place) }
     })?;
     let header = Header(fields.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect());
     let to = cut.span.to;
-    let mark = match after_lines(read, usize::try_from(to.offset).unwrap_or(read.len()), lines - 1) {
-        Some(end) => Position { offset: end as u64, record: 0, line: to.line + lines - 1 },
-        None if ended => {
-            is_complete = false;
-            Position { offset: read.len() as u64, record: 0, line: to.line }
-        }
-        None => return Err(HeaderError::TooLong(HEAD)),
-    };
+    let end = usize::try_from(to.offset).unwrap_or(read.len());
+    let end = after_lines(read, end, lines - 1).ok_or_else(short)?;
+    let mark = Position { offset: end as u64, record: 0, line: to.line + lines - 1 };
     Ok(Headed { header, mark, is_complete })
 }
 

@@ -102,7 +102,14 @@ fn enclosed(dialect: &Dialect, record: &[u8], field: &Range<usize>) -> Range<usi
     }
 }
 
-/// Returns the number of fields, or `None` if the record is malformed. Appending bytes to a record does not repair it.
+/// Whether the record is malformed only because its last delimiter is cut, so that appended bytes may repair it.
+pub fn ends_inside_delimiter(format: &Format, record: &[u8]) -> bool {
+    let Format::Csv(dialect) = format;
+    dialect.delimiter.is_cut_in(record) && places(format, record).is_err()
+}
+
+/// Returns the number of fields, or `None` if the record is malformed. Unless its last delimiter is cut, appending bytes
+/// to a record does not repair it.
 pub fn field_count(format: &Format, record: &[u8]) -> Option<usize> {
     places(format, record).ok().map(|places| places.len())
 }

@@ -2,7 +2,7 @@
 
 use crate::domain::Format;
 use crate::format::framer::{Framer, Tail};
-use crate::format::splitter::field_count;
+use crate::format::splitter::{ends_inside_delimiter, field_count};
 
 /// The maximum length of an open tail that is loaded. A longer tail waits for its line end, because the ledger of a
 /// cluster keeps the bytes of a tail while it is loaded.
@@ -56,6 +56,9 @@ pub async fn judge(framer: &Framer, fields: usize, policy: TailPolicy) -> Judged
 
 fn record(format: &Format, tail: &[u8], fields: usize, policy: TailPolicy) -> Judged {
     let wait = |detail: String| Judged::Wait { detail, held: false };
+    if ends_inside_delimiter(format, tail) {
+        return wait("the last record ends inside a delimiter; more is expected".to_owned());
+    }
     // Appended bytes cannot repair malformed quotes, so such a record does not wait for more fields.
     let found = field_count(format, tail).unwrap_or(fields);
     if found < fields {

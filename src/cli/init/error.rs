@@ -29,7 +29,7 @@ pub enum InitError {
     )]
     Label { label: String },
     #[error(
-        "{file}: line 1: the fields seem to be separated by {separator}, but only commas are supported\n  next: write the file with commas"
+        "{file}: line 1: the fields seem to be separated by {separator}, but init reads only commas\n  next: write the configuration by hand, with the delimiter in source.format; config/needledrop.yaml shows how"
     )]
     Separator { file: PathBuf, separator: &'static str },
     #[error("{file}: the path is not UTF-8, or it names no file\n  next: rename it")]

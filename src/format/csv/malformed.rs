@@ -48,6 +48,9 @@ impl Malformed {
             }
             Fault::Open => format!("field {field} begins with a quote at byte {place} that is not closed"),
             Fault::Escape(None) => format!("field {field} ends with an escape character, at byte {place}"),
+            Fault::Escape(Some(b'.')) => format!(
+                "field {field} has `\\.` at byte {place}: if it is the end marker of PostgreSQL, remove its line"
+            ),
             Fault::Escape(Some(byte)) => format!(
                 "field {field} has an escape character at byte {place} before `{}`, which it cannot escape: an \
                  escape character that is part of the text is written twice",

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use memchr::{memchr, memchr2, memchr3, memmem};
+use memchr::{memchr, memchr_iter, memchr2, memchr3, memmem};
 
-use crate::domain::format::{Dialect, Escape, Mark};
+use crate::domain::format::{Dialect, Escape, LineEnd, Mark};
 
 /// The result of one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,14 @@ enum State {
     QuoteSeen,
     /// After an escape character. The next byte is text.
     Escaped { quoted: bool },
+    /// After an escaped carriage return. A line feed belongs to the same escaped line end.
+    EscapedReturn { quoted: bool },
+}
+
+impl State {
+    fn outside_escape(quoted: bool) -> Self {
+        if quoted { Self::Quoted } else { Self::Plain }
+    }
 }
 
 /// What a scan needs to know of a dialect.
@@ -101,9 +109,22 @@ impl RecordEnds {
             State::Escaped { quoted } => {
                 let Some(next) = rest.first() else { return Step::OutOfBytes };
                 self.inner_lines += u64::from(*next == b'\n');
-                self.state = if quoted { State::Quoted } else { State::Plain };
+                self.state = match next {
+                    b'\r' if self.dialect.lines != LineEnd::Lf => State::EscapedReturn { quoted },
+                    _ => State::outside_escape(quoted),
+                };
                 *scanned += 1;
                 self.escaped = *scanned - start;
+                Step::Within
+            }
+            State::EscapedReturn { quoted } => {
+                let Some(next) = rest.first() else { return Step::OutOfBytes };
+                self.state = State::outside_escape(quoted);
+                if *next == b'\n' {
+                    self.inner_lines += 1;
+                    *scanned += 1;
+                    self.escaped = *scanned - start;
+                }
                 Step::Within
             }
         }
@@ -120,7 +141,8 @@ impl RecordEnds {
         let Some(at) = found.map(|at| *scanned + at) else { return Step::OutOfBytes };
         *scanned = at + 1;
         match bytes[at] {
-            b'\n' => return Step::End(at),
+            b'\n' if self.ends_line(bytes, start, at) => return Step::End(at),
+            b'\n' => self.inner_lines += 1,
             byte if Some(byte) != self.marks.quote => self.state = State::Escaped { quoted: false },
             _ if self.begins_a_field(bytes, start, at) => self.state = State::Quoted,
             _ => {}
@@ -171,16 +193,36 @@ impl RecordEnds {
         false
     }
 
+    /// Whether the line feed at `at`, which is neither in quotes nor escaped, ends a line.
+    #[inline]
+    fn ends_line(&self, bytes: &[u8], start: usize, at: usize) -> bool {
+        self.dialect.lines != LineEnd::CrLf || self.without_line_end(&bytes[start..at]).len() < at - start
+    }
+
+    /// Returns the index of the first line feed that ends a line, from `scanned` on, whatever is in quotes.
+    pub fn line_end(&self, bytes: &[u8], scanned: usize) -> Option<usize> {
+        let mut line_feeds = memchr_iter(b'\n', &bytes[scanned..]).map(|at| scanned + at);
+        line_feeds.find(|at| self.ends_line(bytes, scanned, *at))
+    }
+
     /// Returns the beginning of the record without its line end. `line` is the record up to a line feed, or to the end of
     /// the bytes. A carriage return that is escaped belongs to the record.
     pub fn without_line_end<'l>(&self, line: &'l [u8]) -> &'l [u8] {
-        let is_text = self.escaped > 0 && self.escaped == line.len();
+        let is_text = self.dialect.lines == LineEnd::Lf || (self.escaped > 0 && self.escaped == line.len());
         line.strip_suffix(b"\r").filter(|_| !is_text).unwrap_or(line)
+    }
+
+    /// Whether only the scan of the whole record shows which line feeds are text, and never a quote that is not closed.
+    pub fn has_escaped_lines(&self) -> bool {
+        self.dialect.escape_outside_quotes().is_some()
     }
 
     /// Whether a quote is open.
     pub fn is_quoted(&self) -> bool {
-        matches!(self.state, State::Quoted | State::Escaped { quoted: true })
+        matches!(
+            self.state,
+            State::Quoted | State::Escaped { quoted: true } | State::EscapedReturn { quoted: true }
+        )
     }
 
     /// Whether the last byte is an escape character outside quotes, so that the next byte is text.

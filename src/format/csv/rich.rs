@@ -58,7 +58,7 @@ impl Scan<'_> {
     }
 
     fn end_of_unquoted(&mut self, begin: usize) -> Result<usize, Malformed> {
-        let delimiter = self.dialect.delimiter.bytes();
+        let first = self.dialect.delimiter.first_char();
         let Some(escape) = self.dialect.escape_outside_quotes() else {
             return Ok(self.delimiter_after(begin));
         };
@@ -68,9 +68,12 @@ impl Scan<'_> {
         }
         loop {
             let Some(at) = memchr(escape, self.slice(from, end)).map(|at| from + at) else { return Ok(end) };
-            self.check_escape(at, |byte| delimiter.first() == Some(&byte) || byte == b'\n' || byte == b'\r')?;
+            self.check_escape(at, |rest| rest.starts_with(first) || is_line_end(rest))?;
             from = at + 2;
-            end = self.delimiter_after(from);
+            // The delimiter that was found may be the one that is escaped.
+            if from > end {
+                end = self.delimiter_after(from);
+            }
         }
     }
 
@@ -95,7 +98,10 @@ impl Scan<'_> {
             let Some(at) = found.map(|at| from + at) else { return Err(self.fault(begin, Fault::Open)) };
             let is_quote = self.record.get(at) == Some(&quote);
             if !is_quote {
-                self.check_escape(at, |byte| byte == quote || byte == b'\n')?;
+                let is_backslash = self.dialect.escape == Escape::Backslash;
+                self.check_escape(at, |rest| {
+                    rest.first() == Some(&quote) || (is_backslash && is_line_end(rest))
+                })?;
             } else if self.dialect.escape == Escape::Doubled && self.record.get(at + 1) == Some(&quote) {
                 self.escaped = true;
             } else if self.slice(at + 1, self.record.len()).starts_with(self.dialect.delimiter.bytes())
@@ -109,15 +115,15 @@ impl Scan<'_> {
         }
     }
 
-    /// Checks the byte after the escape character at `at`. `is_special` is whether a byte is text only if it is escaped.
-    fn check_escape(&mut self, at: usize, is_special: impl Fn(u8) -> bool) -> Result<(), Malformed> {
+    /// Checks what follows the escape character at `at`. `is_special` is whether it is text only if it is escaped.
+    fn check_escape(&mut self, at: usize, is_special: impl Fn(&[u8]) -> bool) -> Result<(), Malformed> {
         self.escaped = true;
-        let next = self.record.get(at + 1).copied();
-        let is_known = next.is_some_and(|byte| {
-            let in_sequence = self.dialect.escape == Escape::Backslash && sequence(byte).is_some();
-            Some(byte) == self.dialect.escape.byte() || is_special(byte) || in_sequence
+        let rest = self.slice(at + 1, self.record.len());
+        let is_known = rest.first().copied().is_some_and(|byte| {
+            let in_sequence = self.dialect.escape == Escape::Backslash && is_sequence(rest);
+            Some(byte) == self.dialect.escape.byte() || is_special(rest) || in_sequence
         });
-        if is_known { Ok(()) } else { Err(self.fault(at, Fault::Escape(next))) }
+        if is_known { Ok(()) } else { Err(self.fault(at, Fault::Escape(rest.first().copied()))) }
     }
 
     fn slice(&self, from: usize, to: usize) -> &[u8] {
@@ -126,6 +132,18 @@ impl Scan<'_> {
 
     fn fault(&self, at: usize, fault: Fault) -> Malformed {
         Malformed { field: self.field, at, fault, escape: self.dialect.escape }
+    }
+}
+
+fn is_line_end(rest: &[u8]) -> bool {
+    matches!(rest, [b'\n' | b'\r', ..])
+}
+
+/// Whether a backslash before these bytes begins a sequence. A zero before another digit could be an octal number.
+fn is_sequence(rest: &[u8]) -> bool {
+    match rest {
+        [b'0', b'0'..=b'9', ..] | [] => false,
+        [byte, ..] => sequence(*byte).is_some(),
     }
 }
 

@@ -275,7 +275,7 @@ impl<S: Store, I: Source> Identify<S, I> {
     ) -> Result<Option<Identified<I::File>>, IdentifyError> {
         let start = match self.start(&subject.opened, &current.file).await {
             Ok(start) => start,
-            Err(HeaderError::Cut) => {
+            Err(error) if error.is_unfinished() => {
                 return Ok(Some(Identified::Unchanged(unchanged(current, &subject.opened, false))));
             }
             Err(error) => return self.fail(&subject, error.to_string()).await.map(Some),
@@ -330,7 +330,7 @@ impl<S: Store, I: Source> Identify<S, I> {
             {
                 return Ok(Identified::HeaderWaits);
             }
-            Err(error @ HeaderError::Cut) => {
+            Err(error) if error.is_unfinished() => {
                 let verdict = Verdict::Incomplete { detail: error.to_string() };
                 return self.enter(&subject, verdict).await;
             }
