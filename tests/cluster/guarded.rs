@@ -20,6 +20,18 @@ fn told(world: &World, code: i32, word: &str) {
     assert!(!output.stdout.contains("s3cret") && !output.stderr.contains("s3cret"), "{output:?}");
 }
 
+/// Asserts that `check` names the certificate that the node requires. In TLS 1.3 the node judges the certificate after the
+/// client's handshake. So the client may see a lost connection before it reads why.
+fn without_certificate(world: &World) {
+    let output = world.run(&["check"]);
+    let is_told = match output.code {
+        2 => output.stdout.contains("TLS fails"),
+        3 => output.stdout.contains("a client certificate, set store.cassandra.tls"),
+        _ => false,
+    };
+    assert!(is_told, "{output:?}");
+}
+
 impl Node {
     fn file(&self, name: &str) -> String {
         self.folder.join("tls").join(name).to_str().unwrap().to_owned()
@@ -62,7 +74,7 @@ fn login_and_tls_are_required_and_each_failure_is_reported() {
     told(&world(Some(tls("ca.pem")), None), 2, "requires a login");
     told(&world(Some(tls("ca.pem")), Some("s3cret")), 2, "login is refused");
     told(&world(Some(tls("other-ca.pem")), Some("cassandra")), 2, "TLS fails");
-    told(&world(Some(format!("{{ ca: {} }}", node.file("ca.pem"))), Some("cassandra")), 2, "TLS fails");
+    without_certificate(&world(Some(format!("{{ ca: {} }}", node.file("ca.pem"))), Some("cassandra")));
     told(&world(None, Some("cassandra")), 3, "TLS");
     let right = world(Some(tls("ca.pem")), Some("cassandra"));
     told(&right, 0, "password set");
