@@ -321,6 +321,7 @@ fn a_ledger_of_format_2_is_read_as_it_is_and_migrated_by_a_command_that_writes()
     world.once(0);
     let before = world.receipt(DAYS[0]);
     let older = concat!(
+        include_str!("common/format_5.sql"),
         include_str!("common/format_4.sql"),
         include_str!("common/format_3.sql"),
         include_str!("common/format_2.sql")

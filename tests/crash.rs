@@ -254,6 +254,7 @@ fn a_quarantine_replay_that_ends_at_any_durable_step_is_completed_by_the_next() 
         "the tables are those of a run in which the records passed at once"
     );
     let format_1 = concat!(
+        include_str!("common/format_5.sql"),
         include_str!("common/format_4.sql"),
         include_str!("common/format_3.sql"),
         include_str!("common/format_2.sql"),

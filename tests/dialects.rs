@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "dialects/lenient.rs"]
+mod lenient;
 
 use std::fs;
 
@@ -202,6 +204,16 @@ fn a_format_that_cannot_be_used_is_refused_with_its_key() {
         ("{ null: [NULL] }", "put numbers and the words true, false, NULL and ~ in quotes"),
         ("{ delimiter: n, escape: backslash }", "is a letter or digit"),
         ("{ kind: mysql, names: [k, v, w], null: ['\\'] }", "a null word ends with an escape character"),
+        ("{ comment: \"\" }", "source.format.comment: `` cannot begin a comment"),
+        ("{ comment: \"a\\nb\" }", "source.format.comment: `a\\nb` cannot begin a comment"),
+        ("{ comment: '\"' }", "source.format: the comment begins like a field"),
+        ("{ comment: \",#\" }", "source.format: the comment begins like a field"),
+        ("{ comment: \"|\", delimiter: \"||\" }", "source.format: the comment begins like a field"),
+        ("{ trim: maybe }", "this should be true or false"),
+        ("{ blank_rows: ignore }", "`ignore` is not one of refuse, skip"),
+        ("{ repeated_header: yes }", "is not one of refuse, skip"),
+        ("{ extra_fields: skip }", "`skip` is not one of refuse, ignore, ignore_empty_last"),
+        ("{ missing_fields: skip }", "`skip` is not one of refuse, pad"),
         ("{ delimeter: \";\" }", "there is no key `delimeter` here; the keys are kind, delimiter"),
     ] {
         let output = texts(format).run(&["check"]);

@@ -14,6 +14,20 @@ use upgrade::{by_hour, by_station, left, sorted};
 const OF_0_1_0: &str = include_str!("fixtures/0.1.0/sqlite.sql");
 const OF_FORMAT_4: &str = include_str!("fixtures/format-4/sqlite.sql");
 
+/// The change that turns a ledger of format 4 into a ledger of format 5.
+const FORMAT_5: &str = "
+DROP INDEX _needledrop_heads;
+CREATE INDEX _needledrop_contents ON _needledrop_deliveries (head, bytes, hash)
+  WHERE state = 'loaded';
+CREATE INDEX _needledrop_unfinished ON _needledrop_deliveries (head)
+  WHERE state IN ('loading', 'incomplete');
+CREATE INDEX _needledrop_unsettled ON _needledrop_deliveries (path)
+  WHERE state IN ('loading', 'incomplete', 'waiting');
+CREATE INDEX _needledrop_failed ON _needledrop_deliveries (path)
+  WHERE state = 'failed' AND discarded < quarantined;
+UPDATE _needledrop_meta SET value = '5' WHERE key = 'format';
+";
+
 /// The changes that turn a ledger of format 3 into a ledger of an earlier format.
 const EARLIER: [(u32, &str); 2] =
     [(2, include_str!("common/format_2.sql")), (1, include_str!("common/format_1.sql"))];
@@ -23,6 +37,7 @@ fn of_format(format: u32) -> World {
     let world = World::of_0_1_0();
     let store = Connection::open(world.store()).unwrap();
     store.execute_batch(if format < 4 { OF_0_1_0 } else { OF_FORMAT_4 }).unwrap();
+    store.execute_batch(if format == 5 { FORMAT_5 } else { "" }).unwrap();
     for (_, change) in EARLIER.iter().filter(|(to, _)| format <= *to) {
         store.execute_batch(change).unwrap();
     }
@@ -69,7 +84,7 @@ fn without_times(world: &World) -> impl PartialEq + std::fmt::Debug {
 
 #[test]
 fn a_reader_sees_an_older_ledger_as_it_is_and_changes_nothing() {
-    for format in 1..=4 {
+    for format in 1..=5 {
         let world = of_format(format);
         let before = world.dump();
         assert_eq!(world.deliveries(), interrupted(), "format {format}");
@@ -81,6 +96,7 @@ fn a_reader_sees_an_older_ledger_as_it_is_and_changes_nothing() {
         assert_eq!(world.entries(), entries, "format {format}");
         let receipt = world.receipt("2024-01-02.csv");
         assert_eq!((&receipt["ends_without_newline"], &receipt["closes"]), (&true.into(), &true.into()));
+        assert_eq!(receipt["lenient"], serde_json::json!({}), "format {format}");
         assert_eq!(world.receipt("2024-01-11.csv")["part_count"], 45);
         let rows = world.query("by_station", &["station=A"]);
         assert_eq!(lines(&rows), ["A|1|9.5|open|Abe", "A|2|2.0||Ann", "A|3|4.5||Ann"]);
@@ -93,9 +109,9 @@ fn a_reader_sees_an_older_ledger_as_it_is_and_changes_nothing() {
 fn a_writer_migrates_an_older_ledger_and_continues_its_files() {
     let new = World::of_0_1_0();
     new.once(1);
-    for format in 1..=4 {
+    for format in 1..=5 {
         let world = of_format(format);
-        world.continues(&interrupted(), &world.unchanged(), open_of(format));
+        world.continues(&interrupted(), &world.unchanged(), &[], open_of(format));
         assert_ended(&world);
         let done = without_times(&world);
         world.once(0);
@@ -109,7 +125,7 @@ fn a_writer_migrates_an_older_ledger_and_continues_its_files() {
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
 fn a_migration_that_is_interrupted_is_repeated() {
-    for format in 1..=4 {
+    for format in 1..=5 {
         for (step, name) in [(1, "format before commit"), (2, "format after commit")] {
             let world = of_format(format);
             let mut aborted = world.command(&["run", "--once"]);
@@ -117,7 +133,7 @@ fn a_migration_that_is_interrupted_is_repeated() {
             let told = String::from_utf8_lossy(&aborted.stderr).into_owned();
             assert!(told.contains(name), "{told}");
             assert_eq!(world.deliveries(), interrupted(), "format {format}: {name}");
-            world.continues(&interrupted(), &world.unchanged(), open_of(format));
+            world.continues(&interrupted(), &world.unchanged(), &[], open_of(format));
             assert_ended(&world);
         }
     }
@@ -128,14 +144,14 @@ fn a_ledger_of_a_later_format_is_refused_and_not_changed() {
     let world = of_format(3);
     world.once(1);
     let store = Connection::open(world.store()).unwrap();
-    store.execute("UPDATE _needledrop_meta SET value = '6' WHERE key = 'format'", []).unwrap();
+    store.execute("UPDATE _needledrop_meta SET value = '7' WHERE key = 'format'", []).unwrap();
     let before = world.dump();
     for command in
         [&["run", "--once"][..], &["load", "inbox"], &["status"], &["quarantine", "replay"], &["check"]]
     {
         let refused = world.run(command);
         assert_eq!(refused.code, 2, "{command:?}: {refused:?}");
-        let told = "its ledger has format 6, this version knows 5";
+        let told = "its ledger has format 7, this version knows 6";
         assert!([&refused.stdout, &refused.stderr].iter().any(|out| out.contains(told)), "{refused:?}");
     }
     assert_eq!(world.dump(), before);

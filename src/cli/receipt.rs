@@ -10,7 +10,7 @@ use super::{load, render};
 use crate::cli::outcome::{CommandResult, Exit, Failure};
 use crate::daemon::app::App;
 use crate::domain::ledger::DeliveryFilter;
-use crate::domain::{Delivery, DeliveryId, DeliveryState, FileKey, Plan, Receipt};
+use crate::domain::{Delivery, DeliveryId, DeliveryState, FileKey, Lenience, Plan, Receipt};
 use crate::source::folder::inbox;
 use crate::store::listing::Deliveries;
 use crate::store::{Access, Ledger, Store, StoreError};
@@ -127,6 +127,8 @@ fn object(delivery: &Delivery, plan: &Plan, sample: u64) -> Json {
             )
         })
         .collect();
+    let lenient: serde_json::Map<String, Json> =
+        receipt.lenient.iter().map(|(kind, count)| (kind.name().to_owned(), json!(count))).collect();
     let stamps: Vec<Json> = delivery
         .stamps
         .ranges()
@@ -147,6 +149,7 @@ fn object(delivery: &Delivery, plan: &Plan, sample: u64) -> Json {
         "quarantined": receipt.quarantined,
         "quarantine": render::quarantine(receipt),
         "assumed": receipt.assumed,
+        "lenient": lenient,
         "closes": receipt.closes(),
         "tables": tables,
         "parts": receipt.parts.ends(),
@@ -160,6 +163,14 @@ fn object(delivery: &Delivery, plan: &Plan, sample: u64) -> Json {
 
 fn is_behind(delivery: &Delivery, plan: &Plan, table: &str) -> bool {
     plan.table(table).is_some_and(|(_, table)| delivery.is_behind(table))
+}
+
+/// Describes how often lenient settings acted: `2 comments, 5 trimmed`.
+fn lenient(receipt: &Receipt) -> String {
+    let each = |(kind, count): (Lenience, u64)| {
+        format!("{} {}", render::grouped(count), kind.name().replace('_', " "))
+    };
+    receipt.lenient.iter().map(each).collect::<Vec<_>>().join(", ")
 }
 
 /// Describes where the parts of a file that grew ended. If there are many, it names the first and the newest.
@@ -214,6 +225,9 @@ fn text(out: &mut impl Write, delivery: &Delivery, plan: &Plan, sample: u64) -> 
             out,
             "assumed    {assumed} loaded records were written by another program: needledrop sent no rows"
         )?;
+    }
+    if !receipt.lenient.is_empty() {
+        writeln!(out, "lenient    {}", lenient(receipt))?;
     }
     let rows: Vec<Vec<String>> = receipt
         .tables

@@ -9,6 +9,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use crate::config::tree::Key;
 use crate::domain::Format;
 use crate::domain::format::{Ambiguous, Delimiter, Dialect, Escape, HeaderRule, LineEnd, Mark};
+use crate::domain::lenient::{Comment, ExtraFields, LenientSettings};
 
 /// The names of known dialects.
 #[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq)]
@@ -42,6 +43,12 @@ struct Keys {
     names: Option<Vec<Text>>,
     null: Option<Vec<Text>>,
     lines: Option<Lines>,
+    comment: Option<Text>,
+    trim: bool,
+    blank_rows: Skip,
+    repeated_header: Skip,
+    extra_fields: Extra,
+    missing_fields: Missing,
 }
 
 /// A text. A number would lose its spelling: 007 is 7.
@@ -55,6 +62,34 @@ enum Lines {
     Any,
     Lf,
     Crlf,
+}
+
+/// What to do with a record that is none.
+#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+enum Skip {
+    #[default]
+    Refuse,
+    Skip,
+}
+
+/// What to do with fields beyond those of the header.
+#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+enum Extra {
+    #[default]
+    Refuse,
+    Ignore,
+    IgnoreEmptyLast,
+}
+
+/// What to do with fields that a record does not have.
+#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+enum Missing {
+    #[default]
+    Refuse,
+    Pad,
 }
 
 /// `true`, `false`, or the number of lines.
@@ -94,12 +129,28 @@ impl FormatConfig {
             dialect.lines = lines.into();
         }
         dialect.header = keys.header(dialect.header)?;
+        dialect.lenient = keys.lenient()?;
         dialect.check().map_err(ambiguous)?;
         Ok(Format::Csv(Arc::new(dialect)))
     }
 }
 
 impl Keys {
+    fn lenient(&self) -> Result<LenientSettings, Problem> {
+        Ok(LenientSettings {
+            comment: self.comment.as_ref().map(|Text(text)| comment(text)).transpose()?,
+            trim: self.trim,
+            skip_blank_rows: self.blank_rows == Skip::Skip,
+            skip_repeated_headers: self.repeated_header == Skip::Skip,
+            extra_fields: match self.extra_fields {
+                Extra::Refuse => ExtraFields::Refuse,
+                Extra::Ignore => ExtraFields::Ignore,
+                Extra::IgnoreEmptyLast => ExtraFields::IgnoreEmptyLast,
+            },
+            pad_missing: self.missing_fields == Missing::Pad,
+        })
+    }
+
     fn header(&self, of_kind: HeaderRule) -> Result<HeaderRule, Problem> {
         let has_header = match (self.header, of_kind) {
             (Some(Header::Lines(lines)), _) => Some(lines),
@@ -179,8 +230,15 @@ fn escape(text: &str) -> Result<Escape, Problem> {
     }
 }
 
+fn comment(text: &str) -> Result<Comment, Problem> {
+    Comment::new(text).ok_or_else(|| {
+        let problem = format!("`{}` cannot begin a comment", text.escape_debug());
+        ("source.format.comment", problem, "write one or a few characters in double quotes, such as \"#\"")
+    })
+}
+
 fn ambiguous(problem: Ambiguous) -> Problem {
-    let next = "choose delimiter, quote and escape so that each character has one meaning";
+    let next = "choose delimiter, quote, escape and comment so that each character has one meaning";
     ("source.format", problem.to_string(), next)
 }
 
@@ -209,8 +267,23 @@ impl Kind {
     }
 }
 
-const KEYS: &[&str] =
-    &["kind", "delimiter", "quote", "escape", "skip_lines", "header", "names", "null", "lines"];
+const KEYS: &[&str] = &[
+    "kind",
+    "delimiter",
+    "quote",
+    "escape",
+    "skip_lines",
+    "header",
+    "names",
+    "null",
+    "lines",
+    "comment",
+    "trim",
+    "blank_rows",
+    "repeated_header",
+    "extra_fields",
+    "missing_fields",
+];
 
 impl<'de> Deserialize<'de> for FormatConfig {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -240,6 +313,12 @@ impl<'de> Deserialize<'de> for FormatConfig {
                         "names" => keys.names = Some(map.next_value()?),
                         "null" => keys.null = Some(map.next_value()?),
                         "lines" => keys.lines = Some(map.next_value()?),
+                        "comment" => keys.comment = Some(map.next_value()?),
+                        "trim" => keys.trim = map.next_value()?,
+                        "blank_rows" => keys.blank_rows = map.next_value()?,
+                        "repeated_header" => keys.repeated_header = map.next_value()?,
+                        "extra_fields" => keys.extra_fields = map.next_value()?,
+                        "missing_fields" => keys.missing_fields = map.next_value()?,
                         other => return Err(de::Error::unknown_field(other, KEYS)),
                     }
                 }

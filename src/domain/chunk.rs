@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::delivery::{DeliveryId, DeliveryState};
 use super::feed::FileKey;
 use super::header::{Header, Mapping};
+use super::lenience::LenienceCounts;
 use super::record::{Quarantined, Span};
 use super::stamp::{Stamp, Stamps};
 use super::value::{Cell, Value};
@@ -143,6 +144,8 @@ pub struct RawChunk {
     pub frames: Vec<Frame>,
     /// Records that could not be framed. The numbers of the frames leave out the numbers of these records.
     pub refused: Vec<Quarantined>,
+    /// The comments in the span.
+    pub lenient: LenienceCounts,
     /// The hash of the decoded bytes up to the end of the span, in hexadecimal. Empty if the span is empty: the
     /// delivery then keeps its hash.
     pub hash: String,
@@ -161,6 +164,7 @@ impl RawChunk {
             bytes: Vec::new(),
             frames: Vec::new(),
             refused: Vec::new(),
+            lenient: LenienceCounts::default(),
             hash: String::new(),
             is_tail: false,
             end: None,
@@ -190,6 +194,8 @@ pub struct RowChunk {
     pub rows: Rows,
     pub quarantined: Vec<Quarantined>,
     pub skipped: u64,
+    /// How often lenient settings acted. Records in `quarantined` do not count: a replay counts them.
+    pub lenient: LenienceCounts,
     pub hash: String,
     /// The bytes of the records as read, for records that the store rejects.
     pub bytes: Vec<u8>,
@@ -197,13 +203,6 @@ pub struct RowChunk {
     /// Whether this is the open tail, as in [`RawChunk`]. Such a chunk contains nothing else.
     pub is_tail: bool,
     pub end: Option<End>,
-}
-
-/// The outcome of a record that is not quarantined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecordOutcome {
-    Loaded,
-    Skipped,
 }
 
 impl RowChunk {

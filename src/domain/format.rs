@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::lenient::LenientSettings;
+
 /// The format of the files of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -42,6 +44,13 @@ impl Format {
         }
     }
 
+    /// Returns what the format tolerates.
+    pub fn lenient(&self) -> &LenientSettings {
+        match self {
+            Self::Csv(dialect) => &dialect.lenient,
+        }
+    }
+
     /// Returns the number of the line on which the header is expected, from 1.
     pub fn header_line(&self) -> u64 {
         match self {
@@ -63,6 +72,7 @@ pub struct Dialect {
     /// A field is empty if its bytes, with its quotes, are one of these words.
     pub null: Vec<String>,
     pub lines: LineEnd,
+    pub lenient: LenientSettings,
 }
 
 /// What ends a line.
@@ -87,6 +97,7 @@ impl Default for Dialect {
             header: HeaderRule::Lines(1),
             null: Vec::new(),
             lines: LineEnd::Any,
+            lenient: LenientSettings::default(),
         }
     }
 }
@@ -218,6 +229,8 @@ pub enum Ambiguous {
     Sequence,
     #[error("a null word ends with an escape character, which belongs to the next byte")]
     Null,
+    #[error("the comment begins like a field, with a quote, a delimiter or an escape")]
+    Comment,
 }
 
 impl Dialect {
@@ -234,6 +247,7 @@ impl Dialect {
             (Some(quote), Some(escape)) if quote == escape => Err(Ambiguous::Both),
             _ if self.is_in_sequence() => Err(Ambiguous::Sequence),
             _ if self.null.iter().any(|word| self.ends_escaped(word)) => Err(Ambiguous::Null),
+            _ if self.comment_may_be_a_record() => Err(Ambiguous::Comment),
             _ => Ok(()),
         }
     }
@@ -250,6 +264,26 @@ impl Dialect {
         self.escape_outside_quotes().is_some_and(|escape| escapes(escape) % 2 == 1)
     }
 
+    /// Whether a comment begins with bytes that have another meaning at the beginning of a record.
+    fn comment_may_be_a_record(&self) -> bool {
+        let Some(comment) = &self.lenient.comment else { return false };
+        let (comment, delimiter) = (comment.bytes(), self.delimiter.bytes());
+        let begins_like = |mark: Option<u8>| mark.is_some() && comment.first().copied() == mark;
+        comment.starts_with(delimiter)
+            || delimiter.starts_with(comment)
+            || begins_like(self.quote.map(Mark::byte))
+            || begins_like(self.escape_outside_quotes())
+    }
+
+    /// Whether the byte is a blank that is not part of a field when fields are trimmed: a space or a tab without another
+    /// meaning.
+    pub fn is_trimmed(&self, byte: u8) -> bool {
+        let has_meaning = self.quote.map(Mark::byte) == Some(byte)
+            || self.escape.byte() == Some(byte)
+            || self.delimiter.bytes().contains(&byte);
+        self.lenient.trim && matches!(byte, b' ' | b'\t') && !has_meaning
+    }
+
     /// Describes what differs from the default, for fingerprints. The default is the empty text.
     pub fn declaration(&self) -> String {
         let default = Self::default();
@@ -264,13 +298,16 @@ impl Dialect {
             (self.lines != default.lines, format!("lines {:?}", self.lines)),
         ];
         let changed = parts.into_iter().filter(|(differs, _)| *differs).map(|(_, part)| part);
-        changed.collect::<Vec<_>>().join(", ")
+        changed.chain(self.lenient.declaration()).collect::<Vec<_>>().join(", ")
     }
 
-    /// Returns delimiter and quote if fields are found by them alone, because nothing but a doubled quote is escaped.
+    /// Returns delimiter and quote if fields are found by them alone, because nothing but a doubled quote is escaped and
+    /// nothing is trimmed.
     pub fn plain(&self) -> Option<(u8, u8)> {
         match (self.delimiter.byte(), self.quote, self.escape) {
-            (Some(delimiter), Some(quote), Escape::Doubled) => Some((delimiter, quote.byte())),
+            (Some(delimiter), Some(quote), Escape::Doubled) if !self.lenient.trim => {
+                Some((delimiter, quote.byte()))
+            }
             _ => None,
         }
     }

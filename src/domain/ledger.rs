@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    Ahead, Checkpoint, Delivery, DeliveryId, DeliveryState, FileKey, FileStat, Fingerprint, Position,
-    Quarantined, TableDelta,
+    Ahead, Checkpoint, Delivery, DeliveryId, DeliveryState, FileKey, FileStat, Fingerprint, LenienceCounts,
+    Position, Quarantined, TableDelta,
 };
 
 /// The number of decoded bytes in the head of a delivery. Files with different heads have different content.
@@ -37,7 +37,14 @@ pub enum Verdict {
     /// Write nothing: the file cannot be read.
     Failed { detail: String },
     /// Write nothing: another program wrote its rows. The delivery still counts as loaded to its last byte.
-    Assumed { reach: Position, hash: String, tail: Option<Position>, skipped: u64, detail: String },
+    Assumed {
+        reach: Position,
+        hash: String,
+        tail: Option<Position>,
+        skipped: u64,
+        lenient: LenienceCounts,
+        detail: String,
+    },
 }
 
 impl Verdict {

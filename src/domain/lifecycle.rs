@@ -43,9 +43,9 @@ impl Delivery {
                 delivery.same_as = Some(*of);
                 (delivery.reach, delivery.hash) = (Position { record: 0, ..*reach }, hash.clone());
             }
-            Verdict::Assumed { reach, hash, tail, skipped, .. } => {
+            Verdict::Assumed { reach, hash, tail, skipped, lenient, .. } => {
                 (delivery.reach, delivery.hash, delivery.tail) = (*reach, hash.clone(), *tail);
-                delivery.receipt.assume(*reach, *skipped);
+                delivery.receipt.assume(*reach, *skipped, lenient);
             }
             Verdict::Load { .. } | Verdict::Incomplete { .. } | Verdict::Failed { .. } => {}
         }
@@ -85,6 +85,7 @@ impl Delivery {
         self.receipt.records = self.reach.record;
         self.receipt.loaded += chunk.rows.len() as u64 - refused;
         self.receipt.skipped += chunk.skipped;
+        self.receipt.lenient.add(&chunk.lenient);
         self.receipt.quarantined += chunk.quarantined.len() as u64 + refused;
         if chunk.span.to > chunk.span.from {
             self.tail = chunk.is_tail.then_some(chunk.span.from);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::lenience::LenienceCounts;
 use super::parts::Parts;
 use super::plan::{Fingerprint, Table};
 use super::record::Position;
@@ -20,6 +21,8 @@ pub struct Receipt {
     pub discarded: u64,
     /// Loaded records that another program wrote. No row was sent for them (`load --assume-loaded`).
     pub assumed: u64,
+    /// How often the lenient settings of the format acted on records that are not in quarantine, and on comments.
+    pub lenient: LenienceCounts,
     /// The counts per table, in the order of the tables' names.
     pub tables: Vec<TableCount>,
     /// Where each part ended, in decoded bytes. There is more than one part if the file grew.
@@ -170,9 +173,10 @@ impl Receipt {
     }
 
     /// Counts the records before `reach`, which another program wrote or skipped.
-    pub fn assume(&mut self, reach: Position, skipped: u64) {
+    pub fn assume(&mut self, reach: Position, skipped: u64, lenient: &LenienceCounts) {
         let loaded = reach.record - skipped;
         (self.records, self.loaded, self.assumed, self.skipped) = (reach.record, loaded, loaded, skipped);
+        self.lenient.add(lenient);
         self.parts.push(reach.offset);
     }
 
@@ -194,7 +198,7 @@ impl Receipt {
     /// behind still needs a backfill, because it lacks the other records.
     pub fn replay(
         &mut self,
-        (loaded, skipped): (u64, u64),
+        (loaded, skipped, lenient): (u64, u64, &LenienceCounts),
         tables: &[Table],
         deltas: impl Iterator<Item = TableDelta>,
     ) {
@@ -204,6 +208,7 @@ impl Receipt {
         self.loaded += loaded;
         self.skipped += skipped;
         self.replayed += loaded + skipped;
+        self.lenient.add(lenient);
         self.quarantined = self.quarantined.saturating_sub(loaded + skipped);
         self.add_rows(tables, deltas);
     }

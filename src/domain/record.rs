@@ -52,18 +52,20 @@ pub enum Reason {
     Value,
     /// A value is outside the range of its type.
     Range,
-    /// The bytes are not UTF-8, or contain a NUL byte.
+    /// The bytes are not UTF-8, contain a NUL byte, or begin with a byte order mark.
     Encoding,
     /// The record is longer than `limits.max_record_bytes`.
     TooLong,
     /// There is a quote where RFC 4180 allows none, or a quote is never closed.
     Quote,
+    /// The record repeats the header.
+    RepeatedHeader,
     /// The store rejected the row.
     Refused,
 }
 
 impl Reason {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Fields,
         Self::EmptyKey,
         Self::Value,
@@ -71,6 +73,7 @@ impl Reason {
         Self::Encoding,
         Self::TooLong,
         Self::Quote,
+        Self::RepeatedHeader,
         Self::Refused,
     ];
 
@@ -83,6 +86,7 @@ impl Reason {
             Self::Encoding => "encoding",
             Self::TooLong => "too_long",
             Self::Quote => "quote",
+            Self::RepeatedHeader => "repeated_header",
             Self::Refused => "refused",
         }
     }

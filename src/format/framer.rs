@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    DeliveryContext, End, Format, Frame, Position, Quarantined, RawChunk, Reason, Span, Stamps,
+    DeliveryContext, End, Format, Frame, Lenience, LenienceCounts, Position, Quarantined, RawChunk, Reason,
+    Span, Stamps,
 };
 use crate::format::csv::record_ends::{RecordEnds, Step};
 
@@ -32,6 +33,7 @@ pub struct Framer {
     /// The approximate number of records in the next run.
     expected: usize,
     refused: Vec<Quarantined>,
+    lenient: LenienceCounts,
     hasher: blake3::Hasher,
     /// The number of bytes in `bytes` that were hashed.
     hashed: usize,
@@ -47,6 +49,8 @@ pub struct Cut {
     pub bytes: Vec<u8>,
     pub frames: Vec<Frame>,
     pub refused: Vec<Quarantined>,
+    /// The comments in the span.
+    pub lenient: LenienceCounts,
     /// The hash of all bytes up to the end of the span.
     pub hash: String,
 }
@@ -60,8 +64,8 @@ impl Cut {
         is_tail: bool,
         end: Option<End>,
     ) -> RawChunk {
-        let Self { span, bytes, frames, refused, hash } = self;
-        RawChunk { source, stamps, span, bytes, frames, refused, hash, is_tail, end }
+        let Self { span, bytes, frames, refused, lenient, hash } = self;
+        RawChunk { source, stamps, span, bytes, frames, refused, lenient, hash, is_tail, end }
     }
 }
 
@@ -69,6 +73,7 @@ impl Cut {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Tail<'a> {
     Nothing,
+    Comment,
     Record(&'a [u8]),
     /// A quote in the record on this line is still open.
     OpenQuote {
@@ -105,11 +110,17 @@ impl Framer {
             frames: Vec::new(),
             expected: 0,
             refused: Vec::new(),
+            lenient: LenienceCounts::default(),
             hasher,
             hashed: 0,
             dropped: 0,
             before_dropped: None,
         }
+    }
+
+    /// Counts comments before the first record that are not in the bytes of the framer.
+    pub fn count_comments(&mut self, comments: u64) {
+        self.lenient.count(Lenience::Comments, comments);
     }
 
     /// Makes room for a run of this many bytes. `bytes_of` and `frames_of` provide buffers of at least the given
@@ -238,6 +249,9 @@ impl Framer {
     }
 
     fn record_ends(&mut self, at: usize) {
+        if self.ends.is_comment() {
+            return self.comment_ends(at);
+        }
         let len = self.ends.without_line_end(&self.bytes[self.start..at]).len();
         if len > self.limit {
             return self.over_limit();
@@ -252,6 +266,11 @@ impl Framer {
             });
         }
         self.next(at + 1, u64::from(len > 0));
+    }
+
+    fn comment_ends(&mut self, at: usize) {
+        self.lenient.count(Lenience::Comments, 1);
+        self.next(at + 1, 0);
     }
 
     /// Opens the next record at `at`, after a line feed.
@@ -270,18 +289,23 @@ impl Framer {
     /// Handles an open record that is longer than the limit. If a quote is open, that quote is most likely wrong, so
     /// only its line is refused and reading continues with the next line.
     fn over_limit(&mut self) {
+        if self.ends.is_comment() {
+            return self.begin_dropping();
+        }
+        self.ends.restart();
         let within = (self.start + self.limit + 1).min(self.bytes.len());
         let line = self.ends.line_end(&self.bytes[..within], self.start);
         match line.filter(|_| !self.ends.has_escaped_lines()) {
             Some(at) => self.refuse_line(at - self.start),
-            None => {
-                self.hash_up_to(self.start);
-                self.before_dropped = Some(self.hasher.finalize().to_hex().to_string());
-                self.ends.restart();
-                self.is_dropping = true;
-                self.scanned = self.start;
-            }
+            None => self.begin_dropping(),
         }
+    }
+
+    fn begin_dropping(&mut self) {
+        self.hash_up_to(self.start);
+        self.before_dropped = Some(self.hasher.finalize().to_hex().to_string());
+        self.is_dropping = true;
+        self.scanned = self.start;
     }
 
     fn refuse_line(&mut self, len: usize) {
@@ -289,7 +313,6 @@ impl Framer {
         let detail = format!("a quote on this line is not closed within {} bytes", self.limit);
         let raw = self.bytes[start..end].to_vec();
         self.refuse(Reason::Quote, detail, raw, len as u64);
-        self.ends.restart();
         self.next(end + 1, 1);
     }
 
@@ -318,6 +341,10 @@ impl Framer {
     }
 
     fn dropped_until(&mut self, at: usize) -> bool {
+        if self.ends.is_comment() {
+            self.comment_ends(at);
+            return true;
+        }
         let len = (at - self.start) as u64 + self.dropped;
         self.refuse_too_long(len);
         self.next(at + 1, 1);
@@ -342,8 +369,9 @@ impl Framer {
         self.scanned -= end;
         self.start = 0;
         let (frames, refused) = (std::mem::take(&mut self.frames), std::mem::take(&mut self.refused));
+        let lenient = std::mem::take(&mut self.lenient);
         self.expected = frames.len() + frames.len() / 8;
-        Cut { span, bytes, frames, refused, hash }
+        Cut { span, bytes, frames, refused, lenient, hash }
     }
 
     /// Returns the hash of all bytes before the open record.
@@ -360,6 +388,7 @@ impl Framer {
         let open = &self.bytes[self.start..];
         let (line, len) = (self.open.line + 1, self.reach() - self.open.offset);
         match () {
+            () if self.ends.is_comment() => Tail::Comment,
             () if self.is_dropping => Tail::TooLong { line, len },
             () if self.ends.is_quoted() => Tail::OpenQuote { line, len },
             () if self.ends.is_escaped() => Tail::OpenEscape { line },
@@ -373,21 +402,25 @@ impl Framer {
         self.reach() > self.open.offset
     }
 
-    /// Takes the bytes after the last line end as a complete record or as a blank line. Returns where they begin, or
+    /// Takes the bytes after the last line end as a complete record, a comment or a blank line. Returns where they begin, or
     /// `None` if there are none.
     pub fn close_tail(&mut self) -> Option<Position> {
         let begin = self.has_tail().then_some(self.open);
         let end = self.bytes.len();
         let len = self.ends.without_line_end(&self.bytes[self.start..]).len();
-        if len > 0 {
+        if self.ends.is_comment() {
+            self.lenient.count(Lenience::Comments, 1);
+            (self.is_dropping, self.before_dropped) = (false, None);
+        } else if len > 0 {
             let Position { offset, record, line } = self.open;
             self.frames.push(Frame { record, line: line + 1, offset, start: self.start, len });
             self.open.record += 1;
         }
-        self.open.offset += (end - self.start) as u64;
+        self.open.offset += (end - self.start) as u64 + std::mem::take(&mut self.dropped);
         self.open.line += self.ends.inner_lines;
         self.start = end;
         self.scanned = end;
+        self.ends.restart();
         begin
     }
 

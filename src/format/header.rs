@@ -8,18 +8,22 @@ use memchr::memchr;
 use crate::domain::format::{Dialect, HeaderRule};
 use crate::domain::header::HeaderError;
 use crate::domain::ledger::HEAD;
-use crate::domain::{Format, Header, Position};
+use crate::domain::lenient::ExtraFields;
+use crate::domain::{Format, Header, Lenience, Position};
 use crate::format::encoding::not_text;
 use crate::format::framer::{Framer, Tail};
 use crate::format::splitter::Splitter;
 
-const BOM: &[u8] = b"\xef\xbb\xbf";
+/// The byte order mark of UTF-8.
+pub const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// A header, and where it ends.
 pub struct Headed {
     pub header: Header,
     /// Where the records begin.
     pub mark: Position,
+    /// The number of comments before the records.
+    pub comments: u64,
     /// Whether the header has its line end.
     pub is_complete: bool,
 }
@@ -36,13 +40,14 @@ pub async fn find(
 ) -> Result<Headed, HeaderError> {
     let Format::Csv(dialect) = format;
     let bom = if read.starts_with(BOM) { BOM.len() } else { 0 };
-    let nothing = || Headed {
+    let nothing = |comments: u64| Headed {
         header: Header(Vec::new()),
         mark: Position { offset: read.len() as u64, record: 0, line: 0 },
+        comments,
         is_complete: false,
     };
     if ended && read.len() == bom {
-        return Ok(nothing());
+        return Ok(nothing(0));
     }
     let short =
         || if ended { HeaderError::Short { line: format.header_line() } } else { HeaderError::TooLong(HEAD) };
@@ -51,7 +56,7 @@ pub async fn find(
     let lines = match &dialect.header {
         HeaderRule::Lines(lines) => *lines,
         HeaderRule::Names(names) => {
-            return Ok(Headed { header: Header(names.clone()), mark: begin, is_complete: true });
+            return Ok(Headed { header: Header(names.clone()), mark: begin, comments: 0, is_complete: true });
         }
     };
     let mut framer = Framer::new(format, HEAD, begin, begin, blake3::Hasher::new());
@@ -60,8 +65,11 @@ pub async fn find(
     let mut is_complete = true;
     if framer.records() == 0 {
         match framer.tail() {
-            Tail::Nothing if ended && dialect.skip_lines == 0 => return Ok(nothing()),
-            Tail::Nothing => return Err(short()),
+            Tail::Nothing | Tail::Comment if ended && dialect.skip_lines == 0 => {
+                framer.close_tail();
+                return Ok(nothing(framer.cut().lenient.get(Lenience::Comments)));
+            }
+            Tail::Nothing | Tail::Comment => return Err(short()),
             Tail::Record(_) if ended => {
                 framer.close_tail();
                 is_complete = false;
@@ -84,12 +92,23 @@ pub async fn find(
         let place = frame.offset + malformed.at as u64;
         HeaderError::Quote { line: frame.line, why: malformed.describe(place) }
     })?;
-    let header = Header(fields.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect());
+    let names = fields.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+    let header = Header(without_empty_last(format, names));
+    let comments = cut.lenient.get(Lenience::Comments);
     let to = cut.span.to;
     let end = usize::try_from(to.offset).unwrap_or(read.len());
     let end = after_lines(read, end, lines - 1).ok_or_else(short)?;
     let mark = Position { offset: end as u64, record: 0, line: to.line + lines - 1 };
-    Ok(Headed { header, mark, is_complete })
+    Ok(Headed { header, mark, comments, is_complete })
+}
+
+/// Removes an empty last name, if a last empty field is no field.
+fn without_empty_last(format: &Format, mut names: Vec<String>) -> Vec<String> {
+    let ignores = format.lenient().extra_fields == ExtraFields::IgnoreEmptyLast;
+    if ignores && names.len() > 1 && names.last().is_some_and(String::is_empty) {
+        names.pop();
+    }
+    names
 }
 
 /// Returns the index after this many lines from `at` on, or `None` if there are fewer.

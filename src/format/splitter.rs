@@ -15,6 +15,8 @@ pub struct SplitRecord<'r> {
     fields: &'r [Range<usize>],
     /// Whether the record is pure ASCII without NUL, so that its fields are valid text.
     pub ascii: bool,
+    /// The number of fields with blanks around them that are not part of them.
+    pub trimmed: u64,
 }
 
 impl<'r> SplitRecord<'r> {
@@ -57,7 +59,7 @@ impl Splitter {
     /// Returns the first fault that the format does not allow.
     pub async fn split<'r>(&'r mut self, record: &'r [u8]) -> Result<SplitRecord<'r>, Malformed> {
         let Format::Csv(dialect) = &self.format;
-        let Found { ascii, escaped } = match dialect.plain() {
+        let Found { ascii, escaped, trimmed } = match dialect.plain() {
             Some(plain) => fields::find(record, plain, &mut self.fields)?,
             None => rich::find(dialect, record, &mut self.fields)?,
         };
@@ -80,7 +82,7 @@ impl Splitter {
         for at in &self.null {
             self.fields[*at] = 0..0;
         }
-        Ok(SplitRecord { bytes, fields: &self.fields, ascii })
+        Ok(SplitRecord { bytes, fields: &self.fields, ascii, trimmed })
     }
 }
 
@@ -94,7 +96,7 @@ fn null_fields(dialect: &Dialect, record: &[u8], fields: &[Range<usize>]) -> imp
 
 /// Returns the range of a field with its quotes, if it has any.
 fn enclosed(dialect: &Dialect, record: &[u8], field: &Range<usize>) -> Range<usize> {
-    // Only an opening quote can directly precede a field. Otherwise a delimiter precedes it.
+    // Only an opening quote can directly precede a field. Otherwise a delimiter or a blank precedes it.
     let before = field.start.checked_sub(1).and_then(|at| record.get(at));
     match before {
         Some(quote) if dialect.quote.map(Mark::byte) == Some(*quote) => field.start - 1..field.end + 1,
@@ -108,10 +110,31 @@ pub fn ends_inside_delimiter(format: &Format, record: &[u8]) -> bool {
     dialect.delimiter.is_cut_in(record) && places(format, record).is_err()
 }
 
+/// Returns the number of fields if there are fewer than `names`, and the format does not say that the others are empty.
+/// A malformed record lacks none, because appending bytes does not repair it.
+pub fn lacks_fields(format: &Format, record: &[u8], names: usize) -> Option<usize> {
+    let found = field_count(format, record).filter(|found| *found < names);
+    found.filter(|_| !format.lenient().pad_missing)
+}
+
 /// Returns the number of fields, or `None` if the record is malformed. Unless its last delimiter is cut, appending bytes
 /// to a record does not repair it.
 pub fn field_count(format: &Format, record: &[u8]) -> Option<usize> {
     places(format, record).ok().map(|places| places.len())
+}
+
+/// Whether a record is nothing but delimiters, and blanks if these are trimmed.
+pub fn is_blank(format: &Format, record: &[u8]) -> bool {
+    let Format::Csv(dialect) = format;
+    let mut rest = record;
+    loop {
+        let blanks = rest.iter().take_while(|byte| dialect.is_trimmed(**byte)).count();
+        rest = rest.get(blanks..).unwrap_or_default();
+        match rest.strip_prefix(dialect.delimiter.bytes()) {
+            Some(after) => rest = after,
+            None => return rest.is_empty(),
+        }
+    }
 }
 
 /// Returns the ranges of the fields in a record, with what encloses them, such as quotes.

@@ -2,7 +2,7 @@
 
 use crate::domain::Format;
 use crate::format::framer::{Framer, Tail};
-use crate::format::splitter::{ends_inside_delimiter, field_count};
+use crate::format::splitter::{ends_inside_delimiter, lacks_fields};
 
 /// The maximum length of an open tail that is loaded. A longer tail waits for its line end, because the ledger of a
 /// cluster keeps the bytes of a tail while it is loaded.
@@ -39,6 +39,10 @@ pub async fn judge(framer: &Framer, fields: usize, policy: TailPolicy) -> Judged
             policy,
             "the file ends with a carriage return; the line feed that follows it is expected",
         ),
+        Tail::Comment => held_unless(
+            policy,
+            "the comment on the last line has no line end; the file is loaded when its writer has finished",
+        ),
         Tail::Record(tail) => record(framer.format(), tail, fields, policy),
         Tail::OpenQuote { line, len } => wait(format!(
             "a quote in the record on line {line} is still open, so the {len} bytes from there on are not loaded \
@@ -59,9 +63,7 @@ fn record(format: &Format, tail: &[u8], fields: usize, policy: TailPolicy) -> Ju
     if ends_inside_delimiter(format, tail) {
         return wait("the last record ends inside a delimiter; more is expected".to_owned());
     }
-    // Appended bytes cannot repair malformed quotes, so such a record does not wait for more fields.
-    let found = field_count(format, tail).unwrap_or(fields);
-    if found < fields {
+    if let Some(found) = lacks_fields(format, tail, fields) {
         return wait(format!(
             "the last record has {found} of {fields} fields and no line end; more is expected"
         ));
@@ -106,17 +108,20 @@ fn ends_inside_a_character(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::domain::Position;
+    use crate::domain::format::Dialect;
+    use crate::domain::lenient::{Comment, LenientSettings};
 
     fn judged(bytes: &[u8], policy: TailPolicy) -> Judged {
-        let mut framer = Framer::new(
-            &Format::default(),
-            LONGEST * 2,
-            Position::default(),
-            Position::default(),
-            blake3::Hasher::new(),
-        );
+        judged_in(&Format::default(), bytes, policy)
+    }
+
+    fn judged_in(format: &Format, bytes: &[u8], policy: TailPolicy) -> Judged {
+        let mut framer =
+            Framer::new(format, LONGEST * 2, Position::default(), Position::default(), blake3::Hasher::new());
         framer.bytes().extend_from_slice(bytes);
         framer.scan(usize::MAX, usize::MAX);
         futures::executor::block_on(judge(&framer, 2, policy))
@@ -141,6 +146,20 @@ mod tests {
             );
         }
         assert_eq!(judged(b"0,0\n", TailPolicy::Hold), Judged::None);
+    }
+
+    #[test]
+    fn a_comment_and_a_record_that_is_padded_wait_while_the_file_may_grow() {
+        let comment = Comment::new("#");
+        let lenient = LenientSettings { comment, pad_missing: true, ..LenientSettings::default() };
+        let format = Format::Csv(Arc::new(Dialect { lenient, ..Dialect::default() }));
+        for tail in ["1", "# \"", "#", "\r"] {
+            let bytes = format!("0,0\n{tail}");
+            let judged = |policy| judged_in(&format, bytes.as_bytes(), policy);
+            assert_eq!(judged(TailPolicy::Load), Judged::Load, "{tail:?}");
+            assert!(matches!(judged(TailPolicy::Hold), Judged::Wait { held: true, .. }), "{tail:?}");
+        }
+        assert_eq!(judged_in(&format, b"0,0\n#1\n", TailPolicy::Hold), Judged::None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::domain::{
 };
 use crate::format::decoded::Decoded;
 use crate::format::framer::{Framer, Tail};
-use crate::format::splitter::field_count;
+use crate::format::splitter::lacks_fields;
 use crate::pipeline::prefix_check::VerifiedFile;
 use crate::source::SourceFile;
 
@@ -96,10 +96,9 @@ impl<F: SourceFile> ArchivedReader<F> {
     async fn close(&mut self) {
         let is_complete = match self.framer.tail() {
             Tail::Record(tail) => {
-                let fields = field_count(self.framer.format(), tail);
-                fields.is_none_or(|fields| fields >= self.source.mapping.fields)
+                lacks_fields(self.framer.format(), tail, self.source.mapping.fields).is_none()
             }
-            Tail::Nothing => true,
+            Tail::Nothing | Tail::Comment => true,
             Tail::OpenQuote { .. } | Tail::OpenEscape { .. } | Tail::TooLong { .. } => false,
         };
         if is_complete {

@@ -40,6 +40,8 @@ pub struct Start {
     pub header: Header,
     pub mapping: Mapping,
     pub mark: Position,
+    /// The number of comments before the records.
+    pub comments: u64,
     /// Whether the header has its line end. If not, the file may grow and get another header.
     pub is_complete: bool,
 }
@@ -122,14 +124,14 @@ pub async fn read_or_end<F: SourceFile>(bytes: &mut Decoded<F>, into: &mut Vec<u
 
 /// Finds the header in the first bytes of a file, and the columns of the plan in the header.
 pub async fn start<F: SourceFile>(opened: &Opened<F>, plan: &Plan) -> Result<Start, HeaderError> {
-    let Headed { header, mark, is_complete } = headed(opened, plan).await?;
+    let Headed { header, mark, comments, is_complete } = headed(opened, plan).await?;
     // An empty file is loaded with no records, whatever columns are declared.
     let mapping = if header.0.is_empty() {
         Mapping { fields: 0, field_of: vec![None; plan.columns.len()], ignored: Vec::new() }
     } else {
         header.map(plan)?
     };
-    Ok(Start { header, mapping, mark, is_complete })
+    Ok(Start { header, mapping, mark, comments, is_complete })
 }
 
 /// Finds the header in the first bytes of a file.
@@ -150,13 +152,21 @@ pub fn trusted(noted: FileStat) -> FileStat {
     if age >= TRUSTED_AFTER { noted } else { noted.untrusted() }
 }
 
-/// Makes a framer for `read`, the first bytes of a file. It frames the bytes from `first` on, where the records begin.
-pub fn framer(plan: &Plan, limit: usize, from: Position, first: Position, read: &[u8]) -> Framer {
-    let at = usize::try_from(first.offset).unwrap_or(usize::MAX).min(read.len());
+/// Makes a framer for `read`, the first bytes of a file. It frames the bytes from `start.mark` on, where the records
+/// begin. The first span begins at `from`. `counted` is the number of comments before `from`.
+pub fn framer(
+    plan: &Plan,
+    limit: usize,
+    (from, counted): (Position, u64),
+    start: &Start,
+    read: &[u8],
+) -> Framer {
+    let at = usize::try_from(start.mark.offset).unwrap_or(usize::MAX).min(read.len());
     let (before, behind) = read.split_at(at);
     let mut hasher = blake3::Hasher::new();
     hasher.update(before);
-    let mut framer = Framer::new(&plan.format, limit, from, first, hasher);
+    let mut framer = Framer::new(&plan.format, limit, from, start.mark, hasher);
+    framer.count_comments(start.comments.saturating_sub(counted));
     framer.bytes().extend_from_slice(behind);
     framer
 }

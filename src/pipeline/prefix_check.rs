@@ -230,7 +230,7 @@ impl<F: SourceFile> VerifiedFile<F> {
     ) -> Result<Self, KeptFileError> {
         let opened = open(source, file, plan.encoding).await?;
         let start = start(&opened, plan).await?;
-        let framer = framer(plan, limit, Position::default(), start.mark, &opened.read);
+        let framer = framer(plan, limit, (Position::default(), 0), &start, &opened.read);
         Ok(Self { header: start.header, mapping: start.mapping, framer, bytes: opened.bytes })
     }
 }

@@ -184,7 +184,9 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::domain::{Cell, DeliveryContext, End, Header, Mapping, Position, Rows, Span, Stamp};
+    use crate::domain::{
+        Cell, DeliveryContext, End, Header, LenienceCounts, Mapping, Position, Rows, Span, Stamp,
+    };
 
     /// The last chunk of a delivery, with one row, behind so many skipped and loaded records.
     fn last_chunk(skipped_before: u64, loaded_before: u64) -> RowChunk {
@@ -201,6 +203,7 @@ mod tests {
             rows,
             quarantined: Vec::new(),
             skipped: 0,
+            lenient: LenienceCounts::default(),
             hash: String::new(),
             bytes: Vec::new(),
             frames: Vec::new(),

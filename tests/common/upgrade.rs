@@ -106,9 +106,10 @@ impl World {
     }
 
     /// Runs once over the same files and once over files that grew. Then replays the quarantine, which must try
-    /// `replayed` records. `left` and `unchanged` are the deliveries and receipts before.
-    pub fn continues(&self, left: &[String], unchanged: &[Json], replayed: u64) {
-        let completed = self.completes(left, unchanged);
+    /// `replayed` records. `left` and `unchanged` are the deliveries and receipts before. `further` is what else
+    /// the first run changes.
+    pub fn continues(&self, left: &[String], unchanged: &[Json], further: &[(&str, &str)], replayed: u64) {
+        let completed = self.completes(left, unchanged, further);
         self.grow();
         self.once(0);
         let grown = changed(&completed, &GROWN);
@@ -121,9 +122,9 @@ impl World {
     }
 
     /// Runs once over the same files. Returns the deliveries after that.
-    pub fn completes(&self, left: &[String], unchanged: &[Json]) -> Vec<String> {
+    pub fn completes(&self, left: &[String], unchanged: &[Json], further: &[(&str, &str)]) -> Vec<String> {
         self.once(1);
-        let completed = changed(left, &COMPLETED);
+        let completed = changed(&changed(left, &COMPLETED), further);
         assert_eq!(self.deliveries(), completed);
         for (file, before) in UNCHANGED.iter().zip(unchanged) {
             let now = self.receipt(file);

@@ -122,7 +122,8 @@ fn place(plan: &Plan, header: &Header, column: &str, raw: &[u8]) -> Marked {
     let at = header.0.iter().position(|field| *field == name);
     let at = at.ok_or_else(|| Unmarked::NoName(name.clone()))?;
     let places = places(&plan.format, raw).map_err(Unmarked::Malformed)?;
-    if places.len() != header.0.len() {
+    let is_empty = places.last().is_some_and(Range::is_empty);
+    if !plan.format.lenient().fits(places.len(), header.0.len(), is_empty) {
         let (fields, names) = (places.len(), header.0.len());
         return Err(Unmarked::Fields { fields, names, name });
     }

@@ -9,8 +9,8 @@ use proptest::sample::Index;
 use crate::domain::ledger::{Amendment, Continuation, NewDelivery, Verdict};
 use crate::domain::{
     Ahead, Checkpoint, Delivery, DeliveryContext, DeliveryId, DeliveryState, Empty, End, Feed, FileStat,
-    Fingerprint, Format, Header, Mapping, Plan, Position, Quarantined, Reason, Receipt, RowChunk, Rows, Span,
-    Stamp, Table, TableDelta,
+    Fingerprint, Format, Header, Lenience, LenienceCounts, Mapping, Plan, Position, Quarantined, Reason,
+    Receipt, RowChunk, Rows, Span, Stamp, Table, TableDelta,
 };
 
 /// Returns a plan with three tables. Deliveries of these tests begin before the last of them is declared.
@@ -82,6 +82,7 @@ fn chunk(delivery: &Delivery, [loaded, skipped, refused]: [u64; 3], end: Option<
         rows,
         quarantined: (from..from + refused).map(quarantined).collect(),
         skipped,
+        lenient: LenienceCounts::default(),
         hash: format!("hash up to {to}"),
         bytes: Vec::new(),
         frames: Vec::new(),
@@ -106,6 +107,29 @@ fn counts(receipt: &Receipt) -> [u64; 6] {
     [records, loaded, skipped, quarantined, replayed, discarded]
 }
 
+fn comments(times: u64) -> LenienceCounts {
+    let mut counts = LenienceCounts::default();
+    counts.count(Lenience::Comments, times);
+    counts
+}
+
+#[test]
+fn lenient_settings_are_counted_with_the_chunks_they_acted_on_and_with_replays() {
+    let mut delivery = begun(LOAD);
+    let first = RowChunk { lenient: comments(2), ..chunk(&delivery, [1, 0, 1], None) };
+    apply(&mut delivery, &first, 0);
+    assert!(delivery.advance(&first, 0).is_err());
+    assert_eq!(
+        delivery.receipt.lenient,
+        comments(2),
+        "a chunk that does not continue the delivery counts nothing"
+    );
+    let next = RowChunk { lenient: comments(1), ..chunk(&delivery, [1, 0, 0], Some(End::Loaded)) };
+    apply(&mut delivery, &next, 0);
+    delivery.receipt.replay((1, 0, &comments(4)), &plan().tables, rows(1));
+    assert_eq!(delivery.receipt.lenient, comments(7));
+}
+
 const LOAD: Verdict = Verdict::Load { records: 10 };
 
 #[test]
@@ -127,8 +151,9 @@ fn a_delivery_begins_as_its_verdict_says() {
     assert_eq!((duplicate.reach.offset, duplicate.hash.as_str()), (40, "all"));
     assert_eq!((counts(&duplicate.receipt), duplicate.receipt.tables.len()), ([0; 6], 0));
 
-    let (detail, tail) = ("entered".to_owned(), Some(at(3)));
-    let assumed = begun(Verdict::Assumed { reach: at(4), hash, tail, skipped: 1, detail });
+    let (detail, tail, lenient) = ("entered".to_owned(), Some(at(3)), comments(2));
+    let assumed = begun(Verdict::Assumed { reach: at(4), hash, tail, skipped: 1, lenient, detail });
+    assert_eq!(assumed.receipt.lenient, comments(2));
     assert_eq!((assumed.state, assumed.reach, assumed.tail), (DeliveryState::Loaded, at(4), tail));
     assert_eq!((counts(&assumed.receipt), assumed.receipt.assumed), ([4, 3, 1, 0, 0, 0], 3));
     assert_eq!(assumed.receipt.parts.ends(), [40]);
@@ -273,7 +298,7 @@ fn run(delivery: &mut Delivery, step: &Step) {
         Step::Replay { loaded, skipped } => {
             let loaded = share(loaded, delivery.receipt.open());
             let skipped = share(skipped, delivery.receipt.open() - loaded);
-            delivery.receipt.replay((loaded, skipped), &plan().tables, rows(loaded));
+            delivery.receipt.replay((loaded, skipped, &comments(0)), &plan().tables, rows(loaded));
         }
         Step::Discard(records) => delivery.receipt.discard(share(records, delivery.receipt.open())),
         Step::ReadAgain => {
@@ -302,7 +327,7 @@ proptest! {
     fn every_count_closes_after_any_steps(assumed in any::<bool>(), steps in prop::collection::vec(step(), 0..30)) {
         let (reach, hash, detail) = (at(5), String::new(), String::new());
         let mut delivery = begun(match assumed {
-            true => Verdict::Assumed { reach, hash, tail: None, skipped: 2, detail },
+            true => Verdict::Assumed { reach, hash, tail: None, skipped: 2, lenient: comments(0), detail },
             false => LOAD,
         });
         for step in &steps {

@@ -36,6 +36,8 @@ pub struct Found {
     pub ascii: bool,
     /// Whether a field has doubled quotes or other escapes, so that its value differs from its bytes in the record.
     pub escaped: bool,
+    /// The number of fields with blanks around them that are not part of them.
+    pub trimmed: u64,
 }
 
 /// Finds the fields without their quotes.
@@ -96,7 +98,7 @@ pub fn find(
             return Err(malformed(fields, begin, Fault::Open));
         }
     }
-    Ok(Found { ascii: seen & !LOW == 0, escaped })
+    Ok(Found { ascii: seen & !LOW == 0, escaped, trimmed: 0 })
 }
 
 fn malformed(fields: &[Range<usize>], at: usize, fault: Fault) -> Malformed {

@@ -1,4 +1,4 @@
-//! Finds the line feeds that end CSV records. Knows quotes, escapes and line ends, but not fields.
+//! Finds the line feeds that end CSV records and comments. Knows quotes, escapes and line ends, but not fields.
 //!
 //! Agrees with the splitter on where a quoted field begins (only at the start of a field) and ends. A record ends at a
 //! line feed outside quotes that is not escaped.
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use memchr::{memchr, memchr_iter, memchr2, memchr3, memmem};
 
 use crate::domain::format::{Dialect, Escape, LineEnd, Mark};
+use crate::domain::lenient::Comment;
 
 /// The result of one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,10 @@ enum State {
     Escaped { quoted: bool },
     /// After an escaped carriage return. A line feed belongs to the same escaped line end.
     EscapedReturn { quoted: bool },
+    /// At the beginning of what may be a comment. Used only if the dialect has comments.
+    Start,
+    /// In a comment.
+    Comment,
 }
 
 impl State {
@@ -51,9 +56,13 @@ struct Marks {
     delimiter: Option<u8>,
     /// Whether two quotes in a quoted field are one quote of its text.
     doubled: bool,
+    /// Whether a quote may begin a field after blanks.
+    trim: bool,
+    /// The state at the beginning of a record.
+    first: State,
 }
 
-/// The scan of one record.
+/// The scan of one record or comment.
 #[derive(Debug)]
 pub struct RecordEnds {
     dialect: Arc<Dialect>,
@@ -75,20 +84,15 @@ impl RecordEnds {
             escape: dialect.escape.byte(),
             delimiter: dialect.delimiter.byte(),
             doubled: dialect.escape == Escape::Doubled,
+            trim: dialect.lenient.trim,
+            first: dialect.lenient.comment.as_ref().map_or(State::Plain, |_| State::Start),
         };
-        Self {
-            dialect: Arc::clone(dialect),
-            marks,
-            state: State::Plain,
-            field: 0,
-            escaped: 0,
-            inner_lines: 0,
-        }
+        Self { dialect: Arc::clone(dialect), marks, state: marks.first, field: 0, escaped: 0, inner_lines: 0 }
     }
 
     /// Begins the scan of the next record.
     pub fn restart(&mut self) {
-        (self.state, self.field, self.escaped, self.inner_lines) = (State::Plain, 0, 0, 0);
+        (self.state, self.field, self.escaped, self.inner_lines) = (self.marks.first, 0, 0, 0);
     }
 
     /// Scans up to the next byte that may have a meaning, and advances `scanned` past it. The record begins at `start`.
@@ -127,7 +131,23 @@ impl RecordEnds {
                 }
                 Step::Within
             }
+            State::Start => self.start(&bytes[start..], start, scanned),
+            State::Comment => match memchr(b'\n', rest) {
+                Some(at) => Step::End(*scanned + at),
+                None => Step::OutOfBytes,
+            },
         }
+    }
+
+    /// Decides whether a comment begins here.
+    fn start(&mut self, line: &[u8], start: usize, scanned: &mut usize) -> Step {
+        let comment = self.dialect.lenient.comment.as_ref().map(Comment::bytes).unwrap_or_default();
+        if line.len() < comment.len() && comment.starts_with(line) {
+            return Step::OutOfBytes;
+        }
+        self.state = if line.starts_with(comment) { State::Comment } else { State::Plain };
+        *scanned = start;
+        Step::Within
     }
 
     #[inline]
@@ -171,11 +191,18 @@ impl RecordEnds {
     /// Whether a field begins at `at`, which is outside quotes.
     #[inline]
     fn begins_a_field(&mut self, bytes: &[u8], start: usize, at: usize) -> bool {
+        let at = if self.marks.trim { self.without_blanks(bytes, start, at) } else { at };
         match self.marks.delimiter {
             _ if at == start => true,
             Some(delimiter) => bytes[at - 1] == delimiter,
             None => self.follows_delimiter(&bytes[start..at]),
         }
+    }
+
+    /// Returns the end of what precedes the blanks before `at`.
+    fn without_blanks(&self, bytes: &[u8], start: usize, at: usize) -> usize {
+        let before = bytes[start..at].iter().rposition(|byte| !self.dialect.is_trimmed(*byte));
+        before.map_or(start, |last| start + last + 1)
     }
 
     /// Whether `before`, the beginning of the record, ends with a delimiter. A delimiter of several bytes may overlap
@@ -215,6 +242,11 @@ impl RecordEnds {
     /// Whether only the scan of the whole record shows which line feeds are text, and never a quote that is not closed.
     pub fn has_escaped_lines(&self) -> bool {
         self.dialect.escape_outside_quotes().is_some()
+    }
+
+    /// Whether this is a comment and no record.
+    pub fn is_comment(&self) -> bool {
+        self.state == State::Comment
     }
 
     /// Whether a quote is open.

@@ -1,4 +1,5 @@
-//! Finds the fields of a framed CSV record in any dialect: delimiters of several characters, no quotes, escapes.
+//! Finds the fields of a framed CSV record in any dialect: delimiters of several characters, no quotes, escapes, blanks
+//! that are not part of fields.
 //!
 //! As strict as [`fields`](super::fields), which is faster for dialects with nothing but doubled quotes.
 
@@ -16,14 +17,15 @@ use crate::format::csv::malformed::{Fault, Malformed};
 /// Returns the first quote or escape that the dialect does not allow.
 pub fn find(dialect: &Dialect, record: &[u8], fields: &mut Vec<Range<usize>>) -> Result<Found, Malformed> {
     fields.clear();
-    let (mut scan, mut begin) = (Scan { dialect, record, field: 0, escaped: false }, 0);
+    let (mut scan, mut begin) = (Scan { dialect, record, field: 0, escaped: false, trimmed: 0 }, 0);
     loop {
         scan.field = fields.len();
         let (field, end) = scan.field_at(begin)?;
         fields.push(field);
         if end == record.len() {
             let ascii = record.is_ascii() && memchr(b'\0', record).is_none();
-            return Ok(Found { ascii: ascii && !scan.escaped, escaped: scan.escaped });
+            let (escaped, trimmed) = (scan.escaped, scan.trimmed);
+            return Ok(Found { ascii: ascii && !escaped, escaped, trimmed });
         }
         begin = end + dialect.delimiter.bytes().len();
     }
@@ -36,25 +38,49 @@ struct Scan<'r> {
     field: usize,
     /// Whether any field has an escape or a doubled quote.
     escaped: bool,
+    /// The number of fields with blanks around them that are not part of them.
+    trimmed: u64,
 }
 
 impl Scan<'_> {
     /// Returns the field that begins here without its quotes, and where the delimiter after it begins, or the end.
     fn field_at(&mut self, begin: usize) -> Result<(Range<usize>, usize), Malformed> {
-        let quote = self.dialect.quote.map(Mark::byte);
-        match self.record.get(begin) {
-            Some(first) if Some(*first) == quote => {
-                let close = self.closing_quote(*first, begin)?;
-                Ok((begin + 1..close, close + 1))
+        let (quote, first) = (self.dialect.quote.map(Mark::byte), self.after_blanks(begin));
+        match self.record.get(first) {
+            Some(byte) if Some(*byte) == quote => {
+                let close = self.closing_quote(*byte, first)?;
+                let end = self.after_blanks(close + 1);
+                self.trimmed += u64::from((begin, end) != (first, close + 1));
+                Ok((first + 1..close, end))
             }
             _ => {
-                let end = self.end_of_unquoted(begin)?;
-                match quote.and_then(|quote| memchr(quote, self.slice(begin, end))) {
-                    Some(at) => Err(self.fault(begin + at, Fault::Inside)),
-                    None => Ok((begin..end, end)),
-                }
+                let (field, end) = self.unquoted(quote, first)?;
+                self.trimmed += u64::from((begin, end) != (field.start, field.end));
+                Ok((field, end))
             }
         }
+    }
+
+    /// Returns the field without the blanks behind it, and where the delimiter after it begins, or the end.
+    fn unquoted(&mut self, quote: Option<u8>, begin: usize) -> Result<(Range<usize>, usize), Malformed> {
+        let end = self.end_of_unquoted(begin)?;
+        match quote.and_then(|quote| memchr(quote, self.slice(begin, end))) {
+            Some(at) => Err(self.fault(begin + at, Fault::Inside)),
+            None => Ok((begin..self.before_blanks(begin, end), end)),
+        }
+    }
+
+    /// Returns the end of the blanks that begin here.
+    fn after_blanks(&self, from: usize) -> usize {
+        let rest = self.slice(from, self.record.len());
+        let blanks = rest.iter().position(|byte| !self.dialect.is_trimmed(*byte));
+        from + blanks.unwrap_or(rest.len())
+    }
+
+    /// Returns the beginning of the blanks that end here.
+    fn before_blanks(&self, from: usize, to: usize) -> usize {
+        let last = self.slice(from, to).iter().rposition(|byte| !self.dialect.is_trimmed(*byte));
+        last.map_or(from, |last| from + last + 1)
     }
 
     fn end_of_unquoted(&mut self, begin: usize) -> Result<usize, Malformed> {
@@ -63,7 +89,7 @@ impl Scan<'_> {
             return Ok(self.delimiter_after(begin));
         };
         let (mut from, mut end) = (begin, self.delimiter_after(begin));
-        if self.dialect.is_null(self.slice(begin, end)) {
+        if self.dialect.is_null(self.slice(begin, self.before_blanks(begin, end))) {
             return Ok(end);
         }
         loop {
@@ -104,15 +130,19 @@ impl Scan<'_> {
                 })?;
             } else if self.dialect.escape == Escape::Doubled && self.record.get(at + 1) == Some(&quote) {
                 self.escaped = true;
-            } else if self.slice(at + 1, self.record.len()).starts_with(self.dialect.delimiter.bytes())
-                || at + 1 == self.record.len()
-            {
+            } else if self.may_end(self.after_blanks(at + 1)) {
                 return Ok(at);
             } else {
                 return Err(self.fault(at, Fault::Closing));
             }
             from = at + 2;
         }
+    }
+
+    /// Whether a delimiter or the end of the record is here.
+    fn may_end(&self, at: usize) -> bool {
+        at == self.record.len()
+            || self.slice(at, self.record.len()).starts_with(self.dialect.delimiter.bytes())
     }
 
     /// Checks what follows the escape character at `at`. `is_special` is whether it is text only if it is escaped.

@@ -6,9 +6,10 @@ use futures::executor::block_on;
 use proptest::prelude::*;
 
 use crate::domain::format::{Delimiter, Dialect, Escape, LineEnd, Mark};
-use crate::domain::{Format, Position};
+use crate::domain::lenient::{Comment, LenientSettings};
+use crate::domain::{Format, Lenience, Position};
 use crate::format::csv::{fields, rich};
-use crate::format::framer::{Framer, Tail};
+use crate::format::framer::{Cut, Framer, Tail};
 use crate::format::splitter::Splitter;
 
 fn dialect(delimiter: &str, quote: &str, escape: Escape) -> Dialect {
@@ -25,15 +26,22 @@ fn dialects() -> impl Strategy<Value = Dialect> {
         Escape::Mark(Mark::new("^").unwrap()),
         Escape::Mark(Mark::new("\\").unwrap()),
     ]);
-    let all = (delimiters, quotes, escapes);
-    let all = all.prop_map(|(delimiter, quote, escape)| dialect(delimiter, quote, escape));
-    all.prop_filter("ambiguous", |dialect| dialect.check().is_ok())
+    let comments = prop::sample::select(vec!["", "", "#", "//", "|-", "a"]);
+    let made = |(delimiter, quote, escape, comment, trim)| {
+        let lenient = LenientSettings { comment: Comment::new(comment), trim, ..LenientSettings::default() };
+        let made = Dialect { lenient, ..dialect(delimiter, quote, escape) };
+        made.check().is_ok().then_some(made)
+    };
+    (delimiters, quotes, escapes, comments, any::<bool>()).prop_filter_map("ambiguous", made)
 }
 
 /// Text of the characters that have a meaning in some dialect.
 fn texts() -> impl Strategy<Value = String> {
-    prop::collection::vec(prop::sample::select("ab,;|:=¦\t\"'\\^\n\rnN0".chars().collect::<Vec<_>>()), 0..8)
-        .prop_map(|chars| chars.into_iter().collect())
+    prop::collection::vec(
+        prop::sample::select("ab,;|:=¦\t\"'\\^\n\rnN0#/- ".chars().collect::<Vec<_>>()),
+        0..8,
+    )
+    .prop_map(|chars| chars.into_iter().collect())
 }
 
 /// Writes a field, or returns `None` if the dialect has no way to write it.
@@ -41,7 +49,12 @@ fn written(dialect: &Dialect, text: &str, quotes: bool) -> Option<String> {
     let delimiter = dialect.delimiter.to_string();
     let delimiter = if delimiter == "\\t" { "\t".to_owned() } else { delimiter };
     let escape = dialect.escape.byte().map(char::from);
+    let edges = [text.bytes().next(), text.bytes().last()];
+    let is_trimmed = edges.into_iter().flatten().any(|byte| dialect.is_trimmed(byte));
     let Some(quote) = dialect.quote.map(|quote| char::from(quote.byte())) else {
+        if is_trimmed {
+            return None;
+        }
         let Some(escape) = escape else {
             // A delimiter may also arise at the border of two fields.
             let border = delimiter.chars().next()?;
@@ -53,7 +66,7 @@ fn written(dialect: &Dialect, text: &str, quotes: bool) -> Option<String> {
         );
     };
     let border = delimiter.chars().next()?;
-    if !quotes && !text.contains([quote, '\n', '\r', border]) {
+    if !quotes && !is_trimmed && !text.contains([quote, '\n', '\r', border]) {
         return Some(text.to_owned());
     }
     let inner: String = match escape {
@@ -66,8 +79,28 @@ fn written(dialect: &Dialect, text: &str, quotes: bool) -> Option<String> {
     Some(format!("{quote}{inner}{quote}"))
 }
 
-/// Frames the bytes, appended in parts of this length, and splits the records.
-fn read(dialect: &Dialect, bytes: &[u8], part: usize) -> Vec<Result<Vec<String>, String>> {
+/// Writes a record, or returns `None` if the dialect has no way to write it. `padded` fields have blanks around them, if
+/// these are not part of the field.
+fn line(dialect: &Dialect, record: &[(String, bool, bool)]) -> Option<String> {
+    let pad = |field: String, padded: bool| if padded { format!(" {field}  ") } else { field };
+    let field = |(text, quotes, padded): &(String, bool, bool)| {
+        Some(pad(written(dialect, text, *quotes)?, *padded && dialect.lenient.trim))
+    };
+    let delimiter = std::str::from_utf8(dialect.delimiter.bytes()).unwrap();
+    let join = |fields: Vec<String>| fields.join(delimiter);
+    let line = join(record.iter().map(field).collect::<Option<_>>()?);
+    if !dialect.lenient.is_comment(line.lines().next()?.as_bytes()) {
+        return Some(line);
+    }
+    // Quotes around the first field tell a record from a comment.
+    dialect.quote?;
+    let mut record = record.to_vec();
+    record[0].1 = true;
+    Some(join(record.iter().map(field).collect::<Option<_>>()?))
+}
+
+/// Frames the bytes, appended in parts of this length.
+fn framed(dialect: &Dialect, bytes: &[u8], part: usize) -> Cut {
     let format = Format::Csv(Arc::new(dialect.clone()));
     let begin = Position::default();
     let mut framer = Framer::new(&format, 10_000, begin, begin, blake3::Hasher::new());
@@ -75,10 +108,16 @@ fn read(dialect: &Dialect, bytes: &[u8], part: usize) -> Vec<Result<Vec<String>,
         framer.bytes().extend_from_slice(part);
         framer.scan(usize::MAX, usize::MAX);
     }
-    if matches!(framer.tail(), Tail::Record(_)) {
+    if matches!(framer.tail(), Tail::Record(_) | Tail::Comment) {
         framer.close_tail();
     }
-    let (cut, mut splitter) = (framer.cut(), Splitter::new(&format));
+    framer.cut()
+}
+
+/// Frames the bytes, appended in parts of this length, and splits the records.
+fn read(dialect: &Dialect, bytes: &[u8], part: usize) -> Vec<Result<Vec<String>, String>> {
+    let format = Format::Csv(Arc::new(dialect.clone()));
+    let (cut, mut splitter) = (framed(dialect, bytes, part), Splitter::new(&format));
     let records = cut.frames.iter().map(|frame| &cut.bytes[frame.start..frame.start + frame.len]);
     let mut all = Vec::new();
     for record in records {
@@ -96,7 +135,10 @@ proptest! {
     #[test]
     fn what_a_writer_of_the_dialect_writes_is_read_back(
         dialect in dialects(),
-        records in prop::collection::vec(prop::collection::vec((texts(), any::<bool>()), 2..5), 1..5),
+        records in prop::collection::vec(
+            (prop::collection::vec((texts(), any::<bool>(), any::<bool>()), 2..5), prop::option::of(texts())),
+            1..5,
+        ),
         (crlf, closed, part, any) in (any::<bool>(), any::<bool>(), 1usize..9, any::<bool>()),
     ) {
         // Whether an escaped carriage return is part of an escaped line end depends on what ends a line.
@@ -106,18 +148,22 @@ proptest! {
             (false, false) => LineEnd::Lf,
         };
         let dialect = Dialect { lines, ..dialect };
-        let delimiter = String::from_utf8(dialect.delimiter.bytes().to_vec()).unwrap();
-        let (mut lines, mut expected) = (Vec::new(), Vec::new());
-        for record in &records {
-            let fields: Option<Vec<String>> =
-                record.iter().map(|(text, quotes)| written(&dialect, text, *quotes)).collect();
-            let Some(fields) = fields else { continue };
-            lines.push(fields.join(&delimiter));
-            expected.push(Ok(record.iter().map(|(text, _)| text.clone()).collect::<Vec<_>>()));
+        let (mut lines, mut expected, mut comments) = (Vec::new(), Vec::new(), 0);
+        for (record, comment) in &records {
+            if let Some(line) = line(&dialect, record) {
+                lines.push(line);
+                expected.push(Ok(record.iter().map(|(text, ..)| text.clone()).collect::<Vec<_>>()));
+            }
+            if let (Some(begin), Some(text)) = (&dialect.lenient.comment, comment) {
+                comments += 1;
+                lines.push(std::str::from_utf8(begin.bytes()).unwrap().to_owned() + &text.replace(['\n', '\r'], ""));
+            }
         }
         let end = if crlf { "\r\n" } else { "\n" };
         let bytes = lines.join(end) + if closed { end } else { "" };
         prop_assert_eq!(read(&dialect, bytes.as_bytes(), part), expected, "{:?}", bytes);
+        let counted = framed(&dialect, bytes.as_bytes(), part).lenient;
+        prop_assert_eq!(counted.get(Lenience::Comments), comments, "{:?}", bytes);
     }
 
     #[test]
@@ -136,10 +182,12 @@ proptest! {
     #[test]
     fn records_do_not_depend_on_how_the_bytes_are_cut(
         dialect in dialects(),
-        bytes in "[a,;|:=¦\t\"'\\\\^\n\rn]{0,60}",
+        bytes in "[a,;|:=¦\t\"'\\\\^\n\rn#/ -]{0,60}",
         part in 1usize..9,
     ) {
         prop_assert_eq!(read(&dialect, bytes.as_bytes(), part), read(&dialect, bytes.as_bytes(), usize::MAX));
+        let of = |part| framed(&dialect, bytes.as_bytes(), part);
+        prop_assert_eq!((of(part).lenient, of(part).hash), (of(usize::MAX).lenient, of(usize::MAX).hash));
     }
 }
 
@@ -165,4 +213,51 @@ fn null_words_are_compared_with_the_bytes_of_the_field() {
     let all = read(&dialect, b"NULL,\"NULL\",-,\"-\",a\n\"q\"\"q\",NULL,x,y,z\n", usize::MAX);
     assert_eq!(all[0], Ok(["", "NULL", "-", "", "a"].map(str::to_owned).to_vec()));
     assert_eq!(all[1], Ok(["q\"q", "", "x", "y", "z"].map(str::to_owned).to_vec()));
+}
+
+#[test]
+fn blanks_around_fields_and_their_quotes_are_counted_and_left_out() {
+    let lenient = LenientSettings { trim: true, ..LenientSettings::default() };
+    let dialect = Dialect { lenient: lenient.clone(), null: vec!["NULL".to_owned()], ..Dialect::default() };
+    let mut splitter = Splitter::new(&Format::Csv(Arc::new(dialect.clone())));
+    let split = block_on(splitter.split(b" a ,\t\"b, \"  ,c,  , NULL , \"NULL\",\" d\"\" \"")).unwrap();
+    let fields: Vec<_> = split.iter().map(String::from_utf8_lossy).collect();
+    assert_eq!(
+        (fields, split.trimmed),
+        (["a", "b, ", "c", "", "", "NULL", " d\" "].map(Into::into).to_vec(), 5)
+    );
+    let all = read(&dialect, b"1,  \"x\ny\" ,z\n2, \"x\" y\n3,a \"b\"\n", 1);
+    assert_eq!(all[0], Ok(["1", "x\ny", "z"].map(str::to_owned).to_vec()));
+    assert!(all[1..].iter().all(Result::is_err) && all.len() == 3, "{all:?}");
+    // Blanks that have another meaning stay.
+    let tabs = Dialect { delimiter: Delimiter::new("\t").unwrap(), lenient, ..Dialect::default() };
+    assert_eq!(read(&tabs, b" a\t\tb \n", 9)[0], Ok(["a", "", "b"].map(str::to_owned).to_vec()));
+}
+
+#[test]
+fn a_comment_may_be_longer_than_a_record() {
+    let lenient = LenientSettings { comment: Comment::new("#"), ..LenientSettings::default() };
+    let format = Format::Csv(Arc::new(Dialect { lenient, ..Dialect::default() }));
+    let comment = format!("# {}\"", "x".repeat(20_000));
+    for (end, comments) in [("", 2), ("\n", 2), ("\n1,2\n#", 3)] {
+        let begin = Position::default();
+        let mut framer = Framer::new(&format, 10, begin, begin, blake3::Hasher::new());
+        let bytes = format!("a,b\n{comment}\n3,4\n{comment}{end}");
+        let mut held = 0;
+        for part in bytes.as_bytes().chunks(7) {
+            framer.bytes().extend_from_slice(part);
+            framer.scan(usize::MAX, usize::MAX);
+            held = held.max(framer.bytes().len());
+        }
+        assert_eq!(framer.tail(), if end == "\n" { Tail::Nothing } else { Tail::Comment });
+        framer.close_tail();
+        let cut = framer.cut();
+        assert_eq!(
+            (cut.span.to.offset, cut.hash),
+            (bytes.len() as u64, blake3::hash(bytes.as_bytes()).to_string())
+        );
+        assert_eq!((cut.refused.len(), cut.lenient.get(Lenience::Comments)), (0, comments), "{end:?}");
+        assert_eq!(cut.frames.len(), if end.len() > 1 { 3 } else { 2 });
+        assert!(held < 10_000, "its bytes are not kept: {held}");
+    }
 }

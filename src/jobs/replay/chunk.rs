@@ -7,8 +7,8 @@ use std::time::SystemTime;
 use crate::domain::header::HeaderError;
 use crate::domain::quarantine::{QuarantineEntry, Replay};
 use crate::domain::{
-    Delivery, DeliveryContext, Format, Frame, Header, Origin, Position, Quarantined, RawChunk, Reason, Span,
-    Stamps, path,
+    Delivery, DeliveryContext, Format, Frame, Header, Lenience, Origin, Position, Quarantined, RawChunk,
+    Reason, Span, Stamps, path,
 };
 use crate::format::framer::is_one_record;
 use crate::jobs::locate::KeptFiles;
@@ -66,12 +66,14 @@ impl<I: Source> ChunkMaker<I> {
         page: &mut impl Iterator<Item = QuarantineEntry>,
         settled: &mut Settled,
     ) -> Replay {
-        let mut raw = self.empty();
+        let (mut raw, mut comments) = (self.empty(), Vec::new());
         while raw.bytes.len() < FULL
             && let Some(QuarantineEntry { record, .. }) = page.next()
         {
             let reason = record.reason.name();
             match self.bytes(&record).await {
+                // It is no record under the current format, so it is not to be loaded.
+                Ok(Some(bytes)) if self.format.lenient().is_comment(&bytes) => comments.push(record.record),
                 Ok(Some(bytes)) => self.append(&mut raw, record, &bytes),
                 Ok(None) => settled.still_open(reason),
                 Err(why) => {
@@ -80,7 +82,8 @@ impl<I: Source> ChunkMaker<I> {
                 }
             }
         }
-        let tried: Vec<u64> = raw.frames.iter().map(|frame| frame.record).collect();
+        raw.lenient.count(Lenience::Comments, comments.len() as u64);
+        let tried: Vec<u64> = raw.frames.iter().map(|frame| frame.record).chain(comments).collect();
         let chunk = transform.chunk(raw).await;
         let mut retried = Replay { chunk, skipped: Vec::new() };
         let refused = retried.chunk.quarantined.iter().map(|entry| entry.record);

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::domain::ledger::Verdict;
-use crate::domain::{FileKey, FileStat, Plan, Position};
+use crate::domain::{FileKey, FileStat, LenienceCounts, Plan, Position};
 use crate::pipeline::archived_reader::ArchivedReader;
 use crate::pipeline::prefix_check::VerifiedFile;
 use crate::pipeline::row_builder::RowBuilder;
@@ -18,10 +18,12 @@ pub struct Assumed {
 }
 
 /// Counts of the records read so far.
+#[derive(Default)]
 struct Counted {
     reach: Position,
     hash: String,
     skipped: u64,
+    lenient: LenienceCounts,
     /// The number of records that would be quarantined.
     quarantined: u64,
 }
@@ -50,22 +52,26 @@ pub async fn read(
 
 async fn count(kept: &mut ArchivedReader<impl SourceFile>, plan: &Arc<Plan>) -> io::Result<Counted> {
     let transform = RowBuilder::new(Arc::clone(plan), Arc::default());
-    let mut all = Counted { reach: Position::default(), hash: String::new(), skipped: 0, quarantined: 0 };
+    let mut all = Counted::default();
     while let Some(raw) = kept.next().await? {
         let chunk = transform.chunk(raw).await;
         all.skipped += chunk.skipped;
+        all.lenient.add(&chunk.lenient);
         all.quarantined += chunk.quarantined.len() as u64;
         (all.reach, all.hash) = (chunk.span.to, chunk.hash);
     }
     Ok(all)
 }
 
-fn verdict(Counted { reach, hash, skipped, quarantined }: Counted, tail: Option<Position>) -> Verdict {
+fn verdict(
+    Counted { reach, hash, skipped, lenient, quarantined }: Counted,
+    tail: Option<Position>,
+) -> Verdict {
     let loaded = reach.record - skipped;
     let note = match quarantined {
         0 => String::new(),
         count => format!("; {count} of them cannot become rows of these tables"),
     };
     let detail = format!("assumed loaded: {loaded} records that another program wrote{note}");
-    Verdict::Assumed { reach, hash, tail, skipped, detail }
+    Verdict::Assumed { reach, hash, tail, skipped, lenient, detail }
 }

@@ -9,7 +9,8 @@ use crate::domain::header::HeaderError;
 use crate::domain::ledger::{Amendment, Continuation, DeliveryFilter, KnownFile};
 use crate::domain::text::one_line;
 use crate::domain::{
-    Checkpoint, Delivery, DeliveryContext, DeliveryState, End, Frame, RawChunk, TailNote, path,
+    Checkpoint, Delivery, DeliveryContext, DeliveryState, End, Frame, LenienceCounts, RawChunk, TailNote,
+    path,
 };
 use crate::metrics;
 use crate::pipeline::discover::Discover;
@@ -105,6 +106,7 @@ impl<S: Store, I: Source> Discover<S, I> {
             bytes,
             frames: vec![Frame { record, line, offset, start: 0, len }],
             refused: Vec::new(),
+            lenient: LenienceCounts::default(),
             hash,
             is_tail: true,
             end: Some(End::Loaded),

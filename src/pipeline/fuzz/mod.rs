@@ -165,7 +165,7 @@ impl Bench {
 
     /// Reads the file as the pipeline reads it.
     async fn at_once(&self, input: &Input, opened: Opened<MemoryFile>, begin: &Start) -> Account {
-        let framer = framer(&self.plan, input.limit, Position::default(), begin.mark, &opened.read);
+        let framer = framer(&self.plan, input.limit, (Position::default(), 0), begin, &opened.read);
         self.account(input, &begin.mapping, framer, opened.bytes, usize::MAX).await
     }
 
@@ -175,7 +175,7 @@ impl Bench {
         let mut bytes = bytes.through(|bytes| Parts(bytes, input.part));
         let mut read = Vec::new();
         bytes.read_up_to(&mut read, usize::try_from(begin.mark.offset).unwrap()).await.unwrap();
-        let framer = framer(&self.plan, input.limit, Position::default(), begin.mark, &read);
+        let framer = framer(&self.plan, input.limit, (Position::default(), 0), begin, &read);
         self.account(input, &begin.mapping, framer, bytes, input.window).await
     }
 

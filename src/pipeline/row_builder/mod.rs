@@ -4,21 +4,24 @@
 
 mod fields;
 mod refused;
+mod results;
 #[cfg(test)]
 mod tests;
+mod tolerance;
 
 use std::sync::Arc;
 
 use encoding_rs::UTF_8;
 use fields::Fields;
 use refused::Refused;
+use results::Results;
+use tolerance::{Outcome, Tolerance};
 
 use crate::domain::parse::is_empty;
 use crate::domain::value::Cell;
-use crate::domain::{
-    DeliveryContext, Frame, Origin, Plan, Quarantined, RawChunk, Reason, RecordOutcome, RowChunk, Rows, Type,
-};
+use crate::domain::{DeliveryContext, Frame, Origin, Plan, RawChunk, Reason, RowChunk, Rows, Type};
 use crate::format::encoding::not_text;
+use crate::format::header::BOM;
 use crate::format::splitter;
 use crate::format::splitter::{Malformed, SplitRecord, Splitter};
 use crate::pipeline::buffer_pool::BufferPool;
@@ -31,6 +34,21 @@ pub struct RowBuilder {
     /// Whether each column belongs to a table, or is the source of a column that does. Other columns are only checked.
     used: Vec<bool>,
     buffers: Arc<BufferPool>,
+}
+
+/// What to do with the records of one file.
+struct OfFile<'s> {
+    fields: Fields<'s>,
+    tolerance: Tolerance<'s>,
+}
+
+impl OfFile<'_> {
+    /// Decides on a record that begins with a byte order mark, which is not in these fields.
+    fn marked(&self, record: Option<SplitRecord<'_>>, results: &mut Results) -> Result<Outcome, Refused> {
+        let outcome = self.tolerance.marked(record)?;
+        self.tolerance.count(outcome, record, &mut results.lenient);
+        Ok(outcome)
+    }
 }
 
 impl RowBuilder {
@@ -60,12 +78,16 @@ impl RowBuilder {
         let mut splitter = Splitter::new(&self.plan.format);
         let source = Arc::clone(&raw.source);
         let fields = Fields::new(&self.plan, &self.used, &source);
+        let of_file = OfFile { fields, tolerance: Tolerance::new(&self.plan.format, &source) };
         for frame in &raw.frames {
-            let outcome = match splitter.split(raw.record(frame)).await {
-                Ok(record) => self
-                    .record(&raw, frame, record, &fields, &mut results.rows)
+            let record = raw.record(frame);
+            let unmarked = record.strip_prefix(BOM);
+            let outcome = match (splitter.split(unmarked.unwrap_or(record)).await, unmarked) {
+                (split, Some(_)) => of_file.marked(split.ok(), &mut results),
+                (Ok(split), None) => self
+                    .record((&raw, frame), split, &of_file, &mut results)
                     .map_err(|refused| self.located(refused, &raw, frame)),
-                Err(malformed) => Err(self.malformed(malformed, &raw, frame)),
+                (Err(malformed), None) => Err(self.malformed(malformed, &raw, frame)),
             };
             results.take(&raw, frame, outcome, &self.plan);
         }
@@ -74,20 +96,27 @@ impl RowBuilder {
 
     fn record(
         &self,
-        raw: &RawChunk,
-        frame: &Frame,
+        (raw, frame): (&RawChunk, &Frame),
+        record: SplitRecord<'_>,
+        OfFile { fields, tolerance }: &OfFile<'_>,
+        results: &mut Results,
+    ) -> Result<Outcome, Refused> {
+        let outcome = match tolerance.judge(raw.record(frame), record)? {
+            Some(outcome) => outcome,
+            None if self.is_skipped(&raw.source, record) => Outcome::Skipped,
+            None => self.row((raw, frame), record, fields, &mut results.rows)?,
+        };
+        tolerance.count(outcome, Some(record), &mut results.lenient);
+        Ok(outcome)
+    }
+
+    fn row(
+        &self,
+        (raw, frame): (&RawChunk, &Frame),
         record: SplitRecord<'_>,
         fields: &Fields<'_>,
         rows: &mut Rows,
-    ) -> Result<RecordOutcome, Refused> {
-        let source = &raw.source;
-        if record.len() != source.mapping.fields {
-            let detail = format!("{} fields where the header has {}", record.len(), source.mapping.fields);
-            return Err(Refused { column: None, reason: Reason::Fields, detail });
-        }
-        if self.is_skipped(source, record) {
-            return Ok(RecordOutcome::Skipped);
-        }
+    ) -> Result<Outcome, Refused> {
         let Some(stamp) = raw.stamps.of(frame.record) else {
             let detail = "there is no stamp for this record; this is a defect, please report it".to_owned();
             return Err(Refused { column: None, reason: Reason::Refused, detail });
@@ -97,7 +126,7 @@ impl RowBuilder {
             fields.parse(record, cells, arena)?;
             self.keys_are_full(cells.get(begin..).unwrap_or_default())
         })?;
-        Ok(RecordOutcome::Loaded)
+        Ok(Outcome::Loaded)
     }
 
     /// Describes a malformed quote: its column, and its place in the file.
@@ -148,55 +177,5 @@ impl RowBuilder {
         let Some((index, table)) = empty else { return Ok(()) };
         let detail = format!("is empty, and the key of {table} needs it");
         Err(Refused { column: Some(*index), reason: Reason::EmptyKey, detail })
-    }
-}
-
-/// The results of the records of a chunk processed so far.
-struct Results {
-    rows: Rows,
-    quarantined: Vec<Quarantined>,
-    skipped: u64,
-}
-
-impl Results {
-    fn new(rows: Rows) -> Self {
-        Self { rows, quarantined: Vec::new(), skipped: 0 }
-    }
-
-    fn take(&mut self, raw: &RawChunk, frame: &Frame, outcome: Result<RecordOutcome, Refused>, plan: &Plan) {
-        match outcome {
-            Ok(outcome) => self.skipped += u64::from(outcome == RecordOutcome::Skipped),
-            Err(refused) => {
-                let column = refused.column.and_then(|index| plan.columns.get(index));
-                self.quarantined.push(Quarantined {
-                    record: frame.record,
-                    line: frame.line,
-                    offset: frame.offset,
-                    len: frame.len as u64,
-                    column: column.map(|column| column.name.clone()),
-                    reason: refused.reason,
-                    detail: refused.detail,
-                    raw: raw.record(frame).to_vec(),
-                });
-            }
-        }
-    }
-
-    fn finish(mut self, raw: RawChunk) -> RowChunk {
-        self.quarantined.extend(raw.refused);
-        self.quarantined.sort_by_key(|entry| entry.record);
-        RowChunk {
-            source: raw.source,
-            stamps: raw.stamps,
-            span: raw.span,
-            rows: self.rows,
-            quarantined: self.quarantined,
-            skipped: self.skipped,
-            hash: raw.hash,
-            bytes: raw.bytes,
-            frames: raw.frames,
-            is_tail: raw.is_tail,
-            end: raw.end,
-        }
     }
 }

@@ -6,14 +6,15 @@ use rusqlite::types::ToSqlOutput;
 use rusqlite::{Row, ToSql};
 
 use crate::domain::{
-    Delivery, DeliveryId, DeliveryState, FileKey, FileStat, Fingerprint, Parts, Position, Receipt, Stamps,
+    Delivery, DeliveryId, DeliveryState, FileKey, FileStat, Fingerprint, LenienceCounts, Parts, Position,
+    Receipt, Stamps,
 };
 use crate::store::sqlite::fault::SqlResult;
 
 pub const COLUMNS: &str = "id, path, generation, state, detail, same_as, bytes, records, line, hash, head, \
     tail_bytes, tail_record, tail_line, strikes, noted_size, noted_mtime, \
     noted_ctime, fingerprint, loaded, skipped, quarantined, taken_up, changed, \
-    replayed, discarded, assumed, parts";
+    replayed, discarded, assumed, parts, lenient";
 
 pub fn delivery(row: &Row<'_>) -> SqlResult<Delivery> {
     let tail = match row.get::<_, Option<u64>>(11)? {
@@ -45,6 +46,7 @@ pub fn delivery(row: &Row<'_>) -> SqlResult<Delivery> {
             replayed: row.get(24)?,
             discarded: row.get(25)?,
             assumed: row.get(26)?,
+            lenient: LenienceCounts::parse(&row.get::<_, Option<String>>(28)?.unwrap_or_default()),
             parts: Parts::new(Vec::new(), row.get(27)?),
             ..Receipt::default()
         },

@@ -52,7 +52,7 @@ pub fn update(connection: &Connection, delivery: &Delivery) -> SqlResult<()> {
     let sql = "UPDATE _needledrop_deliveries SET state = ?2, detail = ?3, bytes = ?4, records = ?5, line = ?6, \
                hash = ?7, head = ?8, tail_bytes = ?9, tail_record = ?10, tail_line = ?11, noted_size = ?12, \
                noted_mtime = ?13, noted_ctime = ?14, loaded = ?15, skipped = ?16, quarantined = ?17, \
-               replayed = ?18, discarded = ?19, parts = ?20, changed = ?21 WHERE id = ?1";
+               replayed = ?18, discarded = ?19, parts = ?20, lenient = ?21, changed = ?22 WHERE id = ?1";
     let Delivery { reach, tail, noted, receipt, .. } = delivery;
     connection.prepare_cached(sql)?.execute(params![
         delivery.id.0,
@@ -75,6 +75,7 @@ pub fn update(connection: &Connection, delivery: &Delivery) -> SqlResult<()> {
         receipt.replayed,
         receipt.discarded,
         receipt.parts.count(),
+        receipt.lenient.stored(),
         delivery.changed,
     ])?;
     Ok(())

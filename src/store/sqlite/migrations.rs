@@ -15,7 +15,8 @@ use crate::store::failpoint;
 ///   so only the data for undoing them is dropped. Format 4 also stores the number of parts of a delivery, and removes
 ///   most part ends.
 /// - Format 5 adds indexes that find deliveries by their whole content and by their state, not only by their head.
-fn changes() -> [String; 4] {
+/// - Format 6 adds how often lenient settings acted.
+fn changes() -> [String; 5] {
     [
         "
 ALTER TABLE _needledrop_deliveries ADD COLUMN replayed INTEGER NOT NULL DEFAULT 0;
@@ -49,14 +50,14 @@ DROP TABLE _needledrop_shadows;
             Parts::KEPT
         ),
         format!("DROP INDEX IF EXISTS _needledrop_heads;{}", schema::INDEXES),
+        "ALTER TABLE _needledrop_deliveries ADD COLUMN lenient TEXT;".to_owned(),
     ]
 }
 
-/// The part of a query that reads deliveries of formats 1 to 3 with the columns of later formats.
-const DELIVERIES: &str = "provisional_bytes AS tail_bytes, provisional_record AS tail_record, \
+/// The part of a query that reads deliveries of formats 1 to 3 with the columns of formats 4 and 5.
+const TAILS: &str = "provisional_bytes AS tail_bytes, provisional_record AS tail_record, \
     provisional_line AS tail_line, 0 AS strikes, \
-    (SELECT count(*) FROM main._needledrop_parts WHERE delivery = id) AS parts \
-    FROM main._needledrop_deliveries";
+    (SELECT count(*) FROM main._needledrop_parts WHERE delivery = id) AS parts, ";
 
 /// Returns the format that the ledger states.
 pub fn of(connection: &Connection) -> rusqlite::Result<i64> {
@@ -85,14 +86,16 @@ pub fn bring_up(connection: &mut Connection) -> rusqlite::Result<()> {
 /// Creates temporary views through which a reading connection sees an older ledger in the current format. A missing
 /// format is not an error here; opening the store reports it.
 pub fn stand_in(connection: &Connection) -> rusqlite::Result<()> {
-    let added = match of(connection) {
-        Ok(1) => "0 AS replayed, 0 AS discarded, 0 AS assumed, ",
-        Ok(2) => "0 AS assumed, ",
-        Ok(3) => "",
+    let (added, tails) = match of(connection) {
+        Ok(1) => ("0 AS replayed, 0 AS discarded, 0 AS assumed, ", TAILS),
+        Ok(2) => ("0 AS assumed, ", TAILS),
+        Ok(3) => ("", TAILS),
+        Ok(4 | 5) => ("", ""),
         _ => return Ok(()),
     };
     connection.execute_batch(&format!(
-        "CREATE TEMP VIEW _needledrop_deliveries AS SELECT *, {added}{DELIVERIES};"
+        "CREATE TEMP VIEW _needledrop_deliveries AS \
+         SELECT *, {added}{tails}NULL AS lenient FROM main._needledrop_deliveries;"
     ))?;
     if added.contains("replayed") {
         connection.execute_batch(

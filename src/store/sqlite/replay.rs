@@ -46,7 +46,7 @@ fn settled(
         quarantine::explain(&transaction, id, record)?;
     }
     let (delivery, ()) = entry::change(&transaction, id, |delivery| {
-        let settled = (rows, retried.skipped.len() as u64);
+        let settled = (rows, retried.skipped.len() as u64, &chunk.lenient);
         delivery.receipt.replay(settled, tables, written.iter().map(|written| written.own_delta(id, rows)));
         Ok(())
     })?;

@@ -1,12 +1,15 @@
 //! The cases that every store must pass.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::Fixture;
 use super::chunks::*;
 use crate::domain::ledger::{Amendment, DeliveryFilter, Verdict};
-use crate::domain::{Delivery, DeliveryState, End, FileStat, Position, RowChunk, Stamp, StampRange};
+use crate::domain::{
+    Delivery, DeliveryState, End, FileStat, LenienceCounts, Position, RowChunk, Stamp, StampRange,
+};
 use crate::store::{ChunkWriter, Ledger, Store};
 
 pub async fn take_up_gives_generations_and_stamps_in_order<F: Fixture>() {
@@ -115,6 +118,34 @@ pub async fn apply_moves_reach_and_counts<F: Fixture>() {
     assert!(receipt.closes());
     assert_eq!(receipt.parts.ends(), [mark(6).offset]);
     assert_eq!(["kept", "cleared", "narrow"].map(|table| count(&done, table)), [(3, 1), (3, 1), (3, 2)]);
+}
+
+/// The counts advance in the same write as the records.
+pub async fn lenient_counts_add_up_and_are_kept<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    let records = [row(1, 1, "x", 1), row(1, 2, "y", 2), Record::Skipped, row(1, 3, "z", 3)];
+    let of = |delivery: &Delivery, range: Range<usize>, end, counts| RowChunk {
+        lenient: LenienceCounts::parse(counts),
+        ..chunk(delivery, &records, range.start, range.end, end)
+    };
+    let strict = load(&store, "b", &records).await;
+    assert!(strict.receipt.lenient.is_empty());
+    let delivery = take_up(&store, "a", 10).await;
+    let first = || of(&delivery, 0..1, None, "comments=2 trimmed=1");
+    apply(&store, first()).await.unwrap();
+    apply(&store, first()).await.unwrap_err();
+    let half = newest(&store, "a").await;
+    assert_eq!(half.receipt.lenient.to_string(), "comments=2 trimmed=1");
+    let rest = vec![of(&half, 1..2, None, ""), of(&half, 2..4, loaded(), "trimmed=4 blank_rows=1 padded=1")];
+    apply_all(&store, rest).await.unwrap();
+    let done = newest(&store, "a").await;
+    assert_eq!(done.receipt.lenient.to_string(), "comments=2 trimmed=5 blank_rows=1 padded=1");
+    backfill(&store, 2, &done, &records, records.len()).await;
+    drop(store);
+    let store = place.open(shared()).await;
+    assert_eq!(newest(&store, "a").await.receipt.lenient, done.receipt.lenient);
+    assert!(newest(&store, "b").await.receipt.lenient.is_empty());
 }
 
 pub async fn apply_refuses_what_does_not_continue_and_changes_nothing<F: Fixture>() {
@@ -343,7 +374,15 @@ pub async fn backfill(store: &impl Store, table: usize, delivery: &Delivery, rec
 
 /// Returns the verdict for a file of three records, one of them skipped, that another program loaded.
 fn assumed() -> Verdict {
-    Verdict::Assumed { reach: mark(3), hash: hash(3), tail: None, skipped: 1, detail: "assumed".to_owned() }
+    let lenient = LenienceCounts::parse("blank_rows=1");
+    Verdict::Assumed {
+        reach: mark(3),
+        hash: hash(3),
+        tail: None,
+        skipped: 1,
+        lenient,
+        detail: "assumed".to_owned(),
+    }
 }
 
 pub async fn what_another_program_wrote_is_entered_as_loaded<F: Fixture>() {
@@ -361,6 +400,7 @@ pub async fn what_another_program_wrote_is_entered_as_loaded<F: Fixture>() {
     let (known, receipt) = (newest(&store, "a").await, &entered.receipt);
     assert_eq!((&known.receipt, known.stamps.clone()), (receipt, entered.stamps.clone()));
     assert_eq!((receipt.records, receipt.loaded, receipt.skipped, receipt.assumed), (3, 2, 1, 2));
+    assert_eq!(receipt.lenient, LenienceCounts::parse("blank_rows=1"));
     assert!(receipt.closes() && receipt.parts.ends() == [mark(3).offset]);
     let plan = plan();
     let behind: Vec<_> = plan.tables.iter().filter(|table| entered.is_behind(table)).collect();

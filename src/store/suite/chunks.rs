@@ -8,8 +8,8 @@ use crate::domain::parse::parse;
 use crate::domain::value::Cell;
 use crate::domain::{
     Checkpoint, Column, Delivery, DeliveryContext, Empty, End, Feed, FileStat, Fingerprint, Format, Header,
-    Mapping, Order, Origin, Plan, Position, Quarantined, Reason, RowChunk, Rows, Span, Table, TableRow, Type,
-    Value, quarantine,
+    LenienceCounts, Mapping, Order, Origin, Plan, Position, Quarantined, Reason, RowChunk, Rows, Span, Table,
+    TableRow, Type, Value, quarantine,
 };
 use crate::store::listing::{Deliveries, Entries, TableRows};
 use crate::store::{Store, StoreError, listing};
@@ -175,6 +175,7 @@ pub fn chunk(delivery: &Delivery, records: &[Record], from: usize, to: usize, en
         rows,
         quarantined,
         skipped,
+        lenient: LenienceCounts::default(),
         hash: hash(to),
         bytes: Vec::new(),
         frames: Vec::new(),

@@ -55,6 +55,7 @@ macro_rules! store_suite {
             a_loaded_generation_settles_all_before_it,
             apply_moves_reach_and_counts,
             apply_refuses_what_does_not_continue_and_changes_nothing,
+            lenient_counts_add_up_and_are_kept,
             chunks_are_sent_before_those_before_them_are_applied,
             a_tail_is_a_record_like_any_other,
             a_delivery_that_changed_since_it_was_compared_is_not_resumed,

@@ -12,8 +12,8 @@ use tracing::info;
 use crate::domain::header::HeaderError;
 use crate::domain::ledger::{Amendment, Continuation, HEAD, NewDelivery, Verdict};
 use crate::domain::{
-    Checkpoint, Delivery, DeliveryContext, DeliveryId, DeliveryState, FileKey, FileStat, Origin, Plan,
-    Position, path, text,
+    Checkpoint, Delivery, DeliveryContext, DeliveryId, DeliveryState, FileKey, FileStat, Lenience, Origin,
+    Plan, Position, path, text,
 };
 use crate::format::framer::Framer;
 use crate::format::tail;
@@ -301,7 +301,8 @@ impl<S: Store, I: Source> Identify<S, I> {
         }
         // If no record is durable yet, the header was read again, because it may have grown too.
         if from.record == 0 && start.mark.offset > from.offset {
-            let framer = framer(&self.plan, self.max_record_bytes, from, start.mark, &subject.opened.read);
+            let from = (from, delivery.receipt.lenient.get(Lenience::Comments));
+            let framer = framer(&self.plan, self.max_record_bytes, from, &start, &subject.opened.read);
             let ends = (subject.opened.head(), subject.opened.window());
             return Ok(Some(self.work(subject, delivery, start, framer, ends)));
         }
@@ -355,8 +356,8 @@ impl<S: Store, I: Source> Identify<S, I> {
         let records = subject.opened.records(start.mapping.fields);
         let entry = self.entry(&subject, Verdict::Load { records });
         let delivery = self.backoff.with(|| self.store.take_up(entry.clone())).await?;
-        let framer =
-            framer(&self.plan, self.max_record_bytes, Position::default(), start.mark, &subject.opened.read);
+        let from = (Position::default(), 0);
+        let framer = framer(&self.plan, self.max_record_bytes, from, &start, &subject.opened.read);
         let ends = (subject.opened.head(), subject.opened.window());
         Ok(self.work(subject, delivery, start, framer, ends))
     }

@@ -7,8 +7,8 @@ use scylla::{DeserializeRow, SerializeRow};
 
 use crate::domain::ledger::KnownFile;
 use crate::domain::{
-    Ahead, Checkpoint, Delivery, DeliveryId, DeliveryState, FileKey, FileStat, Fingerprint, Header, Parts,
-    Position, Receipt, Span, Stamp, StampRange, Stamps, TableCount, TailNote,
+    Ahead, Checkpoint, Delivery, DeliveryId, DeliveryState, FileKey, FileStat, Fingerprint, Header,
+    LenienceCounts, Parts, Position, Receipt, Span, Stamp, StampRange, Stamps, TableCount, TailNote,
 };
 use crate::store::cassandra::lease::trust::Trust;
 
@@ -58,10 +58,11 @@ pub struct Stored {
     part_count: Option<i64>,
     written: Option<i64>,
     trusted: Option<Vec<i64>>,
+    lenient: Option<String>,
 }
 
 /// The columns of [`Stored`], in the order of its fields.
-pub const COLUMNS: [&str; 34] = [
+pub const COLUMNS: [&str; 35] = [
     "id",
     "path",
     "generation",
@@ -96,6 +97,7 @@ pub const COLUMNS: [&str; 34] = [
     "part_count",
     "written",
     "trusted",
+    "lenient",
 ];
 
 /// A delivery with the values that only the ledger uses.
@@ -182,6 +184,7 @@ impl From<&Entered> for Stored {
             part_count: Some(big(receipt.parts.count())),
             written: Some(trust.written()),
             trusted: trust.earlier().map(<[i64]>::to_vec),
+            lenient: receipt.lenient.stored(),
         }
     }
 }
@@ -243,6 +246,7 @@ impl Stored {
             replayed: count(self.replayed.unwrap_or(0)),
             discarded: count(self.discarded.unwrap_or(0)),
             assumed: count(self.assumed.unwrap_or(0)),
+            lenient: LenienceCounts::parse(self.lenient.as_deref().unwrap_or_default()),
             tables: tables.collect(),
             parts: Parts::new(
                 self.parts.unwrap_or_default().into_iter().map(count).collect(),

@@ -35,7 +35,9 @@ pub async fn bring_up(
     if format <= PROVISIONAL && added_columns::has_provisional(cluster).await? {
         Migration::new(cluster, (lease, stamps)).await?.deliveries().await?;
     }
-    contents(cluster, lease).await?;
+    if format < declared::WITH_CONTENTS {
+        contents(cluster, lease).await?;
+    }
     failpoint::step("ledger brought up");
     added_columns::mark_brought_up(cluster, format).await?;
     info!("{}: its ledger now has format {}", cluster.name(), declared::FORMAT);

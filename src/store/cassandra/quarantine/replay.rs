@@ -97,7 +97,8 @@ fn enter(inner: &Inner, entered: &mut Entered, retried: &Replay, judged: &Judged
     let (loaded, skipped) = (loaded(retried, judged).count() as u64, retried.skipped.len() as u64);
     let tables = &inner.plan.tables;
     let deltas = (0..tables.len()).map(|table| account.counted.delta(0, table, loaded));
-    entered.delivery.receipt.replay((loaded, skipped), tables, deltas);
+    let lenient = &retried.chunk.lenient;
+    entered.delivery.receipt.replay((loaded, skipped, lenient), tables, deltas);
 }
 
 fn delta(chunk: &RowChunk, sent: &Sent, judged: &Judged, account: &KeyCounts, table: usize) -> TableDelta {

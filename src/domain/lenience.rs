@@ -1,0 +1,128 @@
+//! How often the lenient settings of a format acted on a delivery.
+
+use std::fmt;
+
+/// A lenient setting, by what it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lenience {
+    /// A line was a comment.
+    Comments,
+    /// Blanks around a field were left out.
+    Trimmed,
+    /// A record of nothing but delimiters was skipped.
+    BlankRows,
+    /// A record that repeats the header was skipped.
+    RepeatedHeaders,
+    /// A record had more fields than the header.
+    ExtraFields,
+    /// A record had fewer fields than the header.
+    Padded,
+}
+
+impl Lenience {
+    pub const ALL: [Self; 6] = [
+        Self::Comments,
+        Self::Trimmed,
+        Self::BlankRows,
+        Self::RepeatedHeaders,
+        Self::ExtraFields,
+        Self::Padded,
+    ];
+
+    /// Returns the name in receipts and ledgers. It never changes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Comments => "comments",
+            Self::Trimmed => "trimmed",
+            Self::BlankRows => "blank_rows",
+            Self::RepeatedHeaders => "repeated_headers",
+            Self::ExtraFields => "extra_fields",
+            Self::Padded => "padded",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// The number of times that each lenient setting acted.
+///
+/// Its text form, as in `comments=2 trimmed=5`, leaves out what never happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LenienceCounts([u64; Lenience::ALL.len()]);
+
+impl LenienceCounts {
+    /// Reads the text form. Leaves out what it does not know.
+    pub fn parse(text: &str) -> Self {
+        let mut counts = Self::default();
+        for (name, count) in text.split(' ').filter_map(|part| part.split_once('=')) {
+            if let (Some(kind), Ok(count)) = (Lenience::from_name(name), count.parse()) {
+                counts.count(kind, count);
+            }
+        }
+        counts
+    }
+
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub fn get(&self, kind: Lenience) -> u64 {
+        self.iter().find(|(found, _)| *found == kind).map_or(0, |(_, count)| count)
+    }
+
+    pub fn count(&mut self, kind: Lenience, times: u64) {
+        let mut counts = Lenience::ALL.into_iter().zip(&mut self.0);
+        if let Some((_, count)) = counts.find(|(found, _)| *found == kind) {
+            *count += times;
+        }
+    }
+
+    pub fn add(&mut self, other: &Self) {
+        for (count, more) in self.0.iter_mut().zip(other.0) {
+            *count += more;
+        }
+    }
+
+    /// Returns what happened at least once.
+    pub fn iter(&self) -> impl Iterator<Item = (Lenience, u64)> + '_ {
+        Lenience::ALL.into_iter().zip(self.0).filter(|(_, count)| *count > 0)
+    }
+
+    /// Returns the text form, or `None` if nothing happened.
+    pub fn stored(&self) -> Option<String> {
+        (!self.is_empty()).then(|| self.to_string())
+    }
+}
+
+impl fmt::Display for LenienceCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, (kind, count)) in self.iter().enumerate() {
+            let space = if at == 0 { "" } else { " " };
+            write!(f, "{space}{}={count}", kind.name())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_add_up_and_survive_their_text_form() {
+        let mut counts = LenienceCounts::default();
+        assert_eq!((counts.is_empty(), counts.stored()), (true, None));
+        counts.count(Lenience::Trimmed, 2);
+        let mut more = LenienceCounts::default();
+        more.count(Lenience::Trimmed, 3);
+        more.count(Lenience::Comments, 2);
+        counts.add(&more);
+        assert_eq!(counts.stored().as_deref(), Some("comments=2 trimmed=5"));
+        assert_eq!(LenienceCounts::parse(&counts.to_string()), counts);
+        let all = Lenience::ALL.map(|kind| format!("{}=1", kind.name())).join(" ");
+        assert_eq!(LenienceCounts::parse(&all).to_string(), all);
+        assert_eq!(LenienceCounts::parse("unknown=1 padded=x comments=4").to_string(), "comments=4");
+    }
+}

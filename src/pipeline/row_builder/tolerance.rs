@@ -1,0 +1,138 @@
+//! What is tolerated in the records of one file, and how often it was: repeated headers, blank rows, and more or fewer
+//! fields than the header has.
+
+use crate::domain::lenient::{ExtraFields, LenientSettings};
+use crate::domain::{DeliveryContext, Format, Lenience, LenienceCounts, Reason};
+use crate::format::splitter::{SplitRecord, is_blank};
+use crate::pipeline::row_builder::refused::Refused;
+
+/// What became of a record that is not quarantined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Loaded,
+    /// Skipped because a column is empty.
+    Skipped,
+    BlankRow,
+    RepeatedHeader,
+}
+
+/// The rules for the records of one file.
+pub struct Tolerance<'s> {
+    format: &'s Format,
+    settings: &'s LenientSettings,
+    /// Whether any of the settings is not strict. Most formats are strict, and then nothing has to be counted.
+    is_lenient: bool,
+    /// The names in the header of the file. Empty if it has no header.
+    names: &'s [String],
+    /// The number of fields in the header.
+    fields: usize,
+}
+
+impl<'s> Tolerance<'s> {
+    pub fn new(format: &'s Format, source: &'s DeliveryContext) -> Self {
+        let settings = format.lenient();
+        let names: &[String] = if format.names().is_some() { &[] } else { &source.header.0 };
+        let is_lenient = *settings != LenientSettings::default();
+        Self { format, settings, is_lenient, names, fields: source.mapping.fields }
+    }
+
+    /// Judges a record by its fields. Returns its outcome if it is skipped, and `None` if it may become rows.
+    ///
+    /// # Errors
+    /// Returns an error if the record repeats the header, or does not fit it, and the format does not tolerate this.
+    pub fn judge(&self, bytes: &[u8], record: SplitRecord<'_>) -> Result<Option<Outcome>, Refused> {
+        if self.repeats_header(record) {
+            return self.repeated_header().map(Some);
+        }
+        if self.settings.skip_blank_rows && is_blank(self.format, bytes) {
+            return Ok(Some(Outcome::BlankRow));
+        }
+        if record.len() == self.fields || self.fits(record) {
+            Ok(None)
+        } else {
+            Err(self.other_fields(record))
+        }
+    }
+
+    /// Judges a record that begins with a byte order mark, which is not in these fields. Only the header of a file that
+    /// was appended to another has one.
+    ///
+    /// # Errors
+    /// Returns an error unless the record repeats the header and the format tolerates this.
+    pub fn marked(&self, record: Option<SplitRecord<'_>>) -> Result<Outcome, Refused> {
+        match record {
+            Some(record) if self.repeats_header(record) => self.repeated_header(),
+            _ => Err(Refused {
+                column: None,
+                reason: Reason::Encoding,
+                detail: "begins with a byte order mark, as if another file began here: remove the mark, or drop the \
+                         files one by one"
+                    .to_owned(),
+            }),
+        }
+    }
+
+    /// Counts how often the settings acted on a record with this outcome.
+    pub fn count(&self, outcome: Outcome, record: Option<SplitRecord<'_>>, counts: &mut LenienceCounts) {
+        if !self.is_lenient {
+            return;
+        }
+        match (outcome, record) {
+            (Outcome::BlankRow, _) => counts.count(Lenience::BlankRows, 1),
+            (Outcome::RepeatedHeader, _) => counts.count(Lenience::RepeatedHeaders, 1),
+            (Outcome::Loaded | Outcome::Skipped, Some(record)) => {
+                counts.count(Lenience::Trimmed, record.trimmed);
+                counts.count(Lenience::ExtraFields, u64::from(record.len() > self.fields));
+                counts.count(Lenience::Padded, u64::from(record.len() < self.fields));
+            }
+            (Outcome::Loaded | Outcome::Skipped, None) => {}
+        }
+    }
+
+    /// Compares the first field before anything else, because it nearly always differs.
+    fn repeats_header(&self, record: SplitRecord<'_>) -> bool {
+        let is_name = |(name, field): (&String, &[u8])| name.as_bytes() == field;
+        match (self.names.first(), record.get(0)) {
+            (Some(name), Some(field)) if is_name((name, field)) => {
+                self.has_as_many(record) && self.names.iter().zip(record.iter()).all(is_name)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the record has as many fields as the header, apart from an empty last one that is no field.
+    fn has_as_many(&self, record: SplitRecord<'_>) -> bool {
+        let ignores = self.settings.extra_fields == ExtraFields::IgnoreEmptyLast;
+        record.len() == self.names.len() || (ignores && record.len() > self.names.len() && self.fits(record))
+    }
+
+    fn fits(&self, record: SplitRecord<'_>) -> bool {
+        self.settings.fits(record.len(), self.fields, ends_empty(record))
+    }
+
+    fn repeated_header(&self) -> Result<Outcome, Refused> {
+        if self.settings.skip_repeated_headers {
+            return Ok(Outcome::RepeatedHeader);
+        }
+        let detail =
+            "repeats the header of the file: if files were joined, set source.format.repeated_header: skip";
+        Err(Refused { column: None, reason: Reason::RepeatedHeader, detail: detail.to_owned() })
+    }
+
+    fn other_fields(&self, record: SplitRecord<'_>) -> Refused {
+        let mut detail = format!("{} fields where the header has {}", record.len(), self.fields);
+        if record.len() == self.fields + 1 && ends_empty(record) {
+            detail += "; the last one is empty: if all lines end with a delimiter, set source.format.extra_fields: \
+                       ignore_empty_last";
+        } else if self.fields == record.len() + 1 && self.names.last().is_some_and(String::is_empty) {
+            detail += ", whose last name is empty: if it ends with a delimiter, set source.format.extra_fields: \
+                       ignore_empty_last";
+        }
+        Refused { column: None, reason: Reason::Fields, detail }
+    }
+}
+
+/// Whether the last field is empty.
+fn ends_empty(record: SplitRecord<'_>) -> bool {
+    record.len().checked_sub(1).and_then(|last| record.get(last)).is_some_and(<[u8]>::is_empty)
+}
