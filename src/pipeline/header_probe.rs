@@ -78,10 +78,6 @@ impl<F: SourceFile> Opened<F> {
         stamp::records_in(size, fields).min(by_mean)
     }
 
-    pub fn is_bare_header(&self) -> bool {
-        self.ended && !self.read.contains(&b'\n')
-    }
-
     /// Reads to the end without keeping the bytes. Returns the hash and the number of all bytes.
     pub async fn hash_all(&mut self) -> io::Result<(String, u64)> {
         let mut hasher = blake3::Hasher::new();
@@ -144,6 +140,11 @@ pub async fn headed<F: SourceFile>(opened: &Opened<F>, plan: &Plan) -> Result<He
         Some(corrupt) => Err(HeaderError::Corrupt(corrupt.to_string())),
         None => headed,
     }
+}
+
+/// Whether the file ends within its header, so that more of it may come.
+pub async fn has_open_header<F: SourceFile>(opened: &Opened<F>, plan: &Plan) -> bool {
+    headed(opened, plan).await.is_ok_and(|headed| !headed.is_complete)
 }
 
 /// Returns the version to note, which is untrusted if the file changed too recently.

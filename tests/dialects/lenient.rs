@@ -365,3 +365,16 @@ fn a_lenient_setting_makes_a_grown_file_a_new_generation() {
     world.once(0);
     assert_eq!((world.generations("a.csv"), world.tables()["t"].len()), (2, 2));
 }
+
+#[test]
+fn a_header_behind_comments_is_waited_for() {
+    let world = orders("{ comment: \"#\" }").with("source.final_newline", "required");
+    let cut = COMMENTED.find("amount").unwrap();
+    world.drop_file("a.csv", format!("# note\n{}", &COMMENTED[..cut]));
+    world.run(&["run", "--once"]);
+    assert_eq!(world.states().get("a.csv"), None, "half of a header is no header that lacks columns");
+    world.append("a.csv", &COMMENTED[cut..]);
+    world.once(0);
+    is_loaded(&world, "a.csv", 3, &json!({ "comments": 3 }));
+    assert_eq!(world.generations("a.csv"), 1);
+}

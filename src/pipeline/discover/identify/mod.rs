@@ -23,7 +23,7 @@ use crate::pipeline::discover::adopt;
 use crate::pipeline::discover::files::Candidate;
 use crate::pipeline::discover::tail_policy::Tails;
 use crate::pipeline::hash_checkpoint::{HashCheckpoints, Window};
-use crate::pipeline::header_probe::{Opened, Start, framer, open, start, trusted};
+use crate::pipeline::header_probe::{Opened, Start, framer, has_open_header, open, start, trusted};
 use crate::pipeline::messages::{Head, LoadMode, Work};
 use crate::pipeline::prefix_check::{Growth, PrefixCheck};
 use crate::source::{Source, SourceFile};
@@ -327,7 +327,7 @@ impl<S: Store, I: Source> Identify<S, I> {
             }
             Ok(_) => return Ok(Identified::HeaderWaits),
             Err(HeaderError::Missing { .. })
-                if subject.opened.is_bare_header() && subject.tail != TailPolicy::Load =>
+                if subject.tail != TailPolicy::Load && has_open_header(&subject.opened, &self.plan).await =>
             {
                 return Ok(Identified::HeaderWaits);
             }
