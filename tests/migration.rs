@@ -111,7 +111,7 @@ fn a_writer_migrates_an_older_ledger_and_continues_its_files() {
     new.once(1);
     for format in 1..=5 {
         let world = of_format(format);
-        world.continues(&interrupted(), &world.unchanged(), &[], open_of(format));
+        world.continues(&interrupted(), &world.unchanged(), [&[], &[]], open_of(format));
         assert_ended(&world);
         let done = without_times(&world);
         world.once(0);
@@ -133,7 +133,7 @@ fn a_migration_that_is_interrupted_is_repeated() {
             let told = String::from_utf8_lossy(&aborted.stderr).into_owned();
             assert!(told.contains(name), "{told}");
             assert_eq!(world.deliveries(), interrupted(), "format {format}: {name}");
-            world.continues(&interrupted(), &world.unchanged(), &[], open_of(format));
+            world.continues(&interrupted(), &world.unchanged(), [&[], &[]], open_of(format));
             assert_ended(&world);
         }
     }

@@ -107,12 +107,18 @@ impl World {
 
     /// Runs once over the same files and once over files that grew. Then replays the quarantine, which must try
     /// `replayed` records. `left` and `unchanged` are the deliveries and receipts before. `further` is what else
-    /// the first run changes.
-    pub fn continues(&self, left: &[String], unchanged: &[Json], further: &[(&str, &str)], replayed: u64) {
-        let completed = self.completes(left, unchanged, further);
+    /// the two runs change.
+    pub fn continues(
+        &self,
+        left: &[String],
+        unchanged: &[Json],
+        further: [&[(&str, &str)]; 2],
+        replayed: u64,
+    ) {
+        let completed = self.completes(left, unchanged, further[0]);
         self.grow();
         self.once(0);
-        let grown = changed(&completed, &GROWN);
+        let grown = changed(&changed(&completed, &GROWN), further[1]);
         assert_eq!(self.deliveries(), grown);
         let done = self.run(&["quarantine", "replay", "--json"]).json();
         assert_eq!((&done["tried"], &done["loaded"]), (&json!(replayed), &json!(1)), "{done}");

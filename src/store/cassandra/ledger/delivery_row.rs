@@ -56,9 +56,9 @@ pub struct Stored {
     ahead: Option<(i64, String, String)>,
     note: Option<Note>,
     part_count: Option<i64>,
+    lenient: Option<String>,
     written: Option<i64>,
     trusted: Option<Vec<i64>>,
-    lenient: Option<String>,
 }
 
 /// The columns of [`Stored`], in the order of its fields.
@@ -95,9 +95,9 @@ pub const COLUMNS: [&str; 35] = [
     "ahead",
     "note",
     "part_count",
+    "lenient",
     "written",
     "trusted",
-    "lenient",
 ];
 
 /// A delivery with the values that only the ledger uses.
@@ -182,9 +182,9 @@ impl From<&Entered> for Stored {
                 .map(|Ahead { bytes, rules }| (big(bytes.offset), bytes.hash.clone(), rules.0.clone())),
             note: delivery.note.as_ref().map(stored_note),
             part_count: Some(big(receipt.parts.count())),
+            lenient: receipt.lenient.stored(),
             written: Some(trust.written()),
             trusted: trust.earlier().map(<[i64]>::to_vec),
-            lenient: receipt.lenient.stored(),
         }
     }
 }

@@ -21,9 +21,9 @@ const ADDED: [(&str, &str, &str); 13] = [
         "frozen<tuple<bigint, bigint, bigint, bigint, bigint, bigint, text, frozen<list<text>>, text, blob>>",
     ),
     ("needledrop_deliveries", "part_count", "bigint"),
+    ("needledrop_deliveries", "lenient", "text"),
     ("needledrop_deliveries", "written", "bigint"),
     ("needledrop_deliveries", "trusted", "frozen<list<bigint>>"),
-    ("needledrop_deliveries", "lenient", "text"),
     ("needledrop_quarantine", "state", "text"),
     ("needledrop_quarantine", "header", "frozen<list<text>> static"),
 ];

@@ -35,7 +35,7 @@ pub const LEDGER: [(&str, &str); 8] = [
          replayed bigint, discarded bigint, assumed bigint, \
          tail frozen<tuple<bigint, bigint, bigint>>, strikes int, ahead frozen<tuple<bigint, text, text>>, \
          note frozen<tuple<bigint, bigint, bigint, bigint, bigint, bigint, text, frozen<list<text>>, text, blob>>, \
-         part_count bigint, written bigint, trusted frozen<list<bigint>>, lenient text",
+         part_count bigint, lenient text, written bigint, trusted frozen<list<bigint>>",
     ),
     ("needledrop_paths", "path text, generation int, id bigint, PRIMARY KEY (path, generation)"),
     ("needledrop_heads", "head text, id bigint, PRIMARY KEY (head, id)"),
