@@ -320,3 +320,19 @@ fn null_words_do_not_hide_names_of_columns() {
     world.once(0);
     assert_eq!(json!(world.tables()["t"]), json!([[1, null, "a"], [2, null, "b"]]));
 }
+
+#[test]
+fn a_value_may_be_the_only_name_of_the_header() {
+    let world = |format: &str| {
+        World::of(&format!(
+            "source:\n  folder: inbox\n  format: {format}\n  columns: {{ word: text }}\n\
+             tables:\n  t: {{ answers: x, partition_key: [word] }}\nstore: {{ sqlite: {{ path: store.db }} }}\n"
+        ))
+    };
+    for (format, rows) in [("csv", 2), ("{ repeated_header: skip }", 1)] {
+        let world = world(format);
+        world.drop_file("a.csv", "word\nword\nother\n");
+        world.once(0);
+        assert_eq!(world.tables()["t"].len(), rows, "{format}");
+    }
+}

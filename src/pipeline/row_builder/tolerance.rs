@@ -22,7 +22,8 @@ pub struct Tolerance<'s> {
     settings: &'s LenientSettings,
     /// Whether any of the settings is not strict. Most formats are strict, and then nothing has to be counted.
     is_lenient: bool,
-    /// The names in the header of the file. Empty if it has no header.
+    /// The names that a repeated header has. Empty if records are not compared with the header: if there is none, or if it
+    /// is a single name, which may also be a value.
     names: &'s [String],
     /// The number of fields in the header.
     fields: usize,
@@ -31,7 +32,9 @@ pub struct Tolerance<'s> {
 impl<'s> Tolerance<'s> {
     pub fn new(format: &'s Format, source: &'s DeliveryContext) -> Self {
         let settings = format.lenient();
-        let names: &[String] = if format.names().is_some() { &[] } else { &source.header.0 };
+        let names = &source.header.0;
+        let may_be_value = names.len() == 1 && !settings.skip_repeated_headers;
+        let names: &[String] = if format.names().is_some() || may_be_value { &[] } else { names };
         let is_lenient = *settings != LenientSettings::default();
         Self { format, settings, is_lenient, names, fields: source.mapping.fields }
     }
