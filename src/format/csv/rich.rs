@@ -96,7 +96,7 @@ impl Scan<'_> {
             let Some(at) = memchr(escape, self.slice(from, end)).map(|at| from + at) else { return Ok(end) };
             self.check_escape(at, |rest| rest.starts_with(first) || is_line_end(rest))?;
             from = at + 2;
-            // The delimiter that was found may be the one that is escaped.
+            // The delimiter at `end` was escaped, so it is text. The field ends at the next one.
             if from > end {
                 end = self.delimiter_after(from);
             }

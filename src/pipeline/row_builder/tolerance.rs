@@ -103,7 +103,8 @@ impl<'s> Tolerance<'s> {
         }
     }
 
-    /// Whether the record has as many fields as the header, apart from an empty last one that is no field.
+    /// Whether the record has as many fields as the header. With `ignore_empty_last`, an empty field after them does not
+    /// count.
     fn has_as_many(&self, record: SplitRecord<'_>) -> bool {
         let ignores = self.settings.extra_fields == ExtraFields::IgnoreEmptyLast;
         record.len() == self.names.len() || (ignores && record.len() > self.names.len() && self.fits(record))
