@@ -15,7 +15,8 @@ use common::{Outcome, Pairs, Scratch, rate};
 use csv_core::{ReadRecordResult, Reader};
 use needledrop::config::{Config, Layers};
 use needledrop::domain::{
-    DeliveryContext, DeliveryId, Feed, FileKey, Header, Plan, Position, RowChunk, Stamp, StampRange, Stamps,
+    DeliveryContext, DeliveryId, Feed, FileKey, Header, Plan, Position, RowChunk, Schema, Stamp, StampRange,
+    Stamps,
 };
 use needledrop::format::decoded::Decoded;
 use needledrop::format::framer::Framer;
@@ -23,6 +24,7 @@ use needledrop::format::tail::TailPolicy;
 use needledrop::metrics::heartbeat::Pulse;
 use needledrop::pipeline::buffer_pool::BufferPool;
 use needledrop::pipeline::hash_checkpoint::{HashCheckpoints, Window};
+use needledrop::pipeline::in_turn::InTurn;
 use needledrop::pipeline::messages::{Head, Work};
 use needledrop::pipeline::read::Read;
 use needledrop::pipeline::transform;
@@ -103,8 +105,8 @@ fn stages(files: &[PathBuf]) -> Outcome<u64> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let loaded = Layers::default().load()?;
-        let plan = Arc::new(loaded.plan()?);
-        let config = loaded.config;
+        let plan = Arc::new(loaded.plans()?.into_iter().next().ok_or("no feed")?);
+        let config = loaded.feeds.into_iter().next().ok_or("no feed")?;
         let (files_in, files_out) = mpsc::channel(config.write.queue);
         let (chunks_in, chunks) = mpsc::channel(config.write.queue);
         let (rows_in, rows) = mpsc::channel(config.write.queue);
@@ -112,7 +114,7 @@ fn stages(files: &[PathBuf]) -> Outcome<u64> {
         let read = reader(&config, &plan, &buffers)?.run(files_out, chunks_in);
         let quota = config.limits.max_quarantined;
         let transform =
-            transform::run(chunks, rows_in, Arc::clone(&plan), quota, Arc::clone(&buffers), Pulse::default());
+            transform::run(InTurn::new(vec![chunks]), rows_in, quota, Arc::clone(&buffers), Pulse::default());
         let (opened, read, (), records) = futures::join!(
             open_all(files, &plan, &config, files_in),
             read,
@@ -127,7 +129,8 @@ fn stages(files: &[PathBuf]) -> Outcome<u64> {
 
 /// Creates the reader. It needs its store only for stamps, and these files bring all the stamps they need.
 fn reader(config: &Config, plan: &Arc<Plan>, buffers: &Arc<BufferPool>) -> Outcome<Read<SqliteStore>> {
-    let store = SqliteStore::open(&Settings::at("/nowhere/store.db"), Arc::clone(plan), Access::Dry)?;
+    let schema = Arc::new(Schema::of([&**plan]));
+    let store = SqliteStore::open(&Settings::at("/nowhere/store.db"), schema, Access::Dry)?;
     let backoff = Backoff {
         limit: None,
         halt: CancellationToken::new(),
@@ -148,7 +151,7 @@ fn reader(config: &Config, plan: &Arc<Plan>, buffers: &Arc<BufferPool>) -> Outco
 
 async fn open_all(
     files: &[PathBuf],
-    plan: &Plan,
+    plan: &Arc<Plan>,
     config: &Config,
     into: Sender<Work<FolderFile>>,
 ) -> Outcome {
@@ -159,7 +162,7 @@ async fn open_all(
     Ok(())
 }
 
-async fn open(path: &Path, number: i64, plan: &Plan, limit: usize) -> Outcome<Work<FolderFile>> {
+async fn open(path: &Path, number: i64, plan: &Arc<Plan>, limit: usize) -> Outcome<Work<FolderFile>> {
     let mut bytes = Decoded::new(FolderFile::open(path).await?, encoding_rs::UTF_8).await?;
     let mut head = Vec::new();
     bytes.read(&mut head).await?;
@@ -173,6 +176,7 @@ async fn open(path: &Path, number: i64, plan: &Plan, limit: usize) -> Outcome<Wo
     let mut framer = Framer::new(&plan.format, limit, Position::default(), at, hasher);
     framer.bytes().extend_from_slice(&head[end + 1..]);
     let source = DeliveryContext {
+        plan: Arc::clone(plan),
         id: DeliveryId(number),
         file: FileKey::new(&Feed::default(), path.display().to_string()),
         header,

@@ -8,16 +8,12 @@ mod common;
 use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use common::{HEADER, World, events, gzip};
+use common::{HEADER, World, csv, events, gzip};
 use rusqlite::Connection;
 use serde_json::{Value as Json, json};
 
 const DAYS: [&str; 3] = ["2018-11-01-events.csv", "2018-11-02-events.csv", "2018-11-03-events.csv"];
 const TABLES: [&str; 3] = ["session_item", "user_session", "user_song"];
-
-fn csv(items: Range<u32>) -> String {
-    format!("{HEADER}{}", events(items))
-}
 
 /// Writes rows as the other program does. The rows carry the wall clock as their stamp and a marker that identifies
 /// them.
@@ -321,6 +317,7 @@ fn a_ledger_of_format_2_is_read_as_it_is_and_migrated_by_a_command_that_writes()
     world.once(0);
     let before = world.receipt(DAYS[0]);
     let older = concat!(
+        include_str!("common/format_6.sql"),
         include_str!("common/format_5.sql"),
         include_str!("common/format_4.sql"),
         include_str!("common/format_3.sql"),

@@ -57,7 +57,7 @@ fn a_missing_inbox_is_reported_and_no_store_is_created() {
 #[test]
 fn wrong_configuration_is_reported_with_its_location() {
     let cases: [(&str, &str, &[&str]); 6] = [
-        ("source:", "sorce:", &["config.yaml:18", "sorce"]),
+        ("source:", "sorce:", &["config.yaml:20", "sorce"]),
         ("  settle: 2s", "  setle: 2s", &["config.yaml:", "setle"]),
         ("  settle: 2s", "  settle: soon", &["config.yaml:", "soon"]),
         ("partition_key: [song]", "partition_key: [songs]", &["config.yaml:", "songs", "user_song"]),

@@ -3,10 +3,18 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "common/answers.rs"]
+mod answers;
+#[path = "common/ordered.rs"]
+mod ordered;
 #[path = "common/steps.rs"]
 mod steps;
 #[path = "common/stories.rs"]
 mod stories;
+#[path = "common/trades.rs"]
+mod trades;
+#[path = "common/two_feeds.rs"]
+mod two_feeds;
 #[path = "common/upgrade.rs"]
 mod upgrade;
 #[path = "common/writer.rs"]
@@ -27,6 +35,8 @@ mod assumed;
 mod changes;
 #[path = "cassandra/checked.rs"]
 mod checked;
+#[path = "cassandra/collections.rs"]
+mod collections;
 #[path = "cassandra/commands.rs"]
 mod commands;
 #[path = "cassandra/connection.rs"]
@@ -37,6 +47,8 @@ mod crash;
 mod declared;
 #[path = "cassandra/estimates.rs"]
 mod estimates;
+#[path = "cassandra/feeds.rs"]
+mod feeds;
 #[path = "cassandra/growth.rs"]
 mod growth;
 #[path = "cassandra/late.rs"]

@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime};
 
-use common::{Daemon, HEADER, World, events, until};
+use common::{Daemon, World, csv, events, until};
 use rusqlite::Connection;
 use serde_json::{Value as Json, json};
 
@@ -16,10 +16,6 @@ const FILE: &str = "2018-11-01-events.csv";
 
 /// Many more records than the queues hold.
 const RECORDS: u32 = 30_000;
-
-fn csv(items: std::ops::Range<u32>) -> String {
-    format!("{HEADER}{}", events(items))
-}
 
 /// Returns the same keys with other values, in the same number of bytes.
 fn other(items: std::ops::Range<u32>) -> String {

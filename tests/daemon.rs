@@ -10,27 +10,15 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use common::{Daemon, HEADER, World, events, until};
+use common::{Daemon, HEADER, World, csv, until};
 use rustix::process::Signal;
 use serde_json::{Value as Json, json};
 
 const FILE: &str = "2018-11-01-events.csv";
 
-fn csv(items: std::ops::Range<u32>) -> String {
-    format!("{HEADER}{}", events(items))
-}
-
 /// Returns a world with short waits, so that no test takes long.
 fn world() -> World {
     World::new().with("source.settle", "200ms").with("source.poll", "200ms")
-}
-
-fn wait_for(world: &World, file: &str, state: &str) {
-    until(&format!("{file} is {state}"), || (world.states().get(file)? == state).then_some(()));
-}
-
-fn metric(daemon: &Daemon, name: &str) -> f64 {
-    daemon.metrics().get(&format!("needledrop_{name}")).copied().unwrap_or_default()
 }
 
 /// Compares the tables in SQL, because they may be too big to be compared in memory.
@@ -68,16 +56,16 @@ fn a_copied_file_and_a_renamed_file_become_queryable() {
     let mut daemon = world.daemon();
     assert_eq!(daemon.get("/healthz").unwrap(), (200, "ok\n".to_owned()));
     world.drop_file("copied.csv", csv(0..3));
-    wait_for(&world, "copied.csv", "loaded");
+    world.wait_for("copied.csv", "loaded");
     // The inbox does not list a file whose name begins with a dot.
     world.drop_file(".part", csv(3..5));
     fs::rename(world.inbox().join(".part"), world.inbox().join("sub/renamed.csv")).unwrap();
-    wait_for(&world, "sub/renamed.csv", "loaded");
+    world.wait_for("sub/renamed.csv", "loaded");
     let rows = world.query("user_session", &["sessionId=7", "userId=3"]);
     let items: Vec<_> = rows.iter().map(|row| row[2].clone()).collect();
     assert_eq!(json!(items), json!([0, 1, 2, 3, 4]));
     assert_eq!(world.states().len(), 2);
-    assert_eq!(metric(&daemon, "drop_to_queryable_seconds_count"), 2.0);
+    assert_eq!(daemon.metric("drop_to_queryable_seconds_count"), 2.0);
     assert_eq!(daemon.stop().0, 0);
 }
 
@@ -127,7 +115,7 @@ fn a_file_that_is_overwritten_repeatedly_ends_as_its_last_content() {
 /// Waits until no file is examined any more. Young files are examined again until their times can be trusted, so by
 /// then the folder was listed often.
 fn listed_often(daemon: &Daemon) {
-    until("nothing is looked at any more", || (metric(daemon, "backlog_files") == 0.0).then_some(()));
+    until("nothing is looked at any more", || (daemon.metric("backlog_files") == 0.0).then_some(()));
 }
 
 /// Returns the totals of the receipts and the quarantine, under the names of the metrics.
@@ -164,7 +152,11 @@ fn metrics_add_up_to_the_receipts() {
     let files = [
         ("a.csv", csv(0..300), "loaded"),
         ("b.csv", format!("{HEADER}{}{}{}", row(1, "A", "8"), row(2, "", "8"), row(3, "", "8")), "loaded"),
-        ("c.csv", format!("{HEADER}{}{}x\n", row(1, "A", "none"), row(2, "B", "")), "loaded"),
+        (
+            "c.csv",
+            format!("{HEADER}{}{}{}x\n", row(9, "A", "8"), row(1, "A", "none"), row(2, "B", "")),
+            "loaded",
+        ),
         ("d.csv", csv(0..300), "duplicate"),
         ("e.csv", "something,else\n1,2\n".to_owned(), "failed"),
         ("f.csv", format!("{}half", csv(0..2)), "incomplete"),
@@ -172,7 +164,7 @@ fn metrics_add_up_to_the_receipts() {
     ];
     for (name, bytes, state) in &files {
         world.drop_file(name, bytes);
-        wait_for(&world, name, state);
+        world.wait_for(name, state);
     }
     let metrics = daemon.metrics();
     let expected = by_receipts(&world);
@@ -198,7 +190,7 @@ fn metrics_add_up_to_the_receipts() {
     let before = world.dump();
     listed_often(&daemon);
     assert!(by_receipts(&world) == expected && world.dump()["session_item"] == before["session_item"]);
-    assert_eq!(metric(&daemon, "deliveries_total{state=\"failed\"}"), 1.0);
+    assert_eq!(daemon.metric("deliveries_total{state=\"failed\"}"), 1.0);
 }
 
 #[test]
@@ -206,10 +198,10 @@ fn a_file_that_failed_because_of_its_records_is_not_loaded_at_every_listing() {
     let world = world().with("limits.max_quarantined", "1");
     let daemon = world.daemon();
     world.drop_file(FILE, format!("{HEADER}x\ny\nz\n"));
-    wait_for(&world, FILE, "failed");
+    world.wait_for(FILE, "failed");
     world.drop_file("good.csv", csv(0..3));
-    wait_for(&world, "good.csv", "loaded");
-    until("it is listed again", || (metric(&daemon, "backlog_files") > 0.0).then_some(()));
+    world.wait_for("good.csv", "loaded");
+    until("it is listed again", || (daemon.metric("backlog_files") > 0.0).then_some(()));
     listed_often(&daemon);
     assert_eq!(world.generations(FILE), 1, "{}", daemon.log());
 }
@@ -219,12 +211,12 @@ fn a_missing_inbox_is_waited_for() {
     let world = world();
     let mut daemon = world.daemon();
     fs::remove_dir(world.inbox()).unwrap();
-    until("it is not ready", || (daemon.get("/readyz")?.0 == 503).then_some(()));
+    daemon.until_unready("inbox");
     assert_eq!(daemon.get("/healthz").unwrap().0, 200, "a daemon that is not ready is still alive");
     fs::create_dir(world.inbox()).unwrap();
-    until("it is ready again", || (daemon.get("/readyz")?.0 == 200).then_some(()));
+    daemon.until_ready();
     world.drop_file(FILE, csv(0..3));
-    wait_for(&world, FILE, "loaded");
+    world.wait_for(FILE, "loaded");
     assert_eq!(daemon.stop().0, 0);
 }
 
@@ -248,7 +240,7 @@ fn sigterm_ends_the_daemon_at_once_even_with_an_idle_connection() {
 fn busy(world: &World, bytes: &str) -> Daemon {
     world.drop_file(FILE, bytes);
     let daemon = world.daemon();
-    until("it is in the middle", || (metric(&daemon, "records_read_total") > 0.0).then_some(()));
+    until("it is in the middle", || (daemon.metric("records_read_total") > 0.0).then_some(()));
     daemon
 }
 
@@ -257,7 +249,7 @@ fn a_huge_file_does_not_hold_up_a_small_file_after_it() {
     let world = world().with("write.window", "1000").with("source.settle", "0ms");
     let _daemon = busy(&world, &csv(0..200_000));
     world.drop_file("2018-11-02-small.csv", csv(300_000..300_003));
-    wait_for(&world, "2018-11-02-small.csv", "loaded");
+    world.wait_for("2018-11-02-small.csv", "loaded");
     assert_eq!(world.states()[FILE], "loading");
 }
 
@@ -300,7 +292,7 @@ fn a_file_of_a_killed_daemon_is_finished_by_another_daemon() {
     until("it is gone", || daemon.get("/healthz").is_none().then_some(()));
     drop(daemon);
     let other = world.daemon();
-    wait_for(&world, FILE, "loaded");
+    world.wait_for(FILE, "loaded");
     assert_same_tables(&world, &clean(&bytes));
     assert_eq!(other.get("/healthz").unwrap().0, 200);
 }
@@ -310,7 +302,7 @@ fn logs_go_to_a_file_as_json_if_configured() {
     let world = world().with("log.file", "needledrop.log").with("log.format", "json");
     let mut daemon = world.daemon();
     world.drop_file(FILE, csv(0..3));
-    wait_for(&world, FILE, "loaded");
+    world.wait_for(FILE, "loaded");
     assert_eq!(daemon.stop().0, 0);
     let log = fs::read_to_string(world.path("needledrop.log")).unwrap();
     let lines: Vec<Json> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -324,7 +316,7 @@ fn commands_that_read_work_while_the_daemon_runs() {
     let world = world();
     world.drop_file(FILE, csv(0..3));
     let daemon = world.daemon();
-    wait_for(&world, FILE, "loaded");
+    world.wait_for(FILE, "loaded");
     for args in [
         &["status", "--count"][..],
         &["receipt", FILE],

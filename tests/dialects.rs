@@ -3,22 +3,42 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "dialects/ends.rs"]
+mod ends;
+#[path = "dialects/footer.rs"]
+mod footer;
 #[path = "dialects/lenient.rs"]
 mod lenient;
 
 use std::fs;
 
 use common::{Rows, World, gzip};
-use serde_json::json;
+use serde_json::{Value as Json, json};
+
+/// Creates a world with these columns and a table `t`, for files in this format.
+fn declared(format: &str, columns: &str, table: &str) -> World {
+    World::of(&format!(
+        "source:\n  folder: inbox\n  pattern: [\"*\"]\n  format: {format}\n  columns: {{ {columns} }}\n\
+         tables:\n  t: {{ answers: x, {table} }}\nstore: {{ sqlite: {{ path: store.db }} }}\n"
+    ))
+}
 
 /// Creates a world with a table of orders, for files in this format.
 fn orders(format: &str) -> World {
-    World::of(&format!(
-        "source:\n  folder: inbox\n  pattern: [\"*\"]\n  format: {format}\n  \
-         columns: {{ id: int, customer: text, amount: float, day: date, paid: boolean }}\n\
-         tables:\n  orders: {{ answers: x, partition_key: [id], columns: [customer, amount, day, paid] }}\n\
-         store: {{ sqlite: {{ path: store.db }} }}\n"
-    ))
+    let columns = "id: int, customer: text, amount: float, day: date, paid: boolean";
+    declared(format, columns, "partition_key: [id], columns: [customer, amount, day, paid]")
+}
+
+/// Creates a world with a table of texts, for files in this format.
+fn texts(format: &str) -> World {
+    declared(format, "k: int, v: text, w: text", "partition_key: [k], columns: [v, w]")
+}
+
+/// Loads a file, which leaves nothing in quarantine. Returns the rows of the table.
+fn rows_of(world: &World, file: &str) -> Json {
+    world.drop_file("a.csv", file);
+    world.once(0);
+    json!(world.tables()["t"])
 }
 
 fn ada_bo_cy() -> Rows {
@@ -37,7 +57,7 @@ fn loads(format: &str, file: &str) {
     let world = orders(format);
     world.drop_file("a.txt", file);
     world.once(0);
-    assert_eq!(world.tables()["orders"], ada_bo_cy(), "{format}: {file}");
+    assert_eq!(world.tables()["t"], ada_bo_cy(), "{format}: {file}");
     let receipt = world.receipt("a.txt");
     assert_eq!((&receipt["records"], &receipt["closes"]), (&json!(3), &json!(true)), "{format}: {file}");
 }
@@ -69,15 +89,6 @@ fn delimiters_quotes_and_headers_are_those_that_are_declared() {
     }
 }
 
-/// A table of texts, for files in this format without a header.
-fn texts(format: &str) -> World {
-    World::of(&format!(
-        "source:\n  folder: inbox\n  pattern: [\"*\"]\n  format: {format}\n  columns: {{ k: int, v: text, w: text }}\n\
-         tables:\n  t: {{ answers: x, partition_key: [k], columns: [v, w] }}\n\
-         store: {{ sqlite: {{ path: store.db }} }}\n"
-    ))
-}
-
 #[test]
 fn dumps_of_databases_are_read_as_they_were_written() {
     let dump = "1\ta\\tb\t\\N\n2\t\\N\t\\\\N\n3\tline\\nfeed\tline\\\nfeed\n4\tC:\\\\x\t\"q\"\n";
@@ -91,9 +102,10 @@ fn dumps_of_databases_are_read_as_they_were_written() {
         assert_eq!(json!(world.tables()["t"][..4]), expected, "{kind}");
     }
     let world = texts("dsbulk");
-    world.drop_file("a.csv", "k,v,w\n1,\"say \\\"hi\\\"\",C:\\temp\n2,\"back\\\\slash\",\n");
-    world.once(0);
-    assert_eq!(json!(world.tables()["t"]), json!([[1, "say \"hi\"", "C:\\temp"], [2, "back\\slash", null]]));
+    assert_eq!(
+        rows_of(&world, "k,v,w\n1,\"say \\\"hi\\\"\",C:\\temp\n2,\"back\\\\slash\",\n"),
+        json!([[1, "say \"hi\"", "C:\\temp"], [2, "back\\slash", null]])
+    );
 }
 
 #[test]
@@ -114,9 +126,10 @@ fn an_escape_that_the_format_does_not_know_is_refused() {
 #[test]
 fn null_words_are_empty_unless_they_are_quoted() {
     let world = texts("{ null: [\"NULL\", N/A] }");
-    world.drop_file("a.csv", "k,v,w\n1,NULL,\"NULL\"\n2,N/A,nULL\n");
-    world.once(0);
-    assert_eq!(json!(world.tables()["t"]), json!([[1, null, "NULL"], [2, null, "nULL"]]));
+    assert_eq!(
+        rows_of(&world, "k,v,w\n1,NULL,\"NULL\"\n2,N/A,nULL\n"),
+        json!([[1, null, "NULL"], [2, null, "nULL"]])
+    );
 }
 
 #[test]
@@ -153,6 +166,34 @@ fn replay_backfill_and_export_read_the_declared_format() {
     );
 }
 
+/// A line of units below the header is a record, until `header: 2` makes it a part of the header.
+#[test]
+fn a_file_that_is_divided_into_other_records_now_is_not_backfilled() {
+    let world = texts("csv");
+    world.drop_file("a.csv", "k,v,w\nno.,,\n1,a,b\n2,c,d\n");
+    world.once(1);
+    let file = world.path("config.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("  t:", "  u:")).unwrap();
+    let world = world.with("source.format", "{ header: 2 }");
+    let refused = world.run(&["load", "--table", "u"]);
+    assert!(refused.code == 1 && refused.stderr.contains("is divided into other records"), "{refused:?}");
+    assert_eq!(world.json(&["status"])["tables"]["u"]["behind"], 1);
+    let world = world.with("source.format", "csv");
+    assert_eq!(world.run(&["load", "--table", "u"]).code, 0);
+    assert_eq!(json!(world.tables()["u"]), json!([[1, "a", "b"], [2, "c", "d"]]));
+}
+
+#[test]
+fn a_replay_reads_the_names_that_are_declared_now() {
+    let world = texts("{ header: false, names: [k, v, w] }");
+    world.drop_file("a.csv", "1,a,b\n2,c,d,note\n");
+    world.once(1);
+    let world = world.with("source.format", "{ header: false, names: [k, v, w, x], missing_fields: pad }");
+    assert_eq!(world.run(&["quarantine", "replay"]).code, 0);
+    assert_eq!(json!(world.tables()["t"]), json!([[1, "a", "b"], [2, "c", "d"]]));
+}
+
 #[test]
 fn another_format_makes_a_grown_file_a_new_generation_and_tries_failed_files_again() {
     let world = texts("csv");
@@ -169,6 +210,7 @@ fn another_format_makes_a_grown_file_a_new_generation_and_tries_failed_files_aga
     world.once(0);
     assert_eq!(json!(world.tables()["t"]), json!([[1, "a", "b"], [2, "c", "d"]]));
     assert_eq!(world.generations("a.csv"), 3, "one delivery is loaded by one version of the configuration");
+    assert_eq!(world.run(&["export"]).stdout.lines().count(), 3, "a header, and each record once");
 }
 
 #[test]
@@ -192,7 +234,7 @@ fn a_format_that_cannot_be_used_is_refused_with_its_key() {
         ("{ delimiter: \"\\n\" }", "source.format.delimiter: `\\n` cannot separate fields"),
         ("{ quote: \"''\" }", "source.format.quote: `''` is not one ASCII character"),
         ("{ quote: \",\" }", "source.format: the delimiter contains the quote"),
-        ("{ escape: quote }", "source.format.escape: `quote` is no escape"),
+        ("{ escape: quote }", "source.format.escape: `quote` is not an escape"),
         ("{ escape: '\"' }", "source.format: the escape is also the quote"),
         ("{ delimiter: \"\\\\\", escape: backslash }", "source.format: the delimiter contains the escape"),
         ("{ header: 0 }", "source.format.header: is 0"),
@@ -200,7 +242,7 @@ fn a_format_that_cannot_be_used_is_refused_with_its_key() {
         ("{ header: false }", "source.format.names: is missing"),
         ("{ names: [k, v, w] }", "source.format.names: names the fields, but the files have a header"),
         ("{ header: false, names: [k, v] }", "source.format.names: does not have `w`"),
-        ("{ header: false, names: [k, v, w, w] }", "source.format.names: has `w` twice"),
+        ("{ header: false, names: [k, v, w, w] }", "source.format.names: has more than one field for `w`"),
         ("{ null: [NULL] }", "put numbers and the words true, false, NULL and ~ in quotes"),
         ("{ delimiter: n, escape: backslash }", "is a letter or digit"),
         ("{ kind: mysql, names: [k, v, w], null: ['\\'] }", "a null word ends with an escape character"),
@@ -300,37 +342,28 @@ fn a_tail_that_ends_inside_a_delimiter_waits() {
 #[test]
 fn the_environment_does_not_change_what_words_mean() {
     let world = texts("{ null: [\"007\", \"1.50\", \"TRUE\"] }").with("source.poll", "31s");
-    world.drop_file("a.csv", "k,v,w\n1,007,7\n2,1.50,1.5\n3,TRUE,true\n");
-    world.once(0);
-    assert_eq!(json!(world.tables()["t"]), json!([[1, null, "7"], [2, null, "1.5"], [3, null, "true"]]));
+    assert_eq!(
+        rows_of(&world, "k,v,w\n1,007,7\n2,1.50,1.5\n3,TRUE,true\n"),
+        json!([[1, null, "7"], [2, null, "1.5"], [3, null, "true"]])
+    );
     for word in ["007", "1.50", "TRUE", "NULL"] {
         let output = texts(&format!("{{ null: [{word}] }}")).run(&["check"]);
         assert!(output.code == 2 && output.stdout.contains("in quotes"), "{word}: {output:?}");
     }
     let world = texts("csv").with("source.format.delimiter", ";");
-    world.drop_file("a.csv", "k;v;w\n1;a;b\n");
-    world.once(0);
-    assert_eq!(json!(world.tables()["t"]), json!([[1, "a", "b"]]));
+    assert_eq!(rows_of(&world, "k;v;w\n1;a;b\n"), json!([[1, "a", "b"]]));
 }
 
 #[test]
 fn null_words_do_not_hide_names_of_columns() {
     let world = texts("{ null: [v, x] }");
-    world.drop_file("a.csv", "k,v,w\n1,v,a\n2,x,b\n");
-    world.once(0);
-    assert_eq!(json!(world.tables()["t"]), json!([[1, null, "a"], [2, null, "b"]]));
+    assert_eq!(rows_of(&world, "k,v,w\n1,v,a\n2,x,b\n"), json!([[1, null, "a"], [2, null, "b"]]));
 }
 
 #[test]
 fn a_value_may_be_the_only_name_of_the_header() {
-    let world = |format: &str| {
-        World::of(&format!(
-            "source:\n  folder: inbox\n  format: {format}\n  columns: {{ word: text }}\n\
-             tables:\n  t: {{ answers: x, partition_key: [word] }}\nstore: {{ sqlite: {{ path: store.db }} }}\n"
-        ))
-    };
     for (format, rows) in [("csv", 2), ("{ repeated_header: skip }", 1)] {
-        let world = world(format);
+        let world = declared(format, "word: text", "partition_key: [word]");
         world.drop_file("a.csv", "word\nword\nother\n");
         world.once(0);
         assert_eq!(world.tables()["t"].len(), rows, "{format}");

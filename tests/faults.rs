@@ -10,7 +10,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::process::Command;
 
-use common::{Daemon, HEADER, World, events, until};
+use common::{Daemon, World, csv, until};
 use rusqlite::Connection;
 use rustix::process::Signal;
 use serde_json::json;
@@ -19,10 +19,6 @@ const FILE: &str = "2018-11-01-events.csv";
 
 fn world() -> World {
     World::new().with("source.settle", "200ms").with("source.poll", "200ms").with("write.window", "300")
-}
-
-fn csv(items: std::ops::Range<u32>) -> String {
-    format!("{HEADER}{}", events(items))
 }
 
 fn assert_as_clean(world: &World, bytes: &str) {
@@ -34,17 +30,6 @@ fn assert_as_clean(world: &World, bytes: &str) {
     for field in ["state", "records", "loaded", "skipped", "quarantined", "closes", "bytes", "tables"] {
         assert_eq!(receipt[field], expected[field], "{field}: {receipt}");
     }
-}
-
-fn unready(daemon: &Daemon, reason: &str) {
-    until(&format!("it is not ready: {reason}"), || {
-        let (code, words) = daemon.get("/readyz")?;
-        (code == 503 && words.contains(reason)).then_some(())
-    });
-}
-
-fn ready(daemon: &Daemon) {
-    until("it is ready", || (daemon.get("/readyz")?.0 == 200).then_some(()));
 }
 
 fn loaded(daemon: &Daemon) -> f64 {
@@ -83,7 +68,7 @@ fn a_full_disk_is_waited_for_and_nothing_unsaved_is_reported() {
     };
     let bytes = csv(0..15_000);
     world.drop_file(FILE, &bytes);
-    unready(&daemon, "full");
+    daemon.until_unready("full");
     assert_eq!(daemon.metrics()["needledrop_store_up"], 0.0);
     assert_eq!(loaded(&daemon), 0.0);
     // A new reader finds everything that the daemon reports as durable.
@@ -91,7 +76,7 @@ fn a_full_disk_is_waited_for_and_nothing_unsaved_is_reported() {
     assert!(told > 0.0, "the disk was full too soon");
     assert_eq!(f64::from(rows_of_copy(&inside, &world, "while-full.db")), told);
     fs::remove_file(inside("ballast")).unwrap();
-    ready(&daemon);
+    daemon.until_ready();
     until("the file is loaded", || (loaded(&daemon) == 1.0).then_some(()));
     rows_of_copy(&inside, &world, "store.db");
     drop(daemon);
@@ -117,10 +102,10 @@ fn a_store_that_another_process_locks_is_waited_for() {
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
     let bytes = csv(0..1_000);
     world.drop_file(FILE, &bytes);
-    unready(&daemon, "locked");
+    daemon.until_unready("locked");
     assert_eq!(loaded(&daemon), 0.0);
     lock.execute_batch("ROLLBACK").unwrap();
-    ready(&daemon);
+    daemon.until_ready();
     until("the file is loaded", || (loaded(&daemon) == 1.0).then_some(()));
     assert_as_clean(&world, &bytes);
 }

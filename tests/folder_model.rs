@@ -156,9 +156,9 @@ impl Folder {
             self.model.run();
         } else {
             let seen = Seen::of(&self.world);
-            let noted = seen.heads();
-            let anew = |at: usize| heads.get(at) != noted.get(at);
-            self.model.was_killed(&seen.deliveries(), anew);
+            let (now, noted) = (seen.heads(), seen.noted());
+            let anew = |at: usize| heads.get(at) != now.get(at);
+            self.model.was_killed(&seen.deliveries(), anew, |at| noted.get(at) == Some(&true));
         }
         let seen = Seen::of(&self.world);
         assert_eq!(seen.deliveries(), self.model.seen(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -6,7 +6,7 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{Daemon, HEADER, World, events, until};
+use common::{Daemon, World, csv, until};
 use needledrop::metrics::declared::{ALL, Kind};
 use rusqlite::Connection;
 
@@ -15,10 +15,6 @@ const CLUSTER: &str = "(the Cassandra store only)";
 
 fn world() -> World {
     World::new().with("source.settle", "200ms").with("source.poll", "200ms").with("write.window", "50")
-}
-
-fn csv(items: std::ops::Range<u32>) -> String {
-    format!("{HEADER}{}", events(items))
 }
 
 fn value(daemon: &Daemon, name: &str) -> f64 {

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use common::{Daemon, HEADER, World, can_confine, events, until};
+use common::{Daemon, World, can_confine, csv, events, until};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -19,14 +19,6 @@ fn by_events() -> World {
 
 fn by_listing() -> World {
     World::new().with("source.settle", "200ms").with("source.poll", "200ms")
-}
-
-fn csv(items: std::ops::Range<u32>) -> String {
-    format!("{HEADER}{}", events(items))
-}
-
-fn wait_for(world: &World, file: &str, state: &str) {
-    until(&format!("{file} is {state}"), || (world.states().get(file)? == state).then_some(()));
 }
 
 fn warnings(daemon: &Daemon, of: &str) -> usize {
@@ -48,7 +40,7 @@ fn a_listing_makes_up_for_events_that_the_system_dropped() {
     // No event reports this file.
     world.drop_file("quiet.csv", csv(0..3));
     daemon.signal(Signal::CONT);
-    wait_for(&world, "quiet.csv", "loaded");
+    world.wait_for("quiet.csv", "loaded");
 }
 
 #[test]
@@ -61,7 +53,7 @@ fn without_events_the_daemon_warns_once_and_lists_the_folder() {
     for n in 0..3 {
         let name = format!("{n}.csv");
         world.drop_file(&name, csv(n..n + 1));
-        wait_for(&world, &name, "loaded");
+        world.wait_for(&name, "loaded");
     }
     assert_eq!(warnings(&daemon, "the system sends no events"), 1, "{}", daemon.log());
 }
@@ -71,17 +63,17 @@ fn a_recreated_folder_is_watched_again() {
     let world = World::new().with("source.settle", "200ms").with("source.poll", "1s");
     let daemon = world.daemon();
     world.drop_file("1.csv", csv(0..3));
-    wait_for(&world, "1.csv", "loaded");
+    world.wait_for("1.csv", "loaded");
     fs::remove_dir_all(world.inbox()).unwrap();
-    until("it is not ready", || (daemon.get("/readyz")?.0 == 503).then_some(()));
+    daemon.until_unready("inbox");
     fs::create_dir(world.inbox()).unwrap();
     world.drop_file("2.csv", csv(3..6));
-    wait_for(&world, "2.csv", "loaded");
-    until("it is ready again", || (daemon.get("/readyz")?.0 == 200).then_some(()));
+    world.wait_for("2.csv", "loaded");
+    daemon.until_ready();
     // This file must be noticed by the events of the new folder.
     world.drop_file(".3", csv(6..9));
     fs::rename(world.inbox().join(".3"), world.inbox().join("3.csv")).unwrap();
-    wait_for(&world, "3.csv", "loaded");
+    world.wait_for("3.csv", "loaded");
     assert_eq!(world.generations("1.csv"), 1);
 }
 
@@ -92,18 +84,18 @@ fn a_share_that_disappears_and_comes_back_is_not_loaded_again() {
     let daemon = world.daemon();
     world.drop_file("whole.csv", csv(0..3));
     world.drop_file("half.csv", format!("{}Artist 9,Ann", csv(3..6)));
-    wait_for(&world, "whole.csv", "loaded");
-    wait_for(&world, "half.csv", "incomplete");
+    world.wait_for("whole.csv", "loaded");
+    world.wait_for("half.csv", "incomplete");
     let away = world.path("away");
     fs::rename(world.inbox(), &away).unwrap();
     fs::create_dir(world.inbox()).unwrap();
-    wait_for(&world, "half.csv", "replaced");
+    world.wait_for("half.csv", "replaced");
     assert_eq!(world.states()["whole.csv"], "loaded");
     fs::remove_dir(world.inbox()).unwrap();
     fs::rename(&away, world.inbox()).unwrap();
-    wait_for(&world, "half.csv", "incomplete");
+    world.wait_for("half.csv", "incomplete");
     world.append("half.csv", ",F,9,Lee,100.5,free,\"X, Y\",7,Song 9,3\n");
-    wait_for(&world, "half.csv", "loaded");
+    world.wait_for("half.csv", "loaded");
     assert_eq!(world.receipt("half.csv")["loaded"], 4);
     assert_eq!((world.generations("whole.csv"), world.generations("half.csv")), (1, 1));
     assert_eq!(daemon.get("/readyz").unwrap().0, 200);
@@ -119,10 +111,10 @@ fn a_file_arrives_when_its_temporary_name_is_changed() {
         world.drop_file(name, csv(n..n + 1));
     }
     world.drop_file("seen", csv(100..101));
-    wait_for(&world, "seen", "loaded");
+    world.wait_for("seen", "loaded");
     for (name, n) in names.iter().zip(1..) {
         fs::rename(world.inbox().join(name), world.inbox().join(format!("{n}.csv"))).unwrap();
-        wait_for(&world, &format!("{n}.csv"), "loaded");
+        world.wait_for(&format!("{n}.csv"), "loaded");
     }
     assert_eq!(world.states().len(), names.len() + 1);
 }
@@ -140,13 +132,13 @@ fn a_link_to_a_file_is_loaded_and_a_link_to_a_folder_is_not_followed() {
     // A link to the inbox itself. Following it would never end.
     symlink(world.inbox(), world.inbox().join("loop")).unwrap();
     let _daemon = world.daemon();
-    wait_for(&world, "linked.csv", "loaded");
+    world.wait_for("linked.csv", "loaded");
     assert_eq!(world.states().len(), 1, "{:?}", world.states());
     // The link now leads to other bytes.
     fs::remove_file(&link).unwrap();
     symlink(world.path("elsewhere/2.csv"), &link).unwrap();
     until("the other bytes are loaded", || (world.generations("linked.csv") == 2).then_some(()));
-    wait_for(&world, "linked.csv", "loaded");
+    world.wait_for("linked.csv", "loaded");
     // The file at the other end of the link grows.
     let mut file = fs::OpenOptions::new().append(true).open(world.path("elsewhere/2.csv")).unwrap();
     file.write_all(events(5..6).as_bytes()).unwrap();
@@ -164,11 +156,11 @@ fn an_unreadable_file_is_reported_once_and_loaded_as_soon_as_it_is_readable() {
     fs::set_permissions(world.inbox().join("1.csv"), fs::Permissions::from_mode(0o000)).unwrap();
     world.drop_file("2.csv", csv(3..6));
     let daemon = world.confined_daemon(false, "");
-    wait_for(&world, "2.csv", "loaded");
+    world.wait_for("2.csv", "loaded");
     until("it is told", || (warnings(&daemon, "1.csv") == 1).then_some(()));
     assert!(daemon.metrics()["needledrop_files_unreadable_total"] >= 1.0);
     fs::set_permissions(world.inbox().join("1.csv"), fs::Permissions::from_mode(0o644)).unwrap();
-    wait_for(&world, "1.csv", "loaded");
+    world.wait_for("1.csv", "loaded");
     assert_eq!(warnings(&daemon, "1.csv"), 1, "{}", daemon.log());
     let known: Vec<_> = world.states().into_keys().collect();
     assert_eq!(json!(known), json!(["1.csv", "2.csv"]));

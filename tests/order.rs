@@ -3,15 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
-
-use std::fs;
-use std::path::PathBuf;
+#[path = "common/ordered.rs"]
+mod ordered;
 
 use common::{World, shared, until};
+use ordered::{FILES, SECOND_ANEW, all_at_once, assert_stamps, file, one_by_one, replace_second};
 use serde_json::{Value as Json, json};
-
-const FILES: [&str; 3] = ["2018-12-01-events.csv", "2018-12-02-events.csv", "2018-12-03-events.csv"];
-const SECOND_ANEW: &str = "2018-12-02-events.v2.txt";
 
 /// Asserts what the three tables hold, one row each. `item` contains artist, song and length; `first` and `last` are
 /// the listener's names.
@@ -24,47 +21,6 @@ fn assert_seen(world: &World, item: Json, first: Json, last: &str) {
     });
     assert_eq!(json!(world.tables()), expected);
     assert_stamps(world);
-}
-
-/// Asserts that the stamp ranges of all generations begin even and do not overlap.
-fn assert_stamps(world: &World) {
-    let status = world.json(&["status"]);
-    let mut ranges = Vec::new();
-    for delivery in status["deliveries"].as_array().unwrap() {
-        let (file, generation) = (delivery["file"].as_str().unwrap(), delivery["generation"].to_string());
-        let receipt = world.json(&["receipt", file, "--generation", &generation]);
-        assert_eq!(receipt["generation"], delivery["generation"]);
-        for range in receipt["stamps"].as_array().unwrap() {
-            let (base, records) = (range["base"].as_i64().unwrap(), range["records"].as_i64().unwrap());
-            assert_eq!(base % 2, 0, "{receipt}");
-            ranges.push((base, base + 2 * records));
-        }
-    }
-    assert!(ranges.len() >= status["deliveries"].as_array().unwrap().len());
-    ranges.sort_unstable();
-    assert!(ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0), "{ranges:?}");
-}
-
-fn file(name: &str) -> PathBuf {
-    shared("order").unwrap().join(name)
-}
-
-/// Drops files one by one, each after the previous file is loaded.
-fn one_by_one(world: &World, names: &[&str]) {
-    for name in names {
-        world.copy_in(&[file(name)]);
-        assert_eq!(world.once(0)["deliveries"], json!({ "loaded": 1 }));
-    }
-}
-
-fn all_at_once(world: &World) {
-    world.copy_in(&FILES.map(file));
-    assert_eq!(world.once(0)["deliveries"], json!({ "loaded": 3 }));
-}
-
-fn replace_second(world: &World, by: &str) {
-    world.drop_file(FILES[1], fs::read(file(by)).unwrap());
-    assert_eq!(world.once(0)["deliveries"], json!({ "loaded": 1 }));
 }
 
 #[test]
@@ -187,4 +143,46 @@ fn a_daemon_and_a_single_run_give_the_same_tables() {
     });
     assert_eq!(daemon.stop().0, 0);
     assert_seen(&world, json!(["A4", "Echo", 99.5]), json!("Amy"), "Quinn");
+}
+
+/// A table with one row for each key, and the day in the name of the file that wrote it.
+const DATED: &str = "source: { columns: { k: text, v: text }, derive: { day: file_date } }\n\
+                     tables: { t: { partition_key: [k], columns: [v, day] } }\n";
+
+#[test]
+fn files_of_one_listing_are_loaded_by_the_numbers_in_their_names() {
+    let world = World::of(
+        "source: { columns: { k: text, v: text } }\ntables: { t: { partition_key: [k], columns: [v] } }\n",
+    );
+    for name in ["part-9.csv", "part-10.csv", "part-010.csv"] {
+        world.drop_file(name, format!("k,v\na,{name}\n"));
+    }
+    assert_eq!(world.once(0)["deliveries"], json!({ "loaded": 3 }));
+    assert_eq!(json!(world.tables()["t"]), json!([["a", "part-10.csv"]]));
+    assert_stamps(&world);
+}
+
+#[test]
+fn dates_in_names_have_the_usual_forms_and_are_never_guessed() {
+    let mut world = World::of(DATED);
+    std::fs::create_dir(world.inbox().join("day=2024-03-05")).unwrap();
+    let names = [
+        "x_2024_03_01.csv",
+        "x.2024.03.02.csv",
+        "04.03.2024.csv",
+        "x_202403031530.csv",
+        "day=2024-03-05/x.csv",
+    ];
+    for (number, name) in (1..).zip(names) {
+        world.drop_file(name, format!("k,v\n{number},{name}\n"));
+    }
+    world.drop_file("2024-03-06_2024-03-07.csv", "k,v\n6,6\n");
+    assert_eq!(world.once(1)["deliveries"], json!({ "failed": 2, "loaded": 4 }));
+    let days = |world: &World| world.tables()["t"].iter().map(|row| row[2].clone()).collect::<Vec<_>>();
+    assert_eq!(days(&world), ["2024-03-01", "2024-03-02", "2024-03-03", "2024-03-05"]);
+    let detail = world.receipt("2024-03-06_2024-03-07.csv")["detail"].clone();
+    assert!(detail.as_str().unwrap().contains("two dates, 2024-03-06 and 2024-03-07"), "{detail}");
+    world.set("source.file_dates", "day_first");
+    assert_eq!(world.once(1)["deliveries"], json!({ "failed": 1, "loaded": 1 }));
+    assert!(days(&world).contains(&json!("2024-03-04")));
 }

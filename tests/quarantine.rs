@@ -5,6 +5,12 @@
 
 mod common;
 
+#[path = "quarantine/failed.rs"]
+mod failed;
+#[path = "quarantine/hints.rs"]
+mod hints;
+#[path = "quarantine/limit.rs"]
+mod limit;
 #[path = "quarantine/replay.rs"]
 mod replay;
 #[path = "quarantine/seen.rs"]
@@ -132,7 +138,8 @@ fn the_list_can_be_filtered() {
         assert_eq!(csv.lines().count(), count + 1, "{filter:?}: {csv}");
     }
     assert!(world.run(&["quarantine", "list"]).stdout.contains("itemInSession"));
-    assert!(world.run(&["quarantine", "list", "--file", "c.csv"]).stdout.contains("nothing in quarantine"));
+    let unknown = world.run(&["quarantine", "list", "--file", "c.csv"]);
+    assert!(unknown.code == 1 && unknown.stderr.contains("c.csv is not in the ledger"), "{unknown:?}");
 }
 
 #[test]
@@ -149,17 +156,27 @@ fn one_record_can_be_shown() {
 
 #[test]
 fn a_delivery_over_its_limit_fails_and_no_other() {
-    let cases = [("2", 2, false), ("2", 3, true), ("10%", 1, false), ("10%", 5, true), ("off", 50, false)];
+    let cases = [
+        ("2", 2, false),
+        ("2", 3, true),
+        ("10%", 11, false),
+        ("10%", 12, true),
+        ("50%", 101, true),
+        ("off", 150, false),
+    ];
     for (limit, bad, fails) in cases {
         let world = World::new().with("limits.max_quarantined", limit);
-        world.drop_file("a.csv", format!("{HEADER}{}{}", events(0..20), "bad\n".repeat(bad)));
-        world.drop_file("b.csv", format!("{HEADER}{}", events(20..25)));
+        world.drop_file("a.csv", format!("{HEADER}{}{}", events(0..100), "bad\n".repeat(bad)));
+        world.drop_file("b.csv", format!("{HEADER}{}", events(100..105)));
         world.once(1);
         let receipt = world.receipt("a.csv");
         assert_eq!(receipt["state"], if fails { "failed" } else { "loaded" }, "{limit}, {bad}: {receipt}");
         assert_eq!(receipt["closes"], true, "{limit}, {bad}: {receipt}");
         assert_eq!(receipt["detail"].as_str().unwrap().contains("limits.max_quarantined"), fails);
         assert_eq!(world.receipt("b.csv")["state"], "loaded", "{limit}, {bad}");
-        assert_eq!(world.query("session_item", &["sessionId=7", "itemInSession=24"]).len(), 1);
+        let row = |item: &str| {
+            world.query("session_item", &["sessionId=7", &format!("itemInSession={item}")]).len()
+        };
+        assert_eq!((row("99"), row("104")), (usize::from(!fails), 1), "{limit}, {bad}");
     }
 }

@@ -2,21 +2,20 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "common/answers.rs"]
+mod answers;
 mod common;
 
 use std::fs;
 use std::path::PathBuf;
 
-use common::{World, files, gzip, shared};
-use serde_json::{Value as Json, json};
+use answers::{assert_answers, assert_receipts, real};
+use common::{World, gzip, shared};
+use serde_json::json;
 
 /// Loads all 30 files. Returns `None` if the files are missing.
 fn loaded() -> Option<World> {
     shared("events").map(|_| load(real()))
-}
-
-fn real() -> Vec<PathBuf> {
-    files(&shared("events").unwrap())
 }
 
 fn load(files: Vec<PathBuf>) -> World {
@@ -24,10 +23,6 @@ fn load(files: Vec<PathBuf>) -> World {
     world.copy_in(&files);
     world.once(0);
     world
-}
-
-fn row(values: Json) -> Vec<Json> {
-    values.as_array().unwrap().clone()
 }
 
 #[test]
@@ -51,22 +46,7 @@ fn totals_match_the_files() {
 #[test]
 fn every_receipt_closes_and_the_receipts_add_up() {
     let Some(world) = loaded() else { return };
-    let (mut records, mut loaded, mut skipped) = (0, 0, 0);
-    for file in real() {
-        let receipt = world.receipt(file.file_name().unwrap().to_str().unwrap());
-        let count = |key: &str| receipt[key].as_u64().unwrap();
-        assert_eq!(receipt["closes"], true, "{receipt}");
-        assert_eq!(count("quarantined"), 0, "{receipt}");
-        assert_eq!(count("records"), count("loaded") + count("skipped"), "{receipt}");
-        assert_eq!(count("bytes"), fs::metadata(&file).unwrap().len(), "{receipt}");
-        for table in ["session_item", "user_session", "user_song"] {
-            assert_eq!(receipt["tables"][table]["rows"], count("loaded"), "{receipt}");
-        }
-        records += count("records");
-        loaded += count("loaded");
-        skipped += count("skipped");
-    }
-    assert_eq!((records, loaded, skipped), (8056, 6820, 1236));
+    assert_receipts(&world);
 }
 
 #[test]
@@ -84,23 +64,7 @@ fn collisions_within_one_file_are_38_and_across_files_164() {
 #[test]
 fn the_three_questions_are_answered() {
     let Some(world) = loaded() else { return };
-    let item = world.query("session_item", &["sessionId=338", "itemInSession=4"]);
-    assert_eq!(item, [row(json!([338, 4, "Faithless", "Music Matters (Mark Knight Dub)", 495.3073]))]);
-    let session = world.query("user_session", &["userId=10", "sessionId=182"]);
-    let sylvie =
-        |item: u32, artist: &str, song: &str| row(json!([182, 10, item, artist, song, "Sylvie", "Cruz"]));
-    let expected = [
-        sylvie(0, "Down To The Bone", "Keep On Keepin' On"),
-        sylvie(1, "Three Drives", "Greece 2000"),
-        sylvie(2, "Sebastien Tellier", "Kilometer"),
-        sylvie(3, "Lonnie Gordon", "Catch You Baby (Steve Pitron & Max Sanna Radio Edit)"),
-    ];
-    assert_eq!(session, expected);
-    let song = "All Hands Against His Own";
-    let listeners = world.query("user_song", &[&format!("song={song}")]);
-    let expected = [(29, "Jacqueline", "Lynch"), (80, "Tegan", "Levine"), (95, "Sara", "Johnson")]
-        .map(|(user, first, last)| row(json!([song, user, first, last])));
-    assert_eq!(listeners, expected);
+    assert_answers(&world);
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod common;
 
 use std::fs;
 
-use common::{Daemon, HEADER, World, events, free_port, until};
+use common::{Daemon, World, csv, free_port, until};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -27,44 +27,28 @@ fn more() -> String {
         + "  artists: { partition_key: [artist], clustering_key: [itemInSession], columns: [song] }\n"
 }
 
-fn csv(items: std::ops::Range<u32>) -> String {
-    format!("{HEADER}{}", events(items))
-}
-
 /// Replaces the configuration file, as editors do.
 fn write(world: &World, yaml: &str) {
     fs::write(world.path(".config.yaml.new"), yaml).unwrap();
     fs::rename(world.path(".config.yaml.new"), world.path("config.yaml")).unwrap();
 }
 
-fn metric(daemon: &Daemon, name: &str) -> f64 {
-    daemon.metrics().get(&format!("needledrop_{name}")).copied().unwrap_or_default()
-}
-
 fn reloads(daemon: &Daemon, outcome: &str) -> f64 {
-    metric(daemon, &format!("config_reloads_total{{outcome=\"{outcome}\"}}"))
+    daemon.metric(&format!("config_reloads_total{{outcome=\"{outcome}\"}}"))
 }
 
 fn loaded(daemon: &Daemon) -> f64 {
-    metric(daemon, "deliveries_total{state=\"loaded\"}")
+    daemon.metric("deliveries_total{state=\"loaded\"}")
 }
 
 fn is_successful(daemon: &Daemon) -> bool {
-    metric(daemon, "config_last_reload_successful") == 1.0
-}
-
-fn wait_for(world: &World, file: &str, state: &str) {
-    until(&format!("{file} is {state}"), || (world.states().get(file)? == state).then_some(()));
+    daemon.metric("config_last_reload_successful") == 1.0
 }
 
 fn hangup(daemon: &Daemon, outcome: &str) {
     let before = reloads(daemon, outcome);
     daemon.signal(Signal::HUP);
     until(&format!("it is {outcome}"), || (reloads(daemon, outcome) > before).then_some(()));
-}
-
-fn is_ready(daemon: &Daemon) {
-    until("it is ready", || (daemon.get("/readyz")?.0 == 200).then_some(()));
 }
 
 /// Asserts that every file is loaded once, under one configuration, and that no row is missing.
@@ -112,9 +96,9 @@ fn a_changed_configuration_is_applied_while_files_are_dropped_and_nothing_is_los
     let behind = status["tables"]["artists"]["behind"].as_u64().unwrap();
     assert!((1..=31).contains(&behind), "{status}");
     assert_eq!(status["tables"]["artists"]["count"], 3000 - 50 * behind, "{status}");
-    assert_eq!(metric(&daemon, "records_read_total"), 3000.0, "counters keep their values over a reload");
+    assert_eq!(daemon.metric("records_read_total"), 3000.0, "counters keep their values over a reload");
     assert_eq!(
-        metric(&daemon, "rows_written_total{table=\"artists\"}"),
+        daemon.metric("rows_written_total{table=\"artists\"}"),
         f64::from(u32::try_from(3000 - 50 * behind).unwrap())
     );
     assert!(daemon.runs() && daemon.id() == id && is_successful(&daemon));
@@ -123,7 +107,7 @@ fn a_changed_configuration_is_applied_while_files_are_dropped_and_nothing_is_los
         "{}",
         daemon.log()
     );
-    is_ready(&daemon);
+    daemon.until_ready();
     assert_eq!(daemon.stop().0, 0);
     let output = world.run(&["load", "--table", "artists"]);
     assert_eq!(output.code, 0, "{output:?}");
@@ -135,7 +119,7 @@ fn busy() -> (World, Daemon) {
     let world = World::of(SONGS).with("write.window", "200");
     world.drop_file("big.csv", csv(0..60_000));
     let daemon = world.daemon();
-    until("it is in the middle", || (metric(&daemon, "records_read_total") > 0.0).then_some(()));
+    until("it is in the middle", || (daemon.metric("records_read_total") > 0.0).then_some(()));
     (world, daemon)
 }
 
@@ -145,13 +129,13 @@ fn a_file_under_way_is_finished_under_the_old_configuration() {
     write(&world, &more());
     daemon.signal(Signal::HUP);
     until("it is on the way", || (daemon.get("/readyz")?.1.contains("configuration")).then_some(()));
-    assert!(metric(&daemon, "records_read_total") < 60_000.0, "the reload waits until the file is loaded");
+    assert!(daemon.metric("records_read_total") < 60_000.0, "the reload waits until the file is loaded");
     world.drop_file("next.csv", csv(60_000..60_010));
-    wait_for(&world, "next.csv", "loaded");
+    world.wait_for("next.csv", "loaded");
     adds_up(&world, 2, 60_010);
     let tables = |file: &str| world.receipt(file)["tables"].as_object().unwrap().len();
     assert_eq!((tables("big.csv"), tables("next.csv")), (1, 2));
-    is_ready(&daemon);
+    daemon.until_ready();
     assert_eq!(daemon.stop().0, 0);
 }
 
@@ -205,11 +189,11 @@ fn another_inbox_is_applied() {
     fs::create_dir(world.path("other")).unwrap();
     let mut daemon = world.daemon();
     world.drop_file("a.csv", csv(0..3));
-    wait_for(&world, "a.csv", "loaded");
+    world.wait_for("a.csv", "loaded");
     write(&world, &in_folder("other"));
     until("it is taken on", || (reloads(&daemon, "applied") == 1.0).then_some(()));
     fs::write(world.path("other/b.csv"), csv(3..6)).unwrap();
-    wait_for(&world, "b.csv", "loaded");
+    world.wait_for("b.csv", "loaded");
     adds_up(&world, 2, 6);
     assert_eq!(daemon.stop().0, 0);
 }
@@ -219,7 +203,7 @@ fn sighup_without_a_change_does_nothing() {
     let world = World::of(SONGS);
     let mut daemon = world.daemon();
     world.drop_file("a.csv", csv(0..3));
-    wait_for(&world, "a.csv", "loaded");
+    world.wait_for("a.csv", "loaded");
     hangup(&daemon, "unchanged");
     // A comment is not a change.
     write(&world, &format!("# for people\n{SONGS}"));
@@ -242,18 +226,18 @@ fn settings_that_need_a_restart_are_named_and_the_rest_is_applied() {
     let listening = |yaml: &str, port: u16| format!("{yaml}http: {{ listen: \"127.0.0.1:{port}\" }}\n");
     let world = World::of(&listening(SONGS, port)).without("http.listen");
     let mut daemon = world.daemon_on(port, &[]);
-    is_ready(&daemon);
+    daemon.until_ready();
     write(&world, &format!("{}log: {{ level: debug }}\n", listening(&more(), other)));
     hangup(&daemon, "applied");
     let told = daemon.log();
     assert!(told.contains("changes to http.listen, log need a restart"), "{told}");
-    is_ready(&daemon);
+    daemon.until_ready();
     world.drop_file("a.txt", csv(0..3));
-    wait_for(&world, "a.txt", "loaded");
+    world.wait_for("a.txt", "loaded");
     hangup(&daemon, "unchanged");
     assert_eq!(daemon.stop().0, 0);
     daemon = world.daemon_on(other, &[]);
-    is_ready(&daemon);
+    daemon.until_ready();
     assert_eq!(daemon.stop().0, 0);
 }
 
@@ -262,9 +246,9 @@ fn a_failed_file_is_tried_again_under_the_new_configuration() {
     let world = World::of(&SONGS.replace("song: text", "song: { type: text, from: title }"));
     let mut daemon = world.daemon();
     world.drop_file("a.csv", csv(0..3));
-    wait_for(&world, "a.csv", "failed");
+    world.wait_for("a.csv", "failed");
     write(&world, SONGS);
-    wait_for(&world, "a.csv", "loaded");
+    world.wait_for("a.csv", "loaded");
     assert_eq!(world.generations("a.csv"), 2);
     assert_eq!(daemon.stop().0, 0);
 }
@@ -292,7 +276,7 @@ fn many_sighups_and_changes_while_loading_lose_nothing() {
     });
     assert!(reloads(&daemon, "applied") >= 1.0, "{}", daemon.log());
     adds_up(&world, 40, u64::from(files * rows));
-    assert_eq!(metric(&daemon, "records_read_total"), f64::from(files * rows));
+    assert_eq!(daemon.metric("records_read_total"), f64::from(files * rows));
     assert_eq!(daemon.stop().0, 0);
 }
 

@@ -25,10 +25,4 @@ mod shapes;
 #[path = "security/told.rs"]
 mod told;
 
-use std::ops::Range;
-
-use common::{HEADER, events};
-
-pub fn csv(items: Range<u32>) -> String {
-    format!("{HEADER}{}", events(items))
-}
+use common::csv;

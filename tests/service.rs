@@ -10,7 +10,7 @@ mod manager;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use common::{HEADER, World, events, until};
+use common::{World, csv, until};
 use manager::Manager;
 use rusqlite::Connection;
 use rustix::process::Signal;
@@ -19,10 +19,6 @@ const WATCHDOG: Duration = Duration::from_secs(2);
 
 fn world() -> World {
     World::new().with("source.settle", "100ms").with("source.poll", "200ms").with("shutdown.grace", "1s")
-}
-
-fn csv(items: std::ops::Range<u32>) -> String {
-    format!("{HEADER}{}", events(items))
 }
 
 fn lock(world: &World, how: &str) -> Connection {

@@ -13,6 +13,8 @@ mod lines;
 mod memory;
 #[path = "shapes/text.rs"]
 mod text;
+#[path = "shapes/zip.rs"]
+mod zip;
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};

@@ -13,7 +13,7 @@ mod stamps;
 #[path = "store/tables.rs"]
 mod tables;
 
-use common::{Daemon, World, until};
+use common::{World, until};
 use rusqlite::Connection;
 
 const YAML: &str = "
@@ -42,21 +42,6 @@ fn keys(world: &World) -> Vec<u32> {
     let store = world.open_store();
     let mut statement = store.prepare("SELECT k FROM t ORDER BY k").unwrap();
     statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
-}
-
-fn unready(daemon: &Daemon, reason: &str) {
-    until(&format!("it is not ready: {reason}"), || {
-        let (code, words) = daemon.get("/readyz")?;
-        (code == 503 && words.contains(reason)).then_some(())
-    });
-}
-
-fn ready(daemon: &Daemon) {
-    until("it is ready", || (daemon.get("/readyz")?.0 == 200).then_some(()));
-}
-
-fn wait_for(world: &World, file: &str, state: &str) {
-    until(&format!("{file} is {state}"), || (world.states().get(file)? == state).then_some(()));
 }
 
 fn gone_from_inbox(world: &World, file: &str) {

@@ -1,5 +1,5 @@
-//! Tests of the rules for the tree: which module may use which, where tasks start, and that no test depends on a
-//! fixed port.
+//! Tests of the rules for the tree: which module may use which, where tasks start, that no test depends on a fixed port,
+//! and that pictures can be reviewed.
 #![allow(clippy::unwrap_used, reason = "a failing helper must fail its test")]
 
 #[path = "structure/imports.rs"]
@@ -31,7 +31,7 @@ const STAGES: [&str; 5] = ["discover", "read", "transform", "write", "retire"];
 /// Files whose results depend only on their input.
 const PURE: [&str; 5] = [
     "src/domain",
-    "src/format/framer.rs",
+    "src/format/framer",
     "src/pipeline/discover/files",
     "src/pipeline/row_builder",
     "src/pipeline/transform",
@@ -132,8 +132,8 @@ fn circle(
 
 #[test]
 fn pure_files_do_no_io_and_read_no_clock() {
-    let pure = PURE.iter().flat_map(|place| files(place)).filter(|file| !file.ends_with("tests.rs"));
-    for file in pure {
+    let is_test = |file: &Path| name(file).split(['/', '.']).any(|part| part == "tests");
+    for file in PURE.iter().flat_map(|place| files(place)).filter(|file| !is_test(file)) {
         let code = code(&std::fs::read_to_string(&file).unwrap());
         let found: Vec<_> = IMPURE.iter().filter(|word| code.contains(**word)).collect();
         assert!(found.is_empty(), "{} names {found:?}", name(&file));
@@ -205,5 +205,24 @@ fn every_world_sets_the_ports_that_have_a_default() {
     let common = std::fs::read_to_string(root().join("tests/common/mod.rs")).unwrap();
     for setting in ["http.listen", "store.cassandra.port"] {
         assert!(common.contains(&format!("\"{setting}\"")), "World::new sets no {setting}");
+    }
+}
+
+/// The maximum size of a picture: its changes are read in a diff.
+const PICTURE: (usize, usize) = (400, 60_000);
+
+#[test]
+fn pictures_are_short_enough_to_review() {
+    let pictures: Vec<PathBuf> =
+        std::fs::read_dir(root().join("docs/pictures")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(!pictures.is_empty());
+    for picture in pictures {
+        let text = std::fs::read_to_string(&picture).unwrap();
+        let size = (text.lines().count(), text.len());
+        let fits = size.0 <= PICTURE.0 && size.1 <= PICTURE.1;
+        assert!(fits, "{}: {size:?} lines and bytes, more than {PICTURE:?}", name(&picture));
+        for word in ["<metadata", "base64"] {
+            assert!(!text.contains(word), "{}: contains {word}", name(&picture));
+        }
     }
 }

@@ -1,9 +1,9 @@
 """Whether needledrop keeps up, what arrives, how fast it is loaded, and what goes to quarantine."""
 
-from panels import OURS, BytesIEC, BytesPerSecondIEC, NoUnit, PercentUnit, Seconds, Short, board, lines, number, row
+from panels import FEED, OF_FEED, OURS, BytesIEC, BytesPerSecondIEC, NoUnit, PercentUnit, Seconds, Short, board, lines, number, row
 
 DASHBOARD = (
-    board("overview", "needledrop: overview", "Whether needledrop keeps up, what arrives, how fast it is loaded, and what goes to quarantine.", "6h", "30s")
+    board("overview", "needledrop: overview", "Whether needledrop keeps up, what arrives, how fast it is loaded, and what goes to quarantine.", "6h", "30s", [FEED])
     .with_row(row("Keeping up"))
     .with_panel(
         number(
@@ -18,7 +18,7 @@ DASHBOARD = (
     .with_panel(
         number(
             "Files waiting",
-            f"sum(needledrop_backlog_files{{{OURS}}})",
+            f"sum(needledrop_backlog_files{{{OF_FEED}}})",
             Short,
             "Files that are new and not loaded yet.",
             [(100, "yellow")],
@@ -28,7 +28,7 @@ DASHBOARD = (
     .with_panel(
         number(
             "Oldest waiting",
-            f"max(needledrop_oldest_waiting_seconds{{{OURS}}})",
+            f"max(needledrop_oldest_waiting_seconds{{{OF_FEED}}})",
             Seconds,
             "How long the oldest waiting file has waited for its loading to begin.",
             [(300, "yellow"), (900, "red")],
@@ -38,7 +38,7 @@ DASHBOARD = (
     .with_panel(
         number(
             "Since the last load",
-            f"time() - max(needledrop_last_loaded_timestamp_seconds{{{OURS}}} > 0)",
+            f"time() - max(needledrop_last_loaded_timestamp_seconds{{{OF_FEED}}} > 0)",
             Seconds,
             "Time since a delivery was last loaded. Empty until this process has loaded one.",
             [(86400, "yellow"), (93600, "red")],
@@ -48,7 +48,7 @@ DASHBOARD = (
     .with_panel(
         number(
             "Files that need attention",
-            f"sum(needledrop_files_open{{{OURS}}})",
+            f"sum(needledrop_files_open{{{OF_FEED}}})",
             Short,
             "Failed, incomplete or unreadable files. Most need a correction before they can be loaded.",
             [(1, "red")],
@@ -58,7 +58,7 @@ DASHBOARD = (
     .with_panel(
         number(
             "Open in quarantine",
-            f"sum(needledrop_quarantine_open{{{OURS}}})",
+            f"sum(needledrop_quarantine_open{{{OF_FEED}}})",
             Short,
             "Records of all deliveries that are in quarantine, neither replayed nor discarded.",
             [(1, "yellow")],
@@ -68,7 +68,7 @@ DASHBOARD = (
     .with_panel(
         lines(
             "Backlog",
-            [(f"sum by (instance) (needledrop_backlog_bytes{{{OURS}}})", "{{instance}}")],
+            [(f"sum by (instance) (needledrop_backlog_bytes{{{OF_FEED}}})", "{{instance}}")],
             BytesIEC,
             "Size of the waiting files, as stored in the inbox. It should return to zero.",
             alert="NeedledropBacklogGrowing",
@@ -77,7 +77,7 @@ DASHBOARD = (
     .with_panel(
         lines(
             "Oldest waiting",
-            [(f"max by (instance) (needledrop_oldest_waiting_seconds{{{OURS}}})", "{{instance}}")],
+            [(f"max by (instance) (needledrop_oldest_waiting_seconds{{{OF_FEED}}})", "{{instance}}")],
             Seconds,
             "How long the oldest waiting file has waited for its loading to begin.",
             [(900, "red")],
@@ -88,7 +88,7 @@ DASHBOARD = (
     .with_panel(
         lines(
             "Deliveries",
-            [(f"sum by (state) (increase(needledrop_deliveries_total{{{OURS}}}[$__rate_interval]))", "{{state}}")],
+            [(f"sum by (state) (increase(needledrop_deliveries_total{{{OF_FEED}}}[$__rate_interval]))", "{{state}}")],
             Short,
             "Deliveries that entered each state. Every delivery passes through waiting and loading.",
             alert="NeedledropDeliveryFailed",
@@ -98,7 +98,7 @@ DASHBOARD = (
     .with_panel(
         lines(
             "Bytes read",
-            [(f"sum by (instance) (rate(needledrop_bytes_read_total{{{OURS}}}[$__rate_interval]))", "{{instance}}")],
+            [(f"sum by (instance) (rate(needledrop_bytes_read_total{{{OF_FEED}}}[$__rate_interval]))", "{{instance}}")],
             BytesPerSecondIEC,
             "Decoded bytes whose records are durable.",
         )
@@ -107,7 +107,7 @@ DASHBOARD = (
     .with_panel(
         lines(
             "Records",
-            [(f"sum by (instance) (rate(needledrop_records_read_total{{{OURS}}}[$__rate_interval]))", "{{instance}}")],
+            [(f"sum by (instance) (rate(needledrop_records_read_total{{{OF_FEED}}}[$__rate_interval]))", "{{instance}}")],
             "rec/s",
             "Records per second that were loaded, skipped or quarantined.",
         )
@@ -115,7 +115,7 @@ DASHBOARD = (
     .with_panel(
         lines(
             "Rows",
-            [(f"sum by (table) (rate(needledrop_rows_written_total{{{OURS}}}[$__rate_interval]))", "{{table}}")],
+            [(f"sum by (table) (rate(needledrop_rows_written_total{{{OF_FEED}}}[$__rate_interval]))", "{{table}}")],
             "rows/s",
             "Rows acknowledged by the store, by table.",
             stacked=True,
@@ -127,7 +127,7 @@ DASHBOARD = (
             [
                 (
                     f"histogram_quantile({quantile}, sum by (le) "
-                    f"(rate(needledrop_drop_to_queryable_seconds_bucket{{{OURS}}}[$__rate_interval])))",
+                    f"(rate(needledrop_drop_to_queryable_seconds_bucket{{{OF_FEED}}}[$__rate_interval])))",
                     f"p{quantile * 100:.0f}",
                 )
                 for quantile in (0.5, 0.9, 0.99)
@@ -175,7 +175,7 @@ DASHBOARD = (
             "Into quarantine",
             [
                 (
-                    f"sum by (reason) (rate(needledrop_records_quarantined_total{{{OURS}}}[$__rate_interval]))",
+                    f"sum by (reason) (rate(needledrop_records_quarantined_total{{{OF_FEED}}}[$__rate_interval]))",
                     "{{reason}}",
                 )
             ],
@@ -190,8 +190,8 @@ DASHBOARD = (
             "Share in quarantine",
             [
                 (
-                    f"sum(rate(needledrop_records_quarantined_total{{{OURS}}}[$__rate_interval])) / "
-                    f"(sum(rate(needledrop_records_read_total{{{OURS}}}[$__rate_interval])) > 0)",
+                    f"sum(rate(needledrop_records_quarantined_total{{{OF_FEED}}}[$__rate_interval])) / "
+                    f"(sum(rate(needledrop_records_read_total{{{OF_FEED}}}[$__rate_interval])) > 0)",
                     "share",
                 )
             ],

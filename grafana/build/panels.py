@@ -22,6 +22,12 @@ SOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 # The label filter that every query contains.
 OURS = 'job=~"$job", instance=~"$instance"'
 
+# The label filter of metrics that are counted by feed. The feed without a name has no such label, and `.*` matches it.
+OF_FEED = f'{OURS}, feed=~"$feed"'
+
+# The variable for this filter.
+FEED = ("feed", 'label_values(needledrop_inbox_listed{job=~"$job"}, feed)')
+
 
 def _query(expr, legend, instant, format_val=queries.PromQueryFormat.TIME_SERIES):
     query = prometheus.Dataquery().expr(expr).legend_format(legend).format(format_val).datasource(SOURCE)
@@ -111,11 +117,12 @@ def board(uid, title, description, since, refresh, variables=()):
 
 def _variable(name, query):
     variable = dashboard.QueryVariable(name).label(name).query(query).datasource(SOURCE)
+    everything_matches = ".*" if name == "feed" else ".+"
     variable = variable.refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED).sort(
         models.VariableSort.ALPHABETICAL_ASC
     )
     everything = models.VariableOption(text="All", value="$__all")
-    return variable.multi(True).include_all(True).all_value(".+").current(everything)
+    return variable.multi(True).include_all(True).all_value(everything_matches).current(everything)
 
 
 def row(title):

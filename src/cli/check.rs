@@ -5,27 +5,51 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{health, logging};
+use futures::future::join_all;
+
+use super::feed::Declared;
+use super::{first_records, health, logging};
 use crate::cli::outcome::{CommandResult, Exit, Failure};
 use crate::config::{After, Layers};
 use crate::daemon::app::App;
 use crate::domain::stamp::MAX_AHEAD;
-use crate::domain::{StampsAhead, TooFarAhead};
-use crate::store::StoreError;
+use crate::domain::undeclared::Undeclared;
+use crate::domain::{Delivery, StampsAhead, TooFarAhead};
+use crate::source::left_out::LeftOut;
+use crate::source::{Found, Listing};
+use crate::store::{Access, Ledger, StoreError};
 
 /// One line of the report.
 struct Finding {
-    what: &'static str,
+    what: String,
     outcome: Result<String, Failure>,
 }
 
 pub async fn run(layers: &Layers) -> CommandResult {
     let findings = match App::load(layers) {
-        Err(error) => vec![Finding { what: "configuration", outcome: Err(error.into()) }],
+        Err(error) => vec![Finding { what: "configuration".to_owned(), outcome: Err(error.into()) }],
         Ok(app) => {
-            let mut findings = vec![configuration(&app), log(&app), folder(&app)];
-            findings.extend(archive(&app));
+            let mut findings = vec![configuration(&app), log(&app)];
+            let listings = join_all(app.feeds.values().map(App::list_inbox)).await;
+            for (feed, listing) in app.feeds.values().zip(listings) {
+                let Listing { files, left_out } = match listing {
+                    Ok(listing) => listing,
+                    // Its files and its archive may not answer either.
+                    Err(error) => {
+                        findings.push(Finding { what: about("inbox", feed), outcome: Err(error.into()) });
+                        continue;
+                    }
+                };
+                findings.push(inbox(feed, &files));
+                findings.extend(self::left_out(feed, &left_out));
+                let longest = app.config.limits.max_record_bytes.0;
+                let tried = first_records::try_files(feed, files, longest).await;
+                let what = about("file", feed);
+                findings.extend(tried.into_iter().map(|outcome| Finding { what: what.clone(), outcome }));
+                findings.extend(archive(feed));
+            }
             findings.extend(store(&app).await);
+            findings.extend(undeclared(&app).await);
             findings.push(listen(&app).await);
             findings
         }
@@ -48,30 +72,59 @@ pub async fn run(layers: &Layers) -> CommandResult {
 }
 
 fn configuration(app: &App) -> Finding {
-    let (columns, tables) = (app.plan.columns.len(), app.plan.tables.len());
-    let text = format!("{}: {columns} columns, {tables} tables", app.origin);
-    Finding { what: "configuration", outcome: Ok(text) }
+    let columns: usize = app.feeds.values().map(|feed| feed.plan.columns.len()).sum();
+    let (feeds, tables) = (app.feeds.values().count(), app.schema.tables.len());
+    let feeds = if feeds > 1 { format!("{feeds} feeds, ") } else { String::new() };
+    let text = format!("{}: {feeds}{columns} columns, {tables} tables", app.origin);
+    Finding { what: "configuration".to_owned(), outcome: Ok(text) }
 }
 
 fn log(app: &App) -> Finding {
     let log = &app.config.log;
     let place = log.file.as_ref().map_or_else(String::new, |file| format!(" and {}", file.display()));
     let outcome = logging::check(log).map(|()| format!("{} to standard error{place}", log.level));
-    Finding { what: "log", outcome }
+    Finding { what: "log".to_owned(), outcome }
 }
 
-fn folder(app: &App) -> Finding {
-    let listed =
-        app.check_inbox().map_err(Failure::from).and_then(|()| app.inbox.list().map_err(Failure::system));
-    let text = listed.map(|files| format!("{}: {} files", app.config.source.folder.display(), files.len()));
-    Finding { what: "inbox", outcome: text }
+/// Returns the name of a line about a feed.
+fn about(what: &str, feed: &Declared) -> String {
+    let feed = &feed.plan.feed;
+    if feed.is_named() { format!("{what} {feed}") } else { what.to_owned() }
+}
+
+/// Reports the number of files in the inbox.
+fn inbox(feed: &Declared, files: &[Found]) -> Finding {
+    let text = format!("{}: {} files", feed.settings.folder.display(), files.len());
+    Finding { what: about("inbox", feed), outcome: Ok(text) }
+}
+
+/// Reports the files that are left out because of their names.
+fn left_out(feed: &Declared, left_out: &LeftOut) -> Vec<Finding> {
+    let not_utf8 = left_out.not_utf8_text().map(|text| {
+        let message = format!("{text}\n  next: rename them, and they will be loaded");
+        Err(Failure { exit: Exit::Short, message })
+    });
+    let declared = &feed.plan.feed;
+    let unmatched = left_out.unmatched_text(declared.name()).map(|text| {
+        let ignore = declared.setting("source.ignore");
+        Ok(format!("{text}; add a pattern for files to load, and add the others to {ignore}"))
+    });
+    let not_files = left_out
+        .not_files_text()
+        .map(|text| Ok(format!("{text}; mend the links, or put the files themselves into the inbox")));
+    let ignored = left_out.ignored_text().map(Ok);
+    let findings =
+        [("names", not_utf8), ("warning", unmatched), ("warning", not_files), ("left out", ignored)];
+    let found =
+        |(what, outcome): (_, Option<_>)| outcome.map(|outcome| Finding { what: about(what, feed), outcome });
+    findings.into_iter().filter_map(found).collect()
 }
 
 /// Reports the folder that loaded files are moved to, if they are moved.
-fn archive(app: &App) -> Option<Finding> {
-    let place = app.config.source.archive();
+fn archive(feed: &Declared) -> Option<Finding> {
+    let place = feed.settings.archive();
     let device = |place: &Path| std::fs::metadata(place).map(|meta| meta.dev());
-    let text = match (std::fs::metadata(&place), device(&app.inbox.folder)) {
+    let text = match (std::fs::metadata(&place), device(&feed.source.folder)) {
         (Err(error), _) if error.kind() == std::io::ErrorKind::NotFound => {
             Ok(format!("{}: not there yet, the first moved file creates it", place.display()))
         }
@@ -82,27 +135,46 @@ fn archive(app: &App) -> Option<Finding> {
         (Ok(meta), _) if meta.is_dir() => Ok(format!("{}: on the same device as the inbox", place.display())),
         (found, _) => {
             let what = found.map_or_else(|error| error.to_string(), |_| "not a folder".to_owned());
-            let next = "create a folder there that this user can write to, or change source.archive";
+            let setting = feed.plan.feed.setting("source.archive");
+            let next = format!("create a folder there that this user can write to, or change {setting}");
             Err(Failure::system(format!("{}: {what}\n  next: {next}", place.display())))
         }
     };
-    (app.config.source.after == After::Move).then_some(Finding { what: "archive", outcome: text })
+    let what = about("archive", feed);
+    (feed.settings.after == After::Move).then_some(Finding { what, outcome: text })
 }
 
 /// Reports whether the store can be reached, what is in it, and what an acknowledgement and a stamp are worth.
 async fn store(app: &App) -> Vec<Finding> {
     let backend = match app.backend() {
         Ok(backend) => backend,
-        Err(error) => return vec![Finding { what: "store", outcome: Err(error.into()) }],
+        Err(error) => return vec![Finding { what: "store".to_owned(), outcome: Err(error.into()) }],
     };
-    let report = backend.check(&app.plan, app.config.store.create_schema).await;
+    let report = backend.check(&app.schema, app.config.store.create_schema).await;
     let store = report.store.map(|text| format!("{}: {text}", app.config.store.name()));
-    let mut findings = vec![Finding { what: "store", outcome: store.map_err(Failure::from) }];
+    let mut findings = vec![Finding { what: "store".to_owned(), outcome: store.map_err(Failure::from) }];
     let tables = report.tables.map(|tables| tables.map(|()| names(app)).map_err(Failure::from));
-    findings.extend(tables.map(|outcome| Finding { what: "tables", outcome }));
+    findings.extend(tables.map(|outcome| Finding { what: "tables".to_owned(), outcome }));
     findings.extend(report.stamps_ahead.map(|ahead| stamps(app, ahead)));
-    findings.extend(report.warnings.into_iter().map(|text| Finding { what: "warning", outcome: Ok(text) }));
+    findings.extend(
+        report.warnings.into_iter().map(|text| Finding { what: "warning".to_owned(), outcome: Ok(text) }),
+    );
     findings
+}
+
+/// Warns of deliveries whose feed is not declared. If the store cannot be read, another finding says so.
+async fn undeclared(app: &App) -> Vec<Finding> {
+    let Ok(store) = app.open(Access::Read).await else { return Vec::new() };
+    let mut undeclared = Undeclared::default();
+    let add = &mut |delivery: Delivery| {
+        if app.feeds.of(&delivery.file).is_err() {
+            undeclared.add(&delivery.file, u64::from(delivery.generation == 1), delivery.receipt.open());
+        }
+    };
+    // Deliveries that were read before an error are reported.
+    let _ = store.each(add).await;
+    let finding = |text| Finding { what: "warning".to_owned(), outcome: Ok(text) };
+    undeclared.warnings().map(finding).collect()
 }
 
 /// Reports stamps that are ahead of the clock by `ahead`.
@@ -110,15 +182,15 @@ fn stamps(app: &App, ahead: Duration) -> Finding {
     if app.config.store.stamps_ahead == StampsAhead::Accept {
         let text =
             format!("stamps are {} s ahead of the clock (store.stamps_ahead: accept)", ahead.as_secs());
-        return Finding { what: "warning", outcome: Ok(text) };
+        return Finding { what: "warning".to_owned(), outcome: Ok(text) };
     }
     let wait = ahead.saturating_sub(Duration::from_micros(MAX_AHEAD.unsigned_abs()));
     let error = StoreError::Ahead(TooFarAhead { wait, clock_is_behind: true });
-    Finding { what: "stamps", outcome: Err(error.into()) }
+    Finding { what: "stamps".to_owned(), outcome: Err(error.into()) }
 }
 
 fn names(app: &App) -> String {
-    app.plan.tables.iter().map(|table| table.name.clone()).collect::<Vec<_>>().join(", ")
+    app.schema.tables.iter().map(|table| table.name.clone()).collect::<Vec<_>>().join(", ")
 }
 
 /// Reports the port. A daemon that already runs is the usual reason for a port in use, and not a mistake.
@@ -129,5 +201,5 @@ async fn listen(app: &App) -> Finding {
         Err(_) if health::is_needledrop(listen).await => Ok(format!("{listen}: in use by a running daemon")),
         Err(error) => Err(error.into()),
     };
-    Finding { what: "http", outcome }
+    Finding { what: "http".to_owned(), outcome }
 }

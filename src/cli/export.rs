@@ -4,13 +4,15 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::feed::Declared;
 use super::guard::Guard;
-use super::{load, render};
+use super::{feed, load, render};
 use crate::cli::outcome::{CommandResult, Exit, Failure};
 use crate::daemon::app::App;
 use crate::daemon::signals;
@@ -26,6 +28,9 @@ use crate::store::{Access, Ledger, StoreError};
 pub struct Arguments {
     /// Files or folders [default: the inbox and the archive]
     paths: Vec<PathBuf>,
+    /// The feed whose records are exported
+    #[arg(long, value_name = "NAME")]
+    feed: Option<String>,
     /// Write to this file instead of stdout
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -35,13 +40,15 @@ pub struct Arguments {
 }
 
 pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
-    let files = if arguments.paths.is_empty() {
-        app.check_inbox()?;
-        app.inbox.list().map_err(Failure::system)?
+    let feed = feed::only(app, arguments.feed.as_deref())?;
+    let mut files = if arguments.paths.is_empty() {
+        App::check_inbox(feed).await?;
+        load::list(app, [feed].into_iter()).await?.files
     } else {
-        load::find_kept(app, &arguments.paths)?
+        load::find_kept(app, &arguments.paths, arguments.feed.as_deref())?
     };
-    let export = Export::prepare(app, arguments, files).await?;
+    files.retain(|found| found.file.is_of(&feed.plan.feed));
+    let export = Export::prepare(app, (arguments, feed), files).await?;
     let mut guard = Guard::new(arguments.spreadsheet_safe);
     let exit = match &arguments.out {
         None => export.write(app, std::io::stdout().lock(), &mut guard).await?,
@@ -53,6 +60,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
 
 /// An export: deliveries in the order of their records, then files that were not loaded.
 struct Export {
+    plan: Arc<Plan>,
     store: Option<AnyStore>,
     deliveries: Vec<Loaded>,
     files: Vec<Found>,
@@ -89,16 +97,23 @@ fn fingerprint(hash: &str) -> Fingerprint {
 }
 
 impl Export {
-    async fn prepare(app: &App, arguments: &Arguments, mut files: Vec<Found>) -> Result<Self, Failure> {
+    async fn prepare(
+        app: &App,
+        (arguments, feed): (&Arguments, &Declared),
+        mut files: Vec<Found>,
+    ) -> Result<Self, Failure> {
+        let plan = Arc::clone(&feed.plan);
         let store = match app.open(Access::Read).await {
             Ok(store) => store,
-            Err(StoreError::Missing(_)) => return Ok(Self { store: None, deliveries: Vec::new(), files }),
+            Err(StoreError::Missing(_)) => {
+                return Ok(Self { plan, store: None, deliveries: Vec::new(), files });
+            }
             Err(error) => return Err(error.into()),
         };
         let (mut deliveries, mut known) = (Vec::new(), HashSet::new());
         let given: HashSet<&FileKey> = files.iter().map(|found| &found.file).collect();
         let mut add = |delivery: &Delivery| {
-            if let Some(loaded) = Loaded::of(delivery) {
+            if let Some(loaded) = Loaded::of(delivery).filter(|_| delivery.file.is_of(&plan.feed)) {
                 deliveries.push(loaded);
                 known.extend(given.get(&delivery.file).copied().cloned());
             }
@@ -110,7 +125,7 @@ impl Export {
         }
         files.retain(|found| !known.contains(&found.file));
         deliveries.sort_unstable();
-        Ok(Self { store: Some(store), deliveries, files })
+        Ok(Self { plan, store: Some(store), deliveries, files })
     }
 
     /// Returns the ids of the deliveries whose records are exported, in the order of their records. If the same bytes
@@ -156,14 +171,19 @@ async fn to_file(app: &App, export: &Export, path: &Path, guard: &mut Guard) -> 
 impl Export {
     async fn write(&self, app: &App, out: impl Write, guard: &mut Guard) -> CommandResult {
         let mut out = BufWriter::new(out);
-        header(&mut out, &app.plan)?;
+        header(&mut out, &self.plan)?;
         let mut each = |fields: &mut dyn Iterator<Item = &[u8]>| line(&mut out, guard, fields);
-        let events = Events::new(app.find());
+        let events = app.find().map(|find| Events::new(find.clone()));
         let mut unexported = 0;
         for id in self.in_order() {
             let Some(store) = &self.store else { break };
             let Some(delivery) = store.delivery(id).await? else { continue };
-            if let Some(why) = unreadable(events.of_delivery(&delivery, &mut each).await)? {
+            let exported = match events.of(&delivery.file) {
+                Ok(events) if events.is_read_again(store, &delivery).await? => continue,
+                Ok(events) => events.of_delivery(&delivery, &mut each).await,
+                Err(why) => Err(ExportError::File(why.into())),
+            };
+            if let Some(why) = unreadable(exported)? {
                 unexported += 1;
                 warn!(
                     file = delivery.file.text(),
@@ -176,6 +196,7 @@ impl Export {
         let mut seen = HashSet::new();
         for found in &self.files {
             let mut is_new = |hash: String| !self.has(fingerprint(&hash)) && seen.insert(hash);
+            let Ok(events) = events.of(&found.file) else { continue };
             if let Some(why) = unreadable(events.of_file(found, &mut is_new, &mut each).await)? {
                 unexported += 1;
                 warn!(file = found.file.text(), "cannot be exported: {why}");
@@ -197,7 +218,7 @@ fn unreadable(exported: Result<(), ExportError>) -> std::io::Result<Option<KeptF
 
 fn header(out: &mut impl Write, plan: &Plan) -> std::io::Result<()> {
     let names = plan.columns.iter().filter_map(|column| match &column.origin {
-        Origin::Field(name) => Some(name.as_bytes()),
+        Origin::Field(names) => Some(names.first().as_bytes()),
         _ => None,
     });
     render::csv(out, names, true)

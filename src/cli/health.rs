@@ -28,8 +28,7 @@ pub struct Arguments {
 }
 
 pub async fn run(layers: &Layers, arguments: &Arguments) -> CommandResult {
-    let listen =
-        arguments.listen.map_or_else(|| layers.load().map(|loaded| loaded.config.http.listen), Ok)?;
+    let listen = arguments.listen.map_or_else(|| layers.load().map(|loaded| loaded.http().listen), Ok)?;
     let address = reachable(listen)?;
     let path = if arguments.ready { "/readyz" } else { "/healthz" };
     let problem = match tokio::time::timeout(TIMEOUT, ask(address, path)).await {

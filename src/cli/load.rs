@@ -9,13 +9,15 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{progress, summary};
-use crate::cli::outcome::{CommandResult, Failure};
+use super::feed::Declared;
+use super::{feed, progress, summary};
+use crate::cli::outcome::{CommandResult, Exit, Failure};
 use crate::daemon::app::{App, AppError, LoadOptions};
 use crate::daemon::signals;
 use crate::domain::ledger::DeliveryFilter;
-use crate::domain::path::order;
-use crate::domain::{Delivery, DeliveryState, FileKey, FileStat};
+use crate::domain::path::Place;
+use crate::domain::similar::nearest;
+use crate::domain::{Delivery, DeliveryState, Feed, Feeds, FileKey, FileStat};
 use crate::jobs::backfill::{Backfill, Backfilled, Behind};
 use crate::jobs::locate::KeptFiles;
 use crate::metrics::heartbeat::Pulse;
@@ -23,7 +25,8 @@ use crate::pipeline::messages::{Ended, LoadMode, Scope};
 use crate::pipeline::run_stats::RunStats;
 use crate::source::backend::AnySource;
 use crate::source::folder::inbox;
-use crate::source::{Found, Source};
+use crate::source::left_out::{LeftOut, Logged};
+use crate::source::{Found, Listing, Source};
 use crate::store::backend::AnyStore;
 use crate::store::backoff::Backoff;
 use crate::store::listing::{Deliveries, newest};
@@ -37,6 +40,9 @@ pub struct Arguments {
     /// Only report what would be loaded; write nothing and create no store
     #[arg(long)]
     dry_run: bool,
+    /// The feed of files that are in no inbox
+    #[arg(long, value_name = "NAME")]
+    feed: Option<String>,
     /// Load the files as new generations, even if they were loaded before
     #[arg(long, conflicts_with = "table")]
     again: bool,
@@ -66,11 +72,11 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     let options = LoadOptions { mode: arguments.mode(), dry_run: arguments.dry_run };
     match &arguments.table {
         None => {
-            let found = find(app, &arguments.paths)?;
-            files(app, Scope::These(found), options, arguments.json, began).await
+            let Listing { files: found, left_out } = find(app, &arguments.paths, arguments.feed.as_deref())?;
+            files(app, Scope::These(found), &left_out, options, arguments.json, began).await
         }
         Some(table) => {
-            let wanted = find_kept(app, &arguments.paths)?;
+            let wanted = find_kept(app, &arguments.paths, arguments.feed.as_deref())?;
             let wanted = (!arguments.paths.is_empty()).then_some(wanted);
             into_table(app, table, wanted, arguments, began).await
         }
@@ -78,67 +84,105 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
 }
 
 /// Finds files like [`find`], and also moved files. A path that no longer exists means all files of that name in the
-/// archive.
-pub fn find_kept(app: &App, paths: &[PathBuf]) -> Result<Vec<Found>, Failure> {
-    let archive = &app.inbox.archive;
-    let moved = |path: &PathBuf| {
-        let possible = app.inbox.typed(path).into_iter();
+/// archives.
+pub fn find_kept(app: &App, paths: &[PathBuf], asked: Option<&str>) -> Result<Vec<Found>, Failure> {
+    let of_feed = |feed: &Declared, path: &PathBuf| {
+        let key = feed::key(path).filter(|key| key.is_of(&feed.plan.feed));
+        let possible = key.into_iter().chain(feed.source.typed(path));
+        let archive = &feed.source.archive;
         possible.flat_map(|file| archive.candidates(file.path(), FileStat::default())).collect::<Vec<_>>()
     };
+    let moved = |path: &PathBuf| app.feeds.values().flat_map(|feed| of_feed(feed, path)).collect::<Vec<_>>();
     let mut places = Vec::new();
     for path in paths {
-        match (real_place(app, path), moved(path)) {
+        match (real_place(app, path, asked), moved(path)) {
             (Err(error), moved) if moved.is_empty() => return Err(error),
             (Err(_), moved) => places.extend(moved),
             (Ok(_), _) => places.push(path.clone()),
         }
     }
-    find(app, &places)
+    Ok(find(app, &places, asked)?.files)
 }
 
-/// Finds the files that the paths name, in listing order.
-pub fn find(app: &App, paths: &[PathBuf]) -> Result<Vec<Found>, Failure> {
-    let mut found = Vec::new();
+/// Lists the inboxes of these feeds, in listing order. An inbox that cannot be read is left out.
+pub async fn list<'a>(app: &App, feeds: impl Iterator<Item = &'a Declared>) -> Result<Listing, Failure> {
+    let (mut files, mut left_out) = (Vec::new(), LeftOut::default());
+    for feed in feeds {
+        if App::check_inbox(feed).await.is_err() {
+            continue;
+        }
+        let listed = feed.source.list().map_err(Failure::system)?;
+        left_out.merge(&listed.left_out);
+        files.extend(listed.files);
+    }
+    files.sort_by_cached_key(|found| place(app, &found.file));
+    Ok(Listing { files, left_out })
+}
+
+/// Returns the place of a file in listing order.
+fn place(app: &App, file: &FileKey) -> Place {
+    let dates = app.feeds.of(file).map(|feed| feed.plan.file_dates);
+    Place::of(file, dates.unwrap_or_default())
+}
+
+/// Finds the files that the paths name, in listing order. Also returns which files of the folders are left out.
+fn find(app: &App, paths: &[PathBuf], asked: Option<&str>) -> Result<Listing, Failure> {
+    let (mut found, mut left_out) = (Vec::new(), LeftOut::default());
     for path in paths {
-        let place = real_place(app, path)?;
+        let place = real_place(app, path, asked)?;
+        let source = &feed::of_place(app, &place, asked)?.source;
         if place.is_dir() {
-            let folder = app.inbox.at(place);
+            let folder = source.at(place);
             let listed =
                 folder.list().map_err(|error| Failure::system(format!("{}: {error}", path.display())))?;
-            found.extend(
-                listed.iter().filter_map(|found| app.inbox.look_at(&folder.place(found.file.path()))),
-            );
+            left_out.merge(&listed.left_out);
+            for listed in &listed.files {
+                // The folder may contain the inbox of another feed.
+                let place = folder.place(listed.file.path());
+                found.extend(feed::of_place(app, &place, asked)?.source.look_at(&place));
+            }
         } else {
-            let file = app.inbox.look_at(&place);
-            found.push(file.ok_or_else(|| not_a_file(path))?);
+            let file = source.look_at(&place);
+            found.push(file.ok_or_else(|| not_a_file(path, &source.feed))?);
         }
     }
-    found.sort_by_cached_key(|found| order(&found.file));
+    found.sort_by_cached_key(|found| place(app, &found.file));
     found.dedup_by(|a, b| a.file == b.file);
-    Ok(found)
+    Ok(Listing { files: found, left_out })
 }
 
-fn not_a_file(path: &Path) -> Failure {
+fn not_a_file(path: &Path, feed: &Feed) -> Failure {
+    let links = feed.setting("source.links");
     let next =
-        "name a regular file with a UTF-8 name; with source.links: inside, a link must stay in the inbox";
+        format!("name a regular file with a UTF-8 name; with {links}: inside, a link must stay in the inbox");
     Failure::usage(format!("{}: not a file that can be loaded\n  next: {next}", path.display()))
 }
 
-/// Returns the real path. `path` is relative to the current folder or to the inbox. `.` and `..` are folders too,
-/// although they have no name of their own.
-fn real_place(app: &App, path: &Path) -> Result<PathBuf, Failure> {
-    let folder = || path.canonicalize().ok().filter(|place| place.is_dir());
-    let places = folder().into_iter().chain(inbox::real_place(path)).chain([app.inbox.folder.join(path)]);
-    places.into_iter().find(|place| place.exists()).ok_or_else(|| {
-        let path = path.display();
-        let next = "check the path; it may be relative to the current folder or to the inbox";
-        Failure::usage(format!("{path}: there is no such file or folder\n  next: {next}"))
-    })
+/// Returns the real path. `path` is relative to the current folder or to an inbox, or the key of a file.
+fn real_place(app: &App, path: &Path, asked: Option<&str>) -> Result<PathBuf, Failure> {
+    match feed::places(app, path, asked)?.as_slice() {
+        [place] => Ok(place.clone()),
+        [] => {
+            let feed = feed::undeclared(app, path);
+            let what = feed.map(|feed| format!(", and no feed `{feed}` is declared")).unwrap_or_default();
+            let next = "check the path; it may be relative to the current folder or to the inbox";
+            Err(Failure::usage(format!(
+                "{}: there is no such file or folder{what}\n  next: {next}",
+                path.display()
+            )))
+        }
+        several => {
+            let shown: Vec<String> = several.iter().map(|place| place.display().to_string()).collect();
+            let (path, all) = (path.display(), shown.join(", "));
+            let next = "name its feed with --feed, or write the whole path";
+            Err(Failure::usage(format!("{path}: may be any of {all}\n  next: {next}")))
+        }
+    }
 }
 
 /// Finds the deliveries of these files: by key or, for files in the archive, by their bytes.
 pub async fn deliveries_of(
-    find: &KeptFiles<impl Source>,
+    feeds: &Feeds<KeptFiles<impl Source>>,
     store: &impl Store,
     files: &[Found],
     mut take: impl FnMut(&Delivery),
@@ -151,6 +195,7 @@ pub async fn deliveries_of(
                 take(&delivery);
             }
         }
+        let Ok(find) = feeds.of(file) else { continue };
         let mut possible = Vec::new();
         for origin in find.inbox.origins(file) {
             possible.extend(Deliveries::new(store, DeliveryFilter::Path(origin)).all().await?);
@@ -162,33 +207,87 @@ pub async fn deliveries_of(
     Ok(())
 }
 
-/// Returns the key under which the ledger knows a file as typed. If several keys are possible, it is the first that the
-/// ledger knows. For a file in the archive, it is the key that the file had in the inbox. A key with a
-/// feed can be typed as `status` shows it.
-pub async fn known_file(app: &App, store: &impl Store, typed: &Path) -> Result<FileKey, Failure> {
+/// Returns the failure for a file that no delivery has.
+pub fn not_in_ledger(file: &FileKey) -> Failure {
+    let message =
+        format!("{file} is not in the ledger\n  next: see `needledrop status` for the files that are");
+    Failure { exit: Exit::Short, message }
+}
+
+/// Returns the key of the file that a user typed: the first possible key that is in the ledger. A file in the archive
+/// has the key that it had in the inbox. A key with a feed can be typed as `status` shows it. If a feed is asked for, the
+/// file must be one of its files.
+pub async fn known_file(
+    app: &App,
+    store: &impl Store,
+    (typed, asked): (&Path, Option<&str>),
+) -> Result<FileKey, Failure> {
+    if let Some(place) = inbox::real_place(typed).filter(|place| asked.is_some() && place.exists()) {
+        feed::of_place(app, &place, asked)?;
+    }
+    let asked = feed::asked(app, asked)?;
+    if let Some(key) = feed::key(typed)
+        && newest(store, &key).await?.is_some()
+    {
+        let is_other = asked.is_some_and(|asked| !key.is_of(asked));
+        return if is_other { Err(feed::belongs(typed, key.feed())) } else { Ok(key) };
+    }
+    let feeds = app.feeds.values().filter(|feed| asked.is_none_or(|asked| *asked == feed.plan.feed));
+    let (possible, known) = possible_files(feeds, store, typed).await?;
+    // The exact name of a delivery in the ledger takes precedence if several feeds have such a file, or if the feed is no
+    // longer declared.
     let text = FileKey::from_text(typed.to_string_lossy());
-    if text.path() != text.text() && newest(store, &text).await?.is_some() {
+    let is_undeclared = app.feeds.of(&text).is_err();
+    if asked.is_none() && (is_undeclared || known.len() > 1) && newest(store, &text).await?.is_some() {
         return Ok(text);
     }
-    let moved = inbox::real_place(typed).map(|place| app.inbox.origins_of(&place));
-    let possible: Vec<FileKey> =
-        app.inbox.typed(typed).into_iter().chain(moved.into_iter().flatten()).collect();
-    for file in &possible {
-        if newest(store, file).await?.is_some() {
-            return Ok(file.clone());
+    match known.as_slice() {
+        [] => Ok(possible.into_iter().next().unwrap_or(text)),
+        [file] => Ok(file.clone()),
+        several => {
+            let names: Vec<&str> = several.iter().map(FileKey::text).collect();
+            let message = format!(
+                "{} is a file of several feeds\n  next: name it as {}",
+                typed.display(),
+                names.join(" or ")
+            );
+            Err(Failure::usage(message))
         }
     }
-    Ok(possible.into_iter().next().unwrap_or(text))
+}
+
+/// Returns the keys that a typed path may mean, and for each feed the first of them that is in the ledger.
+async fn possible_files<'a>(
+    feeds: impl Iterator<Item = &'a Declared>,
+    store: &impl Store,
+    typed: &Path,
+) -> Result<(Vec<FileKey>, Vec<FileKey>), StoreError> {
+    let (mut possible, mut known) = (Vec::new(), Vec::new());
+    for feed in feeds {
+        let moved = inbox::real_place(typed).map(|place| feed.source.origins_of(&place));
+        let of_feed: Vec<FileKey> =
+            feed.source.typed(typed).into_iter().chain(moved.into_iter().flatten()).collect();
+        for file in &of_feed {
+            if newest(store, file).await?.is_some() {
+                known.push(file.clone());
+                break;
+            }
+        }
+        possible.extend(of_feed);
+    }
+    Ok((possible, known))
 }
 
 /// Loads files, shows progress, prints the summary.
 pub async fn files(
     app: &App,
     scope: Scope,
+    left_out: &LeftOut,
     options: LoadOptions,
     json: bool,
     began: Instant,
 ) -> CommandResult {
+    left_out.log("", &mut Logged::default(), true);
     let expected = scope.bytes();
     let stats = Arc::new(RunStats::default());
     let stop = CancellationToken::new();
@@ -196,7 +295,7 @@ pub async fn files(
     let ended = signals::with_signals(stop, progress::during(&stats, expected, work))
         .await?
         .map_err(|error| in_use(error, options))?;
-    Ok(summary::finish(app, &stats, ended, began.elapsed(), json, options.dry_run)?)
+    Ok(summary::finish(app, &stats, left_out, ended, began.elapsed(), json, options.dry_run)?)
 }
 
 /// If the store is in use, suggests the inbox of the process that holds it. That process can load new files.
@@ -218,7 +317,7 @@ async fn into_table(
     arguments: &Arguments,
     began: Instant,
 ) -> CommandResult {
-    let index = table_index(app, table)?;
+    table_index(app, table)?;
     let (stats, stop) = (Arc::new(RunStats::default()), CancellationToken::new());
     let store = match arguments.dry_run {
         true => app.open(Access::Dry).await?,
@@ -226,9 +325,10 @@ async fn into_table(
             app.open_with_backoff(false, Some(*app.config.store.patience), &stop, &Arc::default()).await?
         }
     };
-    let backfill = backfill(app, store, index, Arc::clone(&stats), stop.clone());
+    let backfill = backfill(app, store, table, Arc::clone(&stats), stop.clone());
+    let asked = feed::asked(app, arguments.feed.as_deref())?;
     let mut behind = match wanted {
-        None => backfill.behind().await?,
+        None => backfill.behind_of(asked).await?,
         Some(wanted) => {
             let mut behind = Vec::new();
             let take = |delivery: &Delivery| {
@@ -236,7 +336,7 @@ async fn into_table(
                     behind.push(Behind::of(delivery));
                 }
             };
-            deliveries_of(&backfill.find, &*backfill.store, &wanted, take).await?;
+            deliveries_of(&backfill.feeds, &*backfill.store, &wanted, take).await?;
             behind
         }
     };
@@ -245,28 +345,32 @@ async fn into_table(
     let work = run_backfill(&backfill, &behind, &stats);
     let ended = signals::with_signals(stop, progress::during(&stats, expected, work)).await?;
     backfill.store.close().await;
-    Ok(summary::finish(app, &stats, ended?, began.elapsed(), arguments.json, arguments.dry_run)?)
+    let took = began.elapsed();
+    let left_out = LeftOut::default();
+    Ok(summary::finish(app, &stats, &left_out, ended?, took, arguments.json, arguments.dry_run)?)
 }
 
 /// Returns the index of a declared table.
 pub fn table_index(app: &App, table: &str) -> Result<usize, Failure> {
-    let names: Vec<&str> = app.plan.tables.iter().map(|table| table.name.as_str()).collect();
-    app.plan.table(table).map(|(index, _)| index).ok_or_else(|| {
-        Failure::usage(format!("there is no table `{table}`\n  next: choose from {}", names.join(", ")))
+    let names: Vec<&str> = app.schema.tables.iter().map(|table| table.name.as_str()).collect();
+    app.schema.table(table).map(|(index, _)| index).ok_or_else(|| {
+        let near = nearest(table, names.iter().copied())
+            .map(|near| format!("did you mean `{near}`? "))
+            .unwrap_or_default();
+        Failure::usage(format!("there is no table `{table}`\n  next: {near}choose from {}", names.join(", ")))
     })
 }
 
 fn backfill(
     app: &App,
     store: AnyStore,
-    table: usize,
+    table: &str,
     stats: Arc<RunStats>,
     stop: CancellationToken,
 ) -> Backfill<AnyStore, AnySource> {
     Backfill {
         store: Arc::new(store),
-        plan: Arc::clone(&app.plan),
-        find: app.find(),
+        feeds: app.find(),
         backoff: Backoff {
             limit: Some(*app.config.store.patience),
             halt: stop.clone(),
@@ -275,7 +379,7 @@ fn backfill(
         },
         stats,
         stop,
-        table,
+        table: table.to_owned(),
     }
 }
 

@@ -19,7 +19,6 @@ use tracing_subscriber::{EnvFilter, Layer, Registry};
 use super::progress;
 use crate::cli::outcome::Failure;
 use crate::config::{Log, LogFormat};
-use crate::domain::text::one_line;
 
 type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
 
@@ -87,7 +86,7 @@ struct OneLine<W>(W);
 
 impl<W: Write> Write for OneLine<W> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        let line = one_line(&String::from_utf8_lossy(event));
+        let line = in_one_line(&String::from_utf8_lossy(event));
         self.0.write_all(format!("{line}\n").as_bytes())?;
         Ok(event.len())
     }
@@ -95,6 +94,12 @@ impl<W: Write> Write for OneLine<W> {
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
     }
+}
+
+/// Replaces control characters. An event may be JSON, so nothing is escaped.
+fn in_one_line(event: &str) -> String {
+    let lines: Vec<&str> = event.lines().map(str::trim).collect();
+    lines.join("; ").chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 fn unknown_level(log: &Log, error: &dyn std::fmt::Display) -> Failure {

@@ -3,9 +3,12 @@
 mod check;
 mod completions;
 mod export;
+mod feed;
+mod first_records;
 mod guard;
 mod health;
 mod init;
+mod left_out;
 mod load;
 mod logging;
 mod man;
@@ -13,6 +16,7 @@ mod progress;
 mod quarantine;
 mod query;
 mod receipt;
+mod refusals;
 mod render;
 mod run;
 mod sample;
@@ -43,9 +47,10 @@ const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("NEEDLEDROP_
 #[derive(Debug, Parser)]
 #[command(name = "needledrop", version = VERSION, about, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 everything is done, or the daemon was asked to stop; 1 done, but records were \
-quarantined or are still open after a replay, a delivery failed, is incomplete or was replaced, or a file \
-could not be read or moved; 2 wrong usage or configuration; 3 the store or the system failed, try again; \
+    after_help = "Exit codes: 0 everything is done, or the daemon was asked to stop; 1 done, but something \
+needs attention: records were quarantined, or are still open after a replay; a delivery failed, is incomplete or was \
+replaced; a file could not be read or moved, waits for its header or its writer, or has a name that is not UTF-8; \
+2 wrong usage or configuration; 3 the store or the system failed, try again; \
 4 stopped before the end, the same command resumes."
 )]
 pub struct Cli {
@@ -102,7 +107,13 @@ pub fn main() -> ExitCode {
     hooks::install(Hooks { step: failpoint::step, read: failpoint::read });
     let cli = Cli::parse();
     let outcome = match runtime() {
-        Ok(runtime) => runtime.block_on(command(cli)),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(command(cli));
+            // A thread may wait for an inbox that does not answer. Nothing is lost if the process ends first: the work
+            // that counts has ended, and all other work is safe to interrupt.
+            runtime.shutdown_background();
+            outcome
+        }
         Err(error) => Err(Failure::system(error)),
     };
     let exit = outcome.unwrap_or_else(|failure| {

@@ -9,6 +9,7 @@ use super::guard::Guard;
 use super::{load, render};
 use crate::cli::outcome::{CommandResult, Exit, Failure};
 use crate::daemon::app::App;
+use crate::domain::json::{Item, Malformed, Reader};
 use crate::domain::parse::parse;
 use crate::domain::{Column, Table, TableRow, Value, text};
 use crate::store::listing::TableRows;
@@ -35,8 +36,8 @@ pub struct Arguments {
 pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     let Some(name) = &arguments.table else { return tables(app) };
     let index = load::table_index(app, name)?;
-    let table = &app.plan.tables[index];
-    let columns: Vec<&Column> = app.plan.columns_of(table).collect();
+    let table = &app.schema.tables[index];
+    let columns: Vec<&Column> = app.schema.columns_of(table).collect();
     let key = key(table, &columns, &arguments.conditions)?;
     let store = app.open(Access::Read).await?;
     let header = columns.iter().map(|column| column.name.as_str()).collect();
@@ -88,8 +89,8 @@ fn form(table: &Table, columns: &[&Column]) -> String {
 /// Prints the declared tables, each with the question that it answers and the form of a query.
 fn tables(app: &App) -> CommandResult {
     let mut out = std::io::stdout().lock();
-    for table in &app.plan.tables {
-        let columns: Vec<&Column> = app.plan.columns_of(table).collect();
+    for table in &app.schema.tables {
+        let columns: Vec<&Column> = app.schema.columns_of(table).collect();
         writeln!(out, "{}: {}\n  {}", table.name, table.answers, form(table, &columns))?;
     }
     Ok(Exit::Done)
@@ -97,10 +98,12 @@ fn tables(app: &App) -> CommandResult {
 
 fn typed(column: &Column, value: &str) -> Result<Value<'static>, String> {
     let mut arena = Vec::new();
-    // The value may be written as in the files, or as a query prints it.
-    let parsed = parse(column.form(), value.as_bytes(), &mut arena)
-        .or_else(|refusal| parse(column.kind, value.as_bytes(), &mut arena).map_err(|_| refusal));
-    let cell = parsed.map_err(|refusal| format!("{}: {value:?} must be {}", column.name, refusal.rule))?;
+    // Users copy values from the output of a query or from a file. The output takes precedence: if the files write
+    // 1234 as `1.234`, then `1.234` from the output must still find the row of the number 1.234.
+    let parsed = parse(column.kind, value.as_bytes(), &mut arena)
+        .or_else(|_| column.parse(value.as_bytes(), &mut arena));
+    let cell =
+        parsed.map_err(|refusal| format!("{}: {}", column.name, refusal.describe(&format!("{value:?}"))))?;
     if cell.is_empty() {
         return Err(format!("`{}` is empty, but a key column always has a value", column.name));
     }
@@ -167,7 +170,8 @@ fn plain(row: &TableRow) -> Vec<String> {
     row.iter().map(|value| text::plain(value).into_owned()).collect()
 }
 
-/// Returns the value as JSON: numbers and booleans as such, an empty value as null, everything else as text.
+/// Returns the value as JSON: numbers and booleans as such, collections as arrays and objects, an empty value as null,
+/// everything else as text.
 fn json(value: &Value<'_>) -> serde_json::Value {
     match value {
         Value::Empty => serde_json::Value::Null,
@@ -175,6 +179,42 @@ fn json(value: &Value<'_>) -> serde_json::Value {
         Value::Float(x) => text::widen(*x).into(),
         Value::Double(x) => (*x).into(),
         Value::Boolean(yes) => (*yes).into(),
+        Value::Collection(text) => collection(text),
         other => text::plain(other).into_owned().into(),
+    }
+}
+
+/// Returns a list, a set or a map as a JSON array or object.
+fn collection(text: &str) -> Json {
+    members(text).unwrap_or_else(|Malformed| text.into())
+}
+
+fn members(text: &str) -> Result<Json, Malformed> {
+    if text.starts_with('[') {
+        let (mut reader, mut array) = (Reader::array(text)?, Vec::new());
+        while reader.has_next()? {
+            array.push(member(reader.item()?)?);
+        }
+        return Ok(array.into());
+    }
+    let (mut reader, mut object) = (Reader::object(text)?, serde_json::Map::new());
+    while reader.has_next()? {
+        object.insert(reader.key()?.into_owned(), member(reader.item()?)?);
+    }
+    Ok(object.into())
+}
+
+/// A number is parsed by the standard library, which rounds it correctly.
+fn member(item: Item<'_>) -> Result<Json, Malformed> {
+    match item {
+        Item::Text(text) => Ok(text.into()),
+        Item::Literal("true") => Ok(true.into()),
+        Item::Literal("false") => Ok(false.into()),
+        Item::Literal(number) => {
+            let whole = number.parse::<i64>().map(Json::from);
+            whole.or_else(|_| number.parse::<f64>().map(Json::from)).map_err(|_| Malformed)
+        }
+        Item::Null => Ok(Json::Null),
+        Item::Nested => Err(Malformed),
     }
 }

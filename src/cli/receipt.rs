@@ -7,10 +7,10 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::{load, render};
-use crate::cli::outcome::{CommandResult, Exit, Failure};
+use crate::cli::outcome::{CommandResult, Exit};
 use crate::daemon::app::App;
 use crate::domain::ledger::DeliveryFilter;
-use crate::domain::{Delivery, DeliveryId, DeliveryState, FileKey, Lenience, Plan, Receipt};
+use crate::domain::{Delivery, DeliveryId, DeliveryState, FileKey, Plan, Receipt, Tolerated};
 use crate::source::folder::inbox;
 use crate::store::listing::Deliveries;
 use crate::store::{Access, Ledger, Store, StoreError};
@@ -29,7 +29,7 @@ pub struct Arguments {
 
 pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     let store = app.open(Access::Read).await?;
-    let file = load::known_file(app, &store, &arguments.file).await?;
+    let file = load::known_file(app, &store, (&arguments.file, None)).await?;
     let all = generations(&store, &file).await?;
     let asked = all.iter().rfind(|one| arguments.generation.is_none_or(|asked| asked == one.generation));
     let found = match (of_archived(app, &store, arguments, &file).await?, asked) {
@@ -37,18 +37,17 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
         (moved, _) => moved,
     };
     let Some(delivery) = found else {
-        let message =
-            format!("{file} is not in the ledger\n  next: see `needledrop status` for the files that are");
-        return Err(Failure { exit: Exit::Short, message });
+        return Err(load::not_in_ledger(&file));
     };
-    let (mut out, sample) = (std::io::stdout().lock(), app.collision_sample());
+    let (mut out, sample, plans) = (std::io::stdout().lock(), app.collision_sample(), app.plans());
+    let plan = plans.of(&delivery.file).ok().map(|plan| &**plan);
     let others = all.iter().filter(|other| other.id != delivery.id);
     if arguments.json {
-        let mut receipt = object(&delivery, &app.plan, sample);
+        let mut receipt = object(&delivery, plan, sample);
         receipt["history"] = others.map(Generation::json).collect();
         render::json(&mut out, &receipt)?;
     } else {
-        text(&mut out, &delivery, &app.plan, sample)?;
+        text(&mut out, &delivery, plan, sample)?;
         for Generation { generation, state, detail, .. } in others {
             let detail = render::printable(detail.lines().next().unwrap_or_default());
             writeln!(out, "history    generation {generation}: {state} {detail}")?;
@@ -100,17 +99,20 @@ async fn of_archived(
     arguments: &Arguments,
     file: &FileKey,
 ) -> Result<Option<Delivery>, StoreError> {
-    let place =
-        inbox::real_place(&arguments.file).filter(|place| !app.inbox.archive.paths_of(place).is_empty());
-    let Some(archived) = place.and_then(|place| app.inbox.key_of(&place)) else { return Ok(None) };
+    let Ok(feed) = app.feeds.of(file) else { return Ok(None) };
+    let place = inbox::real_place(&arguments.file);
+    let place = place.filter(|place| !feed.source.archive.paths_of(place).is_empty());
+    let Some(archived) = place.and_then(|place| feed.source.key_of(&place)) else { return Ok(None) };
     let mut generations = Deliveries::new(store, DeliveryFilter::Path(file.clone())).all().await?;
     generations.retain(|delivery| arguments.generation.is_none_or(|asked| asked == delivery.generation));
     let possible: Vec<&Delivery> = generations.iter().collect();
-    let id = app.find().delivery_of(&archived, &possible).await;
+    let feeds = app.find();
+    let Ok(find) = feeds.of(&archived) else { return Ok(None) };
+    let id = find.delivery_of(&archived, &possible).await;
     Ok(generations.into_iter().find(|delivery| Some(delivery.id) == id))
 }
 
-fn object(delivery: &Delivery, plan: &Plan, sample: u64) -> Json {
+fn object(delivery: &Delivery, plan: Option<&Plan>, sample: u64) -> Json {
     let receipt = &delivery.receipt;
     let tables: serde_json::Map<String, Json> = receipt
         .tables
@@ -127,8 +129,8 @@ fn object(delivery: &Delivery, plan: &Plan, sample: u64) -> Json {
             )
         })
         .collect();
-    let lenient: serde_json::Map<String, Json> =
-        receipt.lenient.iter().map(|(kind, count)| (kind.name().to_owned(), json!(count))).collect();
+    let tolerated: serde_json::Map<String, Json> =
+        receipt.tolerated.iter().map(|(kind, count)| (kind.name().to_owned(), json!(count))).collect();
     let stamps: Vec<Json> = delivery
         .stamps
         .ranges()
@@ -149,7 +151,7 @@ fn object(delivery: &Delivery, plan: &Plan, sample: u64) -> Json {
         "quarantined": receipt.quarantined,
         "quarantine": render::quarantine(receipt),
         "assumed": receipt.assumed,
-        "lenient": lenient,
+        "lenient": tolerated,
         "closes": receipt.closes(),
         "tables": tables,
         "parts": receipt.parts.ends(),
@@ -161,16 +163,17 @@ fn object(delivery: &Delivery, plan: &Plan, sample: u64) -> Json {
     })
 }
 
-fn is_behind(delivery: &Delivery, plan: &Plan, table: &str) -> bool {
-    plan.table(table).is_some_and(|(_, table)| delivery.is_behind(table))
+/// Whether a table lacks records of the delivery. `plan` is that of its feed, if the feed is declared.
+fn is_behind(delivery: &Delivery, plan: Option<&Plan>, table: &str) -> bool {
+    plan.and_then(|plan| plan.table(table)).is_some_and(|(_, table)| delivery.is_behind(table))
 }
 
 /// Describes how often lenient settings acted: `2 comments, 5 trimmed`.
-fn lenient(receipt: &Receipt) -> String {
-    let each = |(kind, count): (Lenience, u64)| {
+fn tolerated(receipt: &Receipt) -> String {
+    let each = |(kind, count): (Tolerated, u64)| {
         format!("{} {}", render::grouped(count), kind.name().replace('_', " "))
     };
-    receipt.lenient.iter().map(each).collect::<Vec<_>>().join(", ")
+    receipt.tolerated.iter().map(each).collect::<Vec<_>>().join(", ")
 }
 
 /// Describes where the parts of a file that grew ended. If there are many, it names the first and the newest.
@@ -185,7 +188,7 @@ fn parts(receipt: &Receipt) -> Option<String> {
     Some(format!("up to byte {}{left_out}, {}", render::grouped(*first), newer.join(", ")))
 }
 
-fn text(out: &mut impl Write, delivery: &Delivery, plan: &Plan, sample: u64) -> std::io::Result<()> {
+fn text(out: &mut impl Write, delivery: &Delivery, plan: Option<&Plan>, sample: u64) -> std::io::Result<()> {
     let receipt = &delivery.receipt;
     writeln!(
         out,
@@ -196,6 +199,9 @@ fn text(out: &mut impl Write, delivery: &Delivery, plan: &Plan, sample: u64) -> 
     writeln!(out, "state      {}", delivery.state)?;
     for line in delivery.detail.lines() {
         writeln!(out, "           {}", render::printable(line.trim_start()))?;
+    }
+    if let Some(remark) = delivery.remark() {
+        writeln!(out, "           {remark}")?;
     }
     writeln!(out, "content    {} bytes, blake3 {}", render::grouped(delivery.reach.offset), delivery.hash)?;
     if delivery.ends_without_newline() {
@@ -226,8 +232,8 @@ fn text(out: &mut impl Write, delivery: &Delivery, plan: &Plan, sample: u64) -> 
             "assumed    {assumed} loaded records were written by another program: needledrop sent no rows"
         )?;
     }
-    if !receipt.lenient.is_empty() {
-        writeln!(out, "lenient    {}", lenient(receipt))?;
+    if !receipt.tolerated.is_empty() {
+        writeln!(out, "lenient    {}", tolerated(receipt))?;
     }
     let rows: Vec<Vec<String>> = receipt
         .tables

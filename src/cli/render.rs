@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::domain::text::visible;
 use crate::domain::{Receipt, TableDelta};
 
 /// Writes a table, with each column under its name and as wide as it needs to be.
@@ -14,7 +15,7 @@ pub fn table(out: &mut impl Write, header: &[&str], rows: &[Vec<String>]) -> io:
     rows.iter().try_for_each(|row| lines.row(out, row))
 }
 
-/// The lines of a table: how wide its columns are.
+/// Formats the lines of a table. Keeps the width of each column.
 pub struct Lines {
     widths: Vec<usize>,
 }
@@ -27,7 +28,7 @@ impl Lines {
     /// Makes the columns as wide as the cells of this row.
     pub fn widen(&mut self, row: &[String]) {
         for (width, cell) in self.widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(printable(cell).chars().count());
         }
     }
 
@@ -43,7 +44,8 @@ impl Lines {
         let padded: Vec<String> = cells
             .zip(&self.widths)
             .map(|(cell, width)| {
-                format!("{}{}", printable(cell), " ".repeat(width.saturating_sub(cell.chars().count())))
+                let cell = printable(cell);
+                format!("{cell}{}", " ".repeat(width.saturating_sub(cell.chars().count())))
             })
             .collect();
         writeln!(out, "{}", padded.join("  ").trim_end())
@@ -90,19 +92,23 @@ impl Rows {
     }
 }
 
-/// Replaces control characters, so that text from outside cannot move the cursor or break the line.
+/// Escapes control characters, so that text from outside cannot move the cursor or break the line.
 pub fn printable(cell: &str) -> String {
-    cell.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    let mut shown = String::with_capacity(cell.len());
+    for c in cell.chars() {
+        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown
 }
 
 /// Formats a message whose further lines are indented. A line end that no indentation follows is part of a name, which
-/// a shell may have filled in, and is replaced.
+/// a shell may have filled in, and is escaped.
 pub fn indented(message: &str) -> String {
     let mut lines = message.split('\n');
-    let first = printable(lines.next().unwrap_or_default());
+    let first = visible(lines.next().unwrap_or_default());
     lines.fold(first, |all, line| {
-        let end = if line.starts_with("  ") { '\n' } else { '\u{fffd}' };
-        format!("{all}{end}{}", printable(line))
+        let end = if line.starts_with("  ") { "\n" } else { "\\n" };
+        format!("{all}{end}{}", visible(line))
     })
 }
 
@@ -282,7 +288,7 @@ mod tests {
     fn a_name_in_a_message_cannot_start_a_line() {
         assert_eq!(
             indented("a\nb\u{1b}[2J: is no file\n  next: c"),
-            "a\u{fffd}b\u{fffd}[2J: is no file\n  next: c"
+            "a\\nb\\u{1b}[2J: is no file\n  next: c"
         );
     }
 

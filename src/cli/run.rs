@@ -7,7 +7,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::load;
-use crate::cli::outcome::{CommandResult, Exit, Failure};
+use crate::cli::outcome::{CommandResult, Exit};
 use crate::daemon::app::{App, LoadOptions};
 use crate::daemon::signals;
 use crate::pipeline::messages::{Ended, LoadMode, Scope};
@@ -42,11 +42,16 @@ impl Arguments {
 
 pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     if arguments.once {
-        app.check_inbox()?;
+        let missing = app.check_inboxes().await?;
         let began = Instant::now();
-        let files = app.inbox.list().map_err(Failure::system)?;
+        let listing = load::list(app, app.feeds.values()).await?;
         let options = LoadOptions { mode: LoadMode::New, dry_run: arguments.dry_run };
-        return load::files(app, Scope::Once(files), options, arguments.json, began).await;
+        let (scope, left_out) = (Scope::Once(listing.files), listing.left_out);
+        let exit = load::files(app, scope, &left_out, options, arguments.json, began).await?;
+        return match missing.into_iter().next() {
+            Some(missing) if exit != Exit::Stopped => Err(missing.into()),
+            _ => Ok(exit),
+        };
     }
     let stop = CancellationToken::new();
     let ended = signals::with_signals(stop.clone(), app.daemon(stop)).await??;

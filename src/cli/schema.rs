@@ -20,7 +20,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
         app.open(Access::Write { create: true, standby: false }).await?.close().await;
     }
     let mut out = std::io::stdout().lock();
-    for statement in app.backend()?.ddl(&app.plan) {
+    for statement in app.backend()?.ddl(&app.schema) {
         writeln!(out, "{statement}")?;
     }
     Ok(Exit::Done)

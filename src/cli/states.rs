@@ -36,6 +36,13 @@ impl States {
         }
     }
 
+    /// Whether a later generation took the place of this one, which did not succeed.
+    pub fn is_history(&self, delivery: &Delivery) -> bool {
+        let newest = self.newest.get(&hashed(&delivery.file));
+        delivery.state == DeliveryState::Replaced
+            && newest.is_some_and(|newest| *newest > delivery.generation)
+    }
+
     pub fn counts(&self) -> BTreeMap<&'static str, usize> {
         let mut counts = self.counts.clone();
         for (file, (generation, state)) in &self.unsuccessful {

@@ -6,18 +6,20 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use super::render;
 use super::render::{grouped, table};
+use super::{left_out, refusals, render};
 use crate::cli::outcome::Exit;
 use crate::daemon::app::App;
 use crate::domain::DeliveryState;
 use crate::pipeline::messages::Ended;
 use crate::pipeline::run_stats::RunStats;
+use crate::source::left_out::LeftOut;
 
 /// Prints the summary, as text or as one JSON object. Returns how the run ended.
 pub fn finish(
     app: &App,
     stats: &RunStats,
+    names: &LeftOut,
     ended: Ended,
     took: Duration,
     as_json: bool,
@@ -25,19 +27,23 @@ pub fn finish(
 ) -> io::Result<Exit> {
     let mut out = io::stdout().lock();
     let sample = app.collision_sample();
-    let summary = summary(stats, ended, took, (dry, sample));
+    let mut summary = summary(stats, ended, took, (dry, sample));
+    summary["left_out"] = left_out::json(names);
     if as_json {
         render::json(&mut out, &summary)?;
     } else {
         text(&mut out, &summary, stats, took, sample)?;
+        left_out::lines(names).iter().try_for_each(|text| writeln!(out, "left out    {text}"))?;
     }
     out.flush()?;
-    Ok(exit(stats, ended))
+    let is_short = names.not_utf8.files > 0 && exit(stats, ended) == Exit::Done;
+    Ok(if is_short { Exit::Short } else { exit(stats, ended) })
 }
 
 fn exit(stats: &RunStats, ended: Ended) -> Exit {
     let deliveries = stats.deliveries();
-    let short = [DeliveryState::Failed, DeliveryState::Incomplete, DeliveryState::Replaced];
+    let short =
+        [DeliveryState::Failed, DeliveryState::Incomplete, DeliveryState::Replaced, DeliveryState::Waiting];
     let is_short = short.iter().any(|state| deliveries.contains_key(state.name()))
         || stats.refused.load(Ordering::Relaxed) > 0
         || stats.unreadable.load(Ordering::Relaxed) > 0
@@ -57,6 +63,7 @@ fn summary(stats: &RunStats, ended: Ended, took: Duration, (dry, sample): (bool,
         "dry_run": dry,
         "stopped": ended != Ended::Done,
         "deliveries": stats.deliveries(),
+        "without_records": count(&stats.without_records),
         "unreadable": count(&stats.unreadable),
         "records": {
             "read": read,
@@ -64,6 +71,7 @@ fn summary(stats: &RunStats, ended: Ended, took: Duration, (dry, sample): (bool,
             "skipped": count(&stats.skipped),
             "quarantined": count(&stats.quarantined),
         },
+        "refused": refusals::json(&stats.by_kind()),
         "tables": tables,
         "after": stats.files_left(),
         "bytes": count(&stats.bytes),
@@ -96,8 +104,7 @@ fn text(
     sample: u64,
 ) -> io::Result<()> {
     let number = |key: &str| grouped(summary["records"][key].as_u64().unwrap_or(0));
-    let mut states: Vec<String> =
-        stats.deliveries().iter().map(|(state, count)| format!("{} {state}", grouped(*count))).collect();
+    let mut states = states(stats);
     let unreadable = stats.unreadable.load(Ordering::Relaxed);
     if unreadable > 0 {
         states.push(format!("{} unreadable", grouped(unreadable)));
@@ -118,6 +125,7 @@ fn text(
             "assumed     {assumed} loaded records were written by another program: needledrop sent no rows"
         )?;
     }
+    refusals::table(out, &stats.by_kind())?;
     let rows = render::tables_text(stats.tables().into_iter(), sample);
     if !rows.is_empty() {
         table(out, &["tables", "rows", "collisions"], &rows)?;
@@ -131,6 +139,21 @@ fn text(
     let rate = grouped(summary["records_per_second"].as_u64().unwrap_or(0));
     let memory = bytesize::ByteSize(summary["peak_memory_bytes"].as_u64().unwrap_or(0));
     writeln!(out, "took        {:.2} s, {rate} records/s, peak memory {memory}", took.as_secs_f64())
+}
+
+/// Describes the numbers of deliveries in each state: `2 failed`, `3 loaded (1 without records)`.
+fn states(stats: &RunStats) -> Vec<String> {
+    let without_records = stats.without_records.load(Ordering::Relaxed);
+    let note = |state: &str| match without_records {
+        0 => String::new(),
+        _ if state != DeliveryState::Loaded.name() => String::new(),
+        count => format!(" ({} without records)", grouped(count)),
+    };
+    stats
+        .deliveries()
+        .iter()
+        .map(|(state, count)| format!("{} {state}{}", grouped(*count), note(state)))
+        .collect()
 }
 
 /// Returns the most memory that this process has held, in bytes. Returns 0 if the kernel does not report it.

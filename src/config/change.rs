@@ -7,13 +7,23 @@ use crate::config::sections::Config;
 /// Returns the settings that differ between two trees, such as `source.pattern` or `tables.user_song`.
 pub fn changed(old: &Value, new: &Value) -> Vec<String> {
     let mut changed = Vec::new();
-    for section in differing(old, new) {
+    for section in differing(old, new).into_iter().filter(|section| section != "feeds") {
         let (old, new) = (&old[&section], &new[&section]);
         match differing(old, new) {
             // Only the order of the keys differs, or the section is not in both trees.
             inner if inner.is_empty() => changed.push(section),
             inner => changed.extend(inner.into_iter().map(|name| format!("{section}.{name}"))),
         }
+    }
+    let none = Value::Object(serde_json::Map::new());
+    let feeds =
+        |tree: &'_ Value| if tree["feeds"].is_object() { tree["feeds"].clone() } else { none.clone() };
+    let (old, new) = (&feeds(old), &feeds(new));
+    for feed in differing(old, new) {
+        let within = self::changed(&old[&feed], &new[&feed]);
+        // The feed was added or removed.
+        changed.extend(within.is_empty().then(|| format!("feeds.{feed}")));
+        changed.extend(within.into_iter().map(|setting| format!("feeds.{feed}.{setting}")));
     }
     changed
 }
@@ -69,6 +79,12 @@ mod tests {
         assert!(changed(&old, &old).is_empty());
         let more = json!({ "source": { "poll": "30s", "folder": "a" }, "tables": { "x": { "k": 1 } }, "log": { "level": "warn" } });
         assert_eq!(changed(&old, &more), ["log"]);
+        let feeds = |feeds: Value| json!({ "feeds": feeds, "log": 1 });
+        let (one, two) = (feeds(json!({ "a": { "source": { "poll": "30s" } } })), json!({ "log": 1 }));
+        assert_eq!(changed(&one, &two), ["feeds.a"]);
+        assert_eq!(changed(&two, &one), ["feeds.a"]);
+        let other = feeds(json!({ "a": { "source": { "poll": "1s" } }, "b": {} }));
+        assert_eq!(changed(&one, &other), ["feeds.a.source.poll", "feeds.b"]);
         let original: Value = serde_json::from_str(r#"{"a":{"b":{"x":1,"y":2}}}"#).unwrap();
         let swapped: Value = serde_json::from_str(r#"{"a":{"b":{"y":2,"x":1}}}"#).unwrap();
         assert_eq!(changed(&original, &swapped), ["a.b"], "an export has the columns in this order");
@@ -76,15 +92,15 @@ mod tests {
 
     #[test]
     fn settings_that_need_a_restart_are_kept_and_named() {
-        let running: Config = serde_saphyr::from_str(crate::config::load::SHIPPED).unwrap();
-        let text = crate::config::load::SHIPPED
+        let running = crate::config::yaml::parse(crate::config::yaml::SHIPPED).unwrap();
+        let text = crate::config::yaml::SHIPPED
             .replace("127.0.0.1:8642", "127.0.0.1:8643")
             .replace("level: info", "level: warn")
             .replace("path: data/needledrop.db", "path: other.db")
             .replace("lease: 10s", "lease: 11s")
             .replace("kind: sqlite", "kind: cassandra")
             .replace("poll: 30s", "poll: 3s");
-        let mut new: Config = serde_saphyr::from_str(&text).unwrap();
+        let mut new = crate::config::yaml::parse(&text).unwrap();
         let kept = new.keep_from(&running);
         assert_eq!(kept, ["store.kind", "store.sqlite", "store.cassandra", "http.listen", "log"]);
         assert_eq!(new.http, running.http);

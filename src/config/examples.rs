@@ -8,7 +8,6 @@ use futures::StreamExt as _;
 use futures::executor::block_on;
 
 use super::{Layers, Loaded};
-use crate::domain::parse::parse;
 use crate::domain::{Header, Order, Origin, Plan, Type};
 
 fn root() -> &'static Path {
@@ -37,7 +36,7 @@ fn read(file: &Path) -> (Header, Vec<Vec<String>>) {
 
 /// Returns the files that the example would load.
 fn files(loaded: &Loaded) -> Vec<PathBuf> {
-    let source = &loaded.config.source;
+    let source = &loaded.feeds[0].source;
     let patterns: Vec<_> = source.pattern.iter().map(|one| glob::Pattern::new(one).unwrap()).collect();
     let all = fs::read_dir(root().join(&source.folder)).unwrap().map(|entry| entry.unwrap().path());
     let is_file = |path: &PathBuf| {
@@ -68,7 +67,7 @@ fn takes(plan: &Plan, file: &Path) {
     for record in records {
         for (column, field) in plan.columns.iter().zip(&mapping.field_of) {
             let value = field.map_or("", |field| &record[field]);
-            let parsed = parse(column.form(), value.as_bytes(), &mut Vec::new());
+            let parsed = column.parse(value.as_bytes(), &mut Vec::new());
             assert!(parsed.is_ok(), "{file:?}: {}: {record:?}", column.name);
         }
     }
@@ -77,7 +76,7 @@ fn takes(plan: &Plan, file: &Path) {
 #[test]
 fn trades_show_buckets_order_and_an_empty_column() {
     let (loaded, plan) = load(&root().join("config/examples/trades.yaml"));
-    assert_eq!(loaded.config.store.sqlite.path, Path::new("data/trades.db"));
+    assert_eq!(loaded.feeds[0].store.sqlite.path, Path::new("data/trades.db"));
     let (_, by_symbol) = plan.table("trades_by_symbol").unwrap();
     let key: Vec<_> =
         by_symbol.key().map(|index| (plan.columns[index].name.as_str(), plan.columns[index].kind)).collect();

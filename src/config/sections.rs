@@ -8,30 +8,24 @@ use serde_saphyr::Spanned;
 
 use crate::config::columns::{Clustering, Column, Derived, Named};
 use crate::config::format::FormatConfig;
-use crate::domain::units::{Duration, Quota, Size};
-use crate::domain::{Feed, units};
+use crate::domain::quota::Quota;
+use crate::domain::units::{Duration, Size};
+use crate::domain::{Feed, FileDates, units};
 use crate::source::folder;
 use crate::source::folder::Links;
 use crate::store::backend::StoreConfig;
 use crate::store::limits;
 
-/// The whole configuration.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The settings of one feed, with those that all feeds share. See `config/feeds.rs` for the sections of the file.
+#[derive(Debug, Clone)]
 pub struct Config {
     pub source: SourceConfig,
     pub tables: Tables,
-    #[serde(default)]
     pub limits: Limits,
-    #[serde(default)]
     pub write: Write,
-    #[serde(default)]
     pub store: StoreConfig,
-    #[serde(default)]
     pub http: Http,
-    #[serde(default)]
     pub log: Log,
-    #[serde(default)]
     pub shutdown: Shutdown,
 }
 
@@ -41,7 +35,7 @@ pub type Tables = Named<Table>;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceConfig {
-    /// No key sets it yet, so every configuration has one feed without a name.
+    /// The key under `feeds`. The feed of the short form has no name.
     #[serde(skip)]
     pub feed: Feed,
     #[serde(default = "default_folder")]
@@ -54,6 +48,8 @@ pub struct SourceConfig {
     pub subfolders: bool,
     #[serde(default)]
     pub links: Links,
+    #[serde(default)]
+    pub file_dates: FileDates,
     #[serde(default = "default_settle")]
     pub settle: Duration,
     #[serde(default = "default_poll")]
@@ -62,11 +58,15 @@ pub struct SourceConfig {
     pub tail_after: Duration,
     #[serde(default)]
     pub final_newline: FinalNewline,
+    #[serde(default)]
+    pub open_files: OpenFiles,
     #[serde(default = "default_files")]
     pub files_at_once: usize,
     /// A label of the WHATWG Encoding Standard. `None` means UTF-8.
     #[serde(default)]
     pub encoding: Option<Spanned<String>>,
+    #[serde(default)]
+    pub looks_like_utf8: LooksLikeUtf8,
     #[serde(default)]
     pub format: FormatConfig,
     #[serde(default)]
@@ -79,6 +79,28 @@ pub struct SourceConfig {
     pub skip_when_empty: Vec<Spanned<String>>,
     #[serde(default)]
     pub derive: Named<Derived>,
+}
+
+/// What happens to a file that a writer is seen to have open.
+#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum OpenFiles {
+    /// Its complete records are loaded.
+    #[default]
+    Follow,
+    /// Nothing is loaded until the writer has closed it.
+    Wait,
+}
+
+/// What happens to a file that is valid UTF-8 although `encoding` is another one.
+#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum LooksLikeUtf8 {
+    /// It fails, because its text would be misread.
+    #[default]
+    Refuse,
+    /// It is read in the declared encoding.
+    Ignore,
 }
 
 /// Whether a last record without a line end is ever loaded.
@@ -130,6 +152,18 @@ impl SourceConfig {
             ignored: self.ignore.clone(),
             subfolders: self.subfolders,
             links: self.links,
+            dates: self.file_dates,
+            others: Vec::new(),
+        }
+    }
+
+    /// Returns the inbox as other feeds have to know it.
+    pub fn inbox(&self) -> folder::OtherInbox {
+        folder::OtherInbox {
+            feed: self.feed.clone(),
+            folder: self.folder.clone(),
+            subfolders: self.subfolders,
+            removes: self.after != After::Keep,
         }
     }
 
@@ -224,14 +258,37 @@ fn default_folder() -> PathBuf {
 }
 
 fn default_pattern() -> Vec<String> {
-    ["*.csv", "*.csv.gz", "*.csv.zst"].map(String::from).to_vec()
+    ["*.csv", "*.csv.gz", "*.csv.zst", "*.csv.zip"].map(String::from).to_vec()
 }
 
 fn default_ignore() -> Vec<String> {
-    ["~$*", "*~", "#*#", "*.tmp", "*.part", "*.partial", "*.filepart", "*.crdownload", "*.download"]
-        .map(String::from)
-        .to_vec()
+    IGNORED.map(String::from).to_vec()
 }
+
+/// Names of unfinished, backup and lock files, of conflict copies, and of files that programs write next to the data.
+const IGNORED: [&str; 21] = [
+    "~$*",
+    "*~",
+    "#*#",
+    "*.tmp",
+    "*.~tmp",
+    "*.part",
+    "*.partial",
+    "*.filepart",
+    "*.crdownload",
+    "*.download",
+    "*._COPYING_",
+    "_SUCCESS",
+    "_committed_*",
+    "_started_*",
+    "**/_temporary/**",
+    "*.crc",
+    "*.sync-conflict-*",
+    "*conflicted copy*",
+    "*.!sync",
+    "Thumbs.db",
+    "desktop.ini",
+];
 
 fn yes() -> bool {
     true
@@ -255,7 +312,7 @@ fn default_files() -> usize {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_record_bytes: Size::mib(1), max_quarantined: Quota::Off, collision_keys: 131_072 }
+        Self { max_record_bytes: Size::mib(1), max_quarantined: Quota::percent(50), collision_keys: 131_072 }
     }
 }
 

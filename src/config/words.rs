@@ -72,7 +72,7 @@ fn found(unexpected: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::load::parse;
+    use crate::config::yaml::parse;
 
     /// Invalid configurations, each with a part of its message. The messages must not need programming knowledge.
     const WRONG: [(&str, &str); 14] = [

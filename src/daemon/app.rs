@@ -4,26 +4,34 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{After, Config, ConfigError, Layers, Loaded};
+use crate::config::{After, Config, ConfigError, Layers, Loaded, SourceConfig};
 use crate::daemon::health::Health;
-use crate::domain::{FileStat, Plan};
+use crate::domain::{Feeds, FileStat, Plan, Schema};
 use crate::jobs::locate::KeptFiles;
 use crate::metrics::heartbeat::Pulse;
 use crate::pipeline::Pipeline;
+use crate::pipeline::feed_input::FeedInput;
 use crate::pipeline::messages::{Ended, LoadMode, Scope};
 use crate::pipeline::run_stats::RunStats;
+use crate::source::Listing;
 use crate::source::backend::AnySource;
-use crate::source::folder::file::note;
+use crate::source::folder;
+use crate::source::folder::file::{note, off_thread};
 use crate::store::backend::{AnyStore, Backend};
 use crate::store::backoff::Backoff;
 use crate::store::{Access, Store, StoreError};
 
-/// A valid configuration, with the plan and the inbox that follow from it.
+/// How long the check of an inbox waits for an answer.
+const INBOX_CHECK: Duration = Duration::from_secs(5);
+
+/// A valid configuration, with the plans and the inboxes that follow from it.
 #[derive(Clone)]
 pub struct App {
+    /// The settings that all feeds share. Its sections `source` and `tables` are those of the first feed.
     pub config: Config,
     /// The file that the configuration was read from, or a word for the built-in one.
     pub origin: String,
@@ -33,8 +41,9 @@ pub struct App {
     pub tree: serde_json::Value,
     /// The size and times of the file when it was read.
     pub file_stat: Option<FileStat>,
-    pub plan: Arc<Plan>,
-    pub inbox: AnySource,
+    pub feeds: Feeds<FeedInput<AnySource>>,
+    /// The tables of all feeds.
+    pub schema: Arc<Schema>,
 }
 
 /// How files are loaded once.
@@ -52,8 +61,10 @@ pub enum AppError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("{folder}: {error}\n  next: create the folder, or correct source.folder")]
-    Inbox { folder: PathBuf, error: std::io::Error },
+    #[error("{folder}: {error}\n  next: create the folder, or correct {setting}")]
+    Inbox { folder: PathBuf, error: std::io::Error, setting: String },
+    #[error("{folder}: does not answer\n  next: check the server of this network share")]
+    Silent { folder: PathBuf },
     #[error(
         "{listen}: {error}\n  next: stop the program that uses this port, or set http.listen to another address"
     )]
@@ -70,10 +81,24 @@ impl App {
     pub fn load(layers: &Layers) -> Result<Self, ConfigError> {
         let file_stat = std::fs::metadata(layers.path()).ok().map(|meta| note(&meta));
         let loaded = layers.load()?;
-        let plan = Arc::new(loaded.plan()?);
-        let Loaded { config, origin, tree, .. } = loaded;
-        let inbox = AnySource::new(&config.source.folder());
-        Ok(Self { config, origin, layers: layers.clone(), tree, file_stat, plan, inbox })
+        let plans = loaded.plans()?;
+        let schema = Arc::new(Schema::of(&plans));
+        let Loaded { feeds: configs, origin, tree, .. } = loaded;
+        let inboxes: Vec<_> = configs.iter().map(|config| config.source.inbox()).collect();
+        let input = |(config, plan): (&Config, Plan)| {
+            let others = inboxes.iter().filter(|other| other.feed != config.source.feed).cloned().collect();
+            let source = AnySource::new(&folder::Settings { others, ..config.source.folder() });
+            let input = FeedInput { plan: Arc::new(plan), source, settings: config.source.clone() };
+            (config.source.feed.clone(), input)
+        };
+        let feeds = configs.iter().zip(plans).map(input).collect();
+        let first = configs.into_iter().next();
+        let config = first.ok_or_else(|| ConfigError::Invalid {
+            file: origin.clone(),
+            at: String::new(),
+            problem: "no feed is declared".to_owned(),
+        })?;
+        Ok(Self { config, origin, layers: layers.clone(), tree, file_stat, feeds, schema })
     }
 
     /// Returns the backend of the declared store.
@@ -90,16 +115,22 @@ impl App {
     /// Returns an error if the store is missing, in use, or not a store of needledrop, or if its tables have another
     /// shape.
     pub async fn open(&self, access: Access) -> Result<AnyStore, StoreError> {
-        self.backend()?.open(Arc::clone(&self.plan), access).await
+        self.backend()?.open(Arc::clone(&self.schema), access).await
     }
 
-    /// Returns a finder for the files of deliveries, in the inbox and in the archive.
-    pub fn find(&self) -> KeptFiles<AnySource> {
-        KeptFiles {
-            inbox: self.inbox.with_archive_unread(),
-            plan: Arc::clone(&self.plan),
+    /// Returns the plan of each feed.
+    pub fn plans(&self) -> Feeds<Arc<Plan>> {
+        self.feeds.map(|feed| Arc::clone(&feed.plan))
+    }
+
+    /// Returns a finder of each feed for the files of its deliveries, in the inbox and in the archive.
+    pub fn find(&self) -> Feeds<KeptFiles<AnySource>> {
+        self.feeds.map(|feed| KeptFiles {
+            inbox: feed.source.with_archive_unread(),
+            plan: Arc::clone(&feed.plan),
             max_record_bytes: self.config.limits.max_record_bytes.0,
-        }
+            window_bytes: self.config.write.window_bytes.0,
+        })
     }
 
     /// Returns the access for writing. It creates what is missing if the configuration allows it.
@@ -112,13 +143,48 @@ impl App {
         self.config.limits.collision_keys as u64
     }
 
-    /// Checks that the inbox exists and can be read.
+    /// Checks that the inbox of a feed exists and can be read. Does not wait long for it.
     ///
     /// # Errors
-    /// Returns an error with the folder and the system's message if the folder cannot be read.
-    pub fn check_inbox(&self) -> Result<(), AppError> {
-        let folder = self.config.source.folder.clone();
-        std::fs::read_dir(&folder).map(|_| ()).map_err(|error| AppError::Inbox { folder, error })
+    /// Returns an error with the folder and the system's message if the folder cannot be read, or if it does not answer.
+    pub async fn check_inbox(feed: &FeedInput<AnySource>) -> Result<(), AppError> {
+        let folder = feed.settings.folder.clone();
+        let read = {
+            let folder = folder.clone();
+            off_thread(move || std::fs::read_dir(folder).map(|_| ()))
+        };
+        let Ok(read) = tokio::time::timeout(INBOX_CHECK, read).await else {
+            return Err(AppError::Silent { folder });
+        };
+        let setting = feed.plan.feed.setting("source.folder");
+        read.map_err(|error| AppError::Inbox { folder, error, setting })
+    }
+
+    /// Returns the files of an inbox, in listing order.
+    ///
+    /// # Errors
+    /// Returns an error if the inbox cannot be read, or does not answer.
+    pub async fn list_inbox(feed: &FeedInput<AnySource>) -> Result<Listing, AppError> {
+        Self::check_inbox(feed).await?;
+        let (source, folder) = (feed.source.clone(), feed.settings.folder.clone());
+        let setting = feed.plan.feed.setting("source.folder");
+        off_thread(move || source.list()).await.map_err(|error| AppError::Inbox { folder, error, setting })
+    }
+
+    /// Checks the inboxes of all feeds at the same time. Returns the errors of those that cannot be read, if others can.
+    /// An inbox that does not answer may be read later.
+    ///
+    /// # Errors
+    /// Returns an error if no inbox can be read.
+    pub async fn check_inboxes(&self) -> Result<Vec<AppError>, AppError> {
+        let checked = join_all(self.feeds.values().map(Self::check_inbox)).await;
+        let mut missing: Vec<AppError> = checked.into_iter().filter_map(Result::err).collect();
+        let is_silent = |error: &AppError| matches!(error, AppError::Silent { .. });
+        if missing.len() < self.feeds.values().count() || missing.iter().any(is_silent) {
+            return Ok(missing);
+        }
+        // At least one feed is declared.
+        missing.pop().map_or(Ok(Vec::new()), Err)
     }
 
     /// Opens the store for writing, and tries again while it is busy.
@@ -166,7 +232,11 @@ impl App {
         let mut pipeline = self.pipeline(Arc::clone(&store), stats, health, patience, options.mode);
         // Files of a dry run, and files whose rows another program wrote, stay where they are.
         if options.dry_run || options.mode == LoadMode::Assumed {
-            pipeline.config.source.after = After::Keep;
+            let keep = |feed: &FeedInput<AnySource>| {
+                let settings = SourceConfig { after: After::Keep, ..feed.settings.clone() };
+                FeedInput { settings, ..feed.clone() }
+            };
+            pipeline.feeds = pipeline.feeds.map(keep);
         }
         let ended = pipeline.run(scope, stop).await;
         store.close().await;
@@ -181,10 +251,9 @@ impl App {
         patience: Option<Duration>,
         mode: LoadMode,
     ) -> Pipeline<AnyStore, AnySource> {
-        let (plan, config, inbox) = (Arc::clone(&self.plan), self.config.clone(), self.inbox.clone());
-        let intake = CancellationToken::new();
+        let (feeds, config, intake) = (self.feeds.clone(), self.config.clone(), CancellationToken::new());
         let heartbeat = Arc::clone(&health.heartbeat);
-        Pipeline { store, plan, config, inbox, stats, observer: health, heartbeat, mode, patience, intake }
+        Pipeline { store, feeds, config, stats, observer: health, heartbeat, mode, patience, intake }
     }
 
     /// Binds the port that the daemon answers on.

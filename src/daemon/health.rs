@@ -1,10 +1,13 @@
 //! Whether the daemon can do its work now, and if not, why.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::{info, warn};
 
+use crate::domain::Feed;
+use crate::domain::feed::title;
 use crate::http::Readiness;
 use crate::metrics;
 use crate::metrics::heartbeat::Heartbeat;
@@ -21,8 +24,10 @@ pub struct Health {
 
 #[derive(Debug, Default)]
 struct HealthState {
-    /// Whether the last listing of the inbox succeeded.
-    folder: bool,
+    /// Whether the last listing of each inbox succeeded. Empty if no pipeline runs.
+    inboxes: BTreeMap<Feed, bool>,
+    /// The feeds whose inbox does not answer.
+    silent: BTreeSet<Feed>,
     /// Why the daemon waits for the store, if it does.
     store: Option<&'static str>,
     /// Whether the store was closed and is not open again yet.
@@ -33,8 +38,8 @@ struct HealthState {
     stopping: bool,
     /// Whether a reload is in progress: open files are loaded to their end under the previous configuration.
     reloading: bool,
-    /// The number of files that wait to be loaded or are being loaded.
-    files: usize,
+    /// The number of files of each feed that wait to be loaded or are being loaded.
+    files: BTreeMap<Feed, usize>,
     reloads: Reloads,
     /// Whether the last log line about readiness says that the daemon is ready.
     logged_ready: bool,
@@ -57,6 +62,8 @@ enum Obstacle {
     Expired,
     Closed,
     Folder,
+    /// An inbox does not answer, as a network share whose server is away.
+    Silent,
 }
 
 /// How many times a reload of the configuration began, and how many times one ended: applied, rejected or unchanged.
@@ -85,13 +92,51 @@ impl HealthState {
         let stopping = self.stopping.then_some(Obstacle::Stopping);
         let reloading = self.reloading.then_some(Obstacle::Reloading);
         let closed = self.closed.then_some(Obstacle::Closed);
-        let folder = (!self.folder).then_some(Obstacle::Folder);
-        stopping.or(reloading).or(store).or(right).or(closed).or(folder)
+        let silent = (!self.silent.is_empty()).then_some(Obstacle::Silent);
+        let folder = self.lacks_inbox().then_some(Obstacle::Folder);
+        stopping.or(reloading).or(store).or(right).or(closed).or(silent).or(folder)
+    }
+
+    /// Whether an inbox was not listed yet, or could not be listed.
+    fn lacks_inbox(&self) -> bool {
+        self.inboxes.is_empty() || self.inboxes.values().any(|is_listed| !is_listed)
+    }
+
+    /// Whether the inbox of a feed is not listed, or does not answer.
+    fn is_away(&self, feed: &Feed) -> bool {
+        self.silent.contains(feed) || self.inboxes.get(feed).is_none_or(|is_listed| !is_listed)
+    }
+
+    /// Describes an obstacle. Names the feeds if their inboxes are the obstacle.
+    fn describe(&self, obstacle: Obstacle) -> String {
+        let missing = self.inboxes.iter().filter(|(_, is_listed)| !**is_listed).map(|(feed, _)| feed);
+        let feeds: Vec<&Feed> = match obstacle {
+            Obstacle::Silent => self.silent.iter().collect(),
+            Obstacle::Folder => missing.collect(),
+            _ => Vec::new(),
+        };
+        let is_only = self.inboxes.len() <= 1;
+        let name = |feed: &Feed| match feed.is_named() {
+            true => Some(format!("feed {feed}")),
+            false => (!is_only).then(|| title("")),
+        };
+        let names: Vec<String> = feeds.into_iter().filter_map(name).collect();
+        match names.is_empty() {
+            true => obstacle.to_string(),
+            false => format!("{}: {obstacle}", names.join(", ")),
+        }
     }
 
     /// Whether the store answers. It also does so while the daemon waits for the clock or for the process that writes.
     fn store_is_up(&self) -> bool {
         matches!(self.store, None | Some("stamps" | "clock" | "standby")) && self.right == Right::Confirmed
+    }
+
+    /// Forgets what the last pipeline reported. The next one may have other feeds.
+    fn forget_feeds(&mut self) {
+        self.inboxes.clear();
+        self.silent.clear();
+        self.files.clear();
     }
 
     /// Logs when the daemon becomes ready, or is no longer ready.
@@ -130,6 +175,7 @@ impl fmt::Display for Obstacle {
             Self::Expired => "the right to write has ended: the store did not confirm it in time",
             Self::Closed => "the store is being opened",
             Self::Folder => "the inbox was not listed yet, or does not exist",
+            Self::Silent => "the inbox does not answer",
         })
     }
 }
@@ -155,13 +201,19 @@ impl Health {
 
     /// Notes that the store is closed. Nothing is loaded until it is open again and the inbox was listed.
     pub fn store_closed(&self) {
-        self.change(|state| (state.folder, state.closed, state.right) = (false, true, Right::Confirmed));
+        self.change(|state| {
+            (state.closed, state.right) = (true, Right::Confirmed);
+            state.forget_feeds();
+        });
     }
 
     /// Notes whether a reload is in progress. No file is taken up until the inbox was listed under the next
     /// configuration.
     pub fn reloading(&self, is: bool) {
-        self.change(|state| (state.reloading, state.folder) = (is, false));
+        self.change(|state| {
+            state.reloading = is;
+            state.forget_feeds();
+        });
     }
 
     /// Notes that the configuration is being read again.
@@ -188,21 +240,23 @@ impl Health {
         self.lock().stopping
     }
 
-    /// Whether the daemon has started: it watches the inbox, or will do so once the store that it waits for answers.
+    /// Whether the daemon has started. It watches the inbox, or it waits for the store or for an inbox that does not
+    /// answer, and will watch the inbox then.
     pub fn has_begun(&self) -> bool {
         let state = self.lock();
-        state.folder || state.store.is_some()
+        let watches = state.inboxes.values().any(|is_listed| *is_listed);
+        watches || state.store.is_some() || !state.silent.is_empty()
     }
 
     /// Describes in a few words, for people, what the daemon does now.
     pub fn doing(&self) -> String {
         let state = self.lock();
-        match (state.obstacle(), state.files) {
+        match (state.obstacle(), state.files.values().sum::<usize>()) {
             (Some(Obstacle::Stopping), _) => "stopping: writing what was read".to_owned(),
             (Some(Obstacle::Standby), _) => "standing by: another process writes".to_owned(),
             (Some(Obstacle::Store(reason)), _) => format!("waiting for the store ({reason})"),
             (Some(Obstacle::Folder), _) => "waiting for the inbox".to_owned(),
-            (Some(other), _) => other.to_string(),
+            (Some(other), _) => state.describe(other),
             (None, 0) => "ready; no files waiting".to_owned(),
             (None, 1) => "ready; 1 file waiting".to_owned(),
             (None, files) => format!("ready; {files} files waiting"),
@@ -212,8 +266,8 @@ impl Health {
 
 impl Readiness for Health {
     fn ready(&self) -> Result<(), String> {
-        let obstacle = self.lock().obstacle();
-        obstacle.map_or(Ok(()), |obstacle| Err(obstacle.to_string()))
+        let state = self.lock();
+        state.obstacle().map_or(Ok(()), |obstacle| Err(state.describe(obstacle)))
     }
 }
 
@@ -238,12 +292,26 @@ impl StoreObserver for Health {
 }
 
 impl PipelineObserver for Health {
-    fn inbox_listed(&self, succeeded: bool) {
-        self.change(|state| state.folder = succeeded);
+    fn inbox_listed(&self, feed: &Feed, succeeded: bool) {
+        self.change(|state| {
+            state.inboxes.insert(feed.clone(), succeeded);
+            metrics::inbox_listed(feed.name(), !state.is_away(feed));
+        });
     }
 
-    fn files_wait(&self, files: usize) {
-        self.lock().files = files;
+    fn inbox_answers(&self, feed: &Feed, answers: bool) {
+        self.change(|state| {
+            if answers {
+                state.silent.remove(feed);
+            } else {
+                state.silent.insert(feed.clone());
+            }
+            metrics::inbox_listed(feed.name(), !state.is_away(feed));
+        });
+    }
+
+    fn files_wait(&self, feed: &Feed, files: usize) {
+        self.lock().files.insert(feed.clone(), files);
     }
 }
 
@@ -253,7 +321,7 @@ mod tests {
 
     fn ready() -> Health {
         let health = Health::default();
-        health.inbox_listed(true);
+        health.inbox_listed(&Feed::default(), true);
         assert_eq!(health.ready(), Ok(()));
         health
     }
@@ -284,13 +352,48 @@ mod tests {
     }
 
     #[test]
+    fn a_daemon_is_ready_once_every_inbox_was_listed() {
+        let health = ready();
+        let clicks = Feed::named("clicks").unwrap();
+        health.inbox_listed(&clicks, false);
+        assert!(health.ready().unwrap_err().starts_with("feed clicks: the inbox"), "{:?}", health.ready());
+        assert!(health.has_begun(), "the other feed is watched");
+        health.inbox_listed(&Feed::default(), false);
+        let both = health.ready().unwrap_err();
+        assert!(both.starts_with("the feed without a name, feed clicks: the inbox"), "{both}");
+        health.inbox_listed(&Feed::default(), true);
+        health.inbox_listed(&clicks, true);
+        assert_eq!(health.ready(), Ok(()));
+        health.files_wait(&clicks, 2);
+        health.files_wait(&Feed::default(), 1);
+        assert_eq!(health.doing(), "ready; 3 files waiting");
+    }
+
+    #[test]
+    fn an_inbox_that_does_not_answer_is_named_until_it_answers() {
+        let health = ready();
+        let clicks = Feed::named("clicks").unwrap();
+        health.inbox_listed(&clicks, true);
+        health.inbox_answers(&clicks, false);
+        assert_eq!(health.ready(), Err("feed clicks: the inbox does not answer".to_owned()));
+        assert_eq!(health.doing(), "feed clicks: the inbox does not answer");
+        health.inbox_answers(&clicks, true);
+        assert_eq!(health.ready(), Ok(()));
+        let hung = Health::default();
+        hung.inbox_answers(&clicks, false);
+        assert!(hung.has_begun(), "it waits for the inbox");
+        hung.reloading(false);
+        assert!(!hung.has_begun(), "the next pipeline may have other feeds");
+    }
+
+    #[test]
     fn a_closed_store_is_not_ready_until_it_is_open_and_the_inbox_was_listed() {
         let health = ready();
         health.store_closed();
         assert!(health.ready().is_err());
         health.store_opened();
         assert!(health.ready().unwrap_err().contains("inbox"));
-        health.inbox_listed(true);
+        health.inbox_listed(&Feed::default(), true);
         assert_eq!(health.ready(), Ok(()));
     }
 }

@@ -119,9 +119,11 @@ impl App {
     /// `None` if nothing changed.
     ///
     /// # Errors
-    /// Returns an error if the configuration is invalid, if the inbox cannot be read, or if the tables do not fit.
+    /// Returns an error if the configuration is invalid, if no inbox can be read, or if the tables do not fit.
     async fn read_again(&self) -> Result<Option<Self>, AppError> {
-        let mut next = Self::load(&self.layers)?;
+        let layers = self.layers.clone();
+        let loaded = tokio::task::spawn_blocking(move || Self::load(&layers)).await;
+        let mut next = loaded.map_err(|error| AppError::Start(error.to_string()))??;
         if next.origin != self.origin && self.layers.file.is_none() && !self.layers.path().exists() {
             let gone = std::io::ErrorKind::NotFound.into();
             return Err(
@@ -133,7 +135,8 @@ impl App {
             return Ok(None);
         }
         let waits = next.config.keep_from(&self.config);
-        next.check_inbox()?;
+        // A missing inbox holds up no other feed, as at the start.
+        next.check_inboxes().await?.iter().for_each(|missing| warn!("{missing}"));
         next.fits().await?;
         info!("configuration: changed: {}", changed.join(", "));
         if !waits.is_empty() {
@@ -148,7 +151,7 @@ impl App {
     /// Checks that the tables have the declared shape or can be created.
     async fn fits(&self) -> Result<(), StoreError> {
         let create = self.config.store.create_schema;
-        let compared = self.backend()?.compare(&self.plan, create).await;
+        let compared = self.backend()?.compare(&self.schema, create).await;
         match compared {
             // The tables are compared again when the store answers. The configuration may still be rejected then.
             Err(error) if error.transient_reason().is_some() => Ok(()),

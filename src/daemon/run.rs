@@ -16,6 +16,7 @@ use crate::daemon::reload::{Requests, rejected};
 use crate::daemon::systemd;
 use crate::http::Web;
 use crate::metrics::Scrape;
+use crate::pipeline::feed_input::FeedInput;
 use crate::pipeline::messages::{Ended, LoadMode, Scope};
 use crate::pipeline::run_stats::RunStats;
 use crate::store::backend::AnyStore;
@@ -28,7 +29,7 @@ use crate::{http, metrics};
 /// How often the size of the store is measured and the metrics are maintained.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// How long open connections have for their last answer when the daemon ends.
+/// How long the daemon waits at its end for open connections to send their last answer.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// A copied file is complete once nothing has written to it for this long.
@@ -69,10 +70,9 @@ impl App {
     pub async fn daemon(&self, stop: CancellationToken) -> Result<Ended, AppError> {
         // This comes first: without it, SIGHUP ends the process.
         let mut requests = Requests::begin(self)?;
-        self.check_inbox()?;
         // The port is bound before the store is opened, so that nothing is created if the port is in use.
         let listener = self.listen().await?;
-        let metrics = metrics::install(&self.plan).map_err(|error| AppError::Start(error.to_string()))?;
+        let metrics = metrics::install(&self.plans()).map_err(|error| AppError::Start(error.to_string()))?;
         self.announce(&listener);
         let health = Arc::new(Health::default());
         let mut tasks = JoinSet::new();
@@ -87,12 +87,25 @@ impl App {
         }
         // HTTP needs this handle as soon as it has a route that returns data.
         let reader = ReaderHandle::default();
-        let ended = self.watch(health, &reader, stop, &mut requests).await;
+        // The port is bound before the inboxes are checked, because an inbox may not answer at once.
+        let ended = match self.checked(&stop).await {
+            Ok(()) => self.watch(health, &reader, stop, &mut requests).await,
+            Err(error) => Err(error),
+        };
         over.cancel();
         while tasks.join_next().await.is_some() {}
         // A panic of the thread was already reported when it happened.
         let _ = tokio::task::spawn_blocking(|| answering.join()).await;
         ended
+    }
+
+    /// Checks the inboxes, and logs which of them cannot be read yet. Ends early if the process is to stop.
+    async fn checked(&self, stop: &CancellationToken) -> Result<(), AppError> {
+        tokio::select! {
+            missing = self.check_inboxes() => missing?.iter().for_each(|missing| warn!("{missing}")),
+            () = stop.cancelled() => {}
+        }
+        Ok(())
     }
 
     /// Loads files as they arrive, under one configuration after another.
@@ -190,16 +203,18 @@ impl App {
         stop: &CancellationToken,
         requests: &mut Requests,
     ) -> Result<Turn, AppError> {
-        if before.take().is_some() {
+        if let Some(earlier) = before.take() {
+            let gone = earlier.feeds.iter().filter(|(feed, _)| self.feeds.get(feed).is_none());
+            gone.for_each(|(feed, _)| metrics::feed_is_gone(feed.name()));
             info!("configuration: {} is in force", self.origin);
-            metrics::tables(&self.plan);
+            metrics::feeds(&self.plans());
             metrics::reload("applied");
         }
         health.store_opened();
         health.reloading(false);
         health.reload_is_over();
         let store = Arc::new(store);
-        reader.fill(Arc::clone(&store), Arc::clone(&self.plan)).await;
+        reader.fill(Arc::clone(&store), Arc::clone(&self.schema)).await;
         let pipeline = self.pipeline(
             Arc::clone(&store),
             Arc::new(RunStats::default()),
@@ -245,11 +260,14 @@ impl App {
         info!("configuration: {}", self.origin);
         info!("store: {}", self.config.store.name());
         info!("metrics: http://{address}/metrics");
-        info!("inbox: {} (drop CSV files here)", self.inbox.folder.display());
-        match self.config.source.after {
-            After::Keep => {}
-            After::Move => info!("loaded files are moved to {}", self.config.source.archive().display()),
-            After::Delete => info!("loaded files are deleted"),
+        for (feed, FeedInput { source, settings, .. }) in self.feeds.iter() {
+            let of = if feed.is_named() { format!(" of feed {feed}") } else { String::new() };
+            info!("inbox{of}: {} (drop CSV files here)", source.folder.display());
+            match settings.after {
+                After::Keep => {}
+                After::Move => info!("loaded files{of} are moved to {}", settings.archive().display()),
+                After::Delete => info!("loaded files{of} are deleted"),
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::daemon::health::{Health, Reloads};
 /// How often to check whether there is something to report.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// How many times, at least, the watchdog is fed within its time limit.
+/// The minimum number of signs of life that the watchdog gets within its time limit.
 const FEEDS: u32 = 4;
 
 /// Whether a service manager wants notifications.
@@ -100,7 +100,8 @@ impl Service {
         }
     }
 
-    /// Feeds the watchdog if all stages have answered, and asks them again. Otherwise the question stays open.
+    /// Reports a sign of life to the watchdog if all stages have answered, and then asks the stages again. Otherwise waits
+    /// for the missing answers.
     fn feed(&mut self) {
         let Some(limit) = self.watchdog else { return };
         let silent = self.health.heartbeat.silent();

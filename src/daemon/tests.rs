@@ -46,7 +46,7 @@ fn events() -> String {
 async fn ready(reader: &ReaderHandle<AnyStore>, tables: usize) {
     loop {
         if let Ok(open) = reader.borrow().await
-            && open.plan.tables.len() == tables
+            && open.declared.tables.len() == tables
             && open.store.count(tables - 1).await.unwrap() == ROWS as u64
         {
             return;

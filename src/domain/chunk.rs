@@ -7,14 +7,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::delivery::{DeliveryId, DeliveryState};
 use super::feed::FileKey;
 use super::header::{Header, Mapping};
-use super::lenience::LenienceCounts;
-use super::record::{Quarantined, Span};
+use super::plan::Plan;
+use super::record::{Position, Quarantined, Span};
 use super::stamp::{Stamp, Stamps};
+use super::tolerated_counts::ToleratedCounts;
 use super::value::{Cell, Value};
 
 /// The data that all chunks of a delivery share.
 #[derive(Debug)]
 pub struct DeliveryContext {
+    /// The plan that the delivery is loaded by: that of its feed when it was taken up or is read again.
+    pub plan: Arc<Plan>,
     pub id: DeliveryId,
     pub file: FileKey,
     pub header: Header,
@@ -38,6 +41,7 @@ pub struct DeliveryContext {
 impl DeliveryContext {
     /// Creates the context for records that are read from the beginning of a delivery, or read again.
     pub fn new(
+        plan: Arc<Plan>,
         id: DeliveryId,
         file: FileKey,
         (header, mapping): (Header, Mapping),
@@ -45,6 +49,7 @@ impl DeliveryContext {
         arrived: std::time::SystemTime,
     ) -> Self {
         Self {
+            plan,
             id,
             file,
             header,
@@ -59,7 +64,7 @@ impl DeliveryContext {
         }
     }
 
-    /// Loaded records before what is read now.
+    /// Returns the number of loaded records that the ledger had when the reading began.
     pub fn loaded_before(&self) -> u64 {
         self.records_before.saturating_sub(self.quarantined_before + self.skipped_before)
     }
@@ -106,6 +111,8 @@ pub enum End {
     Replaced { detail: String },
     /// The system failed to read the file. The delivery stays `loading` and is tried again.
     BrokenOff { detail: String },
+    /// The file was read to its last byte, and none of its records could be loaded.
+    Refused { detail: String },
     /// The delivery failed, for the reason in `detail`.
     Failed { detail: String },
 }
@@ -118,7 +125,7 @@ impl End {
             Self::Incomplete { .. } => DeliveryState::Incomplete,
             Self::Replaced { .. } => DeliveryState::Replaced,
             Self::BrokenOff { .. } => DeliveryState::Loading,
-            Self::Failed { .. } => DeliveryState::Failed,
+            Self::Refused { .. } | Self::Failed { .. } => DeliveryState::Failed,
         }
     }
 
@@ -129,6 +136,7 @@ impl End {
             Self::Incomplete { detail, .. }
             | Self::Replaced { detail }
             | Self::BrokenOff { detail }
+            | Self::Refused { detail }
             | Self::Failed { detail } => Some(detail),
         }
     }
@@ -144,8 +152,8 @@ pub struct RawChunk {
     pub frames: Vec<Frame>,
     /// Records that could not be framed. The numbers of the frames leave out the numbers of these records.
     pub refused: Vec<Quarantined>,
-    /// The comments in the span.
-    pub lenient: LenienceCounts,
+    /// The comments and the footer in the span.
+    pub tolerated: ToleratedCounts,
     /// The hash of the decoded bytes up to the end of the span, in hexadecimal. Empty if the span is empty: the
     /// delivery then keeps its hash.
     pub hash: String,
@@ -164,7 +172,7 @@ impl RawChunk {
             bytes: Vec::new(),
             frames: Vec::new(),
             refused: Vec::new(),
-            lenient: LenienceCounts::default(),
+            tolerated: ToleratedCounts::default(),
             hash: String::new(),
             is_tail: false,
             end: None,
@@ -195,7 +203,7 @@ pub struct RowChunk {
     pub quarantined: Vec<Quarantined>,
     pub skipped: u64,
     /// How often lenient settings acted. Records in `quarantined` do not count: a replay counts them.
-    pub lenient: LenienceCounts,
+    pub tolerated: ToleratedCounts,
     pub hash: String,
     /// The bytes of the records as read, for records that the store rejects.
     pub bytes: Vec<u8>,
@@ -218,6 +226,36 @@ impl RowChunk {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Creates a chunk without records, with which a delivery ends at this position.
+    pub fn end_at(position: Position, source: Arc<DeliveryContext>, stamps: Arc<Stamps>, end: End) -> Self {
+        Self {
+            source,
+            stamps,
+            span: Span { from: position, to: position },
+            rows: Rows::default(),
+            quarantined: Vec::new(),
+            skipped: 0,
+            tolerated: ToleratedCounts::default(),
+            hash: String::new(),
+            bytes: Vec::new(),
+            frames: Vec::new(),
+            is_tail: false,
+            end: Some(end),
+        }
+    }
+
+    /// Returns the number of quarantined records before the record with this number.
+    pub fn quarantined_before(&self, record: u64) -> u64 {
+        self.quarantined.partition_point(|entry| entry.record < record) as u64
+    }
+
+    /// Returns the number of the first record that begins at this byte of the file or after it.
+    pub fn record_from(&self, offset: u64) -> Option<u64> {
+        let framed = self.frames.get(self.frames.partition_point(|frame| frame.offset < offset));
+        let refused = self.quarantined.get(self.quarantined.partition_point(|entry| entry.offset < offset));
+        framed.map(|frame| frame.record).into_iter().chain(refused.map(|entry| entry.record)).min()
     }
 }
 

@@ -141,7 +141,7 @@ pub struct TailNote {
     pub header: Header,
     /// The fingerprint of the rules that made its rows.
     pub rules: Fingerprint,
-    /// The bytes of the record, with the carriage return that follows it, if there is one.
+    /// The bytes of the tail: the record, and what follows it, such as a carriage return.
     pub bytes: Vec<u8>,
 }
 
@@ -182,10 +182,28 @@ pub struct Delivery {
     pub changed: i64,
 }
 
+/// Says what was loaded of a file without records. `bytes` is its length.
+pub fn without_records(bytes: u64) -> &'static str {
+    if bytes == 0 { "the file is empty (0 bytes)" } else { "the file has no records" }
+}
+
 impl Delivery {
+    /// Says that there was nothing to load, if this is so.
+    pub fn remark(&self) -> Option<&'static str> {
+        let has_none = self.state == DeliveryState::Loaded && self.receipt.records == 0;
+        has_none.then(|| without_records(self.reach.offset))
+    }
+
     /// Whether the last record was loaded without a line end.
     pub fn ends_without_newline(&self) -> bool {
         self.tail.is_some_and(|tail| tail.record < self.reach.record)
+    }
+
+    /// Returns the offset after the last record. What follows it was passed over when the file was complete, such as a
+    /// footer.
+    pub fn end_of_records(&self) -> u64 {
+        let tail = self.tail.filter(|tail| tail.record == self.reach.record);
+        tail.unwrap_or(self.reach).offset
     }
 
     /// Whether the delivery has loaded records that were not sent to this table as it is declared now.

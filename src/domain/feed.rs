@@ -1,5 +1,6 @@
 //! Feeds, and the files of feeds as keys of the ledger.
 
+use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -26,11 +27,40 @@ impl Feed {
     pub fn is_named(&self) -> bool {
         !self.0.is_empty()
     }
+
+    /// Returns the path of a setting of this feed in the configuration: `feeds.clicks.source.poll`, or `source.poll` for the
+    /// feed without a name.
+    pub fn setting(&self, path: &str) -> String {
+        setting(self.name(), path)
+    }
+}
+
+/// Returns the path of a setting of the feed with this name. See [`Feed::setting`].
+pub fn setting(feed: &str, path: &str) -> String {
+    match feed {
+        "" => path.to_owned(),
+        feed => format!("feeds.{feed}.{path}"),
+    }
+}
+
+/// Returns the words for a feed in a message. The feed without a name has an empty name.
+pub fn title(name: &str) -> String {
+    match name {
+        "" => "the feed without a name".to_owned(),
+        name => format!("the feed `{name}`"),
+    }
 }
 
 impl fmt::Display for Feed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// A feed is ordered and hashed like its name.
+impl Borrow<str> for Feed {
+    fn borrow(&self) -> &str {
+        self.name()
     }
 }
 
@@ -86,7 +116,7 @@ impl FileKey {
     fn parts(&self) -> (&str, &str) {
         let text = self.text();
         let named = separator(text).map(|at| (&text[..at], &text[at + SEPARATOR.len()..]));
-        // What precedes the separator is no feed in a path that an earlier version wrote.
+        // In a path that an earlier version wrote, the text before the separator may not be the name of a feed.
         named.filter(|(feed, _)| feed.is_empty() || is_name(feed)).unwrap_or(("", text))
     }
 }
@@ -184,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_is_the_path_unless_it_needs_more() {
+    fn the_text_is_the_path_unless_feed_or_path_need_a_separator() {
         let path: Arc<str> = "sub/a.csv".into();
         let key = FileKey::new(&Feed::default(), Arc::clone(&path));
         assert!(std::ptr::eq(key.text(), &*path), "the path is not copied");
@@ -195,6 +225,12 @@ mod tests {
         let earlier = FileKey::from_text("a b//c.csv");
         assert_eq!((earlier.feed(), earlier.path()), ("", "a b//c.csv"));
         assert_eq!(size_of::<FileKey>(), 16);
+    }
+
+    #[test]
+    fn settings_are_named_as_the_configuration_has_them() {
+        assert_eq!(Feed::default().setting("source.poll"), "source.poll");
+        assert_eq!(Feed::named("clicks").unwrap().setting("source.poll"), "feeds.clicks.source.poll");
     }
 
     #[test]

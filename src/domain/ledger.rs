@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    Ahead, Checkpoint, Delivery, DeliveryId, DeliveryState, FileKey, FileStat, Fingerprint, LenienceCounts,
-    Position, Quarantined, TableDelta,
+    Ahead, Checkpoint, Delivery, DeliveryId, DeliveryState, FileKey, FileStat, Fingerprint, Plan, Position,
+    Quarantined, TableDelta, ToleratedCounts,
 };
 
 /// The number of decoded bytes in the head of a delivery. Files with different heads have different content.
@@ -13,16 +13,23 @@ pub const HEAD: usize = 64 * 1024;
 /// A new delivery to enter into the ledger, after its file was identified.
 #[derive(Clone, Debug)]
 pub struct NewDelivery {
+    /// The plan that it is loaded by.
+    pub plan: Arc<Plan>,
     pub file: FileKey,
     /// The first [`HEAD`] decoded bytes, or all of them if there are fewer.
     pub head: Checkpoint,
     pub noted: FileStat,
     /// How often growth showed that a loaded tail of this file was not a complete record.
     pub strikes: u32,
-    pub fingerprint: Fingerprint,
-    /// The fingerprint of the configuration with its limits. If it changes, failed deliveries are tried again.
-    pub attempt: Fingerprint,
     pub verdict: Verdict,
+}
+
+/// A delivery that was entered into the ledger.
+#[derive(Clone, Debug)]
+pub struct TakenUp {
+    pub delivery: Delivery,
+    /// The number of open records of failed generations of its file that were discarded.
+    pub discarded: u64,
 }
 
 /// What to do with a new delivery.
@@ -42,7 +49,7 @@ pub enum Verdict {
         hash: String,
         tail: Option<Position>,
         skipped: u64,
-        lenient: LenienceCounts,
+        tolerated: ToleratedCounts,
         detail: String,
     },
 }
@@ -71,6 +78,8 @@ pub struct Continuation {
     pub head: Checkpoint,
     /// What was observed about the file.
     pub detail: String,
+    /// The fingerprint of the rules that make the rows from now on. See [`Plan::rules`].
+    pub rules: Fingerprint,
     /// The delivery's `reach` and `ahead` when its file was compared with it.
     pub compared: (Position, Option<Ahead>),
 }
@@ -89,6 +98,8 @@ pub enum DeliveryFilter {
     Unfinished(String),
     /// Loaded deliveries with these bytes.
     Same(Content),
+    /// Loaded deliveries with this head.
+    Loaded(String),
 }
 
 /// Identifies the bytes of a delivery: the hash of the head, the number of bytes, and the hash of all bytes.
@@ -102,12 +113,13 @@ pub struct Content {
 impl Content {
     /// Returns the content of a delivery, if it is loaded.
     pub fn of(delivery: &Delivery) -> Option<Self> {
-        let Delivery { head, reach, hash, state, .. } = delivery;
-        (*state == DeliveryState::Loaded).then(|| Self {
-            head: head.clone(),
-            len: reach.offset,
-            hash: hash.clone(),
-        })
+        (delivery.state == DeliveryState::Loaded).then(|| Self::read(delivery))
+    }
+
+    /// Returns the content that was read of a delivery, whatever became of its records.
+    pub fn read(delivery: &Delivery) -> Self {
+        let Delivery { head, reach, hash, .. } = delivery;
+        Self { head: head.clone(), len: reach.offset, hash: hash.clone() }
     }
 }
 
@@ -119,6 +131,7 @@ impl DeliveryFilter {
             Self::Quarantined => delivery.receipt.quarantined + delivery.receipt.replayed > 0,
             Self::Path(file) | Self::Newest(file) => delivery.file == *file,
             Self::Unfinished(head) => delivery.head == *head && delivery.state.is_unfinished(),
+            Self::Loaded(head) => delivery.head == *head && delivery.state == DeliveryState::Loaded,
             Self::Same(content) => Content::of(delivery).as_ref() == Some(content),
         }
     }
@@ -165,18 +178,21 @@ pub struct Amendment {
     pub noted: Option<FileStat>,
     /// The hash of the first [`HEAD`] bytes, if the file has more of them now.
     pub head: Option<String>,
+    /// The delivery with the same bytes, if this one turned out to be a duplicate.
+    pub same_as: Option<DeliveryId>,
 }
 
 impl Amendment {
     pub fn is_empty(&self) -> bool {
-        self.state.is_none() && self.noted.is_none() && self.head.is_none()
+        let Self { state, noted, head, same_as } = self;
+        state.is_none() && noted.is_none() && head.is_none() && same_as.is_none()
     }
 }
 
 /// The effect of one chunk on all tables.
 #[derive(Clone, Debug, Default)]
 pub struct Applied {
-    /// By index of the table in the plan.
+    /// By index of the table in the plan of the chunk.
     pub tables: Vec<TableDelta>,
     /// Records that the store rejected when each was sent alone, while it accepted others. They are in quarantine now.
     pub refused: Vec<Quarantined>,

@@ -4,14 +4,15 @@
 use super::chunk::{End, RowChunk};
 use super::delivery::{Delivery, DeliveryId, DeliveryState};
 use super::ledger::{Amendment, Continuation, NewDelivery, Verdict};
-use super::plan::Plan;
-use super::receipt::Receipt;
+use super::plan::Table;
+use super::receipt::{Receipt, TableDelta};
 use super::record::{OutOfOrder, Position};
 use super::stamp::Stamps;
+use super::tolerated_counts::ToleratedCounts;
 
 impl Delivery {
     /// Creates a delivery at the time `now`, without stamps.
-    pub fn begin(entry: &NewDelivery, (id, generation): (DeliveryId, u32), plan: &Plan, now: i64) -> Self {
+    pub fn begin(entry: &NewDelivery, (id, generation): (DeliveryId, u32), now: i64) -> Self {
         let (state, detail) = entry.verdict.initial_state();
         let mut delivery = Self {
             id,
@@ -29,13 +30,13 @@ impl Delivery {
             note: None,
             noted: entry.noted,
             stamps: Stamps::default(),
-            fingerprint: entry.fingerprint.clone(),
+            fingerprint: entry.plan.fingerprint.clone(),
             receipt: Receipt::default(),
             taken_up: now,
             changed: now,
         };
         if entry.verdict.loads() {
-            delivery.receipt.bring_up(&plan.tables);
+            delivery.receipt.bring_up(&entry.plan.tables);
         }
         match &entry.verdict {
             // The records of a duplicate are counted in the other delivery.
@@ -43,9 +44,9 @@ impl Delivery {
                 delivery.same_as = Some(*of);
                 (delivery.reach, delivery.hash) = (Position { record: 0, ..*reach }, hash.clone());
             }
-            Verdict::Assumed { reach, hash, tail, skipped, lenient, .. } => {
+            Verdict::Assumed { reach, hash, tail, skipped, tolerated, .. } => {
                 (delivery.reach, delivery.hash, delivery.tail) = (*reach, hash.clone(), *tail);
-                delivery.receipt.assume(*reach, *skipped, lenient);
+                delivery.receipt.assume(*reach, *skipped, tolerated);
             }
             Verdict::Load { .. } | Verdict::Incomplete { .. } | Verdict::Failed { .. } => {}
         }
@@ -67,6 +68,7 @@ impl Delivery {
             self.note = None;
         }
         self.noted = amendment.noted.unwrap_or(self.noted);
+        self.same_as = amendment.same_as.or(self.same_as);
         if let Some(head) = amendment.head {
             self.head = head;
         }
@@ -85,7 +87,7 @@ impl Delivery {
         self.receipt.records = self.reach.record;
         self.receipt.loaded += chunk.rows.len() as u64 - refused;
         self.receipt.skipped += chunk.skipped;
-        self.receipt.lenient.add(&chunk.lenient);
+        self.receipt.tolerated.add(&chunk.tolerated);
         self.receipt.quarantined += chunk.quarantined.len() as u64 + refused;
         if chunk.span.to > chunk.span.from {
             self.tail = chunk.is_tail.then_some(chunk.span.from);
@@ -106,12 +108,46 @@ impl Delivery {
             // All bytes that were sent have been applied.
             self.ahead = None;
         }
-        if *end == End::Loaded {
-            self.receipt.parts.push(self.reach.offset);
+        match end {
+            End::Loaded | End::Refused { .. } => self.receipt.parts.push(self.reach.offset),
+            // More bytes follow those that were refused before the file grew, so not all of its records are known.
+            End::Failed { .. } if self.receipt.loaded == 0 => self.receipt.parts.forget(self.reach.offset),
+            _ => {}
         }
     }
 
-    /// Ends a delivery of which the store accepts no row.
+    /// Counts records in quarantine that a replay loaded or skipped. See [`Receipt::replay`].
+    ///
+    /// A delivery that failed because none of its records could be loaded is loaded once some are. Its file is then not read
+    /// again, which would load the records twice. It is compared again, because it may have grown.
+    pub fn replay(
+        &mut self,
+        settled: (u64, u64, &ToleratedCounts),
+        tables: &[Table],
+        deltas: impl Iterator<Item = TableDelta>,
+    ) {
+        let was_refused = self.state == DeliveryState::Failed && self.is_refused_as_a_whole();
+        self.receipt.replay(settled, tables, deltas);
+        let has_some = self.receipt.loaded > 0 || self.receipt.quarantined == 0;
+        if was_refused && has_some {
+            self.state = DeliveryState::Loaded;
+            self.detail = "its records were replayed; at first, none of them could be loaded".to_owned();
+            self.noted = self.noted.untrusted();
+        }
+    }
+
+    /// Whether all records of its file are in quarantine or were skipped. A delivery that failed for another reason has only
+    /// a part of its file.
+    pub fn is_refused_as_a_whole(&self) -> bool {
+        self.receipt.loaded == 0 && self.is_read_to_end()
+    }
+
+    /// Whether all bytes that its file had were read when it ended.
+    pub fn is_read_to_end(&self) -> bool {
+        self.receipt.parts.ends().last() == Some(&self.reach.offset)
+    }
+
+    /// Fails a delivery because the store rejects all its rows. `why` tells what to do.
     pub fn fail(&mut self, why: &str) {
         (self.state, self.detail) = (DeliveryState::Failed, why.to_owned());
         (self.ahead, self.note) = (None, None);
@@ -122,21 +158,31 @@ impl Delivery {
         self.state.is_unfinished() || self.state == DeliveryState::Waiting || self.is_read_again(next)
     }
 
-    /// Whether the newer generation reads a failed delivery's file again, including its records in quarantine.
+    /// Whether the newer generation takes the place of this delivery's records in quarantine, because this one has failed,
+    /// or has loaded nothing so far: the newer one reads the file again, or the file's records are in the tables already. A
+    /// generation that fails at once does neither.
     fn is_read_again(&self, next: &NewDelivery) -> bool {
-        let loads = matches!(next.verdict, Verdict::Load { .. });
-        loads && self.state == DeliveryState::Failed && self.receipt.open() > 0
+        let fails = matches!(next.verdict, Verdict::Failed { .. });
+        let is_unfinished = self.state.is_unfinished() || self.state == DeliveryState::Waiting;
+        let has_nothing = is_unfinished && self.receipt.loaded == 0;
+        !fails && (self.state == DeliveryState::Failed || has_nothing) && self.receipt.open() > 0
     }
 
-    /// Settles a delivery because `next`, with this generation, follows it. If the delivery has failed, its open records
-    /// are discarded; otherwise it is replaced.
-    pub fn supersede(&mut self, next: &NewDelivery, generation: u32) {
-        if self.is_read_again(next) {
-            self.receipt.discard(self.receipt.open());
-            self.detail += &format!(
-                "\ngeneration {generation} reads the file again: the open records of this one were discarded"
-            );
-            return;
+    /// Settles a delivery because `next`, with this generation, follows it. If the delivery has failed or has loaded nothing,
+    /// its open records are discarded; if it has not failed, it is replaced. Returns how many records were discarded.
+    pub fn supersede(&mut self, next: &NewDelivery, generation: u32) -> u64 {
+        let open = if self.is_read_again(next) { self.receipt.open() } else { 0 };
+        self.receipt.discard(open);
+        if open > 0 && self.state == DeliveryState::Failed {
+            let how = next.verdict.takes_over();
+            self.detail +=
+                &format!("\ngeneration {generation} {how}: the open records of this one were discarded");
+            // The newest generation stays failed until the next one is in the ledger. If the process ends before that,
+            // a replaced one would be resumed.
+            if self.generation + 1 < generation {
+                self.state = DeliveryState::Replaced;
+            }
+            return open;
         }
         self.state = DeliveryState::Replaced;
         let reach = self.reach.offset;
@@ -147,10 +193,20 @@ impl Delivery {
             self.detail += &format!("; rows up to byte {} may be in the tables", ahead.bytes.offset);
         }
         self.note = None;
+        open
     }
 }
 
 impl Verdict {
+    /// Describes why the open records of a failed generation are not needed.
+    fn takes_over(&self) -> &'static str {
+        match self {
+            Self::Duplicate { .. } => "has the bytes of a loaded file",
+            Self::Assumed { .. } => "was entered as loaded",
+            Self::Load { .. } | Self::Incomplete { .. } | Self::Failed { .. } => "reads the file again",
+        }
+    }
+
     fn initial_state(&self) -> (DeliveryState, String) {
         match self {
             Self::Load { .. } => (DeliveryState::Loading, String::new()),

@@ -30,6 +30,14 @@ impl Parts {
         }
     }
 
+    /// Removes the last part if it ends at `end`.
+    pub fn forget(&mut self, end: u64) {
+        if self.ends.last() == Some(&end) {
+            self.ends.pop();
+            self.count -= 1;
+        }
+    }
+
     /// Adds the end of a part that `count` already includes.
     pub fn keep(&mut self, end: u64) {
         self.ends.push(end);

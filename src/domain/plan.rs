@@ -1,12 +1,18 @@
 //! The declaration in the form that the pipeline uses: columns by index, tables as projections.
 
 use std::fmt;
+use std::sync::Arc;
 
 use encoding_rs::Encoding;
 
 use super::feed::Feed;
+use super::file_date::FileDates;
 use super::format::Format;
+use super::parse;
 use super::parse::Form;
+use super::parse::refusal::Parsed;
+use super::path_value::PathValue;
+use super::reading::{Reading, TimePart};
 use super::value::{Type, Unit};
 
 /// The compiled declaration: what is read, what is skipped, and which tables records go to.
@@ -15,24 +21,29 @@ pub struct Plan {
     /// The feed whose files are read.
     pub feed: Feed,
     pub format: Format,
+    /// Which forms of dates are looked for in names.
+    pub file_dates: FileDates,
     /// The character encoding of the files.
     pub encoding: &'static Encoding,
+    /// Whether files that are UTF-8 are refused if the encoding is another one.
+    pub refuses_utf8: bool,
     pub columns: Vec<Column>,
     /// A record is skipped if one of these columns is empty.
     pub skip_when_empty: Vec<usize>,
     pub tables: Vec<Table>,
-    /// The fingerprint of everything that decides what a record becomes.
+    /// The fingerprint of the declaration: feed, format, columns and tables.
     pub fingerprint: Fingerprint,
-    /// The fingerprint of the same and the limits. If it changes, failed deliveries are tried again.
+    /// The fingerprint of everything that decides whether a file fails: the declaration, the limits, the encoding and the
+    /// forms of dates. If it changes, failed deliveries are tried again.
     pub attempt: Fingerprint,
-    /// The fingerprint of everything that decides which rows the same bytes become: the declaration, the maximum length
-    /// of a record, and [`RULES`].
+    /// The fingerprint of everything that decides which rows the same decoded bytes become: the declaration, the maximum
+    /// length of a record, and [`RULES`].
     pub rules: Fingerprint,
 }
 
 /// The version of framing and parsing. Raise it with every change that makes different rows from the same bytes. Rows
 /// that an earlier version sent ahead of the ledger are then never mixed with rows of this version.
-pub const RULES: u32 = 2;
+pub const RULES: u32 = 3;
 
 /// A column of the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,27 +54,86 @@ pub struct Column {
     pub kind: Type,
     /// The unit, if the column is a timestamp that is read from a field of numbers.
     pub unit: Option<Unit>,
+    /// How its fields are written, if not by the grammar of its type.
+    pub reading: Option<Arc<Reading>>,
     pub origin: Origin,
 }
 
 impl Column {
-    /// Returns how the fields of this column are parsed.
+    /// Returns the grammar of the values of this column.
     pub fn form(&self) -> Form {
         self.unit.map_or(Form::Plain(self.kind), Form::Since)
+    }
+
+    /// Whether a field of this column is empty.
+    pub fn is_empty(&self, field: &[u8]) -> bool {
+        match &self.reading {
+            Some(reading) => reading.is_empty(self.form(), field),
+            None => parse::is_empty(self.kind, field),
+        }
+    }
+
+    /// Parses one field of this column. If the value has bytes, they are appended to `arena`.
+    ///
+    /// # Errors
+    /// Returns the rule of the column that the field breaks.
+    pub fn parse(&self, field: &[u8], arena: &mut Vec<u8>) -> Parsed {
+        match &self.reading {
+            Some(reading) => reading.parse(self.form(), field, arena),
+            None => parse::parse(self.form(), field, arena),
+        }
     }
 }
 
 /// Where the value of a column comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The field with this name in the header.
-    Field(String),
-    /// The day (UTC) of a timestamp column, by its index.
-    DateOf(usize),
+    /// The field with one of these names in the header.
+    Field(FieldNames),
+    /// A part of a timestamp column, by its index.
+    PartOf(usize, TimePart),
     /// The date in the file's name.
     FileDate,
-    /// The file's name without its folder.
-    FileName,
+    /// A part of the file's path.
+    Path(PathValue),
+    /// The line on which the record begins, from 1.
+    Line,
+}
+
+/// The names that the field of a column may have in a header. A header may have only one of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldNames {
+    first: String,
+    others: Vec<String>,
+}
+
+impl FieldNames {
+    /// Returns `None` if there is no name.
+    pub fn new(names: Vec<String>) -> Option<Self> {
+        let mut names = names.into_iter();
+        Some(Self { first: names.next()?, others: names.collect() })
+    }
+
+    pub fn first(&self) -> &str {
+        &self.first
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.first).chain(&self.others).map(String::as_str)
+    }
+}
+
+impl<T: Into<String>> From<T> for FieldNames {
+    fn from(name: T) -> Self {
+        Self { first: name.into(), others: Vec::new() }
+    }
+}
+
+impl fmt::Display for FieldNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`", self.first)?;
+        self.others.iter().try_for_each(|name| write!(f, " or `{name}`"))
+    }
 }
 
 /// A query-first table: columns are indexes into [`Plan::columns`].
@@ -136,6 +206,55 @@ impl Table {
 
     pub fn key_len(&self) -> usize {
         self.partition_key.len() + self.clustering_key.len()
+    }
+}
+
+#[cfg(test)]
+impl Column {
+    /// Returns a column that is read from the field of its name.
+    pub fn of_field(name: &str, kind: Type) -> Self {
+        let origin = Origin::Field(name.into());
+        Self { name: name.to_owned(), exact: false, kind, unit: None, reading: None, origin }
+    }
+}
+
+#[cfg(test)]
+impl Table {
+    /// Returns a table without columns, whose fingerprint is that of its name.
+    pub fn empty(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            exact: false,
+            answers: String::new(),
+            partition_key: Vec::new(),
+            clustering_key: Vec::new(),
+            columns: Vec::new(),
+            statics: Vec::new(),
+            empty: Empty::Keep,
+            options: Vec::new(),
+            fingerprint: Fingerprint::of(name),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Plan {
+    /// Returns a plan that reads no columns and has no tables.
+    pub fn empty() -> Self {
+        let none = Fingerprint::of("");
+        Self {
+            feed: Feed::default(),
+            file_dates: FileDates::default(),
+            format: Format::default(),
+            encoding: encoding_rs::UTF_8,
+            refuses_utf8: true,
+            columns: Vec::new(),
+            skip_when_empty: Vec::new(),
+            tables: Vec::new(),
+            fingerprint: none.clone(),
+            attempt: none.clone(),
+            rules: none,
+        }
     }
 }
 

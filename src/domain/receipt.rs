@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::lenience::LenienceCounts;
 use super::parts::Parts;
 use super::plan::{Fingerprint, Table};
 use super::record::Position;
+use super::tolerated_counts::ToleratedCounts;
 
 /// The account of a delivery: what its records became.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Receipt {
     /// Loaded records that another program wrote. No row was sent for them (`load --assume-loaded`).
     pub assumed: u64,
     /// How often the lenient settings of the format acted on records that are not in quarantine, and on comments.
-    pub lenient: LenienceCounts,
+    pub tolerated: ToleratedCounts,
     /// The counts per table, in the order of the tables' names.
     pub tables: Vec<TableCount>,
     /// Where each part ended, in decoded bytes. There is more than one part if the file grew.
@@ -173,10 +173,10 @@ impl Receipt {
     }
 
     /// Counts the records before `reach`, which another program wrote or skipped.
-    pub fn assume(&mut self, reach: Position, skipped: u64, lenient: &LenienceCounts) {
+    pub fn assume(&mut self, reach: Position, skipped: u64, tolerated: &ToleratedCounts) {
         let loaded = reach.record - skipped;
         (self.records, self.loaded, self.assumed, self.skipped) = (reach.record, loaded, loaded, skipped);
-        self.lenient.add(lenient);
+        self.tolerated.add(tolerated);
         self.parts.push(reach.offset);
     }
 
@@ -198,7 +198,7 @@ impl Receipt {
     /// behind still needs a backfill, because it lacks the other records.
     pub fn replay(
         &mut self,
-        (loaded, skipped, lenient): (u64, u64, &LenienceCounts),
+        (loaded, skipped, tolerated): (u64, u64, &ToleratedCounts),
         tables: &[Table],
         deltas: impl Iterator<Item = TableDelta>,
     ) {
@@ -208,7 +208,7 @@ impl Receipt {
         self.loaded += loaded;
         self.skipped += skipped;
         self.replayed += loaded + skipped;
-        self.lenient.add(lenient);
+        self.tolerated.add(tolerated);
         self.quarantined = self.quarantined.saturating_sub(loaded + skipped);
         self.add_rows(tables, deltas);
     }

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_far_ahead_of_the_clock_is_waited_for() {
+    fn a_range_far_ahead_of_the_clock_has_to_wait() {
         let after = |given, clock, ahead| StampRange::after(Stamp(given), Stamp(clock), (0, 50), ahead);
         let ahead = after(MAX_AHEAD, 0, StampsAhead::Wait).unwrap_err();
         assert_eq!(ahead, TooFarAhead { wait: Duration::from_micros(100), clock_is_behind: false });

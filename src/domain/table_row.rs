@@ -16,7 +16,7 @@ pub type TableRow = Vec<Value<'static>>;
 /// Returns about how many bytes a row takes in memory.
 pub fn row_bytes(row: &[Value<'_>]) -> u64 {
     let heap = |value: &Value<'_>| match value {
-        Value::Text(text) | Value::Decimal(text) => text.len(),
+        Value::Text(text) | Value::Decimal(text) | Value::Collection(text) => text.len(),
         Value::Blob(bytes) => bytes.len(),
         _ => 0,
     };

@@ -23,7 +23,7 @@ pub fn bytes(count: u64) -> String {
 pub fn plain<'a>(value: &'a Value<'_>) -> Cow<'a, str> {
     match value {
         Value::Empty => Cow::Borrowed(""),
-        Value::Text(text) | Value::Decimal(text) => Cow::Borrowed(text),
+        Value::Text(text) | Value::Decimal(text) | Value::Collection(text) => Cow::Borrowed(text),
         Value::Blob(bytes) => Cow::Owned(hex(bytes)),
         Value::Uuid(id) => Cow::Owned(id.hyphenated().to_string()),
         Value::Inet(ip) => Cow::Owned(ip.to_string()),
@@ -65,10 +65,44 @@ fn few_decimals(x: f32) -> Option<f64> {
     None
 }
 
-/// Formats a message as one line for a log. Replaces control characters.
+/// Formats a message as one line for a log. Characters that cannot be seen are escaped.
 pub fn one_line(message: &str) -> String {
     let lines: Vec<&str> = message.lines().map(str::trim).collect();
-    lines.join("; ").chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    visible(&lines.join("; "))
+}
+
+/// Escapes the characters that cannot be seen, as in `a\tb` and `12\u{a0}5`. Spaces stay as they are.
+pub fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_invisible(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown
+}
+
+/// Writes a text as YAML, in double quotes.
+pub fn yaml(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\t' => quoted.push_str("\\t"),
+            c if is_invisible(c) => {
+                let _ = write!(quoted, "\\U{:08X}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Whether a character is not seen on a screen, or looks like a space and is none.
+pub fn is_invisible(c: char) -> bool {
+    // Characters of width zero, and those that change the direction of the text.
+    let is_format = matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
+    c.is_control() || (c.is_whitespace() && c != ' ') || is_format
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,4 +1,4 @@
-//! Durations, sizes and quotas as people write them.
+//! Durations and sizes as people write them.
 
 use std::fmt;
 use std::ops::Deref;
@@ -41,15 +41,6 @@ impl Size {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word(pub String);
 
-/// How many quarantined records a delivery may have.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Quota {
-    Off,
-    Count(u64),
-    /// A share of the records read, from 0 to 1.
-    Share(f64),
-}
-
 /// Reads a scalar as text, even if YAML takes it for a number or a boolean.
 struct Scalar {
     expected: &'static str,
@@ -81,7 +72,7 @@ impl Visitor<'_> for Scalar {
     }
 }
 
-fn scalar<'de, D: Deserializer<'de>>(from: D, expected: &'static str) -> Result<String, D::Error> {
+pub(super) fn scalar<'de, D: Deserializer<'de>>(from: D, expected: &'static str) -> Result<String, D::Error> {
     from.deserialize_any(Scalar { expected, off: "off" })
 }
 
@@ -120,48 +111,5 @@ impl<'de> Deserialize<'de> for Size {
             text.parse::<bytesize::ByteSize>().ok().and_then(|size| usize::try_from(size.as_u64()).ok());
         let bytes = bytes.filter(|bytes| *bytes > 0);
         bytes.map(Self).ok_or_else(|| de::Error::custom(format!("`{text}` is not {EXPECTED}")))
-    }
-}
-
-impl<'de> Deserialize<'de> for Quota {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        const EXPECTED: &str = "a count of records (100), a share of them (1%), or off";
-        let text = scalar(from, EXPECTED)?;
-        quota(&text).ok_or_else(|| de::Error::custom(format!("`{text}` is not {EXPECTED}")))
-    }
-}
-
-fn quota(text: &str) -> Option<Quota> {
-    if text == "off" {
-        return Some(Quota::Off);
-    }
-    if let Some(share) = text.strip_suffix('%') {
-        let percent: f64 = share.trim().parse().ok()?;
-        return (0.0..=100.0).contains(&percent).then_some(Quota::Share(percent / 100.0));
-    }
-    text.parse().ok().map(Quota::Count)
-}
-
-impl Quota {
-    /// Whether `quarantined` of `records` records are too many. A share is checked only once `done`, or if there are
-    /// enough records for a meaningful share.
-    pub fn exceeded(self, quarantined: u64, records: u64, done: bool) -> bool {
-        const ENOUGH: u64 = 1000;
-        match self {
-            Self::Off => false,
-            Self::Count(most) => quarantined > most,
-            #[expect(clippy::cast_precision_loss, reason = "a share needs no more than 52 bits")]
-            Self::Share(most) => (done || records >= ENOUGH) && quarantined as f64 > most * records as f64,
-        }
-    }
-}
-
-impl fmt::Display for Quota {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Off => f.write_str("off"),
-            Self::Count(most) => write!(f, "{most}"),
-            Self::Share(most) => write!(f, "{} %", most * 100.0),
-        }
     }
 }

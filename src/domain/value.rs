@@ -1,80 +1,14 @@
 //! Column types and values.
 
+mod kind;
+
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// The type of a column, with the same name as in CQL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Type {
-    Text,
-    Int,
-    Bigint,
-    Smallint,
-    Tinyint,
-    Float,
-    Double,
-    Decimal,
-    Boolean,
-    Timestamp,
-    Date,
-    Time,
-    Uuid,
-    Timeuuid,
-    Blob,
-    Inet,
-}
-
-impl Type {
-    pub const ALL: [(&'static str, Self); 16] = [
-        ("text", Self::Text),
-        ("int", Self::Int),
-        ("bigint", Self::Bigint),
-        ("smallint", Self::Smallint),
-        ("tinyint", Self::Tinyint),
-        ("float", Self::Float),
-        ("double", Self::Double),
-        ("decimal", Self::Decimal),
-        ("boolean", Self::Boolean),
-        ("timestamp", Self::Timestamp),
-        ("date", Self::Date),
-        ("time", Self::Time),
-        ("uuid", Self::Uuid),
-        ("timeuuid", Self::Timeuuid),
-        ("blob", Self::Blob),
-        ("inet", Self::Inet),
-    ];
-
-    /// Returns the name used in the configuration and in CQL.
-    pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(_, kind)| *kind == self).map_or("text", |(name, _)| name)
-    }
-}
-
-impl fmt::Display for Type {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// The error for a name that is not a type.
-#[derive(Debug, thiserror::Error)]
-#[error("unknown type `{0}`; the types are {names}", names = Type::ALL.map(|(name, _)| name).join(", "))]
-pub struct UnknownType(String);
-
-impl FromStr for Type {
-    type Err = UnknownType;
-
-    fn from_str(name: &str) -> Result<Self, UnknownType> {
-        Self::ALL
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, kind)| *kind)
-            .ok_or_else(|| UnknownType(name.to_owned()))
-    }
-}
+pub use kind::{Collection, Scalar, Type, UnknownType};
 
 /// The unit in which a number counts the time since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -147,7 +81,10 @@ pub enum Cell {
     Empty,
     Text(Slice),
     Blob(Slice),
+    /// The digits of a decimal or a varint.
     Decimal(Slice),
+    /// The JSON text of a list, a set or a map.
+    Collection(Slice),
     Uuid(Slice),
     Inet(Slice),
     Whole(i64),
@@ -177,6 +114,7 @@ impl Cell {
             (Self::Double(a), Self::Double(b)) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
             (Self::Text(a), Self::Text(b))
             | (Self::Decimal(a), Self::Decimal(b))
+            | (Self::Collection(a), Self::Collection(b))
             | (Self::Blob(a), Self::Blob(b))
             | (Self::Uuid(a), Self::Uuid(b))
             | (Self::Inet(a), Self::Inet(b)) => a.of(arena).cmp(b.of(arena)),
@@ -190,6 +128,7 @@ impl Cell {
             Self::Empty => Value::Empty,
             Self::Text(at) => Value::Text(utf8(at.of(arena))),
             Self::Decimal(at) => Value::Decimal(utf8(at.of(arena))),
+            Self::Collection(at) => Value::Collection(utf8(at.of(arena))),
             Self::Blob(at) => Value::Blob(Cow::Borrowed(at.of(arena))),
             Self::Uuid(at) => Value::Uuid(uuid::Uuid::from_slice(at.of(arena)).unwrap_or_default()),
             Self::Inet(at) => inet(at.of(arena)),
@@ -221,8 +160,10 @@ pub enum Value<'a> {
     Empty,
     Text(Cow<'a, str>),
     Blob(Cow<'a, [u8]>),
-    /// Plain decimal digits with the scale as written: `12.50`.
+    /// A decimal or a varint. Plain decimal digits with the scale as written: `12.50`.
     Decimal(Cow<'a, str>),
+    /// A list, a set or a map as JSON text, in the one form that [`collection`](crate::domain::collection) gives it.
+    Collection(Cow<'a, str>),
     Uuid(uuid::Uuid),
     Inet(IpAddr),
     /// tinyint, smallint, int and bigint.
@@ -242,7 +183,7 @@ impl Value<'_> {
     /// Compares values of one column. Text and blobs are compared by their bytes.
     pub fn compare(&self, other: &Self) -> Ordering {
         match (self, other) {
-            (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            (Self::Text(a), Self::Text(b)) | (Self::Collection(a), Self::Collection(b)) => a.cmp(b),
             (Self::Blob(a), Self::Blob(b)) => a.cmp(b),
             (Self::Uuid(a), Self::Uuid(b)) => a.cmp(b),
             (Self::Inet(a), Self::Inet(b)) => a.cmp(b),
@@ -272,6 +213,7 @@ impl Value<'_> {
             Self::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
             Self::Blob(bytes) => Value::Blob(Cow::Owned(bytes.into_owned())),
             Self::Decimal(text) => Value::Decimal(Cow::Owned(text.into_owned())),
+            Self::Collection(text) => Value::Collection(Cow::Owned(text.into_owned())),
             Self::Empty => Value::Empty,
             Self::Uuid(id) => Value::Uuid(id),
             Self::Inet(ip) => Value::Inet(ip),

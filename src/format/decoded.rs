@@ -1,4 +1,5 @@
-//! Reads a file as a stream of decoded bytes: plain, gzip or zstd, recognized by the first bytes, and as UTF-8.
+//! Reads a file as a stream of decoded bytes: plain, gzip, zstd or a zip archive with one file, recognized by the first
+//! bytes, and as UTF-8.
 
 use std::io;
 use std::pin::Pin;
@@ -8,10 +9,15 @@ use async_compression::zstd::DParameter;
 use encoding_rs::{Encoding, UTF_8};
 use tokio::io::{AsyncRead, AsyncReadExt as _, BufReader};
 
+use crate::domain::Feed;
 use crate::domain::header::HeaderError;
 use crate::format::encoding::Transcoder;
+use crate::format::raw_file::RawFile;
 use crate::format::sniff;
 use crate::format::stream_error::StreamError;
+use crate::format::utf8_text;
+use crate::format::zip;
+use crate::format::zip::Archive;
 
 /// The number of bytes requested from the file at a time.
 const READ: usize = 256 * 1024;
@@ -32,25 +38,6 @@ const COMPRESSED: u64 = 32;
 /// The maximum expansion of text that is converted to UTF-8 from another encoding.
 const TRANSCODED: u64 = 3;
 
-/// The operations on an open file that decoding needs.
-pub trait RawFile: Send + Sync + 'static {
-    /// Returns the size of the file as stored, compressed or not.
-    fn size(&self) -> u64;
-
-    /// Returns up to `len` bytes from the beginning. Does not change the position.
-    fn first(&self, len: usize) -> impl Future<Output = io::Result<Vec<u8>>> + Send;
-
-    /// Appends the result of one read, up to the capacity of `into`. Returns 0 at the end. If the read fails, or its
-    /// future is dropped before it completes, the earlier content of `into` may be lost.
-    fn read(&self, into: &mut Vec<u8>) -> impl Future<Output = io::Result<usize>> + Send;
-
-    /// Returns a reader that shares the position, for a decoder.
-    ///
-    /// # Errors
-    /// Returns an error if the reader cannot be created.
-    fn reader(&self) -> io::Result<Pin<Box<dyn AsyncRead + Send + Sync>>>;
-}
-
 /// An open file whose bytes are decoded while it is read.
 pub struct Decoded<F> {
     pub file: F,
@@ -59,9 +46,16 @@ pub struct Decoded<F> {
     text: Option<Text>,
     compressed: bool,
     encoding: &'static Encoding,
-    /// The first decompressed bytes.
-    first: Vec<u8>,
+    first: First,
+    /// What the file is, if its bytes cannot be decompressed at all.
+    unusable: Option<&'static str>,
     broken: Option<StreamError>,
+}
+
+/// The first decompressed bytes, which show what the file is.
+struct First {
+    bytes: Vec<u8>,
+    most: usize,
 }
 
 /// Converts bytes from another encoding to UTF-8.
@@ -75,6 +69,8 @@ enum Bytes {
     /// Read directly into the buffer of the framer. A tokio reader would copy the bytes once more.
     Plain,
     Decoded(Pin<Box<dyn AsyncRead + Send + Sync>>),
+    /// The file ends before anything of it can be decompressed.
+    Cut,
     Ended,
 }
 
@@ -84,10 +80,13 @@ impl<F: RawFile> Decoded<F> {
     /// # Errors
     /// Returns an error if the file cannot be read.
     pub async fn new(file: F, encoding: &'static Encoding) -> io::Result<Self> {
-        let head = file.first(ZSTD.len()).await?;
-        let bytes = Bytes::of(&file, &head)?;
+        let head = file.at(0, ZSTD.len()).await?;
+        let (bytes, unusable) = match zip::is_archive(&head) {
+            true => Bytes::of_archive(zip::open(&file, READ).await?),
+            false => (Bytes::of(&file, &head)?, None),
+        };
         let compressed = !matches!(bytes, Bytes::Plain);
-        Ok(Self { compressed, bytes, ..Self::plain(file, encoding) })
+        Ok(Self { compressed, bytes, unusable, ..Self::plain(file, encoding) })
     }
 
     /// Reads the bytes of a file without decoding them, from the place where it was opened.
@@ -97,7 +96,8 @@ impl<F: RawFile> Decoded<F> {
 
     fn plain(file: F, encoding: &'static Encoding) -> Self {
         let text = (encoding != UTF_8).then(|| Text::new(encoding));
-        Self { file, bytes: Bytes::Plain, text, compressed: false, encoding, first: Vec::new(), broken: None }
+        let (first, bytes) = (First::of(encoding), Bytes::Plain);
+        Self { file, bytes, text, compressed: false, encoding, first, unusable: None, broken: None }
     }
 
     pub fn encoding(&self) -> &'static Encoding {
@@ -113,7 +113,7 @@ impl<F: RawFile> Decoded<F> {
         let bytes: Pin<Box<dyn AsyncRead + Send + Sync>> = match self.bytes {
             Bytes::Plain => self.file.reader().unwrap(),
             Bytes::Decoded(bytes) => bytes,
-            Bytes::Ended => Box::pin(tokio::io::empty()),
+            Bytes::Cut | Bytes::Ended => Box::pin(tokio::io::empty()),
         };
         Self { bytes: Bytes::Decoded(Box::pin(wrap(bytes))), ..self }
     }
@@ -121,6 +121,10 @@ impl<F: RawFile> Decoded<F> {
     /// Whether the bytes are used as stored, so that the file can be opened at any decoded offset.
     pub fn is_plain(&self) -> bool {
         !self.compressed && self.text.is_none()
+    }
+
+    pub fn is_compressed(&self) -> bool {
+        self.compressed
     }
 
     /// Returns how many times longer than the file its decoded text is assumed to be.
@@ -138,7 +142,7 @@ impl<F: RawFile> Decoded<F> {
         if self.is_plain() { chunk.min(all) + READ } else { chunk + READ }
     }
 
-    /// Returns the file without the bytes that were not read yet.
+    /// Returns the file as if it ended after the bytes that were read so far.
     pub fn ended(self) -> Self {
         Self { bytes: Bytes::Ended, text: None, ..self }
     }
@@ -148,12 +152,23 @@ impl<F: RawFile> Decoded<F> {
         self.broken.as_ref()
     }
 
-    /// Checks that the bytes read from the beginning can be CSV in this encoding.
+    /// Checks that the bytes read from the beginning can be CSV in this encoding, which this feed declares.
     ///
     /// # Errors
     /// Returns an error that names what the file is instead.
-    pub fn check_kind(&self) -> Result<(), HeaderError> {
-        sniff::check(&self.first, self.encoding)
+    pub fn check_kind(&self, feed: &Feed) -> Result<(), HeaderError> {
+        match self.unusable {
+            Some(kind) => Err(HeaderError::NotCsv(kind)),
+            None => sniff::check(&self.first.bytes, self.encoding, feed),
+        }
+    }
+
+    /// Checks that the bytes read from the beginning are not UTF-8, if the encoding is another one.
+    ///
+    /// # Errors
+    /// Returns an error that shows what would be misread.
+    pub fn check_encoding(&self, feed: &Feed) -> Result<(), HeaderError> {
+        utf8_text::check(&self.first.bytes, self.encoding, feed)
     }
 
     /// Appends the bytes that can be read at once, at most a few hundred KiB. Returns 0 at the end. If the read fails,
@@ -221,11 +236,20 @@ impl Bytes {
         })
     }
 
+    /// Also returns what the archive is, if it cannot be read.
+    fn of_archive(archive: Archive) -> (Self, Option<&'static str>) {
+        match archive {
+            Archive::File(bytes) => (Self::Decoded(bytes), None),
+            Archive::Cut => (Self::Cut, None),
+            Archive::Unusable(unusable) => (Self::Ended, Some(unusable.kind())),
+        }
+    }
+
     /// Appends the bytes that can be read at once. Also appends those among the first bytes of the file to `first`.
     async fn read(
         &mut self,
         file: &impl RawFile,
-        first: &mut Vec<u8>,
+        first: &mut First,
         into: &mut Vec<u8>,
     ) -> io::Result<usize> {
         let before = into.len();
@@ -238,10 +262,23 @@ impl Bytes {
                 into.reserve(READ);
                 bytes.take(READ as u64).read_buf(into).await?
             }
+            Self::Cut => return Err(io::ErrorKind::UnexpectedEof.into()),
             Self::Ended => 0,
         };
-        first.extend(into.iter().skip(before).take(sniff::LOOKED_AT - first.len()));
+        first.push(into.get(before..).unwrap_or_default());
         Ok(read)
+    }
+}
+
+impl First {
+    fn of(encoding: &'static Encoding) -> Self {
+        let most = if encoding == UTF_8 { sniff::LOOKED_AT } else { utf8_text::LOOKED_AT };
+        Self { bytes: Vec::new(), most }
+    }
+
+    fn push(&mut self, read: &[u8]) {
+        let missing = self.most - self.bytes.len();
+        self.bytes.extend_from_slice(read.get(..missing).unwrap_or(read));
     }
 }
 
@@ -255,7 +292,7 @@ impl Text {
         &mut self,
         file: &impl RawFile,
         from: &mut Bytes,
-        first: &mut Vec<u8>,
+        first: &mut First,
         into: &mut Vec<u8>,
     ) -> io::Result<usize> {
         let before = into.len();

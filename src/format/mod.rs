@@ -5,10 +5,15 @@
 
 mod csv;
 pub mod header;
+pub mod header_advice;
 pub mod stream_error;
 pub mod encoding;
 pub mod sniff;
+pub mod utf8_text;
+pub mod footer;
 pub mod framer;
 pub mod tail;
+mod zip;
+pub mod raw_file;
 pub(crate) mod splitter;
 pub mod decoded;

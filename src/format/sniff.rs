@@ -2,14 +2,18 @@
 
 use encoding_rs::Encoding;
 
+use crate::domain::Feed;
 use crate::domain::header::HeaderError;
 
-/// The number of bytes checked. They include the name of the first member of a zip archive.
-pub const LOOKED_AT: usize = 64;
+/// The number of bytes checked. They include the mark in the first header of a tar archive.
+pub const LOOKED_AT: usize = 512;
 
-const KINDS: [(&[u8], &str); 11] = [
-    (b"PK\x03\x04", "a zip archive"),
-    (b"PK\x05\x06", "an empty zip archive"),
+const KINDS: [(&[u8], &str); 14] = [
+    (b"PK\x03\x04", "compressed twice, inside as a zip archive"),
+    (b"Rar!\x1a\x07", "a RAR archive"),
+    (b"LZIP\x01", "compressed by lzip"),
+    (b"\x5d\0\0", "compressed by LZMA"),
+    (b"\x1f\x9d", "compressed by compress"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Office document (.xls)"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
     (b"\xfd7zXZ\0", "compressed by xz"),
@@ -21,6 +25,9 @@ const KINDS: [(&[u8], &str); 11] = [
     (b"\x04\x22\x4d\x18", "compressed by lz4"),
 ];
 
+/// Where the mark of a tar archive is, and the mark.
+const TAR: (usize, &[u8]) = (257, b"ustar");
+
 /// The bytes that bzip2 writes after the digit of its level.
 const BZIP2: &[u8] = b"\x31\x41\x59\x26\x53\x59";
 
@@ -28,7 +35,7 @@ const BZIP2: &[u8] = b"\x31\x41\x59\x26\x53\x59";
 ///
 /// # Errors
 /// Returns an error that names the kind of file and the next step.
-pub fn check(first: &[u8], encoding: &'static Encoding) -> Result<(), HeaderError> {
+pub fn check(first: &[u8], encoding: &'static Encoding, feed: &Feed) -> Result<(), HeaderError> {
     if let Some(kind) = kind(first) {
         return Err(HeaderError::NotCsv(kind));
     }
@@ -37,15 +44,16 @@ pub fn check(first: &[u8], encoding: &'static Encoding) -> Result<(), HeaderErro
     }
     match Encoding::for_bom(first) {
         Some((found, _)) if found != encoding => {
-            Err(HeaderError::OtherEncoding { found: found.name(), set: encoding.name() })
+            let (found, set) = (found.name(), encoding.name());
+            Err(HeaderError::OtherEncoding { found, set, setting: feed.setting("source.encoding") })
         }
         _ => Ok(()),
     }
 }
 
 fn kind(first: &[u8]) -> Option<&'static str> {
-    if first.starts_with(b"PK\x03\x04") && memchr::memmem::find(first, b"[Content_Types].xml").is_some() {
-        return Some("an Excel workbook or another Office document");
+    if first.get(TAR.0..).is_some_and(|rest| rest.starts_with(TAR.1)) {
+        return Some("a tar archive");
     }
     if first.starts_with(b"BZh") && first.get(4..).is_some_and(|rest| rest.starts_with(BZIP2)) {
         return Some("compressed by bzip2");

@@ -69,12 +69,13 @@ impl Splitter {
         }
         let bytes = match dialect.plain() {
             _ if !escaped => record,
-            Some(plain) => {
+            // csv-async ends a record at each line feed outside quotes.
+            Some(plain) if !dialect.lines.allows_line_feeds() => {
                 let doubled = self.doubled.get_or_insert_with(|| DoubledQuotes::new(plain));
                 doubled.read(record, &mut self.fields).await;
                 doubled.record.as_slice()
             }
-            None => {
+            _ => {
                 rich::unescape(dialect, record, &mut self.fields, &mut self.text);
                 &self.text
             }
@@ -110,15 +111,15 @@ pub fn ends_inside_delimiter(format: &Format, record: &[u8]) -> bool {
     dialect.delimiter.is_cut_in(record) && places(format, record).is_err()
 }
 
-/// Returns the number of fields if there are fewer than `names`, and the format does not say that the others are empty.
-/// A malformed record lacks none, because appending bytes does not repair it.
+/// Returns the number of fields if fields are missing: there are fewer than `names`, and the format does not take missing
+/// fields as empty. Returns `None` for a malformed record, because appending bytes does not repair it.
 pub fn lacks_fields(format: &Format, record: &[u8], names: usize) -> Option<usize> {
     let found = field_count(format, record).filter(|found| *found < names);
     found.filter(|_| !format.lenient().pad_missing)
 }
 
-/// Returns the number of fields, or `None` if the record is malformed. Unless its last delimiter is cut, appending bytes
-/// to a record does not repair it.
+/// Returns the number of fields, or `None` if the record is malformed. Appending bytes repairs a malformed record only if
+/// its last delimiter is cut.
 pub fn field_count(format: &Format, record: &[u8]) -> Option<usize> {
     places(format, record).ok().map(|places| places.len())
 }
@@ -149,4 +150,9 @@ pub fn places(format: &Format, record: &[u8]) -> Result<Vec<Range<usize>>, Malfo
         None => rich::find(dialect, record, &mut fields)?,
     };
     Ok(fields.iter().map(|field| enclosed(dialect, record, field)).collect())
+}
+
+/// Returns what to set because of a malformed record, if it seems to be of another dialect.
+pub fn hint(format: &Format, record: &[u8], malformed: &Malformed) -> String {
+    malformed.hint(record, format)
 }

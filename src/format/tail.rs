@@ -1,7 +1,8 @@
 //! The open tail of a file: what follows its last line end outside quotes (law 4).
 
 use crate::domain::Format;
-use crate::format::framer::{Framer, Tail};
+use crate::format::framer::Framer;
+use crate::format::framer::open_tail::Tail;
 use crate::format::splitter::{ends_inside_delimiter, lacks_fields};
 
 /// The maximum length of an open tail that is loaded. A longer tail waits for its line end, because the ledger of a
@@ -15,8 +16,28 @@ pub enum TailPolicy {
     Load,
     /// The writer may not have finished.
     Hold,
-    /// Files must end with a line end (`source.final_newline: required`).
-    Never,
+    /// A last record without a line end is never loaded (`source.final_newline: required`). With `is_complete`, the file
+    /// is complete unless a writer is seen.
+    Never { is_complete: bool },
+}
+
+impl TailPolicy {
+    /// Returns the policy for a tail that contains no record.
+    fn without_record(self) -> Self {
+        match self {
+            Self::Never { is_complete: true } => Self::Load,
+            Self::Never { is_complete: false } => Self::Hold,
+            other => other,
+        }
+    }
+
+    /// Returns the policy for a file that has turned out not to be complete.
+    pub fn incomplete(self) -> Self {
+        match self {
+            Self::Load | Self::Hold => Self::Hold,
+            Self::Never { .. } => Self::Never { is_complete: false },
+        }
+    }
 }
 
 /// What to do with the tail of a file that has no more bytes.
@@ -24,7 +45,7 @@ pub enum TailPolicy {
 pub enum Judged {
     /// There is no tail.
     None,
-    /// Load the tail. It is a record, or half a line end.
+    /// Load the tail: a record, or what is none, such as a comment, half a line end, the end of file of DOS or the footer.
     Load,
     /// Wait for more bytes. With `held`, the tail waits only because its writer may not have finished.
     Wait { detail: String, held: bool },
@@ -43,6 +64,28 @@ pub async fn judge(framer: &Framer, fields: usize, policy: TailPolicy) -> Judged
             policy,
             "the comment on the last line has no line end; the file is loaded when its writer has finished",
         ),
+        Tail::EndOfFile => held_unless(
+            policy.without_record(),
+            "the file ends with ^Z, the end of file of DOS; it is loaded when its writer has finished",
+        ),
+        Tail::ShortFooter { .. } if fields == 0 => Judged::None,
+        Tail::ShortFooter { lines, count } => wait(format!(
+            "{lines} lines follow what was loaded, but {} declares {count} lines at the end of the file; more is \
+             expected",
+            framer.format().setting("skip_footer")
+        )),
+        Tail::InFooter { line } => wait(format!(
+            "the record on line {line} has not ended where the footer begins ({}); close its quotes, or append what is \
+             missing",
+            framer.format().setting("skip_footer")
+        )),
+        Tail::Footer { is_open } => {
+            let policy = if is_open { policy } else { policy.without_record() };
+            held_unless(
+                policy,
+                "the last lines are the footer; they are skipped when the writer has finished",
+            )
+        }
         Tail::Record(tail) => record(framer.format(), tail, fields, policy),
         Tail::OpenQuote { line, len } => wait(format!(
             "a quote in the record on line {line} is still open, so the {len} bytes from there on are not loaded \
@@ -84,7 +127,7 @@ fn held_unless(policy: TailPolicy, held: &str) -> Judged {
     match policy {
         TailPolicy::Load => Judged::Load,
         TailPolicy::Hold => Judged::Wait { detail: held.to_owned(), held: true },
-        TailPolicy::Never => Judged::Wait {
+        TailPolicy::Never { .. } => Judged::Wait {
             detail: "the file does not end with a line end, and source.final_newline requires one".to_owned(),
             held: false,
         },
@@ -112,8 +155,10 @@ mod tests {
 
     use super::*;
     use crate::domain::Position;
-    use crate::domain::format::Dialect;
-    use crate::domain::lenient::{Comment, LenientSettings};
+    use crate::domain::format::{Dialect, FooterLines};
+    use crate::domain::lenient_settings::{Comment, LenientSettings};
+
+    const REQUIRED: TailPolicy = TailPolicy::Never { is_complete: true };
 
     fn judged(bytes: &[u8], policy: TailPolicy) -> Judged {
         judged_in(&Format::default(), bytes, policy)
@@ -141,7 +186,7 @@ mod tests {
                 "{tail:?}"
             );
             assert!(
-                matches!(judged(bytes.as_bytes(), TailPolicy::Never), Judged::Wait { held: false, .. }),
+                matches!(judged(bytes.as_bytes(), REQUIRED), Judged::Wait { held: false, .. }),
                 "{tail:?}"
             );
         }
@@ -163,11 +208,54 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_file_of_dos_is_passed_over_when_the_file_is_complete() {
+        for tail in ["\x1a", "\r\x1a"] {
+            let bytes = format!("0,0\n{tail}");
+            let judged = |policy| judged(bytes.as_bytes(), policy);
+            assert_eq!(
+                (judged(TailPolicy::Load), judged(REQUIRED)),
+                (Judged::Load, Judged::Load),
+                "{tail:?}"
+            );
+            for policy in [TailPolicy::Hold, REQUIRED.incomplete()] {
+                assert!(matches!(judged(policy), Judged::Wait { held: true, .. }), "{tail:?}");
+            }
+        }
+        assert_eq!(judged(b"0,0\n1,2\x1a", TailPolicy::Load), Judged::Load);
+        assert!(matches!(judged(b"0,0\n1,2\x1a", REQUIRED), Judged::Wait { held: false, .. }));
+        assert!(waits(b"0,0\n1\x1a") && waits(b"0,0\n1,\"2\x1a"), "a record that is cut waits as ever");
+    }
+
+    #[test]
+    fn a_footer_is_skipped_when_the_file_is_complete() {
+        let skip_footer = FooterLines::new(2).unwrap_or_default();
+        let format = Format::Csv(Arc::new(Dialect { skip_footer, ..Dialect::default() }));
+        for tail in ["Total,\"1\n\n", "\n,\"\n\x1a", "a,b,c\nTotal"] {
+            let bytes = format!("0,0\n{tail}");
+            let judged = |policy| judged_in(&format, bytes.as_bytes(), policy);
+            assert_eq!(judged(TailPolicy::Load), Judged::Load, "{tail:?}");
+            for policy in [TailPolicy::Hold, REQUIRED.incomplete()] {
+                let lacks_line_end = tail.ends_with("Total") && policy != TailPolicy::Hold;
+                let waits = matches!(judged(policy), Judged::Wait { held, .. } if held != lacks_line_end);
+                assert!(waits, "{tail:?} {policy:?}");
+            }
+            assert_eq!(judged(REQUIRED) == Judged::Load, !tail.ends_with("Total"), "{tail:?}");
+        }
+        for bytes in ["", "Total\n", "0,0\n1,\"2\n3\n4\n"] {
+            let judged = judged_in(&format, bytes.as_bytes(), TailPolicy::Load);
+            assert!(matches!(judged, Judged::Wait { held: false, .. }), "{bytes:?}");
+        }
+    }
+
+    #[test]
     fn a_tail_that_is_cut_waits_even_if_the_file_is_complete() {
         let long = [b"1,".as_slice(), &vec![b'x'; LONGEST]].concat();
         for tail in [b"1".as_slice(), b"1,\"2", b"1,\xc3", b"1,\xe2\x82", b"1,\xf0\x9f\x98", &long] {
             assert!(waits(&[b"0,0\n", tail].concat()), "{:?}", tail.get(..9).unwrap_or(tail));
         }
-        assert!(!waits("1,€".as_bytes()) && !waits(b"1,\xff"), "whole, and no text at all");
+        assert!(
+            !waits("1,€".as_bytes()) && !waits(b"1,\xff"),
+            "a complete character, and bytes that are not text"
+        );
     }
 }

@@ -9,8 +9,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::domain::quarantine::Fate;
-use crate::domain::{Delivery, DeliveryId, DeliveryState, Plan, RowChunk, Stamp, ledger, quarantine};
+use crate::domain::{
+    Delivery, DeliveryId, DeliveryState, Feed, Feeds, Plan, RowChunk, Stamp, Table, ledger, path, quarantine,
+};
 use crate::jobs::locate::KeptFiles;
+use crate::jobs::same_records;
 use crate::pipeline::archived_reader::ArchivedReader;
 use crate::pipeline::prefix_check::KeptFileError;
 use crate::pipeline::row_builder::RowBuilder;
@@ -25,7 +28,7 @@ use crate::store::{Store, StoreError};
 pub enum Backfilled {
     Done,
     Stopped,
-    /// No kept file with the bytes that were loaded can be read.
+    /// No kept file with the bytes and the records that were loaded can be read.
     Gone(KeptFileError),
 }
 
@@ -47,30 +50,35 @@ impl Behind {
 /// Backfills one table with deliveries.
 pub struct Backfill<S, I> {
     pub store: Arc<S>,
-    pub plan: Arc<Plan>,
-    pub find: KeptFiles<I>,
+    pub feeds: Feeds<KeptFiles<I>>,
     pub backoff: Backoff,
     pub stats: Arc<RunStats>,
     pub stop: CancellationToken,
-    /// The index of the table in the plan.
-    pub table: usize,
+    /// The name of the table.
+    pub table: String,
 }
 
 impl<S: Store, I: Source> Backfill<S, I> {
     /// Whether a delivery has records that this table does not have.
     pub fn is_behind(&self, delivery: &Delivery) -> bool {
-        self.plan.tables.get(self.table).is_some_and(|table| delivery.is_behind(table))
+        let find = self.feeds.of(&delivery.file).ok();
+        find.and_then(|find| self.table_in(&find.plan)).is_some_and(|(_, table)| delivery.is_behind(table))
+    }
+
+    /// Returns the table as a plan declares it, with its index in the plan. Not every feed has the table.
+    fn table_in<'p>(&self, plan: &'p Plan) -> Option<(usize, &'p Table)> {
+        plan.table(&self.table)
     }
 
     /// Returns the deliveries with records that this table does not have.
     ///
     /// # Errors
     /// Returns an error if the store does not answer.
-    pub async fn behind(&self) -> Result<Vec<Behind>, StoreError> {
+    pub async fn behind_of(&self, feed: Option<&Feed>) -> Result<Vec<Behind>, StoreError> {
         let mut all = Deliveries::patiently(&*self.store, &self.backoff, ledger::DeliveryFilter::All);
         let mut behind = Vec::new();
         while let Some(delivery) = all.next().await? {
-            if self.is_behind(&delivery) {
+            if feed.is_none_or(|feed| delivery.file.feed() == feed.name()) && self.is_behind(&delivery) {
                 behind.push(Behind::of(&delivery));
             }
         }
@@ -82,14 +90,30 @@ impl<S: Store, I: Source> Backfill<S, I> {
     /// # Errors
     /// Returns an error if the store does not answer.
     pub async fn delivery(&self, delivery: &Delivery) -> Result<Backfilled, StoreError> {
-        let beginning = match self.find.beginning(delivery).await {
+        let find = match self.feeds.of(&delivery.file) {
+            Ok(find) => find,
+            Err(why) => return Ok(Backfilled::Gone(why.into())),
+        };
+        let beginning = match find.beginning(delivery).await {
             Ok(beginning) => beginning,
             Err(why) => return Ok(Backfilled::Gone(why)),
         };
-        let (id, file, until) = (delivery.id, &delivery.file, delivery.reach.offset);
-        let mut kept = ArchivedReader::new(beginning, id, file, delivery.stamps.clone(), until);
-        let transform = RowBuilder::new(Arc::clone(&self.plan), Arc::default());
         let has_entries = delivery.receipt.quarantined + delivery.receipt.replayed > 0;
+        if has_entries || delivery.fingerprint != find.plan.fingerprint {
+            let same = same_records::check((&*self.store, &self.backoff), find, delivery).await?;
+            if let Err(why) = same {
+                return Ok(Backfilled::Gone(why));
+            }
+        }
+        let (id, file, until) = (delivery.id, &delivery.file, delivery.end_of_records());
+        let file_date = match path::check(&find.plan, file.path()) {
+            Ok(file_date) => file_date,
+            Err(why) => return Ok(Backfilled::Gone(why.into())),
+        };
+        let mut kept =
+            ArchivedReader::new(beginning, id, (file, file_date), delivery.stamps.clone(), Some(until))
+                .with_window_bytes(find.window_bytes);
+        let transform = RowBuilder::new(Arc::clone(&find.plan), Arc::default());
         let (mut first, mut rows) = (true, 0);
         loop {
             if self.stop.is_cancelled() {
@@ -145,13 +169,13 @@ impl<S: Store, I: Source> Backfill<S, I> {
 
     async fn write(&self, chunk: RowChunk, left_out: u64, first: bool) -> Result<u64, StoreError> {
         let chunk = Arc::new(chunk);
-        let applied =
-            self.backoff.with(|| self.store.backfill(self.table, Arc::clone(&chunk), first)).await?;
+        let Some((table, _)) = self.table_in(&chunk.source.plan) else { return Ok(0) };
+        let applied = self.backoff.with(|| self.store.backfill(table, Arc::clone(&chunk), first)).await?;
         self.stats.records(&chunk, 0);
         self.stats.left_out(left_out);
         self.stats.passed(chunk.len());
-        if let (Some(table), Some(delta)) = (self.plan.tables.get(self.table), applied.tables.first()) {
-            self.stats.rows(&table.name, delta);
+        if let Some(delta) = applied.tables.first() {
+            self.stats.rows(&self.table, delta);
         }
         if chunk.end.is_some() {
             self.stats.delivery(DeliveryState::Loaded);

@@ -3,13 +3,16 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::domain::{Delivery, FileKey, Origin, RawChunk};
+use crate::domain::ledger::DeliveryFilter;
+use crate::domain::{Delivery, DeliveryState, FileKey, Origin, RawChunk};
 use crate::format::splitter::Splitter;
 use crate::jobs::locate::KeptFiles;
 use crate::pipeline::archived_reader::ArchivedReader;
 use crate::pipeline::prefix_check::{KeptFileError, VerifiedFile};
 use crate::pipeline::row_builder::RowBuilder;
 use crate::source::{Found, Source, SourceFile};
+use crate::store::listing::Deliveries;
+use crate::store::{Ledger, StoreError};
 
 /// Receives the declared fields of one event.
 pub type Each<'a> = dyn FnMut(&mut dyn Iterator<Item = &[u8]>) -> io::Result<()> + 'a;
@@ -43,7 +46,31 @@ impl<I: Source> Events<I> {
     /// Returns an error if the file cannot be read or the output cannot be written.
     pub async fn of_delivery(&self, delivery: &Delivery, each: &mut Each<'_>) -> Result<(), ExportError> {
         let beginning = self.find.beginning(delivery).await?;
-        self.play(beginning, &delivery.file, delivery.reach.offset, each).await
+        self.play(beginning, &delivery.file, Some(delivery.end_of_records()), each).await
+    }
+
+    /// Whether a later generation of the file loaded the same records again, from the same kept file. It did so if this one
+    /// failed or was replaced before its end, or if the configuration changed. A loaded open tail became another record.
+    ///
+    /// # Errors
+    /// Returns an error if the store cannot be read.
+    pub async fn is_read_again(&self, store: &impl Ledger, delivery: &Delivery) -> Result<bool, StoreError> {
+        let has_ended = !matches!(delivery.state, DeliveryState::Failed | DeliveryState::Replaced);
+        if has_ended && delivery.tail.is_some() {
+            return Ok(false);
+        }
+        let Ok(kept) = self.find.file(delivery).await else { return Ok(false) };
+        let mut generations = Deliveries::new(store, DeliveryFilter::Path(delivery.file.clone()));
+        while let Some(other) = generations.next().await? {
+            let is_later = other.generation > delivery.generation && other.receipt.loaded > 0;
+            if is_later
+                && other.reach.offset >= delivery.reach.offset
+                && self.find.file(&other).await.is_ok_and(|other| other == kept)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Exports the events of a file that was not loaded, if `is_new` accepts the hash of its bytes.
@@ -63,17 +90,19 @@ impl<I: Source> Events<I> {
             return Ok(());
         }
         let beginning = VerifiedFile::unverified(inbox, &found.file, plan, *max_record_bytes).await?;
-        self.play(beginning, &found.file, u64::MAX, each).await
+        self.play(beginning, &found.file, None, each).await
     }
 
     async fn play(
         &self,
         beginning: VerifiedFile<impl SourceFile>,
         file: &FileKey,
-        until: u64,
+        until: Option<u64>,
         each: &mut Each<'_>,
     ) -> Result<(), ExportError> {
-        let mut kept = ArchivedReader::unstamped(beginning, file, until);
+        let file_date = self.find.plan.file_dates.of(file.path()).only();
+        let mut kept = ArchivedReader::unstamped(beginning, (file, file_date), until)
+            .with_window_bytes(self.find.window_bytes);
         while let Some(raw) = kept.next().await.map_err(KeptFileError::from)? {
             self.chunk(raw, each).await.map_err(ExportError::Output)?;
         }

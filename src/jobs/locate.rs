@@ -1,5 +1,5 @@
-//! Finds the file with the bytes of a delivery, in the inbox or among the files that were moved from it. Names only suggest where to look; the
-//! bytes decide.
+//! Finds the file with the bytes of a delivery, in the inbox or among the files that were moved from it. Names only
+//! suggest where to look; the bytes decide.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -14,6 +14,8 @@ pub struct KeptFiles<I> {
     pub inbox: I,
     pub plan: Arc<Plan>,
     pub max_record_bytes: usize,
+    /// The number of bytes of records that are read at a time.
+    pub window_bytes: usize,
 }
 
 impl<I: Source> KeptFiles<I> {

@@ -3,4 +3,5 @@
 pub mod export;
 pub mod locate;
 pub mod backfill;
+mod same_records;
 pub mod replay;

@@ -75,31 +75,35 @@ macro_rules! declared {
 declared! {
     READY = gauge("needledrop_ready", Unit::Count, &[],
         "1 while the daemon is ready, as in /readyz: it can list the inbox, use the store and write to it.");
-    FILES_UNREADABLE = counter("needledrop_files_unreadable_total", Unit::Count, &[],
+    INBOX_LISTED = gauge("needledrop_inbox_listed", Unit::Count, &["feed"],
+        "1 while the inbox answers and can be listed, 0 before the first listing. NaN once its feed is no longer declared.");
+    FILES_UNREADABLE = counter("needledrop_files_unreadable_total", Unit::Count, &["feed"],
         "Failed attempts to open or read a file.");
-    FILES_OPEN = gauge("needledrop_files_open", Unit::Count, &["state"],
+    FILES_LEFT_OUT = gauge("needledrop_files_left_out", Unit::Count, &["feed", "reason"],
+        "Files in the inbox that are not loaded because of their names: unmatched (by source.pattern), ignored (hidden, or by source.ignore) or not_utf8; or because they are broken links, links to folders, pipes or the like: not_a_file.");
+    FILES_OPEN = gauge("needledrop_files_open", Unit::Count, &["feed", "state"],
         "Files that need attention: failed, incomplete (more is expected) or unreadable.");
-    BACKLOG_FILES = gauge("needledrop_backlog_files", Unit::Count, &[],
+    BACKLOG_FILES = gauge("needledrop_backlog_files", Unit::Count, &["feed"],
         "Files that are new and not loaded yet.");
-    BACKLOG_BYTES = gauge("needledrop_backlog_bytes", Unit::Bytes, &[],
+    BACKLOG_BYTES = gauge("needledrop_backlog_bytes", Unit::Bytes, &["feed"],
         "Size of the files that are new and not loaded yet, as stored in the inbox.");
-    OLDEST_WAITING = gauge("needledrop_oldest_waiting_seconds", Unit::Seconds, &[],
+    OLDEST_WAITING = gauge("needledrop_oldest_waiting_seconds", Unit::Seconds, &["feed"],
         "How long the oldest waiting file has waited for its loading to begin.");
-    DELIVERIES = counter("needledrop_deliveries_total", Unit::Count, &["state"],
+    DELIVERIES = counter("needledrop_deliveries_total", Unit::Count, &["feed", "state"],
         "Deliveries that entered a state.");
-    BYTES_READ = counter("needledrop_bytes_read_total", Unit::Bytes, &[],
+    BYTES_READ = counter("needledrop_bytes_read_total", Unit::Bytes, &["feed"],
         "Decoded bytes read from files.");
-    UNTERMINATED = counter("needledrop_deliveries_unterminated_total", Unit::Count, &[],
+    UNTERMINATED = counter("needledrop_deliveries_unterminated_total", Unit::Count, &["feed"],
         "Deliveries whose last record was loaded without a line end. The file may have been cut off.");
-    RECORDS_READ = counter("needledrop_records_read_total", Unit::Count, &[],
+    RECORDS_READ = counter("needledrop_records_read_total", Unit::Count, &["feed"],
         "Records that were read, and are now loaded, skipped or in quarantine.");
-    RECORDS_SKIPPED = counter("needledrop_records_skipped_total", Unit::Count, &[],
+    RECORDS_SKIPPED = counter("needledrop_records_skipped_total", Unit::Count, &["feed"],
         "Records that were skipped (source.skip_when_empty).");
-    RECORDS_QUARANTINED = counter("needledrop_records_quarantined_total", Unit::Count, &["reason"],
+    RECORDS_QUARANTINED = counter("needledrop_records_quarantined_total", Unit::Count, &["feed", "reason"],
         "Records that went to quarantine, by reason.");
-    QUARANTINE_OPEN = gauge("needledrop_quarantine_open", Unit::Count, &[],
+    QUARANTINE_OPEN = gauge("needledrop_quarantine_open", Unit::Count, &["feed"],
         "Records of all deliveries that are in quarantine, neither replayed nor discarded.");
-    ROWS_WRITTEN = counter("needledrop_rows_written_total", Unit::Count, &["table"],
+    ROWS_WRITTEN = counter("needledrop_rows_written_total", Unit::Count, &["feed", "table"],
         "Rows acknowledged by the store, by table.");
     WRITE_SECONDS = histogram("needledrop_write_seconds", WRITE, Unit::Seconds, &["table"],
         "Time to write one chunk's rows of one table.");
@@ -109,11 +113,11 @@ declared! {
         "Writes that were retried, by table and reason. Table `*` means the whole store, `ledger` the ledger.");
     REQUESTS_IN_FLIGHT = gauge("needledrop_requests_in_flight", Unit::Count, &[],
         "Requests to the store that are in flight: batches and single rows (Cassandra), or transactions (SQLite).");
-    DROP_TO_QUERYABLE = histogram("needledrop_drop_to_queryable_seconds", DROP, Unit::Seconds, &[],
+    DROP_TO_QUERYABLE = histogram("needledrop_drop_to_queryable_seconds", DROP, Unit::Seconds, &["feed"],
         "Time from the file's ctime (or the start of the process, if later) until every table has all its rows.");
-    LAST_LOADED = gauge("needledrop_last_loaded_timestamp_seconds", Unit::Seconds, &[],
+    LAST_LOADED = gauge("needledrop_last_loaded_timestamp_seconds", Unit::Seconds, &["feed"],
         "When this process last finished loading a delivery, in seconds since 1970. 0 if it has loaded none.");
-    FILES_AFTER = counter("needledrop_files_after_total", Unit::Count, &["outcome"],
+    FILES_AFTER = counter("needledrop_files_after_total", Unit::Count, &["feed", "outcome"],
         "Loaded files to move or delete (source.after), by outcome. Failed moves and deletions are tried again.");
     STAGE_SECONDS = histogram("needledrop_stage_seconds", WRITE, Unit::Seconds, &["stage"],
         "Time that a stage took to identify a file (discover), or to read, transform or write a chunk.");
@@ -173,7 +177,7 @@ mod tests {
              process that repeats it, so take totals from receipts. A histogram appears with its first sample, metrics\n\
              of the cluster appear with the first connection, and all others exist from the start. Metrics of the\n\
              process itself (`needledrop_process_…`: CPU, memory, open files, threads, start time) come from the kernel\n\
-             and have their usual names.\n\n\
+             and have their usual names. The label `feed` is the name of a feed. A feed without a name has no such label.\n\n\
              | metric | kind | unit | labels | meaning |\n|---|---|---|---|---|\n",
         );
         for Metric { name, kind, unit, labels, help } in ALL {

@@ -7,7 +7,8 @@ use encoding_rs::Encoding;
 use tokio::io::AsyncRead;
 
 use crate::domain::FileKey;
-use crate::format::decoded::{Decoded, RawFile};
+use crate::format::decoded::Decoded;
+use crate::format::raw_file::RawFile;
 use crate::source::{Source, SourceFile};
 
 impl<F: SourceFile> RawFile for F {
@@ -15,8 +16,8 @@ impl<F: SourceFile> RawFile for F {
         self.noted().size
     }
 
-    async fn first(&self, len: usize) -> io::Result<Vec<u8>> {
-        self.at(0, len).await
+    async fn at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        SourceFile::at(self, offset, len).await
     }
 
     async fn read(&self, into: &mut Vec<u8>) -> io::Result<usize> {

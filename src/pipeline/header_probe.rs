@@ -7,11 +7,12 @@ use encoding_rs::Encoding;
 
 use crate::domain::header::HeaderError;
 use crate::domain::ledger::HEAD;
-use crate::domain::{FileKey, FileStat, Header, Mapping, Plan, Position, stamp};
+use crate::domain::{FileKey, FileStat, Format, Header, Mapping, Plan, Position, stamp};
 use crate::format::decoded::Decoded;
 use crate::format::framer::Framer;
 use crate::format::header;
 use crate::format::header::Headed;
+use crate::format::header_advice::advice;
 use crate::format::stream_error::StreamError;
 use crate::pipeline::byte_source;
 use crate::pipeline::hash_checkpoint::Window;
@@ -67,8 +68,8 @@ impl<F: SourceFile> Opened<F> {
 
     /// Returns an upper bound on the number of records. The bound is too low only if records become much shorter after
     /// the first bytes.
-    pub fn records(&self, fields: usize) -> u64 {
-        let lines = memchr::memchr_iter(b'\n', &self.read).count() as u64 + 1;
+    pub fn records(&self, format: &Format, fields: usize) -> u64 {
+        let lines = memchr::memchr_iter(format.line_byte(), &self.read).count() as u64 + 1;
         if self.ended {
             return lines;
         }
@@ -118,21 +119,50 @@ pub async fn read_or_end<F: SourceFile>(bytes: &mut Decoded<F>, into: &mut Vec<u
     }
 }
 
+/// Checks that a file that is not loaded yet seems to be in the declared encoding.
+pub fn check_encoding<F: SourceFile>(opened: &Opened<F>, plan: &Plan) -> Result<(), HeaderError> {
+    opened.bytes.check_kind(&plan.feed)?;
+    if plan.refuses_utf8 { opened.bytes.check_encoding(&plan.feed) } else { Ok(()) }
+}
+
 /// Finds the header in the first bytes of a file, and the columns of the plan in the header.
 pub async fn start<F: SourceFile>(opened: &Opened<F>, plan: &Plan) -> Result<Start, HeaderError> {
-    let Headed { header, mark, comments, is_complete } = headed(opened, plan).await?;
+    let Headed { header, line, mark, comments, is_complete } = headed(opened, plan).await?;
     // An empty file is loaded with no records, whatever columns are declared.
     let mapping = if header.0.is_empty() {
         Mapping { fields: 0, field_of: vec![None; plan.columns.len()], ignored: Vec::new() }
     } else {
-        header.map(plan)?
+        match header.map(plan) {
+            Ok(mapping) => mapping,
+            Err(error) => return Err(advised(error.on_line(line), &header, opened, plan).await),
+        }
     };
     Ok(Start { header, mapping, mark, comments, is_complete })
 }
 
+/// Adds to an error about missing columns which settings would find them.
+async fn advised<F: SourceFile>(
+    error: HeaderError,
+    header: &Header,
+    opened: &Opened<F>,
+    plan: &Plan,
+) -> HeaderError {
+    // A header of one field names its delimiter itself, and a change of nothing else is not tried.
+    let is_told = header.other_delimiter().is_some_and(|(found, _)| !plan.format.has_delimiter(found));
+    match error {
+        HeaderError::Missing { line, missing, found, next } => {
+            let first = (opened.read.as_slice(), opened.ended);
+            let columns = |header: &Header| header.columns_found(plan);
+            let next = advice(&plan.format, first, plan.encoding, columns, is_told).await.unwrap_or(next);
+            HeaderError::Missing { line, missing, found, next }
+        }
+        other => other,
+    }
+}
+
 /// Finds the header in the first bytes of a file.
 pub async fn headed<F: SourceFile>(opened: &Opened<F>, plan: &Plan) -> Result<Headed, HeaderError> {
-    opened.bytes.check_kind()?;
+    opened.bytes.check_kind(&plan.feed)?;
     let headed = header::find(&plan.format, &opened.read, opened.ended, plan.encoding).await;
     let is_complete = headed.as_ref().is_ok_and(|headed| headed.is_complete);
     match opened.bytes.broken().filter(|_| !is_complete) {

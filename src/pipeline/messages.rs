@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::mpsc::Sender;
+
 use crate::domain::{DeliveryContext, DeliveryId, DeliveryState, FileKey, FileStat, Stamps};
 use crate::format::decoded::Decoded;
 use crate::format::framer::Framer;
@@ -51,6 +53,14 @@ pub enum Ended {
     Stopped,
     /// The pipeline was stopped, and the grace period ended first. The next run reads the rest again.
     GraceOver,
+}
+
+/// The queues that discovery fills, for the files of one feed.
+pub struct ToStages<F> {
+    /// Files to read.
+    pub files: Sender<Work<F>>,
+    /// Loaded files that are to leave the inbox.
+    pub leaving: Sender<Found>,
 }
 
 /// A file that was taken up, open at the place where its records are read from.

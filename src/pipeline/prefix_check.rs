@@ -1,28 +1,36 @@
 //! Checks whether a known file still begins with what was loaded.
 
 use std::io;
+use std::sync::Arc;
 
 use encoding_rs::Encoding;
 
+use crate::domain::format::END_OF_FILE;
 use crate::domain::header::HeaderError;
 use crate::domain::ledger::HEAD;
-use crate::domain::{Ahead, Delivery, FileKey, Header, Mapping, Plan, Position};
+use crate::domain::{Ahead, Delivery, FileKey, Format, Header, Mapping, NotDeclared, Plan, Position};
 use crate::format::decoded::Decoded;
 use crate::format::framer::Framer;
 use crate::pipeline::byte_source;
 use crate::pipeline::hash_checkpoint::{HashCheckpoint, Window};
-use crate::pipeline::header_probe::{framer, headed, open, read_or_end, start};
+use crate::pipeline::header_probe::{
+    Opened, Start, check_encoding, framer, headed, open, read_or_end, start,
+};
 use crate::source::{Source, SourceFile};
+
+/// The number of bytes on each side of the end of the durable part that show how a file grew: a line end, or a part of one
+/// after its first byte.
+const MOST_LOOKED_AT: usize = 3;
 
 /// A file that begins with what was loaded, open after these bytes.
 pub struct PrefixCheck<F> {
     pub bytes: Decoded<F>,
+    /// The last bytes of the durable part, at most [`MOST_LOOKED_AT`].
+    last: Vec<u8>,
     /// The decoded bytes after the durable part, as far as they were read.
     pub buffered: Vec<u8>,
     /// A hasher that has seen all bytes before `buffered`.
     pub hasher: blake3::Hasher,
-    /// What follows the durable part.
-    pub growth: Growth,
     /// The last bytes up to the end of `buffered`.
     pub window: Window,
     /// Whether all durable bytes were compared, not only the first and the last ones.
@@ -33,7 +41,7 @@ pub struct PrefixCheck<F> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Growth {
     None,
-    /// A carriage return after an open tail. A line feed may follow.
+    /// A part of a line end after an open tail. The rest may follow.
     HalfLineEnd,
     /// More records.
     More,
@@ -42,21 +50,53 @@ pub enum Growth {
 }
 
 impl Growth {
-    /// Classifies the growth of a delivery. `last` is the last durable byte. `behind` has at least two of the bytes
-    /// that follow it, or all of them if there are fewer.
-    fn of(delivery: &Delivery, last: Option<u8>, behind: &[u8]) -> Self {
-        let half = last == Some(b'\r');
-        match (delivery.tail.is_some(), behind) {
-            (_, []) => Self::None,
-            (false, _) | (true, [b'\n', ..]) => Self::More,
-            (true, [b'\r', b'\n', ..]) if !half => Self::More,
-            (true, [b'\r']) if !half => Self::HalfLineEnd,
-            (true, _) => Self::Contradiction,
+    /// Classifies the growth of a delivery. `last` are the last durable bytes. `behind` has at least [`MOST_LOOKED_AT`] of
+    /// the bytes that follow them, or all of them if there are fewer.
+    fn of(delivery: &Delivery, format: &Format, last: &[u8], behind: &[u8]) -> Self {
+        match delivery.tail {
+            _ if behind.is_empty() => Self::None,
+            None => Self::More,
+            // The last lines were passed over as its footer. They are not the last ones.
+            Some(_) if format.has_footer() => Self::Contradiction,
+            // The file did not end there, so the byte was text.
+            Some(_) if last.ends_with(&[END_OF_FILE]) => Self::Contradiction,
+            Some(_) => Self::of_tail(format, last, behind),
+        }
+    }
+
+    /// Classifies what follows an open tail, whose last bytes may be a part of a line end.
+    fn of_tail(Format::Csv(dialect): &Format, last: &[u8], behind: &[u8]) -> Self {
+        let (before, begun) = last.split_at(last.len() - dialect.begun_line_end(last));
+        // It may have been an escape of the line end that follows now.
+        let escape = dialect.escape_outside_quotes().filter(|_| !begun.is_empty());
+        let is_escaped = escape.is_some_and(|escape| before.ends_with(&[escape]));
+        let mut rests = dialect.lines.forms().iter().filter_map(|form| form.strip_prefix(begun));
+        match () {
+            () if is_escaped => Self::Contradiction,
+            () if rests.clone().any(|rest| behind.starts_with(rest)) => Self::More,
+            () if rests.any(|rest| rest.starts_with(behind)) => Self::HalfLineEnd,
+            () => Self::Contradiction,
         }
     }
 }
 
 impl<F: SourceFile> PrefixCheck<F> {
+    /// Returns what follows the durable part of its delivery.
+    pub fn growth(&self, delivery: &Delivery, format: &Format) -> Growth {
+        Growth::of(delivery, format, &self.last, &self.buffered)
+    }
+
+    /// Makes a framer for what follows the durable part of its delivery.
+    pub fn framer(&self, delivery: &Delivery, format: &Format, limit: usize) -> Framer {
+        let (from, Format::Csv(dialect)) = (delivery.reach, format);
+        let mut framer = Framer::new(format, limit, from, from, self.hasher.clone());
+        if delivery.tail.is_some() {
+            framer.begin_in_line_end(dialect.begun_line_end(&self.last));
+        }
+        framer.bytes().extend_from_slice(&self.buffered);
+        framer
+    }
+
     /// Continues from a checkpoint if the bytes before it are still there. This is used only while a file keeps
     /// growing: once the file is quiet, all durable bytes are compared.
     pub async fn follow(
@@ -72,15 +112,14 @@ impl<F: SourceFile> PrefixCheck<F> {
         }
         let mut bytes = byte_source::open_at(source, &delivery.file, reach - len as u64).await?;
         let mut buffered = Vec::new();
-        bytes.read_up_to(&mut buffered, len + 2).await?;
+        bytes.read_up_to(&mut buffered, len + MOST_LOOKED_AT).await?;
         if !buffered.starts_with(window.bytes()) {
             return Ok(None);
         }
         let behind = buffered.split_off(len);
-        let growth = Growth::of(delivery, window.bytes().last().copied(), &behind);
-        let mut window = window;
+        let (last, mut window) = (last_of(&window), window);
         window.push(&behind);
-        Ok(Some(Self { bytes, growth, buffered: behind, hasher, window, verified: false }))
+        Ok(Some(Self { bytes, last, buffered: behind, hasher, window, verified: false }))
     }
 
     /// Whether the file still begins with all bytes that were sent to the store, including those beyond the ledger.
@@ -137,11 +176,16 @@ impl<F: SourceFile> PrefixCheck<F> {
         if hasher.finalize().to_hex().as_str() != delivery.hash {
             return Ok(None);
         }
-        while buffered.len() < 2 && read_or_end(&mut bytes, &mut buffered).await? > 0 {}
-        let growth = Growth::of(delivery, window.bytes().last().copied(), &buffered);
+        while buffered.len() < MOST_LOOKED_AT && read_or_end(&mut bytes, &mut buffered).await? > 0 {}
+        let last = last_of(&window);
         window.push(&buffered);
-        Ok(Some(Self { bytes, buffered, hasher, growth, window, verified: true }))
+        Ok(Some(Self { bytes, last, buffered, hasher, window, verified: true }))
     }
+}
+
+fn last_of(window: &Window) -> Vec<u8> {
+    let bytes = window.bytes();
+    bytes[bytes.len().saturating_sub(MOST_LOOKED_AT)..].to_vec()
 }
 
 /// The reason a kept file cannot be used.
@@ -151,12 +195,21 @@ pub enum KeptFileError {
     Unreadable(#[from] io::Error),
     #[error(transparent)]
     Header(#[from] HeaderError),
+    #[error(transparent)]
+    NotDeclared(#[from] NotDeclared),
     #[error("its bytes are not those that were loaded")]
     OtherBytes,
+    #[error(
+        "it is divided into other records than when it was loaded; restore source.format and limits.max_record_bytes, or \
+         load the file again: needledrop load --again FILE"
+    )]
+    OtherRecords,
 }
 
 /// A file that begins with what was loaded, open at its first record.
 pub struct VerifiedFile<F> {
+    /// The plan that the mapping belongs to.
+    pub plan: Arc<Plan>,
     pub header: Header,
     pub mapping: Mapping,
     pub framer: Framer,
@@ -172,7 +225,7 @@ impl<F: SourceFile> VerifiedFile<F> {
         source: &impl Source<File = F>,
         file: &FileKey,
         delivery: &Delivery,
-        plan: &Plan,
+        plan: &Arc<Plan>,
         limit: usize,
     ) -> Result<Self, KeptFileError> {
         Self::verify(source, file, delivery, plan.encoding).await?;
@@ -225,26 +278,54 @@ impl<F: SourceFile> VerifiedFile<F> {
     pub async fn unverified(
         source: &impl Source<File = F>,
         file: &FileKey,
-        plan: &Plan,
+        plan: &Arc<Plan>,
+        limit: usize,
+    ) -> Result<Self, KeptFileError> {
+        Self::of_opened(open(source, file, plan.encoding).await?, plan, limit).await
+    }
+
+    /// Opens a file that is not loaded yet.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Self::unverified`], and one if the file is surely in another encoding.
+    pub async fn not_loaded(
+        source: &impl Source<File = F>,
+        file: &FileKey,
+        plan: &Arc<Plan>,
         limit: usize,
     ) -> Result<Self, KeptFileError> {
         let opened = open(source, file, plan.encoding).await?;
+        check_encoding(&opened, plan)?;
+        Self::of_opened(opened, plan, limit).await
+    }
+
+    async fn of_opened(opened: Opened<F>, plan: &Arc<Plan>, limit: usize) -> Result<Self, KeptFileError> {
         let start = start(&opened, plan).await?;
         let framer = framer(plan, limit, (Position::default(), 0), &start, &opened.read);
-        Ok(Self { header: start.header, mapping: start.mapping, framer, bytes: opened.bytes })
+        let Start { header, mapping, .. } = start;
+        Ok(Self { plan: Arc::clone(plan), header, mapping, framer, bytes: opened.bytes })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::domain::format::{Dialect, Escape, FooterLines, LineEnd};
+
+    fn growth(lines: LineEnd, last: &[u8], behind: &[u8]) -> Growth {
+        let (tail, format) = (Some(Position::default()), in_lines(lines, Escape::Doubled));
+        Growth::of(&Delivery { tail, ..Delivery::empty() }, &format, last, behind)
+    }
+
+    fn in_lines(lines: LineEnd, escape: Escape) -> Format {
+        Format::Csv(Arc::new(Dialect { lines, quote: None, escape, ..Dialect::default() }))
+    }
 
     #[test]
     fn only_a_whole_line_end_continues_an_open_tail() {
-        let growth = |last: &[u8], behind: &[u8]| {
-            let tail = Some(Position::default());
-            Growth::of(&Delivery { tail, ..Delivery::empty() }, last.last().copied(), behind)
-        };
+        let growth = |last: &[u8], behind: &[u8]| growth(LineEnd::Any, last, behind);
         assert_eq!(growth(b"1,2", b""), Growth::None);
         assert_eq!(growth(b"1,2", b"\r"), Growth::HalfLineEnd);
         for behind in [b"\n".as_slice(), b"\n3,4\n", b"\r\n", b"\r\n3"] {
@@ -253,10 +334,54 @@ mod tests {
         for behind in [b"3".as_slice(), b"\r3", b"\r\r", b",", b" \n"] {
             assert_eq!(growth(b"1,2", behind), Growth::Contradiction, "{behind:?}");
         }
-        assert_eq!(growth(b"1,2\r", b"\n3,4"), Growth::More);
+        assert_eq!(growth(b",2\r", b"\n3,4"), Growth::More);
         for behind in [b"\r\n".as_slice(), b"\r", b"3"] {
-            assert_eq!(growth(b"1,2\r", behind), Growth::Contradiction, "{behind:?}");
+            assert_eq!(growth(b",2\r", behind), Growth::Contradiction, "{behind:?}");
         }
-        assert_eq!(Growth::of(&Delivery::empty(), Some(b'\n'), b"3"), Growth::More, "behind a line end");
+        for behind in [b"\n".as_slice(), b"\r", b"3"] {
+            assert_eq!(growth(b",2\x1a", behind), Growth::Contradiction, "{behind:?}");
+        }
+        assert_eq!(growth(b",2\x1a", b""), Growth::None);
+        let after_a_line_end = Growth::of(&Delivery::empty(), &Format::default(), b"2\r\n", b"3");
+        assert_eq!(after_a_line_end, Growth::More);
+    }
+
+    #[test]
+    fn the_line_end_that_continues_a_tail_is_that_of_the_format() {
+        use Growth::{Contradiction, HalfLineEnd, More};
+        let cases: [(LineEnd, &[u8], &[u8], Growth); 17] = [
+            (LineEnd::Lf, b",2", b"\n", More),
+            (LineEnd::Lf, b",2", b"\r\n", Contradiction),
+            (LineEnd::Lf, b"2\r", b"\n", More),
+            (LineEnd::CrLf, b",2", b"\n", Contradiction),
+            (LineEnd::CrLf, b",2", b"\r", HalfLineEnd),
+            (LineEnd::CrLf, b",2", b"\r\n3", More),
+            (LineEnd::CrLf, b"2\r", b"\n3", More),
+            (LineEnd::Cr, b",2", b"\r", More),
+            (LineEnd::Cr, b",2", b"\r\n", More),
+            (LineEnd::Cr, b",2", b"\n", Contradiction),
+            (LineEnd::CrCrLf, b",2", b"\r\r\n", More),
+            (LineEnd::CrCrLf, b",2", b"\r\r", HalfLineEnd),
+            (LineEnd::CrCrLf, b"2\r", b"\r", HalfLineEnd),
+            (LineEnd::CrCrLf, b"2\r", b"\r\n3", More),
+            (LineEnd::CrCrLf, b"\r\r", b"\n", More),
+            (LineEnd::CrCrLf, b"2\r", b"\n", Contradiction),
+            (LineEnd::CrCrLf, b",2", b"\r\n", Contradiction),
+        ];
+        for (lines, last, behind, expected) in cases {
+            assert_eq!(growth(lines, last, behind), expected, "{lines:?} {last:?} {behind:?}");
+        }
+        let (tail, format) = (Some(Position::default()), in_lines(LineEnd::Any, Escape::Backslash));
+        let escaped = Growth::of(&Delivery { tail, ..Delivery::empty() }, &format, b"2\\\r", b"\n");
+        assert_eq!(escaped, Contradiction, "the line end may be escaped");
+        let skip_footer = FooterLines::new(1).unwrap();
+        let format = Format::Csv(Arc::new(Dialect { skip_footer, ..Dialect::default() }));
+        let delivery = Delivery { tail, ..Delivery::empty() };
+        assert_eq!(
+            Growth::of(&delivery, &format, b"tal", b"\n"),
+            Contradiction,
+            "the last lines were the footer"
+        );
+        assert_eq!(Growth::of(&Delivery::empty(), &format, b",2\n", b"3"), More);
     }
 }

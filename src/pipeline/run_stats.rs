@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::domain::{Delivery, DeliveryState, RowChunk, TableDelta};
+use crate::domain::{Delivery, DeliveryState, FileKey, Quarantined, Refusals, RowChunk, TableDelta};
 
 /// Counters shared by the stages. They count only work that the store acknowledged.
 #[derive(Debug, Default)]
@@ -23,10 +23,13 @@ pub struct RunStats {
     /// The progress of the run in bytes. A load counts the bytes of its files as stored, compressed or not. A backfill
     /// counts the decoded bytes of its deliveries.
     pub passed: AtomicU64,
+    /// The number of loaded deliveries that have no record.
+    pub without_records: AtomicU64,
     /// The number of files that could not be read.
     pub unreadable: AtomicU64,
     deliveries: Mutex<BTreeMap<&'static str, u64>>,
     tables: Mutex<BTreeMap<String, TableDelta>>,
+    refusals: Mutex<Refusals>,
     /// The number of files that left the inbox, or could not leave it, by outcome.
     left: Mutex<BTreeMap<&'static str, u64>>,
 }
@@ -60,6 +63,17 @@ impl RunStats {
     /// Advances the progress of the run by this many bytes.
     pub fn passed(&self, bytes: u64) {
         self.passed.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts records of a file that went to quarantine, by column and reason.
+    pub fn refusals<'e>(&self, file: &FileKey, entries: impl Iterator<Item = &'e Quarantined>) {
+        let mut refusals = lock(&self.refusals);
+        entries.for_each(|entry| refusals.add(file, entry));
+    }
+
+    /// Returns the records that went to quarantine, by column and reason.
+    pub fn by_kind(&self) -> Refusals {
+        lock(&self.refusals).clone()
     }
 
     pub fn rows(&self, table: &str, delta: &TableDelta) {

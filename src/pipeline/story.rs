@@ -1,4 +1,8 @@
-//! Runs the whole pipeline on a source in memory that also fails. What was loaded is what the source has in the end.
+//! Runs the whole pipeline on a source in memory whose operations sometimes fail. In the end, the store has what the
+//! source has.
+
+mod feeds;
+mod random_feeds;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,12 +13,13 @@ use proptest::test_runner::{Config as Cases, TestRunner};
 use tokio_util::sync::CancellationToken;
 
 use super::Pipeline;
+use super::feed_input::FeedInput;
 use super::messages::{Ended, LoadMode, Scope};
 use crate::config::{Config, Layers};
-use crate::domain::path::order;
-use crate::domain::{Delivery, DeliveryState, Feed, FileKey, Plan};
-use crate::source::Source;
+use crate::domain::path::Place;
+use crate::domain::{Delivery, DeliveryState, Feed, Feeds, FileKey, Plan, Schema};
 use crate::source::suite::memory::Memory;
+use crate::source::{Found, Source};
 use crate::store::listing::newest;
 use crate::store::sqlite::{Settings, SqliteStore};
 use crate::store::{Access, Store};
@@ -39,8 +44,8 @@ impl Bench {
         let plan = Arc::new(loaded.plan().unwrap());
         let settings = Settings::at(dir.path().join("store.db"));
         let access = Access::Write { create: true, standby: false };
-        let store = SqliteStore::open(&settings, Arc::clone(&plan), access).unwrap();
-        Self { inbox, config: loaded.config, plan, store: Arc::new(store), _dir: Arc::new(dir) }
+        let store = SqliteStore::open(&settings, Arc::new(Schema::of([&*plan])), access).unwrap();
+        Self { inbox, config: loaded.feeds[0].clone(), plan, store: Arc::new(store), _dir: Arc::new(dir) }
     }
 
     /// Returns another feed over the same store, with an inbox of its own.
@@ -53,27 +58,34 @@ impl Bench {
         Self { inbox: Memory::growing().of(feed), config, plan, store, _dir: dir }
     }
 
-    async fn run(&self, scope: Scope, stop: CancellationToken) -> Ended {
-        let pipeline = Pipeline {
+    fn input(&self) -> FeedInput<Memory> {
+        let (plan, source) = (Arc::clone(&self.plan), self.inbox.clone());
+        FeedInput { plan, source, settings: self.config.source.clone() }
+    }
+
+    fn pipeline(&self) -> Pipeline<SqliteStore, Memory> {
+        Pipeline {
             store: Arc::clone(&self.store),
-            plan: Arc::clone(&self.plan),
+            feeds: Feeds::one(self.plan.feed.clone(), self.input()),
             config: self.config.clone(),
-            inbox: self.inbox.clone(),
             stats: Arc::default(),
             observer: Arc::new(()),
             heartbeat: Arc::default(),
             mode: LoadMode::New,
             patience: Some(Duration::from_secs(60)),
             intake: CancellationToken::new(),
-        };
-        pipeline.run(scope, stop).await.unwrap()
+        }
+    }
+
+    async fn run(&self, scope: Scope, stop: CancellationToken) -> Ended {
+        self.pipeline().run(scope, stop).await.unwrap()
     }
 
     /// Loads what the source has now.
     async fn load(&self) {
         let mut found = Vec::new();
         if self.inbox.each(&mut |file| found.push(file)).await.is_ok() {
-            found.sort_by_cached_key(|file| order(&file.file));
+            found.sort_by_cached_key(|file| Place::of(&file.file, self.plan.file_dates));
             assert_eq!(self.run(Scope::Once(found), CancellationToken::new()).await, Ended::Done);
         }
     }
@@ -115,7 +127,7 @@ fn happens() -> impl Strategy<Value = Happens> {
     ]
 }
 
-/// Plays a story and loads the rest. `records` numbers all records, so that no two files have the same.
+/// Plays a story and loads the rest. All records have different numbers, so that no two files have the same bytes.
 async fn play(bench: &Bench, story: &[Happens]) {
     let (mut files, mut numbers) = (BTreeMap::<&str, String>::new(), 0..);
     let mut records = |count: usize| -> String {

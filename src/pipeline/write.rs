@@ -1,6 +1,6 @@
 //! The write stage: sends chunks to the store and reports what became durable.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
@@ -11,9 +11,10 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::sync::oneshot;
 use tracing::{debug, info, warn};
 
+use crate::domain::delivery::without_records;
 use crate::domain::ledger::Applied;
 use crate::domain::text::one_line;
-use crate::domain::{DeliveryContext, DeliveryId, DeliveryState, End, Plan, RowChunk};
+use crate::domain::{DeliveryContext, DeliveryId, DeliveryState, End, Feeds, Refusals, RowChunk};
 use crate::metrics;
 use crate::metrics::{Queue, Stage};
 use crate::pipeline::buffer_pool::BufferPool;
@@ -25,36 +26,39 @@ use crate::store::{ChunkWriter, StoreError, failpoint};
 /// What this stage remembers of deliveries.
 #[derive(Default)]
 struct Seen {
-    /// Deliveries that failed. Their further chunks are dropped.
-    failed: HashSet<DeliveryId>,
+    /// Deliveries that failed, and when their files arrived. Further chunks of these files are dropped. A file that grows
+    /// arrives again, and its delivery may be resumed.
+    failed: HashMap<DeliveryId, SystemTime>,
     /// Counts of the deliveries under way, for the log.
     accounts: HashMap<DeliveryId, Account>,
 }
 
 /// The numbers of skipped and quarantined records of a delivery.
-#[derive(Clone, Copy)]
+#[derive(Clone, Default)]
 struct Account {
     skipped: u64,
     quarantined: u64,
-    quarantined_before: u64,
+    /// The records that this load quarantined.
+    refusals: Refusals,
 }
 
 impl Account {
     fn before(source: &DeliveryContext) -> Self {
         let (skipped, quarantined) = (source.skipped_before, source.quarantined_before);
-        Self { skipped, quarantined, quarantined_before: quarantined }
+        Self { skipped, quarantined, refusals: Refusals::default() }
     }
 
     fn add(&mut self, chunk: &RowChunk, applied: &Applied) {
         self.skipped += chunk.skipped;
         self.quarantined += (chunk.quarantined.len() + applied.refused.len()) as u64;
+        let refused = chunk.quarantined.iter().chain(&applied.refused);
+        refused.for_each(|entry| self.refusals.add(&chunk.source.file, entry));
     }
 }
 
 /// The write stage.
 pub struct Write<S> {
     pub store: Arc<S>,
-    pub plan: Arc<Plan>,
     pub backoff: Backoff,
     pub stats: Arc<RunStats>,
     pub buffers: Arc<BufferPool>,
@@ -75,7 +79,7 @@ impl<S: ChunkWriter> Write<S> {
     pub async fn run(
         self,
         mut chunks: Receiver<RowChunk>,
-        finished: Sender<Finished>,
+        finished: Feeds<Sender<Finished>>,
     ) -> Result<(), StoreError> {
         let (mut seen, mut is_open) = (Seen::default(), true);
         let (mut under_way, mut before) = (FuturesOrdered::new(), None);
@@ -95,7 +99,7 @@ impl<S: ChunkWriter> Write<S> {
                     Queue::Rows.depth(chunks.len());
                     // Chunks of failed deliveries that were already read are dropped.
                     batch.retain(|chunk| {
-                        let is_wanted = !seen.failed.contains(&chunk.source.id);
+                        let is_wanted = !seen.has_failed(&chunk.source);
                         if !is_wanted {
                             metrics::settled(chunk.len());
                         }
@@ -144,22 +148,26 @@ impl<S: ChunkWriter> Write<S> {
         &self,
         (written, applied): (Arc<Vec<RowChunk>>, Vec<Applied>),
         seen: &mut Seen,
-        finished: &Sender<Finished>,
+        finished: &Feeds<Sender<Finished>>,
     ) {
         for (chunk, applied) in written.iter().zip(&applied) {
             metrics::settled(chunk.len());
             let done = match &applied.failed {
-                Some(_) if !seen.failed.insert(chunk.source.id) => None,
+                Some(_) if seen.has_failed(&chunk.source) => None,
                 Some(why) => {
+                    seen.failed.insert(chunk.source.id, chunk.source.arrived);
                     seen.accounts.remove(&chunk.source.id);
                     Some(self.failed(chunk, why))
                 }
                 None => {
                     self.account(chunk, applied);
-                    self.ended(chunk, seen.account(chunk, applied))
+                    let is_refused = !chunk.quarantined.is_empty() || !applied.refused.is_empty();
+                    self.ended(chunk, seen.account(chunk, applied), is_refused)
                 }
             };
-            if let Some(done) = done {
+            if let Some(done) = done
+                && let Ok(finished) = finished.of(&done.file)
+            {
                 // Discovery may have ended already and then needs no report.
                 let _ = self.backoff.pulse.during(finished.send(done)).await;
             }
@@ -188,10 +196,11 @@ impl<S: ChunkWriter> Write<S> {
         metrics::records(chunk, &applied.refused);
         let refused = applied.refused.len() as u64;
         self.stats.records(chunk, refused);
+        self.stats.refusals(&chunk.source.file, chunk.quarantined.iter().chain(&applied.refused));
         self.stats.passed(chunk.source.read.swap(0, Ordering::Relaxed));
         self.stats.refused.fetch_add(chunk.quarantined.len() as u64 + refused, Ordering::Relaxed);
-        for (table, delta) in self.plan.tables.iter().zip(&applied.tables) {
-            metrics::rows(&table.name, delta);
+        for (table, delta) in chunk.source.plan.tables.iter().zip(&applied.tables) {
+            metrics::rows(chunk.source.file.feed(), &table.name, delta);
             self.stats.rows(&table.name, delta);
         }
     }
@@ -201,7 +210,7 @@ impl<S: ChunkWriter> Write<S> {
         let source = &chunk.source;
         source.halt.set();
         warn!(file = source.file.text(), "failed: {}", one_line(why));
-        metrics::delivery(DeliveryState::Failed);
+        metrics::delivery(source.file.feed(), DeliveryState::Failed);
         self.stats.delivery(DeliveryState::Failed);
         Finished {
             id: source.id,
@@ -212,25 +221,33 @@ impl<S: ChunkWriter> Write<S> {
         }
     }
 
-    fn ended(&self, chunk: &RowChunk, account: Account) -> Option<Finished> {
+    /// Reports the end of a delivery, if this chunk ends it. `is_refused` is whether records of the chunk are in
+    /// quarantine.
+    fn ended(&self, chunk: &RowChunk, account: Account, is_refused: bool) -> Option<Finished> {
         let source = &chunk.source;
         let end = chunk.end.as_ref()?;
         if chunk.is_tail && chunk.records() > 0 {
-            metrics::unterminated();
+            metrics::unterminated(source.file.feed());
+            let what = match chunk.skipped {
+                _ if is_refused => "is in quarantine",
+                0 => "is loaded as it is",
+                _ => "is skipped",
+            };
             warn!(
                 file = source.file.text(),
-                "its last record has no line end and is loaded as it is; if the file was cut off there, send it again"
+                "its last record has no line end and {what}; if the file was cut off there, send it again"
             );
         }
         let (state, detail) = (end.state(), end.detail().unwrap_or_default().to_owned());
         log_end(chunk, account);
         // A delivery interrupted by an I/O error stays `loading` and is not counted.
         if state != DeliveryState::Loading {
-            metrics::delivery(state);
+            metrics::delivery(source.file.feed(), state);
             self.stats.delivery(state);
         }
         if state == DeliveryState::Loaded {
-            metrics::loaded(source.arrived, SystemTime::now());
+            self.stats.without_records.fetch_add(u64::from(chunk.span.to.record == 0), Ordering::Relaxed);
+            metrics::loaded(source.file.feed(), source.arrived, SystemTime::now());
         }
         let held = matches!(end, End::Incomplete { held: true, .. });
         Some(Finished { id: source.id, file: source.file.clone(), state, detail, held })
@@ -238,39 +255,48 @@ impl<S: ChunkWriter> Write<S> {
 }
 
 impl Seen {
+    fn has_failed(&self, source: &DeliveryContext) -> bool {
+        self.failed.get(&source.id) == Some(&source.arrived)
+    }
+
     /// Returns the counts of a delivery up to the end of this chunk.
     fn account(&mut self, chunk: &RowChunk, applied: &Applied) -> Account {
         let id = chunk.source.id;
         let account = self.accounts.entry(id).or_insert_with(|| Account::before(&chunk.source));
         account.add(chunk, applied);
-        let account = *account;
-        if chunk.end.is_some() {
-            self.accounts.remove(&id);
+        match chunk.end {
+            Some(_) => self.accounts.remove(&id).unwrap_or_default(),
+            None => account.clone(),
         }
-        account
     }
 }
 
+/// Logs how a delivery ended, with the counts of its receipt.
 fn log_end(chunk: &RowChunk, account: Account) {
     let (file, records) = (chunk.source.file.text(), chunk.span.to.record);
+    let Account { skipped, quarantined, refusals } = account;
+    let loaded = records.saturating_sub(skipped + quarantined);
     match chunk.end.as_ref() {
-        Some(End::Loaded) => log_loaded(file, records, account),
-        Some(End::Incomplete { detail, .. }) => info!(file, records, "{detail}"),
-        Some(End::Replaced { detail }) => info!(file, records, "replaced: {detail}"),
+        // A warning, if this load quarantined records.
+        Some(End::Loaded) if !refusals.is_empty() => {
+            let what = format!("{}; see `needledrop quarantine list`", one_line(&refusals.describe()));
+            warn!(file, records, loaded, skipped, quarantined, "loaded, with records in quarantine: {what}");
+        }
+        Some(End::Loaded) if records == 0 => {
+            warn!(file, records, "loaded, but {}", without_records(chunk.span.to.offset));
+        }
+        Some(End::Loaded) => info!(file, records, loaded, skipped, quarantined, "loaded"),
+        Some(End::Incomplete { detail, .. }) => {
+            info!(file, records, loaded, skipped, quarantined, "{}", one_line(detail));
+        }
+        Some(End::Replaced { detail }) => {
+            info!(file, records, loaded, skipped, quarantined, "replaced: {}", one_line(detail));
+        }
         // Discovery logs this error, once.
         Some(End::BrokenOff { detail }) => debug!(file, records, "{detail}"),
-        Some(End::Failed { detail }) => warn!(file, records, "failed: {}", one_line(detail)),
+        Some(End::Refused { detail } | End::Failed { detail }) => {
+            warn!(file, records, loaded, skipped, quarantined, "failed: {}", one_line(detail));
+        }
         None => debug!(file, records, "chunk"),
-    }
-}
-
-/// Logs the same counts as the receipt. Logs a warning if this load quarantined records.
-fn log_loaded(file: &str, records: u64, Account { skipped, quarantined, quarantined_before }: Account) {
-    let loaded = records.saturating_sub(skipped + quarantined);
-    if quarantined > quarantined_before {
-        let next = "see `needledrop quarantine list`";
-        warn!(file, records, loaded, skipped, quarantined, "loaded, with records in quarantine: {next}");
-    } else {
-        info!(file, records, loaded, skipped, quarantined, "loaded");
     }
 }

@@ -1,7 +1,10 @@
 //! Where files come from. The program knows a source only by [`Source`]; each source has a folder of its own here.
 
+pub mod answering;
+pub mod answers;
 pub mod backend;
 pub mod folder;
+pub mod left_out;
 pub mod one_feed;
 #[cfg(test)]
 pub mod suite;
@@ -13,6 +16,7 @@ use tokio::io::AsyncRead;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{FileKey, FileStat};
+use crate::source::left_out::LeftOut;
 
 /// The maximum number of files that leave together.
 pub const TOGETHER: usize = 256;
@@ -20,8 +24,11 @@ pub const TOGETHER: usize = 256;
 /// A place where files arrive, and from which loaded files can be removed.
 ///
 /// A file is named by its key, as in the ledger. Its path is relative to the inbox if the file is in it. Files that a
-/// user names may lie elsewhere, as far as the source can reach them. About files of feeds that it does not have, a
-/// source knows nothing: it sees none of them, and cannot tell whether they exist.
+/// user names may lie elsewhere, as far as the source can reach them. A source knows nothing about files of other feeds:
+/// it sees none of them, and cannot tell whether they exist.
+///
+/// An inbox may not answer for hours, as a network share whose server is away. No operation keeps a thread of the runtime
+/// waiting meanwhile, and the future of each operation may be dropped.
 pub trait Source: Clone + Send + Sync + 'static {
     type File: SourceFile;
     type Events: Events;
@@ -35,12 +42,13 @@ pub trait Source: Clone + Send + Sync + 'static {
     /// Whether a file may be one of the inbox, judged only by its key.
     fn is_in_inbox(&self, file: &FileKey) -> bool;
 
-    /// Visits every file in the inbox, in no particular order. An inbox may have too many files to hold them all in
-    /// memory.
+    /// Visits every file in the inbox, in no particular order, and returns which files are left out because of their
+    /// names. An inbox may have too many files to hold them all in memory.
     ///
     /// # Errors
     /// Returns an error if the inbox cannot be listed.
-    fn each(&self, found: &mut (dyn FnMut(Found) + Send)) -> impl Future<Output = io::Result<()>> + Send;
+    fn each(&self, found: &mut (dyn FnMut(Found) + Send))
+    -> impl Future<Output = io::Result<LeftOut>> + Send;
 
     /// Returns a file with its current version, or `None` if it cannot be seen.
     fn look(&self, file: &FileKey) -> impl Future<Output = Option<Found>> + Send;
@@ -51,18 +59,18 @@ pub trait Source: Clone + Send + Sync + 'static {
     /// Opens the current version of a file, to read it from an offset.
     ///
     /// # Errors
-    /// Returns an error if the file cannot be opened, or if it is no file that may be read.
+    /// Returns an error if the file cannot be opened or may not be read.
     fn open(&self, file: &FileKey, offset: u64) -> impl Future<Output = io::Result<Self::File>> + Send;
 
-    /// Finds the inbox again, because its name may lead elsewhere by now. Returns whether `events` are those of the
-    /// inbox that was found.
-    fn find_again(&mut self, events: Option<&Self::Events>) -> bool;
+    /// Finds the inbox again, because its name may lead elsewhere by now. Returns whether `events` still belong to the
+    /// inbox.
+    fn find_again(&mut self, events: Option<&Self::Events>) -> impl Future<Output = bool> + Send;
 
     /// Begins to report changes. Returns `None` if the source never does. The caller then relies on listings.
     ///
     /// # Errors
     /// Returns an error if the changes cannot be watched now. The caller then relies on listings.
-    fn watch(&self) -> io::Result<Option<Self::Events>>;
+    fn watch(&self) -> impl Future<Output = io::Result<Option<Self::Events>>> + Send;
 
     /// Moves or deletes at most [`TOGETHER`] files of the inbox that still have the given version. Returns the outcomes
     /// in the same order. Never loses the only copy of a file that is moved, wherever the work is interrupted.
@@ -105,6 +113,10 @@ pub trait SourceFile: Sized + Send + Sync + 'static {
     /// Whether a writer is seen that may append to the file.
     fn has_writer(&self) -> impl Future<Output = bool> + Send;
 
+    /// Whether a process had the file open for writing at the last look at all files, less than a second ago. Costs
+    /// nothing.
+    fn had_writer(&self) -> impl Future<Output = bool> + Send;
+
     /// Opens the same file again at its beginning, even if its path leads to another file by now.
     fn again(&self) -> impl Future<Output = io::Result<Self>> + Send;
 
@@ -142,6 +154,13 @@ pub struct Found {
     pub noted: FileStat,
 }
 
+/// The files of an inbox in listing order, and those that are left out.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    pub files: Vec<Found>,
+    pub left_out: LeftOut,
+}
+
 /// What an event reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Signal {
@@ -170,7 +189,7 @@ pub enum Stays {
     /// The file has changed or may still change.
     #[error("{0}")]
     Busy(&'static str),
-    /// The file was not there. Whoever removed it did the work.
+    /// The file no longer exists, so nothing is left to do.
     #[error("it no longer exists")]
     Gone,
     #[error("{0}")]

@@ -1,14 +1,16 @@
-//! A source whose files all belong to one feed. Here, once, it is decided what it answers about files of other feeds.
+//! A source whose files all belong to one feed. Only this file decides what such a source answers about files of other
+//! feeds.
 
 use std::io::{self, ErrorKind};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Feed, FileKey, FileStat};
+use crate::source::left_out::LeftOut;
 use crate::source::{Events, Found, Retire, Source, SourceFile, Stays};
 
-/// A source whose files all belong to one feed. It is asked by path, and only about files of this feed. Its methods are
-/// those of [`Source`], which is implemented for it.
+/// A source whose files all belong to one feed. Its methods are those of [`Source`], but they take paths, and are called
+/// only for files of this feed. Every such source is a [`Source`].
 pub trait OneFeed: Clone + Send + Sync + 'static {
     type File: SourceFile;
     type Events: Events;
@@ -23,21 +25,22 @@ pub trait OneFeed: Clone + Send + Sync + 'static {
 
     /// # Errors
     /// Returns an error if the inbox cannot be listed.
-    fn each(&self, found: &mut (dyn FnMut(Found) + Send)) -> impl Future<Output = io::Result<()>> + Send;
+    fn each(&self, found: &mut (dyn FnMut(Found) + Send))
+    -> impl Future<Output = io::Result<LeftOut>> + Send;
 
     fn look(&self, path: &str) -> impl Future<Output = Option<Found>> + Send;
 
     fn may_exist(&self, path: &str) -> impl Future<Output = bool> + Send;
 
     /// # Errors
-    /// Returns an error if the file cannot be opened, or if it is no file that may be read.
+    /// Returns an error if the file cannot be opened or may not be read.
     fn open(&self, path: &str, offset: u64) -> impl Future<Output = io::Result<Self::File>> + Send;
 
-    fn find_again(&mut self, events: Option<&Self::Events>) -> bool;
+    fn find_again(&mut self, events: Option<&Self::Events>) -> impl Future<Output = bool> + Send;
 
     /// # Errors
     /// Returns an error if the changes cannot be watched now.
-    fn watch(&self) -> io::Result<Option<Self::Events>>;
+    fn watch(&self) -> impl Future<Output = io::Result<Option<Self::Events>>> + Send;
 
     fn retire(
         &self,
@@ -78,7 +81,7 @@ impl<S: OneFeed> Source for S {
         own(self, file).is_some_and(|path| OneFeed::is_in_inbox(self, path))
     }
 
-    async fn each(&self, found: &mut (dyn FnMut(Found) + Send)) -> io::Result<()> {
+    async fn each(&self, found: &mut (dyn FnMut(Found) + Send)) -> io::Result<LeftOut> {
         OneFeed::each(self, found).await
     }
 
@@ -97,12 +100,12 @@ impl<S: OneFeed> Source for S {
         OneFeed::open(self, own(self, file).ok_or(ErrorKind::NotFound)?, offset).await
     }
 
-    fn find_again(&mut self, events: Option<&S::Events>) -> bool {
+    fn find_again(&mut self, events: Option<&S::Events>) -> impl Future<Output = bool> + Send {
         OneFeed::find_again(self, events)
     }
 
-    fn watch(&self) -> io::Result<Option<S::Events>> {
-        OneFeed::watch(self)
+    async fn watch(&self) -> io::Result<Option<S::Events>> {
+        OneFeed::watch(self).await
     }
 
     async fn retire(

@@ -7,12 +7,12 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::domain::ledger::{
-    Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownFile, NewDelivery, Page,
+    Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownFile, NewDelivery, Page, TakenUp,
 };
 use crate::domain::units::{self, Duration as Span};
 use crate::domain::{
-    Delivery, DeliveryId, Fingerprint, Header, Plan, RowChunk, RowCursor, StampRange, StampsAhead, TableRow,
-    Value, quarantine,
+    Delivery, DeliveryId, Feeds, Fingerprint, Header, RowChunk, RowCursor, Schema, StampRange, StampsAhead,
+    TableRow, Value, quarantine,
 };
 use crate::store::cassandra::{self, CassandraStore};
 use crate::store::dry_run::DryRun;
@@ -127,16 +127,16 @@ impl Backend {
     /// # Errors
     /// Returns an error if the store cannot be reached, is missing or in use, is not a needledrop store, or has tables
     /// of another shape.
-    pub async fn open(&self, plan: Arc<Plan>, access: Access) -> Result<AnyStore, StoreError> {
-        let (is_dry, shared) = (access == Access::Dry, Arc::clone(&plan));
+    pub async fn open(&self, declared: Arc<Schema>, access: Access) -> Result<AnyStore, StoreError> {
+        let is_dry = access == Access::Dry;
         Ok(match self {
-            Self::Sqlite(settings) => match SqliteStore::open(settings, plan, access) {
-                opened if is_dry => AnyStore::DrySqlite(DryRun::over(opened, shared)?),
+            Self::Sqlite(settings) => match SqliteStore::open(settings, declared, access) {
+                opened if is_dry => AnyStore::DrySqlite(DryRun::over(opened)?),
                 opened => AnyStore::Sqlite(opened?),
             },
             Self::Cassandra(settings) => {
-                match CassandraStore::open((**settings).clone(), plan, access).await {
-                    opened if is_dry => AnyStore::DryCassandra(DryRun::over(opened, shared)?),
+                match CassandraStore::open((**settings).clone(), declared, access).await {
+                    opened if is_dry => AnyStore::DryCassandra(DryRun::over(opened)?),
                     opened => AnyStore::Cassandra(opened?),
                 }
             }
@@ -147,18 +147,18 @@ impl Backend {
     ///
     /// # Errors
     /// Returns an error if the store cannot be read, or if opening it for writing would refuse its tables.
-    pub async fn compare(&self, plan: &Plan, create: bool) -> Result<(), StoreError> {
+    pub async fn compare(&self, declared: &Schema, create: bool) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(settings) => SqliteStore::compare_open(&settings.path, plan, create),
-            Self::Cassandra(settings) => CassandraStore::check(settings, plan, create).await?.tables,
+            Self::Sqlite(settings) => SqliteStore::compare_open(&settings.path, declared, create),
+            Self::Cassandra(settings) => CassandraStore::check(settings, declared, create).await?.tables,
         }
     }
 
     /// Checks the store as opening it for writing would, but creates nothing.
-    pub async fn check(&self, plan: &Arc<Plan>, create: bool) -> Report {
+    pub async fn check(&self, declared: &Arc<Schema>, create: bool) -> Report {
         match self {
-            Self::Sqlite(settings) => self.check_file(&settings.path, plan, create).await,
-            Self::Cassandra(settings) => match CassandraStore::check(settings, plan, create).await {
+            Self::Sqlite(settings) => self.check_file(&settings.path, declared, create).await,
+            Self::Cassandra(settings) => match CassandraStore::check(settings, declared, create).await {
                 Err(error) => {
                     Report { store: Err(error), tables: None, stamps_ahead: None, warnings: Vec::new() }
                 }
@@ -172,8 +172,8 @@ impl Backend {
         }
     }
 
-    async fn check_file(&self, path: &Path, plan: &Arc<Plan>, create: bool) -> Report {
-        let store = match self.open(Arc::clone(plan), Access::Read).await {
+    async fn check_file(&self, path: &Path, declared: &Arc<Schema>, create: bool) -> Report {
+        let store = match self.open(Arc::clone(declared), Access::Read).await {
             Ok(_) => {
                 Ok("a needledrop store in SQLite; an acknowledged row is on disk (WAL, synchronous=FULL)"
                     .to_owned())
@@ -182,17 +182,17 @@ impl Backend {
             Err(error) => Err(error),
         };
         // An error that prevents reading the store is already in `store`.
-        let remarks = SqliteStore::remarks(path, plan).unwrap_or_default();
-        let tables = Some(SqliteStore::compare(path, plan, create));
+        let remarks = SqliteStore::remarks(path, declared).unwrap_or_default();
+        let tables = Some(SqliteStore::compare(path, declared, create));
         Report { store, tables, stamps_ahead: remarks.stamps_ahead, warnings: remarks.may_reject }
     }
 
     /// Returns the statements that create tables and ledger, in a form that the store's shell accepts.
-    pub fn ddl(&self, plan: &Plan) -> Vec<String> {
+    pub fn ddl(&self, declared: &Schema) -> Vec<String> {
         match self {
-            Self::Sqlite(_) => sqlite::schema::ddl(plan),
+            Self::Sqlite(_) => sqlite::schema::ddl(declared),
             Self::Cassandra(settings) => {
-                let statements = cassandra::schema::ddl::ddl(settings, plan);
+                let statements = cassandra::schema::ddl::ddl(settings, declared);
                 statements.into_iter().map(|statement| format!("{statement};\n")).collect()
             }
         }
@@ -220,8 +220,8 @@ macro_rules! either {
 }
 
 impl Ledger for AnyStore {
-    async fn known(&self, attempt: Fingerprint) -> Result<Vec<KnownFile>, StoreError> {
-        either!(self.known(attempt))
+    async fn known(&self, attempts: Arc<Feeds<Fingerprint>>) -> Result<Vec<KnownFile>, StoreError> {
+        either!(self.known(attempts))
     }
 
     async fn deliveries(
@@ -244,7 +244,7 @@ impl Ledger for AnyStore {
         either!(self.has_content(head, len))
     }
 
-    async fn take_up(&self, entry: NewDelivery) -> Result<Delivery, StoreError> {
+    async fn take_up(&self, entry: NewDelivery) -> Result<TakenUp, StoreError> {
         either!(self.take_up(entry))
     }
 

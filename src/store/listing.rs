@@ -5,7 +5,7 @@ use std::vec;
 use super::{Ledger, QuarantineStore, RowReader, StoreError};
 use crate::domain::ledger::{Cursor, DeliveryFilter, Page};
 use crate::domain::quarantine::QuarantineEntry;
-use crate::domain::{Delivery, DeliveryId, FileKey, RowCursor, TableRow, Value, quarantine};
+use crate::domain::{Delivery, DeliveryId, Feed, FileKey, RowCursor, TableRow, Value, quarantine};
 use crate::store::backoff::Backoff;
 
 /// A listing of deliveries in the order they were taken up.
@@ -13,6 +13,8 @@ pub struct Deliveries<'s, S> {
     store: &'s S,
     backoff: Option<&'s Backoff>,
     filter: DeliveryFilter,
+    /// The only feed whose deliveries are listed.
+    feed: Option<Feed>,
     page: vec::IntoIter<Delivery>,
     /// `None` after the last page.
     next: Option<Cursor>,
@@ -21,12 +23,19 @@ pub struct Deliveries<'s, S> {
 impl<'s, S: Ledger> Deliveries<'s, S> {
     /// Creates a listing that does not wait: an error of the store is returned at once.
     pub fn new(store: &'s S, filter: DeliveryFilter) -> Self {
-        Self { store, backoff: None, filter, page: Vec::new().into_iter(), next: Some(Cursor::default()) }
+        let (page, next) = (Vec::new().into_iter(), Some(Cursor::default()));
+        Self { store, backoff: None, filter, feed: None, page, next }
     }
 
     /// Creates a listing that waits while the store is busy or unavailable.
     pub fn patiently(store: &'s S, backoff: &'s Backoff, filter: DeliveryFilter) -> Self {
         Self { backoff: Some(backoff), ..Self::new(store, filter) }
+    }
+
+    /// Lists only deliveries of this feed, if one is given.
+    #[must_use]
+    pub fn of(self, feed: Option<Feed>) -> Self {
+        Self { feed, ..self }
     }
 
     /// Returns the next delivery, or `None` at the end.
@@ -35,7 +44,9 @@ impl<'s, S: Ledger> Deliveries<'s, S> {
     /// Returns an error if the store cannot be read.
     pub async fn next(&mut self) -> Result<Option<Delivery>, StoreError> {
         loop {
-            if let Some(delivery) = self.page.next() {
+            let is_listed =
+                |delivery: &Delivery| self.feed.as_ref().is_none_or(|feed| delivery.file.is_of(feed));
+            if let Some(delivery) = self.page.find(is_listed) {
                 return Ok(Some(delivery));
             }
             let Some(cursor) = self.next.take() else { return Ok(None) };

@@ -23,10 +23,11 @@ use std::sync::Arc;
 pub use error::StoreError;
 
 use crate::domain::ledger::{
-    Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownFile, NewDelivery, Page,
+    Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownFile, NewDelivery, Page, TakenUp,
 };
 use crate::domain::{
-    Delivery, DeliveryId, Fingerprint, Header, RowChunk, RowCursor, StampRange, TableRow, Value, quarantine,
+    Delivery, DeliveryId, Feeds, Fingerprint, Header, RowChunk, RowCursor, StampRange, TableRow, Value,
+    quarantine,
 };
 use crate::store::observer::StoreObserver;
 
@@ -51,8 +52,12 @@ pub enum Access {
 
 /// Which deliveries are durable, and how far.
 pub trait Ledger: Send + Sync + 'static {
-    /// Returns what the ledger knows about every file. `attempt` identifies the configuration of this process.
-    fn known(&self, attempt: Fingerprint) -> impl Future<Output = Result<Vec<KnownFile>, StoreError>> + Send;
+    /// Returns what the ledger knows about every file, also of feeds that are not declared. Each declared feed has the
+    /// fingerprint that identifies its configuration in this process. Must not be called while files are loaded.
+    fn known(
+        &self,
+        attempts: Arc<Feeds<Fingerprint>>,
+    ) -> impl Future<Output = Result<Vec<KnownFile>, StoreError>> + Send;
 
     /// Returns a page of deliveries with their receipts, in the order they were taken up. A page may be empty without
     /// being the last. Deliveries entered during the listing may be left out. [`listing::Deliveries`] reads all pages.
@@ -79,8 +84,9 @@ pub trait Ledger: Send + Sync + 'static {
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Enters a new delivery. If its records are to be loaded, or were loaded by another program, the delivery receives
-    /// its first range of stamps. An unfinished earlier generation of the file becomes `replaced`.
-    fn take_up(&self, entry: NewDelivery) -> impl Future<Output = Result<Delivery, StoreError>> + Send;
+    /// its first range of stamps. An unfinished earlier generation of the file becomes `replaced`. The open records of
+    /// failed generations are discarded, unless the new delivery fails too.
+    fn take_up(&self, entry: NewDelivery) -> impl Future<Output = Result<TakenUp, StoreError>> + Send;
 
     /// Resumes a delivery that grew or was interrupted. Returns `None` if the delivery has changed since its file was
     /// compared with it.
@@ -130,7 +136,8 @@ pub trait ChunkWriter: Send + Sync + 'static {
         sent: &Self::Sent,
     ) -> impl Future<Output = Result<Vec<Applied>, StoreError>> + Send;
 
-    /// Writes a chunk of an already loaded delivery into one table, under the stamps of its records. With `first`, the
+    /// Writes a chunk of an already loaded delivery into one table, which is named by its index in the plan of the
+    /// delivery, under the stamps of its records. With `first`, the
     /// count of this delivery in the table restarts from zero.
     fn backfill(
         &self,

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 use crate::domain::ledger::Page;
-use crate::domain::{Plan, RowCursor, TableRow, Value};
+use crate::domain::{RowCursor, Schema, TableRow, Value};
 use crate::store::{RowReader, StoreError};
 
 /// An open store, with the declaration of its tables.
 pub struct OpenStore<S> {
     pub store: Arc<S>,
-    pub plan: Arc<Plan>,
+    pub declared: Arc<Schema>,
 }
 
 /// Reads the store that is open now, if there is one.
@@ -30,8 +30,8 @@ impl<S> Default for ReaderHandle<S> {
 
 impl<S: RowReader> ReaderHandle<S> {
     /// Makes a store available to readers.
-    pub async fn fill(&self, store: Arc<S>, plan: Arc<Plan>) {
-        *self.open.write().await = Some(OpenStore { store, plan });
+    pub async fn fill(&self, store: Arc<S>, declared: Arc<Schema>) {
+        *self.open.write().await = Some(OpenStore { store, declared });
     }
 
     /// Waits for the pages that are being read, and takes the store away from readers. Afterwards, the handle holds no
@@ -61,7 +61,7 @@ impl<S: RowReader> ReaderHandle<S> {
         from: Option<RowCursor>,
     ) -> Result<Page<TableRow, RowCursor>, StoreError> {
         let open = self.borrow().await?;
-        let index = open.plan.tables.iter().position(|declared| declared.name == table);
+        let index = open.declared.tables.iter().position(|declared| declared.name == table);
         let index = index.ok_or_else(|| StoreError::Undeclared(table.to_owned()))?;
         open.store.rows(index, key, from).await
     }

@@ -10,6 +10,7 @@ const REFUSALS: usize = 10;
 /// A single row that the store rejected.
 #[derive(Clone, Debug)]
 pub struct Rejection {
+    /// The index of the table in the plan of the chunk.
     pub table: usize,
     pub chunk: usize,
     pub row: usize,
@@ -36,7 +37,6 @@ fn hopeless_tables(
     known: &mut Rejections,
     chunks: &[&RowChunk],
     refused: &[Rejection],
-    tables: usize,
 ) -> HashSet<(DeliveryId, usize)> {
     let mut hopeless = HashSet::new();
     let ids: HashSet<DeliveryId> = chunks.iter().map(|chunk| chunk.source.id).collect();
@@ -46,6 +46,7 @@ fn hopeless_tables(
         let ends = own().any(|chunk| chunk.end.is_some());
         // Rows may have been accepted by an earlier process, or before the file grew.
         let was_accepted = own().any(|chunk| chunk.source.loaded_before() > 0);
+        let tables = own().next().map_or(0, |chunk| chunk.source.plan.tables.len());
         for table in 0..tables {
             let refused = places(refused, table, &begins);
             let (row, ever) = known.get(&(id, table)).copied().unwrap_or((0, false));
@@ -98,16 +99,15 @@ fn in_a_row(before: usize, rows: usize, refused: &[usize]) -> (usize, usize) {
 /// The deliveries that have failed, with the reason.
 pub type Failed = HashMap<DeliveryId, String>;
 
-/// Decides what the rejections of `tables` tables mean for each chunk. Chunks of a delivery in `failed` fail too.
+/// Decides what rejections mean for each chunk. Chunks of a delivery in `failed` fail too.
 pub fn judged(
     known: &mut Rejections,
     chunks: &[&RowChunk],
     refused: &[Rejection],
-    tables: usize,
     mut failed: Failed,
 ) -> Vec<Judged> {
     let mut all: Vec<Judged> = chunks.iter().map(|_| Judged::default()).collect();
-    let hopeless_tables = hopeless_tables(known, chunks, refused, tables);
+    let hopeless_tables = hopeless_tables(known, chunks, refused);
     let is_hopeless = |chunk: &RowChunk, table| hopeless_tables.contains(&(chunk.source.id, table));
     for refusal in refused {
         let (Some(judged), Some(chunk)) = (all.get_mut(refusal.chunk), chunks.get(refusal.chunk)) else {
@@ -184,39 +184,27 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::domain::{
-        Cell, DeliveryContext, End, Header, LenienceCounts, Mapping, Position, Rows, Span, Stamp,
-    };
+    use crate::domain::{Cell, DeliveryContext, End, Header, Mapping, Plan, Position, Rows, Stamp, Table};
 
-    /// The last chunk of a delivery, with one row, behind so many skipped and loaded records.
+    /// Returns the last chunk of a delivery. It has one row, after this many skipped and loaded records.
     fn last_chunk(skipped_before: u64, loaded_before: u64) -> RowChunk {
         let mapping = Mapping { fields: 0, field_of: Vec::new(), ignored: Vec::new() };
         let named = (Header(Vec::new()), mapping);
-        let mut source = DeliveryContext::new(DeliveryId(1), "a.csv".into(), named, None, UNIX_EPOCH);
+        let table = Table { partition_key: vec![0], ..Table::empty("t") };
+        let plan = Arc::new(Plan { tables: vec![table], ..Plan::empty() });
+        let mut source = DeliveryContext::new(plan, DeliveryId(1), "a.csv".into(), named, None, UNIX_EPOCH);
         (source.records_before, source.skipped_before) = (skipped_before + loaded_before, skipped_before);
         let mut rows = Rows::new(1, 1);
         rows.push(Stamp(2), &mut vec![Cell::Whole(1)]);
-        RowChunk {
-            source: Arc::new(source),
-            stamps: Arc::default(),
-            span: Span { from: Position::default(), to: Position::default() },
-            rows,
-            quarantined: Vec::new(),
-            skipped: 0,
-            lenient: LenienceCounts::default(),
-            hash: String::new(),
-            bytes: Vec::new(),
-            frames: Vec::new(),
-            is_tail: false,
-            end: Some(End::Loaded),
-        }
+        let empty = RowChunk::end_at(Position::default(), Arc::new(source), Arc::default(), End::Loaded);
+        RowChunk { rows, ..empty }
     }
 
     #[test]
     fn a_skipped_record_does_not_count_as_an_accepted_row() {
         let judged = |chunk: RowChunk| {
             let rejection = Rejection { table: 0, chunk: 0, row: 0, words: "no".to_owned() };
-            judged(&mut Rejections::new(), &[&chunk], &[rejection], 1, Failed::new()).remove(0)
+            judged(&mut Rejections::new(), &[&chunk], &[rejection], Failed::new()).remove(0)
         };
         assert!(judged(last_chunk(3, 0)).failed.is_some(), "the table accepted no row at all");
         let after_a_row = judged(last_chunk(3, 1));
@@ -224,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn an_accepted_row_ends_a_run_of_refusals() {
+    fn an_accepted_row_ends_a_run_of_rejections() {
         assert_eq!(in_a_row(0, 3, &[]), (0, 0));
         assert_eq!(in_a_row(4, 0, &[]), (4, 4), "nothing new is known");
         assert_eq!(in_a_row(4, 2, &[]), (4, 0));

@@ -1,13 +1,9 @@
 //! Tests of tables that are altered from outside while a process writes to them.
 
-use crate::common::{Daemon, HEADER, events, until};
+use crate::common::{Daemon, csv, until};
 use crate::place::Place;
 
 const FILES: [&str; 2] = ["2018-11-01-events.csv", "2018-11-02-events.csv"];
-
-fn csv(items: std::ops::Range<u32>) -> String {
-    format!("{HEADER}{}", events(items))
-}
 
 /// Starts a daemon that has loaded one file.
 fn started() -> Option<(Place, Daemon)> {
@@ -112,7 +108,7 @@ fn a_dropped_table_ends_the_daemon_and_can_be_backfilled() {
 fn a_dropped_table_ends_a_load_that_is_running() {
     let Some(place) = Place::new() else { return };
     let mut place = place.with("write.rows_per_second", "1500").with("write.window", "100");
-    place.drop_file(FILES[0], csv(0..2000));
+    place.drop_file(FILES[0], csv(0..6000));
     let mut run = place.command(&["run", "--once"]);
     let run = run.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().unwrap();
     until("some of it is durable", || {
@@ -130,7 +126,7 @@ fn a_dropped_table_ends_a_load_that_is_running() {
     place.once(0);
     assert_eq!(place.run(&["load", "--table", "user_session"]).code, 0);
     let status = place.json(&["status", "--count"]);
-    assert_eq!(status["tables"]["user_session"]["count"], 2000, "{status}");
+    assert_eq!(status["tables"]["user_session"]["count"], 6000, "{status}");
     assert_eq!(place.receipt(FILES[0])["closes"], true);
 }
 

@@ -3,7 +3,7 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::common::{HEADER, events};
+use crate::common::{HEADER, csv, events};
 use crate::place::{Dump, Place};
 use crate::steps::steps;
 
@@ -18,17 +18,9 @@ const TABLES: [&str; 3] = [
     "user_song (song text, userid int, firstname text, lastname text, PRIMARY KEY (song, userid))",
 ];
 
-fn csv(items: std::ops::Range<u32>) -> String {
-    format!("{HEADER}{}", events(items))
-}
-
-/// Does what the batch job did: creates a keyspace and three tables, and inserts row by row with the server's clock.
+/// Does what the batch job did: creates three tables, and inserts row by row with the server's clock.
 /// The artists are marked, so that a row that is written again is visible.
 fn batch_job(place: &Place, items: std::ops::Range<u32>) {
-    place.cql(&format!(
-        "CREATE KEYSPACE {} WITH REPLICATION = {{ 'class': 'SimpleStrategy', 'replication_factor': 1 }}",
-        place.keyspace
-    ));
     for table in TABLES {
         place.cql(&format!("CREATE TABLE ks.{table}"));
     }

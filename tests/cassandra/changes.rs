@@ -6,7 +6,7 @@ use std::io::Write;
 
 use serde_json::Value as Json;
 
-use crate::common::{Daemon, HEADER, events, until};
+use crate::common::{csv, events, until};
 use crate::place::Place;
 
 const FILE: &str = "2018-11-01-events.csv";
@@ -14,17 +14,9 @@ const FILE: &str = "2018-11-01-events.csv";
 /// The number of records that take some seconds at the speed that this test allows.
 const RECORDS: u32 = 6_000;
 
-fn csv(items: std::ops::Range<u32>) -> String {
-    format!("{HEADER}{}", events(items))
-}
-
 /// Returns the same keys with other values, in the same number of bytes.
 fn other(items: std::ops::Range<u32>) -> String {
     csv(items).replace("Artist", "Singer")
-}
-
-fn metric(daemon: &Daemon, name: &str) -> f64 {
-    daemon.metrics().get(name).copied().unwrap_or_default()
 }
 
 /// A change: its name, what it does to the file during the read, the states in which the deliveries end, and the
@@ -91,16 +83,14 @@ fn a_file_that_changes_while_it_is_read_ends_in_the_right_state() {
         let bytes = csv(0..RECORDS);
         let mut daemon = place.daemon();
         place.drop_file(FILE, &bytes);
-        until("some of it is loaded", || {
-            (metric(&daemon, "needledrop_records_read_total") > 0.0).then_some(())
-        });
-        assert_eq!(metric(&daemon, "needledrop_lease_held"), 1.0);
-        assert_eq!(metric(&daemon, "needledrop_driver_nodes{state=\"connected\"}"), 1.0);
+        until("some of it is loaded", || (daemon.metric("records_read_total") > 0.0).then_some(()));
+        assert_eq!(daemon.metric("lease_held"), 1.0);
+        assert_eq!(daemon.metric("driver_nodes{state=\"connected\"}"), 1.0);
         change(&place);
-        let loaded = "needledrop_deliveries_total{state=\"loaded\"}";
+        let loaded = "deliveries_total{state=\"loaded\"}";
         let expected = states.iter().filter(|state| **state == "loaded").count();
         until("all is loaded", || {
-            (metric(&daemon, loaded) >= f64::from(u32::try_from(expected).unwrap())).then_some(())
+            (daemon.metric(loaded) >= f64::from(u32::try_from(expected).unwrap())).then_some(())
         });
         assert_eq!(daemon.stop().0, 0, "{name}: {}", daemon.log());
         let receipts = receipts(&place);

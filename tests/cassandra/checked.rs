@@ -1,6 +1,6 @@
 //! Tests of `check` on keyspaces, tables and a ledger that are not as they should be, and of `query` on such a table.
 
-use crate::common::{HEADER, events};
+use crate::common::{HEADER, World, events};
 use crate::place::Place;
 
 const FILE: &str = "2018-11-01-events.csv";
@@ -30,19 +30,11 @@ fn assert_tells(place: &Place, command: &[&str], code: i32, parts: &[&str]) {
 
 #[test]
 fn check_examines_the_keyspace_of_the_ledger_too() {
-    let Some(place) = Place::new() else { return };
+    let Some(place) = Place::without_keyspace(World::new()) else { return };
     // A second place provides a keyspace that is dropped with it.
     let ledger = Place::new().unwrap();
     let place = place.with("store.cassandra.ledger_keyspace", &ledger.keyspace);
-    place.cql(&format!(
-        "CREATE KEYSPACE {} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 3}}",
-        place.keyspace
-    ));
-    place.cql(&format!(
-        "CREATE KEYSPACE {} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 1}} \
-         AND durable_writes = false",
-        ledger.keyspace
-    ));
+    place.create_keyspace(3, true);
     let one = format!("keyspace {} has replication 1", ledger.keyspace);
     let volatile = format!("keyspace {} has durable_writes = false", ledger.keyspace);
     assert_tells(&place, &["check"], 0, &[&one, &volatile]);
@@ -52,7 +44,7 @@ fn check_examines_the_keyspace_of_the_ledger_too() {
 
 #[test]
 fn check_judges_a_missing_keyspace_by_its_configuration() {
-    let Some(place) = Place::new() else { return };
+    let Some(place) = Place::without_keyspace(World::new()) else { return };
     let one = format!("keyspace {} will have replication 1", place.keyspace);
     assert_tells(&place, &["check"], 0, &[&one]);
     let place = place.with("store.cassandra.replication", "{ class: SimpleStrategy, replication_factor: 3 }");
@@ -65,10 +57,10 @@ fn check_judges_a_missing_keyspace_by_its_configuration() {
 #[test]
 fn check_warns_of_a_keyspace_without_durable_writes() {
     let Some(place) = loaded() else { return };
-    assert!(!told(&place, &["check"]).1.contains("durable_writes"));
-    place.cql(&format!("ALTER KEYSPACE {} WITH durable_writes = false", place.keyspace));
     let volatile = format!("keyspace {} has durable_writes = false", place.keyspace);
     assert_tells(&place, &["check"], 0, &[&volatile]);
+    place.cql(&format!("ALTER KEYSPACE {} WITH durable_writes = true", place.keyspace));
+    assert!(!told(&place, &["check"]).1.contains("durable_writes"));
 }
 
 #[test]

@@ -4,16 +4,12 @@ use std::process::Stdio;
 
 use serde_json::{Value as Json, json};
 
-use crate::common::{HEADER, World, events, patiently};
+use crate::common::{World, csv, events, patiently};
 use crate::place::Place;
 
 const FILE: &str = "2018-11-01-events.csv";
 const LEDGER: [&str; 9] =
     ["contents", "deliveries", "heads", "keys", "lease", "meta", "paths", "quarantine", "stamps"];
-
-fn csv(items: std::ops::Range<u32>) -> String {
-    format!("{HEADER}{}", events(items))
-}
 
 /// Loads a file with two good records and one bad record.
 fn loaded() -> Option<Place> {
@@ -146,7 +142,7 @@ fn check_reports_what_exists_and_what_an_acknowledgement_is_worth() {
 
 #[test]
 fn the_printed_schema_is_the_schema_that_is_created() {
-    let Some(place) = Place::new() else { return };
+    let Some(place) = Place::without_keyspace(World::new()) else { return };
     let printed = place.run(&["schema"]);
     assert_eq!(printed.code, 0, "{printed:?}");
     let statements: Vec<&str> =
@@ -175,7 +171,8 @@ fn the_printed_schema_is_the_schema_that_is_created() {
 
 #[test]
 fn without_create_schema_nothing_is_created_and_the_missing_part_is_named() {
-    let Some(place) = Place::new().map(|place| place.with("store.create_schema", "false")) else { return };
+    let Some(place) = Place::without_keyspace(World::new()) else { return };
+    let place = place.with("store.create_schema", "false");
     place.drop_file(FILE, csv(0..2));
     let refused = place.run(&["run", "--once"]);
     assert_eq!(refused.code, 2, "{refused:?}");

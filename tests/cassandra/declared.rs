@@ -1,58 +1,22 @@
 //! Tests that another domain needs only another YAML file, and of table features that only Cassandra has.
 
-use std::path::Path;
+use serde_json::json;
 
-use serde_json::{Value as Json, json};
-
-use crate::common::files;
+use crate::common::World;
 use crate::place::Place;
+use crate::trades;
 
 /// Returns a place for the shipped example, with the example's files in the inbox.
 fn trades() -> Option<Place> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let example = std::fs::read_to_string(root.join("config/examples/trades.yaml")).unwrap();
-    let place = Place::of(&example)?;
-    place.copy_in(&files(&root.join("data/trades")));
+    let place = Place::of(&trades::example())?;
+    trades::copy_in(&place);
     Some(place)
 }
 
 #[test]
 fn the_trades_are_loaded_and_their_tables_answer_the_declared_questions() {
     let Some(place) = trades() else { return };
-    assert_eq!(place.run(&["check"]).code, 0);
-    let summary = place.once(0);
-    assert_eq!(summary["deliveries"], json!({ "loaded": 2 }));
-    assert_eq!(summary["records"], json!({ "read": 41, "loaded": 41, "skipped": 0, "quarantined": 0 }));
-
-    // The newest trade is first. Two trades in the same millisecond are ordered by id. Amounts are stored as they
-    // were written.
-    let rows = place.query("trades_by_symbol", &["symbol=NDRP", "day=2026-03-02"]);
-    let row = |at: &str, id: u32, side: &str, price: &str, quantity: &str, fee: &str, venue: &str| {
-        json!(["NDRP", "2026-03-02", format!("2026-03-02T{at}Z"), id, side, price, quantity, fee, venue])
-    };
-    let expected = json!([
-        row("15:34:25.555", 900_151, "sell", "40.71", "10", "0.37", "XQUA"),
-        row("15:13:29.900", 900_148, "sell", "40.89", "40", "1.47", "XQUA"),
-        row("13:11:46.268", 900_139, "buy", "40.80", "10", "0.37", "Dark Pool, Nord"),
-        row("13:01:26.454", 900_131, "buy", "41.37", "1000", "37.23", "Dark Pool, Nord"),
-        row("11:42:25.115", 900_121, "sell", "41.67", "250", "9.38", "XQUA"),
-        row("11:42:25.115", 900_117, "sell", "41.67", "10", "0.38", "XNDL"),
-        row("11:09:53.822", 900_111, "sell", "40.72", "40", "1.47", "XNDL"),
-        row("09:45:42.232", 900_107, "buy", "40.77", "250", "9.17", "XQUA"),
-    ]);
-    assert_eq!(json!(rows), expected);
-
-    // A trade that was reported late: `trades_by_symbol` has it under its own day, `trades_by_account` under the day
-    // of its file.
-    let late = ["symbol=LARK", "day=2026-03-02", "executedAt=2026-03-02T16:59:58.412Z"];
-    assert_eq!(place.query("trades_by_symbol", &late)[0][3], 900_159);
-    let account = place.query("trades_by_account", &["account=A-1012", "file_day=2026-03-03"]);
-    let ids: Vec<_> = account.iter().map(|row| row[3].clone()).collect();
-    assert_eq!(ids.last().unwrap(), &json!(900_159), "{ids:?}");
-
-    // No fee was charged, so the column is empty.
-    let free = ["symbol=LARK", "day=2026-03-02", "executedAt=2026-03-02T11:31:26.202Z"];
-    assert_eq!(place.query("trades_by_symbol", &free)[0][7], Json::Null);
+    trades::assert_answers(&place);
 }
 
 #[test]
@@ -187,7 +151,7 @@ fn every_type_is_read_back_unchanged_and_quoted_names_keep_their_case() {
 
 #[test]
 fn existing_tables_with_rows_are_taken_over() {
-    let Some(place) = Place::of(EVERYTHING) else { return };
+    let Some(place) = Place::without_keyspace(World::of(EVERYTHING)) else { return };
     let ddl = place.run(&["schema"]).stdout;
     let theirs = ddl.split(';').map(str::trim).filter(|one| !one.contains("needledrop_")).collect::<Vec<_>>();
     theirs.iter().filter(|one| !one.is_empty()).for_each(|one| place.cql(one));

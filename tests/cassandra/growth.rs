@@ -5,17 +5,13 @@ use std::io::Write as _;
 
 use serde_json::json;
 
-use crate::common::{Daemon, HEADER, events, gzip, until};
+use crate::common::{Daemon, HEADER, csv, events, gzip, until};
 use crate::place::Place;
 use crate::steps::steps;
 use crate::story::Story;
 
 const FILE: &str = "2018-11-01-events.csv";
 const OTHERS: [&str; 2] = ["2018-10-31-events.csv", "2018-11-30-events.csv"];
-
-fn csv(items: std::ops::Range<u32>) -> String {
-    format!("{HEADER}{}", events(items))
-}
 
 fn row(first: &str, user: &str) -> String {
     format!("A,{first},F,0,Lee,1.5,free,\"X, Y\",7,Song,{user}")
@@ -61,7 +57,7 @@ fn a_line_end_after_an_open_tail_continues_the_delivery() {
     let cases = [
         ("the line end follows", format!("{HEADER}{}", plain("1")), "\n".to_owned()),
         ("and more", format!("{}{}", csv(0..3), plain("1")), format!("\r\n{}", events(3..5))),
-        ("behind a refused record", format!("{HEADER}{}", plain("-")), format!("\n{}\n", plain("2"))),
+        ("behind a refused record", format!("{}{}", csv(0..3), plain("-")), format!("\n{}\n", plain("2"))),
         ("behind a skipped record", format!("{HEADER},,,,,,,,,,1"), "\n".to_owned()),
         ("an open quote waits", format!("{HEADER}{}", plain("\"1")), "\"\n".to_owned()),
     ];

@@ -1,11 +1,11 @@
-//! Ledgers left by earlier versions: 0.1.0 (format 3), format 4 and format 5. Readers refuse them until they are migrated. Then
-//! loading continues.
+//! Ledgers left by earlier versions: 0.1.0 (format 3), and formats 4 to 6. Readers refuse them until they are migrated.
+//! Then loading continues.
 
 use scylla::value::CqlValue;
 
 use crate::common::World;
 use crate::place::{Place, text};
-use crate::upgrade::{by_hour, by_station, left, sorted};
+use crate::upgrade::{LENIENT, by_hour, by_station, left, sorted};
 
 /// A store that an earlier version left, as CQL.
 struct Left {
@@ -15,7 +15,7 @@ struct Left {
     interrupted: [&'static str; 2],
 }
 
-const LEFT: [Left; 3] = [
+const LEFT: [Left; 4] = [
     Left {
         format: 3,
         store: include_str!("../fixtures/0.1.0/cassandra.cql"),
@@ -31,6 +31,11 @@ const LEFT: [Left; 3] = [
         format: 5,
         store: include_str!("../fixtures/format-4/cassandra.cql"),
         interrupted: ["2024-01-12.csv 1 loading 10 = 10 + 0 + 0", "2024-01-13.csv 1 loading 1 = 1 + 0 + 0"],
+    },
+    Left {
+        format: 6,
+        store: include_str!("../fixtures/format-6/cassandra.cql"),
+        interrupted: ["2024-01-12.csv 1 loading 2 = 2 + 0 + 0", "2024-01-13.csv 1 loading 1 = 1 + 0 + 0"],
     },
 ];
 
@@ -52,28 +57,27 @@ const INTERRUPTED: [&str; 2] = ["J", "K"];
 
 impl Left {
     fn deliveries(&self) -> Vec<String> {
-        left(&self.interrupted)
+        left(self.format, &self.interrupted)
     }
 
-    /// 0.1.0 does not record which bytes it sends. Later versions do, but sent them under other rules.
+    /// 0.1.0 does not record which bytes it sends. Formats 4 and 5 do, but sent them under other rules.
     fn further(&self) -> [&'static [(&'static str, &'static str)]; 2] {
-        if self.format == 3 { [&[], &[]] } else { [&READ_AGAIN, &BACK_AGAIN] }
+        if matches!(self.format, 4 | 5) { [&READ_AGAIN, &BACK_AGAIN] } else { [&[], &[]] }
     }
 
-    /// Whatever was sent is sent again under newer stamps.
-    fn assert_stamps(place: &Place, sent: [i64; 2]) {
-        let newest = newest(place);
-        let are_newer = newest.iter().zip(sent).all(|(newest, sent)| *newest > sent);
-        assert!(are_newer, "{newest:?}, {sent:?}");
+    /// Whatever was sent is sent again: under its own stamps if bytes and rules are those that were sent, otherwise under
+    /// newer stamps.
+    fn assert_stamps(&self, place: &Place, sent: [Sent; 2]) {
+        for (now, sent) in of_interrupted(place).iter().zip(&sent) {
+            let are_kept = sent.iter().all(|row| now.contains(row));
+            let are_newer = newest(now) > newest(sent);
+            assert!(if self.format == 6 { are_kept } else { are_newer }, "{now:?}, {sent:?}");
+        }
     }
 }
 
 fn place(of: &Left) -> Option<Place> {
-    let place = Place::with_world(World::of_0_1_0())?;
-    let keyspace = &place.keyspace;
-    place.cql(&format!(
-        "CREATE KEYSPACE {keyspace} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 1}}"
-    ));
+    let place = Place::with_world(World::of_format(of.format))?;
     of.store
         .split(";\n")
         .map(str::trim)
@@ -128,12 +132,23 @@ fn lines(place: &Place, cql: &str) -> Vec<String> {
     sorted(place.rows(cql).iter().map(|row| row.iter().map(cell).collect::<Vec<_>>().join("|")))
 }
 
-/// Returns the newest stamp of each interrupted file.
-fn newest(place: &Place) -> [i64; 2] {
+/// The rows of a station in a table: hour and stamp.
+type Sent = Vec<(Option<CqlValue>, Option<CqlValue>)>;
+
+/// Returns the rows of each interrupted file.
+fn of_interrupted(place: &Place) -> [Sent; 2] {
     INTERRUPTED.map(|station| {
-        let cql = format!("SELECT MAX(WRITETIME(note)) FROM ks.by_station WHERE station = '{station}'");
-        number(place, &cql)
+        let cql = format!("SELECT hour, WRITETIME(note) FROM ks.by_station WHERE station = '{station}'");
+        place.rows(&cql).into_iter().map(|row| (row[0].clone(), row[1].clone())).collect()
     })
+}
+
+fn newest(rows: &Sent) -> i64 {
+    let stamps = rows.iter().map(|(_, stamp)| match stamp {
+        Some(CqlValue::BigInt(stamp)) => *stamp,
+        other => panic!("{other:?}"),
+    });
+    stamps.max().unwrap()
 }
 
 fn number(place: &Place, cql: &str) -> i64 {
@@ -142,21 +157,21 @@ fn number(place: &Place, cql: &str) -> i64 {
     number
 }
 
-fn assert_ended(place: &Place) {
+fn assert_ended(of: &Left, place: &Place) {
     // The observer is a static column: every row of a station has the newest value.
     let with_newest =
         |row: &String| if row.starts_with("A|") { row.replace("Ann", "Abe") } else { row.clone() };
-    let expected: Vec<String> = by_station().iter().map(with_newest).collect();
+    let expected: Vec<String> = by_station(of.format).iter().map(with_newest).collect();
     let cql = "SELECT station, hour, temperature, note, observer FROM ks.by_station";
     assert_eq!(lines(place, cql), expected);
-    assert_eq!(lines(place, "SELECT hour, station, temperature, note FROM ks.by_hour"), by_hour());
+    assert_eq!(lines(place, "SELECT hour, station, temperature, note FROM ks.by_hour"), by_hour(of.format));
 }
 
 #[test]
 fn readers_refuse_an_earlier_ledger_and_writers_migrate_it_and_continue_its_files() {
     for of in &LEFT {
         let Some(place) = place(of) else { return };
-        let sent = newest(&place);
+        let sent = of_interrupted(&place);
         refuses_readers(of, &place);
         let checked = place.run(&["check"]);
         assert!(checked.stdout.contains("has the format of an earlier version"), "{checked:?}");
@@ -168,9 +183,13 @@ fn readers_refuse_an_earlier_ledger_and_writers_migrate_it_and_continue_its_file
         let entries =
             ["03.csv 1 open", "10.csv 1 replayed", "10.csv 2 open", "10.csv 3 discarded", "10.csv 4 open"];
         assert_eq!(place.entries(), entries.map(|entry| format!("2024-01-{entry}")));
+        if of.format == 6 {
+            let receipt = place.receipt(LENIENT);
+            assert_eq!(receipt["lenient"], serde_json::json!({ "comments": 1, "trimmed": 1 }), "{receipt}");
+        }
         place.continues(&of.deliveries(), &place.unchanged(), of.further(), 3);
-        assert_ended(&place);
-        Left::assert_stamps(&place, sent);
+        assert_ended(of, &place);
+        of.assert_stamps(&place, sent);
         let done = place.dump();
         place.once(0);
         let again = place.dump();
@@ -190,7 +209,7 @@ fn refuses_readers(of: &Left, place: &Place) {
     ] {
         let refused = place.run(command);
         assert_eq!(refused.code, 2, "{command:?}: {refused:?}");
-        let format = format!("its ledger has format {}, this version uses 6", of.format);
+        let format = format!("its ledger has format {}, this version uses 7", of.format);
         let told = [&format, "needledrop schema --apply"];
         assert!(told.iter().all(|told| refused.stderr.contains(told)), "{refused:?}");
     }
@@ -202,14 +221,14 @@ fn refuses_readers(of: &Left, place: &Place) {
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
 fn a_migration_that_is_interrupted_is_repeated() {
-    for (of, least) in LEFT.iter().zip([7, 2, 1]) {
+    for (of, least) in LEFT.iter().zip([7, 2, 1, 0]) {
         let Some(place) = place(of) else { return };
-        let sent = newest(&place);
+        let sent = of_interrupted(&place);
         let changes = interrupted(&place);
         assert!(changes >= least, "crash points are missing: {changes}");
         assert_eq!(place.run(&["schema", "--apply"]).code, 0);
         let completed = place.completes(&of.deliveries(), &place.unchanged(), of.further()[0]);
-        Left::assert_stamps(&place, sent);
+        of.assert_stamps(&place, sent);
         // Version 0.1.0 takes such a record back when the file grows, and may be killed before the ledger shows it.
         // Then the record is loaded again, into quarantine.
         place.append("2024-01-03.csv", "\n");

@@ -1,26 +1,18 @@
 //! Tests of law 2: the final state is a function of the deliveries. The content of the files shows their order.
 
-use std::fs;
-use std::path::PathBuf;
-
 use serde_json::{Value as Json, json};
 
 use crate::common::{shared, until};
+use crate::ordered::{FILES, SECOND_ANEW, all_at_once, assert_stamps, file, one_by_one, replace_second};
 use crate::place::Place;
 use crate::steps::steps;
 use crate::story::Story;
 
 const TABLES: [&str; 3] = ["session_item", "user_session", "user_song"];
-const FILES: [&str; 3] = ["2018-12-01-events.csv", "2018-12-02-events.csv", "2018-12-03-events.csv"];
-const SECOND_ANEW: &str = "2018-12-02-events.v2.txt";
 
 /// Returns a place, if the shared files exist.
 fn place() -> Option<Place> {
     Place::new().filter(|_| shared("order").is_some())
-}
-
-fn file(name: &str) -> PathBuf {
-    shared("order").unwrap().join(name)
 }
 
 /// Asserts what the three tables hold, one row each. `item` contains artist, song and length; `first` and `last` are
@@ -40,43 +32,7 @@ fn assert_seen(place: &Place, item: Json, first: Json, last: &str) {
     assert_eq!(json!(found), expected);
     let status = place.json(&["status", "--count"]);
     assert!(TABLES.iter().all(|table| status["tables"][table]["count"] == 1), "{status}");
-    assert_stamps(place, &status);
-}
-
-/// Asserts that the stamp ranges of all generations begin even and do not overlap.
-fn assert_stamps(place: &Place, status: &Json) {
-    let mut ranges = Vec::new();
-    for delivery in status["deliveries"].as_array().unwrap() {
-        let (file, generation) = (delivery["file"].as_str().unwrap(), delivery["generation"].to_string());
-        let receipt = place.json(&["receipt", file, "--generation", &generation]);
-        assert_eq!(receipt["generation"], delivery["generation"]);
-        for range in receipt["stamps"].as_array().unwrap() {
-            let (base, records) = (range["base"].as_i64().unwrap(), range["records"].as_i64().unwrap());
-            assert_eq!(base % 2, 0, "{receipt}");
-            ranges.push((base, base + 2 * records));
-        }
-    }
-    assert!(ranges.len() >= status["deliveries"].as_array().unwrap().len());
-    ranges.sort_unstable();
-    assert!(ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0), "{ranges:?}");
-}
-
-/// Drops files one by one, each after the previous file is loaded.
-fn one_by_one(place: &Place, names: &[&str]) {
-    for name in names {
-        place.copy_in(&[file(name)]);
-        assert_eq!(place.once(0)["deliveries"], json!({ "loaded": 1 }));
-    }
-}
-
-fn all_at_once(place: &Place) {
-    place.copy_in(&FILES.map(file));
-    assert_eq!(place.once(0)["deliveries"], json!({ "loaded": 3 }));
-}
-
-fn replace_second(place: &Place, by: &str) {
-    place.drop_file(FILES[1], fs::read(file(by)).unwrap());
-    assert_eq!(place.once(0)["deliveries"], json!({ "loaded": 1 }));
+    assert_stamps(place);
 }
 
 #[test]

@@ -60,25 +60,36 @@ pub struct Place {
 impl Place {
     /// Creates a place with Sparkify's tables. Returns `None` if there is no node.
     pub fn new() -> Option<Self> {
-        node().map(|node| Self::in_keyspace(World::new(), &node))
+        Self::with_world(World::new())
     }
 
     /// Creates a place with a configuration file of its own.
     pub fn of(yaml: &str) -> Option<Self> {
-        node().map(|node| Self::in_keyspace(World::of(yaml), &node))
+        Self::with_world(World::of(yaml))
     }
 
-    /// Creates a place with a world that is set up already.
+    /// Creates a place with a world that is set up already. Its keyspace has no durable writes, because truncating and
+    /// dropping tables takes less time without them.
     pub fn with_world(world: World) -> Option<Self> {
-        node().map(|node| Self::in_keyspace(world, &node))
+        let place = Self::without_keyspace(world)?;
+        place.create_keyspace(1, false);
+        Some(place)
     }
 
-    fn in_keyspace(world: World, node: &str) -> Self {
+    /// Creates a place whose keyspace does not exist yet.
+    pub fn without_keyspace(mut world: World) -> Option<Self> {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let mut place = Self { world, keyspace: format!("nd_{}_{number}", std::process::id()) };
-        let keyspace = place.keyspace.clone();
-        settle_in(&mut place.world, node, &keyspace);
-        place
+        let keyspace = format!("nd_{}_{number}", std::process::id());
+        settle_in(&mut world, &node()?, &keyspace);
+        Some(Self { world, keyspace })
+    }
+
+    pub fn create_keyspace(&self, replicas: u8, is_durable: bool) {
+        self.cql(&format!(
+            "CREATE KEYSPACE {} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': {replicas}}} \
+             AND durable_writes = {is_durable}",
+            self.keyspace
+        ));
     }
 
     /// Returns another world on the same inbox and store, like a second process on another machine.

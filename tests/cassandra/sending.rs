@@ -29,7 +29,7 @@ fn requests_in_flight_reach_their_limit_and_do_not_exceed_it() {
     let settings = [("write.in_flight", "3"), ("write.batch_rows", "1"), ("source.settle", "100ms")];
     let place = settings.into_iter().fold(place, |place, (setting, value)| place.with(setting, value));
     let daemon = place.daemon();
-    place.drop_file(FILE, format!("{HEADER}{}", events(0..6000)));
+    place.drop_file(FILE, format!("{HEADER}{}", events(0..2000)));
     let mut most = 0.0_f64;
     until("it is loaded", || {
         most = most.max(daemon.metrics().get("needledrop_requests_in_flight").copied().unwrap_or(0.0));
@@ -40,7 +40,7 @@ fn requests_in_flight_reach_their_limit_and_do_not_exceed_it() {
     // A scrape may lose a sample of a histogram that is recorded at the same moment (`AtomicBucket::clear_with`).
     let (requests, rows) = batches(&daemon);
     assert_eq!(requests, rows, "single rows");
-    assert!(requests > 17_900.0, "{requests}");
+    assert!(requests > 5_900.0, "{requests}");
 }
 
 /// All rows of two tables belong to one session, so they share partitions there.

@@ -9,16 +9,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use scylla::value::CqlValue;
 use serde_json::Value as Json;
 
-use crate::common::{HEADER, events, until};
+use crate::common::{HEADER, csv, until};
 use crate::place::{Dump, Place, text};
 use crate::wire::{Way, holds, through};
 
 const TABLES: [&str; 3] = ["session_item", "user_session", "user_song"];
 const FILES: [&str; 2] = ["2018-12-01-events.csv", "2018-12-02-events.csv"];
-
-fn csv(items: std::ops::Range<u32>) -> String {
-    format!("{HEADER}{}", events(items))
-}
 
 fn stamped(place: &Place) -> Dump {
     TABLES.iter().map(|table| ((*table).to_owned(), place.stamped(table))).collect()

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 
 use crate::place::{Dump, Place};
+use crate::two_feeds::name;
 
 /// Tables, deliveries and quarantine, without ids, stamps, times and remarks.
 #[derive(Debug, PartialEq)]
@@ -59,10 +60,10 @@ fn closes(place: &Place, entries: &[Json]) {
         assert_eq!(count("records"), count("loaded") + count("skipped") + count("quarantined"), "{delivery}");
         let state = delivery["state"].as_str().unwrap();
         assert!(!matches!(state, "loading" | "waiting"), "left behind: {delivery}");
-        *refused.entry(delivery["file"].as_str().unwrap().to_owned()).or_default() += count("quarantined");
+        *refused.entry(name(delivery)).or_default() += count("quarantined");
     }
     for (file, count) in refused {
-        let found = entries.iter().filter(|entry| entry["file"] == *file && entry["state"] != "replayed");
+        let found = entries.iter().filter(|entry| name(entry) == file && entry["state"] != "replayed");
         assert_eq!(found.count() as u64, count, "entries of {file}");
     }
 }

@@ -6,12 +6,13 @@ use crate::common::World;
 use crate::place::Place;
 
 /// The types of the columns. Each column is also the partition key of a table of its own.
-const TYPES: [&str; 15] = [
+const TYPES: [&str; 16] = [
     "text",
     "tinyint",
     "smallint",
     "int",
     "bigint",
+    "varint",
     "float",
     "double",
     "decimal",
@@ -25,12 +26,13 @@ const TYPES: [&str; 15] = [
 ];
 
 /// Unusual values of each type, in the order of the types. There is no empty blob, because CQL has no empty key.
-const VALUES: [&[&str]; 15] = [
+const VALUES: [&[&str]; 16] = [
     &["\" a \"", "\"a,\"\"b\"\"\nc\"", "é🎧", "nan", "\u{1}"],
     &["-128", "127", "+5", " 7 "],
     &["-32768", "32767"],
     &["-2147483648", "2147483647", "0"],
     &["-9223372036854775808", "9223372036854775807"],
+    &["-0", "+007", "-129", "18446744073709551616", "-123456789012345678901234567890"],
     &["3.4028235e38", "-1e-45", "0.1", "16777217", "-0.0"],
     &["1.7976931348623157e308", "5e-324", "0.1", "-0"],
     &["12.50", "-0.000", "1e5", "-1e-20", "123456789012345678901234567890.12", "0", "1E+2"],
@@ -43,9 +45,30 @@ const VALUES: [&[&str]; 15] = [
     &["0x00", "0xCAfe00"],
 ];
 
+/// Unusual collections, as fields of CSV. They cannot be keys.
+const COLLECTIONS: [(&str, &[&str]); 7] = [
+    ("list<double>", &["\"[1, 0.1, 5e-324, -0.0, \"\"1e308\"\"]\"", "[]", ""]),
+    ("list<float>", &["\"[16777217, 3.4028235e38, -1e-45, 495.3073]\"", "[]"]),
+    ("set<text>", &["\"[\"\"é\"\", \"\"\"\", \"\"\\u0001\\ud83c\\udfa7\"\", \"\"é\"\"]\"", "[]", ""]),
+    ("set<decimal>", &["\"[10, 9.50, -1e2, 0.0]\"", "[12.50]"]),
+    (
+        "set<timeuuid>",
+        &["\"[\"\"b54adc00-67f9-11d9-9669-0800200c9a66\"\", \"\"a54adc00-67f9-11ea-9669-0800200c9a66\"\"]\""],
+    ),
+    (
+        "map<timestamp, inet>",
+        &["\"{\"\"9999-12-31\"\": \"\"::1\"\", \"\"0000-01-01\"\": \"\"::ffff:1.2.3.4\"\"}\"", "{}"],
+    ),
+    ("map<blob, boolean>", &["\"{\"\"0x\"\": true, \"\"0xFF00\"\": \"\"no\"\"}\"", ""]),
+];
+
 fn configuration() -> String {
     let columns: String = TYPES.iter().map(|kind| format!("    c_{kind}: {kind}\n")).collect();
-    let names = TYPES.map(|kind| format!("c_{kind}")).join(", ");
+    let columns = columns
+        + &(0..).zip(COLLECTIONS).map(|(n, (kind, _))| format!("    of_{n}: {kind}\n")).collect::<String>();
+    let collections = (0..COLLECTIONS.len()).map(|n| format!("of_{n}"));
+    let names =
+        TYPES.map(|kind| format!("c_{kind}")).into_iter().chain(collections).collect::<Vec<_>>().join(", ");
     let keyed =
         TYPES.map(|kind| format!("  by_{kind}: {{ partition_key: [c_{kind}], clustering_key: [seq] }}\n"));
     format!(
@@ -58,11 +81,13 @@ fn configuration() -> String {
 /// Returns one record for each round. In each round a type has its next value, and after its last value the first
 /// again.
 fn records() -> String {
-    let mut text = format!("part,seq,ip,{}\n", TYPES.map(|kind| format!("c_{kind}")).join(","));
+    let collections = (0..COLLECTIONS.len()).map(|n| format!(",of_{n}")).collect::<String>();
+    let mut text = format!("part,seq,ip,{}{collections}\n", TYPES.map(|kind| format!("c_{kind}")).join(","));
     let addresses = ["127.0.0.1", "::1", "2001:db8::ff"];
     for round in 0..7 {
         let fields = VALUES.map(|values| values[round % values.len()]).join(",");
-        text.push_str(&format!("1,{round},{},{fields}\n", addresses[round % addresses.len()]));
+        let others = COLLECTIONS.map(|(_, values)| values[round % values.len()]).join(",");
+        text.push_str(&format!("1,{round},{},{fields},{others}\n", addresses[round % addresses.len()]));
     }
     text
 }

@@ -257,6 +257,11 @@ impl World {
         deliveries.map(|delivery| (text(&delivery["file"]), text(&delivery["state"]))).collect()
     }
 
+    /// Waits until the newest generation of a file is in this state.
+    pub fn wait_for(&self, file: &str, state: &str) {
+        until(&format!("{file} is {state}"), || (self.states().get(file)? == state).then_some(()));
+    }
+
     /// Returns how often the ledger took up a file.
     pub fn generations(&self, file: &str) -> usize {
         let status = self.json(&["status"]);
@@ -318,13 +323,26 @@ impl Daemon {
         get(self.port, path)
     }
 
-    fn until_ready(&self) {
+    pub fn until_ready(&self) {
         let mut answer = None;
         let ready = patiently(|| {
             answer = self.get("/readyz");
             (answer.as_ref()?.0 == 200).then_some(())
         });
         assert!(ready.is_some(), "the daemon is not ready: {answer:?}; its log:\n{}", self.log());
+    }
+
+    /// Waits until the daemon is not ready for a reason that contains these words.
+    pub fn until_unready(&self, reason: &str) {
+        until(&format!("it is not ready: {reason}"), || {
+            let (code, words) = self.get("/readyz")?;
+            (code == 503 && words.contains(reason)).then_some(())
+        });
+    }
+
+    /// Returns a metric by its name after `needledrop_`, with labels, or 0 if there is none.
+    pub fn metric(&self, name: &str) -> f64 {
+        self.metrics().get(&format!("needledrop_{name}")).copied().unwrap_or_default()
     }
 
     /// Returns the metrics, by name with labels.
@@ -414,6 +432,11 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
 /// value.
 pub fn events(items: std::ops::Range<u32>) -> String {
     items.map(|n| format!("Artist {n},Ann,F,{n},Lee,100.5,free,\"X, Y\",7,Song {n},3\n")).collect()
+}
+
+/// Returns an event file with these events.
+pub fn csv(items: std::ops::Range<u32>) -> String {
+    format!("{HEADER}{}", events(items))
 }
 
 /// Returns a port that nobody listens on. It is below the ports that the kernel gives to outgoing connections, so

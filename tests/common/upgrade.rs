@@ -1,4 +1,4 @@
-//! The deliveries that version 0.1.0 left in `fixtures/0.1.0`, and what they become. Both stores must end the same.
+//! The deliveries that earlier versions left in `fixtures`, and what they become. Both stores must end the same.
 
 use std::fs;
 use std::path::Path;
@@ -25,9 +25,15 @@ const LEFT: [&str; 14] = [
     "2024-01-15.csv 1 loaded 8 = 8 + 0 + 0",
 ];
 
+/// A ledger of format 6 also has a file that was loaded with lenient settings, which are no longer declared.
+pub const LENIENT: &str = "2024-01-17.csv";
+const LENIENT_DELIVERY: &str = "2024-01-17.csv 1 loaded 1 = 1 + 0 + 0";
+const LENIENT_ROW: &str = "M|1|1.0|mink|Mia";
+
 /// What a run over the same files changes: interrupted files are completed. The copy of the file that failed has
-/// other times, so it is tried once more. Nothing else is read.
-const COMPLETED: [(&str, &str); 3] = [
+/// other times, so it is tried once more, and its first generation is replaced. Nothing else is read.
+const COMPLETED: [(&str, &str); 4] = [
+    ("2024-01-09.csv 1", "2024-01-09.csv 1 replaced 0 = 0 + 0 + 0"),
     ("2024-01-09.csv 2", "2024-01-09.csv 2 failed 0 = 0 + 0 + 0"),
     ("2024-01-12.csv 1", "2024-01-12.csv 1 loaded 12 = 12 + 0 + 0"),
     ("2024-01-13.csv 1", "2024-01-13.csv 1 loaded 2 = 2 + 0 + 0"),
@@ -59,11 +65,14 @@ const UNCHANGED: [&str; 7] = [
 ];
 
 impl World {
-    /// Creates a world with the inbox and the configuration, without a store.
-    pub fn of_0_1_0() -> Self {
-        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/0.1.0");
-        let world = Self::of(&fs::read_to_string(fixture.join("needledrop.yaml")).unwrap());
-        world.copy_in(&files(&fixture.join("inbox")));
+    /// Creates a world with the inbox and the configuration of a ledger of this format, without a store.
+    pub fn of_format(format: u32) -> Self {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let world = Self::of(&fs::read_to_string(fixtures.join("0.1.0/needledrop.yaml")).unwrap());
+        world.copy_in(&files(&fixtures.join("0.1.0/inbox")));
+        if has_lenient(format) {
+            world.copy_in(&files(&fixtures.join("format-6/inbox")));
+        }
         world.with("source.settle", "20ms")
     }
 
@@ -157,23 +166,27 @@ impl World {
     }
 }
 
-/// Returns the deliveries that an earlier version left, including these interrupted deliveries.
-pub fn left(interrupted: &[&str]) -> Vec<String> {
-    let mut lines: Vec<String> = LEFT.iter().chain(interrupted).map(|line| (*line).to_owned()).collect();
-    lines.sort();
-    lines
+fn has_lenient(format: u32) -> bool {
+    format == 6
+}
+
+/// Returns the deliveries of a ledger of this format. These lines are added, or take the place of others.
+pub fn left(format: u32, lines: &[&str]) -> Vec<String> {
+    let generation = |line: &&str| line.splitn(3, ' ').take(2).collect::<Vec<_>>().join(" ");
+    let is_other = |line: &&&str| !lines.iter().any(|own| generation(own) == generation(line));
+    let lenient = has_lenient(format).then_some(&LENIENT_DELIVERY);
+    let others = LEFT.iter().filter(is_other).chain(lenient);
+    sorted(others.chain(lines).map(|line| (*line).to_owned()))
 }
 
 fn changed(before: &[String], changes: &[(&str, &str)]) -> Vec<String> {
     let is_kept = |line: &&String| !changes.iter().any(|(name, _)| line.starts_with(name));
     let kept = before.iter().filter(is_kept).cloned();
-    let mut lines: Vec<String> = kept.chain(changes.iter().map(|(_, line)| (*line).to_owned())).collect();
-    lines.sort();
-    lines
+    sorted(kept.chain(changes.iter().map(|(_, line)| (*line).to_owned())))
 }
 
-/// Returns the final rows of `by_station`: station, hour, temperature, note, observer.
-pub fn by_station() -> Vec<String> {
+/// Returns the final rows of `by_station`, from a ledger of this format: station, hour, temperature, note, observer.
+pub fn by_station(format: u32) -> Vec<String> {
     let few = "A|1|9.5|open|Abe A|2|2.0||Ann A|3|4.5||Ann A|5|5.0|late|Ann B|1|3.5|bee|Bob C|1|1.5|sea|Cyd \
                C|3|3.0|surf|Cyd D|1|1.5|dee|Dan D|2|2.5|deer|Dan D|20|2.5|deer|Dan E|1|1.0|eel|Eve \
                E|2|2.0|eft|Eve F|1|7.0|fox|Flo H|1|1.0|hen|Hal H|2|2.0|hare|Hal H|3|3.0|hawk|Hal \
@@ -182,18 +195,19 @@ pub fn by_station() -> Vec<String> {
     let grown = (1..45).map(|n| format!("I|{n}|{n}.5|ice|Ida"));
     let interrupted = (0..12).map(|n| format!("J|{n}|{n}.0|jay|Jon"));
     let renamed = (0..8).map(|n| format!("L|{n}|{n}.0|lark|Lou"));
-    sorted(few.chain(grown).chain(interrupted).chain(renamed))
+    let lenient = has_lenient(format).then(|| LENIENT_ROW.to_owned());
+    sorted(few.chain(grown).chain(interrupted).chain(renamed).chain(lenient))
 }
 
 /// Returns the final rows of `by_hour`: hour, station, temperature, note. In this table an empty column erases the
 /// earlier value.
-pub fn by_hour() -> Vec<String> {
+pub fn by_hour(format: u32) -> Vec<String> {
     let row = |row: &String| {
         let fields: Vec<&str> = row.split('|').collect();
         let note = if row.starts_with("A|1|") { "" } else { fields[3] };
         format!("{}|{}|{}|{note}", fields[1], fields[0], fields[2])
     };
-    sorted(by_station().iter().map(row))
+    sorted(by_station(format).iter().map(row))
 }
 
 pub fn sorted(lines: impl Iterator<Item = String>) -> Vec<String> {

@@ -57,10 +57,7 @@ pub type Record = Option<[String; 3]>;
 impl Delivery {
     /// Returns the durable records, in order.
     pub fn records(&self) -> Vec<Record> {
-        if matches!(self.state, State::Duplicate | State::Failed) {
-            return Vec::new();
-        }
-        records(&self.text)
+        if self.state == State::Duplicate { Vec::new() } else { records(&self.text) }
     }
 
     pub fn line(&self) -> Line {
@@ -68,12 +65,35 @@ impl Delivery {
         let loaded = records.iter().flatten().count() as u64;
         let all = records.len() as u64;
         let state = format!("{:?}", self.state).to_lowercase();
-        let bytes = if self.state == State::Failed { 0 } else { self.text.len() as u64 };
+        let bytes = self.text.len() as u64;
         (self.path.clone(), self.generation, state, bytes, all, loaded, all - loaded)
     }
 
     fn has_records(&self) -> bool {
         !records(&self.text).is_empty()
+    }
+
+    /// Whether the delivery is compared with this text. A failed delivery is over, unless all of its records were refused
+    /// and more follow.
+    fn may_go_on(&self, text: &str) -> bool {
+        let more = text.strip_prefix(self.text.as_str());
+        let is_more =
+            more.is_some_and(|more| if self.tail { more.starts_with('\n') } else { !more.is_empty() });
+        self.state != State::Failed || (self.has_records() && is_more)
+    }
+
+    /// Ends a generation when the next one of its file begins. A failed generation with records in quarantine stays if the
+    /// next one fails too.
+    fn replace(&mut self, next: State, is_newest: bool) {
+        let is_replaced = match self.state {
+            State::Loading | State::Incomplete => is_newest,
+            State::Failed if self.has_records() => next != State::Failed,
+            State::Failed => is_newest,
+            _ => false,
+        };
+        if is_replaced {
+            self.state = State::Replaced;
+        }
     }
 }
 
@@ -114,6 +134,17 @@ fn loadable(text: &str, strikes: u32) -> (&str, bool) {
         return (text, true);
     }
     (&text[..end], false)
+}
+
+/// Returns the state of a delivery with this text. A complete file of which nothing can be loaded fails.
+fn state(text: &str, whole: bool) -> State {
+    let records = records(text);
+    let is_refused = !records.is_empty() && records.iter().all(Option::is_none);
+    match (whole, is_refused) {
+        (false, _) => State::Incomplete,
+        (true, true) => State::Failed,
+        (true, false) => State::Loaded,
+    }
 }
 
 /// Whether a file has only a header without a line end, and its writer may not have finished.
@@ -175,7 +206,7 @@ impl Model {
         }
         let file = self.files[path].clone();
         match newest {
-            Some(at) if self.deliveries[at].state != State::Failed => self.known(at, &file, left),
+            Some(at) if self.deliveries[at].may_go_on(&file.text) => self.known(at, &file, left),
             newest => {
                 let strikes = newest.map_or(0, |at| self.deliveries[at].strikes);
                 self.new_delivery(path, &file, strikes, left);
@@ -208,10 +239,11 @@ impl Model {
         if !serves(&file.text) {
             return self.enter(&current.path, file, State::Failed, String::new(), current.strikes);
         }
-        if !current.has_records() && self.is_another(&current.path, file, current.strikes, left) {
+        let has_none = !current.has_records() || current.state == State::Failed;
+        if has_none && self.is_another(&current.path, file, current.strikes, left) {
             return;
         }
-        let state = if whole { State::Loaded } else { State::Incomplete };
+        let state = state(text, whole);
         let (text, head) = (text.to_owned(), head(&file.text).to_owned());
         let tail = is_open(state, &text);
         self.deliveries[at] = Delivery { state, text, tail, head, size: file.size, ..current };
@@ -231,7 +263,7 @@ impl Model {
             return;
         }
         let (text, whole) = loadable(&file.text, strikes);
-        let (text, state) = (text.to_owned(), if whole { State::Loaded } else { State::Incomplete });
+        let (text, state) = (text.to_owned(), state(text, whole));
         self.enter(path, file, state, text, strikes);
     }
 
@@ -282,10 +314,8 @@ impl Model {
 
     fn enter(&mut self, path: &str, file: &File, state: State, text: String, strikes: u32) {
         let before = self.newest(path);
-        if let Some(before) = before
-            && matches!(self.deliveries[before].state, State::Loading | State::Incomplete)
-        {
-            self.deliveries[before].state = State::Replaced;
+        for (at, other) in self.deliveries.iter_mut().enumerate().filter(|(_, other)| other.path == path) {
+            other.replace(state, Some(at) == before);
         }
         let generation = before.map_or(0, |at| self.deliveries[at].generation) + 1;
         let (path, head, size) = (path.to_owned(), head(&file.text).to_owned(), file.size);
@@ -294,8 +324,14 @@ impl Model {
     }
 
     /// Adopts the contents of the ledger after a killed run. Each delivery must be as before the run, as after it,
-    /// or partly loaded. A run that recorded only the new head of a file changed no line.
-    pub fn was_killed(&mut self, seen: &[Line], has_new_head: impl Fn(usize) -> bool) {
+    /// or partly loaded. A run that recorded only the new head of a file changed no line. `is_noted` is whether the ledger
+    /// has the times of a delivery's file, so that the file counts as unchanged.
+    pub fn was_killed(
+        &mut self,
+        seen: &[Line],
+        has_new_head: impl Fn(usize) -> bool,
+        is_noted: impl Fn(usize) -> bool,
+    ) {
         let mut after = self.clone();
         after.run();
         for (at, line) in seen.iter().enumerate() {
@@ -313,15 +349,17 @@ impl Model {
             |all: &[Delivery], path: &str| all.iter().rfind(|other| other.path == *path).map(Delivery::line);
         for (path, file) in &mut self.files {
             let line = newest(&self.deliveries, path);
-            let has_failed = line.as_ref().is_some_and(|line| line.2 == "failed");
+            let at = self.deliveries.iter().rposition(|other| other.path == *path);
+            let has_failed =
+                line.as_ref().is_some_and(|line| line.2 == "failed") && at.is_some_and(&is_noted);
             file.touched &= !(has_failed && line == newest(&after.deliveries, path));
         }
     }
 }
 
-/// Whether the last record of a delivery's text was loaded without a line end.
+/// Whether the last record of a delivery's text was read without a line end.
 fn is_open(state: State, text: &str) -> bool {
-    state == State::Loaded && !text.is_empty() && !text.ends_with('\n')
+    matches!(state, State::Loaded | State::Failed) && !text.is_empty() && !text.ends_with('\n')
 }
 
 fn on_its_way(before: Option<&Delivery>, end: Option<&Delivery>, line: &Line) -> Delivery {

@@ -35,6 +35,11 @@ impl Seen {
         self.select("SELECT head FROM _needledrop_deliveries ORDER BY id", |row| row.get(0))
     }
 
+    /// Returns whether the times of each delivery's file are noted, in the same order.
+    pub fn noted(&self) -> Vec<bool> {
+        self.select("SELECT noted_ctime <> 0 FROM _needledrop_deliveries ORDER BY id", |row| row.get(0))
+    }
+
     /// Returns the stamp ranges in order: (delivery, first record, base, records).
     fn ranges(&self) -> Vec<(u64, u64, i64, u64)> {
         let sql = "SELECT delivery, first, base, records FROM _needledrop_stamps ORDER BY base";

@@ -35,7 +35,7 @@ fn csv(items: Range<u32>) -> String {
     format!("{HEADER}{}{skipped}{bad}", events(items))
 }
 
-/// Drops all files into the worlds, and two more: one fails, and one stays incomplete.
+/// Drops all files into the worlds, and three more: one fails, one stays incomplete, and no pattern matches one.
 pub fn drop_all(worlds: &[&World]) {
     for number in 0..FILES {
         for world in worlds {
@@ -46,6 +46,7 @@ pub fn drop_all(worlds: &[&World]) {
             if number == FILES / 2 {
                 world.drop_file("no-song.csv", "artist,userId\nA,1\n");
                 world.drop_file("half.csv.gz", half());
+                world.drop_file("notes.txt", "no pattern matches this name");
             }
         }
         sleep(EVERY);

@@ -76,12 +76,19 @@ pub fn of_panel(board: &str, title: &str, daemons: f64) -> Option<Size> {
         ("files", "Unreadable" | "Failed attempts to read files" | "Loaded files that left the inbox") => {
             size(0.0, 0.0)
         }
+        ("files", "Files left out") => size(daemons, 2.0 * daemons),
         ("files", "Deliveries a day") => sums(files),
         ("files", "Records a day") => sums(all - f64::from(FILES * SKIPPED) - bad),
         ("files", "Rows a day") => sums(all - f64::from(FILES * SKIPPED) - bad),
         ("files", "Bytes a day") => size(all * 30.0, all * 100.0),
         ("files", "Quarantine a day, by reason") => sums(bad),
         ("files", "Files that need attention") => size(daemons, daemons),
+        ("files", "Inbox") => size(1.0, 1.0),
+        ("files", "Since the last load, by feed") => size(0.0, 60.0),
+        ("files", "Records a day, by feed") => sums(all),
+        ("files", "Quarantine a day, by feed") => sums(bad),
+        ("files", "Files that need attention, by feed") => size(2.0 * daemons, 2.0 * daemons),
+        ("files", "Oldest waiting, by feed") => size(0.0, 30.0),
         ("files", "Drop to queryable") => size(1.0, 100.0),
         ("files", "Drop to queryable, p99 of an hour") => size(0.005, 30.0),
         _ => return None,

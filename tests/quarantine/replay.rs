@@ -163,7 +163,7 @@ fn replay_and_discard_can_be_filtered() {
     let discard = |flags: &[&str]| world.run(&[&["quarantine", "discard"], flags].concat());
     let unselected = discard(&[]);
     assert!(
-        unselected.code == 2 && unselected.stderr.contains("next: select records with --file"),
+        unselected.code == 2 && unselected.stderr.contains("next: select records with --feed"),
         "{unselected:?}"
     );
     let done = discard(&["--reason", "fields", "--json"]);
@@ -290,7 +290,10 @@ fn a_table_backfilled_later_contains_the_replayed_records() {
 fn a_stopped_replay_exits_with_4_and_can_be_continued() {
     const MANY: u64 = 20_000;
     let far = |n| format!("Far {n},Ann,F,{},Lee,1.5,free,X,7,Far song,3\n", 3_000_000_000 + n);
-    let world = widened(dropped(&(0..MANY).map(far).collect::<String>()));
+    let world = World::new().with("limits.max_quarantined", "off");
+    world.drop_file(FILE, format!("{HEADER}{}", (0..MANY).map(far).collect::<String>()));
+    world.once(1);
+    let world = widened(world);
     let mut replaying = world.command(&["quarantine", "replay", "--json"]).spawn().unwrap();
     until("some are replayed", || (world.receipt(FILE)["quarantine"]["replayed"] != 0).then_some(()));
     let pid = rustix::process::Pid::from_child(&replaying);

@@ -103,6 +103,29 @@ fn cells_that_a_spreadsheet_would_run_are_guarded_and_reported() {
 
 #[test]
 fn more_than_a_page_is_listed() {
-    let world = loaded(&format!("{}{}", "bad\n".repeat(150), events(0..1)));
+    let world = loaded(&format!("{}{}", "bad\n".repeat(150), events(0..200)));
     assert_eq!(csv(&world, &[]).0.len(), 151);
+}
+
+#[test]
+fn a_corrected_list_is_a_file_of_its_feed() {
+    let world = World::of(
+        "source:\n  format: { header_match: relaxed }\n  \
+         columns: { k: text, amount: { type: int, from: [Betrag, Sum] }, other: text }\n\
+         tables:\n  t: { partition_key: [k], columns: [amount, other] }\n",
+    );
+    world.drop_file("a.csv", "amount, BETRAG ,K,Other\nignored,x,a,1\nignored,1,b,2\n");
+    world.drop_file("b.csv", "K,sum,Other,amount\nc,y,3,more\nd,2,4,more\n");
+    world.once(1);
+    let (lines, _) = csv(&world, &[]);
+    assert_eq!(lines[0], "file,line,byte,reason,column,detail,K, BETRAG ,Other,amount,rest");
+    let cells = |line: &str| line.rsplit_once("\",").unwrap().1.to_owned();
+    assert_eq!((cells(&lines[1]), cells(&lines[2])), ("a,x,1,ignored,".into(), "c,y,3,more,".into()));
+    let mended = lines.join("\n").replace(",x,1,", ",10,1,").replace(",y,3,", ",20,3,");
+    world.drop_file("mended.csv", mended + "\n");
+    world.once(0);
+    let expected = json!([["a", 10, "1"], ["b", 1, "2"], ["c", 20, "3"], ["d", 2, "4"]]);
+    let mut rows = world.tables()["t"].clone();
+    rows.sort_by_key(|row| row[0].to_string());
+    assert_eq!(json!(rows), expected);
 }

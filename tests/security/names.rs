@@ -83,7 +83,12 @@ fn a_file_name_that_is_not_utf8_is_reported_and_holds_up_no_other_file() {
     fs::write(&place, csv(0..1)).unwrap();
     world.drop_file("good.csv", csv(1..2));
     let output = world.run(&["run", "--once"]);
-    assert_eq!((output.code, world.states().len()), (0, 1), "{output:?}");
-    assert!(output.stderr.contains("is not UTF-8; rename it"), "{output:?}");
+    assert_eq!((output.code, world.states().len()), (1, 1), "{output:?}");
+    assert!(output.stderr.contains("a name that is not UTF-8: bad\\xff"), "{output:?}");
+    let check = world.run(&["check"]);
+    assert_eq!(check.code, 1, "{check:?}");
+    assert!(check.stdout.contains("WRONG  names") && check.stdout.contains("bad\\xff"), "{check:?}");
+    let status = world.run(&["status"]);
+    assert!(status.stdout.contains("left out 1 file has a name that is not UTF-8"), "{status:?}");
     assert!(place.exists() && !output.stderr.contains('\u{1b}'), "{output:?}");
 }

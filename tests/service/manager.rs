@@ -26,8 +26,14 @@ impl Manager {
         Self { socket, watchdog, told }
     }
 
+    #[allow(dead_code, reason = "each test file uses a part of it")]
     pub fn start(&self, world: &World) -> Daemon {
-        let mut variables = vec![("NOTIFY_SOCKET", self.socket.display().to_string())];
+        self.start_with(world, Vec::new())
+    }
+
+    /// Starts the daemon with further variables.
+    pub fn start_with(&self, world: &World, mut variables: Vec<(&'static str, String)>) -> Daemon {
+        variables.push(("NOTIFY_SOCKET", self.socket.display().to_string()));
         if let Some(watchdog) = self.watchdog {
             variables.push(("WATCHDOG_USEC", watchdog.as_micros().to_string()));
         }

@@ -55,6 +55,28 @@ fn the_complete_part_of_a_truncated_file_is_loaded_and_the_rest_when_it_arrives(
 }
 
 #[test]
+fn a_loaded_file_that_grows_by_bytes_that_cannot_be_decoded_stays_and_is_reported() {
+    let packs: [(&str, Pack); 2] = [("a.csv.gz", gzip), ("a.csv.zst", zstd)];
+    for (name, pack) in packs {
+        let (first, second) = (pack(b"k,v\na,1\n"), pack(b"b,2\nc,3\n"));
+        let world = world().with("source.after", "delete");
+        let file = world.inbox().join(name);
+        for (rest, state) in [(&second[..8], "incomplete"), (b"no member", "failed")] {
+            world.drop_file(name, &first);
+            world.once(0);
+            assert!(!file.exists(), "{name}");
+            world.drop_file(name, [&first[..], rest].concat());
+            world.once(1);
+            assert!(file.exists(), "{name}");
+            assert_eq!(world.receipt(name)["state"], state, "{name}");
+        }
+        world.drop_file(name, [first, second].concat());
+        world.once(0);
+        assert_eq!(counts(&world.receipt(name)), ("loaded", 3, 0), "{name}");
+    }
+}
+
+#[test]
 fn a_corrupt_file_fails_with_a_hint_and_keeps_its_loaded_records() {
     let packs: [(&str, Pack); 2] = [("a.csv.gz", gzip), ("a.csv.zst", checked_zstd)];
     for (records, some) in [(20, false), (50_000, true)] {
@@ -124,12 +146,10 @@ fn the_content_decides_the_compression_and_not_the_suffix() {
 
 #[test]
 fn a_file_that_is_not_csv_is_refused_with_its_kind() {
-    let mut xlsx = b"PK\x03\x04\x14\0\x06\0\x08\0\0\0!\0".to_vec();
-    xlsx.extend([0; 12]);
-    xlsx.extend(b"\x13\0\0\0[Content_Types].xml\0\0\0");
+    let tar = [b"a.csv".as_slice(), &[0; 252], b"ustar\x0000", &[0; 300]].concat();
     let cases: [(&[u8], &str); 7] = [
-        (b"PK\x03\x04\x14\0\0\0\x08\0events.csv", "a zip archive"),
-        (&xlsx, "Excel"),
+        (&gzip(&tar), "a tar archive"),
+        (b"Rar!\x1a\x07\x01\0\n", "RAR"),
         (b"\xfd7zXZ\0\0\x04", "xz"),
         (b"BZh91AY&SY\n", "bzip2"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\n", ".xls"),

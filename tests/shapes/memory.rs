@@ -41,6 +41,21 @@ fn a_file_without_a_line_end_is_refused_and_a_record_without_one_is_waited_for()
     assert!(detail(&receipt).contains("line 3 is longer than limits.max_record_bytes"), "{receipt}");
 }
 
+/// Long records are read a few at a time, whatever their number.
+#[test]
+fn a_backfill_of_long_records_takes_little_memory() {
+    let mut world = world();
+    let mut file = File::create(world.inbox().join("a.csv")).unwrap();
+    file.write_all(b"k,v\n").unwrap();
+    let long = "x".repeat(900_000);
+    (0..100).for_each(|n| writeln!(file, "{n},{long}").unwrap());
+    world.once(0);
+    world.set("tables.narrow", "{ partition_key: [k], columns: [] }");
+    let filled = world.json(&["load", "--table", "narrow"]);
+    assert_eq!(filled["records"]["loaded"], 100, "{filled}");
+    assert!(filled["peak_memory_bytes"].as_u64().unwrap() < MOST_MEMORY, "{filled}");
+}
+
 /// Returns compressed text that repeats `part` this many times.
 fn bomb(begin: &str, part: &[u8], times: u32, end: &str) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());

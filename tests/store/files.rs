@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::common::{World, until};
-use crate::{csv, gone_from_inbox, keys, ready, sql, unready, wait_for, world};
+use crate::{csv, gone_from_inbox, keys, sql, world};
 
 fn beside(world: &World, end: &str) -> PathBuf {
     let mut name = world.store().into_os_string();
@@ -38,7 +38,7 @@ fn a_removed_store_is_noticed_and_nothing_leaves_the_inbox() {
     gone_from_inbox(&world, "a.csv");
     remove(&world, &["", "-wal", "-shm"]);
     world.drop_file("b.csv", csv(&[(2, "b")]));
-    unready(&daemon, "gone");
+    daemon.until_unready("gone");
     assert_eq!(daemon.metrics()["needledrop_store_up"], 0.0);
     assert_eq!(
         daemon.metrics()["needledrop_deliveries_total{state=\"loaded\"}"],
@@ -85,12 +85,12 @@ fn loading_continues_when_the_store_is_put_back() {
             fs::rename(beside(&world, end), world.path(&format!("away{end}"))).unwrap();
         }
         world.drop_file("b.csv", csv(&[(2, "b")]));
-        unready(&daemon, "gone");
+        daemon.until_unready("gone");
         for end in files.iter().rev() {
             let away = world.path(&format!("away{end}"));
             fs::rename(away, beside(&world, end)).unwrap();
         }
-        ready(&daemon);
+        daemon.until_ready();
         gone_from_inbox(&world, "b.csv");
         assert_eq!(keys(&world), [1, 2], "{files:?}");
         is_sound(&world);
@@ -119,16 +119,16 @@ fn another_store_at_the_path_is_used_with_its_own_contents() {
         // Enough rows to reach the file itself and not only its log.
         let many: Vec<(u32, &str)> = (10..2_000).map(|k| (k, "b")).collect();
         world.drop_file("b.csv", csv(&many));
-        wait_for(&world, "b.csv", "loaded");
+        world.wait_for("b.csv", "loaded");
         sql(&world, "PRAGMA wal_checkpoint");
         // The daemon looks every second.
         std::thread::sleep(Duration::from_millis(1_500));
         put(&world);
-        unready(&daemon, "gone");
+        daemon.until_unready("gone");
         world.drop_file("c.csv", csv(&[(3, "c")]));
-        ready(&daemon);
-        wait_for(&world, "b.csv", "loaded");
-        wait_for(&world, "c.csv", "loaded");
+        daemon.until_ready();
+        world.wait_for("b.csv", "loaded");
+        world.wait_for("c.csv", "loaded");
         assert_eq!(keys(&world).len(), 1 + many.len() + 1, "{what}");
         is_sound(&world);
     }
@@ -159,7 +159,7 @@ fn removing_the_lock_file_does_not_let_two_processes_write() {
     until("it is in the middle", || (first.metrics()["needledrop_records_read_total"] > 0.0).then_some(()));
     remove(&world, &["-writer"]);
     let mut second = world.daemon_unready_with_log("second.log");
-    wait_for(&world, "a.csv", "loaded");
+    world.wait_for("a.csv", "loaded");
     until("one of them has it", || {
         let ready =
             |daemon: &crate::common::Daemon| daemon.get("/readyz").is_some_and(|(code, _)| code == 200);
@@ -179,7 +179,7 @@ fn a_rejected_configuration_does_not_release_the_locks_of_the_store() {
     let world = world();
     let daemon = world.daemon();
     world.drop_file("a.csv", csv(&[(1, "a")]));
-    wait_for(&world, "a.csv", "loaded");
+    world.wait_for("a.csv", "loaded");
     let other = crate::YAML.replace("v: text", "v: int");
     fs::write(world.path("config.yaml"), other).unwrap();
     until("it is refused", || daemon.log().contains("reload rejected").then_some(()));
@@ -188,7 +188,7 @@ fn a_rejected_configuration_does_not_release_the_locks_of_the_store() {
     sql(&world, "SELECT count(*) FROM t");
     assert!(beside(&world, "-wal").exists(), "the write-ahead log of a running daemon still exists");
     world.drop_file("b.csv", csv(&[(2, "b")]));
-    wait_for(&world, "b.csv", "loaded");
+    world.wait_for("b.csv", "loaded");
     daemon.signal(Signal::KILL);
     drop(daemon);
     assert_eq!(keys(&world), [1, 2]);

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::common::World;
-use crate::{csv, keys, sql, wait_for, world};
+use crate::{csv, keys, sql, world};
 
 const TRIGGER: &str =
     "CREATE TRIGGER guard BEFORE INSERT ON t WHEN new.v = 'no' BEGIN SELECT RAISE(ABORT, 'no no'); END";
@@ -51,8 +51,8 @@ fn a_single_rejected_record_is_quarantined_with_the_error_of_the_store() {
         let daemon = world.daemon();
         world.drop_file("b.csv", csv(&[(6, "yes"), (key, "no"), (8, "well")]));
         world.drop_file("c.csv", csv(&[(9, "other")]));
-        wait_for(&world, "b.csv", "loaded");
-        wait_for(&world, "c.csv", "loaded");
+        world.wait_for("b.csv", "loaded");
+        world.wait_for("c.csv", "loaded");
         assert_eq!(account(&world, "b.csv"), json!(["loaded", 2, 1]), "{statements}");
         let entries = world.json(&["quarantine", "list"]);
         assert_eq!((&entries[0]["reason"], &entries[0]["line"]), (&json!("refused"), &json!(3)), "{entries}");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use crate::common::World;
-use crate::{csv, keys, ready, sql, unready, wait_for, world};
+use crate::{csv, keys, sql, world};
 
 /// A world with one file that was loaded while the clock was a year ahead.
 fn a_year_ahead() -> World {
@@ -30,7 +30,7 @@ fn stamps(store: &Connection) -> Vec<i64> {
 fn a_daemon_that_waits_for_the_clock_is_not_ready_and_says_why() {
     let world = a_year_ahead();
     let mut daemon = world.daemon_unready_with_log("stderr.log");
-    unready(&daemon, "clock");
+    daemon.until_unready("clock");
     assert!(daemon.metrics()["needledrop_write_retries_total{table=\"*\",reason=\"clock\"}"] > 0.0);
     assert!(daemon.log().contains("ahead of the clock"), "{}", daemon.log());
     assert_eq!(daemon.stop().0, 0);
@@ -68,12 +68,12 @@ fn check_says_how_far_stamps_are_ahead() {
 fn with_consent_loading_continues_above_all_existing_stamps() {
     let world = a_year_ahead().with("store.stamps_ahead", "accept");
     let daemon = world.daemon();
-    wait_for(&world, "b.csv", "loaded");
-    ready(&daemon);
+    world.wait_for("b.csv", "loaded");
+    daemon.until_ready();
     let before = stamps(&world.open_store());
     assert_eq!(world.query("t", &["k=1"]), [[serde_json::json!(1), serde_json::json!("b")]]);
     world.drop_file("c.csv", csv(&[(3, "c")]));
-    wait_for(&world, "c.csv", "loaded");
+    world.wait_for("c.csv", "loaded");
     let after = stamps(&world.open_store());
     assert!(after[2] > *before.iter().max().unwrap());
 }

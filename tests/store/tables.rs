@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::common::World;
-use crate::{csv, keys, sql, wait_for, world};
+use crate::{csv, keys, sql, world};
 
 fn loaded() -> World {
     let world = world();
@@ -46,7 +46,7 @@ fn a_dropped_table_is_recreated_at_the_next_start_and_filled_from_kept_files() {
     sql(&world, "DROP TABLE t");
     let daemon = world.daemon();
     world.drop_file("b.csv", csv(&[(2, "b")]));
-    wait_for(&world, "b.csv", "loaded");
+    world.wait_for("b.csv", "loaded");
     drop(daemon);
     assert_behind(&world, 1);
     assert_eq!(world.run(&["load", "--table", "t"]).code, 0);
@@ -78,7 +78,7 @@ fn a_vacuum_or_a_new_index_does_not_count_as_a_recreated_table() {
     let daemon = world.daemon();
     sql(&world, "CREATE INDEX mine ON t (v); CREATE TABLE also_mine (x); VACUUM");
     world.drop_file("b.csv", csv(&[(2, "b")]));
-    wait_for(&world, "b.csv", "loaded");
+    world.wait_for("b.csv", "loaded");
     assert_eq!(daemon.get("/readyz").unwrap().0, 200);
     drop(daemon);
     sql(&world, "VACUUM; DROP TABLE also_mine");

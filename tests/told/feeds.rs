@@ -46,3 +46,10 @@ fn a_path_means_the_file_of_the_inbox() {
     assert_eq!([&own["state"], &other["state"]], ["loaded", "loaded"], "neither is a duplicate");
     assert_eq!([&own["generation"], &other["generation"]], [1, 1]);
 }
+
+#[test]
+fn a_load_names_the_feed_that_is_not_declared() {
+    let output = clicks().run(&["load", "clicks//1.csv"]);
+    let what = "there is no such file or folder, and no feed `clicks` is declared";
+    assert!(output.code == 2 && output.stderr.contains(what), "{output:?}");
+}

@@ -14,7 +14,7 @@ use crate::{config, csv, world};
 
 /// Runs once. Returns the progress at the end, and its expected total.
 async fn progress(app: &App) -> (u64, u64) {
-    let scope = Scope::Once(app.inbox.list().unwrap());
+    let scope = Scope::Once(app.feeds.values().next().unwrap().source.list().unwrap().files);
     let (expected, stats) = (scope.bytes(), Arc::new(RunStats::default()));
     let options = LoadOptions { mode: LoadMode::New, dry_run: false };
     app.once(scope, options, Arc::clone(&stats), CancellationToken::new()).await.unwrap();

@@ -12,5 +12,7 @@ pub struct Column {
     pub kind: Type,
     /// The unit of its numbers, if they may count since 1970. This is a guess, so it is written as a comment.
     pub unit: Option<Unit>,
+    /// Whether its values would be numbers if their commas were decimal points.
+    pub has_decimal_commas: bool,
     pub seen: Seen,
 }

@@ -10,10 +10,16 @@ pub enum InitError {
     Unreadable { file: PathBuf, error: io::Error },
     #[error("{file} is empty\n  next: name a file that has a header and, if possible, some records")]
     Empty { file: PathBuf },
-    #[error("{file}: line 1 is not a header: {why}\n  next: put the names of the columns into line 1")]
+    #[error(
+        "{file}: line 1 is not a header: {why}\n  next: try a copy with the names of the columns in line 1; if the files have lines before them, set source.format.skip_lines in the configuration, and if they have no names, header: false and names"
+    )]
     NoHeader { file: PathBuf, why: String },
     #[error(
-        "{file}: line 1: the header has `{name}` twice, as columns {first} and {second}\n  next: rename one of the two in the program that writes the file"
+        "{file}: {why}\n  next: write the configuration by hand; config/needledrop.yaml describes every key"
+    )]
+    LineEnds { file: PathBuf, why: String },
+    #[error(
+        "{file}: line 1: the header has `{name}` twice, as columns {first} and {second}\n  next: rename one of the two in the program that writes the file; if the line is a record, set source.format.header: false and names in the configuration"
     )]
     Twice { file: PathBuf, name: String, first: usize, second: usize },
     #[error(
@@ -21,17 +27,13 @@ pub enum InitError {
     )]
     Quote { file: PathBuf, why: String },
     #[error(
-        "{file}: line 1: the header is not UTF-8\n  next: name its encoding, such as --encoding windows-1252"
+        "{file}: line 1: the header is not UTF-8\n  next: name its encoding, such as --encoding windows-1252 or utf-16le (source.encoding)"
     )]
     Encoding { file: PathBuf },
     #[error(
         "there is no encoding `{label}`\n  next: use a label of encoding.spec.whatwg.org, such as utf-16le, windows-1252 or shift_jis"
     )]
     Label { label: String },
-    #[error(
-        "{file}: line 1: the fields seem to be separated by {separator}, but init reads only commas\n  next: write the configuration by hand, with the delimiter in source.format; config/needledrop.yaml shows how"
-    )]
-    Separator { file: PathBuf, separator: &'static str },
     #[error("{file}: the path is not UTF-8, or it names no file\n  next: rename it")]
     Path { file: PathBuf },
 }

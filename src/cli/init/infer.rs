@@ -89,6 +89,18 @@ fn digits(text: &str) -> usize {
     mantissa.trim_start_matches(['-', '0', '.']).bytes().filter(u8::is_ascii_digit).count()
 }
 
+/// Whether all values, and at least one, are numbers with a decimal comma or without one, and some have one.
+pub fn has_decimal_commas<'f>(fields: impl Iterator<Item = &'f [u8]>) -> bool {
+    let texts = fields.map(|field| std::str::from_utf8(field).unwrap_or("?").trim_matches(' '));
+    let mut has_comma = false;
+    let mut values = texts.filter(|text| !text.is_empty());
+    let are_numbers = values.all(|text| {
+        has_comma |= text.contains(',');
+        !text.contains('.') && is_number(&text.replacen(',', ".", 1))
+    });
+    are_numbers && has_comma
+}
+
 pub fn is_number(name: &str) -> bool {
     parses(Type::Double, name.trim()) && !name.trim().is_empty()
 }

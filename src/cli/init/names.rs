@@ -23,7 +23,7 @@ pub fn place(path: &Path) -> Result<Place, InitError> {
     let file = path.file_name().and_then(|name| name.to_str()).ok_or_else(refused)?;
     let folder = path.parent().and_then(Path::to_str).ok_or_else(refused)?;
     let folder = if folder.is_empty() { "." } else { folder };
-    let plain = file.strip_suffix(".gz").or_else(|| file.strip_suffix(".zst")).unwrap_or(file);
+    let plain = unpacked(file);
     let undated = dated(plain).map_or(plain.to_owned(), |(before, after)| format!("{before}{after}"));
     let stem = undated.rsplit_once('.').map_or(undated.as_str(), |(stem, _)| stem);
     Ok(Place {
@@ -32,6 +32,16 @@ pub fn place(path: &Path) -> Result<Place, InitError> {
         patterns: patterns(plain),
         table: table(spoken(stem)),
     })
+}
+
+/// The suffixes of compressed files.
+const PACKED: [&str; 3] = [".gz", ".zst", ".zip"];
+
+/// Returns a name without the suffix of a compressed file.
+fn unpacked(file: &str) -> &str {
+    let begin = |suffix: &&str| file.len().checked_sub(suffix.len()).filter(|at| file.is_char_boundary(*at));
+    let ends = |at: usize, suffix: &str| file[at..].eq_ignore_ascii_case(suffix).then_some(&file[..at]);
+    PACKED.iter().find_map(|suffix| ends(begin(suffix)?, suffix)).unwrap_or(file)
 }
 
 /// Returns the name of the table. SQLite reserves names that begin with `sqlite_`.
@@ -53,7 +63,7 @@ fn patterns(file: &str) -> Vec<String> {
         (None, Some((_, extension))) => format!("*.{}", escape(extension)),
         (None, None) => escape(file),
     };
-    ["", ".gz", ".zst"].iter().map(|packed| format!("{pattern}{packed}")).collect()
+    std::iter::once("").chain(PACKED).map(|packed| format!("{pattern}{packed}")).collect()
 }
 
 /// Returns what is before and after the date in a name. A time that follows the date is left out too.
@@ -164,6 +174,8 @@ mod tests {
             assert_eq!(place.folder, "in/box");
         }
         assert_eq!(place(Path::new("x.csv")).unwrap().folder, ".");
+        let packed = place(Path::new("x.csv.GZ")).unwrap();
+        assert_eq!((packed.patterns[0].as_str(), packed.patterns[3].as_str()), ("*.csv", "*.csv.zip"));
         assert!(place(Path::new("/")).is_err());
     }
 

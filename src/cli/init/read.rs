@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use csv_async::ByteRecord;
 use encoding_rs::{Encoding, UTF_8};
 
 use super::infer;
 use crate::cli::init::error::InitError;
-use crate::domain::{Format, Position};
+use crate::domain::format::{Delimiter, Dialect};
+use crate::domain::{Feed, Format, Header, Position};
 use crate::format::decoded::Decoded;
-use crate::format::framer::{Framer, Tail};
+use crate::format::framer::Framer;
+use crate::format::framer::open_tail::Tail;
 use crate::format::splitter::{Malformed, Splitter};
 use crate::source::folder::file::FolderFile;
 
@@ -30,6 +33,8 @@ pub struct Sheet {
     /// UTF-8 or have malformed quotes.
     pub left_out: usize,
     pub encoding: &'static Encoding,
+    /// The format, which differs from the default only in its delimiter.
+    pub format: Format,
 }
 
 /// Reads the file as the daemon would: decompressed, and in the named encoding or that of the byte order mark.
@@ -40,7 +45,8 @@ pub async fn sheet(file: &Path, encoding: Option<&'static Encoding>) -> Result<S
         None => marked(file).await.map_err(unreadable)?,
     };
     let (bytes, is_whole_file) = beginning(file, encoding).await.map_err(unreadable)?;
-    let mut found = records(&bytes, is_whole_file).await;
+    let format = format(&bytes);
+    let mut found = records(&format, &bytes, is_whole_file).await;
     if found.is_empty() {
         return Err(headless(file, is_whole_file));
     }
@@ -54,7 +60,18 @@ pub async fn sheet(file: &Path, encoding: Option<&'static Encoding>) -> Result<S
     check_width(file, &header, &records)?;
     records.retain(|record| record.len() == header.len() && is_utf8(record));
     let left_out = read - records.len();
-    Ok(Sheet { header, records, left_out, encoding })
+    Ok(Sheet { header, records, left_out, encoding, format })
+}
+
+/// Returns the format with the delimiter that the first line has. It is a comma unless the line has none.
+fn format(bytes: &[u8]) -> Format {
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let only = Header(vec![String::from_utf8_lossy(line).into_owned()]);
+    let delimiter = if line.contains(&b',') { None } else { only.other_delimiter() };
+    match delimiter.and_then(|(delimiter, _)| Delimiter::new(&delimiter.to_string())) {
+        Some(delimiter) => Format::Csv(Arc::new(Dialect { delimiter, ..Dialect::default() })),
+        None => Format::default(),
+    }
 }
 
 /// Refuses a first line that is a title or a note. Most records after it then have another number of fields.
@@ -95,23 +112,23 @@ fn headless(file: &Path, is_whole_file: bool) -> InitError {
 async fn beginning(file: &Path, encoding: &'static Encoding) -> io::Result<(Vec<u8>, bool)> {
     let (mut source, mut bytes) = (open(file, encoding).await?, Vec::new());
     source.read_up_to(&mut bytes, MOST_BYTES + 1).await?;
-    source.check_kind().map_err(io::Error::other)?;
+    source.check_kind(&Feed::default()).map_err(io::Error::other)?;
     bytes.truncate(MOST_BYTES + 1);
     let is_whole_file = bytes.len() <= MOST_BYTES;
     Ok((bytes, is_whole_file))
 }
 
 /// Reads the header and the records as a load would. Leaves out a record that is cut off at the end of the bytes.
-async fn records(bytes: &[u8], is_whole_file: bool) -> Vec<Result<ByteRecord, Malformed>> {
+async fn records(format: &Format, bytes: &[u8], is_whole_file: bool) -> Vec<Result<ByteRecord, Malformed>> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let (format, begin) = (Format::default(), Position::default());
-    let mut framer = Framer::new(&format, bytes.len(), begin, begin, blake3::Hasher::new());
+    let begin = Position::default();
+    let mut framer = Framer::new(format, bytes.len(), begin, begin, blake3::Hasher::new());
     framer.bytes().extend_from_slice(bytes);
     framer.scan(MOST_RECORDS + 1, usize::MAX);
     if is_whole_file && framer.records() <= MOST_RECORDS && matches!(framer.tail(), Tail::Record(_)) {
         framer.close_tail();
     }
-    let (cut, mut splitter) = (framer.cut(), Splitter::new(&format));
+    let (cut, mut splitter) = (framer.cut(), Splitter::new(format));
     let mut records = Vec::with_capacity(cut.frames.len());
     for frame in &cut.frames {
         let bytes = cut.bytes.get(frame.start..frame.start + frame.len).unwrap_or_default();
@@ -129,8 +146,14 @@ fn header(file: &Path, record: &ByteRecord) -> Result<Vec<String>, InitError> {
     let names = record.iter().map(|field| String::from_utf8(field.to_vec()));
     let names: Vec<String> =
         names.collect::<Result<_, _>>().map_err(|_| InitError::Encoding { file: file.to_owned() })?;
+    // UTF-16 without a byte order mark has NUL bytes.
+    if names.iter().any(|name| name.contains('\0')) {
+        return Err(InitError::Encoding { file: file.to_owned() });
+    }
+    if let Some(why) = Header(names.clone()).line_ends(&Format::default()) {
+        return Err(InitError::LineEnds { file: file.to_owned(), why });
+    }
     check_names(file, &names)?;
-    check_separator(file, &names)?;
     check_once(file, &names)?;
     Ok(names)
 }
@@ -138,6 +161,9 @@ fn header(file: &Path, record: &ByteRecord) -> Result<Vec<String>, InitError> {
 /// Refuses a first line of values. It is a record: it would be lost, and the columns would be named after its values.
 fn check_names(file: &Path, names: &[String]) -> Result<(), InitError> {
     let no_header = |why: String| Err(InitError::NoHeader { file: file.to_owned(), why });
+    if names.first().is_some_and(|name| name.starts_with("sep=")) {
+        return no_header("it only tells a spreadsheet the delimiter".to_owned());
+    }
     if names.iter().all(|name| name.trim().is_empty()) {
         return no_header("all its fields are empty".to_owned());
     }
@@ -149,15 +175,6 @@ fn check_names(file: &Path, names: &[String]) -> Result<(), InitError> {
         return no_header("all its fields are numbers".to_owned());
     }
     Ok(())
-}
-
-fn check_separator(file: &Path, names: &[String]) -> Result<(), InitError> {
-    const OTHERS: [(char, &str); 3] = [(';', "`;`"), ('\t', "tabs"), ('|', "`|`")];
-    let [only] = names else { return Ok(()) };
-    match OTHERS.iter().find(|(other, _)| only.contains(*other)) {
-        Some((_, separator)) => Err(InitError::Separator { file: file.to_owned(), separator }),
-        None => Ok(()),
-    }
 }
 
 fn check_once(file: &Path, names: &[String]) -> Result<(), InitError> {

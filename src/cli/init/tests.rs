@@ -8,7 +8,7 @@ use crate::domain::{Origin, Plan};
 /// Returns the proposal for a file.
 fn configuration(file: &Path) -> Result<String, InitError> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(super::configuration(file, None))
+    runtime.block_on(super::configuration(file, None, None))
 }
 
 fn proposed(name: &str, content: impl AsRef<[u8]>) -> Result<String, String> {
@@ -52,7 +52,9 @@ fn sample_files_give_a_configuration_that_compiles() {
         let text = configuration(&file).unwrap();
         let plan = compiled(&text);
         assert!(
-            text.contains("pattern: [\"*-events.csv\", \"*-events.csv.gz\", \"*-events.csv.zst\"]"),
+            text.contains(
+                "pattern: [\"*-events.csv\", \"*-events.csv.gz\", \"*-events.csv.zst\", \"*-events.csv.zip\"]"
+            ),
             "{text}"
         );
         assert!(text.contains(&format!("folder: \"{}\"", dir.display())), "{text}");
@@ -159,7 +161,7 @@ fn odd_headers_are_kept_exactly() {
     for records in ["", &format!("{line}\n")] {
         let plan = plan(format!("{line}\n{records}"));
         let origins: Vec<_> = plan.columns.iter().map(|column| column.origin.clone()).collect();
-        let expected: Vec<_> = headers.iter().map(|header| Origin::Field((*header).to_owned())).collect();
+        let expected: Vec<_> = headers.iter().map(|header| Origin::Field((*header).into())).collect();
         assert_eq!(origins, expected);
         assert_eq!(plan.tables[0].all().count(), headers.len());
     }
@@ -169,7 +171,7 @@ fn odd_headers_are_kept_exactly() {
 fn every_single_name_and_file_name_compiles() {
     for header in ["null", "yes", "NaN", "y", "Off", "a b", "é"] {
         let plan = plan(format!("{header}\nx\n"));
-        assert_eq!(plan.columns[0].origin, Origin::Field(header.to_owned()));
+        assert_eq!(plan.columns[0].origin, Origin::Field(header.into()));
     }
     for name in
         ["null.csv", "no", "x: y #z.csv", "\"q\" 'r'.csv", "two\nlines.csv", "[a]*?.csv", "2018-11-01"]
@@ -209,6 +211,17 @@ fn a_wide_file_is_fast() {
 }
 
 #[test]
+fn another_delimiter_and_decimal_commas_are_recognised() {
+    let text = proposed("events.csv", "id;name;price\n1;a;12,5\n2;b;7\n").unwrap();
+    assert_eq!(kinds(&compiled(&text)), [("id", Type::Int), ("name", Type::Text), ("price", Type::Text)]);
+    assert!(text.contains("  format: { delimiter: \";\" }\n"), "{text}");
+    assert!(text.contains("price: text  # decimal commas? Then { type: double, decimal: \",\" }"), "{text}");
+    let text = proposed("events.csv", "id\tname\n1\ta\n").unwrap();
+    assert!(text.contains("  format: { delimiter: \"\\t\" }\n"), "{text}");
+    compiled(&text);
+}
+
+#[test]
 fn an_unusable_file_is_refused_with_the_next_step() {
     let cases: [(&str, &[u8], &str); 11] = [
         ("a.csv", b"", "is empty"),
@@ -220,7 +233,7 @@ fn an_unusable_file_is_refused_with_the_next_step() {
         ("a.csv", b",,\n1,2,3\n", "all its fields are empty"),
         ("a.csv", b"caf\xe9,b\n", "is not UTF-8"),
         ("a.csv", b"a,\"b\"c\n", "the header is not valid CSV: field 2"),
-        ("a.csv", b"a;b\n1;2\n", "separated by `;`"),
+        ("a.csv", b"sep=;\na;b\n1;2\n", "tells a spreadsheet the delimiter"),
         ("a.csv.gz", b"\x1f\x8b", "unexpected end of file"),
     ];
     for (name, content, expected) in cases {

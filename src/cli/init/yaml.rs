@@ -7,6 +7,8 @@ use super::read::Sheet;
 use crate::cli::init::column::Column;
 use crate::cli::init::key;
 use crate::cli::init::key::Guess;
+use crate::domain::format::Dialect;
+use crate::domain::{Feed, Format};
 
 /// The width at which lists are wrapped.
 const WIDTH: usize = 100;
@@ -16,6 +18,16 @@ pub fn configuration(place: &Place, sheet: &Sheet, columns: &[Column]) -> String
     let guess = key::guess(&seen, sheet.records.len());
     [head(place, sheet), source(place, sheet, columns), tables(place, sheet, columns, &guess), store(place)]
         .join("\n")
+}
+
+/// Returns the entry of this feed for `feeds:`, to be added to a configuration.
+pub fn entry(feed: &Feed, place: &Place, sheet: &Sheet, columns: &[Column]) -> String {
+    let seen: Vec<_> = columns.iter().map(|column| &column.seen).collect();
+    let guess = key::guess(&seen, sheet.records.len());
+    let sections = [source(place, sheet, columns), tables(place, sheet, columns, &guess)].concat();
+    let indented: String = sections.lines().map(|line| format!("    {line}\n")).collect();
+    let note = "# Add this entry to `feeds:` of the configuration that also has the store.\n\n";
+    format!("{}{note}feeds:\n  {}:\n{indented}", head(place, sheet), plain(feed.name()))
 }
 
 fn head(place: &Place, sheet: &Sheet) -> String {
@@ -55,7 +67,7 @@ fn source(place: &Place, sheet: &Sheet, columns: &[Column]) -> String {
          \x20 skip_when_empty: []\n",
         quoted(&place.folder),
         patterns.join(", "),
-        encoding(sheet),
+        [encoding(sheet), format(sheet)].concat(),
     )
 }
 
@@ -66,10 +78,24 @@ fn encoding(sheet: &Sheet) -> String {
     format!("  # The encoding of the files.\n  encoding: {}\n", sheet.encoding.name().to_ascii_lowercase())
 }
 
+/// Returns the delimiter, if it is not a comma.
+fn format(sheet: &Sheet) -> String {
+    let Format::Csv(dialect) = &sheet.format;
+    match dialect.delimiter == Dialect::default().delimiter {
+        true => String::new(),
+        false => {
+            format!("  # What separates the fields.\n  format: {{ delimiter: \"{}\" }}\n", dialect.delimiter)
+        }
+    }
+}
+
 fn column(column: &Column) -> String {
     let name = plain(&column.name);
     let note = match column.unit {
         _ if column.seen.distinct == 0 => "  # no value was seen".to_owned(),
+        _ if column.has_decimal_commas => {
+            "  # decimal commas? Then { type: double, decimal: \",\" }".to_owned()
+        }
         Some(unit) => format!("  # times since 1970? Then {{ type: timestamp, unit: {unit} }}"),
         None => String::new(),
     };

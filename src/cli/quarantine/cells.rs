@@ -1,9 +1,9 @@
 //! Puts each field of a quarantined record into the cell of its column, whatever header its file has.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::domain::quarantine::QuarantineEntry;
-use crate::domain::{Format, Header, Origin, Plan};
+use crate::domain::{Feed, FieldNames, Format, Header, Origin, Plan};
 use crate::format::splitter::{Splitter, places};
 
 /// The name of the last cell. It holds the part of a record that belongs to no column.
@@ -11,62 +11,96 @@ const REST: &str = "rest";
 
 /// Decides which field goes into which cell.
 pub struct Cells {
-    format: Format,
-    /// The name above each cell.
-    names: Vec<String>,
-    /// The cell of each name in a header. The number distinguishes several occurrences of one name.
+    cells: Vec<Cell>,
+    /// The cells of the columns that plans declare.
+    columns: Vec<ColumnCell>,
+    /// The cell of each other name. The number distinguishes several occurrences of one name in a header.
     cell_of: HashMap<(String, usize), usize>,
 }
 
+/// A cell of each line.
+struct Cell {
+    name: String,
+    /// Whether the name is that of a header. Otherwise it is a name that a header may have.
+    is_from_header: bool,
+}
+
+/// The cell of a column of a feed.
+struct ColumnCell {
+    feed: Feed,
+    names: FieldNames,
+    cell: usize,
+}
+
 impl Cells {
-    /// Creates cells for the declared columns, in their order.
-    pub fn new(plan: &Plan) -> Self {
-        let mut cells = Self { format: plan.format.clone(), names: Vec::new(), cell_of: HashMap::new() };
-        for column in &plan.columns {
-            if let Origin::Field(field) = &column.origin {
-                cells.cell_of.entry((field.clone(), 0)).or_insert(cells.names.len());
-                cells.names.push(column.name.clone());
+    /// Creates cells for the columns that plans declare, in their order. Feeds that read the same field share its cell.
+    pub fn new<'p>(plans: impl Iterator<Item = &'p Plan>) -> Self {
+        let mut cells = Self { cells: Vec::new(), columns: Vec::new(), cell_of: HashMap::new() };
+        for plan in plans {
+            let of_others = cells.cell_of.clone();
+            for column in &plan.columns {
+                let Origin::Field(names) = &column.origin else { continue };
+                let shared = names.iter().find_map(|name| of_others.get(&(name.to_owned(), 0)).copied());
+                let cell = shared.unwrap_or(cells.cells.len());
+                for name in names.iter() {
+                    cells.cell_of.entry((name.to_owned(), 0)).or_insert(cell);
+                }
+                if shared.is_none() {
+                    cells.cells.push(Cell { name: names.first().to_owned(), is_from_header: false });
+                }
+                cells.columns.push(ColumnCell { feed: plan.feed.clone(), names: names.clone(), cell });
             }
         }
         cells
     }
 
-    /// Adds the columns of a delivery's header.
-    pub fn add(&mut self, header: &Header) {
+    /// Adds the columns of a delivery's header. A cell has the name that the first header gives it, so that a corrected
+    /// list is a file of its feed.
+    pub fn add(&mut self, header: &Header, plan: &Plan) {
         for (field, before) in counted(header) {
-            self.cell(field, before);
+            match self.cell(field, before, plan) {
+                None => {
+                    self.cell_of.insert((field.to_owned(), before), self.cells.len());
+                    self.cells.push(Cell { name: field.to_owned(), is_from_header: true });
+                }
+                Some(cell) => self.cells.get_mut(cell).into_iter().for_each(|cell| cell.is_called(field)),
+            }
         }
     }
 
     /// Returns the cell of each field of a header, up to the first field without a cell.
-    pub fn layout(&self, header: &Header) -> Vec<usize> {
-        let cell = |(field, before): (&str, usize)| self.cell_of.get(&(field.to_owned(), before)).copied();
-        counted(header).into_iter().map_while(cell).collect()
+    pub fn layout(&self, header: &Header, plan: &Plan) -> Vec<usize> {
+        counted(header).into_iter().map_while(|(field, before)| self.cell(field, before, plan)).collect()
     }
 
-    fn cell(&mut self, field: &str, before: usize) {
-        let next = self.names.len();
-        if *self.cell_of.entry((field.to_owned(), before)).or_insert(next) == next {
-            let is_taken = self.names.iter().any(|name| name == field);
-            self.names.push(if is_taken { format!("{field} ({})", before + 1) } else { field.to_owned() });
-        }
+    /// Returns the cell of a field. The plan finds its columns in the header as it does when it loads the file.
+    fn cell(&self, field: &str, before: usize, plan: &Plan) -> Option<usize> {
+        let rule = plan.format.name_match();
+        let is_field = |column: &&ColumnCell| {
+            column.feed == plan.feed && column.names.iter().any(|name| rule.is_same(field, name))
+        };
+        let column = self.columns.iter().filter(|_| before == 0).find(is_field).map(|column| column.cell);
+        column.or_else(|| self.cell_of.get(&(field.to_owned(), before)).copied())
     }
 
-    /// Returns the names above the cells.
-    pub fn names(&self) -> impl Iterator<Item = String> + '_ {
-        self.names.iter().map(String::as_str).chain([REST]).map(str::to_owned)
+    /// Returns the names above the cells. The other columns of the listing have the names `others`. A name that is taken
+    /// gets a number.
+    pub fn names(&self, others: &[&str]) -> Vec<String> {
+        let mut taken = others.iter().copied().chain([REST]).map(str::to_owned).collect();
+        let free = self.cells.iter().map(|cell| free_name(&cell.name, &mut taken));
+        free.chain([REST.to_owned()]).collect()
     }
 
     /// Distributes the fields of a record to the cells of its header's layout. Without a header, or if the record
     /// cannot be split, the whole record is in the last cell. If the record has more or fewer fields than the header,
     /// they are matched from the start, and the rest of the record is in the last cell unchanged.
-    pub async fn of(&self, layout: &[usize], entry: &QuarantineEntry) -> Vec<Vec<u8>> {
+    pub async fn of(&self, format: &Format, layout: &[usize], entry: &QuarantineEntry) -> Vec<Vec<u8>> {
         let raw = entry.record.raw.as_slice();
-        let mut cells = vec![Vec::new(); self.names.len()];
+        let mut cells = vec![Vec::new(); self.cells.len()];
         let mut rest = raw;
-        let mut splitter = Splitter::new(&self.format);
+        let mut splitter = Splitter::new(format);
         if !layout.is_empty()
-            && let (Ok(places), Ok(fields)) = (places(&self.format, raw), splitter.split(raw).await)
+            && let (Ok(places), Ok(fields)) = (places(format, raw), splitter.split(raw).await)
         {
             for (cell, field) in layout.iter().zip(fields.iter()) {
                 if let Some(cell) = cells.get_mut(*cell) {
@@ -79,6 +113,26 @@ impl Cells {
         cells.push(rest.to_vec());
         cells
     }
+}
+
+impl Cell {
+    /// Takes the name that a header has, if it has none from an earlier header.
+    fn is_called(&mut self, field: &str) {
+        if !self.is_from_header {
+            (self.name, self.is_from_header) = (field.to_owned(), true);
+        }
+    }
+}
+
+/// Returns this name, or with the next number that makes it differ from those that are taken.
+fn free_name(name: &str, taken: &mut HashSet<String>) -> String {
+    let mut free = name.to_owned();
+    let mut number = 2;
+    while !taken.insert(free.clone()) {
+        free = format!("{name} ({number})");
+        number += 1;
+    }
+    free
 }
 
 /// Returns the names in a header, each with the number of its earlier occurrences.

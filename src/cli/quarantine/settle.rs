@@ -37,7 +37,7 @@ pub struct Discard {
     #[command(flatten)]
     which: Which,
     /// Discard every open record
-    #[arg(long, conflicts_with_all = ["file", "reason", "column"])]
+    #[arg(long, conflicts_with_all = ["feed", "file", "reason", "column"])]
     all: bool,
     /// Print the result as JSON
     #[arg(long)]
@@ -56,7 +56,7 @@ pub async fn replay(app: &App, arguments: &Replay) -> CommandResult {
 pub async fn discard(app: &App, arguments: &Discard) -> CommandResult {
     if arguments.which.is_all() && !arguments.all {
         let message = "no records are selected\n  \
-                       next: select records with --file, --reason or --column, or discard all with --all";
+                       next: select records with --feed, --file, --reason or --column, or discard all with --all";
         return Err(Failure::usage(message));
     }
     let sum = settle(app, &arguments.which, What::Discard, arguments.json).await?;
@@ -121,7 +121,7 @@ impl<W: Write> Report<W> {
 
 /// Opens the store for writing, but does not create one.
 async fn replayer(app: &App, which: &Which) -> Result<Replayer<AnyStore, AnySource>, Failure> {
-    let Chosen { deliveries, entries } = {
+    let Chosen { deliveries, feed, entries } = {
         let store = app.open(Access::Read).await?;
         which.chosen(app, &store).await?
     };
@@ -129,8 +129,7 @@ async fn replayer(app: &App, which: &Which) -> Result<Replayer<AnyStore, AnySour
     let store = app.open_with_backoff(false, patience, &stop, &Arc::default()).await?;
     Ok(Replayer {
         store: Arc::new(store),
-        plan: Arc::clone(&app.plan),
-        find: app.find(),
+        feeds: app.find(),
         backoff: Backoff {
             limit: patience,
             halt: stop.clone(),
@@ -139,6 +138,7 @@ async fn replayer(app: &App, which: &Which) -> Result<Replayer<AnyStore, AnySour
         },
         stop,
         deliveries,
+        feed,
         filter: entries,
     })
 }
@@ -184,6 +184,7 @@ impl Sum {
             "tried": self.tried,
             "loaded": self.loaded,
             "skipped": self.skipped,
+            "discarded": self.discarded,
             "open": self.open.values().sum::<u64>(),
             "reasons": self.open,
             "tables": render::tables_json(self.tables(), sample),
@@ -214,6 +215,13 @@ impl Sum {
             let reasons: Vec<String> = self.open.iter().map(reason).collect();
             writeln!(out, "still open  {}: see `needledrop quarantine list`", reasons.join(", "))?;
         }
+        if self.discarded > 0 {
+            let records = grouped(self.discarded);
+            writeln!(
+                out,
+                "discarded   {records} records of files whose bytes are loaded under another name"
+            )?;
+        }
         match self.others {
             0 => Ok(()),
             n => writeln!(
@@ -233,6 +241,7 @@ fn replayed_json(settled: &Settled) -> Json {
         "tried": settled.tried(),
         "loaded": settled.loaded,
         "skipped": settled.skipped,
+        "discarded": settled.discarded,
         "open": settled.open.values().sum::<u64>(),
         "other_declaration": settled.other_declaration,
         "untried": settled.untried,

@@ -14,7 +14,7 @@ use crate::cli::render::printable;
 use crate::cli::{load, render};
 use crate::daemon::app::App;
 use crate::domain::quarantine::{EntryFilter, QuarantineEntry};
-use crate::domain::{Delivery, Header, Origin, Plan, Reason, ledger};
+use crate::domain::{Delivery, FieldNames, Header, Origin, Plan, Reason, ledger, text};
 use crate::format::splitter::{Malformed, places};
 use crate::jobs::replay;
 use crate::jobs::replay::untried::UntriedError;
@@ -27,6 +27,9 @@ pub struct Arguments {
     file: PathBuf,
     /// The line of the file on which the record begins
     line: u64,
+    /// The feed of the file
+    #[arg(long, value_name = "NAME")]
+    feed: Option<String>,
     /// Print the record as JSON
     #[arg(long)]
     json: bool,
@@ -79,8 +82,8 @@ async fn find(
     store: &impl Store,
     arguments: &Arguments,
 ) -> Result<(Delivery, QuarantineEntry), Failure> {
-    let Arguments { file, line, .. } = arguments;
-    let known = load::known_file(app, store, file).await?;
+    let Arguments { file, line, feed, .. } = arguments;
+    let known = load::known_file(app, store, (file, feed.as_deref())).await?;
     let filter = EntryFilter { line: Some(*line), raw: true, ..EntryFilter::default() };
     let mut deliveries = Deliveries::new(store, ledger::DeliveryFilter::Path(known));
     let mut found = None;
@@ -103,45 +106,53 @@ async fn mark(
     delivery: &Delivery,
     entry: &QuarantineEntry,
 ) -> Result<Marked, StoreError> {
+    let feeds = app.find();
+    let find = match feeds.of(&delivery.file) {
+        Ok(find) => find,
+        Err(why) => return Ok(Err(UntriedError::from(why).into())),
+    };
     if entry.record.reason == Reason::Quote
-        && let Err(Malformed { field, at, .. }) = places(&app.plan.format, &entry.record.raw)
+        && let Err(Malformed { field, at, .. }) = places(&find.plan.format, &entry.record.raw)
     {
         return Ok(Ok((field + 1, at..at + 1)));
     }
     let Some(column) = &entry.record.column else {
         return Ok(Err(Unmarked::NoField));
     };
-    match replay::header(store, &app.find(), delivery).await {
-        Ok(header) => Ok(place(&app.plan, &header, column, &entry.record.raw)),
+    match replay::header(store, find, delivery).await {
+        Ok(header) => Ok(place(&find.plan, &header, column, &entry.record.raw)),
         Err(error) => Ok(Err(error.untried()?.into())),
     }
 }
 
 fn place(plan: &Plan, header: &Header, column: &str, raw: &[u8]) -> Marked {
-    let name = field_name(plan, column)?;
-    let at = header.0.iter().position(|field| *field == name);
-    let at = at.ok_or_else(|| Unmarked::NoName(name.clone()))?;
+    let names = field_names(plan, column)?;
+    let rule = plan.format.name_match();
+    let at = header.0.iter().position(|field| names.iter().any(|name| rule.is_same(field, name)));
+    let at = at.ok_or_else(|| Unmarked::NoName(names.first().to_owned()))?;
     let places = places(&plan.format, raw).map_err(Unmarked::Malformed)?;
     let is_empty = places.last().is_some_and(Range::is_empty);
     if !plan.format.lenient().fits(places.len(), header.0.len(), is_empty) {
         let (fields, names) = (places.len(), header.0.len());
-        return Err(Unmarked::Fields { fields, names, name });
+        return Err(Unmarked::Fields { fields, names, name: column.to_owned() });
     }
     places.into_iter().nth(at).map(|range| (at + 1, range)).ok_or(Unmarked::Ends)
 }
 
-/// Returns the header's name of the field that a column is read from.
-fn field_name(plan: &Plan, name: &str) -> Result<String, Unmarked> {
+/// Returns the names that the field of a column may have in a header.
+fn field_names(plan: &Plan, name: &str) -> Result<FieldNames, Unmarked> {
     let Some(mut column) = plan.columns.iter().find(|column| column.name == name) else {
         // The column is no longer declared. Most columns have the same name as their field.
-        return Ok(name.to_owned());
+        return Ok(name.into());
     };
-    // A day is derived from a timestamp, which is read from a field.
-    if let Origin::DateOf(of) = column.origin {
-        column = plan.columns.get(of).unwrap_or(column);
+    // A part of a timestamp may be derived from another part. The first of them is derived from an earlier column.
+    while let Origin::PartOf(of, _) = column.origin
+        && let Some(source) = plan.columns.get(of)
+    {
+        column = source;
     }
     match &column.origin {
-        Origin::Field(field) => Ok(field.clone()),
+        Origin::Field(names) => Ok(names.clone()),
         _ => Err(Unmarked::OfFileName(name.to_owned())),
     }
 }
@@ -186,16 +197,14 @@ fn lines(out: &mut impl Write, raw: &[u8], marked: Option<Range<usize>>) -> io::
     Ok(())
 }
 
-/// Returns text for a terminal. Control characters, and bytes that are not text, are escaped.
+/// Returns text for a terminal. Characters that cannot be seen, and bytes that are not text, are escaped.
 fn visible(bytes: &[u8]) -> String {
-    let mut text = String::new();
+    let mut shown = String::new();
     for part in bytes.utf8_chunks() {
-        for c in part.valid().chars() {
-            if c.is_control() { text.extend(c.escape_default()) } else { text.push(c) }
-        }
-        text.extend(part.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+        shown.push_str(&text::visible(part.valid()));
+        shown.extend(part.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
     }
-    text
+    shown
 }
 
 #[cfg(test)]
@@ -212,9 +221,9 @@ mod tests {
     #[test]
     fn the_mark_is_under_the_field_whatever_is_before_it() {
         assert_eq!(marked(b"ab,zero,c", 1), "record  ab,zero,c\n           ^^^^\n");
-        assert_eq!(marked(b"ab,,c", 1), "record  ab,,c\n           ^\n", "an empty one");
+        assert_eq!(marked(b"ab,,c", 1), "record  ab,,c\n           ^\n", "an empty field");
         assert_eq!(marked("日本,x".as_bytes(), 1), "record  日本,x\n             ^\n", "wide characters");
-        assert_eq!(marked(b"\xe9\t,x", 0), "record  \\xe9\\t,x\n        ^^^^^^\n", "no text");
+        assert_eq!(marked(b"\xe9\t,x", 0), "record  \\xe9\\t,x\n        ^^^^^^\n", "bytes that are not text");
         let quoted = "record  a,\"b\n        c\",\"d\"\"e\"\n           ^^^^^^\n";
         assert_eq!(marked(b"a,\"b\nc\",\"d\"\"e\"", 2), quoted, "over two lines");
     }

@@ -98,7 +98,7 @@ fn place(hidden: &Path, path: &Path) -> Result<(), SampleError> {
     if hash(hidden)? != hash(path)? {
         return Err(SampleError::Differs(path.to_owned()));
     }
-    // The existing file keeps even its times. Otherwise the daemon would read it again to see that it is the same.
+    // The existing file keeps its times. Otherwise the daemon would read it again to compare its bytes.
     fs::remove_file(hidden).map_err(at(hidden))
 }
 

@@ -8,35 +8,20 @@ use proptest::sample::Index;
 
 use crate::domain::ledger::{Amendment, Continuation, NewDelivery, Verdict};
 use crate::domain::{
-    Ahead, Checkpoint, Delivery, DeliveryContext, DeliveryId, DeliveryState, Empty, End, Feed, FileStat,
-    Fingerprint, Format, Header, Lenience, LenienceCounts, Mapping, Plan, Position, Quarantined, Reason,
-    Receipt, RowChunk, Rows, Span, Stamp, Table, TableDelta,
+    Ahead, Checkpoint, Delivery, DeliveryContext, DeliveryId, DeliveryState, End, FileStat, Fingerprint,
+    Header, Mapping, Plan, Position, Quarantined, Reason, Receipt, RowChunk, Rows, Span, Stamp, Table,
+    TableDelta, Tolerated, ToleratedCounts,
 };
 
 /// Returns a plan with three tables. Deliveries of these tests begin before the last of them is declared.
 fn plan() -> Plan {
-    let table = |name: &str| Table {
-        name: name.to_owned(),
-        exact: false,
-        answers: String::new(),
-        partition_key: Vec::new(),
-        clustering_key: Vec::new(),
-        columns: Vec::new(),
-        statics: Vec::new(),
-        empty: Empty::Keep,
-        options: Vec::new(),
-        fingerprint: Fingerprint::of(name),
-    };
+    let fingerprint = Fingerprint::of("plan");
     Plan {
-        feed: Feed::default(),
-        format: Format::default(),
-        encoding: encoding_rs::UTF_8,
-        columns: Vec::new(),
-        skip_when_empty: Vec::new(),
-        tables: ["b", "a", "newer"].map(table).into(),
-        fingerprint: Fingerprint::of("plan"),
-        attempt: Fingerprint::of("plan"),
-        rules: Fingerprint::of("plan"),
+        tables: ["b", "a", "newer"].map(Table::empty).into(),
+        attempt: fingerprint.clone(),
+        rules: fingerprint.clone(),
+        fingerprint,
+        ..Plan::empty()
     }
 }
 
@@ -46,12 +31,11 @@ fn at(record: u64) -> Position {
 
 fn entry(verdict: Verdict) -> NewDelivery {
     NewDelivery {
+        plan: Arc::new(plan()),
         file: "a.csv".into(),
         head: Checkpoint { offset: 3, hash: "head".to_owned() },
         noted: FileStat::default(),
         strikes: 0,
-        fingerprint: Fingerprint::of("plan"),
-        attempt: Fingerprint::of("plan"),
         verdict,
     }
 }
@@ -59,7 +43,8 @@ fn entry(verdict: Verdict) -> NewDelivery {
 fn begun(verdict: Verdict) -> Delivery {
     let mut plan = plan();
     plan.tables.truncate(2);
-    Delivery::begin(&entry(verdict), (DeliveryId(7), 2), &plan, 1000)
+    let entry = NewDelivery { plan: Arc::new(plan), ..entry(verdict) };
+    Delivery::begin(&entry, (DeliveryId(7), 2), 1000)
 }
 
 fn quarantined(record: u64) -> Quarantined {
@@ -75,14 +60,15 @@ fn chunk(delivery: &Delivery, [loaded, skipped, refused]: [u64; 3], end: Option<
     (0..loaded).for_each(|_| rows.push(Stamp(2), &mut Vec::new()));
     let from = delivery.reach.record;
     let to = from + loaded + skipped + refused;
+    let source = DeliveryContext::new(Arc::new(plan()), delivery.id, "a.csv".into(), named, None, UNIX_EPOCH);
     RowChunk {
-        source: Arc::new(DeliveryContext::new(delivery.id, "a.csv".into(), named, None, UNIX_EPOCH)),
+        source: Arc::new(source),
         stamps: Arc::default(),
         span: Span { from: delivery.reach, to: at(to) },
         rows,
         quarantined: (from..from + refused).map(quarantined).collect(),
         skipped,
-        lenient: LenienceCounts::default(),
+        tolerated: ToleratedCounts::default(),
         hash: format!("hash up to {to}"),
         bytes: Vec::new(),
         frames: Vec::new(),
@@ -107,27 +93,27 @@ fn counts(receipt: &Receipt) -> [u64; 6] {
     [records, loaded, skipped, quarantined, replayed, discarded]
 }
 
-fn comments(times: u64) -> LenienceCounts {
-    let mut counts = LenienceCounts::default();
-    counts.count(Lenience::Comments, times);
+fn comments(times: u64) -> ToleratedCounts {
+    let mut counts = ToleratedCounts::default();
+    counts.count(Tolerated::Comments, times);
     counts
 }
 
 #[test]
-fn lenient_settings_are_counted_with_the_chunks_they_acted_on_and_with_replays() {
+fn tolerated_counts_advance_with_the_chunks_and_with_replays() {
     let mut delivery = begun(LOAD);
-    let first = RowChunk { lenient: comments(2), ..chunk(&delivery, [1, 0, 1], None) };
+    let first = RowChunk { tolerated: comments(2), ..chunk(&delivery, [1, 0, 1], None) };
     apply(&mut delivery, &first, 0);
     assert!(delivery.advance(&first, 0).is_err());
     assert_eq!(
-        delivery.receipt.lenient,
+        delivery.receipt.tolerated,
         comments(2),
         "a chunk that does not continue the delivery counts nothing"
     );
-    let next = RowChunk { lenient: comments(1), ..chunk(&delivery, [1, 0, 0], Some(End::Loaded)) };
+    let next = RowChunk { tolerated: comments(1), ..chunk(&delivery, [1, 0, 0], Some(End::Loaded)) };
     apply(&mut delivery, &next, 0);
     delivery.receipt.replay((1, 0, &comments(4)), &plan().tables, rows(1));
-    assert_eq!(delivery.receipt.lenient, comments(7));
+    assert_eq!(delivery.receipt.tolerated, comments(7));
 }
 
 const LOAD: Verdict = Verdict::Load { records: 10 };
@@ -151,9 +137,9 @@ fn a_delivery_begins_as_its_verdict_says() {
     assert_eq!((duplicate.reach.offset, duplicate.hash.as_str()), (40, "all"));
     assert_eq!((counts(&duplicate.receipt), duplicate.receipt.tables.len()), ([0; 6], 0));
 
-    let (detail, tail, lenient) = ("entered".to_owned(), Some(at(3)), comments(2));
-    let assumed = begun(Verdict::Assumed { reach: at(4), hash, tail, skipped: 1, lenient, detail });
-    assert_eq!(assumed.receipt.lenient, comments(2));
+    let (detail, tail, tolerated) = ("entered".to_owned(), Some(at(3)), comments(2));
+    let assumed = begun(Verdict::Assumed { reach: at(4), hash, tail, skipped: 1, tolerated, detail });
+    assert_eq!(assumed.receipt.tolerated, comments(2));
     assert_eq!((assumed.state, assumed.reach, assumed.tail), (DeliveryState::Loaded, at(4), tail));
     assert_eq!((counts(&assumed.receipt), assumed.receipt.assumed), ([4, 3, 1, 0, 0, 0], 3));
     assert_eq!(assumed.receipt.parts.ends(), [40]);
@@ -195,6 +181,17 @@ fn a_chunk_moves_a_delivery_on_and_its_end_decides_the_state() {
 }
 
 #[test]
+fn a_refused_delivery_that_fails_after_growth_is_no_longer_refused_as_a_whole() {
+    let mut delivery = begun(LOAD);
+    let refused = chunk(&delivery, [0, 0, 2], Some(End::Refused { detail: "why".to_owned() }));
+    apply(&mut delivery, &refused, 0);
+    assert!(delivery.is_refused_as_a_whole());
+    let exceeded = chunk(&delivery, [0; 3], Some(End::Failed { detail: "why".to_owned() }));
+    apply(&mut delivery, &exceeded, 0);
+    assert!(!delivery.is_refused_as_a_whole() && delivery.receipt.parts.count() == 0);
+}
+
+#[test]
 fn a_tail_is_noted_until_the_file_grows() {
     let mut delivery = begun(LOAD);
     let tail = RowChunk { is_tail: true, ..chunk(&delivery, [1, 0, 0], Some(End::Loaded)) };
@@ -221,16 +218,42 @@ fn a_newer_generation_replaces_or_reads_again() {
     let (load, none) = (entry(LOAD), entry(Verdict::Failed { detail: String::new() }));
     let mut failed = failed_with(2);
     assert!(failed.is_unsettled(&load) && !failed.is_unsettled(&none) && !failed_with(0).is_unsettled(&load));
-    failed.supersede(&load, 3);
+    assert_eq!(failed.supersede(&load, 3), 2);
     assert_eq!((failed.state, counts(&failed.receipt)), (DeliveryState::Failed, [3, 1, 0, 2, 0, 2]));
     let told = "why\ngeneration 3 reads the file again: the open records of this one were discarded";
     assert_eq!((failed.detail.as_str(), failed.is_unsettled(&load)), (told, false));
+
+    // The records are discarded whatever takes their place, unless it fails too.
+    let (of, same_as, hash) = (DeliveryId(1), "b.csv".into(), String::new());
+    let (detail, tolerated) = (String::new(), comments(0));
+    for (verdict, how) in [
+        (
+            Verdict::Duplicate { of, same_as, reach: at(4), hash: hash.clone() },
+            "has the bytes of a loaded file",
+        ),
+        (Verdict::Incomplete { detail: detail.clone() }, "reads the file again"),
+        (
+            Verdict::Assumed { reach: at(4), hash, tail: None, skipped: 0, tolerated, detail },
+            "was entered as loaded",
+        ),
+    ] {
+        let mut failed = failed_with(2);
+        assert_eq!(failed.supersede(&entry(verdict), 4), 2);
+        let told = format!("why\ngeneration 4 {how}: the open records of this one were discarded");
+        assert_eq!((failed.state, failed.receipt.open(), failed.detail), (DeliveryState::Replaced, 0, told));
+    }
+
+    let mut unloaded = begun(LOAD);
+    let next = chunk(&unloaded, [0, 0, 2], None);
+    apply(&mut unloaded, &next, 0);
+    assert_eq!(unloaded.supersede(&load, 3), 2, "it has loaded nothing");
+    assert_eq!((unloaded.state, unloaded.receipt.open()), (DeliveryState::Replaced, 0));
 
     let mut unfinished = begun(LOAD);
     let bytes = Checkpoint { offset: 50, hash: String::new() };
     unfinished.ahead = Some(Ahead { bytes, rules: Fingerprint::of("plan") });
     assert!(unfinished.is_unsettled(&none));
-    unfinished.supersede(&none, 3);
+    assert_eq!(unfinished.supersede(&none, 3), 0);
     let told = "only 0 bytes of it were loaded before its file changed; generation 3 took its place; rows up to \
                 byte 50 may be in the tables";
     assert_eq!((unfinished.state, unfinished.detail.as_str()), (DeliveryState::Replaced, told));
@@ -245,7 +268,8 @@ fn resuming_and_amending_count_nothing() {
     let (noted, head) =
         (FileStat { size: 9, mtime: 8, ctime: 7 }, Checkpoint { offset: 9, hash: "more".to_owned() });
     let compared = (delivery.reach, None);
-    delivery.resume(&Continuation { noted, head, detail: "grew".to_owned(), compared });
+    let (detail, rules) = ("grew".to_owned(), plan().rules);
+    delivery.resume(&Continuation { noted, head, detail, rules, compared });
     assert_eq!((delivery.state, delivery.detail.as_str()), (DeliveryState::Loading, "grew"));
     assert_eq!((delivery.noted, delivery.head.as_str(), delivery.reach), (noted, "more", at(4)));
     delivery.amend(Amendment { noted: Some(FileStat::default()), ..Amendment::default() });
@@ -327,7 +351,7 @@ proptest! {
     fn every_count_closes_after_any_steps(assumed in any::<bool>(), steps in prop::collection::vec(step(), 0..30)) {
         let (reach, hash, detail) = (at(5), String::new(), String::new());
         let mut delivery = begun(match assumed {
-            true => Verdict::Assumed { reach, hash, tail: None, skipped: 2, lenient: comments(0), detail },
+            true => Verdict::Assumed { reach, hash, tail: None, skipped: 2, tolerated: comments(0), detail },
             false => LOAD,
         });
         for step in &steps {

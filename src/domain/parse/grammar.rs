@@ -4,15 +4,18 @@
 //! without the libraries that the parsers use.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::LazyLock;
 
-use bigdecimal::BigDecimal;
+use bigdecimal::{BigDecimal, ToPrimitive};
 use proptest::prelude::*;
 use regex_automata::meta::Regex;
 
 use super::*;
 use crate::domain::value::Value;
+
+mod collections;
 
 const PAGE: &str = include_str!("../../../docs/types.md");
 
@@ -39,19 +42,21 @@ static FORMS: LazyLock<Vec<(Form, String, Regex)>> = LazyLock::new(|| {
     plain
         .chain(units)
         .map(|form| {
-            let pattern = &PATTERNS[rule(form)];
+            let pattern = &PATTERNS[&rule(form)];
             (form, pattern.clone(), Regex::new(&format!("^(?:{pattern})$")).unwrap())
         })
         .collect()
 });
 
 /// Returns the name of the pattern on the page.
-fn rule(form: Form) -> &'static str {
+fn rule(form: Form) -> String {
     match form {
-        Form::Since(_) => "number",
-        Form::Plain(Type::Tinyint | Type::Smallint | Type::Int | Type::Bigint) => "whole",
-        Form::Plain(Type::Float | Type::Double | Type::Decimal) => "real",
-        Form::Plain(kind) => kind.name(),
+        Form::Since(_) => "number".to_owned(),
+        Form::Plain(Type::Tinyint | Type::Smallint | Type::Int | Type::Bigint | Type::Varint) => {
+            "whole".to_owned()
+        }
+        Form::Plain(Type::Float | Type::Double | Type::Decimal) => "real".to_owned(),
+        Form::Plain(kind) => kind.to_string(),
     }
 }
 
@@ -70,6 +75,7 @@ fn expected(form: Form, regex: &Regex, text: &str) -> Option<Value<'static>> {
         Form::Plain(Type::Smallint) => whole(text, 16),
         Form::Plain(Type::Int) => whole(text, 32),
         Form::Plain(Type::Bigint) => whole(text, 64),
+        Form::Plain(Type::Varint) => varint(text),
         Form::Plain(Type::Float) => {
             let x: f32 = text.parse().unwrap();
             let value = if x == 0.0 { 0.0 } else { x };
@@ -94,7 +100,7 @@ fn expected(form: Form, regex: &Regex, text: &str) -> Option<Value<'static>> {
             Some(Value::Blob(pairs.map(byte).collect()))
         }
         Form::Plain(Type::Inet) => Some(Value::Inet(IpAddr::from_str(text).unwrap().to_canonical())),
-        Form::Plain(Type::Text) => None,
+        Form::Plain(Type::Text | Type::Collection(_)) => None,
     }
 }
 
@@ -114,6 +120,15 @@ fn whole(text: &str, bits: u32) -> Option<Value<'static>> {
 
 fn is_zero(text: &str) -> bool {
     digits(text.split(['e', 'E']).next().unwrap()).all(|digit| digit == 0)
+}
+
+/// Computes a varint: at most 1000 digits.
+fn varint(text: &str) -> Option<Value<'static>> {
+    let zeros = digits(text).take_while(|digit| *digit == 0).count();
+    let number: String = digits(text).skip(zeros).map(|digit| digit.to_string()).collect();
+    let sign = if text.starts_with('-') && !number.is_empty() { "-" } else { "" };
+    let number = if number.is_empty() { "0" } else { &number };
+    (number.len() <= 1000).then(|| Value::Decimal(format!("{sign}{number}").into()))
 }
 
 /// Computes a decimal: at most 1000 digits when written out, and an exponent from -99 to 99.
@@ -173,11 +188,13 @@ fn timestamp(text: &str) -> Option<Value<'static>> {
 }
 
 fn since(unit: Unit, text: &str) -> Option<i128> {
-    match unit {
-        Unit::Seconds => number(text).checked_mul(1000),
-        Unit::Millis => Some(number(text)),
-        Unit::Micros => Some(number(text)).filter(|n| n % 1000 == 0).map(|n| n / 1000),
-    }
+    let in_millis = match unit {
+        Unit::Seconds => BigDecimal::from(1000),
+        Unit::Millis => BigDecimal::from(1),
+        Unit::Micros => BigDecimal::new(1.into(), 3),
+    };
+    let ms = BigDecimal::from_str(text).unwrap() * in_millis;
+    if ms.is_integer() { ms.to_i128() } else { None }
 }
 
 fn in_years(ms: i128) -> Option<Value<'static>> {

@@ -5,8 +5,8 @@ use std::num::IntErrorKind;
 use crate::domain::parse::refusal::{Parsed, keep, not, outside};
 use crate::domain::value::{Cell, Type};
 
-/// The maximum number of digits of a decimal that is written out without an exponent.
-const MAX_DECIMAL_DIGITS: usize = 1000;
+/// The maximum number of digits of a varint, and of a decimal that is written out without an exponent.
+const MAX_DIGITS: usize = 1000;
 
 /// The maximum exponent of a decimal, positive or negative.
 const MAX_DECIMAL_EXPONENT: usize = 99;
@@ -72,6 +72,25 @@ pub fn whole(text: &str, min: i64, max: i64, rule: &'static str) -> Parsed {
             _ => not(rule),
         }),
     }
+}
+
+/// Parses a whole number of any size. It is kept as its digits, without a plus or leading zeros.
+pub fn varint(text: &str, arena: &mut Vec<u8>) -> Parsed {
+    const RULE: &str = "a whole number of at most 1000 digits";
+    let (minus, digits) = signed(text);
+    if digits.is_empty() || !are_digits(digits) {
+        return Err(not(RULE));
+    }
+    let digits = digits.trim_start_matches('0');
+    if digits.len() > MAX_DIGITS {
+        return Err(outside(RULE));
+    }
+    let plain = match digits {
+        "" => "0".to_owned(),
+        _ if minus => format!("-{digits}"),
+        _ => digits.to_owned(),
+    };
+    keep(arena, plain.as_bytes()).map(Cell::Decimal)
 }
 
 pub fn float(text: &str) -> Parsed {
@@ -148,7 +167,7 @@ impl<'t> Numeral<'t> {
         let (whole, rest) = digits.split_at(self.whole.len() + behind.len());
         let fraction = rest.get(..decimals)?;
         let whole = whole.trim_start_matches('0');
-        if whole.len() + fraction.len() > MAX_DECIMAL_DIGITS {
+        if whole.len() + fraction.len() > MAX_DIGITS {
             return None;
         }
         let minus = if self.minus && !self.is_zero() { "-" } else { "" };

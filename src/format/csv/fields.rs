@@ -53,7 +53,7 @@ pub fn find(
     fields.clear();
     let (mut begin, mut state, mut seen, mut escaped) = (0, FieldState::Plain, 0, false);
     let (words, rest) = record.as_chunks::<WORD>();
-    let mut last = [b' '; WORD];
+    let mut last = [padding(delimiter, quote); WORD];
     for (to, from) in last.iter_mut().zip(rest) {
         *to = *from;
     }
@@ -111,6 +111,16 @@ const WORD: usize = size_of::<u64>();
 const ONES: u64 = u64::from_ne_bytes([1; WORD]);
 const LOW: u64 = u64::from_ne_bytes([0x7f; WORD]);
 
+/// Returns an ASCII character that fills the last word. It is neither a delimiter nor a quote, so nothing is found in it.
+#[inline]
+const fn padding(delimiter: u8, quote: u8) -> u8 {
+    match (delimiter, quote) {
+        (b' ', b'x') | (b'x', b' ') => b'y',
+        (b' ', _) | (_, b' ') => b'x',
+        _ => b' ',
+    }
+}
+
 /// Returns the high bit of each byte that is a delimiter or a quote, and the high bit of each byte that is a quote.
 #[inline]
 const fn hits(word: u64, delimiter: u8, quote: u8) -> (u64, u64) {
@@ -139,8 +149,8 @@ impl DoubledQuotes {
             .flexible(true)
             .terminator(Terminator::Any(b'\n'))
             .buffer_capacity(BUFFER)
-            // A line feed first. Otherwise csv-async would take a byte order mark in the first record for that of a
-            // file.
+            // csv-async removes a byte order mark at the beginning of its input. A line feed comes first, so that a
+            // mark in the first record is kept.
             .create_reader(Feed { bytes: vec![b'\n'], read: 0 });
         Self { reader, record: ByteRecord::new() }
     }
@@ -267,6 +277,25 @@ mod tests {
                     prop_assert_eq!(&record[malformed.at..=malformed.at], "\"");
                 }
                 other => prop_assert!(false, "{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_found_after_the_end_of_a_record() {
+        let of = |marks, record: &str| {
+            let mut fields = Vec::new();
+            let ascii = find(record.as_bytes(), marks, &mut fields).unwrap().ascii;
+            assert!(ascii);
+            fields.into_iter().map(|at| record[at].to_owned()).collect::<Vec<_>>()
+        };
+        for (delimiter, quote) in [(b' ', b'"'), (b' ', b'x'), (b';', b' '), (b'x', b' '), (b'x', b'y')] {
+            for len in 0..20 {
+                let text = "a".repeat(len);
+                let marks = (delimiter, quote);
+                assert_eq!(of(marks, &text), std::slice::from_ref(&text));
+                let two = format!("{text}{}b", char::from(delimiter));
+                assert_eq!(of(marks, &two), [text, "b".to_owned()]);
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::domain::Format;
 use crate::domain::format::Escape;
 
 /// A quote or an escape that the dialect does not allow.
@@ -57,5 +58,49 @@ impl Malformed {
                 byte.escape_ascii()
             ),
         }
+    }
+
+    /// Returns what to set if a quote stands after blanks, or is part of a formula. `record` has the quote.
+    pub fn hint(&self, record: &[u8], format: &Format) -> String {
+        match self.fault {
+            Fault::Inside => hint_before(record, self.at, format),
+            Fault::Closing | Fault::Open | Fault::Escape(_) => String::new(),
+        }
+    }
+}
+
+/// Returns what to set because of the bytes before the quote at this index.
+fn hint_before(record: &[u8], at: usize, format: &Format) -> String {
+    let Format::Csv(dialect) = format;
+    let before = record.get(..at).unwrap_or_default();
+    let begins_field = |before: &[u8]| before.is_empty() || before.ends_with(dialect.delimiter.bytes());
+    let blanks = before.iter().rev().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let is_blank = blanks > 0 && begins_field(before.get(..at - blanks).unwrap_or_default());
+    match before.strip_suffix(b"=") {
+        _ if is_blank => {
+            let trim = format.setting("trim");
+            format!("; if blanks around fields are not part of them, set {trim}: true")
+        }
+        Some(before) if begins_field(before) => format!(
+            "; if a spreadsheet wrote this formula, have it write the plain values, or set {}: none and `strip` for \
+             the column",
+            format.setting("quote")
+        ),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blanks_and_formulas_before_a_quote_are_recognised() {
+        let hint = |record: &[u8], at: usize| hint_before(record, at, &Format::default());
+        assert!(hint(b"1, \"a\"", 3).contains("source.format.trim: true"));
+        assert!(hint(b" \"a\"", 1).contains("trim: true"));
+        assert!(hint(b"=\"007\",1", 1).contains("formula"));
+        assert_eq!(hint(b"5\" pipe", 1), "");
+        assert_eq!(hint(b"a \"b\"", 2), "");
     }
 }

@@ -1,19 +1,20 @@
-//! Finds the line feeds that end CSV records and comments. Knows quotes, escapes and line ends, but not fields.
+//! Finds the line ends of CSV records and comments. Knows quotes, escapes and line ends, but not fields.
 //!
 //! Agrees with the splitter on where a quoted field begins (only at the start of a field) and ends. A record ends at a
-//! line feed outside quotes that is not escaped.
+//! line end outside quotes that is not escaped. A line end is found by its last byte: a line feed, or a carriage return if
+//! lines end with nothing else.
 
 use std::sync::Arc;
 
 use memchr::{memchr, memchr_iter, memchr2, memchr3, memmem};
 
-use crate::domain::format::{Dialect, Escape, LineEnd, Mark};
-use crate::domain::lenient::Comment;
+use crate::domain::format::{Dialect, END_OF_FILE, Escape, Mark};
+use crate::domain::lenient_settings::Comment;
 
 /// The result of one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The line feed at this index ends the record.
+    /// The line end whose last byte is at this index ends the record.
     End(usize),
     /// The record continues.
     Within,
@@ -58,6 +59,12 @@ struct Marks {
     doubled: bool,
     /// Whether a quote may begin a field after blanks.
     trim: bool,
+    /// The last byte of a line end.
+    line: u8,
+    /// The largest number of carriage returns before the last byte of a line end.
+    returns: usize,
+    /// Whether the last byte alone is a line end.
+    is_one_byte: bool,
     /// The state at the beginning of a record.
     first: State,
 }
@@ -73,7 +80,9 @@ pub struct RecordEnds {
     field: usize,
     /// The place in the record after the last escaped byte.
     escaped: usize,
-    /// The number of line feeds inside the record so far.
+    /// The number of carriage returns before the record that belong to a line end which ends in the record.
+    begun: usize,
+    /// The number of lines inside the record so far, by the last byte of a line end.
     pub inner_lines: u64,
 }
 
@@ -85,14 +94,24 @@ impl RecordEnds {
             delimiter: dialect.delimiter.byte(),
             doubled: dialect.escape == Escape::Doubled,
             trim: dialect.lenient.trim,
+            line: dialect.lines.last_byte(),
+            returns: dialect.lines.returns(),
+            is_one_byte: dialect.lines.is_one_byte(),
             first: dialect.lenient.comment.as_ref().map_or(State::Plain, |_| State::Start),
         };
-        Self { dialect: Arc::clone(dialect), marks, state: marks.first, field: 0, escaped: 0, inner_lines: 0 }
+        let (state, dialect) = (marks.first, Arc::clone(dialect));
+        Self { dialect, marks, state, field: 0, escaped: 0, begun: 0, inner_lines: 0 }
+    }
+
+    /// Begins after an open tail that ends with this many carriage returns of a line end.
+    pub fn begin_in_line_end(&mut self, returns: usize) {
+        self.begun = returns;
     }
 
     /// Begins the scan of the next record.
     pub fn restart(&mut self) {
-        (self.state, self.field, self.escaped, self.inner_lines) = (self.marks.first, 0, 0, 0);
+        (self.state, self.inner_lines) = (self.marks.first, 0);
+        (self.field, self.escaped, self.begun) = (0, 0, 0);
     }
 
     /// Scans up to the next byte that may have a meaning, and advances `scanned` past it. The record begins at `start`.
@@ -112,9 +131,9 @@ impl RecordEnds {
             }
             State::Escaped { quoted } => {
                 let Some(next) = rest.first() else { return Step::OutOfBytes };
-                self.inner_lines += u64::from(*next == b'\n');
+                self.inner_lines += u64::from(*next == self.marks.line);
                 self.state = match next {
-                    b'\r' if self.dialect.lines != LineEnd::Lf => State::EscapedReturn { quoted },
+                    b'\r' if self.marks.returns > 0 => State::EscapedReturn { quoted },
                     _ => State::outside_escape(quoted),
                 };
                 *scanned += 1;
@@ -132,8 +151,8 @@ impl RecordEnds {
                 Step::Within
             }
             State::Start => self.start(&bytes[start..], start, scanned),
-            State::Comment => match memchr(b'\n', rest) {
-                Some(at) => Step::End(*scanned + at),
+            State::Comment => match self.next_line_end(bytes, start, *scanned) {
+                Some(at) => Step::End(at),
                 None => Step::OutOfBytes,
             },
         }
@@ -154,15 +173,19 @@ impl RecordEnds {
     fn plain(&mut self, bytes: &[u8], start: usize, scanned: &mut usize) -> Step {
         let rest = &bytes[*scanned..];
         let found = match (self.marks.quote, self.marks.escape) {
-            (Some(quote), _) => memchr2(quote, b'\n', rest),
-            (None, Some(escape)) => memchr2(escape, b'\n', rest),
-            (None, None) => memchr(b'\n', rest),
+            (Some(quote), _) => memchr2(quote, self.marks.line, rest),
+            (None, Some(escape)) => memchr2(escape, self.marks.line, rest),
+            (None, None) => memchr(self.marks.line, rest),
         };
         let Some(at) = found.map(|at| *scanned + at) else { return Step::OutOfBytes };
         *scanned = at + 1;
         match bytes[at] {
-            b'\n' if self.ends_line(bytes, start, at) => return Step::End(at),
-            b'\n' => self.inner_lines += 1,
+            byte if byte == self.marks.line => {
+                if self.ends_line(bytes, start, at) {
+                    return Step::End(at);
+                }
+                self.inner_lines += 1;
+            }
             byte if Some(byte) != self.marks.quote => self.state = State::Escaped { quoted: false },
             _ if self.begins_a_field(bytes, start, at) => self.state = State::Quoted,
             _ => {}
@@ -175,13 +198,13 @@ impl RecordEnds {
         let Some(quote) = self.marks.quote else { return Step::OutOfBytes };
         let rest = &bytes[*scanned..];
         let found = match self.marks.escape {
-            Some(escape) => memchr3(quote, b'\n', escape, rest),
-            None => memchr2(quote, b'\n', rest),
+            Some(escape) => memchr3(quote, self.marks.line, escape, rest),
+            None => memchr2(quote, self.marks.line, rest),
         };
         let Some(at) = found.map(|at| *scanned + at) else { return Step::OutOfBytes };
         *scanned = at + 1;
         match bytes[at] {
-            b'\n' => self.inner_lines += 1,
+            byte if byte == self.marks.line => self.inner_lines += 1,
             byte if byte == quote => self.state = State::QuoteSeen,
             _ => self.state = State::Escaped { quoted: true },
         }
@@ -220,26 +243,73 @@ impl RecordEnds {
         false
     }
 
-    /// Whether the line feed at `at`, which is neither in quotes nor escaped, ends a line.
+    /// Whether the last byte of a line end at `at`, which is neither in quotes nor escaped, ends a line.
     #[inline]
     fn ends_line(&self, bytes: &[u8], start: usize, at: usize) -> bool {
-        self.dialect.lines != LineEnd::CrLf || self.without_line_end(&bytes[start..at]).len() < at - start
+        self.marks.is_one_byte || self.has_returns(&bytes[start..at])
     }
 
-    /// Returns the index of the first line feed that ends a line, from `scanned` on, whatever is in quotes.
-    pub fn line_end(&self, bytes: &[u8], scanned: usize) -> Option<usize> {
-        let mut line_feeds = memchr_iter(b'\n', &bytes[scanned..]).map(|at| scanned + at);
-        line_feeds.find(|at| self.ends_line(bytes, scanned, *at))
+    /// Whether a line ends with as many carriage returns as a line end has.
+    fn has_returns(&self, line: &[u8]) -> bool {
+        let returns = self.returns_behind(line);
+        let begun = if returns == line.len() { self.begun } else { 0 };
+        returns + begun >= self.marks.returns
     }
 
-    /// Returns the beginning of the record without its line end. `line` is the record up to a line feed, or to the end of
-    /// the bytes. A carriage return that is escaped belongs to the record.
+    /// Returns the index of the first last byte of a line end from `scanned` on, whatever is in quotes. Counts the lines
+    /// before it, so no byte may be passed twice.
+    pub fn line_end(&mut self, bytes: &[u8], scanned: usize) -> Option<usize> {
+        self.next_line_end(bytes, scanned, scanned)
+    }
+
+    /// Does the same for a line that begins at `start`.
+    fn next_line_end(&mut self, bytes: &[u8], start: usize, scanned: usize) -> Option<usize> {
+        for at in memchr_iter(self.marks.line, &bytes[scanned..]).map(|at| scanned + at) {
+            if self.ends_line(bytes, start, at) {
+                return Some(at);
+            }
+            self.inner_lines += 1;
+        }
+        None
+    }
+
+    /// Returns how many carriage returns at the end of `line`, the beginning of the record, belong to its line end or to one
+    /// that may follow. A carriage return that is escaped belongs to the record.
+    #[inline]
+    pub fn returns_behind(&self, line: &[u8]) -> usize {
+        let behind = line[self.escaped.min(line.len())..].iter().rev().take(self.marks.returns);
+        behind.take_while(|byte| **byte == b'\r').count()
+    }
+
+    /// Returns the beginning of the record without its line end. `line` is the record up to the last byte of its line end,
+    /// or to the end of the bytes.
+    #[inline]
     pub fn without_line_end<'l>(&self, line: &'l [u8]) -> &'l [u8] {
-        let is_text = self.dialect.lines == LineEnd::Lf || (self.escaped > 0 && self.escaped == line.len());
-        line.strip_suffix(b"\r").filter(|_| !is_text).unwrap_or(line)
+        &line[..line.len() - self.returns_behind(line)]
     }
 
-    /// Whether only the scan of the whole record shows which line feeds are text, and never a quote that is not closed.
+    /// Takes the bytes of the record up to `len` as text, which no line end includes.
+    pub fn forget(&mut self, len: usize) {
+        self.escaped = len;
+    }
+
+    /// Returns the last record of a file without what follows it: half a line end, and the end of file of DOS. `tail` is
+    /// what follows the last line end.
+    pub fn without_end<'l>(&self, tail: &'l [u8]) -> &'l [u8] {
+        self.without_line_end(self.without_end_of_file(tail))
+    }
+
+    /// Whether nothing but the end of file of DOS follows the last line end.
+    pub fn is_end_of_file(&self, tail: &[u8]) -> bool {
+        tail.ends_with(&[END_OF_FILE]) && self.without_end(tail).is_empty()
+    }
+
+    fn without_end_of_file<'l>(&self, tail: &'l [u8]) -> &'l [u8] {
+        let is_text = self.escaped > 0 && self.escaped == tail.len();
+        tail.strip_suffix(&[END_OF_FILE]).filter(|_| !is_text).unwrap_or(tail)
+    }
+
+    /// Whether only the scan of the whole record shows which line ends are text, and never a quote that is not closed.
     pub fn has_escaped_lines(&self) -> bool {
         self.dialect.escape_outside_quotes().is_some()
     }

@@ -145,7 +145,8 @@ impl Scan<'_> {
             || self.slice(at, self.record.len()).starts_with(self.dialect.delimiter.bytes())
     }
 
-    /// Checks what follows the escape character at `at`. `is_special` is whether it is text only if it is escaped.
+    /// Checks what follows the escape character at `at`. `is_special` returns whether the bytes after it begin with
+    /// something that needs an escape to be text.
     fn check_escape(&mut self, at: usize, is_special: impl Fn(&[u8]) -> bool) -> Result<(), Malformed> {
         self.escaped = true;
         let rest = self.slice(at + 1, self.record.len());

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use futures::executor::block_on;
 use proptest::prelude::*;
 
-use crate::domain::format::{Delimiter, Dialect, Escape, LineEnd, Mark};
-use crate::domain::lenient::{Comment, LenientSettings};
-use crate::domain::{Format, Lenience, Position};
+use crate::domain::format::{Delimiter, Dialect, Escape, FooterLines, LineEnd, Mark};
+use crate::domain::lenient_settings::{Comment, LenientSettings};
+use crate::domain::{Format, Position, Tolerated};
 use crate::format::csv::{fields, rich};
-use crate::format::framer::{Cut, Framer, Tail};
+use crate::format::framer::Framer;
+use crate::format::framer::cut::Cut;
+use crate::format::framer::open_tail::Tail;
 use crate::format::splitter::Splitter;
 
 fn dialect(delimiter: &str, quote: &str, escape: Escape) -> Dialect {
@@ -18,8 +20,8 @@ fn dialect(delimiter: &str, quote: &str, escape: Escape) -> Dialect {
 }
 
 fn dialects() -> impl Strategy<Value = Dialect> {
-    let delimiters = prop::sample::select(vec![",", ";", "\t", "||", "aa", "¦", "::="]);
-    let quotes = prop::sample::select(vec!["\"", "'", ""]);
+    let delimiters = prop::sample::select(vec![",", ";", "\t", " ", "||", "aa", "¦", "::="]);
+    let quotes = prop::sample::select(vec!["\"", "'", " ", ""]);
     let escapes = prop::sample::select(vec![
         Escape::Doubled,
         Escape::Backslash,
@@ -35,10 +37,22 @@ fn dialects() -> impl Strategy<Value = Dialect> {
     (delimiters, quotes, escapes, comments, any::<bool>()).prop_filter_map("ambiguous", made)
 }
 
+/// What ends lines, and the line end to write.
+fn line_ends() -> impl Strategy<Value = (LineEnd, &'static str)> {
+    prop::sample::select(vec![
+        (LineEnd::Any, "\n"),
+        (LineEnd::Any, "\r\n"),
+        (LineEnd::Lf, "\n"),
+        (LineEnd::CrLf, "\r\n"),
+        (LineEnd::CrCrLf, "\r\r\n"),
+        (LineEnd::Cr, "\r"),
+    ])
+}
+
 /// Text of the characters that have a meaning in some dialect.
 fn texts() -> impl Strategy<Value = String> {
     prop::collection::vec(
-        prop::sample::select("ab,;|:=¦\t\"'\\^\n\rnN0#/- ".chars().collect::<Vec<_>>()),
+        prop::sample::select("ab,;|:=¦\t\"'\\^\n\rnN0#/- \u{1a}".chars().collect::<Vec<_>>()),
         0..8,
     )
     .prop_map(|chars| chars.into_iter().collect())
@@ -66,7 +80,8 @@ fn written(dialect: &Dialect, text: &str, quotes: bool) -> Option<String> {
         );
     };
     let border = delimiter.chars().next()?;
-    if !quotes && !is_trimmed && !text.contains([quote, '\n', '\r', border]) {
+    let has_line_end = text.contains('\r') || (text.contains('\n') && !dialect.lines.allows_line_feeds());
+    if !quotes && !is_trimmed && !has_line_end && !text.contains([quote, border]) {
         return Some(text.to_owned());
     }
     let inner: String = match escape {
@@ -84,12 +99,13 @@ fn written(dialect: &Dialect, text: &str, quotes: bool) -> Option<String> {
 fn line(dialect: &Dialect, record: &[(String, bool, bool)]) -> Option<String> {
     let pad = |field: String, padded: bool| if padded { format!(" {field}  ") } else { field };
     let field = |(text, quotes, padded): &(String, bool, bool)| {
-        Some(pad(written(dialect, text, *quotes)?, *padded && dialect.lenient.trim))
+        Some(pad(written(dialect, text, *quotes)?, *padded && dialect.is_trimmed(b' ')))
     };
     let delimiter = std::str::from_utf8(dialect.delimiter.bytes()).unwrap();
     let join = |fields: Vec<String>| fields.join(delimiter);
     let line = join(record.iter().map(field).collect::<Option<_>>()?);
-    if !dialect.lenient.is_comment(line.lines().next()?.as_bytes()) {
+    let comment = dialect.lenient.comment.as_ref();
+    if !comment.is_some_and(|comment| line.as_bytes().starts_with(comment.bytes())) {
         return Some(line);
     }
     // Quotes around the first field tell a record from a comment.
@@ -99,16 +115,32 @@ fn line(dialect: &Dialect, record: &[(String, bool, bool)]) -> Option<String> {
     Some(join(record.iter().map(field).collect::<Option<_>>()?))
 }
 
+/// Returns where the last `count` lines begin, or `None` if there are fewer.
+fn begin_of_footer(lines: LineEnd, text: &str, count: usize) -> Option<usize> {
+    let form = if lines == LineEnd::Any { "\n" } else { std::str::from_utf8(lines.forms()[0]).unwrap() };
+    let mut begins: Vec<usize> = text.match_indices(form).map(|(at, _)| at + form.len()).collect();
+    begins.insert(0, 0);
+    if matches!(&text[*begins.last().unwrap()..], "" | "\u{1a}") {
+        begins.pop();
+    }
+    begins.len().checked_sub(count).map(|at| begins[at])
+}
+
 /// Frames the bytes, appended in parts of this length.
 fn framed(dialect: &Dialect, bytes: &[u8], part: usize) -> Cut {
+    framed_up_to(10_000, dialect, bytes, part)
+}
+
+/// Does the same for records of at most `limit` bytes.
+fn framed_up_to(limit: usize, dialect: &Dialect, bytes: &[u8], part: usize) -> Cut {
     let format = Format::Csv(Arc::new(dialect.clone()));
     let begin = Position::default();
-    let mut framer = Framer::new(&format, 10_000, begin, begin, blake3::Hasher::new());
+    let mut framer = Framer::new(&format, limit, begin, begin, blake3::Hasher::new());
     for part in bytes.chunks(part) {
         framer.bytes().extend_from_slice(part);
         framer.scan(usize::MAX, usize::MAX);
     }
-    if matches!(framer.tail(), Tail::Record(_) | Tail::Comment) {
+    if matches!(framer.tail(), Tail::Record(_) | Tail::Comment | Tail::EndOfFile | Tail::Footer { .. }) {
         framer.close_tail();
     }
     framer.cut()
@@ -139,14 +171,10 @@ proptest! {
             (prop::collection::vec((texts(), any::<bool>(), any::<bool>()), 2..5), prop::option::of(texts())),
             1..5,
         ),
-        (crlf, closed, part, any) in (any::<bool>(), any::<bool>(), 1usize..9, any::<bool>()),
+        ((lines, end), closed, part, dos) in (line_ends(), any::<bool>(), 1usize..9, any::<bool>()),
     ) {
         // Whether an escaped carriage return is part of an escaped line end depends on what ends a line.
-        let lines = match (crlf, any && dialect.escape_outside_quotes().is_none()) {
-            (_, true) => LineEnd::Any,
-            (true, false) => LineEnd::CrLf,
-            (false, false) => LineEnd::Lf,
-        };
+        prop_assume!(lines != LineEnd::Any || dialect.escape_outside_quotes().is_none());
         let dialect = Dialect { lines, ..dialect };
         let (mut lines, mut expected, mut comments) = (Vec::new(), Vec::new(), 0);
         for (record, comment) in &records {
@@ -159,16 +187,21 @@ proptest! {
                 lines.push(std::str::from_utf8(begin.bytes()).unwrap().to_owned() + &text.replace(['\n', '\r'], ""));
             }
         }
-        let end = if crlf { "\r\n" } else { "\n" };
-        let bytes = lines.join(end) + if closed { end } else { "" };
+        let mut bytes = lines.join(end) + if closed { end } else { "" };
+        if dos || bytes.ends_with('\x1a') {
+            bytes.push('\x1a');
+        }
         prop_assert_eq!(read(&dialect, bytes.as_bytes(), part), expected, "{:?}", bytes);
-        let counted = framed(&dialect, bytes.as_bytes(), part).lenient;
-        prop_assert_eq!(counted.get(Lenience::Comments), comments, "{:?}", bytes);
+        let counted = framed(&dialect, bytes.as_bytes(), part).tolerated;
+        prop_assert_eq!(counted.get(Tolerated::Comments), comments, "{:?}", bytes);
     }
 
     #[test]
-    fn both_splitters_agree_where_both_can_split(record in "[ab;'\r\n]{0,24}") {
-        let dialect = dialect(";", "'", Escape::Doubled);
+    fn both_splitters_agree_where_both_can_split(
+        record in "[ab; '\r\n]{0,24}",
+        (delimiter, quote) in prop::sample::select(vec![(";", "'"), (" ", "'"), (";", " ")]),
+    ) {
+        let dialect = dialect(delimiter, quote, Escape::Doubled);
         let (mut fast, mut rich) = (Vec::new(), Vec::new());
         let found = fields::find(record.as_bytes(), dialect.plain().unwrap(), &mut fast).map(|found| found.escaped);
         let by_rich = rich::find(&dialect, record.as_bytes(), &mut rich).map(|found| found.escaped);
@@ -180,14 +213,83 @@ proptest! {
     }
 
     #[test]
+    fn records_before_a_footer_are_those_of_the_file_without_it(
+        dialect in dialects(),
+        bytes in "[a,;|\"\n\n\r#\\\\\x1a]{0,40}",
+        (part, (lines, _), footer) in (1usize..9, line_ends(), 1u64..5),
+    ) {
+        let dialect = Dialect { lines, ..dialect };
+        let skip_footer = FooterLines::new(footer).unwrap();
+        let begin = begin_of_footer(lines, &bytes, skip_footer.count());
+        let format = |dialect| Format::Csv(Arc::new(dialect));
+        let (with, without) = (format(Dialect { skip_footer, ..dialect.clone() }), format(dialect));
+        let mut framer = Framer::new(&with, 10_000, Position::default(), Position::default(), blake3::Hasher::new());
+        for part in bytes.as_bytes().chunks(part) {
+            framer.bytes().extend_from_slice(part);
+            framer.scan(usize::MAX, usize::MAX);
+        }
+        framer.scan(usize::MAX, usize::MAX);
+        let tail = format!("{:?}", framer.tail());
+        let before = framer.cut();
+        let mut framer = Framer::new(&without, 10_000, Position::default(), Position::default(), blake3::Hasher::new());
+        framer.bytes().extend_from_slice(&bytes.as_bytes()[..begin.unwrap_or(0)]);
+        framer.scan(usize::MAX, usize::MAX);
+        let expected = match begin {
+            None => "ShortFooter",
+            Some(_) if framer.has_tail() => "InFooter",
+            Some(_) => "Footer",
+        };
+        prop_assert!(tail.starts_with(expected), "{} {}", tail, expected);
+        let alone = framer.cut();
+        prop_assert_eq!((before.span, before.frames, before.hash), (alone.span, alone.frames, alone.hash));
+    }
+
+    #[test]
     fn records_do_not_depend_on_how_the_bytes_are_cut(
         dialect in dialects(),
-        bytes in "[a,;|:=¦\t\"'\\\\^\n\rn#/ -]{0,60}",
-        part in 1usize..9,
+        bytes in "[a,;|:=¦\t\"'\\\\^\n\rn#/ \x1a-]{0,60}",
+        (part, limit, (lines, _), footer) in (1usize..9, 1usize..20, line_ends(), 0u64..4),
     ) {
+        let skip_footer = FooterLines::new(footer).unwrap();
+        let dialect = Dialect { lines, skip_footer, ..dialect };
         prop_assert_eq!(read(&dialect, bytes.as_bytes(), part), read(&dialect, bytes.as_bytes(), usize::MAX));
         let of = |part| framed(&dialect, bytes.as_bytes(), part);
-        prop_assert_eq!((of(part).lenient, of(part).hash), (of(usize::MAX).lenient, of(usize::MAX).hash));
+        prop_assert_eq!((of(part).tolerated, of(part).hash), (of(usize::MAX).tolerated, of(usize::MAX).hash));
+        let of = |part| {
+            let Cut { span, frames, refused, tolerated, hash, .. } =
+                framed_up_to(limit, &dialect, bytes.as_bytes(), part);
+            (span, frames, refused, tolerated, hash)
+        };
+        prop_assert_eq!(of(part), of(usize::MAX));
+        let (_, frames, refused, ..) = of(part);
+        let lines_before = |offset: u64| {
+            let before = &bytes.as_bytes()[..usize::try_from(offset).unwrap()];
+            memchr::memchr_iter(lines.last_byte(), before).count() as u64
+        };
+        for (line, offset) in frames.iter().map(|frame| (frame.line, frame.offset)) {
+            prop_assert_eq!(line, 1 + lines_before(offset), "{:?}", bytes);
+        }
+        for entry in &refused {
+            prop_assert_eq!(entry.line, 1 + lines_before(entry.offset), "{:?}", bytes);
+        }
+    }
+}
+
+#[test]
+fn line_feeds_in_comments_and_in_records_that_are_too_long_are_counted() {
+    let lenient = LenientSettings { comment: Comment::new("#"), ..LenientSettings::default() };
+    for (lines, end) in [(LineEnd::CrLf, "\r\n"), (LineEnd::CrCrLf, "\r\r\n")] {
+        let dialect = Dialect { lines, lenient: lenient.clone(), ..Dialect::default() };
+        let long = format!("4,\"{}\n{}", "x".repeat(20), "\n".repeat(30));
+        let bytes =
+            ["id,v", "1,\"a\nb\"", "2,x\ny", "#c\nd", "3,z", &long, "#\n\n", "5,\"\n\n", "6,v", ""].join(end);
+        for part in [1, 5, usize::MAX] {
+            let cut = framed_up_to(10, &dialect, bytes.as_bytes(), part);
+            let frames: Vec<_> = cut.frames.iter().map(|frame| (frame.record, frame.line)).collect();
+            assert_eq!(frames, [(0, 1), (1, 2), (2, 4), (3, 8), (6, 47)], "{lines:?} {part}");
+            let refused: Vec<_> = cut.refused.iter().map(|entry| (entry.record, entry.line)).collect();
+            assert_eq!(refused, [(4, 9), (5, 44)], "{lines:?} {part}");
+        }
     }
 }
 
@@ -256,7 +358,7 @@ fn a_comment_may_be_longer_than_a_record() {
             (cut.span.to.offset, cut.hash),
             (bytes.len() as u64, blake3::hash(bytes.as_bytes()).to_string())
         );
-        assert_eq!((cut.refused.len(), cut.lenient.get(Lenience::Comments)), (0, comments), "{end:?}");
+        assert_eq!((cut.refused.len(), cut.tolerated.get(Tolerated::Comments)), (0, comments), "{end:?}");
         assert_eq!(cut.frames.len(), if end.len() > 1 { 3 } else { 2 });
         assert!(held < 10_000, "its bytes are not kept: {held}");
     }

@@ -4,13 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::domain::header::HeaderError;
 use crate::domain::quarantine::{QuarantineEntry, Replay};
 use crate::domain::{
-    Delivery, DeliveryContext, Format, Frame, Header, Lenience, Origin, Position, Quarantined, RawChunk,
-    Reason, Span, Stamps, path,
+    Delivery, DeliveryContext, Format, Frame, Header, Position, Quarantined, RawChunk, Reason, Span, Stamps,
+    Tolerated, path,
 };
-use crate::format::framer::is_one_record;
+use crate::format::framer::lone_record::is_one_record;
 use crate::jobs::locate::KeptFiles;
 use crate::jobs::replay::full_record::FullRecords;
 use crate::jobs::replay::settled::Settled;
@@ -28,21 +27,20 @@ pub struct ChunkMaker<I: Source> {
     format: Format,
     max_record_bytes: usize,
     full_records: FullRecords<I>,
+    transform: RowBuilder,
 }
 
 impl<I: Source> ChunkMaker<I> {
     /// Creates a maker for a delivery with this header.
     ///
     /// # Errors
-    /// Returns an error if the current plan cannot use the header, or needs a date that the file name does not have.
-    pub fn new(find: &KeptFiles<I>, delivery: &Delivery, header: Header) -> Result<Self, HeaderError> {
+    /// Returns an error if the current plan cannot use the header, or needs a value that the path does not have.
+    pub fn new(find: &KeptFiles<I>, delivery: &Delivery, header: Header) -> Result<Self, UntriedError> {
         let plan = &find.plan;
         let mapping = header.map(plan)?;
-        let file_date = path::date(delivery.file.path());
-        if file_date.is_none() && plan.columns.iter().any(|column| column.origin == Origin::FileDate) {
-            return Err(HeaderError::NoDate);
-        }
+        let file_date = path::check(plan, delivery.file.path())?;
         let source = DeliveryContext::new(
+            Arc::clone(plan),
             delivery.id,
             delivery.file.clone(),
             (header, mapping),
@@ -55,6 +53,7 @@ impl<I: Source> ChunkMaker<I> {
             format: plan.format.clone(),
             max_record_bytes: find.max_record_bytes,
             full_records: FullRecords::new(find.clone(), delivery.clone()),
+            transform: RowBuilder::new(Arc::clone(plan), Arc::default()),
         })
     }
 
@@ -62,7 +61,6 @@ impl<I: Source> ChunkMaker<I> {
     /// page holds only the beginning of long records. Entries that cannot be tried stay open.
     pub async fn retried(
         &mut self,
-        transform: &RowBuilder,
         page: &mut impl Iterator<Item = QuarantineEntry>,
         settled: &mut Settled,
     ) -> Replay {
@@ -72,8 +70,8 @@ impl<I: Source> ChunkMaker<I> {
         {
             let reason = record.reason.name();
             match self.bytes(&record).await {
-                // It is no record under the current format, so it is not to be loaded.
-                Ok(Some(bytes)) if self.format.lenient().is_comment(&bytes) => comments.push(record.record),
+                // Under the current format it is not a record, so it must not be loaded.
+                Ok(Some(bytes)) if self.format.is_comment(&bytes) => comments.push(record.record),
                 Ok(Some(bytes)) => self.append(&mut raw, record, &bytes),
                 Ok(None) => settled.still_open(reason),
                 Err(why) => {
@@ -82,9 +80,9 @@ impl<I: Source> ChunkMaker<I> {
                 }
             }
         }
-        raw.lenient.count(Lenience::Comments, comments.len() as u64);
+        raw.tolerated.count(Tolerated::Comments, comments.len() as u64);
         let tried: Vec<u64> = raw.frames.iter().map(|frame| frame.record).chain(comments).collect();
-        let chunk = transform.chunk(raw).await;
+        let chunk = self.transform.chunk(raw).await;
         let mut retried = Replay { chunk, skipped: Vec::new() };
         let refused = retried.chunk.quarantined.iter().map(|entry| entry.record);
         let others: HashSet<u64> = retried.loaded().chain(refused).collect();

@@ -4,6 +4,7 @@
 //! be continued by the next one.
 
 mod chunk;
+mod failed;
 mod full_record;
 pub mod settled;
 pub mod untried;
@@ -13,12 +14,11 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::quarantine::{EntryFilter, Fate};
-use crate::domain::{Delivery, Header, Plan, ledger};
+use crate::domain::{Delivery, Feed, Feeds, Header, ledger};
 use crate::jobs::locate::KeptFiles;
 use crate::jobs::replay::chunk::ChunkMaker;
 use crate::jobs::replay::settled::Settled;
 use crate::jobs::replay::untried::{ReplayError, UntriedError};
-use crate::pipeline::row_builder::RowBuilder;
 use crate::source::Source;
 use crate::store::backoff::Backoff;
 use crate::store::listing::{Deliveries, Entries};
@@ -27,12 +27,13 @@ use crate::store::{Store, StoreError};
 /// Settles open records.
 pub struct Replayer<S, I> {
     pub store: Arc<S>,
-    pub plan: Arc<Plan>,
-    pub find: KeptFiles<I>,
+    pub feeds: Feeds<KeptFiles<I>>,
     pub backoff: Backoff,
     pub stop: CancellationToken,
     /// The deliveries whose records are settled.
     pub deliveries: ledger::DeliveryFilter,
+    /// The only feed whose records are settled.
+    pub feed: Option<Feed>,
     /// The records of these deliveries that are settled.
     pub filter: EntryFilter,
 }
@@ -65,7 +66,8 @@ impl<S: Store, I: Source> Run<'_, S, I> {
             if delivery.receipt.open() == 0 {
                 continue;
             }
-            let mut settled = Settled::of(&delivery, &self.retry.plan);
+            let plan = self.retry.feeds.of(&delivery.file).ok().map(|find| &*find.plan);
+            let mut settled = Settled::of(&delivery, plan);
             self.stopped = match self.what {
                 What::Replay => self.retry.again(&delivery, &mut settled).await?,
                 What::Discard => self.retry.discard(&delivery, &mut settled).await?,
@@ -82,6 +84,7 @@ impl<S: Store, I: Source> Replayer<S, I> {
     /// Starts a run at the first delivery.
     pub fn run(&self, what: What) -> Run<'_, S, I> {
         let deliveries = Deliveries::patiently(&*self.store, &self.backoff, self.deliveries.clone());
+        let deliveries = deliveries.of(self.feed.clone());
         Run { retry: self, deliveries, what, stopped: false }
     }
 
@@ -93,7 +96,15 @@ impl<S: Store, I: Source> Replayer<S, I> {
 
     /// Discards the open records of a delivery. Returns whether the run was stopped before the end.
     async fn discard(&self, delivery: &Delivery, settled: &mut Settled) -> Result<bool, StoreError> {
-        let mut entries = self.entries(delivery, false);
+        self.discard_all(self.entries(delivery, false), delivery, settled).await
+    }
+
+    async fn discard_all(
+        &self,
+        mut entries: Entries<'_, S>,
+        delivery: &Delivery,
+        settled: &mut Settled,
+    ) -> Result<bool, StoreError> {
         while let Some(page) = entries.page().await? {
             if self.stop.is_cancelled() {
                 return Ok(true);
@@ -107,6 +118,9 @@ impl<S: Store, I: Source> Replayer<S, I> {
 
     /// Tries the open records of a delivery again. Returns whether the run was stopped before the end.
     async fn again(&self, delivery: &Delivery, settled: &mut Settled) -> Result<bool, StoreError> {
+        if let Some(copy) = self.loaded_copy(delivery).await? {
+            return self.make_duplicate(delivery, &copy, settled).await;
+        }
         let making = match self.making(delivery).await {
             Ok(making) => Some(making),
             Err(error) => {
@@ -114,7 +128,6 @@ impl<S: Store, I: Source> Replayer<S, I> {
                 None
             }
         };
-        let transform = RowBuilder::new(Arc::clone(&self.plan), Arc::default());
         let (mut making, mut entries) = (making, self.entries(delivery, true));
         while let Some(page) = entries.page().await? {
             if self.stop.is_cancelled() {
@@ -126,10 +139,10 @@ impl<S: Store, I: Source> Replayer<S, I> {
             };
             let mut page = page.into_iter().peekable();
             while page.peek().is_some() {
-                let retried = Arc::new(making.retried(&transform, &mut page, settled).await);
+                let retried = Arc::new(making.retried(&mut page, settled).await);
                 if !retried.is_empty() {
                     let applied = self.backoff.with(|| self.store.replay(Arc::clone(&retried))).await?;
-                    settled.add(&self.plan, &retried, &applied);
+                    settled.add(&retried, &applied);
                 }
             }
         }
@@ -137,12 +150,14 @@ impl<S: Store, I: Source> Replayer<S, I> {
     }
 
     async fn making(&self, delivery: &Delivery) -> Result<ChunkMaker<I>, ReplayError> {
-        let header = header(&*self.store, &self.find, delivery).await?;
-        Ok(ChunkMaker::new(&self.find, delivery, header).map_err(UntriedError::from)?)
+        let find = self.feeds.of(&delivery.file).map_err(UntriedError::from)?;
+        self.check_failed(find, delivery).await?;
+        let header = header(&*self.store, find, delivery).await?;
+        Ok(ChunkMaker::new(find, delivery, header)?)
     }
 }
 
-/// Returns the header of a delivery, from the store or else from the file.
+/// Returns the header of a delivery: the names that are declared, or else those in the store or in the file.
 ///
 /// # Errors
 /// Returns an error if neither has the header, or if the store does not answer.
@@ -151,6 +166,9 @@ pub async fn header(
     find: &KeptFiles<impl Source>,
     delivery: &Delivery,
 ) -> Result<Header, ReplayError> {
+    if let Some(names) = find.plan.format.names() {
+        return Ok(Header(names.to_vec()));
+    }
     if let Some(header) = store.header(delivery.id).await? {
         return Ok(header);
     }

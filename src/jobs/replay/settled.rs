@@ -28,7 +28,9 @@ pub struct Settled {
 }
 
 impl Settled {
-    pub fn of(delivery: &Delivery, plan: &Plan) -> Self {
+    /// Begins to count for a delivery. `plan` is that of its feed, if the feed is declared.
+    pub fn of(delivery: &Delivery, plan: Option<&Plan>) -> Self {
+        let is_other = |plan: &Plan| delivery.receipt.loaded > 0 && delivery.fingerprint != plan.fingerprint;
         Self {
             file: delivery.file.clone(),
             generation: delivery.generation,
@@ -37,7 +39,7 @@ impl Settled {
             discarded: 0,
             open: BTreeMap::new(),
             tables: BTreeMap::new(),
-            other_declaration: delivery.receipt.loaded > 0 && delivery.fingerprint != plan.fingerprint,
+            other_declaration: plan.is_some_and(is_other),
             untried: None,
         }
     }
@@ -59,13 +61,13 @@ impl Settled {
         }
     }
 
-    pub fn add(&mut self, plan: &Plan, retried: &Replay, applied: &Applied) {
+    pub fn add(&mut self, retried: &Replay, applied: &Applied) {
         self.loaded += (retried.chunk.rows.len() - applied.refused.len()) as u64;
         self.skipped += retried.skipped.len() as u64;
         for entry in retried.chunk.quarantined.iter().chain(&applied.refused) {
             self.still_open(entry.reason.name());
         }
-        for (table, delta) in plan.tables.iter().zip(&applied.tables) {
+        for (table, delta) in retried.chunk.source.plan.tables.iter().zip(&applied.tables) {
             let sum = self.tables.entry(table.name.clone()).or_default();
             sum.rows += delta.rows;
             sum.collisions += delta.collisions;

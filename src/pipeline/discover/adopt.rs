@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::domain::ledger::Verdict;
-use crate::domain::{FileKey, FileStat, LenienceCounts, Plan, Position};
+use crate::domain::{FileKey, FileStat, Plan, Position, ToleratedCounts};
 use crate::pipeline::archived_reader::ArchivedReader;
 use crate::pipeline::prefix_check::VerifiedFile;
 use crate::pipeline::row_builder::RowBuilder;
@@ -23,7 +23,7 @@ struct Counted {
     reach: Position,
     hash: String,
     skipped: u64,
-    lenient: LenienceCounts,
+    tolerated: ToleratedCounts,
     /// The number of records that would be quarantined.
     quarantined: u64,
 }
@@ -40,7 +40,8 @@ pub async fn read(
     limit: usize,
 ) -> io::Result<Assumed> {
     let beginning = VerifiedFile::unverified(inbox, file, plan, limit).await.map_err(io::Error::other)?;
-    let mut kept = ArchivedReader::unstamped(beginning, file, u64::MAX);
+    let file_date = plan.file_dates.of(file.path()).only();
+    let mut kept = ArchivedReader::unstamped(beginning, (file, file_date), None);
     let counted = count(&mut kept, plan).await?;
     if kept.rest() > 0 {
         let what = format!("its last {} bytes are not a complete record", kept.rest());
@@ -56,7 +57,7 @@ async fn count(kept: &mut ArchivedReader<impl SourceFile>, plan: &Arc<Plan>) -> 
     while let Some(raw) = kept.next().await? {
         let chunk = transform.chunk(raw).await;
         all.skipped += chunk.skipped;
-        all.lenient.add(&chunk.lenient);
+        all.tolerated.add(&chunk.tolerated);
         all.quarantined += chunk.quarantined.len() as u64;
         (all.reach, all.hash) = (chunk.span.to, chunk.hash);
     }
@@ -64,7 +65,7 @@ async fn count(kept: &mut ArchivedReader<impl SourceFile>, plan: &Arc<Plan>) -> 
 }
 
 fn verdict(
-    Counted { reach, hash, skipped, lenient, quarantined }: Counted,
+    Counted { reach, hash, skipped, tolerated, quarantined }: Counted,
     tail: Option<Position>,
 ) -> Verdict {
     let loaded = reach.record - skipped;
@@ -73,5 +74,5 @@ fn verdict(
         count => format!("; {count} of them cannot become rows of these tables"),
     };
     let detail = format!("assumed loaded: {loaded} records that another program wrote{note}");
-    Verdict::Assumed { reach, hash, tail, skipped, lenient, detail }
+    Verdict::Assumed { reach, hash, tail, skipped, tolerated, detail }
 }

@@ -17,12 +17,18 @@ impl<S: Store, I: Source> Discover<S, I> {
         }
     }
 
+    /// Returns how long a file must have been unchanged before it leaves the inbox. `None` if it stays there.
+    fn rest(&self, file: &FileKey) -> Option<Duration> {
+        let intake = self.intakes.of(file).ok()?;
+        intake.rest.filter(|_| intake.identify.inbox.is_in_inbox(file))
+    }
+
     /// Queues a loaded file to leave the inbox, if the file is unchanged since it was loaded.
     pub(super) async fn may_leave(&mut self, file: &FileKey) {
-        if self.rest.is_none() || self.files.is_busy(file) || self.files.is_waiting(file) {
+        if self.rest(file).is_none() || self.files.is_busy(file) || self.files.is_waiting(file) {
             return;
         }
-        if let Some(found) = self.identify.inbox.look(file).await {
+        if let Some(found) = self.look(file).await {
             self.listed(&found);
         }
     }
@@ -50,10 +56,7 @@ impl<S: Store, I: Source> Discover<S, I> {
 
     /// Whether the file has rested long enough to leave now. If it may leave later, schedules it.
     fn has_rested(&mut self, found: &Found) -> bool {
-        let inbox = &self.identify.inbox;
-        let Some(rest) = self.rest.filter(|_| inbox.is_in_inbox(&found.file)) else {
-            return false;
-        };
+        let Some(rest) = self.rest(&found.file) else { return false };
         let now = Instant::now();
         if self.files.is_busy(&found.file) || self.files.has_stayed(&found.file, now) {
             return false;
@@ -67,7 +70,7 @@ impl<S: Store, I: Source> Discover<S, I> {
 
     /// Notes that a file left the inbox, or that it must be tried again later.
     pub(super) async fn left(&mut self, left: &Left) {
-        let stays_until = (!left.gone).then(|| Instant::now() + *self.source.poll);
+        let stays_until = (!left.gone).then(|| Instant::now() + self.poll(&left.file));
         let again = self.files.left(&left.file, stays_until);
         self.look_again(&left.file, again).await;
     }

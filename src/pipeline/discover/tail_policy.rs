@@ -66,10 +66,10 @@ impl Tails {
         };
         let watched = (queued.quiet && is_as_seen).then(|| queued.since.elapsed());
         let unchanged = unchanged(noted).max(watched.unwrap_or_default());
-        match () {
-            () if self.required => TailPolicy::Never,
-            () if is_complete || unchanged >= self.quiet(strikes) => TailPolicy::Load,
-            () => TailPolicy::Hold,
+        match is_complete || unchanged >= self.quiet(strikes) {
+            is_complete if self.required => TailPolicy::Never { is_complete },
+            true => TailPolicy::Load,
+            false => TailPolicy::Hold,
         }
     }
 

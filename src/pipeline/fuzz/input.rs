@@ -5,6 +5,8 @@ use std::io::Write as _;
 use encoding_rs::{Encoding, GB18030, ISO_2022_JP, SHIFT_JIS, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 use proptest::prelude::*;
 
+use crate::domain::format::LineEnd;
+
 /// A file, and how it is read.
 #[derive(Clone, Debug)]
 pub struct Input {
@@ -12,6 +14,8 @@ pub struct Input {
     pub text: Option<Escaped>,
     pub file: Escaped,
     pub encoding: &'static Encoding,
+    pub lines: LineEnd,
+    pub footer: u64,
     pub limit: usize,
     pub window: usize,
     pub part: usize,
@@ -29,7 +33,7 @@ impl std::fmt::Debug for Escaped {
 
 /// Generates bytes that have a meaning to CSV, a decoder or a decompressor.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
-    const PIECES: [&[u8]; 26] = [
+    const PIECES: [&[u8]; 27] = [
         b"1,a,b\n",
         b"2,\"x\ny\",\"q\"\"q\"\r\n",
         b"3,,\n",
@@ -54,6 +58,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
         b"\x28\xb5\x2f\xfd",
         b"\x1b$B",
         b"\x81\x30",
+        b"\x1a",
         b"\n\n\r\n",
         b"9,aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,b\n",
     ];
@@ -130,6 +135,14 @@ fn written(text: &[u8], encoding: &'static Encoding) -> Vec<u8> {
     }
 }
 
+/// Replaces the line feeds by the line ends of a format.
+fn in_lines(lines: LineEnd, text: &[u8]) -> Vec<u8> {
+    if lines == LineEnd::Any {
+        return text.to_vec();
+    }
+    text.split(|byte| *byte == b'\n').collect::<Vec<_>>().join(lines.bytes())
+}
+
 pub fn input() -> impl Strategy<Value = Input> {
     let packing = prop::sample::select(vec![Packing::Plain, Packing::Plain, Packing::Gzip, Packing::Zstd]);
     let damage = prop_oneof![
@@ -143,8 +156,14 @@ pub fn input() -> impl Strategy<Value = Input> {
     let limit = prop_oneof![1usize..60, Just(1000), Just(1 << 20)];
     let member = any::<prop::sample::Index>();
     let how = (limit, 1usize..6, prop_oneof![1usize..8, 8usize..5000], any::<prop::sample::Index>());
-    (headed(), packing, damage, encoding, any::<bool>(), member, how).prop_map(
-        |(text, packing, damage, encoding, raw, member, (limit, window, part, resume))| {
+    let lines = prop_oneof![
+        6 => Just(LineEnd::Any),
+        4 => prop::sample::select(vec![LineEnd::Lf, LineEnd::CrLf, LineEnd::CrCrLf, LineEnd::Cr]),
+    ];
+    let ends = (lines, prop_oneof![3 => Just(0), 1 => 1u64..4]);
+    (headed(), packing, damage, encoding, any::<bool>(), member, how, ends).prop_map(
+        |(text, packing, damage, encoding, raw, member, (limit, window, part, resume), (lines, footer))| {
+            let text = in_lines(lines, &text);
             let text = if raw || encoding == UTF_8 { text } else { written(&text, encoding) };
             let (one, other) = text.split_at(member.index(text.len() + 1));
             let mut file = [packed(packing, one), packed(packing, other)].concat();
@@ -152,7 +171,7 @@ pub fn input() -> impl Strategy<Value = Input> {
             // Bytes that are not compressed may start like compressed ones.
             let is_whole = matches!(damage, Damage::None) && !matches!(packing, Packing::Plain);
             let text = is_whole.then_some(Escaped(text));
-            Input { text, file: Escaped(file), encoding, limit, window, part, resume }
+            Input { text, file: Escaped(file), encoding, lines, footer, limit, window, part, resume }
         },
     )
 }

@@ -26,9 +26,10 @@ use super::messages::{Head, Work};
 use super::read::Read;
 use super::row_builder::RowBuilder;
 use crate::config::{Layers, Write};
+use crate::domain::format::{Dialect, FooterLines, LineEnd};
 use crate::domain::{
-    Delivery, DeliveryContext, DeliveryId, Header, Mapping, Plan, Position, RawChunk, Stamp, StampRange,
-    Stamps,
+    Delivery, DeliveryContext, DeliveryId, Format, Header, Mapping, Plan, Position, RawChunk, Stamp,
+    StampRange, Stamps,
 };
 use crate::format::decoded::Decoded;
 use crate::format::framer::Framer;
@@ -87,20 +88,21 @@ impl Bench {
         Self {
             runtime,
             plan: Arc::new(loaded.plan().unwrap()),
-            write: loaded.config.write,
+            write: loaded.feeds[0].write.clone(),
             inbox: Memory::growing(),
         }
     }
 
     fn plan(&self, input: &Input) -> Arc<Plan> {
-        Arc::new(Plan { encoding: input.encoding, ..Plan::clone(&self.plan) })
+        let skip_footer = FooterLines::new(input.footer).unwrap();
+        let format = Format::Csv(Arc::new(Dialect { lines: input.lines, skip_footer, ..Dialect::default() }));
+        Arc::new(Plan { encoding: input.encoding, format, ..Plan::clone(&self.plan) })
     }
 
     /// Returns the read stage, with chunks of `window` records.
-    fn reader(&self, plan: &Arc<Plan>, window: usize) -> Read<DryRun<SqliteStore>> {
-        let store = DryRun::new(None, Arc::clone(plan));
+    fn reader(&self, window: usize) -> Read<DryRun<SqliteStore>> {
         Read {
-            store: Arc::new(store),
+            store: Arc::new(DryRun::new(None)),
             backoff: Backoff {
                 limit: None,
                 halt: CancellationToken::new(),
@@ -126,8 +128,9 @@ impl Bench {
         window: usize,
     ) -> Account {
         let plan = self.plan(input);
-        let reader = self.reader(&plan, window);
+        let reader = self.reader(window);
         let source = DeliveryContext {
+            plan: Arc::clone(&plan),
             id: DeliveryId(1),
             file: PATH.into(),
             header: Header(Vec::new()),
@@ -165,7 +168,7 @@ impl Bench {
 
     /// Reads the file as the pipeline reads it.
     async fn at_once(&self, input: &Input, opened: Opened<MemoryFile>, begin: &Start) -> Account {
-        let framer = framer(&self.plan, input.limit, (Position::default(), 0), begin, &opened.read);
+        let framer = framer(&self.plan(input), input.limit, (Position::default(), 0), begin, &opened.read);
         self.account(input, &begin.mapping, framer, opened.bytes, usize::MAX).await
     }
 
@@ -175,7 +178,7 @@ impl Bench {
         let mut bytes = bytes.through(|bytes| Parts(bytes, input.part));
         let mut read = Vec::new();
         bytes.read_up_to(&mut read, usize::try_from(begin.mark.offset).unwrap()).await.unwrap();
-        let framer = framer(&self.plan, input.limit, (Position::default(), 0), begin, &read);
+        let framer = framer(&self.plan(input), input.limit, (Position::default(), 0), begin, &read);
         self.account(input, &begin.mapping, framer, bytes, input.window).await
     }
 
@@ -186,8 +189,7 @@ impl Bench {
         let verified =
             PrefixCheck::verify(&self.inbox, &PATH.into(), &delivery, input.encoding).await.unwrap();
         let prefix = verified.expect("what was read is still its beginning");
-        let mut framer = Framer::new(&self.plan.format, input.limit, reach, reach, prefix.hasher);
-        framer.bytes().extend_from_slice(&prefix.buffered);
+        let framer = prefix.framer(&delivery, &self.plan(input).format, input.limit);
         self.account(input, &begin.mapping, framer, prefix.bytes, input.window).await
     }
 
@@ -214,7 +216,7 @@ impl Bench {
         if let Some(text) = &input.text
             && input.encoding == UTF_8
         {
-            assert_eq!(decoded, text.0, "nothing but decompressed");
+            assert_eq!(decoded, text.0, "decompression changes nothing");
         }
         let opened = open(&self.inbox, &PATH.into(), input.encoding).await.unwrap();
         let Ok(begin) = start(&opened, &plan).await else { return };
@@ -228,7 +230,7 @@ impl Bench {
         for (mark, hash) in account.marks.iter().chain(&parts.marks) {
             let before = decoded.get(..usize::try_from(mark.offset).unwrap());
             // How many bytes a decoder returns before it detects corruption depends on the sizes of the reads.
-            assert!(before.is_some() || corrupt, "more than there is: {mark:?}");
+            assert!(before.is_some() || corrupt, "a position beyond the end: {mark:?}");
             let Some(before) = before else { continue };
             assert_eq!(*hash, blake3::hash(before).to_hex().to_string(), "the hash is that of the bytes");
         }
@@ -269,7 +271,9 @@ fn any_bytes_are_read_and_every_count_closes() {
     for (file, part) in KNOWN {
         for encoding in [UTF_8, UTF_16LE, SHIFT_JIS] {
             let (file, resume) = (Escaped(file.to_vec()), any_index());
-            bench.check(&Input { text: None, file, encoding, limit: 8, window: 1, part: *part, resume });
+            let (lines, footer) = (LineEnd::Any, 0);
+            let (limit, window, part) = (8, 1, *part);
+            bench.check(&Input { text: None, file, encoding, lines, footer, limit, window, part, resume });
         }
     }
     let setting = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().unwrap());

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Write;
 use crate::domain::{End, RawChunk, Stamps, stamp};
 use crate::format::stream_error::StreamError;
-use crate::format::tail::{Judged, TailPolicy, judge};
+use crate::format::tail::{Judged, judge};
 use crate::metrics;
 use crate::metrics::heartbeat::Heartbeat;
 use crate::metrics::{Queue, Stage};
@@ -37,6 +37,8 @@ enum Filled {
     Changed,
     /// There are no more bytes.
     Over(End),
+    /// Reading failed, and what was read since the last chunk is lost.
+    Lost(End),
 }
 
 /// The read stage.
@@ -91,6 +93,10 @@ impl<S: Ledger> Read<S> {
             }
             let is_tail = matches!(filled, Filled::Tail);
             let (end, goes_on) = match filled {
+                Filled::Lost(end) => {
+                    room.send(abandoned(&work, stamps, end));
+                    return Ok(());
+                }
                 Filled::Full | Filled::BeforeTail | Filled::Changed => (None, true),
                 Filled::Stopped if work.framer.is_empty() => break,
                 Filled::Stopped => (None, false),
@@ -139,9 +145,13 @@ impl<S: Ledger> Read<S> {
             if self.stop.is_cancelled() {
                 return Filled::Stopped;
             }
+            let before = work.framer.bytes().len();
             match read(work).await {
                 Ok(0) => return over(work).await,
                 Ok(_) => {}
+                Err(error) if work.framer.bytes().len() < before => {
+                    return Filled::Lost(broken_off(work, &error));
+                }
                 Err(error) => return Filled::Over(broken_off(work, &error)),
             }
         }
@@ -181,7 +191,7 @@ async fn changed<F: SourceFile>(work: &mut Work<F>) -> Option<End> {
     };
     let at = work.framer.cut_at().0;
     Some(End::Replaced {
-        detail: format!("its file was {what} while it was being read; this delivery ends at byte {at}"),
+        detail: format!("its file was {what} while it was being read; nothing after byte {at} was read"),
     })
 }
 
@@ -217,14 +227,16 @@ async fn over<F: SourceFile>(work: &mut Work<F>) -> Filled {
 async fn complete<F: SourceFile>(work: &mut Work<F>) -> Filled {
     if work.bytes.file.has_writer().await {
         let detail =
-            "the last record has no line end, and a process has the file open for writing".to_owned();
+            "the file may not be complete, because a process has it open for writing; what follows its last \
+             line end is not loaded yet"
+                .to_owned();
         return Filled::Over(End::Incomplete { detail, held: true });
     }
     match work.bytes.file.look().await {
         Ok(now) if now.has_bytes_of(&work.bytes.file.noted()) => Filled::Tail,
         Ok(_) => {
             // The writer continues, so the signs that the file is complete no longer count.
-            work.tail = TailPolicy::Hold;
+            work.tail = work.tail.incomplete();
             Filled::Changed
         }
         Err(error) => Filled::Over(broken_off(work, &error)),

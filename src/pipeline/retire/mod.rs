@@ -115,11 +115,17 @@ impl<S: Ledger, I: Source> RetireStage<S, I> {
         Ok(match loaded.filter(|loaded| loaded.receipt.closes()) {
             None => Some("it is not loaded completely"),
             Some(loaded) if loaded.tail.is_some() && self.is_young(found.noted) => {
-                Some("its last record has no line end yet")
+                Some(match loaded.ends_without_newline() {
+                    true => "its last record has no line end yet",
+                    false => "records may yet follow its last lines",
+                })
             }
             Some(loaded) if self.is_needed(&loaded) => {
                 Some("a table still needs its rows; load them with `needledrop load --table T`")
             }
+            Some(loaded) if loaded.receipt.open() > 0 && self.how == Retire::Delete => Some(
+                "it has records in quarantine; replay them after a fix, or discard them (`needledrop quarantine`)",
+            ),
             Some(loaded) if loaded.receipt.assumed > 0 && self.how == Retire::Delete => Some(
                 "it was assumed loaded, and its rows were not checked; delete it yourself if the tables have them",
             ),
@@ -155,7 +161,7 @@ impl<S: Ledger, I: Source> RetireStage<S, I> {
         let gone = match outcome {
             Ok(()) => {
                 info!(file = found.file.text(), "{}", self.what);
-                metrics::after(self.what);
+                metrics::after(found.file.feed(), self.what);
                 self.stats.left(self.what);
                 true
             }
@@ -178,7 +184,7 @@ impl<S: Ledger, I: Source> RetireStage<S, I> {
         let text = self.describe(why);
         let is_failure = matches!(why, Stays::Failed(_));
         if is_failure {
-            metrics::after("failed");
+            metrics::after(found.file.feed(), "failed");
             self.stats.left("failed");
         }
         let is_new = self.logged.get(&text).is_none_or(|at| at.elapsed() > LOGGED_AGAIN);

@@ -2,7 +2,10 @@
 //!
 //! Does no I/O and reads no clock, so the same bytes always give the same rows.
 
+pub mod by_plan;
 mod fields;
+mod hints;
+mod line_hints;
 mod refused;
 mod results;
 #[cfg(test)]
@@ -13,25 +16,28 @@ use std::sync::Arc;
 
 use encoding_rs::UTF_8;
 use fields::Fields;
+use line_hints::Line;
 use refused::Refused;
 use results::Results;
 use tolerance::{Outcome, Tolerance};
 
-use crate::domain::parse::is_empty;
 use crate::domain::value::Cell;
-use crate::domain::{DeliveryContext, Frame, Origin, Plan, RawChunk, Reason, RowChunk, Rows, Type};
+use crate::domain::{DeliveryContext, Frame, Origin, Plan, RawChunk, Reason, RowChunk, Rows};
 use crate::format::encoding::not_text;
 use crate::format::header::BOM;
 use crate::format::splitter;
-use crate::format::splitter::{Malformed, SplitRecord, Splitter};
+use crate::format::splitter::{Malformed, SplitRecord, Splitter, is_blank};
 use crate::pipeline::buffer_pool::BufferPool;
+
+/// The maximum number of further columns that the entry of a record names.
+const OTHERS: usize = 8;
 
 /// Turns records into rows according to a plan.
 pub struct RowBuilder {
     plan: Arc<Plan>,
     /// Columns that belong to the key of a table, with the name of that table. They must not be empty.
     keys: Vec<(usize, String)>,
-    /// Whether each column belongs to a table, or is the source of a column that does. Other columns are only checked.
+    /// Whether each column belongs to a table, or a column that does is derived from it. Other columns are only checked.
     used: Vec<bool>,
     buffers: Arc<BufferPool>,
 }
@@ -46,7 +52,7 @@ impl OfFile<'_> {
     /// Decides on a record that begins with a byte order mark, which is not in these fields.
     fn marked(&self, record: Option<SplitRecord<'_>>, results: &mut Results) -> Result<Outcome, Refused> {
         let outcome = self.tolerance.marked(record)?;
-        self.tolerance.count(outcome, record, &mut results.lenient);
+        self.tolerance.count(outcome, record, &mut results.tolerated);
         Ok(outcome)
     }
 }
@@ -63,9 +69,12 @@ impl RowBuilder {
             }
             for index in table.all() {
                 used[index] = true;
-                if let Some(Origin::DateOf(of)) = plan.columns.get(index).map(|column| &column.origin) {
-                    used[*of] = true;
-                }
+            }
+        }
+        // A column comes after the column that it is derived from, which may be derived from another one.
+        for (index, column) in plan.columns.iter().enumerate().rev() {
+            if let Origin::PartOf(of, _) = column.origin {
+                used[of] |= used[index];
             }
         }
         Self { plan, keys, used, buffers }
@@ -86,7 +95,8 @@ impl RowBuilder {
                 (split, Some(_)) => of_file.marked(split.ok(), &mut results),
                 (Ok(split), None) => self
                     .record((&raw, frame), split, &of_file, &mut results)
-                    .map_err(|refused| self.located(refused, &raw, frame)),
+                    .map_err(|refused| self.located(refused, &raw, frame))
+                    .map_err(|refused| self.explained(refused, (&raw, frame), split, &of_file.fields)),
                 (Err(malformed), None) => Err(self.malformed(malformed, &raw, frame)),
             };
             results.take(&raw, frame, outcome, &self.plan);
@@ -106,7 +116,7 @@ impl RowBuilder {
             None if self.is_skipped(&raw.source, record) => Outcome::Skipped,
             None => self.row((raw, frame), record, fields, &mut results.rows)?,
         };
-        tolerance.count(outcome, Some(record), &mut results.lenient);
+        tolerance.count(outcome, Some(record), &mut results.tolerated);
         Ok(outcome)
     }
 
@@ -123,7 +133,7 @@ impl RowBuilder {
         };
         rows.add(stamp, |cells, arena| {
             let begin = cells.len();
-            fields.parse(record, cells, arena)?;
+            fields.parse(record, frame.line, cells, arena)?;
             self.keys_are_full(cells.get(begin..).unwrap_or_default())
         })?;
         Ok(Outcome::Loaded)
@@ -133,7 +143,8 @@ impl RowBuilder {
     fn malformed(&self, malformed: Malformed, raw: &RawChunk, frame: &Frame) -> Refused {
         let column = raw.source.mapping.field_of.iter().position(|field| *field == Some(malformed.field));
         let detail = malformed.describe(self.byte(frame.offset + malformed.at as u64));
-        Refused { column, reason: Reason::Quote, detail }
+        let hint = splitter::hint(&self.plan.format, raw.record(frame), &malformed);
+        Refused { column, reason: Reason::Quote, detail: detail + &hint }
     }
 
     /// Adds to a refusal for invalid text which byte is invalid, and its place in the file.
@@ -151,10 +162,67 @@ impl RowBuilder {
         let at = self.byte(frame.offset + (place.start + within) as u64);
         let what = match field.get(within) {
             Some(0) => "a NUL byte".to_owned(),
-            _ => format!("{byte:#04x}, which is not {}", self.plan.encoding.name()),
+            _ => format!(
+                "{byte:#04x}, which is not {}: set {} to the encoding of the file",
+                self.plan.encoding.name(),
+                self.plan.feed.setting("source.encoding")
+            ),
         };
         let detail = format!("{}; at byte {at} is {what}", refused.detail);
         Refused { detail, ..refused }
+    }
+
+    fn line<'r>(&'r self, raw: &'r RawChunk, record: SplitRecord<'r>) -> Line<'r> {
+        Line { plan: &self.plan, source: &raw.source, record }
+    }
+
+    /// Adds to a refusal what else there is to know: which other columns are refused too, that the whole record is empty,
+    /// or that its line may be no record.
+    fn explained(
+        &self,
+        refused: Refused,
+        (raw, frame): (&RawChunk, &Frame),
+        record: SplitRecord<'_>,
+        fields: &Fields<'_>,
+    ) -> Refused {
+        if refused.column.is_some() && is_blank(&self.plan.format, raw.record(frame)) {
+            let setting = self.plan.format.setting("blank_rows");
+            let hint = format!("if records of nothing but delimiters are blank lines, set {setting}: skip");
+            return refused.with(&hint);
+        }
+        let line = self.line(raw, record);
+        let first = || line.first_hint(&fields.examine(record));
+        let is_first = frame.record == 0 && refused.reason == Reason::Value;
+        let hint = line.hint().or_else(|| is_first.then(first).flatten());
+        let explained = match (refused.column, refused.reason) {
+            (Some(first), _) => self.with_others(refused, first, record, fields),
+            (None, Reason::Fields) => refused,
+            (None, _) => return refused,
+        };
+        match hint {
+            Some(hint) => explained.with(&hint),
+            None => explained,
+        }
+    }
+
+    fn with_others(
+        &self,
+        refused: Refused,
+        first: usize,
+        record: SplitRecord<'_>,
+        fields: &Fields<'_>,
+    ) -> Refused {
+        let mut others = Vec::new();
+        for (column, problem) in fields.examine(record).into_iter().filter(|(column, _)| *column != first) {
+            let key_of = self.keys.iter().find(|(index, _)| *index == column);
+            let detail = problem.map(|refused| refused.detail).or(key_of.map(|(_, table)| empty_key(table)));
+            let name = self.plan.columns.get(column).map(|column| column.name.as_str());
+            others.extend(name.zip(detail).map(|(name, detail)| format!("; also `{name}`: {detail}")));
+        }
+        let more = others.len().saturating_sub(OTHERS);
+        let more = if more > 0 { format!("; and {more} more columns") } else { String::new() };
+        let others: String = others.into_iter().take(OTHERS).collect();
+        Refused { detail: format!("{}{others}{more}", refused.detail), ..refused }
     }
 
     /// Describes a place in the decoded bytes.
@@ -167,15 +235,17 @@ impl RowBuilder {
         self.plan.skip_when_empty.iter().any(|column| {
             let at = source.mapping.field_of.get(*column).copied().flatten();
             let field = at.and_then(|at| record.get(at)).unwrap_or_default();
-            let kind = self.plan.columns.get(*column).map_or(Type::Text, |column| column.kind);
-            is_empty(kind, field)
+            self.plan.columns.get(*column).is_some_and(|column| column.is_empty(field))
         })
     }
 
     fn keys_are_full(&self, cells: &[Cell]) -> Result<(), Refused> {
         let empty = self.keys.iter().find(|(index, _)| cells.get(*index).is_none_or(|cell| cell.is_empty()));
         let Some((index, table)) = empty else { return Ok(()) };
-        let detail = format!("is empty, and the key of {table} needs it");
-        Err(Refused { column: Some(*index), reason: Reason::EmptyKey, detail })
+        Err(Refused { column: Some(*index), reason: Reason::EmptyKey, detail: empty_key(table) })
     }
+}
+
+fn empty_key(table: &str) -> String {
+    format!("is empty, and the key of {table} needs it")
 }

@@ -8,3 +8,12 @@ pub struct Refused {
     pub reason: Reason,
     pub detail: String,
 }
+
+impl Refused {
+    /// Adds what to do.
+    pub fn with(mut self, hint: &str) -> Self {
+        self.detail += "; ";
+        self.detail += hint;
+        self
+    }
+}

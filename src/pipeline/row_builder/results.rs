@@ -1,6 +1,6 @@
 //! Collects what the records of a chunk became.
 
-use crate::domain::{Frame, LenienceCounts, Plan, Quarantined, RawChunk, RowChunk, Rows};
+use crate::domain::{Frame, Plan, Quarantined, RawChunk, RowChunk, Rows, ToleratedCounts};
 use crate::pipeline::row_builder::refused::Refused;
 use crate::pipeline::row_builder::tolerance::Outcome;
 
@@ -9,12 +9,12 @@ pub struct Results {
     pub rows: Rows,
     quarantined: Vec<Quarantined>,
     skipped: u64,
-    pub lenient: LenienceCounts,
+    pub tolerated: ToleratedCounts,
 }
 
 impl Results {
     pub fn new(rows: Rows) -> Self {
-        Self { rows, quarantined: Vec::new(), skipped: 0, lenient: LenienceCounts::default() }
+        Self { rows, quarantined: Vec::new(), skipped: 0, tolerated: ToleratedCounts::default() }
     }
 
     pub fn take(&mut self, raw: &RawChunk, frame: &Frame, outcome: Result<Outcome, Refused>, plan: &Plan) {
@@ -37,7 +37,7 @@ impl Results {
     }
 
     pub fn finish(mut self, raw: RawChunk) -> RowChunk {
-        self.lenient.add(&raw.lenient);
+        self.tolerated.add(&raw.tolerated);
         self.quarantined.extend(raw.refused);
         self.quarantined.sort_by_key(|entry| entry.record);
         RowChunk {
@@ -47,7 +47,7 @@ impl Results {
             rows: self.rows,
             quarantined: self.quarantined,
             skipped: self.skipped,
-            lenient: self.lenient,
+            tolerated: self.tolerated,
             hash: raw.hash,
             bytes: raw.bytes,
             frames: raw.frames,

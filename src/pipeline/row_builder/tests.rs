@@ -4,54 +4,44 @@ use csv_async::{AsyncReaderBuilder, ByteRecord, Terminator};
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::{
-    Column, DeliveryId, Empty, Feed, Fingerprint, Format, Mapping, Order, Position, Stamp, StampRange,
-    Stamps, Table,
-};
-use crate::format::framer::{Cut, Framer, Tail};
+use crate::domain::Type;
+use crate::domain::format::END_OF_FILE;
+use crate::domain::reading::{Precision, TimePart};
+use crate::domain::value::Value;
+use crate::domain::{Column, DeliveryId, Format, Mapping, Order, Position, Stamp, StampRange, Stamps, Table};
+use crate::format::framer::Framer;
+use crate::format::framer::cut::Cut;
+use crate::format::framer::open_tail::Tail;
 
 /// A plan with three columns: a key, one that must not be empty, and a text.
 fn plan() -> Arc<Plan> {
-    let column = |name: &str, kind| Column {
-        name: name.into(),
-        exact: false,
-        kind,
-        unit: None,
-        origin: Origin::Field(name.into()),
-    };
-    let fingerprint = Fingerprint::of("test");
+    let columns = [("n", Type::Int), ("s", Type::Text), ("v", Type::Text)];
     let table = Table {
-        name: "t".into(),
-        exact: false,
-        answers: String::new(),
         partition_key: vec![0],
         clustering_key: vec![(1, Order::Ascending)],
         columns: vec![2],
-        statics: Vec::new(),
-        empty: Empty::Keep,
-        options: Vec::new(),
-        fingerprint: fingerprint.clone(),
+        ..Table::empty("t")
     };
-    let columns = vec![column("n", Type::Int), column("s", Type::Text), column("v", Type::Text)];
-    let attempt = fingerprint.clone();
     Arc::new(Plan {
-        feed: Feed::default(),
-        format: Format::default(),
-        encoding: UTF_8,
-        columns,
+        columns: columns.map(|(name, kind)| Column::of_field(name, kind)).into(),
         skip_when_empty: vec![1],
         tables: vec![table],
-        fingerprint,
-        attempt,
-        rules: Fingerprint::of("rules"),
+        ..Plan::empty()
     })
 }
 
 fn raw(cut: Cut) -> RawChunk {
+    raw_of(plan(), cut)
+}
+
+/// Returns a chunk for a plan whose first three columns are read from fields.
+fn raw_of(plan: Arc<Plan>, cut: Cut) -> RawChunk {
     let header = crate::domain::Header(["n", "s", "v"].map(String::from).to_vec());
-    let mapping = Mapping { fields: 3, field_of: vec![Some(0), Some(1), Some(2)], ignored: Vec::new() };
+    let field_of = (0..plan.columns.len()).map(|at| Some(at).filter(|at| *at < 3)).collect();
+    let mapping = Mapping { fields: 3, field_of, ignored: Vec::new() };
     let (file, named) = ("2018-11-01.csv".into(), (header, mapping));
-    let source = DeliveryContext::new(DeliveryId(1), file, named, None, std::time::SystemTime::UNIX_EPOCH);
+    let arrived = std::time::SystemTime::UNIX_EPOCH;
+    let source = DeliveryContext::new(plan, DeliveryId(1), file, named, None, arrived);
     let stamps = Stamps::new(vec![StampRange { first: 0, base: Stamp(1000), records: 10_000 }]);
     let (source, stamps) = (Arc::new(source), Arc::new(stamps));
     cut.into_chunk(source, stamps, false, None)
@@ -157,7 +147,7 @@ async fn account(bytes: &[u8], cuts: &[usize], limit: usize, window: usize) -> A
 
 /// Generates bytes that have a meaning to CSV, complete fields and lines, and arbitrary bytes.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
-    let special = prop::sample::select(b"\"\"\"\n\n,,\ra1 \xef\xbb\xbf\xff\0".to_vec());
+    let special = prop::sample::select(b"\"\"\"\n\n,,\ra1 \xef\xbb\xbf\xff\0\x1a".to_vec());
     let pieces: Vec<&[u8]> = vec![
         b"1,a,b\n",
         b"2,\"x\ny\",\"q\"\"q\"\r\n",
@@ -189,6 +179,29 @@ fn now<T>(work: impl Future<Output = T>) -> T {
     futures::executor::block_on(work)
 }
 
+#[test]
+fn a_column_derived_from_a_derived_column_has_a_value_whatever_columns_tables_have() {
+    let part = |of, precision| Origin::PartOf(of, TimePart { of: precision, zone: None });
+    let column = |name: &str, kind, origin| Column { origin, ..Column::of_field(name, kind) };
+    let columns = vec![
+        Column::of_field("n", Type::Int),
+        Column::of_field("at", Type::Timestamp),
+        Column::of_field("unused", Type::Text),
+        column("hour", Type::Timestamp, part(1, Precision::Hour)),
+        column("month", Type::Date, part(3, Precision::Month)),
+    ];
+    let table = Table { partition_key: vec![0], columns: vec![4], ..Table::empty("t") };
+    let plan = Arc::new(Plan { columns, tables: vec![table], ..Plan::empty() });
+    let begin = Position::default();
+    let mut framer = Framer::new(&Format::default(), 100, begin, begin, blake3::Hasher::new());
+    framer.bytes().extend_from_slice(b"1,2024-03-05 10:20,u\n");
+    framer.scan(10, usize::MAX);
+    let raw = raw_of(Arc::clone(&plan), framer.cut());
+    let chunk = now(RowBuilder::new(plan, Arc::default()).chunk(raw));
+    let value = |column| format!("{:?}", chunk.rows.value(0, column));
+    assert_eq!((value(2), value(4)), (format!("{:?}", Value::Empty), format!("{:?}", Value::Date(19_783))));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1024))]
     #[test]
@@ -206,11 +219,14 @@ proptest! {
         prop_assert_eq!(&now(account(&bytes, &each, limit, 1)), &at_once);
     }
 
-    /// If no record is too long and no line ends in a carriage return, the frames are the records that csv-async reads
-    /// from the file itself.
+    /// If no record is too long, no line ends in a carriage return and the file does not end in ^Z, the frames are the
+    /// records that csv-async reads from the file itself.
     #[test]
     fn records_are_those_that_csv_async_finds_in_the_file(mut bytes in bytes()) {
         bytes.retain(|byte| *byte != b'\r');
+        while bytes.last() == Some(&END_OF_FILE) {
+            bytes.pop();
+        }
         let mut file = vec![b'\n'];
         file.extend_from_slice(&bytes);
         let framed = now(account(&bytes, &[], 100_000, usize::MAX));

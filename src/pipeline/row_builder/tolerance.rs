@@ -1,8 +1,8 @@
 //! What is tolerated in the records of one file, and how often it was: repeated headers, blank rows, and more or fewer
 //! fields than the header has.
 
-use crate::domain::lenient::{ExtraFields, LenientSettings};
-use crate::domain::{DeliveryContext, Format, Lenience, LenienceCounts, Reason};
+use crate::domain::lenient_settings::{ExtraFields, LenientSettings};
+use crate::domain::{DeliveryContext, Format, Reason, Tolerated, ToleratedCounts};
 use crate::format::splitter::{SplitRecord, is_blank};
 use crate::pipeline::row_builder::refused::Refused;
 
@@ -76,17 +76,17 @@ impl<'s> Tolerance<'s> {
     }
 
     /// Counts how often the settings acted on a record with this outcome.
-    pub fn count(&self, outcome: Outcome, record: Option<SplitRecord<'_>>, counts: &mut LenienceCounts) {
+    pub fn count(&self, outcome: Outcome, record: Option<SplitRecord<'_>>, counts: &mut ToleratedCounts) {
         if !self.is_lenient {
             return;
         }
         match (outcome, record) {
-            (Outcome::BlankRow, _) => counts.count(Lenience::BlankRows, 1),
-            (Outcome::RepeatedHeader, _) => counts.count(Lenience::RepeatedHeaders, 1),
+            (Outcome::BlankRow, _) => counts.count(Tolerated::BlankRows, 1),
+            (Outcome::RepeatedHeader, _) => counts.count(Tolerated::RepeatedHeaders, 1),
             (Outcome::Loaded | Outcome::Skipped, Some(record)) => {
-                counts.count(Lenience::Trimmed, record.trimmed);
-                counts.count(Lenience::ExtraFields, u64::from(record.len() > self.fields));
-                counts.count(Lenience::Padded, u64::from(record.len() < self.fields));
+                counts.count(Tolerated::Trimmed, record.trimmed);
+                counts.count(Tolerated::ExtraFields, u64::from(record.len() > self.fields));
+                counts.count(Tolerated::Padded, u64::from(record.len() < self.fields));
             }
             (Outcome::Loaded | Outcome::Skipped, None) => {}
         }
@@ -118,19 +118,25 @@ impl<'s> Tolerance<'s> {
         if self.settings.skip_repeated_headers {
             return Ok(Outcome::RepeatedHeader);
         }
-        let detail =
-            "repeats the header of the file: if files were joined, set source.format.repeated_header: skip";
-        Err(Refused { column: None, reason: Reason::RepeatedHeader, detail: detail.to_owned() })
+        let setting = self.format.setting("repeated_header");
+        let detail = format!("repeats the header of the file: if files were joined, set {setting}: skip");
+        Err(Refused { column: None, reason: Reason::RepeatedHeader, detail })
     }
 
     fn other_fields(&self, record: SplitRecord<'_>) -> Refused {
         let mut detail = format!("{} fields where the header has {}", record.len(), self.fields);
         if record.len() == self.fields + 1 && ends_empty(record) {
-            detail += "; the last one is empty: if all lines end with a delimiter, set source.format.extra_fields: \
-                       ignore_empty_last";
+            let setting = self.format.setting("extra_fields: ignore_empty_last");
+            detail += &format!("; the last one is empty: if all lines end with a delimiter, set {setting}");
         } else if self.fields == record.len() + 1 && self.names.last().is_some_and(String::is_empty) {
-            detail += ", whose last name is empty: if it ends with a delimiter, set source.format.extra_fields: \
-                       ignore_empty_last";
+            let setting = self.format.setting("extra_fields: ignore_empty_last");
+            detail += &format!(", whose last name is empty: if it ends with a delimiter, set {setting}");
+        } else if record.get(0).is_some_and(|first| first.starts_with(b"#")) {
+            let setting = self.format.setting("comment: \"#\"");
+            detail += &format!("; if lines that begin with # are no records, set {setting}");
+        } else if record.iter().any(|field| field.starts_with(b"'")) {
+            let setting = self.format.setting("quote: \"'\"");
+            detail += &format!("; if fields are in single quotes, set {setting}");
         }
         Refused { column: None, reason: Reason::Fields, detail }
     }

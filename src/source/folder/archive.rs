@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::domain::FileStat;
 use crate::source::folder::file::note;
+use crate::source::folder::real_path::real_path;
 
 /// The folder for copies that are not complete yet.
 pub const PARTS: &str = ".part";
@@ -26,7 +27,7 @@ type Names = HashMap<String, BTreeMap<u64, (PathBuf, FileStat)>>;
 impl Archive {
     pub fn new(folder: PathBuf) -> Self {
         let absolute = || std::path::absolute(&folder).ok();
-        let folder = folder.canonicalize().ok().or_else(absolute).unwrap_or(folder);
+        let folder = real_path(&folder).ok().or_else(absolute).unwrap_or(folder);
         Self { folder, listed: Mutex::default() }
     }
 

@@ -82,6 +82,12 @@ impl SourceFile for FolderFile {
         seen.unwrap_or(false)
     }
 
+    async fn had_writer(&self) -> bool {
+        let file = Arc::clone(&self.file);
+        let seen = off_thread(move || Ok(open_writers::had_writer(&file.metadata()?))).await;
+        seen.unwrap_or(false)
+    }
+
     async fn again(&self) -> io::Result<Self> {
         Self::open(&self.descriptor()).await
     }

@@ -2,17 +2,21 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use glob::Pattern;
-
-use crate::domain::{Feed, FileKey, path};
-use crate::source::Found;
+use crate::domain::path::Place;
+use crate::domain::{Feed, FileDates, FileKey};
+use crate::source::folder::apart::Apart;
 use crate::source::folder::archive::Archive;
 use crate::source::folder::file::{FolderFile, note};
+use crate::source::folder::names::{Judged, Names};
+use crate::source::folder::not_files;
+use crate::source::folder::real_path::real_path;
 use crate::source::folder::settings::{Links, Settings};
+use crate::source::left_out::LeftOut;
+use crate::source::{Found, Listing};
 
 /// The watched folder, and the rules for its files.
 #[derive(Clone, Debug)]
@@ -22,14 +26,16 @@ pub struct Inbox {
     pub folder: PathBuf,
     /// The folder as declared. A link in its path may lead elsewhere by now.
     declared: PathBuf,
-    patterns: Vec<Pattern>,
-    ignored: Vec<Pattern>,
-    pub subfolders: bool,
+    /// The path of `folder` in the inbox of the configuration, if a subfolder is listed instead of it. Empty otherwise.
+    within: PathBuf,
+    pub names: Arc<Names>,
+    /// Which dates in names decide the listing order.
+    dates: FileDates,
     links: Links,
     pub archive: Arc<Archive>,
-    /// Whether a name that is not UTF-8 was already logged.
-    logged: Arc<AtomicBool>,
-    /// Folders that cannot be listed and were already logged.
+    /// Keeps the inbox apart from those of other feeds.
+    pub(super) apart: Arc<Apart>,
+    /// Folders and links that are left out and were already logged.
     left_out: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
 
@@ -40,34 +46,42 @@ const SHOWN: usize = 200;
 
 impl Inbox {
     pub fn new(settings: &Settings) -> Self {
-        let patterns = |of: &[String]| of.iter().filter_map(|pattern| Pattern::new(pattern).ok()).collect();
         let declared = settings.folder.clone();
         let mut inbox = Self {
             feed: settings.feed.clone(),
             folder: declared.clone(),
             declared,
-            patterns: patterns(&settings.patterns),
-            ignored: patterns(&settings.ignored),
-            subfolders: settings.subfolders,
+            within: PathBuf::new(),
+            names: Arc::new(Names::new(&settings.patterns, &settings.ignored, settings.subfolders)),
+            dates: settings.dates,
             links: settings.links,
             archive: Arc::new(Archive::new(settings.archive.clone())),
-            logged: Arc::default(),
+            apart: Arc::new(Apart::new(
+                &settings.feed,
+                (&settings.folder, settings.subfolders),
+                &settings.others,
+            )),
             left_out: Arc::default(),
         };
-        inbox.resolve();
+        if let Ok(folder) = real_path(&inbox.declared) {
+            inbox.folder = folder;
+        }
         inbox
     }
 
-    /// Finds the real path of the folder, because events name files by it.
-    pub fn resolve(&mut self) {
-        if let Ok(folder) = self.declared.canonicalize() {
-            self.folder = folder;
-        }
+    /// Returns the real path of the folder, because events name files by it.
+    ///
+    /// # Errors
+    /// Returns an error if the folder does not exist or cannot be found.
+    pub fn found_again(&self) -> io::Result<PathBuf> {
+        self.declared.canonicalize()
     }
 
-    /// Returns an inbox with the same rules for another folder.
+    /// Returns an inbox with the same rules for another folder. If that folder is in this inbox, the rules for paths
+    /// apply to the paths in this inbox.
     pub fn at(&self, folder: PathBuf) -> Self {
-        Self { declared: folder.clone(), folder, ..self.clone() }
+        let within = folder.strip_prefix(&self.folder).map(Path::to_owned).unwrap_or_default();
+        Self { declared: folder.clone(), folder, within, ..self.clone() }
     }
 
     /// Returns the same inbox. It lists the archive again when it is first asked for a moved file.
@@ -90,16 +104,6 @@ impl Inbox {
         plain.to_str().map(|path| FileKey::new(&self.feed, path))
     }
 
-    /// Returns the key of an existing file. Logs the first name that is not UTF-8, because its file is not loaded.
-    pub fn named(&self, place: &Path) -> Option<FileKey> {
-        let key = self.key_of(place);
-        if key.is_none() && place.is_file() && !self.logged.swap(true, Ordering::Relaxed) {
-            let file = place.display();
-            tracing::warn!(%file, "its name is not UTF-8; rename it and it will be loaded (logged once for all)");
-        }
-        key
-    }
-
     /// Returns the files of the inbox that a file of the archive may have been. Returns none for a place outside the
     /// archive.
     pub fn origins_of(&self, place: &Path) -> Vec<FileKey> {
@@ -116,65 +120,105 @@ impl Inbox {
 
     /// Whether a place may be a file of the inbox, judged only by its path.
     pub fn is_file_name(&self, place: &Path) -> bool {
-        let Ok(relative) = place.strip_prefix(&self.folder) else { return false };
-        let mut names = relative.components().filter_map(|part| match part {
-            Component::Normal(name) => Some(name.to_string_lossy()),
-            _ => None,
-        });
-        let hidden = names.clone().any(|name| name.starts_with('.'));
-        let depth = names.clone().count();
-        let name = names.next_back().unwrap_or_default();
-        !hidden
-            && (self.subfolders || depth == 1)
-            && self.patterns.iter().any(|pattern| pattern.matches(&name))
-            && !self.ignored.iter().any(|pattern| pattern.matches(&name))
+        self.judge(place) == Judged::File
     }
 
-    /// Returns every file in the folder, in listing order.
+    fn judge(&self, place: &Path) -> Judged {
+        match place.strip_prefix(&self.folder) {
+            Ok(relative) => self.names.judge(&self.within, relative),
+            Err(_) => Judged::Elsewhere,
+        }
+    }
+
+    /// Returns every file in the folder, in listing order, and which files are left out.
     ///
     /// # Errors
     /// Returns an error if the folder itself cannot be read. A subfolder that cannot be read is logged and left out.
-    pub fn list(&self) -> io::Result<Vec<Found>> {
-        let mut found = Vec::new();
-        self.list_into(&self.folder, &mut |file| found.push(file))?;
-        found.sort_by_cached_key(|found| path::order(&found.file));
-        Ok(found)
+    pub fn list(&self) -> io::Result<Listing> {
+        self.apart.check()?;
+        let (mut files, mut left_out) = (Vec::new(), LeftOut::default());
+        let mut push = |file| {
+            files.push(file);
+            ControlFlow::Continue(())
+        };
+        // It ends early only if `push` breaks it off.
+        let _ = self.list_into(&self.folder, &mut push, &mut left_out)?;
+        files.sort_by_cached_key(|found| Place::of(&found.file, self.dates));
+        Ok(Listing { files, left_out })
     }
 
-    pub(super) fn list_into(&self, folder: &Path, found: &mut (dyn FnMut(Found) + Send)) -> io::Result<()> {
+    /// Passes on each file in a folder, in no particular order, until `found` breaks off.
+    pub(super) fn list_into(
+        &self,
+        folder: &Path,
+        found: &mut dyn FnMut(Found) -> ControlFlow<()>,
+        left_out: &mut LeftOut,
+    ) -> io::Result<ControlFlow<()>> {
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
-            let place = entry.path();
-            let hidden = entry.file_name().to_string_lossy().starts_with('.');
-            if entry.file_type()?.is_dir() {
-                if self.subfolders && !hidden {
-                    self.list_into(&place, found).unwrap_or_else(|error| self.log_left_out(&place, &error));
+            let (place, name, kind) = (entry.path(), entry.file_name(), entry.file_type()?);
+            if kind.is_dir() {
+                if self.names.subfolders && !name.as_encoded_bytes().starts_with(b".") {
+                    match self.list_into(&place, found, left_out) {
+                        Ok(ControlFlow::Break(())) => return Ok(ControlFlow::Break(())),
+                        Ok(ControlFlow::Continue(())) => {}
+                        Err(error) => self.log_left_out(&place, &format!("it cannot be read: {error}")),
+                    }
                 }
-            } else if self.is_file_name(&place)
-                && let Some(file) = self.look_at(&place)
-            {
-                found(file);
+                continue;
+            }
+            let is_file = || kind.is_file() || place.is_file();
+            match self.judge(&place) {
+                Judged::File if self.key_of(&place).is_none() => {
+                    if is_file() {
+                        let shown = place.strip_prefix(&self.folder).unwrap_or(&place);
+                        left_out.not_utf8.add(shown.as_os_str().as_encoded_bytes());
+                    }
+                }
+                Judged::File => match self.look_at(&place) {
+                    Some(file) => {
+                        if found(file).is_break() {
+                            return Ok(ControlFlow::Break(()));
+                        }
+                    }
+                    None => not_files::kind(kind, &place)
+                        .into_iter()
+                        .for_each(|kind| left_out.not_files.add(kind)),
+                },
+                Judged::Unmatched if self.names.subfolders && kind.is_symlink() && place.is_dir() => {
+                    left_out.not_files.add(not_files::FOLDERS);
+                }
+                Judged::Ignored if is_file() => left_out.ignored.add(&name.to_string_lossy()),
+                Judged::Unmatched if is_file() => left_out.unmatched.add(&name.to_string_lossy()),
+                Judged::Ignored | Judged::Unmatched | Judged::Elsewhere => {}
             }
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 
-    /// Logs each left-out folder once, and only the beginning of a long path.
-    fn log_left_out(&self, place: &Path, error: &io::Error) {
+    /// Logs each left-out folder or link once, and only the beginning of a long path.
+    fn log_left_out(&self, place: &Path, why: &str) {
         let mut logged = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
         if logged.len() < LEFT_OUT && logged.insert(place.to_owned()) {
             let path = place.display().to_string();
             let folder: String = path.chars().take(SHOWN).collect();
             let more = if folder.len() < path.len() { "…" } else { "" };
-            tracing::warn!(
-                folder = format!("{folder}{more}"),
-                "left out, because it cannot be read: {error} (logged once)"
-            );
+            tracing::warn!(folder = format!("{folder}{more}"), "left out, because {why} (logged once)");
         }
     }
 
-    fn is_inside(&self, place: &Path) -> bool {
-        !place.is_symlink() || place.canonicalize().is_ok_and(|real| real.starts_with(&self.folder))
+    /// Whether the place is no link, or a link that may lead where it does.
+    fn may_lead(&self, place: &Path) -> bool {
+        let is_checked = self.links == Links::Inside || self.apart.checks_links();
+        if !is_checked || !place.is_symlink() {
+            return true;
+        }
+        let Ok(real) = place.canonicalize() else { return false };
+        if self.links == Links::Inside && !real.starts_with(&self.folder) {
+            return false;
+        }
+        let may = self.apart.check_link(&real);
+        may.inspect_err(|error| self.log_left_out(place, &error.to_string())).is_ok()
     }
 
     /// Checks that an open file of the inbox may be read. After the file was last looked at, its name or its folder may
@@ -183,22 +227,25 @@ impl Inbox {
     /// # Errors
     /// Returns an error if the file lies outside the inbox, or if its place cannot be determined.
     pub fn check_opened(&self, path: &str, file: &FolderFile) -> io::Result<()> {
-        if self.links == Links::Anywhere || Path::new(path).is_absolute() {
+        let is_checked = self.links == Links::Inside || self.apart.checks_links();
+        if !is_checked || Path::new(path).is_absolute() {
             return Ok(());
         }
         match file.real_place()? {
-            real if real.starts_with(&self.folder) => Ok(()),
-            real => Err(io::Error::other(format!("it leads to {}, outside the inbox", real.display()))),
+            real if self.links == Links::Inside && !real.starts_with(&self.folder) => {
+                Err(io::Error::other(format!("it leads to {}, outside the inbox", real.display())))
+            }
+            real => self.apart.check_link(&real),
         }
     }
 
     /// Returns the file at a place, if it exists and is a file of the inbox.
     pub fn look_at(&self, place: &Path) -> Option<Found> {
         let meta = std::fs::metadata(place).ok().filter(std::fs::Metadata::is_file)?;
-        if self.links == Links::Inside && place.starts_with(&self.folder) && !self.is_inside(place) {
+        if place.starts_with(&self.folder) && !self.may_lead(place) {
             return None;
         }
-        Some(Found { file: self.named(place)?, noted: note(&meta) })
+        Some(Found { file: self.key_of(place)?, noted: note(&meta) })
     }
 }
 
@@ -223,7 +270,7 @@ mod tests {
         assert!(
             !is("/inbox/.a.csv") && !is("/inbox/.tmp/a.csv") && !is("/inbox/a.csv.part") && !is("/a.csv")
         );
-        inbox.subfolders = false;
+        Arc::make_mut(&mut inbox.names).subfolders = false;
         assert!(!inbox.is_file_name(Path::new("/inbox/sub/a.csv")));
     }
 

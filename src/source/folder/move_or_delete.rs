@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tokio_util::sync::CancellationToken;
@@ -37,6 +37,30 @@ pub struct Retirer {
     pub halt: CancellationToken,
 }
 
+/// The inboxes whose files are being moved or deleted now. A thread whose inbox or archive does not answer may still be
+/// at it when the next configuration is in force. Two threads at the same files could take each other's copies.
+static BEGUN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+fn begun() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    BEGUN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The only work on the files of an inbox.
+struct Begun(PathBuf);
+
+impl Begun {
+    /// Returns `None` while other work on these files is not done.
+    fn at(inbox: &Path) -> Option<Self> {
+        begun().insert(inbox.to_owned()).then(|| Self(inbox.to_owned()))
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        begun().remove(&self.0);
+    }
+}
+
 /// A file that is in the archive. If it was copied, its original must still be removed.
 struct Placed {
     folder: PathBuf,
@@ -47,6 +71,10 @@ struct Placed {
 impl Retirer {
     /// Moves or deletes these files. Returns the outcomes in the same order. Each folder is synced once.
     pub fn all(&self, files: &[Found]) -> Vec<Result<(), Stays>> {
+        let Some(_begun) = Begun::at(&self.inbox) else {
+            let busy = |_| Err(Stays::Busy("earlier files of this inbox are still on their way out of it"));
+            return files.iter().map(busy).collect();
+        };
         let written = open_writers::open_for_writing(&self.identities(files));
         let outcomes = match &self.way {
             Way::Move(archive) => self.moved(files, archive, &written),
@@ -158,7 +186,7 @@ impl Retirer {
         target: &Within,
     ) -> Result<(), Stays> {
         let (place, target) = (original.place(), target.place());
-        // An earlier try may have made the copy without removing the original.
+        // An earlier attempt may have made the copy without removing the original.
         let last = numbered(&target, first_free(&target).saturating_sub(1));
         if is_like(&last, meta) && self.same(&place, &last)? {
             return Ok(());
@@ -247,6 +275,7 @@ impl Retirer {
     /// Returns an error if a copy cannot be removed. The next try overwrites the remaining copies.
     pub fn sweep(&self) -> io::Result<()> {
         let Way::Move(archive) = &self.way else { return Ok(()) };
+        let Some(_begun) = Begun::at(&self.inbox) else { return Ok(()) };
         let parts = fs::read_dir(archive.parts()).into_iter().flatten().flatten();
         let prefix = self.part_prefix();
         let mut ours = parts.filter(|part| part.file_name().to_string_lossy().starts_with(&prefix));
@@ -330,7 +359,7 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether a file may be a copy of `original`, as copies keep size and mtime.
+/// Whether a file may be a copy of `original`: a copy has the same size and mtime.
 fn is_like(place: &Path, original: &fs::Metadata) -> bool {
     let found = place.symlink_metadata().ok().filter(fs::Metadata::is_file);
     found.is_some_and(|found| note(&found).has_bytes_of(&note(original)))

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::domain::Feed;
+use crate::domain::{Feed, FileDates};
 
 /// Which files of a folder are read, and how links are treated.
 #[derive(Clone, Debug)]
@@ -20,6 +20,20 @@ pub struct Settings {
     pub ignored: Vec<String>,
     pub subfolders: bool,
     pub links: Links,
+    /// Which dates in names decide the listing order.
+    pub dates: FileDates,
+    /// The inboxes of the other feeds.
+    pub others: Vec<OtherInbox>,
+}
+
+/// The inbox of another feed.
+#[derive(Clone, Debug)]
+pub struct OtherInbox {
+    pub feed: Feed,
+    pub folder: PathBuf,
+    pub subfolders: bool,
+    /// Whether loaded files leave it.
+    pub removes: bool,
 }
 
 /// Which links to files are treated as files.

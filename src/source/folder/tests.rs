@@ -17,8 +17,9 @@ use crate::source::folder::file::note;
 use crate::source::folder::inbox::Inbox;
 use crate::source::folder::move_or_delete::{Retirer, Way};
 use crate::source::folder::openat_path::{Within, file};
+use crate::source::folder::settings::Settings;
 use crate::source::suite::{Fixture, source_suite};
-use crate::source::{Found, Retire, Source};
+use crate::source::{Found, Retire, Source, Stays};
 
 /// Creates an inbox whose folder `sub` was replaced by a link to a folder outside. That folder contains the same file.
 fn turned() -> (TempDir, Found) {
@@ -142,7 +143,7 @@ async fn a_named_feed_has_a_folder_of_its_own_in_the_archive() {
         let inbox = Dropped::new();
         inbox.put("sub/a.csv", b"1");
         let source = inbox.source_of(Feed::named(name).unwrap_or_default());
-        let files = source.list().unwrap();
+        let files = source.list().unwrap().files;
         assert_eq!((files[0].file.feed(), files[0].file.path()), (name, "sub/a.csv"));
         let left = Source::retire(&source, files, Retire::Move, CancellationToken::new()).await;
         assert!(left[0].is_ok() && inbox.0.path().join(place).is_file(), "{left:?}");
@@ -157,4 +158,34 @@ fn repeated_slashes_make_no_other_key() {
     let source = inbox.source();
     assert_eq!(source.look_at(&source.place("sub//a.csv")).unwrap().file.text(), "sub/a.csv");
     assert!(source.typed(Path::new("sub//a.csv")).contains(&"sub/a.csv".into()));
+}
+
+/// The folder of one feed was replaced by a link to the inbox of another after its files were listed.
+#[tokio::test]
+async fn nothing_leaves_an_inbox_that_became_that_of_another_feed() {
+    let dir = TempDir::new().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    ["a", "b"].iter().for_each(|name| fs::create_dir(at(name)).unwrap());
+    let settings = |name: &str, other: &str| {
+        let feed = |name: &str| Feed::named(name).unwrap();
+        let shipped: Config = serde_saphyr::from_str(SHIPPED).unwrap();
+        let own = SourceConfig { folder: at(name), feed: feed(name), ..shipped.source };
+        let other = SourceConfig { folder: at(other), feed: feed(other), ..own.clone() };
+        Settings { others: vec![other.inbox()], ..own.folder() }
+    };
+    let (a, b) = (Inbox::new(&settings("a", "b")), Inbox::new(&settings("b", "a")));
+    fs::write(at("a/x.csv"), "bytes").unwrap();
+    fs::remove_dir(at("b")).unwrap();
+    symlink(at("a"), at("b")).unwrap();
+    let [of_a, of_b] = [&a, &b].map(|inbox| inbox.look_at(&inbox.place("x.csv")).unwrap());
+    assert!(a.list().is_ok(), "its folder is what it was");
+    let error = b.list().unwrap_err().to_string();
+    assert!(error.contains("feeds.a.source.folder"), "{error}");
+    for how in [Retire::Delete, Retire::Move] {
+        let stays = Source::retire(&b, vec![of_b.clone()], how, CancellationToken::new()).await;
+        assert!(matches!(&stays[..], [Err(Stays::Busy(_))]), "{stays:?}");
+        assert!(at("a/x.csv").is_file());
+    }
+    let left = Source::retire(&a, vec![of_a], Retire::Delete, CancellationToken::new()).await;
+    assert!(left[0].is_ok() && !at("a/x.csv").exists(), "{left:?}");
 }

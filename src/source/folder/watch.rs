@@ -41,16 +41,17 @@ impl Watch {
         // Links to folders are not followed, because they may lead anywhere, even back to the inbox.
         let config = notify::Config::default().with_follow_symlinks(false);
         let mut watcher = RecommendedWatcher::new(handler, config)?;
-        let mode = if inbox.subfolders { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
+        let mode =
+            if inbox.names.subfolders { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
         let folder = identity(&inbox.folder).map_err(notify::Error::io)?;
         watcher.watch(&inbox.folder, mode)?;
         let elsewhere = elsewhere(&inbox.folder);
         Ok(Self { signals, overflow, folder, elsewhere, _watcher: watcher })
     }
 
-    /// Whether the watch is on this folder.
-    pub fn is_on(&self, folder: &Path) -> bool {
-        identity(folder).is_ok_and(|found| found == self.folder)
+    /// Returns the device and inode of the watched folder.
+    pub fn folder(&self) -> (u64, u64) {
+        self.folder
     }
 }
 
@@ -86,7 +87,11 @@ fn elsewhere(folder: &Path) -> Option<&'static str> {
     }
 }
 
-fn identity(folder: &Path) -> std::io::Result<(u64, u64)> {
+/// Returns the device and inode of a folder.
+///
+/// # Errors
+/// Returns an error if the folder cannot be seen.
+pub fn identity(folder: &Path) -> std::io::Result<(u64, u64)> {
     std::fs::metadata(folder).map(|meta| (meta.dev(), meta.ino()))
 }
 
@@ -117,10 +122,10 @@ fn signals(inbox: &Inbox, event: Event) -> Vec<Signal> {
     };
     let of = |place: PathBuf| {
         if inbox.is_file_name(&place) {
-            return inbox.named(&place).map(signal);
+            return inbox.key_of(&place).map(signal);
         }
         // A folder that arrives with its files sends no event for each of them.
-        (inbox.subfolders && place.is_dir()).then_some(Signal::Unclear)
+        (inbox.names.subfolders && place.is_dir()).then_some(Signal::Unclear)
     };
     event.paths.into_iter().filter_map(of).collect()
 }

@@ -104,8 +104,8 @@ pub async fn a_missing_file_is_not_found<F: Fixture>() {
 pub async fn changes_are_reported<F: Fixture>() {
     let fixture = F::new();
     let mut source = fixture.source();
-    let Some(mut events) = source.watch().unwrap() else { return };
-    assert!(source.find_again(Some(&events)), "the inbox is still the same");
+    let Some(mut events) = source.watch().await.unwrap() else { return };
+    assert!(source.find_again(Some(&events)).await, "the inbox is still the same");
     fixture.put("a.csv", b"1");
     let reported = async {
         let complete = Signal::Complete("a.csv".into());

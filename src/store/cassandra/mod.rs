@@ -31,11 +31,12 @@ use std::sync::Arc;
 pub use check::Checked;
 
 use crate::domain::ledger::{
-    Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownFile, NewDelivery, Page,
+    Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownFile, NewDelivery, Page, TakenUp,
 };
 use crate::domain::quarantine::{EntryFilter, QuarantineEntry, Replay};
 use crate::domain::{
-    Delivery, DeliveryId, Fingerprint, Header, Plan, RowChunk, RowCursor, StampRange, TableRow, Value,
+    Delivery, DeliveryId, Feeds, Fingerprint, Header, RowChunk, RowCursor, Schema, StampRange, TableRow,
+    Value,
 };
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::cluster::settings::Settings;
@@ -57,8 +58,8 @@ impl CassandraStore {
     /// # Errors
     /// Returns an error if the cluster cannot be reached or denies access, if a table has another shape than declared,
     /// or if another process holds the lease.
-    pub async fn open(settings: Settings, plan: Arc<Plan>, access: Access) -> Result<Self, StoreError> {
-        let inner = open::store(Arc::new(settings), plan, access).await?;
+    pub async fn open(settings: Settings, declared: Arc<Schema>, access: Access) -> Result<Self, StoreError> {
+        let inner = open::store(Arc::new(settings), declared, access).await?;
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -66,15 +67,15 @@ impl CassandraStore {
     ///
     /// # Errors
     /// Returns an error with the cause if the cluster cannot be reached or rejects a request.
-    pub async fn check(settings: &Settings, plan: &Plan, create: bool) -> Result<Checked, StoreError> {
+    pub async fn check(settings: &Settings, declared: &Schema, create: bool) -> Result<Checked, StoreError> {
         let cluster = Cluster::connect(Arc::new(settings.clone())).await?;
-        check::checked(&cluster, plan, create).await
+        check::checked(&cluster, declared, create).await
     }
 }
 
 impl Ledger for CassandraStore {
-    async fn known(&self, attempt: Fingerprint) -> Result<Vec<KnownFile>, StoreError> {
-        self.inner.ledger.known(&attempt).await
+    async fn known(&self, attempts: Arc<Feeds<Fingerprint>>) -> Result<Vec<KnownFile>, StoreError> {
+        self.inner.ledger.known(&attempts).await
     }
 
     async fn deliveries(
@@ -97,12 +98,12 @@ impl Ledger for CassandraStore {
         self.inner.ledger.has_content(&head, len).await
     }
 
-    async fn take_up(&self, entry: NewDelivery) -> Result<Delivery, StoreError> {
-        self.inner.ledger.take_up(self.inner.writer()?, &self.inner.plan, &entry).await
+    async fn take_up(&self, entry: NewDelivery) -> Result<TakenUp, StoreError> {
+        self.inner.ledger.take_up(self.inner.writer()?, &entry).await
     }
 
     async fn reopen(&self, id: DeliveryId, how: Continuation) -> Result<Option<Delivery>, StoreError> {
-        self.inner.ledger.reopen(self.inner.writer()?, &self.inner.plan, id, how).await
+        self.inner.ledger.reopen(self.inner.writer()?, id, how).await
     }
 
     async fn extend(&self, id: DeliveryId, first: u64, records: u64) -> Result<StampRange, StoreError> {

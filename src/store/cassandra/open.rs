@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tracing::warn;
 
-use crate::domain::Plan;
+use crate::domain::Schema;
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::cluster::limits::SizeLimit;
 use crate::store::cassandra::cluster::settings::Settings;
@@ -37,10 +37,14 @@ const AGREED: Duration = Duration::from_secs(30);
 /// # Errors
 /// Returns an error if the cluster cannot be reached or denies access, if a table has another shape than declared, or
 /// if another process holds the lease.
-pub async fn store(settings: Arc<Settings>, plan: Arc<Plan>, access: Access) -> Result<Inner, StoreError> {
+pub async fn store(
+    settings: Arc<Settings>,
+    declared: Arc<Schema>,
+    access: Access,
+) -> Result<Inner, StoreError> {
     let began = Instant::now();
     loop {
-        match opened(Arc::clone(&settings), Arc::clone(&plan), access).await {
+        match opened(Arc::clone(&settings), Arc::clone(&declared), access).await {
             // Another process is creating tables. They are in the schema, but not every node knows them yet.
             Err(StoreError::Changed { .. }) if began.elapsed() < AGREED => {
                 tokio::time::sleep(Duration::from_millis(200 + fastrand::u64(0..300))).await;
@@ -50,17 +54,17 @@ pub async fn store(settings: Arc<Settings>, plan: Arc<Plan>, access: Access) -> 
     }
 }
 
-async fn opened(settings: Arc<Settings>, plan: Arc<Plan>, access: Access) -> Result<Inner, StoreError> {
+async fn opened(settings: Arc<Settings>, declared: Arc<Schema>, access: Access) -> Result<Inner, StoreError> {
     let cluster = Cluster::connect(settings).await?;
-    let (state, fits) = looked(&cluster, &plan, access).await?;
-    check_complete(&cluster, &plan, &state).await?;
+    let (state, fits) = looked(&cluster, &declared, access).await?;
+    check_complete(&cluster, &declared, &state).await?;
     let writing = match access {
         Access::Write { create, standby } => {
-            if let Some(missing) = state.missing(&plan).filter(|_| !create) {
+            if let Some(missing) = state.missing(&declared).filter(|_| !create) {
                 return Err(missing_error(&cluster, &missing));
             }
             let wait = if standby { Wait::Standby } else { Wait::No };
-            Some(for_writing(&cluster, &plan, (state, fits), wait, create).await?)
+            Some(for_writing(&cluster, &declared, (state, fits), wait, create).await?)
         }
         _ if state.lacks_ledger() => return Err(StoreError::Missing(cluster.name())),
         Access::Read | Access::Dry => None,
@@ -68,37 +72,37 @@ async fn opened(settings: Arc<Settings>, plan: Arc<Plan>, access: Access) -> Res
     check_format(&cluster, writing.is_some()).await?;
     let ledger = LedgerTables::new(&cluster).await?;
     let reading = Quarantine::new(&cluster).await?;
-    let reader = Reader::new(&cluster, Arc::clone(&plan));
-    Ok(Inner { cluster, plan, ledger, reading, reader, writing, playing: Playing::default() })
+    let reader = Reader::new(&cluster, Arc::clone(&declared));
+    Ok(Inner { cluster, declared, ledger, reading, reader, writing, playing: Playing::default() })
 }
 
 async fn for_writing(
     cluster: &Cluster,
-    plan: &Arc<Plan>,
+    declared: &Arc<Schema>,
     (state, mut fits): (SchemaState, Result<(), StoreError>),
     wait: Wait,
     create: bool,
 ) -> Result<Writing, StoreError> {
     if state.lacks_lease() {
         fits?;
-        make_lease(cluster, plan, &state).await?;
+        make_lease(cluster, declared, &state).await?;
         fits = Ok(());
     }
-    let lease = Lease::take(cluster, format!("{FORMAT} {}", plan.fingerprint.0), wait, fits).await?;
-    let (found, stamps) = lease.during(make(cluster, plan, &lease, create)).await?;
+    let lease = Lease::take(cluster, format!("{FORMAT} {}", declared.fingerprint.0), wait, fits).await?;
+    let (found, stamps) = lease.during(make(cluster, declared, &lease, create)).await?;
     let limits = &cluster.settings.limits;
     let limit = SizeLimit::smallest(cluster).await;
     if let Some(warning) = limit.as_ref().and_then(|limit| limit.warning(limits.max_record_bytes)) {
         warn!("{warning}");
     }
     let mut writers = Vec::new();
-    for table in &plan.tables {
-        writers.push(Writer::new(cluster, plan, table).await?);
+    for table in &declared.tables {
+        writers.push(Writer::new(cluster, declared, table).await?);
     }
     Ok(Writing {
         lease,
         stamps,
-        tables: Unchanged::new(cluster, Arc::clone(plan), found),
+        tables: Unchanged::new(cluster, Arc::clone(declared), found),
         writers,
         refusals: Mutex::default(),
         pace: Pace::new(limits.rows_per_second),
@@ -106,7 +110,7 @@ async fn for_writing(
         permits: Semaphore::new(limits.in_flight),
         ahead: Ahead::default(),
         quarantine: Quarantine::new(cluster).await?,
-        collisions: Collisions::new(cluster, Arc::clone(plan)).await?,
+        collisions: Collisions::new(cluster, Arc::clone(declared)).await?,
     })
 }
 
@@ -114,12 +118,12 @@ async fn for_writing(
 /// their stamps.
 async fn make(
     cluster: &Cluster,
-    plan: &Plan,
+    declared: &Schema,
     lease: &Lease,
     create: bool,
 ) -> Result<(Vec<Identity>, Authority), StoreError> {
     // Look again: another process may have created tables before we had the lease.
-    let state = look(cluster, plan, true).await?;
+    let state = look(cluster, declared, true).await?;
     if !state.missing_ledger.is_empty() {
         create::make_ledger(cluster, &state.missing_ledger).await?;
         failpoint::step("ledger made");
@@ -134,19 +138,19 @@ async fn make(
         migrations::bring_up(cluster, lease, &stamps, format).await?;
     }
     check_format(cluster, false).await?;
-    let found = recreated_tables::tables(cluster, plan, lease, &state.missing_tables).await?;
+    let found = recreated_tables::tables(cluster, declared, lease, &state.missing_tables).await?;
     Ok((found, stamps))
 }
 
 /// Creates the keyspaces and the table of the lease. Two processes that start at the same time must not both create a
 /// table. A process that sees the keyspaces therefore waits for a moment, in case another process has begun. The holder
 /// of the lease creates everything else.
-async fn make_lease(cluster: &Cluster, plan: &Plan, state: &SchemaState) -> Result<(), StoreError> {
+async fn make_lease(cluster: &Cluster, declared: &Schema, state: &SchemaState) -> Result<(), StoreError> {
     if state.missing_keyspaces.is_empty() {
         let pause = Duration::from_millis(200 + fastrand::u64(0..800));
         tokio::time::sleep(pause).await;
     }
-    let state = look(cluster, plan, true).await?;
+    let state = look(cluster, declared, true).await?;
     create::make_lease(cluster, &state).await
 }
 
@@ -154,12 +158,12 @@ async fn make_lease(cluster: &Cluster, plan: &Plan, state: &SchemaState) -> Resu
 /// returned as the second value: the process that writes may have read a newer declaration than the standby.
 async fn looked(
     cluster: &Cluster,
-    plan: &Plan,
+    declared: &Schema,
     access: Access,
 ) -> Result<(SchemaState, Result<(), StoreError>), StoreError> {
-    match look(cluster, plan, access != Access::Read).await {
+    match look(cluster, declared, access != Access::Read).await {
         Err(error @ StoreError::Shape { .. }) if matches!(access, Access::Write { standby: true, .. }) => {
-            Ok((look(cluster, plan, false).await?, Err(error)))
+            Ok((look(cluster, declared, false).await?, Err(error)))
         }
         looked => Ok((looked?, Ok(()))),
     }

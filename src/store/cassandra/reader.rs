@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use crate::domain::ledger::Page;
 use crate::domain::paging::Paging;
 use crate::domain::table_row::{PAGE, row_bytes};
-use crate::domain::{Plan, RowCursor, Table, TableRow, Value};
+use crate::domain::{RowCursor, Schema, Table, TableRow, Value};
 use crate::store::StoreError;
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::schema::names;
@@ -25,14 +25,14 @@ const FIRST: usize = 16;
 /// Reads rows of the declared tables.
 pub struct Reader {
     cluster: Cluster,
-    plan: Arc<Plan>,
+    declared: Arc<Schema>,
     /// The statements by table and number of key columns with a condition.
     statements: Mutex<HashMap<(usize, usize), PreparedStatement>>,
 }
 
 impl Reader {
-    pub fn new(cluster: &Cluster, plan: Arc<Plan>) -> Self {
-        Self { cluster: cluster.clone(), plan, statements: Mutex::default() }
+    pub fn new(cluster: &Cluster, declared: Arc<Schema>) -> Self {
+        Self { cluster: cluster.clone(), declared, statements: Mutex::default() }
     }
 
     /// Returns a page of the rows whose leading key columns have these values. A page is full requests long, because a
@@ -57,7 +57,7 @@ impl Reader {
         };
         // Without the whole partition key there is neither an order nor an index, so all rows are read.
         let asked = if table.is_one_partition(key.len()) { key } else { &[] };
-        let columns = self.plan.columns_of(table);
+        let columns = self.declared.columns_of(table);
         let values: Vec<Option<CqlValue>> =
             asked.iter().zip(columns).map(|(value, column)| cell::cql(column.kind, value)).collect();
         let mut statement = self.statement(index, asked.len()).await.map_err(not_there_yet)?;
@@ -94,7 +94,7 @@ impl Reader {
     /// Returns an error if the table does not exist, or if the cluster does not answer or rejects the request.
     pub async fn count(&self, index: usize) -> Result<u64, StoreError> {
         let table = self.table(index)?;
-        let first = self.plan.columns_of(table).next().map(names::column).unwrap_or_default();
+        let first = self.declared.columns_of(table).next().map(names::column).unwrap_or_default();
         let cql = format!("SELECT {first} FROM {}", names::place(&self.cluster.settings, table));
         let mut count = 0;
         let take = |_: CqlRow| {
@@ -107,7 +107,7 @@ impl Reader {
     }
 
     fn table(&self, index: usize) -> Result<&Table, StoreError> {
-        self.plan.tables.get(index).ok_or_else(|| self.cluster.broken("no such table"))
+        self.declared.tables.get(index).ok_or_else(|| self.cluster.broken("no such table"))
     }
 
     /// Returns the statement that reads a table with conditions on this number of key columns.
@@ -117,7 +117,7 @@ impl Reader {
             return Ok(statement.clone());
         }
         let table = self.table(index)?;
-        let names: Vec<String> = self.plan.columns_of(table).map(names::column).collect();
+        let names: Vec<String> = self.declared.columns_of(table).map(names::column).collect();
         let conditions: Vec<String> = names.iter().take(asked).map(|name| format!("{name} = ?")).collect();
         let filter = if asked == 0 { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
         let place = names::place(&self.cluster.settings, table);

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Semaphore;
 
-use crate::domain::{Plan, RowChunk, StampRange};
+use crate::domain::{RowChunk, Schema, StampRange};
 use crate::metrics;
 use crate::store::StoreError;
 use crate::store::cassandra::cluster::Cluster;
@@ -17,6 +17,7 @@ use crate::store::cassandra::reader::Reader;
 use crate::store::cassandra::schema::guard::Unchanged;
 use crate::store::cassandra::writer::backfill_totals;
 use crate::store::cassandra::writer::collisions::Collisions;
+use crate::store::cassandra::writer::layout;
 use crate::store::cassandra::writer::rows::{Pace, Sending, Writer};
 use crate::store::cassandra::writer::send_window::Ahead;
 use crate::store::rejection::Rejections;
@@ -24,7 +25,7 @@ use crate::store::rejection::Rejections;
 /// The state that all parts of the store share.
 pub struct Inner {
     pub cluster: Cluster,
-    pub plan: Arc<Plan>,
+    pub declared: Arc<Schema>,
     pub ledger: LedgerTables,
     pub reading: Quarantine,
     pub reader: Reader,
@@ -86,6 +87,7 @@ pub fn sending<'s>(inner: &'s Inner, writing: &'s Writing, chunks: &'s [&'s RowC
         limit: writing.limit.as_ref(),
         writers: &writing.writers,
         chunks,
+        layouts: layout::of_chunks(&inner.declared, chunks),
         longest: chunks.iter().map(|chunk| chunk.rows.longest()).max().unwrap_or(0),
     }
 }

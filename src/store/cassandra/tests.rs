@@ -10,7 +10,7 @@ use std::time::Duration;
 use scylla::client::session::Session;
 use scylla::statement::Consistency;
 
-use crate::domain::{Plan, StampsAhead};
+use crate::domain::{Schema, StampsAhead};
 use crate::store::cassandra::CassandraStore;
 use crate::store::cassandra::cluster::connect::connect;
 use crate::store::cassandra::cluster::settings::Settings;
@@ -78,6 +78,14 @@ impl Cassandra {
     async fn session(&self) -> Session {
         connect(&settings(&self.0)).await.unwrap()
     }
+
+    /// Creates the keyspace without durable writes, because truncating tables takes less time without them.
+    async fn create_keyspace(&self) {
+        let replication = "{'class': 'SimpleStrategy', 'replication_factor': 1}";
+        let cql =
+            format!("CREATE KEYSPACE {} WITH replication = {replication} AND durable_writes = false", self.0);
+        self.session().await.query_unpaged(cql, ()).await.unwrap();
+    }
 }
 
 impl Drop for Cassandra {
@@ -102,7 +110,9 @@ impl Fixture for Cassandra {
         let spare = SPARE.lock().unwrap().pop();
         let Some(keyspace) = spare else {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            return Self(format!("suite_{}_{number}", std::process::id()));
+            let place = Self(format!("suite_{}_{number}", std::process::id()));
+            place.create_keyspace().await;
+            return place;
         };
         let place = Self(keyspace);
         let session = place.session().await;
@@ -120,9 +130,9 @@ impl Fixture for Cassandra {
         place
     }
 
-    async fn open(&self, plan: Arc<Plan>) -> CassandraStore {
+    async fn open_with(&self, schema: Arc<Schema>) -> CassandraStore {
         let access = Access::Write { create: true, standby: false };
-        CassandraStore::open(settings(&self.0), plan, access).await.unwrap()
+        CassandraStore::open(settings(&self.0), schema, access).await.unwrap()
     }
 
     async fn wipe(&self, table: &str) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 
 use crate::domain::ledger::{DeliveryFilter, KnownFile, NewDelivery};
-use crate::domain::{Delivery, DeliveryId, DeliveryState, FileKey, Fingerprint, Plan, Stamp, StampRange};
+use crate::domain::{Delivery, DeliveryId, DeliveryState, Feeds, FileKey, Fingerprint, Stamp, StampRange};
 use crate::store::clock::{clock, now_ms};
 
 /// The first id of a new delivery. No store hands out ids this high, so new deliveries are last in the order.
@@ -62,14 +62,15 @@ impl Entries {
     }
 
     /// Enters a new delivery.
-    pub fn begin(&mut self, new: &NewDelivery, generation: u32, plan: &Plan) -> Delivery {
+    pub fn begin(&mut self, new: &NewDelivery, generation: u32) -> Delivery {
         let last = self.all.last_key_value().map_or(0, |(id, _)| id.0);
         let id = DeliveryId(FIRST.max(last + 1));
-        let mut delivery = Delivery::begin(new, (id, generation), plan, now_ms());
+        let mut delivery = Delivery::begin(new, (id, generation), now_ms());
         if let Some(records) = new.verdict.stamped() {
             delivery.stamps.push(self.hand_out(0, records));
         }
-        self.put(Entry { delivery: delivery.clone(), attempt: Some(new.attempt.clone()), stored_open: 0 });
+        let attempt = Some(new.plan.attempt.clone());
+        self.put(Entry { delivery: delivery.clone(), attempt, stored_open: 0 });
         delivery
     }
 
@@ -87,7 +88,9 @@ impl Entries {
             DeliveryFilter::Path(file) | DeliveryFilter::Newest(file) => {
                 Box::new(self.by_file.get(file).into_iter().flatten())
             }
-            DeliveryFilter::Unfinished(head) => Box::new(self.by_head.get(head).into_iter().flatten()),
+            DeliveryFilter::Unfinished(head) | DeliveryFilter::Loaded(head) => {
+                Box::new(self.by_head.get(head).into_iter().flatten())
+            }
             DeliveryFilter::Same(content) => Box::new(self.by_head.get(&content.head).into_iter().flatten()),
         };
         let found = ids.filter_map(|id| self.all.get(id)).map(|entry| &entry.delivery);
@@ -105,12 +108,13 @@ impl Entries {
     }
 
     /// Updates what a store knows about its files.
-    pub fn known(&self, mut known: Vec<KnownFile>, attempt: &Fingerprint) -> Vec<KnownFile> {
+    pub fn known(&self, mut known: Vec<KnownFile>, attempts: &Feeds<Fingerprint>) -> Vec<KnownFile> {
         let mut places: HashMap<FileKey, usize> = HashMap::new();
         for (at, one) in known.iter().enumerate().filter(|(_, one)| self.by_file.contains_key(&one.file)) {
             places.insert(one.file.clone(), at);
         }
         for Entry { delivery, attempt: own, stored_open } in self.all.values() {
+            let attempt = attempts.of(&delivery.file).ok();
             let at = places.get(&delivery.file).and_then(|at| known.get_mut(*at));
             let (open, same_attempt) =
                 at.as_ref().map_or((0, false), |known| (known.open, known.same_attempt));
@@ -119,7 +123,7 @@ impl Entries {
                 file: delivery.file.clone(),
                 state: delivery.state,
                 noted: delivery.noted,
-                same_attempt: own.as_ref().map_or(same_attempt, |own| own == attempt),
+                same_attempt: own.as_ref().map_or(same_attempt, |own| Some(own) == attempt),
                 open: open.saturating_sub(*stored_open) + delivery.receipt.open(),
                 has_note: delivery.note.is_some(),
             };

@@ -10,11 +10,11 @@ use entries::{Entries, Entry};
 
 use super::{ChunkWriter, Ledger, QuarantineStore, RowReader, Store, StoreError};
 use crate::domain::ledger::{
-    Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownFile, NewDelivery, Page,
+    Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownFile, NewDelivery, Page, TakenUp,
 };
 use crate::domain::quarantine::{EntryFilter, QuarantineEntry, Replay};
 use crate::domain::{
-    Delivery, DeliveryId, Fingerprint, Header, Plan, RowChunk, RowCursor, StampRange, TableDelta, TableRow,
+    Delivery, DeliveryId, Feeds, Fingerprint, Header, RowChunk, RowCursor, StampRange, TableDelta, TableRow,
     Value,
 };
 use crate::store::listing::Deliveries;
@@ -24,23 +24,22 @@ use crate::store::observer::StoreObserver;
 pub struct DryRun<S> {
     /// `None` if there is no store yet. The ledger is then empty.
     store: Option<S>,
-    plan: Arc<Plan>,
     entries: Mutex<Entries>,
 }
 
 impl<S: Store> DryRun<S> {
-    pub fn new(store: Option<S>, plan: Arc<Plan>) -> Self {
-        Self { store, plan, entries: Mutex::default() }
+    pub fn new(store: Option<S>) -> Self {
+        Self { store, entries: Mutex::default() }
     }
 
     /// Begins a dry run over a store that was opened for it. A store that does not exist yet has an empty ledger.
     ///
     /// # Errors
     /// Returns the error of opening the store, unless the store is missing.
-    pub fn over(opened: Result<S, StoreError>, plan: Arc<Plan>) -> Result<Self, StoreError> {
+    pub fn over(opened: Result<S, StoreError>) -> Result<Self, StoreError> {
         match opened {
-            Err(StoreError::Missing(_)) => Ok(Self::new(None, plan)),
-            opened => Ok(Self::new(Some(opened?), plan)),
+            Err(StoreError::Missing(_)) => Ok(Self::new(None)),
+            opened => Ok(Self::new(Some(opened?))),
         }
     }
 
@@ -74,12 +73,12 @@ fn writes_nothing<T>() -> Result<T, StoreError> {
 }
 
 impl<S: Store> Ledger for DryRun<S> {
-    async fn known(&self, attempt: Fingerprint) -> Result<Vec<KnownFile>, StoreError> {
+    async fn known(&self, attempts: Arc<Feeds<Fingerprint>>) -> Result<Vec<KnownFile>, StoreError> {
         let known = match &self.store {
-            Some(store) => store.known(attempt.clone()).await?,
+            Some(store) => store.known(Arc::clone(&attempts)).await?,
             None => Vec::new(),
         };
-        Ok(self.entries().known(known, &attempt))
+        Ok(self.entries().known(known, &attempts))
     }
 
     /// Returns a page of the store with the deliveries of this run that belong there.
@@ -131,7 +130,7 @@ impl<S: Store> Ledger for DryRun<S> {
         }
     }
 
-    async fn take_up(&self, new: NewDelivery) -> Result<Delivery, StoreError> {
+    async fn take_up(&self, new: NewDelivery) -> Result<TakenUp, StoreError> {
         let (mut newest, mut unsettled) = (0, Vec::new());
         let mut earlier = Deliveries::new(self, DeliveryFilter::Path(new.file.clone()));
         while let Some(delivery) = earlier.next().await? {
@@ -140,14 +139,12 @@ impl<S: Store> Ledger for DryRun<S> {
                 unsettled.push(delivery.id);
             }
         }
+        let mut discarded = 0;
         for id in unsettled {
-            self.change(id, |earlier| {
-                earlier.supersede(&new, newest + 1);
-                Ok(())
-            })
-            .await?;
+            discarded += self.change(id, |earlier| Ok(earlier.supersede(&new, newest + 1))).await?;
         }
-        Ok(self.entries().begin(&new, newest + 1, &self.plan))
+        let delivery = self.entries().begin(&new, newest + 1);
+        Ok(TakenUp { delivery, discarded })
     }
 
     async fn reopen(&self, id: DeliveryId, how: Continuation) -> Result<Option<Delivery>, StoreError> {
@@ -189,9 +186,9 @@ impl<S: Store> ChunkWriter for DryRun<S> {
     /// Advances the deliveries in memory. Quarantined records are only counted, because keeping them would take memory
     /// without limit.
     async fn apply(&self, chunks: Arc<Vec<RowChunk>>, (): &()) -> Result<Vec<Applied>, StoreError> {
-        let tables = &self.plan.tables;
         let mut all = Vec::with_capacity(chunks.len());
         for chunk in chunks.iter() {
+            let tables = &chunk.source.plan.tables;
             let deltas = vec![rows(chunk); tables.len()];
             self.change(chunk.source.id, |delivery| {
                 delivery.advance(chunk, 0).map_err(|error| broken(error.to_string()))?;

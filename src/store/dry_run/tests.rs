@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::DryRun;
 use crate::domain::ledger::{Content, DeliveryFilter};
-use crate::domain::{Delivery, DeliveryState, End, FileStat, Plan};
+use crate::domain::{Delivery, DeliveryState, End, FileStat, Schema};
 use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::tests::Sqlite;
 use crate::store::suite::{
-    Fixture, Record, apply, chunk, deliveries, everything, load, loaded, newest, plan, reopened, row, shared,
-    store_suite, take_up,
+    Fixture, Record, apply, attempts, chunk, deliveries, everything, load, loaded, newest, reopened, row,
+    shared, store_suite, take_up,
 };
 use crate::store::{Access, Ledger, QuarantineStore, StoreError};
 
@@ -26,8 +26,8 @@ impl Fixture for Dry {
         Self(Sqlite::new().await)
     }
 
-    async fn open(&self, plan: Arc<Plan>) -> DryRun<SqliteStore> {
-        DryRun::new(Some(self.0.open(Arc::clone(&plan)).await), plan)
+    async fn open_with(&self, schema: Arc<Schema>) -> DryRun<SqliteStore> {
+        DryRun::new(Some(self.0.open_with(schema).await))
     }
 
     async fn wipe(&self, table: &str) {
@@ -37,10 +37,10 @@ impl Fixture for Dry {
 
 store_suite!(@ Dry:
     a_loaded_generation_settles_all_before_it,
-    apply_refuses_what_does_not_continue_and_changes_nothing,
+    a_chunk_that_does_not_continue_is_refused_and_changes_nothing,
     a_tail_is_a_record_like_any_other,
     a_delivery_that_changed_since_it_was_compared_is_not_resumed,
-    what_breaks_off_or_is_replaced_stays_where_it_was,
+    an_interrupted_or_replaced_delivery_keeps_its_position,
     extend_and_amend,
     deliveries_come_in_pages,
     known_tells_the_newest_generation,
@@ -49,7 +49,7 @@ store_suite!(@ Dry:
 
 /// Returns the next dry run over a store.
 async fn dry_run(place: &Sqlite) -> DryRun<SqliteStore> {
-    DryRun::over(place.opened(shared(), Access::Dry), shared()).unwrap()
+    DryRun::over(place.opened(Arc::new(Schema::of([&*shared()])), Access::Dry)).unwrap()
 }
 
 const RECORDS: [Record; 3] = [Record::Row(1, 1, Some("x"), Some(1)), Record::Refused, Record::Skipped];
@@ -116,7 +116,7 @@ async fn known_paths_are_those_of_the_store_and_of_the_run() {
     drop(store);
     let dry = dry_run(&place).await;
     let known = async |path: &str| {
-        let all = dry.known(plan().attempt).await.unwrap();
+        let all = dry.known(attempts()).await.unwrap();
         let mut own = all.into_iter().filter(|one| one.file.path() == path);
         let one = own.next().unwrap();
         assert!(own.next().is_none(), "{path} is listed once");
@@ -136,9 +136,9 @@ async fn known_paths_are_those_of_the_store_and_of_the_run() {
 #[tokio::test]
 async fn without_a_store_the_ledger_is_empty() {
     let dry = dry_run(&Sqlite::new().await).await;
-    assert!(dry.known(plan().attempt).await.unwrap().is_empty());
+    assert!(dry.known(attempts()).await.unwrap().is_empty());
     let delivery = load(&dry, "a", &RECORDS).await;
     assert_eq!((delivery.state, delivery.receipt.records), (DeliveryState::Loaded, 3));
     let other = StoreError::Foreign("other".to_owned());
-    assert!(DryRun::<SqliteStore>::over(Err(other), shared()).is_err(), "only a missing store is empty");
+    assert!(DryRun::<SqliteStore>::over(Err(other)).is_err(), "only a missing store is empty");
 }

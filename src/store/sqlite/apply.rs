@@ -41,14 +41,16 @@ fn together(
 }
 
 fn apply(shared: &Shared, connection: &Connection, chunk: &RowChunk) -> Result<Applied, Fault> {
-    let (id, rows, plan) = (chunk.source.id, chunk.rows.len() as u64, &shared.plan);
+    let (id, rows, tables) = (chunk.source.id, chunk.rows.len() as u64, &chunk.source.plan.tables);
     let (_, written) = entry::change(connection, id, |delivery| {
         delivery.advance(chunk, 0)?;
-        let written = row_by_row::write(shared, connection, chunk, &shared.all(), Stamp(0), None)?.written;
-        delivery.receipt.add_rows(&plan.tables, written.iter().map(|written| written.own_delta(id, rows)));
+        let written =
+            row_by_row::write(shared, connection, chunk, &row_by_row::tables_of(chunk), Stamp(0), None)?
+                .written;
+        delivery.receipt.add_rows(tables, written.iter().map(|written| written.own_delta(id, rows)));
         Ok(written)
     })?;
-    enter_effects(connection, chunk, &plan.tables, &written)?;
+    enter_effects(connection, chunk, tables, &written)?;
     quarantine::save_all(connection, chunk, &[])?;
     let tables = written.iter().map(|written| written.delta(rows)).collect();
     Ok(Applied { tables, ..Applied::default() })

@@ -41,7 +41,8 @@ fn played(
     rejected: Option<&[Rejection]>,
 ) -> Result<Applied, Fault> {
     let (began, id) = (Instant::now(), chunk.source.id);
-    let declared = shared.plan.tables.get(table).ok_or_else(|| Fault::Broken("no such table".to_owned()))?;
+    let declared = chunk.source.plan.tables.get(table);
+    let declared = declared.ok_or_else(|| Fault::Broken("no such table".to_owned()))?;
     let name = declared.name.as_str();
     let transaction = shared.begin(connection)?;
     let sent = progress::sent(&transaction, id, name)?;

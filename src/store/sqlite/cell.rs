@@ -2,7 +2,8 @@
 //!
 //! Whole numbers and booleans are stored as INTEGER, floats as REAL, blobs as BLOB, and all other types as TEXT.
 //! Timestamps, dates and times are text of fixed width, which sorts in the order of the values. The text of decimal,
-//! timeuuid and inet values does not, so these types are refused as clustering keys.
+//! varint, timeuuid and inet values does not, so these types are refused as clustering keys. A collection is its JSON
+//! text, which SQLite's JSON functions can read.
 
 use std::borrow::Cow;
 
@@ -24,14 +25,16 @@ pub fn sql_type(kind: Type) -> &'static str {
 
 /// Whether the stored form sorts in the order of the values.
 pub fn sorts(kind: Type) -> bool {
-    !matches!(kind, Type::Decimal | Type::Timeuuid | Type::Inet)
+    !matches!(kind, Type::Decimal | Type::Varint | Type::Timeuuid | Type::Inet | Type::Collection(_))
 }
 
 /// Returns the stored form of a value.
 pub fn stored<'a>(value: &'a Value<'a>) -> ToSqlOutput<'a> {
     match value {
         Value::Empty => ToSqlOutput::Owned(Owned::Null),
-        Value::Text(text) | Value::Decimal(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+        Value::Text(text) | Value::Decimal(text) | Value::Collection(text) => {
+            ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes()))
+        }
         Value::Blob(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
         Value::Whole(n) => ToSqlOutput::Owned(Owned::Integer(*n)),
         Value::Boolean(yes) => ToSqlOutput::Owned(Owned::Integer(i64::from(*yes))),

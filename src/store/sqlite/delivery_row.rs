@@ -6,8 +6,8 @@ use rusqlite::types::ToSqlOutput;
 use rusqlite::{Row, ToSql};
 
 use crate::domain::{
-    Delivery, DeliveryId, DeliveryState, FileKey, FileStat, Fingerprint, LenienceCounts, Parts, Position,
-    Receipt, Stamps,
+    Delivery, DeliveryId, DeliveryState, FileKey, FileStat, Fingerprint, Parts, Position, Receipt, Stamps,
+    ToleratedCounts,
 };
 use crate::store::sqlite::fault::SqlResult;
 
@@ -46,7 +46,7 @@ pub fn delivery(row: &Row<'_>) -> SqlResult<Delivery> {
             replayed: row.get(24)?,
             discarded: row.get(25)?,
             assumed: row.get(26)?,
-            lenient: LenienceCounts::parse(&row.get::<_, Option<String>>(28)?.unwrap_or_default()),
+            tolerated: ToleratedCounts::parse(&row.get::<_, Option<String>>(28)?.unwrap_or_default()),
             parts: Parts::new(Vec::new(), row.get(27)?),
             ..Receipt::default()
         },

@@ -52,7 +52,7 @@ pub fn update(connection: &Connection, delivery: &Delivery) -> SqlResult<()> {
     let sql = "UPDATE _needledrop_deliveries SET state = ?2, detail = ?3, bytes = ?4, records = ?5, line = ?6, \
                hash = ?7, head = ?8, tail_bytes = ?9, tail_record = ?10, tail_line = ?11, noted_size = ?12, \
                noted_mtime = ?13, noted_ctime = ?14, loaded = ?15, skipped = ?16, quarantined = ?17, \
-               replayed = ?18, discarded = ?19, parts = ?20, lenient = ?21, changed = ?22 WHERE id = ?1";
+               replayed = ?18, discarded = ?19, parts = ?20, lenient = ?21, changed = ?22, same_as = ?23 WHERE id = ?1";
     let Delivery { reach, tail, noted, receipt, .. } = delivery;
     connection.prepare_cached(sql)?.execute(params![
         delivery.id.0,
@@ -75,8 +75,9 @@ pub fn update(connection: &Connection, delivery: &Delivery) -> SqlResult<()> {
         receipt.replayed,
         receipt.discarded,
         receipt.parts.count(),
-        receipt.lenient.stored(),
+        receipt.tolerated.stored(),
         delivery.changed,
+        delivery.same_as.map(|of| of.0),
     ])?;
     Ok(())
 }
@@ -99,11 +100,14 @@ fn update_receipt(
     if receipt.parts == before.parts { Ok(()) } else { update_parts(connection, id, receipt.parts.ends()) }
 }
 
-/// Inserts the last part, and deletes the ends that are no longer kept: those between the first two.
+/// Inserts the last part, and deletes the ends that are no longer kept: those between the first two, and those after the
+/// last.
 fn update_parts(connection: &Connection, id: DeliveryId, ends: &[u64]) -> SqlResult<()> {
     let sql = "INSERT OR IGNORE INTO _needledrop_parts VALUES (?1, ?2)";
     connection.prepare_cached(sql)?.execute(params![id.0, ends.last()])?;
     let sql = "DELETE FROM _needledrop_parts WHERE delivery = ?1 AND bytes > ?2 AND bytes < ?3";
     connection.prepare_cached(sql)?.execute(params![id.0, ends.first(), ends.get(1)])?;
+    let sql = "DELETE FROM _needledrop_parts WHERE delivery = ?1 AND bytes > coalesce(?2, -1)";
+    connection.prepare_cached(sql)?.execute(params![id.0, ends.last()])?;
     Ok(())
 }

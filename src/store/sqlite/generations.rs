@@ -4,7 +4,7 @@
 use rusqlite::Connection;
 
 use crate::domain::ledger::NewDelivery;
-use crate::domain::{DeliveryId, DeliveryState, FileKey};
+use crate::domain::{DeliveryId, FileKey};
 use crate::store::sqlite::entry;
 use crate::store::sqlite::fault::{Fault, SqlResult};
 
@@ -23,23 +23,23 @@ pub fn newest(connection: &Connection, file: &FileKey) -> SqlResult<u32> {
     connection.prepare_cached(NEWEST)?.query_row([file], |row| row.get(0))
 }
 
-/// Settles the earlier generations of a file, because `next` follows them as this generation.
-pub fn settle(connection: &Connection, next: &NewDelivery, generation: u32) -> Result<(), Fault> {
+/// Settles the earlier generations of a file, because `next` follows them as this generation. Returns how many open
+/// records were discarded.
+pub fn settle(connection: &Connection, next: &NewDelivery, generation: u32) -> Result<u64, Fault> {
     let ids: SqlResult<Vec<i64>> =
         connection.prepare_cached(UNSETTLED)?.query_map([&next.file], |row| row.get(0))?.collect();
+    let mut discarded = 0;
     for id in ids?.into_iter().map(DeliveryId) {
         if !entry::by_id(connection, id)?.is_unsettled(next) {
             continue;
         }
-        let (earlier, ()) = entry::change(connection, id, |earlier| {
-            earlier.supersede(next, generation);
-            Ok(())
-        })?;
-        if earlier.state == DeliveryState::Failed {
+        let (_, of_this) = entry::change(connection, id, |earlier| Ok(earlier.supersede(next, generation)))?;
+        if of_this > 0 {
             connection.prepare_cached(DISCARD_ENTRIES)?.execute([id.0])?;
         }
+        discarded += of_this;
     }
-    Ok(())
+    Ok(discarded)
 }
 
 #[cfg(test)]

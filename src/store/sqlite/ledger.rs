@@ -5,9 +5,9 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{entry, generations, schema};
-use crate::domain::ledger::{Amendment, Continuation, KnownFile, NewDelivery, Verdict};
+use crate::domain::ledger::{Amendment, Continuation, KnownFile, NewDelivery, TakenUp, Verdict};
 use crate::domain::stamp::far_ahead;
-use crate::domain::{Delivery, DeliveryId, Fingerprint, Stamp, StampRange};
+use crate::domain::{Delivery, DeliveryId, Feeds, Fingerprint, Stamp, StampRange};
 use crate::store;
 use crate::store::clock::{clock, now_ms};
 use crate::store::failpoint;
@@ -15,24 +15,26 @@ use crate::store::sqlite::delivery_row::{file, noted, state};
 use crate::store::sqlite::fault::{Fault, SqlResult};
 use crate::store::sqlite::shared::Shared;
 
-pub fn known(connection: &Connection, attempt: &Fingerprint) -> SqlResult<Vec<KnownFile>> {
-    let sql = "SELECT path, state, noted_size, noted_mtime, noted_ctime, attempt = ?1, id, max(generation), \
+/// Returns the newest generation of every file.
+pub fn known(connection: &Connection, attempts: &Feeds<Fingerprint>) -> SqlResult<Vec<KnownFile>> {
+    let sql = "SELECT path, state, noted_size, noted_mtime, noted_ctime, attempt, id, max(generation), \
                sum(quarantined - discarded) \
                FROM _needledrop_deliveries GROUP BY path";
-    connection
-        .prepare_cached(sql)?
-        .query_map([&attempt.0], |row| {
-            Ok(KnownFile {
-                id: DeliveryId(row.get(6)?),
-                file: file(row, 0)?,
-                state: state(&row.get::<_, String>(1)?),
-                noted: noted(row, 2)?,
-                same_attempt: row.get(5)?,
-                open: row.get(8)?,
-                has_note: false,
-            })
-        })?
-        .collect()
+    let mut statement = connection.prepare_cached(sql)?;
+    let known = statement.query_map([], |row| {
+        let file = file(row, 0)?;
+        let own: String = row.get(5)?;
+        Ok(KnownFile {
+            id: DeliveryId(row.get(6)?),
+            state: state(&row.get::<_, String>(1)?),
+            noted: noted(row, 2)?,
+            same_attempt: attempts.of(&file).is_ok_and(|attempt| attempt.0 == own),
+            open: row.get(8)?,
+            has_note: false,
+            file,
+        })
+    })?;
+    known.collect()
 }
 
 /// Returns the end of the last range of stamps that was handed out, or 0 if there is none.
@@ -63,23 +65,23 @@ fn hand_out(
     Ok(range)
 }
 
-pub fn take_up(shared: &Shared, connection: &mut Connection, new: &NewDelivery) -> Result<Delivery, Fault> {
+pub fn take_up(shared: &Shared, connection: &mut Connection, new: &NewDelivery) -> Result<TakenUp, Fault> {
     let transaction = shared.begin(connection)?;
     let generation = generations::newest(&transaction, &new.file)? + 1;
-    generations::settle(&transaction, new, generation)?;
+    let discarded = generations::settle(&transaction, new, generation)?;
     let place = (next_id(&transaction)?, generation);
-    let mut delivery = Delivery::begin(new, place, &shared.plan, now_ms());
+    let mut delivery = Delivery::begin(new, place, now_ms());
     if matches!(new.verdict, Verdict::Assumed { .. }) {
-        delivery.receipt.empty(&without_rows(shared, &transaction)?);
+        delivery.receipt.empty(&without_rows(new, &transaction)?);
     }
-    entry::insert(&transaction, &delivery, &new.attempt)?;
+    entry::insert(&transaction, &delivery, &new.plan.attempt)?;
     if let Some(records) = new.verdict.stamped() {
         delivery.stamps.push(hand_out(shared, &transaction, delivery.id, 0, records)?);
     }
     failpoint::step("take_up before commit");
     transaction.commit()?;
     failpoint::step("take_up after commit");
-    Ok(delivery)
+    Ok(TakenUp { delivery, discarded })
 }
 
 fn next_id(connection: &Connection) -> SqlResult<DeliveryId> {
@@ -87,17 +89,17 @@ fn next_id(connection: &Connection) -> SqlResult<DeliveryId> {
     connection.prepare_cached(sql)?.query_row([], |row| row.get(0)).map(DeliveryId)
 }
 
-/// Returns the names of the tables without rows. They have no rows of another program either, so they are behind by a
-/// delivery that is assumed to be loaded. Fails if no table has a row.
-fn without_rows<'s>(shared: &'s Shared, connection: &Connection) -> Result<Vec<&'s str>, Fault> {
+/// Returns the names of the delivery's tables without rows. Another program cannot have loaded them, so they are behind
+/// even if the delivery is assumed to be loaded. Fails if no table has a row.
+fn without_rows<'n>(new: &'n NewDelivery, connection: &Connection) -> Result<Vec<&'n str>, Fault> {
     let mut empty = Vec::new();
-    for table in &shared.plan.tables {
+    for table in &new.plan.tables {
         let sql = format!("SELECT EXISTS (SELECT 1 FROM {})", schema::quoted(&table.name));
         if !connection.query_row(&sql, [], |row| row.get::<_, bool>(0))? {
             empty.push(table.name.as_str());
         }
     }
-    if empty.len() == shared.plan.tables.len() {
+    if empty.len() == new.plan.tables.len() {
         let (what, next) = store::NOTHING_ASSUMED;
         return Err(Fault::Shape { what: what.to_owned(), next });
     }

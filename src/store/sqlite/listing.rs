@@ -37,6 +37,7 @@ fn condition(filter: &DeliveryFilter) -> &'static str {
         DeliveryFilter::Unfinished(_) => {
             "id > ?1 AND head = ?2 AND state IN ('loading', 'incomplete') ORDER BY id"
         }
+        DeliveryFilter::Loaded(_) => "id > ?1 AND head = ?2 AND state = 'loaded' ORDER BY id",
         DeliveryFilter::Same(_) => {
             "id > ?1 AND head = ?2 AND bytes = ?3 AND hash = ?4 AND state = 'loaded' ORDER BY id"
         }
@@ -47,7 +48,7 @@ fn values<'f>(filter: &'f DeliveryFilter, after: &'f i64) -> Vec<&'f dyn ToSql> 
     match filter {
         DeliveryFilter::All | DeliveryFilter::Quarantined => vec![after],
         DeliveryFilter::Path(file) | DeliveryFilter::Newest(file) => vec![after, file],
-        DeliveryFilter::Unfinished(head) => vec![after, head],
+        DeliveryFilter::Unfinished(head) | DeliveryFilter::Loaded(head) => vec![after, head],
         DeliveryFilter::Same(Content { head, len, hash }) => vec![after, head, len, hash],
     }
 }
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_file_is_compared_without_reading_those_with_its_head() {
+    fn a_new_file_is_compared_without_reading_all_deliveries_with_its_head() {
         let connection = ledger(21_000);
         for (len, there) in [(Some(9), true), (Some(8), true), (Some(12), false), (None, true)] {
             assert_eq!(has_content(&connection, "head", len).unwrap(), there, "{len:?}");

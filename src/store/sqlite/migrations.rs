@@ -16,7 +16,9 @@ use crate::store::failpoint;
 ///   most part ends.
 /// - Format 5 adds indexes that find deliveries by their whole content and by their state, not only by their head.
 /// - Format 6 adds how often lenient settings acted.
-fn changes() -> [String; 5] {
+/// - Format 7 allows files of named feeds, which are written `FEED//PATH`. No table changes, but earlier versions would
+///   take such a text for a path.
+fn changes() -> [String; 6] {
     [
         "
 ALTER TABLE _needledrop_deliveries ADD COLUMN replayed INTEGER NOT NULL DEFAULT 0;
@@ -51,6 +53,7 @@ DROP TABLE _needledrop_shadows;
         ),
         format!("DROP INDEX IF EXISTS _needledrop_heads;{}", schema::INDEXES),
         "ALTER TABLE _needledrop_deliveries ADD COLUMN lenient TEXT;".to_owned(),
+        String::new(),
     ]
 }
 

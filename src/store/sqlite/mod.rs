@@ -41,11 +41,12 @@ use rusqlite::Connection;
 use super::listing::Deliveries;
 use super::{Access, ChunkWriter, Ledger, QuarantineStore, RowReader, Store, StoreError};
 use crate::domain::ledger::{
-    Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownFile, NewDelivery, Page,
+    Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownFile, NewDelivery, Page, TakenUp,
 };
 use crate::domain::quarantine::{EntryFilter, QuarantineEntry, Replay};
 use crate::domain::{
-    Delivery, DeliveryId, Fingerprint, Header, RowChunk, RowCursor, StampRange, StampsAhead, TableRow, Value,
+    Delivery, DeliveryId, Feeds, Fingerprint, Header, RowChunk, RowCursor, StampRange, StampsAhead, TableRow,
+    Value,
 };
 use crate::metrics;
 use crate::store::observer::StoreObserver;
@@ -122,8 +123,8 @@ impl SqliteStore {
 }
 
 impl Ledger for SqliteStore {
-    async fn known(&self, attempt: Fingerprint) -> Result<Vec<KnownFile>, StoreError> {
-        self.read(move |_, connection| Ok(ledger::known(connection, &attempt)?)).await
+    async fn known(&self, attempts: Arc<Feeds<Fingerprint>>) -> Result<Vec<KnownFile>, StoreError> {
+        self.read(move |_, connection| Ok(ledger::known(connection, &attempts)?)).await
     }
 
     async fn deliveries(
@@ -150,7 +151,7 @@ impl Ledger for SqliteStore {
         self.read(move |_, connection| Ok(listing::has_content(connection, &head, len)?)).await
     }
 
-    async fn take_up(&self, entry: NewDelivery) -> Result<Delivery, StoreError> {
+    async fn take_up(&self, entry: NewDelivery) -> Result<TakenUp, StoreError> {
         self.write(move |shared, connection| ledger::take_up(shared, connection, &entry)).await
     }
 

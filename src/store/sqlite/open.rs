@@ -14,7 +14,7 @@ use rustix::fs::{Access as May, access};
 use super::lock::WriterLock;
 use super::place::Place;
 use super::{Access, Settings, SqliteStore, StoreError, migrations, recreated};
-use crate::domain::Plan;
+use crate::domain::Schema;
 use crate::store::failpoint;
 use crate::store::sqlite::connection_thread::ConnectionThread;
 use crate::store::sqlite::fault::Fault;
@@ -35,13 +35,13 @@ impl SqliteStore {
     /// # Errors
     /// Returns an error if the file is not a needledrop store, is in use, has tables of another shape, or cannot be
     /// opened.
-    pub fn open(settings: &Settings, plan: Arc<Plan>, access: Access) -> Result<Self, StoreError> {
+    pub fn open(settings: &Settings, declared: Arc<Schema>, access: Access) -> Result<Self, StoreError> {
         let path = &settings.path;
         let fresh = is_fresh(path)?;
         match access {
-            Access::Write { create, .. } => Self::for_writing(settings, plan, fresh, create),
+            Access::Write { create, .. } => Self::for_writing(settings, declared, fresh, create),
             Access::Read | Access::Dry if fresh => Err(StoreError::Missing(path.display().to_string())),
-            Access::Read | Access::Dry => Self::for_reading(settings, plan, access),
+            Access::Read | Access::Dry => Self::for_reading(settings, declared, access),
         }
     }
 
@@ -49,10 +49,10 @@ impl SqliteStore {
     ///
     /// # Errors
     /// Returns an error if opening the store for writing would refuse its tables, or if the user may not write to it.
-    pub fn compare(path: &Path, plan: &Plan, create: bool) -> Result<(), StoreError> {
-        check_sorting(path, plan)?;
+    pub fn compare(path: &Path, declared: &Schema, create: bool) -> Result<(), StoreError> {
+        check_sorting(path, declared)?;
         check_place(path)?;
-        compare(path, plan, is_fresh(path)?, create)
+        compare(path, declared, is_fresh(path)?, create)
     }
 
     /// Compares a store that this process may have open with the declaration. Only SQLite opens the file, because
@@ -60,13 +60,13 @@ impl SqliteStore {
     ///
     /// # Errors
     /// Returns an error if the store cannot be read, or if opening it for writing would refuse its tables.
-    pub fn compare_open(path: &Path, plan: &Plan, create: bool) -> Result<(), StoreError> {
-        compare(path, plan, !path.exists(), create)
+    pub fn compare_open(path: &Path, declared: &Schema, create: bool) -> Result<(), StoreError> {
+        compare(path, declared, !path.exists(), create)
     }
 
     fn for_writing(
         settings: &Settings,
-        plan: Arc<Plan>,
+        declared: Arc<Schema>,
         fresh: bool,
         create: bool,
     ) -> Result<Self, StoreError> {
@@ -74,8 +74,8 @@ impl SqliteStore {
         let in_store = |fault: Fault| fault.in_store(&path.display().to_string());
         if fresh {
             // An unusable configuration is refused before the file is created.
-            check_sorting(path, &plan)?;
-            check_missing(path, plan.tables.first().map(|table| table.name.as_str()), create)?;
+            check_sorting(path, &declared)?;
+            check_missing(path, declared.tables.first().map(|table| table.name.as_str()), create)?;
         }
         check_place(path)?;
         make_folder(path)?;
@@ -94,36 +94,36 @@ impl SqliteStore {
         configure(&writer).map_err(|error| in_store(error.into()))?;
         check_format(&writer, path)?;
         migrations::bring_up(&mut writer).map_err(|error| in_store(error.into()))?;
-        prepare_tables(&mut writer, path, &plan, create)?;
+        prepare_tables(&mut writer, path, &declared, create)?;
         let reader = read_only(path).map_err(|error| in_store(error.into()))?;
         let place = Place::of(path, lock).map_err(|error| no_place(path, &error))?;
-        Self::with(settings, plan, writer, Some(reader), Some(place))
+        Self::with(settings, declared, writer, Some(reader), Some(place))
     }
 
-    fn for_reading(settings: &Settings, plan: Arc<Plan>, access: Access) -> Result<Self, StoreError> {
+    fn for_reading(settings: &Settings, declared: Arc<Schema>, access: Access) -> Result<Self, StoreError> {
         let path = settings.path.as_path();
         let in_store = |error: rusqlite::Error| Fault::from(error).in_store(&path.display().to_string());
         let reader = for_asking(path).map_err(in_store)?;
         check_format(&reader, path)?;
         if access == Access::Dry {
-            check_tables(&reader, path, &plan)?;
+            check_tables(&reader, path, &declared)?;
         }
-        Self::with(settings, plan, reader, None, None)
+        Self::with(settings, declared, reader, None, None)
     }
 
     fn with(
         settings: &Settings,
-        plan: Arc<Plan>,
+        declared: Arc<Schema>,
         writer: Connection,
         reader: Option<Connection>,
         place: Option<Place>,
     ) -> Result<Self, StoreError> {
-        let sql = plan.tables.iter().map(|table| TableSql::new(&plan, table)).collect();
+        let sql = declared.tables.iter().map(|table| TableSql::new(&declared, table)).collect();
         let Settings { path, stamps_ahead } = settings.clone();
         let version = recreated::version(&writer);
         let version = version.map_err(|error| Fault::from(error).in_store(&path.display().to_string()))?;
         let (schema, refusals) = (AtomicI64::new(version), Mutex::default());
-        let shared = Arc::new(Shared { path, plan, sql, schema, stamps_ahead, refusals, place });
+        let shared = Arc::new(Shared { path, declared, sql, schema, stamps_ahead, refusals, place });
         let no_thread = |error: std::io::Error| StoreError::System {
             store: shared.name(),
             what: format!("cannot start a thread: {error}"),
@@ -138,14 +138,14 @@ impl SqliteStore {
     }
 }
 
-fn compare(path: &Path, plan: &Plan, fresh: bool, create: bool) -> Result<(), StoreError> {
-    check_sorting(path, plan)?;
+fn compare(path: &Path, declared: &Schema, fresh: bool, create: bool) -> Result<(), StoreError> {
+    check_sorting(path, declared)?;
     let missing = if fresh {
-        plan.tables.iter().map(|table| table.name.clone()).collect()
+        declared.tables.iter().map(|table| table.name.clone()).collect()
     } else {
         let connection =
             for_asking(path).map_err(|error| Fault::from(error).in_store(&path.display().to_string()))?;
-        check_tables(&connection, path, plan)?
+        check_tables(&connection, path, declared)?
     };
     check_missing(path, missing.first().map(String::as_str), create)
 }
@@ -334,10 +334,10 @@ fn damaged(store: &str) -> StoreError {
 fn prepare_tables(
     connection: &mut Connection,
     path: &Path,
-    plan: &Plan,
+    declared: &Schema,
     create: bool,
 ) -> Result<(), StoreError> {
-    let missing = check_tables(connection, path, plan)?;
+    let missing = check_tables(connection, path, declared)?;
     let store = path.display().to_string();
     check_missing(path, missing.first().map(String::as_str), create)?;
     let make = |connection: &mut Connection| -> rusqlite::Result<()> {
@@ -345,9 +345,9 @@ fn prepare_tables(
         // has ended its own transaction. With its next transaction, that writer notices that it has lost the right to
         // write.
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for table in &plan.tables {
+        for table in &declared.tables {
             if missing.contains(&table.name) {
-                recreated::make(&transaction, plan, table)?;
+                recreated::make(&transaction, declared, table)?;
             } else if recreated::is_another(&transaction, table)? {
                 recreated::reset_counts(&transaction, table)?;
             }
@@ -367,8 +367,8 @@ fn check_missing(path: &Path, missing: Option<&str>, create: bool) -> Result<(),
     })
 }
 
-fn check_sorting(path: &Path, plan: &Plan) -> Result<(), StoreError> {
-    let Some(what) = plan.tables.iter().find_map(|table| schema::unsortable(plan, table)) else {
+fn check_sorting(path: &Path, declared: &Schema) -> Result<(), StoreError> {
+    let Some(what) = declared.tables.iter().find_map(|table| schema::unsortable(declared, table)) else {
         return Ok(());
     };
     let next = "choose another clustering column or type, or the Cassandra store".to_owned();
@@ -376,13 +376,13 @@ fn check_sorting(path: &Path, plan: &Plan) -> Result<(), StoreError> {
 }
 
 /// Returns the names of missing tables, or an error if a table has another shape.
-fn check_tables(connection: &Connection, path: &Path, plan: &Plan) -> Result<Vec<String>, StoreError> {
+fn check_tables(connection: &Connection, path: &Path, declared: &Schema) -> Result<Vec<String>, StoreError> {
     let store = path.display().to_string();
     let shape = |what, next: &str| StoreError::Shape { store: store.clone(), what, next: next.to_owned() };
-    check_sorting(path, plan)?;
+    check_sorting(path, declared)?;
     let mut missing = Vec::new();
-    for table in &plan.tables {
-        let difference = schema::compare(connection, plan, table);
+    for table in &declared.tables {
+        let difference = schema::compare(connection, declared, table);
         match difference.map_err(|error| Fault::from(error).in_store(&store))? {
             None => {}
             Some(Difference::Missing) => missing.push(table.name.clone()),

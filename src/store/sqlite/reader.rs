@@ -20,9 +20,9 @@ pub fn page(
     key: &[Value<'static>],
     from: Option<&RowCursor>,
 ) -> Result<Page<TableRow, RowCursor>, Fault> {
-    let table = shared.plan.tables.get(index).ok_or_else(|| Fault::Broken("no such table".to_owned()))?;
+    let table = shared.declared.tables.get(index).ok_or_else(|| Fault::Broken("no such table".to_owned()))?;
     as_declared(shared, connection, table)?;
-    let columns = shared.plan.columns_of(table).map(|column| (quoted(&column.name), column.kind));
+    let columns = shared.declared.columns_of(table).map(|column| (quoted(&column.name), column.kind));
     let select = Select { connection, table, columns: columns.collect() };
     let last = from.map(|cursor| row_cursor::key(table, cursor)).transpose()?;
     let mut page = Paging::new(PAGE);
@@ -107,7 +107,7 @@ impl Select<'_> {
 
 /// Returns an error if the table does not exist or does not have the declared shape.
 fn as_declared(shared: &Shared, connection: &Connection, table: &Table) -> Result<(), Fault> {
-    match schema::compare(connection, &shared.plan, table)? {
+    match schema::compare(connection, &shared.declared, table)? {
         None => Ok(()),
         Some(Difference::Missing) => Err(Fault::Shape {
             what: format!("table {} does not exist yet", table.name),
@@ -121,7 +121,7 @@ fn as_declared(shared: &Shared, connection: &Connection, table: &Table) -> Resul
 }
 
 pub fn count(shared: &Shared, connection: &Connection, index: usize) -> Result<u64, Fault> {
-    let table = shared.plan.tables.get(index).ok_or_else(|| Fault::Broken("no such table".to_owned()))?;
+    let table = shared.declared.tables.get(index).ok_or_else(|| Fault::Broken("no such table".to_owned()))?;
     as_declared(shared, connection, table)?;
     let sql = format!("SELECT count(*) FROM {}", quoted(&table.name));
     Ok(connection.query_row(&sql, [], |row| row.get(0))?)

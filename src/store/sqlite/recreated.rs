@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use crate::domain::{Plan, Table, TableCount};
+use crate::domain::{Schema, Table, TableCount};
 use crate::store::sqlite::fault::{CHANGED, Fault, SqlResult};
 use crate::store::sqlite::schema;
 use crate::store::sqlite::schema::Difference;
@@ -18,9 +18,9 @@ fn key(table: &Table) -> String {
 
 /// Creates a table and marks it. The table is behind by all deliveries, because rows sent to an earlier table of this
 /// name are not in the new table.
-pub fn make(connection: &Connection, plan: &Plan, table: &Table) -> SqlResult<()> {
+pub fn make(connection: &Connection, declared: &Schema, table: &Table) -> SqlResult<()> {
     let mark = format!("{:032x}", fastrand::u128(..));
-    let ddl = schema::create(plan, table).replacen('(', &format!("( /* needledrop {mark} */"), 1);
+    let ddl = schema::create(declared, table).replacen('(', &format!("( /* needledrop {mark} */"), 1);
     connection.execute_batch(&ddl)?;
     let sql = "INSERT OR REPLACE INTO _needledrop_meta VALUES (?1, ?2)";
     connection.execute(sql, params![key(table), mark])?;
@@ -58,8 +58,8 @@ pub fn check(shared: &Shared, connection: &Connection) -> Result<(), Fault> {
     if version == shared.schema.load(Ordering::Relaxed) {
         return Ok(());
     }
-    for table in &shared.plan.tables {
-        let what = match schema::compare(connection, &shared.plan, table)? {
+    for table in &shared.declared.tables {
+        let what = match schema::compare(connection, &shared.declared, table)? {
             None if is_another(connection, table)? => "dropped and recreated".to_owned(),
             None => continue,
             Some(Difference::Missing) => "dropped".to_owned(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{SqliteStore, ledger, open};
-use crate::domain::{Plan, Table};
+use crate::domain::{Schema, Table};
 use crate::store::StoreError;
 use crate::store::sqlite::fault::{Fault, SqlResult};
 
@@ -24,13 +24,13 @@ impl SqliteStore {
     ///
     /// # Errors
     /// Returns an error if the store cannot be read.
-    pub fn remarks(path: &Path, plan: &Plan) -> Result<Remarks, StoreError> {
+    pub fn remarks(path: &Path, declared: &Schema) -> Result<Remarks, StoreError> {
         if open::is_fresh(path)? {
             return Ok(Remarks::default());
         }
         let in_store = |error: rusqlite::Error| Fault::from(error).in_store(&path.display().to_string());
         let connection = open::for_asking(path).map_err(in_store)?;
-        let tables = plan.tables.iter().filter_map(|table| may_reject(&connection, table).transpose());
+        let tables = declared.tables.iter().filter_map(|table| may_reject(&connection, table).transpose());
         let may_reject = tables.collect::<SqlResult<_>>().map_err(in_store)?;
         Ok(Remarks { stamps_ahead: ledger::ahead(&connection).map_err(in_store)?, may_reject })
     }

@@ -31,9 +31,10 @@ fn settled(
 ) -> Result<Applied, Fault> {
     let id = retried.chunk.source.id;
     let transaction = shared.begin(connection)?;
-    let (chunk, tables) = (&retried.chunk, &shared.plan.tables);
+    let (chunk, tables) = (&retried.chunk, &retried.chunk.source.plan.tables);
     // Every collision is counted, because these records were never sent before.
-    let tried = row_by_row::write(shared, &transaction, chunk, &shared.all(), Stamp(0), rejected)?;
+    let tried =
+        row_by_row::write(shared, &transaction, chunk, &row_by_row::tables_of(chunk), Stamp(0), rejected)?;
     let written = &tried.written;
     let refused = rejection::each(chunk, &tried.refused).refused;
     let rows = (chunk.rows.len() - refused.len()) as u64;
@@ -46,8 +47,8 @@ fn settled(
         quarantine::explain(&transaction, id, record)?;
     }
     let (delivery, ()) = entry::change(&transaction, id, |delivery| {
-        let settled = (rows, retried.skipped.len() as u64, &chunk.lenient);
-        delivery.receipt.replay(settled, tables, written.iter().map(|written| written.own_delta(id, rows)));
+        let settled = (rows, retried.skipped.len() as u64, &chunk.tolerated);
+        delivery.replay(settled, tables, written.iter().map(|written| written.own_delta(id, rows)));
         Ok(())
     })?;
     for (table, written) in tables.iter().zip(written) {

@@ -50,7 +50,7 @@ pub fn accepted(shared: &Shared, chunks: &[RowChunk]) {
     let mut known = known(shared);
     if !known.is_empty() {
         let chunks: Vec<&RowChunk> = chunks.iter().collect();
-        judged(&mut known, &chunks, &[], shared.plan.tables.len(), Failed::new());
+        judged(&mut known, &chunks, &[], Failed::new());
     }
 }
 
@@ -107,7 +107,7 @@ fn delivery(
     applied: &mut [Applied],
 ) -> Result<(), Fault> {
     let own: Vec<&RowChunk> = places.iter().filter_map(|at| all.get(*at)).collect();
-    let tables = shared.all();
+    let tables = own.first().map_or_else(Vec::new, |chunk| tables_of(chunk));
     let mut tried = Vec::new();
     for (at, (chunk, place)) in own.iter().zip(places).enumerate() {
         connection.execute_batch(&format!("SAVEPOINT chunk_{at}"))?;
@@ -119,13 +119,13 @@ fn delivery(
     }
     let refused: Vec<Rejection> = tried.iter().flat_map(|tried| tried.refused.iter().cloned()).collect();
     let before = earlier(connection, own.first(), &tables, refusals)?;
-    let judged = judged(refusals, &own, &refused, tables.len(), before);
+    let judged = judged(refusals, &own, &refused, before);
     if let Some(first) = judged.iter().position(|judged| judged.failed.is_some()) {
         connection.execute_batch(&format!("ROLLBACK TO chunk_{first}"))?;
     }
     for ((chunk, place), (judged, tried)) in own.iter().zip(places).zip(judged.into_iter().zip(tried)) {
         if let Some(applied) = applied.get_mut(*place) {
-            *applied = entered(shared, connection, chunk, judged, &tried.written)?;
+            *applied = entered(connection, chunk, judged, &tried.written)?;
         }
     }
     connection.execute_batch("RELEASE chunk_0")?;
@@ -156,6 +156,22 @@ fn earlier(
     Ok((state == DeliveryState::Failed).then_some((id, detail)).into_iter().collect())
 }
 
+/// Returns the indexes of all tables in the plan of a chunk.
+pub fn tables_of(chunk: &RowChunk) -> Vec<usize> {
+    (0..chunk.source.plan.tables.len()).collect()
+}
+
+/// Returns writers for these tables of a chunk's plan.
+fn writers<'c>(
+    shared: &'c Shared,
+    connection: &'c Connection,
+    chunk: &'c RowChunk,
+    tables: &[usize],
+) -> Result<Vec<Writer<'c>>, Fault> {
+    let declared = tables.iter().filter_map(|table| chunk.source.plan.tables.get(*table));
+    declared.map(|table| Writer::new(shared, connection, table)).collect()
+}
+
 /// Writes the rows of a chunk into these tables, each table at once, or row by row if `rejected` is given. `rejected`
 /// contains rows that are known to roll back the transaction and are therefore left out.
 pub fn write(
@@ -170,8 +186,7 @@ pub fn write(
         return rows(shared, connection, (0, chunk), tables, sent, known);
     }
     let mut written = Vec::new();
-    for table in tables {
-        let mut writer = Writer::new(shared, connection, *table)?;
+    for mut writer in writers(shared, connection, chunk, tables)? {
         written.push(progress::rows(connection, &mut writer, chunk, sent)?);
     }
     Ok(Tried { written, refused: Vec::new() })
@@ -187,8 +202,7 @@ fn rows(
     sent: Stamp,
     rolled_back: &[Rejection],
 ) -> Result<Tried, Fault> {
-    let writers = tables.iter().map(|table| Writer::new(shared, connection, *table));
-    let mut writers = writers.collect::<Result<Vec<_>, _>>()?;
+    let mut writers = writers(shared, connection, chunk, tables)?;
     let mut tried = Tried { refused: Vec::new(), written: Vec::new() };
     tried.written.resize_with(writers.len(), Written::default);
     for row in 0..chunk.rows.len() {
@@ -231,13 +245,12 @@ fn record(
 
 /// Enters the chunk into ledger and quarantine, or marks its delivery as failed.
 fn entered(
-    shared: &Shared,
     connection: &Connection,
     chunk: &RowChunk,
     judged: Judged,
     written: &[Written],
 ) -> Result<Applied, Fault> {
-    let (id, refused, tables) = (chunk.source.id, judged.refused.len() as u64, &shared.plan.tables);
+    let (id, refused, tables) = (chunk.source.id, judged.refused.len() as u64, &chunk.source.plan.tables);
     if let Some(why) = judged.failed {
         entry::change(connection, id, |delivery| {
             delivery.fail(&why);

@@ -36,9 +36,9 @@ pub struct Writer<'c> {
 }
 
 impl<'c> Writer<'c> {
-    pub fn new(shared: &'c Shared, connection: &'c Connection, index: usize) -> Result<Self, Fault> {
-        let table = shared.plan.tables.get(index).ok_or_else(|| Fault::Broken("no such table".to_owned()))?;
-        let sql = shared.sql.get(index).ok_or_else(|| Fault::Broken("no such table".to_owned()))?;
+    /// Creates a writer for a table as the plan of the rows declares it.
+    pub fn new(shared: &'c Shared, connection: &'c Connection, table: &'c Table) -> Result<Self, Fault> {
+        let sql = shared.sql_of(table).ok_or_else(|| Fault::Broken("no such table".to_owned()))?;
         let insert = connection.prepare_cached(&sql.insert).map_err(|error| cannot_write(table, error))?;
         Ok(Self { table, sql, connection, insert })
     }

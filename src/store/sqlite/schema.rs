@@ -1,18 +1,18 @@
-//! Builds DDL from the plan, and compares existing tables with the plan.
+//! Builds DDL from the declaration, and compares existing tables with it.
 
 use std::fmt::Write as _;
 
 use rusqlite::Connection;
 
 use super::cell;
-use crate::domain::{Order, Plan, Table};
+use crate::domain::{Order, Schema, Table};
 use crate::store::sqlite::fault::SqlResult;
 
 /// The application id in the header of a SQLite file that marks a needledrop store: "ndrp".
 pub const APPLICATION_ID: i32 = 0x6e64_7270;
 
 /// The version of the layout of ledger and quarantine. A store with a newer version is refused.
-pub const FORMAT: i64 = 6;
+pub const FORMAT: i64 = 7;
 
 /// The tables of ledger and quarantine.
 ///
@@ -76,25 +76,25 @@ pub fn quoted(name: &str) -> String {
 }
 
 /// Returns the statements for the SQLite shell, each with a comment: first the tables, then the ledger.
-pub fn ddl(plan: &Plan) -> Vec<String> {
+pub fn ddl(declared: &Schema) -> Vec<String> {
     let of_table = |table: &Table| {
         let answers = if table.answers.is_empty() { "no question given" } else { &table.answers };
-        format!("-- {}: {answers}\n{};\n", table.name, create(plan, table))
+        format!("-- {}: {answers}\n{};\n", table.name, create(declared, table))
     };
     let ledger = format!("-- ledger and quarantine{LEDGER}");
-    plan.tables.iter().map(of_table).chain([ledger]).collect()
+    declared.tables.iter().map(of_table).chain([ledger]).collect()
 }
 
 /// Returns the `CREATE TABLE` statement of one table. `_stamp` is the stamp of the newest record of a row. `_first` is
 /// the stamp of the oldest record, or NULL if it equals `_stamp`. `_cells` contains the stamps of columns that are not
 /// implied by `_stamp`.
-pub fn create(plan: &Plan, table: &Table) -> String {
+pub fn create(declared: &Schema, table: &Table) -> String {
     let mut ddl = format!("CREATE TABLE {} (\n", quoted(&table.name));
-    for (position, column) in plan.columns_of(table).enumerate() {
+    for (position, column) in declared.columns_of(table).enumerate() {
         let null = if position < table.key_len() { " NOT NULL" } else { "" };
         let _ = writeln!(ddl, "  {} {}{null},", quoted(&column.name), cell::sql_type(column.kind));
     }
-    let key = key_of(plan, table).join(", ");
+    let key = key_of(declared, table).join(", ");
     let _ = write!(
         ddl,
         "  _stamp INTEGER NOT NULL,\n  _first INTEGER,\n  _cells TEXT,\n  PRIMARY KEY ({key})\n) STRICT, WITHOUT ROWID"
@@ -102,8 +102,9 @@ pub fn create(plan: &Plan, table: &Table) -> String {
     ddl
 }
 
-fn key_of(plan: &Plan, table: &Table) -> Vec<String> {
-    let name = |index: usize| plan.columns.get(index).map(|column| quoted(&column.name)).unwrap_or_default();
+fn key_of(declared: &Schema, table: &Table) -> Vec<String> {
+    let name =
+        |index: usize| declared.columns.get(index).map(|column| quoted(&column.name)).unwrap_or_default();
     let partition = table.partition_key.iter().map(|index| name(*index));
     let clustering = table.clustering_key.iter().map(|(index, order)| match order {
         Order::Ascending => name(*index),
@@ -113,8 +114,8 @@ fn key_of(plan: &Plan, table: &Table) -> Vec<String> {
 }
 
 /// Returns an error text if SQLite cannot sort a clustering column of the table by value.
-pub fn unsortable(plan: &Plan, table: &Table) -> Option<String> {
-    let mut clustering = table.clustering_key.iter().filter_map(|(index, _)| plan.columns.get(*index));
+pub fn unsortable(declared: &Schema, table: &Table) -> Option<String> {
+    let mut clustering = table.clustering_key.iter().filter_map(|(index, _)| declared.columns.get(*index));
     let column = clustering.find(|column| !cell::sorts(column.kind))?;
     Some(format!(
         "table {}: clustering column {} is {}, which SQLite would not sort by value",
@@ -126,9 +127,9 @@ pub fn unsortable(plan: &Plan, table: &Table) -> Option<String> {
 /// name, type, and position and order in the key. The columns of needledrop, whose names begin with `_`, come last.
 type Shape = Vec<String>;
 
-fn expected(plan: &Plan, table: &Table) -> Shape {
-    let keys = key_of(plan, table);
-    let columns = plan.columns_of(table).enumerate().map(|(position, column)| {
+fn expected(declared: &Schema, table: &Table) -> Shape {
+    let keys = key_of(declared, table);
+    let columns = declared.columns_of(table).enumerate().map(|(position, column)| {
         let order = keys.get(position).is_some_and(|key| key.ends_with(" DESC"));
         described(&column.name, cell::sql_type(column.kind), position < keys.len(), position + 1, order)
     });
@@ -178,9 +179,9 @@ pub enum Difference {
 }
 
 /// Compares one table with its declaration. Returns `None` if they match.
-pub fn compare(connection: &Connection, plan: &Plan, table: &Table) -> SqlResult<Option<Difference>> {
+pub fn compare(connection: &Connection, declared: &Schema, table: &Table) -> SqlResult<Option<Difference>> {
     let Some(found) = found(connection, &table.name)? else { return Ok(Some(Difference::Missing)) };
-    let expected = expected(plan, table);
+    let expected = expected(declared, table);
     if found == expected {
         return Ok(None);
     }

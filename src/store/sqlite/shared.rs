@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use rusqlite::Connection;
 
-use crate::domain::{Plan, StampsAhead};
+use crate::domain::{Schema, StampsAhead, Table};
 use crate::store::rejection::Rejections;
 use crate::store::sqlite::fault::Fault;
 use crate::store::sqlite::place::Place;
@@ -15,8 +15,8 @@ use crate::store::sqlite::table_sql::TableSql;
 /// The state that all work on the connections of a store shares.
 pub struct Shared {
     pub path: PathBuf,
-    pub plan: Arc<Plan>,
-    /// The statements of each table, by index of the table.
+    pub declared: Arc<Schema>,
+    /// The statements of each table, by index of the table in the schema.
     pub sql: Vec<TableSql>,
     /// SQLite's schema version when the tables were last compared.
     pub schema: AtomicI64,
@@ -32,9 +32,10 @@ impl Shared {
         self.path.display().to_string()
     }
 
-    /// Returns the indexes of all tables.
-    pub fn all(&self) -> Vec<usize> {
-        (0..self.plan.tables.len()).collect()
+    /// Returns the statements of a table.
+    pub fn sql_of(&self, table: &Table) -> Option<&TableSql> {
+        let (at, _) = self.declared.table(&table.name)?;
+        self.sql.get(at)
     }
 
     /// Checks that the files of the store are still in place.

@@ -1,6 +1,6 @@
 //! Builds the SQL statements for one table.
 
-use crate::domain::{Plan, Table};
+use crate::domain::{Schema, Table};
 use crate::store::sqlite::schema::quoted;
 
 /// The SQL statements for one table.
@@ -13,8 +13,8 @@ pub struct TableSql {
 }
 
 impl TableSql {
-    pub fn new(plan: &Plan, table: &Table) -> Self {
-        let all: Vec<String> = plan.columns_of(table).map(|column| quoted(&column.name)).collect();
+    pub fn new(declared: &Schema, table: &Table) -> Self {
+        let all: Vec<String> = declared.columns_of(table).map(|column| quoted(&column.name)).collect();
         let (key, columns) = all.split_at(table.key_len());
         let name = quoted(&table.name);
         let marks =
@@ -38,7 +38,7 @@ impl TableSql {
             ),
             select: format!("SELECT {} FROM {name} WHERE {is_key}", set.join(", ")),
             update: format!("UPDATE {name} SET {} WHERE {is_key}", pairs(&set, 1 + key.len()).join(", ")),
-            names: plan.columns_of(table).skip(key.len()).map(|column| column.name.clone()).collect(),
+            names: declared.columns_of(table).skip(key.len()).map(|column| column.name.clone()).collect(),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::{Settings, SqliteStore, schema};
-use crate::domain::Plan;
+use crate::domain::Schema;
 use crate::store::suite::{Fixture, store_suite};
 use crate::store::{Access, StoreError};
 
@@ -18,8 +18,8 @@ impl Sqlite {
         self.0.path().join("store.db")
     }
 
-    pub fn opened(&self, plan: Arc<Plan>, access: Access) -> Result<SqliteStore, StoreError> {
-        SqliteStore::open(&Settings::at(self.path()), plan, access)
+    pub fn opened(&self, schema: Arc<Schema>, access: Access) -> Result<SqliteStore, StoreError> {
+        SqliteStore::open(&Settings::at(self.path()), schema, access)
     }
 }
 
@@ -32,8 +32,8 @@ impl Fixture for Sqlite {
         Self(tempfile::tempdir().unwrap())
     }
 
-    async fn open(&self, plan: Arc<Plan>) -> SqliteStore {
-        self.opened(plan, Access::Write { create: true, standby: false }).unwrap()
+    async fn open_with(&self, schema: Arc<Schema>) -> SqliteStore {
+        self.opened(schema, Access::Write { create: true, standby: false }).unwrap()
     }
 
     async fn wipe(&self, table: &str) {

@@ -8,7 +8,7 @@ use super::Fixture;
 use super::chunks::*;
 use crate::domain::ledger::{Amendment, DeliveryFilter, Verdict};
 use crate::domain::{
-    Delivery, DeliveryState, End, FileStat, LenienceCounts, Position, RowChunk, Stamp, StampRange,
+    Delivery, DeliveryState, End, FileStat, Position, RowChunk, Stamp, StampRange, ToleratedCounts,
 };
 use crate::store::{ChunkWriter, Ledger, Store};
 
@@ -59,11 +59,11 @@ pub async fn an_unfinished_generation_is_replaced_by_the_next<F: Fixture>() {
         let generations = deliveries(&store, DeliveryFilter::Path(path.into())).await;
         assert_eq!(generations.iter().map(|one| one.generation).collect::<Vec<_>>(), [1, 2]);
         assert_eq!((generations[0].id, generations[0].state), (id, state));
-        assert_eq!(generations[0].reach, mark(1), "it reaches as far as it did");
+        assert_eq!(generations[0].reach, mark(1), "its reach is unchanged");
         assert!(generations[0].receipt.closes());
     }
     assert_eq!(deliveries(&store, DeliveryFilter::Newest("a".into())).await.len(), 1);
-    assert_eq!(rows_of(&store, 0, vec![value(1)]).await.len(), 1, "what was written stays");
+    assert_eq!(rows_of(&store, 0, vec![value(1)]).await.len(), 1, "written rows stay");
 }
 
 /// A new generation settles all earlier generations of its path, however many there are.
@@ -76,14 +76,15 @@ pub async fn a_loaded_generation_settles_all_before_it<F: Fixture>() {
     for _ in 0..20 {
         store.take_up(entry("a", Verdict::Failed { detail: "no header".into() })).await.unwrap();
     }
-    store.take_up(entry("a", Verdict::Incomplete { detail: "half a header".into() })).await.unwrap();
+    let incomplete = entry("a", Verdict::Incomplete { detail: "half a header".into() });
+    assert_eq!(store.take_up(incomplete).await.unwrap().discarded, 1);
     let new = take_up(&store, "a", 10).await;
     assert_eq!(new.generation, 23);
     let generations = deliveries(&store, DeliveryFilter::Path("a".into())).await;
     let state = |at: usize| (generations[at].state, generations[at].receipt.open());
     assert_eq!(
         (state(0), state(20), state(21)),
-        ((DeliveryState::Failed, 0), (DeliveryState::Failed, 0), (DeliveryState::Replaced, 0))
+        ((DeliveryState::Replaced, 0), (DeliveryState::Failed, 0), (DeliveryState::Replaced, 0))
     );
     // The next generation replaces the unfinished generation before it. All others are already settled.
     let next = take_up(&store, "a", 10).await;
@@ -91,7 +92,7 @@ pub async fn a_loaded_generation_settles_all_before_it<F: Fixture>() {
     assert_eq!((next.generation, generations[22].state), (24, DeliveryState::Replaced));
 }
 
-pub async fn apply_moves_reach_and_counts<F: Fixture>() {
+pub async fn apply_advances_reach_and_counts<F: Fixture>() {
     let place = F::new().await;
     let store = place.open(shared()).await;
     let records = [
@@ -121,34 +122,34 @@ pub async fn apply_moves_reach_and_counts<F: Fixture>() {
 }
 
 /// The counts advance in the same write as the records.
-pub async fn lenient_counts_add_up_and_are_kept<F: Fixture>() {
+pub async fn tolerated_counts_add_up_and_are_kept<F: Fixture>() {
     let place = F::new().await;
     let store = place.open(shared()).await;
     let records = [row(1, 1, "x", 1), row(1, 2, "y", 2), Record::Skipped, row(1, 3, "z", 3)];
     let of = |delivery: &Delivery, range: Range<usize>, end, counts| RowChunk {
-        lenient: LenienceCounts::parse(counts),
+        tolerated: ToleratedCounts::parse(counts),
         ..chunk(delivery, &records, range.start, range.end, end)
     };
     let strict = load(&store, "b", &records).await;
-    assert!(strict.receipt.lenient.is_empty());
+    assert!(strict.receipt.tolerated.is_empty());
     let delivery = take_up(&store, "a", 10).await;
     let first = || of(&delivery, 0..1, None, "comments=2 trimmed=1");
     apply(&store, first()).await.unwrap();
     apply(&store, first()).await.unwrap_err();
     let half = newest(&store, "a").await;
-    assert_eq!(half.receipt.lenient.to_string(), "comments=2 trimmed=1");
+    assert_eq!(half.receipt.tolerated.to_string(), "comments=2 trimmed=1");
     let rest = vec![of(&half, 1..2, None, ""), of(&half, 2..4, loaded(), "trimmed=4 blank_rows=1 padded=1")];
     apply_all(&store, rest).await.unwrap();
     let done = newest(&store, "a").await;
-    assert_eq!(done.receipt.lenient.to_string(), "comments=2 trimmed=5 blank_rows=1 padded=1");
+    assert_eq!(done.receipt.tolerated.to_string(), "comments=2 trimmed=5 blank_rows=1 padded=1");
     backfill(&store, 2, &done, &records, records.len()).await;
     drop(store);
     let store = place.open(shared()).await;
-    assert_eq!(newest(&store, "a").await.receipt.lenient, done.receipt.lenient);
-    assert!(newest(&store, "b").await.receipt.lenient.is_empty());
+    assert_eq!(newest(&store, "a").await.receipt.tolerated, done.receipt.tolerated);
+    assert!(newest(&store, "b").await.receipt.tolerated.is_empty());
 }
 
-pub async fn apply_refuses_what_does_not_continue_and_changes_nothing<F: Fixture>() {
+pub async fn a_chunk_that_does_not_continue_is_refused_and_changes_nothing<F: Fixture>() {
     let place = F::new().await;
     let store = place.open(shared()).await;
     let records = [row(1, 1, "x", 1), row(1, 2, "y", 2), Record::Refused, row(1, 4, "z", 4)];
@@ -187,7 +188,7 @@ pub async fn a_chunk_that_is_applied_twice_counts_once<F: Fixture>() {
 }
 
 /// The rows of a chunk may be sent before earlier chunks of the same or of other deliveries are applied.
-pub async fn chunks_are_sent_before_those_before_them_are_applied<F: Fixture>() {
+pub async fn chunks_are_sent_before_earlier_chunks_are_applied<F: Fixture>() {
     let place = F::new().await;
     let store = place.open(shared()).await;
     let records = [row(1, 1, "x", 1), row(1, 2, "y", 2), Record::Refused, row(1, 1, "z", 4)];
@@ -201,7 +202,7 @@ pub async fn chunks_are_sent_before_those_before_them_are_applied<F: Fixture>() 
     for window in windows.map(Arc::new) {
         sent.push((Arc::clone(&window), store.send(window).await.unwrap()));
     }
-    assert_eq!(newest(&store, "a").await.reach, mark(0), "what is only sent does not count");
+    assert_eq!(newest(&store, "a").await.reach, mark(0), "a chunk that was only sent does not count");
     for (window, sent) in sent {
         store.apply(window, &sent).await.unwrap();
     }
@@ -223,7 +224,7 @@ pub async fn chunks_are_sent_before_those_before_them_are_applied<F: Fixture>() 
     assert_ne!(everything(&store).await, before);
 }
 
-pub async fn what_breaks_off_or_is_replaced_stays_where_it_was<F: Fixture>() {
+pub async fn an_interrupted_or_replaced_delivery_keeps_its_position<F: Fixture>() {
     let place = F::new().await;
     let store = place.open(shared()).await;
     let records = [row(1, 1, "x", 1), row(1, 2, "y", 2), row(1, 3, "z", 3)];
@@ -276,7 +277,7 @@ pub async fn a_tail_is_a_record_like_any_other<F: Fixture>() {
         let before = tables(&store).await;
         let again = reopened(&store, &whole, FileStat { size: 500, mtime: 7, ctime: 8 }).await;
         assert_eq!((again.tail, again.stamps.of(1)), (whole.tail, whole.stamps.of(1)));
-        assert_eq!(tables(&store).await, before, "nothing is taken back");
+        assert_eq!(tables(&store).await, before, "no row is removed");
         apply(&store, chunk(&again, &records, 2, 3, loaded())).await.unwrap();
         let done = newest(&store, "a").await;
         assert_eq!((done.tail, done.reach, done.receipt.records), (None, mark(3), 3));
@@ -308,7 +309,7 @@ pub async fn extend_and_amend<F: Fixture>() {
     let range = store.extend(first.id, reach, 50).await.unwrap();
     assert_eq!(range.first, reach);
     assert!(range.records >= 50 && range.base.0 % 2 == 0);
-    assert!(range.base >= second.stamps.ranges()[0].end(), "behind all that was given out");
+    assert!(range.base >= second.stamps.ranges()[0].end(), "after every stamp that was handed out");
     let extended = newest(&store, "a").await;
     assert_eq!(extended.stamps.of(reach), Some(range.base));
     assert_eq!(extended.stamps.of(0), first.stamps.of(0));
@@ -327,7 +328,7 @@ pub async fn extend_and_amend<F: Fixture>() {
         (amended.state, amended.detail.as_str(), amended.noted),
         (DeliveryState::Replaced, "gone", noted)
     );
-    assert_eq!(newest(&store, "b").await.state, DeliveryState::Loading, "the others are left alone");
+    assert_eq!(newest(&store, "b").await.state, DeliveryState::Loading, "other deliveries are unchanged");
 }
 
 pub async fn a_backfill_changes_nothing_and_restores_what_was_deleted<F: Fixture>() {
@@ -340,14 +341,14 @@ pub async fn a_backfill_changes_nothing_and_restores_what_was_deleted<F: Fixture
     let before = everything(&store).await;
     for _ in 0..2 {
         backfill_all(&store, &[&newer, &older]).await;
-        assert_eq!(everything(&store).await, before, "a replay");
+        assert_eq!(everything(&store).await, before, "rows that are still there");
     }
     for table in plan().tables {
         place.wipe(&table.name).await;
     }
     assert!(tables(&store).await.iter().all(Vec::is_empty));
     backfill_all(&store, &[&older, &newer]).await;
-    assert_eq!(everything(&store).await, before, "what was deleted");
+    assert_eq!(everything(&store).await, before, "rows that were deleted");
 }
 
 pub async fn backfill_all(store: &impl Store, deliveries: &[&(Delivery, Vec<Record>)]) {
@@ -374,18 +375,18 @@ pub async fn backfill(store: &impl Store, table: usize, delivery: &Delivery, rec
 
 /// Returns the verdict for a file of three records, one of them skipped, that another program loaded.
 fn assumed() -> Verdict {
-    let lenient = LenienceCounts::parse("blank_rows=1");
+    let tolerated = ToleratedCounts::parse("blank_rows=1");
     Verdict::Assumed {
         reach: mark(3),
         hash: hash(3),
         tail: None,
         skipped: 1,
-        lenient,
+        tolerated,
         detail: "assumed".to_owned(),
     }
 }
 
-pub async fn what_another_program_wrote_is_entered_as_loaded<F: Fixture>() {
+pub async fn files_that_another_program_loaded_are_entered_as_loaded<F: Fixture>() {
     let place = F::new().await;
     let store = place.open(shared()).await;
     let other = load(&store, "other", &[row(1, 1, "x", 1)]).await;
@@ -393,14 +394,14 @@ pub async fn what_another_program_wrote_is_entered_as_loaded<F: Fixture>() {
     drop(store);
     place.wipe("narrow").await;
     let store = place.open(shared()).await;
-    let entered = store.take_up(entry("a", assumed())).await.unwrap();
+    let entered = store.take_up(entry("a", assumed())).await.unwrap().delivery;
     assert_eq!((entered.state, entered.reach, &entered.hash), (DeliveryState::Loaded, mark(3), &hash(3)));
     assert!(entered.stamps.begin() >= other.stamps.ranges().last().map(StampRange::end));
     assert_eq!(entered.stamps.reach(), 3, "each record has its own stamp");
     let (known, receipt) = (newest(&store, "a").await, &entered.receipt);
     assert_eq!((&known.receipt, known.stamps.clone()), (receipt, entered.stamps.clone()));
     assert_eq!((receipt.records, receipt.loaded, receipt.skipped, receipt.assumed), (3, 2, 1, 2));
-    assert_eq!(receipt.lenient, LenienceCounts::parse("blank_rows=1"));
+    assert_eq!(receipt.tolerated, ToleratedCounts::parse("blank_rows=1"));
     assert!(receipt.closes() && receipt.parts.ends() == [mark(3).offset]);
     let plan = plan();
     let behind: Vec<_> = plan.tables.iter().filter(|table| entered.is_behind(table)).collect();
@@ -417,7 +418,7 @@ pub async fn what_another_program_wrote_is_entered_as_loaded<F: Fixture>() {
     let whole = newest(&store, "a").await;
     assert_eq!((whole.receipt.loaded, whole.receipt.assumed, count(&whole, "kept")), (3, 2, (1, 0)));
     assert!(whole.receipt.closes());
-    assert_eq!(rows_of(&store, 0, vec![value(2)]).await.len(), 1, "only what follows");
+    assert_eq!(rows_of(&store, 0, vec![value(2)]).await.len(), 1, "only the new records");
 }
 
 /// The table `narrow` is behind when the new records of a file are loaded into it, and is filled afterwards.
@@ -428,7 +429,7 @@ pub async fn a_collision_before_a_backfill_is_counted_once<F: Fixture>() {
     drop(store);
     place.wipe("narrow").await;
     let store = place.open(shared()).await;
-    let entered = store.take_up(entry("a", assumed())).await.unwrap();
+    let entered = store.take_up(entry("a", assumed())).await.unwrap().delivery;
     reopened(&store, &entered, FileStat::default()).await;
     store.extend(entered.id, 3, 5).await.unwrap();
     let grown = newest(&store, "a").await;
@@ -447,7 +448,7 @@ pub async fn a_collision_before_a_backfill_is_counted_once<F: Fixture>() {
     assert_eq!((count(&whole, "narrow"), whole.receipt.closes()), ((5, 2), true));
 }
 
-pub async fn without_a_row_nothing_is_assumed<F: Fixture>() {
+pub async fn no_file_is_assumed_loaded_if_all_tables_are_empty<F: Fixture>() {
     let place = F::new().await;
     let store = place.open(shared()).await;
     let refused = store.take_up(entry("a", assumed())).await.unwrap_err();

@@ -7,9 +7,9 @@ use crate::domain::ledger::{Applied, Continuation, DeliveryFilter, NewDelivery, 
 use crate::domain::parse::parse;
 use crate::domain::value::Cell;
 use crate::domain::{
-    Checkpoint, Column, Delivery, DeliveryContext, Empty, End, Feed, FileStat, Fingerprint, Format, Header,
-    LenienceCounts, Mapping, Order, Origin, Plan, Position, Quarantined, Reason, RowChunk, Rows, Span, Table,
-    TableRow, Type, Value, quarantine,
+    Checkpoint, Column, Delivery, DeliveryContext, Empty, End, Feeds, FileStat, Fingerprint, Header, Mapping,
+    Order, Plan, Position, Quarantined, Reason, RowChunk, Rows, Span, Table, TableRow, ToleratedCounts, Type,
+    Value, quarantine,
 };
 use crate::store::listing::{Deliveries, Entries, TableRows};
 use crate::store::{Store, StoreError, listing};
@@ -22,46 +22,37 @@ pub fn header() -> Header {
 /// Returns a plan of three tables. `kept` and `cleared` have the key (p, q), in opposite order and with different rules
 /// for empty columns. `narrow` has the key p.
 pub fn plan() -> Plan {
-    let column = |name: &str, kind| Column {
-        name: name.into(),
-        exact: false,
-        kind,
-        unit: None,
-        origin: Origin::Field(name.into()),
-    };
-    let columns =
-        vec![column("p", Type::Int), column("q", Type::Int), column("a", Type::Text), column("b", Type::Int)];
+    let columns = [("p", Type::Int), ("q", Type::Int), ("a", Type::Text), ("b", Type::Int)];
     let table = |name: &str, clustering_key, empty| Table {
-        name: name.into(),
-        exact: false,
-        answers: String::new(),
         partition_key: vec![0],
         clustering_key,
         columns: vec![2, 3],
-        statics: Vec::new(),
         empty,
-        options: Vec::new(),
-        fingerprint: Fingerprint::of(name),
+        ..Table::empty(name)
     };
+    let fingerprint = Fingerprint::of("suite");
     Plan {
-        feed: Feed::default(),
-        format: Format::default(),
-        encoding: encoding_rs::UTF_8,
-        columns,
-        skip_when_empty: Vec::new(),
+        columns: columns.map(|(name, kind)| Column::of_field(name, kind)).into(),
         tables: vec![
             table("kept", vec![(1, Order::Ascending)], Empty::Keep),
             table("cleared", vec![(1, Order::Descending)], Empty::Clear),
             table("narrow", Vec::new(), Empty::Keep),
         ],
-        fingerprint: Fingerprint::of("suite"),
-        attempt: Fingerprint::of("suite"),
-        rules: Fingerprint::of("suite"),
+        attempt: fingerprint.clone(),
+        rules: fingerprint.clone(),
+        fingerprint,
+        ..Plan::empty()
     }
 }
 
 pub fn shared() -> Arc<Plan> {
     Arc::new(plan())
+}
+
+/// Returns the attempt of the only feed of these plans.
+pub fn attempts() -> Arc<Feeds<Fingerprint>> {
+    let Plan { feed, attempt, .. } = plan();
+    Arc::new(Feeds::one(feed, attempt))
 }
 
 pub async fn reopened(store: &impl Store, delivery: &Delivery, noted: FileStat) -> Delivery {
@@ -74,6 +65,7 @@ pub fn grew(delivery: &Delivery, noted: FileStat) -> Continuation {
         noted,
         head,
         detail: "grew".to_owned(),
+        rules: plan().rules,
         compared: (delivery.reach, delivery.ahead.clone()),
     }
 }
@@ -104,18 +96,17 @@ pub fn hash(record: usize) -> String {
 pub fn entry(path: &str, verdict: Verdict) -> NewDelivery {
     let noted = FileStat { size: 100, mtime: 1, ctime: 2 };
     NewDelivery {
+        plan: shared(),
         file: path.into(),
         head: Checkpoint { offset: 3, hash: format!("head of {path}") },
         noted,
         strikes: 0,
-        fingerprint: Fingerprint::of("suite"),
-        attempt: Fingerprint::of("suite"),
         verdict,
     }
 }
 
 pub async fn take_up(store: &impl Store, path: &str, records: u64) -> Delivery {
-    store.take_up(entry(path, Verdict::Load { records })).await.unwrap()
+    store.take_up(entry(path, Verdict::Load { records })).await.unwrap().delivery
 }
 
 pub fn refused(record: usize) -> Quarantined {
@@ -166,7 +157,7 @@ pub fn chunk(delivery: &Delivery, records: &[Record], from: usize, to: usize, en
     let field_of = vec![Some(0), Some(1), Some(2), Some(3)];
     let named = (header(), Mapping { fields: 4, field_of, ignored: Vec::new() });
     let arrived = std::time::SystemTime::UNIX_EPOCH;
-    let source = DeliveryContext::new(delivery.id, delivery.file.clone(), named, None, arrived);
+    let source = DeliveryContext::new(shared(), delivery.id, delivery.file.clone(), named, None, arrived);
     let span = Span { from: mark(from), to: mark(to) };
     RowChunk {
         source: Arc::new(source),
@@ -175,7 +166,7 @@ pub fn chunk(delivery: &Delivery, records: &[Record], from: usize, to: usize, en
         rows,
         quarantined,
         skipped,
-        lenient: LenienceCounts::default(),
+        tolerated: ToleratedCounts::default(),
         hash: hash(to),
         bytes: Vec::new(),
         frames: Vec::new(),
@@ -207,6 +198,22 @@ pub async fn load(store: &impl Store, path: &str, records: &[Record]) -> Deliver
     let delivery = take_up(store, path, records.len().max(100) as u64).await;
     apply(store, chunk(&delivery, records, 0, records.len(), loaded())).await.unwrap();
     newest(store, path).await
+}
+
+/// Loads a file by a plan with other tables.
+pub async fn load_by(store: &impl Store, plan: &Arc<Plan>, path: &str, records: &[Record]) -> Delivery {
+    let verdict = Verdict::Load { records: records.len().max(100) as u64 };
+    let new = NewDelivery { plan: Arc::clone(plan), ..entry(path, verdict) };
+    let delivery = store.take_up(new).await.unwrap().delivery;
+    let chunk = by(plan, chunk(&delivery, records, 0, records.len(), loaded()));
+    apply(store, chunk).await.unwrap();
+    newest(store, path).await
+}
+
+/// Returns the chunk with another plan, as if that plan had produced it.
+pub fn by(plan: &Arc<Plan>, mut chunk: RowChunk) -> RowChunk {
+    Arc::get_mut(&mut chunk.source).unwrap().plan = Arc::clone(plan);
+    chunk
 }
 
 pub async fn newest(store: &impl Store, path: &str) -> Delivery {

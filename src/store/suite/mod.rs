@@ -8,6 +8,7 @@ mod properties;
 mod quarantine;
 mod reading;
 mod row_pages;
+mod types;
 
 use std::sync::Arc;
 
@@ -18,9 +19,10 @@ pub use properties::*;
 pub use quarantine::*;
 pub use reading::*;
 pub use row_pages::*;
+pub use types::*;
 
 use super::Store;
-use crate::domain::Plan;
+use crate::domain::{Plan, Schema};
 
 /// A place for one store: a folder or a keyspace.
 pub trait Fixture: Sized {
@@ -39,8 +41,13 @@ pub trait Fixture: Sized {
 
     fn new() -> impl Future<Output = Self>;
 
+    /// Opens the store in this place with the tables of one plan. The store must not be open already.
+    fn open(&self, plan: Arc<Plan>) -> impl Future<Output = Self::Store> {
+        self.open_with(Arc::new(Schema::of([&*plan])))
+    }
+
     /// Opens the store in this place. The store must not be open already.
-    fn open(&self, plan: Arc<Plan>) -> impl Future<Output = Self::Store>;
+    fn open_with(&self, schema: Arc<Schema>) -> impl Future<Output = Self::Store>;
 
     /// Deletes all rows of a table without using the store.
     fn wipe(&self, table: &str) -> impl Future<Output = ()>;
@@ -52,18 +59,19 @@ macro_rules! store_suite {
             take_up_gives_generations_and_stamps_in_order,
             an_unfinished_generation_is_replaced_by_the_next,
             each_feed_has_its_own_deliveries_of_a_path,
+            feeds_share_a_table_whatever_columns_they_read,
             a_loaded_generation_settles_all_before_it,
-            apply_moves_reach_and_counts,
-            apply_refuses_what_does_not_continue_and_changes_nothing,
-            lenient_counts_add_up_and_are_kept,
-            chunks_are_sent_before_those_before_them_are_applied,
+            apply_advances_reach_and_counts,
+            a_chunk_that_does_not_continue_is_refused_and_changes_nothing,
+            tolerated_counts_add_up_and_are_kept,
+            chunks_are_sent_before_earlier_chunks_are_applied,
             a_tail_is_a_record_like_any_other,
             a_delivery_that_changed_since_it_was_compared_is_not_resumed,
-            what_breaks_off_or_is_replaced_stays_where_it_was,
+            an_interrupted_or_replaced_delivery_keeps_its_position,
             extend_and_amend,
-            what_another_program_wrote_is_entered_as_loaded,
+            files_that_another_program_loaded_are_entered_as_loaded,
             a_collision_before_a_backfill_is_counted_once,
-            without_a_row_nothing_is_assumed,
+            no_file_is_assumed_loaded_if_all_tables_are_empty,
             a_backfill_changes_nothing_and_restores_what_was_deleted,
             rows_come_by_key_in_order,
             rows_come_in_pages,
@@ -77,6 +85,8 @@ macro_rules! store_suite {
             entries_settled_during_a_listing_are_listed_once,
             a_replayed_record_ends_as_if_it_had_been_loaded_with_the_others,
             what_still_fails_stays_open_with_its_new_reason,
+            a_refused_delivery_is_loaded_by_its_replay,
+            a_failed_delivery_becomes_a_duplicate,
             discarded_records_are_kept_for_the_account,
             what_is_settled_is_not_settled_again,
             a_backfilled_table_has_the_replayed_records,

@@ -117,11 +117,11 @@ pub fn tables_added_later_end_as_if_they_had_been_there<F: Fixture>() {
     let strategy = (prop::collection::vec(records(5), 2..=3), records(5), any::<Index>(), any::<bool>());
     property(48 / F::SLOWER, strategy, async |(before, after, broken_off, backwards)| {
         let place = F::new().await;
-        let narrow = Plan { tables: plan().tables.into_iter().take(1).collect(), ..plan() };
-        let store = place.open(Arc::new(narrow)).await;
+        let narrow = Arc::new(Plan { tables: plan().tables.into_iter().take(1).collect(), ..plan() });
+        let store = place.open(Arc::clone(&narrow)).await;
         let (mut deliveries, mut model) = (Vec::new(), Model::default());
         for (n, records) in before.into_iter().enumerate() {
-            let delivery = load(&store, &format!("f{n}"), &records).await;
+            let delivery = load_by(&store, &narrow, &format!("f{n}"), &records).await;
             model.add(&delivery, &records);
             deliveries.push((delivery, records));
         }

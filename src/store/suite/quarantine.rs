@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::Fixture;
 use super::cases::backfill;
 use super::chunks::*;
+use crate::domain::ledger::Amendment;
 use crate::domain::quarantine::{EntryFilter, Fate, PAGE, QuarantineEntry, Replay};
-use crate::domain::{Delivery, Reason, RowChunk};
+use crate::domain::{Delivery, DeliveryState, End, Reason, RowChunk};
 use crate::store::listing::Entries;
-use crate::store::{QuarantineStore, Store};
+use crate::store::{Ledger, QuarantineStore, Store};
 
 async fn list(store: &impl Store) -> Vec<QuarantineEntry> {
     let all = quarantined(store, EntryFilter { raw: true, ..EntryFilter::default() }).await;
@@ -138,6 +139,42 @@ pub async fn what_still_fails_stays_open_with_its_new_reason<F: Fixture>() {
     assert_eq!(after.iter().map(place).collect::<Vec<_>>(), before.iter().map(place).collect::<Vec<_>>());
     let open = EntryFilter { fate: Some(Fate::Open), ..EntryFilter::default() };
     assert_eq!(quarantined(&store, open).await.len(), 1);
+}
+
+/// A delivery of which no record could be loaded is loaded once a replay has loaded some. It is then found by its bytes.
+pub async fn a_refused_delivery_is_loaded_by_its_replay<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    let delivery = take_up(&store, "a", 100).await;
+    let end = Some(End::Refused { detail: "none of its 2 records could be loaded".into() });
+    apply(&store, chunk(&delivery, &[Record::Refused, Record::Refused], 0, 2, end)).await.unwrap();
+    let failed = newest(&store, "a").await;
+    assert_eq!((failed.state, failed.is_read_to_end()), (DeliveryState::Failed, true));
+    assert!(!store.has_content("head of a".into(), Some(mark(2).offset)).await.unwrap());
+    store.replay(tried(&failed, &[(0, Record::Refused)])).await.unwrap();
+    assert_eq!(newest(&store, "a").await.state, DeliveryState::Failed);
+    store.replay(tried(&failed, &[(1, row(1, 1, "x", 1))])).await.unwrap();
+    let loaded = newest(&store, "a").await;
+    assert_eq!((loaded.state, account(&loaded)), (DeliveryState::Loaded, [2, 1, 0, 1, 1, 0]));
+    assert!(loaded.noted.is_untrusted(), "its file is compared again");
+    assert!(store.has_content("head of a".into(), Some(mark(2).offset)).await.unwrap());
+}
+
+/// A failed delivery may turn out to be a copy of a loaded one.
+pub async fn a_failed_delivery_becomes_a_duplicate<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    let original = load(&store, "b", &[row(1, 1, "x", 1)]).await;
+    let delivery = take_up(&store, "a", 100).await;
+    let end = Some(End::Refused { detail: "none of its 2 records could be loaded".into() });
+    apply(&store, chunk(&delivery, &[Record::Refused, Record::Refused], 0, 2, end)).await.unwrap();
+    store.discard(delivery.id, vec![0, 1]).await.unwrap();
+    let state = Some((DeliveryState::Duplicate, "the same bytes as b".to_owned()));
+    let amendment = Amendment { state, same_as: Some(original.id), ..Amendment::default() };
+    store.amend(delivery.id, amendment).await.unwrap();
+    let copy = newest(&store, "a").await;
+    assert_eq!((copy.state, copy.same_as), (DeliveryState::Duplicate, Some(original.id)));
+    assert_eq!(account(&copy), [2, 0, 0, 2, 0, 2]);
 }
 
 pub async fn discarded_records_are_kept_for_the_account<F: Fixture>() {

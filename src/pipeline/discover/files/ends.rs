@@ -4,7 +4,7 @@ use std::mem;
 use std::time::Instant;
 
 use crate::domain::{DeliveryId, DeliveryState, FileKey, FileStat};
-use crate::pipeline::discover::files::file::{Activity, Again, File, Loading, Outcome, Queued, Seen};
+use crate::pipeline::discover::files::file::{Activity, Again, File, Loading, Outcome, Paused, Queued, Seen};
 use crate::pipeline::discover::files::{Files, is_complete};
 use crate::source::Found;
 
@@ -16,7 +16,7 @@ impl Files {
             Activity::Identifying(queued, again) => {
                 let queued = again.map_or(*queued, |closed| queued.changed(closed));
                 file.activity = match (next(file, queued, again), again) {
-                    (Activity::Idle, Some(_)) => Activity::ready(queued),
+                    (Activity::Idle | Activity::Open(_), Some(_)) => Activity::ready(queued),
                     (activity, _) => activity,
                 };
             }
@@ -60,6 +60,14 @@ impl Files {
         self.identified(key, |file, _, _| {
             file.change_facts(|facts| facts.unreadable = None);
             Activity::Idle
+        });
+    }
+
+    /// Notes that a process has a file open for writing. The file is looked at again when `due`, or when it is closed.
+    pub fn open(&mut self, key: &FileKey, due: Instant) {
+        self.identified(key, |file, queued, _| {
+            file.change_facts(|facts| facts.unreadable = None);
+            Activity::Open(Box::new(Paused { noted: queued.noted, since: queued.since, due }))
         });
     }
 

@@ -17,6 +17,7 @@ pub enum FileState {
     Incomplete,
     Settling,
     Held,
+    Open,
     Ready,
     Behind,
     Identifying,
@@ -37,6 +38,7 @@ impl fmt::Display for FileState {
             Self::Incomplete => "incomplete",
             Self::Settling => "settling",
             Self::Held => "held",
+            Self::Open => "open",
             Self::Ready => "ready",
             Self::Behind => "behind",
             Self::Identifying => "identifying",
@@ -47,7 +49,7 @@ impl fmt::Display for FileState {
     }
 }
 
-/// A file, existing or not. There may be a million of them, so whatever few files have is boxed.
+/// A file, existing or not. There may be a million of them, so data that only few files have is boxed.
 #[derive(Debug, Default)]
 pub struct File {
     /// `None` if the ledger has no delivery of this file.
@@ -66,7 +68,7 @@ pub struct Seen {
     pub is_complete: bool,
 }
 
-/// What is true of few files, whatever happens to them.
+/// Facts that only few files have. They do not depend on the activity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     pub outcome: Option<Outcome>,
@@ -105,6 +107,8 @@ pub enum Activity {
     Settling(Box<Paused>),
     /// Only the open tail is left to load, and its writer may not have finished.
     Held(Box<Paused>),
+    /// A process has the file open for writing, and nothing of it is loaded until it is closed.
+    Open(Box<Paused>),
     /// The file can be taken up.
     Ready(Box<Queued>),
     /// The file waits for another file, whose bytes may be the same.
@@ -116,7 +120,8 @@ pub enum Activity {
     Leaving(Again),
 }
 
-/// Whether the file changed during the activity, and then, whether its writer closed it since.
+/// `Some` if the file changed during the activity, so that it must be looked at again. The value tells whether its writer
+/// has closed it since the change.
 pub type Again = Option<bool>;
 
 /// A file that becomes ready at a certain time, unless it changes again.
@@ -141,13 +146,17 @@ pub struct Queued {
     pub noted: FileStat,
     /// When the file was first seen.
     pub since: Instant,
-    /// Whether the writer closed the file, or the file was renamed in, and nothing happened to it since.
+    /// Whether the writer closed the file, or the file was renamed in, and it has not changed since.
     pub closed: bool,
-    /// Whether the file has not changed since then, and only its open tail is left to load.
+    /// Whether only the open tail of the file is left to load, and the file has not changed since `since`.
     pub quiet: bool,
     /// Whether the file is known with this size and time, and is only compared again because the time was too young to
     /// be trusted.
     pub checked: bool,
+    /// Whether a process was seen to have the file open for writing, and this was logged.
+    pub was_open: bool,
+    /// Whether it waited for another file, which was dealt with since. It has not changed meanwhile.
+    pub has_waited: bool,
 }
 
 /// A file that was taken up.
@@ -166,9 +175,15 @@ impl Facts {
 }
 
 impl Queued {
+    /// Makes a file that was first seen at `since`, and of which nothing else is known.
+    pub fn new(noted: FileStat, since: Instant) -> Self {
+        let (closed, quiet, checked, was_open, has_waited) = (false, false, false, false, false);
+        Self { noted, since, closed, quiet, checked, was_open, has_waited }
+    }
+
     /// Returns the file after a change.
     pub fn changed(self, closed: bool) -> Self {
-        Self { closed, quiet: false, checked: false, ..self }
+        Self { closed, quiet: false, checked: false, has_waited: false, ..self }
     }
 }
 
@@ -180,7 +195,7 @@ impl Activity {
     /// Returns since when the file waits for its writer or its turn. A file that is only held or checked does not count.
     pub fn waits_since(&self) -> Option<Instant> {
         match self {
-            Self::Settling(paused) => Some(paused.since),
+            Self::Settling(paused) | Self::Open(paused) => Some(paused.since),
             Self::Ready(queued) if queued.checked => None,
             Self::Ready(queued) | Self::Identifying(queued, _) => Some(queued.since),
             Self::Behind(behind) => Some(behind.1.since),
@@ -191,7 +206,7 @@ impl Activity {
     /// Returns the size of a file that waits or is being loaded.
     pub fn backlog(&self) -> Option<u64> {
         match self {
-            Self::Settling(paused) => Some(paused.noted.size),
+            Self::Settling(paused) | Self::Open(paused) => Some(paused.noted.size),
             Self::Ready(queued) if queued.checked => None,
             Self::Ready(queued) | Self::Identifying(queued, _) => Some(queued.noted.size),
             Self::Behind(behind) => Some(behind.1.noted.size),
@@ -203,9 +218,18 @@ impl Activity {
     /// Returns when the file was first seen, if it waits for its writer or its turn.
     pub fn since(&self) -> Option<Instant> {
         match self {
-            Self::Settling(paused) | Self::Held(paused) => Some(paused.since),
+            Self::Settling(paused) | Self::Held(paused) | Self::Open(paused) => Some(paused.since),
             Self::Ready(queued) => Some(queued.since),
             _ => None,
+        }
+    }
+
+    /// Whether a process was seen to have the file open for writing.
+    pub fn was_open(&self) -> bool {
+        match self {
+            Self::Open(_) => true,
+            Self::Ready(queued) => queued.was_open,
+            _ => false,
         }
     }
 
@@ -247,6 +271,7 @@ impl File {
             Activity::Idle => self.state_at_rest(),
             Activity::Settling(_) => FileState::Settling,
             Activity::Held(_) => FileState::Held,
+            Activity::Open(_) => FileState::Open,
             Activity::Ready(_) => FileState::Ready,
             Activity::Behind(_) => FileState::Behind,
             Activity::Identifying(..) => FileState::Identifying,

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Add, Sub};
 use std::time::{Duration, Instant};
 
-use crate::domain::FileKey;
-use crate::domain::path::{Place, order};
+use crate::domain::path::Place;
+use crate::domain::{Feed, Feeds, FileDates, FileKey};
 use crate::pipeline::discover::files::file::{Activity, File, Outcome};
 
 /// The granularity of [`Indexes::oldest`].
@@ -19,7 +19,7 @@ pub struct Indexes {
     pub ready: BTreeSet<Place>,
     /// Files that wait for another file, and that file.
     pub behind: BTreeSet<(Place, FileKey)>,
-    /// Settling and held files, by the time at which they become ready.
+    /// Settling, held and open files, by the time at which they become ready.
     pub due: BTreeSet<(Instant, FileKey)>,
     /// Loaded files, by the time at which their rest is over.
     pub resting: BTreeSet<(Instant, FileKey)>,
@@ -27,10 +27,19 @@ pub struct Indexes {
     pub leavable: BTreeSet<FileKey>,
     /// Files that failed, are incomplete, or cannot be read.
     pub troubled: BTreeSet<FileKey>,
-    pub totals: Totals,
+    /// The counts of each feed that has files.
+    feeds: BTreeMap<Feed, Counts>,
+    pub began: Instant,
+    /// Which dates in names decide the listing order, by feed.
+    dates: Feeds<FileDates>,
+}
+
+/// The files of one feed in numbers.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counts {
+    totals: Totals,
     /// The number of waiting files by the time since when they wait, in units of [`AGE`] after `began`.
     ages: BTreeMap<u128, usize>,
-    pub began: Instant,
 }
 
 /// Numbers of files.
@@ -48,7 +57,7 @@ pub struct Totals {
 }
 
 impl Indexes {
-    pub fn new(began: Instant) -> Self {
+    pub fn new(began: Instant, dates: Feeds<FileDates>) -> Self {
         Self {
             ready: BTreeSet::new(),
             behind: BTreeSet::new(),
@@ -56,20 +65,24 @@ impl Indexes {
             resting: BTreeSet::new(),
             leavable: BTreeSet::new(),
             troubled: BTreeSet::new(),
-            totals: Totals::default(),
-            ages: BTreeMap::new(),
+            feeds: BTreeMap::new(),
             began,
+            dates,
         }
     }
 
     /// Adds a file, or removes a file that has not changed since it was added.
     pub fn put(&mut self, key: &FileKey, file: &File, add: bool) {
         match &file.activity {
-            Activity::Ready(_) => put(&mut self.ready, order(key), add),
-            Activity::Behind(behind) => {
-                put(&mut self.behind, (order(key), behind.0.clone()), add);
+            Activity::Ready(_) => {
+                let place = self.place(key);
+                put(&mut self.ready, place, add);
             }
-            Activity::Settling(paused) | Activity::Held(paused) => {
+            Activity::Behind(behind) => {
+                let place = self.place(key);
+                put(&mut self.behind, (place, behind.0.clone()), add);
+            }
+            Activity::Settling(paused) | Activity::Held(paused) | Activity::Open(paused) => {
                 put(&mut self.due, (paused.due, key.clone()), add);
             }
             Activity::Leavable(_) => put(&mut self.leavable, key.clone(), add),
@@ -82,24 +95,38 @@ impl Indexes {
         if facts.is_trouble() {
             put(&mut self.troubled, key.clone(), add);
         }
-        self.totals.count(file, add);
-        if let Some(since) = file.activity.waits_since() {
-            self.count_age(since, add);
+        let age = file.activity.waits_since();
+        let age = age.map(|since| since.saturating_duration_since(self.began).as_nanos() / AGE.as_nanos());
+        if !self.feeds.contains_key(key.feed()) {
+            self.feeds.insert(Feed::named(key.feed()).unwrap_or_default(), Counts::default());
+        }
+        if let Some(counts) = self.feeds.get_mut(key.feed()) {
+            counts.totals.count(file, add);
+            age.into_iter().for_each(|age| counts.count_age(age, add));
+            if *counts == Counts::default() {
+                self.feeds.remove(key.feed());
+            }
         }
     }
 
-    fn count_age(&mut self, since: Instant, add: bool) {
-        let age = since.saturating_duration_since(self.began).as_nanos() / AGE.as_nanos();
-        let files = self.ages.entry(age).or_default();
-        *files = step(*files, 1, add);
-        if *files == 0 {
-            self.ages.remove(&age);
-        }
+    /// Returns the place of a file in listing order.
+    fn place(&self, file: &FileKey) -> Place {
+        Place::of(file, self.dates.of(file).copied().unwrap_or_default())
     }
 
-    /// Returns how long the oldest waiting file has waited.
-    pub fn oldest(&self, now: Instant) -> Duration {
-        let oldest = self.ages.first_key_value().and_then(|(age, _)| u32::try_from(*age).ok());
+    /// Whether something is happening to a file.
+    pub fn are_active(&self) -> bool {
+        self.feeds.values().any(|counts| counts.totals.active > 0)
+    }
+
+    pub fn totals(&self, feed: &Feed) -> Totals {
+        self.feeds.get(feed).map(|counts| counts.totals).unwrap_or_default()
+    }
+
+    /// Returns how long the oldest waiting file of a feed has waited.
+    pub fn oldest(&self, feed: &Feed, now: Instant) -> Duration {
+        let oldest = self.feeds.get(feed).and_then(|counts| counts.ages.first_key_value());
+        let oldest = oldest.and_then(|(age, _)| u32::try_from(*age).ok());
         oldest.map_or(Duration::ZERO, |age| now.saturating_duration_since(self.began + AGE * age))
     }
 
@@ -109,7 +136,7 @@ impl Indexes {
         let first = self.ready.first()?;
         match self.behind.first() {
             Some((barrier, _)) if first > barrier => {
-                self.behind.iter().filter_map(|(_, other)| self.ready.get(&order(other))).min()
+                self.behind.iter().filter_map(|(_, other)| self.ready.get(&self.place(other))).min()
             }
             _ => Some(first),
         }
@@ -118,7 +145,17 @@ impl Indexes {
     /// Returns the files that wait for this file.
     pub fn behind(&self, key: &FileKey) -> Vec<FileKey> {
         let waiting = self.behind.iter().filter(|(_, other)| other == key);
-        waiting.map(|((_, waiting), _)| waiting.clone()).collect()
+        waiting.map(|(waiting, _)| waiting.file.clone()).collect()
+    }
+}
+
+impl Counts {
+    fn count_age(&mut self, age: u128, add: bool) {
+        let files = self.ages.entry(age).or_default();
+        *files = step(*files, 1, add);
+        if *files == 0 {
+            self.ages.remove(&age);
+        }
     }
 }
 

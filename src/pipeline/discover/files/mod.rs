@@ -18,7 +18,7 @@ use indexes::{Indexes, Totals};
 use tracing::debug;
 
 use crate::domain::ledger::KnownFile;
-use crate::domain::{DeliveryState, FileKey};
+use crate::domain::{DeliveryState, Feed, Feeds, FileDates, FileKey};
 use crate::source::Found;
 
 /// The state of every file that the inbox or the ledger has.
@@ -31,8 +31,8 @@ pub struct Files {
 }
 
 impl Files {
-    pub fn new(began: Instant) -> Self {
-        Self { files: BTreeMap::new(), indexes: Indexes::new(began) }
+    pub fn new(began: Instant, dates: Feeds<FileDates>) -> Self {
+        Self { files: BTreeMap::new(), indexes: Indexes::new(began, dates) }
     }
 
     /// Adds the files that the ledger knows.
@@ -96,6 +96,11 @@ impl Files {
         self.seen(key).is_some_and(|seen| seen.is_complete)
     }
 
+    /// Whether the newest delivery of the file has failed.
+    pub fn has_failed(&self, key: &FileKey) -> bool {
+        self.facts(key).outcome == Some(Outcome::Failed)
+    }
+
     /// Whether there is nothing to do for this file.
     pub fn is_done(&self, found: &Found) -> bool {
         self.files.get(&found.file).is_some_and(|known| known.is_done(found.noted))
@@ -109,11 +114,13 @@ impl Files {
         })
     }
 
-    /// Whether the file needs no look now: there is nothing to do, or it could not be read.
+    /// Whether the file needs no look now: there is nothing to do, a process has it open for writing, or it could not be
+    /// read.
     pub fn is_known(&self, found: &Found, now: Instant) -> bool {
         let known = self.files.get(&found.file);
         known.is_some_and(|known| {
-            known.is_done(found.noted) || known.facts().unreadable.is_some_and(|until| until > now)
+            let is_open = known.state() == FileState::Open;
+            is_open || known.is_done(found.noted) || known.facts().unreadable.is_some_and(|until| until > now)
         })
     }
 
@@ -136,17 +143,23 @@ impl Files {
         matches!(self.state(key), FileState::Settling | FileState::Held | FileState::Ready)
     }
 
+    /// Whether a process has the file open for writing, and the file waits for that process.
+    pub fn is_open(&self, key: &FileKey) -> bool {
+        self.state(key) == FileState::Open
+    }
+
     pub fn is_loading(&self, key: &FileKey) -> bool {
         self.state(key) == FileState::Loading
     }
 
-    /// Whether a file can be taken up.
-    pub fn has_ready(&self) -> bool {
-        self.indexes.next().is_some()
+    /// Returns the file that is taken up next.
+    pub fn next(&self) -> Option<&FileKey> {
+        self.indexes.next().map(|place| &place.file)
     }
 
-    pub fn has_leavable(&self) -> bool {
-        !self.indexes.leavable.is_empty()
+    /// Returns the file that leaves the inbox next.
+    pub fn next_leavable(&self) -> Option<&FileKey> {
+        self.indexes.leavable.first()
     }
 
     /// Returns when the next file becomes ready.
@@ -164,13 +177,19 @@ impl Files {
         self.indexes.troubled.iter().cloned().collect()
     }
 
-    pub fn totals(&self) -> Totals {
-        self.indexes.totals
+    /// Whether something is happening to a file.
+    pub fn are_active(&self) -> bool {
+        self.indexes.are_active()
     }
 
-    /// Returns how long the oldest waiting file has waited.
-    pub fn oldest(&self, now: Instant) -> Duration {
-        self.indexes.oldest(now)
+    /// Returns the numbers of files of a feed.
+    pub fn totals(&self, feed: &Feed) -> Totals {
+        self.indexes.totals(feed)
+    }
+
+    /// Returns how long the oldest waiting file of a feed has waited.
+    pub fn oldest(&self, feed: &Feed, now: Instant) -> Duration {
+        self.indexes.oldest(feed, now)
     }
 }
 

@@ -16,8 +16,8 @@ impl Files {
     /// Queues a file that is complete, unless there is nothing to do. `closed` is whether events show that its writer
     /// closed it.
     pub fn offer(&mut self, found: Found, closed: bool, now: Instant) {
-        let is_held = self.state(&found.file) == FileState::Held;
-        if self.is_busy(&found.file) || !self.is_known(&found, now) || (closed && is_held) {
+        let waits = matches!(self.state(&found.file), FileState::Held | FileState::Open);
+        if self.is_busy(&found.file) || !self.is_known(&found, now) || (closed && waits) {
             self.queue(found, closed, now);
         }
     }
@@ -32,9 +32,8 @@ impl Files {
             activity => match activity.again() {
                 Some(again) => *again = Some(closed),
                 None => {
-                    let since = activity.since().unwrap_or(now);
-                    *activity =
-                        Activity::ready(Queued { noted, since, closed, quiet: false, checked: false });
+                    let (since, was_open) = (activity.since().unwrap_or(now), activity.was_open());
+                    *activity = Activity::ready(Queued { closed, was_open, ..Queued::new(noted, since) });
                 }
             },
         });
@@ -66,13 +65,13 @@ impl Files {
     /// Queues a loaded file whose bytes are to be compared again, unless it is queued anyway.
     pub fn check(&mut self, Found { file: key, noted }: Found, now: Instant) {
         self.change(&key, |file| match &mut file.activity {
-            Activity::Settling(_) | Activity::Ready(_) | Activity::Behind(_) => {}
+            Activity::Settling(_) | Activity::Open(_) | Activity::Ready(_) | Activity::Behind(_) => {}
             activity => match activity.again() {
                 Some(again) => _ = again.get_or_insert(false),
                 None => {
                     let quiet = matches!(activity, Activity::Held(held) if held.noted.has_bytes_of(&noted));
                     let since = activity.since().filter(|_| quiet).unwrap_or(now);
-                    *activity = Activity::ready(Queued { noted, since, closed: false, quiet, checked: true });
+                    *activity = Activity::ready(Queued { quiet, checked: true, ..Queued::new(noted, since) });
                 }
             },
         });
@@ -92,21 +91,21 @@ impl Files {
     pub fn settled(&mut self, now: Instant) {
         while let Some((_, key)) = self.indexes.due.first().filter(|(due, _)| *due <= now).cloned() {
             self.change(&key, |file| {
+                let was_open = file.activity.was_open();
                 let (paused, quiet) = match mem::take(&mut file.activity) {
-                    Activity::Settling(paused) => (paused, false),
+                    Activity::Settling(paused) | Activity::Open(paused) => (paused, false),
                     Activity::Held(paused) => (paused, true),
                     other => return file.activity = other,
                 };
                 let Paused { noted, since, .. } = *paused;
-                file.activity =
-                    Activity::ready(Queued { noted, since, closed: false, quiet, checked: false });
+                file.activity = Activity::ready(Queued { quiet, was_open, ..Queued::new(noted, since) });
             });
         }
     }
 
     /// Takes the next file to be identified out of the queue.
     pub fn take(&mut self) -> Option<Candidate> {
-        let (_, key) = self.indexes.next()?.clone();
+        let key = self.indexes.next()?.file.clone();
         let queued = self.change(&key, |file| match mem::take(&mut file.activity) {
             Activity::Ready(queued) => {
                 file.activity = Activity::Identifying(queued.clone(), None);
@@ -125,7 +124,7 @@ impl Files {
         for waiting in self.indexes.behind(key) {
             self.change(&waiting, |file| {
                 if let Activity::Behind(behind) = &file.activity {
-                    file.activity = Activity::ready(behind.1);
+                    file.activity = Activity::ready(Queued { has_waited: true, ..behind.1 });
                 }
             });
         }

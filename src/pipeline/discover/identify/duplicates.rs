@@ -6,7 +6,8 @@ use crate::domain::ledger::{Content, DeliveryFilter, Verdict};
 use crate::domain::{Delivery, DeliveryId, DeliveryState, FileKey, Position, path};
 use crate::format::stream_error::StreamError;
 use crate::format::tail::Judged;
-use crate::pipeline::discover::identify::{Identified, Identify, IdentifyError, Subject};
+use crate::pipeline::discover::identify::identified::{Identified, IdentifyError};
+use crate::pipeline::discover::identify::{Identify, Subject};
 use crate::pipeline::header_probe::Opened;
 use crate::pipeline::messages::LoadMode;
 use crate::pipeline::prefix_check::PrefixCheck;
@@ -58,12 +59,6 @@ impl<S: Store, I: Source> Identify<S, I> {
         Ok(same.map_or(Alike::OtherButRead, |other| Alike::Same(Box::new(duplicate(other, content)))))
     }
 
-    /// Whether a file may be a copy of the delivery. Each feed has its own: the same bytes in another feed are no copy.
-    fn may_be_copied(&self, other: &Delivery, file: &FileKey) -> bool {
-        let is_of_feed = other.file.feed() == file.feed();
-        is_of_feed && other.file != *file && path::derive_alike(&self.plan, other.file.path(), file.path())
-    }
-
     /// Returns the incomplete deliveries with records that this file may be a copy of. Breaks with the first such
     /// delivery that is being loaded.
     async fn unfinished(
@@ -75,7 +70,7 @@ impl<S: Store, I: Source> Identify<S, I> {
         let mut alike = Deliveries::patiently(&*self.store, &self.backoff, filter);
         let mut incomplete = Vec::new();
         while let Some(other) = alike.next().await? {
-            if !self.may_be_copied(&other, file) {
+            if !path::may_be_copies(&self.plan, &other.file, file) {
                 continue;
             }
             match other.state {
@@ -93,7 +88,7 @@ impl<S: Store, I: Source> Identify<S, I> {
         let filter = DeliveryFilter::Same(content.clone());
         let mut same = Deliveries::patiently(&*self.store, &self.backoff, filter);
         while let Some(other) = same.next().await? {
-            if other.reach.record > 0 && self.may_be_copied(&other, file) {
+            if other.reach.record > 0 && path::may_be_copies(&self.plan, &other.file, file) {
                 return Ok(Some(other));
             }
         }
@@ -136,7 +131,7 @@ impl<S: Store, I: Source> Identify<S, I> {
         else {
             return Ok(false);
         };
-        Ok(self.judge_rest(subject, &mut prefix).await? != Judged::Load)
+        Ok(self.judge_rest(subject, other, &mut prefix).await? != Judged::Load)
     }
 
     /// Whether the file currently has these bytes.

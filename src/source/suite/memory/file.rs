@@ -48,6 +48,10 @@ impl SourceFile for MemoryFile {
         Ok(lock(&self.content).1)
     }
 
+    async fn had_writer(&self) -> bool {
+        self.has_writer().await
+    }
+
     async fn has_writer(&self) -> bool {
         false
     }

@@ -1,4 +1,5 @@
-//! A source in memory, for tests of what reads from a source. It can also fail, and be one whose files do not grow.
+//! A source in memory, for tests of code that reads from a source. Its operations can be made to fail, and its files may
+//! grow or not.
 
 mod file;
 mod tests;
@@ -14,6 +15,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Feed, FileKey, FileStat};
+use crate::source::left_out::LeftOut;
 use crate::source::one_feed::OneFeed;
 use crate::source::{Events, Found, Retire, Signal, Stays};
 
@@ -34,10 +36,12 @@ struct State {
     fixed: bool,
     /// How many of the next operations fail.
     failures: u32,
+    /// Whether no file that is opened ever answers.
+    hangs: bool,
     watchers: Vec<Sender<Signal>>,
 }
 
-/// The content of one file. An open file shares it even after its path got another content.
+/// The content of one file. An open file keeps it even if the path gets other content.
 type Content = Arc<Mutex<(Vec<u8>, FileStat)>>;
 
 /// How old a file is when it is written. Its times can be trusted at once.
@@ -75,9 +79,14 @@ impl Memory {
         FileKey::new(&self.feed, path)
     }
 
-    /// Lets the next operations that can fail do so.
+    /// Makes the next operations fail.
     pub fn fail(&self, times: u32) {
         lock(&self.state).failures = times;
+    }
+
+    /// Lets no file answer from now on, like a network share that is away.
+    pub fn hang(&self) {
+        lock(&self.state).hangs = true;
     }
 
     pub fn put(&self, path: &str, bytes: &[u8]) {
@@ -100,7 +109,7 @@ impl Memory {
         lock(&self.state).files.remove(path);
     }
 
-    /// Fails if a failure was asked for.
+    /// Returns an error if a test asked for one with [`Self::fail`].
     fn works(&self) -> io::Result<MutexGuard<'_, State>> {
         let mut state = lock(&self.state);
         match state.failures.checked_sub(1) {
@@ -165,12 +174,12 @@ impl OneFeed for Memory {
         !path.starts_with("moved/")
     }
 
-    async fn each(&self, found: &mut (dyn FnMut(Found) + Send)) -> io::Result<()> {
+    async fn each(&self, found: &mut (dyn FnMut(Found) + Send)) -> io::Result<LeftOut> {
         let files = self.works()?.files.clone();
         for (path, content) in files {
             found(Found { file: self.key(&path), noted: lock(&content).1 });
         }
-        Ok(())
+        Ok(LeftOut::default())
     }
 
     async fn look(&self, path: &str) -> Option<Found> {
@@ -183,15 +192,19 @@ impl OneFeed for Memory {
     }
 
     async fn open(&self, path: &str, offset: u64) -> io::Result<MemoryFile> {
+        let hangs = lock(&self.state).hangs;
+        if hangs {
+            std::future::pending::<()>().await;
+        }
         let content = self.works()?.content(path).cloned().ok_or(ErrorKind::NotFound)?;
         Ok(MemoryFile::new(self.clone(), content, offset))
     }
 
-    fn find_again(&mut self, events: Option<&MemoryEvents>) -> bool {
-        events.is_some() || !self.can_grow()
+    fn find_again(&mut self, events: Option<&MemoryEvents>) -> impl Future<Output = bool> + Send {
+        std::future::ready(events.is_some() || !self.can_grow())
     }
 
-    fn watch(&self) -> io::Result<Option<MemoryEvents>> {
+    async fn watch(&self) -> io::Result<Option<MemoryEvents>> {
         let mut state = self.works()?;
         let (watcher, signals) = mpsc::channel(EVENTS);
         state.watchers.push(watcher);

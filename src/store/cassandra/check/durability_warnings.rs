@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn one_replica_in_all_is_reported() {
+    fn a_single_replica_is_reported() {
         let one = |class, factors: &[(&str, &str)]| keyspace(class, factors).warnings(&topology(1, None));
         assert_warnings(&one(SIMPLE, &[(FACTOR, "1")]), &["ks has replication 1: "]);
         assert_warnings(&one(NETWORK, &[("dc1", "1")]), &["ks has replication 1: "]);
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn replicas_are_counted_in_the_data_centre_that_is_asked() {
+    fn replicas_are_counted_in_the_data_centre_that_gets_the_requests() {
         let unequal = keyspace(NETWORK, &[("dc1", "1"), ("dc2", "3")]);
         let warnings = |local, ledger| unequal.warnings(&Topology { ledger, ..topology(4, local) });
         let one = ["replication 1 in data centre dc1"];

@@ -8,7 +8,7 @@ use std::time::Duration;
 use scylla::deserialize::value::DeserializeValue;
 
 use crate::domain::text::timestamp;
-use crate::domain::{Plan, Table};
+use crate::domain::{Schema, Table};
 use crate::store::StoreError;
 use crate::store::cassandra::check::durability_warnings::{Keyspace, Topology};
 use crate::store::cassandra::cluster::Cluster;
@@ -36,7 +36,7 @@ pub struct Checked {
 ///
 /// # Errors
 /// Returns an error if the cluster does not answer or rejects a request.
-pub async fn checked(cluster: &Cluster, plan: &Plan, create: bool) -> Result<Checked, StoreError> {
+pub async fn checked(cluster: &Cluster, declared: &Schema, create: bool) -> Result<Checked, StoreError> {
     let topology = topology(cluster);
     let (version, clocks) = of_node(cluster).await?;
     let mut warnings: Vec<String> = clocks.into_iter().collect();
@@ -44,13 +44,13 @@ pub async fn checked(cluster: &Cluster, plan: &Plan, create: bool) -> Result<Che
     for keyspace in keyspaces(cluster, create).await? {
         warnings.extend(keyspace.warnings(&topology));
     }
-    let tables = as_declared(cluster, plan, create).await;
+    let tables = as_declared(cluster, declared, create).await;
     warnings.extend(of_ledger(cluster).await?);
     warnings.extend(of_guardrails(cluster).await);
     let limit = SizeLimit::smallest(cluster).await;
     warnings.extend(limit.and_then(|limit| limit.warning(cluster.settings.limits.max_record_bytes)));
     warnings.extend(of_stamps(cluster).await?);
-    for table in &plan.tables {
+    for table in &declared.tables {
         warnings.extend(of_table(cluster, table).await?);
     }
     let nodes = topology.nodes;
@@ -98,12 +98,12 @@ async fn keyspaces(cluster: &Cluster, create: bool) -> Result<Vec<Keyspace>, Sto
 }
 
 /// Returns the error with which opening the store for writing would fail.
-async fn as_declared(cluster: &Cluster, plan: &Plan, create: bool) -> Result<(), StoreError> {
-    let state = state::look(cluster, plan, true).await?;
-    if let Some(missing) = state.missing(plan).filter(|_| !create) {
+async fn as_declared(cluster: &Cluster, declared: &Schema, create: bool) -> Result<(), StoreError> {
+    let state = state::look(cluster, declared, true).await?;
+    if let Some(missing) = state.missing(declared).filter(|_| !create) {
         return Err(missing_error(cluster, &missing));
     }
-    check_complete(cluster, plan, &state).await?;
+    check_complete(cluster, declared, &state).await?;
     // A ledger that lacks tables is completed first when the store is opened.
     if !state.missing_ledger.is_empty() {
         return Ok(());
@@ -112,7 +112,7 @@ async fn as_declared(cluster: &Cluster, plan: &Plan, create: bool) -> Result<(),
         Some(older) if create && older < declared::FORMAT => return Ok(()),
         _ => check_format(cluster, false).await?,
     }
-    recreated_tables::none_hides(cluster, plan, &identity::identities(cluster, plan).await?).await
+    recreated_tables::none_hides(cluster, declared, &identity::identities(cluster, declared).await?).await
 }
 
 async fn of_ledger(cluster: &Cluster) -> Result<Option<String>, StoreError> {

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ledger_is_never_less_sure_than_the_tables() {
+    fn the_ledger_waits_for_at_least_as_many_replicas_as_the_tables() {
         use Consistency::{All, EachQuorum, LocalOne, LocalQuorum, One, Quorum, Three, Two};
         for write in [One, LocalOne, Two, Three, LocalQuorum, Quorum, EachQuorum, All] {
             let ledger = Settings { write, ..settings_at(String::new(), "ks") }.ledger();

@@ -4,7 +4,7 @@ use scylla::value::Row;
 
 use super::LedgerTables;
 use super::written::Written;
-use crate::domain::ledger::{Content, Continuation, NewDelivery, Verdict};
+use crate::domain::ledger::{Content, Continuation, NewDelivery, TakenUp, Verdict};
 use crate::domain::{Ahead, Delivery, DeliveryId, DeliveryState, Plan, StampRange, Stamps};
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::lease::Lease;
@@ -18,19 +18,14 @@ use crate::store::{NOTHING_ASSUMED, StoreError, failpoint};
 
 impl LedgerTables {
     /// Enters a delivery. Earlier generations of its file that are not finished become `replaced`. The open records of
-    /// a failed generation are discarded if the new generation reads them again.
+    /// failed generations are discarded, unless the new generation fails too.
     ///
     /// # Errors
     /// Returns `Ahead` if no stamps can be handed out yet, and `Shape` if files are assumed to be loaded but all tables
     /// are empty. Also returns an error if the lease is lost, or if the cluster does not answer or rejects a request.
-    pub async fn take_up(
-        &self,
-        writing: &Writing,
-        plan: &Plan,
-        entry: &NewDelivery,
-    ) -> Result<Delivery, StoreError> {
+    pub async fn take_up(&self, writing: &Writing, entry: &NewDelivery) -> Result<TakenUp, StoreError> {
         let empty = match entry.verdict {
-            Verdict::Assumed { .. } => self.without_rows(plan).await?,
+            Verdict::Assumed { .. } => self.without_rows(&entry.plan).await?,
             _ => Vec::new(),
         };
         let lease = &writing.lease;
@@ -42,8 +37,8 @@ impl LedgerTables {
         let mut entered = match same {
             Some(before) => before,
             None => {
-                let mut new = self.new_delivery(writing, plan, entry, earlier.newest + 1).await?;
-                // A table without rows has no rows of another program either, so it needs a backfill.
+                let mut new = self.new_delivery(writing, entry, earlier.newest + 1).await?;
+                // Another program cannot have loaded a table that is empty, so the table needs a backfill.
                 new.delivery.receipt.empty(&empty);
                 new
             }
@@ -51,11 +46,12 @@ impl LedgerTables {
         let (id, generation) = (entered.delivery.id, entered.delivery.generation);
         let mut replaced = earlier.unsettled;
         replaced.retain(|old| old.delivery.id != id);
+        let mut discarded = 0;
         for old in &mut replaced {
             if let Some(newer) = under_way.get(&old.delivery.id) {
                 *old = newer.clone();
             }
-            old.delivery.supersede(entry, generation);
+            discarded += old.delivery.supersede(entry, generation);
             old.delivery.changed = now_ms();
         }
         // A writer that lost the lease may have been about to resume the newest generation. Writing that generation
@@ -80,7 +76,7 @@ impl LedgerTables {
         if entered.delivery.state == DeliveryState::Loading {
             under_way.insert(entered.delivery.id, entered.clone());
         }
-        Ok(entered.delivery)
+        Ok(TakenUp { delivery: entered.delivery, discarded })
     }
 
     /// Returns the names of the tables that have no row. Fails if no table has a row.
@@ -97,12 +93,11 @@ impl LedgerTables {
     async fn new_delivery(
         &self,
         writing: &Writing,
-        plan: &Plan,
         entry: &NewDelivery,
         generation: u32,
     ) -> Result<Entered, StoreError> {
         let range = writing.hand_out(0, entry.verdict.stamped().unwrap_or(1)).await?;
-        let mut entered = entered(plan, entry, DeliveryId(range.base.0), generation);
+        let mut entered = entered(entry, DeliveryId(range.base.0), generation);
         if entry.verdict.stamped().is_some() {
             entered.delivery.stamps = Stamps::new(vec![range]);
         }
@@ -130,7 +125,6 @@ impl LedgerTables {
     pub async fn reopen(
         &self,
         writing: &Writing,
-        plan: &Plan,
         id: DeliveryId,
         how: Continuation,
     ) -> Result<Option<Delivery>, StoreError> {
@@ -147,7 +141,7 @@ impl LedgerTables {
             writing.lease.check().await?;
             writing.quarantine.remove_from(&writing.lease, id, before.reach.record).await?;
         }
-        let range = match before.note.as_ref().filter(|note| note.rules != plan.rules) {
+        let range = match before.note.as_ref().filter(|note| note.rules != how.rules) {
             Some(note) => Some(writing.hand_out(note.span.from.record, 1).await?),
             None => None,
         };
@@ -156,7 +150,7 @@ impl LedgerTables {
                 return Err(Unchanged::Other);
             }
             range.into_iter().for_each(|range| entered.delivery.stamps.push(range));
-            resumed(&mut entered.delivery, plan, how);
+            resumed(&mut entered.delivery, how);
             Ok(())
         };
         match self.change(&writing.lease, id, change).await {
@@ -218,24 +212,24 @@ impl From<StoreError> for Unchanged {
     }
 }
 
-fn resumed(delivery: &mut Delivery, plan: &Plan, how: Continuation) {
+fn resumed(delivery: &mut Delivery, how: Continuation) {
     delivery.resume(&how);
     if let Some(note) = &mut delivery.note {
-        note.rules = plan.rules.clone();
+        note.rules.clone_from(&how.rules);
     }
     // Keep the note of the furthest bytes that were sent, because the file is compared with it. If the head reaches
     // further, note the head instead, which saves a write later.
     let sent = delivery.ahead.take().filter(|ahead| ahead.bytes.offset > delivery.reach.offset);
     let reach = sent.as_ref().map_or(delivery.reach.offset, |ahead| ahead.bytes.offset);
-    let by_head = (how.head.offset > reach).then(|| Ahead { bytes: how.head, rules: plan.rules.clone() });
+    let by_head = (how.head.offset > reach).then_some(Ahead { bytes: how.head, rules: how.rules });
     delivery.ahead = by_head.or(sent);
 }
 
 /// Creates the entry of a new delivery. Rows may be sent before the ledger has advanced, at first within the head.
-fn entered(plan: &Plan, entry: &NewDelivery, id: DeliveryId, generation: u32) -> Entered {
-    let mut delivery = Delivery::begin(entry, (id, generation), plan, now_ms());
+fn entered(entry: &NewDelivery, id: DeliveryId, generation: u32) -> Entered {
+    let mut delivery = Delivery::begin(entry, (id, generation), now_ms());
     if delivery.state == DeliveryState::Loading {
-        delivery.ahead = Some(Ahead { bytes: entry.head.clone(), rules: plan.rules.clone() });
+        delivery.ahead = Some(Ahead { bytes: entry.head.clone(), rules: entry.plan.rules.clone() });
     }
-    Entered { delivery, attempt: entry.attempt.clone(), trust: Trust::first() }
+    Entered { delivery, attempt: entry.plan.attempt.clone(), trust: Trust::first() }
 }

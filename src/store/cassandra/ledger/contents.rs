@@ -22,6 +22,7 @@ pub struct Contents {
     pub insert: PreparedStatement,
     pub delete: PreparedStatement,
     pub of_head: PreparedStatement,
+    pub all_of_head: PreparedStatement,
     pub of_len: PreparedStatement,
     pub same: PreparedStatement,
 }
@@ -37,6 +38,7 @@ impl Contents {
                 .await?,
             delete: prepare(format!("DELETE FROM {place} WHERE {one} AND id = ?")).await?,
             of_head: prepare(format!("SELECT id FROM {heads} WHERE head = ? LIMIT 1")).await?,
+            all_of_head: prepare(format!("SELECT id FROM {heads} WHERE head = ?")).await?,
             of_len: prepare(format!("SELECT id FROM {place} WHERE head = ? AND bytes = ? LIMIT 1")).await?,
             same: prepare(format!("SELECT id FROM {place} WHERE {one}")).await?,
         })

@@ -7,8 +7,8 @@ use scylla::{DeserializeRow, SerializeRow};
 
 use crate::domain::ledger::KnownFile;
 use crate::domain::{
-    Ahead, Checkpoint, Delivery, DeliveryId, DeliveryState, FileKey, FileStat, Fingerprint, Header,
-    LenienceCounts, Parts, Position, Receipt, Span, Stamp, StampRange, Stamps, TableCount, TailNote,
+    Ahead, Checkpoint, Delivery, DeliveryId, DeliveryState, FileKey, FileStat, Fingerprint, Header, Parts,
+    Position, Receipt, Span, Stamp, StampRange, Stamps, TableCount, TailNote, ToleratedCounts,
 };
 use crate::store::cassandra::lease::trust::Trust;
 
@@ -182,7 +182,7 @@ impl From<&Entered> for Stored {
                 .map(|Ahead { bytes, rules }| (big(bytes.offset), bytes.hash.clone(), rules.0.clone())),
             note: delivery.note.as_ref().map(stored_note),
             part_count: Some(big(receipt.parts.count())),
-            lenient: receipt.lenient.stored(),
+            lenient: receipt.tolerated.stored(),
             written: Some(trust.written()),
             trusted: trust.earlier().map(<[i64]>::to_vec),
         }
@@ -208,7 +208,13 @@ impl Stored {
         state.is_unfinished().then_some(self.head.as_str())
     }
 
-    pub fn known(self, attempt: &Fingerprint) -> KnownFile {
+    /// Returns the fingerprint of the configuration of the attempt.
+    pub fn attempt(&self) -> &str {
+        &self.attempt
+    }
+
+    /// Returns what is known of the file, as if the attempt was made under another configuration.
+    pub fn known(self) -> KnownFile {
         KnownFile {
             id: DeliveryId(self.id),
             file: FileKey::from_text(self.path),
@@ -218,7 +224,7 @@ impl Stored {
                 mtime: self.noted_mtime,
                 ctime: self.noted_ctime,
             },
-            same_attempt: self.attempt == attempt.0,
+            same_attempt: false,
             open: count(self.quarantined).saturating_sub(count(self.discarded.unwrap_or(0))),
             has_note: self.note.is_some(),
         }
@@ -246,7 +252,7 @@ impl Stored {
             replayed: count(self.replayed.unwrap_or(0)),
             discarded: count(self.discarded.unwrap_or(0)),
             assumed: count(self.assumed.unwrap_or(0)),
-            lenient: LenienceCounts::parse(self.lenient.as_deref().unwrap_or_default()),
+            tolerated: ToleratedCounts::parse(self.lenient.as_deref().unwrap_or_default()),
             tables: tables.collect(),
             parts: Parts::new(
                 self.parts.unwrap_or_default().into_iter().map(count).collect(),

@@ -8,7 +8,7 @@ use scylla::statement::prepared::PreparedStatement;
 
 use super::{LedgerTables, TOGETHER};
 use crate::domain::ledger::{Cursor, DeliveryFilter, KnownFile, PAGE, Page};
-use crate::domain::{Delivery, DeliveryId, FileKey, Fingerprint};
+use crate::domain::{Delivery, DeliveryId, Feeds, FileKey, Fingerprint};
 use crate::store::StoreError;
 use crate::store::cassandra::ledger::delivery_row::Stored;
 
@@ -20,14 +20,14 @@ impl LedgerTables {
     ///
     /// # Errors
     /// Returns an error if the cluster does not answer or rejects the request.
-    pub async fn known(&self, attempt: &Fingerprint) -> Result<Vec<KnownFile>, StoreError> {
+    pub async fn known(&self, attempts: &Feeds<Fingerprint>) -> Result<Vec<KnownFile>, StoreError> {
         let (valid, mut newest) = (self.valid_ids().await?, HashMap::<String, Newest>::new());
         self.rows(|mut stored| {
             if valid.binary_search(&DeliveryId(stored.id())).is_err() {
                 return;
             }
             let path = stored.take_path();
-            let mut found = Newest::of(stored, attempt);
+            let mut found = Newest::of(stored);
             match newest.get_mut(&path) {
                 Some(other) if other.generation > found.generation => other.known.open += found.known.open,
                 other => {
@@ -38,10 +38,12 @@ impl LedgerTables {
         })
         .await?;
         self.unfinished.fill(newest.values_mut().filter_map(|one| Some((one.known.id, one.head.take()?))));
-        Ok(newest
-            .into_iter()
-            .map(|(path, newest)| KnownFile { file: FileKey::from_text(path), ..newest.known })
-            .collect())
+        let known = newest.into_iter().map(|(path, Newest { attempt, known, .. })| {
+            let file = FileKey::from_text(path);
+            let same_attempt = attempts.of(&file).is_ok_and(|own| own.0 == attempt);
+            KnownFile { file, same_attempt, ..known }
+        });
+        Ok(known.collect())
     }
 
     /// Returns a page of deliveries in the order they were taken up.
@@ -66,7 +68,10 @@ impl LedgerTables {
         // A delivery may be missing: the server may not have finished the batch that creates it.
         let mut found: Vec<Delivery> =
             found.into_iter().flatten().filter(|delivery| filter.selects(delivery)).collect();
-        if matches!(filter, DeliveryFilter::Unfinished(_) | DeliveryFilter::Same(_)) {
+        if matches!(
+            filter,
+            DeliveryFilter::Unfinished(_) | DeliveryFilter::Loaded(_) | DeliveryFilter::Same(_)
+        ) {
             found = self.valid(found).await?;
         }
         let next =
@@ -104,6 +109,7 @@ impl LedgerTables {
             DeliveryFilter::Path(file) => self.ids_of_file(&self.by_path, file).await?,
             DeliveryFilter::Newest(file) => self.ids_of_file(&self.newest_of_path, file).await?,
             DeliveryFilter::Unfinished(head) => self.unfinished(head).await?,
+            DeliveryFilter::Loaded(head) => self.ids_of_head(head).await?,
             DeliveryFilter::Same(content) => self.ids_of(content).await?,
         };
         ids.sort_unstable();
@@ -161,12 +167,15 @@ struct Newest {
     generation: i32,
     /// Its head, if its last bytes are not known yet.
     head: Option<String>,
+    /// The fingerprint of the configuration of the attempt.
+    attempt: String,
     known: KnownFile,
 }
 
 impl Newest {
-    fn of(stored: Stored, attempt: &Fingerprint) -> Self {
-        let generation = stored.generation();
-        Self { generation, head: stored.unfinished().map(str::to_owned), known: stored.known(attempt) }
+    fn of(stored: Stored) -> Self {
+        let (generation, attempt) = (stored.generation(), stored.attempt().to_owned());
+        let head = stored.unfinished().map(str::to_owned);
+        Self { generation, head, attempt, known: stored.known() }
     }
 }

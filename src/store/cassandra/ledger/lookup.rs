@@ -1,7 +1,7 @@
 //! Looks up the deliveries with which a new file is compared.
 
 use crate::domain::ledger::Content;
-use crate::domain::{DeliveryId, Fingerprint};
+use crate::domain::{DeliveryId, Feeds};
 use crate::store::StoreError;
 use crate::store::cassandra::lease::Lease;
 use crate::store::cassandra::ledger::LedgerTables;
@@ -25,6 +25,11 @@ impl LedgerTables {
         self.contents.enter(lease, content.as_ref(), id).await
     }
 
+    pub(super) async fn ids_of_head(&self, head: &str) -> Result<Vec<DeliveryId>, StoreError> {
+        let ids: Vec<(i64,)> = self.cluster.fetch(&self.contents.all_of_head, (head,)).await?;
+        Ok(ids.into_iter().map(|(id,)| DeliveryId(id)).collect())
+    }
+
     pub(super) async fn ids_of(&self, content: &Content) -> Result<Vec<DeliveryId>, StoreError> {
         let Content { head, len, hash } = content;
         let values = (head, big(*len), hash);
@@ -34,7 +39,7 @@ impl LedgerTables {
 
     pub(super) async fn unfinished(&self, head: &str) -> Result<Vec<DeliveryId>, StoreError> {
         if !self.unfinished.is_filled() {
-            self.known(&Fingerprint(String::new())).await?;
+            self.known(&Feeds::none()).await?;
         }
         Ok(self.unfinished.of(head))
     }

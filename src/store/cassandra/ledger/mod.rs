@@ -204,20 +204,26 @@ impl LedgerTables {
     ) -> Result<(), StoreError> {
         let mut under_way = self.under_way.lock().await;
         let unsettled = lock(&self.unsettled).remove(&id);
-        let mut entered = match unsettled {
-            Some(entered) => entered,
+        let (mut entered, was) = match unsettled {
+            Some(entered) => (entered, None),
             None => {
                 let mut entered = match under_way.get(&id) {
                     Some(entered) => entered.clone(),
                     None => self.load(id).await?,
                 };
+                let was = Content::of(&entered.delivery);
                 change(&mut entered);
                 entered.delivery.changed = now_ms();
-                entered
+                (entered, was)
             }
         };
         lock(&self.unsettled).insert(id, entered.clone());
         lease.check().await?;
+        // A failed delivery may be loaded now.
+        let is = Content::of(&entered.delivery);
+        if is != was {
+            self.contents.enter(lease, is.as_ref(), id).await?;
+        }
         self.together(lease, &mut [&mut entered], beside).await?;
         lock(&self.unsettled).remove(&id);
         if let Some(known) = under_way.get_mut(&id) {

@@ -10,7 +10,7 @@ use scylla::statement::prepared::PreparedStatement;
 use tracing::warn;
 
 use crate::domain::text::timestamp;
-use crate::domain::{Delivery, Plan, Stamp, Table};
+use crate::domain::{Delivery, Schema, Stamp, Table};
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::lease::Lease;
 use crate::store::cassandra::ledger::LedgerTables;
@@ -30,19 +30,19 @@ const NONE: &str = "none";
 /// rejects a request.
 pub async fn tables(
     cluster: &Cluster,
-    plan: &Plan,
+    declared: &Schema,
     lease: &Lease,
     missing: &[usize],
 ) -> Result<Vec<Identity>, StoreError> {
     let mut known = Known::read(cluster).await?;
-    for table in missing.iter().filter_map(|at| plan.tables.get(*at)) {
+    for table in missing.iter().filter_map(|at| declared.tables.get(*at)) {
         known.note(lease, table, NONE).await?;
     }
-    create::make_tables(cluster, plan, missing).await?;
+    create::make_tables(cluster, declared, missing).await?;
     failpoint::step("tables made");
-    let found = identity::identities(cluster, plan).await?;
-    none_hides(cluster, plan, &found).await?;
-    let pairs = || plan.tables.iter().zip(&found);
+    let found = identity::identities(cluster, declared).await?;
+    none_hides(cluster, declared, &found).await?;
+    let pairs = || declared.tables.iter().zip(&found);
     let others: Vec<&str> = pairs()
         .filter(|(table, now)| known.is_another(table, now))
         .map(|(table, _)| table.name.as_str())
@@ -60,8 +60,8 @@ pub async fn tables(
 ///
 /// # Errors
 /// Returns an error if there is such a column, or if the cluster does not answer or rejects a request.
-pub async fn none_hides(cluster: &Cluster, plan: &Plan, found: &[Identity]) -> Result<(), StoreError> {
-    let hiding = plan.tables.iter().zip(found);
+pub async fn none_hides(cluster: &Cluster, declared: &Schema, found: &[Identity]) -> Result<(), StoreError> {
+    let hiding = declared.tables.iter().zip(found);
     let hiding =
         hiding.flat_map(|(table, now)| now.dropped.iter().map(move |(column, at)| (table, column, *at)));
     for (table, column, at) in hiding {

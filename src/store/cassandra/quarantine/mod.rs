@@ -97,7 +97,7 @@ impl Quarantine {
             .await
     }
 
-    /// Saves one record. Of a long record, only the first bytes are kept, as many as the server accepts.
+    /// Saves one record. For a long record, keeps only as many of the first bytes as the server accepts.
     async fn save_one(&self, lease: &Lease, id: DeliveryId, record: &Quarantined) -> Result<(), StoreError> {
         let mut kept = record.raw.len().min(MOST_KEPT);
         loop {

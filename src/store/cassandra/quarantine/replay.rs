@@ -10,6 +10,7 @@ use crate::store::cassandra::ledger::Beside;
 use crate::store::cassandra::ledger::delivery_row::Entered;
 use crate::store::cassandra::shared::{Inner, Writing, sending};
 use crate::store::cassandra::writer::key_counts::KeyCounts;
+use crate::store::cassandra::writer::layout::tables_of;
 use crate::store::cassandra::writer::progress::Progress;
 use crate::store::cassandra::writer::rows::Sent;
 use crate::store::rejection::Judged;
@@ -33,7 +34,8 @@ pub async fn retried(inner: &Inner, retried: &Replay) -> Result<Applied, StoreEr
     let change = |entered: &mut Entered| enter(inner, entered, retried, &judged, &account);
     inner.ledger.settle(&writing.lease, id, change, beside).await?;
     failpoint::step("retry after the ledger");
-    let tables = (0..sent.tables.len()).map(|table| delta(chunk, &sent, &judged, &account, table)).collect();
+    let tables = tables_of(&inner.declared, chunk);
+    let tables = tables.into_iter().map(|table| delta(chunk, &sent, &judged, &account, table)).collect();
     writing.collisions.keep_alone(id, account.keys).await;
     Ok(Applied { tables, refused: judged.refused, failed: None })
 }
@@ -70,7 +72,7 @@ async fn send(inner: &Inner, writing: &Writing, chunk: &RowChunk) -> Result<Sent
     writing.lease.check().await?;
     writing.tables.check().await?;
     failpoint::step("retry before the rows");
-    let all: Vec<usize> = (0..inner.plan.tables.len()).collect();
+    let all: Vec<usize> = (0..inner.declared.tables.len()).collect();
     let sent = sending(inner, writing, &[chunk]).all(&all).await?;
     writing.tables.check().await?;
     failpoint::step("retry after the rows");
@@ -95,10 +97,11 @@ fn beside(writing: &Writing, retried: &Replay, judged: &Judged, account: &KeyCou
 
 fn enter(inner: &Inner, entered: &mut Entered, retried: &Replay, judged: &Judged, account: &KeyCounts) {
     let (loaded, skipped) = (loaded(retried, judged).count() as u64, retried.skipped.len() as u64);
-    let tables = &inner.plan.tables;
-    let deltas = (0..tables.len()).map(|table| account.counted.delta(0, table, loaded));
-    let lenient = &retried.chunk.lenient;
-    entered.delivery.receipt.replay((loaded, skipped, lenient), tables, deltas);
+    let tables = &retried.chunk.source.plan.tables;
+    let of_chunk = tables_of(&inner.declared, &retried.chunk);
+    let deltas = of_chunk.into_iter().map(|table| account.counted.delta(0, table, loaded));
+    let tolerated = &retried.chunk.tolerated;
+    entered.delivery.replay((loaded, skipped, tolerated), tables, deltas);
 }
 
 fn delta(chunk: &RowChunk, sent: &Sent, judged: &Judged, account: &KeyCounts, table: usize) -> TableDelta {

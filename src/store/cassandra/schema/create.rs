@@ -6,7 +6,7 @@ use scylla::policies::load_balancing::{
     LoadBalancingPolicy, NodeIdentifier, SingleTargetLoadBalancingPolicy,
 };
 
-use crate::domain::Plan;
+use crate::domain::Schema;
 use crate::store::StoreError;
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::cluster::error::exists_already;
@@ -63,9 +63,9 @@ pub async fn mark(cluster: &Cluster) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// Returns an error if the cluster does not answer or rejects a request.
-pub async fn make_tables(cluster: &Cluster, plan: &Plan, missing: &[usize]) -> Result<(), StoreError> {
-    for table in missing.iter().filter_map(|index| plan.tables.get(*index)) {
-        run(cluster, &create_table(&cluster.settings, plan, table)).await?;
+pub async fn make_tables(cluster: &Cluster, declared: &Schema, missing: &[usize]) -> Result<(), StoreError> {
+    for table in missing.iter().filter_map(|index| declared.tables.get(*index)) {
+        run(cluster, &create_table(&cluster.settings, declared, table)).await?;
     }
     Ok(())
 }

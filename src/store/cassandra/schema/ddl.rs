@@ -1,8 +1,8 @@
-//! Generates the DDL from the plan.
+//! Generates the DDL from the declaration.
 
 use std::fmt::Write as _;
 
-use crate::domain::{Order, Plan, Table};
+use crate::domain::{Order, Schema, Table};
 use crate::store::cassandra::cluster::settings::Settings;
 use crate::store::cassandra::schema::declared::{LEDGER, STAMPS};
 use crate::store::cassandra::schema::names::{column, keyspaces, ledger_place, place, quoted, stamps_place};
@@ -22,14 +22,14 @@ pub fn create_keyspace(settings: &Settings, name: &str) -> String {
 }
 
 /// Returns the `CREATE TABLE` statement of a table.
-pub fn create_table(settings: &Settings, plan: &Plan, table: &Table) -> String {
+pub fn create_table(settings: &Settings, declared: &Schema, table: &Table) -> String {
     let mut ddl = format!("CREATE TABLE {} (\n", place(settings, table));
     for index in table.all() {
-        let Some(one) = plan.columns.get(index) else { continue };
+        let Some(one) = declared.columns.get(index) else { continue };
         let once = if table.statics.contains(&index) { " static" } else { "" };
         let _ = writeln!(ddl, "  {} {}{once},", column(one), one.kind);
     }
-    let name = |index: &usize| plan.columns.get(*index).map(column).unwrap_or_default();
+    let name = |index: &usize| declared.columns.get(*index).map(column).unwrap_or_default();
     let partition = table.partition_key.iter().map(name).collect::<Vec<_>>().join(", ");
     let clustering: String =
         table.clustering_key.iter().fold(String::new(), |all, (index, _)| all + ", " + &name(index));
@@ -51,12 +51,12 @@ pub fn word(order: Order) -> &'static str {
 }
 
 /// Returns the statements that create the whole store, in order.
-pub fn ddl(settings: &Settings, plan: &Plan) -> Vec<String> {
+pub fn ddl(settings: &Settings, declared: &Schema) -> Vec<String> {
     let mut all = Vec::new();
     for name in keyspaces(settings) {
         all.push(create_keyspace(settings, &name));
     }
-    all.extend(plan.tables.iter().map(|table| create_table(settings, plan, table)));
+    all.extend(declared.tables.iter().map(|table| create_table(settings, declared, table)));
     all.push(create_stamps(settings));
     all.extend(LEDGER.iter().map(|table| create_of_ledger(settings, *table)));
     all

@@ -1,7 +1,7 @@
 //! The declarations of the tables of the ledger, and of the table of the stamps.
 
 /// The format of ledger and quarantine. A newer format is rejected.
-pub const FORMAT: i64 = 6;
+pub const FORMAT: i64 = 7;
 
 /// The first format with `needledrop_contents`.
 pub const WITH_CONTENTS: i64 = 5;

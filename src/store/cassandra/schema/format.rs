@@ -1,6 +1,6 @@
 //! Checks that the ledger is complete and has a format that this version knows.
 
-use crate::domain::Plan;
+use crate::domain::Schema;
 use crate::store::StoreError;
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::schema::create;
@@ -10,7 +10,11 @@ use crate::store::cassandra::schema::state::{SchemaState, look};
 
 /// Rejects a ledger from which a table has disappeared. If the table were created again, nobody would notice that its
 /// content is lost.
-pub async fn check_complete(cluster: &Cluster, plan: &Plan, state: &SchemaState) -> Result<(), StoreError> {
+pub async fn check_complete(
+    cluster: &Cluster,
+    declared: &Schema,
+    state: &SchemaState,
+) -> Result<(), StoreError> {
     if state.missing_ledger.is_empty() {
         return Ok(());
     }
@@ -23,7 +27,7 @@ pub async fn check_complete(cluster: &Cluster, plan: &Plan, state: &SchemaState)
     };
     let Some(format) = format else { return Ok(()) };
     // Another process may have created the tables in the meantime.
-    let state = look(cluster, plan, false).await?;
+    let state = look(cluster, declared, false).await?;
     let missing = state.missing_ledger_table(format);
     missing.map_or(Ok(()), |name| Err(damaged(cluster, &format!("table {name} is missing"))))
 }

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::domain::Plan;
+use crate::domain::Schema;
 use crate::store::StoreError;
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::schema::identity;
@@ -17,16 +17,16 @@ const FRESH: Duration = Duration::from_millis(100);
 /// The tables as they were when writing began.
 pub struct Unchanged {
     cluster: Cluster,
-    plan: Arc<Plan>,
-    /// The identities of the tables, in the order of the plan.
+    declared: Arc<Schema>,
+    /// The identities of the tables, in the order of the schema.
     before: Vec<Identity>,
     /// When the tables were last found unchanged.
     seen: Mutex<Option<Instant>>,
 }
 
 impl Unchanged {
-    pub fn new(cluster: &Cluster, plan: Arc<Plan>, before: Vec<Identity>) -> Self {
-        Self { cluster: cluster.clone(), plan, before, seen: Mutex::new(None) }
+    pub fn new(cluster: &Cluster, declared: Arc<Schema>, before: Vec<Identity>) -> Self {
+        Self { cluster: cluster.clone(), declared, before, seen: Mutex::new(None) }
     }
 
     /// Checks that no table has changed, unless this was checked just now.
@@ -47,9 +47,9 @@ impl Unchanged {
     /// Returns an error if a table has changed, or if the cluster does not answer or rejects a request.
     pub async fn check(&self) -> Result<(), StoreError> {
         let asked = Instant::now();
-        let now = identity::identities(&self.cluster, &self.plan).await?;
+        let now = identity::identities(&self.cluster, &self.declared).await?;
         let changed = self.before.iter().zip(&now).map(|(before, now)| now.since(before));
-        let mut changed = self.plan.tables.iter().zip(changed);
+        let mut changed = self.declared.tables.iter().zip(changed);
         let Some((table, changed)) = changed.find_map(|(table, what)| Some((&table.name, what?))) else {
             *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
             return Ok(());

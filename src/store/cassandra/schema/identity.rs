@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use scylla::value::CqlTimestamp;
 
-use crate::domain::{Plan, Table};
+use crate::domain::{Schema, Table};
 use crate::store::StoreError;
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::schema::names::{folded, keyspace};
@@ -41,11 +41,11 @@ fn micros(at: CqlTimestamp) -> i64 {
     if at.0 < YEAR_5138 { at.0 * 1000 } else { at.0 }
 }
 
-/// Reads the identities of the declared tables, in the order of the plan.
+/// Reads the identities of the declared tables, in the order of the schema.
 ///
 /// # Errors
 /// Returns an error if the cluster does not answer or rejects a request.
-pub async fn identities(cluster: &Cluster, plan: &Plan) -> Result<Vec<Identity>, StoreError> {
+pub async fn identities(cluster: &Cluster, declared: &Schema) -> Result<Vec<Identity>, StoreError> {
     let ids = "SELECT table_name, id FROM system_schema.tables WHERE keyspace_name = ?";
     let dropped = "SELECT table_name, column_name, dropped_time FROM system_schema.dropped_columns \
                    WHERE keyspace_name = ?";
@@ -57,13 +57,13 @@ pub async fn identities(cluster: &Cluster, plan: &Plan) -> Result<Vec<Identity>,
     let ids: BTreeMap<String, uuid::Uuid> = ids.into_iter().collect();
     let identity = |table: &Table| {
         let name = folded(&table.name, table.exact);
-        let of = |index: usize| plan.columns.get(index).map(|column| folded(&column.name, column.exact));
+        let of = |index: usize| declared.columns.get(index).map(|column| folded(&column.name, column.exact));
         let declared: Vec<String> = table.all().filter_map(of).collect();
         let own = dropped.iter().filter(|(of, column, _)| *of == name && declared.contains(column));
         let dropped = own.map(|(_, column, at)| (column.clone(), micros(*at))).collect();
         Identity { id: ids.get(&name).copied(), dropped }
     };
-    Ok(plan.tables.iter().map(identity).collect())
+    Ok(declared.tables.iter().map(identity).collect())
 }
 
 #[cfg(test)]

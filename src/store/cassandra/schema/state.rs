@@ -1,8 +1,8 @@
-//! Reads the existing schema, and compares it with the plan.
+//! Reads the existing schema, and compares it with the declaration.
 
 use std::collections::BTreeMap;
 
-use crate::domain::{Plan, Table};
+use crate::domain::{Schema, Table};
 use crate::store::StoreError;
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::schema::ddl::word;
@@ -18,7 +18,7 @@ type Found = BTreeMap<String, BTreeMap<String, String>>;
 pub struct SchemaState {
     /// Names of keyspaces.
     pub missing_keyspaces: Vec<String>,
-    /// Indexes of tables in the plan.
+    /// Indexes of tables in the schema.
     pub missing_tables: Vec<usize>,
     pub missing_stamps: bool,
     /// Indexes of tables in [`LEDGER`].
@@ -44,9 +44,9 @@ impl SchemaState {
     }
 
     /// Describes the first thing that is missing.
-    pub fn missing(&self, plan: &Plan) -> Option<String> {
+    pub fn missing(&self, declared: &Schema) -> Option<String> {
         let keyspace = self.missing_keyspaces.first().map(|name| format!("keyspace {name}"));
-        let table = self.missing_tables.first().and_then(|index| plan.tables.get(*index));
+        let table = self.missing_tables.first().and_then(|index| declared.tables.get(*index));
         let ledger = self.missing_ledger.first().and_then(|index| LEDGER.get(*index));
         let stamps = self.missing_stamps.then(|| format!("table {}", STAMPS.0));
         keyspace
@@ -60,17 +60,17 @@ impl SchemaState {
 ///
 /// # Errors
 /// Returns an error if a table has another shape than declared, or if the cluster does not answer or rejects a request.
-pub async fn look(cluster: &Cluster, plan: &Plan, compares: bool) -> Result<SchemaState, StoreError> {
+pub async fn look(cluster: &Cluster, declared: &Schema, compares: bool) -> Result<SchemaState, StoreError> {
     let there = existing_keyspaces(cluster).await?;
     let missing_keyspaces =
         keyspaces(&cluster.settings).into_iter().filter(|name| !there.contains(name)).collect::<Vec<_>>();
     let tables = columns(cluster, &keyspace(&cluster.settings.keyspace)).await?;
     let ledger = columns(cluster, &keyspace(&cluster.settings.ledger_keyspace)).await?;
     let mut missing_tables = Vec::new();
-    for (index, table) in plan.tables.iter().enumerate() {
+    for (index, table) in declared.tables.iter().enumerate() {
         match tables.get(&folded(&table.name, table.exact)) {
             None => missing_tables.push(index),
-            Some(found) if compares => compare(cluster, plan, table, found)?,
+            Some(found) if compares => compare(cluster, declared, table, found)?,
             Some(_) => {}
         }
     }
@@ -86,11 +86,11 @@ pub async fn look(cluster: &Cluster, plan: &Plan, compares: bool) -> Result<Sche
 
 fn compare(
     cluster: &Cluster,
-    plan: &Plan,
+    declared: &Schema,
     table: &Table,
     found: &BTreeMap<String, String>,
 ) -> Result<(), StoreError> {
-    let expected = expected(plan, table);
+    let expected = expected(declared, table);
     if expected == *found {
         return Ok(());
     }
@@ -102,14 +102,23 @@ fn compare(
     let (lacks, extra) = (listed(only(&expected, found)), listed(only(found, &expected)));
     Err(cluster.shape(
         format!("table {} has another shape:\n  expected {lacks}\n  found {extra}", table.name),
-        "declare the table as it is, declare it under another name, or move it away",
+        if found.values().any(|kind| is_unfrozen(kind)) {
+            "recreate the table with frozen collections, or declare it under another name; docs/types.md says why"
+        } else {
+            "declare the table as it is, declare it under another name, or move it away"
+        },
     ))
 }
 
-fn expected(plan: &Plan, table: &Table) -> BTreeMap<String, String> {
+/// Whether this is the type of a collection that is not frozen. Such a table cannot be declared as it is.
+fn is_unfrozen(kind: &str) -> bool {
+    ["list<", "set<", "map<"].iter().any(|collection| kind.starts_with(collection))
+}
+
+fn expected(declared: &Schema, table: &Table) -> BTreeMap<String, String> {
     let mut shape = BTreeMap::new();
     for index in table.all() {
-        let Some(one) = plan.columns.get(index) else { continue };
+        let Some(one) = declared.columns.get(index) else { continue };
         let partition = table.partition_key.iter().position(|of| *of == index);
         let clustering = table.clustering_key.iter().position(|(of, _)| *of == index);
         let order = clustering.and_then(|at| table.clustering_key.get(at)).map(|(_, order)| word(*order));

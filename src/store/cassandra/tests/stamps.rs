@@ -24,7 +24,9 @@ impl Pair {
 
     async fn open(&self, at: usize) -> CassandraStore {
         let access = Access::Write { create: true, standby: false };
-        CassandraStore::open(self.ledgers[at].clone(), Arc::new(suite::plan()), access).await.unwrap()
+        CassandraStore::open(self.ledgers[at].clone(), Arc::new(Schema::of([&suite::plan()])), access)
+            .await
+            .unwrap()
     }
 
     async fn cql(&self, cql: &str) {

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
-use std::time::Duration;
 
 use crate::domain::ledger::Applied;
 use crate::domain::{Delivery, DeliveryId, DeliveryState, Position, Quarantined, RowChunk, TableDelta};
 use crate::store::cassandra::ledger::delivery_row::Entered;
 use crate::store::cassandra::shared::{Inner, Writing};
 use crate::store::cassandra::writer::key_counts::{Counted, KeyCounts};
+use crate::store::cassandra::writer::layout::tables_of;
 use crate::store::cassandra::writer::progress::Progress;
 use crate::store::cassandra::writer::send_window::{Run, Window};
 use crate::store::cassandra::writer::{rows, tails};
@@ -45,7 +45,7 @@ async fn run(
     writing.lease.check().await?;
     let judged = progress.judged.get_or_init(|| {
         let mut known = writing.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        judged(&mut known, chunks, &rows.refused, rows.tables.len(), failed)
+        judged(&mut known, chunks, &rows.refused, failed)
     });
     let accounts = KeyCounts::all(inner, writing, chunks, judged, progress).await?;
     // Saving keys before the ledger advances is safe: keys beyond the committed position do not count.
@@ -132,7 +132,7 @@ async fn entered(
                 advance(inner, entered, chunks[*at], &judged[*at], &counted, *at)?;
             }
             if let Some(tail) = tails.iter().find(|tail| tail.source.id == id) {
-                tails::note(inner, entered, tail);
+                tails::note(entered, tail);
             }
             Ok::<_, StoreError>(())
         };
@@ -141,7 +141,8 @@ async fn entered(
         if entered.delivery.state == DeliveryState::Loading {
             writing.collisions.keep(id, keys).await;
         }
-        let applied = own.into_iter().map(|at| (at, counts(chunks[at], &judged[at], &counted, at, sent)));
+        let applied =
+            own.into_iter().map(|at| (at, counts(inner, (chunks[at], at), &judged[at], &counted, sent)));
         let applied = applied.collect();
         progress.entered().insert(id, applied);
     }
@@ -163,16 +164,24 @@ fn advance(
     }
     let refused = judged.refused.len() as u64;
     delivery.advance(chunk, refused).map_err(|error| inner.cluster.broken(error.to_string()))?;
-    let (tables, rows) = (&inner.plan.tables, chunk.rows.len() as u64 - refused);
-    delivery.receipt.add_rows(tables, (0..tables.len()).map(|table| counted.delta(at, table, rows)));
+    let rows = chunk.rows.len() as u64 - refused;
+    let deltas = tables_of(&inner.declared, chunk).into_iter().map(|table| counted.delta(at, table, rows));
+    delivery.receipt.add_rows(&chunk.source.plan.tables, deltas);
     Ok(())
 }
 
-fn counts(chunk: &RowChunk, judged: &Judged, counted: &Counted, at: usize, sent: &rows::Sent) -> Applied {
+fn counts(
+    inner: &Inner,
+    (chunk, at): (&RowChunk, usize),
+    judged: &Judged,
+    counted: &Counted,
+    sent: &rows::Sent,
+) -> Applied {
     let rows = if judged.failed.is_some() { 0 } else { (chunk.rows.len() - judged.rows.len()) as u64 };
-    let delta = |(table, (_, took)): (usize, &(u64, Duration))| TableDelta {
-        took: *took,
+    let delta = |table: usize| TableDelta {
+        took: sent.tables.get(table).map(|(_, took)| *took).unwrap_or_default(),
         ..counted.delta(at, table, rows)
     };
-    Applied { tables: sent.tables.iter().enumerate().map(delta).collect(), ..Applied::default() }
+    let tables = tables_of(&inner.declared, chunk).into_iter().map(delta).collect();
+    Applied { tables, ..Applied::default() }
 }

@@ -6,10 +6,11 @@ use std::time::Instant;
 use crate::domain::ledger::Applied;
 use crate::domain::{RowChunk, TableCount, TableDelta};
 use crate::store::cassandra::ledger::delivery_row::Entered;
-use crate::store::cassandra::shared::{Inner, Writing, sending};
+use crate::store::cassandra::shared::{Inner, sending};
 use crate::store::cassandra::writer::backfill_totals::Played;
 use crate::store::cassandra::writer::key_counts::collided;
 use crate::store::cassandra::writer::keys::{Keys, Short, short};
+use crate::store::cassandra::writer::layout::{Layout, layouts};
 use crate::store::{StoreError, failpoint};
 
 pub async fn chunk(
@@ -19,13 +20,15 @@ pub async fn chunk(
     first: bool,
 ) -> Result<Applied, StoreError> {
     let (began, id) = (Instant::now(), chunk.source.id);
-    let declared = inner.plan.tables.get(table).ok_or_else(|| inner.cluster.broken("no such table"))?;
+    let no_table = || inner.cluster.broken("no such table");
+    let declared = chunk.source.plan.tables.get(table).ok_or_else(no_table)?;
+    let (place, _) = inner.declared.table(&declared.name).ok_or_else(no_table)?;
     let mut delta = TableDelta { rows: chunk.rows.len() as u64, ..TableDelta::default() };
     let writing = inner.writer()?;
     writing.lease.check().await?;
     writing.tables.check().await?;
     let one = [chunk];
-    let sent = sending(inner, writing, &one).all(&[table]).await?;
+    let sent = sending(inner, writing, &one).all(&[place]).await?;
     writing.tables.check().await?;
     if let Some(refusal) = sent.refused.first().filter(|_| sent.refused.len() == chunk.rows.len()) {
         let what = format!("table {} rejects all rows: {}", declared.name, refusal.words);
@@ -47,7 +50,9 @@ pub async fn chunk(
         count: TableCount::behind(&declared.name),
     });
     let distinct = played.keys.distinct();
-    played.keys.add(hashes(writing, table, chunk, &left_out));
+    let layouts = layouts(&inner.declared, &chunk.source.plan);
+    let layout = layouts.get(place).and_then(Option::as_ref).ok_or_else(no_table)?;
+    played.keys.add(hashes(layout, chunk, &left_out));
     let grown = i64::try_from(played.keys.distinct()).unwrap_or(0) - i64::try_from(distinct).unwrap_or(0);
     let collisions = i64::try_from(delta.rows).unwrap_or(0) - grown;
     let estimated = played.keys.is_estimate();
@@ -76,9 +81,8 @@ pub async fn chunk(
     Ok(Applied { tables: vec![delta], ..Applied::default() })
 }
 
-fn hashes(writing: &Writing, table: usize, chunk: &RowChunk, left_out: &HashSet<usize>) -> Vec<Short> {
-    let Some(writer) = writing.writers.get(table) else { return Vec::new() };
+fn hashes(layout: &Layout, chunk: &RowChunk, left_out: &HashSet<usize>) -> Vec<Short> {
     let mut scratch = Vec::new();
     let rows = (0..chunk.rows.len()).filter(|row| !left_out.contains(row));
-    rows.map(|row| short(writer.key(&chunk.rows, row, &mut scratch))).collect()
+    rows.map(|row| short(layout.key.hash(&chunk.rows, row, &mut scratch))).collect()
 }

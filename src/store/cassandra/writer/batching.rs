@@ -135,7 +135,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_row_goes_once_and_no_request_has_too_many_or_could_have_more(
+        fn every_row_is_sent_once_and_requests_are_as_large_as_allowed(
             tables in prop::collection::vec(prop::collection::vec(0..5_u64, 0..60), 0..4),
             rows in 1..8_usize,
             bytes in 1..30_usize,

@@ -1,4 +1,6 @@
 //! Encodes the cells of a chunk as CQL values, directly from the chunk's arena, and decodes values that are read.
+//!
+//! A collection is its JSON text in the arena. It is parsed again for each table, and encoded element by element.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -6,72 +8,25 @@ use std::net::IpAddr;
 use bigdecimal::BigDecimal;
 use bigdecimal::num_bigint::BigInt;
 use scylla::serialize::SerializationError;
-use scylla::serialize::row::{RowSerializationContext, SerializeRow};
-use scylla::serialize::writers::{CellWriter, RowWriter};
+use scylla::serialize::writers::CellWriter;
 use scylla::value::CqlValue;
 
-use crate::domain::{Cell, Rows, Type, Value};
+use crate::domain::parse::collection::{elements, pairs};
+use crate::domain::{Cell, Collection, Scalar, Type, Value, collection};
 
 /// The number that CQL gives to 1970-01-01: dates are counted from 2^31 days earlier.
 const DAY_ZERO: i64 = 1 << 31;
-
-/// The most bytes that a cell takes in a request, including its length prefix but not its bytes in the arena.
-pub const LARGEST: usize = 12;
-
-/// One row as the values of a statement: the columns of a table in the order of the bind markers, then the stamp.
-pub struct BoundRow<'r> {
-    pub rows: &'r Rows,
-    pub row: usize,
-    pub columns: &'r [(usize, Type)],
-    /// Whether an empty column deletes the stored value, at the cost of a tombstone. Otherwise it is not sent.
-    pub clears: bool,
-}
 
 #[derive(Debug, thiserror::Error)]
 #[error("a value of {0} bytes is too long for CQL")]
 struct TooLong(usize);
 
-impl SerializeRow for BoundRow<'_> {
-    fn serialize(
-        &self,
-        _: &RowSerializationContext<'_>,
-        writer: &mut RowWriter<'_>,
-    ) -> Result<(), SerializationError> {
-        for (column, kind) in self.columns {
-            let cell = self.rows.cell(self.row, *column);
-            write(writer.make_cell_writer(), *kind, cell, self.rows.arena_bytes(), self.clears)?;
-        }
-        bytes(writer.make_cell_writer(), &self.rows.stamp(self.row).0.to_be_bytes())
-    }
+#[derive(Debug, thiserror::Error)]
+#[error("a collection that was parsed cannot be read; this is a defect, please report it")]
+struct Unreadable;
 
-    fn is_empty(&self) -> bool {
-        false
-    }
-}
-
-impl BoundRow<'_> {
-    /// Returns the approximate number of bytes that the key and the columns take.
-    pub fn size(&self) -> usize {
-        let of = |(column, _): &(usize, Type)| match self.rows.cell(self.row, *column) {
-            Cell::Text(at) | Cell::Blob(at) | Cell::Decimal(at) | Cell::Uuid(at) | Cell::Inet(at) => {
-                at.len() + 4
-            }
-            _ => LARGEST,
-        };
-        self.columns.iter().map(of).sum()
-    }
-
-    /// Reads the first byte of each value, to bring the values into the processor's cache. The sum has no other use.
-    pub fn seen(&self) -> usize {
-        let first = |(column, _): &(usize, Type)| match self.rows.cell(self.row, *column) {
-            Cell::Text(at) | Cell::Blob(at) => at.of(self.rows.arena_bytes()).first().copied().unwrap_or(0),
-            _ => 0,
-        };
-        self.columns.iter().map(first).map(usize::from).sum()
-    }
-}
-
-fn write(
+/// Writes a cell. `clears` says whether an empty cell deletes the stored value, or is not sent.
+pub fn write(
     writer: CellWriter<'_>,
     kind: Type,
     cell: Cell,
@@ -99,11 +54,39 @@ fn write(
         Cell::Boolean(yes) => bytes(writer, &[u8::from(yes)]),
         Cell::Timestamp(n) | Cell::Time(n) => bytes(writer, &n.to_be_bytes()),
         Cell::Date(days) => narrow(writer, i64::from(days) + DAY_ZERO, 4),
+        Cell::Decimal(_) if kind == Type::Varint => bytes(writer, &varint(&cell.value(arena))),
         Cell::Decimal(_) => bytes(writer, &decimal(&cell.value(arena))),
+        Cell::Collection(at) => match (kind, std::str::from_utf8(at.of(arena))) {
+            (Type::Collection(kind), Ok(text)) => self::collection(writer, kind, text),
+            _ => Err(SerializationError::new(Unreadable)),
+        },
     }
 }
 
-fn bytes(writer: CellWriter<'_>, value: &[u8]) -> Result<(), SerializationError> {
+/// Writes a collection: the number of its elements or pairs, then each value with its length.
+fn collection(writer: CellWriter<'_>, kind: Collection, text: &str) -> Result<(), SerializationError> {
+    let unreadable = |_| SerializationError::new(Unreadable);
+    let mut arena = Vec::new();
+    let (count, cells): (usize, Vec<(Scalar, Cell)>) = match kind {
+        Collection::List(of) | Collection::Set(of) => {
+            let cells = elements(of, text, &mut arena).map_err(unreadable)?;
+            (cells.len(), cells.into_iter().map(|cell| (of, cell)).collect())
+        }
+        Collection::Map(key, value) => {
+            let pairs = pairs(key, value, text, &mut arena).map_err(unreadable)?;
+            (pairs.len(), pairs.into_iter().flat_map(|(one, other)| [(key, one), (value, other)]).collect())
+        }
+    };
+    let too_long = |_| SerializationError::new(TooLong(text.len()));
+    let mut builder = writer.into_value_builder();
+    builder.append_bytes(&i32::try_from(count).map_err(|_| too_long(()))?.to_be_bytes());
+    for (of, cell) in cells {
+        write(builder.make_sub_writer(), of.into(), cell, &arena, false)?;
+    }
+    builder.finish().map(|_| ()).map_err(|_| too_long(()))
+}
+
+pub fn bytes(writer: CellWriter<'_>, value: &[u8]) -> Result<(), SerializationError> {
     match writer.set_value(value) {
         Ok(_) => Ok(()),
         Err(_) => Err(SerializationError::new(TooLong(value.len()))),
@@ -124,6 +107,10 @@ fn decimal(value: &Value<'_>) -> Vec<u8> {
     bytes
 }
 
+fn varint(value: &Value<'_>) -> Vec<u8> {
+    unscaled(value).0.to_signed_bytes_be()
+}
+
 fn unscaled(value: &Value<'_>) -> (BigInt, i32) {
     let text = match value {
         Value::Decimal(text) => text.as_ref(),
@@ -134,12 +121,16 @@ fn unscaled(value: &Value<'_>) -> (BigInt, i32) {
     (unscaled, i32::try_from(scale).unwrap_or_default())
 }
 
-/// Converts a value to the driver's type, for statements that need not be fast. Returns `None` for an empty value.
+/// Converts a value of a key to the driver's type. Returns `None` for an empty value, and for a collection, which cannot be
+/// part of a key.
 pub fn cql(kind: Type, value: &Value<'_>) -> Option<CqlValue> {
     Some(match value {
-        Value::Empty => return None,
+        Value::Empty | Value::Collection(_) => return None,
         Value::Text(text) => CqlValue::Text(text.to_string()),
         Value::Blob(bytes) => CqlValue::Blob(bytes.to_vec()),
+        Value::Decimal(_) if kind == Type::Varint => {
+            CqlValue::Varint(scylla::value::CqlVarint::from_signed_bytes_be(varint(value)))
+        }
         Value::Decimal(_) => {
             let (unscaled, scale) = unscaled(value);
             let bytes = unscaled.to_signed_bytes_be();
@@ -182,6 +173,20 @@ pub fn value(read: Option<CqlValue>) -> Value<'static> {
             let number = BigDecimal::new(BigInt::from_signed_bytes_be(bytes), i64::from(scale));
             Value::Decimal(Cow::Owned(number.to_plain_string()))
         }
+        Some(CqlValue::Varint(number)) => {
+            let number = BigInt::from_signed_bytes_be(number.as_signed_bytes_be_slice());
+            Value::Decimal(Cow::Owned(number.to_string()))
+        }
+        Some(CqlValue::List(values)) => {
+            Value::Collection(Cow::Owned(collection::array(values.into_iter().map(member))))
+        }
+        Some(CqlValue::Set(values)) => {
+            Value::Collection(Cow::Owned(collection::set(values.into_iter().map(member).collect())))
+        }
+        Some(CqlValue::Map(pairs)) => {
+            let pairs = pairs.into_iter().map(|(key, value)| (member(key), member(value)));
+            Value::Collection(Cow::Owned(collection::map(pairs.collect())))
+        }
         Some(CqlValue::Uuid(id)) => Value::Uuid(id),
         Some(CqlValue::Timeuuid(id)) => Value::Uuid(id.into()),
         Some(CqlValue::Inet(ip)) => Value::Inet(canonical(ip)),
@@ -201,50 +206,10 @@ pub fn value(read: Option<CqlValue>) -> Value<'static> {
     }
 }
 
-fn canonical(ip: IpAddr) -> IpAddr {
-    ip.to_canonical()
+fn member(value: CqlValue) -> Value<'static> {
+    self::value(Some(value))
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::domain::Stamp;
-    use crate::domain::parse::parse;
-
-    proptest! {
-        #[test]
-        fn no_record_is_larger_than_the_longest_and_its_cells(
-            texts in prop::collection::vec(("[a-z]{0,40}", "[0-9]{1,9}", "([0-9a-f]{2}){0,20}"), 1..20),
-            lost in "[a-z]{0,9}",
-            again in any::<bool>(),
-        ) {
-            let columns = [(0, Type::Text), (1, Type::Bigint), (2, Type::Blob)];
-            let mut rows = Rows::new(3, texts.len());
-            if again {
-                rows.arena().extend_from_slice(&[b'x'; 999]);
-                rows.push(Stamp(0), &mut vec![Cell::Empty; 3]);
-                rows = rows.emptied(3, texts.len());
-            }
-            for (number, (one, n, other)) in texts.iter().enumerate() {
-                let of = |arena: &mut Vec<u8>| {
-                    let kinds = [(Type::Text, one.clone()), (Type::Bigint, n.clone()), (Type::Blob, format!("0x{other}"))];
-                    kinds.map(|(kind, text)| parse(kind, text.as_bytes(), arena).unwrap())
-                };
-                if number % 2 == 0 {
-                    let mut cells = of(rows.arena()).to_vec();
-                    rows.push(Stamp(0), &mut cells);
-                } else {
-                    rows.add(Stamp(0), |cells, arena| { cells.extend(of(arena)); Ok::<(), ()>(()) }).unwrap();
-                }
-                // A row that was not added does not count.
-                rows.add(Stamp(0), |_, arena| { arena.extend(lost.bytes()); Err(()) }).unwrap_err();
-            }
-            let sizes = (0..rows.len()).map(|row| BoundRow { rows: &rows, row, columns: &columns, clears: false }.size());
-            prop_assert!(sizes.max().unwrap() <= rows.longest() + columns.len() * LARGEST);
-            let longest = texts.iter().map(|(one, _, other)| one.len() + other.len() / 2).max();
-            prop_assert_eq!(Some(rows.longest()), longest);
-        }
-    }
+fn canonical(ip: IpAddr) -> IpAddr {
+    ip.to_canonical()
 }

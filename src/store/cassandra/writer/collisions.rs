@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use scylla::statement::prepared::PreparedStatement;
 
-use crate::domain::{DeliveryId, Plan};
+use crate::domain::{DeliveryId, Schema};
 use crate::store::StoreError;
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::lease::Lease;
@@ -23,12 +23,12 @@ const KEPT: u64 = 7 * 24 * 3600;
 /// The byte that the records of these keys reach, the hashes, and their write time.
 type Stored = (i64, Option<Vec<u8>>, Option<i64>);
 
-/// The keys of one delivery, for each table of the plan.
+/// The keys of one delivery, for each table of the schema.
 pub type Tables = Vec<Keys>;
 
 pub struct Collisions {
     cluster: Cluster,
-    plan: Arc<Plan>,
+    declared: Arc<Schema>,
     insert: PreparedStatement,
     select: PreparedStatement,
     under_way: tokio::sync::Mutex<HashMap<DeliveryId, Tables>>,
@@ -39,7 +39,7 @@ impl Collisions {
     ///
     /// # Errors
     /// Returns an error if a statement cannot be prepared.
-    pub async fn new(cluster: &Cluster, plan: Arc<Plan>) -> Result<Self, StoreError> {
+    pub async fn new(cluster: &Cluster, declared: Arc<Schema>) -> Result<Self, StoreError> {
         let place = names::ledger_place(&cluster.settings, "needledrop_keys");
         let prepare = |cql: String| cluster.prepare(cql);
         let insert = format!(
@@ -52,7 +52,7 @@ impl Collisions {
             insert: prepare(insert).await?,
             select: prepare(select).await?,
             cluster: cluster.clone(),
-            plan,
+            declared,
             under_way: tokio::sync::Mutex::default(),
         })
     }
@@ -65,11 +65,12 @@ impl Collisions {
         if let Some(tables) = self.under_way.lock().await.remove(&delivery.id) {
             return Ok(tables);
         }
-        let mut tables = vec![Keys::new(self.cluster.settings.limits.collision_keys); self.plan.tables.len()];
+        let mut tables =
+            vec![Keys::new(self.cluster.settings.limits.collision_keys); self.declared.tables.len()];
         if delivery.reach.record == 0 {
             return Ok(tables);
         }
-        for (keys, table) in tables.iter_mut().zip(&self.plan.tables) {
+        for (keys, table) in tables.iter_mut().zip(&self.declared.tables) {
             let values = (delivery.id.0, &table.name);
             let stored: Vec<Stored> = self.cluster.fetch(&self.select, values).await?;
             for (bytes, hashes, written) in stored {

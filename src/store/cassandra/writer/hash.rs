@@ -53,7 +53,12 @@ impl Key {
 /// Appends bytes that distinguish the value from other values of its column.
 fn append(into: &mut Vec<u8>, cell: Cell, arena: &[u8]) {
     match cell {
-        Cell::Text(at) | Cell::Blob(at) | Cell::Decimal(at) | Cell::Uuid(at) | Cell::Inet(at) => {
+        Cell::Text(at)
+        | Cell::Blob(at)
+        | Cell::Decimal(at)
+        | Cell::Collection(at)
+        | Cell::Uuid(at)
+        | Cell::Inet(at) => {
             let bytes = at.of(arena);
             into.extend_from_slice(&bytes.len().to_le_bytes());
             into.extend_from_slice(bytes);

@@ -7,6 +7,7 @@ use crate::store::StoreError;
 use crate::store::cassandra::shared::{Inner, Writing};
 use crate::store::cassandra::writer::collisions::Tables;
 use crate::store::cassandra::writer::keys::{Short, short};
+use crate::store::cassandra::writer::layout::{Layout, layouts};
 use crate::store::cassandra::writer::progress::Progress;
 use crate::store::rejection::Judged;
 
@@ -42,7 +43,8 @@ impl KeyCounts {
         let mut accounts = Vec::with_capacity(of.len());
         for (id, own) in of {
             let mut keys = writing.collisions.of(&inner.ledger.find(id).await?).await?;
-            let counted = counted(writing, &mut keys, chunks, judged, &own);
+            let layouts = own.first().map(|at| layouts(&inner.declared, &chunks[*at].source.plan));
+            let counted = counted(layouts.as_deref().unwrap_or_default(), &mut keys, chunks, judged, &own);
             let reach = own.last().map_or(0, |at| chunks[*at].span.to.offset);
             accounts.push(Self { id, own, keys, counted, reach });
         }
@@ -66,7 +68,7 @@ impl KeyCounts {
 pub struct Counted {
     /// The collisions by chunk and table. A number is negative if it corrects an estimate.
     pub collisions: HashMap<(usize, usize), i64>,
-    /// The keys to be saved, by table.
+    /// The keys to be saved, by index of the table in the schema.
     pub new: Vec<Vec<Short>>,
     /// Whether the collisions are an estimate, by table.
     pub estimated: Vec<bool>,
@@ -88,20 +90,24 @@ pub fn collided(collisions: i64) -> TableDelta {
 }
 
 fn counted(
-    writing: &Writing,
+    layouts: &[Option<Layout>],
     keys: &mut Tables,
     chunks: &[&RowChunk],
     judged: &[Judged],
     own: &[usize],
 ) -> Counted {
-    let mut counted = Counted { new: vec![Vec::new(); writing.writers.len()], ..Counted::default() };
+    let mut counted = Counted { new: vec![Vec::new(); layouts.len()], ..Counted::default() };
     let mut scratch = Vec::new();
-    for (table, (writer, keys)) in writing.writers.iter().zip(keys.iter_mut()).enumerate() {
+    for (table, (layout, keys)) in layouts.iter().zip(keys.iter_mut()).enumerate() {
+        let Some(layout) = layout else {
+            counted.estimated.push(false);
+            continue;
+        };
         for at in own.iter().copied().filter(|at| judged[*at].failed.is_none()) {
             let chunk = &chunks[at];
             let written = (0..chunk.rows.len()).filter(|row| !judged[at].rows.contains(row));
             let hashes: Vec<Short> =
-                written.map(|row| short(writer.key(&chunk.rows, row, &mut scratch))).collect();
+                written.map(|row| short(layout.key.hash(&chunk.rows, row, &mut scratch))).collect();
             let (rows, before) = (hashes.len(), keys.distinct());
             counted.new[table].extend(keys.add(hashes));
             let grown = i64::try_from(keys.distinct()).unwrap_or(0) - i64::try_from(before).unwrap_or(0);

@@ -132,7 +132,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn exact_up_to_the_limit_and_the_same_after_coming_back(
+        fn counts_are_exact_up_to_the_limit_and_the_same_after_a_resume(
             rows in prop::collection::vec(prop::collection::vec(0u64..400, 0..60), 0..12),
             limit in 1usize..300,
         ) {
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn an_estimate_is_near() {
+    fn an_estimate_is_close_to_the_real_number() {
         let mut keys = Keys::new(1000);
         for from in (0..100_000_u64).step_by(500) {
             keys.add(

@@ -12,7 +12,7 @@ use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::domain::{Empty, Plan, RowChunk, Rows, Table, Type};
+use crate::domain::{Empty, RowChunk, Rows, Schema, Table};
 use crate::metrics;
 use crate::metrics::Batches;
 use crate::store::StoreError;
@@ -23,9 +23,8 @@ use crate::store::cassandra::cluster::retry::patiently_while;
 use crate::store::cassandra::lease::Lease;
 use crate::store::cassandra::schema::names;
 use crate::store::cassandra::writer::batching::{PartitionQueue, Place, Request, together};
-use crate::store::cassandra::writer::cell;
-use crate::store::cassandra::writer::cell::BoundRow;
-use crate::store::cassandra::writer::hash::Key;
+use crate::store::cassandra::writer::bound_row::{BoundRow, largest};
+use crate::store::cassandra::writer::layout::{Layout, Layouts};
 use crate::store::rejection::Rejection;
 
 /// The statements that write one table.
@@ -36,9 +35,6 @@ pub struct Writer {
     /// The batch of n rows is at index n - 2. It is created when it is first needed, because it holds its statement n
     /// times.
     batches: Vec<OnceLock<Batch>>,
-    /// All columns in the order of the statement, key first.
-    columns: Vec<(usize, Type)>,
-    key: Key,
     clears: bool,
 }
 
@@ -55,8 +51,8 @@ impl Writer {
     ///
     /// # Errors
     /// Returns an error if a statement cannot be prepared.
-    pub async fn new(cluster: &Cluster, plan: &Plan, table: &Table) -> Result<Self, StoreError> {
-        let of = |index: usize| plan.columns.get(index);
+    pub async fn new(cluster: &Cluster, schema: &Schema, table: &Table) -> Result<Self, StoreError> {
+        let of = |index: usize| schema.columns.get(index);
         let names: Vec<String> = table.all().filter_map(of).map(names::column).collect();
         // Each marker names its type. The server then rejects the statement if the column has another type by now.
         let marks = table.all().filter_map(of).map(|column| format!("({})?", column.kind));
@@ -72,8 +68,6 @@ impl Writer {
             requests: Batches::of(&table.name),
             batches: (2..=cluster.settings.limits.batch_rows).map(|_| OnceLock::new()).collect(),
             insert,
-            columns: table.all().filter_map(|index| Some((index, of(index)?.kind))).collect(),
-            key: Key::of(plan, table),
             clears: table.empty == Empty::Clear,
         })
     }
@@ -96,13 +90,8 @@ impl Writer {
         }))
     }
 
-    /// Returns the hash of a row's key.
-    pub fn key(&self, rows: &Rows, row: usize, scratch: &mut Vec<u8>) -> u64 {
-        self.key.hash(rows, row, scratch)
-    }
-
-    fn record<'r>(&'r self, rows: &'r Rows, row: usize) -> BoundRow<'r> {
-        BoundRow { rows, row, columns: &self.columns, clears: self.clears }
+    fn record<'r>(&self, rows: &'r Rows, row: usize, layout: &'r Layout) -> BoundRow<'r> {
+        BoundRow { rows, row, columns: &layout.columns, clears: self.clears }
     }
 }
 
@@ -115,6 +104,8 @@ pub struct Sending<'s> {
     pub limit: Option<&'s SizeLimit>,
     pub writers: &'s [Writer],
     pub chunks: &'s [&'s RowChunk],
+    /// The layouts of each chunk.
+    pub layouts: Vec<Layouts>,
     /// The largest number of arena bytes that any row of the chunks has.
     pub longest: usize,
 }
@@ -169,14 +160,14 @@ impl Sending<'_> {
         Ok(sent)
     }
 
-    /// Returns the rows for a table, sorted by partition.
+    /// Returns the rows for a table, sorted by partition. Chunks of feeds that do not have the table are left out.
     fn grouped(&self, table: usize) -> Vec<Place> {
-        let Some(writer) = self.writers.get(table) else { return Vec::new() };
         let mut scratch = Vec::new();
         let mut places = Vec::with_capacity(self.chunks.iter().map(|chunk| chunk.rows.len()).sum());
         for (chunk, at) in self.chunks.iter().zip(0_u32..) {
+            let Some(layout) = self.layout(at as usize, table) else { continue };
             for (row, number) in (0..chunk.rows.len()).zip(0_u32..) {
-                let partition = writer.key.partition(&chunk.rows, row, &mut scratch);
+                let partition = layout.key.partition(&chunk.rows, row, &mut scratch);
                 places.push(Place::new(partition, at, number));
             }
         }
@@ -186,8 +177,9 @@ impl Sending<'_> {
 
     /// Returns how many of the first rows in `left` go into one request.
     fn cut(&self, writer: usize, left: &[Place]) -> usize {
-        let columns = self.writers.get(writer).map_or(0, |writer| writer.columns.len());
-        let longest = self.longest + columns * cell::LARGEST;
+        // The columns of a table have the same types in all feeds.
+        let layout = left.first().and_then(|place| self.layout(place.chunk(), writer));
+        let longest = layout.map_or(0, |layout| largest(&layout.columns, self.longest));
         let size = |place: &Place| self.record(writer, place).map_or(0, |record| record.size());
         together(
             left,
@@ -199,8 +191,17 @@ impl Sending<'_> {
     }
 
     fn record(&self, writer: usize, place: &Place) -> Option<BoundRow<'_>> {
-        let chunk = self.chunks.get(place.chunk())?;
-        Some(self.writers.get(writer)?.record(&chunk.rows, place.row()))
+        let (chunk, layout) = (self.chunks.get(place.chunk())?, self.layout(place.chunk(), writer)?);
+        Some(self.writers.get(writer)?.record(&chunk.rows, place.row(), layout))
+    }
+
+    fn layout(&self, chunk: usize, table: usize) -> Option<&Layout> {
+        self.layouts.get(chunk)?.get(table)?.as_ref()
+    }
+
+    fn rejection(&self, writer: usize, place: &Place, words: String) -> Rejection {
+        let table = self.layout(place.chunk(), writer).map_or(0, |layout| layout.table);
+        Rejection { table, chunk: place.chunk(), row: place.row(), words }
     }
 
     /// Sends one request. If a batch is rejected, its rows are sent again one by one.
@@ -231,14 +232,14 @@ impl Sending<'_> {
         for place in places {
             let Some(record) = self.record(writer, place) else { continue };
             if let Some(words) = self.too_large(&record) {
-                refused.push(Rejection { table: writer, chunk: place.chunk(), row: place.row(), words });
+                refused.push(self.rejection(writer, place, words));
                 continue;
             }
             of.requests.sent(1);
             let one =
                 || async { self.cluster.session().execute_unpaged(&of.insert, &record).await.map(|_| ()) };
             if let Err(words) = self.once(of, 1, one).await? {
-                refused.push(Rejection { table: writer, chunk: place.chunk(), row: place.row(), words });
+                refused.push(self.rejection(writer, place, words));
             }
         }
         Ok(())
@@ -246,7 +247,7 @@ impl Sending<'_> {
 
     /// Returns the reason if a row is too large to be sent. Some servers fail instead of rejecting such a row.
     fn too_large(&self, record: &BoundRow<'_>) -> Option<String> {
-        let limit = self.limit.filter(|limit| self.longest > limit.bytes)?;
+        let limit = self.limit.filter(|limit| largest(record.columns, self.longest) > limit.bytes)?;
         limit.refusal(record.size())
     }
 

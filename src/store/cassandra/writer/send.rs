@@ -25,7 +25,7 @@ pub async fn send(inner: &Inner, window: &[RowChunk]) -> Result<Window, StoreErr
     writing.tables.check_unless_fresh().await?;
     hand_out(inner, writing, &body).await?;
     failpoint::step("send before the rows");
-    let all: Vec<usize> = (0..inner.plan.tables.len()).collect();
+    let all: Vec<usize> = (0..inner.declared.tables.len()).collect();
     let rows = sending(inner, writing, &body).all(&all).await?;
     failpoint::step("send after the rows");
     Ok(Window { body: Run::new(places, rows), tails: OnceCell::new() })
@@ -46,7 +46,7 @@ async fn hand_out(inner: &Inner, writing: &Writing, chunks: &[&RowChunk]) -> Res
             continue;
         }
         let bytes = Checkpoint { offset: end, hash: chunk.hash.clone() };
-        let handed = Handed { bytes, rules: inner.plan.rules.clone() };
+        let handed = Handed { bytes, rules: chunk.source.plan.rules.clone() };
         let note = |entered: &mut Entered| {
             entered.delivery.ahead = Some(handed);
             Ok::<_, StoreError>(())

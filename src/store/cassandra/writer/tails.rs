@@ -9,7 +9,7 @@ use crate::store::cassandra::writer::send_window::Run;
 use crate::store::{StoreError, failpoint};
 
 /// Notes the tail that follows the committed part of a delivery, if the tail has rows.
-pub fn note(inner: &Inner, entered: &mut Entered, tail: &RowChunk) {
+pub fn note(entered: &mut Entered, tail: &RowChunk) {
     let delivery = &mut entered.delivery;
     if delivery.state != DeliveryState::Loading || delivery.reach != tail.span.from || tail.rows.is_empty() {
         return;
@@ -18,7 +18,7 @@ pub fn note(inner: &Inner, entered: &mut Entered, tail: &RowChunk) {
         span: tail.span,
         hash: tail.hash.clone(),
         header: tail.source.header.clone(),
-        rules: inner.plan.rules.clone(),
+        rules: tail.source.plan.rules.clone(),
         bytes: tail.bytes.clone(),
     });
 }
@@ -34,7 +34,7 @@ pub async fn send(inner: &Inner, writing: &Writing, window: &[RowChunk]) -> Resu
         }
         if delivery.note.is_none() && !tail.rows.is_empty() {
             let note = |entered: &mut Entered| {
-                note(inner, entered, tail);
+                note(entered, tail);
                 Ok::<_, StoreError>(())
             };
             inner.ledger.change(&writing.lease, tail.source.id, note).await?;
@@ -43,7 +43,7 @@ pub async fn send(inner: &Inner, writing: &Writing, window: &[RowChunk]) -> Resu
     }
     let tails: Vec<&RowChunk> = places.iter().map(|at| &window[*at]).collect();
     failpoint::step("tails noted");
-    let all: Vec<usize> = (0..inner.plan.tables.len()).collect();
+    let all: Vec<usize> = (0..inner.declared.tables.len()).collect();
     let rows = sending(inner, writing, &tails).all(&all).await?;
     failpoint::step("tails sent");
     Ok(Run::new(places, rows))

@@ -1,0 +1,122 @@
+//! Suggests settings for refused lines that seem to be no records: a line of units below the header, a header, and totals
+//! at the end. Nothing is skipped by itself.
+
+use crate::domain::format::HeaderRule;
+use crate::domain::{DeliveryContext, Format, Origin, Plan, Reason, Type};
+use crate::format::splitter::SplitRecord;
+use crate::pipeline::row_builder::hints::is_null_word;
+use crate::pipeline::row_builder::refused::Refused;
+
+/// Words with which lines begin that sum up a file, in lower case.
+const TOTALS: &str = "total totals subtotal grand sum sums count average avg mean rows records trailer footer trl eof eod \
+                      end summe gesamt gesamtsumme insgesamt anzahl somme totaux totale totali totaal suma razem итого \
+                      всего 合计 合計";
+
+/// Words after a number of records, as in `(42 rows)`.
+const COUNTED: &str = "row rows record records line lines zeilen datensätze lignes";
+
+/// A refused record of a file.
+#[derive(Clone, Copy)]
+pub struct Line<'r> {
+    pub plan: &'r Plan,
+    pub source: &'r DeliveryContext,
+    pub record: SplitRecord<'r>,
+}
+
+impl Line<'_> {
+    /// Returns what to set if this line repeats the header or sums up the file.
+    pub fn hint(self) -> Option<String> {
+        let setting = |key| self.plan.format.setting(key);
+        if self.repeats_header() {
+            return Some(format!("if it repeats the header, set {}: skip", setting("repeated_header")));
+        }
+        let Format::Csv(dialect) = &self.plan.format;
+        let footer = setting("skip_footer");
+        self.is_total().then(|| match dialect.skip_footer.count() {
+            0 => format!("if lines like this end the file and are no records, set {footer} to their number"),
+            _ => format!(
+                "if it was read before {footer} was set, or before the file grew, remove it with `needledrop \
+                 quarantine discard`"
+            ),
+        })
+    }
+
+    /// Returns what to set if this first line of a file is one of words. `refused` are its empty and its refused columns.
+    pub fn first_hint(self, refused: &[(usize, Option<Refused>)]) -> Option<String> {
+        self.is_of_words(refused).then(|| self.header_hint())
+    }
+
+    /// Whether a record of a file with a single name is that name. Longer headers are recognised before.
+    fn repeats_header(self) -> bool {
+        let names = self.source.header.0.iter().map(String::as_bytes);
+        self.plan.format.names().is_none() && self.record.iter().eq(names)
+    }
+
+    /// Whether each field that should be a number, a time or the like is a word instead, and there is one.
+    fn is_of_words(self, refused: &[(usize, Option<Refused>)]) -> bool {
+        let typed = self
+            .plan
+            .columns
+            .iter()
+            .enumerate()
+            .filter(|(_, column)| is_telling(column.kind, &column.origin));
+        let mut fields = typed
+            .filter_map(|(column, _)| {
+                let at = self.source.mapping.field_of.get(column).copied().flatten()?;
+                let field = String::from_utf8_lossy(self.record.get(at)?);
+                (!field.trim().is_empty()).then(|| is_refused(refused, column) && is_word(&field))
+            })
+            .peekable();
+        fields.peek().is_some() && fields.all(|is_word| is_word)
+    }
+
+    fn header_hint(self) -> String {
+        let Format::Csv(dialect) = &self.plan.format;
+        match &dialect.header {
+            HeaderRule::Lines(lines) => {
+                let (header, more) = (self.plan.format.setting("header"), lines + 1);
+                format!("if this line belongs to the header, such as a line of units, set {header}: {more}")
+            }
+            HeaderRule::Names(_) => {
+                let (header, names) = (self.plan.format.setting("header"), self.plan.format.setting("names"));
+                format!("if this line is a header, set {header}: true and remove {names}")
+            }
+        }
+    }
+
+    fn is_total(self) -> bool {
+        let first = self.record.iter().map(String::from_utf8_lossy).find(|field| !field.trim().is_empty());
+        let first = first.unwrap_or_default().to_lowercase();
+        let mut words = first.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+        match (words.next(), words.next()) {
+            (Some(word), _) if is_one_of(TOTALS, word) => true,
+            (Some(number), Some(word)) => number.parse::<u64>().is_ok() && is_one_of(COUNTED, word),
+            _ => false,
+        }
+    }
+}
+
+fn is_one_of(words: &str, word: &str) -> bool {
+    words.split(' ').any(|one| one == word)
+}
+
+fn is_refused(refused: &[(usize, Option<Refused>)], column: usize) -> bool {
+    let is_it = |(index, problem): &(usize, Option<Refused>)| {
+        *index == column && problem.as_ref().is_some_and(|refused| refused.reason == Reason::Value)
+    };
+    refused.iter().any(is_it)
+}
+
+/// Whether a word in a field of this type shows that its line is no record.
+fn is_telling(kind: Type, origin: &Origin) -> bool {
+    let is_field = matches!(origin, Origin::Field(_));
+    is_field && !matches!(kind, Type::Text | Type::Blob | Type::Boolean | Type::Collection(_))
+}
+
+/// Whether a text is a unit or a name, and not a number, a date or a word for an empty field.
+fn is_word(field: &str) -> bool {
+    let text = field.trim().trim_start_matches(['(', '[', '{', '<', '"', '\'']);
+    let begins =
+        text.chars().next().is_some_and(|c| !c.is_ascii_digit() && !matches!(c, '-' | '+' | '.' | ','));
+    begins && !is_null_word(field.trim())
+}
