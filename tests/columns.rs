@@ -72,8 +72,10 @@ fn a_value_in_another_form_than_the_declared_one_is_refused_with_the_form() {
     assert_eq!(
         details,
         [
-            "\"1.5\" must be a number, written with `,` before the decimals",
-            "\"2024-02-01\" must be a date like `%d.%m.%Y` or `%m/%d/%Y`",
+            "\"1.5\" must be a number, written with `,` before the decimals; if its point is a decimal point, set \
+             `decimal: \".\"` for the column",
+            "\"2024-02-01\" must be a date like `%d.%m.%Y` or `%m/%d/%Y`; if values have several forms, list them all \
+             in `format` of the column",
         ]
     );
     assert_eq!(world.tables()["t"], [[json!(3), json!(1.5), json!("2024-02-01")]]);

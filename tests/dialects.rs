@@ -306,6 +306,16 @@ fn an_escape_before_a_part_of_a_character_is_refused() {
 }
 
 #[test]
+fn an_escape_that_stands_for_a_nul_byte_is_named() {
+    let world = texts(MYSQL);
+    world.drop_file("a.txt", "2\ta\\0\tb\n");
+    world.once(1);
+    let entries = world.json(&["quarantine", "list"]);
+    let detail = entries[0]["detail"].as_str().unwrap();
+    assert!(detail.ends_with("; its escape `\\0` stands for a NUL byte"), "{detail}");
+}
+
+#[test]
 fn a_file_that_ends_before_its_header_stays_incomplete() {
     for (format, file) in [
         ("{ skip_lines: 5 }", "k,v,w\n1,a,b\n2,c,d\n"),

@@ -156,9 +156,11 @@ impl Folder {
             self.model.run();
         } else {
             let seen = Seen::of(&self.world);
-            let (now, noted) = (seen.heads(), seen.noted());
+            let (now, noted, discarded) = (seen.heads(), seen.noted(), seen.discarded());
             let anew = |at: usize| heads.get(at) != now.get(at);
-            self.model.was_killed(&seen.deliveries(), anew, |at| noted.get(at) == Some(&true));
+            let is = |flags: &[bool], at: usize| flags.get(at) == Some(&true);
+            let found = seen.deliveries();
+            self.model.was_killed(&found, anew, |at| is(&noted, at), |at| is(&discarded, at));
         }
         let seen = Seen::of(&self.world);
         assert_eq!(seen.deliveries(), self.model.seen(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -167,7 +167,7 @@ impl Header {
         if let Some(told) = self.line_ends(&plan.format) {
             return told;
         }
-        let other = self.other_delimiter().filter(|(found, _)| !plan.format.has_delimiter(*found));
+        let other = self.other_delimiter().filter(|(found, _)| !plan.format.is_delimiter(found));
         let other = other.map(|(delimiter, count)| {
             let shown = delimiter.escape_debug();
             let setting = plan.format.setting("delimiter");
@@ -236,11 +236,16 @@ impl Header {
         self.0.iter().find(is_value).map(String::as_str)
     }
 
-    /// Returns the delimiter that a header of one field seems to have instead of the declared one, and how often.
-    pub fn other_delimiter(&self) -> Option<(char, usize)> {
+    /// Returns the delimiter that a header of one field seems to have instead of the declared one, and how often. A
+    /// character that is always doubled is a delimiter of two.
+    pub fn other_delimiter(&self) -> Option<(String, usize)> {
         let [only] = self.0.as_slice() else { return None };
         let counts = COMMON_DELIMITERS.map(|delimiter| (delimiter, only.matches(delimiter).count()));
-        counts.into_iter().filter(|(_, count)| *count > 0).max_by_key(|(_, count)| *count)
+        let (found, count) =
+            counts.into_iter().filter(|(_, count)| *count > 0).max_by_key(|(_, count)| *count)?;
+        let doubled = found.to_string().repeat(2);
+        let doubles = only.matches(&doubled).count();
+        if count == 2 * doubles { Some((doubled, doubles)) } else { Some((found.to_string(), count)) }
     }
 
     fn find(&self, names: &FieldNames, plan: &Plan, index: &Index<'_>) -> Result<Option<usize>, HeaderError> {
@@ -327,6 +332,17 @@ mod tests {
         let found = next(&["id"], &["ID", "2019"]);
         assert!(found.ends_with("add from: \"ID\" to id"), "a year may be a name: {found}");
         assert!(next(&["id", "name"], &["1", "2019"]).contains("set source.format.header: false"));
+    }
+
+    #[test]
+    fn a_header_of_one_field_names_its_delimiter() {
+        let cases =
+            [("id;name;n", ";", 2), ("id||name||n", "||", 2), ("id||name|n", "|", 3), ("id\tname", "\t", 1)];
+        for (name, delimiter, count) in cases {
+            assert_eq!(header(&[name]).other_delimiter(), Some((delimiter.to_owned(), count)));
+        }
+        assert_eq!(header(&["id"]).other_delimiter(), None);
+        assert_eq!(header(&["id;name", "n"]).other_delimiter(), None);
     }
 
     #[test]

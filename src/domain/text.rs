@@ -97,6 +97,12 @@ pub fn yaml(text: &str) -> String {
     quoted
 }
 
+/// Returns a YAML list of these texts and one more.
+pub fn yaml_list(texts: &[String], more: &str) -> String {
+    let texts: Vec<String> = texts.iter().map(|text| yaml(text)).chain([yaml(more)]).collect();
+    format!("[{}]", texts.join(", "))
+}
+
 /// Whether a character is not seen on a screen, or looks like a space and is none.
 pub fn is_invisible(c: char) -> bool {
     // Characters of width zero, and those that change the direction of the text.

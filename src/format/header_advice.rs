@@ -6,6 +6,7 @@ use encoding_rs::Encoding;
 
 use crate::domain::format::{Delimiter, Dialect, HeaderRule};
 use crate::domain::header::COMMON_DELIMITERS;
+use crate::domain::lenient_settings::Comment;
 use crate::domain::{Format, Header, text};
 use crate::format::header;
 
@@ -16,6 +17,8 @@ const LINES: u64 = 30;
 struct Change {
     delimiter: Option<char>,
     trim: bool,
+    /// Whether lines that begin with `#` are no records.
+    comment: bool,
     /// The number of further lines to skip.
     lines: u64,
 }
@@ -32,11 +35,11 @@ pub async fn advice(
 ) -> Option<String> {
     let Format::Csv(dialect) = format;
     let (mut most, mut nearly) = (0, None);
-    for change in changes(dialect) {
+    for change in changes(dialect, read.starts_with(b"#")) {
         let Some(changed) = change.of(dialect) else { continue };
         let found = header::find(&Format::Csv(Arc::new(changed)), read, ended, encoding).await;
         let Ok((found, wanted)) = found.map(|found| columns(&found.header)) else { continue };
-        let is_only_delimiter = change.lines == 0 && !change.trim;
+        let is_only_delimiter = change.lines == 0 && !change.trim && !change.comment;
         if found == wanted {
             return (!is_only_delimiter || !is_told).then(|| {
                 format!("the header has all columns with {}: set it", change.describe(format, dialect))
@@ -51,17 +54,20 @@ pub async fn advice(
     Some(format!("the header has {most} of {wanted} columns with {set}: set it, and correct the other names"))
 }
 
-/// Returns all changes to try, those of few lines first.
-fn changes(dialect: &Dialect) -> impl Iterator<Item = Change> {
+/// Returns all changes to try, those of few lines first. Comments are tried if the file begins with `#`.
+fn changes(dialect: &Dialect, begins_with_mark: bool) -> impl Iterator<Item = Change> {
     let others = COMMON_DELIMITERS
         .into_iter()
         .filter(|other| dialect.delimiter.bytes() != other.to_string().as_bytes());
     let delimiters: Vec<Option<char>> = [None].into_iter().chain(others.map(Some)).collect();
-    (0..=LINES).flat_map(move |lines| {
-        let delimiters = delimiters.clone();
+    let comments =
+        [(true, 0)].into_iter().filter(move |_| begins_with_mark && dialect.lenient.comment.is_none());
+    let lines = (0..=LINES).map(|lines| (false, lines));
+    comments.chain(lines).flat_map(move |(comment, lines)| {
         delimiters
+            .clone()
             .into_iter()
-            .flat_map(move |delimiter| [false, true].map(|trim| Change { delimiter, trim, lines }))
+            .flat_map(move |delimiter| [false, true].map(|trim| Change { delimiter, trim, comment, lines }))
     })
 }
 
@@ -71,6 +77,9 @@ impl Change {
         let mut changed = dialect.clone();
         if let Some(delimiter) = self.delimiter {
             changed.delimiter = Delimiter::new(&delimiter.to_string())?;
+        }
+        if self.comment {
+            changed.lenient.comment = Comment::new("#");
         }
         changed.lenient.trim |= self.trim;
         changed.skip_lines = changed.skip_lines.saturating_add(self.lines);
@@ -84,7 +93,8 @@ impl Change {
         let trim = self.trim.then(|| ("trim", "true".to_owned()));
         let skipped = dialect.skip_lines.saturating_add(self.lines);
         let lines = (self.lines > 0).then(|| ("skip_lines", skipped.to_string()));
-        let settings = delimiter.into_iter().chain(lines).chain(trim);
+        let comment = self.comment.then(|| ("comment", "\"#\"".to_owned()));
+        let settings = delimiter.into_iter().chain(comment).chain(lines).chain(trim);
         let settings: Vec<String> =
             settings.map(|(key, value)| format!("{}: {value}", format.setting(key))).collect();
         settings.join(" and ")
@@ -116,6 +126,8 @@ mod tests {
             ("Report of 2024\nmade by hand, today\nid,name,n\n1,a,2\n", Some("skip_lines: 2")),
             ("Report\n\nid|name|n\n", Some("delimiter: \"|\" and source.format.skip_lines: 1")),
             ("id, name, n\n1, a, 2\n", Some("trim: true")),
+            ("# by hand\nid,name,n\n", Some("comment: \"#\"")),
+            ("# by hand\n# today\nid;name;n\n", Some("delimiter: \";\" and source.format.comment: \"#\"")),
             ("id,nome,n\n1,a,2\n", None),
             ("id;name;n;price (EUR, net)\n", Some("delimiter: \";\"")),
         ];

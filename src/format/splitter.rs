@@ -30,6 +30,11 @@ impl<'r> SplitRecord<'r> {
         self.bytes.get(self.fields.get(at)?.clone())
     }
 
+    /// Whether the last field is empty.
+    pub fn ends_empty(&self) -> bool {
+        self.fields.last().is_some_and(Range::is_empty)
+    }
+
     /// Returns all fields in order.
     pub fn iter(&self) -> impl Iterator<Item = &'r [u8]> {
         self.fields.iter().map(|field| self.bytes.get(field.clone()).unwrap_or_default())

@@ -148,7 +148,7 @@ async fn advised<F: SourceFile>(
     plan: &Plan,
 ) -> HeaderError {
     // A header of one field names its delimiter itself, and a change of nothing else is not tried.
-    let is_told = header.other_delimiter().is_some_and(|(found, _)| !plan.format.has_delimiter(found));
+    let is_told = header.other_delimiter().is_some_and(|(found, _)| !plan.format.is_delimiter(&found));
     match error {
         HeaderError::Missing { line, missing, found, next } => {
             let first = (opened.read.as_slice(), opened.ended);

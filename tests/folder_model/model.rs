@@ -37,6 +37,8 @@ pub struct Delivery {
     /// How often growth showed that such a tail was incomplete. After that, no tail is loaded here, because the files
     /// are too young.
     strikes: u32,
+    /// Whether its records in quarantine were discarded, because a newer generation reads them again.
+    discarded: bool,
     head: String,
     size: u64,
 }
@@ -82,12 +84,12 @@ impl Delivery {
         self.state != State::Failed || (self.has_records() && is_more)
     }
 
-    /// Ends a generation when the next one of its file begins. A failed generation with records in quarantine stays if the
-    /// next one fails too.
-    fn replace(&mut self, next: State, is_newest: bool) {
+    /// Ends a generation when the next one of its file begins. A failed generation with open records in quarantine stays
+    /// if the next one reads none.
+    fn replace(&mut self, next_reads: bool, is_newest: bool) {
         let is_replaced = match self.state {
             State::Loading | State::Incomplete => is_newest,
-            State::Failed if self.has_records() => next != State::Failed,
+            State::Failed if self.has_records() && !self.discarded => next_reads,
             State::Failed => is_newest,
             _ => false,
         };
@@ -315,22 +317,35 @@ impl Model {
     fn enter(&mut self, path: &str, file: &File, state: State, text: String, strikes: u32) {
         let before = self.newest(path);
         for (at, other) in self.deliveries.iter_mut().enumerate().filter(|(_, other)| other.path == path) {
-            other.replace(state, Some(at) == before);
+            other.replace(state != State::Failed || !text.is_empty(), Some(at) == before);
         }
         let generation = before.map_or(0, |at| self.deliveries[at].generation) + 1;
         let (path, head, size) = (path.to_owned(), head(&file.text).to_owned(), file.size);
         let tail = is_open(state, &text);
-        self.deliveries.push(Delivery { path, generation, state, text, tail, strikes, head, size });
+        let discarded = false;
+        self.deliveries.push(Delivery {
+            path,
+            generation,
+            state,
+            text,
+            tail,
+            strikes,
+            discarded,
+            head,
+            size,
+        });
     }
 
     /// Adopts the contents of the ledger after a killed run. Each delivery must be as before the run, as after it,
     /// or partly loaded. A run that recorded only the new head of a file changed no line. `is_noted` is whether the ledger
-    /// has the times of a delivery's file, so that the file counts as unchanged.
+    /// has the times of a delivery's file, so that the file counts as unchanged. `is_discarded` is whether its records in
+    /// quarantine were discarded.
     pub fn was_killed(
         &mut self,
         seen: &[Line],
         has_new_head: impl Fn(usize) -> bool,
         is_noted: impl Fn(usize) -> bool,
+        is_discarded: impl Fn(usize) -> bool,
     ) {
         let mut after = self.clone();
         after.run();
@@ -341,6 +356,7 @@ impl Model {
             if let Some(end) = end.filter(|_| has_new_head(at)) {
                 found.head = end.head;
             }
+            found.discarded = is_discarded(at);
             if at < self.deliveries.len() { self.deliveries[at] = found } else { self.deliveries.push(found) }
         }
         assert!(seen.len() >= self.deliveries.len(), "a delivery disappeared: {seen:?}");

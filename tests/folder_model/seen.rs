@@ -40,6 +40,11 @@ impl Seen {
         self.select("SELECT noted_ctime <> 0 FROM _needledrop_deliveries ORDER BY id", |row| row.get(0))
     }
 
+    /// Returns whether records of each delivery were discarded from quarantine, in the same order.
+    pub fn discarded(&self) -> Vec<bool> {
+        self.select("SELECT discarded > 0 FROM _needledrop_deliveries ORDER BY id", |row| row.get(0))
+    }
+
     /// Returns the stamp ranges in order: (delivery, first record, base, records).
     fn ranges(&self) -> Vec<(u64, u64, i64, u64)> {
         let sql = "SELECT delivery, first, base, records FROM _needledrop_stamps ORDER BY base";

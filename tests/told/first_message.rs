@@ -37,6 +37,24 @@ fn cases() -> Vec<(Vec<u8>, &'static str)> {
         (b"id,customer,amount\n1,a,NULL\n".into(), "set source.format.null: [\"NULL\"]"),
         (b"id,customer,amount\n,,[EUR]\n1,a,2\n".into(), "set source.format.header: 2"),
         (b"id,customer,amount\nno.,,m2\n1,a,2\n2,b,3\n".into(), "set source.format.header: 2"),
+        (
+            b"id||customer||amount\n1||a||2\n".into(),
+            "one field with 2 `||`: set source.format.delimiter: \"||\"",
+        ),
+        (b"# by hand\nid,customer,amount\n1,a,2\n".into(), "all columns with source.format.comment: \"#\""),
+        (b"id,customer,amount\n1,a\n".into(), "may be missing, set source.format.missing_fields: pad"),
+        (b"id,customer,amount\n1,a,2,x\n".into(), "mean nothing, set source.format.extra_fields: ignore"),
+        (
+            b"id,customer,amount\n  \n".into(),
+            "set source.format.trim: true and source.format.blank_rows: skip",
+        ),
+        (
+            br#"id,customer,amount
+1,"Ada \"A\" B.",2
+"#
+            .into(),
+            "escapes quotes, set source.format.escape: backslash",
+        ),
         (b"id,customer,amount\n1,a,2\nTotal,,2\n".into(), "set source.format.skip_footer to their number"),
         (b"id,customer,amount\n1,a,2\n\"Summe:\",,2".into(), "set source.format.skip_footer to their number"),
         (b"id,customer,amount\n1,a,2\n(1 row)\n".into(), "set source.format.skip_footer to their number"),

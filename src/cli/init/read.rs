@@ -68,7 +68,7 @@ fn format(bytes: &[u8]) -> Format {
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let only = Header(vec![String::from_utf8_lossy(line).into_owned()]);
     let delimiter = if line.contains(&b',') { None } else { only.other_delimiter() };
-    match delimiter.and_then(|(delimiter, _)| Delimiter::new(&delimiter.to_string())) {
+    match delimiter.and_then(|(delimiter, _)| Delimiter::new(&delimiter)) {
         Some(delimiter) => Format::Csv(Arc::new(Dialect { delimiter, ..Dialect::default() })),
         None => Format::default(),
     }

@@ -37,37 +37,24 @@ pub fn reading(kind: Type, column: &Column, numbers: NumberForm) -> Result<Optio
     Ok(Some(reading).filter(|reading| *reading != Reading::default()))
 }
 
-/// Which types a group of keys is for.
-fn is_number(kind: Type) -> bool {
-    is_whole(kind) || matches!(kind, Type::Float | Type::Double | Type::Decimal)
-}
-
-fn is_whole(kind: Type) -> bool {
-    matches!(kind, Type::Int | Type::Bigint | Type::Smallint | Type::Tinyint | Type::Varint)
-}
-
-fn is_time(kind: Type) -> bool {
-    matches!(kind, Type::Timestamp | Type::Date | Type::Time)
-}
-
 /// Refuses keys that the type does not have.
 fn refuse_foreign(kind: Type, column: &Column) -> Result<(), Problem> {
-    let has_numbers = is_number(kind) || column.unit.is_some();
+    let has_numbers = kind.is_number() || column.unit.is_some();
     let has_words = column.words.iter().any(|words| !words.0.is_empty());
     let keys = [
         ("decimal", column.decimal.is_some(), has_numbers, "numbers"),
         ("thousands", column.thousands.is_some(), has_numbers, "numbers"),
-        ("zero_fraction", column.zero_fraction.is_some(), is_whole(kind), "whole numbers"),
+        ("zero_fraction", column.zero_fraction.is_some(), kind.is_whole(), "whole numbers"),
         ("true and false", has_words, kind == Type::Boolean, "a boolean"),
         (
             "format",
             !column.format.0.is_empty(),
-            is_time(kind) || kind == Type::Blob,
+            kind.is_time() || kind == Type::Blob,
             "dates, times and blobs",
         ),
         ("zone", column.zone.is_some(), kind == Type::Timestamp, "a timestamp"),
         ("fold", column.fold.is_some(), kind == Type::Timestamp, "a timestamp"),
-        ("truncate", column.truncate, is_time(kind), "dates and times"),
+        ("truncate", column.truncate, kind.is_time(), "dates and times"),
     ];
     match keys.into_iter().find(|(_, is_set, is_right, _)| *is_set && !is_right) {
         Some((key, _, _, types)) => Err(Problem::new(
@@ -83,11 +70,11 @@ fn notation(kind: Type, column: &Column, numbers: NumberForm) -> Result<Notation
     match kind {
         Type::Boolean => words(column),
         Type::Blob => blob(column),
-        _ if is_number(kind) => {
+        _ if kind.is_number() => {
             let form = number(column, numbers)?;
             Ok(if form == NumberForm::default() { Notation::Plain } else { Notation::Number(form) })
         }
-        _ if is_time(kind) => {
+        _ if kind.is_time() => {
             let form = time(kind, column, numbers)?;
             Ok(if form == TimeForm::default() { Notation::Plain } else { Notation::Time(form) })
         }

@@ -54,10 +54,6 @@ impl Delimiter {
         self.0.as_bytes()
     }
 
-    pub fn contains(&self, character: char) -> bool {
-        self.0.contains(character)
-    }
-
     /// Returns the bytes of the first character.
     pub fn first_char(&self) -> &[u8] {
         let len = self.0.chars().next().map_or(0, char::len_utf8);

@@ -60,10 +60,10 @@ impl Format {
         }
     }
 
-    /// Whether this character is the delimiter, or one of its characters.
-    pub fn has_delimiter(&self, character: char) -> bool {
+    /// Whether this is the delimiter.
+    pub fn is_delimiter(&self, text: &str) -> bool {
         match self {
-            Self::Csv(dialect) => dialect.delimiter.contains(character),
+            Self::Csv(dialect) => dialect.delimiter.bytes() == text.as_bytes(),
         }
     }
 

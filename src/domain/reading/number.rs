@@ -2,7 +2,6 @@
 
 use crate::domain::parse::refusal::{Parsed, not};
 use crate::domain::parse::{Form, parse};
-use crate::domain::value::Type;
 
 /// How the numbers of a column are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,11 +72,10 @@ impl NumberForm {
     }
 
     fn may_drop(&self, form: Form, fraction: &str) -> bool {
-        let is_whole = matches!(
-            form,
-            Form::Plain(Type::Int | Type::Bigint | Type::Smallint | Type::Tinyint | Type::Varint)
-                | Form::Since(_)
-        );
+        let is_whole = match form {
+            Form::Plain(kind) => kind.is_whole(),
+            Form::Since(_) => true,
+        };
         self.zero_fraction && is_whole && !fraction.is_empty() && fraction.bytes().all(|digit| digit == b'0')
     }
 }

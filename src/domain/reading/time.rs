@@ -129,6 +129,11 @@ impl TimeForm {
         })
     }
 
+    /// Whether a date or a timestamp is written in this form, even if it is not a value for another reason.
+    pub fn recognises(&self, text: &str) -> bool {
+        self.instant(text, "").is_ok()
+    }
+
     /// Parses by the forms. If several accept the text, they must agree.
     fn broken_down(&self, text: &str) -> Option<BrokenDownTime> {
         let short = if self.truncate { shortened(text) } else { Cow::Borrowed(text) };

@@ -103,6 +103,20 @@ impl Type {
     pub fn is_collection(self) -> bool {
         matches!(self, Self::Collection(_))
     }
+
+    pub fn is_number(self) -> bool {
+        self.is_whole() || matches!(self, Self::Float | Self::Double | Self::Decimal)
+    }
+
+    /// Whether its values are whole numbers.
+    pub fn is_whole(self) -> bool {
+        matches!(self, Self::Int | Self::Bigint | Self::Smallint | Self::Tinyint | Self::Varint)
+    }
+
+    /// Whether its values are dates or times.
+    pub fn is_time(self) -> bool {
+        matches!(self, Self::Timestamp | Self::Date | Self::Time)
+    }
 }
 
 /// The error for a name that is not a type.

@@ -60,22 +60,23 @@ impl Malformed {
         }
     }
 
-    /// Returns what to set if a quote stands after blanks, or is part of a formula. `record` has the quote.
+    /// Returns what to set if a quote stands after a backslash or blanks, or is part of a formula. `record` has the quote.
     pub fn hint(&self, record: &[u8], format: &Format) -> String {
-        match self.fault {
-            Fault::Inside => hint_before(record, self.at, format),
-            Fault::Closing | Fault::Open | Fault::Escape(_) => String::new(),
+        let is_quote = matches!(self.fault, Fault::Inside | Fault::Closing);
+        let before = record.get(..self.at).unwrap_or_default();
+        if is_quote && self.escape == Escape::Doubled && before.ends_with(b"\\") {
+            return format!("; if a backslash escapes quotes, set {}: backslash", format.setting("escape"));
         }
+        if self.fault == Fault::Inside { hint_before(before, format) } else { String::new() }
     }
 }
 
-/// Returns what to set because of the bytes before the quote at this index.
-fn hint_before(record: &[u8], at: usize, format: &Format) -> String {
+/// Returns what to set because of the bytes before a quote.
+fn hint_before(before: &[u8], format: &Format) -> String {
     let Format::Csv(dialect) = format;
-    let before = record.get(..at).unwrap_or_default();
     let begins_field = |before: &[u8]| before.is_empty() || before.ends_with(dialect.delimiter.bytes());
     let blanks = before.iter().rev().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-    let is_blank = blanks > 0 && begins_field(before.get(..at - blanks).unwrap_or_default());
+    let is_blank = blanks > 0 && begins_field(before.get(..before.len() - blanks).unwrap_or_default());
     match before.strip_suffix(b"=") {
         _ if is_blank => {
             let trim = format.setting("trim");
@@ -96,11 +97,24 @@ mod tests {
 
     #[test]
     fn blanks_and_formulas_before_a_quote_are_recognised() {
-        let hint = |record: &[u8], at: usize| hint_before(record, at, &Format::default());
-        assert!(hint(b"1, \"a\"", 3).contains("source.format.trim: true"));
-        assert!(hint(b" \"a\"", 1).contains("trim: true"));
-        assert!(hint(b"=\"007\",1", 1).contains("formula"));
-        assert_eq!(hint(b"5\" pipe", 1), "");
-        assert_eq!(hint(b"a \"b\"", 2), "");
+        let hint = |before: &[u8]| hint_before(before, &Format::default());
+        assert!(hint(b"1, ").contains("source.format.trim: true"));
+        assert!(hint(b" ").contains("trim: true"));
+        assert!(hint(b"=").contains("formula"));
+        assert_eq!(hint(b"5"), "");
+        assert_eq!(hint(b"a "), "");
+    }
+
+    #[test]
+    fn backslashes_before_quotes_are_recognised() {
+        let hint = |at, fault, escape| {
+            let malformed = Malformed { field: 0, at, fault, escape };
+            malformed.hint(br#""a \"b\"",1"#, &Format::default())
+        };
+        let setting = "; if a backslash escapes quotes, set source.format.escape: backslash";
+        assert_eq!(hint(4, Fault::Closing, Escape::Doubled), setting);
+        assert_eq!(hint(4, Fault::Inside, Escape::Doubled), setting);
+        assert_eq!(hint(4, Fault::Closing, Escape::Backslash), "");
+        assert_eq!(hint(5, Fault::Closing, Escape::Doubled), "");
     }
 }

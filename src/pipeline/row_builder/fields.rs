@@ -204,13 +204,9 @@ impl Step<'_> {
     }
 }
 
-/// Describes the declared form of the column, or the setting that may help if it has none.
+/// Describes the declared form of the column, and names the setting that may help.
 fn help(format: &Format, column: &Column, refusal: &Refusal, field: &[u8]) -> String {
-    match (&column.reading, column.unit) {
-        (Some(reading), _) => reading.notation_text(),
-        (None, None) if refusal.reason == Reason::Value => {
-            hint(format, column.kind, field).map(|hint| format!("; {hint}")).unwrap_or_default()
-        }
-        _ => String::new(),
-    }
+    let form = column.reading.as_ref().map(|reading| reading.notation_text()).unwrap_or_default();
+    let hint = (refusal.reason == Reason::Value).then(|| hint(format, column, field)).flatten();
+    form + &hint.map(|hint| format!("; {hint}")).unwrap_or_default()
 }

@@ -6,6 +6,7 @@ pub mod by_plan;
 mod fields;
 mod hints;
 mod line_hints;
+mod misfit;
 mod refused;
 mod results;
 #[cfg(test)]
@@ -158,7 +159,10 @@ impl RowBuilder {
         let places = splitter::places(&self.plan.format, record).unwrap_or_default();
         let place = field.and_then(|field| places.get(field).cloned()).unwrap_or(0..record.len());
         let field = record.get(place.clone()).unwrap_or_default();
-        let Some((within, byte)) = not_text(field) else { return refused };
+        let Some((within, byte)) = not_text(field) else {
+            let is_escaped = field.windows(2).any(|bytes| bytes == b"\\0");
+            return if is_escaped { refused.with("its escape `\\0` stands for a NUL byte") } else { refused };
+        };
         let at = self.byte(frame.offset + (place.start + within) as u64);
         let what = match field.get(within) {
             Some(0) => "a NUL byte".to_owned(),
@@ -196,7 +200,11 @@ impl RowBuilder {
         let hint = line.hint().or_else(|| is_first.then(first).flatten());
         let explained = match (refused.column, refused.reason) {
             (Some(first), _) => self.with_others(refused, first, record, fields),
-            (None, Reason::Fields) => refused,
+            (None, Reason::Fields) => {
+                let names = &raw.source.header.0;
+                let misfit = || misfit::hint(&self.plan.format, names, raw.record(frame), record);
+                return refused.with(&hint.unwrap_or_else(misfit));
+            }
             (None, _) => return refused,
         };
         match hint {

@@ -53,7 +53,8 @@ impl<'s> Tolerance<'s> {
         if record.len() == self.fields || self.fits(record) {
             Ok(None)
         } else {
-            Err(self.other_fields(record))
+            let detail = format!("{} fields where the header has {}", record.len(), self.fields);
+            Err(Refused { column: None, reason: Reason::Fields, detail })
         }
     }
 
@@ -111,7 +112,7 @@ impl<'s> Tolerance<'s> {
     }
 
     fn fits(&self, record: SplitRecord<'_>) -> bool {
-        self.settings.fits(record.len(), self.fields, ends_empty(record))
+        self.settings.fits(record.len(), self.fields, record.ends_empty())
     }
 
     fn repeated_header(&self) -> Result<Outcome, Refused> {
@@ -122,27 +123,4 @@ impl<'s> Tolerance<'s> {
         let detail = format!("repeats the header of the file: if files were joined, set {setting}: skip");
         Err(Refused { column: None, reason: Reason::RepeatedHeader, detail })
     }
-
-    fn other_fields(&self, record: SplitRecord<'_>) -> Refused {
-        let mut detail = format!("{} fields where the header has {}", record.len(), self.fields);
-        if record.len() == self.fields + 1 && ends_empty(record) {
-            let setting = self.format.setting("extra_fields: ignore_empty_last");
-            detail += &format!("; the last one is empty: if all lines end with a delimiter, set {setting}");
-        } else if self.fields == record.len() + 1 && self.names.last().is_some_and(String::is_empty) {
-            let setting = self.format.setting("extra_fields: ignore_empty_last");
-            detail += &format!(", whose last name is empty: if it ends with a delimiter, set {setting}");
-        } else if record.get(0).is_some_and(|first| first.starts_with(b"#")) {
-            let setting = self.format.setting("comment: \"#\"");
-            detail += &format!("; if lines that begin with # are no records, set {setting}");
-        } else if record.iter().any(|field| field.starts_with(b"'")) {
-            let setting = self.format.setting("quote: \"'\"");
-            detail += &format!("; if fields are in single quotes, set {setting}");
-        }
-        Refused { column: None, reason: Reason::Fields, detail }
-    }
-}
-
-/// Whether the last field is empty.
-fn ends_empty(record: SplitRecord<'_>) -> bool {
-    record.len().checked_sub(1).and_then(|last| record.get(last)).is_some_and(<[u8]>::is_empty)
 }

@@ -50,7 +50,7 @@ impl SqliteStore {
     /// # Errors
     /// Returns an error if opening the store for writing would refuse its tables, or if the user may not write to it.
     pub fn compare(path: &Path, declared: &Schema, create: bool) -> Result<(), StoreError> {
-        check_sorting(path, declared)?;
+        check_possible(path, declared)?;
         check_place(path)?;
         compare(path, declared, is_fresh(path)?, create)
     }
@@ -74,7 +74,7 @@ impl SqliteStore {
         let in_store = |fault: Fault| fault.in_store(&path.display().to_string());
         if fresh {
             // An unusable configuration is refused before the file is created.
-            check_sorting(path, &declared)?;
+            check_possible(path, &declared)?;
             check_missing(path, declared.tables.first().map(|table| table.name.as_str()), create)?;
         }
         check_place(path)?;
@@ -139,7 +139,7 @@ impl SqliteStore {
 }
 
 fn compare(path: &Path, declared: &Schema, fresh: bool, create: bool) -> Result<(), StoreError> {
-    check_sorting(path, declared)?;
+    check_possible(path, declared)?;
     let missing = if fresh {
         declared.tables.iter().map(|table| table.name.clone()).collect()
     } else {
@@ -367,19 +367,29 @@ fn check_missing(path: &Path, missing: Option<&str>, create: bool) -> Result<(),
     })
 }
 
-fn check_sorting(path: &Path, declared: &Schema) -> Result<(), StoreError> {
-    let Some(what) = declared.tables.iter().find_map(|table| schema::unsortable(declared, table)) else {
-        return Ok(());
+/// Refuses tables that SQLite cannot have.
+fn check_possible(path: &Path, declared: &Schema) -> Result<(), StoreError> {
+    let shape = |what, next: &str| {
+        Err(StoreError::Shape { store: path.display().to_string(), what, next: next.to_owned() })
     };
-    let next = "choose another clustering column or type, or the Cassandra store".to_owned();
-    Err(StoreError::Shape { store: path.display().to_string(), what, next })
+    let mut tables = declared.tables.iter();
+    if let Some(what) = tables.clone().find_map(|table| schema::unsortable(declared, table)) {
+        return shape(what, "choose another clustering column or type, or the Cassandra store");
+    }
+    if let Some(what) = tables.find_map(|table| schema::too_wide(declared, table)) {
+        return shape(
+            what,
+            "declare fewer columns, divide them between several tables, or choose the Cassandra store",
+        );
+    }
+    Ok(())
 }
 
 /// Returns the names of missing tables, or an error if a table has another shape.
 fn check_tables(connection: &Connection, path: &Path, declared: &Schema) -> Result<Vec<String>, StoreError> {
     let store = path.display().to_string();
     let shape = |what, next: &str| StoreError::Shape { store: store.clone(), what, next: next.to_owned() };
-    check_sorting(path, declared)?;
+    check_possible(path, declared)?;
     let mut missing = Vec::new();
     for table in &declared.tables {
         let difference = schema::compare(connection, declared, table);

@@ -123,6 +123,17 @@ pub fn unsortable(declared: &Schema, table: &Table) -> Option<String> {
     ))
 }
 
+/// Returns an error text if the table has more columns than SQLite allows.
+pub fn too_wide(declared: &Schema, table: &Table) -> Option<String> {
+    /// SQLITE_MAX_COLUMN of the built-in SQLite (<https://sqlite.org/limits.html>).
+    const MOST: usize = 2000;
+    let (columns, most) = (declared.columns_of(table).count(), MOST - OURS.len());
+    (columns > most).then(|| format!("table {} has {columns} columns, and SQLite allows {most}", table.name))
+}
+
+/// The columns of needledrop in each table, by name and type.
+const OURS: [&str; 3] = ["_cells TEXT", "_first INTEGER", "_stamp INTEGER"];
+
 /// The shape of a table, as declared or as found, with one text per column. The declared columns come first, each with
 /// name, type, and position and order in the key. The columns of needledrop, whose names begin with `_`, come last.
 type Shape = Vec<String>;
@@ -133,7 +144,7 @@ fn expected(declared: &Schema, table: &Table) -> Shape {
         let order = keys.get(position).is_some_and(|key| key.ends_with(" DESC"));
         described(&column.name, cell::sql_type(column.kind), position < keys.len(), position + 1, order)
     });
-    columns.chain(["_cells TEXT", "_first INTEGER", "_stamp INTEGER"].map(String::from)).collect()
+    columns.chain(OURS.map(String::from)).collect()
 }
 
 fn described(name: &str, kind: &str, key: bool, position: usize, descending: bool) -> String {

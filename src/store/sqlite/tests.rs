@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::{Settings, SqliteStore, schema};
-use crate::domain::Schema;
+use crate::domain::{Column, Fingerprint, Schema, Table, Type};
 use crate::store::suite::{Fixture, store_suite};
 use crate::store::{Access, StoreError};
 
@@ -43,3 +43,22 @@ impl Fixture for Sqlite {
 }
 
 store_suite!(Sqlite);
+
+#[test]
+fn a_table_with_more_columns_than_sqlite_allows_is_refused_before_the_file_exists() {
+    let place = tempfile::tempdir().map(Sqlite).unwrap();
+    let declared = |columns: usize| Arc::new(schema_of(columns));
+    let write = || Access::Write { create: true, standby: false };
+    let error = place.opened(declared(1998), write()).err().unwrap().to_string();
+    assert!(error.contains("has 1998 columns, and SQLite allows 1997"), "{error}");
+    assert!(error.contains("divide them between several tables") && !place.path().exists(), "{error}");
+    place.opened(declared(1997), write()).unwrap();
+}
+
+/// Returns a table with this number of columns.
+fn schema_of(columns: usize) -> Schema {
+    let names = (0..columns).map(|n| format!("c{n}"));
+    let columns: Vec<_> = names.map(|name| Column::of_field(&name, Type::Int)).collect();
+    let table = Table { partition_key: vec![0], columns: (1..columns.len()).collect(), ..Table::empty("t") };
+    Schema { columns, tables: vec![table], fingerprint: Fingerprint::of("wide") }
+}
