@@ -167,6 +167,9 @@ impl Header {
         if let Some(told) = self.line_ends(&plan.format) {
             return told;
         }
+        if self.0.iter().all(|name| name.len() > 1 && name.starts_with('\'') && name.ends_with('\'')) {
+            return format!("the names are in single quotes: set {}", plan.format.setting("quote: \"'\""));
+        }
         let other = self.other_delimiter().filter(|(found, _)| !plan.format.is_delimiter(found));
         let other = other.map(|(delimiter, count)| {
             let shown = delimiter.escape_debug();
@@ -237,7 +240,7 @@ impl Header {
     }
 
     /// Returns the delimiter that a header of one field seems to have instead of the declared one, and how often. A
-    /// character that is always doubled is a delimiter of two.
+    /// `|` that is always doubled is a delimiter of two characters.
     pub fn other_delimiter(&self) -> Option<(String, usize)> {
         let [only] = self.0.as_slice() else { return None };
         let counts = COMMON_DELIMITERS.map(|delimiter| (delimiter, only.matches(delimiter).count()));
@@ -245,7 +248,11 @@ impl Header {
             counts.into_iter().filter(|(_, count)| *count > 0).max_by_key(|(_, count)| *count)?;
         let doubled = found.to_string().repeat(2);
         let doubles = only.matches(&doubled).count();
-        if count == 2 * doubles { Some((doubled, doubles)) } else { Some((found.to_string(), count)) }
+        if found == '|' && count == 2 * doubles {
+            Some((doubled, doubles))
+        } else {
+            Some((found.to_string(), count))
+        }
     }
 
     fn find(&self, names: &FieldNames, plan: &Plan, index: &Index<'_>) -> Result<Option<usize>, HeaderError> {
@@ -332,6 +339,7 @@ mod tests {
         let found = next(&["id"], &["ID", "2019"]);
         assert!(found.ends_with("add from: \"ID\" to id"), "a year may be a name: {found}");
         assert!(next(&["id", "name"], &["1", "2019"]).contains("set source.format.header: false"));
+        assert!(next(&["id", "name"], &["'id'", "'name'"]).ends_with("set source.format.quote: \"'\""));
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub async fn advice(
 ) -> Option<String> {
     let Format::Csv(dialect) = format;
     let (mut most, mut nearly) = (0, None);
-    for change in changes(dialect, read.starts_with(b"#")) {
+    for change in changes(dialect, has_comments(read)) {
         let Some(changed) = change.of(dialect) else { continue };
         let found = header::find(&Format::Csv(Arc::new(changed)), read, ended, encoding).await;
         let Ok((found, wanted)) = found.map(|found| columns(&found.header)) else { continue };
@@ -54,14 +54,19 @@ pub async fn advice(
     Some(format!("the header has {most} of {wanted} columns with {set}: set it, and correct the other names"))
 }
 
-/// Returns all changes to try, those of few lines first. Comments are tried if the file begins with `#`.
-fn changes(dialect: &Dialect, begins_with_mark: bool) -> impl Iterator<Item = Change> {
+/// Whether only lines at the beginning of a file begin with `#`, so that they are hardly records.
+fn has_comments(read: &[u8]) -> bool {
+    let mut lines = read.split(|byte| *byte == b'\n').skip_while(|line| line.starts_with(b"#"));
+    read.starts_with(b"#") && lines.all(|line| !line.starts_with(b"#"))
+}
+
+/// Returns all changes to try, those of few lines first.
+fn changes(dialect: &Dialect, has_comments: bool) -> impl Iterator<Item = Change> {
     let others = COMMON_DELIMITERS
         .into_iter()
         .filter(|other| dialect.delimiter.bytes() != other.to_string().as_bytes());
     let delimiters: Vec<Option<char>> = [None].into_iter().chain(others.map(Some)).collect();
-    let comments =
-        [(true, 0)].into_iter().filter(move |_| begins_with_mark && dialect.lenient.comment.is_none());
+    let comments = [(true, 0)].into_iter().filter(move |_| has_comments && dialect.lenient.comment.is_none());
     let lines = (0..=LINES).map(|lines| (false, lines));
     comments.chain(lines).flat_map(move |(comment, lines)| {
         delimiters
@@ -127,6 +132,7 @@ mod tests {
             ("Report\n\nid|name|n\n", Some("delimiter: \"|\" and source.format.skip_lines: 1")),
             ("id, name, n\n1, a, 2\n", Some("trim: true")),
             ("# by hand\nid,name,n\n", Some("comment: \"#\"")),
+            ("# by hand\nid,name,n\n#1,a,2\n", Some("skip_lines: 1")),
             ("# by hand\n# today\nid;name;n\n", Some("delimiter: \";\" and source.format.comment: \"#\"")),
             ("id,nome,n\n1,a,2\n", None),
             ("id;name;n;price (EUR, net)\n", Some("delimiter: \";\"")),

@@ -53,7 +53,7 @@ fn cases() -> Vec<(Vec<u8>, &'static str)> {
 1,"Ada \"A\" B.",2
 "#
             .into(),
-            "escapes quotes, set source.format.escape: backslash",
+            "escapes quotes, set source.format.escape: '\\'",
         ),
         (b"id,customer,amount\n1,a,2\nTotal,,2\n".into(), "set source.format.skip_footer to their number"),
         (b"id,customer,amount\n1,a,2\n\"Summe:\",,2".into(), "set source.format.skip_footer to their number"),

@@ -107,10 +107,12 @@ impl Dialect {
     /// Whether the byte is a blank that is not part of a field when fields are trimmed: a space or a tab without another
     /// meaning.
     pub fn is_trimmed(&self, byte: u8) -> bool {
-        let has_meaning = self.quote.map(Mark::byte) == Some(byte)
-            || self.escape.byte() == Some(byte)
-            || self.delimiter.bytes().contains(&byte);
-        self.lenient.trim && matches!(byte, b' ' | b'\t') && !has_meaning
+        let has_meaning = || {
+            self.quote.map(Mark::byte) == Some(byte)
+                || self.escape.byte() == Some(byte)
+                || self.delimiter.bytes().contains(&byte)
+        };
+        self.lenient.trim && matches!(byte, b' ' | b'\t') && !has_meaning()
     }
 
     /// Describes what differs from the default, for fingerprints. The default is the empty text.

@@ -129,9 +129,23 @@ impl TimeForm {
         })
     }
 
-    /// Whether a date or a timestamp is written in this form, even if it is not a value for another reason.
-    pub fn recognises(&self, text: &str) -> bool {
-        self.instant(text, "").is_ok()
+    /// Whether a text is written in this form, even if it is no value for another reason: a day or a time of day that does
+    /// not exist, or a time that its zone does not have.
+    pub fn has_form_of(&self, kind: Type, text: &str) -> bool {
+        let sample = DateTime::constant(2018, 11, 12, 21, 31, 46, 0);
+        let plain = match kind {
+            Type::Date => ["%Y-%m-%d"].as_slice(),
+            Type::Time => &["%H:%M:%S"],
+            _ => &["%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"],
+        };
+        let mut formats: Vec<&str> = self.formats.iter().map(String::as_str).collect();
+        if formats.is_empty() {
+            formats.extend(plain);
+        }
+        let has_shape = |format: &&str| {
+            BrokenDownTime::from(sample).to_string(format).is_ok_and(|written| shape(&written) == shape(text))
+        };
+        self.broken_down(text).is_some() || formats.iter().any(has_shape)
     }
 
     /// Parses by the forms. If several accept the text, they must agree.
@@ -200,6 +214,11 @@ fn exact(format: &str, text: &str) -> Option<BrokenDownTime> {
 
 fn is_written(time: &BrokenDownTime, format: &str, text: &str) -> bool {
     time.to_string(format).is_ok_and(|written| spelling(&written) == spelling(text))
+}
+
+/// Returns the text with all digits alike.
+fn shape(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect()
 }
 
 /// Whether the text has zeros after the decimals that the form writes.

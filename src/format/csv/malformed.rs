@@ -62,12 +62,14 @@ impl Malformed {
 
     /// Returns what to set if a quote stands after a backslash or blanks, or is part of a formula. `record` has the quote.
     pub fn hint(&self, record: &[u8], format: &Format) -> String {
-        let is_quote = matches!(self.fault, Fault::Inside | Fault::Closing);
         let before = record.get(..self.at).unwrap_or_default();
-        if is_quote && self.escape == Escape::Doubled && before.ends_with(b"\\") {
-            return format!("; if a backslash escapes quotes, set {}: backslash", format.setting("escape"));
+        match self.fault {
+            Fault::Inside => hint_before(before, format),
+            Fault::Closing if self.escape == Escape::Doubled && before.ends_with(b"\\") => {
+                format!("; if a backslash escapes quotes, set {}: '\\'", format.setting("escape"))
+            }
+            Fault::Closing | Fault::Open | Fault::Escape(_) => String::new(),
         }
-        if self.fault == Fault::Inside { hint_before(before, format) } else { String::new() }
     }
 }
 
@@ -111,9 +113,8 @@ mod tests {
             let malformed = Malformed { field: 0, at, fault, escape };
             malformed.hint(br#""a \"b\"",1"#, &Format::default())
         };
-        let setting = "; if a backslash escapes quotes, set source.format.escape: backslash";
+        let setting = "; if a backslash escapes quotes, set source.format.escape: '\\'";
         assert_eq!(hint(4, Fault::Closing, Escape::Doubled), setting);
-        assert_eq!(hint(4, Fault::Inside, Escape::Doubled), setting);
         assert_eq!(hint(4, Fault::Closing, Escape::Backslash), "");
         assert_eq!(hint(5, Fault::Closing, Escape::Doubled), "");
     }

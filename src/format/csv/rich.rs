@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use memchr::{memchr, memchr2, memmem};
+use memchr::{memchr, memchr_iter, memchr2};
 
 use crate::domain::format::{Dialect, Escape, Mark};
 use crate::format::csv::fields::Found;
@@ -72,6 +72,9 @@ impl Scan<'_> {
 
     /// Returns the end of the blanks that begin here.
     fn after_blanks(&self, from: usize) -> usize {
+        if !self.dialect.lenient.trim {
+            return from;
+        }
         let rest = self.slice(from, self.record.len());
         let blanks = rest.iter().position(|byte| !self.dialect.is_trimmed(*byte));
         from + blanks.unwrap_or(rest.len())
@@ -79,6 +82,9 @@ impl Scan<'_> {
 
     /// Returns the beginning of the blanks that end here.
     fn before_blanks(&self, from: usize, to: usize) -> usize {
+        if !self.dialect.lenient.trim {
+            return to;
+        }
         let last = self.slice(from, to).iter().rposition(|byte| !self.dialect.is_trimmed(*byte));
         last.map_or(from, |last| from + last + 1)
     }
@@ -105,9 +111,13 @@ impl Scan<'_> {
 
     fn delimiter_after(&self, from: usize) -> usize {
         let rest = self.slice(from, self.record.len());
-        let found = match self.dialect.delimiter.byte() {
-            Some(byte) => memchr(byte, rest),
-            None => memmem::find(rest, self.dialect.delimiter.bytes()),
+        let found = match self.dialect.delimiter.bytes() {
+            [byte] => memchr(*byte, rest),
+            // Fields are short, so a searcher for the whole delimiter would cost more than it saves.
+            delimiter => delimiter.first().and_then(|first| {
+                memchr_iter(*first, rest)
+                    .find(|at| rest.get(*at..).is_some_and(|rest| rest.starts_with(delimiter)))
+            }),
         };
         found.map_or(self.record.len(), |at| from + at)
     }

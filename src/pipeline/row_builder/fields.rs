@@ -2,7 +2,7 @@
 
 use crate::domain::parse::Form;
 use crate::domain::parse::refusal::{FULL, Parsed, Refusal, outside};
-use crate::domain::reading::TimePart;
+use crate::domain::reading::{Notation, TimePart};
 use crate::domain::value::{Cell, Slice};
 use crate::domain::{Column, DeliveryContext, Format, Origin, Plan, Reason, Type, parse};
 use crate::format::splitter::SplitRecord;
@@ -204,9 +204,16 @@ impl Step<'_> {
     }
 }
 
-/// Describes the declared form of the column, and names the setting that may help.
+/// Describes the declared form of the column if the value has another one, and names the setting that may help.
 fn help(format: &Format, column: &Column, refusal: &Refusal, field: &[u8]) -> String {
-    let form = column.reading.as_ref().map(|reading| reading.notation_text()).unwrap_or_default();
+    let text = String::from_utf8_lossy(field);
+    let form = match column.reading.as_ref().map(|reading| (reading, &reading.notation)) {
+        Some((_, Notation::Time(form))) if form.has_form_of(column.kind, text.trim_matches(' ')) => {
+            String::new()
+        }
+        Some((reading, _)) => reading.notation_text(),
+        None => String::new(),
+    };
     let hint = (refusal.reason == Reason::Value).then(|| hint(format, column, field)).flatten();
     form + &hint.map(|hint| format!("; {hint}")).unwrap_or_default()
 }

@@ -203,7 +203,10 @@ impl RowBuilder {
             (None, Reason::Fields) => {
                 let names = &raw.source.header.0;
                 let misfit = || misfit::hint(&self.plan.format, names, raw.record(frame), record);
-                return refused.with(&hint.unwrap_or_else(misfit));
+                return match hint.or_else(misfit) {
+                    Some(hint) => refused.with(&hint),
+                    None => refused,
+                };
             }
             (None, _) => return refused,
         };

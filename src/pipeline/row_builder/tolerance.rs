@@ -53,7 +53,8 @@ impl<'s> Tolerance<'s> {
         if record.len() == self.fields || self.fits(record) {
             Ok(None)
         } else {
-            let detail = format!("{} fields where the header has {}", record.len(), self.fields);
+            let fields = if record.len() == 1 { "field" } else { "fields" };
+            let detail = format!("{} {fields} where the header has {}", record.len(), self.fields);
             Err(Refused { column: None, reason: Reason::Fields, detail })
         }
     }

@@ -3,15 +3,16 @@
 use crate::domain::Type;
 use crate::domain::reading::{Notation, NumberForm, Reading};
 use crate::domain::text::{yaml, yaml_list};
+use crate::domain::value::Cell;
 
-/// The marks before the decimals and between groups of digits, in the order in which they are tried. A comma before
-/// three digits may mean either; in whole numbers, it separates groups.
-const MARKS: [(char, Option<char>); 11] = [
+/// The marks before the decimals and between groups of digits, in the order in which they are tried.
+const MARKS: [(char, Option<char>); 12] = [
     ('.', None),
     (',', None),
     ('.', Some(',')),
     (',', Some('.')),
     ('.', Some('\'')),
+    (',', Some('\'')),
     ('.', Some(' ')),
     (',', Some(' ')),
     ('.', Some('\u{a0}')),
@@ -20,55 +21,81 @@ const MARKS: [(char, Option<char>); 11] = [
     (',', Some('\u{202f}')),
 ];
 
-/// Recognises a number in another notation, with a unit, or both.
+/// A way to read a number.
+#[derive(Clone, Copy)]
+struct Way<'v> {
+    form: NumberForm,
+    /// A text that is removed.
+    unit: Option<&'v str>,
+}
+
+/// Recognises a number in another notation, with a unit, or both. Three digits after a mark may be decimals or a group, so
+/// both are named.
 pub fn hint(kind: Type, declared: &Reading, form: NumberForm, value: &str) -> Option<String> {
-    let reads = |form: NumberForm, unit: Option<&str>| {
-        let notation = if form == NumberForm::default() { Notation::Plain } else { Notation::Number(form) };
-        let strip = declared.strip.iter().cloned().chain(unit.map(str::to_owned)).collect();
-        let reading = Reading { strip, notation, ..Reading::default() };
-        reading.parse(kind.into(), value.as_bytes(), &mut Vec::new()).is_ok_and(|cell| !cell.is_empty())
-    };
-    if reads(NumberForm { zero_fraction: true, ..form }, None) {
-        let groups = NumberForm { decimal: ',', thousands: Some('.'), ..form };
-        return Some(zero_fraction(form != groups && reads(groups, None)));
-    }
-    let units = [None].into_iter().chain(unit(value).map(Some));
+    let mut read = ways(kind, form, value).filter_map(|way| Some((way.read(kind, declared, value)?, way)));
+    let (number, first) = read.next()?;
+    let other = read.find(|(other, way)| way.unit == first.unit && *other != number);
+    let told = [Some(first), other.map(|(_, other)| other)].into_iter().flatten();
+    let told: Vec<String> = told.map(|way| way.settings(declared, form, value)).collect();
+    Some(told.join("; "))
+}
+
+/// Returns the ways to try. A declared mark between groups stays if no other one is set.
+fn ways(kind: Type, form: NumberForm, value: &str) -> impl Iterator<Item = Way<'_>> {
     let marks = [(form.decimal, form.thousands)].into_iter().chain(MARKS);
-    let forms = marks.map(|(decimal, thousands)| NumberForm { decimal, thousands, ..form });
-    let mut ways = units.flat_map(|unit| forms.clone().map(move |form| (form, unit)));
-    let (found, unit) = ways.find(|(form, unit)| reads(*form, *unit))?;
-    Some(settings(declared, form, found, unit))
-}
-
-/// Returns the settings with which a number was read, where they differ from the declared ones.
-fn settings(declared: &Reading, form: NumberForm, found: NumberForm, unit: Option<&str>) -> String {
-    let mark = |mark: char| yaml(&mark.to_string());
-    let decimal = (found.decimal != form.decimal).then(|| format!("`decimal: {}`", mark(found.decimal)));
-    let thousands = found.thousands.filter(|_| found.thousands != form.thousands);
-    let groups = thousands.map(|thousands| format!("`thousands: {}`", mark(thousands)));
-    let strip = unit.map(|unit| match declared.strip.as_slice() {
-        [] => format!("`strip: {}`", yaml(unit)),
-        texts => format!("`strip: {}`", yaml_list(texts, unit)),
+    let marks = marks.map(move |(decimal, thousands)| (decimal, thousands.or(form.thousands)));
+    let marks = marks.filter(|(decimal, thousands)| *thousands != Some(*decimal));
+    let forms = marks.flat_map(move |(decimal, thousands)| {
+        let zero_fractions = [form.zero_fraction, true].into_iter().take(if kind.is_whole() { 2 } else { 1 });
+        zero_fractions.map(move |zero_fraction| NumberForm { decimal, thousands, zero_fraction })
     });
-    let what = match (&decimal, thousands, &strip) {
-        (Some(_), None, None) if found.decimal == ',' => "its comma is a decimal comma",
-        (Some(_), None, None) => "its point is a decimal point",
-        (None, Some(_), None) => "it has thousands separators",
-        (None, None, Some(_)) => "it is a unit that can be left out",
-        (Some(_), Some('.'), None) => "its point separates thousands",
-        _ => "it is a number",
-    };
-    let settings: Vec<String> = [decimal, groups, strip].into_iter().flatten().collect();
-    format!("if {what}, set {} for the column", settings.join(" and "))
+    let units = [None].into_iter().chain(unit(value).map(Some));
+    units.flat_map(move |unit| forms.clone().map(move |form| Way { form, unit }))
 }
 
-/// Suggests to leave out decimals that are all zero. Three of them may be a group of digits.
-fn zero_fraction(may_be_group: bool) -> String {
-    let mut text = "if its decimals mean nothing, set `zero_fraction: true` for the column".to_owned();
-    if may_be_group {
-        text += "; if its point separates thousands, set `decimal: \",\"` and `thousands: \".\"`";
+impl Way<'_> {
+    /// Returns the number, or `None` if the value is none in this way. The bytes are those of a number of any length.
+    fn read(&self, kind: Type, declared: &Reading, value: &str) -> Option<(Cell, Vec<u8>)> {
+        let is_plain = self.form == NumberForm::default();
+        let notation = if is_plain { Notation::Plain } else { Notation::Number(self.form) };
+        let strip = declared.strip.iter().cloned().chain(self.unit.map(str::to_owned)).collect();
+        let (reading, mut bytes) = (Reading { strip, notation, ..Reading::default() }, Vec::new());
+        let cell = reading.parse(kind.into(), value.as_bytes(), &mut bytes).ok()?;
+        (!cell.is_empty()).then_some((cell, bytes))
     }
-    text
+
+    /// Returns the settings of this way, where they differ from the declared ones.
+    fn settings(&self, declared: &Reading, form: NumberForm, value: &str) -> String {
+        let mark = |mark: char| yaml(&mark.to_string());
+        let decimal = Some(self.form.decimal).filter(|decimal| *decimal != form.decimal);
+        let thousands = self.form.thousands.filter(|_| self.form.thousands != form.thousands);
+        let zeros = self.form.zero_fraction && !form.zero_fraction;
+        let settings = [
+            decimal.map(|decimal| format!("`decimal: {}`", mark(decimal))),
+            thousands.map(|thousands| format!("`thousands: {}`", mark(thousands))),
+            zeros.then(|| "`zero_fraction: true`".to_owned()),
+            self.unit.map(|unit| match declared.strip.as_slice() {
+                [] => format!("`strip: {}`", yaml(unit)),
+                texts => format!("`strip: {}`", yaml_list(texts, unit)),
+            }),
+        ];
+        let settings: Vec<String> = settings.into_iter().flatten().collect();
+        let groups = thousands.filter(|mark| value.contains(*mark));
+        let if_so = match (decimal, groups, zeros, self.unit) {
+            (_, Some(','), _, None) => "if its comma separates thousands",
+            (_, Some('.'), _, None) => "if its point separates thousands",
+            (None, Some(_), _, None) => "if it has thousands separators",
+            (Some(','), None, _, None) => "if its comma is a decimal comma",
+            (Some(_), None, _, None) => "if its point is a decimal point",
+            (None, None, true, None) => "if its decimals mean nothing",
+            (None, None, false, Some(unit)) if unit.trim().is_empty() => {
+                "if the blank beside it can be left out"
+            }
+            (None, None, false, Some(_)) => "if it is a unit that can be left out",
+            _ => "to read it as a number",
+        };
+        format!("{if_so}, set {} for the column", settings.join(" and "))
+    }
 }
 
 /// Returns a unit or a currency before or after a number. Other signs, such as `<`, `~` or another minus than the hyphen,
@@ -79,8 +106,12 @@ fn unit(value: &str) -> Option<&str> {
     let (before, after) = value.split_once(number)?;
     let is_unit = |text: &&str| (1..=8).contains(&text.chars().count()) && text.chars().all(is_of_unit);
     let has_digits = number.bytes().any(|byte| byte.is_ascii_digit());
-    [before, after].into_iter().find(is_unit).filter(|_| has_digits)
+    let is_factor = |text: &&str| FACTORS.contains(&text.trim());
+    [before, after].into_iter().find(is_unit).filter(|unit| has_digits && !is_factor(unit))
 }
+
+/// Words that change the number before them.
+const FACTORS: [&str; 10] = ["k", "K", "M", "B", "T", "G", "Mio", "Mrd", "CR", "DR"];
 
 fn is_of_unit(c: char) -> bool {
     let is_currency = matches!(c, '$' | '\u{a2}'..='\u{a5}' | '\u{20a0}'..='\u{20cf}');

@@ -22,6 +22,16 @@ fn settings_are_suggested_for_numbers_as_people_write_them() {
         (Type::Int, "39.0", "set `zero_fraction: true` for the column"),
         (Type::Int, "39.000", "`zero_fraction: true` for the column; if its point separates thousands, set"),
         (Type::Int, "1.234", "if its point separates thousands, set"),
+        (
+            Type::Double,
+            "1,234",
+            "if its comma is a decimal comma, set `decimal: \",\"` for the column; if its comma separates thousands, set",
+        ),
+        (Type::Int, "1,000", "if its comma separates thousands, set `thousands: \",\"` for the column"),
+        (Type::Double, "\u{a0}5", "if the blank beside it can be left out, set `strip: \"\\U000000A0\"`"),
+        (Type::Date, "0000-00-00", "if it means an empty field"),
+        (Type::Timestamp, "21:31:00", "declare the column as a time"),
+        (Type::Time, "01.03.2024 09:00", "declare the column as a timestamp"),
         (Type::Bigint, "1.234.567", "`decimal: \",\"` and `thousands: \".\"`"),
         (Type::Int, " NULL", "set `null: [\"NULL\"]` for the column"),
         (Type::Int, "NULL", "or `null: [\"NULL\"]` for the column if it is in quotes"),
@@ -51,6 +61,10 @@ fn settings_are_suggested_for_numbers_as_people_write_them() {
         (Type::Date, "x"),
         (Type::Uuid, "1,5"),
         (Type::Blob, "cafe"),
+        (Type::Blob, "0xCAFEBA"),
+        (Type::Double, "5k"),
+        (Type::Date, "2024-02-30"),
+        (Type::Time, "25:00:00"),
     ] {
         let found = hint(&Format::default(), &Column::of_field("c", kind), value.as_bytes());
         assert_eq!(found, None, "{value}");
@@ -60,6 +74,8 @@ fn settings_are_suggested_for_numbers_as_people_write_them() {
 #[test]
 fn settings_are_suggested_beside_those_that_a_column_declares() {
     let comma = || Notation::Number(NumberForm { decimal: ',', ..NumberForm::default() });
+    let groups =
+        || Notation::Number(NumberForm { decimal: ',', thousands: Some('.'), ..NumberForm::default() });
     let dates = || Notation::Time(TimeForm { formats: vec!["%d.%m.%Y".to_owned()], ..TimeForm::default() });
     let berlin = Zone::named("Europe/Berlin").ok();
     let in_berlin = || Notation::Time(TimeForm { zone: berlin.clone(), ..TimeForm::default() });
@@ -72,7 +88,7 @@ fn settings_are_suggested_beside_those_that_a_column_declares() {
             "12.5",
             Some("if its point is a decimal point, set `decimal: \".\"` for"),
         ),
-        (Type::Double, comma(), "", "1.234,5", Some("thousands separators, set `thousands: \".\"` for")),
+        (Type::Double, comma(), "", "1.234,5", Some("point separates thousands, set `thousands: \".\"` for")),
         (Type::Double, comma(), "", "12,5 EUR", Some("left out, set `strip: \" EUR\"` for")),
         (Type::Double, comma(), " EUR", "12,5 USD", Some("set `strip: [\" EUR\", \" USD\"]` for")),
         (Type::Int, Notation::Plain, "x", "39.0", Some("zero_fraction")),
@@ -80,6 +96,23 @@ fn settings_are_suggested_beside_those_that_a_column_declares() {
         (Type::Double, comma(), "", "abc", None),
         (Type::Date, dates(), "", "2024-03-01", Some("list them all in `format` of the column")),
         (Type::Date, dates(), "", "x", None),
+        (Type::Date, dates(), "", "30.02.2024", None),
+        (Type::Timestamp, in_berlin(), "", "2024-03-01 10:00:00 UTC", None),
+        (Type::Timestamp, in_berlin(), "", "1709251200", Some("declare its `unit`")),
+        (
+            Type::Double,
+            groups(),
+            "",
+            "12.5",
+            Some("decimal point, set `decimal: \".\"` and `thousands: \",\"` for"),
+        ),
+        (
+            Type::Double,
+            comma(),
+            "",
+            "1.234",
+            Some("decimal point, set `decimal: \".\"` for the column; if its point separates"),
+        ),
         (Type::Timestamp, in_berlin(), "", "2024-10-27 02:30:00", None),
         (Type::Timestamp, in_berlin(), "", "27.10.2024 02:30", Some("set `format` for the column")),
         (Type::Boolean, words(), "", "oui", None),
