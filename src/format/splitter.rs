@@ -21,11 +21,13 @@ pub struct SplitRecord<'r> {
 
 impl<'r> SplitRecord<'r> {
     /// Returns the number of fields.
+    #[inline]
     pub fn len(&self) -> usize {
         self.fields.len()
     }
 
     /// Returns the field at this index, unquoted.
+    #[inline]
     pub fn get(&self, at: usize) -> Option<&'r [u8]> {
         self.bytes.get(self.fields.get(at)?.clone())
     }
@@ -44,6 +46,8 @@ impl<'r> SplitRecord<'r> {
 /// Splits records one after another, reusing its memory.
 pub struct Splitter {
     format: Format,
+    /// The delimiter and the quote, if the dialect has nothing else.
+    plain: Option<(u8, u8)>,
     fields: Vec<Range<usize>>,
     /// The text of the fields of the last record that had escapes.
     text: Vec<u8>,
@@ -55,7 +59,15 @@ pub struct Splitter {
 
 impl Splitter {
     pub fn new(format: &Format) -> Self {
-        Self { format: format.clone(), fields: Vec::new(), text: Vec::new(), null: Vec::new(), doubled: None }
+        let Format::Csv(dialect) = format;
+        Self {
+            format: format.clone(),
+            plain: dialect.plain(),
+            fields: Vec::new(),
+            text: Vec::new(),
+            null: Vec::new(),
+            doubled: None,
+        }
     }
 
     /// Splits one record without its line end.
@@ -64,7 +76,7 @@ impl Splitter {
     /// Returns the first fault that the format does not allow.
     pub async fn split<'r>(&'r mut self, record: &'r [u8]) -> Result<SplitRecord<'r>, Malformed> {
         let Format::Csv(dialect) = &self.format;
-        let Found { ascii, escaped, trimmed } = match dialect.plain() {
+        let Found { ascii, escaped, trimmed } = match self.plain {
             Some(plain) => fields::find(record, plain, &mut self.fields)?,
             None => rich::find(dialect, record, &mut self.fields)?,
         };
@@ -72,7 +84,7 @@ impl Splitter {
         if !dialect.null.is_empty() {
             self.null.extend(null_fields(dialect, record, &self.fields));
         }
-        let bytes = match dialect.plain() {
+        let bytes = match self.plain {
             _ if !escaped => record,
             // csv-async ends a record at each line feed outside quotes.
             Some(plain) if !dialect.lines.allows_line_feeds() => {

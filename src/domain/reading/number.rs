@@ -14,6 +14,9 @@ pub struct NumberForm {
     pub zero_fraction: bool,
 }
 
+/// The maximum length of a number that is rewritten in place.
+const SHORT: usize = 24;
+
 impl Default for NumberForm {
     fn default() -> Self {
         Self { decimal: '.', thousands: None, zero_fraction: false }
@@ -23,8 +26,25 @@ impl Default for NumberForm {
 impl NumberForm {
     /// Parses a number by the grammar of its type, after rewriting it in the notation of the grammar.
     pub fn parse(&self, form: Form, text: &str, arena: &mut Vec<u8>) -> Parsed {
+        if let Some(Ok(number)) = self.short(text).map(|plain| parse(form, &plain[..text.len()], arena)) {
+            return Ok(number);
+        }
         let plain = self.plain(form, text).ok_or(not("a number"))?;
         parse(form, plain.as_bytes(), arena)
+    }
+
+    /// Returns a number of digits, signs and marks before decimals with a point for each mark. Most numbers are like this,
+    /// and need no allocation. `None` if [`Self::plain`] has to decide.
+    fn short(&self, text: &str) -> Option<[u8; SHORT]> {
+        let mut plain = [0; SHORT];
+        for (to, from) in plain.get_mut(..text.len())?.iter_mut().zip(text.bytes()) {
+            *to = match from {
+                b'0'..=b'9' | b'-' | b'+' => from,
+                _ if char::from(from) == self.decimal => b'.',
+                _ => return None,
+            };
+        }
+        Some(plain).filter(|_| !self.zero_fraction)
     }
 
     /// Describes the notation, to follow a rule.

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::domain::value::{Type, Unit};
 
@@ -445,4 +447,20 @@ fn values_stay_in_the_years_0000_to_9999_and_hours_begin_before_them() {
     let month = TimePart { of: Precision::Month, zone: Zone::named("Europe/Berlin").ok() };
     let month = month.cut(1_719_786_600_000).unwrap(); // 2024-06-30T22:30:00Z, July in Berlin.
     assert_eq!(crate::domain::text::plain(&month.value(&[])), "2024-07-01");
+}
+
+proptest! {
+    #[test]
+    fn numbers_that_need_no_rewriting_are_read_as_all_others(
+        text in "[0-9.,+e' -]{0,12}|[+-]?[0-9]{1,9}[.,]?[0-9]{0,9}",
+        decimal in prop::sample::select(vec!['.', ',']),
+        thousands in prop::sample::select(vec![None, Some('.'), Some(','), Some('\'')]),
+        kind in prop::sample::select(vec![Type::Int, Type::Bigint, Type::Float, Type::Double, Type::Decimal, Type::Varint]),
+    ) {
+        let form = NumberForm { decimal, thousands: thousands.filter(|mark| *mark != decimal), zero_fraction: false };
+        let mut arenas = [Vec::new(), Vec::new()];
+        let rewritten = form.plain(kind.into(), &text).ok_or(not("a number"));
+        let expected = rewritten.and_then(|plain| parse(kind, plain.as_bytes(), &mut arenas[0]));
+        prop_assert_eq!((form.parse(kind.into(), &text, &mut arenas[1]), &arenas[1]), (expected, &arenas[0]));
+    }
 }

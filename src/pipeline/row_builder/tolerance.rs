@@ -43,6 +43,7 @@ impl<'s> Tolerance<'s> {
     ///
     /// # Errors
     /// Returns an error if the record repeats the header, or does not fit it, and the format does not tolerate this.
+    #[inline]
     pub fn judge(&self, bytes: &[u8], record: SplitRecord<'_>) -> Result<Option<Outcome>, Refused> {
         if self.repeats_header(record) {
             return self.repeated_header().map(Some);
@@ -78,6 +79,7 @@ impl<'s> Tolerance<'s> {
     }
 
     /// Counts how often the settings acted on a record with this outcome.
+    #[inline]
     pub fn count(&self, outcome: Outcome, record: Option<SplitRecord<'_>>, counts: &mut ToleratedCounts) {
         if !self.is_lenient {
             return;
@@ -95,6 +97,7 @@ impl<'s> Tolerance<'s> {
     }
 
     /// Compares the first field before anything else, because it nearly always differs.
+    #[inline]
     fn repeats_header(&self, record: SplitRecord<'_>) -> bool {
         let is_name = |(name, field): (&String, &[u8])| name.as_bytes() == field;
         match (self.names.first(), record.get(0)) {
