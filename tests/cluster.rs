@@ -161,16 +161,36 @@ fn end(world: &World, keyspace: &str) -> End {
 }
 
 async fn rows(session: &scylla::client::session::Session, keyspace: &str, table: &str) -> Vec<String> {
+    let mut failed = Vec::new();
+    // A node that was killed or stopped before may still be slow.
+    while failed.len() < 5 {
+        match read(session, keyspace, table).await {
+            Ok(rows) => return rows,
+            Err(error) => failed.push(error),
+        }
+    }
+    panic!("{keyspace}.{table} cannot be read: {failed:?}");
+}
+
+async fn read(
+    session: &scylla::client::session::Session,
+    keyspace: &str,
+    table: &str,
+) -> Result<Vec<String>, String> {
     use futures::TryStreamExt as _;
     let mut all = scylla::statement::Statement::new(format!("SELECT * FROM {keyspace}.{table}"));
     all.set_consistency(scylla::statement::Consistency::Quorum);
     // On a busy machine, the nodes need too long for large pages.
     all.set_page_size(500);
-    let pager = session.query_iter(all, ()).await.unwrap();
+    let pager = session.query_iter(all, ()).await.map_err(|error| format!("{error:?}"))?;
     let rows = pager.rows_stream::<scylla::value::Row>().unwrap();
-    let mut rows: Vec<String> = rows.map_ok(|row| format!("{:?}", row.columns)).try_collect().await.unwrap();
+    let mut rows: Vec<String> = rows
+        .map_ok(|row| format!("{:?}", row.columns))
+        .try_collect()
+        .await
+        .map_err(|error| format!("{error:?}"))?;
     rows.sort();
-    rows
+    Ok(rows)
 }
 
 /// Waits until some rows are written, so that the next event happens in the middle of a file.

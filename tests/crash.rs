@@ -188,7 +188,7 @@ fn a_backfill_that_ends_at_any_durable_step_is_completed_by_the_next() {
         let aborted = world.abort("load --table user_song", step);
         let done = world.run(&["load", "--table", "user_song"]);
         assert!(matches!(done.status.code(), Some(0 | 1)), "{done:?}");
-        world.story().assert_is(&expected, &format!("replay, aborted at step {step}"));
+        world.story().assert_is(&expected, &format!("backfill, aborted at step {step}"));
         if !aborted {
             break;
         }

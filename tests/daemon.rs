@@ -207,7 +207,7 @@ fn a_file_that_failed_because_of_its_records_is_not_loaded_at_every_listing() {
 }
 
 #[test]
-fn a_missing_inbox_is_waited_for() {
+fn the_daemon_waits_for_a_missing_inbox() {
     let world = world();
     let mut daemon = world.daemon();
     fs::remove_dir(world.inbox()).unwrap();

@@ -1,5 +1,6 @@
-//! Tests of faults of the machine: a full disk, a lock, a bad disk, a damaged ledger, a second daemon. After each
-//! fault, receipts close and the tables are those of an undisturbed run.
+//! Tests of faults of the machine: a full disk, a lock, a bad disk, a damaged ledger, a second daemon. After a fault
+//! that needledrop survives, the counts of each receipt add up, and the tables are those of an undisturbed run. A damaged
+//! ledger is refused and not changed.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

@@ -7,7 +7,7 @@ mod common;
 mod ordered;
 
 use common::{World, shared, until};
-use ordered::{FILES, SECOND_ANEW, all_at_once, assert_stamps, file, one_by_one, replace_second};
+use ordered::{FILES, SECOND_REPLACED, all_at_once, assert_stamps, file, one_by_one, replace_second};
 use serde_json::{Value as Json, json};
 
 /// Asserts what the three tables hold, one row each. `item` contains artist, song and length; `first` and `last` are
@@ -65,7 +65,7 @@ fn a_file_with_other_bytes_is_a_new_generation_at_the_end_of_the_order() {
     }
     let world = World::new();
     all_at_once(&world);
-    replace_second(&world, SECOND_ANEW);
+    replace_second(&world, SECOND_REPLACED);
     assert_seen(&world, json!(["B1", "Echo", 98.5]), json!("Bea"), "York");
 }
 
@@ -76,7 +76,7 @@ fn restored_bytes_are_a_new_generation_and_no_duplicate() {
     }
     let world = World::new();
     all_at_once(&world);
-    replace_second(&world, SECOND_ANEW);
+    replace_second(&world, SECOND_REPLACED);
     replace_second(&world, FILES[1]);
     assert_seen(&world, json!(["A3", "Echo", 99.5]), json!("Amy"), "Zorn");
     assert_eq!(world.receipt(FILES[1])["generation"], 3);

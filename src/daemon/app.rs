@@ -171,11 +171,11 @@ impl App {
         off_thread(move || source.list()).await.map_err(|error| AppError::Inbox { folder, error, setting })
     }
 
-    /// Checks the inboxes of all feeds at the same time. Returns the errors of those that cannot be read, if others can.
-    /// An inbox that does not answer may be read later.
+    /// Checks the inboxes of all feeds at the same time. Returns the errors of those that cannot be read.
     ///
     /// # Errors
-    /// Returns an error if no inbox can be read.
+    /// Returns an error if no inbox can be read, and all of them have answered. An inbox that does not answer may be read
+    /// later.
     pub async fn check_inboxes(&self) -> Result<Vec<AppError>, AppError> {
         let checked = join_all(self.feeds.values().map(Self::check_inbox)).await;
         let mut missing: Vec<AppError> = checked.into_iter().filter_map(Result::err).collect();
@@ -210,7 +210,8 @@ impl App {
     /// Loads these files once.
     ///
     /// # Errors
-    /// Returns an error if the store cannot be opened within `store.patience`, or if it fails during the load.
+    /// Returns an error if the store cannot be opened within `store.patience` (for a dry run: at once), or if it fails
+    /// during the load.
     pub async fn once(
         &self,
         scope: Scope,

@@ -118,7 +118,7 @@ declared! {
     LAST_LOADED = gauge("needledrop_last_loaded_timestamp_seconds", Unit::Seconds, &["feed"],
         "When this process last finished loading a delivery, in seconds since 1970. 0 if it has loaded none.");
     FILES_AFTER = counter("needledrop_files_after_total", Unit::Count, &["feed", "outcome"],
-        "Loaded files to move or delete (source.after), by outcome. Failed moves and deletions are tried again.");
+        "Loaded files that were moved or deleted (source.after) or could not be, by outcome. A failure is counted at each attempt.");
     STAGE_SECONDS = histogram("needledrop_stage_seconds", WRITE, Unit::Seconds, &["stage"],
         "Time that a stage took to identify a file (discover), or to read, transform or write a chunk.");
     QUEUE_WAIT = histogram("needledrop_queue_wait_seconds", WRITE, Unit::Seconds, &["queue"],
@@ -173,8 +173,9 @@ mod tests {
             "# Metrics\n\n\
              `/metrics` returns these metrics in the text format of Prometheus. This page is generated from their\n\
              declarations in `src/metrics/declared.rs`: `NEEDLEDROP_WRITE_DOCS=1 cargo test --lib metrics` updates it.\n\n\
-             Counters count acknowledged work of this process. Work that a crash interrupted is counted again by the\n\
-             process that repeats it, so take totals from receipts. A histogram appears with its first sample, metrics\n\
+             Counters begin at zero with each process. Those of rows and records count only what the store acknowledged.\n\
+             Work that a crash interrupted is done again by the next process, and both may have counted it, so take\n\
+             totals from receipts. A histogram appears with its first sample, metrics\n\
              of the cluster appear with the first connection, and all others exist from the start. Metrics of the\n\
              process itself (`needledrop_process_…`: CPU, memory, open files, threads, start time) come from the kernel\n\
              and have their usual names. The label `feed` is the name of a feed. A feed without a name has no such label.\n\n\

@@ -1,7 +1,7 @@
 //! Records the metrics. The values of labels are bounded: table, state, stage, reason.
 //!
-//! Counters count acknowledged work of this process. Work that a crash interrupted is counted again by the process that
-//! repeats it. Totals come from receipts.
+//! Counters of rows and records count only what the store acknowledged. Work that a crash interrupted is done again by the
+//! next process, and both may have counted it. Totals come from receipts.
 
 pub mod declared;
 mod deliveries;

@@ -66,8 +66,8 @@ impl Backoff {
             if backoff == FIRST || backoff == LONGEST {
                 warn!("waiting: {}", error.to_string().lines().next().unwrap_or_default());
             }
-            // No limit applies when the stamps that the clock allows are used up: the wait takes minutes at most, and
-            // nothing is wrong.
+            // No limit applies while the clock has to catch up with the stamps that were given. That takes minutes at most,
+            // and nothing is wrong.
             let left = if reason == "stamps" { None } else { self.left(began) };
             let pause = pause(&error, backoff).min(left.unwrap_or(Duration::MAX));
             if left.is_some_and(|left| left.is_zero()) || self.halted_within(pause).await {

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::common::{shared, until};
-use crate::ordered::{FILES, SECOND_ANEW, all_at_once, assert_stamps, file, one_by_one, replace_second};
+use crate::ordered::{FILES, SECOND_REPLACED, all_at_once, assert_stamps, file, one_by_one, replace_second};
 use crate::place::Place;
 use crate::steps::steps;
 use crate::story::Story;
@@ -68,7 +68,7 @@ fn files_dropped_one_by_one_count_in_the_order_they_were_taken_up() {
 fn changed_and_restored_bytes_are_new_generations_at_the_end_of_the_order() {
     let Some(place) = place() else { return };
     all_at_once(&place);
-    replace_second(&place, SECOND_ANEW);
+    replace_second(&place, SECOND_REPLACED);
     assert_seen(&place, json!(["B1", "Echo", 98.5]), json!("Bea"), "York");
     assert_eq!(place.receipt(FILES[1])["generation"], 2);
     // The restored bytes are not a duplicate of the first generation.

@@ -1,4 +1,4 @@
-//! A connection between a process and the node that can lose frames (a wire).
+//! A wire: a proxy between a process and the node, which can drop frames of the connection.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

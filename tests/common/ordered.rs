@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::common::{World, shared};
 
 pub const FILES: [&str; 3] = ["2018-12-01-events.csv", "2018-12-02-events.csv", "2018-12-03-events.csv"];
-pub const SECOND_ANEW: &str = "2018-12-02-events.v2.txt";
+pub const SECOND_REPLACED: &str = "2018-12-02-events.v2.txt";
 
 /// Asserts that the stamp ranges of all generations begin even and do not overlap.
 pub fn assert_stamps(world: &World) {

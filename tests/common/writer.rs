@@ -23,7 +23,7 @@ const LONG: Duration = Duration::from_secs(2 * 86_400);
 /// A step of a story.
 #[derive(Clone, Debug)]
 pub enum Act {
-    /// Adds records that the writer is going to write. Each record has one of the file's four keys.
+    /// Adds records that the writer is going to write. Each record has one of the keys of the file.
     Records(usize, Vec<(usize, Form)>),
     /// Writes some or all of the pending text. A write may end inside a line end, quotes or a character.
     Write(usize, Option<Index>),

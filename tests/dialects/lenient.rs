@@ -351,7 +351,7 @@ fn a_lenient_setting_makes_a_grown_file_a_new_generation() {
 }
 
 #[test]
-fn a_header_behind_comments_is_waited_for() {
+fn a_file_whose_header_has_not_followed_its_comments_waits() {
     let world = orders("{ comment: \"#\" }").with("source.final_newline", "required");
     let cut = COMMENTED.find("amount").unwrap();
     world.drop_file("a.csv", format!("# note\n{}", &COMMENTED[..cut]));

@@ -69,7 +69,7 @@ impl Manager {
     }
 }
 
-/// Receives messages until no sender is left. The thread ends with its test at the latest.
+/// Receives messages until the socket fails, so the thread usually runs until the process of the tests ends.
 fn listen(socket: &UnixDatagram, told: &Told) {
     let mut message = [0; 4096];
     while let Ok(len) = socket.recv(&mut message) {

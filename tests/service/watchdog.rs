@@ -71,7 +71,7 @@ fn is_restarted_once(machine: &Machine) {
 }
 
 #[test]
-fn an_unreachable_cluster_is_waited_for_with_a_password_from_systemd() {
+fn the_service_waits_for_an_unreachable_cluster_with_a_password_from_systemd() {
     let Some(machine) = Machine::installed() else { return };
     machine.edit("kind: sqlite", "kind: cassandra");
     machine.edit("# username: needledrop", "username: needledrop");

@@ -11,7 +11,7 @@ fn monster(world: &World, len: u64) {
 }
 
 #[test]
-fn a_record_longer_than_memory_is_one_quarantine_entry() {
+fn a_record_longer_than_the_limit_of_memory_is_one_quarantine_entry() {
     const LEN: u64 = 300 << 20;
     let world = world();
     monster(&world, LEN);
@@ -25,7 +25,7 @@ fn a_record_longer_than_memory_is_one_quarantine_entry() {
 }
 
 #[test]
-fn a_file_without_a_line_end_is_refused_and_a_record_without_one_is_waited_for() {
+fn a_file_without_a_line_end_is_refused_and_a_record_without_one_waits() {
     let world = world();
     File::create(world.inbox().join("a.csv")).unwrap().set_len(300 << 20).unwrap();
     let mut file = File::create(world.inbox().join("b.csv")).unwrap();
@@ -77,7 +77,7 @@ fn a_decompression_bomb_of_zeros_is_one_quarantine_entry() {
 }
 
 #[test]
-fn a_decompression_bomb_of_one_line_is_loaded_record_by_record() {
+fn a_decompression_bomb_of_one_repeated_line_is_loaded_record_by_record() {
     let world = world();
     world.drop_file("a.csv.gz", bomb("k,v\n", "a,b\n".repeat(10_000).as_bytes(), 20, ""));
     let summary = world.once(0);

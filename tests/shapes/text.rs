@@ -116,7 +116,7 @@ fn a_file_in_another_encoding_can_grow_at_any_byte() {
 }
 
 #[test]
-fn half_a_character_at_the_end_is_waited_for() {
+fn half_a_character_at_the_end_of_a_file_waits() {
     let world = world().with("source.encoding", "shift_jis");
     world.drop_file("a.csv", b"k,v\na,1\nb,\x93");
     world.once(1);

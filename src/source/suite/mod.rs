@@ -80,8 +80,8 @@ macro_rules! source_suite {
         );
 
         #[test]
-        fn any_story_of_an_inbox_is_listed_as_it_happened() {
-            $crate::source::suite::any_story_of_an_inbox_is_listed_as_it_happened::<$fixture>();
+        fn a_listing_is_that_of_the_model_after_random_changes() {
+            $crate::source::suite::a_listing_is_that_of_the_model_after_random_changes::<$fixture>();
         }
     };
     (@ $fixture:ty: $($case:ident),+ $(,)?) => {

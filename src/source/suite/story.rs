@@ -1,4 +1,4 @@
-//! Any story of an inbox, compared with a model.
+//! Random changes of an inbox, compared with a model.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -28,8 +28,8 @@ fn happens() -> impl Strategy<Value = Happens> {
     ]
 }
 
-/// Compares the files with a model, and the moved files with all bytes that were moved.
-pub fn any_story_of_an_inbox_is_listed_as_it_happened<F: Fixture>() {
+/// After random changes, the listing has exactly the files of the model, and the archive has every file that was moved.
+pub fn a_listing_is_that_of_the_model_after_random_changes<F: Fixture>() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let config = Config { cases: 64, failure_persistence: None, ..Config::default() };
     let ran = TestRunner::new(config).run(&prop::collection::vec(happens(), 1..12), |story| {
