@@ -11,7 +11,7 @@ use memchr::{memchr, memchr_iter, memchr2, memchr3, memmem};
 use crate::domain::format::{Dialect, END_OF_FILE, Escape, Mark};
 use crate::domain::lenient_settings::Comment;
 
-/// The result of one step.
+/// The result of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// The line end whose last byte is at this index ends the record.
@@ -114,21 +114,42 @@ impl RecordEnds {
         (self.field, self.escaped, self.begun) = (0, 0, 0);
     }
 
-    /// Scans up to the next byte that may have a meaning, and advances `scanned` past it. The record begins at `start`.
+    /// Scans up to the end of the record, or until more than `most` bytes of it are scanned, and advances `scanned`.
     #[inline]
-    pub fn step(&mut self, bytes: &[u8], start: usize, scanned: &mut usize) -> Step {
-        let rest = &bytes[*scanned..];
+    pub fn advance(&mut self, bytes: &[u8], start: usize, scanned: &mut usize, most: usize) -> Step {
+        loop {
+            match self.step(bytes, start, scanned) {
+                Step::Within if *scanned - start <= most => {}
+                step => return step,
+            }
+        }
+    }
+
+    /// Scans up to the next byte that may have a meaning, and advances `scanned` past it. The record begins at `start`.
+    // A call for each quote and each line end would cost more than the scan.
+    #[inline(always)]
+    fn step(&mut self, bytes: &[u8], start: usize, scanned: &mut usize) -> Step {
         match self.state {
             State::Plain => self.plain(bytes, start, scanned),
             State::Quoted => self.quoted(bytes, scanned),
             State::QuoteSeen => {
-                let Some(next) = rest.first() else { return Step::OutOfBytes };
+                let Some(next) = bytes.get(*scanned) else { return Step::OutOfBytes };
                 let is_pair = self.marks.doubled && Some(*next) == self.marks.quote;
                 self.state = if is_pair { State::Quoted } else { State::Plain };
                 self.field = *scanned - start;
                 *scanned += usize::from(is_pair);
                 Step::Within
             }
+            _ => self.unusual(bytes, start, scanned),
+        }
+    }
+
+    /// The steps of escapes and comments, apart from the frequent ones, so that these are compiled into their caller.
+    #[inline(never)]
+    fn unusual(&mut self, bytes: &[u8], start: usize, scanned: &mut usize) -> Step {
+        let rest = &bytes[*scanned..];
+        match self.state {
+            State::Plain | State::Quoted | State::QuoteSeen => Step::Within,
             State::Escaped { quoted } => {
                 let Some(next) = rest.first() else { return Step::OutOfBytes };
                 self.inner_lines += u64::from(*next == self.marks.line);
@@ -169,7 +190,7 @@ impl RecordEnds {
         Step::Within
     }
 
-    #[inline]
+    #[inline(always)]
     fn plain(&mut self, bytes: &[u8], start: usize, scanned: &mut usize) -> Step {
         let rest = &bytes[*scanned..];
         let found = match (self.marks.quote, self.marks.escape) {

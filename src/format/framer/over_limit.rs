@@ -58,12 +58,9 @@ impl Framer {
         if !self.ends.has_escaped_lines() {
             return self.ends.line_end(&self.bytes[..self.end], self.scanned);
         }
-        loop {
-            match self.ends.step(&self.bytes[..self.end], self.start, &mut self.scanned) {
-                Step::End(at) => return Some(at),
-                Step::Within => {}
-                Step::OutOfBytes => return None,
-            }
+        match self.ends.advance(&self.bytes[..self.end], self.start, &mut self.scanned, usize::MAX) {
+            Step::End(at) => Some(at),
+            Step::Within | Step::OutOfBytes => None,
         }
     }
 

@@ -19,7 +19,7 @@ impl Framer {
         len - footer.held()
     }
 
-    /// Scans a part of the open record. Returns false if there are no more bytes.
+    /// Scans the open record, or a part of it that is over the limit. Returns false if there are no more bytes.
     fn step(&mut self) -> bool {
         if self.is_dropping {
             return match self.end_of_dropped() {
@@ -27,7 +27,8 @@ impl Framer {
                 None => self.drop_scanned(),
             };
         }
-        match self.ends.step(&self.bytes[..self.end], self.start, &mut self.scanned) {
+        let most = self.limit + self.returns;
+        match self.ends.advance(&self.bytes[..self.end], self.start, &mut self.scanned, most) {
             Step::End(at) => self.record_ends(at),
             Step::Within => {}
             Step::OutOfBytes => return self.out_of_bytes(),
