@@ -24,7 +24,7 @@ const PLAYS: &str = "
   plays:
     source: { folder: in/plays, settle: 20ms, poll: 200ms, columns: { id: int, who: text } }
     tables:
-      last: { answers: who was last, partition_key: [id], columns: [who] }
+      last: { answers: the newest name of an id, partition_key: [id], columns: [who] }
 ";
 
 /// Reads other columns in another order with another delimiter, and shares a table.

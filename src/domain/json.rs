@@ -143,7 +143,8 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Reads the digits of `\uXXXX`. A character beyond the 16 bits is a pair of surrogates.
+    /// Reads the four hexadecimal digits after `\u`. A character above U+FFFF is written as two such escapes, a pair of
+    /// surrogates.
     fn code_point(&mut self) -> Result<char, Malformed> {
         let first = self.code_unit()?;
         let second = match first {

@@ -16,7 +16,7 @@ feeds:
   plays:
     source: { folder: in/plays, settle: 20ms, poll: 200ms, columns: { id: int, who: text } }
     tables:
-      last: { answers: who was last, partition_key: [id], columns: [who] }
+      last: { answers: the newest name of an id, partition_key: [id], columns: [who] }
   clicks:
     source:
       folder: in/clicks
