@@ -94,6 +94,14 @@ impl Bench {
         newest(&*self.store, &FileKey::new(&self.plan.feed, path)).await.unwrap()
     }
 
+    /// Returns the rows of the table by their key.
+    fn rows(&self) -> BTreeMap<i64, String> {
+        let store = rusqlite::Connection::open(self._dir.path().join("store.db")).unwrap();
+        let mut rows = store.prepare("SELECT n, coalesce(s, '') FROM t").unwrap();
+        let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+
     async fn is_loaded(&self, path: &str, bytes: &[u8]) -> bool {
         self.newest(path).await.is_some_and(|delivery| {
             delivery.state == DeliveryState::Loaded
@@ -228,4 +236,25 @@ async fn feeds_over_one_store_leave_each_other_alone() {
     assert_eq!(first.newest("b.csv").await.unwrap().state, DeliveryState::Replaced);
     assert!(second.is_loaded("a.csv", whole).await);
     first.store.close().await;
+}
+
+/// The other name has a later place in the order, but what its writer appends afterwards is newer still.
+#[tokio::test]
+async fn records_appended_after_a_file_had_another_name_win_over_those_loaded_under_it() {
+    let bench = Bench::new(Memory::growing());
+    let begun = b"n,s\n1,old\n1,\"ne".as_slice();
+    for (from, to) in [("b.csv", "a.csv"), ("a.csv", "b.csv")] {
+        bench.inbox.remove(from);
+        bench.inbox.put(to, begun);
+        bench.load().await;
+        assert_eq!(bench.newest(to).await.unwrap().receipt.loaded, 1);
+    }
+    bench.inbox.remove("b.csv");
+    let whole = [begun, b"w\"\n"].concat();
+    bench.inbox.put("a.csv", &whole);
+    bench.load().await;
+    assert!(bench.is_loaded("a.csv", &whole).await);
+    assert_eq!(bench.newest("a.csv").await.unwrap().generation, 1);
+    assert_eq!(bench.rows(), BTreeMap::from([(1, "new".to_owned())]));
+    bench.store.close().await;
 }

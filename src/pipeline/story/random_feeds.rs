@@ -162,7 +162,7 @@ impl Story {
                 value.clone_into(row);
             }
         }
-        assert_eq!(rows(&self.benches[0]), table);
+        assert_eq!(self.benches[0].rows(), table);
     }
 }
 
@@ -170,13 +170,6 @@ impl Story {
 fn place(file: &FileKey) -> (&str, &str, &str) {
     let name = file.path().rsplit('/').next().unwrap();
     (name.strip_suffix(".csv").filter(|name| *name != "x").unwrap_or("9"), file.feed(), file.path())
-}
-
-fn rows(bench: &Bench) -> BTreeMap<i64, String> {
-    let store = rusqlite::Connection::open(bench._dir.path().join("store.db")).unwrap();
-    let mut rows = store.prepare("SELECT n, coalesce(s, '') FROM t").unwrap();
-    let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-    rows.map(Result::unwrap).collect()
 }
 
 #[test]
