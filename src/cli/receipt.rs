@@ -137,20 +137,8 @@ fn object(delivery: &Delivery, plan: Option<&Plan>, sample: u64) -> Json {
         .iter()
         .map(|range| json!({ "first_record": range.first, "base": range.base.0, "records": range.records }))
         .collect();
-    json!({
-        "feed": delivery.file.feed(),
-        "file": delivery.file.path(),
-        "generation": delivery.generation,
-        "state": delivery.state.name(),
-        "detail": delivery.detail,
-        "bytes": delivery.reach.offset,
+    let more = json!({
         "hash": delivery.hash,
-        "records": receipt.records,
-        "loaded": receipt.loaded,
-        "skipped": receipt.skipped,
-        "quarantined": receipt.quarantined,
-        "quarantine": render::quarantine(receipt),
-        "assumed": receipt.assumed,
         "lenient": tolerated,
         "closes": receipt.closes(),
         "tables": tables,
@@ -158,9 +146,9 @@ fn object(delivery: &Delivery, plan: Option<&Plan>, sample: u64) -> Json {
         "part_count": receipt.parts.count(),
         "ends_without_newline": delivery.ends_without_newline(),
         "stamps": stamps,
-        "taken_up": render::time(delivery.taken_up),
-        "changed": render::time(delivery.changed),
-    })
+    });
+    let more = more.as_object().cloned().unwrap_or_default();
+    Json::Object(render::delivery(delivery).into_iter().chain(more).collect())
 }
 
 /// Whether a table lacks records of the delivery. `plan` is that of its feed, if the feed is declared.

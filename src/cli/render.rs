@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde_json::{Map, Value as Json, json};
 
 use crate::domain::text::visible;
-use crate::domain::{Receipt, TableDelta};
+use crate::domain::{Delivery, Receipt, TableDelta};
 
 /// Writes a table, with each column under its name and as wide as it needs to be.
 pub fn table(out: &mut impl Write, header: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
@@ -136,6 +136,28 @@ fn quoted(out: &mut impl Write, field: &[u8]) -> io::Result<()> {
         out.write_all(part)?;
     }
     out.write_all(b"\"")
+}
+
+/// Returns what `status` and `receipt` say about a delivery.
+pub fn delivery(delivery: &Delivery) -> Map<String, Json> {
+    let receipt = &delivery.receipt;
+    let entries = [
+        ("feed", json!(delivery.file.feed())),
+        ("file", json!(delivery.file.path())),
+        ("generation", json!(delivery.generation)),
+        ("state", json!(delivery.state.name())),
+        ("detail", json!(delivery.detail)),
+        ("bytes", json!(delivery.reach.offset)),
+        ("records", json!(receipt.records)),
+        ("loaded", json!(receipt.loaded)),
+        ("skipped", json!(receipt.skipped)),
+        ("quarantined", json!(receipt.quarantined)),
+        ("quarantine", quarantine(receipt)),
+        ("assumed", json!(receipt.assumed)),
+        ("taken_up", json!(time(delivery.taken_up))),
+        ("changed", json!(time(delivery.changed))),
+    ];
+    entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// Writes pretty-printed JSON with a line end.

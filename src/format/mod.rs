@@ -14,6 +14,7 @@ pub mod footer;
 pub mod framer;
 pub mod tail;
 mod zip;
+pub mod totals;
 pub mod raw_file;
 pub(crate) mod splitter;
 pub mod decoded;

@@ -16,6 +16,7 @@ use crate::format::decoded::Decoded;
 use crate::format::framer::Framer;
 use crate::format::framer::open_tail::Tail;
 use crate::format::splitter::{Malformed, Splitter};
+use crate::format::totals;
 use crate::source::folder::file::FolderFile;
 
 /// The maximum number of records that are read.
@@ -23,6 +24,9 @@ const MOST_RECORDS: usize = 10_000;
 
 /// The maximum number of bytes that are read. It is enough for 10,000 records of 1,600 bytes.
 const MOST_BYTES: usize = 16 << 20;
+
+/// The maximum number of lines in a footer. A longer run of such lines is data.
+const LONGEST_FOOTER: usize = 3;
 
 /// A header and its records.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub struct Sheet {
     /// The number of records that would be quarantined, because they have more or fewer fields than the header, are not
     /// UTF-8 or have malformed quotes.
     pub left_out: usize,
+    /// The number of lines at the end that seem to sum up the file. They are not among the records.
+    pub footer: usize,
     pub encoding: &'static Encoding,
     /// The format, which differs from the default only in its delimiter.
     pub format: Format,
@@ -55,12 +61,21 @@ pub async fn sheet(file: &Path, encoding: Option<&'static Encoding>) -> Result<S
         why: malformed.describe(malformed.at),
     })?;
     let header = header(file, &first)?;
+    let footer = if is_whole_file { footer(&found) } else { 0 };
+    found.truncate(found.len() - footer);
     let read = found.len();
     let mut records: Vec<_> = found.into_iter().flatten().collect();
     check_width(file, &header, &records)?;
     records.retain(|record| record.len() == header.len() && is_utf8(record));
     let left_out = read - records.len();
-    Ok(Sheet { header, records, left_out, encoding, format })
+    Ok(Sheet { header, records, left_out, footer, encoding, format })
+}
+
+/// Returns the number of lines at the end of a file that sum it up.
+fn footer(records: &[Result<ByteRecord, Malformed>]) -> usize {
+    let last = records.iter().rev();
+    let lines = last.take_while(|record| record.as_ref().is_ok_and(totals::is_total)).count();
+    if lines > LONGEST_FOOTER { 0 } else { lines }
 }
 
 /// Returns the format with the delimiter that the first line has. It is a comma unless the line has none.

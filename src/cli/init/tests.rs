@@ -3,7 +3,7 @@ use std::fs;
 use super::*;
 use crate::cli::sample;
 use crate::config::Layers;
-use crate::domain::{Origin, Plan};
+use crate::domain::{Format, Origin, Plan};
 
 /// Returns the proposal for a file.
 fn configuration(file: &Path) -> Result<String, InitError> {
@@ -68,6 +68,31 @@ fn sample_files_give_a_configuration_that_compiles() {
         );
         assert_eq!(plan.tables[0].all().count(), 17);
     }
+}
+
+/// Otherwise the line would make texts of the numbers in its columns.
+#[test]
+fn a_footer_is_left_out_of_the_columns_and_of_the_load() {
+    let footers = [
+        ("Total,7.50,\n", 1),
+        ("(2 rows)\n", 1),
+        ("Sum,7.50,\n(2 rows)", 2),
+        ("", 0),
+        ("3,1,2024-03-03\n", 0),
+    ];
+    for (footer, lines) in footers {
+        let text = format!("id,amount,day\n1,2.50,2024-03-01\n2,5,2024-03-02\n{footer}");
+        let plan = plan(&text);
+        assert_eq!(
+            kinds(&plan),
+            [("id", Type::Int), ("amount", Type::Double), ("day", Type::Date)],
+            "{text}"
+        );
+        let Format::Csv(dialect) = &plan.format;
+        assert_eq!(dialect.skip_footer.count(), lines, "{text}");
+    }
+    let sums = "word,n\nsum,1\ntotal,2\nmean,3\ncount,4\n";
+    assert_eq!(plan(sums).format, Format::default(), "words of the first column");
 }
 
 #[test]

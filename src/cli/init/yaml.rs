@@ -78,15 +78,27 @@ fn encoding(sheet: &Sheet) -> String {
     format!("  # The encoding of the files.\n  encoding: {}\n", sheet.encoding.name().to_ascii_lowercase())
 }
 
-/// Returns the delimiter, if it is not a comma.
+/// Returns the delimiter, if it is not a comma, and the number of lines at the end that are no records.
 fn format(sheet: &Sheet) -> String {
     let Format::Csv(dialect) = &sheet.format;
-    match dialect.delimiter == Dialect::default().delimiter {
-        true => String::new(),
-        false => {
-            format!("  # What separates the fields.\n  format: {{ delimiter: \"{}\" }}\n", dialect.delimiter)
-        }
+    let (mut settings, mut note) = (Vec::new(), String::new());
+    if dialect.delimiter != Dialect::default().delimiter {
+        settings.push(format!("delimiter: \"{}\"", dialect.delimiter));
     }
+    if sheet.footer > 0 {
+        settings.push(format!("skip_footer: {}", sheet.footer));
+        let last = match sheet.footer {
+            1 => "line of this file seems".to_owned(),
+            lines => format!("{lines} lines of this file seem"),
+        };
+        note = format!(
+            "  # skip_footer: the last {last} to sum it up. Remove it if other files do not end so.\n"
+        );
+    }
+    if settings.is_empty() {
+        return String::new();
+    }
+    format!("{note}  # How the files are written.\n  format: {{ {} }}\n", settings.join(", "))
 }
 
 fn column(column: &Column) -> String {

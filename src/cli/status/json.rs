@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::cli::status::counted::{OfFeed, Status};
 use crate::cli::{feed, left_out, render};
 use crate::daemon::app::App;
-use crate::domain::{Delivery, Feed};
+use crate::domain::Feed;
 
 /// Returns the status without its deliveries.
 pub fn status(status: &Status, app: &App) -> Map<String, Json> {
@@ -61,24 +61,4 @@ pub fn feeds(status: &Status, app: &App) -> Map<String, Json> {
     let declared = declared.map(Feed::name);
     let names: BTreeSet<&str> = declared.chain(status.feeds.keys().map(String::as_str)).collect();
     names.into_iter().map(|name| (name.to_owned(), of_feed(name))).collect()
-}
-
-/// Returns an element of the list of deliveries.
-pub fn delivery(delivery: &Delivery) -> Json {
-    json!({
-        "feed": delivery.file.feed(),
-        "file": delivery.file.path(),
-        "generation": delivery.generation,
-        "state": delivery.state.name(),
-        "detail": delivery.detail,
-        "bytes": delivery.reach.offset,
-        "records": delivery.receipt.records,
-        "loaded": delivery.receipt.loaded,
-        "skipped": delivery.receipt.skipped,
-        "quarantined": delivery.receipt.quarantined,
-        "quarantine": render::quarantine(&delivery.receipt),
-        "assumed": delivery.receipt.assumed,
-        "taken_up": render::time(delivery.taken_up),
-        "changed": render::time(delivery.changed),
-    })
 }

@@ -13,6 +13,7 @@ use serde_json::Map;
 use super::feed;
 use super::render::Elements;
 use crate::cli::outcome::{CommandResult, Exit};
+use crate::cli::render;
 use crate::cli::status::counted::Status;
 use crate::daemon::app::App;
 use crate::domain::ledger::DeliveryFilter;
@@ -56,7 +57,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
         if let Some(store) = &store {
             let mut all = Deliveries::new(store, DeliveryFilter::All).of(asked);
             while let Some(one) = all.next().await? {
-                elements.push(&json::delivery(&one))?;
+                elements.push(&render::delivery(&one).into())?;
             }
         }
         elements.end(&Map::new())?;

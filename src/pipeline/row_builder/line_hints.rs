@@ -4,16 +4,9 @@
 use crate::domain::format::HeaderRule;
 use crate::domain::{DeliveryContext, Format, Origin, Plan, Reason, Type};
 use crate::format::splitter::SplitRecord;
+use crate::format::totals;
 use crate::pipeline::row_builder::hints::is_null_word;
 use crate::pipeline::row_builder::refused::Refused;
-
-/// Words with which lines begin that sum up a file, in lower case.
-const TOTALS: &str = "total totals subtotal grand sum sums count average avg mean rows records trailer footer trl eof eod \
-                      end summe gesamt gesamtsumme insgesamt anzahl somme totaux totale totali totaal suma razem итого \
-                      всего 合计 合計";
-
-/// Words after a number of records, as in `(42 rows)`.
-const COUNTED: &str = "row rows record records line lines zeilen datensätze lignes";
 
 /// A refused record of a file.
 #[derive(Clone, Copy)]
@@ -32,7 +25,7 @@ impl Line<'_> {
         }
         let Format::Csv(dialect) = &self.plan.format;
         let footer = setting("skip_footer");
-        self.is_total().then(|| match dialect.skip_footer.count() {
+        totals::is_total(self.record.iter()).then(|| match dialect.skip_footer.count() {
             0 => format!("if lines like this end the file and are no records, set {footer} to their number"),
             _ => format!(
                 "if it was read before {footer} was set, or before the file grew, remove it with `needledrop \
@@ -83,21 +76,6 @@ impl Line<'_> {
             }
         }
     }
-
-    fn is_total(self) -> bool {
-        let first = self.record.iter().map(String::from_utf8_lossy).find(|field| !field.trim().is_empty());
-        let first = first.unwrap_or_default().to_lowercase();
-        let mut words = first.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-        match (words.next(), words.next()) {
-            (Some(word), _) if is_one_of(TOTALS, word) => true,
-            (Some(number), Some(word)) => number.parse::<u64>().is_ok() && is_one_of(COUNTED, word),
-            _ => false,
-        }
-    }
-}
-
-fn is_one_of(words: &str, word: &str) -> bool {
-    words.split(' ').any(|one| one == word)
 }
 
 fn is_refused(refused: &[(usize, Option<Refused>)], column: usize) -> bool {
