@@ -262,6 +262,7 @@ fn a_dry_run_writes_nothing_and_reports_what_would_be_loaded() {
 }
 
 #[test]
+#[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
 fn a_dry_run_loads_the_copy_of_a_file_that_vanished_during_its_load() {
     let Some(place) = Place::new() else { return };
     place.drop_file(FILE, csv(0..5));

@@ -6,6 +6,7 @@ use crate::common::until;
 use crate::{FILE, csv, log_line, world};
 
 #[test]
+#[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
 fn a_daemon_logs_when_it_is_ready_and_what_it_resumes() {
     let world = world().with("source.settle", "100ms").with("source.poll", "200ms");
     let daemon = world.daemon();
