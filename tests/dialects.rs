@@ -168,7 +168,7 @@ fn replay_backfill_and_export_read_the_declared_format() {
 
 /// A line of units below the header is a record, until `header: 2` makes it a part of the header.
 #[test]
-fn a_file_that_is_divided_into_other_records_now_is_not_backfilled() {
+fn a_file_that_is_now_split_into_different_records_is_not_backfilled() {
     let world = texts("csv");
     world.drop_file("a.csv", "k,v,w\nno.,,\n1,a,b\n2,c,d\n");
     world.once(1);
@@ -177,7 +177,10 @@ fn a_file_that_is_divided_into_other_records_now_is_not_backfilled() {
     fs::write(&file, text.replace("  t:", "  u:")).unwrap();
     let world = world.with("source.format", "{ header: 2 }");
     let refused = world.run(&["load", "--table", "u"]);
-    assert!(refused.code == 1 && refused.stderr.contains("is divided into other records"), "{refused:?}");
+    assert!(
+        refused.code == 1 && refused.stderr.contains("is now split into different records"),
+        "{refused:?}"
+    );
     assert_eq!(world.json(&["status"])["tables"]["u"]["behind"], 1);
     let world = world.with("source.format", "csv");
     assert_eq!(world.run(&["load", "--table", "u"]).code, 0);

@@ -79,7 +79,7 @@ fn a_second_pass_writes_nothing() {
 }
 
 #[test]
-fn an_export_loads_into_the_same_tables() {
+fn loading_an_export_gives_equal_tables() {
     let Some(world) = loaded() else { return };
     let exported = world.run(&["export"]);
     assert_eq!(exported.code, 0, "{}", exported.stderr);
@@ -88,7 +88,7 @@ fn an_export_loads_into_the_same_tables() {
     let fresh = World::new();
     fresh.drop_file("export.csv", &exported.stdout);
     assert_eq!(fresh.once(0)["records"]["skipped"], 0);
-    assert!(fresh.tables() == world.tables(), "the export loads into other tables");
+    assert!(fresh.tables() == world.tables(), "the tables differ after loading the export");
 }
 
 #[test]

@@ -122,7 +122,7 @@ impl<S: RowReader> Printer<'_, S> {
         let object = |row: &TableRow| -> Json {
             header.iter().zip(row).map(|(name, value)| ((*name).to_owned(), json(value))).collect()
         };
-        // If the table cannot be read, nothing is printed.
+        // The first page is read before anything is printed, so that a table that cannot be read prints nothing.
         let mut next = self.rows.page().await?;
         let mut elements = render::Elements::list(out)?;
         while let Some(page) = next {
@@ -147,8 +147,8 @@ impl<S: RowReader> Printer<'_, S> {
         Ok(())
     }
 
-    /// Prints a table. If the rows take more than one page, they are read twice: the widths of all cells must be known
-    /// before the first line.
+    /// Prints a table. If the rows take more than one page, the later pages are read twice: the widths of all cells
+    /// must be known before the first line.
     async fn text(mut self, out: &mut impl Write) -> Result<(), Failure> {
         let mut lines = render::Lines::new(&self.header);
         let first = self.rows.page().await?.unwrap_or_default();
@@ -170,8 +170,8 @@ fn plain(row: &TableRow) -> Vec<String> {
     row.iter().map(|value| text::plain(value).into_owned()).collect()
 }
 
-/// Returns the value as JSON: numbers and booleans as such, collections as arrays and objects, an empty value as null,
-/// everything else as text.
+/// Returns the value as JSON: integers, floats and booleans as such, collections as arrays and objects, an empty value
+/// as null, everything else, including decimal and varint, as text.
 fn json(value: &Value<'_>) -> serde_json::Value {
     match value {
         Value::Empty => serde_json::Value::Null,

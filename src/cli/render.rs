@@ -101,8 +101,8 @@ pub fn printable(cell: &str) -> String {
     shown
 }
 
-/// Formats a message whose further lines are indented. A line end that no indentation follows is part of a name, which
-/// a shell may have filled in, and is escaped.
+/// Formats a message whose further lines are indented. A newline that is not followed by indentation is part of a file
+/// name, for example one that a shell pattern matched, and is escaped.
 pub fn indented(message: &str) -> String {
     let mut lines = message.split('\n');
     let first = visible(lines.next().unwrap_or_default());

@@ -20,9 +20,9 @@ pub enum DeliveryState {
     Waiting,
     Loading,
     Loaded,
-    /// More is expected: the last record is not complete.
+    /// More is expected, such as the rest of the last record or of the header.
     Incomplete,
-    /// The bytes disappeared before the end was loaded.
+    /// The bytes disappeared, or a newer generation of the file took their place, before the end was loaded.
     Replaced,
     /// Another delivery has the same bytes under another name. Nothing was written.
     Duplicate,
@@ -71,8 +71,8 @@ impl fmt::Display for DeliveryState {
     }
 }
 
-/// The size and times of a file when it was last identified. Comparing them is a cheap check, trusted only once the
-/// file has settled.
+/// The size and times of a file at one moment. Comparing them with the noted ones is a cheap check, trusted only once
+/// the file has settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct FileStat {
     /// The size of the file as stored, compressed or not, in bytes.
@@ -182,7 +182,7 @@ pub struct Delivery {
     pub changed: i64,
 }
 
-/// Says what was loaded of a file without records. `bytes` is its length.
+/// Says why nothing was loaded from a file. `bytes` is the number of its decoded bytes.
 pub fn without_records(bytes: u64) -> &'static str {
     if bytes == 0 { "the file is empty (0 bytes)" } else { "the file has no records" }
 }

@@ -10,7 +10,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// The maximum number of ends that are kept: the first and the newest.
+    /// The maximum number of ends that are kept: the first one, and the newest of the others.
     pub const KEPT: usize = 32;
 
     /// Creates a list of `count` parts with these known ends, in ascending order.

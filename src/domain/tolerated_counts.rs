@@ -50,7 +50,7 @@ impl Tolerated {
     }
 }
 
-/// How often each of these was tolerated.
+/// How often each [`Tolerated`] was counted.
 ///
 /// Its text form, as in `comments=2 trimmed=5`, leaves out what never happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,11 +5,11 @@ use encoding_rs::Encoding;
 use crate::domain::Feed;
 use crate::domain::header::HeaderError;
 
-/// The number of bytes checked. They include the mark in the first header of a tar archive.
+/// The number of bytes checked. They include the magic bytes of a tar archive.
 pub const LOOKED_AT: usize = 512;
 
 const KINDS: [(&[u8], &str); 14] = [
-    (b"PK\x03\x04", "compressed twice, inside as a zip archive"),
+    (b"PK\x03\x04", "a zip archive inside a compressed file"),
     (b"Rar!\x1a\x07", "a RAR archive"),
     (b"LZIP\x01", "compressed by lzip"),
     (b"\x5d\0\0", "compressed by LZMA"),
@@ -17,15 +17,15 @@ const KINDS: [(&[u8], &str); 14] = [
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Office document (.xls)"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
     (b"\xfd7zXZ\0", "compressed by xz"),
-    (b"\x1f\x8b", "compressed twice, inside by gzip"),
-    (b"\x28\xb5\x2f\xfd", "compressed twice, inside by zstd"),
+    (b"\x1f\x8b", "a gzip file inside a compressed file"),
+    (b"\x28\xb5\x2f\xfd", "a zstd file inside a compressed file"),
     (b"%PDF-", "a PDF document"),
     (b"PAR1\x15", "a Parquet file"),
     (b"SQLite format 3\0", "an SQLite file"),
     (b"\x04\x22\x4d\x18", "compressed by lz4"),
 ];
 
-/// Where the mark of a tar archive is, and the mark.
+/// The offset of the magic bytes of a tar archive, and the bytes.
 const TAR: (usize, &[u8]) = (257, b"ustar");
 
 /// The bytes that bzip2 writes after the digit of its level.

@@ -15,12 +15,12 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics;
 use crate::metrics::Scrape;
 
-/// Reports whether the daemon does its work now.
+/// Reports whether the daemon is ready.
 pub trait Readiness: Send + Sync {
-    /// Checks that the daemon does its work now.
+    /// Checks that the daemon can do its work now.
     ///
     /// # Errors
-    /// Returns the reason in words if it does not.
+    /// Returns the reason in words if it cannot.
     fn ready(&self) -> Result<(), String>;
 }
 

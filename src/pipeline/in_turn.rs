@@ -75,7 +75,11 @@ mod tests {
         assert_eq!(queues.recv().await, Some(3));
         let waits = async { queues.recv().await };
         let later = async { busy.send(4).await.unwrap() };
-        assert_eq!(futures::join!(waits, later).0, Some(4), "a queue that ended wakes nobody");
+        assert_eq!(
+            futures::join!(waits, later).0,
+            Some(4),
+            "a message still arrives after the other queue has ended"
+        );
         drop(busy);
         assert_eq!(queues.recv().await, None);
     }

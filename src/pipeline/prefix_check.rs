@@ -18,8 +18,8 @@ use crate::pipeline::header_probe::{
 };
 use crate::source::{Source, SourceFile};
 
-/// The number of bytes on each side of the end of the durable part that show how a file grew: a line end, or a part of one
-/// after its first byte.
+/// How many bytes before and after the end of the durable part are examined to see how a file grew: the length of the
+/// longest line end.
 const MOST_LOOKED_AT: usize = 3;
 
 /// A file that begins with what was loaded, open after these bytes.
@@ -56,7 +56,7 @@ impl Growth {
         match delivery.tail {
             _ if behind.is_empty() => Self::None,
             None => Self::More,
-            // The last lines were passed over as its footer. They are not the last ones.
+            // Lines that were skipped as the footer are no longer the last lines of the file.
             Some(_) if format.has_footer() => Self::Contradiction,
             // The file did not end there, so the byte was text.
             Some(_) if last.ends_with(&[END_OF_FILE]) => Self::Contradiction,
@@ -67,7 +67,7 @@ impl Growth {
     /// Classifies what follows an open tail, whose last bytes may be a part of a line end.
     fn of_tail(Format::Csv(dialect): &Format, last: &[u8], behind: &[u8]) -> Self {
         let (before, begun) = last.split_at(last.len() - dialect.begun_line_end(last));
-        // It may have been an escape of the line end that follows now.
+        // The byte before the line end may be an escape, which makes the line end part of the record.
         let escape = dialect.escape_outside_quotes().filter(|_| !begun.is_empty());
         let is_escaped = escape.is_some_and(|escape| before.ends_with(&[escape]));
         let mut rests = dialect.lines.forms().iter().filter_map(|form| form.strip_prefix(begun));
@@ -200,8 +200,8 @@ pub enum KeptFileError {
     #[error("its bytes are not those that were loaded")]
     OtherBytes,
     #[error(
-        "it is divided into other records than when it was loaded; restore source.format and limits.max_record_bytes, or \
-         load the file again: needledrop load --again FILE"
+        "it is now split into different records than when it was loaded; restore source.format and \
+         limits.max_record_bytes, or load the file again: needledrop load --again FILE"
     )]
     OtherRecords,
 }
@@ -287,7 +287,7 @@ impl<F: SourceFile> VerifiedFile<F> {
     /// Opens a file that is not loaded yet.
     ///
     /// # Errors
-    /// Returns the errors of [`Self::unverified`], and one if the file is surely in another encoding.
+    /// Returns the errors of [`Self::unverified`], and one if the file is certainly in another encoding.
     pub async fn not_loaded(
         source: &impl Source<File = F>,
         file: &FileKey,

@@ -23,7 +23,7 @@ pub struct Backoff {
     pub limit: Option<Duration>,
     /// Ends a wait at once when it is cancelled.
     pub halt: CancellationToken,
-    /// Is notified of every wait and of its end.
+    /// Is notified of every wait, and of its end if the attempt then succeeds.
     pub observer: Arc<dyn StoreObserver>,
     /// The heartbeat of the waiting stage. It answers the watchdog during the wait.
     pub pulse: Pulse,
@@ -80,7 +80,7 @@ impl Backoff {
     fn again_up(&self, began: Instant, backoff: Duration) {
         if backoff > FIRST {
             self.observer.store_answers();
-            info!("the store answers again after {:.1} s", began.elapsed().as_secs_f64());
+            info!("the wait for the store ended after {:.1} s", began.elapsed().as_secs_f64());
         }
     }
 

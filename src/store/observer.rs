@@ -18,7 +18,7 @@ pub trait StoreObserver: Debug + Send + Sync {
     /// Called when a request waits for the store, with the reason.
     fn store_waits(&self, reason: &'static str);
 
-    /// Called when the store answers again.
+    /// Called when a request that waited for the store has succeeded.
     fn store_answers(&self);
 
     /// Called when another process has the right to write. With `differs`, that process loads with tables other than

@@ -16,8 +16,8 @@ pub struct OpenStore<S> {
 
 /// Reads the store that is open now, if there is one.
 ///
-/// A reader borrows the store for one page at a time. Between two pages, the store may be closed and another opened: a
-/// file of SQLite that a reader kept open would stay locked.
+/// A reader borrows the store for one page at a time. Between two pages, the store may be closed and another opened: an
+/// SQLite file that a reader kept open would stay locked.
 pub struct ReaderHandle<S> {
     open: RwLock<Option<OpenStore<S>>>,
 }
@@ -49,7 +49,7 @@ impl<S: RowReader> ReaderHandle<S> {
     }
 
     /// Returns a page of the rows of the table with this name, as [`RowReader::rows`] does. Another configuration may
-    /// declare the table elsewhere, so its name is looked up for each page.
+    /// declare the table at another index, so its name is looked up for each page.
     ///
     /// # Errors
     /// Returns `Closed` if no store is open, `Undeclared` if there is no such table, or an error if the store cannot be

@@ -51,7 +51,7 @@ fn a_second_pass_writes_nothing() {
 }
 
 #[test]
-fn an_export_loads_into_the_same_tables() {
+fn loading_an_export_gives_equal_tables() {
     let Some(place) = loaded() else { return };
     let exported = place.run(&["export"]);
     assert_eq!(exported.code, 0, "{}", exported.stderr);
@@ -62,5 +62,5 @@ fn an_export_loads_into_the_same_tables() {
         fresh.once(0)["records"],
         json!({ "read": 6820, "loaded": 6820, "skipped": 0, "quarantined": 0 })
     );
-    assert!(fresh.tables() == place.tables(), "the export loads into other tables");
+    assert!(fresh.tables() == place.tables(), "the tables differ after loading the export");
 }

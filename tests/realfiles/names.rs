@@ -3,13 +3,13 @@
 use super::*;
 
 #[test]
-fn other_compressions_are_named_as_left_out_and_refused_by_name_if_a_pattern_lets_them_in() {
+fn unsupported_compression_is_reported_as_left_out_or_named_in_the_error_if_a_pattern_matches() {
     let ada = json!([[1, "Ada", 12.5, "2024-03-01", 1]]);
     let world = case("other_compressions", "", ORDERS);
     let output = world.run(&["run", "--once"]);
     let left_out = "5 files match no source.pattern: 1 .csv.bz2, 1 .csv.xz, 1 .tsv, 1 .txt, 1 .zip";
     assert!(output.code == 0 && output.stdout.contains(left_out), "{output:?}");
-    assert_eq!(rows(&world), ada, "the gzip file and the zip archive are the same delivery");
+    assert_eq!(rows(&world), ada, "the gzip file is a duplicate of the zip archive");
     let world = case("other_compressions", "pattern: [\"*\"]", ORDERS);
     assert_eq!(world.once(1)["deliveries"], json!({ "duplicate": 3, "failed": 3, "loaded": 1 }));
     assert_eq!(rows(&world), ada);

@@ -154,7 +154,7 @@ fn a_file_that_is_not_csv_is_refused_with_its_kind() {
         (b"BZh91AY&SY\n", "bzip2"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\n", ".xls"),
         (b"%PDF-1.7\n", "PDF"),
-        (&gzip(&gzip(b"k,v\na,1\n")), "twice"),
+        (&gzip(&gzip(b"k,v\na,1\n")), "a gzip file inside a compressed file"),
     ];
     for (bytes, word) in cases {
         let (_, receipt) = loaded("a.csv", bytes);

@@ -1,4 +1,4 @@
-//! Rows that a trigger, an index or a CHECK added by the user rejects (law 5).
+//! Rows rejected by a trigger, an index or a CHECK constraint that the user added (law 5).
 
 use serde_json::{Value as Json, json};
 

@@ -55,9 +55,18 @@ fn cases() -> Vec<(Vec<u8>, &'static str)> {
             .into(),
             "escapes quotes, set source.format.escape: '\\'",
         ),
-        (b"id,customer,amount\n1,a,2\nTotal,,2\n".into(), "set source.format.skip_footer to their number"),
-        (b"id,customer,amount\n1,a,2\n\"Summe:\",,2".into(), "set source.format.skip_footer to their number"),
-        (b"id,customer,amount\n1,a,2\n(1 row)\n".into(), "set source.format.skip_footer to their number"),
+        (
+            b"id,customer,amount\n1,a,2\nTotal,,2\n".into(),
+            "set source.format.skip_footer to the number of such lines",
+        ),
+        (
+            b"id,customer,amount\n1,a,2\n\"Summe:\",,2".into(),
+            "set source.format.skip_footer to the number of such lines",
+        ),
+        (
+            b"id,customer,amount\n1,a,2\n(1 row)\n".into(),
+            "set source.format.skip_footer to the number of such lines",
+        ),
         (
             b"id,customer,amount\n1,a,2\nid,customer,amount\n2,b,3\n".into(),
             "set source.format.repeated_header: skip",

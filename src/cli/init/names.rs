@@ -54,8 +54,8 @@ fn table(name: String) -> String {
 }
 
 /// Returns patterns that match other days of the same file, compressed or not. Without a date in the name, they match
-/// any file with the same extension. The next file will have another name, and a file that does not fit fails by name
-/// instead of being overlooked.
+/// any file with the same extension. The next file will have another name, and a file that does not fit fails with a
+/// message that names it, instead of being overlooked.
 fn patterns(file: &str) -> Vec<String> {
     let escape = glob::Pattern::escape;
     let pattern = match (dated(file), file.rsplit_once('.')) {
@@ -105,7 +105,8 @@ fn after_time(text: &str) -> &str {
     after_time(rest.strip_prefix('Z').unwrap_or(rest))
 }
 
-/// Returns a valid name for each header. Valid headers are kept; the others get a new name.
+/// Returns a valid name for each header. A valid header is kept unless an earlier one is equal, ignoring case. All
+/// others get a new name.
 pub fn columns(headers: &[String]) -> Vec<String> {
     let mut taken = std::collections::HashSet::new();
     let mut names: Vec<Option<String>> = Vec::new();
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_valid_and_differ_when_folded() {
+    fn names_are_valid_and_differ_ignoring_case() {
         assert_eq!(named(&["artist", "itemInSession"]), ["artist", "itemInSession"]);
         assert_eq!(named(&["Time (UTC)", "_id", "2nd"]), ["Time_UTC", "id", "c_2nd"]);
         assert_eq!(named(&["id", "ID", "_id", "Id"]), ["id", "ID_2", "id_3", "Id_4"]);

@@ -19,7 +19,7 @@ pub enum Derived {
     FileDate,
     FileName,
     FilePath,
-    /// The group of a regular expression for the path, as a value of a type.
+    /// The text that the group of a regular expression matches in the path, parsed as this type (text by default).
     FromPath {
         pattern: String,
         kind: Option<String>,
@@ -66,7 +66,8 @@ mod present {
 }
 
 impl Keys {
-    /// Returns what the keys describe. `None` if they describe nothing, or several values.
+    /// Returns what the keys describe. Returns `None` if they describe nothing or several values, or if `zone` or
+    /// `type` does not apply.
     fn derived(self) -> Option<Derived> {
         let part = |of: Option<String>, precision| {
             of.map(|of| Derived::PartOf { of, precision, zone: self.zone.clone() })

@@ -28,7 +28,7 @@ impl Refusal {
         Self { part: part(u32::try_from(before + 1).unwrap_or(u32::MAX)), ..self }
     }
 
-    /// Says what is wrong with a field that is shown like this.
+    /// Says what is wrong with the field. `shown` is the field as the message shows it.
     pub fn describe(&self, shown: &str) -> String {
         let rule = self.rule;
         match self.part {

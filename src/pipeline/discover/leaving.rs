@@ -42,7 +42,7 @@ impl<S: Store, I: Source> Discover<S, I> {
         if self.files.is_done(found) {
             self.files.may_leave(found);
         } else if self.files.is_young(found) {
-            // The times were too young to be trusted when the file was loaded, so its bytes are compared first.
+            // The times were too recent to be trusted when the file was loaded, so its bytes are compared first.
             self.files.check(found.clone(), Instant::now());
         }
     }

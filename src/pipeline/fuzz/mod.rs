@@ -1,8 +1,9 @@
-//! Runs arbitrary bytes through the reader and the transform as they run in the pipeline. Nothing panics, counts close,
-//! and the records are the same wherever reading pauses, is cut into chunks or is resumed.
+//! Runs arbitrary bytes through the reader and the transform as they run in the pipeline. Checks that nothing panics,
+//! that the counts add up, and that the records are the same wherever reading pauses, a chunk ends or a load is
+//! resumed.
 //!
-//! `NEEDLEDROP_FUZZ_SECONDS` is the duration in seconds (3 by default). `NEEDLEDROP_SEED` repeats a failure. Add an
-//! input that failed to [`KNOWN`].
+//! `NEEDLEDROP_FUZZ_SECONDS` is the duration in seconds (3 by default). `NEEDLEDROP_SEED` repeats a failure. Add every
+//! failing input to [`KNOWN`].
 
 mod account;
 mod input;

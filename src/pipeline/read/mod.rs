@@ -35,7 +35,7 @@ enum Filled {
     Tail,
     /// The file changed since it was opened.
     Changed,
-    /// There are no more bytes.
+    /// Reading is over, and the delivery ends like this.
     Over(End),
     /// Reading failed, and what was read since the last chunk is lost.
     Lost(End),
@@ -81,7 +81,8 @@ impl<S: Ledger> Read<S> {
         let mut stamps = Arc::new(std::mem::take(&mut work.stamps));
         let mut shown = 0;
         loop {
-            // Reads only when the queue has room, so that a file that waits for its turn holds only a part of a chunk.
+            // Reads only when the queue has room, so that a file that waits for room holds less than one chunk in
+            // memory.
             let waits = Queue::Chunks.wait();
             let Ok(room) = pulse.during(chunks.reserve()).await else { return Ok(()) };
             waits.end();
@@ -182,8 +183,8 @@ impl<S: Ledger> Read<S> {
     }
 }
 
-/// Returns how the delivery ends if the file changed or can no longer be checked. What was read since the last chunk is
-/// then not passed on.
+/// Returns how the delivery ends if the bytes that were read may have changed, or can no longer be checked. What was
+/// read since the last chunk is then not passed on.
 async fn changed<F: SourceFile>(work: &mut Work<F>) -> Option<End> {
     let what = match change::since_opened(work).await {
         Ok(what) => what?,
@@ -191,7 +192,7 @@ async fn changed<F: SourceFile>(work: &mut Work<F>) -> Option<End> {
     };
     let at = work.framer.cut_at().0;
     Some(End::Replaced {
-        detail: format!("its file was {what} while it was being read; nothing after byte {at} was read"),
+        detail: format!("its file was {what} while it was being read; nothing after byte {at} was loaded"),
     })
 }
 

@@ -1,5 +1,5 @@
-//! Suggests settings for refused lines that seem to be no records: a line of units below the header, a header, and totals
-//! at the end. Nothing is skipped by itself.
+//! Suggests settings for refused lines that do not look like records: a line of units below the header, a repeated or
+//! undeclared header, and totals at the end. No line is skipped automatically.
 
 use crate::domain::format::HeaderRule;
 use crate::domain::{DeliveryContext, Format, Origin, Plan, Reason, Type};
@@ -17,7 +17,7 @@ pub struct Line<'r> {
 }
 
 impl Line<'_> {
-    /// Returns what to set if this line repeats the header or sums up the file.
+    /// Returns what to set if this line repeats the header or is a line of totals.
     pub fn hint(self) -> Option<String> {
         let setting = |key| self.plan.format.setting(key);
         if self.repeats_header() {
@@ -26,7 +26,9 @@ impl Line<'_> {
         let Format::Csv(dialect) = &self.plan.format;
         let footer = setting("skip_footer");
         totals::is_total(self.record.iter()).then(|| match dialect.skip_footer.count() {
-            0 => format!("if lines like this end the file and are no records, set {footer} to their number"),
+            0 => format!(
+                "if the file ends with lines like this that are not records, set {footer} to the number of such lines"
+            ),
             _ => format!(
                 "if it was read before {footer} was set, or before the file grew, remove it with `needledrop \
                  quarantine discard`"
@@ -34,12 +36,14 @@ impl Line<'_> {
         })
     }
 
-    /// Returns what to set if this first line of a file is one of words. `refused` are its empty and its refused columns.
+    /// Returns what to set if this record, the first of its file, has words where values are expected. `refused` are
+    /// its empty and its refused columns.
     pub fn first_hint(self, refused: &[(usize, Option<Refused>)]) -> Option<String> {
         self.is_of_words(refused).then(|| self.header_hint())
     }
 
-    /// Whether a record of a file with a single name is that name. Longer headers are recognised before.
+    /// Whether the record repeats the header. `Tolerance` has already found repetitions of headers with several names,
+    /// so this finds those with one.
     fn repeats_header(self) -> bool {
         let names = self.source.header.0.iter().map(String::as_bytes);
         self.plan.format.names().is_none() && self.record.iter().eq(names)
@@ -85,7 +89,7 @@ fn is_refused(refused: &[(usize, Option<Refused>)], column: usize) -> bool {
     refused.iter().any(is_it)
 }
 
-/// Whether a word in a field of this type shows that its line is no record.
+/// Whether a word in a field of this type shows that its line is not a record.
 fn is_telling(kind: Type, origin: &Origin) -> bool {
     let is_field = matches!(origin, Origin::Field(_));
     is_field && !matches!(kind, Type::Text | Type::Blob | Type::Boolean | Type::Collection(_))

@@ -20,7 +20,7 @@ use crate::domain::{
 use crate::store::listing::Deliveries;
 use crate::store::observer::StoreObserver;
 
-/// A dry run over a store. Every row would be accepted, as far as a dry run can tell.
+/// A dry run over a store. It assumes that the store accepts every row.
 pub struct DryRun<S> {
     /// `None` if there is no store yet. The ledger is then empty.
     store: Option<S>,
@@ -261,7 +261,7 @@ impl<S: Store> RowReader for DryRun<S> {
 }
 
 impl<S: Store> Store for DryRun<S> {
-    /// Never returns, because a dry run has no right to write that it could lose.
+    /// Never returns: a dry run does not write, so it cannot lose the right to.
     async fn tend(&self, _: &dyn StoreObserver) -> StoreError {
         std::future::pending().await
     }

@@ -95,19 +95,19 @@ macro_rules! store_suite {
         );
 
         #[test]
-        fn any_interleaving_ends_as_the_order_of_the_stamps() {
+        fn any_interleaving_gives_the_same_result_as_stamp_order() {
             if !<$fixture as $crate::store::suite::Fixture>::available() {
                 return;
             }
-            $crate::store::suite::any_interleaving_ends_as_the_order_of_the_stamps::<$fixture>();
+            $crate::store::suite::any_interleaving_gives_the_same_result_as_stamp_order::<$fixture>();
         }
 
         #[test]
-        fn tables_added_later_end_as_if_they_had_been_there() {
+        fn tables_added_later_end_as_if_they_had_always_existed() {
             if !<$fixture as $crate::store::suite::Fixture>::available() {
                 return;
             }
-            $crate::store::suite::tables_added_later_end_as_if_they_had_been_there::<$fixture>();
+            $crate::store::suite::tables_added_later_end_as_if_they_had_always_existed::<$fixture>();
         }
     };
     (@ $fixture:ty: $($case:ident),+ $(,)?) => {

@@ -78,7 +78,7 @@ async fn windows(store: &impl Store, chunks: &mut Vec<RowChunk>, together: usize
     done
 }
 
-pub fn any_interleaving_ends_as_the_order_of_the_stamps<F: Fixture>() {
+pub fn any_interleaving_gives_the_same_result_as_stamp_order<F: Fixture>() {
     let strategy = (
         prop::collection::vec(records(7), 2..=4),
         prop::collection::vec(any::<bool>(), 1..20),
@@ -113,7 +113,7 @@ pub fn any_interleaving_ends_as_the_order_of_the_stamps<F: Fixture>() {
     });
 }
 
-pub fn tables_added_later_end_as_if_they_had_been_there<F: Fixture>() {
+pub fn tables_added_later_end_as_if_they_had_always_existed<F: Fixture>() {
     let strategy = (prop::collection::vec(records(5), 2..=3), records(5), any::<Index>(), any::<bool>());
     property(48 / F::SLOWER, strategy, async |(before, after, broken_off, backwards)| {
         let place = F::new().await;

@@ -106,7 +106,7 @@ impl Files {
         self.files.get(&found.file).is_some_and(|known| known.is_done(found.noted))
     }
 
-    /// Whether the file is unchanged, but its bytes must be compared because its times were too young to be trusted.
+    /// Whether the file is unchanged, but its bytes must be compared because its times were too recent to be trusted.
     pub fn is_young(&self, found: &Found) -> bool {
         let seen = self.seen(&found.file);
         seen.is_some_and(|seen| {

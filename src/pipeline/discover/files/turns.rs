@@ -13,8 +13,8 @@ use crate::source::Found;
 const PATIENCE: u32 = 5;
 
 impl Files {
-    /// Queues a file that is complete, unless there is nothing to do. `closed` is whether events show that its writer
-    /// closed it.
+    /// Queues a file that is complete, unless there is nothing to do. `closed` tells whether events show that its
+    /// writer closed it.
     pub fn offer(&mut self, found: Found, closed: bool, now: Instant) {
         let waits = matches!(self.state(&found.file), FileState::Held | FileState::Open);
         if self.is_busy(&found.file) || !self.is_known(&found, now) || (closed && waits) {
@@ -62,7 +62,7 @@ impl Files {
         });
     }
 
-    /// Queues a loaded file whose bytes are to be compared again, unless it is queued anyway.
+    /// Queues a loaded file whose bytes are to be compared again, unless it is queued already or will be.
     pub fn check(&mut self, Found { file: key, noted }: Found, now: Instant) {
         self.change(&key, |file| match &mut file.activity {
             Activity::Settling(_) | Activity::Open(_) | Activity::Ready(_) | Activity::Behind(_) => {}
@@ -119,7 +119,7 @@ impl Files {
         Some(Candidate { file: key, queued })
     }
 
-    /// Queues the files that waited for this file, because it was dealt with.
+    /// Queues the files that were waiting for this file, which has now been dealt with.
     pub(super) fn wake_behind(&mut self, key: &FileKey) {
         for waiting in self.indexes.behind(key) {
             self.change(&waiting, |file| {

@@ -96,7 +96,7 @@ impl<S: Store, I: Source> Identify<S, I> {
     fn entry(&self, subject: &Subject<'_, I::File>, verdict: Verdict) -> NewDelivery {
         let opened = &subject.opened;
         let noted = match verdict {
-            // The times are noted even if they are too young to be trusted. Otherwise the file would fail again at
+            // The times are noted even if they are too recent to be trusted. Otherwise the file would fail again at
             // every listing.
             Verdict::Failed { .. } | Verdict::Incomplete { .. } => opened.bytes.file.noted(),
             _ => trusted(opened.bytes.file.noted()),
@@ -123,7 +123,7 @@ impl<S: Store, I: Source> Identify<S, I> {
         self.enter(subject, Verdict::Failed { detail }).await
     }
 
-    /// Boxed here, so that the callers' stacks hold no copy of the store's future, which is large.
+    /// Boxed, so that the callers' futures do not contain the store's future, which is large.
     fn take_up<'f>(&'f self, entry: &'f NewDelivery) -> BoxFuture<'f, Result<Delivery, StoreError>> {
         Box::pin(async move {
             let entered = self.backoff.with(|| self.store.take_up(entry.clone())).await?;
@@ -134,8 +134,8 @@ impl<S: Store, I: Source> Identify<S, I> {
     }
 
     /// Sets a failed delivery to `replaced` once its file has a newer generation. Its receipt and its stamps stay. If
-    /// the process ends before this, the delivery stays failed, which only its receipt shows. A delivery with open
-    /// records stays failed too, so that they are discarded when its file is read again.
+    /// the process ends before this, the delivery stays failed; nothing but its receipt is affected. A delivery with
+    /// open records stays failed too, so that they are discarded when its file is read again.
     pub(super) async fn replace_failed(
         &self,
         failed: &Delivery,

@@ -91,7 +91,7 @@ impl<S: Store, I: Source> Identify<S, I> {
 
     /// Continues with a file whose last delivery does not count: resumes the delivery, or enters a new generation.
     ///
-    /// Boxed here, so that the stack of [`Self::known`] holds no copy of these futures, which are large.
+    /// Boxed, so that the future of [`Self::known`] does not contain these futures, which are large.
     fn resume_or_begin_again<'f>(
         &'f self,
         subject: Subject<'f, I::File>,

@@ -28,7 +28,7 @@ pub struct Checked {
     /// How far the reserved stamps are ahead of the clock. `None` if they are no further ahead than a correct clock
     /// allows.
     pub stamps_ahead: Option<Duration>,
-    /// Warnings about what makes an acknowledgement or a stamp weak.
+    /// Warnings about what weakens the guarantee of an acknowledgement or a stamp.
     pub warnings: Vec<String>,
 }
 
@@ -189,7 +189,7 @@ mod tests {
     use super::super::tests::{node, settings_at};
     use super::*;
 
-    /// The system table of tables contains itself.
+    /// `system_schema.tables` has a row about itself, so the test needs no other table.
     #[tokio::test]
     async fn a_missing_option_is_none_and_hides_no_other_option() {
         let Some(node) = node() else { return };

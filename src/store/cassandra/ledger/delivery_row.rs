@@ -208,12 +208,12 @@ impl Stored {
         state.is_unfinished().then_some(self.head.as_str())
     }
 
-    /// Returns the fingerprint of the configuration of the attempt.
+    /// Returns the fingerprint of the configuration under which the delivery was taken up.
     pub fn attempt(&self) -> &str {
         &self.attempt
     }
 
-    /// Returns what is known of the file, as if the attempt was made under another configuration.
+    /// Returns what is known of the file. `same_attempt` is false; the caller sets it.
     pub fn known(self) -> KnownFile {
         KnownFile {
             id: DeliveryId(self.id),

@@ -167,7 +167,7 @@ struct Newest {
     generation: i32,
     /// Its head, if its last bytes are not known yet.
     head: Option<String>,
-    /// The fingerprint of the configuration of the attempt.
+    /// The fingerprint of the configuration under which it was taken up.
     attempt: String,
     known: KnownFile,
 }

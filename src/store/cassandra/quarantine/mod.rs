@@ -201,7 +201,7 @@ impl Quarantine {
         Ok(open)
     }
 
-    /// Returns the numbers of the records in this range of a delivery that are in no table.
+    /// Returns the numbers of the quarantined records in this range of a delivery that were never loaded.
     ///
     /// # Errors
     /// Returns an error if the cluster does not answer or rejects the request.
@@ -222,8 +222,8 @@ impl Quarantine {
         Ok(numbers)
     }
 
-    /// Hands the entries of a delivery to `take`, from record `from` on, until `take` returns false. Entries that do
-    /// not count are left out.
+    /// Hands the entries of a delivery to `take`, from record `from` on, until `take` returns false. Leaves out
+    /// entries that were saved by a writer without the lease.
     async fn each(
         &self,
         Entered { delivery, trust, .. }: &Entered,
@@ -266,7 +266,7 @@ impl Quarantine {
         let (delivery, mut page) = (&entered.delivery, EntryPaging::default());
         let take = |entry: QuarantineEntry| {
             let entry = QuarantineEntry { fate: fate(delivery, entry.fate), ..entry };
-            // Records beyond the committed position belong to a step that never reached the ledger.
+            // Records beyond the committed position belong to a chunk past which the ledger did not advance.
             if entry.record.record >= delivery.reach.record {
                 return false;
             }

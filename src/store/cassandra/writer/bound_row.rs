@@ -55,7 +55,7 @@ impl BoundRow<'_> {
         self.columns.iter().map(of).sum()
     }
 
-    /// Reads the first byte of each value, to bring the values into the processor's cache. The sum has no other use.
+    /// Reads the first byte of each text and blob, to bring them into the processor's cache. The sum has no other use.
     pub fn seen(&self) -> usize {
         let first = |(column, _): &(usize, Type)| match self.rows.cell(self.row, *column) {
             Cell::Text(at) | Cell::Blob(at) => at.of(self.rows.arena_bytes()).first().copied().unwrap_or(0),
@@ -156,7 +156,7 @@ mod tests {
         fn a_collection_takes_at_most_its_size((kind, json) in collection()) {
             let columns = [(0, Type::Collection(kind))];
             let mut rows = Rows::new(1, 1);
-            // The same decimal written in two ways is refused.
+            // A set or map that contains the same decimal in two spellings is refused.
             let parsed = parse(columns[0].1, json.as_bytes(), rows.arena());
             prop_assume!(parsed.is_ok());
             rows.push(Stamp(0), &mut vec![parsed.unwrap()]);
@@ -169,7 +169,7 @@ mod tests {
         }
 
         #[test]
-        fn no_record_is_larger_than_the_longest_and_its_cells(
+        fn no_row_takes_more_bytes_than_the_upper_bound(
             texts in prop::collection::vec(("[a-z]{0,40}", "[0-9]{1,9}", "([0-9a-f]{2}){0,20}"), 1..20),
             lost in "[a-z]{0,9}",
             again in any::<bool>(),
