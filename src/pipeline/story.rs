@@ -238,9 +238,9 @@ async fn feeds_over_one_store_leave_each_other_alone() {
     first.store.close().await;
 }
 
-/// The other name has a later place in the order, but what its writer appends afterwards is newer still.
+/// The delivery under the other name has a later place in the order (law 2), and a resumed delivery keeps its own place.
 #[tokio::test]
-async fn records_appended_after_a_file_had_another_name_win_over_those_loaded_under_it() {
+async fn a_file_that_gets_its_first_name_back_resumes_at_its_own_place_in_the_order() {
     let bench = Bench::new(Memory::growing());
     let begun = b"n,s\n1,old\n1,\"ne".as_slice();
     for (from, to) in [("b.csv", "a.csv"), ("a.csv", "b.csv")] {
@@ -250,11 +250,12 @@ async fn records_appended_after_a_file_had_another_name_win_over_those_loaded_un
         assert_eq!(bench.newest(to).await.unwrap().receipt.loaded, 1);
     }
     bench.inbox.remove("b.csv");
-    let whole = [begun, b"w\"\n"].concat();
+    let whole = [begun, b"w\"\n2,new\n"].concat();
     bench.inbox.put("a.csv", &whole);
     bench.load().await;
     assert!(bench.is_loaded("a.csv", &whole).await);
     assert_eq!(bench.newest("a.csv").await.unwrap().generation, 1);
-    assert_eq!(bench.rows(), BTreeMap::from([(1, "new".to_owned())]));
+    let rows = [(1, "old"), (2, "new")].map(|(n, s)| (n, s.to_owned()));
+    assert_eq!(bench.rows(), BTreeMap::from(rows), "record 1 of b.csv is later than record 2 of a.csv");
     bench.store.close().await;
 }

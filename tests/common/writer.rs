@@ -76,6 +76,9 @@ type Record = [String; 3];
 struct File {
     /// The prefix of all keys in the file, so that no two files have a key in common.
     prefix: String,
+    /// The names that the file has had. If it got one of them back, the delivery of that name would resume at its place in
+    /// the order, before the records that were loaded under the other names (law 2).
+    names: BTreeSet<usize>,
     line_end: &'static str,
     /// The text to write. `written` is the number of bytes written so far.
     text: String,
@@ -130,7 +133,7 @@ impl<'w> Writer<'w> {
             let text = format!("v,w,k{line_end}");
             let ends = vec![text.len()];
             let prefix = format!("{}", self.begun);
-            File { prefix, line_end, text, written: 0, ends, records: Vec::new() }
+            File { prefix, names: [at].into(), line_end, text, written: 0, ends, records: Vec::new() }
         })
     }
 
@@ -158,9 +161,11 @@ impl<'w> Writer<'w> {
     }
 
     fn rename(&mut self, from: usize, to: usize) {
-        let Some(file) = self.files.remove(&from) else { return };
+        let Some(mut file) = self.files.remove(&from) else { return };
+        if !file.names.insert(to) {
+            self.files.insert(from, file);
         // The file does not exist before its first write.
-        if fs::rename(self.inbox.join(FILES[from]), self.inbox.join(FILES[to])).is_ok() {
+        } else if fs::rename(self.inbox.join(FILES[from]), self.inbox.join(FILES[to])).is_ok() {
             self.files.insert(to, file);
         }
     }

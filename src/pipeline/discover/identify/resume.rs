@@ -9,7 +9,7 @@ use crate::pipeline::discover::identify::{Identify, Subject, head};
 use crate::pipeline::header_probe::{framer, trusted};
 use crate::pipeline::prefix_check::PrefixCheck;
 use crate::source::{Source, SourceFile};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 impl<S: Store, I: Source> Identify<S, I> {
     /// Resumes a delivery. Returns `None` if the delivery was changed in the meantime.
@@ -41,10 +41,6 @@ impl<S: Store, I: Source> Identify<S, I> {
             rules: self.plan.rules.clone(),
             compared: (current.reach, current.ahead.clone()),
         };
-        if current.state == DeliveryState::Replaced {
-            let records = subject.opened.records(&self.plan.format, start.mapping.fields);
-            self.take_place_at_the_end(current, records).await?;
-        }
         let reopened = self.backoff.with(|| self.store.reopen(current.id, how.clone())).await?;
         let Some(delivery) = reopened else { return Ok(None) };
         let from = delivery.reach;
@@ -62,14 +58,6 @@ impl<S: Store, I: Source> Identify<S, I> {
         let ends = (subject.opened.head(), prefix.window);
         subject.opened.bytes = prefix.bytes;
         Ok(Some(self.work(subject, delivery, start, framer, ends)))
-    }
-
-    /// Gives a further range of stamps to a delivery whose file was away. The file may have been loaded under another name
-    /// in the meantime, and what its writer appends now is newer than that.
-    async fn take_place_at_the_end(&self, current: &Delivery, records: u64) -> Result<(), StoreError> {
-        let (id, first) = (current.id, current.reach.record);
-        self.backoff.with(|| self.store.extend(id, first, records)).await?;
-        Ok(())
     }
 }
 
