@@ -114,7 +114,7 @@ impl Export {
         let given: HashSet<&FileKey> = files.iter().map(|found| &found.file).collect();
         let mut add = |delivery: &Delivery| {
             if let Some(loaded) = Loaded::of(delivery).filter(|_| delivery.file.is_of(&plan.feed)) {
-                deliveries.push(loaded);
+                deliveries.extend(delivery.counts().then_some(loaded));
                 known.extend(given.get(&delivery.file).copied().cloned());
             }
         };

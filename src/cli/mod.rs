@@ -24,6 +24,7 @@ mod schema;
 mod states;
 mod status;
 mod summary;
+mod undo;
 mod outcome;
 
 use std::path::PathBuf;
@@ -94,6 +95,8 @@ enum Command {
     Export(export::Arguments),
     /// List, show, replay or discard records that could not become rows
     Quarantine(quarantine::Arguments),
+    /// Take back what a delivery wrote; values of other deliveries for the same keys come back
+    Undo(undo::Arguments),
     /// Generate sample event files to try needledrop with
     Sample(sample::Arguments),
     /// Print a completion script for a shell
@@ -163,6 +166,7 @@ async fn command(cli: Cli) -> CommandResult {
         Command::Query(arguments) => query::run(&global.app(Vec::new())?, &arguments).await,
         Command::Export(arguments) => export::run(&global.app(Vec::new())?, &arguments).await,
         Command::Quarantine(arguments) => quarantine::run(&global.app(Vec::new())?, &arguments).await,
+        Command::Undo(arguments) => undo::run(&global.app(Vec::new())?, &arguments).await,
     }
 }
 

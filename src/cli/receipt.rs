@@ -86,6 +86,9 @@ async fn generations(store: &impl Store, file: &FileKey) -> Result<Vec<Generatio
 
 /// Whether every record of the delivery is accounted for, so that a script can continue.
 fn is_done(delivery: &Delivery, all: &[Generation]) -> bool {
+    if delivery.state == DeliveryState::Undone {
+        return true;
+    }
     let has_ended = |state: DeliveryState| matches!(state, DeliveryState::Loaded | DeliveryState::Duplicate);
     let mut later = all.iter().filter(|other| other.generation > delivery.generation);
     let is_replaced = delivery.state == DeliveryState::Replaced && later.any(|other| has_ended(other.state));

@@ -27,6 +27,7 @@ pub enum DeliveryState {
     /// Another delivery has the same bytes under another name. Nothing was written.
     Duplicate,
     Failed,
+    /// What it loaded was taken out of the tables (`needledrop undo`).
     Undone,
 }
 
@@ -206,9 +207,14 @@ impl Delivery {
         tail.unwrap_or(self.reach).offset
     }
 
+    /// Whether what the delivery loaded is part of the tables. An undo takes it out.
+    pub fn counts(&self) -> bool {
+        self.state != DeliveryState::Undone
+    }
+
     /// Whether the delivery has loaded records that were not sent to this table as it is declared now.
     pub fn is_behind(&self, table: &Table) -> bool {
-        let has_records = self.receipt.loaded > 0;
+        let has_records = self.receipt.loaded > 0 && self.counts();
         let sent = self
             .receipt
             .tables

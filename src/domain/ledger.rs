@@ -38,7 +38,14 @@ pub enum Verdict {
     /// Load it. It has at most about this many records.
     Load { records: u64 },
     /// Write nothing: another delivery has the same bytes.
-    Duplicate { of: DeliveryId, same_as: FileKey, reach: Position, hash: String },
+    Duplicate {
+        of: DeliveryId,
+        same_as: FileKey,
+        reach: Position,
+        hash: String,
+        /// Whether the other delivery was undone.
+        is_undone: bool,
+    },
     /// Write nothing yet: the header is not complete.
     Incomplete { detail: String },
     /// Write nothing: the file cannot be read.
@@ -96,7 +103,7 @@ pub enum DeliveryFilter {
     Newest(FileKey),
     /// Deliveries with this head that are loading or incomplete. Their last bytes are not known yet.
     Unfinished(String),
-    /// Loaded deliveries with these bytes.
+    /// Loaded and undone deliveries with these bytes.
     Same(Content),
     /// Loaded deliveries with this head.
     Loaded(String),
@@ -111,9 +118,9 @@ pub struct Content {
 }
 
 impl Content {
-    /// Returns the content of a delivery, if it is loaded.
+    /// Returns the content of a delivery, if it is or was loaded completely.
     pub fn of(delivery: &Delivery) -> Option<Self> {
-        (delivery.state == DeliveryState::Loaded).then(|| Self::read(delivery))
+        matches!(delivery.state, DeliveryState::Loaded | DeliveryState::Undone).then(|| Self::read(delivery))
     }
 
     /// Returns the content that was read of a delivery, whatever became of its records.

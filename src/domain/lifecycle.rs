@@ -9,6 +9,7 @@ use super::receipt::{Receipt, TableDelta};
 use super::record::{OutOfOrder, Position};
 use super::stamp::Stamps;
 use super::tolerated_counts::ToleratedCounts;
+use super::undo::TableUndo;
 
 impl Delivery {
     /// Creates a delivery at the time `now`, without stamps.
@@ -153,6 +154,29 @@ impl Delivery {
         (self.ahead, self.note) = (None, None);
     }
 
+    /// Notes that the rows of the delivery were taken out of the tables. Its receipt keeps its counts, and its open records
+    /// are discarded. Returns how many these are.
+    pub fn undo(&mut self, tables: &[TableUndo]) -> u64 {
+        if self.state == DeliveryState::Incomplete {
+            // What follows is not part of what was undone.
+            self.receipt.parts.push(self.reach.offset);
+        }
+        let open = self.receipt.open();
+        self.receipt.discard(open);
+        (self.state, self.ahead, self.note) = (DeliveryState::Undone, None, None);
+        let list = |of: fn(&TableUndo) -> u64| {
+            let each =
+                tables.iter().filter(|one| of(one) > 0).map(|one| format!("{} {}", one.table, of(one)));
+            each.collect::<Vec<_>>().join(", ")
+        };
+        let (removed, restored) = (list(|one| one.removed), list(|one| one.restored));
+        let said = [("rows removed: ", removed), ("rows restored: ", restored)];
+        let said =
+            said.into_iter().filter(|(_, list)| !list.is_empty()).map(|(what, list)| what.to_owned() + &list);
+        self.detail = said.collect::<Vec<_>>().join("; ");
+        open
+    }
+
     /// Whether this delivery changes if `next` becomes a newer generation of its file.
     pub fn is_unsettled(&self, next: &NewDelivery) -> bool {
         self.state.is_unfinished() || self.state == DeliveryState::Waiting || self.is_read_again(next)
@@ -212,6 +236,12 @@ impl Verdict {
             Self::Load { .. } => (DeliveryState::Loading, String::new()),
             Self::Incomplete { detail } => (DeliveryState::Incomplete, detail.clone()),
             Self::Failed { detail } => (DeliveryState::Failed, detail.clone()),
+            Self::Duplicate { same_as, is_undone: true, .. } => {
+                let why = format!(
+                    "the same bytes as {same_as}, which was undone: nothing was written; load it with --again"
+                );
+                (DeliveryState::Duplicate, why)
+            }
             Self::Duplicate { same_as, .. } => {
                 (DeliveryState::Duplicate, format!("the same bytes as {same_as}: nothing was written"))
             }

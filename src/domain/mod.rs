@@ -33,6 +33,7 @@ pub mod quota;
 pub mod refusals;
 pub mod table_row;
 pub mod undeclared;
+pub mod undo;
 pub mod units;
 
 pub use chunk::{DeliveryContext, End, Frame, RawChunk, RowChunk, Rows};

@@ -134,6 +134,11 @@ impl Stamps {
         self.0.iter().any(|range| range.contains(stamp))
     }
 
+    /// Returns the first stamp after all ranges, or the lowest stamp if there is no range.
+    pub fn end(&self) -> Stamp {
+        self.0.iter().map(StampRange::end).max().unwrap_or(Stamp(i64::MIN))
+    }
+
     /// Returns the delivery's first stamp, which is its place in the order of all deliveries.
     pub fn begin(&self) -> Option<Stamp> {
         self.0.first().map(|range| range.base)

@@ -1,26 +1,19 @@
 //! Loads kept files into one new or changed table, under the stamps that their records already have (`load --table`).
 
-use std::collections::HashSet;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::domain::quarantine::Fate;
-use crate::domain::{
-    Delivery, DeliveryId, DeliveryState, Feed, Feeds, Plan, RowChunk, Stamp, Table, ledger, path, quarantine,
-};
+use crate::domain::{Delivery, DeliveryId, DeliveryState, Feed, Feeds, Plan, Stamp, Table, ledger};
+use crate::jobs::loaded_rows::{LoadedChunk, LoadedRows};
 use crate::jobs::locate::KeptFiles;
-use crate::jobs::same_records;
-use crate::pipeline::archived_reader::ArchivedReader;
 use crate::pipeline::prefix_check::KeptFileError;
-use crate::pipeline::row_builder::RowBuilder;
 use crate::pipeline::run_stats::RunStats;
 use crate::source::Source;
 use crate::store::backoff::Backoff;
-use crate::store::listing::{Deliveries, Entries};
+use crate::store::listing::Deliveries;
 use crate::store::{Store, StoreError};
 
 /// The outcome of the backfill of one delivery.
@@ -94,65 +87,25 @@ impl<S: Store, I: Source> Backfill<S, I> {
             Ok(find) => find,
             Err(why) => return Ok(Backfilled::Gone(why.into())),
         };
-        let beginning = match find.beginning(delivery).await {
-            Ok(beginning) => beginning,
+        let mut kept = match LoadedRows::open((&*self.store, &self.backoff), find, delivery).await? {
+            Ok(kept) => kept,
             Err(why) => return Ok(Backfilled::Gone(why)),
         };
-        let has_entries = delivery.receipt.quarantined + delivery.receipt.replayed > 0;
-        if has_entries || delivery.fingerprint != find.plan.fingerprint {
-            let same = same_records::check((&*self.store, &self.backoff), find, delivery).await?;
-            if let Err(why) = same {
-                return Ok(Backfilled::Gone(why));
-            }
-        }
-        let (id, file, until) = (delivery.id, &delivery.file, delivery.end_of_records());
-        let file_date = match path::check(&find.plan, file.path()) {
-            Ok(file_date) => file_date,
-            Err(why) => return Ok(Backfilled::Gone(why.into())),
-        };
-        let mut kept =
-            ArchivedReader::new(beginning, id, (file, file_date), delivery.stamps.clone(), Some(until))
-                .with_window_bytes(find.window_bytes);
-        let transform = RowBuilder::new(Arc::clone(&find.plan), Arc::default());
         let (mut first, mut rows) = (true, 0);
         loop {
             if self.stop.is_cancelled() {
                 return Ok(Backfilled::Stopped);
             }
-            match kept.next().await {
-                Ok(Some(mut raw)) => {
-                    let left_out = match has_entries {
-                        true => {
-                            raw.leave_out(&self.refused(id, raw.span.from.record..raw.span.to.record).await?)
-                        }
-                        false => 0,
-                    };
-                    rows += self.write(transform.chunk(raw).await, left_out, first).await?;
-                }
+            match kept.next().await? {
+                Ok(Some(chunk)) => rows += self.write(chunk, first).await?,
                 Ok(None) => {
                     self.compare(delivery, rows);
                     return Ok(Backfilled::Done);
                 }
-                Err(error) => return Ok(Backfilled::Gone(error.into())),
+                Err(why) => return Ok(Backfilled::Gone(why)),
             }
             first = false;
         }
-    }
-
-    /// Returns the numbers of the records in this range that were refused and not replayed. They are in no table.
-    async fn refused(&self, id: DeliveryId, records: Range<u64>) -> Result<HashSet<u64>, StoreError> {
-        let filter = quarantine::EntryFilter::default();
-        let entries = Entries::patiently(&*self.store, &self.backoff, id, filter);
-        let (mut entries, mut never) = (entries.from(records.start), HashSet::new());
-        while let Some(page) = entries.page().await? {
-            let in_range = page.iter().take_while(|entry| entry.record.record < records.end);
-            let refused = in_range.filter(|entry| entry.fate != Fate::Replayed);
-            never.extend(refused.map(|entry| entry.record.record));
-            if page.last().is_some_and(|last| last.record.record >= records.end) {
-                break;
-            }
-        }
-        Ok(never)
     }
 
     /// Reports records that are in other tables but have no row in this table.
@@ -167,7 +120,8 @@ impl<S: Store, I: Source> Backfill<S, I> {
         }
     }
 
-    async fn write(&self, chunk: RowChunk, left_out: u64, first: bool) -> Result<u64, StoreError> {
+    async fn write(&self, chunk: LoadedChunk, first: bool) -> Result<u64, StoreError> {
+        let LoadedChunk { rows: chunk, left_out } = chunk;
         let chunk = Arc::new(chunk);
         let Some((table, _)) = self.table_in(&chunk.source.plan) else { return Ok(0) };
         let applied = self.backoff.with(|| self.store.backfill(table, Arc::clone(&chunk), first)).await?;

@@ -62,7 +62,8 @@ impl<I: Source> Events<I> {
         let Ok(kept) = self.find.file(delivery).await else { return Ok(false) };
         let mut generations = Deliveries::new(store, DeliveryFilter::Path(delivery.file.clone()));
         while let Some(other) = generations.next().await? {
-            let is_later = other.generation > delivery.generation && other.receipt.loaded > 0;
+            let is_later =
+                other.counts() && other.generation > delivery.generation && other.receipt.loaded > 0;
             if is_later
                 && other.reach.offset >= delivery.reach.offset
                 && self.find.file(&other).await.is_ok_and(|other| other == kept)

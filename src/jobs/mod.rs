@@ -3,5 +3,7 @@
 pub mod export;
 pub mod locate;
 pub mod backfill;
+mod loaded_rows;
 mod same_records;
 pub mod replay;
+pub mod undo;

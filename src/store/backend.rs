@@ -207,6 +207,23 @@ pub enum AnyStore {
     DryCassandra(DryRun<CassandraStore>),
 }
 
+impl AnyStore {
+    /// Returns the store if what deliveries wrote can be taken back from it.
+    ///
+    /// # Errors
+    /// Returns an error for a store that cannot do this yet, and for a dry run.
+    pub fn into_correctable(self) -> Result<SqliteStore, StoreError> {
+        match self {
+            Self::Sqlite(store) => Ok(store),
+            Self::Cassandra(_) | Self::DrySqlite(_) | Self::DryCassandra(_) => Err(StoreError::Settings(
+                "undo works with SQLite only, so far\n  next: delete the rows of the file with cqlsh, or load corrected \
+                 values for the same keys"
+                    .to_owned(),
+            )),
+        }
+    }
+}
+
 /// Calls a method of the open store, whichever kind it is.
 macro_rules! either {
     ($self:ident.$method:ident($($argument:expr),*)) => {

@@ -25,6 +25,7 @@ pub use error::StoreError;
 use crate::domain::ledger::{
     Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownFile, NewDelivery, Page, TakenUp,
 };
+use crate::domain::undo::{RowsOf, TableUndo, UndoEnd};
 use crate::domain::{
     Delivery, DeliveryId, Feeds, Fingerprint, Header, RowChunk, RowCursor, StampRange, TableRow, Value,
     quarantine,
@@ -76,7 +77,7 @@ pub trait Ledger: Send + Sync + 'static {
     /// Returns the delivery with this id and its receipt, or `None` if there is no such delivery.
     fn delivery(&self, id: DeliveryId) -> impl Future<Output = Result<Option<Delivery>, StoreError>> + Send;
 
-    /// Whether there is a loaded delivery with this head and, if `len` is given, this length.
+    /// Whether there is a loaded or undone delivery with this head and, if `len` is given, this length.
     fn has_content(
         &self,
         head: String,
@@ -177,6 +178,35 @@ pub trait QuarantineStore: Send + Sync + 'static {
         id: DeliveryId,
         records: Vec<u64>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Takes back what deliveries wrote, while nothing else is loaded.
+pub trait Corrections: Store {
+    /// An undo that has begun.
+    type Undo: Send + Sync;
+
+    /// Finds the rows of a delivery. Writes nothing.
+    fn begin_undo(
+        &self,
+        id: DeliveryId,
+    ) -> impl Future<Output = Result<(Self::Undo, Vec<RowsOf>), StoreError>> + Send;
+
+    /// Adds records of another delivery to what is expected of the shared rows of these tables, which are named by their
+    /// index in the plan of the chunk.
+    fn expect(
+        &self,
+        undo: &Self::Undo,
+        tables: Vec<usize>,
+        chunk: Arc<RowChunk>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Removes the rows of the delivery alone, and puts the expected values into the shared rows. The delivery becomes
+    /// `undone`, and its open records in quarantine are discarded: all or none.
+    fn end_undo(
+        &self,
+        undo: Self::Undo,
+        end: UndoEnd,
+    ) -> impl Future<Output = Result<Vec<TableUndo>, StoreError>> + Send;
 }
 
 /// Reads tables.

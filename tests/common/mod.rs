@@ -147,8 +147,8 @@ impl World {
         let output = self.run(&["receipt", file, "--json"]);
         assert!(!output.stdout.is_empty(), "{output:?}");
         let receipt = output.json();
-        let is_loaded = receipt["state"] == "loaded" || receipt["state"] == "duplicate";
-        let is_done = is_loaded && receipt["closes"] == true && receipt["quarantine"]["open"] == 0;
+        let has_ended = ["loaded", "duplicate", "undone"].iter().any(|state| receipt["state"] == *state);
+        let is_done = has_ended && receipt["closes"] == true && receipt["quarantine"]["open"] == 0;
         assert_eq!(output.code == 0, is_done, "{output:?}");
         receipt
     }

@@ -167,7 +167,7 @@ impl World {
 }
 
 fn has_lenient(format: u32) -> bool {
-    format == 6
+    matches!(format, 6 | 7)
 }
 
 /// Returns the deliveries of a ledger of this format. These lines are added, or take the place of others.

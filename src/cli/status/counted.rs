@@ -102,7 +102,8 @@ impl Status {
         for table in &mut self.tables {
             let declared = plan.and_then(|plan| plan.table(&table.name));
             table.behind += u64::from(declared.is_some_and(|(_, declared)| delivery.is_behind(declared)));
-            for count in receipt.tables.iter().filter(|count| count.table == table.name) {
+            let counts = receipt.tables.iter().filter(|count| count.table == table.name);
+            for count in counts.filter(|_| delivery.counts()) {
                 table.rows += count.rows;
                 table.collisions += count.reported_collisions(self.sample);
                 table.estimated |= count.estimated;

@@ -132,7 +132,8 @@ fn a_delivery_begins_as_its_verdict_says() {
     assert!(!delivery.receipt.is_behind("a") && delivery.receipt.is_behind("newer"));
 
     let (of, same_as, hash) = (DeliveryId(1), "b.csv".into(), "all".to_owned());
-    let duplicate = begun(Verdict::Duplicate { of, same_as, reach: at(4), hash: hash.clone() });
+    let duplicate =
+        begun(Verdict::Duplicate { of, same_as, reach: at(4), hash: hash.clone(), is_undone: false });
     assert_eq!((duplicate.state, duplicate.same_as), (DeliveryState::Duplicate, Some(of)));
     assert_eq!((duplicate.reach.offset, duplicate.hash.as_str()), (40, "all"));
     assert_eq!((counts(&duplicate.receipt), duplicate.receipt.tables.len()), ([0; 6], 0));
@@ -228,7 +229,7 @@ fn a_newer_generation_replaces_or_reads_again() {
     let (detail, tolerated) = (String::new(), comments(0));
     for (verdict, how) in [
         (
-            Verdict::Duplicate { of, same_as, reach: at(4), hash: hash.clone() },
+            Verdict::Duplicate { of, same_as, reach: at(4), hash: hash.clone(), is_undone: false },
             "has the bytes of a loaded file",
         ),
         (Verdict::Incomplete { detail: detail.clone() }, "reads the file again"),

@@ -23,7 +23,7 @@ impl<S: Store, I: Source> Replayer<S, I> {
         match self.feeds.of(&delivery.file) {
             Ok(find) if is_refused => {
                 let filter = DeliveryFilter::Same(Content::read(delivery));
-                Ok(self.copies(find, delivery, filter).await?.into_iter().next())
+                Ok(self.copies(find, delivery, filter).await?.into_iter().find(Delivery::counts))
             }
             _ => Ok(None),
         }
@@ -67,7 +67,7 @@ impl<S: Store, I: Source> Replayer<S, I> {
             if is_cut_short {
                 return Err(UntriedError::ReadAgain.into());
             }
-            if newest.is_some_and(|newest| newest.id != delivery.id) {
+            if newest.is_some_and(|newest| newest.id != delivery.id && newest.counts()) {
                 return Err(UntriedError::LaterFailed.into());
             }
         }

@@ -13,17 +13,19 @@ use crate::store::{Store, StoreError};
 const NEXT: &str = "change the file or the configuration, or load it with --again";
 
 impl<S: Store, I: Source> Discover<S, I> {
-    /// Reports that a file, if a user named it, stays failed or incomplete because nothing has changed.
+    /// Reports that a file, if a user named it, stays failed, incomplete or undone because nothing has changed.
     pub(super) async fn report_unchanged(&self, file: &FileKey) -> Result<(), StoreError> {
         if !self.named {
             return Ok(());
         }
         let Some(delivery) = self.backoff.with(|| newest(&*self.store, file)).await? else { return Ok(()) };
         let (file, why) = (file.text(), one_line(&delivery.detail));
-        if delivery.state == DeliveryState::Failed {
-            warn!(file, "failed before, and nothing has changed since: {why}; {NEXT}");
-        } else {
-            warn!(file, "is still {}: {why}", delivery.state);
+        match delivery.state {
+            DeliveryState::Failed => {
+                warn!(file, "failed before, and nothing has changed since: {why}; {NEXT}")
+            }
+            DeliveryState::Undone => warn!(file, "was undone, and is not loaded again unless with --again"),
+            state => warn!(file, "is still {state}: {why}"),
         }
         self.stats.delivery(delivery.state);
         Ok(())

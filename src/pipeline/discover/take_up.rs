@@ -71,7 +71,7 @@ impl<S: Store, I: Source> Discover<S, I> {
                     self.amend(same.id, same.amendment).await?;
                 }
                 self.files.unchanged(&file, trusted(queued.noted), same.state);
-                if same.state == DeliveryState::Incomplete {
+                if matches!(same.state, DeliveryState::Incomplete | DeliveryState::Undone) {
                     self.report_unchanged(&file).await?;
                 }
                 if let Some(strikes) = same.held {

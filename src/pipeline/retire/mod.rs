@@ -140,7 +140,7 @@ impl<S: Ledger, I: Source> RetireStage<S, I> {
         let filter = DeliveryFilter::Same(content);
         let mut same = Deliveries::patiently(&*self.store, &self.backoff, filter);
         while let Some(other) = same.next().await? {
-            if other.file.feed() == file.feed() {
+            if other.counts() && other.file.feed() == file.feed() {
                 return Ok(Some(other));
             }
         }

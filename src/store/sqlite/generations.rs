@@ -35,11 +35,17 @@ pub fn settle(connection: &Connection, next: &NewDelivery, generation: u32) -> R
         }
         let (_, of_this) = entry::change(connection, id, |earlier| Ok(earlier.supersede(next, generation)))?;
         if of_this > 0 {
-            connection.prepare_cached(DISCARD_ENTRIES)?.execute([id.0])?;
+            discard_entries(connection, id)?;
         }
         discarded += of_this;
     }
     Ok(discarded)
+}
+
+/// Discards the open entries of a delivery in quarantine. Its receipt must count them as discarded.
+pub fn discard_entries(connection: &Connection, id: DeliveryId) -> SqlResult<()> {
+    connection.prepare_cached(DISCARD_ENTRIES)?.execute([id.0])?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -37,9 +37,11 @@ fn condition(filter: &DeliveryFilter) -> &'static str {
         DeliveryFilter::Unfinished(_) => {
             "id > ?1 AND head = ?2 AND state IN ('loading', 'incomplete') ORDER BY id"
         }
-        DeliveryFilter::Loaded(_) => "id > ?1 AND head = ?2 AND state = 'loaded' ORDER BY id",
+        DeliveryFilter::Loaded(_) => {
+            "id > ?1 AND head = ?2 AND state IN ('loaded', 'undone') AND state = 'loaded' ORDER BY id"
+        }
         DeliveryFilter::Same(_) => {
-            "id > ?1 AND head = ?2 AND bytes = ?3 AND hash = ?4 AND state = 'loaded' ORDER BY id"
+            "id > ?1 AND head = ?2 AND bytes = ?3 AND hash = ?4 AND state IN ('loaded', 'undone') ORDER BY id"
         }
     }
 }
@@ -57,7 +59,7 @@ pub fn find(connection: &Connection, id: DeliveryId) -> SqlResult<Option<Deliver
     Ok(select(connection, "id = ?1", &[&id.0])?.pop())
 }
 
-/// Whether there is a loaded delivery with this head and, if `len` is given, this length.
+/// Whether there is a loaded or undone delivery with this head and, if `len` is given, this length.
 pub fn has_content(connection: &Connection, head: &str, len: Option<u64>) -> SqlResult<bool> {
     connection.prepare_cached(has_content_sql(len))?.exists(params![head, len])
 }
@@ -65,10 +67,12 @@ pub fn has_content(connection: &Connection, head: &str, len: Option<u64>) -> Sql
 fn has_content_sql(len: Option<u64>) -> &'static str {
     match len {
         Some(_) => {
-            "SELECT 1 FROM _needledrop_deliveries WHERE head = ?1 AND bytes = ?2 AND state = 'loaded' LIMIT 1"
+            "SELECT 1 FROM _needledrop_deliveries \
+             WHERE head = ?1 AND bytes = ?2 AND state IN ('loaded', 'undone') LIMIT 1"
         }
         None => {
-            "SELECT 1 FROM _needledrop_deliveries WHERE head = ?1 AND ?2 IS NULL AND state = 'loaded' LIMIT 1"
+            "SELECT 1 FROM _needledrop_deliveries \
+             WHERE head = ?1 AND ?2 IS NULL AND state IN ('loaded', 'undone') LIMIT 1"
         }
     }
 }

@@ -59,8 +59,16 @@ pub fn merge(row: &Row, change: Change, names: &[&str], empty: Empty) -> Row {
     merged
 }
 
+impl Row {
+    /// Returns the stamp of the cell at this index, if it has one.
+    pub fn stamp_of(&self, at: usize, name: &str, empty: Empty) -> Option<Stamp> {
+        let noted = self.cells.get(name).map(|at| Stamp(*at));
+        noted.or_else(|| self.values.get(at).and_then(|value| implied(value, self.stamp, empty)))
+    }
+}
+
 /// Returns the stamp of a cell that is not in [`Row::cells`].
-fn implied(value: &Sql, stamp: Stamp, empty: Empty) -> Option<Stamp> {
+pub fn implied(value: &Sql, stamp: Stamp, empty: Empty) -> Option<Stamp> {
     (*value != Sql::Null || empty == Empty::Clear).then_some(stamp)
 }
 

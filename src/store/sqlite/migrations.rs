@@ -18,7 +18,8 @@ use crate::store::failpoint;
 /// - Format 6 adds how often lenient settings acted.
 /// - Format 7 allows files of named feeds, which are written `FEED//PATH`. No table changes, but earlier versions would
 ///   take such a text for a path.
-fn changes() -> [String; 6] {
+/// - Format 8 allows undone deliveries, whose files earlier versions would load again. The index of contents includes them.
+fn changes() -> [String; 7] {
     [
         "
 ALTER TABLE _needledrop_deliveries ADD COLUMN replayed INTEGER NOT NULL DEFAULT 0;
@@ -54,6 +55,7 @@ DROP TABLE _needledrop_shadows;
         format!("DROP INDEX IF EXISTS _needledrop_heads;{}", schema::INDEXES),
         "ALTER TABLE _needledrop_deliveries ADD COLUMN lenient TEXT;".to_owned(),
         String::new(),
+        format!("DROP INDEX IF EXISTS _needledrop_contents;{}", schema::INDEXES),
     ]
 }
 

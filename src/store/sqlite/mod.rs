@@ -31,6 +31,7 @@ mod progress;
 mod fault;
 mod shared;
 mod table_sql;
+mod undo;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -91,18 +91,19 @@ impl<'c> Writer<'c> {
     }
 
     /// Returns the names of the columns after the key.
-    fn names(&self) -> Vec<&'c str> {
+    pub fn names(&self) -> Vec<&'c str> {
         self.sql.names.iter().map(String::as_str).collect()
     }
 
     /// Returns the row with this key.
-    fn row(&self, key: &[Sql]) -> SqlResult<Option<Row>> {
+    pub fn row(&self, key: &[Sql]) -> SqlResult<Option<Row>> {
         let count = self.sql.names.len();
         let mut select = self.connection.prepare_cached(&self.sql.select)?;
         select.query_row(params_from_iter(key), |found| stored_row(found, count)).optional()
     }
 
-    fn update(&self, key: Vec<Sql>, row: Row) -> SqlResult<()> {
+    /// Replaces the row with this key.
+    pub fn update(&self, key: Vec<Sql>, row: Row) -> SqlResult<()> {
         let first = if row.first == row.stamp { Sql::Null } else { Sql::Integer(row.first.0) };
         let cells = if row.cells.is_empty() {
             Sql::Null
@@ -115,8 +116,14 @@ impl<'c> Writer<'c> {
         if changed == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(changed)) }
     }
 
+    /// Deletes the row with this key.
+    pub fn delete(&self, key: &[Sql]) -> SqlResult<()> {
+        let deleted = self.connection.prepare_cached(&self.sql.delete)?.execute(params_from_iter(key))?;
+        if deleted == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(deleted)) }
+    }
+
     /// Returns the key of a row in its stored form.
-    fn key(&self, rows: &Rows, row: usize) -> Vec<Sql> {
+    pub fn key(&self, rows: &Rows, row: usize) -> Vec<Sql> {
         self.table.key().map(|column| owned(rows, row, column)).collect()
     }
 }

@@ -12,7 +12,7 @@ use crate::store::sqlite::fault::SqlResult;
 pub const APPLICATION_ID: i32 = 0x6e64_7270;
 
 /// The version of the layout of ledger and quarantine. A store with a newer version is refused.
-pub const FORMAT: i64 = 7;
+pub const FORMAT: i64 = 8;
 
 /// The tables of ledger and quarantine.
 ///
@@ -61,7 +61,7 @@ CREATE TABLE IF NOT EXISTS _needledrop_headers (
 /// end when a new one begins. They are partial indexes, so that the progress of a load does not update them.
 pub const INDEXES: &str = "
 CREATE INDEX IF NOT EXISTS _needledrop_contents ON _needledrop_deliveries (head, bytes, hash)
-  WHERE state = 'loaded';
+  WHERE state IN ('loaded', 'undone');
 CREATE INDEX IF NOT EXISTS _needledrop_unfinished ON _needledrop_deliveries (head)
   WHERE state IN ('loading', 'incomplete');
 CREATE INDEX IF NOT EXISTS _needledrop_unsettled ON _needledrop_deliveries (path)

@@ -8,6 +8,7 @@ pub struct TableSql {
     pub insert: String,
     pub select: String,
     pub update: String,
+    pub delete: String,
     /// The names of the columns after the key.
     pub names: Vec<String>,
 }
@@ -38,6 +39,7 @@ impl TableSql {
             ),
             select: format!("SELECT {} FROM {name} WHERE {is_key}", set.join(", ")),
             update: format!("UPDATE {name} SET {} WHERE {is_key}", pairs(&set, 1 + key.len()).join(", ")),
+            delete: format!("DELETE FROM {name} WHERE {is_key}"),
             names: declared.columns_of(table).skip(key.len()).map(|column| column.name.clone()).collect(),
         }
     }

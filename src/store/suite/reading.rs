@@ -153,6 +153,7 @@ pub async fn known_tells_the_newest_generation<F: Fixture>() {
         same_as: "a".into(),
         reach: original.reach,
         hash: original.hash.clone(),
+        is_undone: false,
     };
     let copy = store.take_up(entry("b", same)).await.unwrap().delivery;
     assert_eq!(

@@ -87,12 +87,17 @@ impl<S: Store, I: Source> Identify<S, I> {
     async fn loaded_same(&self, file: &FileKey, content: &Content) -> Result<Option<Delivery>, StoreError> {
         let filter = DeliveryFilter::Same(content.clone());
         let mut same = Deliveries::patiently(&*self.store, &self.backoff, filter);
+        let mut undone = None;
         while let Some(other) = same.next().await? {
-            if other.reach.record > 0 && path::may_be_copies(&self.plan, &other.file, file) {
+            if other.reach.record == 0 || !path::may_be_copies(&self.plan, &other.file, file) {
+                continue;
+            }
+            if other.counts() {
                 return Ok(Some(other));
             }
+            undone.get_or_insert(other);
         }
-        Ok(None)
+        Ok(undone)
     }
 
     /// Compares the file with incomplete deliveries by reading their files: the hash of an incomplete delivery does not
@@ -148,7 +153,8 @@ impl<S: Store, I: Source> Identify<S, I> {
 /// files share, so that a later copy is recognized by all of these bytes.
 fn duplicate(other: Delivery, Content { len, hash, .. }: Content) -> Verdict {
     let reach = Position { offset: len, ..other.reach };
-    Verdict::Duplicate { of: other.id, same_as: other.file, reach, hash }
+    let is_undone = !other.counts();
+    Verdict::Duplicate { of: other.id, same_as: other.file, reach, hash, is_undone }
 }
 
 /// The result of comparing a file with the deliveries that have the same head.

@@ -28,6 +28,9 @@ impl<S: Store, I: Source> Identify<S, I> {
         if begins_again(current.state) {
             return self.resume_or_begin_again(subject, current).await;
         }
+        if !current.counts() {
+            return self.undone(subject, &current).await.map(Some);
+        }
         let Some(mut prefix) = self.check_prefix(&subject, &current).await? else {
             return self.new_generation(subject).await.map(Some);
         };
@@ -76,6 +79,22 @@ impl<S: Store, I: Source> Identify<S, I> {
             ControlFlow::Continue(subject) => self.resume(subject, &current, prefix).await,
             ControlFlow::Break(identified) => Ok(Some(identified)),
         }
+    }
+
+    /// Identifies a file whose last delivery was undone. It is not loaded again while it begins with what was undone.
+    ///
+    /// A delivery that was not read to its end may have been undone because of what follows, so any change is new content.
+    async fn undone(
+        &self,
+        subject: Subject<'_, I::File>,
+        current: &Delivery,
+    ) -> Result<Identified<I::File>, IdentifyError> {
+        let noted = subject.opened.bytes.file.noted();
+        let may_be_same = current.is_read_to_end() || current.noted.has_bytes_of(&noted);
+        if may_be_same && self.check_prefix(&subject, current).await?.is_some() {
+            return Ok(Identified::Unchanged(Same::unchanged(current, &subject.opened, false)));
+        }
+        self.new_generation(subject).await
     }
 
     /// Enters a new generation of a file whose last delivery does not count.
@@ -187,12 +206,13 @@ impl<S: Store, I: Source> Identify<S, I> {
     }
 }
 
-/// Whether a file is loaded from its beginning, because the earlier attempt did not succeed or was undone. The bytes or
+/// Whether a file is loaded from its beginning, because the earlier attempt did not succeed. The bytes or
 /// the configuration seem to have changed since.
 fn begins_again(state: DeliveryState) -> bool {
     match state {
-        DeliveryState::Failed | DeliveryState::Waiting | DeliveryState::Undone => true,
+        DeliveryState::Failed | DeliveryState::Waiting => true,
         DeliveryState::Duplicate
+        | DeliveryState::Undone
         | DeliveryState::Loading
         | DeliveryState::Loaded
         | DeliveryState::Incomplete

@@ -1,0 +1,203 @@
+//! `needledrop undo`: takes back what one delivery wrote.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::{Value as Json, json};
+use tokio_util::sync::CancellationToken;
+
+use super::{load, render};
+use crate::cli::outcome::{CommandResult, Exit, Failure};
+use crate::cli::render::grouped;
+use crate::daemon::app::App;
+use crate::daemon::signals;
+use crate::domain::ledger::DeliveryFilter;
+use crate::domain::undo::TableUndo;
+use crate::domain::{Delivery, DeliveryState};
+use crate::jobs::undo::{Lost, Undoer, Undone};
+use crate::metrics::heartbeat::Pulse;
+use crate::store::backoff::Backoff;
+use crate::store::listing::Deliveries;
+use crate::store::{Access, Store};
+
+/// The maximum number of deliveries that a message names.
+const NAMED: usize = 10;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The file, as a path or relative to the inbox
+    file: PathBuf,
+    /// The feed of the file, if several feeds have one of this name
+    #[arg(long, value_name = "NAME")]
+    feed: Option<String>,
+    /// Undo this generation; required if several generations have rows
+    #[arg(long, value_name = "N")]
+    generation: Option<u32>,
+    /// Only count the rows that would be removed and restored
+    #[arg(long)]
+    dry_run: bool,
+    /// Undo even if values that other files had for the same keys cannot be restored
+    #[arg(long)]
+    force: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
+    let chosen = {
+        let store = app.open(Access::Read).await?;
+        chosen(app, &store, arguments).await?
+    };
+    if chosen.state == DeliveryState::Undone {
+        report(arguments, &chosen, &[], &[])?;
+        return Ok(Exit::Done);
+    }
+    check(app, &chosen)?;
+    let (stop, patience) = (CancellationToken::new(), Some(*app.config.store.patience));
+    let store = match arguments.dry_run {
+        true => app.open(Access::Read).await?,
+        false => app.open_with_backoff(false, patience, &stop, &Arc::default()).await?,
+    };
+    let store = Arc::new(store.into_correctable()?);
+    let (observer, pulse) = (Arc::new(()), Pulse::default());
+    let undoer = Undoer {
+        store: Arc::clone(&store),
+        feeds: app.find(),
+        backoff: Backoff { limit: patience, halt: stop.clone(), observer, pulse },
+        stop: stop.clone(),
+        write: !arguments.dry_run,
+        force: arguments.force,
+    };
+    let undone = signals::with_signals(stop, undoer.undo(&chosen)).await?;
+    store.close().await;
+    match undone? {
+        Undone::Done { tables, lost } => {
+            report(arguments, &chosen, &tables, &lost)?;
+            Ok(Exit::Done)
+        }
+        Undone::Needed(lost) => Err(needed(&lost)),
+        Undone::Stopped => Ok(Exit::Stopped),
+    }
+}
+
+/// Returns the delivery to undo: the given generation, or the only one with rows.
+async fn chosen(app: &App, store: &impl Store, arguments: &Arguments) -> Result<Delivery, Failure> {
+    let typed = (arguments.file.as_path(), arguments.feed.as_deref());
+    let file = load::known_file(app, store, typed).await?;
+    let mut all = Deliveries::new(store, DeliveryFilter::Path(file.clone())).all().await?;
+    if all.is_empty() {
+        return Err(load::not_in_ledger(&file));
+    }
+    if let Some(asked) = arguments.generation {
+        let found = all.into_iter().find(|one| one.generation == asked);
+        return found.ok_or_else(|| {
+            Failure::usage(format!(
+                "{file} has no generation {asked}\n  next: `needledrop receipt` lists its generations"
+            ))
+        });
+    }
+    let has_rows = |one: &Delivery| one.counts() && one.receipt.loaded > 0;
+    let with_rows: Vec<u32> = all.iter().filter(|one| has_rows(one)).map(|one| one.generation).collect();
+    match with_rows.as_slice() {
+        [] => all.pop().ok_or_else(|| load::not_in_ledger(&file)),
+        [only] => {
+            all.into_iter().find(|one| one.generation == *only).ok_or_else(|| load::not_in_ledger(&file))
+        }
+        several => {
+            let several: Vec<String> = several.iter().map(u32::to_string).collect();
+            Err(Failure::usage(format!(
+                "generations {} of {file} have rows\n  next: undo them one by one with --generation; the values of an earlier one come back when a later one is undone",
+                several.join(", ")
+            )))
+        }
+    }
+}
+
+/// Refuses what cannot be taken back.
+fn check(app: &App, delivery: &Delivery) -> Result<(), Failure> {
+    let (file, refuse) = (&delivery.file, |why: String| Err(Failure::usage(why)));
+    if delivery.state == DeliveryState::Duplicate {
+        return refuse(format!("{file} wrote nothing: {}\n  next: undo that file", delivery.detail));
+    }
+    if delivery.receipt.assumed > 0 {
+        return refuse(format!(
+            "{file} was entered with --assume-loaded, so its rows have no stamps of needledrop\n  next: delete them with the program that wrote them"
+        ));
+    }
+    if delivery.receipt.loaded == 0 {
+        return refuse(format!(
+            "no record of {file} is loaded, so there is nothing to undo\n  next: `needledrop receipt` shows why"
+        ));
+    }
+    let counts = delivery.receipt.tables.iter().filter(|count| count.rows > 0);
+    let undeclared = counts.map(|count| &count.table).find(|name| app.schema.table(name).is_none());
+    match undeclared {
+        Some(table) => refuse(format!(
+            "table {table} has rows of {file} and is not declared\n  next: declare it again, then undo the file"
+        )),
+        None => Ok(()),
+    }
+}
+
+fn needed(lost: &[Lost]) -> Failure {
+    let named = lost
+        .iter()
+        .take(NAMED)
+        .map(|Lost { file, generation, why, .. }| format!("\n  {file}, generation {generation}: {why}"));
+    let more = lost.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!("\n  and {more} more") } else { String::new() };
+    let message = format!(
+        "nothing was undone: the values that these files had for the same keys cannot be restored{}{more}\n  next: put the files back into the inbox or the archive, or undo with --force and lose these values",
+        named.collect::<String>()
+    );
+    Failure { exit: Exit::Short, message }
+}
+
+fn report(
+    arguments: &Arguments,
+    delivery: &Delivery,
+    tables: &[TableUndo],
+    lost: &[Lost],
+) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    if arguments.json {
+        return Ok(render::json(&mut out, &object(arguments, delivery, tables, lost))?);
+    }
+    let Delivery { file, generation, receipt, .. } = delivery;
+    let what = match (delivery.state, arguments.dry_run) {
+        (DeliveryState::Undone, _) => "already undone",
+        (_, true) => "would undo",
+        (_, false) => "undone",
+    };
+    writeln!(out, "{what}  {file}, generation {generation}: {} records", grouped(receipt.loaded))?;
+    let row =
+        |undone: &TableUndo| vec![undone.table.clone(), grouped(undone.removed), grouped(undone.restored)];
+    if !tables.is_empty() {
+        let rows: Vec<Vec<String>> = tables.iter().map(row).collect();
+        render::table(&mut out, &["table", "rows removed", "rows restored"], &rows)?;
+    }
+    for Lost { file, generation, why, .. } in lost {
+        writeln!(out, "not restored  {file}, generation {generation}: {why}")?;
+    }
+    Ok(())
+}
+
+fn object(arguments: &Arguments, delivery: &Delivery, tables: &[TableUndo], lost: &[Lost]) -> Json {
+    let table = |TableUndo { table, removed, restored }: &TableUndo| {
+        (table.clone(), json!({ "removed": removed, "restored": restored }))
+    };
+    let of_lost = |Lost { file, generation, why, .. }: &Lost| json!({ "feed": file.feed(), "file": file.path(), "generation": generation, "why": why.to_string() });
+    json!({
+        "feed": delivery.file.feed(),
+        "file": delivery.file.path(),
+        "generation": delivery.generation,
+        "dry_run": arguments.dry_run,
+        "was_undone": delivery.state == DeliveryState::Undone,
+        "records": delivery.receipt.loaded,
+        "tables": tables.iter().map(table).collect::<serde_json::Map<_, _>>(),
+        "lost": lost.iter().map(of_lost).collect::<Vec<_>>(),
+    })
+}

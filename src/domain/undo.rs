@@ -1,0 +1,37 @@
+//! What an undo finds and does. An undo takes back what one delivery wrote.
+
+use crate::domain::DeliveryId;
+
+/// The rows of one table that contain values of a delivery, or that a record of the delivery was the first to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowsOf {
+    pub table: String,
+    /// Rows to which no other delivery wrote. An undo removes them.
+    pub own: u64,
+    /// Rows to which other deliveries may have written. An undo needs their kept files.
+    pub shared: u64,
+    /// Shared rows whose first record is of the delivery. The records that follow it are not collisions after an undo.
+    pub first: u64,
+}
+
+/// What an undo did to one table, or would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableUndo {
+    pub table: String,
+    /// Rows that were removed.
+    pub removed: u64,
+    /// Rows in which the values of other deliveries are back.
+    pub restored: u64,
+}
+
+/// How an undo ends.
+#[derive(Clone, Debug, Default)]
+pub struct UndoEnd {
+    /// Whether the tables and the ledger are changed. Otherwise the undo only counts.
+    pub write: bool,
+    /// Whether values are taken back that no expected row replaces. Their cells are then empty.
+    pub force: bool,
+    /// The deliveries whose values were not expected in a table because their files cannot be read. If `write` is set, these
+    /// tables are behind by them.
+    pub lost: Vec<(DeliveryId, String)>,
+}
