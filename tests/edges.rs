@@ -152,6 +152,7 @@ fn check_reports_what_a_run_would_report() {
     let world = world().with("store.create_schema", "false");
     let output = world.run(&["check"]);
     assert!(output.code == 2 && output.stdout.contains("create_schema"), "{output:?}");
+    assert!(output.stdout.contains(": does not exist yet\n"), "no load creates it: {output:?}");
 }
 
 #[test]

@@ -112,18 +112,25 @@ fn a_failed_generation_that_was_replaced_is_listed_as_history() {
     world.drop_file(FILE, "k,other\na,1\n");
     world.once(1);
     assert_eq!(world.json(&["status"])["states"], json!({ "failed": 1 }));
+    let failed = world.run(&["receipt", FILE]).stdout;
+    assert!(failed.ends_with("closes     yes, but the delivery failed\n"), "{failed}");
     world.drop_file(FILE, csv(2, |_| false));
     world.once(0);
     assert_eq!(world.json(&["status"])["states"], json!({ "loaded": 1 }));
     let receipt = world.receipt(FILE);
     assert_eq!(receipt["history"][0]["generation"], 1);
     assert_eq!(receipt["history"][0]["state"], "replaced");
-    assert!(world.run(&["receipt", FILE]).stdout.contains("generation 1: replaced"));
+    let newest = world.run(&["receipt", FILE]).stdout;
+    assert!(newest.contains("closes     yes\nhistory    generation 1: replaced "), "{newest}");
     let first = world.run(&["receipt", FILE, "--generation", "1"]);
     assert_eq!(first.code, 0, "{first:?}");
-    for text in ["the header has no column `v`", "it failed; generation 2 took its place"] {
+    let newer = "\nnewer      generation 2: loaded\n";
+    for text in ["the header has no column `v`", "it failed; generation 2 took its place", newer] {
         assert!(first.stdout.contains(text), "{first:?}");
     }
+    let none = world.run(&["receipt", FILE, "--generation", "9"]);
+    let words = "day.csv has no generation 9\n  next: choose from 1, 2\n";
+    assert!(none.code == 1 && none.stderr.contains(words), "{none:?}");
     let rows = |args: &[&str]| world.run(args).stdout.lines().filter(|line| line.starts_with(FILE)).count();
     assert_eq!((rows(&["status"]), rows(&["status", "--all"])), (1, 2));
 }

@@ -22,12 +22,40 @@ use crate::store::{Access, Ledger, StoreError};
 /// One line of the report.
 struct Finding {
     what: String,
-    outcome: Result<String, Failure>,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    Fine(String),
+    /// It does not prevent loading, but the user should know of it.
+    Warning(String),
+    Wrong(Failure),
+}
+
+impl Finding {
+    fn new(what: impl Into<String>, outcome: Result<String, impl Into<Failure>>) -> Self {
+        let outcome = outcome.map_or_else(|error| Outcome::Wrong(error.into()), Outcome::Fine);
+        Self { what: what.into(), outcome }
+    }
+
+    fn fine(what: impl Into<String>, text: String) -> Self {
+        Self { what: what.into(), outcome: Outcome::Fine(text) }
+    }
+
+    fn warning(what: impl Into<String>, text: String) -> Self {
+        Self { what: what.into(), outcome: Outcome::Warning(text) }
+    }
+
+    /// Makes a finding that is a warning unless it is an error.
+    fn warning_or_wrong(what: impl Into<String>, outcome: Result<String, Failure>) -> Self {
+        let outcome = outcome.map_or_else(Outcome::Wrong, Outcome::Warning);
+        Self { what: what.into(), outcome }
+    }
 }
 
 pub async fn run(layers: &Layers) -> CommandResult {
     let findings = match App::load(layers) {
-        Err(error) => vec![Finding { what: "configuration".to_owned(), outcome: Err(error.into()) }],
+        Err(error) => vec![Finding::new("configuration", Err(error))],
         Ok(app) => {
             let mut findings = vec![configuration(&app), log(&app)];
             let listings = join_all(app.feeds.values().map(App::list_inbox)).await;
@@ -36,7 +64,7 @@ pub async fn run(layers: &Layers) -> CommandResult {
                     Ok(listing) => listing,
                     // Its files and its archive may not answer either.
                     Err(error) => {
-                        findings.push(Finding { what: about("inbox", feed), outcome: Err(error.into()) });
+                        findings.push(Finding::new(about("inbox", feed), Err(error)));
                         continue;
                     }
                 };
@@ -45,7 +73,8 @@ pub async fn run(layers: &Layers) -> CommandResult {
                 let longest = app.config.limits.max_record_bytes.0;
                 let tried = first_records::try_files(feed, files, longest).await;
                 let what = about("file", feed);
-                findings.extend(tried.into_iter().map(|outcome| Finding { what: what.clone(), outcome }));
+                let tried = tried.into_iter().map(|outcome| Finding::warning_or_wrong(&what, outcome));
+                findings.extend(tried);
                 findings.extend(archive(feed));
             }
             findings.extend(store(&app).await);
@@ -58,11 +87,12 @@ pub async fn run(layers: &Layers) -> CommandResult {
     let mut worst = Exit::Done;
     for finding in findings {
         let (mark, text) = match &finding.outcome {
-            Ok(text) => ("ok   ", text),
-            Err(failure) => ("WRONG", &failure.message),
+            Outcome::Fine(text) => ("ok   ", text),
+            Outcome::Warning(text) => ("warn ", text),
+            Outcome::Wrong(failure) => ("WRONG", &failure.message),
         };
         writeln!(out, "{mark}  {:<14} {text}", finding.what)?;
-        if let Err(failure) = finding.outcome
+        if let Outcome::Wrong(failure) = finding.outcome
             && (worst == Exit::Done || failure.exit == Exit::Usage)
         {
             worst = failure.exit;
@@ -76,14 +106,14 @@ fn configuration(app: &App) -> Finding {
     let (feeds, tables) = (app.feeds.values().count(), app.schema.tables.len());
     let feeds = if feeds > 1 { format!("{feeds} feeds, ") } else { String::new() };
     let text = format!("{}: {feeds}{columns} columns, {tables} tables", app.origin);
-    Finding { what: "configuration".to_owned(), outcome: Ok(text) }
+    Finding::fine("configuration", text)
 }
 
 fn log(app: &App) -> Finding {
     let log = &app.config.log;
     let place = log.file.as_ref().map_or_else(String::new, |file| format!(" and {}", file.display()));
     let outcome = logging::check(log).map(|()| format!("{} to standard error{place}", log.level));
-    Finding { what: "log".to_owned(), outcome }
+    Finding::new("log", outcome)
 }
 
 /// Returns the name of a line about a feed.
@@ -95,29 +125,27 @@ fn about(what: &str, feed: &Declared) -> String {
 /// Reports the number of files in the inbox.
 fn inbox(feed: &Declared, files: &[Found]) -> Finding {
     let text = format!("{}: {} files", feed.settings.folder.display(), files.len());
-    Finding { what: about("inbox", feed), outcome: Ok(text) }
+    Finding::fine(about("inbox", feed), text)
 }
 
 /// Reports the files that are left out because of their names.
 fn left_out(feed: &Declared, left_out: &LeftOut) -> Vec<Finding> {
+    let (warning, declared) = (about("warning", feed), &feed.plan.feed);
     let not_utf8 = left_out.not_utf8_text().map(|text| {
         let message = format!("{text}\n  next: rename them, and they will be loaded");
-        Err(Failure { exit: Exit::Short, message })
+        Finding::new(about("names", feed), Err(Failure { exit: Exit::Short, message }))
     });
-    let declared = &feed.plan.feed;
     let unmatched = left_out.unmatched_text(declared.name()).map(|text| {
         let ignore = declared.setting("source.ignore");
-        Ok(format!("{text}; add a pattern for files to load, and add the others to {ignore}"))
+        let next = format!("add a pattern for files to load, and add the others to {ignore}");
+        Finding::warning(&warning, format!("{text}; {next}"))
     });
-    let not_files = left_out
-        .not_files_text()
-        .map(|text| Ok(format!("{text}; mend the links, or put the files themselves into the inbox")));
-    let ignored = left_out.ignored_text().map(Ok);
-    let findings =
-        [("names", not_utf8), ("warning", unmatched), ("warning", not_files), ("left out", ignored)];
-    let found =
-        |(what, outcome): (_, Option<_>)| outcome.map(|outcome| Finding { what: about(what, feed), outcome });
-    findings.into_iter().filter_map(found).collect()
+    let not_files = left_out.not_files_text().map(|text| {
+        let next = "mend the links, or put the files themselves into the inbox";
+        Finding::warning(&warning, format!("{text}; {next}"))
+    });
+    let ignored = left_out.ignored_text().map(|text| Finding::fine(about("left out", feed), text));
+    [not_utf8, unmatched, not_files, ignored].into_iter().flatten().collect()
 }
 
 /// Reports the folder that loaded files are moved to, if they are moved.
@@ -140,25 +168,22 @@ fn archive(feed: &Declared) -> Option<Finding> {
             Err(Failure::system(format!("{}: {what}\n  next: {next}", place.display())))
         }
     };
-    let what = about("archive", feed);
-    (feed.settings.after == After::Move).then_some(Finding { what, outcome: text })
+    (feed.settings.after == After::Move).then(|| Finding::new(about("archive", feed), text))
 }
 
 /// Reports whether the store can be reached, what is in it, and what an acknowledgement and a stamp are worth.
 async fn store(app: &App) -> Vec<Finding> {
     let backend = match app.backend() {
         Ok(backend) => backend,
-        Err(error) => return vec![Finding { what: "store".to_owned(), outcome: Err(error.into()) }],
+        Err(error) => return vec![Finding::new("store", Err(error))],
     };
     let report = backend.check(&app.schema, app.config.store.create_schema).await;
     let store = report.store.map(|text| format!("{}: {text}", app.config.store.name()));
-    let mut findings = vec![Finding { what: "store".to_owned(), outcome: store.map_err(Failure::from) }];
-    let tables = report.tables.map(|tables| tables.map(|()| names(app)).map_err(Failure::from));
-    findings.extend(tables.map(|outcome| Finding { what: "tables".to_owned(), outcome }));
+    let mut findings = vec![Finding::new("store", store)];
+    let tables = report.tables.map(|tables| Finding::new("tables", tables.map(|()| names(app))));
+    findings.extend(tables);
     findings.extend(report.stamps_ahead.map(|ahead| stamps(app, ahead)));
-    findings.extend(
-        report.warnings.into_iter().map(|text| Finding { what: "warning".to_owned(), outcome: Ok(text) }),
-    );
+    findings.extend(report.warnings.into_iter().map(|text| Finding::warning("warning", text)));
     findings
 }
 
@@ -173,8 +198,7 @@ async fn undeclared(app: &App) -> Vec<Finding> {
     };
     // Deliveries that were read before an error are reported.
     let _ = store.each(add).await;
-    let finding = |text| Finding { what: "warning".to_owned(), outcome: Ok(text) };
-    undeclared.warnings().map(finding).collect()
+    undeclared.warnings().map(|text| Finding::warning("warning", text)).collect()
 }
 
 /// Reports stamps that are ahead of the clock by `ahead`.
@@ -182,11 +206,11 @@ fn stamps(app: &App, ahead: Duration) -> Finding {
     if app.config.store.stamps_ahead == StampsAhead::Accept {
         let text =
             format!("stamps are {} s ahead of the clock (store.stamps_ahead: accept)", ahead.as_secs());
-        return Finding { what: "warning".to_owned(), outcome: Ok(text) };
+        return Finding::warning("warning", text);
     }
     let wait = ahead.saturating_sub(Duration::from_micros(MAX_AHEAD.unsigned_abs()));
     let error = StoreError::Ahead(TooFarAhead { wait, clock_is_behind: true });
-    Finding { what: "stamps".to_owned(), outcome: Err(error.into()) }
+    Finding::new("stamps", Err(error))
 }
 
 fn names(app: &App) -> String {
@@ -199,7 +223,7 @@ async fn listen(app: &App) -> Finding {
     let outcome = match app.listen().await {
         Ok(_) => Ok(format!("{listen}: free")),
         Err(_) if health::is_needledrop(listen).await => Ok(format!("{listen}: in use by a running daemon")),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     };
-    Finding { what: "http".to_owned(), outcome }
+    Finding::new("http", outcome)
 }

@@ -1,4 +1,5 @@
-//! `needledrop export`: writes the loaded records of the available files as one CSV that can be loaded again.
+//! `needledrop export`: writes the records of the kept files as one CSV that can be loaded again. These are the records
+//! that the current configuration accepts and that were not discarded in quarantine.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -28,10 +29,10 @@ use crate::store::{Access, Ledger, StoreError};
 pub struct Arguments {
     /// Files or folders [default: the inbox and the archive]
     paths: Vec<PathBuf>,
-    /// The feed whose records are exported
+    /// The feed whose records are exported; required if there are several
     #[arg(long, value_name = "NAME")]
     feed: Option<String>,
-    /// Write to this file instead of stdout
+    /// Write to this file instead of stdout; an existing file is replaced
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Put an apostrophe before each cell that a spreadsheet would run as a formula
@@ -174,15 +175,19 @@ impl Export {
         header(&mut out, &self.plan)?;
         let mut each = |fields: &mut dyn Iterator<Item = &[u8]>| line(&mut out, guard, fields);
         let events = app.find().map(|find| Events::new(find.clone()));
-        let mut unexported = 0;
+        let (mut unexported, mut left_out, mut incomplete) = (0, 0, 0);
         for id in self.in_order() {
             let Some(store) = &self.store else { break };
             let Some(delivery) = store.delivery(id).await? else { continue };
             let exported = match events.of(&delivery.file) {
                 Ok(events) if events.is_read_again(store, &delivery).await? => continue,
-                Ok(events) => events.of_delivery(&delivery, &mut each).await,
+                Ok(events) => events.of_delivery(store, &delivery, &mut each).await,
                 Err(why) => Err(ExportError::File(why.into())),
             };
+            let exported = exported.map(|records| {
+                left_out += records;
+                incomplete += u64::from(records > 0);
+            });
             if let Some(why) = unreadable(exported)? {
                 unexported += 1;
                 warn!(
@@ -203,16 +208,23 @@ impl Export {
             }
         }
         out.flush()?;
+        if left_out > 0 {
+            warn!(
+                "{left_out} loaded records of {incomplete} deliveries are not exported, because the current \
+                 configuration no longer accepts them"
+            );
+        }
         Ok(if unexported > 0 { Exit::Short } else { Exit::Done })
     }
 }
 
-/// Returns why this file cannot be exported, if other files still can. Returns an error if the output fails.
-fn unreadable(exported: Result<(), ExportError>) -> std::io::Result<Option<KeptFileError>> {
+/// Returns why this file cannot be exported, if other files still can. Returns an error if the output or the store fails.
+fn unreadable(exported: Result<(), ExportError>) -> Result<Option<KeptFileError>, Failure> {
     match exported {
         Ok(()) => Ok(None),
         Err(ExportError::File(why)) => Ok(Some(why)),
-        Err(ExportError::Output(error)) => Err(error),
+        Err(ExportError::Output(error)) => Err(error.into()),
+        Err(ExportError::Store(error)) => Err(error.into()),
     }
 }
 

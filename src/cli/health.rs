@@ -23,7 +23,7 @@ pub struct Arguments {
     #[arg(long)]
     ready: bool,
     /// The address of the daemon, instead of http.listen; the configuration is not read then
-    #[arg(long, value_name = "ADDRESS:PORT", env = "NEEDLEDROP_HTTP__LISTEN")]
+    #[arg(long, value_name = "IP:PORT", env = "NEEDLEDROP_HTTP__LISTEN")]
     listen: Option<SocketAddr>,
 }
 

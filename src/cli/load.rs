@@ -34,19 +34,21 @@ use crate::store::{Access, Ledger, Store, StoreError};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Files, or folders of files
+    /// Files, whatever their names, or folders, whose files must match source.pattern; relative to the current folder or
+    /// to the inbox
     #[arg(required_unless_present = "table")]
     paths: Vec<PathBuf>,
     /// Only report what would be loaded; write nothing and create no store
     #[arg(long)]
     dry_run: bool,
-    /// The feed of files that are in no inbox
+    /// The feed of files that lie outside all inboxes; required for them if there are several feeds
     #[arg(long, value_name = "NAME")]
     feed: Option<String>,
-    /// Load the files as new generations, even if they were loaded before
+    /// Load the files again, each as a new generation (a further delivery of the file), even if they were loaded before
     #[arg(long, conflicts_with = "table")]
     again: bool,
-    /// Backfill this table from files in the inbox and the archive; other tables stay unchanged
+    /// Fill this new or changed table with the records of files that are already loaded, from the inbox and the archive;
+    /// other tables stay unchanged
     #[arg(long, value_name = "T")]
     table: Option<String>,
     /// Record the files as loaded without writing rows, because another program wrote them
@@ -111,7 +113,7 @@ pub async fn list<'a>(app: &App, feeds: impl Iterator<Item = &'a Declared>) -> R
         if App::check_inbox(feed).await.is_err() {
             continue;
         }
-        let listed = feed.source.list().map_err(Failure::system)?;
+        let listed = feed.source.list().map_err(|error| unlisted(&feed.settings.folder, &error))?;
         left_out.merge(&listed.left_out);
         files.extend(listed.files);
     }
@@ -127,15 +129,17 @@ fn place(app: &App, file: &FileKey) -> Place {
 
 /// Finds the files that the paths name, in listing order. Also returns which files of the folders are left out.
 fn find(app: &App, paths: &[PathBuf], asked: Option<&str>) -> Result<Listing, Failure> {
-    let (mut found, mut left_out) = (Vec::new(), LeftOut::default());
+    let (mut found, mut left_out, mut folders) = (Vec::new(), LeftOut::default(), HashSet::new());
     for path in paths {
         let place = real_place(app, path, asked)?;
         let source = &feed::of_place(app, &place, asked)?.source;
         if place.is_dir() {
-            let folder = source.at(place);
-            let listed =
-                folder.list().map_err(|error| Failure::system(format!("{}: {error}", path.display())))?;
-            left_out.merge(&listed.left_out);
+            let folder = source.at(place.clone());
+            let listed = folder.list().map_err(|error| unlisted(path, &error))?;
+            // The same folder may be named twice.
+            if folders.insert(place) {
+                left_out.merge(&listed.left_out);
+            }
             for listed in &listed.files {
                 // The folder may contain the inbox of another feed.
                 let place = folder.place(listed.file.path());
@@ -149,6 +153,11 @@ fn find(app: &App, paths: &[PathBuf], asked: Option<&str>) -> Result<Listing, Fa
     found.sort_by_cached_key(|found| place(app, &found.file));
     found.dedup_by(|a, b| a.file == b.file);
     Ok(Listing { files: found, left_out })
+}
+
+fn unlisted(folder: &Path, error: &std::io::Error) -> Failure {
+    let next = "make the folder and its subfolders readable for this user";
+    Failure::system(format!("{}: {error}\n  next: {next}", folder.display()))
 }
 
 fn not_a_file(path: &Path, feed: &Feed) -> Failure {

@@ -50,9 +50,10 @@ const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("NEEDLEDROP_
 #[command(
     after_help = "Exit codes: 0 everything is done, or the daemon was asked to stop; 1 done, but something \
 needs attention: records were quarantined, or are still open after a replay; a delivery failed, is incomplete or was \
-replaced; a file could not be read or moved, waits for its header or its writer, or has a name that is not UTF-8; \
-2 wrong usage or configuration; 3 the store or the system failed, try again; \
-4 stopped before the end, the same command resumes."
+replaced; a file could not be read, moved or exported, waits for its header or its writer, has a name that is not \
+UTF-8, or is not in the ledger; 2 wrong usage or configuration; 3 the store, an inbox or the system failed, see the \
+message; 4 stopped before the end, the same command resumes. `run --once` reports only what is new: what an earlier \
+run reported is in `needledrop status`."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -63,7 +64,8 @@ pub struct Cli {
 
 #[derive(Debug, Args)]
 struct Global {
-    /// The configuration file [default: config/needledrop.yaml if it exists, else the built-in configuration]
+    /// The configuration file, which init, sample, completions and man do not read [default: config/needledrop.yaml if it
+    /// exists, else the built-in configuration]
     #[arg(long, global = true, value_name = "FILE", env = "NEEDLEDROP_CONFIG")]
     config: Option<PathBuf>,
     /// The log level (error, warn, info, debug or trace), or filters such as needledrop=debug
@@ -79,19 +81,22 @@ enum Command {
     Load(load::Arguments),
     /// Propose a configuration for files like the given one
     Init(init::Arguments),
-    /// Check the configuration, the inbox, the store and the tables
+    /// Check the configuration, the inbox, the store and the tables, and try the first records of the newest files;
+    /// change nothing
     Check,
-    /// Print the DDL of the tables, the ledger and the quarantine
+    /// Print the CREATE statements of the tables, the ledger and the quarantine
     Schema(schema::Arguments),
     /// Check whether the daemon is alive or ready; exit 1 if it is not
     Health(health::Arguments),
     /// Show deliveries by state, the backlog, and rows per table
     Status(status::Arguments),
-    /// Show the receipt of a delivery; exit 1 unless it is loaded, closes, and has no open records in quarantine
+    /// Show the receipt of a delivery; exit 1 unless it is loaded, a duplicate, or replaced by a generation that is, and
+    /// its receipt closes without open records in quarantine
     Receipt(receipt::Arguments),
-    /// Show the rows of one partition of a table
+    /// Show the rows of a table that have this key
     Query(query::Arguments),
-    /// Export the records of the available files as one CSV that can be loaded again
+    /// Write the records of the files in inbox and archive as one CSV that can be loaded again, except discarded ones and
+    /// those that the current configuration does not accept; exit 1 if a file cannot be exported
     Export(export::Arguments),
     /// List, show, replay or discard records that could not become rows
     Quarantine(quarantine::Arguments),
@@ -129,7 +134,7 @@ pub fn main() -> ExitCode {
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    // Each stage is one task, so more threads would only wait.
+    // A run has only a few tasks that compute, so more threads would only wait.
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
 }
 

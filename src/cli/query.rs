@@ -19,7 +19,8 @@ use crate::store::{Access, RowReader};
 pub struct Arguments {
     /// The table; without it, list all tables and the questions that they answer
     table: Option<String>,
-    /// The partition key and, optionally, the first clustering columns
+    /// Values for all columns of the partition key and, optionally, for the first clustering columns; without a table,
+    /// `query` shows which these are
     #[arg(value_name = "COLUMN=VALUE")]
     conditions: Vec<String>,
     /// Print the rows as JSON

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::{load, render};
-use crate::cli::outcome::{CommandResult, Exit};
+use crate::cli::outcome::{CommandResult, Exit, Failure};
 use crate::daemon::app::App;
 use crate::domain::ledger::DeliveryFilter;
 use crate::domain::{Delivery, DeliveryId, DeliveryState, FileKey, Plan, Receipt, Tolerated};
@@ -17,7 +17,7 @@ use crate::store::{Access, Ledger, Store, StoreError};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The file, as a path or relative to the inbox
+    /// The file, as a path, relative to the inbox, or as `status` shows it (FEED//PATH)
     file: PathBuf,
     /// Show this generation instead of the newest
     #[arg(long, value_name = "N")]
@@ -37,7 +37,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
         (moved, _) => moved,
     };
     let Some(delivery) = found else {
-        return Err(load::not_in_ledger(&file));
+        return Err(not_found(&file, arguments.generation, &all));
     };
     let (mut out, sample, plans) = (std::io::stdout().lock(), app.collision_sample(), app.plans());
     let plan = plans.of(&delivery.file).ok().map(|plan| &**plan);
@@ -49,11 +49,21 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     } else {
         text(&mut out, &delivery, plan, sample)?;
         for Generation { generation, state, detail, .. } in others {
+            let what = if *generation < delivery.generation { "history" } else { "newer" };
             let detail = render::printable(detail.lines().next().unwrap_or_default());
-            writeln!(out, "history    generation {generation}: {state} {detail}")?;
+            let text = format!("{what:<10} generation {generation}: {state} {detail}");
+            writeln!(out, "{}", text.trim_end())?;
         }
     }
     Ok(if is_done(&delivery, &all) { Exit::Done } else { Exit::Short })
+}
+
+/// Returns the failure for a file without deliveries, or without the requested generation.
+fn not_found(file: &FileKey, asked: Option<u32>, all: &[Generation]) -> Failure {
+    let (Some(asked), [_, ..]) = (asked, all) else { return load::not_in_ledger(file) };
+    let known: Vec<String> = all.iter().map(|one| one.generation.to_string()).collect();
+    let message = format!("{file} has no generation {asked}\n  next: choose from {}", known.join(", "));
+    Failure { exit: Exit::Short, message }
 }
 
 /// The data that a receipt shows about other generations of the file.
@@ -243,5 +253,10 @@ fn text(out: &mut impl Write, delivery: &Delivery, plan: Option<&Plan>, sample: 
     if !rows.is_empty() {
         render::table(out, &["table", "rows", "collisions", ""], &rows)?;
     }
-    writeln!(out, "{}", if receipt.closes() { "closes     yes" } else { "closes     NO" })
+    let closes = match (receipt.closes(), delivery.state) {
+        (false, _) => "NO",
+        (true, DeliveryState::Failed) => "yes, but the delivery failed",
+        (true, _) => "yes",
+    };
+    writeln!(out, "closes     {closes}")
 }

@@ -23,11 +23,11 @@ pub struct Arguments {
     /// With --once: print the summary as JSON
     #[arg(long, requires = "once")]
     json: bool,
-    /// The inbox, instead of source.folder
+    /// The inbox, instead of source.folder (not with named feeds)
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
-    /// The address of /metrics and the probes, instead of http.listen
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    /// The address of /metrics and the probes, instead of http.listen; no effect with --once
+    #[arg(long, value_name = "IP:PORT")]
     listen: Option<String>,
 }
 

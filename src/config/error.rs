@@ -9,8 +9,8 @@ pub enum ConfigError {
     Unreadable { file: PathBuf, error: std::io::Error },
     #[error("{file}{at}: {problem}\n  next: correct the file; config/needledrop.yaml describes every key")]
     Invalid { file: String, at: String, problem: String },
-    #[error("{variable}: {problem}\n  next: correct or unset the variable")]
-    Environment { variable: String, problem: String },
+    #[error("{setting}: {problem}\n  next: correct it, or leave it out")]
+    Override { setting: String, problem: String },
     #[error("{file}{at}: {path}: {problem}\n  next: {next}")]
     Rule { file: String, at: String, path: String, problem: String, next: String },
 }

@@ -80,11 +80,11 @@ impl Overrides {
     pub fn apply(&self, file: &Value) -> Result<(Value, Vec<Config>), ConfigError> {
         applied(file, &self.0).map_err(|problem| {
             let of_no_feed = self.0.iter().find_map(|one| Some((one, of_no_feed(file, one)?)));
-            let (variable, problem) = match of_no_feed {
+            let (setting, problem) = match of_no_feed {
                 Some((one, problem)) => (one.name.clone(), problem),
                 None => (culprits(file, &self.0, &problem), problem),
             };
-            ConfigError::Environment { variable, problem }
+            ConfigError::Override { setting, problem }
         })
     }
 }

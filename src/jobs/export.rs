@@ -1,9 +1,12 @@
-//! Reads the events of files field by field for `export`. Only records that become rows are exported.
+//! Reads the events of files field by field for `export`. Only records that become rows are exported, and none that were
+//! discarded in quarantine.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
 use crate::domain::ledger::DeliveryFilter;
+use crate::domain::quarantine::{EntryFilter, Fate};
 use crate::domain::{Delivery, DeliveryState, FileKey, Origin, RawChunk};
 use crate::format::splitter::Splitter;
 use crate::jobs::locate::KeptFiles;
@@ -11,8 +14,8 @@ use crate::pipeline::archived_reader::ArchivedReader;
 use crate::pipeline::prefix_check::{KeptFileError, VerifiedFile};
 use crate::pipeline::row_builder::RowBuilder;
 use crate::source::{Found, Source, SourceFile};
-use crate::store::listing::Deliveries;
-use crate::store::{Ledger, StoreError};
+use crate::store::listing::{Deliveries, Entries};
+use crate::store::{Ledger, QuarantineStore, StoreError};
 
 /// Receives the declared fields of one event.
 pub type Each<'a> = dyn FnMut(&mut dyn Iterator<Item = &[u8]>) -> io::Result<()> + 'a;
@@ -26,6 +29,8 @@ pub enum ExportError {
     /// The file cannot be read.
     #[error(transparent)]
     File(#[from] KeptFileError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Reads events from files.
@@ -40,13 +45,35 @@ impl<I: Source> Events<I> {
         Self { find, transform }
     }
 
-    /// Exports the events of a delivery, up to the end of what was loaded.
+    /// Exports the events of a delivery, up to the end of what was loaded. Returns the number of loaded records that the
+    /// current configuration no longer accepts.
     ///
     /// # Errors
-    /// Returns an error if the file cannot be read or the output cannot be written.
-    pub async fn of_delivery(&self, delivery: &Delivery, each: &mut Each<'_>) -> Result<(), ExportError> {
+    /// Returns an error if the file or the store cannot be read, or if the output cannot be written.
+    pub async fn of_delivery(
+        &self,
+        store: &impl QuarantineStore,
+        delivery: &Delivery,
+        each: &mut Each<'_>,
+    ) -> Result<u64, ExportError> {
         let beginning = self.find.beginning(delivery).await?;
-        self.play(beginning, &delivery.file, Some(delivery.end_of_records()), each).await
+        let mut kept = self.reader(beginning, &delivery.file, Some(delivery.end_of_records()));
+        let mut entries = Entries::new(store, delivery.id, EntryFilter::default());
+        let (mut listed, mut missing) = (Vec::new(), delivery.receipt.loaded);
+        while let Some(raw) = kept.next().await.map_err(KeptFileError::from)? {
+            let end = raw.span.to.offset;
+            while delivery.receipt.quarantined > 0
+                && listed.last().is_none_or(|(offset, _)| *offset < end)
+                && let Some(page) = entries.page().await?
+            {
+                listed.extend(page.iter().map(|entry| (entry.record.offset, entry.fate)));
+            }
+            let fates: HashMap<u64, Fate> = listed.iter().copied().collect();
+            listed.retain(|(offset, _)| *offset >= end);
+            let loaded = self.chunk(raw, &fates, each).await.map_err(ExportError::Output)?;
+            missing = missing.saturating_sub(loaded);
+        }
+        Ok(missing)
     }
 
     /// Whether a later generation of the file loaded the same records again, from the same kept file. It did so if this one
@@ -91,26 +118,34 @@ impl<I: Source> Events<I> {
             return Ok(());
         }
         let beginning = VerifiedFile::unverified(inbox, &found.file, plan, *max_record_bytes).await?;
-        self.play(beginning, &found.file, None, each).await
-    }
-
-    async fn play(
-        &self,
-        beginning: VerifiedFile<impl SourceFile>,
-        file: &FileKey,
-        until: Option<u64>,
-        each: &mut Each<'_>,
-    ) -> Result<(), ExportError> {
-        let file_date = self.find.plan.file_dates.of(file.path()).only();
-        let mut kept = ArchivedReader::unstamped(beginning, (file, file_date), until)
-            .with_window_bytes(self.find.window_bytes);
+        let mut kept = self.reader(beginning, &found.file, None);
         while let Some(raw) = kept.next().await.map_err(KeptFileError::from)? {
-            self.chunk(raw, each).await.map_err(ExportError::Output)?;
+            self.chunk(raw, &HashMap::new(), each).await.map_err(ExportError::Output)?;
         }
         Ok(())
     }
 
-    async fn chunk(&self, raw: RawChunk, each: &mut Each<'_>) -> io::Result<()> {
+    fn reader<F: SourceFile>(
+        &self,
+        beginning: VerifiedFile<F>,
+        file: &FileKey,
+        until: Option<u64>,
+    ) -> ArchivedReader<F> {
+        let file_date = self.find.plan.file_dates.of(file.path()).only();
+        ArchivedReader::unstamped(beginning, (file, file_date), until)
+            .with_window_bytes(self.find.window_bytes)
+    }
+
+    /// Exports the records of a chunk, except those that were discarded. `fates` has the records that are or were in
+    /// quarantine, by their offset. Returns the number of loaded records among the exported ones.
+    async fn chunk(
+        &self,
+        mut raw: RawChunk,
+        fates: &HashMap<u64, Fate>,
+        each: &mut Each<'_>,
+    ) -> io::Result<u64> {
+        raw.frames.retain(|frame| fates.get(&frame.offset) != Some(&Fate::Discarded));
+        let mut loaded = 0;
         let (frames, bytes, source) = (raw.frames.clone(), raw.bytes.clone(), Arc::clone(&raw.source));
         let mut splitter = Splitter::new(&self.find.plan.format);
         let made = self.transform.chunk(raw).await;
@@ -125,7 +160,9 @@ impl<I: Source> Events<I> {
                 .filter(|(column, _)| matches!(column.origin, Origin::Field(_)))
                 .map(|(_, field)| field.and_then(|at| fields.get(at)).unwrap_or(b""));
             each(&mut wanted)?;
+            let is_loaded = matches!(fates.get(&frame.offset), None | Some(Fate::Replayed));
+            loaded += u64::from(is_loaded);
         }
-        Ok(())
+        Ok(loaded)
     }
 }

@@ -178,7 +178,10 @@ impl Backend {
                 Ok("a needledrop store in SQLite; an acknowledged row is on disk (WAL, synchronous=FULL)"
                     .to_owned())
             }
-            Err(StoreError::Missing(_)) => Ok("does not exist yet; the first load creates it".to_owned()),
+            Err(StoreError::Missing(_)) if create => {
+                Ok("does not exist yet; the first load creates it".to_owned())
+            }
+            Err(StoreError::Missing(_)) => Ok("does not exist yet".to_owned()),
             Err(error) => Err(error),
         };
         // An error that prevents reading the store is already in `store`.

@@ -11,6 +11,13 @@ fn proposed(name: &str, content: &[u8], arguments: &[&str]) -> (World, i32) {
     (world.without("source.folder").with_variable("NEEDLEDROP_CONFIG", "config.yaml"), output.code)
 }
 
+#[test]
+fn a_folder_is_no_file_to_propose_from() {
+    let output = World::new().run(&["init", "inbox"]);
+    assert_eq!(output.code, 2, "{output:?}");
+    assert!(output.stderr.contains("inbox: it is not a regular file\n  next: name a CSV file"), "{output:?}");
+}
+
 fn assert_loads(name: &str, content: &[u8], arguments: &[&str]) {
     let (world, code) = proposed(name, content, arguments);
     assert_eq!(code, 0, "{name}");

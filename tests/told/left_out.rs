@@ -34,8 +34,10 @@ fn a_pass_a_check_and_the_status_name_what_is_left_out_by_suffix() {
         assert!(output.stderr.contains(text), "{output:?}");
     }
     let check = world.run(&["check"]);
-    assert!(check.stdout.contains(&format!("warning        {UNMATCHED}; add a pattern")), "{check:?}");
-    assert!(check.stdout.contains(&format!("left out       {IGNORED}\n")), "{check:?}");
+    assert!(check.stdout.contains(&format!("warn   warning        {UNMATCHED}; add a pattern")), "{check:?}");
+    assert!(check.stdout.contains(&format!("ok     left out       {IGNORED}\n")), "{check:?}");
+    let twice = world.run(&["load", "inbox", "inbox"]);
+    assert!(twice.stdout.contains(&format!("left out    {UNMATCHED}\n")), "{twice:?}");
     let status = world.run(&["status"]);
     assert!(status.stdout.contains(&format!("left out {UNMATCHED}\n")), "{status:?}");
     let expected = json!({

@@ -56,6 +56,38 @@ fn a_column_that_is_not_declared_is_refused_with_the_names() {
 }
 
 #[test]
+fn a_list_that_is_empty_only_because_of_its_filter_says_so() {
+    let world = world();
+    world.drop_file(FILE, csv(3, |n| n == 1));
+    assert_eq!(world.run(&["load", "inbox"]).code, 1);
+    let list = |flags: &[&str]| world.run(&[&["quarantine", "list"], flags].concat()).stdout;
+    assert_eq!(list(&["--reason", "range"]), "no open record matches\n");
+    assert_eq!(list(&["--reason", "range", "--all"]), "no record matches\n");
+    assert_eq!(world.run(&["quarantine", "discard", "--all"]).code, 0);
+    assert_eq!(list(&[]), "nothing in quarantine\n");
+}
+
+#[test]
+fn a_flag_that_is_refused_is_called_a_flag() {
+    let output = world().run(&["run", "--listen", "localhost:0"]);
+    let words = "flag for http.listen: invalid socket address syntax\n  next: correct it, or leave it out\n";
+    assert!(output.code == 2 && output.stderr.contains(words), "{output:?}");
+}
+
+#[test]
+fn each_page_of_the_manual_has_the_version() {
+    let world = world();
+    fs::create_dir(world.path("man")).unwrap();
+    assert_eq!(world.run(&["man", "man"]).code, 0);
+    let version = concat!("\"needledrop ", env!("CARGO_PKG_VERSION"), " (");
+    for name in ["needledrop", "needledrop-run", "needledrop-quarantine-replay"] {
+        let page = fs::read_to_string(world.path("man").join(format!("{name}.1"))).unwrap();
+        let title = page.lines().find(|line| line.starts_with(".TH ")).unwrap();
+        assert!(title.starts_with(&format!(".TH {name} 1 ")) && title.contains(version), "{title}");
+    }
+}
+
+#[test]
 fn an_export_that_fails_leaves_nothing_behind() {
     let world = world();
     world.drop_file(FILE, csv(3, |_| false));

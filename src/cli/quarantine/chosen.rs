@@ -18,15 +18,19 @@ pub struct Which {
     /// Only records of this feed
     #[arg(long, value_name = "NAME")]
     pub feed: Option<String>,
-    /// Only records of this file
+    /// Only records of this file: a path, relative to the inbox, or as `status` shows it (FEED//PATH)
     #[arg(long)]
     pub file: Option<PathBuf>,
-    /// Only records with this reason
-    #[arg(long)]
+    #[arg(long, help = reasons())]
     pub reason: Option<String>,
     /// Only records with an invalid value in this column
     #[arg(long)]
     pub column: Option<String>,
+}
+
+/// Describes `--reason`.
+fn reasons() -> String {
+    format!("Only records with this reason: {}", Reason::ALL.map(Reason::name).join(", "))
 }
 
 impl Which {

@@ -63,7 +63,11 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     match (arguments.csv, arguments.json) {
         (true, _) => csv(app, &store, &chosen, (shown, arguments.exact), &mut out).await?,
         (_, true) => json(&store, &chosen, &mut out).await?,
-        _ => text(&store, &chosen, shown, &mut out).await?,
+        _ => {
+            if !text(&store, &chosen, shown, &mut out).await? {
+                writeln!(out, "{}", nothing(arguments))?;
+            }
+        }
     }
     out.flush()?;
     Ok(Exit::Done)
@@ -95,12 +99,22 @@ async fn summary(store: &impl Store, chosen: &Chosen) -> Result<(Refusals, u64),
     Ok((refusals, count))
 }
 
+/// Says that there is nothing to list.
+fn nothing(arguments: &Arguments) -> &'static str {
+    match (arguments.which.is_all(), arguments.all) {
+        (true, _) => "nothing in quarantine",
+        (false, true) => "no record matches",
+        (false, false) => "no open record matches",
+    }
+}
+
+/// Writes the entries. Returns whether there are any.
 async fn text(
     store: &impl Store,
     chosen: &Chosen,
     shown: Shown,
     out: &mut impl Write,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let (refusals, count) = summary(store, chosen).await?;
     if count > 1 {
         refusals::table(out, &refusals)?;
@@ -114,10 +128,7 @@ async fn text(
             page.iter().try_for_each(|entry| rows.push(out, about(&delivery, entry, shown)))?;
         }
     }
-    if !rows.end(out)? {
-        writeln!(out, "nothing in quarantine")?;
-    }
-    Ok(())
+    Ok(rows.end(out)?)
 }
 
 fn deliveries<'s, S: Store>(store: &'s S, chosen: &Chosen) -> Deliveries<'s, S> {

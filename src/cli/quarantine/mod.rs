@@ -27,8 +27,9 @@ enum Command {
     /// Try open records again under the current configuration
     ///
     /// Records that pass are loaded exactly once, in their own place in the order of all records. The others stay open
-    /// with their new reason. The file is needed only for records that are longer than the beginning that was kept.
-    /// Exit 1 if records that were tried are still open.
+    /// with their new reason. The file is needed only if not all of a record was kept (it is longer than
+    /// limits.max_record_bytes, or than a request to Cassandra), or not its header. Exit 1 if records that were tried are
+    /// still open.
     Replay(settle::Replay),
     /// Mark open records as never to be loaded; the receipt still counts them
     Discard(settle::Discard),

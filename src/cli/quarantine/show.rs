@@ -23,7 +23,7 @@ use crate::store::{Access, Store, StoreError};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The file, as a path or relative to the inbox
+    /// The file, as a path, relative to the inbox, or as `status` shows it (FEED//PATH)
     file: PathBuf,
     /// The line of the file on which the record begins
     line: u64,

@@ -44,7 +44,7 @@ pub enum SampleError {
     #[error("{path}: {error}\n  next: name a folder that can be written to")]
     Io { path: PathBuf, error: io::Error },
     #[error(
-        "{0} exists already with other content\n  next: name another folder, or use the same --days, --rows and --seed as before"
+        "{0} exists already with other content\n  next: name another folder, or use the same --rows and --seed as before"
     )]
     Differs(PathBuf),
     #[error("{days} days of {rows} rows are too many\n  next: use a smaller --days or --rows")]

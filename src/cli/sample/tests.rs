@@ -122,7 +122,11 @@ fn a_file_with_other_content_is_kept_and_named() {
     assert_eq!(fs::metadata(&paths[0]).unwrap().modified().unwrap(), before);
     fs::write(&paths[1], "mine").unwrap();
     let error = write(&options(dir.path(), 2, 5, 1)).unwrap_err().to_string();
-    assert!(error.contains("2018-11-02-events.csv") && error.contains("next: "), "{error}");
+    assert!(error.contains("2018-11-02-events.csv"), "{error}");
+    assert!(
+        error.contains("next: name another folder, or use the same --rows and --seed as before"),
+        "{error}"
+    );
     assert_eq!(fs::read(&paths[1]).unwrap(), b"mine");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
 }

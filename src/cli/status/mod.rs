@@ -28,7 +28,7 @@ pub struct Arguments {
     /// Also count the rows that are in each table now
     #[arg(long)]
     count: bool,
-    /// Also list generations that failed or were cut off, and whose file has a newer generation
+    /// Among the newest deliveries, also show those that a newer generation of their file has replaced
     #[arg(long)]
     all: bool,
     /// Print the status with all deliveries as JSON

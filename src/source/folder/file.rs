@@ -135,7 +135,7 @@ fn opened(path: &Path) -> io::Result<(File, FileStat)> {
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let meta = file.metadata()?;
     if !meta.is_file() {
-        return Err(io::Error::other("it is no longer a regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     Ok((file, note(&meta)))
 }

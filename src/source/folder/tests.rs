@@ -90,7 +90,7 @@ async fn a_pipe_that_replaced_a_file_is_not_read() {
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
     let opened = tokio::time::timeout(std::time::Duration::from_secs(5), FolderFile::open(&pipe));
     let error = opened.await.unwrap().err().unwrap();
-    assert_eq!(error.to_string(), "it is no longer a regular file");
+    assert_eq!(error.to_string(), "it is not a regular file");
 }
 
 /// A folder whose archive is in it.
