@@ -75,5 +75,7 @@ mod standby;
 mod story;
 #[path = "cassandra/values.rs"]
 mod values;
+#[path = "cassandra/verified.rs"]
+mod verified;
 #[path = "cassandra/written.rs"]
 mod written;

@@ -68,7 +68,7 @@ fn the_three_questions_are_answered() {
 }
 
 #[test]
-fn a_second_pass_writes_nothing() {
+fn a_second_pass_writes_nothing_and_the_tables_have_what_the_files_give() {
     let Some(world) = loaded() else { return };
     let before = world.dump();
     let summary = world.once(0);
@@ -76,6 +76,8 @@ fn a_second_pass_writes_nothing() {
     assert_eq!((&summary["deliveries"], &summary["tables"]), (&json!({}), &json!({})));
     assert!(world.run(&["run", "--once"]).stdout.contains("nothing new"));
     assert!(world.dump() == before, "a second pass over loaded files changed the store");
+    let verified = world.run(&["verify"]);
+    assert_eq!(verified.code, 0, "{verified:?}");
 }
 
 #[test]

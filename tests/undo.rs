@@ -191,5 +191,6 @@ fn the_tables_are_as_if_undone_deliveries_had_never_been() {
             model.play(act);
             model.check();
         }
+        model.verify();
     });
 }

@@ -25,6 +25,7 @@ mod states;
 mod status;
 mod summary;
 mod undo;
+mod verify;
 mod outcome;
 
 use std::path::PathBuf;
@@ -102,6 +103,8 @@ enum Command {
     Quarantine(quarantine::Arguments),
     /// Take back what a delivery wrote; values of other deliveries for the same keys come back
     Undo(undo::Arguments),
+    /// Compare the tables with the kept files; exit 1 if a row is missing, different or extra, or a file cannot be read
+    Verify(verify::Arguments),
     /// Generate sample event files to try needledrop with
     Sample(sample::Arguments),
     /// Print a completion script for a shell
@@ -171,6 +174,7 @@ async fn command(cli: Cli) -> CommandResult {
         Command::Query(arguments) => query::run(&global.app(Vec::new())?, &arguments).await,
         Command::Export(arguments) => export::run(&global.app(Vec::new())?, &arguments).await,
         Command::Quarantine(arguments) => quarantine::run(&global.app(Vec::new())?, &arguments).await,
+        Command::Verify(arguments) => verify::run(&global.app(Vec::new())?, &arguments).await,
         Command::Undo(arguments) => undo::run(&global.app(Vec::new())?, &arguments).await,
     }
 }

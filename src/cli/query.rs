@@ -173,7 +173,7 @@ fn plain(row: &TableRow) -> Vec<String> {
 
 /// Returns the value as JSON: integers, floats and booleans as such, collections as arrays and objects, an empty value
 /// as null, everything else, including decimal and varint, as text.
-fn json(value: &Value<'_>) -> serde_json::Value {
+pub fn json(value: &Value<'_>) -> serde_json::Value {
     match value {
         Value::Empty => serde_json::Value::Null,
         Value::Whole(n) => (*n).into(),

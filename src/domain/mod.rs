@@ -35,6 +35,7 @@ pub mod table_row;
 pub mod undeclared;
 pub mod undo;
 pub mod units;
+pub mod verify;
 
 pub use chunk::{DeliveryContext, End, Frame, RawChunk, RowChunk, Rows};
 pub use delivery::{Ahead, Checkpoint, Delivery, DeliveryId, DeliveryState, FileStat, TailNote};

@@ -4,6 +4,8 @@ pub mod export;
 pub mod locate;
 pub mod backfill;
 mod loaded_rows;
+pub mod read_again;
 mod same_records;
 pub mod replay;
 pub mod undo;
+pub mod verify;

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::undo::{RowsOf, TableUndo, UndoEnd};
-use crate::domain::{Delivery, DeliveryId, Feeds, FileKey, TableCount, ledger};
-use crate::jobs::loaded_rows::LoadedRows;
+use crate::domain::{Delivery, Feeds, RowChunk, TableCount, ledger};
 use crate::jobs::locate::KeptFiles;
-use crate::pipeline::prefix_check::KeptFileError;
+use crate::jobs::read_again::{Lost, Read, ReadAgain};
 use crate::source::Source;
 use crate::store::backoff::Backoff;
 use crate::store::listing::Deliveries;
@@ -39,30 +38,6 @@ pub enum Undone {
     Stopped,
 }
 
-/// A delivery whose records cannot be made again as they were loaded.
-#[derive(Debug)]
-pub struct Lost {
-    pub id: DeliveryId,
-    pub file: FileKey,
-    pub generation: u32,
-    pub why: LostError,
-    /// The tables with shared rows that have records of it.
-    tables: Vec<String>,
-}
-
-/// Why the records of a delivery cannot be made again as they were loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum LostError {
-    #[error(transparent)]
-    File(#[from] KeptFileError),
-    #[error(
-        "table {0} was declared otherwise when it was loaded; fill it with `needledrop load --table {0}` first"
-    )]
-    Declaration(String),
-    #[error("the current configuration gives {made} rows of it, and {loaded} were loaded")]
-    Rows { made: u64, loaded: u64 },
-}
-
 impl<S: Corrections, I: Source> Undoer<S, I> {
     /// Takes a delivery out of the tables.
     ///
@@ -72,76 +47,51 @@ impl<S: Corrections, I: Source> Undoer<S, I> {
         let id = delivery.id;
         let (undo, found) = self.backoff.with(|| self.store.begin_undo(id)).await?;
         let shared: Vec<RowsOf> = found.into_iter().filter(|found| found.shared > 0).collect();
-        let mut lost = Vec::new();
-        if !shared.is_empty() {
-            let mut all = Deliveries::patiently(&*self.store, &self.backoff, ledger::DeliveryFilter::All);
-            while let Some(other) = all.next().await? {
-                if self.stop.is_cancelled() {
-                    return Ok(Undone::Stopped);
-                }
-                let tables = tables_of(&other, &shared);
-                if other.id != id
-                    && other.counts()
-                    && !tables.is_empty()
-                    && may_matter(&other, delivery, &shared)
-                {
-                    match self.expect(&undo, &other, &tables).await? {
-                        Ok(true) => {}
-                        Ok(false) => return Ok(Undone::Stopped),
-                        Err(why) => lost.push(Lost::of(&other, tables, why)),
-                    }
-                }
-            }
-        }
+        let lost = match shared.is_empty() {
+            true => Vec::new(),
+            false => match self.expect(&undo, delivery, &shared).await? {
+                Some(lost) => lost,
+                None => return Ok(Undone::Stopped),
+            },
+        };
         if !lost.is_empty() && !self.force {
             return Ok(Undone::Needed(lost));
         }
-        let end = UndoEnd {
-            write: self.write,
-            force: self.force,
-            lost: lost.iter().flat_map(Lost::of_tables).collect(),
-        };
+        let of_tables = lost.iter().flat_map(Lost::of_tables).collect();
+        let end = UndoEnd { write: self.write, force: self.force, lost: of_tables };
         let tables = self.store.end_undo(undo, end).await?;
         Ok(Undone::Done { tables, lost })
     }
 
-    /// Adds the records of another delivery to what is expected of shared rows. Returns false if the run was stopped.
+    /// Collects what the other deliveries give for the shared rows. Returns the deliveries that cannot be read, or `None` if
+    /// the run was stopped.
     async fn expect(
         &self,
         undo: &S::Undo,
-        other: &Delivery,
-        tables: &[String],
-    ) -> Result<Result<bool, LostError>, StoreError> {
-        let find = match self.feeds.of(&other.file) {
-            Ok(find) => find,
-            Err(why) => return Ok(Err(KeptFileError::from(why).into())),
-        };
-        let mut indexes = Vec::new();
-        for name in tables {
-            match find.plan.table(name) {
-                Some((index, table)) if !other.is_behind(table) => indexes.push(index),
-                _ => return Ok(Err(LostError::Declaration(name.clone()))),
+        delivery: &Delivery,
+        shared: &[RowsOf],
+    ) -> Result<Option<Vec<Lost>>, StoreError> {
+        let store = (&*self.store, &self.backoff);
+        let read_again = ReadAgain { store, feeds: &self.feeds, stop: &self.stop };
+        let mut all = Deliveries::patiently(&*self.store, &self.backoff, ledger::DeliveryFilter::All);
+        let mut lost = Vec::new();
+        while let Some(other) = all.next().await? {
+            let tables = tables_of(&other, shared);
+            let is_other = other.id != delivery.id && other.counts();
+            if !is_other || tables.is_empty() || !may_matter(&other, delivery, shared) {
+                continue;
+            }
+            let add = async |tables: Vec<usize>, chunk: Arc<RowChunk>| {
+                let expect = || self.store.expect(undo, tables.clone(), Arc::clone(&chunk));
+                self.backoff.with(expect).await
+            };
+            match read_again.delivery(&other, &tables, add).await? {
+                Read::Done => {}
+                Read::Stopped => return Ok(None),
+                Read::Lost(why) => lost.push(Lost::of(&other, tables, why)),
             }
         }
-        let mut kept = match LoadedRows::open((&*self.store, &self.backoff), find, other).await? {
-            Ok(kept) => kept,
-            Err(why) => return Ok(Err(why.into())),
-        };
-        let mut made = 0;
-        loop {
-            match kept.next().await? {
-                Ok(Some(_)) if self.stop.is_cancelled() => return Ok(Ok(false)),
-                Ok(Some(chunk)) => {
-                    made += chunk.rows.rows.len() as u64;
-                    let chunk = Arc::new(chunk.rows);
-                    let expect = || self.store.expect(undo, indexes.clone(), Arc::clone(&chunk));
-                    self.backoff.with(expect).await?;
-                }
-                Ok(None) if made == other.receipt.loaded => return Ok(Ok(true)),
-                Ok(None) => return Ok(Err(LostError::Rows { made, loaded: other.receipt.loaded })),
-                Err(why) => return Ok(Err(why.into())),
-            }
-        }
+        Ok(Some(lost))
     }
 }
 
@@ -159,15 +109,4 @@ fn tables_of(delivery: &Delivery, shared: &[RowsOf]) -> Vec<String> {
 fn may_matter(other: &Delivery, delivery: &Delivery, shared: &[RowsOf]) -> bool {
     let is_older = other.stamps.begin() < Some(delivery.stamps.end());
     is_older || shared.iter().any(|found| found.first > 0)
-}
-
-impl Lost {
-    fn of(delivery: &Delivery, tables: Vec<String>, why: LostError) -> Self {
-        let Delivery { id, file, generation, .. } = delivery;
-        Self { id: *id, file: file.clone(), generation: *generation, why, tables }
-    }
-
-    fn of_tables(&self) -> impl Iterator<Item = (DeliveryId, String)> + '_ {
-        self.tables.iter().map(|table| (self.id, table.clone()))
-    }
 }

@@ -18,6 +18,7 @@ use crate::store::cassandra::{self, CassandraStore};
 use crate::store::dry_run::DryRun;
 use crate::store::limits::Limits;
 use crate::store::observer::StoreObserver;
+use crate::store::sqlite::expected_rows::Keys;
 use crate::store::sqlite::{self, SqliteStore};
 use crate::store::{Access, ChunkWriter, Ledger, QuarantineStore, RowReader, Store, StoreError};
 
@@ -75,6 +76,19 @@ impl StoreConfig {
     /// Returns the path of the store's file, or `None` if the store is not embedded.
     pub fn embedded(&self) -> Option<PathBuf> {
         (self.kind == Kind::Sqlite).then(|| self.sqlite.path.clone())
+    }
+
+    /// Returns how the keys of the store are compared.
+    pub fn keys(&self) -> Keys {
+        match self.kind {
+            Kind::Sqlite => Keys::Stored,
+            Kind::Cassandra => Keys::Clustered,
+        }
+    }
+
+    /// Whether a static column has one value for all rows of a partition. SQLite keeps one for each row.
+    pub fn has_static_columns(&self) -> bool {
+        self.kind == Kind::Cassandra
     }
 
     /// Returns how many windows the store takes. A transaction is more efficient with two windows. A cluster is faster

@@ -39,7 +39,7 @@ fn all_known_figures_and_answers_of_the_files_are_found() {
 }
 
 #[test]
-fn a_second_pass_writes_nothing() {
+fn a_second_pass_writes_nothing_and_the_tables_have_what_the_files_give() {
     let Some(place) = loaded() else { return };
     let before = place.dump();
     assert_eq!(before["needledrop_deliveries"].len(), 30);
@@ -48,6 +48,8 @@ fn a_second_pass_writes_nothing() {
     assert_eq!((&summary["deliveries"], &summary["tables"]), (&json!({}), &json!({})));
     assert!(place.run(&["run", "--once"]).stdout.contains("nothing new"));
     assert!(place.dump() == before, "a second pass over loaded files changed the store");
+    let verified = place.run(&["verify"]);
+    assert_eq!(verified.code, 0, "{verified:?}");
 }
 
 #[test]

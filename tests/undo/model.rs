@@ -127,6 +127,18 @@ impl Model {
         }
     }
 
+    /// Asserts that a verification finds nothing wrong, unless it could not read a file.
+    pub fn verify(&self) {
+        if !self.world.store().exists() {
+            return;
+        }
+        let output = self.world.run(&["verify", "--json"]);
+        let found = output.json();
+        if found["not_compared"] == json!([]) && !self.lossy {
+            assert_eq!(output.code, 0, "{found}");
+        }
+    }
+
     /// Applies the records of all deliveries that count, in the order of their stamps.
     fn expected(&self, key: &[usize], values: &[usize], clears: bool) -> Rows {
         let mut rows: BTreeMap<Vec<String>, Vec<Json>> = BTreeMap::new();

@@ -31,6 +31,8 @@ mod progress;
 mod fault;
 mod shared;
 mod table_sql;
+mod scratch;
+pub mod expected_rows;
 mod undo;
 
 use std::path::PathBuf;

@@ -89,10 +89,16 @@ pub fn ddl(declared: &Schema) -> Vec<String> {
 /// the stamp of the oldest record, or NULL if it equals `_stamp`. `_cells` contains the stamps of columns that are not
 /// implied by `_stamp`.
 pub fn create(declared: &Schema, table: &Table) -> String {
+    create_with(declared, table, |_| "")
+}
+
+/// Returns the statement of [`create`], with `more` after the type of each column, which is named by its place in the table.
+pub fn create_with(declared: &Schema, table: &Table, more: impl Fn(usize) -> &'static str) -> String {
     let mut ddl = format!("CREATE TABLE {} (\n", quoted(&table.name));
     for (position, column) in declared.columns_of(table).enumerate() {
         let null = if position < table.key_len() { " NOT NULL" } else { "" };
-        let _ = writeln!(ddl, "  {} {}{null},", quoted(&column.name), cell::sql_type(column.kind));
+        let (name, kind, more) = (quoted(&column.name), cell::sql_type(column.kind), more(position));
+        let _ = writeln!(ddl, "  {name} {kind}{null}{more},");
     }
     let key = key_of(declared, table).join(", ");
     let _ = write!(

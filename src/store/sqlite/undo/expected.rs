@@ -1,17 +1,16 @@
 //! The rows that all other deliveries give for the keys that an undo shares with them. They are in an SQLite file of their
 //! own, beside the store, so that memory stays bounded.
 
-use std::path::{Path, PathBuf};
-
 use rusqlite::types::Value as Sql;
-use rusqlite::{Connection, Transaction, params_from_iter};
+use rusqlite::{Transaction, params_from_iter};
 
 use crate::domain::{RowChunk, Table};
 use crate::store::sqlite::fault::{Fault, SqlResult};
 use crate::store::sqlite::merge::Row;
 use crate::store::sqlite::paths::beside;
 use crate::store::sqlite::rows::Writer;
-use crate::store::sqlite::schema;
+use crate::store::sqlite::scratch;
+use crate::store::sqlite::scratch::Scratch;
 use crate::store::sqlite::shared::Shared;
 
 /// The number of keys in a page.
@@ -19,53 +18,36 @@ const PAGE: usize = 1000;
 
 /// The expected rows of shared keys.
 pub struct Expected {
-    connection: Connection,
-    path: PathBuf,
-}
-
-impl Drop for Expected {
-    fn drop(&mut self) {
-        remove(&self.path);
-    }
-}
-
-/// Removes the file. A process that was killed leaves it behind, and the next undo removes it.
-fn remove(path: &Path) {
-    let _ = std::fs::remove_file(path);
+    scratch: Scratch,
 }
 
 impl Expected {
-    /// Creates the file, with the declared tables and a table of shared keys for each of them.
+    /// Creates the file, with a table of shared keys for each declared table.
     pub fn create(shared: &Shared) -> SqlResult<Self> {
-        let path = beside(&shared.path, "-undo");
-        remove(&path);
-        let connection = Connection::open(&path)?;
-        let created = Self { connection, path };
-        // Nothing in the file is needed after a crash.
-        created.connection.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")?;
+        let scratch =
+            Scratch::create(beside(&shared.path, "-undo"), &shared.declared, scratch::Keys::Stored)?;
         for (index, table) in shared.declared.tables.iter().enumerate() {
-            created.connection.execute_batch(&schema::create(&shared.declared, table))?;
             let columns: Vec<String> = (0..table.key_len()).map(|at| format!("k{at}")).collect();
             let columns = columns.join(", ");
-            created.connection.execute_batch(&format!(
+            scratch.connection.execute_batch(&format!(
                 "CREATE TABLE _keys{index} (n INTEGER PRIMARY KEY, {columns}, UNIQUE ({columns}))"
             ))?;
         }
-        Ok(created)
+        Ok(Self { scratch })
     }
 
     /// Begins to add keys of a table.
     pub fn begin_keys(&self, table: usize, fields: usize) -> SqlResult<Keys<'_>> {
         let marks: Vec<String> = (1..=fields).map(|at| format!("?{at}")).collect();
         let insert = format!("INSERT INTO _keys{table} VALUES (NULL, {})", marks.join(", "));
-        Ok(Keys { transaction: self.connection.unchecked_transaction()?, insert })
+        Ok(Keys { transaction: self.scratch.connection.unchecked_transaction()?, insert })
     }
 
     /// Returns the keys of a table that follow number `after`, with the number of the last of them.
     pub fn keys(&self, (table, fields): (usize, usize), after: i64) -> SqlResult<(Vec<Vec<Sql>>, i64)> {
         let columns: String = (0..fields).map(|at| format!("k{at}, ")).collect();
         let sql = format!("SELECT {columns}n FROM _keys{table} WHERE n > ?1 ORDER BY n LIMIT {PAGE}");
-        let (mut statement, mut last) = (self.connection.prepare_cached(&sql)?, after);
+        let (mut statement, mut last) = (self.scratch.connection.prepare_cached(&sql)?, after);
         let keys = statement.query_map([after], |row| {
             last = row.get(fields)?;
             key(row, fields)
@@ -77,11 +59,11 @@ impl Expected {
     /// Writes the rows of a chunk whose keys are shared. `table` is as the plan of the chunk declares it.
     pub fn add(&self, shared: &Shared, table: &Table, chunk: &RowChunk) -> Result<(), Fault> {
         let Some((index, _)) = shared.declared.table(&table.name) else { return Ok(()) };
-        let transaction = self.connection.unchecked_transaction()?;
-        let mut writer = Writer::new(shared, &self.connection, table)?;
+        let transaction = self.scratch.connection.unchecked_transaction()?;
+        let mut writer = Writer::new(shared, &self.scratch.connection, table)?;
         let is_key: Vec<String> = (0..table.key_len()).map(|at| format!("k{at} = ?{}", at + 1)).collect();
         let sql = format!("SELECT 1 FROM _keys{index} WHERE {}", is_key.join(" AND "));
-        let mut is_shared = self.connection.prepare_cached(&sql)?;
+        let mut is_shared = self.scratch.connection.prepare_cached(&sql)?;
         for row in 0..chunk.rows.len() {
             if is_shared.exists(params_from_iter(writer.key(&chunk.rows, row)))? {
                 writer.write(&chunk.rows, row)?;
@@ -93,7 +75,7 @@ impl Expected {
 
     /// Returns the expected row with this key.
     pub fn row(&self, shared: &Shared, table: &Table, key: &[Sql]) -> Result<Option<Row>, Fault> {
-        Ok(Writer::new(shared, &self.connection, table)?.row(key)?)
+        Ok(Writer::new(shared, &self.scratch.connection, table)?.row(key)?)
     }
 }
 

@@ -1,0 +1,108 @@
+//! Reads what other deliveries loaded again, exactly as it was loaded, or says why it cannot be read.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::{Delivery, DeliveryId, Feeds, FileKey, RowChunk};
+use crate::jobs::loaded_rows::LoadedRows;
+use crate::jobs::locate::KeptFiles;
+use crate::pipeline::prefix_check::KeptFileError;
+use crate::source::Source;
+use crate::store::backoff::Backoff;
+use crate::store::{Store, StoreError};
+
+/// A delivery whose records cannot be made again as they were loaded.
+#[derive(Debug)]
+pub struct Lost {
+    pub id: DeliveryId,
+    pub file: FileKey,
+    pub generation: u32,
+    pub why: LostError,
+    /// The tables that have records of it.
+    pub tables: Vec<String>,
+}
+
+/// Why the records of a delivery cannot be made again as they were loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LostError {
+    #[error(transparent)]
+    File(#[from] KeptFileError),
+    #[error(
+        "table {0}, as it is declared now, lacks its records; fill it with `needledrop load --table {0}` first"
+    )]
+    Declaration(String),
+    #[error("the current configuration gives {made} rows of it, and {loaded} were loaded")]
+    Rows { made: u64, loaded: u64 },
+}
+
+impl Lost {
+    pub fn of(delivery: &Delivery, tables: Vec<String>, why: LostError) -> Self {
+        let Delivery { id, file, generation, .. } = delivery;
+        Self { id: *id, file: file.clone(), generation: *generation, why, tables }
+    }
+
+    /// Returns the delivery with each of the tables.
+    pub fn of_tables(&self) -> impl Iterator<Item = (DeliveryId, String)> + '_ {
+        self.tables.iter().map(|table| (self.id, table.clone()))
+    }
+}
+
+/// Reads deliveries again.
+pub struct ReadAgain<'r, S, I> {
+    pub store: (&'r S, &'r Backoff),
+    pub feeds: &'r Feeds<KeptFiles<I>>,
+    pub stop: &'r CancellationToken,
+}
+
+/// How reading a delivery again ended.
+#[derive(Debug)]
+pub enum Read {
+    Done,
+    Stopped,
+    Lost(LostError),
+}
+
+impl<S: Store, I: Source> ReadAgain<'_, S, I> {
+    /// Reads the loaded records of a delivery. `take` gets each chunk with the indexes of these tables in its plan.
+    ///
+    /// # Errors
+    /// Returns an error if the store does not answer, or the error of `take`.
+    pub async fn delivery(
+        &self,
+        delivery: &Delivery,
+        tables: &[String],
+        mut take: impl AsyncFnMut(Vec<usize>, Arc<RowChunk>) -> Result<(), StoreError>,
+    ) -> Result<Read, StoreError> {
+        let find = match self.feeds.of(&delivery.file) {
+            Ok(find) => find,
+            Err(why) => return Ok(Read::Lost(KeptFileError::from(why).into())),
+        };
+        let mut indexes = Vec::new();
+        for name in tables {
+            match find.plan.table(name) {
+                Some((index, table)) if !delivery.is_behind(table) => indexes.push(index),
+                _ => return Ok(Read::Lost(LostError::Declaration(name.clone()))),
+            }
+        }
+        let mut kept = match LoadedRows::open(self.store, find, delivery).await? {
+            Ok(kept) => kept,
+            Err(why) => return Ok(Read::Lost(why.into())),
+        };
+        let (mut made, loaded) = (0, delivery.receipt.loaded);
+        loop {
+            if self.stop.is_cancelled() {
+                return Ok(Read::Stopped);
+            }
+            match kept.next().await? {
+                Ok(Some(chunk)) => {
+                    made += chunk.rows.rows.len() as u64;
+                    take(indexes.clone(), Arc::new(chunk.rows)).await?;
+                }
+                Ok(None) if made == loaded => return Ok(Read::Done),
+                Ok(None) => return Ok(Read::Lost(LostError::Rows { made, loaded })),
+                Err(why) => return Ok(Read::Lost(why.into())),
+            }
+        }
+    }
+}

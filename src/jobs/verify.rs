@@ -1,0 +1,222 @@
+//! Compares tables with what the kept files of all deliveries give.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::verify::{Comparison, WrongRow};
+use crate::domain::{Delivery, Feeds, RowChunk, Table, ledger};
+use crate::jobs::locate::KeptFiles;
+use crate::jobs::read_again::{Lost, LostError, Read, ReadAgain};
+use crate::source::Source;
+use crate::store::backoff::Backoff;
+use crate::store::listing::{Deliveries, TableRows};
+use crate::store::sqlite::expected_rows::ExpectedRows;
+use crate::store::{Store, StoreError};
+
+/// The maximum number of wrong rows of each kind that are kept for a table.
+pub const EXAMPLES: usize = 10;
+
+/// Compares tables with the kept files.
+pub struct Verifier<S, I> {
+    pub store: Arc<S>,
+    pub feeds: Feeds<KeptFiles<I>>,
+    pub backoff: Backoff,
+    pub stop: CancellationToken,
+    pub expected: ExpectedRows,
+    /// The tables to compare, with their indexes in the schema.
+    pub tables: Vec<(usize, Table, Comparison)>,
+}
+
+/// What a verification found.
+#[derive(Debug, Default)]
+pub struct Verified {
+    /// The number of deliveries that were read, and of their loaded records.
+    pub deliveries: u64,
+    pub records: u64,
+    pub tables: Vec<VerifiedTable>,
+    /// Deliveries whose records are not among the expected ones. Rows that only they explain are reported as wrong.
+    pub lost: Vec<Lost>,
+    pub stopped: bool,
+}
+
+/// What a verification found in one table.
+#[derive(Debug, Default)]
+pub struct VerifiedTable {
+    pub name: String,
+    /// The number of rows of the table.
+    pub rows: u64,
+    pub missing: u64,
+    pub different: u64,
+    /// Rows that no kept file gives.
+    pub extra: u64,
+    /// The first wrong rows of each kind, with the records that they should come from.
+    pub examples: Vec<Example>,
+}
+
+/// A wrong row.
+#[derive(Debug)]
+pub struct Example {
+    pub row: WrongRow,
+    /// The newest record of the expected row.
+    pub origin: Option<Origin>,
+}
+
+/// A record of a file.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    pub file: String,
+    /// The line on which the record begins, from 1. `None` if the file can no longer be read.
+    pub line: Option<u64>,
+}
+
+impl<S: Store, I: Source> Verifier<S, I> {
+    /// Reads all kept files and all tables.
+    ///
+    /// # Errors
+    /// Returns an error if the store does not answer, or if the file of expected rows cannot be written to.
+    pub async fn run(&self) -> Result<Verified, StoreError> {
+        let mut verified = Verified::default();
+        self.expect(&mut verified).await?;
+        for (index, table, how) in &self.tables {
+            if self.stop.is_cancelled() {
+                break;
+            }
+            let found = self.compare(*index, table, how).await?;
+            verified.tables.push(found);
+        }
+        verified.stopped = self.stop.is_cancelled();
+        if !verified.stopped {
+            self.find_origins(&mut verified).await?;
+        }
+        Ok(verified)
+    }
+
+    /// Collects the rows that the deliveries give.
+    async fn expect(&self, verified: &mut Verified) -> Result<(), StoreError> {
+        let read_again = self.read_again();
+        let mut all = Deliveries::patiently(&*self.store, &self.backoff, ledger::DeliveryFilter::All);
+        while let Some(delivery) = all.next().await? {
+            if self.stop.is_cancelled() {
+                return Ok(());
+            }
+            let tables = self.tables_of(&delivery, &mut verified.lost);
+            if tables.is_empty() {
+                continue;
+            }
+            let add = async |tables: Vec<usize>, chunk: Arc<RowChunk>| self.expected.add(tables, chunk).await;
+            match read_again.delivery(&delivery, &tables, add).await? {
+                Read::Done => {
+                    verified.deliveries += 1;
+                    verified.records += delivery.receipt.loaded;
+                }
+                Read::Stopped => return Ok(()),
+                Read::Lost(why) => verified.lost.push(Lost::of(&delivery, tables, why)),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_again(&self) -> ReadAgain<'_, S, I> {
+        ReadAgain { store: (&*self.store, &self.backoff), feeds: &self.feeds, stop: &self.stop }
+    }
+
+    /// Returns the tables that have the records of a delivery. A table that is behind may have some of them, so it cannot be
+    /// verified.
+    fn tables_of(&self, delivery: &Delivery, lost: &mut Vec<Lost>) -> Vec<String> {
+        let mut tables = Vec::new();
+        if delivery.receipt.loaded == 0 || !delivery.counts() {
+            return tables;
+        }
+        for (_, table, _) in &self.tables {
+            let plan = self.feeds.of(&delivery.file).ok().map(|find| &find.plan);
+            let count = delivery.receipt.tables.iter().find(|count| count.table == table.name);
+            match (count, plan.map(|plan| plan.table(&table.name))) {
+                (_, Some(Some((_, declared)))) if delivery.is_behind(declared) => {
+                    let why = LostError::Declaration(table.name.clone());
+                    lost.push(Lost::of(delivery, vec![table.name.clone()], why));
+                }
+                // Its feed does not fill this table.
+                (None, _) => {}
+                _ => tables.push(table.name.clone()),
+            }
+        }
+        tables
+    }
+
+    async fn compare(
+        &self,
+        index: usize,
+        table: &Table,
+        how: &Comparison,
+    ) -> Result<VerifiedTable, StoreError> {
+        let mut found = VerifiedTable { name: table.name.clone(), ..VerifiedTable::default() };
+        let mut rows = TableRows::new(&*self.store, index, Vec::new());
+        while let Some(page) = self.backoff_page(&mut rows).await? {
+            if self.stop.is_cancelled() {
+                return Ok(found);
+            }
+            found.rows += page.len() as u64;
+            for wrong in self.expected.compare(index, page, how.clone()).await? {
+                let count = match wrong.expected {
+                    Some(_) => &mut found.different,
+                    None => &mut found.extra,
+                };
+                *count += 1;
+                if *count <= EXAMPLES as u64 {
+                    found.examples.push(Example { row: wrong, origin: None });
+                }
+            }
+        }
+        if !how.expires {
+            let (missing, rows) = self.expected.missing(index, EXAMPLES).await?;
+            found.missing = missing;
+            found.examples.extend(rows.into_iter().map(|row| Example { row, origin: None }));
+        }
+        Ok(found)
+    }
+
+    async fn backoff_page(
+        &self,
+        rows: &mut TableRows<'_, S>,
+    ) -> Result<Option<Vec<crate::domain::TableRow>>, StoreError> {
+        let (page, next) = self
+            .backoff
+            .with(|| {
+                let mut next = rows.clone();
+                async move { next.page().await.map(|page| (page, next)) }
+            })
+            .await?;
+        *rows = next;
+        Ok(page)
+    }
+
+    /// Finds file and line of the records that the examples should come from.
+    async fn find_origins(&self, verified: &mut Verified) -> Result<(), StoreError> {
+        let mut all = Deliveries::patiently(&*self.store, &self.backoff, ledger::DeliveryFilter::All);
+        while let Some(delivery) = all.next().await? {
+            for table in &mut verified.tables {
+                for example in &mut table.examples {
+                    let number = example.row.stamp.and_then(|stamp| delivery.stamps.number(stamp));
+                    if let Some(number) = number {
+                        let line = self.line_of(&delivery, number).await?;
+                        example.origin = Some(Origin { file: delivery.file.text().to_owned(), line });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the line on which a record of a delivery begins.
+    async fn line_of(&self, delivery: &Delivery, number: u64) -> Result<Option<u64>, StoreError> {
+        let mut line = None;
+        let look = async |_, chunk: Arc<RowChunk>| {
+            let frame = chunk.frames.iter().find(|frame| frame.record == number);
+            line = line.or(frame.map(|frame| frame.line));
+            Ok(())
+        };
+        self.read_again().delivery(delivery, &[], look).await?;
+        Ok(line)
+    }
+}

@@ -1,0 +1,74 @@
+//! An SQLite file with the declared tables, in which the rows that kept files give are collected. Nothing in it is needed
+//! after a crash.
+
+use std::cmp::Ordering;
+use std::path::{Path, PathBuf};
+
+use bigdecimal::BigDecimal;
+use rusqlite::Connection;
+
+use crate::domain::{Schema, Table, Type};
+use crate::store::sqlite::fault::SqlResult;
+use crate::store::sqlite::schema;
+
+/// A scratch file. It is removed when this value is dropped. A process that was killed leaves it behind, and the next one
+/// with the same path removes it.
+pub struct Scratch {
+    pub connection: Connection,
+    pub file: Removed,
+}
+
+/// How the keys of a store are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// By their stored form, as in SQLite.
+    Stored,
+    /// Clustering columns by value, as in Cassandra: 1.5 and 1.50 are one key.
+    Clustered,
+}
+
+fn ddl(declared: &Schema, table: &Table, keys: Keys) -> String {
+    let clustering = table.partition_key.len()..table.key_len();
+    let is_decimal =
+        |at: usize| declared.columns_of(table).nth(at).is_some_and(|column| column.kind == Type::Decimal);
+    schema::create_with(declared, table, |at| {
+        let by_value = keys == Keys::Clustered && clustering.contains(&at) && is_decimal(at);
+        if by_value { " COLLATE needledrop_number" } else { "" }
+    })
+}
+
+fn by_value(a: &str, b: &str) -> Ordering {
+    match (a.parse::<BigDecimal>(), b.parse::<BigDecimal>()) {
+        (Ok(a), Ok(b)) => a.cmp(&b),
+        _ => a.cmp(b),
+    }
+}
+
+/// Removes the file when it is dropped.
+pub struct Removed(PathBuf);
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        remove(&self.0);
+    }
+}
+
+fn remove(path: &Path) {
+    let _ = std::fs::remove_file(path);
+}
+
+impl Scratch {
+    /// Creates the file with the declared tables. With `keys` of a cluster, equal decimals in a clustering key are one key,
+    /// however they are written.
+    pub fn create(path: PathBuf, declared: &Schema, keys: Keys) -> SqlResult<Self> {
+        remove(&path);
+        let connection = Connection::open(&path)?;
+        let created = Self { connection, file: Removed(path) };
+        created.connection.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")?;
+        created.connection.create_collation("needledrop_number", by_value)?;
+        for table in &declared.tables {
+            created.connection.execute_batch(&ddl(declared, table, keys))?;
+        }
+        Ok(created)
+    }
+}
