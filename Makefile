@@ -85,7 +85,7 @@ real-files:
 	  [ -z "$(CI)" ] || exit 1; fi
 
 bench: ## Measure speed, latency and memory, and compare them with their goals
-	$(CARGO) bench --locked --bench parse --bench sqlite --bench drop --bench memory --bench answers --bench many --bench ledger
+	$(CARGO) bench --locked --bench parse --bench sqlite --bench drop --bench memory --bench answers --bench many --bench ledger --bench verify
 
 bench-cassandra: ## Measure on one real Cassandra node, and compare with other ways to load it
 	$(CARGO) bench --locked --bench cassandra

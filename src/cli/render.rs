@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde_json::{Map, Value as Json, json};
 
 use crate::domain::text::visible;
-use crate::domain::{Delivery, Receipt, TableDelta};
+use crate::domain::{Delivery, Receipt, Schema, TableDelta, Value, text};
 
 /// Writes a table, with each column under its name and as wide as it needs to be.
 pub fn table(out: &mut impl Write, header: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
@@ -136,6 +136,23 @@ fn quoted(out: &mut impl Write, field: &[u8]) -> io::Result<()> {
         out.write_all(part)?;
     }
     out.write_all(b"\"")
+}
+
+/// Formats the key of a row: `sessionId=7, song="X"`.
+pub fn key(schema: &Schema, table: &str, row: &[Value<'_>]) -> String {
+    let Some((_, table)) = schema.table(table) else { return String::new() };
+    let columns = schema.columns_of(table).take(table.key_len()).zip(row);
+    let each = columns.map(|(column, cell)| format!("{}={}", column.name, value(cell)));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+/// Formats a value of a message: texts are in quotes.
+pub fn value(cell: &Value<'_>) -> String {
+    match cell {
+        Value::Empty => "empty".to_owned(),
+        Value::Text(_) => format!("{:?}", text::plain(cell)),
+        _ => text::plain(cell).into_owned(),
+    }
 }
 
 /// Returns what `status` and `receipt` say about a delivery.

@@ -14,7 +14,7 @@ use crate::cli::render::grouped;
 use crate::daemon::app::App;
 use crate::daemon::signals;
 use crate::domain::ledger::DeliveryFilter;
-use crate::domain::undo::TableUndo;
+use crate::domain::undo::{RowUndo, TableUndo};
 use crate::domain::{Delivery, DeliveryState};
 use crate::jobs::read_again::Lost;
 use crate::jobs::undo::{Undoer, Undone};
@@ -53,7 +53,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
         chosen(app, &store, arguments).await?
     };
     if chosen.state == DeliveryState::Undone {
-        report(arguments, &chosen, &[], &[])?;
+        report(app, arguments, &chosen, &[], &[])?;
         return Ok(Exit::Done);
     }
     check(app, &chosen)?;
@@ -76,7 +76,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     store.close().await;
     match undone? {
         Undone::Done { tables, lost } => {
-            report(arguments, &chosen, &tables, &lost)?;
+            report(app, arguments, &chosen, &tables, &lost)?;
             Ok(Exit::Done)
         }
         Undone::Needed(lost) => Err(needed(&lost)),
@@ -158,6 +158,7 @@ fn needed(lost: &[Lost]) -> Failure {
 }
 
 fn report(
+    app: &App,
     arguments: &Arguments,
     delivery: &Delivery,
     tables: &[TableUndo],
@@ -180,6 +181,12 @@ fn report(
         let rows: Vec<Vec<String>> = tables.iter().map(row).collect();
         render::table(&mut out, &["table", "rows removed", "rows restored"], &rows)?;
     }
+    for undone in tables {
+        for RowUndo { key, restored } in &undone.examples {
+            let what = if *restored { "restored" } else { "removed" };
+            writeln!(out, "{what}  {}  {}", undone.table, render::key(&app.schema, &undone.table, key))?;
+        }
+    }
     for Lost { file, generation, why, .. } in lost {
         writeln!(out, "not restored  {file}, generation {generation}: {why}")?;
     }
@@ -187,8 +194,13 @@ fn report(
 }
 
 fn object(arguments: &Arguments, delivery: &Delivery, tables: &[TableUndo], lost: &[Lost]) -> Json {
-    let table = |TableUndo { table, removed, restored }: &TableUndo| {
-        (table.clone(), json!({ "removed": removed, "restored": restored }))
+    let example = |RowUndo { key, restored }: &RowUndo| {
+        let key: Vec<Json> = key.iter().map(super::query::json).collect();
+        json!({ "key": key, "restored": restored })
+    };
+    let table = |TableUndo { table, removed, restored, examples }: &TableUndo| {
+        let examples: Vec<Json> = examples.iter().map(example).collect();
+        (table.clone(), json!({ "removed": removed, "restored": restored, "examples": examples }))
     };
     let of_lost = |Lost { file, generation, why, .. }: &Lost| json!({ "feed": file.feed(), "file": file.path(), "generation": generation, "why": why.to_string() });
     json!({

@@ -15,7 +15,7 @@ use crate::cli::render::grouped;
 use crate::daemon::app::App;
 use crate::daemon::signals;
 use crate::domain::verify::{Comparison, WrongRow};
-use crate::domain::{Column, Table, Value, text};
+use crate::domain::{Column, Table, Value};
 use crate::jobs::read_again::Lost;
 use crate::jobs::verify::{Example, Origin, Verified, VerifiedTable, Verifier};
 use crate::metrics::heartbeat::Pulse;
@@ -87,10 +87,8 @@ fn tables(app: &App, arguments: &Arguments) -> Result<Vec<(usize, Table, Compari
     Ok(each.collect())
 }
 
-fn columns<'a>(app: &'a App, table: &str) -> (Vec<&'a Column>, usize) {
-    let table = app.schema.table(table).map(|(_, table)| table);
-    let columns = table.map(|table| app.schema.columns_of(table).collect()).unwrap_or_default();
-    (columns, table.map_or(0, Table::key_len))
+fn columns<'a>(app: &'a App, table: &str) -> Vec<&'a Column> {
+    app.schema.table(table).map(|(_, table)| app.schema.columns_of(table).collect()).unwrap_or_default()
 }
 
 fn print(app: &App, out: &mut impl Write, verified: &Verified, began: Instant) -> std::io::Result<()> {
@@ -118,9 +116,8 @@ fn print(app: &App, out: &mut impl Write, verified: &Verified, began: Instant) -
 
 /// Describes a wrong row on one line.
 fn described(app: &App, table: &str, Example { row, origin }: &Example) -> String {
-    let (columns, key_len) = columns(app, table);
-    let key = columns.iter().zip(row.any()).take(key_len);
-    let key: Vec<String> = key.map(|(column, value)| format!("{}={}", column.name, shown(value))).collect();
+    let columns = columns(app, table);
+    let key = render::key(&app.schema, table, row.any());
     let what = match (&row.expected, &row.found) {
         (Some(expected), Some(found)) => differences(&columns, expected, found),
         (Some(_), None) => "missing".to_owned(),
@@ -131,24 +128,16 @@ fn described(app: &App, table: &str, Example { row, origin }: &Example) -> Strin
         Some(Origin { file, line: None }) => format!(" ({file})"),
         None => String::new(),
     };
-    render::printable(&format!("{table}  {}: {what}{from}", key.join(", ")))
+    render::printable(&format!("{table}  {key}: {what}{from}"))
 }
 
 fn differences(columns: &[&Column], expected: &[Value<'_>], found: &[Value<'_>]) -> String {
     let cells =
         columns.iter().zip(expected.iter().zip(found)).filter(|(_, (expected, found))| expected != found);
     let each = cells.map(|(column, (expected, found))| {
-        format!("{} is {}, expected {}", column.name, shown(found), shown(expected))
+        format!("{} is {}, expected {}", column.name, render::value(found), render::value(expected))
     });
     each.collect::<Vec<_>>().join("; ")
-}
-
-fn shown(value: &Value<'_>) -> String {
-    match value {
-        Value::Empty => "empty".to_owned(),
-        Value::Text(_) => format!("{:?}", text::plain(value)),
-        _ => text::plain(value).into_owned(),
-    }
 }
 
 fn object(app: &App, verified: &Verified) -> Json {
@@ -174,7 +163,7 @@ fn object(app: &App, verified: &Verified) -> Json {
 }
 
 fn example_json(app: &App, table: &str, Example { row, origin }: &Example) -> Json {
-    let columns = columns(app, table).0;
+    let columns = columns(app, table);
     let cells = |row: &Option<Vec<Value<'static>>>| -> Json {
         let Some(row) = row else { return Json::Null };
         columns

@@ -1,9 +1,12 @@
 //! What an undo finds and does. An undo takes back what one delivery wrote.
 
-use crate::domain::DeliveryId;
+use crate::domain::{DeliveryId, TableRow};
+
+/// The maximum number of rows of each kind that are kept as examples.
+pub const EXAMPLES: usize = 3;
 
 /// The rows of one table that contain values of a delivery, or that a record of the delivery was the first to write.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RowsOf {
     pub table: String,
     /// Rows to which no other delivery wrote. An undo removes them.
@@ -12,16 +15,38 @@ pub struct RowsOf {
     pub shared: u64,
     /// Shared rows whose first record is of the delivery. The records that follow it are not collisions after an undo.
     pub first: u64,
+    /// The keys of the first rows of its own.
+    pub examples: Vec<TableRow>,
 }
 
 /// What an undo did to one table, or would do.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct TableUndo {
     pub table: String,
     /// Rows that were removed.
     pub removed: u64,
     /// Rows in which the values of other deliveries are back.
     pub restored: u64,
+    pub examples: Vec<RowUndo>,
+}
+
+/// A row that was removed or restored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RowUndo {
+    pub key: TableRow,
+    pub restored: bool,
+}
+
+impl TableUndo {
+    /// Counts a row, and keeps it as an example if there are few of its kind.
+    pub fn add(&mut self, key: TableRow, restored: bool) {
+        let count = if restored { &mut self.restored } else { &mut self.removed };
+        *count += 1;
+        let of_kind = self.examples.iter().filter(|one| one.restored == restored);
+        if of_kind.count() < EXAMPLES {
+            self.examples.push(RowUndo { key, restored });
+        }
+    }
 }
 
 /// How an undo ends.

@@ -1,9 +1,11 @@
 //! Finds the rows of a delivery by the stamps in them.
 
 use rusqlite::Connection;
+use rusqlite::types::Value as Sql;
 
-use crate::domain::undo::RowsOf;
-use crate::domain::{DeliveryId, Schema, Table};
+use crate::domain::undo::{EXAMPLES, RowsOf};
+use crate::domain::{DeliveryId, Schema, Table, TableRow};
+use crate::store::sqlite::cell;
 use crate::store::sqlite::fault::SqlResult;
 use crate::store::sqlite::schema::quoted;
 use crate::store::sqlite::undo::expected::{Expected, key};
@@ -48,6 +50,12 @@ impl Statements {
     }
 }
 
+/// Returns a key as values.
+pub fn shown(declared: &Schema, table: &Table, key: &[Sql]) -> SqlResult<TableRow> {
+    let columns = declared.columns_of(table).zip(key);
+    columns.map(|(column, value)| cell::value(column.kind, value.into())).collect()
+}
+
 /// Counts the rows of a delivery in a table, and notes the keys of those that others may share.
 pub fn rows(
     connection: &Connection,
@@ -55,7 +63,7 @@ pub fn rows(
     (index, table, declared): (usize, &Table, &Schema),
     id: DeliveryId,
 ) -> SqlResult<RowsOf> {
-    let mut found = RowsOf { table: table.name.clone(), own: 0, shared: 0, first: 0 };
+    let mut found = RowsOf { table: table.name.clone(), own: 0, shared: 0, first: 0, examples: Vec::new() };
     let (statements, fields) = (Statements::new(declared, table), table.key_len());
     let mut select = connection.prepare(&statements.select)?;
     let mut rows = select.query([id.0])?;
@@ -63,6 +71,9 @@ pub fn rows(
     while let Some(row) = rows.next()? {
         if row.get(fields)? {
             found.own += 1;
+            if found.examples.len() < EXAMPLES {
+                found.examples.push(shown(declared, table, &key(row, fields)?)?);
+            }
             continue;
         }
         found.shared += 1;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::domain::undo::{TableUndo, UndoEnd};
+use crate::domain::undo::{RowUndo, TableUndo, UndoEnd};
 use crate::domain::{DeliveryId, Fingerprint, Stamp, Table, TableCount};
 use crate::store::sqlite::fault::{Fault, SqlResult};
 use crate::store::sqlite::ledger;
@@ -12,6 +12,7 @@ use crate::store::sqlite::rows::Writer;
 use crate::store::sqlite::shared::Shared;
 use crate::store::sqlite::undo::begun::Undo;
 use crate::store::sqlite::undo::expected::Expected;
+use crate::store::sqlite::undo::find;
 use crate::store::sqlite::undo::find::Statements;
 use crate::store::sqlite::undo::without::{Columns, without};
 
@@ -57,6 +58,8 @@ impl Work<'_> {
         let statements = Statements::new(&self.shared.declared, self.table);
         let found = self.undo.found.iter().find(|found| found.table == self.table.name);
         let mut undone = TableUndo { table: self.table.name.clone(), ..TableUndo::default() };
+        let examples = found.map_or(&[][..], |found| &found.examples);
+        undone.examples = examples.iter().map(|key| RowUndo { key: key.clone(), restored: false }).collect();
         undone.removed = found.map_or(0, |found| found.own);
         if self.end.write {
             undone.removed = self.connection.execute(&statements.delete_own, [self.undo.id.0])? as u64;
@@ -108,7 +111,7 @@ impl Work<'_> {
             return Err(self.unexpected(stamp)?);
         }
         let Some(rest) = rest.row else {
-            undone.removed += 1;
+            undone.add(find::shown(&self.shared.declared, self.table, &key)?, false);
             return if self.end.write { Ok(writer.delete(&key)?) } else { Ok(()) };
         };
         if rest.first != row.first
@@ -117,11 +120,11 @@ impl Work<'_> {
             let count = first_of.entry(owner).or_insert((0, rest.first));
             *count = (count.0 + 1, count.1.max(rest.first));
         }
-        undone.restored += u64::from(rest != row);
-        if self.end.write && rest != row {
-            writer.update(key, rest)?;
+        if rest == row {
+            return Ok(());
         }
-        Ok(())
+        undone.add(find::shown(&self.shared.declared, self.table, &key)?, true);
+        if self.end.write { Ok(writer.update(key, rest)?) } else { Ok(()) }
     }
 
     /// The first record of a key is not a collision. Only records that were sent to the table were counted.
