@@ -170,6 +170,73 @@ fn open_records_of_an_undone_file_are_discarded() {
     assert_eq!(rows(&world, "t").len(), 4);
 }
 
+#[test]
+fn rows_that_a_user_deleted_do_not_come_back() {
+    let world = World::of(YAML);
+    world.drop_file("1.csv", "k,v,w\n1,secret,secret\n");
+    world.once(0);
+    rusqlite::Connection::open(world.store())
+        .unwrap()
+        .execute_batch("DELETE FROM t; DELETE FROM u;")
+        .unwrap();
+    world.drop_file("2.csv", "k,v,w\n1,b,B\n");
+    world.once(0);
+    world.drop_file("3.csv", "k,v,w\n1,c,\n");
+    world.once(0);
+    world.json(&["undo", "2.csv"]);
+    assert_eq!(rows(&world, "t"), [json!([1, "c", null])]);
+}
+
+#[test]
+fn a_file_of_another_configuration_is_not_taken_for_what_was_loaded() {
+    let world = loaded();
+    let before = world.dump();
+    let changed = YAML.replace("  folder: inbox\n", "  folder: inbox\n  format: { null: [A, B] }\n");
+    fs::write(world.path("config.yaml"), changed).unwrap();
+    let refused = world.run(&["undo", "2.csv"]);
+    assert!(refused.code == 1 && refused.stderr.contains("under another configuration"), "{refused:?}");
+    assert_eq!(world.dump(), before);
+    assert_eq!(world.run(&["undo", "2.csv", "--force"]).code, 0);
+}
+
+#[test]
+fn a_trigger_that_rejects_the_undo_is_named() {
+    let world = loaded();
+    let store = rusqlite::Connection::open(world.store()).unwrap();
+    store
+        .execute_batch("CREATE TRIGGER no BEFORE UPDATE ON t BEGIN SELECT raise(ABORT, 'not now'); END;")
+        .unwrap();
+    drop(store);
+    let before = world.tables();
+    let refused = world.run(&["undo", "2.csv"]);
+    assert!(refused.code == 2 && refused.stderr.contains("table t rejects the undo: not now"), "{refused:?}");
+    assert_eq!(world.tables(), before);
+}
+
+#[test]
+fn a_dry_run_needs_no_table_that_was_added_and_stale_files_are_removed() {
+    let world = loaded();
+    let added = YAML.replace("store:", "  n: { partition_key: [w], columns: [k] }\nstore:");
+    fs::write(world.path("config.yaml"), added).unwrap();
+    fs::write(world.path("store.db-undo-4194305"), "left by a process that was killed").unwrap();
+    assert_eq!(world.run(&["undo", "3.csv", "--dry-run", "--force"]).code, 0);
+    assert!(!world.path("store.db-undo-4194305").exists());
+    let left = fs::read_dir(world.path(".")).unwrap().filter_map(Result::ok);
+    assert!(!left.into_iter().any(|entry| entry.file_name().to_string_lossy().contains("-undo")));
+}
+
+#[test]
+fn an_undone_file_that_grows_is_reported() {
+    let world = loaded();
+    world.json(&["undo", "2.csv"]);
+    world.append("2.csv", "9,i,I\n");
+    let grown = world.run(&["run", "--once"]);
+    assert!(
+        grown.stderr.contains("grew after it was undone") && grown.stderr.contains("load --again"),
+        "{grown:?}"
+    );
+}
+
 fn act() -> impl Strategy<Value = Act> {
     let (file, lines, which) = (0..model::FILES.len(), 0..model::LINES.len(), any::<Index>);
     prop_oneof![

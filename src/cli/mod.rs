@@ -91,7 +91,7 @@ enum Command {
     Health(health::Arguments),
     /// Show deliveries by state, the backlog, and rows per table
     Status(status::Arguments),
-    /// Show the receipt of a delivery; exit 1 unless it is loaded, a duplicate, or replaced by a generation that is, and
+    /// Show the receipt of a delivery; exit 1 unless it is loaded, undone, a duplicate, or replaced by a generation that is, and
     /// its receipt closes without open records in quarantine
     Receipt(receipt::Arguments),
     /// Show the rows of a table that have this key
@@ -101,7 +101,10 @@ enum Command {
     Export(export::Arguments),
     /// List, show, replay or discard records that could not become rows
     Quarantine(quarantine::Arguments),
-    /// Take back what a delivery wrote; values of other deliveries for the same keys come back
+    /// Take back what a delivery wrote (SQLite only); values of other deliveries for the same keys come back
+    ///
+    /// Stop the daemon first. The file stays where it is, and is loaded again only by `load --again`. Exit 1 if values of other
+    /// files cannot be restored; nothing is undone then.
     Undo(undo::Arguments),
     /// Compare the tables with the kept files; exit 1 if a row is missing, different or extra, or a file cannot be read
     Verify(verify::Arguments),

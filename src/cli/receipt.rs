@@ -1,7 +1,7 @@
 //! `needledrop receipt`: prints the receipt of a delivery.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value as Json, json};
@@ -32,7 +32,8 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     let file = load::known_file(app, &store, (&arguments.file, None)).await?;
     let all = generations(&store, &file).await?;
     let asked = all.iter().rfind(|one| arguments.generation.is_none_or(|asked| asked == one.generation));
-    let found = match (of_archived(app, &store, arguments, &file).await?, asked) {
+    let found = match (of_archived(app, &store, (&arguments.file, arguments.generation), &file).await?, asked)
+    {
         (None, Some(asked)) => store.delivery(asked.id).await?,
         (moved, _) => moved,
     };
@@ -106,18 +107,18 @@ fn is_done(delivery: &Delivery, all: &[Generation]) -> bool {
 }
 
 /// If a file in the archive was named, returns the generation that has its bytes.
-async fn of_archived(
+pub async fn of_archived(
     app: &App,
     store: &impl Store,
-    arguments: &Arguments,
+    (typed, generation): (&Path, Option<u32>),
     file: &FileKey,
 ) -> Result<Option<Delivery>, StoreError> {
     let Ok(feed) = app.feeds.of(file) else { return Ok(None) };
-    let place = inbox::real_place(&arguments.file);
+    let place = inbox::real_place(typed);
     let place = place.filter(|place| !feed.source.archive.paths_of(place).is_empty());
     let Some(archived) = place.and_then(|place| feed.source.key_of(&place)) else { return Ok(None) };
     let mut generations = Deliveries::new(store, DeliveryFilter::Path(file.clone())).all().await?;
-    generations.retain(|delivery| arguments.generation.is_none_or(|asked| asked == delivery.generation));
+    generations.retain(|delivery| generation.is_none_or(|asked| asked == delivery.generation));
     let possible: Vec<&Delivery> = generations.iter().collect();
     let feeds = app.find();
     let Ok(find) = feeds.of(&archived) else { return Ok(None) };

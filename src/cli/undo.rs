@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{load, render};
+use super::{load, receipt, render};
 use crate::cli::outcome::{CommandResult, Exit, Failure};
 use crate::cli::render::grouped;
 use crate::daemon::app::App;
@@ -100,6 +100,9 @@ async fn chosen(app: &App, store: &impl Store, arguments: &Arguments) -> Result<
             ))
         });
     }
+    if let Some(archived) = receipt::of_archived(app, store, (&arguments.file, None), &file).await? {
+        return Ok(archived);
+    }
     let has_rows = |one: &Delivery| one.counts() && one.receipt.loaded > 0;
     let with_rows: Vec<u32> = all.iter().filter(|one| has_rows(one)).map(|one| one.generation).collect();
     match with_rows.as_slice() {
@@ -110,7 +113,7 @@ async fn chosen(app: &App, store: &impl Store, arguments: &Arguments) -> Result<
         several => {
             let several: Vec<String> = several.iter().map(u32::to_string).collect();
             Err(Failure::usage(format!(
-                "generations {} of {file} have rows\n  next: undo them one by one with --generation; the values of an earlier one come back when a later one is undone",
+                "generations {} of {file} have rows\n  next: undo them one by one with --generation, the earliest first",
                 several.join(", ")
             )))
         }
@@ -151,7 +154,7 @@ fn needed(lost: &[Lost]) -> Failure {
     let more = lost.len().saturating_sub(NAMED);
     let more = if more > 0 { format!("\n  and {more} more") } else { String::new() };
     let message = format!(
-        "nothing was undone: the values that these files had for the same keys cannot be restored{}{more}\n  next: put the files back into the inbox or the archive, or undo with --force and lose these values",
+        "nothing was undone: the values that these files had for the same keys cannot be restored{}{more}\n  next: mend what is named for each file; with --force, values that cannot be read stay lost, and values of another configuration are as the current one gives them",
         named.collect::<String>()
     );
     Failure { exit: Exit::Short, message }

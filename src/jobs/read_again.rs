@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{Delivery, DeliveryId, Feeds, FileKey, RowChunk};
+use crate::domain::{Delivery, DeliveryId, Feeds, FileKey, Plan, RowChunk};
 use crate::jobs::loaded_rows::LoadedRows;
 use crate::jobs::locate::KeptFiles;
 use crate::pipeline::prefix_check::KeptFileError;
@@ -32,8 +32,14 @@ pub enum LostError {
         "table {0}, as it is declared now, lacks its records; fill it with `needledrop load --table {0}` first"
     )]
     Declaration(String),
+    #[error(
+        "it was loaded under another configuration of its source or tables, which may have given other values"
+    )]
+    Configuration,
     #[error("the current configuration gives {made} rows of it, and {loaded} were loaded")]
     Rows { made: u64, loaded: u64 },
+    #[error("some of its records were entered with --assume-loaded, and have no stamps in the tables")]
+    Assumed,
 }
 
 impl Lost {
@@ -53,6 +59,8 @@ pub struct ReadAgain<'r, S, I> {
     pub store: (&'r S, &'r Backoff),
     pub feeds: &'r Feeds<KeptFiles<I>>,
     pub stop: &'r CancellationToken,
+    /// Whether a delivery is read only if the same configuration loaded it. Its records then give the same values.
+    pub same_values: bool,
 }
 
 /// How reading a delivery again ended.
@@ -64,7 +72,7 @@ pub enum Read {
 }
 
 impl<S: Store, I: Source> ReadAgain<'_, S, I> {
-    /// Reads the loaded records of a delivery. `take` gets each chunk with the indexes of these tables in its plan.
+    /// Reads the loaded records of a delivery as rows of these tables. `take` gets each chunk, whose plan has only them.
     ///
     /// # Errors
     /// Returns an error if the store does not answer, or the error of `take`.
@@ -72,19 +80,25 @@ impl<S: Store, I: Source> ReadAgain<'_, S, I> {
         &self,
         delivery: &Delivery,
         tables: &[String],
-        mut take: impl AsyncFnMut(Vec<usize>, Arc<RowChunk>) -> Result<(), StoreError>,
+        mut take: impl AsyncFnMut(Arc<RowChunk>) -> Result<(), StoreError>,
     ) -> Result<Read, StoreError> {
         let find = match self.feeds.of(&delivery.file) {
             Ok(find) => find,
             Err(why) => return Ok(Read::Lost(KeptFileError::from(why).into())),
         };
-        let mut indexes = Vec::new();
+        let mut declared = Vec::new();
         for name in tables {
             match find.plan.table(name) {
-                Some((index, table)) if !delivery.is_behind(table) => indexes.push(index),
+                Some((_, table)) if !delivery.is_behind(table) => declared.push(table.clone()),
                 _ => return Ok(Read::Lost(LostError::Declaration(name.clone()))),
             }
         }
+        if self.same_values && delivery.fingerprint != find.plan.fingerprint {
+            return Ok(Read::Lost(LostError::Configuration));
+        }
+        // A record may have no row in a table that was added later.
+        let plan = Arc::new(Plan { tables: declared, ..Plan::clone(&find.plan) });
+        let find = &KeptFiles { plan, inbox: find.inbox.clone(), ..*find };
         let mut kept = match LoadedRows::open(self.store, find, delivery).await? {
             Ok(kept) => kept,
             Err(why) => return Ok(Read::Lost(why.into())),
@@ -97,7 +111,7 @@ impl<S: Store, I: Source> ReadAgain<'_, S, I> {
             match kept.next().await? {
                 Ok(Some(chunk)) => {
                     made += chunk.rows.rows.len() as u64;
-                    take(indexes.clone(), Arc::new(chunk.rows)).await?;
+                    take(Arc::new(chunk.rows)).await?;
                 }
                 Ok(None) if made == loaded => return Ok(Read::Done),
                 Ok(None) => return Ok(Read::Lost(LostError::Rows { made, loaded })),

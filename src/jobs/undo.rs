@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::undo::{RowsOf, TableUndo, UndoEnd};
 use crate::domain::{Delivery, Feeds, RowChunk, TableCount, ledger};
 use crate::jobs::locate::KeptFiles;
-use crate::jobs::read_again::{Lost, Read, ReadAgain};
+use crate::jobs::read_again::{Lost, LostError, Read, ReadAgain};
 use crate::source::Source;
 use crate::store::backoff::Backoff;
 use crate::store::listing::Deliveries;
@@ -72,7 +72,8 @@ impl<S: Corrections, I: Source> Undoer<S, I> {
         shared: &[RowsOf],
     ) -> Result<Option<Vec<Lost>>, StoreError> {
         let store = (&*self.store, &self.backoff);
-        let read_again = ReadAgain { store, feeds: &self.feeds, stop: &self.stop };
+        let same_values = !self.force;
+        let read_again = ReadAgain { store, feeds: &self.feeds, stop: &self.stop, same_values };
         let mut all = Deliveries::patiently(&*self.store, &self.backoff, ledger::DeliveryFilter::All);
         let mut lost = Vec::new();
         while let Some(other) = all.next().await? {
@@ -81,8 +82,12 @@ impl<S: Corrections, I: Source> Undoer<S, I> {
             if !is_other || tables.is_empty() || !may_matter(&other, delivery, shared) {
                 continue;
             }
-            let add = async |tables: Vec<usize>, chunk: Arc<RowChunk>| {
-                let expect = || self.store.expect(undo, tables.clone(), Arc::clone(&chunk));
+            if other.receipt.assumed > 0 {
+                lost.push(Lost::of(&other, tables, LostError::Assumed));
+                continue;
+            }
+            let add = async |chunk: Arc<RowChunk>| {
+                let expect = || self.store.expect(undo, Arc::clone(&chunk));
                 self.backoff.with(expect).await
             };
             match read_again.delivery(&other, &tables, add).await? {
@@ -97,8 +102,8 @@ impl<S: Corrections, I: Source> Undoer<S, I> {
 
 /// Returns the tables with shared rows that have, or had under an earlier declaration, records of this delivery.
 fn tables_of(delivery: &Delivery, shared: &[RowsOf]) -> Vec<String> {
-    let has_some =
-        |count: &&TableCount| delivery.receipt.loaded > 0 && (count.rows > 0 || !count.is_behind());
+    let is_written = delivery.receipt.loaded > delivery.receipt.assumed;
+    let has_some = |count: &&TableCount| is_written && (count.rows > 0 || !count.is_behind());
     let counts = delivery.receipt.tables.iter().filter(has_some);
     let is_shared = |name: &str| shared.iter().any(|found| found.table == name);
     counts.map(|count| count.table.clone()).filter(|name| is_shared(name)).collect()

@@ -104,7 +104,7 @@ impl<S: Store, I: Source> Verifier<S, I> {
             if tables.is_empty() {
                 continue;
             }
-            let add = async |tables: Vec<usize>, chunk: Arc<RowChunk>| self.expected.add(tables, chunk).await;
+            let add = async |chunk: Arc<RowChunk>| self.expected.add(chunk).await;
             match read_again.delivery(&delivery, &tables, add).await? {
                 Read::Done => {
                     verified.deliveries += 1;
@@ -118,7 +118,12 @@ impl<S: Store, I: Source> Verifier<S, I> {
     }
 
     fn read_again(&self) -> ReadAgain<'_, S, I> {
-        ReadAgain { store: (&*self.store, &self.backoff), feeds: &self.feeds, stop: &self.stop }
+        ReadAgain {
+            store: (&*self.store, &self.backoff),
+            feeds: &self.feeds,
+            stop: &self.stop,
+            same_values: false,
+        }
     }
 
     /// Returns the tables that have the records of a delivery. A table that is behind may have some of them, so it cannot be
@@ -211,7 +216,7 @@ impl<S: Store, I: Source> Verifier<S, I> {
     /// Returns the line on which a record of a delivery begins.
     async fn line_of(&self, delivery: &Delivery, number: u64) -> Result<Option<u64>, StoreError> {
         let mut line = None;
-        let look = async |_, chunk: Arc<RowChunk>| {
+        let look = async |chunk: Arc<RowChunk>| {
             let frame = chunk.frames.iter().find(|frame| frame.record == number);
             line = line.or(frame.map(|frame| frame.line));
             Ok(())

@@ -191,12 +191,10 @@ pub trait Corrections: Store {
         id: DeliveryId,
     ) -> impl Future<Output = Result<(Self::Undo, Vec<RowsOf>), StoreError>> + Send;
 
-    /// Adds records of another delivery to what is expected of the shared rows of these tables, which are named by their
-    /// index in the plan of the chunk.
+    /// Adds records of another delivery to what is expected of the shared rows of the tables in the plan of the chunk.
     fn expect(
         &self,
         undo: &Self::Undo,
-        tables: Vec<usize>,
         chunk: Arc<RowChunk>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 

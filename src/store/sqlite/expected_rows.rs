@@ -62,14 +62,14 @@ impl ExpectedRows {
         Ok(Self { thread, shared: Arc::new(shared), _file: file })
     }
 
-    /// Adds the rows of a chunk to these tables, which are named by their index in the plan of the chunk.
+    /// Adds the rows of a chunk to the tables of its plan.
     ///
     /// # Errors
     /// Returns an error if the file cannot be written to.
-    pub async fn add(&self, tables: Vec<usize>, chunk: Arc<RowChunk>) -> Result<(), StoreError> {
+    pub async fn add(&self, chunk: Arc<RowChunk>) -> Result<(), StoreError> {
         self.run(move |shared, connection| {
             let transaction = connection.transaction()?;
-            for table in tables.iter().filter_map(|table| chunk.source.plan.tables.get(*table)) {
+            for table in &chunk.source.plan.tables {
                 let mut writer = Writer::new(shared, &transaction, table)?;
                 for row in writer.order(&chunk.rows) {
                     writer.write(&chunk.rows, row)?;

@@ -188,6 +188,11 @@ fn descending(connection: &Connection, table: &str) -> SqlResult<Vec<String>> {
     connection.prepare(sql)?.query_map([table], |row| row.get(0))?.collect()
 }
 
+/// Whether there is a table of this name.
+pub fn exists(connection: &Connection, table: &Table) -> SqlResult<bool> {
+    Ok(found(connection, &table.name)?.is_some())
+}
+
 /// How a table differs from its declaration.
 pub enum Difference {
     Missing,

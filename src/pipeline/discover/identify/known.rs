@@ -4,6 +4,7 @@ use std::io;
 use std::ops::ControlFlow;
 
 use futures::future::BoxFuture;
+use tracing::warn;
 
 use crate::domain::ledger::HEAD;
 use crate::domain::{Delivery, DeliveryState};
@@ -83,15 +84,23 @@ impl<S: Store, I: Source> Identify<S, I> {
 
     /// Identifies a file whose last delivery was undone. It is not loaded again while it begins with what was undone.
     ///
-    /// A delivery that was not read to its end may have been undone because of what follows, so any change is new content.
+    /// A delivery that was not read to its end may have been undone because of what follows, so another size means new
+    /// content.
     async fn undone(
         &self,
         subject: Subject<'_, I::File>,
         current: &Delivery,
     ) -> Result<Identified<I::File>, IdentifyError> {
-        let noted = subject.opened.bytes.file.noted();
-        let may_be_same = current.is_read_to_end() || current.noted.has_bytes_of(&noted);
+        let size = subject.opened.bytes.file.noted().size;
+        let may_be_same = current.is_read_to_end() || current.noted.size == size;
         if may_be_same && self.check_prefix(&subject, current).await?.is_some() {
+            if size > current.noted.size {
+                let file = current.file.text();
+                warn!(
+                    file,
+                    "grew after it was undone, and is not loaded; `needledrop load --again` loads all of it"
+                );
+            }
             return Ok(Identified::Unchanged(Same::unchanged(current, &subject.opened, false)));
         }
         self.new_generation(subject).await

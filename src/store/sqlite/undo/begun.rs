@@ -8,6 +8,7 @@ use crate::domain::undo::RowsOf;
 use crate::domain::{DeliveryId, Stamps};
 use crate::store::sqlite::entry;
 use crate::store::sqlite::fault::SqlResult;
+use crate::store::sqlite::schema;
 use crate::store::sqlite::shared::Shared;
 use crate::store::sqlite::undo::expected::Expected;
 use crate::store::sqlite::undo::find;
@@ -26,6 +27,9 @@ impl Undo {
         let (expected, stamps) = (Expected::create(shared)?, entry::by_id(connection, id)?.stamps);
         let mut found = Vec::new();
         for (index, table) in shared.declared.tables.iter().enumerate() {
+            if !schema::exists(connection, table)? {
+                continue;
+            }
             let of_table = find::rows(connection, &expected, (index, table, &shared.declared), id)?;
             if of_table.own + of_table.shared > 0 {
                 found.push(of_table);

@@ -1,10 +1,12 @@
 //! The rows that all other deliveries give for the keys that an undo shares with them. They are in an SQLite file of their
 //! own, beside the store, so that memory stays bounded.
 
-use rusqlite::types::Value as Sql;
-use rusqlite::{Transaction, params_from_iter};
+use std::path::{Path, PathBuf};
 
-use crate::domain::{RowChunk, Table};
+use rusqlite::types::Value as Sql;
+use rusqlite::{OptionalExtension, Transaction, params_from_iter};
+
+use crate::domain::{RowChunk, Stamp, Table};
 use crate::store::sqlite::fault::{Fault, SqlResult};
 use crate::store::sqlite::merge::Row;
 use crate::store::sqlite::paths::beside;
@@ -16,6 +18,24 @@ use crate::store::sqlite::shared::Shared;
 /// The number of keys in a page.
 const PAGE: usize = 1000;
 
+/// The files of expected rows are named after the store and the process.
+const ENDS: &str = "-undo-";
+
+/// Returns the path of this process. Removes the files of processes that were killed.
+fn own_path(store: &Path) -> PathBuf {
+    let begin = beside(store, ENDS);
+    let name = begin.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let folder = begin.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    for entry in std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok) {
+        let file = entry.file_name().to_string_lossy().into_owned();
+        let of_process = file.strip_prefix(&name).and_then(|id| id.parse::<u32>().ok());
+        if of_process.is_some_and(|id| !Path::new(&format!("/proc/{id}")).exists()) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+    beside(store, &format!("{ENDS}{}", std::process::id()))
+}
+
 /// The expected rows of shared keys.
 pub struct Expected {
     scratch: Scratch,
@@ -24,13 +44,12 @@ pub struct Expected {
 impl Expected {
     /// Creates the file, with a table of shared keys for each declared table.
     pub fn create(shared: &Shared) -> SqlResult<Self> {
-        let scratch =
-            Scratch::create(beside(&shared.path, "-undo"), &shared.declared, scratch::Keys::Stored)?;
+        let scratch = Scratch::create(own_path(&shared.path), &shared.declared, scratch::Keys::Stored)?;
         for (index, table) in shared.declared.tables.iter().enumerate() {
             let columns: Vec<String> = (0..table.key_len()).map(|at| format!("k{at}")).collect();
             let columns = columns.join(", ");
             scratch.connection.execute_batch(&format!(
-                "CREATE TABLE _keys{index} (n INTEGER PRIMARY KEY, {columns}, UNIQUE ({columns}))"
+                "CREATE TABLE _keys{index} (n INTEGER PRIMARY KEY, floor INTEGER NOT NULL, {columns}, UNIQUE ({columns}))"
             ))?;
         }
         Ok(Self { scratch })
@@ -38,8 +57,8 @@ impl Expected {
 
     /// Begins to add keys of a table.
     pub fn begin_keys(&self, table: usize, fields: usize) -> SqlResult<Keys<'_>> {
-        let marks: Vec<String> = (1..=fields).map(|at| format!("?{at}")).collect();
-        let insert = format!("INSERT INTO _keys{table} VALUES (NULL, {})", marks.join(", "));
+        let marks: Vec<String> = (2..=fields + 1).map(|at| format!("?{at}")).collect();
+        let insert = format!("INSERT INTO _keys{table} VALUES (NULL, ?1, {})", marks.join(", "));
         Ok(Keys { transaction: self.scratch.connection.unchecked_transaction()?, insert })
     }
 
@@ -62,14 +81,16 @@ impl Expected {
         let transaction = self.scratch.connection.unchecked_transaction()?;
         let mut writer = Writer::new(shared, &self.scratch.connection, table)?;
         let is_key: Vec<String> = (0..table.key_len()).map(|at| format!("k{at} = ?{}", at + 1)).collect();
-        let sql = format!("SELECT 1 FROM _keys{index} WHERE {}", is_key.join(" AND "));
-        let mut is_shared = self.scratch.connection.prepare_cached(&sql)?;
+        let sql = format!("SELECT floor FROM _keys{index} WHERE {}", is_key.join(" AND "));
+        let mut floor = self.scratch.connection.prepare_cached(&sql)?;
         for row in 0..chunk.rows.len() {
-            if is_shared.exists(params_from_iter(writer.key(&chunk.rows, row)))? {
+            let key = params_from_iter(writer.key(&chunk.rows, row));
+            let floor: Option<i64> = floor.query_row(key, |found| found.get(0)).optional()?;
+            if floor.is_some_and(|floor| chunk.rows.stamp(row) >= Stamp(floor)) {
                 writer.write(&chunk.rows, row)?;
             }
         }
-        drop((is_shared, writer));
+        drop((floor, writer));
         Ok(transaction.commit()?)
     }
 
@@ -91,8 +112,11 @@ pub struct Keys<'c> {
 }
 
 impl Keys<'_> {
-    pub fn add(&self, key: &[Sql]) -> SqlResult<()> {
-        self.transaction.prepare_cached(&self.insert)?.execute(params_from_iter(key))?;
+    /// Adds a key. Records with stamps below `floor` are not expected: the row had been deleted by then.
+    pub fn add(&self, key: &[Sql], floor: Stamp) -> SqlResult<()> {
+        let floor = Sql::Integer(floor.0);
+        let values = std::iter::once(&floor).chain(key);
+        self.transaction.prepare_cached(&self.insert)?.execute(params_from_iter(values))?;
         Ok(())
     }
 

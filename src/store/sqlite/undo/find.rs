@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use rusqlite::types::Value as Sql;
 
 use crate::domain::undo::{EXAMPLES, RowsOf};
-use crate::domain::{DeliveryId, Schema, Table, TableRow};
+use crate::domain::{DeliveryId, Schema, Stamp, Table, TableRow};
 use crate::store::sqlite::cell;
 use crate::store::sqlite::fault::SqlResult;
 use crate::store::sqlite::schema::quoted;
@@ -12,7 +12,8 @@ use crate::store::sqlite::undo::expected::{Expected, key};
 
 /// The statements that find the rows of a delivery in one table. Parameter 1 is the delivery.
 pub struct Statements {
-    /// Returns the key of each row, whether it is the delivery's own, and whether its first record is of the delivery.
+    /// Returns the key of each row, whether it is the delivery's own, whether its first record is of the delivery, and the
+    /// stamp of the first record.
     pub select: String,
     /// Deletes the rows to which no other delivery wrote.
     pub delete_own: String,
@@ -43,7 +44,9 @@ impl Statements {
              WHERE s.base > coalesce(_first, _stamp) AND s.base <= _stamp AND s.delivery <> ?1))"
         );
         Self {
-            select: format!("{RANGES}SELECT {key}, {is_alone}, {first} FROM {name} WHERE {has_some}"),
+            select: format!(
+                "{RANGES}SELECT {key}, {is_alone}, {first}, coalesce(_first, _stamp) FROM {name} WHERE {has_some}"
+            ),
             delete_own: format!("{RANGES}DELETE FROM {name} WHERE {is_alone}"),
             any: format!("{RANGES}SELECT 1 FROM {name} WHERE {has_some} LIMIT 1"),
         }
@@ -77,8 +80,10 @@ pub fn rows(
             continue;
         }
         found.shared += 1;
-        found.first += u64::from(row.get::<_, bool>(fields + 1)?);
-        keys.add(&key(row, fields)?)?;
+        let is_first: bool = row.get(fields + 1)?;
+        found.first += u64::from(is_first);
+        let floor = row.get(fields + 2)?;
+        keys.add(&key(row, fields)?, Stamp(floor))?;
     }
     keys.end()?;
     Ok(found)

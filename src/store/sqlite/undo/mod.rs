@@ -46,17 +46,12 @@ impl Corrections for SqliteStore {
         Ok((Arc::new(undo), found))
     }
 
-    async fn expect(
-        &self,
-        undo: &Self::Undo,
-        tables: Vec<usize>,
-        chunk: Arc<RowChunk>,
-    ) -> Result<(), StoreError> {
+    async fn expect(&self, undo: &Self::Undo, chunk: Arc<RowChunk>) -> Result<(), StoreError> {
         let undo = Arc::clone(undo);
         let add = move |shared: &Shared, _: &mut Connection| {
             let expected = undo.expected.lock().unwrap_or_else(PoisonError::into_inner);
-            let tables = tables.iter().filter_map(|table| chunk.source.plan.tables.get(*table));
-            tables.into_iter().try_for_each(|table| expected.add(shared, table, &chunk))
+            let tables = &chunk.source.plan.tables;
+            tables.iter().try_for_each(|table| expected.add(shared, table, &chunk))
         };
         self.write(add).await
     }

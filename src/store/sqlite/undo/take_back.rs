@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::domain::undo::{RowUndo, TableUndo, UndoEnd};
 use crate::domain::{DeliveryId, Fingerprint, Stamp, Table, TableCount};
-use crate::store::sqlite::fault::{Fault, SqlResult};
+use crate::store::sqlite::fault::{Fault, SqlResult, is_rejection};
 use crate::store::sqlite::ledger;
 use crate::store::sqlite::rows::Writer;
 use crate::store::sqlite::shared::Shared;
@@ -25,9 +25,11 @@ pub fn all(
     end: &UndoEnd,
 ) -> Result<Vec<TableUndo>, Fault> {
     let mut done = Vec::new();
-    for (index, table) in shared.declared.tables.iter().enumerate() {
+    let is_found = |table: &Table| undo.found.iter().any(|found| found.table == table.name);
+    let tables = shared.declared.tables.iter().enumerate();
+    for (index, table) in tables.filter(|(_, table)| is_found(table)) {
         let work = Work { shared, connection, undo, expected, end, index, table };
-        let undone = work.table()?;
+        let undone = work.table().map_err(|fault| rejected(fault, table))?;
         if undone.removed + undone.restored > 0 {
             done.push(undone);
         }
@@ -41,6 +43,17 @@ pub fn set_behind(connection: &Connection, (id, table): &(DeliveryId, String)) -
     let sql = "UPDATE _needledrop_counts SET fingerprint = ?3 WHERE delivery = ?1 AND table_name = ?2";
     connection.prepare_cached(sql)?.execute(params![id.0, table, fingerprint])?;
     Ok(())
+}
+
+/// Says which table rejects the undo, if it has a trigger, an index or a CHECK that does.
+fn rejected(fault: Fault, table: &Table) -> Fault {
+    match fault {
+        Fault::Sqlite(error) if is_rejection(&error) => Fault::Shape {
+            what: format!("table {} rejects the undo: {error}", table.name),
+            next: "nothing was changed; drop the trigger, the index or the CHECK that does it, then try again",
+        },
+        other => other,
+    }
 }
 
 struct Work<'w> {
