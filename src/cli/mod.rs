@@ -103,8 +103,8 @@ enum Command {
     Quarantine(quarantine::Arguments),
     /// Take back what a delivery wrote (SQLite only); values of other deliveries for the same keys come back
     ///
-    /// Stop the daemon first. The file stays where it is, and is loaded again only by `load --again`. Exit 1 if values of other
-    /// files cannot be restored; nothing is undone then.
+    /// Stop the daemon first. The file stays where it is, and is loaded again only by `load --again`. Exit 1 if files
+    /// with values for the same keys cannot be read again; nothing is undone then unless --force is given.
     Undo(undo::Arguments),
     /// Compare the tables with the kept files; exit 1 if a row is missing, different or extra, or a file cannot be read
     Verify(verify::Arguments),

@@ -1,4 +1,4 @@
-//! Reads what other deliveries loaded again, exactly as it was loaded, or says why it cannot be read.
+//! Reads the loaded records of a delivery once more from its kept file, as rows, or says why it cannot.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub struct Lost {
     pub file: FileKey,
     pub generation: u32,
     pub why: LostError,
-    /// The tables that have records of it.
+    /// The tables for which its records were wanted.
     pub tables: Vec<String>,
 }
 
@@ -32,11 +32,13 @@ pub enum LostError {
         "table {0}, as it is declared now, lacks its records; fill it with `needledrop load --table {0}` first"
     )]
     Declaration(String),
+    #[error("its feed no longer declares table {0}; declare it there again")]
+    Undeclared(String),
     #[error(
         "it was loaded under another configuration of its source or tables, which may have given other values"
     )]
     Configuration,
-    #[error("the current configuration gives {made} rows of it, and {loaded} were loaded")]
+    #[error("the current configuration accepts {made} of its records, and {loaded} were loaded")]
     Rows { made: u64, loaded: u64 },
     #[error("some of its records were entered with --assume-loaded, and have no stamps in the tables")]
     Assumed,
@@ -90,13 +92,14 @@ impl<S: Store, I: Source> ReadAgain<'_, S, I> {
         for name in tables {
             match find.plan.table(name) {
                 Some((_, table)) if !delivery.is_behind(table) => declared.push(table.clone()),
-                _ => return Ok(Read::Lost(LostError::Declaration(name.clone()))),
+                Some(_) => return Ok(Read::Lost(LostError::Declaration(name.clone()))),
+                None => return Ok(Read::Lost(LostError::Undeclared(name.clone()))),
             }
         }
         if self.same_values && delivery.fingerprint != find.plan.fingerprint {
             return Ok(Read::Lost(LostError::Configuration));
         }
-        // A record may have no row in a table that was added later.
+        // With all tables, a record without a key for a table that was added later would be refused in every table.
         let plan = Arc::new(Plan { tables: declared, ..Plan::clone(&find.plan) });
         let find = &KeptFiles { plan, inbox: find.inbox.clone(), ..*find };
         let mut kept = match LoadedRows::open(self.store, find, delivery).await? {

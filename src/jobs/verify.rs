@@ -35,7 +35,8 @@ pub struct Verified {
     pub deliveries: u64,
     pub records: u64,
     pub tables: Vec<VerifiedTable>,
-    /// Deliveries whose records are not among the expected ones. Rows that only they explain are reported as wrong.
+    /// Deliveries whose records are not all among the expected ones, or not for all tables. Rows that only the others explain
+    /// are reported as wrong.
     pub lost: Vec<Lost>,
     pub stopped: bool,
 }

@@ -5,7 +5,7 @@ use crate::domain::TooFarAhead;
 /// An error of a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("{store}: {what}\n  next: {hint}; while it loads, needledrop tries again by itself")]
+    #[error("{store}: {what}\n  next: {hint}; while needledrop loads files, it tries again by itself")]
     Busy { store: String, reason: &'static str, what: String, hint: &'static str },
     #[error(
         "stamps would run more than 10 minutes ahead of the clock; waiting {} s\n  next: correct the clock; if it is \

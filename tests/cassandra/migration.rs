@@ -46,7 +46,8 @@ const READ_AGAIN: [(&str, &str); 2] = [
     ("2024-01-12.csv 2", "2024-01-12.csv 2 loaded 12 = 12 + 0 + 0"),
 ];
 
-/// The same for a run over files that grew. The file that comes back is a copy.
+/// The same for a run over files that grew. 2024-01-14.csv, which comes back with the bytes of 2024-01-15.csv
+/// (`World::grow`), is a duplicate of it.
 const BACK_AGAIN: [(&str, &str); 2] = [
     ("2024-01-14.csv 1", "2024-01-14.csv 1 replaced 2 = 2 + 0 + 0"),
     ("2024-01-14.csv 2", "2024-01-14.csv 2 duplicate 0 = 0 + 0 + 0"),
@@ -229,8 +230,8 @@ fn a_migration_that_is_interrupted_is_repeated() {
         assert_eq!(place.run(&["schema", "--apply"]).code, 0);
         let completed = place.completes(&of.deliveries(), &place.unchanged(), of.further()[0]);
         of.assert_stamps(&place, sent);
-        // Version 0.1.0 takes such a record back when the file grows, and may be killed before the ledger shows it.
-        // Then the record is loaded again, into quarantine.
+        // The last record of this file has no line end and is in quarantine. Version 0.1.0 took such a provisional record back
+        // when its file grew, and may have been killed before the ledger showed it. Then it is read and quarantined again.
         place.append("2024-01-03.csv", "\n");
         place.once(i32::from(of.format == 3));
         assert_eq!(place.deliveries(), completed);

@@ -36,10 +36,11 @@ fn check_refuses_a_store_that_cannot_be_created() {
 }
 
 #[test]
-fn check_does_not_say_that_it_tries_again() {
+fn check_says_that_needledrop_tries_again_only_while_it_loads_files() {
     let world = world().with("store.kind", "cassandra").with("store.cassandra.hosts", "[127.0.0.1]");
     let check = world.with("store.cassandra.port", &free_port().to_string()).run(&["check"]);
-    let next = "next: start the cluster, or correct hosts and port; while it loads, needledrop tries again";
+    let next =
+        "next: start the cluster, or correct hosts and port; while needledrop loads files, it tries again";
     assert!(check.code == 3 && check.stdout.contains(next), "{check:?}");
 }
 

@@ -27,13 +27,12 @@ pub fn check(config: &Config) -> Checked<()> {
         ));
     }
     // Positions in a chunk have 32 bits, and a chunk holds at least one record.
-    let longest = config.limits.max_record_bytes.0.max(config.write.window_bytes.0);
-    if longest > 1 << 30 {
-        return Err(Broken::new(
-            "limits.max_record_bytes",
-            "is over 1GiB",
-            "set it and write.window_bytes to 1GiB or less",
-        ));
+    let sizes = [
+        ("limits.max_record_bytes", config.limits.max_record_bytes.0),
+        ("write.window_bytes", config.write.window_bytes.0),
+    ];
+    if let Some((key, _)) = sizes.into_iter().find(|(_, bytes)| *bytes > 1 << 30) {
+        return Err(Broken::new(key, "is over 1GiB", "set it to 1GiB or less"));
     }
     patterns::check(&config.source).map_err(|(path, problem, next)| Broken::new(path, problem, next))
 }

@@ -23,7 +23,7 @@ pub struct Tolerance<'s> {
     /// Whether any of the settings is not strict. Most formats are strict, and then nothing has to be counted.
     is_lenient: bool,
     /// The names that a repeated header has. Empty if records are not compared with the header: if there is none, or if it
-    /// is a single name, which may also be a value.
+    /// is a single name, which may also be a value, and repeated headers are not skipped.
     names: &'s [String],
     /// The number of fields in the header.
     fields: usize,
@@ -55,7 +55,9 @@ impl<'s> Tolerance<'s> {
             Ok(None)
         } else {
             let fields = if record.len() == 1 { "field" } else { "fields" };
-            let detail = format!("{} {fields} where the header has {}", record.len(), self.fields);
+            let what =
+                self.format.names().map_or_else(|| "the header".to_owned(), |_| self.format.setting("names"));
+            let detail = format!("{} {fields} where {what} has {}", record.len(), self.fields);
             Err(Refused { column: None, reason: Reason::Fields, detail })
         }
     }

@@ -65,9 +65,9 @@ fn played(
     })?;
     written.credit_others(&transaction, id, name)?;
     progress::note_sent(&transaction, chunk, name)?;
-    failpoint::step("replay before commit");
+    failpoint::step("backfill before commit");
     transaction.commit()?;
-    failpoint::step("replay after commit");
+    failpoint::step("backfill after commit");
     let delta = TableDelta { took: began.elapsed(), ..written.delta(rows) };
     Ok(Applied { tables: vec![delta], ..Applied::default() })
 }

@@ -59,9 +59,9 @@ fn settled(
         }
     }
     let tables = written.iter().map(|written| written.delta(rows)).collect();
-    failpoint::step("retry before commit");
+    failpoint::step("replay before commit");
     transaction.commit()?;
-    failpoint::step("retry after commit");
+    failpoint::step("replay after commit");
     Ok(Applied { tables, refused, failed: None })
 }
 

@@ -26,14 +26,14 @@ pub async fn retried(inner: &Inner, retried: &Replay) -> Result<Applied, StoreEr
     let judged = rejection::each(chunk, &sent.refused);
     let still = chunk.quarantined.iter().chain(&judged.refused);
     writing.quarantine.explain(&writing.lease, id, still).await?;
-    failpoint::step("retry before the ledger");
+    failpoint::step("replay before the ledger");
     let mut accounts =
         KeyCounts::all(inner, writing, &[chunk], std::slice::from_ref(&judged), &Progress::default()).await?;
     let Some(account) = accounts.pop() else { return Ok(Applied::default()) };
     let beside = beside(writing, retried, &judged, &account);
     let change = |entered: &mut Entered| enter(inner, entered, retried, &judged, &account);
     inner.ledger.settle(&writing.lease, id, change, beside).await?;
-    failpoint::step("retry after the ledger");
+    failpoint::step("replay after the ledger");
     let tables = tables_of(&inner.declared, chunk);
     let tables = tables.into_iter().map(|table| delta(chunk, &sent, &judged, &account, table)).collect();
     writing.collisions.keep_alone(id, account.keys).await;
@@ -71,11 +71,11 @@ async fn check_open(
 async fn send(inner: &Inner, writing: &Writing, chunk: &RowChunk) -> Result<Sent, StoreError> {
     writing.lease.check().await?;
     writing.tables.check().await?;
-    failpoint::step("retry before the rows");
+    failpoint::step("replay before the rows");
     let all: Vec<usize> = (0..inner.declared.tables.len()).collect();
     let sent = sending(inner, writing, &[chunk]).all(&all).await?;
     writing.tables.check().await?;
-    failpoint::step("retry after the rows");
+    failpoint::step("replay after the rows");
     Ok(sent)
 }
 

@@ -31,7 +31,12 @@ pub async fn chunk(
     let sent = sending(inner, writing, &one).all(&[place]).await?;
     writing.tables.check().await?;
     if let Some(refusal) = sent.refused.first().filter(|_| sent.refused.len() == chunk.rows.len()) {
-        let what = format!("table {} rejects all rows: {}", declared.name, refusal.words);
+        let what = format!(
+            "table {} rejects all {} rows of a chunk: {}",
+            declared.name,
+            chunk.rows.len(),
+            refusal.words
+        );
         let next = "repair the table, then run `needledrop load --table` again".to_owned();
         return Err(StoreError::System { store: inner.cluster.name(), what, next });
     }
@@ -63,7 +68,7 @@ pub async fn chunk(
     if chunk.end.is_some() {
         played.count.fingerprint = declared.fingerprint.clone();
     }
-    failpoint::step("replay before the ledger");
+    failpoint::step("backfill before the ledger");
     // Write totals, not increments: a write that was not acknowledged may have taken effect.
     let change = |entered: &mut Entered| {
         entered.delivery.receipt.count_of(&declared.name).clone_from(&played.count);
@@ -76,7 +81,7 @@ pub async fn chunk(
         playing.insert((id, table), played);
     }
     drop(playing);
-    failpoint::step("replay after the ledger");
+    failpoint::step("backfill after the ledger");
     delta.took = began.elapsed();
     Ok(Applied { tables: vec![delta], ..Applied::default() })
 }

@@ -159,14 +159,19 @@ impl Work<'_> {
             Some(id) => self.connection.query_row(sql, [id.0], |row| row.get(0)).optional()?,
             None => None,
         };
-        let of = path.unwrap_or_else(|| "another program".to_owned());
-        Ok(Fault::Shape {
-            what: format!(
-                "table {} has values of {of} that the current configuration does not give for the same keys",
-                self.table.name
-            ),
-            next: "restore the configuration under which that file was loaded; with --force, values that other files had \
-                   for these keys may stay lost",
+        let table = &self.table.name;
+        Ok(match path {
+            Some(path) => Fault::Shape {
+                what: format!(
+                    "table {table} has values of {path} that the current configuration does not give for the same keys"
+                ),
+                next: "restore the configuration under which that file was loaded; with --force, values that other files \
+                       had for these keys may stay lost",
+            },
+            None => Fault::Shape {
+                what: format!("table {table} has values that no delivery wrote, in rows of this delivery"),
+                next: "remove the rows of other programs; with --force, their values stay",
+            },
         })
     }
 }
