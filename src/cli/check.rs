@@ -22,10 +22,10 @@ use crate::store::{Access, Ledger, StoreError};
 /// One line of the report.
 struct Finding {
     what: String,
-    outcome: Outcome,
+    outcome: Mark,
 }
 
-enum Outcome {
+enum Mark {
     Fine(String),
     /// It does not prevent loading, but the user should know of it.
     Warning(String),
@@ -34,21 +34,21 @@ enum Outcome {
 
 impl Finding {
     fn new(what: impl Into<String>, outcome: Result<String, impl Into<Failure>>) -> Self {
-        let outcome = outcome.map_or_else(|error| Outcome::Wrong(error.into()), Outcome::Fine);
+        let outcome = outcome.map_or_else(|error| Mark::Wrong(error.into()), Mark::Fine);
         Self { what: what.into(), outcome }
     }
 
     fn fine(what: impl Into<String>, text: String) -> Self {
-        Self { what: what.into(), outcome: Outcome::Fine(text) }
+        Self { what: what.into(), outcome: Mark::Fine(text) }
     }
 
     fn warning(what: impl Into<String>, text: String) -> Self {
-        Self { what: what.into(), outcome: Outcome::Warning(text) }
+        Self { what: what.into(), outcome: Mark::Warning(text) }
     }
 
     /// Makes a finding that is a warning unless it is an error.
     fn warning_or_wrong(what: impl Into<String>, outcome: Result<String, Failure>) -> Self {
-        let outcome = outcome.map_or_else(Outcome::Wrong, Outcome::Warning);
+        let outcome = outcome.map_or_else(Mark::Wrong, Mark::Warning);
         Self { what: what.into(), outcome }
     }
 }
@@ -87,12 +87,12 @@ pub async fn run(layers: &Layers) -> CommandResult {
     let mut worst = Exit::Done;
     for finding in findings {
         let (mark, text) = match &finding.outcome {
-            Outcome::Fine(text) => ("ok   ", text),
-            Outcome::Warning(text) => ("warn ", text),
-            Outcome::Wrong(failure) => ("WRONG", &failure.message),
+            Mark::Fine(text) => ("ok   ", text),
+            Mark::Warning(text) => ("warn ", text),
+            Mark::Wrong(failure) => ("WRONG", &failure.message),
         };
         writeln!(out, "{mark}  {:<14} {text}", finding.what)?;
-        if let Outcome::Wrong(failure) = finding.outcome
+        if let Mark::Wrong(failure) = finding.outcome
             && (worst == Exit::Done || failure.exit == Exit::Usage)
         {
             worst = failure.exit;

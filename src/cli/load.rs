@@ -20,7 +20,6 @@ use crate::domain::similar::nearest;
 use crate::domain::{Delivery, DeliveryState, Feed, Feeds, FileKey, FileStat};
 use crate::jobs::backfill::{Backfill, Backfilled, Behind};
 use crate::jobs::locate::KeptFiles;
-use crate::metrics::heartbeat::Pulse;
 use crate::pipeline::messages::{Ended, LoadMode, Scope};
 use crate::pipeline::run_stats::RunStats;
 use crate::source::backend::AnySource;
@@ -28,7 +27,6 @@ use crate::source::folder::inbox;
 use crate::source::left_out::{LeftOut, Logged};
 use crate::source::{Found, Listing, Source};
 use crate::store::backend::AnyStore;
-use crate::store::backoff::Backoff;
 use crate::store::listing::{Deliveries, newest};
 use crate::store::{Access, Ledger, Store, StoreError};
 
@@ -380,12 +378,7 @@ fn backfill(
     Backfill {
         store: Arc::new(store),
         feeds: app.find(),
-        backoff: Backoff {
-            limit: Some(*app.config.store.patience),
-            halt: stop.clone(),
-            observer: Arc::new(()),
-            pulse: Pulse::default(),
-        },
+        backoff: app.patience(&stop),
         stats,
         stop,
         table: table.to_owned(),

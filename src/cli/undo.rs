@@ -18,8 +18,6 @@ use crate::domain::undo::{RowUndo, TableUndo};
 use crate::domain::{Delivery, DeliveryState};
 use crate::jobs::read_again::Lost;
 use crate::jobs::undo::{Undoer, Undone};
-use crate::metrics::heartbeat::Pulse;
-use crate::store::backoff::Backoff;
 use crate::store::listing::Deliveries;
 use crate::store::{Access, Store};
 
@@ -63,11 +61,10 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
         false => app.open_with_backoff(false, patience, &stop, &Arc::default()).await?,
     };
     let store = Arc::new(store.into_correctable()?);
-    let (observer, pulse) = (Arc::new(()), Pulse::default());
     let undoer = Undoer {
         store: Arc::clone(&store),
         feeds: app.find(),
-        backoff: Backoff { limit: patience, halt: stop.clone(), observer, pulse },
+        backoff: app.patience(&stop),
         stop: stop.clone(),
         write: !arguments.dry_run,
         force: arguments.force,

@@ -17,10 +17,8 @@ use crate::daemon::signals;
 use crate::domain::verify::{Comparison, WrongRow};
 use crate::domain::{Column, Table, Value};
 use crate::jobs::read_again::Lost;
-use crate::jobs::verify::{Example, Origin, Verified, VerifiedTable, Verifier};
-use crate::metrics::heartbeat::Pulse;
+use crate::jobs::verify::{Example, SourceRecord, Verified, VerifiedTable, Verifier};
 use crate::store::Access;
-use crate::store::backoff::Backoff;
 use crate::store::sqlite::expected_rows::ExpectedRows;
 
 #[derive(Debug, Args)]
@@ -41,12 +39,11 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     let store = Arc::new(app.open(Access::Read).await?);
     let folder = arguments.scratch.clone().unwrap_or_else(std::env::temp_dir);
     let path = folder.join(format!("needledrop-verify-{}.db", std::process::id()));
-    let (stop, patience) = (CancellationToken::new(), Some(*app.config.store.patience));
-    let (observer, pulse) = (Arc::new(()), Pulse::default());
+    let stop = CancellationToken::new();
     let verifier = Verifier {
         store,
         feeds: app.find(),
-        backoff: Backoff { limit: patience, halt: stop.clone(), observer, pulse },
+        backoff: app.patience(&stop),
         stop: stop.clone(),
         expected: ExpectedRows::create(path, Arc::clone(&app.schema), app.config.store.keys())?,
         tables,
@@ -124,8 +121,8 @@ fn described(app: &App, table: &str, Example { row, origin }: &Example) -> Strin
         _ => "extra: no kept file gives it".to_owned(),
     };
     let from = match origin {
-        Some(Origin { file, line: Some(line) }) => format!(" ({file}, line {line})"),
-        Some(Origin { file, line: None }) => format!(" ({file})"),
+        Some(SourceRecord { file, line: Some(line) }) => format!(" ({file}, line {line})"),
+        Some(SourceRecord { file, line: None }) => format!(" ({file})"),
         None => String::new(),
     };
     render::printable(&format!("{table}  {key}: {what}{from}"))

@@ -187,6 +187,12 @@ impl App {
         missing.pop().map_or(Ok(Vec::new()), Err)
     }
 
+    /// Returns how a command waits for the store: up to `store.patience`, and until `stop`.
+    pub fn patience(&self, stop: &CancellationToken) -> Backoff {
+        let limit = Some(*self.config.store.patience);
+        Backoff { limit, halt: stop.clone(), observer: Arc::new(()), pulse: Pulse::default() }
+    }
+
     /// Opens the store for writing, and tries again while it is busy.
     ///
     /// # Errors

@@ -67,7 +67,7 @@ pub struct ReadAgain<'r, S, I> {
 
 /// How reading a delivery again ended.
 #[derive(Debug)]
-pub enum Read {
+pub enum ReadEnd {
     Done,
     Stopped,
     Lost(LostError),
@@ -83,42 +83,42 @@ impl<S: Store, I: Source> ReadAgain<'_, S, I> {
         delivery: &Delivery,
         tables: &[String],
         mut take: impl AsyncFnMut(Arc<RowChunk>) -> Result<(), StoreError>,
-    ) -> Result<Read, StoreError> {
+    ) -> Result<ReadEnd, StoreError> {
         let find = match self.feeds.of(&delivery.file) {
             Ok(find) => find,
-            Err(why) => return Ok(Read::Lost(KeptFileError::from(why).into())),
+            Err(why) => return Ok(ReadEnd::Lost(KeptFileError::from(why).into())),
         };
         let mut declared = Vec::new();
         for name in tables {
             match find.plan.table(name) {
                 Some((_, table)) if !delivery.is_behind(table) => declared.push(table.clone()),
-                Some(_) => return Ok(Read::Lost(LostError::Declaration(name.clone()))),
-                None => return Ok(Read::Lost(LostError::Undeclared(name.clone()))),
+                Some(_) => return Ok(ReadEnd::Lost(LostError::Declaration(name.clone()))),
+                None => return Ok(ReadEnd::Lost(LostError::Undeclared(name.clone()))),
             }
         }
         if self.same_values && delivery.fingerprint != find.plan.fingerprint {
-            return Ok(Read::Lost(LostError::Configuration));
+            return Ok(ReadEnd::Lost(LostError::Configuration));
         }
         // With all tables, a record without a key for a table that was added later would be refused in every table.
         let plan = Arc::new(Plan { tables: declared, ..Plan::clone(&find.plan) });
         let find = &KeptFiles { plan, inbox: find.inbox.clone(), ..*find };
         let mut kept = match LoadedRows::open(self.store, find, delivery).await? {
             Ok(kept) => kept,
-            Err(why) => return Ok(Read::Lost(why.into())),
+            Err(why) => return Ok(ReadEnd::Lost(why.into())),
         };
         let (mut made, loaded) = (0, delivery.receipt.loaded);
         loop {
             if self.stop.is_cancelled() {
-                return Ok(Read::Stopped);
+                return Ok(ReadEnd::Stopped);
             }
             match kept.next().await? {
                 Ok(Some(chunk)) => {
                     made += chunk.rows.rows.len() as u64;
                     take(Arc::new(chunk.rows)).await?;
                 }
-                Ok(None) if made == loaded => return Ok(Read::Done),
-                Ok(None) => return Ok(Read::Lost(LostError::Rows { made, loaded })),
-                Err(why) => return Ok(Read::Lost(why.into())),
+                Ok(None) if made == loaded => return Ok(ReadEnd::Done),
+                Ok(None) => return Ok(ReadEnd::Lost(LostError::Rows { made, loaded })),
+                Err(why) => return Ok(ReadEnd::Lost(why.into())),
             }
         }
     }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::undo::{RowsOf, TableUndo, UndoEnd};
 use crate::domain::{Delivery, Feeds, RowChunk, TableCount, ledger};
 use crate::jobs::locate::KeptFiles;
-use crate::jobs::read_again::{Lost, LostError, Read, ReadAgain};
+use crate::jobs::read_again::{Lost, LostError, ReadAgain, ReadEnd};
 use crate::source::Source;
 use crate::store::backoff::Backoff;
 use crate::store::listing::Deliveries;
@@ -91,9 +91,9 @@ impl<S: Corrections, I: Source> Undoer<S, I> {
                 self.backoff.with(expect).await
             };
             match read_again.delivery(&other, &tables, add).await? {
-                Read::Done => {}
-                Read::Stopped => return Ok(None),
-                Read::Lost(why) => lost.push(Lost::of(&other, tables, why)),
+                ReadEnd::Done => {}
+                ReadEnd::Stopped => return Ok(None),
+                ReadEnd::Lost(why) => lost.push(Lost::of(&other, tables, why)),
             }
         }
         Ok(Some(lost))

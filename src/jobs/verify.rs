@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::verify::{Comparison, WrongRow};
 use crate::domain::{Delivery, Feeds, RowChunk, Table, ledger};
 use crate::jobs::locate::KeptFiles;
-use crate::jobs::read_again::{Lost, LostError, Read, ReadAgain};
+use crate::jobs::read_again::{Lost, LostError, ReadAgain, ReadEnd};
 use crate::source::Source;
 use crate::store::backoff::Backoff;
 use crate::store::listing::{Deliveries, TableRows};
@@ -60,12 +60,12 @@ pub struct VerifiedTable {
 pub struct Example {
     pub row: WrongRow,
     /// The newest record of the expected row.
-    pub origin: Option<Origin>,
+    pub origin: Option<SourceRecord>,
 }
 
 /// A record of a file.
 #[derive(Clone, Debug)]
-pub struct Origin {
+pub struct SourceRecord {
     pub file: String,
     /// The line on which the record begins, from 1. `None` if the file can no longer be read.
     pub line: Option<u64>,
@@ -107,12 +107,12 @@ impl<S: Store, I: Source> Verifier<S, I> {
             }
             let add = async |chunk: Arc<RowChunk>| self.expected.add(chunk).await;
             match read_again.delivery(&delivery, &tables, add).await? {
-                Read::Done => {
+                ReadEnd::Done => {
                     verified.deliveries += 1;
                     verified.records += delivery.receipt.loaded;
                 }
-                Read::Stopped => return Ok(()),
-                Read::Lost(why) => verified.lost.push(Lost::of(&delivery, tables, why)),
+                ReadEnd::Stopped => return Ok(()),
+                ReadEnd::Lost(why) => verified.lost.push(Lost::of(&delivery, tables, why)),
             }
         }
         Ok(())
@@ -206,7 +206,7 @@ impl<S: Store, I: Source> Verifier<S, I> {
                     let number = example.row.stamp.and_then(|stamp| delivery.stamps.number(stamp));
                     if let Some(number) = number {
                         let line = self.line_of(&delivery, number).await?;
-                        example.origin = Some(Origin { file: delivery.file.text().to_owned(), line });
+                        example.origin = Some(SourceRecord { file: delivery.file.text().to_owned(), line });
                     }
                 }
             }

@@ -18,7 +18,7 @@ use crate::store::cassandra::{self, CassandraStore};
 use crate::store::dry_run::DryRun;
 use crate::store::limits::Limits;
 use crate::store::observer::StoreObserver;
-use crate::store::sqlite::expected_rows::Keys;
+use crate::store::sqlite::expected_rows::KeyEquality;
 use crate::store::sqlite::{self, SqliteStore};
 use crate::store::{Access, ChunkWriter, Ledger, QuarantineStore, RowReader, Store, StoreError};
 
@@ -79,10 +79,10 @@ impl StoreConfig {
     }
 
     /// Returns how the keys of the store are compared.
-    pub fn keys(&self) -> Keys {
+    pub fn keys(&self) -> KeyEquality {
         match self.kind {
-            Kind::Sqlite => Keys::Stored,
-            Kind::Cassandra => Keys::Clustered,
+            Kind::Sqlite => KeyEquality::Stored,
+            Kind::Cassandra => KeyEquality::ByValue,
         }
     }
 

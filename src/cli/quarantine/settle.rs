@@ -17,10 +17,8 @@ use crate::daemon::signals;
 use crate::domain::TableDelta;
 use crate::jobs::replay::settled::Settled;
 use crate::jobs::replay::{Replayer, What};
-use crate::metrics::heartbeat::Pulse;
 use crate::source::backend::AnySource;
 use crate::store::backend::AnyStore;
-use crate::store::backoff::Backoff;
 use crate::store::{Access, Store, StoreError};
 
 #[derive(Debug, Args)]
@@ -130,12 +128,7 @@ async fn replayer(app: &App, which: &Which) -> Result<Replayer<AnyStore, AnySour
     Ok(Replayer {
         store: Arc::new(store),
         feeds: app.find(),
-        backoff: Backoff {
-            limit: patience,
-            halt: stop.clone(),
-            observer: Arc::new(()),
-            pulse: Pulse::default(),
-        },
+        backoff: app.patience(&stop),
         stop,
         deliveries,
         feed,

@@ -16,7 +16,7 @@ use crate::store::sqlite::connection_thread::ConnectionThread;
 use crate::store::sqlite::fault::{Fault, SqlResult};
 use crate::store::sqlite::rows::Writer;
 use crate::store::sqlite::schema::quoted;
-pub use crate::store::sqlite::scratch::Keys;
+pub use crate::store::sqlite::scratch::KeyEquality;
 use crate::store::sqlite::scratch::{Removed, Scratch};
 use crate::store::sqlite::shared::Shared;
 use crate::store::sqlite::table_sql::TableSql;
@@ -34,7 +34,7 @@ impl ExpectedRows {
     ///
     /// # Errors
     /// Returns an error if the file cannot be created.
-    pub fn create(path: PathBuf, declared: Arc<Schema>, keys: Keys) -> Result<Self, StoreError> {
+    pub fn create(path: PathBuf, declared: Arc<Schema>, keys: KeyEquality) -> Result<Self, StoreError> {
         let name = path.display().to_string();
         let failed = |fault: Fault| fault.in_store(&name);
         let scratch = Scratch::create(path.clone(), &declared, keys).map_err(|error| failed(error.into()))?;
@@ -119,14 +119,14 @@ impl ExpectedRows {
 }
 
 /// The statements for one table.
-struct Select<'s> {
+struct ExpectedTable<'s> {
     table: &'s Table,
     kinds: Vec<Type>,
     columns: String,
     is_key: String,
 }
 
-impl<'s> Select<'s> {
+impl<'s> ExpectedTable<'s> {
     fn of(shared: &'s Shared, index: usize) -> Option<Self> {
         let table = shared.declared.tables.get(index)?;
         let columns: Vec<_> = shared.declared.columns_of(table).collect();
@@ -152,8 +152,8 @@ fn compare(
     (index, rows): (usize, Vec<TableRow>),
     how: &Comparison,
 ) -> SqlResult<Vec<WrongRow>> {
-    let Some(select) = Select::of(shared, index) else { return Ok(Vec::new()) };
-    let (name, Select { columns, is_key, .. }) = (quoted(&select.table.name), &select);
+    let Some(select) = ExpectedTable::of(shared, index) else { return Ok(Vec::new()) };
+    let (name, ExpectedTable { columns, is_key, .. }) = (quoted(&select.table.name), &select);
     let sql = format!("UPDATE {name} SET _seen = 1 WHERE {is_key} RETURNING {columns}, _stamp");
     let mut see = connection.prepare_cached(&sql)?;
     let (mut wrong, key_len) = (Vec::new(), select.table.key_len());
@@ -193,7 +193,7 @@ fn missing(
     index: usize,
     most: usize,
 ) -> SqlResult<(u64, Vec<WrongRow>)> {
-    let Some(select) = Select::of(shared, index) else { return Ok((0, Vec::new())) };
+    let Some(select) = ExpectedTable::of(shared, index) else { return Ok((0, Vec::new())) };
     let name = quoted(&select.table.name);
     let count = format!("SELECT count(*) FROM {name} WHERE _seen IS NULL");
     let count = connection.query_row(&count, [], |row| row.get(0))?;

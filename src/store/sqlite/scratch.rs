@@ -20,19 +20,19 @@ pub struct Scratch {
 
 /// How the keys of a store are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keys {
+pub enum KeyEquality {
     /// By their stored form, as in SQLite.
     Stored,
     /// Clustering columns by value, as in Cassandra: 1.5 and 1.50 are one key.
-    Clustered,
+    ByValue,
 }
 
-fn ddl(declared: &Schema, table: &Table, keys: Keys) -> String {
+fn ddl(declared: &Schema, table: &Table, keys: KeyEquality) -> String {
     let clustering = table.partition_key.len()..table.key_len();
     let is_decimal =
         |at: usize| declared.columns_of(table).nth(at).is_some_and(|column| column.kind == Type::Decimal);
     schema::create_with(declared, table, |at| {
-        let by_value = keys == Keys::Clustered && clustering.contains(&at) && is_decimal(at);
+        let by_value = keys == KeyEquality::ByValue && clustering.contains(&at) && is_decimal(at);
         if by_value { " COLLATE needledrop_number" } else { "" }
     })
 }
@@ -60,7 +60,7 @@ fn remove(path: &Path) {
 impl Scratch {
     /// Creates the file with the declared tables. With `keys` of a cluster, equal decimals in a clustering key are one key,
     /// however they are written.
-    pub fn create(path: PathBuf, declared: &Schema, keys: Keys) -> SqlResult<Self> {
+    pub fn create(path: PathBuf, declared: &Schema, keys: KeyEquality) -> SqlResult<Self> {
         remove(&path);
         let connection = Connection::open(&path)?;
         let created = Self { connection, file: Removed(path) };

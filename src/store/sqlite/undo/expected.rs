@@ -44,7 +44,8 @@ pub struct Expected {
 impl Expected {
     /// Creates the file, with a table of shared keys for each declared table.
     pub fn create(shared: &Shared) -> SqlResult<Self> {
-        let scratch = Scratch::create(own_path(&shared.path), &shared.declared, scratch::Keys::Stored)?;
+        let scratch =
+            Scratch::create(own_path(&shared.path), &shared.declared, scratch::KeyEquality::Stored)?;
         for (index, table) in shared.declared.tables.iter().enumerate() {
             let columns: Vec<String> = (0..table.key_len()).map(|at| format!("k{at}")).collect();
             let columns = columns.join(", ");
@@ -56,10 +57,10 @@ impl Expected {
     }
 
     /// Begins to add keys of a table.
-    pub fn begin_keys(&self, table: usize, fields: usize) -> SqlResult<Keys<'_>> {
+    pub fn begin_keys(&self, table: usize, fields: usize) -> SqlResult<AddKeys<'_>> {
         let marks: Vec<String> = (2..=fields + 1).map(|at| format!("?{at}")).collect();
         let insert = format!("INSERT INTO _keys{table} VALUES (NULL, ?1, {})", marks.join(", "));
-        Ok(Keys { transaction: self.scratch.connection.unchecked_transaction()?, insert })
+        Ok(AddKeys { transaction: self.scratch.connection.unchecked_transaction()?, insert })
     }
 
     /// Returns the keys of a table that follow number `after`, with the number of the last of them.
@@ -106,12 +107,12 @@ pub fn key(row: &rusqlite::Row<'_>, fields: usize) -> SqlResult<Vec<Sql>> {
 }
 
 /// Adds keys of one table.
-pub struct Keys<'c> {
+pub struct AddKeys<'c> {
     transaction: Transaction<'c>,
     insert: String,
 }
 
-impl Keys<'_> {
+impl AddKeys<'_> {
     /// Adds a key. Records with stamps below `floor` are not expected: the row had been deleted by then.
     pub fn add(&self, key: &[Sql], floor: Stamp) -> SqlResult<()> {
         let floor = Sql::Integer(floor.0);

@@ -28,7 +28,7 @@ pub fn all(
     let is_found = |table: &Table| undo.found.iter().any(|found| found.table == table.name);
     let tables = shared.declared.tables.iter().enumerate();
     for (index, table) in tables.filter(|(_, table)| is_found(table)) {
-        let work = Work { shared, connection, undo, expected, end, index, table };
+        let work = InTable { shared, connection, undo, expected, end, index, table };
         let undone = work.table().map_err(|fault| rejected(fault, table))?;
         if undone.removed + undone.restored > 0 {
             done.push(undone);
@@ -56,7 +56,7 @@ fn rejected(fault: Fault, table: &Table) -> Fault {
     }
 }
 
-struct Work<'w> {
+struct InTable<'w> {
     shared: &'w Shared,
     connection: &'w Connection,
     undo: &'w Undo,
@@ -66,7 +66,7 @@ struct Work<'w> {
     table: &'w Table,
 }
 
-impl Work<'_> {
+impl InTable<'_> {
     fn table(&self) -> Result<TableUndo, Fault> {
         let statements = Statements::new(&self.shared.declared, self.table);
         let found = self.undo.found.iter().find(|found| found.table == self.table.name);
