@@ -74,6 +74,25 @@ fn a_copy_from_outside_the_inbox_waits_for_the_interrupted_original() {
 }
 
 #[test]
+#[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
+fn an_interrupted_file_that_has_only_an_open_header_now_waits_for_its_writer() {
+    let world = world();
+    world.drop_file("a.csv", "k,v,w\na,1,2");
+    world.once(0);
+    // The last record was not complete, so this writer is not trusted to have finished.
+    world.drop_file("a.csv", "k,v,w\na,1,23\n");
+    let aborted = world.command(&["run", "--once"]).env("NEEDLEDROP_ABORT_AT", "3").output().unwrap();
+    assert!(!aborted.status.success());
+    world.drop_file("a.csv", "k,v,w");
+    assert_eq!(world.once(1)["deliveries"], json!({ "incomplete": 1 }));
+    assert_eq!(world.once(0)["deliveries"], json!({}), "nothing has changed");
+    world.append("a.csv", "\na,1,24\n");
+    assert_eq!(world.once(0)["deliveries"], json!({ "loaded": 1 }));
+    assert_eq!(world.query("t", &["k=a"]), [[json!("a"), json!("1"), json!("24")]]);
+    assert_eq!(world.generations("a.csv"), 2);
+}
+
+#[test]
 fn a_copy_of_an_incomplete_file_is_a_duplicate() {
     let world = world();
     world.drop_file("g.csv", "k,v,w\nq,1,2\nb12345");

@@ -101,6 +101,11 @@ pub async fn judge(framer: &Framer, fields: usize, policy: TailPolicy) -> Judged
     }
 }
 
+/// Judges a header that has no line end. Its writer may still append to it.
+pub fn judge_header(policy: TailPolicy) -> Judged {
+    held_unless(policy, "the header has no line end; the file is loaded when its writer has finished")
+}
+
 fn record(format: &Format, tail: &[u8], fields: usize, policy: TailPolicy) -> Judged {
     let wait = |detail: String| Judged::Wait { detail, held: false };
     if ends_inside_delimiter(format, tail) {

@@ -131,8 +131,10 @@ fn loadable(text: &str, strikes: u32) -> (&str, bool) {
     let end = text.rfind('\n').map_or(0, |at| at + 1);
     let tail = &text[end..];
     let is_header = text[..end].bytes().all(|byte| byte == b'\n');
-    let is_whole = is_header || tail.split(',').count() >= fields;
-    if tail.is_empty() || (is_whole && strikes == 0) {
+    if tail.is_empty() || is_header {
+        return (text, tail.is_empty() || strikes == 0);
+    }
+    if tail.split(',').count() >= fields && strikes == 0 {
         return (text, true);
     }
     (&text[..end], false)

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Write;
 use crate::domain::{End, RawChunk, Stamps, stamp};
 use crate::format::stream_error::StreamError;
-use crate::format::tail::{Judged, judge};
+use crate::format::tail::{Judged, judge, judge_header};
 use crate::metrics;
 use crate::metrics::heartbeat::Heartbeat;
 use crate::metrics::{Queue, Stage};
@@ -217,7 +217,10 @@ async fn read<F: SourceFile>(work: &mut Work<F>) -> io::Result<usize> {
 async fn over<F: SourceFile>(work: &mut Work<F>) -> Filled {
     match judge(&work.framer, work.source.mapping.fields, work.tail).await {
         Judged::Wait { detail, held } => Filled::Over(End::Incomplete { detail, held }),
-        Judged::None if work.header_is_tail => Filled::Tail,
+        Judged::None if work.header_is_tail => match judge_header(work.tail) {
+            Judged::Wait { detail, held } => Filled::Over(End::Incomplete { detail, held }),
+            Judged::None | Judged::Load => Filled::Tail,
+        },
         Judged::None => Filled::Over(End::Loaded),
         Judged::Load if !work.framer.is_empty() => Filled::BeforeTail,
         Judged::Load => complete(work).await,

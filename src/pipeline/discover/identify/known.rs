@@ -207,6 +207,7 @@ impl<S: Store, I: Source> Identify<S, I> {
             return Ok(Judged::None);
         };
         Ok(match tail::judge(&framer, start.mapping.fields, subject.tail).await {
+            Judged::None if !start.is_complete => tail::judge_header(subject.tail),
             Judged::Load if prefix.bytes.file.has_writer().await => {
                 Judged::Wait { detail: String::new(), held: true }
             }
