@@ -73,6 +73,8 @@ mod stamps;
 mod standby;
 #[path = "cassandra/story.rs"]
 mod story;
+#[path = "cassandra/undone.rs"]
+mod undone;
 #[path = "cassandra/values.rs"]
 mod values;
 #[path = "cassandra/verified.rs"]

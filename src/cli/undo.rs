@@ -17,9 +17,11 @@ use crate::domain::ledger::DeliveryFilter;
 use crate::domain::undo::{RowUndo, TableUndo};
 use crate::domain::{Delivery, DeliveryState};
 use crate::jobs::read_again::Lost;
-use crate::jobs::undo::{Undoer, Undone};
+use crate::jobs::undo::{Undone, by_keys, by_stamps};
+use crate::store::backend::Correctable;
 use crate::store::listing::Deliveries;
-use crate::store::{Access, Store};
+use crate::store::sqlite::expected_rows::ExpectedRows;
+use crate::store::{Access, Corrections, RowRewriter, Store};
 
 /// The maximum number of deliveries that a message names.
 const NAMED: usize = 10;
@@ -40,17 +42,22 @@ pub struct Arguments {
     /// Undo even if values that other files had for the same keys cannot be restored
     #[arg(long)]
     force: bool,
+    /// The folder for files of expected rows (Cassandra only)
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
 
 pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
-    let chosen = {
+    let (chosen, is_interrupted) = {
         let store = app.open(Access::Read).await?;
-        chosen(app, &store, arguments).await?
+        let chosen = chosen(app, &store, arguments).await?;
+        let is_interrupted = store.has_open_correction(chosen.id).await?;
+        (chosen, is_interrupted)
     };
-    if chosen.state == DeliveryState::Undone {
+    if chosen.state == DeliveryState::Undone && !is_interrupted {
         report(app, arguments, &chosen, &[], &[])?;
         return Ok(Exit::Done);
     }
@@ -60,18 +67,11 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
         true => app.open(Access::Read).await?,
         false => app.open_with_backoff(false, patience, &stop, &Arc::default()).await?,
     };
-    let store = Arc::new(store.into_correctable()?);
-    let undoer = Undoer {
-        store: Arc::clone(&store),
-        feeds: app.find(),
-        backoff: app.patience(&stop),
-        stop: stop.clone(),
-        write: !arguments.dry_run,
-        force: arguments.force,
+    let undone = match store.into_correctable()? {
+        Correctable::ByStamps(store) => by_stamps(app, arguments, store, (&chosen, stop)).await?,
+        Correctable::ByKeys(store) => by_keys(app, arguments, store, (&chosen, stop)).await?,
     };
-    let undone = signals::with_signals(stop, undoer.undo(&chosen)).await?;
-    store.close().await;
-    match undone? {
+    match undone {
         Undone::Done { tables, lost } => {
             report(app, arguments, &chosen, &tables, &lost)?;
             Ok(Exit::Done)
@@ -79,6 +79,62 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
         Undone::Needed(lost) => Err(needed(&lost)),
         Undone::Stopped => Ok(Exit::Stopped),
     }
+}
+
+async fn by_stamps(
+    app: &App,
+    arguments: &Arguments,
+    store: impl Corrections,
+    (chosen, stop): (&Delivery, CancellationToken),
+) -> Result<Undone, Failure> {
+    let store = Arc::new(store);
+    let undoer = by_stamps::Undoer {
+        store: Arc::clone(&store),
+        feeds: app.find(),
+        backoff: app.patience(&stop),
+        stop: stop.clone(),
+        write: !arguments.dry_run,
+        force: arguments.force,
+    };
+    let undone = signals::with_signals(stop, undoer.undo(chosen)).await?;
+    store.close().await;
+    Ok(undone?)
+}
+
+async fn by_keys(
+    app: &App,
+    arguments: &Arguments,
+    store: impl RowRewriter,
+    (chosen, stop): (&Delivery, CancellationToken),
+) -> Result<Undone, Failure> {
+    let (store, keys) = (Arc::new(store), app.config.store.keys());
+    let scratch = |what: &str| {
+        let folder = arguments.scratch.clone().unwrap_or_else(std::env::temp_dir);
+        let path = folder.join(format!("needledrop-undo-{what}-{}.db", std::process::id()));
+        ExpectedRows::create(path, Arc::clone(&app.schema), keys)
+    };
+    let undoer = by_keys::Undoer {
+        store: Arc::clone(&store),
+        schema: Arc::clone(&app.schema),
+        feeds: app.find(),
+        backoff: app.patience(&stop),
+        stop: stop.clone(),
+        delivery: chosen.id,
+        own: scratch("own")?,
+        expected: scratch("expected")?,
+        write: !arguments.dry_run,
+        force: arguments.force,
+    };
+    // The right to write is renewed while files are read.
+    let work = async {
+        tokio::select! {
+            undone = undoer.undo(chosen) => undone,
+            lost = store.tend(&()) => Err(lost),
+        }
+    };
+    let undone = signals::with_signals(stop, work).await?;
+    store.close().await;
+    Ok(undone?)
 }
 
 /// Returns the delivery to undo: the given generation, or the only one with rows.

@@ -354,6 +354,11 @@ impl Rows {
         &self.arena
     }
 
+    /// Returns the stamp of the first row, if there is a row.
+    pub fn first_stamp(&self) -> Option<Stamp> {
+        self.stamps.first().copied()
+    }
+
     pub fn stamp(&self, row: usize) -> Stamp {
         self.stamps.get(row).copied().unwrap_or(Stamp(0))
     }

@@ -2,6 +2,7 @@
 
 pub mod chunk;
 pub mod collection;
+pub mod correction;
 pub mod delivery;
 pub mod feed;
 pub mod feeds;

@@ -20,7 +20,7 @@ use crate::store::limits::Limits;
 use crate::store::observer::StoreObserver;
 use crate::store::sqlite::expected_rows::KeyEquality;
 use crate::store::sqlite::{self, SqliteStore};
-use crate::store::{Access, ChunkWriter, Ledger, QuarantineStore, RowReader, Store, StoreError};
+use crate::store::{Access, ChunkWriter, Ledger, QuarantineStore, RowReader, RowRewriter, Store, StoreError};
 
 /// The `store` section of the configuration: which store is used, and how.
 #[derive(Debug, Clone, Deserialize)]
@@ -228,17 +228,33 @@ impl AnyStore {
     /// Returns the store if what deliveries wrote can be taken back from it.
     ///
     /// # Errors
-    /// Returns an error for a store that cannot do this yet, and for a dry run.
-    pub fn into_correctable(self) -> Result<SqliteStore, StoreError> {
+    /// Returns an error for a dry run.
+    pub fn into_correctable(self) -> Result<Correctable, StoreError> {
         match self {
-            Self::Sqlite(store) => Ok(store),
-            Self::Cassandra(_) | Self::DrySqlite(_) | Self::DryCassandra(_) => Err(StoreError::Settings(
-                "undo works with SQLite only, so far\n  next: delete the rows of the file with cqlsh, or load corrected \
-                 values for the same keys"
-                    .to_owned(),
-            )),
+            Self::Sqlite(store) => Ok(Correctable::ByStamps(store)),
+            Self::Cassandra(store) => Ok(Correctable::ByKeys(store)),
+            Self::DrySqlite(_) | Self::DryCassandra(_) => {
+                Err(StoreError::Settings("a dry run corrects nothing".to_owned()))
+            }
         }
     }
+
+    /// Whether a correction of this delivery was begun and not completed.
+    ///
+    /// # Errors
+    /// Returns an error if the store does not answer.
+    pub async fn has_open_correction(&self, id: DeliveryId) -> Result<bool, StoreError> {
+        let Self::Cassandra(store) = self else { return Ok(false) };
+        Ok(store.corrections().await?.iter().any(|one| one.delivery == id && !one.is_settled))
+    }
+}
+
+/// A store whose rows can be corrected.
+pub enum Correctable {
+    /// Its rows have the stamps of their records.
+    ByStamps(SqliteStore),
+    /// Its rows have only write times.
+    ByKeys(CassandraStore),
 }
 
 /// Calls a method of the open store, whichever kind it is.

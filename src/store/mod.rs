@@ -22,6 +22,8 @@ use std::sync::Arc;
 
 pub use error::StoreError;
 
+use crate::domain::correction::rewrite::Rewrite;
+use crate::domain::correction::{Correction, StoredRow};
 use crate::domain::ledger::{
     Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownFile, NewDelivery, Page, TakenUp,
 };
@@ -205,6 +207,70 @@ pub trait Corrections: Store {
         undo: Self::Undo,
         end: UndoEnd,
     ) -> impl Future<Output = Result<Vec<TableUndo>, StoreError>> + Send;
+}
+
+/// Rewrites rows for corrections, in a store whose rows have lost the stamps of their records after a correction. Nothing
+/// else is loaded meanwhile.
+pub trait RowRewriter: Store {
+    /// Refuses tables whose rows cannot be corrected, with the reason.
+    fn check_tables(&self, tables: &[usize]) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Returns all corrections.
+    fn corrections(&self) -> impl Future<Output = Result<Vec<Correction>, StoreError>> + Send;
+
+    /// Returns the seconds after which new cells of a table expire, if they do.
+    fn lifetime(&self, table: usize) -> impl Future<Output = Result<Option<i64>, StoreError>> + Send;
+
+    /// Returns the rows with these keys, in this order. `None` stands for a row that does not exist.
+    fn stored_rows(
+        &self,
+        table: usize,
+        keys: Vec<TableRow>,
+    ) -> impl Future<Output = Result<Vec<Option<StoredRow>>, StoreError>> + Send;
+
+    /// Returns the number of rows in the partition of a key, or `most` if there are more.
+    fn partition_rows(
+        &self,
+        table: usize,
+        key: TableRow,
+        most: u64,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Begins a correction: hands out its stamps, waits until the clock has passed them, and notes it.
+    fn begin_correction(
+        &self,
+        delivery: DeliveryId,
+        tables: Vec<usize>,
+    ) -> impl Future<Output = Result<Correction, StoreError>> + Send;
+
+    /// Enters an undone delivery into the ledger.
+    fn enter_undone(
+        &self,
+        id: DeliveryId,
+        tables: Vec<TableUndo>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Rewrites rows, each all or none.
+    fn rewrite(
+        &self,
+        correction: &Correction,
+        table: usize,
+        rewrites: Vec<Rewrite>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Deletes the partition of a key.
+    fn delete_partition(
+        &self,
+        correction: &Correction,
+        table: usize,
+        key: TableRow,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Notes that all rows of a correction are written.
+    fn settle_correction(
+        &self,
+        correction: Correction,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// Reads tables.

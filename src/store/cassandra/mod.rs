@@ -10,11 +10,13 @@
 //! | `writer` | rows to requests, and from acknowledged rows to the ledger |
 //! | `quarantine` | quarantined records, and their replay |
 //! | `reader` | rows of the tables |
+//! | `corrections` | rewriting rows for corrections |
 //! | `check` | what an acknowledgement is worth |
 //! | `shared`, `open` | the open store, and how it is opened |
 
 mod check;
 pub mod cluster;
+mod corrections;
 mod lease;
 mod ledger;
 mod open;

@@ -10,6 +10,8 @@ use crate::domain::Schema;
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::cluster::limits::SizeLimit;
 use crate::store::cassandra::cluster::settings::Settings;
+use crate::store::cassandra::corrections::noted::Noted;
+use crate::store::cassandra::corrections::statements::Prepared;
 use crate::store::cassandra::lease::Lease;
 use crate::store::cassandra::lease::stamps::Authority;
 use crate::store::cassandra::lease::take::Wait;
@@ -73,7 +75,16 @@ async fn opened(settings: Arc<Settings>, declared: Arc<Schema>, access: Access) 
     let ledger = LedgerTables::new(&cluster).await?;
     let reading = Quarantine::new(&cluster).await?;
     let reader = Reader::new(&cluster, Arc::clone(&declared));
-    Ok(Inner { cluster, declared, ledger, reading, reader, writing, playing: Playing::default() })
+    Ok(Inner {
+        cluster,
+        declared,
+        ledger,
+        reading,
+        reader,
+        writing,
+        playing: Playing::default(),
+        correcting: Prepared::default(),
+    })
 }
 
 async fn for_writing(
@@ -90,6 +101,7 @@ async fn for_writing(
     }
     let lease = Lease::take(cluster, format!("{FORMAT} {}", declared.fingerprint.0), wait, fits).await?;
     let (found, stamps) = lease.during(make(cluster, declared, &lease, create)).await?;
+    let corrections = Noted::open(cluster, declared, &found).await?;
     let limits = &cluster.settings.limits;
     let limit = SizeLimit::smallest(cluster).await;
     if let Some(warning) = limit.as_ref().and_then(|limit| limit.warning(limits.max_record_bytes)) {
@@ -111,6 +123,7 @@ async fn for_writing(
         ahead: Ahead::default(),
         quarantine: Quarantine::new(cluster).await?,
         collisions: Collisions::new(cluster, Arc::clone(declared)).await?,
+        corrections,
     })
 }
 

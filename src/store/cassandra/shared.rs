@@ -9,6 +9,8 @@ use crate::metrics;
 use crate::store::StoreError;
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::cluster::limits::SizeLimit;
+use crate::store::cassandra::corrections::noted::Noted;
+use crate::store::cassandra::corrections::statements;
 use crate::store::cassandra::lease::Lease;
 use crate::store::cassandra::lease::stamps::Authority;
 use crate::store::cassandra::ledger::LedgerTables;
@@ -32,6 +34,8 @@ pub struct Inner {
     /// The state for writing. `None` if the store was not opened for writing.
     pub writing: Option<Writing>,
     pub playing: backfill_totals::Playing,
+    /// The statements of corrections.
+    pub correcting: statements::Prepared,
 }
 
 impl Inner {
@@ -69,6 +73,7 @@ pub struct Writing {
     pub ahead: Ahead,
     pub quarantine: Quarantine,
     pub collisions: Collisions,
+    pub corrections: Noted,
 }
 
 impl Writing {

@@ -107,7 +107,8 @@ impl ExpectedRows {
         self.run(move |shared, connection| Ok(missing(shared, connection, table, most)?)).await
     }
 
-    async fn run<T: Send + 'static>(
+    /// Runs `work` on the thread of the file.
+    pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Shared, &mut Connection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {

@@ -32,6 +32,7 @@ mod fault;
 mod shared;
 mod table_sql;
 mod scratch;
+mod expected_keys;
 pub mod expected_rows;
 mod undo;
 

@@ -16,6 +16,9 @@ use crate::store::cassandra::shared::Writing;
 use crate::store::clock::now_ms;
 use crate::store::{NOTHING_ASSUMED, StoreError, failpoint};
 
+/// The number of records in the range that a delivery takes when it is continued after a correction.
+const FURTHER: u64 = 10_000;
+
 impl LedgerTables {
     /// Enters a delivery. Earlier generations of its file that are not finished become `replaced`. The open records of
     /// failed generations are discarded, unless the new generation fails too.
@@ -117,7 +120,8 @@ impl LedgerTables {
 
     /// Continues a delivery. Returns `None` if the delivery has changed since its file was compared with it. If the
     /// rows of a noted tail were made by other rules, the tail gets a new stamp, because its old row may be in the
-    /// tables.
+    /// tables. If a table was corrected meanwhile, all further records get new stamps, because deletes of the correction may
+    /// hide what is written with earlier ones.
     ///
     /// # Errors
     /// Returns `Ahead` if no stamps can be handed out yet, or an error if the lease is lost, or if the cluster does not
@@ -141,8 +145,8 @@ impl LedgerTables {
             writing.lease.check().await?;
             writing.quarantine.remove_from(&writing.lease, id, before.reach.record).await?;
         }
-        let range = match before.note.as_ref().filter(|note| note.rules != how.rules) {
-            Some(note) => Some(writing.hand_out(note.span.from.record, 1).await?),
+        let range = match further_records(writing, &before, &how) {
+            Some((first, records)) => Some(writing.hand_out(first, records).await?),
             None => None,
         };
         let change = |entered: &mut Entered| {
@@ -197,6 +201,18 @@ async fn empty_tables(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, Sto
         }
     }
     Ok(empty)
+}
+
+/// Returns the first record of a delivery that needs another stamp, and for how many records.
+fn further_records(writing: &Writing, before: &Delivery, how: &Continuation) -> Option<(u64, u64)> {
+    let tables = before.receipt.tables.iter().map(|count| count.table.as_str());
+    let begin = before.stamps.ranges().last().map(|range| range.base);
+    if begin.is_some_and(|begin| writing.corrections.is_late(begin, tables)) {
+        // A longer rest takes further ranges.
+        return Some((before.reach.record, FURTHER));
+    }
+    let note = before.note.as_ref().filter(|note| note.rules != how.rules)?;
+    Some((note.span.from.record, 1))
 }
 
 /// Why a delivery was not changed.

@@ -8,7 +8,7 @@ mod generations;
 mod listing;
 mod rewind;
 mod written;
-mod lock;
+pub mod lock;
 mod lookup;
 pub mod delivery_row;
 pub mod migrations;

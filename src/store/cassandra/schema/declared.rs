@@ -1,10 +1,13 @@
 //! The declarations of the tables of the ledger, and of the table of the stamps.
 
 /// The format of ledger and quarantine. A newer format is rejected.
-pub const FORMAT: i64 = 7;
+pub const FORMAT: i64 = 8;
 
 /// The first format with `needledrop_contents`.
 pub const WITH_CONTENTS: i64 = 5;
+
+/// The first format with `needledrop_corrections`.
+pub const WITH_CORRECTIONS: i64 = 8;
 
 /// The tables of ledger and quarantine, in the order in which they are created. Only the table of the lease is created
 /// before all others. If the last table exists, all tables exist.
@@ -23,7 +26,10 @@ pub const WITH_CONTENTS: i64 = 5;
 /// - `trusted` has the last write time of each earlier epoch that wrote the row.
 ///
 /// In `needledrop_quarantine`, `header` is the header of a delivery. It is stored once, beside the quarantined records.
-pub const LEDGER: [(&str, &str); 8] = [
+///
+/// In `needledrop_corrections`, `stamp` is the first stamp of a correction, `tables` has the ids of the corrected tables by
+/// name, and `state` is `open` or `settled`. All are in one partition, so that they are read at once.
+pub const LEDGER: [(&str, &str); 9] = [
     (
         "needledrop_deliveries",
         "id bigint PRIMARY KEY, path text, generation int, state text, detail text, same_as bigint, \
@@ -55,6 +61,11 @@ pub const LEDGER: [(&str, &str); 8] = [
          PRIMARY KEY (delivery, table_name, bytes)",
     ),
     (
+        "needledrop_corrections",
+        "name text, stamp bigint, delivery bigint, tables frozen<map<text, text>>, state text, \
+         PRIMARY KEY (name, stamp)",
+    ),
+    (
         "needledrop_lease",
         "name text PRIMARY KEY, holder text, epoch bigint, beat bigint, stamps bigint, tables text",
     ),
@@ -64,8 +75,9 @@ pub const LEDGER: [(&str, &str); 8] = [
 /// Indexes of tables in [`LEDGER`]. The format is recorded in the last table once all tables exist.
 pub const CONTENTS: usize = 3;
 pub const DELIVERIES: usize = 0;
-pub const LEASE: usize = 6;
-pub const META: usize = 7;
+pub const CORRECTIONS: usize = 6;
+pub const LEASE: usize = 7;
+pub const META: usize = 8;
 
 /// The table of stamps. All tables in a keyspace get their stamps from it, whichever ledgers write to these tables. It
 /// is in the keyspace of the tables, not of the ledger. `next` is the first stamp that is not reserved. `ledgers` has

@@ -7,7 +7,7 @@ use crate::store::StoreError;
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::schema::ddl::word;
 use crate::store::cassandra::schema::declared::{
-    CONTENTS, DELIVERIES, LEASE, LEDGER, META, STAMPS, WITH_CONTENTS,
+    CONTENTS, CORRECTIONS, DELIVERIES, LEASE, LEDGER, META, STAMPS, WITH_CONTENTS, WITH_CORRECTIONS,
 };
 use crate::store::cassandra::schema::names::{folded, keyspace, keyspaces};
 
@@ -39,8 +39,12 @@ impl SchemaState {
 
     /// Returns a missing table that a ledger of this format must have.
     pub fn missing_ledger_table(&self, format: i64) -> Option<&'static str> {
-        let mut missing = self.missing_ledger.iter().filter(|at| **at != CONTENTS || format >= WITH_CONTENTS);
-        missing.next().and_then(|at| LEDGER.get(*at)).map(|(name, _)| *name)
+        let is_needed = |at: &&usize| match **at {
+            CONTENTS => format >= WITH_CONTENTS,
+            CORRECTIONS => format >= WITH_CORRECTIONS,
+            _ => true,
+        };
+        self.missing_ledger.iter().find(is_needed).and_then(|at| LEDGER.get(*at)).map(|(name, _)| *name)
     }
 
     /// Describes the first thing that is missing.

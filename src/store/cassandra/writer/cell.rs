@@ -56,10 +56,21 @@ pub fn write(
         Cell::Date(days) => narrow(writer, i64::from(days) + DAY_ZERO, 4),
         Cell::Decimal(_) if kind == Type::Varint => bytes(writer, &varint(&cell.value(arena))),
         Cell::Decimal(_) => bytes(writer, &decimal(&cell.value(arena))),
-        Cell::Collection(at) => match (kind, std::str::from_utf8(at.of(arena))) {
-            (Type::Collection(kind), Ok(text)) => self::collection(writer, kind, text),
-            _ => Err(SerializationError::new(Unreadable)),
+        Cell::Collection(at) => match std::str::from_utf8(at.of(arena)) {
+            Ok(text) => collection_of(writer, kind, text),
+            Err(_) => Err(SerializationError::new(Unreadable)),
         },
+    }
+}
+
+/// Writes a collection from its JSON text.
+///
+/// # Errors
+/// Returns an error if the text is no collection of this type, or is too long for CQL.
+pub fn collection_of(writer: CellWriter<'_>, kind: Type, text: &str) -> Result<(), SerializationError> {
+    match kind {
+        Type::Collection(kind) => collection(writer, kind, text),
+        _ => Err(SerializationError::new(Unreadable)),
     }
 }
 

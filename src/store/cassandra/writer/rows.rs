@@ -314,7 +314,8 @@ impl Pace {
         Self { rows_per_second, next: Mutex::new(Instant::now()) }
     }
 
-    async fn wait(&self, rows: usize) {
+    /// Waits until this number of rows may be sent.
+    pub async fn wait(&self, rows: usize) {
         if let Some(begin) = self.take(rows) {
             tokio::time::sleep_until(begin.into()).await;
         }

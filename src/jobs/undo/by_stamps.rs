@@ -1,13 +1,15 @@
-//! Takes back what one delivery wrote. What the other deliveries give for the same keys comes from their kept files.
+//! Takes back what one delivery wrote, in a store whose rows have the stamps of their records. What the other deliveries give
+//! for the same keys comes from their kept files.
 
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::undo::{RowsOf, TableUndo, UndoEnd};
+use crate::domain::undo::{RowsOf, UndoEnd};
 use crate::domain::{Delivery, Feeds, RowChunk, TableCount, ledger};
 use crate::jobs::locate::KeptFiles;
 use crate::jobs::read_again::{Lost, LostError, ReadAgain, ReadEnd};
+use crate::jobs::undo::Undone;
 use crate::source::Source;
 use crate::store::backoff::Backoff;
 use crate::store::listing::Deliveries;
@@ -23,19 +25,6 @@ pub struct Undoer<S, I> {
     pub write: bool,
     /// Whether values of deliveries whose files cannot be read may stay lost.
     pub force: bool,
-}
-
-/// The outcome of an undo.
-#[derive(Debug)]
-pub enum Undone {
-    Done {
-        tables: Vec<TableUndo>,
-        /// The deliveries whose values may be lost.
-        lost: Vec<Lost>,
-    },
-    /// Nothing was changed, because these deliveries may share rows, and their records cannot be read.
-    Needed(Vec<Lost>),
-    Stopped,
 }
 
 impl<S: Corrections, I: Source> Undoer<S, I> {

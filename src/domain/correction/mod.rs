@@ -1,0 +1,79 @@
+//! Corrections: rows are made equal to what the deliveries that count give.
+
+pub mod cell_origins;
+pub mod rewrite;
+
+use std::collections::BTreeMap;
+
+use crate::domain::{DeliveryId, Stamp, TableRow, Value};
+
+/// The stamps of one correction. They belong to no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CorrectionStamps(Stamp);
+
+impl CorrectionStamps {
+    /// The number of records whose stamps a correction takes.
+    pub const RECORDS: u64 = 2;
+
+    /// Returns the stamps from `base` on, which is the first stamp of a range that was handed out.
+    pub fn new(base: Stamp) -> Self {
+        Self(base)
+    }
+
+    /// The stamp of deletes. They hide everything up to this stamp.
+    pub fn delete(self) -> Stamp {
+        self.0
+    }
+
+    /// The stamp of values that deliveries gave.
+    pub fn restored(self) -> Stamp {
+        Stamp(self.0.0 + 1)
+    }
+
+    /// The stamp of values of other programs that a delete would hide.
+    pub fn kept(self) -> Stamp {
+        Stamp(self.0.0 + 2)
+    }
+}
+
+/// A correction as the ledger has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Correction {
+    pub stamps: CorrectionStamps,
+    /// The delivery whose rows are corrected.
+    pub delivery: DeliveryId,
+    /// The corrected tables, by name. The id tells a table from another one of the same name.
+    pub tables: BTreeMap<String, String>,
+    /// Whether all its rows are written.
+    pub is_settled: bool,
+}
+
+/// A cell as a table has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredCell {
+    pub value: Value<'static>,
+    /// The write time.
+    pub stamp: Stamp,
+    /// The seconds until the cell expires.
+    pub ttl: Option<i32>,
+}
+
+/// The cells of a row after its key, as a table has them.
+pub type StoredRow = Vec<Option<StoredCell>>;
+
+/// The row that records give for a key by law 2, without the key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExpectedRow {
+    pub values: Vec<Value<'static>>,
+    /// The stamps of the records that set the cells. An empty cell has one only in a table that clears cells.
+    pub stamps: Vec<Option<Stamp>>,
+    /// The stamp of the newest record.
+    pub newest: Stamp,
+}
+
+/// A row of a table by its key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyedRow {
+    pub key: TableRow,
+    pub row: ExpectedRow,
+}

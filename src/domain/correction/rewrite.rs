@@ -1,0 +1,130 @@
+//! What becomes of one row in a correction.
+
+use crate::domain::correction::cell_origins::{CellOrigin, CellOrigins};
+use crate::domain::correction::{ExpectedRow, StoredCell, StoredRow};
+use crate::domain::{Stamp, TableRow, Value};
+
+/// A cell to write: the index of its column after the key, its value, and the seconds until it expires. An empty value
+/// deletes the cell.
+pub type NewCell = (usize, Value<'static>, Option<i32>);
+
+/// What becomes of a row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rewrite {
+    pub key: TableRow,
+    pub change: Change,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// The row is deleted. These cells are of other programs, and are written again.
+    Delete(Vec<NewCell>),
+    /// These cells change, and the others stay as they are.
+    Set(Vec<NewCell>),
+}
+
+/// The rules of one correction in one table.
+#[derive(Debug)]
+pub struct Rules<'c> {
+    pub origins: &'c CellOrigins,
+    /// Whether the expected rows lack the records of some delivery.
+    pub is_incomplete: bool,
+    /// The lifetime of new cells in seconds, if the table has one.
+    pub ttl: Option<i64>,
+    /// The clock.
+    pub now: Stamp,
+}
+
+/// One row of a correction.
+#[derive(Debug)]
+pub struct Corrected<'r> {
+    /// What the corrected delivery alone gives.
+    pub own: &'r ExpectedRow,
+    /// What the deliveries that count give.
+    pub expected: Option<&'r ExpectedRow>,
+    /// What the table has.
+    pub stored: &'r StoredRow,
+}
+
+impl Rules<'_> {
+    /// Returns what becomes of a row, or `None` if it stays as it is.
+    pub fn change(&self, row: &Corrected<'_>) -> Option<Change> {
+        let is_given = row.expected.is_some_and(|expected| self.left(expected.newest).is_some());
+        if !is_given && !self.may_be_of_another(row) {
+            return Some(Change::Delete(self.of_others(row.stored)));
+        }
+        let cells = (0..row.own.values.len()).filter_map(|at| self.cell(row, at));
+        let cells: Vec<NewCell> = cells.collect();
+        (!cells.is_empty()).then_some(Change::Set(cells))
+    }
+
+    /// Whether the row has a cell of a delivery that counts. Its records may not be among the expected ones.
+    fn may_be_of_another(&self, row: &Corrected<'_>) -> bool {
+        let mut cells = row.stored.iter().enumerate();
+        self.is_incomplete
+            && cells.any(|(at, cell)| cell.as_ref().is_some_and(|cell| self.stays(row.own, at, cell)))
+    }
+
+    fn of_others(&self, stored: &StoredRow) -> Vec<NewCell> {
+        let cells = stored.iter().enumerate().filter_map(|(at, cell)| Some((at, cell.as_ref()?)));
+        let others = cells.filter(|(_, cell)| self.origins.of(cell.stamp) == CellOrigin::Other);
+        others.map(|(at, cell)| (at, cell.value.clone(), cell.ttl)).collect()
+    }
+
+    /// Returns the new cell, or `None` if it stays as it is.
+    fn cell(&self, row: &Corrected<'_>, at: usize) -> Option<NewCell> {
+        let expected = self.expected(row, at);
+        match row.stored.get(at)?.as_ref() {
+            Some(cell) => match self.origins.of(cell.stamp) {
+                CellOrigin::Other | CellOrigin::Counting => None,
+                CellOrigin::Restored if self.stays(row.own, at, cell) => None,
+                CellOrigin::Restored
+                    if expected.as_ref().is_some_and(|(_, value, _)| *value == cell.value) =>
+                {
+                    None
+                }
+                CellOrigin::Restored | CellOrigin::NotCounting => {
+                    Some(expected.unwrap_or((at, Value::Empty, None)))
+                }
+            },
+            None if is_cleared(row, at) => expected,
+            // Another program deleted the cell, or no record set it.
+            None => None,
+        }
+    }
+
+    /// Whether a cell is of a delivery that counts, or may be of one whose records are not among the expected ones.
+    fn stays(&self, own: &ExpectedRow, at: usize, cell: &StoredCell) -> bool {
+        let sets = own.stamps.get(at).is_some_and(Option::is_some);
+        match self.origins.of(cell.stamp) {
+            CellOrigin::Counting => true,
+            CellOrigin::Restored => self.is_incomplete && !sets,
+            CellOrigin::NotCounting | CellOrigin::Other => false,
+        }
+    }
+
+    /// Returns the cell that the deliveries give, unless it is empty or has expired.
+    fn expected(&self, row: &Corrected<'_>, at: usize) -> Option<NewCell> {
+        let expected = row.expected?;
+        let value = expected.values.get(at).filter(|value| **value != Value::Empty)?;
+        let stamp = expected.stamps.get(at).copied().flatten().unwrap_or(expected.newest);
+        Some((at, value.clone(), self.left(stamp)?))
+    }
+
+    /// Returns the seconds until a cell with this stamp expires, or `None` if it has expired.
+    fn left(&self, stamp: Stamp) -> Option<Option<i32>> {
+        let Some(ttl) = self.ttl else { return Some(None) };
+        let age = self.now.0.saturating_sub(stamp.0) / 1_000_000;
+        let left = i32::try_from(ttl.saturating_sub(age)).unwrap_or(i32::MAX);
+        (left > 0).then_some(Some(left))
+    }
+}
+
+/// Whether the corrected delivery cleared a cell that the others set.
+fn is_cleared(row: &Corrected<'_>, at: usize) -> bool {
+    let stamp = |of: &ExpectedRow| of.stamps.get(at).copied().flatten();
+    stamp(row.own) > row.expected.and_then(stamp) && row.own.values.get(at) == Some(&Value::Empty)
+}
+
+#[cfg(test)]
+mod tests;

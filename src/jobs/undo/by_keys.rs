@@ -1,0 +1,218 @@
+//! Takes back what one delivery wrote, in a store whose rows have only write times. The keys come from the delivery's kept
+//! file, and what the other deliveries give for them comes from theirs.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::correction::Correction;
+use crate::domain::correction::cell_origins::CellOriginsBuilder;
+use crate::domain::quarantine::{EntryFilter, Fate};
+use crate::domain::undo::TableUndo;
+use crate::domain::{Delivery, DeliveryId, DeliveryState, Feeds, RowChunk, Schema, ledger};
+use crate::jobs::locate::KeptFiles;
+use crate::jobs::read_again::{Lost, LostError, ReadAgain, ReadEnd};
+use crate::jobs::undo::Undone;
+use crate::jobs::undo::partitions::Target;
+use crate::jobs::undo::rewriting::Rewriting;
+use crate::source::Source;
+use crate::store::backoff::Backoff;
+use crate::store::listing::{Deliveries, Entries};
+use crate::store::sqlite::expected_rows::ExpectedRows;
+use crate::store::{RowRewriter, StoreError};
+
+/// The number of quarantined records that are discarded at once.
+const DISCARDED: usize = 100;
+
+/// Undoes deliveries.
+pub struct Undoer<S, I> {
+    pub store: Arc<S>,
+    pub schema: Arc<Schema>,
+    pub feeds: Feeds<KeptFiles<I>>,
+    pub backoff: Backoff,
+    pub stop: CancellationToken,
+    /// The delivery to undo.
+    pub delivery: DeliveryId,
+    /// What the undone delivery alone gives.
+    pub own: ExpectedRows,
+    /// What the other deliveries give for its keys.
+    pub expected: ExpectedRows,
+    /// Whether the tables and the ledger are changed. Otherwise the undo only counts.
+    pub write: bool,
+    /// Whether values of deliveries whose files cannot be read may stay lost.
+    pub force: bool,
+}
+
+impl<S: RowRewriter, I: Source> Undoer<S, I> {
+    /// Takes a delivery out of the tables, or completes an undo that was interrupted.
+    ///
+    /// # Errors
+    /// Returns an error if the rows of a table cannot be corrected, or if the store does not answer.
+    pub async fn undo(&self, delivery: &Delivery) -> Result<Undone, StoreError> {
+        self.refuse_unfinished(delivery).await?;
+        let tables = self.tables_of(delivery);
+        let indexes: Vec<usize> = tables.iter().map(|(index, _)| *index).collect();
+        self.backoff.with(|| self.store.check_tables(&indexes)).await?;
+        let names: Vec<String> = tables.into_iter().map(|(_, name)| name).collect();
+        match self.read(delivery, &names, &self.add_own()).await? {
+            ReadEnd::Done => {}
+            ReadEnd::Stopped => return Ok(Undone::Stopped),
+            ReadEnd::Lost(why) => return Ok(Undone::Needed(vec![Lost::of(delivery, names, why)])),
+        }
+        let Some(lost) = self.expect(delivery, &names).await? else { return Ok(Undone::Stopped) };
+        if !lost.is_empty() && !self.force {
+            return Ok(Undone::Needed(lost));
+        }
+        let done = match self.write {
+            true => self.correct(delivery, &indexes, !lost.is_empty()).await?,
+            false => self.rewriting(delivery, !lost.is_empty(), None).await?.tables(&indexes).await?,
+        };
+        Ok(done.map_or(Undone::Stopped, |tables| Undone::Done { tables, lost }))
+    }
+
+    /// Refuses while rows may be in the tables that the ledger does not have.
+    async fn refuse_unfinished(&self, delivery: &Delivery) -> Result<(), StoreError> {
+        let is_ahead =
+            delivery.ahead.as_ref().is_some_and(|ahead| ahead.bytes.offset > delivery.reach.offset);
+        if is_ahead || delivery.note.is_some() {
+            return Err(StoreError::Settings(format!(
+                "{} was interrupted, and rows after its byte {} may be in the tables\n  next: load the same bytes to their end \
+                 with `needledrop load`, then undo the file",
+                delivery.file, delivery.reach.offset
+            )));
+        }
+        let mut all = Deliveries::patiently(&*self.store, &self.backoff, ledger::DeliveryFilter::All);
+        while let Some(other) = all.next().await? {
+            if other.state == DeliveryState::Loading {
+                return Err(StoreError::Settings(format!(
+                    "{} is loaded only in part\n  next: run `needledrop run --once`, then undo the file",
+                    other.file
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the tables that have rows of a delivery.
+    fn tables_of(&self, delivery: &Delivery) -> Vec<(usize, String)> {
+        let counts = delivery.receipt.tables.iter().filter(|count| count.rows > 0);
+        let tables = counts.filter_map(|count| self.schema.table(&count.table));
+        tables.map(|(index, table)| (index, table.name.clone())).collect()
+    }
+
+    /// Returns a function that adds the rows of a chunk to those of the undone delivery.
+    fn add_own(&self) -> impl AsyncFn(Arc<RowChunk>) -> Result<(), StoreError> + '_ {
+        async |chunk| self.own.add(chunk).await
+    }
+
+    async fn read(
+        &self,
+        delivery: &Delivery,
+        tables: &[String],
+        take: &impl AsyncFn(Arc<RowChunk>) -> Result<(), StoreError>,
+    ) -> Result<ReadEnd, StoreError> {
+        let store = (&*self.store, &self.backoff);
+        // Another configuration would give other keys, so the undone delivery is read only under its own.
+        let same_values = !self.force || delivery.id == self.delivery;
+        let read_again = ReadAgain { store, feeds: &self.feeds, stop: &self.stop, same_values };
+        read_again.delivery(delivery, tables, take).await
+    }
+
+    /// Collects what the other deliveries give for the keys of the undone one. Returns the deliveries that cannot be read, or
+    /// `None` if the run was stopped.
+    async fn expect(&self, delivery: &Delivery, names: &[String]) -> Result<Option<Vec<Lost>>, StoreError> {
+        let mut all = Deliveries::patiently(&*self.store, &self.backoff, ledger::DeliveryFilter::All);
+        let mut lost = Vec::new();
+        let add = async |chunk: Arc<RowChunk>| {
+            let wanted = self.own.wanted(Arc::clone(&chunk)).await?;
+            self.expected.add_wanted(chunk, wanted).await
+        };
+        while let Some(other) = all.next().await? {
+            let mut tables: Vec<String> = self.tables_of(&other).into_iter().map(|(_, name)| name).collect();
+            tables.retain(|name| names.contains(name));
+            if other.id == delivery.id || !other.counts() || tables.is_empty() {
+                continue;
+            }
+            if other.receipt.assumed > 0 {
+                lost.push(Lost::of(&other, tables, LostError::Assumed));
+                continue;
+            }
+            match self.read(&other, &tables, &add).await? {
+                ReadEnd::Done => {}
+                ReadEnd::Stopped => return Ok(None),
+                ReadEnd::Lost(why) => lost.push(Lost::of(&other, tables, why)),
+            }
+        }
+        Ok(Some(lost))
+    }
+
+    /// Counts what changes, enters the undo into the ledger, and changes it. Returns `None` if the run was stopped before
+    /// the first change.
+    async fn correct(
+        &self,
+        delivery: &Delivery,
+        tables: &[usize],
+        is_incomplete: bool,
+    ) -> Result<Option<Vec<TableUndo>>, StoreError> {
+        let counted = self.rewriting(delivery, is_incomplete, None).await?.tables(tables).await?;
+        let Some(counted) = counted else { return Ok(None) };
+        let begin = || self.store.begin_correction(delivery.id, tables.to_vec());
+        let correction = self.backoff.with(begin).await?;
+        if delivery.state != DeliveryState::Undone {
+            self.discard(delivery).await?;
+            self.backoff.with(|| self.store.enter_undone(delivery.id, counted.clone())).await?;
+        }
+        let rewriting = self.rewriting(delivery, is_incomplete, Some(correction)).await?;
+        if rewriting.tables(tables).await?.is_none() {
+            return Ok(None);
+        }
+        // Those of attempts that were interrupted are settled too.
+        for open in self.corrections().await?.into_iter().filter(|one| is_open_of(one, delivery)) {
+            self.backoff.with(|| self.store.settle_correction(open.clone())).await?;
+        }
+        Ok(Some(counted))
+    }
+
+    async fn corrections(&self) -> Result<Vec<Correction>, StoreError> {
+        self.backoff.with(|| self.store.corrections()).await
+    }
+
+    async fn rewriting(
+        &self,
+        delivery: &Delivery,
+        is_incomplete: bool,
+        correction: Option<Correction>,
+    ) -> Result<Rewriting<'_, S>, StoreError> {
+        let mut origins = CellOriginsBuilder::new(&self.corrections().await?, Some(delivery.id));
+        let mut all = Deliveries::patiently(&*self.store, &self.backoff, ledger::DeliveryFilter::All);
+        while let Some(other) = all.next().await? {
+            origins.add(&other);
+        }
+        Ok(Rewriting {
+            target: Target { store: &*self.store, backoff: &self.backoff, correction },
+            schema: &self.schema,
+            stop: &self.stop,
+            rows: (&self.own, &self.expected),
+            origins: origins.build(),
+            is_incomplete,
+        })
+    }
+
+    /// Discards the open records of the delivery in quarantine.
+    async fn discard(&self, delivery: &Delivery) -> Result<(), StoreError> {
+        let filter = EntryFilter { fate: Some(Fate::Open), ..EntryFilter::default() };
+        let mut entries = Entries::patiently(&*self.store, &self.backoff, delivery.id, filter);
+        while let Some(page) = entries.page().await? {
+            let records: Vec<u64> = page.iter().map(|entry| entry.record.record).collect();
+            for some in records.chunks(DISCARDED) {
+                self.backoff.with(|| self.store.discard(delivery.id, some.to_vec())).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a correction of the delivery has not been completed.
+pub fn is_open_of(correction: &Correction, delivery: &Delivery) -> bool {
+    !correction.is_settled && correction.delivery == delivery.id
+}

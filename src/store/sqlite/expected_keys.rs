@@ -1,0 +1,156 @@
+//! Looks up expected rows by their keys, and keeps only those of wanted keys.
+
+use std::sync::Arc;
+
+use rusqlite::types::{ToSqlOutput, Value as Sql};
+use rusqlite::{Connection, params_from_iter};
+
+use crate::domain::correction::{ExpectedRow, KeyedRow};
+use crate::domain::{RowChunk, Table, TableRow, Type, Value};
+use crate::store::StoreError;
+use crate::store::sqlite::cell;
+use crate::store::sqlite::expected_rows::ExpectedRows;
+use crate::store::sqlite::fault::{Fault, SqlResult};
+use crate::store::sqlite::merge::Row;
+use crate::store::sqlite::rows::Writer;
+use crate::store::sqlite::schema::quoted;
+use crate::store::sqlite::shared::Shared;
+
+/// The number of keys in a page.
+const PAGE: usize = 1000;
+
+/// Which rows of a chunk are wanted: for each table of its plan, a flag for each row.
+pub type Wanted = Vec<Vec<bool>>;
+
+impl ExpectedRows {
+    /// Returns which rows of a chunk have a key that is here.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be read.
+    pub async fn wanted(&self, chunk: Arc<RowChunk>) -> Result<Wanted, StoreError> {
+        self.run(move |shared, connection| {
+            let tables = chunk.source.plan.tables.iter();
+            tables.map(|table| has_keys(shared, connection, table, &chunk)).collect()
+        })
+        .await
+    }
+
+    /// Adds the wanted rows of a chunk to the tables of its plan.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be written to.
+    pub async fn add_wanted(&self, chunk: Arc<RowChunk>, wanted: Wanted) -> Result<(), StoreError> {
+        self.run(move |shared, connection| {
+            let transaction = connection.transaction()?;
+            for (table, wanted) in chunk.source.plan.tables.iter().zip(&wanted) {
+                let mut writer = Writer::new(shared, &transaction, table)?;
+                for (row, _) in wanted.iter().enumerate().filter(|(_, wanted)| **wanted) {
+                    writer.write(&chunk.rows, row)?;
+                }
+            }
+            Ok(transaction.commit()?)
+        })
+        .await
+    }
+
+    /// Returns the rows whose keys follow `after`, in key order: one page. The last page is empty.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be read.
+    pub async fn page(&self, table: usize, after: Option<TableRow>) -> Result<Vec<KeyedRow>, StoreError> {
+        self.run(move |shared, connection| {
+            let Some(of) = KeyedTable::of(shared, table) else { return Ok(Vec::new()) };
+            let keys = of.keys(connection, after.as_ref())?;
+            keys.into_iter().map(|key| of.keyed_row(shared, connection, key)).collect()
+        })
+        .await
+    }
+
+    /// Returns the rows with these keys.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be read.
+    pub async fn rows_of(
+        &self,
+        table: usize,
+        keys: Vec<TableRow>,
+    ) -> Result<Vec<Option<ExpectedRow>>, StoreError> {
+        self.run(move |shared, connection| {
+            let Some(of) = KeyedTable::of(shared, table) else { return Ok(Vec::new()) };
+            let writer = Writer::new(shared, connection, of.table)?;
+            let find = |key: &TableRow| {
+                let key: Vec<Sql> = key.iter().map(stored).collect();
+                writer.row(&key)?.map(|row| of.row(&writer, row)).transpose()
+            };
+            keys.iter().map(find).collect()
+        })
+        .await
+    }
+}
+
+fn has_keys(
+    shared: &Shared,
+    connection: &Connection,
+    table: &Table,
+    chunk: &RowChunk,
+) -> Result<Vec<bool>, Fault> {
+    let writer = Writer::new(shared, connection, table)?;
+    let rows = 0..chunk.rows.len();
+    rows.map(|row| Ok(writer.row(&writer.key(&chunk.rows, row))?.is_some())).collect()
+}
+
+/// A declared table and the types of its columns.
+struct KeyedTable<'s> {
+    table: &'s Table,
+    kinds: Vec<Type>,
+    key: Vec<String>,
+}
+
+impl<'s> KeyedTable<'s> {
+    fn of(shared: &'s Shared, index: usize) -> Option<Self> {
+        let table = shared.declared.tables.get(index)?;
+        let columns: Vec<_> = shared.declared.columns_of(table).collect();
+        let key = columns.iter().take(table.key_len()).map(|column| quoted(&column.name)).collect();
+        Some(Self { table, kinds: columns.iter().map(|column| column.kind).collect(), key })
+    }
+
+    fn keys(&self, connection: &Connection, after: Option<&TableRow>) -> SqlResult<Vec<Vec<Sql>>> {
+        let columns = self.key.join(", ");
+        let marks: Vec<String> = (1..=self.key.len()).map(|n| format!("?{n}")).collect();
+        let follows = after.map(|_| format!("WHERE ({columns}) > ({})", marks.join(", ")));
+        let (name, follows) = (quoted(&self.table.name), follows.unwrap_or_default());
+        let sql = format!("SELECT {columns} FROM {name} {follows} ORDER BY {columns} LIMIT {PAGE}");
+        let mut statement = connection.prepare_cached(&sql)?;
+        let after = after.into_iter().flatten().map(stored);
+        let keys = statement.query_map(params_from_iter(after), |row| {
+            (0..self.key.len()).map(|at| row.get(at)).collect::<SqlResult<Vec<Sql>>>()
+        })?;
+        keys.collect()
+    }
+
+    fn keyed_row(&self, shared: &Shared, connection: &Connection, key: Vec<Sql>) -> Result<KeyedRow, Fault> {
+        let writer = Writer::new(shared, connection, self.table)?;
+        let row = writer.row(&key)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+        let values = key.iter().zip(&self.kinds);
+        let key = values.map(|(value, kind)| cell::value(*kind, value.into())).collect::<SqlResult<_>>()?;
+        Ok(KeyedRow { key, row: self.row(&writer, row)? })
+    }
+
+    fn row(&self, writer: &Writer<'_>, row: Row) -> Result<ExpectedRow, Fault> {
+        let names = writer.names().into_iter().enumerate();
+        let stamps = names.map(|(at, name)| row.stamp_of(at, name, self.table.empty)).collect();
+        let values = row.values.iter().zip(self.kinds.iter().skip(self.table.key_len()));
+        let values =
+            values.map(|(value, kind)| cell::value(*kind, value.into())).collect::<SqlResult<_>>()?;
+        Ok(ExpectedRow { values, stamps, newest: row.stamp })
+    }
+}
+
+/// Returns the form in which SQLite stores a value.
+fn stored(value: &Value<'static>) -> Sql {
+    match cell::stored(value) {
+        ToSqlOutput::Owned(value) => value,
+        ToSqlOutput::Borrowed(value) => value.try_into().unwrap_or(Sql::Null),
+        _ => Sql::Null,
+    }
+}

@@ -1,0 +1,230 @@
+//! Tests of `needledrop undo`: rows are as if the delivery had never been, and what other programs wrote stays.
+
+use std::fs;
+
+use serde_json::{Value as Json, json};
+
+use crate::place::Place;
+use crate::steps::steps_by;
+
+/// Two tables with different keys and different rules for empty values.
+pub const YAML: &str = "source:\n  folder: inbox\n  tail_after: 1h\n  columns: { k: int, v: text, w: text }\n\
+                        tables:\n  t: { partition_key: [k], columns: [v, w] }\n  \
+                        u: { partition_key: [v], clustering_key: [k], columns: [w], empty: clear }\n";
+
+/// A place with three files. The records of `2.csv` are before, between and after those of the others.
+fn loaded() -> Option<Place> {
+    let place = Place::of(YAML)?;
+    place.drop_file("1.csv", "k,v,w\n1,a,A\n2,b,B\n3,c,C\n");
+    place.drop_file("2.csv", "k,v,w\n2,x,\n3,c,Z\n4,d,D\n4,d,E\n");
+    place.drop_file("3.csv", "k,v,w\n3,c,\n5,e,E\nx,y,z\n4,d,\n");
+    place.once(1);
+    Some(place)
+}
+
+fn verified(place: &Place) {
+    let output = place.run(&["verify", "--json"]);
+    assert_eq!(output.code, 0, "{output:?}");
+}
+
+fn rows(place: &Place, cql: &str) -> Vec<String> {
+    let cell = |cell: &Option<scylla::value::CqlValue>| match cell {
+        Some(scylla::value::CqlValue::Text(text)) => text.clone(),
+        Some(scylla::value::CqlValue::Int(n)) => n.to_string(),
+        Some(other) => format!("{other:?}"),
+        None => "-".to_owned(),
+    };
+    let mut rows: Vec<String> =
+        place.rows(cql).iter().map(|row| row.iter().map(cell).collect::<Vec<_>>().join(" ")).collect();
+    rows.sort();
+    rows
+}
+
+const T: &str = "SELECT k, v, w FROM ks.t";
+const U: &str = "SELECT v, k, w FROM ks.u";
+
+#[test]
+fn values_of_other_files_come_back() {
+    let Some(place) = loaded() else { return };
+    let before = place.dump();
+    let dry = place.json(&["undo", "2.csv", "--dry-run"]);
+    assert_eq!(place.dump(), before, "a dry run changes nothing");
+    let done = place.json(&["undo", "2.csv"]);
+    assert_eq!(done["tables"], dry["tables"]);
+    let counts =
+        |table: &str| ["removed", "restored"].map(|what| done["tables"][table][what].as_u64().unwrap());
+    assert_eq!((counts("t"), counts("u")), ([0, 3], [1, 0]));
+    assert_eq!(rows(&place, T), ["1 a A", "2 b B", "3 c C", "4 d -", "5 e E"]);
+    assert_eq!(rows(&place, U), ["a 1 A", "b 2 B", "c 3 -", "d 4 -", "e 5 E"]);
+    let receipt = place.receipt("2.csv");
+    assert_eq!((&receipt["state"], &receipt["loaded"]), (&json!("undone"), &json!(4)));
+    assert_eq!(place.json(&["status"])["states"], json!({ "loaded": 2, "undone": 1 }));
+    verified(&place);
+    let again = place.json(&["undo", "2.csv"]);
+    assert_eq!(again["was_undone"], true);
+    place.json(&["undo", "3.csv"]);
+    assert_eq!(place.receipt("3.csv")["quarantine"], json!({ "open": 0, "replayed": 0, "discarded": 1 }));
+    place.json(&["undo", "1.csv"]);
+    assert_eq!((rows(&place, T), rows(&place, U)), (vec![], vec![]));
+    place.json(&["load", "--again", "2.csv"]);
+    assert_eq!(rows(&place, T), ["2 x -", "3 c Z", "4 d E"]);
+    verified(&place);
+}
+
+/// Cells that other programs wrote keep their values and the rest of their time to live, through several undos.
+#[test]
+fn values_of_other_programs_stay() {
+    let Some(place) = loaded() else { return };
+    place.cql("UPDATE ks.t USING TTL 1000 SET w = 'mine' WHERE k = 4");
+    place.cql("UPDATE ks.t SET v = 'mine' WHERE k = 5");
+    place.cql("DELETE w FROM ks.t WHERE k = 1");
+    place.cql("DELETE FROM ks.t WHERE k = 2");
+    place.cql("INSERT INTO ks.t (k, v) VALUES (9, 'mine')");
+    place.json(&["undo", "2.csv"]);
+    assert_eq!(rows(&place, T), ["1 a -", "3 c C", "4 d mine", "5 mine E", "9 mine -"]);
+    place.json(&["undo", "3.csv"]);
+    assert_eq!(rows(&place, T), ["1 a -", "3 c C", "4 - mine", "5 mine -", "9 mine -"]);
+    let left = place.rows("SELECT TTL(w) FROM ks.t WHERE k = 4");
+    let left = left[0][0].as_ref().unwrap().as_int().unwrap();
+    assert!((900..=1000).contains(&left), "{left}");
+    // The row of 4 was deleted, and its value of another program written again. It still is one of another program.
+    place.json(&["load", "--again", "2.csv"]);
+    place.json(&["undo", "2.csv", "--generation", "2"]);
+    // What another program deleted comes back where the undone file had written it again.
+    assert_eq!(rows(&place, T), ["1 a -", "2 b -", "3 c C", "5 mine -", "9 mine -"], "2.csv wrote over 4");
+}
+
+#[test]
+fn values_of_every_type_come_back() {
+    let columns = "day: date, t: text, big: bigint, f: float, d: double, dec: decimal, b: boolean, at: timestamp, \
+                   time: time, id: uuid, tid: timeuuid, raw: blob, ip: inet, n: varint, s: smallint, y: tinyint, \
+                   l: \"list<text>\", m: \"map<text, int>\", e: \"set<int>\"";
+    let names = "day,t,big,f,d,dec,b,at,time,id,tid,raw,ip,n,s,y,l,m,e";
+    let yaml = format!(
+        "source:\n  folder: inbox\n  columns: {{ k: int, {columns} }}\ntables:\n  t: {{ partition_key: [k], columns: \
+         [{names}] }}\n  o: {{ partition_key: [k], clustering_key: [day, dec, at, id, raw, ip, n] }}\n"
+    );
+    let Some(place) = Place::of(&yaml) else { return };
+    let one = "2024-01-01,x,9000000000,0.1,1e300,1.50,true,2024-01-01T00:00:00.5Z,12:30:00.25,\
+               7f2c0f62-3a3c-4a89-9a5d-0d1b6f0f4a11,7f2c0f62-3a3c-1a89-9a5d-0d1b6f0f4a11,0x00ff,::1,\
+               123456789012345678901,-3,7,\"[\"\"a\"\",\"\"b\"\"]\",\"{\"\"x\"\":1}\",\"[2,1]\"";
+    let two = "1969-12-31,,-1,-0.0,0,2.5,false,1969-12-31T00:00:00Z,00:00:00,\
+               7f2c0f62-3a3c-4a89-9a5d-0d1b6f0f4a12,7f2c0f62-3a3c-1a89-9a5d-0d1b6f0f4a12,0x,10.0.0.1,-5,3,-7,[],{},[]";
+    place.drop_file("1.csv", format!("k,{names}\n1,{one}\n"));
+    place.once(0);
+    let before = place.tables();
+    place.drop_file("2.csv", format!("k,{names}\n1,{two}\n2,{two}\n"));
+    place.once(0);
+    place.json(&["undo", "2.csv"]);
+    assert_eq!(place.tables(), before);
+    verified(&place);
+}
+
+/// A table whose rows expire: what comes back has the rest of its own time.
+#[test]
+fn a_value_that_comes_back_expires_when_it_would_have() {
+    let yaml = "source:\n  folder: inbox\n  columns: { k: int, v: text, w: text }\ntables:\n  \
+                t: { partition_key: [k], columns: [v, w], options: { default_time_to_live: 1000 } }\n";
+    let Some(place) = Place::of(yaml) else { return };
+    place.drop_file("1.csv", "k,v,w\n1,a,A\n");
+    place.once(0);
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    place.drop_file("2.csv", "k,v,w\n1,b,B\n");
+    place.once(0);
+    place.json(&["undo", "2.csv"]);
+    assert_eq!(rows(&place, T), ["1 a A"]);
+    let left = place.rows("SELECT TTL(v) FROM ks.t")[0][0].as_ref().unwrap().as_int().unwrap();
+    assert!((900..=997).contains(&left), "{left}");
+}
+
+/// Every row of a partition goes: one tombstone takes the place of one for each row.
+#[test]
+fn a_partition_of_which_nothing_stays_is_deleted_as_a_whole() {
+    let yaml = "source:\n  folder: inbox\n  columns: { p: int, c: int, v: text }\ntables:\n  \
+                t: { partition_key: [p], clustering_key: [c], columns: [v] }\n";
+    let Some(place) = Place::of(yaml) else { return };
+    let lines: String = (0..3000).map(|c| format!("{},{c},x\n", c / 1000)).collect();
+    place.drop_file("1.csv", format!("p,c,v\n{lines}"));
+    place.once(0);
+    place.cql("INSERT INTO ks.t (p, c, v) VALUES (2, 5000, 'mine')");
+    let done = place.json(&["undo", "1.csv"]);
+    assert_eq!(done["tables"]["t"]["removed"], 3000);
+    assert_eq!(rows(&place, "SELECT p, c, v FROM ks.t"), ["2 5000 mine"]);
+    let tombstones = |p: u32| {
+        let steps = place.traced(&format!("SELECT * FROM ks.t WHERE p = {p}"));
+        let read = steps.iter().find_map(|step| step.strip_prefix("Read ")).unwrap_or_default().to_owned();
+        read.split(" and ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok()).unwrap_or(0)
+    };
+    assert!(tombstones(0) <= 1 && tombstones(2) == 1000, "{} {}", tombstones(0), tombstones(2));
+}
+
+#[test]
+fn what_cannot_be_undone_is_refused_with_the_next_step() {
+    let Some(place) = loaded() else { return };
+    let before = place.dump();
+    fs::rename(place.inbox().join("1.csv"), place.path("1.csv")).unwrap();
+    let refused = place.run(&["undo", "2.csv"]);
+    assert!(refused.code == 1 && refused.stderr.contains("1.csv, generation 1"), "{refused:?}");
+    let refused = place.run(&["undo", "1.csv", "--force"]);
+    assert!(refused.code == 1 && refused.stderr.contains("1.csv, generation 1"), "its own file: {refused:?}");
+    assert_eq!(place.dump(), before);
+    // What rows show of the file that is gone stays. What is under the undone values is lost.
+    let forced = place.json(&["undo", "2.csv", "--force"]);
+    assert_eq!(forced["lost"][0]["file"], "1.csv");
+    assert_eq!(rows(&place, T), ["1 a A", "2 - B", "3 c -", "4 d -", "5 e E"]);
+    fs::rename(place.path("1.csv"), place.inbox().join("1.csv")).unwrap();
+    place.cql("ALTER TABLE ks.t WITH gc_grace_seconds = 0");
+    let refused = place.run(&["undo", "3.csv"]);
+    assert!(refused.code == 2 && refused.stderr.contains("gc_grace_seconds = 0"), "{refused:?}");
+}
+
+/// Records that are older than an undo cannot be written under their own stamps, because its deletes may hide them.
+#[test]
+fn records_older_than_an_undo_are_not_written_below_it() {
+    let Some(place) = loaded() else { return };
+    place.drop_file("4.csv", "k,v,w\n6,f,F\n");
+    place.once(0);
+    place.json(&["undo", "2.csv"]);
+    let refused = place.run(&["quarantine", "replay", "3.csv"]);
+    assert!(refused.stderr.is_empty() || refused.code != 3, "{refused:?}");
+    // A file that grows continues after the undo.
+    place.append("4.csv", "2,b,after\n");
+    place.once(0);
+    assert_eq!(rows(&place, "SELECT w FROM ks.t WHERE k = 2"), ["after"]);
+    assert_eq!(place.receipt("4.csv")["stamps"].as_array().unwrap().len(), 2);
+    verified(&place);
+    place.cql("DROP TABLE ks.u");
+    place.once(0);
+    place.json(&["load", "--table", "u"]);
+    verified(&place);
+}
+
+/// A process that is killed at any durable step of an undo leaves what the next undo completes.
+#[test]
+fn an_undo_that_is_killed_is_completed_by_the_next_one() {
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    let Some(place) = loaded() else { return };
+    for step in steps_by(3) {
+        let undo =
+            place.command(&["undo", "2.csv"]).env("NEEDLEDROP_ABORT_AT", step.to_string()).output().unwrap();
+        let was_killed = undo.status.code().is_none();
+        let found = place.json(&["undo", "2.csv"]);
+        assert_eq!(rows(&place, T), ["1 a A", "2 b B", "3 c C", "4 d -", "5 e E"], "step {step}: {found}");
+        assert_eq!(rows(&place, U), ["a 1 A", "b 2 B", "c 3 -", "d 4 -", "e 5 E"], "step {step}");
+        let open = place.rows("SELECT state FROM ks.needledrop_corrections");
+        assert!(open.iter().all(|row| row[0].as_ref().unwrap().as_text().unwrap() == "settled"), "{open:?}");
+        let receipt: Json = place.receipt("2.csv");
+        assert_eq!(receipt["state"], "undone");
+        verified(&place);
+        place.empty();
+        if !was_killed {
+            return;
+        }
+        place.drop_file("1.csv", "k,v,w\n1,a,A\n2,b,B\n3,c,C\n");
+        place.drop_file("2.csv", "k,v,w\n2,x,\n3,c,Z\n4,d,D\n4,d,E\n");
+        place.drop_file("3.csv", "k,v,w\n3,c,\n5,e,E\nx,y,z\n4,d,\n");
+        place.once(1);
+    }
+}
