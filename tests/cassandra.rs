@@ -15,6 +15,8 @@ mod stories;
 mod trades;
 #[path = "common/two_feeds.rs"]
 mod two_feeds;
+#[path = "undo/model.rs"]
+mod undo_model;
 #[path = "common/upgrade.rs"]
 mod upgrade;
 #[path = "common/writer.rs"]

@@ -1,11 +1,18 @@
 //! Tests of `needledrop undo`: rows are as if the delivery had never been, and what other programs wrote stays.
 
 use std::fs;
+use std::ops::Deref;
+use std::time::Duration;
 
+use proptest::prelude::*;
+use scylla::value::CqlValue;
 use serde_json::{Value as Json, json};
 
-use crate::place::Place;
+use crate::common::{Rows, World};
+use crate::place::{Place, text};
 use crate::steps::steps_by;
+use crate::stories;
+use crate::undo_model::{self, Line, Model, Subject};
 
 /// Two tables with different keys and different rules for empty values.
 pub const YAML: &str = "source:\n  folder: inbox\n  tail_after: 1h\n  columns: { k: int, v: text, w: text }\n\
@@ -28,9 +35,9 @@ fn verified(place: &Place) {
 }
 
 fn rows(place: &Place, cql: &str) -> Vec<String> {
-    let cell = |cell: &Option<scylla::value::CqlValue>| match cell {
-        Some(scylla::value::CqlValue::Text(text)) => text.clone(),
-        Some(scylla::value::CqlValue::Int(n)) => n.to_string(),
+    let cell = |cell: &Option<CqlValue>| match cell {
+        Some(CqlValue::Text(text)) => text.clone(),
+        Some(CqlValue::Int(n)) => n.to_string(),
         Some(other) => format!("{other:?}"),
         None => "-".to_owned(),
     };
@@ -227,4 +234,90 @@ fn an_undo_that_is_killed_is_completed_by_the_next_one() {
         place.drop_file("3.csv", "k,v,w\n3,c,\n5,e,E\nx,y,z\n4,d,\n");
         place.once(1);
     }
+}
+
+/// A place whose store the model reads with CQL.
+struct InCassandra<'p>(&'p Place);
+
+impl Deref for InCassandra<'_> {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        self.0
+    }
+}
+
+fn whole(cell: &Option<CqlValue>) -> i64 {
+    match cell {
+        Some(CqlValue::BigInt(n)) => *n,
+        Some(CqlValue::Int(n)) => i64::from(*n),
+        _ => 0,
+    }
+}
+
+fn ranges(cell: &Option<CqlValue>) -> Vec<(i64, i64, i64)> {
+    let Some(CqlValue::List(ranges)) = cell else { return Vec::new() };
+    let range = |range: &CqlValue| match range {
+        CqlValue::Tuple(of) => (whole(&of[0]), whole(&of[1]), whole(&of[2])),
+        other => panic!("{other:?} is no range"),
+    };
+    ranges.iter().map(range).collect()
+}
+
+impl Subject for InCassandra<'_> {
+    fn deliveries(&self) -> Vec<Line> {
+        if !self.0.names().contains(&"needledrop_deliveries".to_owned()) {
+            return Vec::new();
+        }
+        let found = self.0.valid_deliveries("path, generation, state, bytes, records, loaded, stamps");
+        let line = |row: Vec<Option<CqlValue>>| Line {
+            file: text(row[0].clone()),
+            generation: u32::try_from(whole(&row[1])).unwrap(),
+            state: text(row[2].clone()),
+            bytes: u64::try_from(whole(&row[3])).unwrap(),
+            records: whole(&row[4]),
+            loaded: whole(&row[5]),
+            stamps: ranges(&row[6]),
+        };
+        let mut lines: Vec<Line> = found.into_iter().map(line).collect();
+        lines.sort_by_key(|line| line.stamps.first().map(|(_, base, _)| *base));
+        lines
+    }
+
+    fn contents(&self) -> [Rows; 2] {
+        let cell = |cell: Option<CqlValue>| match cell {
+            None => Json::Null,
+            Some(CqlValue::Int(n)) => json!(n),
+            other => json!(text(other)),
+        };
+        [T, U].map(|cql| {
+            let rows = self.0.try_cql(cql).unwrap_or_default().into_iter();
+            let mut rows: Rows = rows.map(|row| row.columns.into_iter().map(cell).collect()).collect();
+            rows.sort_by_key(|row| format!("{} {}", row[0], row[1]));
+            rows.sort_by_key(|row| row[0].to_string());
+            rows
+        })
+    }
+
+    /// Collisions with other deliveries are not counted.
+    fn counted(&self) -> Vec<(usize, usize)> {
+        Vec::new()
+    }
+}
+
+/// In any order of loads, growth, new generations, undos and kills, the tables have what the deliveries that count give.
+#[test]
+fn the_tables_are_as_if_undone_deliveries_had_never_been() {
+    let Some(place) = Place::of(YAML) else { return };
+    let acts = prop::collection::vec(undo_model::act(), 4..12);
+    stories::play("undo in Cassandra", Duration::from_secs(10), 20, acts, |acts| {
+        place.once(0);
+        place.empty();
+        let mut model = Model::new(InCassandra(&place));
+        for act in acts {
+            model.play(act);
+            model.check();
+        }
+        model.verify();
+    });
 }

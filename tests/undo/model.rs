@@ -3,12 +3,38 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Deref;
 
+use proptest::prelude::*;
 use proptest::sample::Index;
-use rusqlite::Connection;
 use serde_json::{Value as Json, json};
 
 use crate::common::{Rows, World};
+
+/// A world with a store that the model reads directly.
+pub trait Subject: Deref<Target = World> {
+    /// Returns all deliveries, in the order in which they were taken up.
+    fn deliveries(&self) -> Vec<Line>;
+
+    /// Returns the contents of the tables `t` and `u`, in the order of their keys.
+    fn contents(&self) -> [Rows; 2];
+
+    /// Returns the rows without collisions of each table, if they are exact, for the deliveries that count.
+    fn counted(&self) -> Vec<(usize, usize)>;
+}
+
+/// A delivery in the ledger.
+#[derive(Clone, Debug, Default)]
+pub struct Line {
+    pub file: String,
+    pub generation: u32,
+    pub state: String,
+    pub bytes: u64,
+    pub records: i64,
+    pub loaded: i64,
+    /// Ranges of stamps: the first record, its stamp, and the number of records.
+    pub stamps: Vec<(i64, i64, i64)>,
+}
 
 pub const FILES: [&str; 8] = ["a.csv", "b.csv", "c.csv", "d.csv", "e.csv", "f.csv", "g.csv", "h.csv"];
 
@@ -25,114 +51,122 @@ pub enum Act {
     /// Undoes one of the deliveries with rows, with `--force` or without it.
     Undo(Index, bool),
     UndoKilledAt(Index, u32),
+    /// Completes an undo that was killed.
+    Complete,
     Again(usize),
 }
 
-pub struct Model {
-    world: World,
+pub struct Model<S> {
+    subject: S,
     /// The records that each generation of a file has, loaded or not.
     contents: BTreeMap<(String, u32), String>,
+    /// An undo that was killed. It is completed later.
+    killed: Option<(String, u32)>,
     /// Whether values were lost by `--force`. The tables are then not compared.
     lossy: bool,
-    /// How many undos were done.
-    pub done: usize,
 }
 
-impl Model {
-    pub fn new(world: World) -> Self {
-        Self { world, contents: BTreeMap::new(), lossy: false, done: 0 }
+impl<S: Subject> Model<S> {
+    pub fn new(subject: S) -> Self {
+        Self { subject, contents: BTreeMap::new(), killed: None, lossy: false }
     }
 
     pub fn play(&mut self, act: &Act) {
         match act {
             Act::Deliver(file, lines) => {
-                self.world.drop_file(FILES[*file], format!("k,v,w\n{}", LINES[*lines]));
+                self.subject.drop_file(FILES[*file], format!("k,v,w\n{}", LINES[*lines]));
                 self.load(&["run", "--once"]);
             }
-            Act::Append(file, lines) if self.world.inbox().join(FILES[*file]).exists() => {
-                self.world.append(FILES[*file], LINES[*lines]);
+            Act::Append(file, lines) if self.subject.inbox().join(FILES[*file]).exists() => {
+                self.subject.append(FILES[*file], LINES[*lines]);
             }
             Act::Append(..) => {}
             Act::Again(file) => self.load(&["load", "--again", FILES[*file]]),
-            Act::Undo(which, force) => self.undo(*which, *force),
-            Act::UndoKilledAt(which, step) => {
-                let Some((file, generation)) = self.chosen(*which) else { return };
-                let mut undo = self.world.command(&["undo", &file, "--generation", &generation.to_string()]);
-                undo.env("NEEDLEDROP_ABORT_AT", step.to_string()).output().unwrap();
+            Act::Undo(which, force) => {
+                if let Some(chosen) = self.chosen(*which) {
+                    self.undo(&chosen, *force);
+                }
             }
+            Act::UndoKilledAt(which, step) => {
+                self.complete();
+                let Some((file, generation)) = self.chosen(*which) else { return };
+                let mut undo =
+                    self.subject.command(&["undo", &file, "--generation", &generation.to_string()]);
+                undo.env("NEEDLEDROP_ABORT_AT", step.to_string()).output().unwrap();
+                self.killed = Some((file, generation));
+            }
+            Act::Complete => self.complete(),
+        }
+    }
+
+    /// Completes an undo that was killed after it had changed the ledger.
+    fn complete(&mut self) {
+        let Some(killed) = self.killed.take() else { return };
+        let is_undone =
+            |line: &Line| (&line.file, line.generation) == (&killed.0, killed.1) && line.state == "undone";
+        if self.subject.deliveries().iter().any(is_undone) {
+            self.lossy |= !self.undo(&killed, false);
         }
     }
 
     /// Returns one of the deliveries with rows.
     fn chosen(&self, which: Index) -> Option<(String, u32)> {
-        let sql = "SELECT path, generation FROM _needledrop_deliveries \
-                   WHERE loaded > 0 AND state NOT IN ('undone', 'duplicate') ORDER BY id";
-        let all = self.query(sql, |row| Ok((row.get(0)?, row.get(1)?)));
-        (!all.is_empty()).then(|| which.get(&all).clone())
+        let mut all = self.subject.deliveries();
+        all.retain(|line| line.loaded > 0 && !matches!(line.state.as_str(), "undone" | "duplicate"));
+        (!all.is_empty()).then(|| which.get(&all)).map(|line| (line.file.clone(), line.generation))
     }
 
     fn load(&mut self, command: &[&str]) {
-        let output = self.world.run(command);
+        let output = self.subject.run(command);
         assert!(matches!(output.code, 0..=2), "{output:?}");
-        let sql = "SELECT path, max(generation), state, bytes FROM _needledrop_deliveries GROUP BY path";
-        let newest: Vec<(String, u32, String, u64)> =
-            self.query(sql, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)));
-        for (file, generation, state, bytes) in newest {
-            let text = fs::read_to_string(self.world.inbox().join(&file)).unwrap_or_default();
-            if state == "loaded" && text.len() as u64 == bytes {
+        for Line { file, generation, state, bytes, .. } in self.subject.deliveries() {
+            let text = fs::read_to_string(self.subject.inbox().join(&file)).unwrap_or_default();
+            if state == "loaded" && text.len() as u64 == bytes && generation == self.newest(&file) {
                 self.contents.insert((file, generation), text);
             }
         }
     }
 
-    fn undo(&mut self, which: Index, force: bool) {
-        let Some((file, generation)) = self.chosen(which) else { return };
-        let before = self.world.tables();
-        let number = generation.to_string();
-        let mut arguments = vec!["undo", &file, "--json", "--generation", &number];
-        arguments.extend(force.then_some("--force"));
-        let output = self.world.run(&arguments);
-        match output.code {
-            0 => self.lossy |= !output.json()["lost"].as_array().unwrap().is_empty(),
-            1 => assert_eq!(self.world.tables(), before, "{output:?}"),
-            _ => panic!("{output:?}"),
-        }
-        self.done += usize::from(output.code == 0);
+    fn newest(&self, file: &str) -> u32 {
+        let all = self.subject.deliveries().into_iter().filter(|line| line.file == *file);
+        all.map(|line| line.generation).max().unwrap_or(0)
     }
 
-    fn query<T>(&self, sql: &str, row: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>) -> Vec<T> {
-        if !self.world.store().exists() {
-            return Vec::new();
+    /// Undoes a delivery. Returns false if it was refused.
+    fn undo(&mut self, (file, generation): &(String, u32), force: bool) -> bool {
+        let before = self.subject.contents();
+        let number = generation.to_string();
+        let mut arguments = vec!["undo", file, "--json", "--generation", &number];
+        arguments.extend(force.then_some("--force"));
+        let output = self.subject.run(&arguments);
+        match output.code {
+            0 => self.lossy |= !output.json()["lost"].as_array().unwrap().is_empty(),
+            1 => assert_eq!(self.subject.contents(), before, "{output:?}"),
+            _ => panic!("{output:?}"),
         }
-        let store: Connection = self.world.open_store();
-        let mut statement = store.prepare(sql).unwrap();
-        let found = statement.query_map([], row).unwrap();
-        found.collect::<Result<_, _>>().unwrap()
+        output.code == 0
     }
 
     pub fn check(&self) {
-        if self.lossy || !self.world.store().exists() {
+        if self.lossy || self.killed.is_some() {
             return;
         }
-        let tables = self.world.tables();
-        assert_eq!(tables["t"], self.expected(&[0], &[1, 2], false), "t");
-        assert_eq!(tables["u"], self.expected(&[1, 0], &[2], true), "u");
-        let counted = self.query(
-            "SELECT table_name, sum(rows - collisions) FROM _needledrop_counts JOIN _needledrop_deliveries ON id = delivery \
-             WHERE state <> 'undone' GROUP BY table_name",
-            |row| Ok((row.get::<_, String>(0)?, row.get::<_, usize>(1)?)),
-        );
-        for (table, rows) in counted {
-            assert_eq!(rows, tables[&table].len(), "rows without collisions in {table}");
+        let [t, u] = self.subject.contents();
+        assert_eq!(t, self.expected(&[0], &[1, 2], false), "t");
+        assert_eq!(u, self.expected(&[1, 0], &[2], true), "u");
+        for (rows, counted) in self.subject.counted() {
+            assert_eq!(rows, counted, "rows without collisions");
         }
     }
 
     /// Asserts that a verification finds nothing wrong, unless it could not read a file.
-    pub fn verify(&self) {
-        if !self.world.store().exists() {
+    pub fn verify(&mut self) {
+        self.complete();
+        self.check();
+        if self.subject.deliveries().is_empty() {
             return;
         }
-        let output = self.world.run(&["verify", "--json"]);
+        let output = self.subject.run(&["verify", "--json"]);
         let found = output.json();
         if found["not_compared"] == json!([]) && !self.lossy {
             assert_eq!(output.code, 0, "{found}");
@@ -165,22 +199,33 @@ impl Model {
         rows.into_values().collect()
     }
 
+    /// Returns the loaded records of the deliveries that count, in the order of their stamps.
     fn records(&self) -> Vec<String> {
-        let stamps = self.query(
-            "SELECT path, generation, first, base, s.records, d.records FROM _needledrop_stamps AS s \
-             JOIN _needledrop_deliveries AS d ON id = delivery WHERE state <> 'undone' ORDER BY base",
-            |row| {
-                let range: (i64, i64, i64, i64) = (row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?);
-                Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?, range))
-            },
-        );
         let mut records = BTreeMap::new();
-        for (file, generation, (first, base, count, read)) in stamps {
-            let text = self.contents.get(&(file, generation)).map_or("", String::as_str);
-            let lines = (0_i64..).zip(text.lines().skip(1));
-            let of_range = lines.filter(|(n, _)| (first..(first + count).min(read)).contains(n));
-            records.extend(of_range.map(|(n, line)| (base + 2 * (n - first), line.to_owned())));
+        for line in self.subject.deliveries().into_iter().filter(|line| line.state != "undone") {
+            let text = self.contents.get(&(line.file, line.generation)).map_or("", String::as_str);
+            let mut of_delivery = BTreeMap::new();
+            for (n, record) in (0_i64..).zip(text.lines().skip(1)).filter(|(n, _)| *n < line.records) {
+                // The newest range that begins at or before the record has its stamp.
+                let range = line.stamps.iter().rev().find(|(first, ..)| *first <= n);
+                let Some((first, base, _)) = range else { continue };
+                of_delivery.insert(base + 2 * (n - first), record.to_owned());
+            }
+            records.append(&mut of_delivery);
         }
         records.into_values().collect()
     }
+}
+
+pub fn act() -> impl Strategy<Value = Act> {
+    let (file, lines, which) = (0..FILES.len(), 0..LINES.len(), any::<Index>);
+    prop_oneof![
+        8 => (file.clone(), lines.clone()).prop_map(|(file, lines)| Act::Deliver(file, lines)),
+        4 => (file.clone(), lines).prop_map(|(file, lines)| Act::Append(file, lines)),
+        4 => which().prop_map(|which| Act::Undo(which, false)),
+        1 => which().prop_map(|which| Act::Undo(which, true)),
+        2 => (which(), 1..6_u32).prop_map(|(which, step)| Act::UndoKilledAt(which, step)),
+        1 => Just(Act::Complete),
+        1 => file.prop_map(Act::Again),
+    ]
 }
