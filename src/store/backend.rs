@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::domain::correction::{Correction, RowRepair};
 use crate::domain::ledger::{
     Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownFile, NewDelivery, Page, TakenUp,
 };
@@ -18,6 +19,7 @@ use crate::store::cassandra::{self, CassandraStore};
 use crate::store::dry_run::DryRun;
 use crate::store::limits::Limits;
 use crate::store::observer::StoreObserver;
+use crate::store::repairs::Repairs;
 use crate::store::sqlite::expected_rows::KeyEquality;
 use crate::store::sqlite::{self, SqliteStore};
 use crate::store::{Access, ChunkWriter, Ledger, QuarantineStore, RowReader, RowRewriter, Store, StoreError};
@@ -233,9 +235,7 @@ impl AnyStore {
         match self {
             Self::Sqlite(store) => Ok(Correctable::ByStamps(store)),
             Self::Cassandra(store) => Ok(Correctable::ByKeys(store)),
-            Self::DrySqlite(_) | Self::DryCassandra(_) => {
-                Err(StoreError::Settings("a dry run corrects nothing".to_owned()))
-            }
+            Self::DrySqlite(_) | Self::DryCassandra(_) => Err(corrects_nothing()),
         }
     }
 
@@ -245,7 +245,7 @@ impl AnyStore {
     /// Returns an error if the store does not answer.
     pub async fn has_open_correction(&self, id: DeliveryId) -> Result<bool, StoreError> {
         let Self::Cassandra(store) = self else { return Ok(false) };
-        Ok(store.corrections().await?.iter().any(|one| one.delivery == id && !one.is_settled))
+        Ok(store.corrections().await?.iter().any(|one| one.delivery == Some(id) && !one.is_settled))
     }
 }
 
@@ -386,4 +386,42 @@ impl Store for AnyStore {
     async fn close(&self) {
         either!(self.close());
     }
+}
+
+/// A repair in a store of either kind.
+pub enum AnyRepair {
+    Sqlite,
+    Cassandra(Correction),
+}
+
+impl Repairs for AnyStore {
+    type Repair = AnyRepair;
+
+    async fn begin_repair(&self, tables: Vec<usize>) -> Result<AnyRepair, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.begin_repair(tables).await.map(|()| AnyRepair::Sqlite),
+            Self::Cassandra(store) => store.begin_repair(tables).await.map(AnyRepair::Cassandra),
+            Self::DrySqlite(_) | Self::DryCassandra(_) => Err(corrects_nothing()),
+        }
+    }
+
+    async fn repair(&self, repair: &AnyRepair, table: usize, rows: Vec<RowRepair>) -> Result<(), StoreError> {
+        match (self, repair) {
+            (Self::Sqlite(store), AnyRepair::Sqlite) => store.repair(&(), table, rows).await,
+            (Self::Cassandra(store), AnyRepair::Cassandra(repair)) => store.repair(repair, table, rows).await,
+            _ => Err(corrects_nothing()),
+        }
+    }
+
+    async fn end_repair(&self, repair: AnyRepair) -> Result<(), StoreError> {
+        match (self, repair) {
+            (Self::Sqlite(store), AnyRepair::Sqlite) => store.end_repair(()).await,
+            (Self::Cassandra(store), AnyRepair::Cassandra(repair)) => store.end_repair(repair).await,
+            _ => Err(corrects_nothing()),
+        }
+    }
+}
+
+fn corrects_nothing() -> StoreError {
+    StoreError::Settings("a dry run corrects nothing".to_owned())
 }

@@ -7,6 +7,7 @@ pub mod limits;
 pub mod listing;
 pub mod observer;
 pub mod reader_handle;
+pub mod repairs;
 pub mod sqlite;
 #[cfg(test)]
 pub mod suite;
@@ -239,7 +240,7 @@ pub trait RowRewriter: Store {
     /// Begins a correction: hands out its stamps, waits until the clock has passed them, and notes it.
     fn begin_correction(
         &self,
-        delivery: DeliveryId,
+        delivery: Option<DeliveryId>,
         tables: Vec<usize>,
     ) -> impl Future<Output = Result<Correction, StoreError>> + Send;
 

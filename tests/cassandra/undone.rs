@@ -309,9 +309,9 @@ impl Subject for InCassandra<'_> {
 #[test]
 fn the_tables_are_as_if_undone_deliveries_had_never_been() {
     let Some(place) = Place::of(YAML) else { return };
+    place.once(0);
     let acts = prop::collection::vec(undo_model::act(), 4..12);
     stories::play("undo in Cassandra", Duration::from_secs(10), 20, acts, |acts| {
-        place.once(0);
         place.empty();
         let mut model = Model::new(InCassandra(&place));
         for act in acts {

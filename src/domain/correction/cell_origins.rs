@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn a_cell_is_of_a_delivery_a_correction_or_another_program() {
         let stamps = CorrectionStamps::new(Stamp(300));
-        let (id, tables) = (DeliveryId(200), BTreeMap::new());
+        let (id, tables) = (Some(DeliveryId(200)), BTreeMap::new());
         let corrections = [Correction { stamps, delivery: id, tables, is_settled: true }];
         let mut origins = CellOriginsBuilder::new(&corrections, Some(DeliveryId(100)));
         for (id, state) in [(200, DeliveryState::Undone), (100, DeliveryState::Loaded)] {

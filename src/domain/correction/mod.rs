@@ -40,8 +40,8 @@ impl CorrectionStamps {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Correction {
     pub stamps: CorrectionStamps,
-    /// The delivery whose rows are corrected.
-    pub delivery: DeliveryId,
+    /// The undone delivery. `None` for a repair.
+    pub delivery: Option<DeliveryId>,
     /// The corrected tables, by name. The id tells a table from another one of the same name.
     pub tables: BTreeMap<String, String>,
     /// Whether all its rows are written.
@@ -69,6 +69,8 @@ pub struct ExpectedRow {
     pub stamps: Vec<Option<Stamp>>,
     /// The stamp of the newest record.
     pub newest: Stamp,
+    /// The stamp of the oldest record.
+    pub first: Stamp,
 }
 
 /// A row of a table by its key.
@@ -76,4 +78,12 @@ pub struct ExpectedRow {
 pub struct KeyedRow {
     pub key: TableRow,
     pub row: ExpectedRow,
+}
+
+/// A row that is not as the deliveries give it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RowRepair {
+    pub key: TableRow,
+    /// What the deliveries give. `None` deletes the row.
+    pub expected: Option<ExpectedRow>,
 }

@@ -21,6 +21,48 @@ pub enum Change {
     Delete(Vec<NewCell>),
     /// These cells change, and the others stay as they are.
     Set(Vec<NewCell>),
+    /// The row exists, for this number of seconds, and these cells change.
+    Insert(Option<i32>, Vec<NewCell>),
+}
+
+/// How long new cells of a table live.
+#[derive(Clone, Copy, Debug)]
+pub struct Lifetime {
+    /// In seconds, if cells expire.
+    pub ttl: Option<i64>,
+    /// The clock.
+    pub now: Stamp,
+}
+
+impl Lifetime {
+    /// Returns the seconds until a cell with this stamp expires, or `None` if it has expired.
+    fn left(self, stamp: Stamp) -> Option<Option<i32>> {
+        let Some(ttl) = self.ttl else { return Some(None) };
+        let age = self.now.0.saturating_sub(stamp.0) / 1_000_000;
+        let left = i32::try_from(ttl.saturating_sub(age)).unwrap_or(i32::MAX);
+        (left > 0).then_some(Some(left))
+    }
+
+    /// Returns the cell that the deliveries give, unless it is empty or has expired.
+    fn cell(self, expected: &ExpectedRow, at: usize) -> Option<NewCell> {
+        let value = expected.values.get(at).filter(|value| **value != Value::Empty)?;
+        let stamp = expected.stamps.get(at).copied().flatten().unwrap_or(expected.newest);
+        Some((at, value.clone(), self.left(stamp)?))
+    }
+
+    /// Returns what makes a row equal to what the deliveries give, whoever changed it.
+    pub fn repair(self, expected: Option<&ExpectedRow>, stored: Option<&StoredRow>) -> Change {
+        let Some((expected, marker)) = expected.and_then(|row| Some((row, self.left(row.newest)?))) else {
+            return Change::Delete(Vec::new());
+        };
+        let stored = |at: usize| stored.and_then(|cells| Some(&cells.get(at)?.as_ref()?.value));
+        let cell = |at: usize| {
+            let new = self.cell(expected, at);
+            let is_same = new.as_ref().map(|(_, value, _)| value) == stored(at);
+            (!is_same).then(|| new.unwrap_or((at, Value::Empty, None)))
+        };
+        Change::Insert(marker, (0..expected.values.len()).filter_map(cell).collect())
+    }
 }
 
 /// The rules of one correction in one table.
@@ -29,10 +71,7 @@ pub struct Rules<'c> {
     pub origins: &'c CellOrigins,
     /// Whether the expected rows lack the records of some delivery.
     pub is_incomplete: bool,
-    /// The lifetime of new cells in seconds, if the table has one.
-    pub ttl: Option<i64>,
-    /// The clock.
-    pub now: Stamp,
+    pub lifetime: Lifetime,
 }
 
 /// One row of a correction.
@@ -49,7 +88,7 @@ pub struct Corrected<'r> {
 impl Rules<'_> {
     /// Returns what becomes of a row, or `None` if it stays as it is.
     pub fn change(&self, row: &Corrected<'_>) -> Option<Change> {
-        let is_given = row.expected.is_some_and(|expected| self.left(expected.newest).is_some());
+        let is_given = row.expected.is_some_and(|expected| self.lifetime.left(expected.newest).is_some());
         if !is_given && !self.may_be_of_another(row) {
             return Some(Change::Delete(self.of_others(row.stored)));
         }
@@ -73,7 +112,7 @@ impl Rules<'_> {
 
     /// Returns the new cell, or `None` if it stays as it is.
     fn cell(&self, row: &Corrected<'_>, at: usize) -> Option<NewCell> {
-        let expected = self.expected(row, at);
+        let expected = row.expected.and_then(|expected| self.lifetime.cell(expected, at));
         match row.stored.get(at)?.as_ref() {
             Some(cell) => match self.origins.of(cell.stamp) {
                 CellOrigin::Other | CellOrigin::Counting => None,
@@ -101,22 +140,6 @@ impl Rules<'_> {
             CellOrigin::Restored => self.is_incomplete && !sets,
             CellOrigin::NotCounting | CellOrigin::Other => false,
         }
-    }
-
-    /// Returns the cell that the deliveries give, unless it is empty or has expired.
-    fn expected(&self, row: &Corrected<'_>, at: usize) -> Option<NewCell> {
-        let expected = row.expected?;
-        let value = expected.values.get(at).filter(|value| **value != Value::Empty)?;
-        let stamp = expected.stamps.get(at).copied().flatten().unwrap_or(expected.newest);
-        Some((at, value.clone(), self.left(stamp)?))
-    }
-
-    /// Returns the seconds until a cell with this stamp expires, or `None` if it has expired.
-    fn left(&self, stamp: Stamp) -> Option<Option<i32>> {
-        let Some(ttl) = self.ttl else { return Some(None) };
-        let age = self.now.0.saturating_sub(stamp.0) / 1_000_000;
-        let left = i32::try_from(ttl.saturating_sub(age)).unwrap_or(i32::MAX);
-        (left > 0).then_some(Some(left))
     }
 }
 

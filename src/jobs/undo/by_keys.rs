@@ -156,7 +156,7 @@ impl<S: RowRewriter, I: Source> Undoer<S, I> {
     ) -> Result<Option<Vec<TableUndo>>, StoreError> {
         let counted = self.rewriting(delivery, is_incomplete, None).await?.tables(tables).await?;
         let Some(counted) = counted else { return Ok(None) };
-        let begin = || self.store.begin_correction(delivery.id, tables.to_vec());
+        let begin = || self.store.begin_correction(Some(delivery.id), tables.to_vec());
         let correction = self.backoff.with(begin).await?;
         if delivery.state != DeliveryState::Undone {
             self.discard(delivery).await?;
@@ -214,5 +214,5 @@ impl<S: RowRewriter, I: Source> Undoer<S, I> {
 
 /// Whether a correction of the delivery has not been completed.
 pub fn is_open_of(correction: &Correction, delivery: &Delivery) -> bool {
-    !correction.is_settled && correction.delivery == delivery.id
+    !correction.is_settled && correction.delivery == Some(delivery.id)
 }

@@ -66,7 +66,7 @@ impl<'u, S: RowRewriter> Partitions<'u, S> {
                     self.deletes.clear();
                 }
             }
-            Change::Set(_) => {
+            Change::Set(_) | Change::Insert(..) => {
                 self.current.stays = true;
                 self.ready.push(rewrite);
             }

@@ -4,7 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::correction::KeyedRow;
 use crate::domain::correction::cell_origins::CellOrigins;
-use crate::domain::correction::rewrite::{Change, Corrected, Rewrite, Rules};
+use crate::domain::correction::rewrite::{Change, Corrected, Lifetime, Rewrite, Rules};
 use crate::domain::undo::TableUndo;
 use crate::domain::{Schema, Table, TableRow};
 use crate::jobs::undo::partitions::{Partitions, Target};
@@ -52,8 +52,8 @@ impl<S: RowRewriter> Rewriting<'_, S> {
                 return Ok(None);
             }
             after = Some(last.key.clone());
-            let rules =
-                Rules { origins: &self.origins, is_incomplete: self.is_incomplete, ttl, now: clock() };
+            let lifetime = Lifetime { ttl, now: clock() };
+            let rules = Rules { origins: &self.origins, is_incomplete: self.is_incomplete, lifetime };
             for rewrite in self.compared(index, page, &rules).await? {
                 undone.add(rewrite.key.clone(), !is_removed(&rewrite));
                 partitions.push(rewrite).await?;

@@ -58,12 +58,30 @@ impl ExpectedRows {
     /// # Errors
     /// Returns an error if the file cannot be read.
     pub async fn page(&self, table: usize, after: Option<TableRow>) -> Result<Vec<KeyedRow>, StoreError> {
+        self.paged(table, after, None).await
+    }
+
+    async fn paged(
+        &self,
+        table: usize,
+        after: Option<TableRow>,
+        which: Option<&'static str>,
+    ) -> Result<Vec<KeyedRow>, StoreError> {
         self.run(move |shared, connection| {
             let Some(of) = KeyedTable::of(shared, table) else { return Ok(Vec::new()) };
-            let keys = of.keys(connection, after.as_ref())?;
+            let keys = of.keys(connection, after.as_ref(), which)?;
             keys.into_iter().map(|key| of.keyed_row(shared, connection, key)).collect()
         })
         .await
+    }
+
+    /// Returns the rows that were not seen in a comparison and whose keys follow `after`, in key order: one page. The last
+    /// page is empty.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be read.
+    pub async fn unseen(&self, table: usize, after: Option<TableRow>) -> Result<Vec<KeyedRow>, StoreError> {
+        self.paged(table, after, Some("_seen IS NULL")).await
     }
 
     /// Returns the rows with these keys.
@@ -114,12 +132,19 @@ impl<'s> KeyedTable<'s> {
         Some(Self { table, kinds: columns.iter().map(|column| column.kind).collect(), key })
     }
 
-    fn keys(&self, connection: &Connection, after: Option<&TableRow>) -> SqlResult<Vec<Vec<Sql>>> {
+    fn keys(
+        &self,
+        connection: &Connection,
+        after: Option<&TableRow>,
+        which: Option<&str>,
+    ) -> SqlResult<Vec<Vec<Sql>>> {
         let columns = self.key.join(", ");
         let marks: Vec<String> = (1..=self.key.len()).map(|n| format!("?{n}")).collect();
-        let follows = after.map(|_| format!("WHERE ({columns}) > ({})", marks.join(", ")));
-        let (name, follows) = (quoted(&self.table.name), follows.unwrap_or_default());
-        let sql = format!("SELECT {columns} FROM {name} {follows} ORDER BY {columns} LIMIT {PAGE}");
+        let follows = after.map(|_| format!("({columns}) > ({})", marks.join(", ")));
+        let (name, which) = (quoted(&self.table.name), which.map(str::to_owned));
+        let conditions: Vec<String> = ["1".to_owned()].into_iter().chain(follows).chain(which).collect();
+        let conditions = conditions.join(" AND ");
+        let sql = format!("SELECT {columns} FROM {name} WHERE {conditions} ORDER BY {columns} LIMIT {PAGE}");
         let mut statement = connection.prepare_cached(&sql)?;
         let after = after.into_iter().flatten().map(stored);
         let keys = statement.query_map(params_from_iter(after), |row| {
@@ -142,7 +167,7 @@ impl<'s> KeyedTable<'s> {
         let values = row.values.iter().zip(self.kinds.iter().skip(self.table.key_len()));
         let values =
             values.map(|(value, kind)| cell::value(*kind, value.into())).collect::<SqlResult<_>>()?;
-        Ok(ExpectedRow { values, stamps, newest: row.stamp })
+        Ok(ExpectedRow { values, stamps, newest: row.stamp, first: row.first })
     }
 }
 

@@ -11,6 +11,7 @@ mod migrations;
 mod open;
 mod place;
 mod quarantine;
+mod repair;
 mod recreated;
 mod remarks;
 mod row_by_row;

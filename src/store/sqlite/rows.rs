@@ -7,7 +7,7 @@ use rusqlite::types::{ToSqlOutput, Value as Sql, ValueRef};
 use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, params_from_iter};
 
 use super::cell;
-use crate::domain::{Cell, Rows, Stamp, Table};
+use crate::domain::{Cell, Empty, Rows, Stamp, Table};
 use crate::store::sqlite::fault::{Fault, SqlResult};
 use crate::store::sqlite::merge;
 use crate::store::sqlite::merge::{Change, Row};
@@ -114,6 +114,21 @@ impl<'c> Writer<'c> {
         let values = key.into_iter().chain(row.values).chain(ours);
         let changed = self.connection.prepare_cached(&self.sql.update)?.execute(params_from_iter(values))?;
         if changed == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(changed)) }
+    }
+
+    /// Writes a row with its stamps, whether it is there or not.
+    pub fn put(&self, key: Vec<Sql>, row: Row, is_there: bool) -> SqlResult<()> {
+        if !is_there {
+            let stamp = Sql::Integer(row.stamp.0);
+            let values = key.iter().chain(&row.values).chain([&stamp]);
+            self.connection.prepare_cached(&self.sql.insert)?.execute(params_from_iter(values))?;
+        }
+        self.update(key, row)
+    }
+
+    /// Returns what an empty column does to an older value.
+    pub fn empty(&self) -> Empty {
+        self.table.empty
     }
 
     /// Deletes the row with this key.

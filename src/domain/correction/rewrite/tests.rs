@@ -59,6 +59,7 @@ impl Model {
                 (kept, stamps.kept())
             }
             Change::Set(cells) => (cells, stamps.restored()),
+            Change::Insert(..) => panic!("an undo inserts no row"),
         };
         for (at, value, _) in cells {
             let value = match value {
@@ -75,8 +76,9 @@ type Record = [Option<i64>; COLUMNS];
 
 /// Returns the row that these records give.
 fn fold(records: &BTreeMap<i64, Record>, clears: bool) -> Option<ExpectedRow> {
-    let newest = Stamp(*records.keys().next_back()?);
-    let mut row = ExpectedRow { values: vec![Value::Empty; COLUMNS], stamps: vec![None; COLUMNS], newest };
+    let (first, newest) = (Stamp(*records.keys().next()?), Stamp(*records.keys().next_back()?));
+    let mut row =
+        ExpectedRow { values: vec![Value::Empty; COLUMNS], stamps: vec![None; COLUMNS], newest, first };
     for (stamp, values) in records {
         for (at, value) in values.iter().enumerate().filter(|(_, value)| value.is_some() || clears) {
             row.values[at] = value.map_or(Value::Empty, Value::Whole);
@@ -148,7 +150,8 @@ impl Story {
             self.deliveries.iter().for_each(|(delivery, _)| origins.add(delivery));
             let origins = origins.build();
             let (delivery, records) = &self.deliveries[at];
-            let rules = Rules { origins: &origins, is_incomplete: false, ttl: None, now: Stamp(self.clock) };
+            let lifetime = Lifetime { ttl: None, now: Stamp(self.clock) };
+            let rules = Rules { origins: &origins, is_incomplete: false, lifetime };
             let (expected, own) = (self.expected(), fold(records, self.clears).unwrap());
             let stored = self.table.stored();
             let row =
@@ -156,7 +159,7 @@ impl Story {
             let change = row.and_then(|row| rules.change(&row));
             self.clock += 100;
             let stamps = CorrectionStamps::new(Stamp(self.clock));
-            let (delivery, tables) = (delivery.id, BTreeMap::new());
+            let (delivery, tables) = (Some(delivery.id), BTreeMap::new());
             self.corrections.push(Correction { stamps, delivery, tables, is_settled: true });
             if let Some(change) = change {
                 self.table.apply(&change, stamps);

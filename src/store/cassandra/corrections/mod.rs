@@ -3,6 +3,7 @@
 pub mod check;
 pub mod noted;
 mod bound;
+mod repair;
 pub mod statements;
 mod stored;
 mod write;
@@ -61,7 +62,7 @@ impl RowRewriter for CassandraStore {
 
     async fn begin_correction(
         &self,
-        delivery: DeliveryId,
+        delivery: Option<DeliveryId>,
         tables: Vec<usize>,
     ) -> Result<Correction, StoreError> {
         let (inner, writing) = (&self.inner, self.inner.writer()?);

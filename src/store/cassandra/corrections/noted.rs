@@ -18,7 +18,7 @@ use crate::store::cassandra::schema::names;
 const NAME: &str = "corrections";
 
 /// The columns of a correction, as they are stored.
-type Stored = (i64, i64, BTreeMap<String, String>, String);
+type Stored = (i64, Option<i64>, BTreeMap<String, String>, String);
 
 /// Writes corrections, and knows how far each table was corrected. What is written below a correction may be hidden.
 pub struct Noted {
@@ -59,7 +59,7 @@ impl Noted {
         let Correction { stamps, delivery, tables, is_settled } = correction;
         let state = if *is_settled { "settled" } else { "open" };
         self.enter(correction, |_, _| true);
-        lease.write(&self.insert, (NAME, stamps.delete().0, delivery.0, tables, state)).await
+        lease.write(&self.insert, (NAME, stamps.delete().0, delivery.map(|id| id.0), tables, state)).await
     }
 
     fn enter(&self, correction: &Correction, is_same: impl Fn(&str, &str) -> bool) {
@@ -105,7 +105,7 @@ pub async fn all(cluster: &Cluster) -> Result<Vec<Correction>, StoreError> {
     let found = cluster.query::<Stored>(cluster.statement(cql), (NAME,)).await?;
     let correction = |(stamp, delivery, tables, state): Stored| Correction {
         stamps: CorrectionStamps::new(Stamp(stamp)),
-        delivery: DeliveryId(delivery),
+        delivery: delivery.map(DeliveryId),
         tables,
         is_settled: state == "settled",
     };

@@ -27,6 +27,8 @@ pub struct Statements {
     /// Deletes a row.
     pub delete: PreparedStatement,
     pub delete_partition: PreparedStatement,
+    /// Makes a row exist.
+    pub insert: PreparedStatement,
     /// Sets cells. `None` for a table of key columns only.
     pub update: Option<PreparedStatement>,
 }
@@ -78,6 +80,7 @@ impl Statements {
             select: read(cql.select()).await?,
             select_partition: read(cql.select_partition()).await?,
             delete: write(cql.delete(table.key_len())).await?,
+            insert: write(cql.insert()).await?,
             delete_partition: write(cql.delete(table.partition_key.len())).await?,
             update,
         })
@@ -134,6 +137,16 @@ impl Cql {
 
     fn delete(&self, columns: usize) -> String {
         format!("DELETE FROM {} USING TIMESTAMP ? WHERE {}", self.place, self.key(columns))
+    }
+
+    fn insert(&self) -> String {
+        let key: Vec<&str> = self.names.iter().take(self.key_len).map(String::as_str).collect();
+        let marks = vec!["?"; key.len()].join(", ");
+        format!(
+            "INSERT INTO {} ({}) VALUES ({marks}) USING TIMESTAMP ? AND TTL ?",
+            self.place,
+            key.join(", ")
+        )
     }
 
     fn update(&self) -> Option<String> {

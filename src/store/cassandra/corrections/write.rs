@@ -74,6 +74,11 @@ async fn row(
             (kept, stamps.kept())
         }
         Change::Set(cells) => (cells, stamps.restored()),
+        Change::Insert(ttl, cells) => {
+            let (stamp, ttl) = (Bound::Stamp(stamps.restored().0), Bound::Ttl(ttl.unwrap_or(0)));
+            parts.push((&statements.insert, BoundValues(key().chain([stamp, ttl]).collect())));
+            (cells, stamps.restored())
+        }
     };
     if let Some(update) = &statements.update {
         for (ttl, cells) in by_ttl(cells) {
