@@ -31,6 +31,8 @@ mod progress;
 mod fault;
 mod shared;
 mod table_sql;
+mod sampled;
+mod saved_results;
 mod scratch;
 pub mod expected_rows;
 mod undo;
