@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing helper must fail its test")]
 
 mod common;
+#[path = "verify/daemon.rs"]
+mod daemon;
 
 use std::fs;
 
@@ -106,4 +108,57 @@ fn growth_undo_and_replay_are_verified_too() {
     fs::write(world.path("config.yaml"), YAML.replace("k: int", "k: text")).unwrap();
     let refused = world.run(&["verify"]);
     assert_eq!(refused.code, 2, "{refused:?}");
+}
+
+/// The keys of these rows, each in both tables of `many`.
+const MANY: u64 = 4000;
+
+fn many() -> World {
+    let world = World::of(
+        "source:\n  folder: inbox\n  columns: { k: int, v: text, d: double }\ntables:\n  \
+         t: { partition_key: [k], columns: [v] }\n  \
+         u: { partition_key: [d, v], clustering_key: [k] }\nstore: { sqlite: { path: store.db } }\n",
+    );
+    let rows: String = (0..MANY).map(|k| format!("{k},v{k},-{}.0\n", k % 1000)).collect();
+    world.drop_file("1.csv", format!("k,v,d\n{rows}"));
+    world.once(0);
+    world
+}
+
+/// Whether a number is near the one that a sample of 20 % is expected to have: 8 standard deviations.
+fn is_near(found: u64, all: u64) -> bool {
+    #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+    let (found, all) = (found as f64, all as f64);
+    (found - 0.2 * all).abs() < 8.0 * (all * 0.2 * 0.8).sqrt()
+}
+
+#[test]
+fn a_sample_finds_its_share_of_the_wrong_rows_and_no_others() {
+    let world = many();
+    for _ in 0..3 {
+        let right = world.run(&["verify", "--sample", "20%", "--rate", "10000000", "--json"]);
+        assert_eq!(right.code, 0, "{right:?}");
+        let right = right.json();
+        assert_eq!((&right["sample"], &right["loaded_meanwhile"]), (&json!("20 %"), &json!(false)));
+        for table in [0, 1] {
+            let [rows, wrong @ ..] = counts(&right, table);
+            assert!(is_near(rows, MANY) && wrong == [0, 0, 0], "{right}");
+        }
+    }
+    let store = rusqlite::Connection::open(world.store()).unwrap();
+    let sql = "DELETE FROM t WHERE k % 4 = 0; UPDATE t SET v = 'other' WHERE k % 4 = 1; \
+               INSERT INTO t (k, v, _stamp) SELECT k + 100000, v, 1 FROM t WHERE k % 4 = 2;";
+    store.execute_batch(sql).unwrap();
+    let found = world.run(&["verify", "t", "--sample", "20%", "--json"]);
+    assert_eq!(found.code, 1);
+    let [rows, wrong @ ..] = counts(&found.json(), 0);
+    assert!(is_near(rows, MANY) && wrong.iter().all(|wrong| is_near(*wrong, MANY / 4)), "{rows} {wrong:?}");
+    let all = world.run(&["verify", "t", "--sample", "100%", "--json"]).json();
+    assert_eq!(counts(&all, 0), [MANY, MANY / 4, MANY / 4, MANY / 4]);
+    let told = world.run(&["verify", "t", "--sample", "20%"]).stdout;
+    assert!(told.contains("a sample of 20 % compared with 4,000 records"), "{told}");
+    for wrong in ["0%", "5", "200%"] {
+        let refused = world.run(&["verify", "--sample", wrong]);
+        assert!(refused.code == 2 && refused.stderr.contains("like 1%"), "{refused:?}");
+    }
 }

@@ -1,6 +1,6 @@
 """The store: latency, batches, retries and requests in flight."""
 
-from panels import OURS, BytesIEC, NoUnit, Seconds, Short, board, heat_map, lines, number, row
+from panels import OURS, BytesIEC, DateTimeFromNow, NoUnit, Seconds, Short, board, heat_map, lines, number, row
 
 TABLE = f'{OURS}, table=~"$table"'
 RATE = "$__rate_interval"
@@ -209,6 +209,47 @@ DASHBOARD = (
             BytesIEC,
             "Size of the database file and its write-ahead log (SQLite only).",
             alert="NeedledropStoreFull",
+        )
+    )
+    .with_row(row("Verification"))
+    .with_panel(
+        number(
+            "Last verification",
+            f"max(needledrop_last_verified_timestamp_seconds{{{OURS}}}) * 1000",
+            DateTimeFromNow,
+            "When a daemon last completed a verification. 1970 means never, or that verify is off.",
+            alert="NeedledropWrongRows",
+            span=12,
+        )
+    )
+    .with_panel(
+        number(
+            "Not compared",
+            f"max(needledrop_verify_not_compared{{{OURS}}})",
+            Short,
+            "Deliveries that the last verification could not compare. Their rows may count as different or extra.",
+            [(1, "yellow")],
+            alert="NeedledropWrongRows",
+            span=12,
+        )
+    )
+    .with_panel(
+        lines(
+            "Wrong rows",
+            [(f"max by (table, kind) (needledrop_verify_wrong_rows{{{TABLE}}})", "{{table}} {{kind}}")],
+            Short,
+            "Wrong rows in the sample of the last verification.",
+            [(1, "red")],
+            alert="NeedledropWrongRows",
+        )
+    )
+    .with_panel(
+        lines(
+            "Verifications",
+            [(f"sum by (outcome) (increase(needledrop_verifications_total{{{OURS}}}[{RATE}]))", "{{outcome}}")],
+            Short,
+            "Verifications by outcome. An interrupted one starts again when the daemon is idle.",
+            alert="NeedledropWrongRows",
         )
     )
 )

@@ -14,17 +14,23 @@ use crate::cli::outcome::{CommandResult, Exit, Failure};
 use crate::cli::render::grouped;
 use crate::daemon::app::App;
 use crate::daemon::signals;
-use crate::domain::verify::{Comparison, WrongRow};
-use crate::domain::{Column, Table, Value};
+use crate::daemon::verifier::VerifyOptions;
+use crate::domain::verify::WrongRow;
+use crate::domain::{Column, Share, Value};
 use crate::jobs::read_again::Lost;
-use crate::jobs::verify::{Example, SourceRecord, Verified, VerifiedTable, Verifier};
+use crate::jobs::verify::{Example, SourceRecord, Verified, VerifiedTable};
 use crate::store::Access;
-use crate::store::sqlite::expected_rows::ExpectedRows;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Only these tables [default: all declared tables]
     tables: Vec<String>,
+    /// Compare only a random share of the partitions, such as 1%
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    sample: Option<Share>,
+    /// Read at most this many rows a second from the tables, and make at most as many from the files; 0 means no limit
+    #[arg(long, value_name = "ROWS", default_value_t = 0, hide_default_value = true)]
+    rate: u64,
     /// The folder for the file of expected rows, which takes about as much space as the tables
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
@@ -33,26 +39,27 @@ pub struct Arguments {
     json: bool,
 }
 
+fn share(text: &str) -> Result<Share, String> {
+    Share::read_sample(text).ok_or_else(|| "write a share above 0% and at most 100%, like 1%".to_owned())
+}
+
 pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     let began = Instant::now();
     let tables = tables(app, arguments)?;
     let store = Arc::new(app.open(Access::Read).await?);
-    let folder = arguments.scratch.clone().unwrap_or_else(std::env::temp_dir);
-    let path = folder.join(format!("needledrop-verify-{}.db", std::process::id()));
     let stop = CancellationToken::new();
-    let verifier = Verifier {
-        store,
-        feeds: app.find(),
-        backoff: app.patience(&stop),
-        stop: stop.clone(),
-        expected: ExpectedRows::create(path, Arc::clone(&app.schema), app.config.store.keys())?,
+    let options = VerifyOptions {
         tables,
+        share: arguments.sample,
+        rows_per_second: arguments.rate,
+        scratch: arguments.scratch.clone(),
     };
+    let verifier = app.verifier(store, options, &stop)?;
     let verified = signals::with_signals(stop, verifier.run()).await??;
     let mut out = std::io::stdout().lock();
     match arguments.json {
-        true => render::json(&mut out, &object(app, &verified))?,
-        false => print(app, &mut out, &verified, began)?,
+        true => render::json(&mut out, &object(app, &verified, arguments.sample))?,
+        false => print(app, &mut out, &verified, (arguments.sample, began))?,
     }
     Ok(match verified {
         _ if verified.stopped => Exit::Stopped,
@@ -66,29 +73,24 @@ fn is_right(verified: &Verified) -> bool {
     verified.lost.is_empty() && verified.tables.iter().all(|table| wrong(table) == 0)
 }
 
-/// Returns the tables to compare.
-fn tables(app: &App, arguments: &Arguments) -> Result<Vec<(usize, Table, Comparison)>, Failure> {
-    let all: Vec<usize> = match arguments.tables.as_slice() {
-        [] => (0..app.schema.tables.len()).collect(),
-        named => named.iter().map(|name| load::table_index(app, name)).collect::<Result<_, _>>()?,
-    };
-    let is_shared = app.config.store.has_static_columns();
-    let each = all.into_iter().filter_map(|index| {
-        let table = app.schema.tables.get(index)?.clone();
-        let statics =
-            table.all().enumerate().filter(|(_, column)| is_shared && table.statics.contains(column));
-        let left_out = statics.map(|(at, _)| at).collect();
-        let expires = table.options.iter().any(|(name, _)| name == "default_time_to_live");
-        Some((index, table, Comparison { left_out, expires }))
-    });
-    Ok(each.collect())
+/// Returns the tables to compare, by index.
+fn tables(app: &App, arguments: &Arguments) -> Result<Vec<usize>, Failure> {
+    match arguments.tables.as_slice() {
+        [] => Ok((0..app.schema.tables.len()).collect()),
+        named => named.iter().map(|name| load::table_index(app, name)).collect(),
+    }
 }
 
 fn columns<'a>(app: &'a App, table: &str) -> Vec<&'a Column> {
     app.schema.table(table).map(|(_, table)| app.schema.columns_of(table).collect()).unwrap_or_default()
 }
 
-fn print(app: &App, out: &mut impl Write, verified: &Verified, began: Instant) -> std::io::Result<()> {
+fn print(
+    app: &App,
+    out: &mut impl Write,
+    verified: &Verified,
+    (sample, began): (Option<Share>, Instant),
+) -> std::io::Result<()> {
     let row = |table: &VerifiedTable| {
         let counts = [table.rows, table.missing, table.different, table.extra].map(grouped);
         [vec![table.name.clone()], counts.into()].concat()
@@ -103,12 +105,14 @@ fn print(app: &App, out: &mut impl Write, verified: &Verified, began: Instant) -
     for Lost { file, generation, why, .. } in &verified.lost {
         writeln!(out, "not compared  {file}, generation {generation}: {why}")?;
     }
+    if verified.has_loaded {
+        let told = "files were loaded meanwhile, so rows may be reported that are not wrong; run it again when the daemon is idle";
+        writeln!(out, "{told}")?;
+    }
     let (files, records) = (grouped(verified.deliveries), grouped(verified.records));
-    writeln!(
-        out,
-        "compared with {records} records of {files} deliveries in {:.2} s",
-        began.elapsed().as_secs_f64()
-    )
+    let sample = sample.map(|share| format!("a sample of {share} ")).unwrap_or_default();
+    let took = began.elapsed().as_secs_f64();
+    writeln!(out, "{sample}compared with {records} records of {files} deliveries in {took:.2} s")
 }
 
 /// Describes a wrong row on one line.
@@ -137,7 +141,7 @@ fn differences(columns: &[&Column], expected: &[Value<'_>], found: &[Value<'_>])
     each.collect::<Vec<_>>().join("; ")
 }
 
-fn object(app: &App, verified: &Verified) -> Json {
+fn object(app: &App, verified: &Verified, sample: Option<Share>) -> Json {
     let table = |table: &VerifiedTable| {
         let examples: Vec<Json> =
             table.examples.iter().map(|example| example_json(app, &table.name, example)).collect();
@@ -152,6 +156,8 @@ fn object(app: &App, verified: &Verified) -> Json {
         })
     };
     json!({
+        "sample": sample.map(|share| share.to_string()),
+        "loaded_meanwhile": verified.has_loaded,
         "deliveries": verified.deliveries,
         "records": verified.records,
         "tables": verified.tables.iter().map(table).collect::<Vec<_>>(),

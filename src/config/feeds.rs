@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use crate::config::sections::{Config, Http, Limits, Log, Shutdown, SourceConfig, Tables, Write};
+use crate::config::verify::Verify;
 use crate::domain::Feed;
 use crate::store::backend::StoreConfig;
 
@@ -32,6 +33,8 @@ struct File {
     #[serde(default)]
     store: StoreConfig,
     #[serde(default)]
+    verify: Verify,
+    #[serde(default)]
     http: Http,
     #[serde(default)]
     log: Log,
@@ -45,7 +48,7 @@ pub struct Configs(pub Vec<Config>);
 
 impl<'de> Deserialize<'de> for Configs {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let File { source, tables, feeds, limits, write, store, http, log, shutdown } =
+        let File { source, tables, feeds, limits, write, store, verify, http, log, shutdown } =
             File::deserialize(from)?;
         let mut all = feeds.0;
         match (source, tables) {
@@ -61,6 +64,7 @@ impl<'de> Deserialize<'de> for Configs {
             limits: limits.clone(),
             write: write.clone(),
             store: store.clone(),
+            verify: verify.clone(),
             http: http.clone(),
             log: log.clone(),
             shutdown: shutdown.clone(),

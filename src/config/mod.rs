@@ -16,6 +16,7 @@ mod sections;
 mod text;
 mod shared;
 mod tree;
+mod verify;
 mod words;
 mod yaml;
 
@@ -27,6 +28,7 @@ pub use sections::{
     ARCHIVE, After, Config, Empty, FinalNewline, Http, Limits, Log, LogFormat, OpenFiles, Shutdown,
     SourceConfig, Table, Tables, Write,
 };
+pub use verify::Verify;
 pub use yaml::SHIPPED;
 
 pub use crate::domain::quota::Quota;

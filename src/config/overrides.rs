@@ -15,7 +15,7 @@ const PREFIX: &str = "NEEDLEDROP_";
 
 /// Settings whose value is text, and which the shipped file mentions only in comments. They are never read as YAML,
 /// because a password of digits is not a number.
-const TEXT: [&str; 13] = [
+const TEXT: [&str; 14] = [
     "source.archive",
     "source.format.comment",
     "source.format.decimal",
@@ -28,12 +28,13 @@ const TEXT: [&str; 13] = [
     "store.cassandra.username",
     "store.cassandra.password",
     "store.cassandra.password_file",
+    "verify.scratch",
     "log.file",
 ];
 
-/// Settings that may be only a word: the name of a format, and the type of a column. The word is then the value of this
-/// key.
-const SHORT_FORMS: [(&str, &str); 2] = [("source.format", "kind"), (COLUMNS, "type")];
+/// Settings that may be only a word: the name of a format, the type of a column, and the share that the daemon verifies. The
+/// word is then the value of this key.
+const SHORT_FORMS: [(&str, &str); 3] = [("source.format", "kind"), (COLUMNS, "type"), ("verify", "sample")];
 
 /// The columns. Their keys are text, or lists of texts.
 const COLUMNS: &str = "source.columns";

@@ -8,6 +8,7 @@ use serde_saphyr::Spanned;
 
 use crate::config::columns::{Clustering, Column, Derived, Named};
 use crate::config::format::FormatConfig;
+use crate::config::verify::Verify;
 use crate::domain::quota::Quota;
 use crate::domain::units::{Duration, Size};
 use crate::domain::{Feed, FileDates, units};
@@ -24,6 +25,7 @@ pub struct Config {
     pub limits: Limits,
     pub write: Write,
     pub store: StoreConfig,
+    pub verify: Verify,
     pub http: Http,
     pub log: Log,
     pub shutdown: Shutdown,

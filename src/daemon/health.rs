@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::domain::Feed;
@@ -20,6 +21,8 @@ pub struct Health {
     state: Mutex<HealthState>,
     /// The signs of life of the stages.
     pub heartbeat: Arc<Heartbeat>,
+    /// Whether the daemon is ready and no file waits or is being loaded.
+    pub idle: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -127,6 +130,10 @@ impl HealthState {
         }
     }
 
+    fn is_idle(&self) -> bool {
+        self.obstacle().is_none() && self.files.values().all(|files| *files == 0)
+    }
+
     /// Whether the store answers. It also does so while the daemon waits for the clock or for the process that writes.
     fn store_is_up(&self) -> bool {
         matches!(self.store, None | Some("stamps" | "clock" | "standby")) && self.right == Right::Confirmed
@@ -192,6 +199,11 @@ impl Health {
         change(&mut state);
         metrics::store_up(state.store_is_up());
         state.log();
+        self.tell_idle(&state);
+    }
+
+    fn tell_idle(&self, state: &HealthState) {
+        self.idle.send_if_modified(|idle| std::mem::replace(idle, state.is_idle()) != state.is_idle());
     }
 
     /// Notes that the store is open.
@@ -310,8 +322,15 @@ impl PipelineObserver for Health {
         });
     }
 
+    fn file_taken_up(&self) {
+        // A small file may be loaded before the files are counted again.
+        self.idle.send_if_modified(|idle| std::mem::replace(idle, false));
+    }
+
     fn files_wait(&self, feed: &Feed, files: usize) {
-        self.lock().files.insert(feed.clone(), files);
+        let mut state = self.lock();
+        state.files.insert(feed.clone(), files);
+        self.tell_idle(&state);
     }
 }
 

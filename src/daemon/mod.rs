@@ -2,9 +2,13 @@
 
 pub mod app;
 pub mod health;
+mod idle;
 pub mod reload;
 mod run;
 pub mod signals;
 mod systemd;
+pub mod verifier;
+mod verify_report;
+mod verifying;
 #[cfg(test)]
 mod tests;

@@ -12,8 +12,10 @@ use tracing::{info, warn};
 use crate::config::After;
 use crate::daemon::app::{App, AppError};
 use crate::daemon::health::Health;
+use crate::daemon::idle::Idle;
 use crate::daemon::reload::{Requests, rejected};
 use crate::daemon::systemd;
+use crate::daemon::verifying::Verifying;
 use crate::http::Web;
 use crate::metrics::Scrape;
 use crate::pipeline::feed_input::FeedInput;
@@ -223,6 +225,7 @@ impl App {
             LoadMode::New,
         );
         let intake = pipeline.intake.clone();
+        let verifying = Verifying::begin(self, &store, Idle::of(&health.idle), &intake);
         let mut run = std::pin::pin!(pipeline.run(Scope::Watch, stop.clone()));
         let mut next = None;
         let ended = tokio::select! {
@@ -235,6 +238,10 @@ impl App {
             }
         };
         health.store_closed();
+        if let Some(verifying) = verifying {
+            verifying.end().await;
+            metrics::forget_verified(self.schema.tables.iter().map(|table| table.name.as_str()));
+        }
         reader.clear().await;
         // The right to write is kept for the next configuration, so that no other process can take it in between.
         let (ended, next) = match (ended, next) {

@@ -37,6 +37,12 @@ impl Share {
         (units <= 100 * ONE).then_some(Self { units, decimals: decimals.len() })
     }
 
+    /// Reads a share of which something is chosen, such as `1%`. Returns `None` if it is not above 0 % and at most 100 %.
+    pub fn read_sample(text: &str) -> Option<Self> {
+        let share = Self::read(text.trim().strip_suffix('%')?.trim())?;
+        (share.units > 0).then_some(share)
+    }
+
     /// Whether `part` of `all` is more than this share.
     pub fn is_exceeded(self, part: u64, all: u64) -> bool {
         u128::from(part) * u128::from(100 * ONE) > u128::from(self.units) * u128::from(all)
@@ -68,5 +74,21 @@ impl fmt::Debug for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = self.units as f64 / ONE as f64;
         write!(f, "{:?}", percent / 100.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_a_percentage_above_0() {
+        let shown = |text: &str| Share::read_sample(text).map(|share| share.to_string());
+        assert_eq!(shown("1%").as_deref(), Some("1 %"));
+        assert_eq!(shown(" 0.5 % ").as_deref(), Some("0.5 %"));
+        assert_eq!(shown("100%").as_deref(), Some("100 %"));
+        for text in ["0%", "0.0%", "101%", "1", "x%", "%", "-1%"] {
+            assert_eq!(shown(text), None, "{text}");
+        }
     }
 }

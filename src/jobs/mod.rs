@@ -3,9 +3,12 @@
 pub mod export;
 pub mod locate;
 pub mod backfill;
+mod ledger_state;
 mod loaded_rows;
+pub mod paced;
 pub mod read_again;
 mod same_records;
 pub mod replay;
 pub mod undo;
+pub mod verification;
 pub mod verify;

@@ -6,7 +6,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::verify::{Comparison, WrongRow};
 use crate::domain::{Delivery, Feeds, RowChunk, Table, ledger};
+use crate::jobs::ledger_state::LedgerState;
 use crate::jobs::locate::KeptFiles;
+use crate::jobs::paced::Paced;
 use crate::jobs::read_again::{Lost, LostError, ReadAgain, ReadEnd};
 use crate::source::Source;
 use crate::store::backoff::Backoff;
@@ -24,6 +26,8 @@ pub struct Verifier<S, I> {
     pub backoff: Backoff,
     pub stop: CancellationToken,
     pub expected: ExpectedRows,
+    /// Limits the rows that are read from the tables, and those that are made from files.
+    pub paced: Paced,
     /// The tables to compare, with their indexes in the schema.
     pub tables: Vec<(usize, Table, Comparison)>,
 }
@@ -38,6 +42,8 @@ pub struct Verified {
     /// Deliveries whose records are not all among the expected ones, or not for all tables. Rows that only the others explain
     /// are reported as wrong.
     pub lost: Vec<Lost>,
+    /// Whether deliveries changed meanwhile, so that rows may be reported as wrong that are not.
+    pub has_loaded: bool,
     pub stopped: bool,
 }
 
@@ -45,7 +51,7 @@ pub struct Verified {
 #[derive(Debug, Default)]
 pub struct VerifiedTable {
     pub name: String,
-    /// The number of rows of the table.
+    /// The number of rows of the table, or of those in the sample.
     pub rows: u64,
     pub missing: u64,
     pub different: u64,
@@ -77,8 +83,8 @@ impl<S: Store, I: Source> Verifier<S, I> {
     /// # Errors
     /// Returns an error if the store does not answer, or if the file of expected rows cannot be written to.
     pub async fn run(&self) -> Result<Verified, StoreError> {
-        let mut verified = Verified::default();
-        self.expect(&mut verified).await?;
+        let (mut verified, mut before) = (Verified::default(), LedgerState::default());
+        self.expect(&mut verified, &mut before).await?;
         for (index, table, how) in &self.tables {
             if self.stop.is_cancelled() {
                 break;
@@ -88,24 +94,31 @@ impl<S: Store, I: Source> Verifier<S, I> {
         }
         verified.stopped = self.stop.is_cancelled();
         if !verified.stopped {
+            verified.has_loaded = !LedgerState::now(&*self.store, &self.backoff).await?.is(&before);
             self.find_origins(&mut verified).await?;
         }
         Ok(verified)
     }
 
     /// Collects the rows that the deliveries give.
-    async fn expect(&self, verified: &mut Verified) -> Result<(), StoreError> {
+    async fn expect(&self, verified: &mut Verified, state: &mut LedgerState) -> Result<(), StoreError> {
         let read_again = self.read_again();
         let mut all = Deliveries::patiently(&*self.store, &self.backoff, ledger::DeliveryFilter::All);
         while let Some(delivery) = all.next().await? {
             if self.stop.is_cancelled() {
                 return Ok(());
             }
+            state.add(&delivery);
             let tables = self.tables_of(&delivery, &mut verified.lost);
             if tables.is_empty() {
                 continue;
             }
-            let add = async |chunk: Arc<RowChunk>| self.expected.add(chunk).await;
+            let add = async |chunk: Arc<RowChunk>| {
+                let rows = chunk.rows.len() * tables.len();
+                self.expected.add(chunk).await?;
+                self.paced.pause(rows, &self.stop).await;
+                Ok(())
+            };
             match read_again.delivery(&delivery, &tables, add).await? {
                 ReadEnd::Done => {
                     verified.deliveries += 1;
@@ -162,6 +175,8 @@ impl<S: Store, I: Source> Verifier<S, I> {
             if self.stop.is_cancelled() {
                 return Ok(found);
             }
+            let read = page.len();
+            let page = self.expected.sampled(index, page);
             found.rows += page.len() as u64;
             for wrong in self.expected.compare(index, page, how.clone()).await? {
                 let count = match wrong.expected {
@@ -173,6 +188,7 @@ impl<S: Store, I: Source> Verifier<S, I> {
                     found.examples.push(Example { row: wrong, origin: None });
                 }
             }
+            self.paced.pause(read, &self.stop).await;
         }
         if !how.expires {
             let (missing, rows) = self.expected.missing(index, EXAMPLES).await?;
@@ -220,6 +236,7 @@ impl<S: Store, I: Source> Verifier<S, I> {
         let look = async |chunk: Arc<RowChunk>| {
             let frame = chunk.frames.iter().find(|frame| frame.record == number);
             line = line.or(frame.map(|frame| frame.line));
+            self.paced.pause(chunk.rows.len(), &self.stop).await;
             Ok(())
         };
         self.read_again().delivery(delivery, &[], look).await?;

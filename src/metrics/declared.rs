@@ -141,6 +141,14 @@ declared! {
         "Open connections of the driver to the cluster (the Cassandra store only).");
     DRIVER_TIMEOUTS = counter("needledrop_driver_timeouts_total", Unit::Count, &["of"],
         "Timeouts of the driver, by connection or request (the Cassandra store only).");
+    WRONG_ROWS = gauge("needledrop_verify_wrong_rows", Unit::Count, &["table", "kind"],
+        "Wrong rows that the last completed verification by the daemon found in its sample: missing, different or extra. 0 before the first one (verify).");
+    NOT_COMPARED = gauge("needledrop_verify_not_compared", Unit::Count, &[],
+        "Deliveries that the last completed verification by the daemon could not compare. Their rows may count as different or extra.");
+    LAST_VERIFIED = gauge("needledrop_last_verified_timestamp_seconds", Unit::Seconds, &[],
+        "When a daemon last completed a verification, in seconds since 1970. 0 if none did, or if verify is off.");
+    VERIFICATIONS = counter("needledrop_verifications_total", Unit::Count, &["outcome"],
+        "Verifications by the daemon, by outcome: completed, interrupted (files arrived; it starts again) or failed.");
     CONFIG_RELOADS = counter("needledrop_config_reloads_total", Unit::Count, &["outcome"],
         "Reloads of the configuration, by outcome.");
     CONFIG_RELOADED = gauge("needledrop_config_last_reload_successful", Unit::Count, &[],

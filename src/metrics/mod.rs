@@ -12,6 +12,7 @@ mod scrape;
 mod service;
 mod stages;
 mod store;
+mod verify;
 
 pub use deliveries::*;
 pub use inbox::*;
@@ -19,3 +20,4 @@ pub use scrape::{Scrape, feed_is_gone, feeds, install};
 pub use service::*;
 pub use stages::{Measured, Queue, Stage};
 pub use store::*;
+pub use verify::{forget_verified, verification, verified, wrong_rows};

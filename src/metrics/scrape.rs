@@ -15,6 +15,7 @@ use crate::metrics::inbox::{LEFT_OUT, backlog, files_open, left_out};
 use crate::metrics::labels::labels;
 use crate::metrics::service::ready;
 use crate::metrics::stages::Queue;
+use crate::metrics::verify::{VERIFIED, WRONG};
 
 /// The source of the answer to `/metrics`.
 #[derive(Clone)]
@@ -65,7 +66,10 @@ fn begin() {
         counter!(CONFIG_RELOADS.name, "outcome" => outcome).absolute(0);
     }
     Queue::ALL.into_iter().for_each(|queue| queue.depth(0));
-    for metric in [&REQUESTS_IN_FLIGHT, &LEDGER_LAG] {
+    for outcome in VERIFIED {
+        counter!(VERIFICATIONS.name, "outcome" => outcome).absolute(0);
+    }
+    for metric in [&REQUESTS_IN_FLIGHT, &LEDGER_LAG, &LAST_VERIFIED, &NOT_COMPARED] {
         gauge!(metric.name).set(0.0);
     }
     ready(false);
@@ -86,7 +90,12 @@ pub fn feeds(plans: &Feeds<Arc<Plan>>) {
             counter!(metric.name, labels(feed, [(label, value)])).increment(0);
         };
         Reason::ALL.iter().for_each(|reason| by(&RECORDS_QUARANTINED, "reason", reason.name()));
-        plan.tables.iter().for_each(|table| by(&ROWS_WRITTEN, "table", &table.name));
+        for table in &plan.tables {
+            by(&ROWS_WRITTEN, "table", &table.name);
+            for kind in WRONG {
+                gauge!(WRONG_ROWS.name, "table" => table.name.clone(), "kind" => kind).increment(0.0);
+            }
+        }
         DeliveryState::ALL.iter().for_each(|state| by(&DELIVERIES, "state", state.name()));
         ["moved", "deleted", "failed"].iter().for_each(|outcome| by(&FILES_AFTER, "outcome", outcome));
         for metric in

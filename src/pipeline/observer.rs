@@ -11,6 +11,9 @@ pub trait PipelineObserver: StoreObserver {
     /// Reports whether the inbox of a feed answers. It does until it is reported that it does not.
     fn inbox_answers(&self, feed: &Feed, answers: bool);
 
+    /// Reports that a file is taken up, before any of its rows is written.
+    fn file_taken_up(&self);
+
     /// Reports the number of files of a feed that wait or are being loaded.
     fn files_wait(&self, feed: &Feed, files: usize);
 }
@@ -20,6 +23,8 @@ impl PipelineObserver for () {
     fn inbox_listed(&self, _: &Feed, _: bool) {}
 
     fn inbox_answers(&self, _: &Feed, _: bool) {}
+
+    fn file_taken_up(&self) {}
 
     fn files_wait(&self, _: &Feed, _: usize) {}
 }

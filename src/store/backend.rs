@@ -22,7 +22,9 @@ use crate::store::observer::StoreObserver;
 use crate::store::repairs::Repairs;
 use crate::store::sqlite::expected_rows::KeyEquality;
 use crate::store::sqlite::{self, SqliteStore};
-use crate::store::{Access, ChunkWriter, Ledger, QuarantineStore, RowReader, RowRewriter, Store, StoreError};
+use crate::store::{
+    Access, ChunkWriter, Ledger, QuarantineStore, RowReader, RowRewriter, SavedResults, Store, StoreError,
+};
 
 /// The `store` section of the configuration: which store is used, and how.
 #[derive(Debug, Clone, Deserialize)]
@@ -375,6 +377,16 @@ impl RowReader for AnyStore {
 
     async fn count(&self, table: usize) -> Result<u64, StoreError> {
         either!(self.count(table))
+    }
+}
+
+impl SavedResults for AnyStore {
+    async fn save_result(&self, job: &'static str, result: String) -> Result<(), StoreError> {
+        either!(self.save_result(job, result))
+    }
+
+    async fn saved_result(&self, job: &'static str) -> Result<Option<String>, StoreError> {
+        either!(self.saved_result(job))
     }
 }
 

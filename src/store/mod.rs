@@ -291,8 +291,24 @@ pub trait RowReader: Send + Sync + 'static {
     fn count(&self, table: usize) -> impl Future<Output = Result<u64, StoreError>> + Send;
 }
 
+/// Keeps the last result of a job, for other processes. No loading depends on it, and earlier versions ignore it.
+pub trait SavedResults: Send + Sync + 'static {
+    /// Replaces the result of the job with this name.
+    fn save_result(
+        &self,
+        job: &'static str,
+        result: String,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Returns the last result of the job with this name.
+    fn saved_result(
+        &self,
+        job: &'static str,
+    ) -> impl Future<Output = Result<Option<String>, StoreError>> + Send;
+}
+
 /// Tables, ledger and quarantine in one store. The test suite defines the details of what a store must do.
-pub trait Store: Ledger + ChunkWriter + QuarantineStore + RowReader {
+pub trait Store: Ledger + ChunkWriter + QuarantineStore + RowReader + SavedResults {
     /// Does the periodic work of a store that is open for writing, and notifies `observer` whether writing is still
     /// allowed. Returns only when writing is no longer allowed, with the reason.
     fn tend(&self, observer: &dyn StoreObserver) -> impl Future<Output = StoreError> + Send;

@@ -2,6 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
+use crate::common::until;
 use crate::place::Place;
 
 const YAML: &str = "source:\n  folder: inbox\n  columns: { k: int, day: date, t: text, big: bigint, f: float, d: double, \
@@ -51,4 +52,36 @@ fn rows_changed_by_cqlsh_are_found() {
         examples.iter().map(|example| json!([example["file"], example["line"]])).collect();
     told.sort_by_key(Json::to_string);
     assert_eq!(told, [json!(["1.csv", 4]), json!(["2.csv", 2]), json!([null, null])]);
+}
+
+#[test]
+fn a_sample_reports_no_row_that_is_right_and_the_daemon_keeps_its_result() {
+    let yaml = "source:\n  folder: inbox\n  columns: { k: int, d: double, t: text }\ntables:\n  \
+                t: { partition_key: [k], columns: [t] }\n  u: { partition_key: [d, t], clustering_key: [k] }\n";
+    let Some(place) = Place::of(yaml) else { return };
+    let rows: String = (0..2000).map(|k| format!("{k},-{}.5,t{k}\n", k % 10)).collect();
+    place.drop_file("1.csv", format!("k,d,t\n{rows}"));
+    place.once(0);
+    let sample = |code: i32| {
+        let output = place.run(&["verify", "--sample", "25%", "--rate", "1000000", "--json"]);
+        assert_eq!(output.code, code, "{output:?}");
+        output.json()
+    };
+    let right = sample(0);
+    for table in [0, 1] {
+        let [rows, wrong @ ..] = counts(&right, table);
+        // 500 rows are expected, with a standard deviation of 19.
+        assert!((350..650).contains(&rows) && wrong == [0, 0, 0], "{right}");
+    }
+    for k in 0..40 {
+        place.cql(&format!("UPDATE ks.t SET t = 'other' WHERE k = {k}"));
+    }
+    let different = counts(&sample(1), 0)[2];
+    assert!((1..40).contains(&different), "{different}");
+    let place = place.with("verify.sample", "100%");
+    let mut daemon = place.daemon();
+    let found = "verify_wrong_rows{table=\"t\",kind=\"different\"}";
+    until("the daemon has verified", || (daemon.metric(found) == 40.0).then_some(()));
+    assert_eq!(daemon.stop().0, 0);
+    assert_eq!(place.json(&["status"])["verified"]["tables"][0]["different"], 40);
 }

@@ -70,6 +70,8 @@ pub fn of_panel(board: &str, title: &str, daemons: f64) -> Option<Size> {
         ("store", "Connections") => Size { of: Of::Cassandra, ..size(1.0, 20.0) },
         ("store", "Timeouts of the driver") => Size { of: Of::Cassandra, ..size(0.0, 1.0) },
         ("store", "Nodes") => Size { of: Of::Cassandra, ..size(1.0, 1.0) },
+        // The daemons of this load do not verify.
+        ("store", "Last verification" | "Not compared" | "Wrong rows" | "Verifications") => size(0.0, 0.0),
         ("files", "Deliveries loaded") => sums(files),
         ("files", "Records") => sums(all),
         ("files", "Failed" | "Incomplete") => size(daemons, daemons),

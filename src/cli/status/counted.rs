@@ -11,6 +11,7 @@ use crate::daemon::app::App;
 use crate::domain;
 use crate::domain::undeclared::Undeclared;
 use crate::domain::{Delivery, DeliveryId, Feed, Feeds, Plan, Receipt};
+use crate::jobs::verification::Verification;
 use crate::source::left_out::LeftOut;
 use crate::store::{Store, StoreError};
 
@@ -37,6 +38,8 @@ pub struct Status {
     /// The deliveries of each feed that has some, declared or not.
     pub feeds: BTreeMap<String, OfFeed>,
     pub undeclared: Undeclared,
+    /// The last verification by the daemon.
+    pub verification: Option<Verification>,
     /// The only feed that is shown.
     pub asked: Option<Feed>,
 }

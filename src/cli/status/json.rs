@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value as Json, json};
 
 use crate::cli::status::counted::{OfFeed, Status};
+use crate::cli::status::verified;
 use crate::cli::{feed, left_out, render};
 use crate::daemon::app::App;
 use crate::domain::Feed;
@@ -36,6 +37,7 @@ pub fn status(status: &Status, app: &App) -> Map<String, Json> {
         "backlog": backlog,
         "left_out": left_out::json(&status.left_out),
         "quarantine": render::quarantine(&status.quarantine),
+        "verified": status.verification.as_ref().map(verified::json),
         "tables": tables,
     });
     fields.as_object().cloned().unwrap_or_default()

@@ -4,6 +4,7 @@ mod backlog;
 mod counted;
 mod json;
 mod text;
+mod verified;
 
 use std::io::{BufWriter, Write};
 
@@ -17,6 +18,7 @@ use crate::cli::render;
 use crate::cli::status::counted::Status;
 use crate::daemon::app::App;
 use crate::domain::ledger::DeliveryFilter;
+use crate::jobs::verification::Verification;
 use crate::store::listing::Deliveries;
 use crate::store::{Access, Ledger, StoreError};
 
@@ -47,6 +49,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     let (mut status, plans) = (Status::new(app, asked.clone()).await, app.plans());
     if let Some(store) = &store {
         store.each(&mut |delivery| status.add(&plans, delivery)).await?;
+        status.verification = Verification::last(store).await?;
         if arguments.count {
             status.count(store).await?;
         }

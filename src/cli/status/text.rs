@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::Value as Json;
 
 use crate::cli::status::counted::{NEWEST, Status};
-use crate::cli::status::json;
+use crate::cli::status::{json, verified};
 use crate::cli::{feed, left_out, render};
 use crate::daemon::app::App;
 
@@ -70,6 +70,9 @@ pub fn status(
             out,
             "quarantine  {open} open, {discarded} discarded; {replayed} replayed; see `needledrop quarantine list`"
         )?;
+    }
+    for text in verified::lines(status.verification.as_ref(), app) {
+        writeln!(out, "verified {text}")?;
     }
     writeln!(out)?;
     tables(status, out)?;

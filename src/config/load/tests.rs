@@ -21,8 +21,14 @@ fn the_shipped_file_states_the_defaults() {
         let arrival = (arrival, source.ignore.clone());
         let times = (*source.settle, *source.poll, source.looks_like_utf8);
         format!(
-            "{arrival:?} {times:?} {:?} {:?} {:?} {:?} {:?} {:?}",
-            config.limits, config.write, config.store, config.http, config.log, config.shutdown
+            "{arrival:?} {times:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+            config.limits,
+            config.write,
+            config.store,
+            config.verify,
+            config.http,
+            config.log,
+            config.shutdown
         )
     };
     assert_eq!(view(&shipped), view(&bare));
@@ -182,6 +188,20 @@ fn a_setting_of_no_declared_feed_is_refused_with_that_of_a_named_feed() {
     ] {
         assert!(error.contains(expected), "{expected}: {error}");
     }
+}
+
+#[test]
+fn variables_extend_the_short_form_of_verify() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "source: { columns: { a: int } }\ntables: {}\nverify: 1%").unwrap();
+    let keys = |pairs: &[(&str, &str)]| {
+        let layers = Layers { file: Some(file.path().to_owned()), ..layers(pairs) };
+        layers.load().unwrap().feeds.remove(0).verify
+    };
+    let hourly = keys(&[("NEEDLEDROP_VERIFY__EVERY", "1h"), ("NEEDLEDROP_VERIFY__SCRATCH", "/a: b")]);
+    assert_eq!(hourly.sample, keys(&[]).sample);
+    assert_eq!((hourly.every.as_secs(), hourly.scratch.unwrap().to_str()), (3600, Some("/a: b")));
+    assert_eq!(keys(&[("NEEDLEDROP_VERIFY__SAMPLE", "off")]).sample, None);
 }
 
 #[test]

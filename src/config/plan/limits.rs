@@ -2,7 +2,7 @@
 
 use crate::config::patterns;
 use crate::config::plan::broken::{Broken, Checked};
-use crate::config::sections::Config;
+use crate::config::sections::{After, Config};
 
 pub fn check(config: &Config) -> Checked<()> {
     let counts = [
@@ -26,6 +26,7 @@ pub fn check(config: &Config) -> Checked<()> {
             "set it to 1s or more",
         ));
     }
+    verify(config)?;
     // Positions in a chunk have 32 bits, and a chunk holds at least one record.
     let sizes = [
         ("limits.max_record_bytes", config.limits.max_record_bytes.0),
@@ -35,4 +36,22 @@ pub fn check(config: &Config) -> Checked<()> {
         return Err(Broken::new(key, "is over 1GiB", "set it to 1GiB or less"));
     }
     patterns::check(&config.source).map_err(|(path, problem, next)| Broken::new(path, problem, next))
+}
+
+/// Checks the verifications by the daemon.
+fn verify(config: &Config) -> Checked<()> {
+    let keys = &config.verify;
+    if keys.sample.is_none() {
+        return Ok(());
+    }
+    if keys.every.is_zero() {
+        let problem = "is 0, so the daemon would verify without a pause";
+        return Err(Broken::new("verify.every", problem, "set it to a time such as 24h"));
+    }
+    if config.source.after == After::Delete {
+        let problem = "is delete, but verify reads the loaded files again";
+        let next = "set it to keep or move, or set verify to off";
+        return Err(Broken::new("source.after", problem, next));
+    }
+    Ok(())
 }

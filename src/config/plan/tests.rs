@@ -38,6 +38,19 @@ fn long_forms_and_derived_columns() {
 }
 
 #[test]
+fn the_daemon_verifies_only_files_that_are_kept() {
+    let one_percent = SHIPPED.replace("sample: off", "sample: 1%");
+    assert!(plan(&one_percent).is_ok());
+    let error = plan(&one_percent.replace("after: keep", "after: delete")).unwrap_err();
+    for part in ["source.after: is delete", "verify", "next: set it to keep or move"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    assert!(plan(&SHIPPED.replace("after: keep", "after: delete")).is_ok(), "verify is off");
+    let error = plan(&one_percent.replace("every: 24h", "every: 0s")).unwrap_err();
+    assert!(error.contains("verify.every: is 0"), "{error}");
+}
+
+#[test]
 fn broken_rules_name_the_setting_and_the_line() {
     let cases = [
         (

@@ -57,6 +57,7 @@ impl<S: Store, I: Source> Discover<S, I> {
         let Candidate { file, queued } = candidate;
         match identified {
             Identified::Work(work, strikes) => {
+                self.observer.file_taken_up();
                 self.waiting.remove(&file);
                 self.report_ignored(&file, &work.source.mapping.ignored);
                 metrics::delivery(file.feed(), DeliveryState::Waiting);

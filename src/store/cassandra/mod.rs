@@ -22,6 +22,7 @@ mod ledger;
 mod open;
 mod quarantine;
 mod reader;
+mod saved_results;
 pub mod schema;
 mod shared;
 #[cfg(test)]

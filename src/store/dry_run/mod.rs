@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use entries::{Entries, Entry};
 
-use super::{ChunkWriter, Ledger, QuarantineStore, RowReader, Store, StoreError};
+use super::{ChunkWriter, Ledger, QuarantineStore, RowReader, SavedResults, Store, StoreError};
 use crate::domain::ledger::{
     Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownFile, NewDelivery, Page, TakenUp,
 };
@@ -256,6 +256,19 @@ impl<S: Store> RowReader for DryRun<S> {
         match &self.store {
             Some(store) => store.count(table).await,
             None => Ok(0),
+        }
+    }
+}
+
+impl<S: Store> SavedResults for DryRun<S> {
+    async fn save_result(&self, _: &'static str, _: String) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn saved_result(&self, job: &'static str) -> Result<Option<String>, StoreError> {
+        match &self.store {
+            Some(store) => store.saved_result(job).await,
+            None => Ok(None),
         }
     }
 }

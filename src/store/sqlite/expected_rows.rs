@@ -6,15 +6,16 @@ use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
 
 use rusqlite::types::{ToSqlOutput, Value as Sql};
-use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use rusqlite::{Connection, InterruptHandle, OptionalExtension, Row, params_from_iter};
 
 use crate::domain::verify::{Comparison, WrongRow};
-use crate::domain::{RowChunk, Schema, Stamp, StampsAhead, Table, TableRow, Type, Value};
+use crate::domain::{RowChunk, Sample, Schema, Stamp, StampsAhead, Table, TableRow, Type, Value};
 use crate::store::StoreError;
 use crate::store::sqlite::cell;
 use crate::store::sqlite::connection_thread::ConnectionThread;
 use crate::store::sqlite::fault::{Fault, SqlResult};
 use crate::store::sqlite::rows::Writer;
+use crate::store::sqlite::sampled;
 use crate::store::sqlite::schema::quoted;
 pub use crate::store::sqlite::scratch::KeyEquality;
 use crate::store::sqlite::scratch::{Removed, Scratch};
@@ -25,6 +26,9 @@ use crate::store::sqlite::table_sql::TableSql;
 pub struct ExpectedRows {
     thread: ConnectionThread,
     shared: Arc<Shared>,
+    /// The partitions whose rows are collected. `None` means all.
+    sample: Option<Sample>,
+    interrupt: InterruptHandle,
     /// Declared after `thread`, which closes the file first.
     _file: Removed,
 }
@@ -53,13 +57,29 @@ impl ExpectedRows {
             place: None,
         };
         let Scratch { connection, file } = scratch;
+        let interrupt = connection.get_interrupt_handle();
         let thread =
             ConnectionThread::of(connection, "sqlite-expected").map_err(|error| StoreError::System {
                 store: name.clone(),
                 what: format!("cannot start a thread: {error}"),
                 next: "raise the limit on the number of processes of this user".to_owned(),
             })?;
-        Ok(Self { thread, shared: Arc::new(shared), _file: file })
+        Ok(Self { thread, shared: Arc::new(shared), sample: None, interrupt, _file: file })
+    }
+
+    /// Collects only the rows of the partitions in the sample.
+    #[must_use]
+    pub fn sampling(mut self, sample: Option<Sample>) -> Self {
+        self.sample = sample;
+        self
+    }
+
+    /// Returns those rows of a table whose partitions are in the sample.
+    pub fn sampled(&self, table: usize, mut rows: Vec<TableRow>) -> Vec<TableRow> {
+        if let (Some(sample), Some(table)) = (&self.sample, self.shared.declared.tables.get(table)) {
+            rows.retain(|row| sampled::has(sample, row.iter().take(table.partition_key.len()).map(stored)));
+        }
+        rows
     }
 
     /// Adds the rows of a chunk to the tables of its plan.
@@ -67,12 +87,15 @@ impl ExpectedRows {
     /// # Errors
     /// Returns an error if the file cannot be written to.
     pub async fn add(&self, chunk: Arc<RowChunk>) -> Result<(), StoreError> {
+        let sample = self.sample.clone();
         self.run(move |shared, connection| {
             let transaction = connection.transaction()?;
             for table in &chunk.source.plan.tables {
                 let mut writer = Writer::new(shared, &transaction, table)?;
                 for row in writer.order(&chunk.rows) {
-                    writer.write(&chunk.rows, row)?;
+                    if is_sampled(sample.as_ref(), table, || writer.key(&chunk.rows, row)) {
+                        writer.write(&chunk.rows, row)?;
+                    }
                 }
             }
             Ok(transaction.commit()?)
@@ -117,6 +140,17 @@ impl ExpectedRows {
         let panicked = || Err(Fault::Broken("its thread panicked".to_owned()));
         done.unwrap_or_else(panicked).map_err(|fault| fault.in_store(&self.shared.name()))
     }
+}
+
+/// The work under way ends early, so that dropping the rows does not wait for a long query.
+impl Drop for ExpectedRows {
+    fn drop(&mut self) {
+        self.interrupt.interrupt();
+    }
+}
+
+fn is_sampled(sample: Option<&Sample>, table: &Table, key: impl FnOnce() -> Vec<Sql>) -> bool {
+    sample.is_none_or(|sample| sampled::has(sample, key().into_iter().take(table.partition_key.len())))
 }
 
 /// The statements for one table.

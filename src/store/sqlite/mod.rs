@@ -32,6 +32,8 @@ mod progress;
 mod fault;
 mod shared;
 mod table_sql;
+mod sampled;
+mod saved_results;
 mod scratch;
 mod expected_keys;
 pub mod expected_rows;

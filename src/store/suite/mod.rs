@@ -92,6 +92,7 @@ macro_rules! store_suite {
             a_backfilled_table_has_the_replayed_records,
             known_tells_the_newest_generation,
             every_type_is_read_as_it_was_written,
+            the_last_result_of_a_job_is_kept,
         );
 
         #[test]

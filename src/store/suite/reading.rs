@@ -4,7 +4,7 @@ use super::Fixture;
 use super::chunks::*;
 use crate::domain::ledger::{Amendment, Content, Continuation, Cursor, DeliveryFilter, PAGE, Verdict};
 use crate::domain::{Checkpoint, Delivery, DeliveryId, DeliveryState, Value, quarantine};
-use crate::store::{Ledger, RowReader};
+use crate::store::{Ledger, RowReader, SavedResults, Store};
 
 pub async fn rows_come_by_key_in_order<F: Fixture>() {
     let place = F::new().await;
@@ -175,4 +175,19 @@ pub async fn known_tells_the_newest_generation<F: Fixture>() {
             ("c", DeliveryState::Failed, 100)
         ]
     );
+}
+
+pub async fn the_last_result_of_a_job_is_kept<F: Fixture>() {
+    let place = F::new().await;
+    let store = place.open(shared()).await;
+    assert_eq!(store.saved_result("verify").await.unwrap(), None);
+    for result in ["first", "{\"second\": \"\u{e4}\"}"] {
+        store.save_result("verify", result.to_owned()).await.unwrap();
+        assert_eq!(store.saved_result("verify").await.unwrap().as_deref(), Some(result));
+    }
+    store.close().await;
+    drop(store);
+    let store = place.open(shared()).await;
+    assert_eq!(store.saved_result("verify").await.unwrap().as_deref(), Some("{\"second\": \"\u{e4}\"}"));
+    assert_eq!(store.saved_result("other").await.unwrap(), None);
 }
