@@ -79,6 +79,35 @@ fn missing_different_and_extra_rows_are_named_by_file_and_line() {
     assert!(unknown.code == 2 && unknown.stderr.contains("there is no table `w`"), "{unknown:?}");
 }
 
+/// Values and stamps are as if nobody had changed them, so a later undo works.
+#[test]
+fn wrong_rows_are_repaired() {
+    let world = loaded();
+    world.drop_file("3.csv", "k,v,at,x\n2,,,7.5\n");
+    world.once(1);
+    let before = world.dump();
+    let store = rusqlite::Connection::open(world.store()).unwrap();
+    store
+        .execute_batch(
+            "DELETE FROM t WHERE k IN (2, 4); UPDATE t SET v = 'other', at = NULL WHERE k = 1; \
+             INSERT INTO u (v, k, x, _stamp) VALUES ('z', 9, 1.0, 1); UPDATE u SET x = NULL WHERE k = 4;",
+        )
+        .unwrap();
+    drop(store);
+    let repaired = world.json(&["verify", "--repair"]);
+    assert_eq!((counts(&repaired, 0), counts(&repaired, 1)), ([2, 2, 1, 0], [6, 0, 1, 1]));
+    assert_eq!([0, 1].map(|table| repaired["tables"][table]["repaired"].as_u64().unwrap()), [3, 2]);
+    let tables =
+        |dump: &std::collections::BTreeMap<String, common::Rows>| ["t", "u"].map(|name| dump[name].clone());
+    assert_eq!(tables(&world.dump()), tables(&before));
+    verified(&world, 0);
+    assert!(world.run(&["verify", "--repair"]).stdout.contains("repaired 0 rows"));
+    fs::rename(world.inbox().join("1.csv"), world.path("1.csv")).unwrap();
+    let refused = world.run(&["verify", "--repair"]);
+    assert!(refused.code == 1 && refused.stdout.contains("repaired nothing"), "{refused:?}");
+    assert_eq!(tables(&world.dump()), tables(&before));
+}
+
 #[test]
 fn what_cannot_be_compared_is_named() {
     let world = loaded();

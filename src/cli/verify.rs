@@ -19,7 +19,7 @@ use crate::domain::verify::WrongRow;
 use crate::domain::{Column, Share, Value};
 use crate::jobs::read_again::Lost;
 use crate::jobs::verify::{Example, SourceRecord, Verified, VerifiedTable};
-use crate::store::Access;
+use crate::store::{Access, Store as _};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -31,6 +31,9 @@ pub struct Arguments {
     /// Read at most this many rows a second from the tables, and make at most as many from the files; 0 means no limit
     #[arg(long, value_name = "ROWS", default_value_t = 0, hide_default_value = true)]
     rate: u64,
+    /// Rewrite wrong rows so that they are what the files give. Extra rows are deleted
+    #[arg(long)]
+    repair: bool,
     /// The folder for the file of expected rows, which takes about as much space as the tables
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
@@ -46,20 +49,34 @@ fn share(text: &str) -> Result<Share, String> {
 pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     let began = Instant::now();
     let tables = tables(app, arguments)?;
-    let store = Arc::new(app.open(Access::Read).await?);
-    let stop = CancellationToken::new();
+    let (stop, patience) = (CancellationToken::new(), Some(*app.config.store.patience));
+    let store = match arguments.repair {
+        true => app.open_with_backoff(false, patience, &stop, &Arc::default()).await?,
+        false => app.open(Access::Read).await?,
+    };
+    let store = Arc::new(store);
     let options = VerifyOptions {
         tables,
         share: arguments.sample,
         rows_per_second: arguments.rate,
+        repairs: arguments.repair,
         scratch: arguments.scratch.clone(),
     };
-    let verifier = app.verifier(store, options, &stop)?;
-    let verified = signals::with_signals(stop, verifier.run()).await??;
+    let verifier = app.verifier(Arc::clone(&store), options, &stop)?;
+    // The right to write is renewed while files are read.
+    let work = async {
+        tokio::select! {
+            verified = verifier.run() => verified,
+            lost = store.tend(&()) => Err(lost),
+        }
+    };
+    let verified = signals::with_signals(stop, work).await?;
+    store.close().await;
+    let verified = verified?;
     let mut out = std::io::stdout().lock();
     match arguments.json {
         true => render::json(&mut out, &object(app, &verified, arguments.sample))?,
-        false => print(app, &mut out, &verified, (arguments.sample, began))?,
+        false => print(app, &mut out, &verified, (arguments, began))?,
     }
     Ok(match verified {
         _ if verified.stopped => Exit::Stopped,
@@ -68,9 +85,10 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     })
 }
 
+/// Whether no row is wrong, or no longer.
 fn is_right(verified: &Verified) -> bool {
     let wrong = |table: &VerifiedTable| table.missing + table.different + table.extra;
-    verified.lost.is_empty() && verified.tables.iter().all(|table| wrong(table) == 0)
+    verified.lost.is_empty() && verified.tables.iter().all(|table| wrong(table) == table.repaired)
 }
 
 /// Returns the tables to compare, by index.
@@ -89,7 +107,7 @@ fn print(
     app: &App,
     out: &mut impl Write,
     verified: &Verified,
-    (sample, began): (Option<Share>, Instant),
+    (arguments, began): (&Arguments, Instant),
 ) -> std::io::Result<()> {
     let row = |table: &VerifiedTable| {
         let counts = [table.rows, table.missing, table.different, table.extra].map(grouped);
@@ -105,14 +123,27 @@ fn print(
     for Lost { file, generation, why, .. } in &verified.lost {
         writeln!(out, "not compared  {file}, generation {generation}: {why}")?;
     }
+    if arguments.repair {
+        match verified.lost.is_empty() {
+            true => writeln!(out, "repaired {} rows", grouped(repaired(verified)))?,
+            false => writeln!(
+                out,
+                "repaired nothing, because rows of what was not compared would seem to be extra"
+            )?,
+        }
+    }
     if verified.has_loaded {
         let told = "files were loaded meanwhile, so rows may be reported that are not wrong; run it again when the daemon is idle";
         writeln!(out, "{told}")?;
     }
     let (files, records) = (grouped(verified.deliveries), grouped(verified.records));
-    let sample = sample.map(|share| format!("a sample of {share} ")).unwrap_or_default();
+    let sample = arguments.sample.map(|share| format!("a sample of {share} ")).unwrap_or_default();
     let took = began.elapsed().as_secs_f64();
     writeln!(out, "{sample}compared with {records} records of {files} deliveries in {took:.2} s")
+}
+
+fn repaired(verified: &Verified) -> u64 {
+    verified.tables.iter().map(|table| table.repaired).sum()
 }
 
 /// Describes a wrong row on one line.
@@ -147,7 +178,7 @@ fn object(app: &App, verified: &Verified, sample: Option<Share>) -> Json {
             table.examples.iter().map(|example| example_json(app, &table.name, example)).collect();
         json!({
             "table": table.name, "rows": table.rows, "missing": table.missing, "different": table.different,
-            "extra": table.extra, "examples": examples,
+            "extra": table.extra, "repaired": table.repaired, "examples": examples,
         })
     };
     let lost = |Lost { file, generation, why, tables, .. }: &Lost| {

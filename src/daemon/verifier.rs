@@ -23,6 +23,8 @@ pub struct VerifyOptions {
     pub share: Option<Share>,
     /// 0 means no limit.
     pub rows_per_second: u64,
+    /// Whether wrong rows are rewritten. The store must be open for writing.
+    pub repairs: bool,
     /// The folder for the file of expected rows. `None` means that for temporary files.
     pub scratch: Option<PathBuf>,
 }
@@ -38,7 +40,7 @@ impl App {
         options: VerifyOptions,
         stop: &CancellationToken,
     ) -> Result<Verifier<AnyStore, AnySource>, StoreError> {
-        let VerifyOptions { tables, share, rows_per_second, scratch } = options;
+        let VerifyOptions { tables, share, rows_per_second, repairs, scratch } = options;
         let folder = scratch.unwrap_or_else(std::env::temp_dir);
         let path = folder.join(format!("needledrop-verify-{}.db", std::process::id()));
         let expected = ExpectedRows::create(path, Arc::clone(&self.schema), self.config.store.keys())?;
@@ -55,6 +57,7 @@ impl App {
             expected: expected.sampling(share.map(Sample::new)),
             paced: Paced::new(rows_per_second),
             tables: tables.into_iter().filter_map(compared).collect(),
+            repairs,
         })
     }
 

@@ -136,6 +136,7 @@ impl Turns {
             tables: (0..self.app.schema.tables.len()).collect(),
             share: Some(share),
             rows_per_second: keys.rows_per_second,
+            repairs: false,
             scratch: keys.scratch.clone(),
         };
         let verifier = self.app.verifier(Arc::clone(&self.store), options, &self.stop)?;

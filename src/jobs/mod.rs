@@ -7,6 +7,7 @@ mod ledger_state;
 mod loaded_rows;
 pub mod paced;
 pub mod read_again;
+mod row_repairs;
 mod same_records;
 pub mod replay;
 pub mod undo;

@@ -10,11 +10,13 @@ use crate::jobs::ledger_state::LedgerState;
 use crate::jobs::locate::KeptFiles;
 use crate::jobs::paced::Paced;
 use crate::jobs::read_again::{Lost, LostError, ReadAgain, ReadEnd};
+use crate::jobs::row_repairs::RowRepairs;
 use crate::source::Source;
+use crate::store::StoreError;
 use crate::store::backoff::Backoff;
 use crate::store::listing::{Deliveries, TableRows};
+use crate::store::repairs::Repairs;
 use crate::store::sqlite::expected_rows::ExpectedRows;
-use crate::store::{Store, StoreError};
 
 /// The maximum number of wrong rows of each kind that are kept for a table.
 pub const EXAMPLES: usize = 10;
@@ -30,6 +32,8 @@ pub struct Verifier<S, I> {
     pub paced: Paced,
     /// The tables to compare, with their indexes in the schema.
     pub tables: Vec<(usize, Table, Comparison)>,
+    /// Whether wrong rows are rewritten.
+    pub repairs: bool,
 }
 
 /// What a verification found.
@@ -57,6 +61,8 @@ pub struct VerifiedTable {
     pub different: u64,
     /// Rows that no kept file gives.
     pub extra: u64,
+    /// The number of wrong rows that were rewritten.
+    pub repaired: u64,
     /// The first wrong rows of each kind, with the records that they should come from.
     pub examples: Vec<Example>,
 }
@@ -77,20 +83,29 @@ pub struct SourceRecord {
     pub line: Option<u64>,
 }
 
-impl<S: Store, I: Source> Verifier<S, I> {
-    /// Reads all kept files and all tables.
+impl<S: Repairs, I: Source> Verifier<S, I> {
+    /// Reads all kept files and all tables. Repairs nothing if a delivery cannot be read, because its rows would seem to be
+    /// extra.
     ///
     /// # Errors
-    /// Returns an error if the store does not answer, or if the file of expected rows cannot be written to.
+    /// Returns an error if the store does not answer, if a table cannot be repaired, or if the file of expected rows cannot be
+    /// written to.
     pub async fn run(&self) -> Result<Verified, StoreError> {
         let (mut verified, mut before) = (Verified::default(), LedgerState::default());
         self.expect(&mut verified, &mut before).await?;
+        let repair = match self.repairs && verified.lost.is_empty() && !self.stop.is_cancelled() {
+            true => Some(self.begin_repairs().await?),
+            false => None,
+        };
         for (index, table, how) in &self.tables {
             if self.stop.is_cancelled() {
                 break;
             }
-            let found = self.compare(*index, table, how).await?;
+            let found = self.compare((*index, table, how), repair.as_ref()).await?;
             verified.tables.push(found);
+        }
+        if let Some(repair) = repair.filter(|_| !self.stop.is_cancelled()) {
+            repair.end().await?;
         }
         verified.stopped = self.stop.is_cancelled();
         if !verified.stopped {
@@ -98,6 +113,11 @@ impl<S: Store, I: Source> Verifier<S, I> {
             self.find_origins(&mut verified).await?;
         }
         Ok(verified)
+    }
+
+    async fn begin_repairs(&self) -> Result<RowRepairs<'_, S>, StoreError> {
+        let tables = self.tables.iter().map(|(index, ..)| *index).collect();
+        RowRepairs::begin((&*self.store, &self.backoff), &self.expected, tables).await
     }
 
     /// Collects the rows that the deliveries give.
@@ -165,9 +185,8 @@ impl<S: Store, I: Source> Verifier<S, I> {
 
     async fn compare(
         &self,
-        index: usize,
-        table: &Table,
-        how: &Comparison,
+        (index, table, how): (usize, &Table, &Comparison),
+        repair: Option<&RowRepairs<'_, S>>,
     ) -> Result<VerifiedTable, StoreError> {
         let mut found = VerifiedTable { name: table.name.clone(), ..VerifiedTable::default() };
         let mut rows = TableRows::new(&*self.store, index, Vec::new());
@@ -178,7 +197,11 @@ impl<S: Store, I: Source> Verifier<S, I> {
             let read = page.len();
             let page = self.expected.sampled(index, page);
             found.rows += page.len() as u64;
-            for wrong in self.expected.compare(index, page, how.clone()).await? {
+            let wrong = self.expected.compare(index, page, how.clone()).await?;
+            if let Some(repair) = repair {
+                found.repaired += repair.found(index, table.key_len(), &wrong).await?;
+            }
+            for wrong in wrong {
                 let count = match wrong.expected {
                     Some(_) => &mut found.different,
                     None => &mut found.extra,
@@ -193,6 +216,9 @@ impl<S: Store, I: Source> Verifier<S, I> {
         if !how.expires {
             let (missing, rows) = self.expected.missing(index, EXAMPLES).await?;
             found.missing = missing;
+            if let Some(repair) = repair {
+                found.repaired += repair.missing(index).await?;
+            }
             found.examples.extend(rows.into_iter().map(|row| Example { row, origin: None }));
         }
         Ok(found)

@@ -185,6 +185,22 @@ fn what_cannot_be_undone_is_refused_with_the_next_step() {
     assert!(refused.code == 2 && refused.stderr.contains("gc_grace_seconds = 0"), "{refused:?}");
 }
 
+/// A repaired cell has lost the stamp of its record. An undo still knows whose it is.
+#[test]
+fn rows_that_were_repaired_are_taken_back() {
+    let Some(place) = loaded() else { return };
+    place.cql("DELETE FROM ks.t WHERE k = 4");
+    place.cql("UPDATE ks.t SET v = 'wrong', w = null WHERE k = 2");
+    place.cql("INSERT INTO ks.u (v, k) VALUES ('extra', 9)");
+    let repaired = place.json(&["verify", "--repair"]);
+    assert_eq!(repaired["tables"][0]["repaired"], 2, "{repaired}");
+    assert_eq!(rows(&place, T), ["1 a A", "2 x B", "3 c Z", "4 d E", "5 e E"]);
+    place.json(&["undo", "2.csv"]);
+    assert_eq!(rows(&place, T), ["1 a A", "2 b B", "3 c C", "4 d -", "5 e E"]);
+    assert_eq!(rows(&place, U), ["a 1 A", "b 2 B", "c 3 -", "d 4 -", "e 5 E"]);
+    verified(&place);
+}
+
 /// Records that are older than an undo cannot be written under their own stamps, because its deletes may hide them.
 #[test]
 fn records_older_than_an_undo_are_not_written_below_it() {

@@ -52,6 +52,11 @@ fn rows_changed_by_cqlsh_are_found() {
         examples.iter().map(|example| json!([example["file"], example["line"]])).collect();
     told.sort_by_key(Json::to_string);
     assert_eq!(told, [json!(["1.csv", 4]), json!(["2.csv", 2]), json!([null, null])]);
+    let refused = place.run(&["verify", "--repair"]);
+    assert!(refused.code == 2 && refused.stderr.contains("table u has static columns"), "{refused:?}");
+    let repaired = place.json(&["verify", "t", "--repair"]);
+    assert_eq!((counts(&repaired, 0), &repaired["tables"][0]["repaired"]), ([3, 1, 1, 1], &json!(3)));
+    verified(&place, 0);
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub async fn tables(inner: &Inner, tables: &[usize]) -> Result<(), StoreError> {
     for table in tables.iter().filter_map(|at| inner.declared.tables.get(*at)) {
         if !table.statics.is_empty() {
             return Err(cluster.shape(
-                format!("table {} has static columns, which cannot be taken back yet", table.name),
+                format!("table {} has static columns, which cannot be corrected yet", table.name),
                 "delete the rows with cqlsh, or load corrected values for the same keys",
             ));
         }
