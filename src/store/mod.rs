@@ -24,14 +24,14 @@ use std::sync::Arc;
 pub use error::StoreError;
 
 use crate::domain::correction::rewrite::Rewrite;
-use crate::domain::correction::{Correction, StoredRow};
+use crate::domain::correction::{Correction, KeyedRow, StoredRow};
 use crate::domain::ledger::{
     Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownFile, NewDelivery, Page, TakenUp,
 };
 use crate::domain::undo::{RowsOf, TableUndo, UndoEnd};
 use crate::domain::{
-    Delivery, DeliveryId, Feeds, Fingerprint, Header, RowChunk, RowCursor, StampRange, TableRow, Value,
-    quarantine,
+    Delivery, DeliveryId, Feeds, Fingerprint, Header, RowChunk, RowCursor, StampRange, Stamps, TableRow,
+    Value, quarantine,
 };
 use crate::store::observer::StoreObserver;
 
@@ -228,6 +228,15 @@ pub trait RowRewriter: Store {
         table: usize,
         keys: Vec<TableRow>,
     ) -> impl Future<Output = Result<Vec<Option<StoredRow>>, StoreError>> + Send;
+
+    /// Returns a page of the rows of a table with cells that have one of these stamps. The rows have these cells only. A page
+    /// may be empty without being the last.
+    fn rows_with_stamps(
+        &self,
+        table: usize,
+        stamps: Stamps,
+        from: Option<RowCursor>,
+    ) -> impl Future<Output = Result<Page<KeyedRow, RowCursor>, StoreError>> + Send;
 
     /// Returns the number of rows in the partition of a key, or `most` if there are more.
     fn partition_rows(

@@ -201,6 +201,23 @@ fn rows_that_were_repaired_are_taken_back() {
     verified(&place);
 }
 
+#[test]
+fn the_rows_of_a_file_that_is_gone_are_found_by_their_write_times() {
+    let yaml = YAML.split("  u: {").next().unwrap();
+    let Some(place) = Place::of(yaml) else { return };
+    place.drop_file("1.csv", "k,v,w\n1,a,A\n2,b,B\n3,c,C\n");
+    let lines: String = (100..3100).map(|k| format!("{k},x,y\n")).collect();
+    place.drop_file("2.csv", format!("k,v,w\n2,x,\n3,c,Z\n4,d,D\n{lines}"));
+    place.once(0);
+    place.drop_file("3.csv", "k,v,w\n3,c,\n4,d,\n");
+    place.once(0);
+    fs::remove_file(place.inbox().join("2.csv")).unwrap();
+    let done = place.json(&["undo", "2.csv"]);
+    assert_eq!(done["tables"]["t"]["removed"], 3000);
+    assert_eq!(rows(&place, T), ["1 a A", "2 b B", "3 c C", "4 d -"]);
+    verified(&place);
+}
+
 /// Records that are older than an undo cannot be written under their own stamps, because its deletes may hide them.
 #[test]
 fn records_older_than_an_undo_are_not_written_below_it() {

@@ -1,5 +1,5 @@
 //! Takes back what one delivery wrote, in a store whose rows have only write times. The keys come from the delivery's kept
-//! file, and what the other deliveries give for them comes from theirs.
+//! file, or from a scan of the tables if it cannot be read. What the other deliveries give for them comes from their files.
 
 use std::sync::Arc;
 
@@ -9,9 +9,9 @@ use crate::domain::correction::Correction;
 use crate::domain::correction::cell_origins::CellOriginsBuilder;
 use crate::domain::quarantine::{EntryFilter, Fate};
 use crate::domain::undo::TableUndo;
-use crate::domain::{Delivery, DeliveryId, DeliveryState, Feeds, RowChunk, Schema, ledger};
+use crate::domain::{Delivery, DeliveryId, DeliveryState, Feeds, Schema, ledger};
 use crate::jobs::locate::KeptFiles;
-use crate::jobs::read_again::{Lost, LostError, ReadAgain, ReadEnd};
+use crate::jobs::read_again::{Lost, ReadEnd};
 use crate::jobs::undo::Undone;
 use crate::jobs::undo::partitions::Target;
 use crate::jobs::undo::rewriting::Rewriting;
@@ -54,7 +54,7 @@ impl<S: RowRewriter, I: Source> Undoer<S, I> {
         let indexes: Vec<usize> = tables.iter().map(|(index, _)| *index).collect();
         self.backoff.with(|| self.store.check_tables(&indexes)).await?;
         let names: Vec<String> = tables.into_iter().map(|(_, name)| name).collect();
-        match self.read(delivery, &names, &self.add_own()).await? {
+        match self.collect_own(delivery, &names, &indexes).await? {
             ReadEnd::Done => {}
             ReadEnd::Stopped => return Ok(Undone::Stopped),
             ReadEnd::Lost(why) => return Ok(Undone::Needed(vec![Lost::of(delivery, names, why)])),
@@ -91,59 +91,6 @@ impl<S: RowRewriter, I: Source> Undoer<S, I> {
             }
         }
         Ok(())
-    }
-
-    /// Returns the tables that have rows of a delivery.
-    fn tables_of(&self, delivery: &Delivery) -> Vec<(usize, String)> {
-        let counts = delivery.receipt.tables.iter().filter(|count| count.rows > 0);
-        let tables = counts.filter_map(|count| self.schema.table(&count.table));
-        tables.map(|(index, table)| (index, table.name.clone())).collect()
-    }
-
-    /// Returns a function that adds the rows of a chunk to those of the undone delivery.
-    fn add_own(&self) -> impl AsyncFn(Arc<RowChunk>) -> Result<(), StoreError> + '_ {
-        async |chunk| self.own.add(chunk).await
-    }
-
-    async fn read(
-        &self,
-        delivery: &Delivery,
-        tables: &[String],
-        take: &impl AsyncFn(Arc<RowChunk>) -> Result<(), StoreError>,
-    ) -> Result<ReadEnd, StoreError> {
-        let store = (&*self.store, &self.backoff);
-        // Another configuration would give other keys, so the undone delivery is read only under its own.
-        let same_values = !self.force || delivery.id == self.delivery;
-        let read_again = ReadAgain { store, feeds: &self.feeds, stop: &self.stop, same_values };
-        read_again.delivery(delivery, tables, take).await
-    }
-
-    /// Collects what the other deliveries give for the keys of the undone one. Returns the deliveries that cannot be read, or
-    /// `None` if the run was stopped.
-    async fn expect(&self, delivery: &Delivery, names: &[String]) -> Result<Option<Vec<Lost>>, StoreError> {
-        let mut all = Deliveries::patiently(&*self.store, &self.backoff, ledger::DeliveryFilter::All);
-        let mut lost = Vec::new();
-        let add = async |chunk: Arc<RowChunk>| {
-            let wanted = self.own.wanted(Arc::clone(&chunk)).await?;
-            self.expected.add_wanted(chunk, wanted).await
-        };
-        while let Some(other) = all.next().await? {
-            let mut tables: Vec<String> = self.tables_of(&other).into_iter().map(|(_, name)| name).collect();
-            tables.retain(|name| names.contains(name));
-            if other.id == delivery.id || !other.counts() || tables.is_empty() {
-                continue;
-            }
-            if other.receipt.assumed > 0 {
-                lost.push(Lost::of(&other, tables, LostError::Assumed));
-                continue;
-            }
-            match self.read(&other, &tables, &add).await? {
-                ReadEnd::Done => {}
-                ReadEnd::Stopped => return Ok(None),
-                ReadEnd::Lost(why) => lost.push(Lost::of(&other, tables, why)),
-            }
-        }
-        Ok(Some(lost))
     }
 
     /// Counts what changes, enters the undo into the ledger, and changes it. Returns `None` if the run was stopped before

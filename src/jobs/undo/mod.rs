@@ -2,6 +2,7 @@
 
 pub mod by_keys;
 pub mod by_stamps;
+mod keyed_rows;
 mod partitions;
 mod rewriting;
 

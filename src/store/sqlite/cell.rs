@@ -45,6 +45,15 @@ pub fn stored<'a>(value: &'a Value<'a>) -> ToSqlOutput<'a> {
     }
 }
 
+/// Returns the form in which SQLite stores a value. Equal values have the same form.
+pub fn owned(value: &Value<'_>) -> Owned {
+    match stored(value) {
+        ToSqlOutput::Owned(value) => value,
+        ToSqlOutput::Borrowed(value) => value.try_into().unwrap_or(Owned::Null),
+        _ => Owned::Null,
+    }
+}
+
 /// Returns the value of a stored form, read as the declared type.
 pub fn value(kind: Type, stored: ValueRef<'_>) -> SqlResult<Value<'static>> {
     Ok(match (stored, kind) {

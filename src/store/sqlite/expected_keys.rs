@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use rusqlite::types::{ToSqlOutput, Value as Sql};
+use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, params_from_iter};
 
 use crate::domain::correction::{ExpectedRow, KeyedRow};
-use crate::domain::{RowChunk, Table, TableRow, Type, Value};
+use crate::domain::{RowChunk, Table, TableRow, Type};
 use crate::store::StoreError;
 use crate::store::sqlite::cell;
 use crate::store::sqlite::expected_rows::ExpectedRows;
@@ -15,6 +15,7 @@ use crate::store::sqlite::merge::Row;
 use crate::store::sqlite::rows::Writer;
 use crate::store::sqlite::schema::quoted;
 use crate::store::sqlite::shared::Shared;
+use crate::store::sqlite::stamped_row::stamped_row;
 
 /// The number of keys in a page.
 const PAGE: usize = 1000;
@@ -48,6 +49,25 @@ impl ExpectedRows {
                     writer.write(&chunk.rows, row)?;
                 }
             }
+            Ok(transaction.commit()?)
+        })
+        .await
+    }
+
+    /// Adds rows whose keys are not here yet.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be written to.
+    pub async fn put(&self, table: usize, rows: Vec<KeyedRow>) -> Result<(), StoreError> {
+        self.run(move |shared, connection| {
+            let Some(of) = KeyedTable::of(shared, table) else { return Ok(()) };
+            let transaction = connection.transaction()?;
+            let writer = Writer::new(shared, &transaction, of.table)?;
+            for KeyedRow { key, row } in &rows {
+                let row = stamped_row(&writer, row);
+                writer.put(key.iter().map(cell::owned).collect(), row, false)?;
+            }
+            drop(writer);
             Ok(transaction.commit()?)
         })
         .await
@@ -97,7 +117,7 @@ impl ExpectedRows {
             let Some(of) = KeyedTable::of(shared, table) else { return Ok(Vec::new()) };
             let writer = Writer::new(shared, connection, of.table)?;
             let find = |key: &TableRow| {
-                let key: Vec<Sql> = key.iter().map(stored).collect();
+                let key: Vec<Sql> = key.iter().map(cell::owned).collect();
                 writer.row(&key)?.map(|row| of.row(&writer, row)).transpose()
             };
             keys.iter().map(find).collect()
@@ -146,7 +166,7 @@ impl<'s> KeyedTable<'s> {
         let conditions = conditions.join(" AND ");
         let sql = format!("SELECT {columns} FROM {name} WHERE {conditions} ORDER BY {columns} LIMIT {PAGE}");
         let mut statement = connection.prepare_cached(&sql)?;
-        let after = after.into_iter().flatten().map(stored);
+        let after = after.into_iter().flatten().map(cell::owned);
         let keys = statement.query_map(params_from_iter(after), |row| {
             (0..self.key.len()).map(|at| row.get(at)).collect::<SqlResult<Vec<Sql>>>()
         })?;
@@ -168,14 +188,5 @@ impl<'s> KeyedTable<'s> {
         let values =
             values.map(|(value, kind)| cell::value(*kind, value.into())).collect::<SqlResult<_>>()?;
         Ok(ExpectedRow { values, stamps, newest: row.stamp, first: row.first })
-    }
-}
-
-/// Returns the form in which SQLite stores a value.
-fn stored(value: &Value<'static>) -> Sql {
-    match cell::stored(value) {
-        ToSqlOutput::Owned(value) => value,
-        ToSqlOutput::Borrowed(value) => value.try_into().unwrap_or(Sql::Null),
-        _ => Sql::Null,
     }
 }

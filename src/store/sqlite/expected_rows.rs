@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
 
-use rusqlite::types::{ToSqlOutput, Value as Sql};
+use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, InterruptHandle, OptionalExtension, Row, params_from_iter};
 
 use crate::domain::verify::{Comparison, WrongRow};
@@ -77,7 +77,9 @@ impl ExpectedRows {
     /// Returns those rows of a table whose partitions are in the sample.
     pub fn sampled(&self, table: usize, mut rows: Vec<TableRow>) -> Vec<TableRow> {
         if let (Some(sample), Some(table)) = (&self.sample, self.shared.declared.tables.get(table)) {
-            rows.retain(|row| sampled::has(sample, row.iter().take(table.partition_key.len()).map(stored)));
+            rows.retain(|row| {
+                sampled::has(sample, row.iter().take(table.partition_key.len()).map(cell::owned))
+            });
         }
         rows
     }
@@ -193,7 +195,7 @@ fn compare(
     let mut see = connection.prepare_cached(&sql)?;
     let (mut wrong, key_len) = (Vec::new(), select.table.key_len());
     for found in rows {
-        let key = found.iter().take(key_len).map(stored);
+        let key = found.iter().take(key_len).map(cell::owned);
         let expected = see.query_row(params_from_iter(key), |row| select.row(row)).optional()?;
         let is_same = expected.as_ref().is_some_and(|(expected, _)| is_same(expected, &found, key_len, how));
         if !is_same {
@@ -209,17 +211,8 @@ fn is_same(expected: &TableRow, found: &TableRow, key_len: usize, how: &Comparis
     let mut cells = expected.iter().zip(found).enumerate().skip(key_len);
     cells.all(|(at, (expected, found))| {
         let may_differ = how.left_out.contains(&at) || (how.expires && *found == Value::Empty);
-        may_differ || stored(expected) == stored(found)
+        may_differ || cell::owned(expected) == cell::owned(found)
     })
-}
-
-/// Returns the form in which SQLite stores a value. Equal values have the same form.
-fn stored(value: &Value<'static>) -> Sql {
-    match cell::stored(value) {
-        ToSqlOutput::Owned(value) => value,
-        ToSqlOutput::Borrowed(value) => value.try_into().unwrap_or(Sql::Null),
-        _ => Sql::Null,
-    }
 }
 
 fn missing(

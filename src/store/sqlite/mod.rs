@@ -35,6 +35,7 @@ mod table_sql;
 mod sampled;
 mod saved_results;
 mod scratch;
+mod stamped_row;
 mod expected_keys;
 pub mod expected_rows;
 mod undo;

@@ -1,15 +1,14 @@
 //! Repairs rows: their values and their stamps become those that the deliveries give.
 
-use rusqlite::types::{ToSqlOutput, Value as Sql};
+use rusqlite::types::Value as Sql;
 
-use crate::domain::Value;
-use crate::domain::correction::{ExpectedRow, RowRepair};
+use crate::domain::correction::RowRepair;
 use crate::store::repairs::Repairs;
 use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::cell;
 use crate::store::sqlite::fault::Fault;
-use crate::store::sqlite::merge::{Row, implied};
 use crate::store::sqlite::rows::Writer;
+use crate::store::sqlite::stamped_row::stamped_row;
 use crate::store::{StoreError, failpoint};
 
 impl Repairs for SqliteStore {
@@ -43,31 +42,12 @@ impl Repairs for SqliteStore {
 }
 
 fn repair(writer: &Writer<'_>, row: &RowRepair) -> Result<(), Fault> {
-    let key: Vec<Sql> = row.key.iter().map(stored).collect();
+    let key: Vec<Sql> = row.key.iter().map(cell::owned).collect();
     let is_there = writer.row(&key)?.is_some();
     match &row.expected {
-        Some(expected) => writer.put(key, self::row(writer, expected), is_there)?,
+        Some(expected) => writer.put(key, stamped_row(writer, expected), is_there)?,
         None if is_there => writer.delete(&key)?,
         None => {}
     }
     Ok(())
-}
-
-fn row(writer: &Writer<'_>, expected: &ExpectedRow) -> Row {
-    let values: Vec<Sql> = expected.values.iter().map(stored).collect();
-    let stamp = expected.newest;
-    let cells = writer.names().into_iter().zip(&values).zip(&expected.stamps);
-    let cells = cells.filter(|((_, value), at)| **at != implied(value, stamp, writer.empty()));
-    let cells = cells.filter_map(|((name, _), at)| Some((name.to_owned(), (*at)?.0)));
-    let cells = cells.collect();
-    Row { values, stamp, first: expected.first, cells }
-}
-
-/// Returns the form in which SQLite stores a value.
-fn stored(value: &Value<'static>) -> Sql {
-    match cell::stored(value) {
-        ToSqlOutput::Owned(value) => value,
-        ToSqlOutput::Borrowed(value) => value.try_into().unwrap_or(Sql::Null),
-        _ => Sql::Null,
-    }
 }

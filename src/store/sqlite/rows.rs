@@ -178,11 +178,7 @@ fn bind(statement: &mut CachedStatement<'_>, position: usize, cell: Cell, arena:
 }
 
 fn owned(rows: &Rows, row: usize, column: usize) -> Sql {
-    match cell::stored(&rows.value(row, column)) {
-        ToSqlOutput::Owned(value) => value,
-        ToSqlOutput::Borrowed(value) => value.try_into().unwrap_or(Sql::Null),
-        _ => Sql::Null,
-    }
+    cell::owned(&rows.value(row, column))
 }
 
 fn stored_row(found: &rusqlite::Row<'_>, count: usize) -> SqlResult<Row> {

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::correction::rewrite::Rewrite;
-use crate::domain::correction::{Correction, CorrectionStamps, StoredRow};
+use crate::domain::correction::{Correction, CorrectionStamps, KeyedRow, StoredRow};
+use crate::domain::ledger::Page;
 use crate::domain::stamp::MAX_AHEAD;
 use crate::domain::undo::TableUndo;
-use crate::domain::{DeliveryId, TableRow};
+use crate::domain::{DeliveryId, RowCursor, Stamps, TableRow};
 use crate::store::cassandra::CassandraStore;
 use crate::store::cassandra::corrections::statements::Statements;
 use crate::store::cassandra::ledger::delivery_row::Entered;
@@ -53,6 +54,17 @@ impl RowRewriter for CassandraStore {
     ) -> Result<Vec<Option<StoredRow>>, StoreError> {
         let statements = self.statements(table).await?;
         stored::rows(&self.inner.cluster, &statements, keys).await
+    }
+
+    async fn rows_with_stamps(
+        &self,
+        table: usize,
+        stamps: Stamps,
+        from: Option<RowCursor>,
+    ) -> Result<Page<KeyedRow, RowCursor>, StoreError> {
+        let (inner, statements) = (&self.inner, self.statements(table).await?);
+        let of = inner.declared.tables.get(table).ok_or_else(|| inner.cluster.broken("no such table"))?;
+        stored::with_stamps(&inner.cluster, &statements, &stamps, (of, from)).await
     }
 
     async fn partition_rows(&self, table: usize, key: TableRow, most: u64) -> Result<u64, StoreError> {

@@ -22,6 +22,8 @@ pub struct Statements {
     pub partition_len: usize,
     /// Reads a row with write times and times to live.
     pub select: PreparedStatement,
+    /// Reads all rows with the write times of their cells. `None` for a table of key columns only.
+    pub select_all: Option<PreparedStatement>,
     /// Reads the rows of a partition, up to a limit.
     pub select_partition: PreparedStatement,
     /// Deletes a row.
@@ -72,12 +74,17 @@ impl Statements {
             Some(cql) => Some(write(cql).await?),
             None => None,
         };
+        let select_all = match cql.select_all() {
+            Some(cql) => Some(read(cql).await?),
+            None => None,
+        };
         Ok(Self {
             table: table.name.clone(),
             kinds: declared.columns_of(table).map(|column| column.kind).collect(),
             key_len: table.key_len(),
             partition_len: table.partition_key.len(),
             select: read(cql.select()).await?,
+            select_all,
             select_partition: read(cql.select_partition()).await?,
             delete: write(cql.delete(table.key_len())).await?,
             insert: write(cql.insert()).await?,
@@ -127,6 +134,13 @@ impl Cql {
             cells.map(|name| format!("{name}, WRITETIME({name}), TTL({name})")).collect();
         columns.extend(self.names.first().filter(|_| columns.is_empty()).cloned());
         format!("SELECT {} FROM {} WHERE {}", columns.join(", "), self.place, self.key(self.key_len))
+    }
+
+    fn select_all(&self) -> Option<String> {
+        let (key, cells) = self.names.split_at_checked(self.key_len)?;
+        let cells: Vec<String> = cells.iter().map(|name| format!("{name}, WRITETIME({name})")).collect();
+        let select = || format!("SELECT {}, {} FROM {}", key.join(", "), cells.join(", "), self.place);
+        (!cells.is_empty()).then(select)
     }
 
     fn select_partition(&self) -> String {

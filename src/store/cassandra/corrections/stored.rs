@@ -1,15 +1,22 @@
 //! Reads rows with the write times of their cells.
 
+use std::ops::ControlFlow;
+
 use futures::future::try_join_all;
+use scylla::response::PagingState;
 use scylla::value::{CqlValue, Row};
 
-use crate::domain::correction::{StoredCell, StoredRow};
-use crate::domain::{Stamp, TableRow};
+use crate::domain::correction::{ExpectedRow, KeyedRow, StoredCell, StoredRow};
+use crate::domain::ledger::Page;
+use crate::domain::{RowCursor, Stamp, Stamps, Table, TableRow, Value};
 use crate::store::StoreError;
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::corrections::bound::{Bound, BoundValues};
 use crate::store::cassandra::corrections::statements::{IN_FLIGHT, Statements};
 use crate::store::cassandra::writer::cell;
+
+/// The number of rows in a page of a whole table.
+const SCANNED: i32 = 1000;
 
 /// Reads the rows with these keys.
 ///
@@ -34,6 +41,61 @@ async fn row(
 ) -> Result<Option<StoredRow>, StoreError> {
     let found: Vec<Row> = cluster.fetch(&statements.select, BoundValues(key_of(statements, key))).await?;
     Ok(found.into_iter().next().map(|row| stored(statements, row)))
+}
+
+/// Returns a page of the rows with cells that have one of these stamps.
+///
+/// # Errors
+/// Returns an error if the table has no columns besides its key, or if the cluster does not answer or rejects a request.
+pub async fn with_stamps(
+    cluster: &Cluster,
+    statements: &Statements,
+    stamps: &Stamps,
+    (table, from): (&Table, Option<RowCursor>),
+) -> Result<Page<KeyedRow, RowCursor>, StoreError> {
+    let Some(mut select) = statements.select_all.clone() else {
+        return Err(cluster.broken("a table of key columns only has no write times"));
+    };
+    let state = match from {
+        None => PagingState::start(),
+        Some(cursor) => {
+            let at = cursor.at(table).ok_or_else(|| StoreError::Cursor(cluster.name()))?;
+            PagingState::new_from_raw_bytes(at)
+        }
+    };
+    select.set_page_size(SCANNED);
+    let (rows, next) = cluster.page::<Row>(&select, (), state).await?;
+    let found = rows.into_iter().filter_map(|row| of_stamps(statements, row, stamps)).collect();
+    let next = match next.into_paging_control_flow() {
+        ControlFlow::Break(()) => None,
+        ControlFlow::Continue(next) => {
+            next.as_bytes_slice().map(|bytes| RowCursor::new(table, bytes.to_vec()))
+        }
+    };
+    Ok(Page { found, next })
+}
+
+/// Returns those cells of a row that have one of these stamps, if there are any.
+fn of_stamps(statements: &Statements, row: Row, stamps: &Stamps) -> Option<KeyedRow> {
+    let mut values = row.columns.into_iter();
+    let key = values.by_ref().take(statements.key_len).map(cell::value).collect();
+    let mut own = ExpectedRow {
+        values: Vec::new(),
+        stamps: Vec::new(),
+        newest: Stamp(i64::MIN),
+        first: Stamp(i64::MAX),
+    };
+    while let (Some(value), Some(at)) = (values.next(), values.next()) {
+        let at = at.and_then(|at| at.as_bigint()).map(Stamp);
+        // Records have even stamps.
+        let at = at.filter(|at| at.0 & 1 == 0 && stamps.contains(*at));
+        own.values.push(if at.is_some() { cell::value(value) } else { Value::Empty });
+        own.stamps.push(at);
+        if let Some(at) = at {
+            (own.newest, own.first) = (own.newest.max(at), own.first.min(at));
+        }
+    }
+    own.stamps.iter().any(Option::is_some).then_some(KeyedRow { key, row: own })
 }
 
 /// Returns the number of rows in the partition of a key, or `most` if there are more.
