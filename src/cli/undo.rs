@@ -54,7 +54,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     let (chosen, is_interrupted) = {
         let store = app.open(Access::Read).await?;
         let chosen = chosen(app, &store, arguments).await?;
-        let is_interrupted = store.has_open_correction(chosen.id).await?;
+        let is_interrupted = store.interrupted_undos().await?.iter().any(|one| one.id == chosen.id);
         (chosen, is_interrupted)
     };
     if chosen.state == DeliveryState::Undone && !is_interrupted {

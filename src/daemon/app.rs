@@ -7,10 +7,11 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::config::{After, Config, ConfigError, Layers, Loaded, SourceConfig};
 use crate::daemon::health::Health;
-use crate::domain::{Feeds, FileStat, Plan, Schema};
+use crate::domain::{Feeds, FileStat, Plan, Schema, undo};
 use crate::jobs::locate::KeptFiles;
 use crate::metrics::heartbeat::Pulse;
 use crate::pipeline::Pipeline;
@@ -210,7 +211,11 @@ impl App {
             observer: Arc::<Health>::clone(health),
             pulse: Pulse::default(),
         };
-        backoff.with(|| self.open(self.writing(standby))).await
+        let store = backoff.with(|| self.open(self.writing(standby))).await?;
+        for undone in backoff.with(|| store.interrupted_undos()).await? {
+            warn!(file = undone.file.text(), "{}", undo::interrupted(&undone));
+        }
+        Ok(store)
     }
 
     /// Loads these files once.

@@ -1,6 +1,6 @@
 //! What an undo finds and does. An undo takes back what one delivery wrote.
 
-use crate::domain::{DeliveryId, TableRow};
+use crate::domain::{Delivery, DeliveryId, TableRow};
 
 /// The maximum number of rows of each kind that are kept as examples.
 pub const EXAMPLES: usize = 3;
@@ -59,4 +59,18 @@ pub struct UndoEnd {
     /// The deliveries whose values were not expected in a table because their files cannot be read. If `write` is set, these
     /// tables are behind by them.
     pub lost: Vec<(DeliveryId, String)>,
+}
+
+/// Says how to complete an undo that was interrupted.
+pub fn interrupted(delivery: &Delivery) -> String {
+    let Delivery { file, generation, .. } = delivery;
+    let feed = match file.feed() {
+        "" => String::new(),
+        feed => format!(" --feed {feed}"),
+    };
+    format!(
+        "its undo was interrupted, so some of its rows may be in the tables; complete it with `needledrop undo {}{feed} \
+         --generation {generation}`",
+        file.path()
+    )
 }

@@ -1,5 +1,6 @@
 //! Selects the declared store, and contains what differs between the stores. No other file names more than one store.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -241,13 +242,18 @@ impl AnyStore {
         }
     }
 
-    /// Whether a correction of this delivery was begun and not completed.
+    /// Returns the deliveries whose undo was begun and not completed.
     ///
     /// # Errors
     /// Returns an error if the store does not answer.
-    pub async fn has_open_correction(&self, id: DeliveryId) -> Result<bool, StoreError> {
-        let Self::Cassandra(store) = self else { return Ok(false) };
-        Ok(store.corrections().await?.iter().any(|one| one.delivery == Some(id) && !one.is_settled))
+    pub async fn interrupted_undos(&self) -> Result<Vec<Delivery>, StoreError> {
+        let Self::Cassandra(store) = self else { return Ok(Vec::new()) };
+        let open = store.corrections().await?.into_iter().filter(|correction| !correction.is_settled);
+        let (ids, mut found) = (open.filter_map(|open| open.delivery).collect::<BTreeSet<_>>(), Vec::new());
+        for id in ids {
+            found.extend(store.delivery(id).await?.filter(|delivery| !delivery.counts()));
+        }
+        Ok(found)
     }
 }
 

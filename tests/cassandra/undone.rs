@@ -250,6 +250,16 @@ fn an_undo_that_is_killed_is_completed_by_the_next_one() {
         let undo =
             place.command(&["undo", "2.csv"]).env("NEEDLEDROP_ABORT_AT", step.to_string()).output().unwrap();
         let was_killed = undo.status.code().is_none();
+        let is_open = !place.rows("SELECT state FROM ks.needledrop_corrections").is_empty();
+        let status = place.json(&["status"]);
+        if was_killed && is_open && status["states"]["undone"] == 1 {
+            let settled = text(place.rows("SELECT state FROM ks.needledrop_corrections")[0][0].clone());
+            let told = if settled == "open" { json!(["2.csv"]) } else { json!([]) };
+            assert_eq!(status["interrupted_undos"], told, "step {step}");
+            // Loading may go on before the undo is completed.
+            let run = place.run(&["run", "--once"]);
+            assert_eq!(run.stderr.contains("its undo was interrupted"), settled == "open", "{run:?}");
+        }
         let found = place.json(&["undo", "2.csv"]);
         assert_eq!(rows(&place, T), ["1 a A", "2 b B", "3 c C", "4 d -", "5 e E"], "step {step}: {found}");
         assert_eq!(rows(&place, U), ["a 1 A", "b 2 B", "c 3 -", "d 4 -", "e 5 E"], "step {step}");

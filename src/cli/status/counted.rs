@@ -40,6 +40,8 @@ pub struct Status {
     pub undeclared: Undeclared,
     /// The last verification by the daemon.
     pub verification: Option<Verification>,
+    /// The deliveries whose undo was not completed.
+    pub interrupted: Vec<Delivery>,
     /// The only feed that is shown.
     pub asked: Option<Feed>,
 }

@@ -37,6 +37,7 @@ pub fn status(status: &Status, app: &App) -> Map<String, Json> {
         "backlog": backlog,
         "left_out": left_out::json(&status.left_out),
         "quarantine": render::quarantine(&status.quarantine),
+        "interrupted_undos": status.interrupted.iter().map(|one| one.file.text()).collect::<Vec<_>>(),
         "verified": status.verification.as_ref().map(verified::json),
         "tables": tables,
     });

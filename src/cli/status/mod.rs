@@ -50,6 +50,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     if let Some(store) = &store {
         store.each(&mut |delivery| status.add(&plans, delivery)).await?;
         status.verification = Verification::last(store).await?;
+        status.interrupted = store.interrupted_undos().await?;
         if arguments.count {
             status.count(store).await?;
         }

@@ -8,6 +8,7 @@ use crate::cli::status::counted::{NEWEST, Status};
 use crate::cli::status::{json, verified};
 use crate::cli::{feed, left_out, render};
 use crate::daemon::app::App;
+use crate::domain::undo;
 
 /// Writes a line for each feed, if there are several or if the ledger has another one.
 fn feeds(status: &Status, app: &App, out: &mut impl Write) -> std::io::Result<()> {
@@ -61,6 +62,9 @@ pub fn status(
     }
     for text in status.undeclared.warnings() {
         writeln!(out, "warning  {text}")?;
+    }
+    for one in &status.interrupted {
+        writeln!(out, "warning  {}: {}", one.file, undo::interrupted(one))?;
     }
     let all = &status.quarantine;
     if all.quarantined + all.replayed > 0 {
