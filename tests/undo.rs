@@ -214,13 +214,11 @@ fn a_trigger_that_rejects_the_undo_is_named() {
 }
 
 #[test]
-fn a_dry_run_needs_no_table_that_was_added_and_stale_files_are_removed() {
+fn a_dry_run_needs_no_table_that_was_added_and_leaves_no_file() {
     let world = loaded();
     let added = YAML.replace("store:", "  n: { partition_key: [w], columns: [k] }\nstore:");
     fs::write(world.path("config.yaml"), added).unwrap();
-    fs::write(world.path("store.db-undo-4194305"), "left by a process that was killed").unwrap();
     assert_eq!(world.run(&["undo", "3.csv", "--dry-run", "--force"]).code, 0);
-    assert!(!world.path("store.db-undo-4194305").exists());
     let left = fs::read_dir(world.path(".")).unwrap().filter_map(Result::ok);
     assert!(!left.into_iter().any(|entry| entry.file_name().to_string_lossy().contains("-undo")));
 }

@@ -324,7 +324,7 @@ async fn into_table(
     arguments: &Arguments,
     began: Instant,
 ) -> CommandResult {
-    table_index(app, table)?;
+    let index = table_index(app, table)?;
     let (stats, stop) = (Arc::new(RunStats::default()), CancellationToken::new());
     let store = match arguments.dry_run {
         true => app.open(Access::Dry).await?,
@@ -349,7 +349,13 @@ async fn into_table(
     };
     behind.sort_unstable();
     let expected = behind.iter().map(|delivery| delivery.bytes).sum();
-    let work = run_backfill(&backfill, &behind, &stats);
+    let scratch = app.scratch(None);
+    let work = async {
+        match backfill.uncover(&behind, index, &scratch).await? {
+            true => Ok(Ended::Stopped),
+            false => run_backfill(&backfill, &behind, &stats).await,
+        }
+    };
     let ended = signals::with_signals(stop, progress::during(&stats, expected, work)).await?;
     backfill.store.close().await;
     let took = began.elapsed();

@@ -101,7 +101,7 @@ enum Command {
     Export(export::Arguments),
     /// List, show, replay or discard records that could not become rows
     Quarantine(quarantine::Arguments),
-    /// Take back what a delivery wrote (SQLite only); values of other deliveries for the same keys come back
+    /// Take back what a delivery wrote; values of other deliveries for the same keys come back
     ///
     /// Stop the daemon first. The file stays where it is, and is loaded again only by `load --again`. Exit 1 if files
     /// with values for the same keys cannot be read again; nothing is undone then unless --force is given.

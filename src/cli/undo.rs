@@ -20,7 +20,6 @@ use crate::jobs::read_again::Lost;
 use crate::jobs::undo::{Undone, by_keys, by_stamps};
 use crate::store::backend::Correctable;
 use crate::store::listing::Deliveries;
-use crate::store::sqlite::expected_rows::ExpectedRows;
 use crate::store::{Access, Corrections, RowRewriter, Store};
 
 /// The maximum number of deliveries that a message names.
@@ -58,7 +57,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
         (chosen, is_interrupted)
     };
     if chosen.state == DeliveryState::Undone && !is_interrupted {
-        report(app, arguments, &chosen, &[], &[])?;
+        report(app, arguments, (&chosen, true), &[], &[])?;
         return Ok(Exit::Done);
     }
     check(app, &chosen)?;
@@ -73,7 +72,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     };
     match undone {
         Undone::Done { tables, lost } => {
-            report(app, arguments, &chosen, &tables, &lost)?;
+            report(app, arguments, (&chosen, false), &tables, &lost)?;
             Ok(Exit::Done)
         }
         Undone::Needed(lost) => Err(needed(&lost)),
@@ -107,28 +106,22 @@ async fn by_keys(
     store: impl RowRewriter,
     (chosen, stop): (&Delivery, CancellationToken),
 ) -> Result<Undone, Failure> {
-    let (store, keys) = (Arc::new(store), app.config.store.keys());
-    let scratch = |what: &str| {
-        let folder = arguments.scratch.clone().unwrap_or_else(std::env::temp_dir);
-        let path = folder.join(format!("needledrop-undo-{what}-{}.db", std::process::id()));
-        ExpectedRows::create(path, Arc::clone(&app.schema), keys)
-    };
+    let (store, scratch) = (Arc::new(store), app.scratch(arguments.scratch.clone()));
     let undoer = by_keys::Undoer {
         store: Arc::clone(&store),
         schema: Arc::clone(&app.schema),
         feeds: app.find(),
         backoff: app.patience(&stop),
         stop: stop.clone(),
-        delivery: chosen.id,
-        own: scratch("own")?,
-        expected: scratch("expected")?,
+        own: scratch.create("undo")?,
+        expected: scratch.create("expected")?,
         write: !arguments.dry_run,
         force: arguments.force,
     };
     // The right to write is renewed while files are read.
     let work = async {
         tokio::select! {
-            undone = undoer.undo(chosen) => undone,
+            undone = undoer.undo(chosen.id) => undone,
             lost = store.tend(&()) => Err(lost),
         }
     };
@@ -216,17 +209,17 @@ fn needed(lost: &[Lost]) -> Failure {
 fn report(
     app: &App,
     arguments: &Arguments,
-    delivery: &Delivery,
+    (delivery, was_undone): (&Delivery, bool),
     tables: &[TableUndo],
     lost: &[Lost],
 ) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     if arguments.json {
-        return Ok(render::json(&mut out, &object(arguments, delivery, tables, lost))?);
+        return Ok(render::json(&mut out, &object(arguments, (delivery, was_undone), tables, lost))?);
     }
     let Delivery { file, generation, receipt, .. } = delivery;
-    let what = match (delivery.state, arguments.dry_run) {
-        (DeliveryState::Undone, _) => "already undone",
+    let what = match (was_undone, arguments.dry_run) {
+        (true, _) => "already undone",
         (_, true) => "would undo",
         (_, false) => "undone",
     };
@@ -249,7 +242,12 @@ fn report(
     Ok(())
 }
 
-fn object(arguments: &Arguments, delivery: &Delivery, tables: &[TableUndo], lost: &[Lost]) -> Json {
+fn object(
+    arguments: &Arguments,
+    (delivery, was_undone): (&Delivery, bool),
+    tables: &[TableUndo],
+    lost: &[Lost],
+) -> Json {
     let example = |RowUndo { key, restored }: &RowUndo| {
         let key: Vec<Json> = key.iter().map(super::query::json).collect();
         json!({ "key": key, "restored": restored })
@@ -264,7 +262,7 @@ fn object(arguments: &Arguments, delivery: &Delivery, tables: &[TableUndo], lost
         "file": delivery.file.path(),
         "generation": delivery.generation,
         "dry_run": arguments.dry_run,
-        "was_undone": delivery.state == DeliveryState::Undone,
+        "was_undone": was_undone,
         "records": delivery.receipt.loaded,
         "tables": tables.iter().map(table).collect::<serde_json::Map<_, _>>(),
         "lost": lost.iter().map(of_lost).collect::<Vec<_>>(),

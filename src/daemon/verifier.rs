@@ -13,7 +13,6 @@ use crate::jobs::verify::Verifier;
 use crate::source::backend::AnySource;
 use crate::store::StoreError;
 use crate::store::backend::AnyStore;
-use crate::store::sqlite::expected_rows::ExpectedRows;
 
 /// How much a verification reads, and how fast.
 pub struct VerifyOptions {
@@ -41,9 +40,7 @@ impl App {
         stop: &CancellationToken,
     ) -> Result<Verifier<AnyStore, AnySource>, StoreError> {
         let VerifyOptions { tables, share, rows_per_second, repairs, scratch } = options;
-        let folder = scratch.unwrap_or_else(std::env::temp_dir);
-        let path = folder.join(format!("needledrop-verify-{}.db", std::process::id()));
-        let expected = ExpectedRows::create(path, Arc::clone(&self.schema), self.config.store.keys())?;
+        let expected = self.scratch(scratch).create("verify")?;
         let compared = |index: usize| {
             let table = self.schema.tables.get(index)?.clone();
             let how = self.comparison(&table);

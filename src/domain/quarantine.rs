@@ -1,6 +1,7 @@
 //! The types of the quarantine: entries as they are listed and shown, and what can become of them.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::domain::ledger::Page;
 use crate::domain::paging::Paging;
@@ -90,7 +91,7 @@ impl EntryPaging {
 #[derive(Debug)]
 pub struct Replay {
     /// The records that are rows now. The chunk's quarantine has the records that still are not, with their new reason.
-    pub chunk: RowChunk,
+    pub chunk: Arc<RowChunk>,
     /// The numbers of the records that are skipped now.
     pub skipped: Vec<u64>,
 }

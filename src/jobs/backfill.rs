@@ -7,14 +7,17 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::domain::{Delivery, DeliveryId, DeliveryState, Feed, Feeds, Plan, Stamp, Table, ledger};
+use crate::jobs::late_rows::LateRows;
 use crate::jobs::loaded_rows::{LoadedChunk, LoadedRows};
 use crate::jobs::locate::KeptFiles;
+use crate::jobs::scratch::Scratch;
 use crate::pipeline::prefix_check::KeptFileError;
 use crate::pipeline::run_stats::RunStats;
 use crate::source::Source;
+use crate::store::StoreError;
 use crate::store::backoff::Backoff;
 use crate::store::listing::Deliveries;
-use crate::store::{Store, StoreError};
+use crate::store::repairs::Repairs;
 
 /// The outcome of the backfill of one delivery.
 #[derive(Debug)]
@@ -51,7 +54,7 @@ pub struct Backfill<S, I> {
     pub table: String,
 }
 
-impl<S: Store, I: Source> Backfill<S, I> {
+impl<S: Repairs, I: Source> Backfill<S, I> {
     /// Whether a delivery has records that this table does not have.
     pub fn is_behind(&self, delivery: &Delivery) -> bool {
         let find = self.feeds.of(&delivery.file).ok();
@@ -106,6 +109,38 @@ impl<S: Store, I: Source> Backfill<S, I> {
             }
             first = false;
         }
+    }
+
+    /// Makes rows of these deliveries visible that a correction of the table would hide. Returns whether the run was stopped.
+    ///
+    /// # Errors
+    /// Returns an error if other files that are needed cannot be read, or if the store does not answer.
+    pub async fn uncover(
+        &self,
+        behind: &[Behind],
+        table: usize,
+        scratch: &Scratch,
+    ) -> Result<bool, StoreError> {
+        let is_late = |one: &&Behind| one.begin.is_some_and(|begin| self.store.is_late(table, begin));
+        let late: Vec<&Behind> = behind.iter().filter(is_late).collect();
+        if late.is_empty() {
+            return Ok(false);
+        }
+        let (store, tables) = ((&*self.store, &self.backoff), vec![(table, self.table.clone())]);
+        let rows = LateRows::begin(store, (&self.feeds, &self.stop), scratch, tables)?;
+        for Behind { id, .. } in late {
+            let delivery = self.backoff.with(|| self.store.delivery(*id)).await?;
+            let found = delivery.as_ref().and_then(|one| Some((one, self.feeds.of(&one.file).ok()?)));
+            let Some((delivery, find)) = found else { continue };
+            let Ok(mut kept) = LoadedRows::open(store, find, delivery).await? else { continue };
+            while let Ok(Some(chunk)) = kept.next().await? {
+                if self.stop.is_cancelled() {
+                    return Ok(true);
+                }
+                rows.add(Arc::new(chunk.rows)).await?;
+            }
+        }
+        rows.write().await?.is_stopped("records of the table")
     }
 
     /// Reports records that are in other tables but have no row in this table.

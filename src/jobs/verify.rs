@@ -93,19 +93,19 @@ impl<S: Repairs, I: Source> Verifier<S, I> {
     pub async fn run(&self) -> Result<Verified, StoreError> {
         let (mut verified, mut before) = (Verified::default(), LedgerState::default());
         self.expect(&mut verified, &mut before).await?;
-        let repair = match self.repairs && verified.lost.is_empty() && !self.stop.is_cancelled() {
-            true => Some(self.begin_repairs().await?),
-            false => None,
-        };
+        let repairs = self.repairs && verified.lost.is_empty();
+        if repairs {
+            let tables: Vec<usize> = self.tables.iter().map(|(index, ..)| *index).collect();
+            self.backoff.with(|| self.store.check_repairable(&tables)).await?;
+        }
         for (index, table, how) in &self.tables {
             if self.stop.is_cancelled() {
                 break;
             }
+            let store = (&*self.store, &self.backoff);
+            let repair = repairs.then(|| RowRepairs::new(store, &self.expected, (*index, table)));
             let found = self.compare((*index, table, how), repair.as_ref()).await?;
             verified.tables.push(found);
-        }
-        if let Some(repair) = repair.filter(|_| !self.stop.is_cancelled()) {
-            repair.end().await?;
         }
         verified.stopped = self.stop.is_cancelled();
         if !verified.stopped {
@@ -113,11 +113,6 @@ impl<S: Repairs, I: Source> Verifier<S, I> {
             self.find_origins(&mut verified).await?;
         }
         Ok(verified)
-    }
-
-    async fn begin_repairs(&self) -> Result<RowRepairs<'_, S>, StoreError> {
-        let tables = self.tables.iter().map(|(index, ..)| *index).collect();
-        RowRepairs::begin((&*self.store, &self.backoff), &self.expected, tables).await
     }
 
     /// Collects the rows that the deliveries give.
@@ -199,7 +194,7 @@ impl<S: Repairs, I: Source> Verifier<S, I> {
             found.rows += page.len() as u64;
             let wrong = self.expected.compare(index, page, how.clone()).await?;
             if let Some(repair) = repair {
-                found.repaired += repair.found(index, table.key_len(), &wrong).await?;
+                found.repaired += repair.found(&wrong).await?;
             }
             for wrong in wrong {
                 let count = match wrong.expected {
@@ -217,7 +212,7 @@ impl<S: Repairs, I: Source> Verifier<S, I> {
             let (missing, rows) = self.expected.missing(index, EXAMPLES).await?;
             found.missing = missing;
             if let Some(repair) = repair {
-                found.repaired += repair.missing(index).await?;
+                found.repaired += repair.missing().await?;
             }
             found.examples.extend(rows.into_iter().map(|row| Example { row, origin: None }));
         }

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::domain::correction::{Correction, RowRepair};
+use crate::domain::correction::{KeyedRow, RowRepair};
 use crate::domain::ledger::{
     Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownFile, NewDelivery, Page, TakenUp,
 };
 use crate::domain::units::{self, Duration as Span};
 use crate::domain::{
-    Delivery, DeliveryId, Feeds, Fingerprint, Header, RowChunk, RowCursor, Schema, StampRange, StampsAhead,
-    TableRow, Value, quarantine,
+    Delivery, DeliveryId, Feeds, Fingerprint, Header, RowChunk, RowCursor, Schema, Stamp, StampRange,
+    StampsAhead, TableRow, Value, quarantine,
 };
 use crate::store::cassandra::{self, CassandraStore};
 use crate::store::dry_run::DryRun;
@@ -406,14 +406,24 @@ impl Store for AnyStore {
     }
 }
 
+type CassandraRepair = <CassandraStore as Repairs>::Repair;
+
 /// A repair in a store of either kind.
 pub enum AnyRepair {
     Sqlite,
-    Cassandra(Correction),
+    Cassandra(CassandraRepair),
 }
 
 impl Repairs for AnyStore {
     type Repair = AnyRepair;
+
+    async fn check_repairable(&self, tables: &[usize]) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.check_repairable(tables).await,
+            Self::Cassandra(store) => store.check_repairable(tables).await,
+            Self::DrySqlite(_) | Self::DryCassandra(_) => Err(corrects_nothing()),
+        }
+    }
 
     async fn begin_repair(&self, tables: Vec<usize>) -> Result<AnyRepair, StoreError> {
         match self {
@@ -423,7 +433,12 @@ impl Repairs for AnyStore {
         }
     }
 
-    async fn repair(&self, repair: &AnyRepair, table: usize, rows: Vec<RowRepair>) -> Result<(), StoreError> {
+    async fn repair(
+        &self,
+        repair: &AnyRepair,
+        table: usize,
+        rows: Vec<RowRepair>,
+    ) -> Result<u64, StoreError> {
         match (self, repair) {
             (Self::Sqlite(store), AnyRepair::Sqlite) => store.repair(&(), table, rows).await,
             (Self::Cassandra(store), AnyRepair::Cassandra(repair)) => store.repair(repair, table, rows).await,
@@ -431,10 +446,20 @@ impl Repairs for AnyStore {
         }
     }
 
-    async fn end_repair(&self, repair: AnyRepair) -> Result<(), StoreError> {
+    fn is_late(&self, table: usize, stamp: Stamp) -> bool {
+        match self {
+            Self::Sqlite(store) => store.is_late(table, stamp),
+            Self::Cassandra(store) => store.is_late(table, stamp),
+            Self::DrySqlite(_) | Self::DryCassandra(_) => false,
+        }
+    }
+
+    async fn uncover(&self, repair: &AnyRepair, table: usize, rows: Vec<KeyedRow>) -> Result<(), StoreError> {
         match (self, repair) {
-            (Self::Sqlite(store), AnyRepair::Sqlite) => store.end_repair(()).await,
-            (Self::Cassandra(store), AnyRepair::Cassandra(repair)) => store.end_repair(repair).await,
+            (Self::Sqlite(store), AnyRepair::Sqlite) => store.uncover(&(), table, rows).await,
+            (Self::Cassandra(store), AnyRepair::Cassandra(repair)) => {
+                store.uncover(repair, table, rows).await
+            }
             _ => Err(corrects_nothing()),
         }
     }

@@ -133,6 +133,7 @@ async fn replayer(app: &App, which: &Which) -> Result<Replayer<AnyStore, AnySour
         deliveries,
         feed,
         filter: entries,
+        scratch: app.scratch(None),
     })
 }
 

@@ -1,8 +1,13 @@
 //! What becomes of one row in a correction.
 
+use std::collections::BTreeSet;
+
 use crate::domain::correction::cell_origins::{CellOrigin, CellOrigins};
 use crate::domain::correction::{ExpectedRow, StoredCell, StoredRow};
 use crate::domain::{Stamp, TableRow, Value};
+
+/// The most rows of a partition that are deleted one by one: half of Cassandra's default `tombstone_failure_threshold`.
+pub const MOST_DELETED: u64 = 50_000;
 
 /// A cell to write: the index of its column after the key, its value, and the seconds until it expires. An empty value
 /// deletes the cell.
@@ -50,18 +55,64 @@ impl Lifetime {
         Some((at, value.clone(), self.left(stamp)?))
     }
 
-    /// Returns what makes a row equal to what the deliveries give, whoever changed it.
-    pub fn repair(self, expected: Option<&ExpectedRow>, stored: Option<&StoredRow>) -> Change {
-        let Some((expected, marker)) = expected.and_then(|row| Some((row, self.left(row.newest)?))) else {
-            return Change::Delete(Vec::new());
+    /// Returns what makes the cells of late records visible, or `None` if they will be once they are written under their own
+    /// stamps. `late` has only the cells that these records win, and `restored` the write times of restored values.
+    pub fn uncover(
+        self,
+        late: &ExpectedRow,
+        stored: Option<&StoredRow>,
+        restored: &BTreeSet<Stamp>,
+    ) -> Option<Change> {
+        let marker = self.left(late.newest)?;
+        let cell = |(at, own): (usize, Option<Stamp>)| {
+            let own = own?;
+            let stored = stored.and_then(|cells| cells.get(at)?.as_ref());
+            // A value with a later stamp, which is no restored one, is another program's.
+            let is_hidden =
+                stored.is_none_or(|stored| stored.stamp > own && restored.contains(&stored.stamp));
+            let new = self.cell(late, at).unwrap_or((at, Value::Empty, None));
+            let is_same = stored.map_or(&Value::Empty, |stored| &stored.value) == &new.1;
+            (is_hidden && !is_same).then_some(new)
         };
-        let stored = |at: usize| stored.and_then(|cells| Some(&cells.get(at)?.as_ref()?.value));
-        let cell = |at: usize| {
-            let new = self.cell(expected, at);
-            let is_same = new.as_ref().map(|(_, value, _)| value) == stored(at);
-            (!is_same).then(|| new.unwrap_or((at, Value::Empty, None)))
+        let cells: Vec<NewCell> = late.stamps.iter().copied().enumerate().filter_map(cell).collect();
+        (stored.is_none() || !cells.is_empty()).then_some(Change::Insert(marker, cells))
+    }
+
+    /// Returns what makes a row equal to what the deliveries give, whoever changed it. Returns `None` if it would have expired,
+    /// or if a cell has a write time from `beaten` on, which a repair cannot change.
+    pub fn repair(
+        self,
+        expected: Option<&ExpectedRow>,
+        stored: Option<&StoredRow>,
+        beaten: Stamp,
+    ) -> Option<Change> {
+        let cells = || stored.into_iter().flatten().flatten();
+        let Some(expected) = expected else {
+            let is_old = cells().all(|cell| cell.stamp < beaten);
+            return is_old.then_some(Change::Delete(Vec::new()));
         };
-        Change::Insert(marker, (0..expected.values.len()).filter_map(cell).collect())
+        // A row that is there has not expired, whatever the lifetime of new cells is now.
+        let marker = match stored {
+            Some(_) => {
+                self.left(expected.newest).unwrap_or_else(|| cells().filter_map(|cell| cell.ttl).max())
+            }
+            None => self.left(expected.newest)?,
+        };
+        let stored = |at: usize| stored.and_then(|cells| cells.get(at)?.as_ref());
+        let mut new = Vec::new();
+        for at in 0..expected.values.len() {
+            let (cell, value) = (stored(at), expected.values.get(at).unwrap_or(&Value::Empty));
+            if cell.map_or(&Value::Empty, |cell| &cell.value) == value {
+                continue;
+            }
+            if cell.is_some_and(|cell| cell.stamp >= beaten) {
+                return None;
+            }
+            let given = self.cell(expected, at).map(|(_, _, ttl)| ttl);
+            let ttl = given.or_else(|| cell.map(|cell| cell.ttl));
+            new.extend(ttl.map(|ttl| (at, value.clone(), ttl)));
+        }
+        Some(Change::Insert(marker, new))
     }
 }
 
@@ -88,20 +139,29 @@ pub struct Corrected<'r> {
 impl Rules<'_> {
     /// Returns what becomes of a row, or `None` if it stays as it is.
     pub fn change(&self, row: &Corrected<'_>) -> Option<Change> {
-        let is_given = row.expected.is_some_and(|expected| self.lifetime.left(expected.newest).is_some());
-        if !is_given && !self.may_be_of_another(row) {
+        let lifetime = self.lifetime_of(row.stored);
+        let is_given = row.expected.is_some_and(|expected| lifetime.left(expected.newest).is_some());
+        if !is_given && !self.has_cell_that_stays(row) {
             return Some(Change::Delete(self.of_others(row.stored)));
         }
-        let cells = (0..row.own.values.len()).filter_map(|at| self.cell(row, at));
+        let cells = (0..row.own.values.len()).filter_map(|at| self.cell(row, at, lifetime));
         let cells: Vec<NewCell> = cells.collect();
         (!cells.is_empty()).then_some(Change::Set(cells))
     }
 
-    /// Whether the row has a cell of a delivery that counts. Its records may not be among the expected ones.
-    fn may_be_of_another(&self, row: &Corrected<'_>) -> bool {
+    /// Returns the lifetime that cells had when the undone records were written. That of the table may have changed since.
+    fn lifetime_of(&self, stored: &StoredRow) -> Lifetime {
+        let mut cells = stored.iter().flatten();
+        let undone = cells.find(|cell| self.origins.of(cell.stamp) == CellOrigin::NotCounting);
+        let Some(cell) = undone else { return self.lifetime };
+        let age = self.lifetime.now.0.saturating_sub(cell.stamp.0) / 1_000_000;
+        Lifetime { ttl: cell.ttl.map(|left| i64::from(left).saturating_add(age)), ..self.lifetime }
+    }
+
+    /// Whether the row has a cell of a delivery that counts. It is then not deleted.
+    fn has_cell_that_stays(&self, row: &Corrected<'_>) -> bool {
         let mut cells = row.stored.iter().enumerate();
-        self.is_incomplete
-            && cells.any(|(at, cell)| cell.as_ref().is_some_and(|cell| self.stays(row.own, at, cell)))
+        cells.any(|(at, cell)| cell.as_ref().is_some_and(|cell| self.stays(row.own, at, cell)))
     }
 
     fn of_others(&self, stored: &StoredRow) -> Vec<NewCell> {
@@ -111,8 +171,8 @@ impl Rules<'_> {
     }
 
     /// Returns the new cell, or `None` if it stays as it is.
-    fn cell(&self, row: &Corrected<'_>, at: usize) -> Option<NewCell> {
-        let expected = row.expected.and_then(|expected| self.lifetime.cell(expected, at));
+    fn cell(&self, row: &Corrected<'_>, at: usize, lifetime: Lifetime) -> Option<NewCell> {
+        let expected = row.expected.and_then(|expected| lifetime.cell(expected, at));
         match row.stored.get(at)?.as_ref() {
             Some(cell) => match self.origins.of(cell.stamp) {
                 CellOrigin::Other | CellOrigin::Counting => None,

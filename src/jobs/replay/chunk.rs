@@ -82,7 +82,7 @@ impl<I: Source> ChunkMaker<I> {
         }
         raw.tolerated.count(Tolerated::Comments, comments.len() as u64);
         let tried: Vec<u64> = raw.frames.iter().map(|frame| frame.record).chain(comments).collect();
-        let chunk = self.transform.chunk(raw).await;
+        let chunk = Arc::new(self.transform.chunk(raw).await);
         let mut retried = Replay { chunk, skipped: Vec::new() };
         let refused = retried.chunk.quarantined.iter().map(|entry| entry.record);
         let others: HashSet<u64> = retried.loaded().chain(refused).collect();

@@ -12,10 +12,11 @@ use crate::jobs::replay::settled::Settled;
 use crate::jobs::replay::untried::{ReplayError, UntriedError};
 use crate::pipeline::prefix_check::{KeptFileError, VerifiedFile};
 use crate::source::Source;
+use crate::store::StoreError;
 use crate::store::listing::{Deliveries, Entries, newest};
-use crate::store::{Store, StoreError};
+use crate::store::repairs::Repairs;
 
-impl<S: Store, I: Source> Replayer<S, I> {
+impl<S: Repairs, I: Source> Replayer<S, I> {
     /// Returns the loaded delivery with the bytes of this one, if this one failed because none of its records could be
     /// loaded.
     pub(super) async fn loaded_copy(&self, delivery: &Delivery) -> Result<Option<Delivery>, StoreError> {

@@ -14,14 +14,17 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::quarantine::{EntryFilter, Fate};
-use crate::domain::{Delivery, Feed, Feeds, Header, ledger};
+use crate::domain::{Delivery, Feed, Feeds, Header, RowChunk, ledger};
+use crate::jobs::late_rows::LateRows;
 use crate::jobs::locate::KeptFiles;
 use crate::jobs::replay::chunk::ChunkMaker;
 use crate::jobs::replay::settled::Settled;
 use crate::jobs::replay::untried::{ReplayError, UntriedError};
+use crate::jobs::scratch::Scratch;
 use crate::source::Source;
 use crate::store::backoff::Backoff;
 use crate::store::listing::{Deliveries, Entries};
+use crate::store::repairs::Repairs;
 use crate::store::{Store, StoreError};
 
 /// Settles open records.
@@ -36,6 +39,7 @@ pub struct Replayer<S, I> {
     pub feed: Option<Feed>,
     /// The records of these deliveries that are settled.
     pub filter: EntryFilter,
+    pub scratch: Scratch,
 }
 
 /// What to do with open records.
@@ -54,7 +58,7 @@ pub struct Run<'r, S, I> {
     pub stopped: bool,
 }
 
-impl<S: Store, I: Source> Run<'_, S, I> {
+impl<S: Repairs, I: Source> Run<'_, S, I> {
     /// Settles the records of the next delivery that has open records. Returns `None` at the end.
     ///
     /// # Errors
@@ -80,7 +84,7 @@ impl<S: Store, I: Source> Run<'_, S, I> {
     }
 }
 
-impl<S: Store, I: Source> Replayer<S, I> {
+impl<S: Repairs, I: Source> Replayer<S, I> {
     /// Starts a run at the first delivery.
     pub fn run(&self, what: What) -> Run<'_, S, I> {
         let deliveries = Deliveries::patiently(&*self.store, &self.backoff, self.deliveries.clone());
@@ -141,12 +145,31 @@ impl<S: Store, I: Source> Replayer<S, I> {
             while page.peek().is_some() {
                 let retried = Arc::new(making.retried(&mut page, settled).await);
                 if !retried.is_empty() {
+                    if self.uncover(&retried.chunk).await? {
+                        return Ok(true);
+                    }
                     let applied = self.backoff.with(|| self.store.replay(Arc::clone(&retried))).await?;
                     settled.add(&retried, &applied);
                 }
             }
         }
         Ok(false)
+    }
+
+    /// Makes rows visible that a later correction would hide. Returns whether the run was stopped.
+    async fn uncover(&self, chunk: &Arc<RowChunk>) -> Result<bool, StoreError> {
+        let Some(first) = chunk.rows.first_stamp() else { return Ok(false) };
+        let tables =
+            chunk.source.plan.tables.iter().filter_map(|table| self.scratch.schema.table(&table.name));
+        let late = tables.filter(|(index, _)| self.store.is_late(*index, first));
+        let late: Vec<(usize, String)> = late.map(|(index, table)| (index, table.name.clone())).collect();
+        if late.is_empty() {
+            return Ok(false);
+        }
+        let store = (&*self.store, &self.backoff);
+        let late = LateRows::begin(store, (&self.feeds, &self.stop), &self.scratch, late)?;
+        late.add(Arc::clone(chunk)).await?;
+        late.write().await?.is_stopped("records in quarantine")
     }
 
     async fn making(&self, delivery: &Delivery) -> Result<ChunkMaker<I>, ReplayError> {

@@ -31,8 +31,6 @@ pub struct Undoer<S, I> {
     pub feeds: Feeds<KeptFiles<I>>,
     pub backoff: Backoff,
     pub stop: CancellationToken,
-    /// The delivery to undo.
-    pub delivery: DeliveryId,
     /// What the undone delivery alone gives.
     pub own: ExpectedRows,
     /// What the other deliveries give for its keys.
@@ -48,7 +46,10 @@ impl<S: RowRewriter, I: Source> Undoer<S, I> {
     ///
     /// # Errors
     /// Returns an error if the rows of a table cannot be corrected, or if the store does not answer.
-    pub async fn undo(&self, delivery: &Delivery) -> Result<Undone, StoreError> {
+    pub async fn undo(&self, id: DeliveryId) -> Result<Undone, StoreError> {
+        // It may have grown before the right to write was taken.
+        let found = self.backoff.with(|| self.store.delivery(id)).await?;
+        let delivery = &found.ok_or_else(|| StoreError::Settings("the delivery is gone".to_owned()))?;
         self.refuse_unfinished(delivery).await?;
         let tables = self.tables_of(delivery);
         let indexes: Vec<usize> = tables.iter().map(|(index, _)| *index).collect();

@@ -12,7 +12,8 @@ use crate::store::listing::Deliveries;
 use crate::store::{RowRewriter, StoreError};
 
 impl<S: RowRewriter, I: Source> Undoer<S, I> {
-    /// Collects the rows of the undone delivery: from its kept file, or by the write times in the tables.
+    /// Collects the rows of the undone delivery: from its kept file, or by the write times in the tables. With `--force`, rows
+    /// that neither shows may stay.
     pub(super) async fn collect_own(
         &self,
         delivery: &Delivery,
@@ -20,12 +21,16 @@ impl<S: RowRewriter, I: Source> Undoer<S, I> {
         tables: &[usize],
     ) -> Result<ReadEnd, StoreError> {
         let add = async |chunk: Arc<RowChunk>| self.own.add(chunk).await;
-        let end = self.read(delivery, names, &add).await?;
+        let end = self.read(delivery, names, true, &add).await?;
         let is_shown = tables.iter().all(|table| self.shows_its_rows(*table));
-        match end {
-            ReadEnd::Lost(_) if is_shown => self.scan(delivery, tables).await,
-            end => Ok(end),
+        if !matches!(end, ReadEnd::Lost(_)) || !(is_shown || self.force) {
+            return Ok(end);
         }
+        if !is_shown {
+            // The keys may be others than those that were loaded. That does no harm, because write times are compared.
+            self.read(delivery, names, false, &add).await?;
+        }
+        self.scan(delivery, tables).await
     }
 
     /// Whether the write times in a table show every row of a delivery that an undo has to change. Key columns and cleared
@@ -41,7 +46,9 @@ impl<S: RowRewriter, I: Source> Undoer<S, I> {
             file = delivery.file.text(),
             "cannot be read again, so its rows are found by their write times"
         );
-        for table in tables {
+        let has_columns =
+            |table: &usize| self.schema.tables.get(*table).is_some_and(|table| !table.columns.is_empty());
+        for table in tables.iter().filter(|table| has_columns(table)) {
             let mut from = None;
             loop {
                 if self.stop.is_cancelled() {
@@ -70,11 +77,10 @@ impl<S: RowRewriter, I: Source> Undoer<S, I> {
         &self,
         delivery: &Delivery,
         tables: &[String],
+        same_values: bool,
         take: &impl AsyncFn(Arc<RowChunk>) -> Result<(), StoreError>,
     ) -> Result<ReadEnd, StoreError> {
         let store = (&*self.store, &self.backoff);
-        // Another configuration would give other keys, so the undone delivery is read only under its own.
-        let same_values = !self.force || delivery.id == self.delivery;
         let read_again = ReadAgain { store, feeds: &self.feeds, stop: &self.stop, same_values };
         read_again.delivery(delivery, tables, take).await
     }
@@ -102,7 +108,7 @@ impl<S: RowRewriter, I: Source> Undoer<S, I> {
                 lost.push(Lost::of(&other, tables, LostError::Assumed));
                 continue;
             }
-            match self.read(&other, &tables, &add).await? {
+            match self.read(&other, &tables, !self.force, &add).await? {
                 ReadEnd::Done => {}
                 ReadEnd::Stopped => return Ok(None),
                 ReadEnd::Lost(why) => lost.push(Lost::of(&other, tables, why)),

@@ -2,17 +2,13 @@
 //! reading a partition fails once it has too many deleted rows.
 
 use crate::domain::correction::Correction;
-use crate::domain::correction::rewrite::{Change, Rewrite};
+use crate::domain::correction::rewrite::{Change, MOST_DELETED, Rewrite};
 use crate::domain::{Table, TableRow};
 use crate::store::backoff::Backoff;
 use crate::store::{RowRewriter, StoreError};
 
 /// The number of rows that are written at once.
 const WINDOW: usize = 1000;
-
-/// The most rows of a partition that are deleted one by one: half of the server's default
-/// `tombstone_failure_threshold`.
-const MOST: u64 = 50_000;
 
 /// Where changes are written.
 pub struct Target<'u, S> {
@@ -29,7 +25,7 @@ pub struct Partitions<'u, S> {
     table: &'u Table,
     /// Changes that are ready to be written.
     ready: Vec<Rewrite>,
-    /// The deletes of the current partition, unless there are more than `MOST`.
+    /// The deletes of the current partition, unless there are more than [`MOST_DELETED`].
     deletes: Vec<Rewrite>,
     current: Current,
 }
@@ -62,7 +58,7 @@ impl<'u, S: RowRewriter> Partitions<'u, S> {
                 self.current.deleted += 1;
                 self.current.stays |= !kept.is_empty();
                 self.deletes.push(rewrite);
-                if self.current.deleted > MOST {
+                if self.current.deleted > MOST_DELETED {
                     self.deletes.clear();
                 }
             }
@@ -88,7 +84,7 @@ impl<'u, S: RowRewriter> Partitions<'u, S> {
         {
             return self.delete(key).await;
         }
-        if deleted > MOST {
+        if deleted > MOST_DELETED {
             return Err(self.too_many(deleted));
         }
         self.ready.append(&mut deletes);

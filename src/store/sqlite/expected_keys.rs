@@ -54,7 +54,7 @@ impl ExpectedRows {
         .await
     }
 
-    /// Adds rows whose keys are not here yet.
+    /// Adds rows, except those whose keys are here already.
     ///
     /// # Errors
     /// Returns an error if the file cannot be written to.
@@ -64,8 +64,10 @@ impl ExpectedRows {
             let transaction = connection.transaction()?;
             let writer = Writer::new(shared, &transaction, of.table)?;
             for KeyedRow { key, row } in &rows {
-                let row = stamped_row(&writer, row);
-                writer.put(key.iter().map(cell::owned).collect(), row, false)?;
+                let key: Vec<Sql> = key.iter().map(cell::owned).collect();
+                if writer.row(&key)?.is_none() {
+                    writer.put(key, stamped_row(&writer, row), false)?;
+                }
             }
             drop(writer);
             Ok(transaction.commit()?)

@@ -18,7 +18,7 @@ use crate::store::sqlite::rows::Writer;
 use crate::store::sqlite::sampled;
 use crate::store::sqlite::schema::quoted;
 pub use crate::store::sqlite::scratch::KeyEquality;
-use crate::store::sqlite::scratch::{Removed, Scratch};
+use crate::store::sqlite::scratch::Scratch;
 use crate::store::sqlite::shared::Shared;
 use crate::store::sqlite::table_sql::TableSql;
 
@@ -29,8 +29,6 @@ pub struct ExpectedRows {
     /// The partitions whose rows are collected. `None` means all.
     sample: Option<Sample>,
     interrupt: InterruptHandle,
-    /// Declared after `thread`, which closes the file first.
-    _file: Removed,
 }
 
 impl ExpectedRows {
@@ -56,7 +54,7 @@ impl ExpectedRows {
             refusals: Mutex::default(),
             place: None,
         };
-        let Scratch { connection, file } = scratch;
+        let Scratch { connection } = scratch;
         let interrupt = connection.get_interrupt_handle();
         let thread =
             ConnectionThread::of(connection, "sqlite-expected").map_err(|error| StoreError::System {
@@ -64,7 +62,7 @@ impl ExpectedRows {
                 what: format!("cannot start a thread: {error}"),
                 next: "raise the limit on the number of processes of this user".to_owned(),
             })?;
-        Ok(Self { thread, shared: Arc::new(shared), sample: None, interrupt, _file: file })
+        Ok(Self { thread, shared: Arc::new(shared), sample: None, interrupt })
     }
 
     /// Collects only the rows of the partitions in the sample.

@@ -2,7 +2,8 @@
 
 use rusqlite::types::Value as Sql;
 
-use crate::domain::correction::RowRepair;
+use crate::domain::Stamp;
+use crate::domain::correction::{KeyedRow, RowRepair};
 use crate::store::repairs::Repairs;
 use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::cell;
@@ -14,11 +15,15 @@ use crate::store::{StoreError, failpoint};
 impl Repairs for SqliteStore {
     type Repair = ();
 
+    async fn check_repairable(&self, _: &[usize]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn begin_repair(&self, _: Vec<usize>) -> Result<(), StoreError> {
         Ok(())
     }
 
-    async fn repair(&self, (): &(), table: usize, rows: Vec<RowRepair>) -> Result<(), StoreError> {
+    async fn repair(&self, (): &(), table: usize, rows: Vec<RowRepair>) -> Result<u64, StoreError> {
         self.write(move |shared, connection| {
             let no_table = || Fault::Broken("no such table".to_owned());
             let table = shared.declared.tables.get(table).ok_or_else(no_table)?;
@@ -31,12 +36,16 @@ impl Repairs for SqliteStore {
             failpoint::step("repair before commit");
             transaction.commit()?;
             failpoint::step("repair after commit");
-            Ok(())
+            Ok(rows.len() as u64)
         })
         .await
     }
 
-    async fn end_repair(&self, (): ()) -> Result<(), StoreError> {
+    fn is_late(&self, _: usize, _: Stamp) -> bool {
+        false
+    }
+
+    async fn uncover(&self, (): &(), _: usize, _: Vec<KeyedRow>) -> Result<(), StoreError> {
         Ok(())
     }
 }

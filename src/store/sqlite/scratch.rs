@@ -11,11 +11,9 @@ use crate::domain::{Schema, Table, Type};
 use crate::store::sqlite::fault::SqlResult;
 use crate::store::sqlite::schema;
 
-/// A scratch file. It is removed when this value is dropped. A process that was killed leaves it behind, and the next one
-/// with the same path removes it.
+/// A scratch file. Its name is removed at once, so that nothing is left of it when the process ends, however it ends.
 pub struct Scratch {
     pub connection: Connection,
-    pub file: Removed,
 }
 
 /// How the keys of a store are compared.
@@ -44,15 +42,6 @@ fn by_value(a: &str, b: &str) -> Ordering {
     }
 }
 
-/// Removes the file when it is dropped.
-pub struct Removed(PathBuf);
-
-impl Drop for Removed {
-    fn drop(&mut self) {
-        remove(&self.0);
-    }
-}
-
 fn remove(path: &Path) {
     let _ = std::fs::remove_file(path);
 }
@@ -63,12 +52,13 @@ impl Scratch {
     pub fn create(path: PathBuf, declared: &Schema, keys: KeyEquality) -> SqlResult<Self> {
         remove(&path);
         let connection = Connection::open(&path)?;
-        let created = Self { connection, file: Removed(path) };
+        let created = Self { connection };
         created.connection.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")?;
         created.connection.create_collation("needledrop_number", by_value)?;
         for table in &declared.tables {
             created.connection.execute_batch(&ddl(declared, table, keys))?;
         }
+        remove(&path);
         Ok(created)
     }
 }

@@ -28,7 +28,7 @@ fn tried(delivery: &Delivery, now: &[(u64, Record)]) -> Arc<Replay> {
     let records: Vec<Record> = (0..len).map(|n| at(n).map_or(Record::Left, |(_, now)| now.clone())).collect();
     let chunk = chunk(delivery, &records, 0, records.len(), None);
     let skipped = now.iter().filter(|(_, now)| matches!(now, Record::Skipped)).map(|(number, _)| *number);
-    Arc::new(Replay { skipped: skipped.collect(), chunk: RowChunk { skipped: 0, ..chunk } })
+    Arc::new(Replay { skipped: skipped.collect(), chunk: Arc::new(RowChunk { skipped: 0, ..chunk }) })
 }
 
 fn account(delivery: &Delivery) -> [u64; 6] {
@@ -120,7 +120,8 @@ pub async fn what_still_fails_stays_open_with_its_new_reason<F: Fixture>() {
     let delivery = load(&store, "a", &vec![Record::Refused; 3]).await;
     let before = list(&store).await;
     let mut retried = tried(&delivery, &[(0, Record::Refused), (1, Record::Skipped), (2, row(1, 1, "x", 1))]);
-    let entry = &mut Arc::get_mut(&mut retried).unwrap().chunk.quarantined[0];
+    let retried_chunk = &mut Arc::get_mut(&mut retried).unwrap().chunk;
+    let entry = &mut Arc::get_mut(retried_chunk).unwrap().quarantined[0];
     (entry.reason, entry.column, entry.detail) = (Reason::Range, Some("q".into()), "too far".into());
     store.replay(retried).await.unwrap();
     assert_eq!(account(&newest(&store, "a").await), [3, 1, 1, 1, 2, 0]);

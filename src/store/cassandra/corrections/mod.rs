@@ -11,6 +11,8 @@ mod write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::info;
+
 use crate::domain::correction::rewrite::Rewrite;
 use crate::domain::correction::{Correction, CorrectionStamps, KeyedRow, StoredRow};
 use crate::domain::ledger::Page;
@@ -26,6 +28,9 @@ use crate::store::{RowRewriter, StoreError, failpoint};
 
 /// How far, in microseconds, the clock of another client may be behind ours. What it writes during a correction is kept.
 const SKEW: i64 = 1_000_000;
+
+/// A wait that is worth a message.
+const LONG: Duration = Duration::from_secs(3);
 
 impl CassandraStore {
     async fn statements(&self, table: usize) -> Result<Arc<Statements>, StoreError> {
@@ -84,7 +89,8 @@ impl RowRewriter for CassandraStore {
         let tables = tables.into_iter().filter_map(table).collect();
         let range = writing.hand_out(0, CorrectionStamps::RECORDS).await?;
         let stamps = CorrectionStamps::new(range.base);
-        let correction = Correction { stamps, delivery, tables, is_settled: false };
+        // What an interrupted repair left is found again, so there is nothing to settle.
+        let correction = Correction { stamps, delivery, tables, is_settled: delivery.is_none() };
         until_past(self, stamps).await?;
         writing.corrections.write(&writing.lease, &correction).await?;
         failpoint::step("correction noted");
@@ -141,6 +147,10 @@ async fn until_past(store: &CassandraStore, stamps: CorrectionStamps) -> Result<
             "wait until the clock has caught up; `needledrop check` says when",
         ));
     }
-    tokio::time::sleep(Duration::from_micros(u64::try_from(ahead).unwrap_or(0))).await;
+    let wait = Duration::from_micros(u64::try_from(ahead).unwrap_or(0));
+    if wait > LONG {
+        info!("waits {} s, until the clock has passed the stamps of the correction", wait.as_secs());
+    }
+    tokio::time::sleep(wait).await;
     Ok(())
 }

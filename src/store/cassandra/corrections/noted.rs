@@ -1,12 +1,12 @@
 //! The corrections in the ledger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use scylla::statement::prepared::PreparedStatement;
 
 use crate::domain::correction::{Correction, CorrectionStamps};
-use crate::domain::{DeliveryId, Schema, Stamp, Table};
+use crate::domain::{DeliveryId, Schema, Stamp};
 use crate::store::StoreError;
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::lease::Lease;
@@ -25,6 +25,8 @@ pub struct Noted {
     insert: PreparedStatement,
     /// The stamp of the last correction of each table, by name.
     last: Mutex<BTreeMap<String, Stamp>>,
+    /// The stamps of restored values.
+    restored: Mutex<BTreeSet<Stamp>>,
 }
 
 impl Noted {
@@ -40,7 +42,11 @@ impl Noted {
         let place = names::ledger_place(&cluster.settings, "needledrop_corrections");
         let columns = "name, stamp, delivery, tables, state";
         let insert = format!("INSERT INTO {place} ({columns}) VALUES (?, ?, ?, ?, ?)");
-        let noted = Self { insert: cluster.prepare(insert).await?, last: Mutex::default() };
+        let noted = Self {
+            insert: cluster.prepare(insert).await?,
+            last: Mutex::default(),
+            restored: Mutex::default(),
+        };
         let ids = declared.tables.iter().zip(identities);
         let ids: BTreeMap<&str, String> =
             ids.map(|(table, identity)| (table.name.as_str(), identity.to_text())).collect();
@@ -63,6 +69,7 @@ impl Noted {
     }
 
     fn enter(&self, correction: &Correction, is_same: impl Fn(&str, &str) -> bool) {
+        lock(&self.restored).insert(correction.stamps.restored());
         let mut last = lock(&self.last);
         for (name, _) in correction.tables.iter().filter(|(name, id)| is_same(name, id)) {
             let stamp = last.entry(name.clone()).or_default();
@@ -70,22 +77,9 @@ impl Noted {
         }
     }
 
-    /// Refuses to write rows with stamps from `first` on into tables that were corrected after it. Deletes of the correction
-    /// may hide them.
-    ///
-    /// # Errors
-    /// Returns an error that names a table that was corrected.
-    pub fn refuse_late(
-        &self,
-        cluster: &Cluster,
-        first: Stamp,
-        tables: &[Table],
-        next: &str,
-    ) -> Result<(), StoreError> {
-        let is_late = |table: &&Table| self.is_late(first, std::iter::once(table.name.as_str()));
-        let Some(Table { name, .. }) = tables.iter().find(is_late) else { return Ok(()) };
-        let what = format!("an undo corrected table {name} after these records, and may hide rows of them");
-        Err(cluster.shape(what, next))
+    /// Returns the write times of all restored values.
+    pub fn restored(&self) -> BTreeSet<Stamp> {
+        lock(&self.restored).clone()
     }
 
     /// Whether one of these tables was corrected after this stamp.

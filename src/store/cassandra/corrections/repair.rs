@@ -1,43 +1,96 @@
 //! Repairs rows by a correction.
 
-use crate::domain::TableRow;
-use crate::domain::correction::rewrite::{Lifetime, Rewrite};
-use crate::domain::correction::{Correction, RowRepair};
+use crate::domain::correction::rewrite::{Change, Lifetime, MOST_DELETED, Rewrite};
+use crate::domain::correction::{Correction, KeyedRow, RowRepair, StoredRow};
+use std::sync::Mutex;
+
+use crate::domain::text::plain;
+use crate::domain::{Stamp, TableRow};
 use crate::store::cassandra::CassandraStore;
+use crate::store::cassandra::ledger::lock::lock;
 use crate::store::clock::clock;
 use crate::store::repairs::Repairs;
 use crate::store::{RowRewriter as _, StoreError};
 
-impl Repairs for CassandraStore {
-    type Repair = Correction;
+/// A repair that has begun.
+pub struct Repair {
+    correction: Correction,
+    /// The last partition of which rows were deleted, and how many. The rows of a partition come one after another.
+    deleted: Mutex<(TableRow, u64)>,
+}
 
-    async fn begin_repair(&self, tables: Vec<usize>) -> Result<Correction, StoreError> {
-        self.check_tables(&tables).await?;
-        self.begin_correction(None, tables).await
+impl Repair {
+    /// Counts deleted rows. Returns a partition of which too many were deleted.
+    fn count(&self, partition_len: usize, rewrites: &[Rewrite]) -> Option<TableRow> {
+        let mut deleted = lock(&self.deleted);
+        for rewrite in rewrites.iter().filter(|one| matches!(one.change, Change::Delete(_))) {
+            let partition = rewrite.key.iter().take(partition_len);
+            if !deleted.0.iter().eq(partition.clone()) {
+                *deleted = (partition.cloned().collect(), 0);
+            }
+            deleted.1 += 1;
+        }
+        (deleted.1 > MOST_DELETED).then(|| deleted.0.clone())
+    }
+}
+
+impl Repairs for CassandraStore {
+    type Repair = Repair;
+
+    async fn check_repairable(&self, tables: &[usize]) -> Result<(), StoreError> {
+        self.check_tables(tables).await
     }
 
-    async fn repair(
-        &self,
-        repair: &Correction,
-        table: usize,
-        rows: Vec<RowRepair>,
-    ) -> Result<(), StoreError> {
+    async fn begin_repair(&self, tables: Vec<usize>) -> Result<Repair, StoreError> {
+        self.check_tables(&tables).await?;
+        let correction = self.begin_correction(None, tables).await?;
+        Ok(Repair { correction, deleted: Mutex::default() })
+    }
+
+    async fn repair(&self, repair: &Repair, table: usize, rows: Vec<RowRepair>) -> Result<u64, StoreError> {
         let lifetime = Lifetime { ttl: self.lifetime(table).await?, now: clock() };
         let keys: Vec<TableRow> = rows.iter().map(|row| row.key.clone()).collect();
         let stored = self.stored_rows(table, keys).await?;
-        let rewrite = |(row, stored): (RowRepair, Option<_>)| Rewrite {
-            change: lifetime.repair(row.expected.as_ref(), stored.as_ref()),
-            key: row.key,
+        let rewrite = |(row, stored): (RowRepair, Option<StoredRow>)| {
+            let expected = row.expected.as_ref();
+            let change = lifetime.repair(expected, stored.as_ref(), repair.correction.stamps.delete())?;
+            Some(Rewrite { key: row.key, change })
         };
-        self.rewrite(repair, table, rows.into_iter().zip(stored).map(rewrite).collect()).await
+        let rewrites: Vec<Rewrite> = rows.into_iter().zip(stored).filter_map(rewrite).collect();
+        let count = rewrites.len() as u64;
+        let statements = self.statements(table).await?;
+        if let Some(partition) = repair.count(statements.partition_len, &rewrites) {
+            let partition: Vec<String> = partition.iter().map(|value| plain(value).into_owned()).collect();
+            return Err(self.inner.cluster.shape(
+                format!(
+                    "table {} has more than {MOST_DELETED} extra rows in partition {}, and deleting them one by one would make it \
+                     unreadable",
+                    statements.table,
+                    partition.join(", ")
+                ),
+                "delete them with one statement, then verify again",
+            ));
+        }
+        self.rewrite(&repair.correction, table, rewrites).await?;
+        Ok(count)
     }
 
-    /// Also settles repairs that were interrupted: this one has repaired what they left.
-    async fn end_repair(&self, repair: Correction) -> Result<(), StoreError> {
-        let is_open = |one: &Correction| one.delivery.is_none() && !one.is_settled && one != &repair;
-        for open in self.corrections().await?.into_iter().filter(is_open) {
-            self.settle_correction(open).await?;
-        }
-        self.settle_correction(repair).await
+    fn is_late(&self, table: usize, stamp: Stamp) -> bool {
+        let name = self.inner.declared.tables.get(table).map(|table| table.name.as_str());
+        let writing = self.inner.writing.as_ref();
+        writing.is_some_and(|writing| writing.corrections.is_late(stamp, name.into_iter()))
+    }
+
+    async fn uncover(&self, repair: &Repair, table: usize, rows: Vec<KeyedRow>) -> Result<(), StoreError> {
+        let lifetime = Lifetime { ttl: self.lifetime(table).await?, now: clock() };
+        let restored = self.inner.writer()?.corrections.restored();
+        let keys: Vec<TableRow> = rows.iter().map(|row| row.key.clone()).collect();
+        let stored = self.stored_rows(table, keys).await?;
+        let rewrite = |(row, stored): (KeyedRow, Option<StoredRow>)| {
+            let change = lifetime.uncover(&row.row, stored.as_ref(), &restored)?;
+            Some(Rewrite { key: row.key, change })
+        };
+        self.rewrite(&repair.correction, table, rows.into_iter().zip(stored).filter_map(rewrite).collect())
+            .await
     }
 }

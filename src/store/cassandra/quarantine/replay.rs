@@ -22,11 +22,6 @@ pub async fn retried(inner: &Inner, retried: &Replay) -> Result<Applied, StoreEr
     let still = chunk.quarantined.iter().map(|entry| entry.record);
     check_open(inner, writing, id, retried.loaded().chain(retried.skipped.iter().copied()).chain(still))
         .await?;
-    if let Some(first) = chunk.rows.first_stamp() {
-        let next = "correct the records in a new file, and drop it into the inbox; then discard these";
-        let tables = &chunk.source.plan.tables;
-        writing.corrections.refuse_late(&inner.cluster, first, tables, next)?;
-    }
     let sent = send(inner, writing, chunk).await?;
     let judged = rejection::each(chunk, &sent.refused);
     let still = chunk.quarantined.iter().chain(&judged.refused);

@@ -1,8 +1,6 @@
 //! The rows that all other deliveries give for the keys that an undo shares with them. They are in an SQLite file of their
 //! own, beside the store, so that memory stays bounded.
 
-use std::path::{Path, PathBuf};
-
 use rusqlite::types::Value as Sql;
 use rusqlite::{OptionalExtension, Transaction, params_from_iter};
 
@@ -18,24 +16,6 @@ use crate::store::sqlite::shared::Shared;
 /// The number of keys in a page.
 const PAGE: usize = 1000;
 
-/// The files of expected rows are named after the store and the process.
-const ENDS: &str = "-undo-";
-
-/// Returns the path of this process. Removes the files of processes that were killed.
-fn own_path(store: &Path) -> PathBuf {
-    let begin = beside(store, ENDS);
-    let name = begin.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let folder = begin.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    for entry in std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok) {
-        let file = entry.file_name().to_string_lossy().into_owned();
-        let of_process = file.strip_prefix(&name).and_then(|id| id.parse::<u32>().ok());
-        if of_process.is_some_and(|id| !Path::new(&format!("/proc/{id}")).exists()) {
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
-    beside(store, &format!("{ENDS}{}", std::process::id()))
-}
-
 /// The expected rows of shared keys.
 pub struct Expected {
     scratch: Scratch,
@@ -44,8 +24,8 @@ pub struct Expected {
 impl Expected {
     /// Creates the file, with a table of shared keys for each declared table.
     pub fn create(shared: &Shared) -> SqlResult<Self> {
-        let scratch =
-            Scratch::create(own_path(&shared.path), &shared.declared, scratch::KeyEquality::Stored)?;
+        let path = beside(&shared.path, &format!("-undo-{}", std::process::id()));
+        let scratch = Scratch::create(path, &shared.declared, scratch::KeyEquality::Stored)?;
         for (index, table) in shared.declared.tables.iter().enumerate() {
             let columns: Vec<String> = (0..table.key_len()).map(|at| format!("k{at}")).collect();
             let columns = columns.join(", ");

@@ -1,0 +1,29 @@
+//! Files of expected rows in a folder. They are removed when they are dropped.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::domain::Schema;
+use crate::store::StoreError;
+use crate::store::sqlite::expected_rows::{ExpectedRows, KeyEquality};
+
+/// Where files of expected rows are created.
+#[derive(Clone, Debug)]
+pub struct Scratch {
+    /// `None` means the folder for temporary files.
+    pub folder: Option<PathBuf>,
+    pub schema: Arc<Schema>,
+    pub keys: KeyEquality,
+}
+
+impl Scratch {
+    /// Creates a file, which is named after the process and after what it is for.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be created.
+    pub fn create(&self, what: &str) -> Result<ExpectedRows, StoreError> {
+        let folder = self.folder.clone().unwrap_or_else(std::env::temp_dir);
+        let path = folder.join(format!("needledrop-{what}-{}.db", std::process::id()));
+        ExpectedRows::create(path, Arc::clone(&self.schema), self.keys)
+    }
+}
