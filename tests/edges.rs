@@ -4,8 +4,10 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
+use std::process::Stdio;
 
 use common::{World, gzip, until};
 use serde_json::json;
@@ -90,6 +92,35 @@ fn an_interrupted_file_that_has_only_an_open_header_now_waits_for_its_writer() {
     assert_eq!(world.once(0)["deliveries"], json!({ "loaded": 1 }));
     assert_eq!(world.query("t", &["k=a"]), [[json!("a"), json!("1"), json!("24")]]);
     assert_eq!(world.generations("a.csv"), 2);
+}
+
+/// Files without records are taken up without a comparison, so two with the same bytes can be interrupted.
+#[test]
+#[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
+fn interrupted_files_with_the_same_bytes_do_not_wait_for_each_other() {
+    let world = world();
+    // Each is killed once it is taken up. The second comes first in the listing, so that the first is not continued before.
+    for (file, loading) in [("b.csv", 1), ("a.csv", 2)] {
+        world.drop_file(file, "k,v,w\n");
+        let killed = (1..9).any(|step| {
+            let mut run = world.command(&["run", "--once"]);
+            run.env("NEEDLEDROP_ABORT_AT", step.to_string()).output().unwrap();
+            let sql = "SELECT count(*) FROM _needledrop_deliveries WHERE state = 'loading'";
+            world.open_store().query_row(sql, [], |row| row.get(0)).unwrap_or(0) == loading
+        });
+        assert!(killed, "{file}");
+    }
+    let mut run =
+        world.command(&["run", "--once"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        until("the run ends", || run.try_wait().unwrap())
+    }));
+    run.kill().unwrap();
+    assert!(ended.is_ok_and(|ended| ended.success()), "each waits for the other");
+    assert_eq!(
+        world.states(),
+        BTreeMap::from([("a.csv", "loaded"), ("b.csv", "loaded")].map(|(a, b)| (a.into(), b.into())))
+    );
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub struct Arguments {
     /// Only count the rows that would be removed and restored
     #[arg(long)]
     dry_run: bool,
-    /// Undo even if values that other files had for the same keys cannot be restored
+    /// Undo even if files cannot be read: values of others may stay lost, and rows of this one may stay
     #[arg(long)]
     force: bool,
     /// The folder for files of expected rows (Cassandra only)
@@ -200,7 +200,7 @@ fn needed(lost: &[Lost]) -> Failure {
     let more = lost.len().saturating_sub(NAMED);
     let more = if more > 0 { format!("\n  and {more} more") } else { String::new() };
     let message = format!(
-        "nothing was undone: the values that these files had for the same keys cannot be restored{}{more}\n  next: mend what is named for each file; with --force, values that cannot be read stay lost, and values of another configuration are as the current one gives them",
+        "nothing was undone: the values that these files had for the same keys cannot be restored{}{more}\n  next: correct what is named for each file; with --force, values that cannot be read stay lost, values of another configuration are as the current one gives them, and of the undone file what its write times do not show stays",
         named.collect::<String>()
     );
     Failure { exit: Exit::Short, message }

@@ -85,7 +85,7 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
     })
 }
 
-/// Whether no row is wrong, or no longer.
+/// Whether every delivery was compared, and every wrong row was repaired.
 fn is_right(verified: &Verified) -> bool {
     let wrong = |table: &VerifiedTable| table.missing + table.different + table.extra;
     verified.lost.is_empty() && verified.tables.iter().all(|table| wrong(table) == table.repaired)
@@ -128,7 +128,7 @@ fn print(
             true => writeln!(out, "repaired {} rows", grouped(repaired(verified)))?,
             false => writeln!(
                 out,
-                "repaired nothing, because rows of what was not compared would seem to be extra"
+                "repaired nothing: rows of what was not compared would seem to be extra, and be deleted"
             )?,
         }
     }

@@ -13,7 +13,7 @@ use crate::config::{After, Config, ConfigError, Layers, Loaded, SourceConfig};
 use crate::daemon::health::Health;
 use crate::domain::{Feeds, FileStat, Plan, Schema, undo};
 use crate::jobs::locate::KeptFiles;
-use crate::jobs::scratch::Scratch;
+use crate::jobs::scratch::ScratchFolder;
 use crate::metrics::heartbeat::Pulse;
 use crate::pipeline::Pipeline;
 use crate::pipeline::feed_input::FeedInput;
@@ -135,9 +135,9 @@ impl App {
         })
     }
 
-    /// Returns where files of expected rows are created: in this folder, or in that for temporary files.
-    pub fn scratch(&self, folder: Option<PathBuf>) -> Scratch {
-        Scratch { folder, schema: Arc::clone(&self.schema), keys: self.config.store.keys() }
+    /// Returns where scratch files are created: in this folder, or in that for temporary files.
+    pub fn scratch(&self, folder: Option<PathBuf>) -> ScratchFolder {
+        ScratchFolder { folder, schema: Arc::clone(&self.schema), keys: self.config.store.keys() }
     }
 
     /// Returns the access for writing. It creates what is missing if the configuration allows it.

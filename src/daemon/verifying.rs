@@ -1,4 +1,4 @@
-//! Verifies a share of the tables again and again while the daemon is idle (`verify`).
+//! Verifies a sample of every table, again and again, while the daemon is idle (`verify`).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -63,7 +63,7 @@ impl Verifying {
 /// How a verification ended.
 enum Outcome {
     Completed,
-    /// Files arrived meanwhile.
+    /// A delivery changed meanwhile, or the daemon stops.
     Interrupted,
 }
 
@@ -145,7 +145,9 @@ impl Turns {
             () = self.idle.ends() => return Ok(Outcome::Interrupted),
         };
         if verified.stopped || verified.has_loaded || !self.idle.is_kept(QUIET).await {
-            debug!("verify: no result, because files arrived; it starts again when the daemon is idle");
+            debug!(
+                "verify: no result, because the daemon was busy meanwhile; it starts again when the daemon is idle"
+            );
             return Ok(Outcome::Interrupted);
         }
         let result = Verification::of(&verified, share, now(), began.elapsed().as_secs_f64());

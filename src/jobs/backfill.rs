@@ -10,7 +10,7 @@ use crate::domain::{Delivery, DeliveryId, DeliveryState, Feed, Feeds, Plan, Stam
 use crate::jobs::late_rows::LateRows;
 use crate::jobs::loaded_rows::{LoadedChunk, LoadedRows};
 use crate::jobs::locate::KeptFiles;
-use crate::jobs::scratch::Scratch;
+use crate::jobs::scratch::ScratchFolder;
 use crate::pipeline::prefix_check::KeptFileError;
 use crate::pipeline::run_stats::RunStats;
 use crate::source::Source;
@@ -119,7 +119,7 @@ impl<S: Repairs, I: Source> Backfill<S, I> {
         &self,
         behind: &[Behind],
         table: usize,
-        scratch: &Scratch,
+        scratch: &ScratchFolder,
     ) -> Result<bool, StoreError> {
         let is_late = |one: &&Behind| one.begin.is_some_and(|begin| self.store.is_late(table, begin));
         let late: Vec<&Behind> = behind.iter().filter(is_late).collect();
@@ -140,7 +140,7 @@ impl<S: Repairs, I: Source> Backfill<S, I> {
                 rows.add(Arc::new(chunk.rows)).await?;
             }
         }
-        rows.write().await?.is_stopped("records of the table")
+        rows.write().await?.into_stopped("records of the table")
     }
 
     /// Reports records that are in other tables but have no row in this table.

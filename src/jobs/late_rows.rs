@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::correction::{ExpectedRow, KeyedRow};
-use crate::domain::{Delivery, Feeds, RowChunk, TableRow, Value, ledger};
+use crate::domain::correction::KeyedRow;
+use crate::domain::{Delivery, Feeds, RowChunk, TableRow, ledger};
 use crate::jobs::locate::KeptFiles;
 use crate::jobs::read_again::{Lost, LostError, ReadAgain, ReadEnd};
-use crate::jobs::scratch::Scratch;
+use crate::jobs::scratch::ScratchFolder;
 use crate::source::Source;
 use crate::store::StoreError;
 use crate::store::backoff::Backoff;
@@ -48,7 +48,7 @@ impl<'r, S: Repairs, I: Source> LateRows<'r, S, I> {
     pub fn begin(
         store: (&'r S, &'r Backoff),
         (feeds, stop): (&'r Feeds<KeptFiles<I>>, &'r CancellationToken),
-        scratch: &Scratch,
+        scratch: &ScratchFolder,
         tables: Vec<(usize, String)>,
     ) -> Result<Self, StoreError> {
         let (own, expected) = (scratch.create("late")?, scratch.create("expected")?);
@@ -117,7 +117,7 @@ impl<'r, S: Repairs, I: Source> LateRows<'r, S, I> {
         Ok(if lost.is_empty() { LateEnd::Done } else { LateEnd::Lost(lost) })
     }
 
-    /// Returns those of the tables that have rows of a delivery. A table that is behind by it gets them as late rows.
+    /// Returns the tables for which a delivery has to be read. For a table that is behind by it, its rows are among the late ones.
     fn tables_of(&self, delivery: &Delivery) -> Vec<String> {
         let plan = self.feeds.of(&delivery.file).ok().map(|find| &find.plan);
         let is_behind = |name: &str| {
@@ -135,7 +135,7 @@ impl<'r, S: Repairs, I: Source> LateRows<'r, S, I> {
         let expected = self.expected.rows_of(table, keys).await?;
         let rows = page.into_iter().zip(expected);
         let won = rows.filter_map(|(KeyedRow { key, row }, expected)| {
-            Some(KeyedRow { key, row: won(row, expected.as_ref())? })
+            Some(KeyedRow { key, row: row.won_from(expected.as_ref())? })
         });
         Ok(won.collect())
     }
@@ -146,7 +146,7 @@ impl LateEnd {
     ///
     /// # Errors
     /// Returns an error that names the deliveries that cannot be read.
-    pub fn is_stopped(self, what: &str) -> Result<bool, StoreError> {
+    pub fn into_stopped(self, what: &str) -> Result<bool, StoreError> {
         match self {
             Self::Done => Ok(false),
             Self::Stopped => Ok(true),
@@ -155,25 +155,11 @@ impl LateEnd {
                 let each =
                     each.map(|one| format!("\n  {}, generation {}: {}", one.file, one.generation, one.why));
                 Err(StoreError::Settings(format!(
-                    "{what} are older than a correction of their table, and their place in it depends on files that cannot be \
-                     read{}\n  next: mend what is named for each file",
+                    "{what} are older than an undo or a repair of their table, so files are needed that cannot be read{}\n  \
+                     next: correct what is named for each file, then try again",
                     each.collect::<String>()
                 )))
             }
         }
     }
-}
-
-/// Leaves out the cells of a row that other records win. Returns `None` if those win all of it.
-fn won(own: ExpectedRow, expected: Option<&ExpectedRow>) -> Option<ExpectedRow> {
-    let winner = |at: usize| expected.and_then(|row| row.stamps.get(at).copied().flatten());
-    let ExpectedRow { mut values, mut stamps, newest, first } = own;
-    for (at, (value, stamp)) in values.iter_mut().zip(&mut stamps).enumerate() {
-        if *stamp != winner(at) {
-            (*value, *stamp) = (Value::Empty, None);
-        }
-    }
-    let is_set = |row: &ExpectedRow| row.stamps.iter().any(Option::is_some);
-    let row = ExpectedRow { values, stamps, newest, first };
-    (is_set(&row) || !expected.is_some_and(is_set)).then_some(row)
 }

@@ -23,7 +23,7 @@ impl<'v, S: Repairs> RowRepairs<'v, S> {
         Self { store, expected, table, repair: OnceCell::new() }
     }
 
-    /// Rewrites rows that are in the table and are not as expected. Returns how many it could.
+    /// Rewrites rows that are in the table and are not as expected. Returns how many were rewritten.
     ///
     /// # Errors
     /// Returns an error if the store or the file of expected rows does not answer.
@@ -37,7 +37,7 @@ impl<'v, S: Repairs> RowRepairs<'v, S> {
         self.write(rows.collect()).await
     }
 
-    /// Writes the expected rows that are not in the table. Returns how many it could.
+    /// Writes the expected rows that are not in the table. Returns how many were rewritten.
     ///
     /// # Errors
     /// Returns an error if the store or the file of expected rows does not answer.

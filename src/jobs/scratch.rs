@@ -1,4 +1,4 @@
-//! Files of expected rows in a folder. They are removed when they are dropped.
+//! The folder for scratch files. Their names are removed at once, and their space is free when the job ends.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,16 +7,16 @@ use crate::domain::Schema;
 use crate::store::StoreError;
 use crate::store::sqlite::expected_rows::{ExpectedRows, KeyEquality};
 
-/// Where files of expected rows are created.
+/// Where scratch files are created.
 #[derive(Clone, Debug)]
-pub struct Scratch {
+pub struct ScratchFolder {
     /// `None` means the folder for temporary files.
     pub folder: Option<PathBuf>,
     pub schema: Arc<Schema>,
     pub keys: KeyEquality,
 }
 
-impl Scratch {
+impl ScratchFolder {
     /// Creates a file, which is named after the process and after what it is for.
     ///
     /// # Errors

@@ -18,7 +18,8 @@ pub trait Repairs: Store {
         tables: Vec<usize>,
     ) -> impl Future<Output = Result<Self::Repair, StoreError>> + Send;
 
-    /// Rewrites rows of one table, each all or none. Returns how many; others have later write times than the repair.
+    /// Rewrites rows of one table, each all or none. Returns how many. Rows that would have expired, and rows with a newer cell
+    /// than the repair, are left out.
     fn repair(
         &self,
         repair: &Self::Repair,

@@ -288,8 +288,11 @@ impl Model {
         is
     }
 
+    /// Returns an interrupted delivery for which this file waits. An interrupted one waits only for earlier ones.
     fn begun_alike(&self, path: &str, file: &File) -> Option<usize> {
-        self.alike(path, file).find(|at| self.deliveries[*at].state == State::Loading)
+        let is_begun = |at: &usize| self.deliveries[*at].state == State::Loading;
+        let own = self.newest(path).filter(is_begun);
+        self.alike(path, file).find(|at| is_begun(at) && own.is_none_or(|own| *at < own))
     }
 
     fn alike<'m>(&'m self, path: &'m str, file: &'m File) -> impl Iterator<Item = usize> + 'm {

@@ -19,7 +19,8 @@ pub trait Subject: Deref<Target = World> {
     /// Returns the contents of the tables `t` and `u`, in the order of their keys.
     fn contents(&self) -> [Rows; 2];
 
-    /// Returns the rows without collisions of each table, if they are exact, for the deliveries that count.
+    /// Returns, for each table, the number of its rows and that of the receipts (rows without collisions of the deliveries that
+    /// count). Empty if the store does not count collisions between deliveries.
     fn counted(&self) -> Vec<(usize, usize)>;
 }
 
@@ -62,7 +63,7 @@ pub struct Model<S> {
     contents: BTreeMap<(String, u32), String>,
     /// An undo that was killed. It is completed later.
     killed: Option<(String, u32)>,
-    /// Whether values were lost by `--force`. The tables are then not compared.
+    /// Whether values were lost by `--force`, or a killed undo could not be completed. The tables are then not compared.
     lossy: bool,
 }
 

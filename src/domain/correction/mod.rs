@@ -12,7 +12,7 @@ use crate::domain::{DeliveryId, Stamp, TableRow, Value};
 pub struct CorrectionStamps(Stamp);
 
 impl CorrectionStamps {
-    /// The number of records whose stamps a correction takes.
+    /// The number of records in the range of a correction. Each has two stamps, and a correction needs three.
     pub const RECORDS: u64 = 2;
 
     /// Returns the stamps from `base` on, which is the first stamp of a range that was handed out.
@@ -48,7 +48,7 @@ pub struct Correction {
     pub is_settled: bool,
 }
 
-/// A cell as a table has it.
+/// A cell that was read from a table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredCell {
     pub value: Value<'static>,
@@ -58,7 +58,7 @@ pub struct StoredCell {
     pub ttl: Option<i32>,
 }
 
-/// The cells of a row after its key, as a table has them.
+/// The cells of a row after its key, as they were read from a table.
 pub type StoredRow = Vec<Option<StoredCell>>;
 
 /// The row that records give for a key by law 2, without the key.
@@ -71,6 +71,25 @@ pub struct ExpectedRow {
     pub newest: Stamp,
     /// The stamp of the oldest record.
     pub first: Stamp,
+}
+
+impl ExpectedRow {
+    /// Leaves out the cells that other records win, where `all` is what they all give together. Returns `None` if the others win
+    /// the whole row.
+    pub fn won_from(mut self, all: Option<&Self>) -> Option<Self> {
+        let winner = |at: usize| all.and_then(|row| row.stamps.get(at).copied().flatten());
+        for (at, (value, stamp)) in self.values.iter_mut().zip(&mut self.stamps).enumerate() {
+            if *stamp != winner(at) {
+                (*value, *stamp) = (Value::Empty, None);
+            }
+        }
+        (self.has_cells() || !all.is_some_and(Self::has_cells)).then_some(self)
+    }
+
+    /// Whether a record set a cell, also to nothing.
+    fn has_cells(&self) -> bool {
+        self.stamps.iter().any(Option::is_some)
+    }
 }
 
 /// A row of a table by its key.

@@ -26,7 +26,7 @@ pub enum Change {
     Delete(Vec<NewCell>),
     /// These cells change, and the others stay as they are.
     Set(Vec<NewCell>),
-    /// The row exists, for this number of seconds, and these cells change.
+    /// The row is inserted, with its key living for this number of seconds, and these cells change.
     Insert(Option<i32>, Vec<NewCell>),
 }
 
@@ -55,8 +55,8 @@ impl Lifetime {
         Some((at, value.clone(), self.left(stamp)?))
     }
 
-    /// Returns what makes the cells of late records visible, or `None` if they will be once they are written under their own
-    /// stamps. `late` has only the cells that these records win, and `restored` the write times of restored values.
+    /// Returns the change that keeps cells of late records from being hidden, or `None` if writing them under their own stamps
+    /// is enough. `late` has only the cells that these records win, and `restored` the write times of restored values.
     pub fn uncover(
         self,
         late: &ExpectedRow,
@@ -67,7 +67,8 @@ impl Lifetime {
         let cell = |(at, own): (usize, Option<Stamp>)| {
             let own = own?;
             let stored = stored.and_then(|cells| cells.get(at)?.as_ref());
-            // A value with a later stamp, which is no restored one, is another program's.
+            // A value with a later stamp, which is no restored one, is another program's. For an empty cell, a delete of the
+            // correction cannot be told from one of another program, so it is written.
             let is_hidden =
                 stored.is_none_or(|stored| stored.stamp > own && restored.contains(&stored.stamp));
             let new = self.cell(late, at).unwrap_or((at, Value::Empty, None));

@@ -20,7 +20,7 @@ use crate::jobs::locate::KeptFiles;
 use crate::jobs::replay::chunk::ChunkMaker;
 use crate::jobs::replay::settled::Settled;
 use crate::jobs::replay::untried::{ReplayError, UntriedError};
-use crate::jobs::scratch::Scratch;
+use crate::jobs::scratch::ScratchFolder;
 use crate::source::Source;
 use crate::store::backoff::Backoff;
 use crate::store::listing::{Deliveries, Entries};
@@ -39,7 +39,7 @@ pub struct Replayer<S, I> {
     pub feed: Option<Feed>,
     /// The records of these deliveries that are settled.
     pub filter: EntryFilter,
-    pub scratch: Scratch,
+    pub scratch: ScratchFolder,
 }
 
 /// What to do with open records.
@@ -169,7 +169,7 @@ impl<S: Repairs, I: Source> Replayer<S, I> {
         let store = (&*self.store, &self.backoff);
         let late = LateRows::begin(store, (&self.feeds, &self.stop), &self.scratch, late)?;
         late.add(Arc::clone(chunk)).await?;
-        late.write().await?.is_stopped("records in quarantine")
+        late.write().await?.into_stopped("records in quarantine")
     }
 
     async fn making(&self, delivery: &Delivery) -> Result<ChunkMaker<I>, ReplayError> {

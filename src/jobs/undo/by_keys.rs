@@ -37,7 +37,8 @@ pub struct Undoer<S, I> {
     pub expected: ExpectedRows,
     /// Whether the tables and the ledger are changed. Otherwise the undo only counts.
     pub write: bool,
-    /// Whether values of deliveries whose files cannot be read may stay lost.
+    /// Whether values of deliveries whose files cannot be read may stay lost. If it is the undone one, what its write times do
+    /// not show stays.
     pub force: bool,
 }
 
@@ -94,8 +95,8 @@ impl<S: RowRewriter, I: Source> Undoer<S, I> {
         Ok(())
     }
 
-    /// Counts what changes, enters the undo into the ledger, and changes it. Returns `None` if the run was stopped before
-    /// the first change.
+    /// Counts what changes, enters the undo into the ledger, and changes it. Returns `None` if the run was stopped; the
+    /// correction may then be open.
     async fn correct(
         &self,
         delivery: &Delivery,

@@ -27,7 +27,8 @@ impl<S: RowRewriter, I: Source> Undoer<S, I> {
             return Ok(end);
         }
         if !is_shown {
-            // The keys may be others than those that were loaded. That does no harm, because write times are compared.
+            // The current configuration may give other keys. That does no harm: only cells with write times of the delivery
+            // change.
             self.read(delivery, names, false, &add).await?;
         }
         self.scan(delivery, tables).await
@@ -44,7 +45,7 @@ impl<S: RowRewriter, I: Source> Undoer<S, I> {
     async fn scan(&self, delivery: &Delivery, tables: &[usize]) -> Result<ReadEnd, StoreError> {
         info!(
             file = delivery.file.text(),
-            "cannot be read again, so its rows are found by their write times"
+            "its records cannot be read again as they were loaded, so its rows are found by their write times"
         );
         let has_columns =
             |table: &usize| self.schema.tables.get(*table).is_some_and(|table| !table.columns.is_empty());

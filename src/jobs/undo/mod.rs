@@ -17,7 +17,7 @@ pub enum Undone {
         /// The deliveries whose values may be lost.
         lost: Vec<Lost>,
     },
-    /// Nothing was changed, because these deliveries may share rows, and their records cannot be read.
+    /// Nothing was changed, because these deliveries cannot be read as they were loaded. The undone one may be among them.
     Needed(Vec<Lost>),
     Stopped,
 }

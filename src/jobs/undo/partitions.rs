@@ -35,7 +35,7 @@ pub struct Partitions<'u, S> {
 struct Current {
     key: Option<TableRow>,
     deleted: u64,
-    /// Whether a row of it stays.
+    /// Whether a change so far leaves a row in it.
     stays: bool,
 }
 
@@ -115,8 +115,8 @@ impl<'u, S: RowRewriter> Partitions<'u, S> {
 
     fn too_many(&self, deleted: u64) -> StoreError {
         StoreError::Settings(format!(
-            "{deleted} rows of one partition of table {} would be deleted one by one, and others of it stay; reading the \
-             partition fails when it has that many deleted rows\n  next: drop the table, undo the file, and fill the table with \
+            "{deleted} rows of one partition of table {} would be deleted one by one, and others of it stay; that is more than \
+             half of the tombstones at which Cassandra fails a read\n  next: drop the table, undo the file, and fill the table with \
              `needledrop load --table {}`",
             self.table.name, self.table.name
         ))

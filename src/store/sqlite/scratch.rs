@@ -47,8 +47,8 @@ fn remove(path: &Path) {
 }
 
 impl Scratch {
-    /// Creates the file with the declared tables. With `keys` of a cluster, equal decimals in a clustering key are one key,
-    /// however they are written.
+    /// Creates the file with the declared tables. With [`KeyEquality::ByValue`], equal decimals in a clustering key are one
+    /// key, however they are written.
     pub fn create(path: PathBuf, declared: &Schema, keys: KeyEquality) -> SqlResult<Self> {
         remove(&path);
         let connection = Connection::open(&path)?;

@@ -59,7 +59,10 @@ impl Model {
                 (kept, stamps.kept())
             }
             Change::Set(cells) => (cells, stamps.restored()),
-            Change::Insert(..) => panic!("an undo inserts no row"),
+            Change::Insert(_, cells) => {
+                self.marker = self.marker.max(Some(stamps.restored().0));
+                (cells, stamps.restored())
+            }
         };
         for (at, value, _) in cells {
             let value = match value {
@@ -90,8 +93,10 @@ fn fold(records: &BTreeMap<i64, Record>, clears: bool) -> Option<ExpectedRow> {
 
 #[derive(Clone, Debug)]
 enum Event {
-    /// A delivery with these records is loaded.
-    Load(Vec<Record>),
+    /// A delivery with these records is loaded. With `true`, they go to quarantine.
+    Load(Vec<Record>, bool),
+    /// The records of a delivery in quarantine are replayed.
+    Replay(usize),
     Undo(usize),
     /// Another program sets a cell.
     Set(usize, i64),
@@ -104,6 +109,8 @@ struct Story {
     clock: i64,
     table: Model,
     deliveries: Vec<(Delivery, BTreeMap<i64, Record>)>,
+    /// Those whose records are in quarantine.
+    late: Vec<(Delivery, BTreeMap<i64, Record>)>,
     corrections: Vec<Correction>,
     others: [Option<(i64, i64)>; COLUMNS],
 }
@@ -112,7 +119,13 @@ impl Story {
     fn play(&mut self, event: &Event) {
         self.clock += 100;
         match event {
-            Event::Load(records) => self.load(records),
+            Event::Load(records, is_late) => self.load(records, *is_late),
+            Event::Replay(at) => {
+                if let Some(at) = at.checked_rem(self.late.len()) {
+                    let late = self.late.remove(at);
+                    self.replay(late);
+                }
+            }
             Event::Undo(at) => {
                 let counting: Vec<usize> =
                     (0..self.deliveries.len()).filter(|at| self.deliveries[*at].0.counts()).collect();
@@ -128,19 +141,56 @@ impl Story {
         }
     }
 
-    fn load(&mut self, records: &[Record]) {
+    fn load(&mut self, records: &[Record], is_late: bool) {
         let base = self.clock;
         let stamps = Stamps::new(vec![StampRange { first: 0, base: Stamp(base), records: 10 }]);
         let state = DeliveryState::Loaded;
         let delivery = Delivery { id: DeliveryId(base), state, stamps, ..Delivery::empty() };
         let records: BTreeMap<i64, Record> =
             (0..).zip(records).map(|(n, record)| (base + 2 * n, *record)).collect();
+        match is_late {
+            true => self.late.push((delivery, records)),
+            false => self.write((delivery, records)),
+        }
+    }
+
+    /// Writes records under their own stamps.
+    fn write(&mut self, (delivery, records): (Delivery, BTreeMap<i64, Record>)) {
         records.iter().for_each(|(stamp, record)| self.table.insert(*stamp, record, self.clears));
         // Values of other programs under those of records are lost.
         for (at, other) in self.others.iter_mut().enumerate() {
-            *other = other.filter(|_| !self.clears && records.values().all(|record| record[at].is_none()));
+            let sets = |record: &Record| self.clears || record[at].is_some();
+            let newest = records.iter().rfind(|(_, record)| sets(record)).map(|(stamp, _)| *stamp);
+            *other = other.filter(|(stamp, _)| newest.is_none_or(|newest| newest < *stamp));
         }
         self.deliveries.push((delivery, records));
+    }
+
+    fn replay(&mut self, (delivery, records): (Delivery, BTreeMap<i64, Record>)) {
+        let begin = delivery.stamps.begin();
+        if self.corrections.iter().any(|one| Some(one.stamps.kept()) > begin) {
+            let restored = self.corrections.iter().map(|one| one.stamps.restored()).collect();
+            let own = fold(&records, self.clears).unwrap();
+            self.deliveries.push((delivery.clone(), records.clone()));
+            let all = self.expected();
+            self.deliveries.pop();
+            self.clock += 100;
+            let stamps = CorrectionStamps::new(Stamp(self.clock));
+            let lifetime = Lifetime { ttl: None, now: Stamp(self.clock) };
+            let stored = self.table.stored();
+            let won = own.won_from(all.as_ref());
+            let change = won.and_then(|won| lifetime.uncover(&won, stored.as_ref(), &restored));
+            self.corrections.push(Correction {
+                stamps,
+                delivery: None,
+                tables: BTreeMap::new(),
+                is_settled: true,
+            });
+            if let Some(change) = change {
+                self.table.apply(&change, stamps);
+            }
+        }
+        self.write((delivery, records));
     }
 
     /// Corrects the row for a delivery, twice: the second time changes nothing that can be seen.
@@ -162,6 +212,12 @@ impl Story {
             let (delivery, tables) = (Some(delivery.id), BTreeMap::new());
             self.corrections.push(Correction { stamps, delivery, tables, is_settled: true });
             if let Some(change) = change {
+                if let Change::Delete(kept) = &change {
+                    // They have later write times now.
+                    kept.iter().for_each(|(at, ..)| {
+                        self.others[*at] = self.others[*at].map(|(_, value)| (stamps.kept().0, value));
+                    });
+                }
                 self.table.apply(&change, stamps);
             }
         }
@@ -192,7 +248,9 @@ impl Story {
 fn event() -> impl Strategy<Value = Event> {
     let record = prop::array::uniform2(prop::option::of(0i64..4));
     prop_oneof![
-        4 => prop::collection::vec(record, 1..3).prop_map(Event::Load),
+        4 => (prop::collection::vec(record, 1..3), prop::bool::weighted(0.3))
+            .prop_map(|(records, is_late)| Event::Load(records, is_late)),
+        2 => any::<usize>().prop_map(Event::Replay),
         3 => any::<usize>().prop_map(Event::Undo),
         2 => (0..COLUMNS, 10i64..14).prop_map(|(at, value)| Event::Set(at, value)),
     ]
@@ -200,7 +258,7 @@ fn event() -> impl Strategy<Value = Event> {
 
 proptest! {
     #[test]
-    fn after_any_corrections_a_row_is_what_the_deliveries_that_count_give(
+    fn after_corrections_a_row_has_the_counting_records_and_the_values_of_other_programs(
         events in prop::collection::vec(event(), 1..12),
         clears in any::<bool>(),
     ) {

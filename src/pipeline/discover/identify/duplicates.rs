@@ -8,7 +8,6 @@ use crate::format::stream_error::StreamError;
 use crate::format::tail::Judged;
 use crate::pipeline::discover::identify::identified::{Identified, IdentifyError};
 use crate::pipeline::discover::identify::{Identify, Subject};
-use crate::pipeline::header_probe::Opened;
 use crate::pipeline::messages::LoadMode;
 use crate::pipeline::prefix_check::PrefixCheck;
 use crate::source::Source;
@@ -36,7 +35,7 @@ impl<S: Store, I: Source> Identify<S, I> {
     /// Reads only deliveries that are unfinished or have exactly the same bytes, however many others there are.
     async fn alike(&self, subject: &mut Subject<'_, I::File>) -> Result<Alike, IdentifyError> {
         let file = &subject.candidate.file;
-        let incomplete = match self.unfinished(file, &subject.opened).await? {
+        let incomplete = match self.unfinished(file, subject).await? {
             ControlFlow::Break((id, file)) => return Ok(Alike::Behind(id, file)),
             ControlFlow::Continue(incomplete) => incomplete,
         };
@@ -64,9 +63,9 @@ impl<S: Store, I: Source> Identify<S, I> {
     async fn unfinished(
         &self,
         file: &FileKey,
-        opened: &Opened<I::File>,
+        subject: &Subject<'_, I::File>,
     ) -> Result<ControlFlow<(DeliveryId, FileKey), Vec<DeliveryId>>, StoreError> {
-        let filter = DeliveryFilter::Unfinished(opened.head.clone());
+        let filter = DeliveryFilter::Unfinished(subject.opened.head.clone());
         let mut alike = Deliveries::patiently(&*self.store, &self.backoff, filter);
         let mut incomplete = Vec::new();
         while let Some(other) = alike.next().await? {
@@ -76,6 +75,7 @@ impl<S: Store, I: Source> Identify<S, I> {
             match other.state {
                 // `--assume-loaded` does not resume a delivery that an earlier run left loading.
                 DeliveryState::Loading if self.mode == LoadMode::Assumed => {}
+                DeliveryState::Loading if subject.interrupted.is_some_and(|own| own < other.id) => {}
                 DeliveryState::Loading => return Ok(ControlFlow::Break((other.id, other.file))),
                 _ if other.reach.record > 0 => incomplete.push(other.id),
                 _ => {}

@@ -15,7 +15,7 @@ use identified::{Identified, IdentifyError, WaitsFor};
 use crate::config::OpenFiles;
 use crate::domain::header::HeaderError;
 use crate::domain::ledger::HEAD;
-use crate::domain::{Checkpoint, Delivery, DeliveryContext, FileKey, Plan, path};
+use crate::domain::{Checkpoint, Delivery, DeliveryContext, DeliveryId, DeliveryState, FileKey, Plan, path};
 use crate::format::framer::Framer;
 use crate::format::tail::TailPolicy;
 use crate::pipeline::discover::files::Candidate;
@@ -52,6 +52,9 @@ struct Subject<'c, F> {
     tail: TailPolicy,
     /// How often growth contradicted an open tail of this file.
     strikes: u32,
+    /// The delivery of this file that was interrupted. It waits only for those that were taken up before it, so that two
+    /// never wait for each other.
+    interrupted: Option<DeliveryId>,
 }
 
 impl<S: Store, I: Source> Identify<S, I> {
@@ -77,7 +80,9 @@ impl<S: Store, I: Source> Identify<S, I> {
             let current = if is_known { self.newest(file).await? } else { None };
             let strikes = current.as_ref().map_or(0, |current| current.strikes);
             let tail = self.tails.policy(&candidate.queued, opened.bytes.file.noted(), strikes);
-            let subject = Subject { candidate, opened, tail, strikes };
+            let interrupted =
+                current.as_ref().filter(|one| one.state == DeliveryState::Loading).map(|one| one.id);
+            let subject = Subject { candidate, opened, tail, strikes, interrupted };
             let identified = match current {
                 // With `load --again`, this run has already loaded a candidate that is only checked. Once is enough.
                 Some(current) if self.mode != LoadMode::Again || candidate.queued.checked => {

@@ -15,8 +15,8 @@ pub enum Bound<'v> {
     /// The column stays as it is.
     Unset,
     Stamp(i64),
-    /// Seconds. 0 is for ever.
-    Ttl(i32),
+    /// A limit, or a time to live in seconds, where 0 is for ever.
+    Int(i32),
 }
 
 /// The values of a statement, in the order of its markers.
@@ -43,7 +43,7 @@ impl SerializeRow for BoundValues<'_> {
                     cell::cql(*kind, value).serialize(column.typ(), writer)?;
                 }
                 Bound::Stamp(stamp) => cell::bytes(writer, &stamp.to_be_bytes())?,
-                Bound::Ttl(seconds) => cell::bytes(writer, &seconds.to_be_bytes())?,
+                Bound::Int(n) => cell::bytes(writer, &n.to_be_bytes())?,
             }
         }
         Ok(())

@@ -18,7 +18,7 @@ pub async fn tables(inner: &Inner, tables: &[usize]) -> Result<(), StoreError> {
     if let Some((ledger, _)) = stamps::others(cluster).await?.into_iter().next() {
         return Err(cluster.shape(
             format!(
-                "the ledger in keyspace {ledger} writes to these tables too, and only it knows its files"
+                "the ledger in keyspace {ledger} loads into this keyspace too, and its deliveries are not known here"
             ),
             "delete the rows with cqlsh, or load corrected values for the same keys",
         ));

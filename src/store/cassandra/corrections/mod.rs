@@ -143,13 +143,13 @@ async fn until_past(store: &CassandraStore, stamps: CorrectionStamps) -> Result<
     let ahead = stamps.kept().0.saturating_add(SKEW).saturating_sub(clock().0);
     if ahead > MAX_AHEAD {
         return Err(store.inner.cluster.shape(
-            format!("its stamps are {} s ahead of the clock", ahead / 1_000_000),
+            format!("the stamps of the correction are {} s ahead of the clock", ahead / 1_000_000),
             "wait until the clock has caught up; `needledrop check` says when",
         ));
     }
     let wait = Duration::from_micros(u64::try_from(ahead).unwrap_or(0));
     if wait > LONG {
-        info!("waits {} s, until the clock has passed the stamps of the correction", wait.as_secs());
+        info!("waiting {} s until the clock has passed the stamps of the correction", wait.as_secs());
     }
     tokio::time::sleep(wait).await;
     Ok(())

@@ -15,12 +15,12 @@ use crate::store::{RowRewriter as _, StoreError};
 /// A repair that has begun.
 pub struct Repair {
     correction: Correction,
-    /// The last partition of which rows were deleted, and how many. The rows of a partition come one after another.
+    /// The current partition, and how many of its rows were deleted. The rows of a partition come one after another.
     deleted: Mutex<(TableRow, u64)>,
 }
 
 impl Repair {
-    /// Counts deleted rows. Returns a partition of which too many were deleted.
+    /// Counts rows to delete. Returns the current partition if it has too many.
     fn count(&self, partition_len: usize, rewrites: &[Rewrite]) -> Option<TableRow> {
         let mut deleted = lock(&self.deleted);
         for rewrite in rewrites.iter().filter(|one| matches!(one.change, Change::Delete(_))) {
@@ -63,8 +63,8 @@ impl Repairs for CassandraStore {
             let partition: Vec<String> = partition.iter().map(|value| plain(value).into_owned()).collect();
             return Err(self.inner.cluster.shape(
                 format!(
-                    "table {} has more than {MOST_DELETED} extra rows in partition {}, and deleting them one by one would make it \
-                     unreadable",
+                    "table {} has more than {MOST_DELETED} extra rows in partition {}, and deleting them one by one would leave more \
+                     than half of the tombstones at which a read fails",
                     statements.table,
                     partition.join(", ")
                 ),

@@ -110,7 +110,7 @@ pub async fn count(
 ) -> Result<u64, StoreError> {
     key.truncate(statements.partition_len);
     let mut values = key_of(statements, &key);
-    values.push(Bound::Ttl(i32::try_from(most).unwrap_or(i32::MAX)));
+    values.push(Bound::Int(i32::try_from(most).unwrap_or(i32::MAX)));
     let mut rows = 0;
     let take = |_: Row| {
         rows += 1;

@@ -43,7 +43,7 @@ pub async fn rows(
 /// Deletes a partition.
 ///
 /// # Errors
-/// Returns the errors of [`rows`].
+/// Returns an error if the lease is lost, or if the cluster does not answer or rejects the request.
 pub async fn partition(
     inner: &Inner,
     statements: &Statements,
@@ -75,7 +75,7 @@ async fn row(
         }
         Change::Set(cells) => (cells, stamps.restored()),
         Change::Insert(ttl, cells) => {
-            let (stamp, ttl) = (Bound::Stamp(stamps.restored().0), Bound::Ttl(ttl.unwrap_or(0)));
+            let (stamp, ttl) = (Bound::Stamp(stamps.restored().0), Bound::Int(ttl.unwrap_or(0)));
             parts.push((&statements.insert, BoundValues(key().chain([stamp, ttl]).collect())));
             (cells, stamps.restored())
         }
@@ -109,7 +109,7 @@ fn updated<'v>(
         let cell = cells.iter().find(|(column, ..)| *column == at);
         cell.map_or(Bound::Unset, |(_, value, _)| Bound::Value(*kind, value))
     });
-    BoundValues([Bound::Stamp(stamp.0), Bound::Ttl(ttl)].into_iter().chain(set).chain(key).collect())
+    BoundValues([Bound::Stamp(stamp.0), Bound::Int(ttl)].into_iter().chain(set).chain(key).collect())
 }
 
 /// Sends the statements of one partition, all or none.
