@@ -8,8 +8,18 @@ use crate::common::{World, csv, events, patiently};
 use crate::place::Place;
 
 const FILE: &str = "2018-11-01-events.csv";
-const LEDGER: [&str; 9] =
-    ["contents", "deliveries", "heads", "keys", "lease", "meta", "paths", "quarantine", "stamps"];
+const LEDGER: [&str; 10] = [
+    "contents",
+    "corrections",
+    "deliveries",
+    "heads",
+    "keys",
+    "lease",
+    "meta",
+    "paths",
+    "quarantine",
+    "stamps",
+];
 
 /// Loads a file with two good records and one bad record.
 fn loaded() -> Option<Place> {
