@@ -65,6 +65,8 @@ mod order;
 mod quarantine;
 #[path = "cassandra/real_files.rs"]
 mod real_files;
+#[path = "cassandra/replaced.rs"]
+mod replaced;
 #[path = "cassandra/refused.rs"]
 mod refused;
 #[path = "cassandra/sending.rs"]

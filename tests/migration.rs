@@ -31,6 +31,14 @@ UPDATE _needledrop_meta SET value = '5' WHERE key = 'format';
 
 const FORMAT_7: &str = "UPDATE _needledrop_meta SET value = '7' WHERE key = 'format';";
 
+/// The change that turns a ledger of format 6 into a ledger of format 8.
+const FORMAT_8: &str = "
+DROP INDEX _needledrop_contents;
+CREATE INDEX _needledrop_contents ON _needledrop_deliveries (head, bytes, hash)
+  WHERE state IN ('loaded', 'undone');
+UPDATE _needledrop_meta SET value = '8' WHERE key = 'format';
+";
+
 /// The changes that turn a ledger of format 3 into a ledger of an earlier format.
 const EARLIER: [(u32, &str); 2] =
     [(2, include_str!("common/format_2.sql")), (1, include_str!("common/format_1.sql"))];
@@ -48,6 +56,7 @@ fn of_format(format: u32) -> World {
     store.execute_batch(if format == 5 { FORMAT_5 } else { "" }).unwrap();
     // Format 7 changed no table.
     store.execute_batch(if format == 7 { FORMAT_7 } else { "" }).unwrap();
+    store.execute_batch(if format == 8 { FORMAT_8 } else { "" }).unwrap();
     for (_, change) in EARLIER.iter().filter(|(to, _)| format <= *to) {
         store.execute_batch(change).unwrap();
     }
@@ -110,7 +119,7 @@ fn without_times(world: &World) -> impl PartialEq + std::fmt::Debug {
 
 #[test]
 fn a_reader_sees_an_older_ledger_as_it_is_and_changes_nothing() {
-    for format in 1..=7 {
+    for format in 1..=8 {
         let world = of_format(format);
         let before = world.dump();
         assert_eq!(world.deliveries(), interrupted(format), "format {format}");
@@ -136,9 +145,9 @@ fn a_reader_sees_an_older_ledger_as_it_is_and_changes_nothing() {
 
 #[test]
 fn a_writer_migrates_an_older_ledger_and_continues_its_files() {
-    let new = World::of_format(8);
+    let new = World::of_format(9);
     new.once(1);
-    for format in 1..=7 {
+    for format in 1..=8 {
         let world = of_format(format);
         world.continues(&interrupted(format), &world.unchanged(), [&[], &[]], open_of(format));
         assert_ended(&world, format);
@@ -154,7 +163,7 @@ fn a_writer_migrates_an_older_ledger_and_continues_its_files() {
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
 fn a_migration_that_is_interrupted_is_repeated() {
-    for format in 1..=7 {
+    for format in 1..=8 {
         for (step, name) in [(1, "format before commit"), (2, "format after commit")] {
             let world = of_format(format);
             let mut aborted = world.command(&["run", "--once"]);
@@ -173,14 +182,14 @@ fn a_ledger_of_a_later_format_is_refused_and_not_changed() {
     let world = of_format(3);
     world.once(1);
     let store = Connection::open(world.store()).unwrap();
-    store.execute("UPDATE _needledrop_meta SET value = '9' WHERE key = 'format'", []).unwrap();
+    store.execute("UPDATE _needledrop_meta SET value = '10' WHERE key = 'format'", []).unwrap();
     let before = world.dump();
     for command in
         [&["run", "--once"][..], &["load", "inbox"], &["status"], &["quarantine", "replay"], &["check"]]
     {
         let refused = world.run(command);
         assert_eq!(refused.code, 2, "{command:?}: {refused:?}");
-        let told = "its ledger has format 9, this version knows 8";
+        let told = "its ledger has format 10, this version knows 9";
         assert!([&refused.stdout, &refused.stderr].iter().any(|out| out.contains(told)), "{refused:?}");
     }
     assert_eq!(world.dump(), before);

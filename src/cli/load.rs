@@ -12,8 +12,9 @@ use tracing::warn;
 use super::feed::Declared;
 use super::{feed, progress, summary};
 use crate::cli::outcome::{CommandResult, Exit, Failure};
-use crate::daemon::app::{App, AppError, LoadOptions};
+use crate::daemon::app::{App, AppError};
 use crate::daemon::signals;
+use crate::daemon::single_pass::LoadOptions;
 use crate::domain::ledger::DeliveryFilter;
 use crate::domain::path::Place;
 use crate::domain::similar::nearest;
@@ -298,7 +299,7 @@ pub async fn files(
     let expected = scope.bytes();
     let stats = Arc::new(RunStats::default());
     let stop = CancellationToken::new();
-    let work = app.once(scope, options, Arc::clone(&stats), stop.clone());
+    let work = app.load_once(scope, options, Arc::clone(&stats), stop.clone());
     let ended = signals::with_signals(stop, progress::during(&stats, expected, work))
         .await?
         .map_err(|error| in_use(error, options))?;

@@ -18,6 +18,7 @@ mod query;
 mod receipt;
 mod refusals;
 mod render;
+mod replacement;
 mod run;
 mod sample;
 mod schema;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::{load, render};
+use super::{load, render, replacement};
 use crate::cli::outcome::{CommandResult, Exit, Failure};
 use crate::daemon::app::App;
 use crate::domain::ledger::DeliveryFilter;
@@ -161,7 +161,10 @@ fn object(delivery: &Delivery, plan: Option<&Plan>, sample: u64) -> Json {
         "ends_without_newline": delivery.ends_without_newline(),
         "stamps": stamps,
     });
-    let more = more.as_object().cloned().unwrap_or_default();
+    let mut more = more.as_object().cloned().unwrap_or_default();
+    if let Some(replacement) = &delivery.replacement {
+        more.insert("replaces".to_owned(), replacement::json(replacement));
+    }
     Json::Object(render::delivery(delivery).into_iter().chain(more).collect())
 }
 
@@ -211,6 +214,10 @@ fn text(out: &mut impl Write, delivery: &Delivery, plan: Option<&Plan>, sample: 
     }
     if let Some(parts) = parts(receipt) {
         writeln!(out, "parts      {parts}")?;
+    }
+    if let Some(replacement) = &delivery.replacement {
+        let lines = replacement::lines(replacement).join("\n           ");
+        writeln!(out, "replaces   generation {}: {lines}", replacement.earlier)?;
     }
     let equals =
         if receipt.records == receipt.loaded + receipt.skipped + receipt.quarantined { "=" } else { "≠" };

@@ -8,8 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::load;
 use crate::cli::outcome::{CommandResult, Exit};
-use crate::daemon::app::{App, LoadOptions};
+use crate::daemon::app::App;
 use crate::daemon::signals;
+use crate::daemon::single_pass::LoadOptions;
 use crate::pipeline::messages::{Ended, LoadMode, Scope};
 
 #[derive(Debug, Args)]

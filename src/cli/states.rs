@@ -26,6 +26,8 @@ impl States {
             *newest = generation.max(*newest);
         }
         match delivery.state {
+            // The newer generation that took its place is counted.
+            _ if delivery.mirrored_by.is_some() => {}
             state @ (DeliveryState::Failed | DeliveryState::Incomplete | DeliveryState::Replaced) => {
                 let newest = self.unsuccessful.entry(file).or_insert((generation, state));
                 if newest.0 < generation {
@@ -36,11 +38,11 @@ impl States {
         }
     }
 
-    /// Whether a later generation took the place of this one, which did not succeed.
+    /// Whether a later generation took the place of this one, which did not succeed or is mirrored.
     pub fn is_history(&self, delivery: &Delivery) -> bool {
         let newest = self.newest.get(&hashed(&delivery.file));
-        delivery.state == DeliveryState::Replaced
-            && newest.is_some_and(|newest| *newest > delivery.generation)
+        let is_over = delivery.state == DeliveryState::Replaced || delivery.mirrored_by.is_some();
+        is_over && newest.is_some_and(|newest| *newest > delivery.generation)
     }
 
     pub fn counts(&self) -> BTreeMap<&'static str, usize> {

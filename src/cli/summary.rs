@@ -7,13 +7,16 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use super::render::{grouped, table};
-use super::{left_out, refusals, render};
+use super::{left_out, refusals, render, replacement};
 use crate::cli::outcome::Exit;
 use crate::daemon::app::App;
 use crate::domain::DeliveryState;
 use crate::pipeline::messages::Ended;
-use crate::pipeline::run_stats::RunStats;
+use crate::pipeline::run_stats::{Replaced, RunStats};
 use crate::source::left_out::LeftOut;
+
+/// The maximum number of replaced files that the text names.
+const NAMED: usize = 10;
 
 /// Prints the summary, as text or as one JSON object. Returns how the run ended.
 pub fn finish(
@@ -79,6 +82,15 @@ fn summary(stats: &RunStats, ended: Ended, took: Duration, (dry, sample): (bool,
         "records_per_second": per_second(read, took),
         "peak_memory_bytes": peak_memory(),
     });
+    let first = stats.first_replaced();
+    if !first.is_empty() {
+        let one = |Replaced { file, generation, how }: &Replaced| {
+            let mut object = json!({ "feed": file.feed(), "file": file.path(), "generation": generation });
+            object["replaces"] = replacement::json(how);
+            object
+        };
+        summary["replaced"] = first.iter().map(one).collect();
+    }
     let assumed = count(&stats.assumed);
     if assumed > 0 {
         summary["records"]["assumed"] = json!(assumed);
@@ -130,6 +142,7 @@ fn text(
     if !rows.is_empty() {
         table(out, &["tables", "rows", "collisions"], &rows)?;
     }
+    first_replaced(out, stats)?;
     let left = stats.files_left();
     if !left.is_empty() {
         let outcomes: Vec<String> =
@@ -139,6 +152,27 @@ fn text(
     let rate = grouped(summary["records_per_second"].as_u64().unwrap_or(0));
     let memory = bytesize::ByteSize(summary["peak_memory_bytes"].as_u64().unwrap_or(0));
     writeln!(out, "took        {:.2} s, {rate} records/s, peak memory {memory}", took.as_secs_f64())
+}
+
+/// Writes what became of the first files that replaced earlier ones.
+fn first_replaced(out: &mut impl Write, stats: &RunStats) -> io::Result<()> {
+    let all = stats.replacements.load(Ordering::Relaxed);
+    let first = stats.first_replaced();
+    for Replaced { file, generation, how } in first.iter().take(NAMED) {
+        let lines = replacement::lines(how);
+        writeln!(
+            out,
+            "replaced    {}: generation {generation} replaces {}: {}",
+            render::printable(file.text()),
+            how.earlier,
+            lines.join("\n            ")
+        )?;
+    }
+    let more = all.saturating_sub(NAMED as u64);
+    if more > 0 {
+        writeln!(out, "            and {} more files; `needledrop receipt FILE` shows each", grouped(more))?;
+    }
+    Ok(())
 }
 
 /// Describes the numbers of deliveries in each state: `2 failed`, `3 loaded (1 without records)`.

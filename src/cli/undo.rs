@@ -1,5 +1,6 @@
 //! `needledrop undo`: takes back what one delivery wrote.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,10 +18,10 @@ use crate::domain::ledger::DeliveryFilter;
 use crate::domain::undo::{RowUndo, TableUndo};
 use crate::domain::{Delivery, DeliveryState};
 use crate::jobs::read_again::Lost;
-use crate::jobs::undo::{Undone, by_keys, by_stamps};
-use crate::store::backend::Correctable;
+use crate::jobs::undo::Undo;
+use crate::jobs::undo::options::{UndoOptions, Undone};
 use crate::store::listing::Deliveries;
-use crate::store::{Access, Corrections, RowRewriter, Store};
+use crate::store::{Access, Store};
 
 /// The maximum number of deliveries that a message names.
 const NAMED: usize = 10;
@@ -66,11 +67,29 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
         true => app.open(Access::Read).await?,
         false => app.open_with_backoff(false, patience, &stop, &Arc::default()).await?,
     };
-    let undone = match store.into_correctable()? {
-        Correctable::ByStamps(store) => by_stamps(app, arguments, store, (&chosen, stop)).await?,
-        Correctable::ByKeys(store) => by_keys(app, arguments, store, (&chosen, stop)).await?,
+    let undo = Undo {
+        schema: Arc::clone(&app.schema),
+        feeds: app.find(),
+        scratch: app.scratch(arguments.scratch.clone()),
+        backoff: app.patience(&stop),
+        stop: stop.clone(),
+        options: UndoOptions {
+            write: !arguments.dry_run,
+            force: arguments.force,
+            replaced_by: None,
+            also_undone: BTreeSet::new(),
+        },
     };
-    match undone {
+    // The right to write is renewed while files are read.
+    let work = async {
+        tokio::select! {
+            undone = undo.run(&store, &chosen) => undone,
+            lost = store.tend(&()) => Err(lost),
+        }
+    };
+    let undone = signals::with_signals(stop, work).await?;
+    store.close().await;
+    match undone? {
         Undone::Done { tables, lost } => {
             report(app, arguments, (&chosen, false), &tables, &lost)?;
             Ok(Exit::Done)
@@ -78,56 +97,6 @@ pub async fn run(app: &App, arguments: &Arguments) -> CommandResult {
         Undone::Needed(lost) => Err(needed(&lost)),
         Undone::Stopped => Ok(Exit::Stopped),
     }
-}
-
-async fn by_stamps(
-    app: &App,
-    arguments: &Arguments,
-    store: impl Corrections,
-    (chosen, stop): (&Delivery, CancellationToken),
-) -> Result<Undone, Failure> {
-    let store = Arc::new(store);
-    let undoer = by_stamps::Undoer {
-        store: Arc::clone(&store),
-        feeds: app.find(),
-        backoff: app.patience(&stop),
-        stop: stop.clone(),
-        write: !arguments.dry_run,
-        force: arguments.force,
-    };
-    let undone = signals::with_signals(stop, undoer.undo(chosen)).await?;
-    store.close().await;
-    Ok(undone?)
-}
-
-async fn by_keys(
-    app: &App,
-    arguments: &Arguments,
-    store: impl RowRewriter,
-    (chosen, stop): (&Delivery, CancellationToken),
-) -> Result<Undone, Failure> {
-    let (store, scratch) = (Arc::new(store), app.scratch(arguments.scratch.clone()));
-    let undoer = by_keys::Undoer {
-        store: Arc::clone(&store),
-        schema: Arc::clone(&app.schema),
-        feeds: app.find(),
-        backoff: app.patience(&stop),
-        stop: stop.clone(),
-        own: scratch.create("undo")?,
-        expected: scratch.create("expected")?,
-        write: !arguments.dry_run,
-        force: arguments.force,
-    };
-    // The right to write is renewed while files are read.
-    let work = async {
-        tokio::select! {
-            undone = undoer.undo(chosen.id) => undone,
-            lost = store.tend(&()) => Err(lost),
-        }
-    };
-    let undone = signals::with_signals(stop, work).await?;
-    store.close().await;
-    Ok(undone?)
 }
 
 /// Returns the delivery to undo: the given generation, or the only one with rows.

@@ -25,8 +25,8 @@ pub use columns::{Clustering, Column, Derived, Named};
 pub use error::ConfigError;
 pub use load::{Layers, Loaded};
 pub use sections::{
-    ARCHIVE, After, Config, Empty, FinalNewline, Http, Limits, Log, LogFormat, OpenFiles, Shutdown,
-    SourceConfig, Table, Tables, Write,
+    ARCHIVE, After, Config, Empty, FinalNewline, Http, Limits, Log, LogFormat, OnReplace, OpenFiles,
+    Shutdown, SourceConfig, Table, Tables, Write,
 };
 pub use verify::Verify;
 pub use yaml::SHIPPED;

@@ -73,6 +73,8 @@ pub struct SourceConfig {
     pub format: FormatConfig,
     #[serde(default)]
     pub after: After,
+    #[serde(default)]
+    pub on_replace: OnReplace,
     /// `None` means [`ARCHIVE`] in the inbox.
     #[serde(default)]
     pub archive: Option<PathBuf>,
@@ -124,6 +126,17 @@ pub enum After {
     Keep,
     Move,
     Delete,
+}
+
+/// What happens to the rows of a file that only its earlier content has, once other content came under its name.
+#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum OnReplace {
+    /// They stay.
+    #[default]
+    Upsert,
+    /// They are taken back.
+    Mirror,
 }
 
 /// The folder in the inbox that files are moved to by default. It is on the same device, and it is never listed.
@@ -210,6 +223,7 @@ pub struct Limits {
     pub max_record_bytes: Size,
     pub max_quarantined: Quota,
     pub collision_keys: usize,
+    pub compare_wait: Duration,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -314,7 +328,12 @@ fn default_files() -> usize {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_record_bytes: Size::mib(1), max_quarantined: Quota::percent(50), collision_keys: 131_072 }
+        Self {
+            max_record_bytes: Size::mib(1),
+            max_quarantined: Quota::percent(50),
+            collision_keys: 131_072,
+            compare_wait: Duration::from_secs(60),
+        }
     }
 }
 

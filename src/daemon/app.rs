@@ -9,15 +9,15 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::config::{After, Config, ConfigError, Layers, Loaded, SourceConfig};
+use crate::config::{Config, ConfigError, Layers, Loaded};
 use crate::daemon::health::Health;
 use crate::domain::{Feeds, FileStat, Plan, Schema, undo};
 use crate::jobs::locate::KeptFiles;
-use crate::jobs::scratch::ScratchFolder;
 use crate::metrics::heartbeat::Pulse;
 use crate::pipeline::Pipeline;
 use crate::pipeline::feed_input::FeedInput;
-use crate::pipeline::messages::{Ended, LoadMode, Scope};
+use crate::pipeline::messages::LoadMode;
+use crate::pipeline::pending_replacements::PendingReplacements;
 use crate::pipeline::run_stats::RunStats;
 use crate::source::Listing;
 use crate::source::backend::AnySource;
@@ -25,7 +25,8 @@ use crate::source::folder;
 use crate::source::folder::file::{note, off_thread};
 use crate::store::backend::{AnyStore, Backend};
 use crate::store::backoff::Backoff;
-use crate::store::{Access, Store, StoreError};
+use crate::store::scratch_folder::ScratchFolder;
+use crate::store::{Access, StoreError};
 
 /// How long the check of an inbox waits for an answer.
 const INBOX_CHECK: Duration = Duration::from_secs(5);
@@ -46,14 +47,6 @@ pub struct App {
     pub feeds: Feeds<FeedInput<AnySource>>,
     /// The tables of all feeds.
     pub schema: Arc<Schema>,
-}
-
-/// How files are loaded once.
-#[derive(Clone, Copy, Debug)]
-pub struct LoadOptions {
-    pub mode: LoadMode,
-    /// Whether nothing is written, not even a store.
-    pub dry_run: bool,
 }
 
 /// Why the daemon or a load cannot run.
@@ -224,54 +217,26 @@ impl App {
         Ok(store)
     }
 
-    /// Loads these files once.
-    ///
-    /// # Errors
-    /// Returns an error if the store cannot be opened within `store.patience` (for a dry run: at once), or if it fails
-    /// during the load.
-    pub async fn once(
-        &self,
-        scope: Scope,
-        options: LoadOptions,
-        stats: Arc<RunStats>,
-        stop: CancellationToken,
-    ) -> Result<Ended, AppError> {
-        let (patience, health) = (Some(*self.config.store.patience), Arc::new(Health::default()));
-        let opened = match options.dry_run {
-            true => self.open(Access::Dry).await,
-            false => self.open_with_backoff(false, patience, &stop, &health).await,
-        };
-        let store = match opened {
-            Err(error) if stop.is_cancelled() && error.transient_reason().is_some() => {
-                return Ok(Ended::Stopped);
-            }
-            opened => Arc::new(opened?),
-        };
-        let mut pipeline = self.pipeline(Arc::clone(&store), stats, health, patience, options.mode);
-        // Files of a dry run, and files whose rows another program wrote, stay where they are.
-        if options.dry_run || options.mode == LoadMode::Assumed {
-            let keep = |feed: &FeedInput<AnySource>| {
-                let settings = SourceConfig { after: After::Keep, ..feed.settings.clone() };
-                FeedInput { settings, ..feed.clone() }
-            };
-            pipeline.feeds = pipeline.feeds.map(keep);
-        }
-        let ended = pipeline.run(scope, stop).await;
-        store.close().await;
-        Ok(ended?)
-    }
-
     pub(super) fn pipeline(
         &self,
-        store: Arc<AnyStore>,
+        (store, replacements): (Arc<AnyStore>, &Arc<PendingReplacements>),
         stats: Arc<RunStats>,
-        health: Arc<Health>,
-        patience: Option<Duration>,
+        (health, patience): (Arc<Health>, Option<Duration>),
         mode: LoadMode,
     ) -> Pipeline<AnyStore, AnySource> {
-        let (feeds, config, intake) = (self.feeds.clone(), self.config.clone(), CancellationToken::new());
         let heartbeat = Arc::clone(&health.heartbeat);
-        Pipeline { store, feeds, config, stats, observer: health, heartbeat, mode, patience, intake }
+        Pipeline {
+            store,
+            feeds: self.feeds.clone(),
+            config: self.config.clone(),
+            stats,
+            observer: health,
+            heartbeat,
+            mode,
+            patience,
+            intake: CancellationToken::new(),
+            replacements: Arc::clone(replacements),
+        }
     }
 
     /// Binds the port that the daemon answers on.

@@ -14,15 +14,18 @@ use crate::daemon::app::{App, AppError};
 use crate::daemon::health::Health;
 use crate::daemon::idle::Idle;
 use crate::daemon::reload::{Requests, rejected};
+use crate::daemon::replacement_runner::ReplacementRunner;
 use crate::daemon::systemd;
 use crate::daemon::verifying::Verifying;
 use crate::http::Web;
+use crate::jobs::replacement::Extent;
 use crate::metrics::Scrape;
+use crate::metrics::heartbeat::Pulse;
 use crate::pipeline::feed_input::FeedInput;
 use crate::pipeline::messages::{Ended, LoadMode, Scope};
 use crate::pipeline::run_stats::RunStats;
 use crate::store::backend::AnyStore;
-use crate::store::backoff::GONE;
+use crate::store::backoff::{Backoff, GONE};
 use crate::store::observer::StoreObserver;
 use crate::store::reader_handle::ReaderHandle;
 use crate::store::{Store, StoreError};
@@ -51,6 +54,15 @@ enum Turn {
     Next(Box<App>),
     /// The store cannot be opened under the current configuration.
     Rejected(StoreError),
+}
+
+/// Why a pipeline ended.
+enum Then {
+    End,
+    /// There is a new configuration.
+    Next(Box<App>),
+    /// Rows of replaced files have to be taken back before more is loaded.
+    Mirror,
 }
 
 /// The situation in which the store is opened.
@@ -217,31 +229,23 @@ impl App {
         health.reload_is_over();
         let store = Arc::new(store);
         reader.fill(Arc::clone(&store), Arc::clone(&self.schema)).await;
-        let pipeline = self.pipeline(
-            Arc::clone(&store),
-            Arc::new(RunStats::default()),
-            Arc::clone(health),
-            None,
-            LoadMode::New,
-        );
-        let intake = pipeline.intake.clone();
-        let verifying = Verifying::begin(self, &store, Idle::of(&health.idle), &intake);
-        let mut run = std::pin::pin!(pipeline.run(Scope::Watch, stop.clone()));
-        let mut next = None;
-        let ended = tokio::select! {
-            ended = &mut run => ended,
-            found = requests.configuration(self, health) => {
-                health.reloading(true);
-                next = Some(Box::new(found));
-                intake.cancel();
-                run.await
+        let observer = Arc::<Health>::clone(health);
+        let backoff = Backoff { limit: None, halt: stop.clone(), observer, pulse: Pulse::default() };
+        let runner = self.replacement_runner(&store, backoff, true);
+        let (ended, next) = loop {
+            let (ended, then) = self.run_pipeline((&store, &runner), health, stop, requests).await;
+            match (ended, then) {
+                (Ok(Ended::Done), Then::Mirror) => {
+                    let settled = runner.settle_all(Extent::Mirror, &RunStats::default(), &**health).await;
+                    if !matches!(settled, Ok(Ended::Done)) {
+                        break (settled, None);
+                    }
+                }
+                (ended, Then::Next(next)) => break (ended, Some(next)),
+                (ended, Then::End | Then::Mirror) => break (ended, None),
             }
         };
         health.store_closed();
-        if let Some(verifying) = verifying {
-            verifying.end().await;
-            metrics::forget_verified(self.schema.tables.iter().map(|table| table.name.as_str()));
-        }
         reader.clear().await;
         // The right to write is kept for the next configuration, so that no other process can take it in between.
         let (ended, next) = match (ended, next) {
@@ -260,6 +264,39 @@ impl App {
             }
             (ended, _) => Ok(Turn::Ended(ended?)),
         }
+    }
+
+    /// Runs a pipeline until it ends, there is a new configuration, or rows have to be taken back.
+    async fn run_pipeline(
+        &self,
+        (store, runner): (&Arc<AnyStore>, &ReplacementRunner),
+        health: &Arc<Health>,
+        stop: &CancellationToken,
+        requests: &mut Requests,
+    ) -> (Result<Ended, StoreError>, Then) {
+        let waits = (Arc::clone(health), None);
+        let pipeline =
+            self.pipeline((Arc::clone(store), &runner.replacements), Arc::default(), waits, LoadMode::New);
+        let intake = pipeline.intake.clone();
+        let verifying = Verifying::begin(self, store, Idle::of(&health.idle), &intake);
+        let mut run = std::pin::pin!(pipeline.run(Scope::Watch, stop.clone()));
+        let (ended, then) = tokio::select! {
+            ended = &mut run => (ended, Then::End),
+            found = requests.configuration(self, health) => {
+                health.reloading(true);
+                intake.cancel();
+                (run.await, Then::Next(Box::new(found)))
+            }
+            () = runner.until_mirror() => {
+                intake.cancel();
+                (run.await, Then::Mirror)
+            }
+        };
+        if let Some(verifying) = verifying {
+            verifying.end().await;
+            metrics::forget_verified(self.schema.tables.iter().map(|table| table.name.as_str()));
+        }
+        (ended, then)
     }
 
     fn announce(&self, listener: &TcpListener) {

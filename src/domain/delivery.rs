@@ -8,6 +8,7 @@ use super::header::Header;
 use super::plan::{Fingerprint, Table};
 use super::receipt::Receipt;
 use super::record::{Position, Span};
+use super::replacement::Replacement;
 use super::stamp::Stamps;
 
 /// Identifies a delivery within one ledger.
@@ -158,6 +159,11 @@ pub struct Delivery {
     pub detail: String,
     /// For a duplicate: the delivery with the same bytes.
     pub same_as: Option<DeliveryId>,
+    /// How it replaces an earlier generation with rows, if there is one.
+    pub replacement: Option<Replacement>,
+    /// For an undone delivery: the generation of its file that took its place (`source.on_replace: mirror`). `None` if a user
+    /// undid it.
+    pub mirrored_by: Option<u32>,
     /// The position up to which the delivery is durable in every table.
     pub reach: Position,
     /// BLAKE3 of the decoded bytes up to `reach`, in hexadecimal.
@@ -212,6 +218,11 @@ impl Delivery {
         self.state != DeliveryState::Undone
     }
 
+    /// Whether it has loaded records that count, and that needledrop has written.
+    pub fn has_rows(&self) -> bool {
+        self.counts() && self.receipt.loaded > self.receipt.assumed
+    }
+
     /// Whether the delivery has loaded records that were not sent to this table as it is declared now.
     pub fn is_behind(&self, table: &Table) -> bool {
         let has_records = self.receipt.loaded > 0 && self.counts();
@@ -235,6 +246,8 @@ impl Delivery {
             state: DeliveryState::Loading,
             detail: String::new(),
             same_as: None,
+            replacement: None,
+            mirrored_by: None,
             reach: Position::default(),
             hash: String::new(),
             head: String::new(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::domain::{
     Ahead, Checkpoint, Delivery, DeliveryId, DeliveryState, FileKey, FileStat, Fingerprint, Plan, Position,
-    Quarantined, TableDelta, ToleratedCounts,
+    Quarantined, Replacement, TableDelta, ToleratedCounts,
 };
 
 /// The number of decoded bytes in the head of a delivery. Files with different heads have different content.
@@ -21,6 +21,8 @@ pub struct NewDelivery {
     pub noted: FileStat,
     /// How often growth showed that a loaded tail of this file was not a complete record.
     pub strikes: u32,
+    /// How it replaces an earlier generation with rows, if there is one. Only for a delivery that is loaded.
+    pub replacement: Option<Replacement>,
     pub verdict: Verdict,
 }
 
@@ -118,9 +120,11 @@ pub struct Content {
 }
 
 impl Content {
-    /// Returns the content of a delivery, if it is or was loaded completely.
+    /// Returns the content of a delivery, if it is or was loaded completely. If a newer generation took its place, its bytes
+    /// may be loaded again.
     pub fn of(delivery: &Delivery) -> Option<Self> {
-        matches!(delivery.state, DeliveryState::Loaded | DeliveryState::Undone).then(|| Self::read(delivery))
+        let is_known = matches!(delivery.state, DeliveryState::Loaded | DeliveryState::Undone);
+        (is_known && delivery.mirrored_by.is_none()).then(|| Self::read(delivery))
     }
 
     /// Returns the content that was read of a delivery, whatever became of its records.
@@ -176,6 +180,8 @@ pub struct KnownFile {
     pub open: u64,
     /// Whether an open tail is noted whose rows may be in the tables.
     pub has_note: bool,
+    /// Whether it replaces an earlier generation, and was not compared with it yet, or its rows were not taken back.
+    pub replaces: bool,
 }
 
 /// A change of a delivery's entry that writes no rows.
@@ -187,12 +193,15 @@ pub struct Amendment {
     pub head: Option<String>,
     /// The delivery with the same bytes, if this one turned out to be a duplicate.
     pub same_as: Option<DeliveryId>,
+    /// What became of an earlier generation.
+    pub replacement: Option<Replacement>,
 }
 
 impl Amendment {
     pub fn is_empty(&self) -> bool {
-        let Self { state, noted, head, same_as } = self;
-        state.is_none() && noted.is_none() && head.is_none() && same_as.is_none()
+        let Self { state, noted, head, same_as, replacement } = self;
+        let is_same = state.is_none() && noted.is_none() && head.is_none();
+        is_same && same_as.is_none() && replacement.is_none()
     }
 }
 

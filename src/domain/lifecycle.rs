@@ -7,6 +7,7 @@ use super::ledger::{Amendment, Continuation, NewDelivery, Verdict};
 use super::plan::Table;
 use super::receipt::{Receipt, TableDelta};
 use super::record::{OutOfOrder, Position};
+use super::replacement::Comparison;
 use super::stamp::Stamps;
 use super::tolerated_counts::ToleratedCounts;
 use super::undo::TableUndo;
@@ -22,6 +23,8 @@ impl Delivery {
             state,
             detail,
             same_as: None,
+            replacement: entry.replacement.clone(),
+            mirrored_by: None,
             reach: Position::default(),
             hash: blake3::hash(b"").to_hex().to_string(),
             head: entry.head.hash.clone(),
@@ -57,6 +60,10 @@ impl Delivery {
     /// Continues a delivery whose file grew, or whose load was interrupted.
     pub fn resume(&mut self, how: &Continuation) {
         (self.state, self.detail) = (DeliveryState::Loading, how.detail.clone());
+        if let Some(replacement) = &mut self.replacement {
+            // Counts of a part would be wrong.
+            replacement.comparison = Comparison::Due;
+        }
         (self.noted, self.head) = (how.noted, how.head.hash.clone());
     }
 
@@ -70,6 +77,9 @@ impl Delivery {
         }
         self.noted = amendment.noted.unwrap_or(self.noted);
         self.same_as = amendment.same_as.or(self.same_as);
+        if amendment.replacement.is_some() {
+            self.replacement = amendment.replacement;
+        }
         if let Some(head) = amendment.head {
             self.head = head;
         }
@@ -155,8 +165,8 @@ impl Delivery {
     }
 
     /// Notes that the rows of the delivery were taken out of the tables. Its receipt keeps its counts, and its open records
-    /// are discarded. Returns how many these are.
-    pub fn undo(&mut self, tables: &[TableUndo]) -> u64 {
+    /// are discarded. Returns how many these are. `by` is the generation that took its place, if one did.
+    pub fn undo(&mut self, tables: &[TableUndo], by: Option<u32>) -> u64 {
         if self.state == DeliveryState::Incomplete {
             // What follows is not part of what was undone.
             self.receipt.parts.push(self.reach.offset);
@@ -164,13 +174,16 @@ impl Delivery {
         let open = self.receipt.open();
         self.receipt.discard(open);
         (self.state, self.ahead, self.note) = (DeliveryState::Undone, None, None);
+        self.mirrored_by = by;
         let list = |of: fn(&TableUndo) -> u64| {
             let each =
                 tables.iter().filter(|one| of(one) > 0).map(|one| format!("{} {}", one.table, of(one)));
             each.collect::<Vec<_>>().join(", ")
         };
         let (removed, restored) = (list(|one| one.removed), list(|one| one.restored));
-        let said = [("rows removed: ", removed), ("rows restored: ", restored)];
+        let taker =
+            by.map(|generation| format!("generation {generation} took its place")).unwrap_or_default();
+        let said = [("", taker), ("rows removed: ", removed), ("rows restored: ", restored)];
         let said =
             said.into_iter().filter(|(_, list)| !list.is_empty()).map(|(what, list)| what.to_owned() + &list);
         self.detail = said.collect::<Vec<_>>().join("; ");

@@ -54,6 +54,8 @@ impl TableUndo {
 pub struct UndoEnd {
     /// Whether the tables and the ledger are changed. Otherwise the undo only counts.
     pub write: bool,
+    /// The generation of the file that takes the place of the undone one, if one does.
+    pub by: Option<u32>,
     /// Whether values are taken back that no expected row replaces. Their cells are then empty.
     pub force: bool,
     /// The deliveries whose values were not expected in a table because their files cannot be read. If `write` is set, these

@@ -10,7 +10,6 @@ use crate::domain::{Delivery, DeliveryId, DeliveryState, Feed, Feeds, Plan, Stam
 use crate::jobs::late_rows::LateRows;
 use crate::jobs::loaded_rows::{LoadedChunk, LoadedRows};
 use crate::jobs::locate::KeptFiles;
-use crate::jobs::scratch::ScratchFolder;
 use crate::pipeline::prefix_check::KeptFileError;
 use crate::pipeline::run_stats::RunStats;
 use crate::source::Source;
@@ -18,6 +17,7 @@ use crate::store::StoreError;
 use crate::store::backoff::Backoff;
 use crate::store::listing::Deliveries;
 use crate::store::repairs::Repairs;
+use crate::store::scratch_folder::ScratchFolder;
 
 /// The outcome of the backfill of one delivery.
 #[derive(Debug)]

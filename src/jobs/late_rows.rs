@@ -6,15 +6,14 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::correction::KeyedRow;
-use crate::domain::{Delivery, Feeds, RowChunk, TableRow, ledger};
+use crate::domain::{Delivery, Feeds, RowChunk, TableRow};
 use crate::jobs::locate::KeptFiles;
-use crate::jobs::read_again::{Lost, LostError, ReadAgain, ReadEnd};
-use crate::jobs::scratch::ScratchFolder;
+use crate::jobs::read_again::{Lost, ReadAgain};
 use crate::source::Source;
 use crate::store::StoreError;
 use crate::store::backoff::Backoff;
-use crate::store::listing::Deliveries;
 use crate::store::repairs::Repairs;
+use crate::store::scratch_folder::ScratchFolder;
 use crate::store::sqlite::expected_rows::ExpectedRows;
 
 /// The maximum number of deliveries that a message names.
@@ -93,28 +92,15 @@ impl<'r, S: Repairs, I: Source> LateRows<'r, S, I> {
     async fn expect(&self) -> Result<LateEnd, StoreError> {
         let read_again =
             ReadAgain { store: self.store, feeds: self.feeds, stop: self.stop, same_values: false };
-        let mut all = Deliveries::patiently(self.store.0, self.store.1, ledger::DeliveryFilter::All);
-        let mut lost = Vec::new();
         let add = async |chunk: Arc<RowChunk>| {
             let wanted = self.own.wanted(Arc::clone(&chunk)).await?;
             self.expected.add_wanted(chunk, wanted).await
         };
-        while let Some(other) = all.next().await? {
-            let tables = self.tables_of(&other);
-            if tables.is_empty() {
-                continue;
-            }
-            if other.receipt.assumed > 0 {
-                lost.push(Lost::of(&other, tables, LostError::Assumed));
-                continue;
-            }
-            match read_again.delivery(&other, &tables, &add).await? {
-                ReadEnd::Done => {}
-                ReadEnd::Stopped => return Ok(LateEnd::Stopped),
-                ReadEnd::Lost(why) => lost.push(Lost::of(&other, tables, why)),
-            }
-        }
-        Ok(if lost.is_empty() { LateEnd::Done } else { LateEnd::Lost(lost) })
+        Ok(match read_again.each(|other| self.tables_of(other), add).await? {
+            None => LateEnd::Stopped,
+            Some(lost) if lost.is_empty() => LateEnd::Done,
+            Some(lost) => LateEnd::Lost(lost),
+        })
     }
 
     /// Returns the tables for which a delivery has to be read. For a table that is behind by it, its rows are among the late ones.

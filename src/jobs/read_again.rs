@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{Delivery, DeliveryId, Feeds, FileKey, Plan, RowChunk};
+use crate::domain::{Delivery, DeliveryId, Feeds, FileKey, Plan, RowChunk, ledger};
 use crate::jobs::loaded_rows::LoadedRows;
 use crate::jobs::locate::KeptFiles;
 use crate::pipeline::prefix_check::KeptFileError;
 use crate::source::Source;
 use crate::store::backoff::Backoff;
+use crate::store::listing::Deliveries;
 use crate::store::{Store, StoreError};
 
 /// A delivery whose records cannot be made again as they were loaded.
@@ -74,6 +75,37 @@ pub enum ReadEnd {
 }
 
 impl<S: Store, I: Source> ReadAgain<'_, S, I> {
+    /// Reads all deliveries again for which `tables_of` names tables. Returns those that cannot be read, or `None` if the run was
+    /// stopped.
+    ///
+    /// # Errors
+    /// Returns an error if the store does not answer, or the error of `take`.
+    pub async fn each(
+        &self,
+        tables_of: impl Fn(&Delivery) -> Vec<String>,
+        take: impl AsyncFn(Arc<RowChunk>) -> Result<(), StoreError>,
+    ) -> Result<Option<Vec<Lost>>, StoreError> {
+        let (store, backoff) = self.store;
+        let mut all = Deliveries::patiently(store, backoff, ledger::DeliveryFilter::All);
+        let mut lost = Vec::new();
+        while let Some(delivery) = all.next().await? {
+            let tables = tables_of(&delivery);
+            if tables.is_empty() {
+                continue;
+            }
+            let end = match delivery.receipt.assumed {
+                0 => self.delivery(&delivery, &tables, &take).await?,
+                _ => ReadEnd::Lost(LostError::Assumed),
+            };
+            match end {
+                ReadEnd::Done => {}
+                ReadEnd::Stopped => return Ok(None),
+                ReadEnd::Lost(why) => lost.push(Lost::of(&delivery, tables, why)),
+            }
+        }
+        Ok(Some(lost))
+    }
+
     /// Reads the loaded records of a delivery as rows of these tables. `take` gets each chunk, whose plan has only them.
     ///
     /// # Errors

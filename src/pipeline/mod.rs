@@ -27,6 +27,7 @@ pub mod run_stats;
 pub mod archived_reader;
 pub mod retire;
 pub mod prefix_check;
+pub mod pending_replacements;
 pub mod header_probe;
 pub mod byte_source;
 mod unwritten_end;
@@ -58,6 +59,7 @@ use crate::pipeline::discover::tail_policy::Tails;
 use crate::pipeline::hash_checkpoint::HashCheckpoints;
 use crate::pipeline::messages::{Ended, Finished, LoadMode, Scope, ToStages};
 use crate::pipeline::observer::PipelineObserver;
+use crate::pipeline::pending_replacements::PendingReplacements;
 use crate::pipeline::retire::RetireStage;
 use crate::pipeline::run_stats::RunStats;
 use crate::source::answering::Answering;
@@ -82,6 +84,8 @@ pub struct Pipeline<S, I> {
     pub patience: Option<Duration>,
     /// When cancelled, no more files are taken up. The pipeline ends when the files under way have ended.
     pub intake: CancellationToken,
+    /// The files that replace earlier ones.
+    pub replacements: Arc<PendingReplacements>,
 }
 
 impl<S: Store, I: Source> Pipeline<S, I> {
@@ -304,6 +308,10 @@ impl Shared {
             tails: Tails::new(&feed.settings, scope),
             mode: pipeline.mode,
             open_files: feed.settings.open_files,
+            after: feed.settings.after,
+            on_replace: feed.settings.on_replace,
+            compare_wait: *pipeline.config.limits.compare_wait,
+            replacements: Arc::clone(&pipeline.replacements),
             started: self.started,
         }
     }

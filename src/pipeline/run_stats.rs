@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::domain::{Delivery, DeliveryState, FileKey, Quarantined, Refusals, RowChunk, TableDelta};
+use crate::domain::{
+    Delivery, DeliveryState, FileKey, Quarantined, Refusals, Replacement, RowChunk, TableDelta,
+};
+
+/// The maximum number of replaced files that a run names.
+const REPLACED: usize = 100;
 
 /// Counters shared by the stages. They count only work that the store acknowledged.
 #[derive(Debug, Default)]
@@ -32,6 +37,18 @@ pub struct RunStats {
     refusals: Mutex<Refusals>,
     /// The number of files that left the inbox, or could not leave it, by outcome.
     left: Mutex<BTreeMap<&'static str, u64>>,
+    /// The first files that replaced earlier ones.
+    replaced: Mutex<Vec<Replaced>>,
+    /// The number of all of them.
+    pub replacements: AtomicU64,
+}
+
+/// A file that replaced an earlier one.
+#[derive(Clone, Debug)]
+pub struct Replaced {
+    pub file: FileKey,
+    pub generation: u32,
+    pub how: Replacement,
 }
 
 impl RunStats {
@@ -83,6 +100,20 @@ impl RunStats {
 
     pub fn delivery(&self, state: DeliveryState) {
         *lock(&self.deliveries).entry(state.name()).or_default() += 1;
+    }
+
+    /// Keeps what became of a file that replaced an earlier one.
+    pub fn add_replacement(&self, delivery: &Delivery, how: Replacement) {
+        self.replacements.fetch_add(1, Ordering::Relaxed);
+        let mut replaced = lock(&self.replaced);
+        if replaced.len() < REPLACED {
+            let Delivery { file, generation, .. } = delivery;
+            replaced.push(Replaced { file: file.clone(), generation: *generation, how });
+        }
+    }
+
+    pub fn first_replaced(&self) -> Vec<Replaced> {
+        lock(&self.replaced).clone()
     }
 
     pub fn left(&self, what: &'static str) {

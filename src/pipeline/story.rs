@@ -15,12 +15,15 @@ use tokio_util::sync::CancellationToken;
 use super::Pipeline;
 use super::feed_input::FeedInput;
 use super::messages::{Ended, LoadMode, Scope};
+use super::pending_replacements::PendingReplacements;
 use crate::config::{Config, Layers};
 use crate::domain::path::Place;
 use crate::domain::{Delivery, DeliveryState, Feed, Feeds, FileKey, Plan, Schema};
 use crate::source::suite::memory::Memory;
 use crate::source::{Found, Source};
 use crate::store::listing::newest;
+use crate::store::scratch_folder::ScratchFolder;
+use crate::store::sqlite::expected_rows::KeyEquality;
 use crate::store::sqlite::{Settings, SqliteStore};
 use crate::store::{Access, Store};
 
@@ -74,6 +77,11 @@ impl Bench {
             mode: LoadMode::New,
             patience: Some(Duration::from_secs(60)),
             intake: CancellationToken::new(),
+            replacements: Arc::new(PendingReplacements::new(ScratchFolder {
+                folder: Some(self._dir.path().to_owned()),
+                schema: Arc::new(Schema::of([&*self.plan])),
+                keys: KeyEquality::Stored,
+            })),
         }
     }
 

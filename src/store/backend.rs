@@ -13,7 +13,7 @@ use crate::domain::ledger::{
 };
 use crate::domain::units::{self, Duration as Span};
 use crate::domain::{
-    Delivery, DeliveryId, Feeds, Fingerprint, Header, RowChunk, RowCursor, Schema, Stamp, StampRange,
+    Delivery, DeliveryId, Feeds, Fingerprint, Header, RowChunk, RowCursor, Schema, Stamp, StampRange, Stamps,
     StampsAhead, TableRow, Value, quarantine,
 };
 use crate::store::cassandra::{self, CassandraStore};
@@ -151,12 +151,12 @@ impl Backend {
         Ok(match self {
             Self::Sqlite(settings) => match SqliteStore::open(settings, declared, access) {
                 opened if is_dry => AnyStore::DrySqlite(DryRun::over(opened)?),
-                opened => AnyStore::Sqlite(opened?),
+                opened => AnyStore::Sqlite(Arc::new(opened?)),
             },
             Self::Cassandra(settings) => {
                 match CassandraStore::open((**settings).clone(), declared, access).await {
                     opened if is_dry => AnyStore::DryCassandra(DryRun::over(opened)?),
-                    opened => AnyStore::Cassandra(opened?),
+                    opened => AnyStore::Cassandra(Arc::new(opened?)),
                 }
             }
         })
@@ -223,8 +223,8 @@ impl Backend {
 
 /// An open store of either kind, or a dry run over it.
 pub enum AnyStore {
-    Sqlite(SqliteStore),
-    Cassandra(CassandraStore),
+    Sqlite(Arc<SqliteStore>),
+    Cassandra(Arc<CassandraStore>),
     DrySqlite(DryRun<SqliteStore>),
     DryCassandra(DryRun<CassandraStore>),
 }
@@ -234,10 +234,10 @@ impl AnyStore {
     ///
     /// # Errors
     /// Returns an error for a dry run.
-    pub fn into_correctable(self) -> Result<Correctable, StoreError> {
+    pub fn correctable(&self) -> Result<Correctable, StoreError> {
         match self {
-            Self::Sqlite(store) => Ok(Correctable::ByStamps(store)),
-            Self::Cassandra(store) => Ok(Correctable::ByKeys(store)),
+            Self::Sqlite(store) => Ok(Correctable::ByStamps(Arc::clone(store))),
+            Self::Cassandra(store) => Ok(Correctable::ByKeys(Arc::clone(store))),
             Self::DrySqlite(_) | Self::DryCassandra(_) => Err(corrects_nothing()),
         }
     }
@@ -260,9 +260,9 @@ impl AnyStore {
 /// A store whose rows can be corrected.
 pub enum Correctable {
     /// Its rows have the stamps of their records.
-    ByStamps(SqliteStore),
+    ByStamps(Arc<SqliteStore>),
     /// Its rows have only write times.
-    ByKeys(CassandraStore),
+    ByKeys(Arc<CassandraStore>),
 }
 
 /// Calls a method of the open store, whichever kind it is.
@@ -379,6 +379,15 @@ impl RowReader for AnyStore {
         from: Option<RowCursor>,
     ) -> Result<Page<TableRow, RowCursor>, StoreError> {
         either!(self.rows(table, key, from))
+    }
+
+    async fn rows_with_stamps(
+        &self,
+        table: usize,
+        stamps: Stamps,
+        from: Option<RowCursor>,
+    ) -> Result<Page<KeyedRow, RowCursor>, StoreError> {
+        either!(self.rows_with_stamps(table, stamps, from))
     }
 
     async fn count(&self, table: usize) -> Result<u64, StoreError> {

@@ -18,6 +18,8 @@ pub mod clock;
 pub mod dry_run;
 mod error;
 mod rejection;
+mod saved_replacement;
+pub mod scratch_folder;
 
 use std::sync::Arc;
 
@@ -229,9 +231,9 @@ pub trait RowRewriter: Store {
         keys: Vec<TableRow>,
     ) -> impl Future<Output = Result<Vec<Option<StoredRow>>, StoreError>> + Send;
 
-    /// Returns a page of the rows of a table with cells that have one of these stamps. The rows have these cells only. A page
-    /// may be empty without being the last.
-    fn rows_with_stamps(
+    /// Returns a page of the rows of a table that a delivery with these stamps may have written: as
+    /// [`RowReader::rows_with_stamps`], and also the rows without cells, whose records are not known.
+    fn rows_possibly_of(
         &self,
         table: usize,
         stamps: Stamps,
@@ -253,11 +255,12 @@ pub trait RowRewriter: Store {
         tables: Vec<usize>,
     ) -> impl Future<Output = Result<Correction, StoreError>> + Send;
 
-    /// Enters an undone delivery into the ledger.
+    /// Enters an undone delivery into the ledger. `by` is the generation that took its place, if one did.
     fn enter_undone(
         &self,
         id: DeliveryId,
         tables: Vec<TableUndo>,
+        by: Option<u32>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Rewrites rows, each all or none.
@@ -295,6 +298,15 @@ pub trait RowReader: Send + Sync + 'static {
         key: Vec<Value<'static>>,
         from: Option<RowCursor>,
     ) -> impl Future<Output = Result<Page<TableRow, RowCursor>, StoreError>> + Send;
+
+    /// Returns a page of the rows of a table with cells that have one of these stamps. The rows have these cells only. A page
+    /// may be empty without being the last. A table without columns besides its key may have no such cells.
+    fn rows_with_stamps(
+        &self,
+        table: usize,
+        stamps: Stamps,
+        from: Option<RowCursor>,
+    ) -> impl Future<Output = Result<Page<KeyedRow, RowCursor>, StoreError>> + Send;
 
     /// Returns the number of rows in a table.
     fn count(&self, table: usize) -> impl Future<Output = Result<u64, StoreError>> + Send;

@@ -34,15 +34,19 @@ fn verified(place: &Place) {
     assert_eq!(output.code, 0, "{output:?}");
 }
 
-fn rows(place: &Place, cql: &str) -> Vec<String> {
+/// Returns the cells of a row as text.
+fn line(row: &[Option<CqlValue>]) -> String {
     let cell = |cell: &Option<CqlValue>| match cell {
         Some(CqlValue::Text(text)) => text.clone(),
         Some(CqlValue::Int(n)) => n.to_string(),
         Some(other) => format!("{other:?}"),
         None => "-".to_owned(),
     };
-    let mut rows: Vec<String> =
-        place.rows(cql).iter().map(|row| row.iter().map(cell).collect::<Vec<_>>().join(" ")).collect();
+    row.iter().map(cell).collect::<Vec<_>>().join(" ")
+}
+
+pub fn rows(place: &Place, cql: &str) -> Vec<String> {
+    let mut rows: Vec<String> = place.rows(cql).iter().map(|row| line(row)).collect();
     rows.sort();
     rows
 }
@@ -348,7 +352,7 @@ fn an_undo_that_is_killed_is_completed_by_the_next_one() {
 }
 
 /// A place whose store the model reads with CQL.
-struct InCassandra<'p>(&'p Place);
+pub struct InCassandra<'p>(pub &'p Place);
 
 impl Deref for InCassandra<'_> {
     type Target = World;
@@ -424,7 +428,7 @@ fn the_tables_are_as_if_undone_deliveries_had_never_been() {
     let acts = prop::collection::vec(undo_model::act(), 4..12);
     stories::play("undo in Cassandra", Duration::from_secs(10), 20, acts, |acts| {
         place.empty();
-        let mut model = Model::new(InCassandra(&place));
+        let mut model = Model::new(InCassandra(&place), true);
         for act in acts {
             model.play(act);
             model.check();

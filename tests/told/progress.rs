@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use needledrop::config::Layers;
-use needledrop::daemon::app::{App, LoadOptions};
+use needledrop::daemon::app::App;
+use needledrop::daemon::single_pass::LoadOptions;
 use needledrop::pipeline::messages::{LoadMode, Scope};
 use needledrop::pipeline::run_stats::RunStats;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,7 @@ async fn progress(app: &App) -> (u64, u64) {
     let scope = Scope::Once(app.feeds.values().next().unwrap().source.list().unwrap().files);
     let (expected, stats) = (scope.bytes(), Arc::new(RunStats::default()));
     let options = LoadOptions { mode: LoadMode::New, dry_run: false };
-    app.once(scope, options, Arc::clone(&stats), CancellationToken::new()).await.unwrap();
+    app.load_once(scope, options, Arc::clone(&stats), CancellationToken::new()).await.unwrap();
     (stats.passed.load(Ordering::Relaxed), expected)
 }
 

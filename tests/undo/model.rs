@@ -47,6 +47,8 @@ pub const LINES: [&str; 6] =
 pub enum Act {
     /// Writes a file and loads it.
     Deliver(usize, usize),
+    /// Writes a file, loads it until the process is killed, and completes the load.
+    DeliverKilledAt(usize, usize, u32),
     /// Appends to a file. The next load finds it.
     Append(usize, usize),
     /// Undoes one of the deliveries with rows, with `--force` or without it.
@@ -65,17 +67,25 @@ pub struct Model<S> {
     killed: Option<(String, u32)>,
     /// Whether values were lost by `--force`, or a killed undo could not be completed. The tables are then not compared.
     lossy: bool,
+    /// Whether an empty field clears the value of the table `u`.
+    clears: bool,
 }
 
 impl<S: Subject> Model<S> {
-    pub fn new(subject: S) -> Self {
-        Self { subject, contents: BTreeMap::new(), killed: None, lossy: false }
+    pub fn new(subject: S, clears: bool) -> Self {
+        Self { subject, contents: BTreeMap::new(), killed: None, lossy: false, clears }
     }
 
     pub fn play(&mut self, act: &Act) {
         match act {
             Act::Deliver(file, lines) => {
                 self.subject.drop_file(FILES[*file], format!("k,v,w\n{}", LINES[*lines]));
+                self.load(&["run", "--once"]);
+            }
+            Act::DeliverKilledAt(file, lines, step) => {
+                self.subject.drop_file(FILES[*file], format!("k,v,w\n{}", LINES[*lines]));
+                let mut run = self.subject.command(&["run", "--once"]);
+                run.env("NEEDLEDROP_ABORT_AT", step.to_string()).output().unwrap();
                 self.load(&["run", "--once"]);
             }
             Act::Append(file, lines) if self.subject.inbox().join(FILES[*file]).exists() => {
@@ -154,7 +164,7 @@ impl<S: Subject> Model<S> {
         }
         let [t, u] = self.subject.contents();
         assert_eq!(t, self.expected(&[0], &[1, 2], false), "t");
-        assert_eq!(u, self.expected(&[1, 0], &[2], true), "u");
+        assert_eq!(u, self.expected(&[1, 0], &[2], self.clears), "u");
         for (rows, counted) in self.subject.counted() {
             assert_eq!(rows, counted, "rows without collisions");
         }
@@ -222,6 +232,7 @@ pub fn act() -> impl Strategy<Value = Act> {
     let (file, lines, which) = (0..FILES.len(), 0..LINES.len(), any::<Index>);
     prop_oneof![
         8 => (file.clone(), lines.clone()).prop_map(|(file, lines)| Act::Deliver(file, lines)),
+        2 => (file.clone(), lines.clone(), 1..30_u32).prop_map(|(file, lines, step)| Act::DeliverKilledAt(file, lines, step)),
         4 => (file.clone(), lines).prop_map(|(file, lines)| Act::Append(file, lines)),
         4 => which().prop_map(|which| Act::Undo(which, false)),
         1 => which().prop_map(|which| Act::Undo(which, true)),

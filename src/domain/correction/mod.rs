@@ -74,6 +74,17 @@ pub struct ExpectedRow {
 }
 
 impl ExpectedRow {
+    /// Returns a row without cells whose records are not known. Nothing shows the stamp of a row without cells in Cassandra.
+    pub fn unknown(columns: usize) -> Self {
+        let none = Stamp(i64::MIN);
+        Self { values: vec![Value::Empty; columns], stamps: vec![None; columns], newest: none, first: none }
+    }
+
+    /// Whether the row has no cells and its records are not known.
+    pub fn is_unknown(&self) -> bool {
+        self.newest == Stamp(i64::MIN)
+    }
+
     /// Leaves out the cells that other records win, where `all` is what they all give together. Returns `None` if the others win
     /// the whole row.
     pub fn won_from(mut self, all: Option<&Self>) -> Option<Self> {
@@ -97,6 +108,15 @@ impl ExpectedRow {
 pub struct KeyedRow {
     pub key: TableRow,
     pub row: ExpectedRow,
+}
+
+impl KeyedRow {
+    /// Returns all columns, key first.
+    pub fn into_table_row(self) -> TableRow {
+        let Self { mut key, row } = self;
+        key.extend(row.values);
+        key
+    }
 }
 
 /// A row that is not as the deliveries give it.

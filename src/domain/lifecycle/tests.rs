@@ -31,6 +31,7 @@ fn at(record: u64) -> Position {
 
 fn entry(verdict: Verdict) -> NewDelivery {
     NewDelivery {
+        replacement: None,
         plan: Arc::new(plan()),
         file: "a.csv".into(),
         head: Checkpoint { offset: 3, hash: "head".to_owned() },

@@ -20,11 +20,11 @@ use crate::jobs::locate::KeptFiles;
 use crate::jobs::replay::chunk::ChunkMaker;
 use crate::jobs::replay::settled::Settled;
 use crate::jobs::replay::untried::{ReplayError, UntriedError};
-use crate::jobs::scratch::ScratchFolder;
 use crate::source::Source;
 use crate::store::backoff::Backoff;
 use crate::store::listing::{Deliveries, Entries};
 use crate::store::repairs::Repairs;
+use crate::store::scratch_folder::ScratchFolder;
 use crate::store::{Store, StoreError};
 
 /// Settles open records.

@@ -12,7 +12,7 @@ use crate::domain::undo::TableUndo;
 use crate::domain::{Delivery, DeliveryId, DeliveryState, Feeds, Schema, ledger};
 use crate::jobs::locate::KeptFiles;
 use crate::jobs::read_again::{Lost, ReadEnd};
-use crate::jobs::undo::Undone;
+use crate::jobs::undo::options::{UndoOptions, Undone};
 use crate::jobs::undo::partitions::Target;
 use crate::jobs::undo::rewriting::Rewriting;
 use crate::source::Source;
@@ -35,11 +35,7 @@ pub struct Undoer<S, I> {
     pub own: ExpectedRows,
     /// What the other deliveries give for its keys.
     pub expected: ExpectedRows,
-    /// Whether the tables and the ledger are changed. Otherwise the undo only counts.
-    pub write: bool,
-    /// Whether values of deliveries whose files cannot be read may stay lost. If it is the undone one, what its write times do
-    /// not show stays.
-    pub force: bool,
+    pub options: UndoOptions,
 }
 
 impl<S: RowRewriter, I: Source> Undoer<S, I> {
@@ -51,7 +47,7 @@ impl<S: RowRewriter, I: Source> Undoer<S, I> {
         // It may have grown before the right to write was taken.
         let found = self.backoff.with(|| self.store.delivery(id)).await?;
         let delivery = &found.ok_or_else(|| StoreError::Settings("the delivery is gone".to_owned()))?;
-        self.refuse_unfinished(delivery).await?;
+        self.refuse_loading().await?;
         let tables = self.tables_of(delivery);
         let indexes: Vec<usize> = tables.iter().map(|(index, _)| *index).collect();
         self.backoff.with(|| self.store.check_tables(&indexes)).await?;
@@ -62,27 +58,18 @@ impl<S: RowRewriter, I: Source> Undoer<S, I> {
             ReadEnd::Lost(why) => return Ok(Undone::Needed(vec![Lost::of(delivery, names, why)])),
         }
         let Some(lost) = self.expect(delivery, &names).await? else { return Ok(Undone::Stopped) };
-        if !lost.is_empty() && !self.force {
+        if !lost.is_empty() && !self.options.force {
             return Ok(Undone::Needed(lost));
         }
-        let done = match self.write {
+        let done = match self.options.write {
             true => self.correct(delivery, &indexes, !lost.is_empty()).await?,
             false => self.rewriting(delivery, !lost.is_empty(), None).await?.tables(&indexes).await?,
         };
         Ok(done.map_or(Undone::Stopped, |tables| Undone::Done { tables, lost }))
     }
 
-    /// Refuses while rows may be in the tables that the ledger does not have.
-    async fn refuse_unfinished(&self, delivery: &Delivery) -> Result<(), StoreError> {
-        let is_ahead =
-            delivery.ahead.as_ref().is_some_and(|ahead| ahead.bytes.offset > delivery.reach.offset);
-        if is_ahead || delivery.note.is_some() {
-            return Err(StoreError::Settings(format!(
-                "{} was interrupted, and rows after its byte {} may be in the tables\n  next: load the same bytes to their end \
-                 with `needledrop load`, then undo the file",
-                delivery.file, delivery.reach.offset
-            )));
-        }
+    /// Refuses while a delivery is loaded only in part.
+    async fn refuse_loading(&self) -> Result<(), StoreError> {
         let mut all = Deliveries::patiently(&*self.store, &self.backoff, ledger::DeliveryFilter::All);
         while let Some(other) = all.next().await? {
             if other.state == DeliveryState::Loading {
@@ -109,7 +96,9 @@ impl<S: RowRewriter, I: Source> Undoer<S, I> {
         let correction = self.backoff.with(begin).await?;
         if delivery.state != DeliveryState::Undone {
             self.discard(delivery).await?;
-            self.backoff.with(|| self.store.enter_undone(delivery.id, counted.clone())).await?;
+            self.backoff
+                .with(|| self.store.enter_undone(delivery.id, counted.clone(), self.options.replaced_by))
+                .await?;
         }
         let rewriting = self.rewriting(delivery, is_incomplete, Some(correction)).await?;
         if rewriting.tables(tables).await?.is_none() {

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::undo::{RowsOf, UndoEnd};
-use crate::domain::{Delivery, Feeds, RowChunk, TableCount, ledger};
+use crate::domain::{Delivery, Feeds, RowChunk, TableCount};
 use crate::jobs::locate::KeptFiles;
-use crate::jobs::read_again::{Lost, LostError, ReadAgain, ReadEnd};
-use crate::jobs::undo::Undone;
+use crate::jobs::read_again::{Lost, ReadAgain};
+use crate::jobs::undo::options::{UndoOptions, Undone};
 use crate::source::Source;
 use crate::store::backoff::Backoff;
-use crate::store::listing::Deliveries;
 use crate::store::{Corrections, StoreError};
 
 /// Undoes deliveries.
@@ -21,10 +20,7 @@ pub struct Undoer<S, I> {
     pub feeds: Feeds<KeptFiles<I>>,
     pub backoff: Backoff,
     pub stop: CancellationToken,
-    /// Whether the tables and the ledger are changed. Otherwise the undo only counts.
-    pub write: bool,
-    /// Whether values of deliveries whose files cannot be read may stay lost.
-    pub force: bool,
+    pub options: UndoOptions,
 }
 
 impl<S: Corrections, I: Source> Undoer<S, I> {
@@ -43,11 +39,12 @@ impl<S: Corrections, I: Source> Undoer<S, I> {
                 None => return Ok(Undone::Stopped),
             },
         };
-        if !lost.is_empty() && !self.force {
+        if !lost.is_empty() && !self.options.force {
             return Ok(Undone::Needed(lost));
         }
         let of_tables = lost.iter().flat_map(Lost::of_tables).collect();
-        let end = UndoEnd { write: self.write, force: self.force, lost: of_tables };
+        let UndoOptions { write, force, replaced_by: by, .. } = self.options;
+        let end = UndoEnd { write, force, by, lost: of_tables };
         let tables = self.store.end_undo(undo, end).await?;
         Ok(Undone::Done { tables, lost })
     }
@@ -61,31 +58,17 @@ impl<S: Corrections, I: Source> Undoer<S, I> {
         shared: &[RowsOf],
     ) -> Result<Option<Vec<Lost>>, StoreError> {
         let store = (&*self.store, &self.backoff);
-        let same_values = !self.force;
+        let same_values = !self.options.force;
         let read_again = ReadAgain { store, feeds: &self.feeds, stop: &self.stop, same_values };
-        let mut all = Deliveries::patiently(&*self.store, &self.backoff, ledger::DeliveryFilter::All);
-        let mut lost = Vec::new();
-        while let Some(other) = all.next().await? {
-            let tables = tables_of(&other, shared);
-            let is_other = other.id != delivery.id && other.counts();
-            if !is_other || tables.is_empty() || !may_matter(&other, delivery, shared) {
-                continue;
-            }
-            if other.receipt.assumed > 0 {
-                lost.push(Lost::of(&other, tables, LostError::Assumed));
-                continue;
-            }
-            let add = async |chunk: Arc<RowChunk>| {
-                let expect = || self.store.expect(undo, Arc::clone(&chunk));
-                self.backoff.with(expect).await
-            };
-            match read_again.delivery(&other, &tables, add).await? {
-                ReadEnd::Done => {}
-                ReadEnd::Stopped => return Ok(None),
-                ReadEnd::Lost(why) => lost.push(Lost::of(&other, tables, why)),
-            }
-        }
-        Ok(Some(lost))
+        let tables_of = |other: &Delivery| match self.options.restores(other, delivery) {
+            true if may_matter(other, delivery, shared) => tables_of(other, shared),
+            _ => Vec::new(),
+        };
+        let add = async |chunk: Arc<RowChunk>| {
+            let expect = || self.store.expect(undo, Arc::clone(&chunk));
+            self.backoff.with(expect).await
+        };
+        read_again.each(tables_of, add).await
     }
 }
 

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use tracing::info;
 
-use crate::domain::{Delivery, Empty, RowChunk, Table, ledger};
-use crate::jobs::read_again::{Lost, LostError, ReadAgain, ReadEnd};
+use crate::domain::{Delivery, Empty, RowChunk, Table};
+use crate::jobs::read_again::{Lost, ReadAgain, ReadEnd};
 use crate::jobs::undo::by_keys::Undoer;
 use crate::source::Source;
-use crate::store::listing::Deliveries;
 use crate::store::{RowRewriter, StoreError};
 
 impl<S: RowRewriter, I: Source> Undoer<S, I> {
@@ -20,16 +19,22 @@ impl<S: RowRewriter, I: Source> Undoer<S, I> {
         names: &[String],
         tables: &[usize],
     ) -> Result<ReadEnd, StoreError> {
-        let add = async |chunk: Arc<RowChunk>| self.own.add(chunk).await;
-        let end = self.read(delivery, names, true, &add).await?;
         let is_shown = tables.iter().all(|table| self.shows_its_rows(*table));
-        if !matches!(end, ReadEnd::Lost(_)) || !(is_shown || self.force) {
+        if is_ahead(delivery) {
+            return match is_shown {
+                true => self.scan(delivery, tables).await,
+                false => Err(interrupted(delivery)),
+            };
+        }
+        let add = async |chunk: Arc<RowChunk>| self.own.add(chunk).await;
+        let end = self.read_again(true).delivery(delivery, names, &add).await?;
+        if !matches!(end, ReadEnd::Lost(_)) || !(is_shown || self.options.force) {
             return Ok(end);
         }
         if !is_shown {
             // The current configuration may give other keys. That does no harm: only cells with write times of the delivery
             // change.
-            self.read(delivery, names, false, &add).await?;
+            self.read_again(false).delivery(delivery, names, &add).await?;
         }
         self.scan(delivery, tables).await
     }
@@ -41,7 +46,8 @@ impl<S: RowRewriter, I: Source> Undoer<S, I> {
         self.schema.tables.get(table).is_some_and(shows)
     }
 
-    /// Finds the rows of the undone delivery by their write times, without its file.
+    /// Finds the rows of the undone delivery by their write times, without its file. Rows without cells have no write times; those
+    /// that no other delivery gives are taken for its rows.
     async fn scan(&self, delivery: &Delivery, tables: &[usize]) -> Result<ReadEnd, StoreError> {
         info!(
             file = delivery.file.text(),
@@ -55,7 +61,7 @@ impl<S: RowRewriter, I: Source> Undoer<S, I> {
                 if self.stop.is_cancelled() {
                     return Ok(ReadEnd::Stopped);
                 }
-                let read = || self.store.rows_with_stamps(*table, delivery.stamps.clone(), from.clone());
+                let read = || self.store.rows_possibly_of(*table, delivery.stamps.clone(), from.clone());
                 let page = self.backoff.with(read).await?;
                 self.own.put(*table, page.found).await?;
                 from = page.next;
@@ -74,16 +80,9 @@ impl<S: RowRewriter, I: Source> Undoer<S, I> {
         tables.map(|(index, table)| (index, table.name.clone())).collect()
     }
 
-    async fn read(
-        &self,
-        delivery: &Delivery,
-        tables: &[String],
-        same_values: bool,
-        take: &impl AsyncFn(Arc<RowChunk>) -> Result<(), StoreError>,
-    ) -> Result<ReadEnd, StoreError> {
+    fn read_again(&self, same_values: bool) -> ReadAgain<'_, S, I> {
         let store = (&*self.store, &self.backoff);
-        let read_again = ReadAgain { store, feeds: &self.feeds, stop: &self.stop, same_values };
-        read_again.delivery(delivery, tables, take).await
+        ReadAgain { store, feeds: &self.feeds, stop: &self.stop, same_values }
     }
 
     /// Collects what the other deliveries give for the keys of the undone one. Returns the deliveries that cannot be read, or
@@ -93,28 +92,29 @@ impl<S: RowRewriter, I: Source> Undoer<S, I> {
         delivery: &Delivery,
         names: &[String],
     ) -> Result<Option<Vec<Lost>>, StoreError> {
-        let mut all = Deliveries::patiently(&*self.store, &self.backoff, ledger::DeliveryFilter::All);
-        let mut lost = Vec::new();
         let add = async |chunk: Arc<RowChunk>| {
             let wanted = self.own.wanted(Arc::clone(&chunk)).await?;
             self.expected.add_wanted(chunk, wanted).await
         };
-        while let Some(other) = all.next().await? {
-            let mut tables: Vec<String> = self.tables_of(&other).into_iter().map(|(_, name)| name).collect();
-            tables.retain(|name| names.contains(name));
-            if other.id == delivery.id || !other.counts() || tables.is_empty() {
-                continue;
-            }
-            if other.receipt.assumed > 0 {
-                lost.push(Lost::of(&other, tables, LostError::Assumed));
-                continue;
-            }
-            match self.read(&other, &tables, !self.force, &add).await? {
-                ReadEnd::Done => {}
-                ReadEnd::Stopped => return Ok(None),
-                ReadEnd::Lost(why) => lost.push(Lost::of(&other, tables, why)),
-            }
-        }
-        Ok(Some(lost))
+        let tables_of = |other: &Delivery| {
+            let is_other = self.options.restores(other, delivery);
+            let tables = self.tables_of(other).into_iter().map(|(_, name)| name);
+            tables.filter(|name| is_other && names.contains(name)).collect()
+        };
+        self.read_again(!self.options.force).each(tables_of, add).await
     }
+}
+
+/// Whether rows may be in the tables that the ledger does not have, because the delivery was interrupted.
+fn is_ahead(delivery: &Delivery) -> bool {
+    let ahead = delivery.ahead.as_ref();
+    ahead.is_some_and(|ahead| ahead.bytes.offset > delivery.reach.offset) || delivery.note.is_some()
+}
+
+fn interrupted(delivery: &Delivery) -> StoreError {
+    StoreError::Settings(format!(
+        "{} was interrupted, and rows after its byte {} may be in the tables\n  next: load the same bytes to their end with \
+         `needledrop load`, then undo the file",
+        delivery.file, delivery.reach.offset
+    ))
 }

@@ -78,6 +78,9 @@ impl<S: RowRewriter> Rewriting<'_, S> {
         let changed = rows.filter_map(|((KeyedRow { key, row: own }, expected), stored)| {
             // A row that is not there was deleted by another program, or has expired.
             let stored = &stored?;
+            if self.is_incomplete && own.is_unknown() {
+                return None;
+            }
             let change = rules.change(&Corrected { own: &own, expected: expected.as_ref(), stored })?;
             Some(Rewrite { key, change })
         });

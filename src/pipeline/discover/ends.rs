@@ -21,6 +21,9 @@ impl<S: Store, I: Source> Discover<S, I> {
             self.cannot_read(file, &std::io::Error::other(done.detail.clone()));
             return Ok(());
         }
+        if let Ok(intake) = self.intakes.of(file) {
+            intake.identify.replacements.ended(*id, *state);
+        }
         let Some((loading, again)) = self.files.finished(file, *id, *state) else { return Ok(()) };
         if *state == DeliveryState::Failed {
             let amendment = Amendment { noted: Some(loading.noted), ..Amendment::default() };

@@ -121,11 +121,21 @@ impl<S: Store, I: Source> Discover<S, I> {
         if !matches!(scope, Scope::These(_)) {
             self.close_gone(&known).await?;
         }
+        self.add_unsettled(&known);
         self.files.learn(known);
         self.named = matches!(scope, Scope::These(_));
         match scope {
             Scope::Watch => self.watch(to, from).await,
             Scope::Once(found) | Scope::These(found) => self.once(found, to, from).await,
+        }
+    }
+
+    /// Notes the deliveries that an earlier process loaded and did not compare with the generation that they replace.
+    fn add_unsettled(&self, known: &[KnownFile]) {
+        for KnownFile { id, file, state, .. } in known.iter().filter(|known| known.replaces) {
+            if let Ok(intake) = self.intakes.of(file) {
+                intake.identify.replacements.add_unsettled(*id, file, *state);
+            }
         }
     }
 

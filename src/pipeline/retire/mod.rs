@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 
 use crate::config::SourceConfig;
 use crate::domain::ledger::{Content, DeliveryFilter};
-use crate::domain::{Delivery, DeliveryState, FileStat, Plan};
+use crate::domain::{Delivery, DeliveryState, FileStat, Plan, Replacement};
 use crate::pipeline::messages::Left;
 use crate::pipeline::run_stats::RunStats;
 use crate::source::{Found, Retire, Source, Stays, TOGETHER};
@@ -122,6 +122,12 @@ impl<S: Ledger, I: Source> RetireStage<S, I> {
             }
             Some(loaded) if self.is_needed(&loaded) => {
                 Some("a table still needs its rows; load them with `needledrop load --table T`")
+            }
+            Some(loaded)
+                if loaded.replacement.as_ref().is_some_and(Replacement::is_due)
+                    && self.how == Retire::Delete =>
+            {
+                Some("it is not compared with its earlier content yet")
             }
             Some(loaded) if loaded.receipt.open() > 0 && self.how == Retire::Delete => Some(
                 "it has records in quarantine; replay them after a fix, or discard them (`needledrop quarantine`)",

@@ -33,16 +33,19 @@ use std::sync::Arc;
 
 pub use check::Checked;
 
+use crate::domain::correction::KeyedRow;
 use crate::domain::ledger::{
     Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownFile, NewDelivery, Page, TakenUp,
 };
 use crate::domain::quarantine::{EntryFilter, QuarantineEntry, Replay};
 use crate::domain::{
-    Delivery, DeliveryId, Feeds, Fingerprint, Header, RowChunk, RowCursor, Schema, StampRange, TableRow,
-    Value,
+    Delivery, DeliveryId, Feeds, Fingerprint, Header, RowChunk, RowCursor, Schema, StampRange, Stamps,
+    TableRow, Value,
 };
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::cluster::settings::Settings;
+use crate::store::cassandra::corrections::stored;
+use crate::store::cassandra::corrections::stored::Bare;
 use crate::store::cassandra::quarantine::replay;
 use crate::store::cassandra::shared::Inner;
 use crate::store::cassandra::writer::send_window::Window;
@@ -166,6 +169,15 @@ impl RowReader for CassandraStore {
         from: Option<RowCursor>,
     ) -> Result<Page<TableRow, RowCursor>, StoreError> {
         self.inner.reader.page(table, &key, from.as_ref()).await
+    }
+
+    async fn rows_with_stamps(
+        &self,
+        table: usize,
+        stamps: Stamps,
+        from: Option<RowCursor>,
+    ) -> Result<Page<KeyedRow, RowCursor>, StoreError> {
+        stored::page(&self.inner, table, (&stamps, Bare::LeftOut), from).await
     }
 
     async fn count(&self, table: usize) -> Result<u64, StoreError> {

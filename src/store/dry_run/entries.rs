@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 
 use crate::domain::ledger::{DeliveryFilter, KnownFile, NewDelivery};
-use crate::domain::{Delivery, DeliveryId, DeliveryState, Feeds, FileKey, Fingerprint, Stamp, StampRange};
+use crate::domain::{
+    Delivery, DeliveryId, DeliveryState, Feeds, FileKey, Fingerprint, Replacement, Stamp, StampRange,
+};
 use crate::store::clock::{clock, now_ms};
 
 /// The first id of a new delivery. No store hands out ids this high, so new deliveries are last in the order.
@@ -126,6 +128,7 @@ impl Entries {
                 same_attempt: own.as_ref().map_or(same_attempt, |own| Some(own) == attempt),
                 open: open.saturating_sub(*stored_open) + delivery.receipt.open(),
                 has_note: delivery.note.is_some(),
+                replaces: delivery.replacement.as_ref().is_some_and(Replacement::is_due),
             };
             match at {
                 Some(known) if known.id > delivery.id => known.open = now.open,

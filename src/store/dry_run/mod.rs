@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use entries::{Entries, Entry};
 
 use super::{ChunkWriter, Ledger, QuarantineStore, RowReader, SavedResults, Store, StoreError};
+use crate::domain::correction::KeyedRow;
 use crate::domain::ledger::{
     Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownFile, NewDelivery, Page, TakenUp,
 };
 use crate::domain::quarantine::{EntryFilter, QuarantineEntry, Replay};
 use crate::domain::{
-    Delivery, DeliveryId, Feeds, Fingerprint, Header, RowChunk, RowCursor, StampRange, TableDelta, TableRow,
-    Value,
+    Delivery, DeliveryId, Feeds, Fingerprint, Header, RowChunk, RowCursor, StampRange, Stamps, TableDelta,
+    TableRow, Value,
 };
 use crate::store::listing::Deliveries;
 use crate::store::observer::StoreObserver;
@@ -248,6 +249,18 @@ impl<S: Store> RowReader for DryRun<S> {
     ) -> Result<Page<TableRow, RowCursor>, StoreError> {
         match &self.store {
             Some(store) => store.rows(table, key, from).await,
+            None => Ok(Page { found: Vec::new(), next: None }),
+        }
+    }
+
+    async fn rows_with_stamps(
+        &self,
+        table: usize,
+        stamps: Stamps,
+        from: Option<RowCursor>,
+    ) -> Result<Page<KeyedRow, RowCursor>, StoreError> {
+        match &self.store {
+            Some(store) => store.rows_with_stamps(table, stamps, from).await,
             None => Ok(Page { found: Vec::new(), next: None }),
         }
     }

@@ -9,12 +9,13 @@ use crate::domain::{
     Delivery, DeliveryId, DeliveryState, FileKey, FileStat, Fingerprint, Parts, Position, Receipt, Stamps,
     ToleratedCounts,
 };
+use crate::store::saved_replacement;
 use crate::store::sqlite::fault::SqlResult;
 
 pub const COLUMNS: &str = "id, path, generation, state, detail, same_as, bytes, records, line, hash, head, \
     tail_bytes, tail_record, tail_line, strikes, noted_size, noted_mtime, \
     noted_ctime, fingerprint, loaded, skipped, quarantined, taken_up, changed, \
-    replayed, discarded, assumed, parts, lenient";
+    replayed, discarded, assumed, parts, lenient, replacement, mirrored_by";
 
 pub fn delivery(row: &Row<'_>) -> SqlResult<Delivery> {
     let tail = match row.get::<_, Option<u64>>(11)? {
@@ -28,6 +29,8 @@ pub fn delivery(row: &Row<'_>) -> SqlResult<Delivery> {
         state: state(&row.get::<_, String>(3)?),
         detail: row.get(4)?,
         same_as: row.get::<_, Option<i64>>(5)?.map(DeliveryId),
+        replacement: saved_replacement::parse(row.get(29)?),
+        mirrored_by: row.get(30)?,
         reach: Position { offset: row.get(6)?, record: row.get(7)?, line: row.get(8)? },
         hash: row.get(9)?,
         head: row.get(10)?,

@@ -4,6 +4,7 @@ use rusqlite::{Connection, params};
 
 use crate::domain::{Delivery, DeliveryId, Fingerprint, Receipt, TableCount};
 use crate::store::clock::now_ms;
+use crate::store::saved_replacement;
 use crate::store::sqlite::fault::{Fault, SqlResult};
 use crate::store::sqlite::listing;
 
@@ -52,7 +53,8 @@ pub fn update(connection: &Connection, delivery: &Delivery) -> SqlResult<()> {
     let sql = "UPDATE _needledrop_deliveries SET state = ?2, detail = ?3, bytes = ?4, records = ?5, line = ?6, \
                hash = ?7, head = ?8, tail_bytes = ?9, tail_record = ?10, tail_line = ?11, noted_size = ?12, \
                noted_mtime = ?13, noted_ctime = ?14, loaded = ?15, skipped = ?16, quarantined = ?17, \
-               replayed = ?18, discarded = ?19, parts = ?20, lenient = ?21, changed = ?22, same_as = ?23 WHERE id = ?1";
+               replayed = ?18, discarded = ?19, parts = ?20, lenient = ?21, changed = ?22, same_as = ?23, \
+               replacement = ?24, mirrored_by = ?25 WHERE id = ?1";
     let Delivery { reach, tail, noted, receipt, .. } = delivery;
     connection.prepare_cached(sql)?.execute(params![
         delivery.id.0,
@@ -78,6 +80,8 @@ pub fn update(connection: &Connection, delivery: &Delivery) -> SqlResult<()> {
         receipt.tolerated.stored(),
         delivery.changed,
         delivery.same_as.map(|of| of.0),
+        saved_replacement::text(delivery.replacement.as_ref()),
+        delivery.mirrored_by,
     ])?;
     Ok(())
 }

@@ -11,11 +11,10 @@ use crate::store::StoreError;
 use crate::store::sqlite::cell;
 use crate::store::sqlite::expected_rows::ExpectedRows;
 use crate::store::sqlite::fault::{Fault, SqlResult};
-use crate::store::sqlite::merge::Row;
-use crate::store::sqlite::rows::Writer;
+use crate::store::sqlite::rows::{Writer, stored_row};
 use crate::store::sqlite::schema::quoted;
 use crate::store::sqlite::shared::Shared;
-use crate::store::sqlite::stamped_row::stamped_row;
+use crate::store::sqlite::stamped_row::{expected_row, stamped_row};
 
 /// The number of keys in a page.
 const PAGE: usize = 1000;
@@ -91,8 +90,7 @@ impl ExpectedRows {
     ) -> Result<Vec<KeyedRow>, StoreError> {
         self.run(move |shared, connection| {
             let Some(of) = KeyedTable::of(shared, table) else { return Ok(Vec::new()) };
-            let keys = of.keys(connection, after.as_ref(), which)?;
-            keys.into_iter().map(|key| of.keyed_row(shared, connection, key)).collect()
+            Ok(of.rows(shared, connection, after.as_ref(), which)?)
         })
         .await
     }
@@ -120,7 +118,10 @@ impl ExpectedRows {
             let writer = Writer::new(shared, connection, of.table)?;
             let find = |key: &TableRow| {
                 let key: Vec<Sql> = key.iter().map(cell::owned).collect();
-                writer.row(&key)?.map(|row| of.row(&writer, row)).transpose()
+                Ok(writer
+                    .row(&key)?
+                    .map(|row| expected_row(&row, (of.table, &shared.declared)))
+                    .transpose()?)
             };
             keys.iter().map(find).collect()
         })
@@ -143,6 +144,8 @@ fn has_keys(
 struct KeyedTable<'s> {
     table: &'s Table,
     kinds: Vec<Type>,
+    /// The names of all columns, key first, and those of the key.
+    all: Vec<String>,
     key: Vec<String>,
 }
 
@@ -150,45 +153,35 @@ impl<'s> KeyedTable<'s> {
     fn of(shared: &'s Shared, index: usize) -> Option<Self> {
         let table = shared.declared.tables.get(index)?;
         let columns: Vec<_> = shared.declared.columns_of(table).collect();
-        let key = columns.iter().take(table.key_len()).map(|column| quoted(&column.name)).collect();
-        Some(Self { table, kinds: columns.iter().map(|column| column.kind).collect(), key })
+        let all: Vec<String> = columns.iter().map(|column| quoted(&column.name)).collect();
+        let key = all.iter().take(table.key_len()).cloned().collect();
+        Some(Self { table, kinds: columns.iter().map(|column| column.kind).collect(), all, key })
     }
 
-    fn keys(
+    fn rows(
         &self,
+        shared: &Shared,
         connection: &Connection,
         after: Option<&TableRow>,
         which: Option<&str>,
-    ) -> SqlResult<Vec<Vec<Sql>>> {
-        let columns = self.key.join(", ");
+    ) -> SqlResult<Vec<KeyedRow>> {
+        let key = self.key.join(", ");
         let marks: Vec<String> = (1..=self.key.len()).map(|n| format!("?{n}")).collect();
-        let follows = after.map(|_| format!("({columns}) > ({})", marks.join(", ")));
+        let follows = after.map(|_| format!("({key}) > ({})", marks.join(", ")));
         let (name, which) = (quoted(&self.table.name), which.map(str::to_owned));
         let conditions: Vec<String> = ["1".to_owned()].into_iter().chain(follows).chain(which).collect();
-        let conditions = conditions.join(" AND ");
-        let sql = format!("SELECT {columns} FROM {name} WHERE {conditions} ORDER BY {columns} LIMIT {PAGE}");
+        let (all, conditions) = (self.all.join(", "), conditions.join(" AND "));
+        let sql = format!(
+            "SELECT {all}, _stamp, _first, _cells FROM {name} WHERE {conditions} ORDER BY {key} LIMIT {PAGE}"
+        );
         let mut statement = connection.prepare_cached(&sql)?;
         let after = after.into_iter().flatten().map(cell::owned);
-        let keys = statement.query_map(params_from_iter(after), |row| {
-            (0..self.key.len()).map(|at| row.get(at)).collect::<SqlResult<Vec<Sql>>>()
+        let rows = statement.query_map(params_from_iter(after), |row| {
+            let key = self.kinds.iter().enumerate().take(self.key.len());
+            let key = key.map(|(at, kind)| cell::value(*kind, row.get_ref(at)?)).collect::<SqlResult<_>>()?;
+            let stored = stored_row(row, self.key.len()..self.all.len())?;
+            Ok(KeyedRow { key, row: expected_row(&stored, (self.table, &shared.declared))? })
         })?;
-        keys.collect()
-    }
-
-    fn keyed_row(&self, shared: &Shared, connection: &Connection, key: Vec<Sql>) -> Result<KeyedRow, Fault> {
-        let writer = Writer::new(shared, connection, self.table)?;
-        let row = writer.row(&key)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-        let values = key.iter().zip(&self.kinds);
-        let key = values.map(|(value, kind)| cell::value(*kind, value.into())).collect::<SqlResult<_>>()?;
-        Ok(KeyedRow { key, row: self.row(&writer, row)? })
-    }
-
-    fn row(&self, writer: &Writer<'_>, row: Row) -> Result<ExpectedRow, Fault> {
-        let names = writer.names().into_iter().enumerate();
-        let stamps = names.map(|(at, name)| row.stamp_of(at, name, self.table.empty)).collect();
-        let values = row.values.iter().zip(self.kinds.iter().skip(self.table.key_len()));
-        let values =
-            values.map(|(value, kind)| cell::value(*kind, value.into())).collect::<SqlResult<_>>()?;
-        Ok(ExpectedRow { values, stamps, newest: row.stamp, first: row.first })
+        rows.collect()
     }
 }

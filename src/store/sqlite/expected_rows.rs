@@ -39,7 +39,7 @@ impl ExpectedRows {
     pub fn create(path: PathBuf, declared: Arc<Schema>, keys: KeyEquality) -> Result<Self, StoreError> {
         let name = path.display().to_string();
         let failed = |fault: Fault| fault.in_store(&name);
-        let scratch = Scratch::create(path.clone(), &declared, keys).map_err(|error| failed(error.into()))?;
+        let scratch = Scratch::create(&path, &declared, keys).map_err(|error| failed(error.into()))?;
         for table in &declared.tables {
             let sql = format!("ALTER TABLE {} ADD COLUMN _seen INTEGER", quoted(&table.name));
             scratch.connection.execute_batch(&sql).map_err(|error| failed(error.into()))?;

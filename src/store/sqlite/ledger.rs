@@ -11,6 +11,7 @@ use crate::domain::{Delivery, DeliveryId, Feeds, Fingerprint, Stamp, StampRange}
 use crate::store;
 use crate::store::clock::{clock, now_ms};
 use crate::store::failpoint;
+use crate::store::saved_replacement;
 use crate::store::sqlite::delivery_row::{file, noted, state};
 use crate::store::sqlite::fault::{Fault, SqlResult};
 use crate::store::sqlite::shared::Shared;
@@ -18,7 +19,7 @@ use crate::store::sqlite::shared::Shared;
 /// Returns the newest generation of every file.
 pub fn known(connection: &Connection, attempts: &Feeds<Fingerprint>) -> SqlResult<Vec<KnownFile>> {
     let sql = "SELECT path, state, noted_size, noted_mtime, noted_ctime, attempt, id, max(generation), \
-               sum(quarantined - discarded) \
+               sum(quarantined - discarded), replacement \
                FROM _needledrop_deliveries GROUP BY path";
     let mut statement = connection.prepare_cached(sql)?;
     let known = statement.query_map([], |row| {
@@ -31,6 +32,7 @@ pub fn known(connection: &Connection, attempts: &Feeds<Fingerprint>) -> SqlResul
             same_attempt: attempts.of(&file).is_ok_and(|attempt| attempt.0 == own),
             open: row.get(8)?,
             has_note: false,
+            replaces: saved_replacement::is_due(row.get(9)?),
             file,
         })
     })?;

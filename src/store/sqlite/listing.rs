@@ -41,7 +41,8 @@ fn condition(filter: &DeliveryFilter) -> &'static str {
             "id > ?1 AND head = ?2 AND state IN ('loaded', 'undone') AND state = 'loaded' ORDER BY id"
         }
         DeliveryFilter::Same(_) => {
-            "id > ?1 AND head = ?2 AND bytes = ?3 AND hash = ?4 AND state IN ('loaded', 'undone') ORDER BY id"
+            "id > ?1 AND head = ?2 AND bytes = ?3 AND hash = ?4 AND state IN ('loaded', 'undone') \
+             AND mirrored_by IS NULL ORDER BY id"
         }
     }
 }
@@ -68,11 +69,11 @@ fn has_content_sql(len: Option<u64>) -> &'static str {
     match len {
         Some(_) => {
             "SELECT 1 FROM _needledrop_deliveries \
-             WHERE head = ?1 AND bytes = ?2 AND state IN ('loaded', 'undone') LIMIT 1"
+             WHERE head = ?1 AND bytes = ?2 AND state IN ('loaded', 'undone') AND mirrored_by IS NULL LIMIT 1"
         }
         None => {
             "SELECT 1 FROM _needledrop_deliveries \
-             WHERE head = ?1 AND ?2 IS NULL AND state IN ('loaded', 'undone') LIMIT 1"
+             WHERE head = ?1 AND ?2 IS NULL AND state IN ('loaded', 'undone') AND mirrored_by IS NULL LIMIT 1"
         }
     }
 }

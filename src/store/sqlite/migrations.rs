@@ -19,7 +19,8 @@ use crate::store::failpoint;
 /// - Format 7 allows files of named feeds, which are written `FEED//PATH`. No table changes, but earlier versions would
 ///   take such a text for a path.
 /// - Format 8 allows undone deliveries, whose files earlier versions would load again. The index of contents includes them.
-fn changes() -> [String; 7] {
+/// - Format 9 adds what became of earlier generations of a file.
+fn changes() -> [String; 8] {
     [
         "
 ALTER TABLE _needledrop_deliveries ADD COLUMN replayed INTEGER NOT NULL DEFAULT 0;
@@ -56,6 +57,9 @@ DROP TABLE _needledrop_shadows;
         "ALTER TABLE _needledrop_deliveries ADD COLUMN lenient TEXT;".to_owned(),
         String::new(),
         format!("DROP INDEX IF EXISTS _needledrop_contents;{}", schema::INDEXES),
+        "ALTER TABLE _needledrop_deliveries ADD COLUMN replacement TEXT;
+         ALTER TABLE _needledrop_deliveries ADD COLUMN mirrored_by INTEGER;"
+            .to_owned(),
     ]
 }
 
@@ -91,16 +95,18 @@ pub fn bring_up(connection: &mut Connection) -> rusqlite::Result<()> {
 /// Creates temporary views through which a reading connection sees an older ledger in the current format. A missing
 /// format is not an error here; opening the store reports it.
 pub fn stand_in(connection: &Connection) -> rusqlite::Result<()> {
-    let (added, tails) = match of(connection) {
-        Ok(1) => ("0 AS replayed, 0 AS discarded, 0 AS assumed, ", TAILS),
-        Ok(2) => ("0 AS assumed, ", TAILS),
-        Ok(3) => ("", TAILS),
-        Ok(4 | 5) => ("", ""),
+    const LENIENT: &str = "NULL AS lenient, ";
+    let (added, tails, lenient) = match of(connection) {
+        Ok(1) => ("0 AS replayed, 0 AS discarded, 0 AS assumed, ", TAILS, LENIENT),
+        Ok(2) => ("0 AS assumed, ", TAILS, LENIENT),
+        Ok(3) => ("", TAILS, LENIENT),
+        Ok(4 | 5) => ("", "", LENIENT),
+        Ok(6..=8) => ("", "", ""),
         _ => return Ok(()),
     };
     connection.execute_batch(&format!(
         "CREATE TEMP VIEW _needledrop_deliveries AS \
-         SELECT *, {added}{tails}NULL AS lenient FROM main._needledrop_deliveries;"
+         SELECT *, {added}{tails}{lenient}NULL AS replacement, NULL AS mirrored_by FROM main._needledrop_deliveries;"
     ))?;
     if added.contains("replayed") {
         connection.execute_batch(

@@ -38,6 +38,7 @@ mod scratch;
 mod stamped_row;
 mod expected_keys;
 pub mod expected_rows;
+pub mod earlier_rows;
 mod undo;
 
 use std::path::PathBuf;
@@ -48,13 +49,14 @@ use rusqlite::Connection;
 
 use super::listing::Deliveries;
 use super::{Access, ChunkWriter, Ledger, QuarantineStore, RowReader, Store, StoreError};
+use crate::domain::correction::KeyedRow;
 use crate::domain::ledger::{
     Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownFile, NewDelivery, Page, TakenUp,
 };
 use crate::domain::quarantine::{EntryFilter, QuarantineEntry, Replay};
 use crate::domain::{
-    Delivery, DeliveryId, Feeds, Fingerprint, Header, RowChunk, RowCursor, StampRange, StampsAhead, TableRow,
-    Value,
+    Delivery, DeliveryId, Feeds, Fingerprint, Header, RowChunk, RowCursor, StampRange, Stamps, StampsAhead,
+    TableRow, Value,
 };
 use crate::metrics;
 use crate::store::observer::StoreObserver;
@@ -225,6 +227,18 @@ impl RowReader for SqliteStore {
     ) -> Result<Page<TableRow, RowCursor>, StoreError> {
         self.read(move |shared, connection| reader::page(shared, connection, table, &key, from.as_ref()))
             .await
+    }
+
+    async fn rows_with_stamps(
+        &self,
+        table: usize,
+        stamps: Stamps,
+        from: Option<RowCursor>,
+    ) -> Result<Page<KeyedRow, RowCursor>, StoreError> {
+        self.read(move |shared, connection| {
+            reader::page_with_stamps(shared, connection, table, &stamps, from.as_ref())
+        })
+        .await
     }
 
     async fn count(&self, table: usize) -> Result<u64, StoreError> {

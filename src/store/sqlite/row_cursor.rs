@@ -25,7 +25,16 @@ impl KeyValue {
         }
     }
 
-    fn encode(&self, into: &mut Vec<u8>) {
+    pub fn as_ref(&self) -> ValueRef<'_> {
+        match self {
+            Self::Integer(n) => ValueRef::Integer(*n),
+            Self::Real(x) => ValueRef::Real(*x),
+            Self::Text(bytes) => ValueRef::Text(bytes),
+            Self::Blob(bytes) => ValueRef::Blob(bytes),
+        }
+    }
+
+    pub fn encode(&self, into: &mut Vec<u8>) {
         let (tag, fixed, bytes): (u8, u64, &[u8]) = match self {
             Self::Integer(n) => (0, n.cast_unsigned(), &[]),
             Self::Real(x) => (1, x.to_bits(), &[]),
@@ -38,7 +47,7 @@ impl KeyValue {
     }
 
     /// Decodes the first value in `bytes`, and removes it from there.
-    fn decode(bytes: &mut &[u8]) -> Option<Self> {
+    pub fn decode(bytes: &mut &[u8]) -> Option<Self> {
         let (tag, rest) = bytes.split_first()?;
         let (fixed, rest) = rest.split_first_chunk()?;
         let fixed = u64::from_le_bytes(*fixed);
@@ -70,12 +79,7 @@ impl From<ValueRef<'_>> for KeyValue {
 
 impl ToSql for KeyValue {
     fn to_sql(&self) -> SqlResult<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(match self {
-            Self::Integer(n) => ValueRef::Integer(*n),
-            Self::Real(x) => ValueRef::Real(*x),
-            Self::Text(bytes) => ValueRef::Text(bytes),
-            Self::Blob(bytes) => ValueRef::Blob(bytes),
-        }))
+        Ok(ToSqlOutput::Borrowed(self.as_ref()))
     }
 }
 

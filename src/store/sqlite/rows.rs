@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use rusqlite::types::{ToSqlOutput, Value as Sql, ValueRef};
 use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, params_from_iter};
@@ -99,7 +100,7 @@ impl<'c> Writer<'c> {
     pub fn row(&self, key: &[Sql]) -> SqlResult<Option<Row>> {
         let count = self.sql.names.len();
         let mut select = self.connection.prepare_cached(&self.sql.select)?;
-        select.query_row(params_from_iter(key), |found| stored_row(found, count)).optional()
+        select.query_row(params_from_iter(key), |found| stored_row(found, 0..count)).optional()
     }
 
     /// Replaces the row with this key.
@@ -181,8 +182,10 @@ fn owned(rows: &Rows, row: usize, column: usize) -> Sql {
     cell::owned(&rows.value(row, column))
 }
 
-fn stored_row(found: &rusqlite::Row<'_>, count: usize) -> SqlResult<Row> {
-    let values = (0..count).map(|at| found.get(at)).collect::<SqlResult<_>>()?;
+/// Reads a row whose values are in these columns. Its stamps follow them.
+pub fn stored_row(found: &rusqlite::Row<'_>, columns: Range<usize>) -> SqlResult<Row> {
+    let count = columns.end;
+    let values = columns.map(|at| found.get(at)).collect::<SqlResult<_>>()?;
     let stamp = Stamp(found.get(count)?);
     let first = found.get::<_, Option<i64>>(count + 1)?.map_or(stamp, Stamp);
     let cells: Option<String> = found.get(count + 2)?;

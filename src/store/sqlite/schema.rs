@@ -12,7 +12,7 @@ use crate::store::sqlite::fault::SqlResult;
 pub const APPLICATION_ID: i32 = 0x6e64_7270;
 
 /// The version of the layout of ledger and quarantine. A store with a newer version is refused.
-pub const FORMAT: i64 = 8;
+pub const FORMAT: i64 = 9;
 
 /// The tables of ledger and quarantine.
 ///
@@ -20,7 +20,8 @@ pub const FORMAT: i64 = 8;
 /// delivery sent to a table; a row with a stamp up to `sent` was sent before. `_needledrop_headers` contains, as JSON,
 /// the headers of deliveries that have quarantined records. Columns that were added by a later format come last,
 /// because `ALTER TABLE` appends columns. `lenient` has how often lenient settings acted, as in `comments=2 trimmed=5`, or
-/// NULL if they never did.
+/// NULL if they never did. `replacement` says, as JSON, how a delivery replaces an earlier generation of its file, and
+/// `mirrored_by` which generation took the place of an undone one.
 pub const LEDGER: &str = "
 CREATE TABLE IF NOT EXISTS _needledrop_meta (
   key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -37,7 +38,7 @@ CREATE TABLE IF NOT EXISTS _needledrop_deliveries (
   assumed INTEGER NOT NULL DEFAULT 0,
   tail_bytes INTEGER, tail_record INTEGER, tail_line INTEGER,
   strikes INTEGER NOT NULL DEFAULT 0, parts INTEGER NOT NULL DEFAULT 0,
-  lenient TEXT,
+  lenient TEXT, replacement TEXT, mirrored_by INTEGER,
   UNIQUE (path, generation));
 CREATE TABLE IF NOT EXISTS _needledrop_stamps (
   base INTEGER NOT NULL PRIMARY KEY, delivery INTEGER NOT NULL, first INTEGER NOT NULL,

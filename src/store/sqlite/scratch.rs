@@ -2,7 +2,7 @@
 //! after a crash.
 
 use std::cmp::Ordering;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bigdecimal::BigDecimal;
 use rusqlite::Connection;
@@ -46,19 +46,26 @@ fn remove(path: &Path) {
     let _ = std::fs::remove_file(path);
 }
 
+/// Creates an empty file and removes its name.
+pub fn file(path: &Path) -> SqlResult<Connection> {
+    remove(path);
+    let connection = Connection::open(path)?;
+    // SQLite creates the file at the first access.
+    connection
+        .execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA user_version = 1;")?;
+    remove(path);
+    Ok(connection)
+}
+
 impl Scratch {
     /// Creates the file with the declared tables. With [`KeyEquality::ByValue`], equal decimals in a clustering key are one
     /// key, however they are written.
-    pub fn create(path: PathBuf, declared: &Schema, keys: KeyEquality) -> SqlResult<Self> {
-        remove(&path);
-        let connection = Connection::open(&path)?;
-        let created = Self { connection };
-        created.connection.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")?;
+    pub fn create(path: &Path, declared: &Schema, keys: KeyEquality) -> SqlResult<Self> {
+        let created = Self { connection: file(path)? };
         created.connection.create_collation("needledrop_number", by_value)?;
         for table in &declared.tables {
             created.connection.execute_batch(&ddl(declared, table, keys))?;
         }
-        remove(&path);
         Ok(created)
     }
 }

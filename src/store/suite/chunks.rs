@@ -96,6 +96,7 @@ pub fn hash(record: usize) -> String {
 pub fn entry(path: &str, verdict: Verdict) -> NewDelivery {
     let noted = FileStat { size: 100, mtime: 1, ctime: 2 };
     NewDelivery {
+        replacement: None,
         plan: shared(),
         file: path.into(),
         head: Checkpoint { offset: 3, hash: format!("head of {path}") },

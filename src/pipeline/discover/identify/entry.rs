@@ -73,7 +73,11 @@ impl<S: Store, I: Source> Identify<S, I> {
             subject.opened.bytes = subject.opened.bytes.ended();
         }
         let records = subject.opened.records(&self.plan.format, start.mapping.fields);
-        let entry = self.entry(&subject, Verdict::Load { records });
+        let replacement = match subject.has_earlier {
+            true => self.replacement(&subject.candidate.file).await?,
+            false => None,
+        };
+        let entry = NewDelivery { replacement, ..self.entry(&subject, Verdict::Load { records }) };
         let delivery = self.take_up(&entry).await?;
         let from = (Position::default(), 0);
         let framer = framer(&self.plan, self.max_record_bytes, from, &start, &subject.opened.read);
@@ -102,7 +106,8 @@ impl<S: Store, I: Source> Identify<S, I> {
             _ => trusted(opened.bytes.file.noted()),
         };
         let (file, strikes) = (subject.candidate.file.clone(), subject.strikes);
-        NewDelivery { plan: Arc::clone(&self.plan), file, head: head(opened), noted, strikes, verdict }
+        let (plan, head) = (Arc::clone(&self.plan), head(opened));
+        NewDelivery { plan, file, head, noted, strikes, replacement: None, verdict }
     }
 
     pub(super) async fn enter(
@@ -110,8 +115,15 @@ impl<S: Store, I: Source> Identify<S, I> {
         subject: &Subject<'_, I::File>,
         verdict: Verdict,
     ) -> Result<Identified<I::File>, IdentifyError> {
-        let entry = self.entry(subject, verdict);
+        let replacement = match verdict {
+            Verdict::Duplicate { .. } if subject.has_earlier => {
+                self.replacement(&subject.candidate.file).await?
+            }
+            _ => None,
+        };
+        let entry = NewDelivery { replacement, ..self.entry(subject, verdict) };
         let delivery = self.take_up(&entry).await?;
+        self.replacements.add_if_due(&delivery);
         Ok(Identified::Entered(delivery.id, delivery.state, delivery.detail))
     }
 

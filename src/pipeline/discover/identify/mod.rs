@@ -4,18 +4,21 @@ mod known;
 mod resume;
 mod entry;
 mod duplicates;
+mod earlier_rows;
 pub mod identified;
 
 use std::io;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use identified::{Identified, IdentifyError, WaitsFor};
 
-use crate::config::OpenFiles;
+use crate::config::{After, OnReplace, OpenFiles};
 use crate::domain::header::HeaderError;
 use crate::domain::ledger::HEAD;
-use crate::domain::{Checkpoint, Delivery, DeliveryContext, DeliveryId, DeliveryState, FileKey, Plan, path};
+use crate::domain::{
+    Checkpoint, Delivery, DeliveryContext, DeliveryId, DeliveryState, FileKey, Plan, Replacement, path,
+};
 use crate::format::framer::Framer;
 use crate::format::tail::TailPolicy;
 use crate::pipeline::discover::files::Candidate;
@@ -23,6 +26,7 @@ use crate::pipeline::discover::tail_policy::Tails;
 use crate::pipeline::hash_checkpoint::{HashCheckpoints, Window};
 use crate::pipeline::header_probe::{Opened, Start, check_encoding, open, start};
 use crate::pipeline::messages::{Head, LoadMode, Work};
+use crate::pipeline::pending_replacements::PendingReplacements;
 use crate::pipeline::unwritten_end::has_unwritten_end;
 use crate::source::{Source, SourceFile};
 use crate::store::backoff::Backoff;
@@ -40,6 +44,11 @@ pub struct Identify<S, I> {
     pub tails: Tails,
     pub mode: LoadMode,
     pub open_files: OpenFiles,
+    pub after: After,
+    pub on_replace: OnReplace,
+    /// How long taking up a file may wait while the rows of its earlier generation are read.
+    pub compare_wait: Duration,
+    pub replacements: Arc<PendingReplacements>,
     /// When the process started. A file that arrived earlier counts as waiting from this time on.
     pub started: SystemTime,
 }
@@ -55,6 +64,8 @@ struct Subject<'c, F> {
     /// The delivery of this file that was interrupted. It waits only for those that were taken up before it, so that two
     /// never wait for each other.
     interrupted: Option<DeliveryId>,
+    /// Whether the ledger has an earlier generation of this file.
+    has_earlier: bool,
 }
 
 impl<S: Store, I: Source> Identify<S, I> {
@@ -82,7 +93,8 @@ impl<S: Store, I: Source> Identify<S, I> {
             let tail = self.tails.policy(&candidate.queued, opened.bytes.file.noted(), strikes);
             let interrupted =
                 current.as_ref().filter(|one| one.state == DeliveryState::Loading).map(|one| one.id);
-            let subject = Subject { candidate, opened, tail, strikes, interrupted };
+            let has_earlier = current.is_some();
+            let subject = Subject { candidate, opened, tail, strikes, interrupted, has_earlier };
             let identified = match current {
                 // With `load --again`, this run has already loaded a candidate that is only checked. Once is enough.
                 Some(current) if self.mode != LoadMode::Again || candidate.queued.checked => {
@@ -136,6 +148,9 @@ impl<S: Store, I: Source> Identify<S, I> {
         let bytes = opened.bytes;
         let changed = bytes.file.noted().changed_at();
         let header_is_tail = !start.is_complete && !start.header.0.is_empty();
+        if delivery.replacement.as_ref().is_some_and(Replacement::is_due) {
+            self.replacements.begin(delivery.id, &delivery.file);
+        }
         let (file, file_date) = (delivery.file.clone(), self.plan.file_dates.of(delivery.file.path()).only());
         let (named, arrived) = ((start.header, start.mapping), changed.max(self.started));
         let source = DeliveryContext {

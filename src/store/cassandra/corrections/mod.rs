@@ -5,7 +5,7 @@ pub mod noted;
 mod bound;
 mod repair;
 pub mod statements;
-mod stored;
+pub mod stored;
 mod write;
 
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use crate::domain::undo::TableUndo;
 use crate::domain::{DeliveryId, RowCursor, Stamps, TableRow};
 use crate::store::cassandra::CassandraStore;
 use crate::store::cassandra::corrections::statements::Statements;
+use crate::store::cassandra::corrections::stored::Bare;
 use crate::store::cassandra::ledger::delivery_row::Entered;
 use crate::store::cassandra::schema::identity;
 use crate::store::clock::clock;
@@ -61,15 +62,13 @@ impl RowRewriter for CassandraStore {
         stored::rows(&self.inner.cluster, &statements, keys).await
     }
 
-    async fn rows_with_stamps(
+    async fn rows_possibly_of(
         &self,
         table: usize,
         stamps: Stamps,
         from: Option<RowCursor>,
     ) -> Result<Page<KeyedRow, RowCursor>, StoreError> {
-        let (inner, statements) = (&self.inner, self.statements(table).await?);
-        let of = inner.declared.tables.get(table).ok_or_else(|| inner.cluster.broken("no such table"))?;
-        stored::with_stamps(&inner.cluster, &statements, &stamps, (of, from)).await
+        stored::page(&self.inner, table, (&stamps, Bare::Included), from).await
     }
 
     async fn partition_rows(&self, table: usize, key: TableRow, most: u64) -> Result<u64, StoreError> {
@@ -97,9 +96,14 @@ impl RowRewriter for CassandraStore {
         Ok(correction)
     }
 
-    async fn enter_undone(&self, id: DeliveryId, tables: Vec<TableUndo>) -> Result<(), StoreError> {
+    async fn enter_undone(
+        &self,
+        id: DeliveryId,
+        tables: Vec<TableUndo>,
+        by: Option<u32>,
+    ) -> Result<(), StoreError> {
         let change = |entered: &mut Entered| {
-            entered.delivery.undo(&tables);
+            entered.delivery.undo(&tables, by);
             Ok::<_, StoreError>(())
         };
         self.inner.ledger.change(&self.inner.writer()?.lease, id, change).await?;

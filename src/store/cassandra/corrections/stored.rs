@@ -8,11 +8,12 @@ use scylla::value::{CqlValue, Row};
 
 use crate::domain::correction::{ExpectedRow, KeyedRow, StoredCell, StoredRow};
 use crate::domain::ledger::Page;
-use crate::domain::{RowCursor, Stamp, Stamps, Table, TableRow, Value};
+use crate::domain::{RowCursor, Stamp, Stamps, TableRow, Value};
 use crate::store::StoreError;
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::corrections::bound::{Bound, BoundValues};
 use crate::store::cassandra::corrections::statements::{IN_FLIGHT, Statements};
+use crate::store::cassandra::shared::Inner;
 use crate::store::cassandra::writer::cell;
 
 /// The number of rows in a page of a whole table.
@@ -43,18 +44,29 @@ async fn row(
     Ok(found.into_iter().next().map(|row| stored(statements, row)))
 }
 
-/// Returns a page of the rows with cells that have one of these stamps.
+/// Whether rows without cells are read. Nothing shows the stamps of their records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bare {
+    LeftOut,
+    Included,
+}
+
+/// Returns a page of the rows of a table with cells that have one of these stamps.
 ///
 /// # Errors
-/// Returns an error if the table has no columns besides its key, or if the cluster does not answer or rejects a request.
-pub async fn with_stamps(
-    cluster: &Cluster,
-    statements: &Statements,
-    stamps: &Stamps,
-    (table, from): (&Table, Option<RowCursor>),
+/// Returns an error if the cluster does not answer or rejects a request.
+pub async fn page(
+    inner: &Inner,
+    index: usize,
+    wanted: (&Stamps, Bare),
+    from: Option<RowCursor>,
 ) -> Result<Page<KeyedRow, RowCursor>, StoreError> {
+    let cluster = &inner.cluster;
+    let statements = inner.correcting.of(cluster, &inner.declared, index).await?;
+    let table = inner.declared.tables.get(index).ok_or_else(|| cluster.broken("no such table"))?;
     let Some(mut select) = statements.select_all.clone() else {
-        return Err(cluster.broken("a table of key columns only has no write times"));
+        // A table of key columns only has no write times.
+        return Ok(Page { found: Vec::new(), next: None });
     };
     let state = match from {
         None => PagingState::start(),
@@ -65,7 +77,7 @@ pub async fn with_stamps(
     };
     select.set_page_size(SCANNED);
     let (rows, next) = cluster.page::<Row>(&select, (), state).await?;
-    let found = rows.into_iter().filter_map(|row| of_stamps(statements, row, stamps)).collect();
+    let found = rows.into_iter().filter_map(|row| of_stamps(&statements, row, wanted)).collect();
     let next = match next.into_paging_control_flow() {
         ControlFlow::Break(()) => None,
         ControlFlow::Continue(next) => {
@@ -76,7 +88,7 @@ pub async fn with_stamps(
 }
 
 /// Returns those cells of a row that have one of these stamps, if there are any.
-fn of_stamps(statements: &Statements, row: Row, stamps: &Stamps) -> Option<KeyedRow> {
+fn of_stamps(statements: &Statements, row: Row, (stamps, bare): (&Stamps, Bare)) -> Option<KeyedRow> {
     let mut values = row.columns.into_iter();
     let key = values.by_ref().take(statements.key_len).map(cell::value).collect();
     let mut own = ExpectedRow {
@@ -85,7 +97,9 @@ fn of_stamps(statements: &Statements, row: Row, stamps: &Stamps) -> Option<Keyed
         newest: Stamp(i64::MIN),
         first: Stamp(i64::MAX),
     };
+    let mut has_cells = false;
     while let (Some(value), Some(at)) = (values.next(), values.next()) {
+        has_cells |= value.is_some();
         let at = at.and_then(|at| at.as_bigint()).map(Stamp);
         // Records have even stamps.
         let at = at.filter(|at| at.0 & 1 == 0 && stamps.contains(*at));
@@ -94,6 +108,9 @@ fn of_stamps(statements: &Statements, row: Row, stamps: &Stamps) -> Option<Keyed
         if let Some(at) = at {
             (own.newest, own.first) = (own.newest.max(at), own.first.min(at));
         }
+    }
+    if !has_cells && bare == Bare::Included {
+        return Some(KeyedRow { key, row: ExpectedRow::unknown(own.stamps.len()) });
     }
     own.stamps.iter().any(Option::is_some).then_some(KeyedRow { key, row: own })
 }

@@ -11,6 +11,7 @@ use crate::domain::{
     Position, Receipt, Span, Stamp, StampRange, Stamps, TableCount, TailNote, ToleratedCounts,
 };
 use crate::store::cassandra::lease::trust::Trust;
+use crate::store::saved_replacement;
 
 /// The count of a table: rows, collisions, rejected rows, whether collisions are an estimate, fingerprint.
 type Count = (i64, i64, i64, bool, String);
@@ -57,12 +58,14 @@ pub struct Stored {
     note: Option<Note>,
     part_count: Option<i64>,
     lenient: Option<String>,
+    replacement: Option<String>,
+    mirrored_by: Option<i32>,
     written: Option<i64>,
     trusted: Option<Vec<i64>>,
 }
 
 /// The columns of [`Stored`], in the order of its fields.
-pub const COLUMNS: [&str; 35] = [
+pub const COLUMNS: [&str; 37] = [
     "id",
     "path",
     "generation",
@@ -96,6 +99,8 @@ pub const COLUMNS: [&str; 35] = [
     "note",
     "part_count",
     "lenient",
+    "replacement",
+    "mirrored_by",
     "written",
     "trusted",
 ];
@@ -183,6 +188,8 @@ impl From<&Entered> for Stored {
             note: delivery.note.as_ref().map(stored_note),
             part_count: Some(big(receipt.parts.count())),
             lenient: receipt.tolerated.stored(),
+            replacement: saved_replacement::text(delivery.replacement.as_ref()),
+            mirrored_by: delivery.mirrored_by.and_then(|generation| i32::try_from(generation).ok()),
             written: Some(trust.written()),
             trusted: trust.earlier().map(<[i64]>::to_vec),
         }
@@ -227,6 +234,7 @@ impl Stored {
             same_attempt: false,
             open: count(self.quarantined).saturating_sub(count(self.discarded.unwrap_or(0))),
             has_note: self.note.is_some(),
+            replaces: saved_replacement::is_due(self.replacement),
         }
     }
 
@@ -266,6 +274,8 @@ impl Stored {
             state: DeliveryState::from_name(&self.state).unwrap_or(DeliveryState::Failed),
             detail: self.detail,
             same_as: self.same_as.map(DeliveryId),
+            replacement: saved_replacement::parse(self.replacement),
+            mirrored_by: self.mirrored_by.and_then(|generation| u32::try_from(generation).ok()),
             // The record number of a duplicate is 0, because its records are counted in the delivery that loaded them.
             reach: mark((self.bytes, self.records, self.line)),
             hash: self.hash,

@@ -1,7 +1,7 @@
 //! The declarations of the tables of the ledger, and of the table of the stamps.
 
 /// The format of ledger and quarantine. A newer format is rejected.
-pub const FORMAT: i64 = 8;
+pub const FORMAT: i64 = 9;
 
 /// The first format with `needledrop_contents`.
 pub const WITH_CONTENTS: i64 = 5;
@@ -22,6 +22,8 @@ pub const WITH_CORRECTIONS: i64 = 8;
 /// - `note` is an open tail before its rows are sent: (byte, record, line) of its beginning and of its end, the hash up
 ///   to its end, header, rules, bytes.
 /// - `lenient` has how often lenient settings acted, as in `comments=2 trimmed=5`. Null if they never did.
+/// - `replacement` says, as JSON, how a delivery replaces an earlier generation of its file.
+/// - `mirrored_by` is the generation that took the place of an undone delivery.
 /// - `written` is the write time of the row.
 /// - `trusted` has the last write time of each earlier epoch that wrote the row.
 ///
@@ -41,7 +43,7 @@ pub const LEDGER: [(&str, &str); 9] = [
          replayed bigint, discarded bigint, assumed bigint, \
          tail frozen<tuple<bigint, bigint, bigint>>, strikes int, ahead frozen<tuple<bigint, text, text>>, \
          note frozen<tuple<bigint, bigint, bigint, bigint, bigint, bigint, text, frozen<list<text>>, text, blob>>, \
-         part_count bigint, lenient text, written bigint, trusted frozen<list<bigint>>",
+         part_count bigint, lenient text, replacement text, mirrored_by int, written bigint, trusted frozen<list<bigint>>",
     ),
     ("needledrop_paths", "path text, generation int, id bigint, PRIMARY KEY (path, generation)"),
     ("needledrop_heads", "head text, id bigint, PRIMARY KEY (head, id)"),

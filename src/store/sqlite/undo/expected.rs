@@ -25,7 +25,7 @@ impl Expected {
     /// Creates the file, with a table of shared keys for each declared table.
     pub fn create(shared: &Shared) -> SqlResult<Self> {
         let path = beside(&shared.path, &format!("-undo-{}", std::process::id()));
-        let scratch = Scratch::create(path, &shared.declared, scratch::KeyEquality::Stored)?;
+        let scratch = Scratch::create(&path, &shared.declared, scratch::KeyEquality::Stored)?;
         for (index, table) in shared.declared.tables.iter().enumerate() {
             let columns: Vec<String> = (0..table.key_len()).map(|at| format!("k{at}")).collect();
             let columns = columns.join(", ");

@@ -29,7 +29,7 @@ fn write(
     end: &UndoEnd,
 ) -> Result<Vec<TableUndo>, Fault> {
     let tables = take_back::all(shared, transaction, undo, expected, end)?;
-    entry::change(transaction, undo.id, |delivery| Ok(delivery.undo(&tables)))?;
+    entry::change(transaction, undo.id, |delivery| Ok(delivery.undo(&tables, end.by)))?;
     generations::discard_entries(transaction, undo.id)?;
     for lost in &end.lost {
         take_back::set_behind(transaction, lost)?;

@@ -22,8 +22,11 @@ impl ScratchFolder {
     /// # Errors
     /// Returns an error if the file cannot be created.
     pub fn create(&self, what: &str) -> Result<ExpectedRows, StoreError> {
+        ExpectedRows::create(self.path(what), Arc::clone(&self.schema), self.keys)
+    }
+
+    pub(super) fn path(&self, what: &str) -> PathBuf {
         let folder = self.folder.clone().unwrap_or_else(std::env::temp_dir);
-        let path = folder.join(format!("needledrop-{what}-{}.db", std::process::id()));
-        ExpectedRows::create(path, Arc::clone(&self.schema), self.keys)
+        folder.join(format!("needledrop-{what}-{}.db", std::process::id()))
     }
 }
