@@ -7,6 +7,9 @@ use crate::domain::{RowCursor, Table, Value};
 use crate::store::sqlite::cell;
 use crate::store::sqlite::fault::{Fault, SqlResult};
 
+/// The sign of a whole number. Flipped, negative numbers come first.
+const SIGN: u64 = 1 << 63;
+
 /// A stored value of a key column. Text need not be UTF-8, because other programs may write to the tables too.
 #[derive(Clone, Debug, PartialEq)]
 pub enum KeyValue {
@@ -34,15 +37,16 @@ impl KeyValue {
         }
     }
 
+    /// Appends the value. Whole numbers keep their order, so that keys that are encoded in order are also stored in order.
     pub fn encode(&self, into: &mut Vec<u8>) {
         let (tag, fixed, bytes): (u8, u64, &[u8]) = match self {
-            Self::Integer(n) => (0, n.cast_unsigned(), &[]),
+            Self::Integer(n) => (0, n.cast_unsigned() ^ SIGN, &[]),
             Self::Real(x) => (1, x.to_bits(), &[]),
             Self::Text(bytes) => (2, bytes.len() as u64, bytes),
             Self::Blob(bytes) => (3, bytes.len() as u64, bytes),
         };
         into.push(tag);
-        into.extend_from_slice(&fixed.to_le_bytes());
+        into.extend_from_slice(&fixed.to_be_bytes());
         into.extend_from_slice(bytes);
     }
 
@@ -50,12 +54,12 @@ impl KeyValue {
     pub fn decode(bytes: &mut &[u8]) -> Option<Self> {
         let (tag, rest) = bytes.split_first()?;
         let (fixed, rest) = rest.split_first_chunk()?;
-        let fixed = u64::from_le_bytes(*fixed);
+        let fixed = u64::from_be_bytes(*fixed);
         let len = if *tag < 2 { 0 } else { usize::try_from(fixed).ok()? };
         let (own, rest) = rest.split_at_checked(len)?;
         *bytes = rest;
         match tag {
-            0 => Some(Self::Integer(fixed.cast_signed())),
+            0 => Some(Self::Integer((fixed ^ SIGN).cast_signed())),
             1 => Some(Self::Real(f64::from_bits(fixed))),
             2 => Some(Self::Text(own.to_vec())),
             3 => Some(Self::Blob(own.to_vec())),
@@ -119,7 +123,13 @@ mod tests {
         let mut left = encoded.as_slice();
         let decoded = values.each_ref().map(|_| KeyValue::decode(&mut left));
         assert_eq!((decoded, left), (values.map(Some), &[][..]));
-        let huge = [&[2], &u64::MAX.to_le_bytes()[..]].concat();
+        let huge = [&[2], &u64::MAX.to_be_bytes()[..]].concat();
+        let order = [-5, -1, 0, 3, 256].map(|n| {
+            let mut encoded = Vec::new();
+            KeyValue::Integer(n).encode(&mut encoded);
+            encoded
+        });
+        assert!(order.is_sorted(), "{order:?}");
         for broken in [&[][..], &encoded[..5], &[9; 9], &huge] {
             assert_eq!(KeyValue::decode(&mut &*broken), None, "{broken:?}");
         }
