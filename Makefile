@@ -71,8 +71,8 @@ torture: real-files fuzz every-step ## Kill the daemon 500 times at random momen
 	NEEDLEDROP_KILLS=$(or $(NEEDLEDROP_KILLS),500) $(CARGO) test --locked --test crash -- --nocapture
 
 every-step: ## Kill runs at every durable step, on SQLite and a real Cassandra node, or fail them at every write (`make test` does some steps)
-	NEEDLEDROP_EVERY_STEP=1 $(CARGO) test --locked --test crash --test after -- any_durable_step any_step the_next_run --nocapture
-	NEEDLEDROP_EVERY_STEP=1 tests/cassandra/node with $(CARGO) test --locked --test cassandra -- crash:: killed ends_at_any late:: --nocapture
+	NEEDLEDROP_EVERY_STEP=1 $(CARGO) test --locked --test crash --test after --test replaced -- any_durable_step any_step the_next_run --nocapture
+	NEEDLEDROP_EVERY_STEP=1 tests/cassandra/node with $(CARGO) test --locked --test cassandra -- crash:: killed ends_at_any any_step late:: --nocapture
 
 fuzz: ## Test with random bytes for the reader, random folder changes and random writer actions: 5 minutes each (NEEDLEDROP_FUZZ_SECONDS, NEEDLEDROP_MODEL_SECONDS, NEEDLEDROP_SEED)
 	NEEDLEDROP_FUZZ_SECONDS=$(or $(NEEDLEDROP_FUZZ_SECONDS),300) $(CARGO) test --locked --lib fuzz -- --nocapture

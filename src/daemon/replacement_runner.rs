@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use crate::config::OnReplace;
 use crate::daemon::app::App;
-use crate::domain::{DeliveryId, FileKey};
+use crate::domain::{DeliveryId, Feeds, FileKey};
 use crate::jobs::replacement::{Extent, Settled, Settler};
 use crate::pipeline::messages::Ended;
 use crate::pipeline::pending_replacements::PendingReplacements;
@@ -17,6 +17,7 @@ use crate::source::{Source, SourceFile};
 use crate::store::backend::AnyStore;
 use crate::store::backoff::Backoff;
 use crate::store::observer::StoreObserver;
+use crate::store::scratch_folder::ScratchFolder;
 use crate::store::{Store, StoreError};
 
 /// The least time between two checks for a writer, if `source.tail_after` is short.
@@ -28,8 +29,10 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Settles files under one configuration.
 pub struct ReplacementRunner {
     app: App,
+    store: Arc<AnyStore>,
+    scratch: ScratchFolder,
     pub replacements: Arc<PendingReplacements>,
-    settler: Settler<AnySource>,
+    backoff: Backoff,
     /// Whether files must also be unchanged for `source.tail_after`. In a single pass, a file is complete unless it has a writer.
     is_daemon: bool,
 }
@@ -44,17 +47,8 @@ impl App {
     ) -> ReplacementRunner {
         let scratch = self.scratch(self.config.verify.scratch.clone());
         let replacements = Arc::new(PendingReplacements::new(scratch.clone()));
-        let settler = Settler {
-            store: Arc::clone(store),
-            schema: Arc::clone(&self.schema),
-            feeds: self.find(),
-            scratch,
-            replacements: Arc::clone(&replacements),
-            mirrors: self.feeds.map(|feed| feed.settings.on_replace == OnReplace::Mirror),
-            stop: backoff.halt.clone(),
-            backoff,
-        };
-        ReplacementRunner { app: self.clone(), replacements, settler, is_daemon }
+        let (app, store) = (self.clone(), Arc::clone(store));
+        ReplacementRunner { app, store, scratch, replacements, backoff, is_daemon }
     }
 }
 
@@ -77,15 +71,18 @@ impl ReplacementRunner {
                     ids.push(id);
                 }
             }
-            let Settled::Done(settled) = self.settler.settle(ids, extent).await? else {
+            if ids.is_empty() {
+                return Ok(Ended::Done);
+            }
+            let Settled::Done(settled) = self.settler().await.settle(ids, extent).await? else {
                 return Ok(Ended::Stopped);
             };
             settled.into_iter().for_each(|one| stats.add_replacement(&one.delivery, one.replacement));
-            Ok(if self.settler.stop.is_cancelled() { Ended::Stopped } else { Ended::Done })
+            Ok(if self.backoff.halt.is_cancelled() { Ended::Stopped } else { Ended::Done })
         };
         tokio::select! {
             ended = work => ended,
-            lost = self.settler.store.tend(observer) => Err(lost),
+            lost = self.store.tend(observer) => Err(lost),
         }
     }
 
@@ -103,12 +100,29 @@ impl ReplacementRunner {
                 );
                 return;
             } else {
-                match self.settler.settle(vec![id], Extent::Compare).await {
+                match self.settler().await.settle(vec![id], Extent::Compare).await {
                     Ok(Settled::Done(_)) => {}
                     Ok(Settled::Stopped) => return std::future::pending().await,
                     Err(error) => self.give_up(id, &file, &error).await,
                 }
             }
+        }
+    }
+
+    /// Creates the settler. Looking for the archives does not hold up other tasks, whether their file systems answer or not.
+    async fn settler(&self) -> Settler<AnySource> {
+        let app = self.app.clone();
+        let found = tokio::task::spawn_blocking(move || app.find()).await;
+        Settler {
+            store: Arc::clone(&self.store),
+            schema: Arc::clone(&self.app.schema),
+            // A panic of the thread was reported when it happened.
+            feeds: found.unwrap_or_else(|_| Feeds::none()),
+            mirrors: self.app.feeds.map(|feed| feed.settings.on_replace == OnReplace::Mirror),
+            scratch: self.scratch.clone(),
+            replacements: Arc::clone(&self.replacements),
+            backoff: self.backoff.clone(),
+            stop: self.backoff.halt.clone(),
         }
     }
 
