@@ -26,6 +26,16 @@ fn mirroring() -> World {
     World::of(YAML).with("source.on_replace", "mirror")
 }
 
+/// Makes a daemon notice soon that a file is complete.
+fn quick(world: World) -> World {
+    world.with("source.tail_after", "300ms").with("source.settle", "50ms").with("source.poll", "100ms")
+}
+
+/// Waits until the receipt of the newest generation of `a.csv` says this of the one that it replaces.
+fn until_replaced(world: &World, what: &str, says: impl Fn(&Json) -> bool) {
+    until(what, || says(&world.run(&["receipt", "a.csv", "--json"]).json()["replaces"]).then_some(()));
+}
+
 fn deliver(world: &World, name: &str, records: &str) -> Json {
     world.drop_file(name, format!("k,v,w\n{records}"));
     world.once(0)
@@ -265,35 +275,22 @@ fn a_mirror_is_completed_after_a_kill_at_any_step() {
 
 #[test]
 fn a_daemon_mirrors_a_file_once_it_is_complete_and_goes_on() {
-    let world = mirroring()
-        .with("source.tail_after", "500ms")
-        .with("source.settle", "50ms")
-        .with("source.poll", "100ms");
+    let world = quick(mirroring());
     let daemon = world.daemon();
     world.drop_file("a.csv", "k,v,w\n1,a,A\n2,b,B\n");
-    until("it is loaded", || {
-        (world.states().get("a.csv").is_some_and(|state| state == "loaded")).then_some(())
-    });
+    world.wait_for("a.csv", "loaded");
     world.drop_file("a.csv", "k,v,w\n2,b,B\n3,c,C\n");
-    until("it is mirrored", || {
-        let receipt = world.run(&["receipt", "a.csv", "--json"]).json();
-        (receipt["replaces"]["mirror"] == "done").then_some(())
-    });
+    until_replaced(&world, "it is mirrored", |replaces| replaces["mirror"] == "done");
     assert_eq!(json!(rows(&world, "t")), json!([[2, "b", "B"], [3, "c", "C"]]));
     world.drop_file("b.csv", "k,v,w\n7,x,X\n");
-    until("the next file is loaded", || {
-        (world.states().get("b.csv").is_some_and(|state| state == "loaded")).then_some(())
-    });
+    world.wait_for("b.csv", "loaded");
     let log = daemon.log();
     assert!(log.contains("replaces generation 1: t +1 new, 0 changed, 1 gone; u +1 new, 0 changed, 1 gone; what is gone was removed"), "{log}");
 }
 
 #[test]
 fn a_daemon_does_not_pause_again_for_a_mirror_that_has_to_wait() {
-    let world = mirroring()
-        .with("source.tail_after", "200ms")
-        .with("source.settle", "50ms")
-        .with("source.poll", "100ms");
+    let world = quick(mirroring());
     deliver(&world, "a.csv", "1,a,A\n2,b,B\n");
     world.drop_file("a.csv", "k,v,w\n1,a,A\nx,b,B\n");
     let daemon = world.daemon();
@@ -308,15 +305,9 @@ fn a_daemon_does_not_pause_again_for_a_mirror_that_has_to_wait() {
 
 #[test]
 fn a_daemon_compares_while_it_goes_on() {
-    let world = upserting()
-        .with("source.tail_after", "500ms")
-        .with("source.settle", "50ms")
-        .with("source.poll", "100ms");
+    let world = quick(upserting());
     deliver(&world, "a.csv", "1,a,A\n2,b,B\n");
     let _daemon = world.daemon();
     world.drop_file("a.csv", "k,v,w\n2,b,C\n3,c,C\n");
-    until("it is compared", || {
-        let receipt = world.run(&["receipt", "a.csv", "--json"]).json();
-        (receipt["replaces"]["tables"]["t"]["changed"] == 1).then_some(())
-    });
+    until_replaced(&world, "it is compared", |replaces| replaces["tables"]["t"]["changed"] == 1);
 }

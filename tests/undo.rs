@@ -306,11 +306,6 @@ fn the_tables_are_as_if_undone_deliveries_had_never_been() {
     let acts = (any::<bool>(), prop::collection::vec(model::act(), 4..24));
     stories::play("undo", Duration::from_secs(5), 200, acts, |(mirrors, acts)| {
         let on_replace = if *mirrors { "mirror" } else { "upsert" };
-        let mut model = Model::new(InSqlite(World::of(YAML).with("source.on_replace", on_replace)), true);
-        for act in acts {
-            model.play(act);
-            model.check();
-        }
-        model.verify();
+        Model::new(InSqlite(World::of(YAML).with("source.on_replace", on_replace)), true).tell(acts);
     });
 }

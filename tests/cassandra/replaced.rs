@@ -52,8 +52,9 @@ fn a_mirror_has_only_what_the_newest_content_gives() {
     let summary = deliver(&place, "a.csv", "3,c,\n4,d,D\n");
     assert_eq!(summary["replaced"][0]["replaces"]["mirror"], "done", "{summary}");
     assert_eq!(rows(&place, T), ["1 - mine", "2 o O", "3 c -", "4 d D"], "what another program wrote stays");
-    deliver(&place, "a.csv", "4,d,D\n");
-    assert_eq!(rows(&place, T).len(), 3);
+    // What was mirrored away is not known any more, so a copy of it is new.
+    deliver(&place, "copy.csv", "1,a,A\n2,b,B\n3,c,C\n");
+    assert_eq!(place.states()["copy.csv"], "loaded");
 }
 
 #[test]
@@ -91,11 +92,6 @@ fn mirrors_are_exact_in_any_order() {
     let acts = prop::collection::vec(undo_model::act(), 3..8);
     stories::play("mirrors in Cassandra", Duration::from_secs(5), 20, acts, |acts| {
         place.empty();
-        let mut model = Model::new(InCassandra(&place), false);
-        for act in acts {
-            model.play(act);
-            model.check();
-        }
-        model.verify();
+        Model::new(InCassandra(&place), false).tell(acts);
     });
 }

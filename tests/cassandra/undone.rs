@@ -428,11 +428,6 @@ fn the_tables_are_as_if_undone_deliveries_had_never_been() {
     let acts = prop::collection::vec(undo_model::act(), 4..12);
     stories::play("undo in Cassandra", Duration::from_secs(10), 20, acts, |acts| {
         place.empty();
-        let mut model = Model::new(InCassandra(&place), true);
-        for act in acts {
-            model.play(act);
-            model.check();
-        }
-        model.verify();
+        Model::new(InCassandra(&place), true).tell(acts);
     });
 }

@@ -76,7 +76,16 @@ impl<S: Subject> Model<S> {
         Self { subject, contents: BTreeMap::new(), killed: None, lossy: false, clears }
     }
 
-    pub fn play(&mut self, act: &Act) {
+    /// Plays a story, and checks the tables after each act.
+    pub fn tell(mut self, acts: &[Act]) {
+        for act in acts {
+            self.play(act);
+            self.check();
+        }
+        self.verify();
+    }
+
+    fn play(&mut self, act: &Act) {
         match act {
             Act::Deliver(file, lines) => {
                 self.subject.drop_file(FILES[*file], format!("k,v,w\n{}", LINES[*lines]));
@@ -158,7 +167,7 @@ impl<S: Subject> Model<S> {
         output.code == 0
     }
 
-    pub fn check(&self) {
+    fn check(&self) {
         if self.lossy || self.killed.is_some() {
             return;
         }
@@ -171,7 +180,7 @@ impl<S: Subject> Model<S> {
     }
 
     /// Asserts that a verification finds nothing wrong, unless it could not read a file.
-    pub fn verify(&mut self) {
+    fn verify(&mut self) {
         self.complete();
         self.check();
         if self.subject.deliveries().is_empty() {
