@@ -22,12 +22,13 @@ const WATCHDOG: Duration = Duration::from_secs(2);
 /// How long the daemon may take to end. An inbox is reported after a third of it.
 const GRACE: Duration = Duration::from_secs(6);
 
+/// A file may be closed before a daemon watches its inbox, for example during a reload. Its tail then waits for `tail_after`.
 fn yaml(poll: &str) -> String {
     let mut yaml = "feeds:\n".to_owned();
     for (feed, folder) in [("a", "hung/a"), ("b", "hung/b"), ("good", "good")] {
         writeln!(
             yaml,
-            "  {feed}:\n    source: {{ folder: {folder}, settle: 20ms, poll: {poll}, columns: {{ id: int, who: text }} }}\n    \
+            "  {feed}:\n    source: {{ folder: {folder}, settle: 20ms, tail_after: 200ms, poll: {poll}, columns: {{ id: int, who: text }} }}\n    \
              tables: {{ t_{feed}: {{ partition_key: [id], columns: [who] }} }}"
         )
         .unwrap();

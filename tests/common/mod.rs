@@ -359,6 +359,9 @@ impl Drop for Daemon {
         // The daemon may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the log of the daemon:\n{}", self.log());
+        }
     }
 }
 
