@@ -99,7 +99,7 @@ fn the_receipt_says_that_no_row_was_sent_and_closes() {
     assert_eq!(receipt["bytes"], bytes.len());
     assert_eq!(receipt["hash"], blake3::hash(bytes.as_bytes()).to_hex().as_str());
     for table in TABLES {
-        let expected = json!({ "rows": 0, "collisions": 0, "estimated": false, "refused": 0, "assumed": 4, "behind": false });
+        let expected = json!({ "rows": 0, "collisions": 0, "estimated": false, "older": 0, "refused": 0, "assumed": 4, "behind": false });
         assert_eq!(receipt["tables"][table], expected);
     }
     let text = world.run(&["receipt", DAYS[0]]).stdout;

@@ -5,6 +5,8 @@
 mod common;
 #[path = "common/answers.rs"]
 mod answers;
+#[path = "common/newest.rs"]
+mod newest_stories;
 #[path = "common/ordered.rs"]
 mod ordered;
 #[path = "common/steps.rs"]
@@ -59,6 +61,8 @@ mod late;
 mod many;
 #[path = "cassandra/migration.rs"]
 mod migration;
+#[path = "cassandra/newest.rs"]
+mod newest;
 #[path = "cassandra/order.rs"]
 mod order;
 #[path = "cassandra/quarantine.rs"]

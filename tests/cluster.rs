@@ -140,14 +140,18 @@ fn on_cluster<T>(ask: impl AsyncFnOnce(scylla::client::session::Session) -> T) -
     })
 }
 
-fn end(world: &World, keyspace: &str) -> End {
-    let tables = on_cluster(async |session| {
+fn tables(keyspace: &str) -> Vec<Vec<String>> {
+    on_cluster(async |session| {
         let mut tables = Vec::new();
         for table in ["session_item", "user_session", "user_song"] {
             tables.push(rows(&session, keyspace, table).await);
         }
         tables
-    });
+    })
+}
+
+fn end(world: &World, keyspace: &str) -> End {
+    let tables = tables(keyspace);
     let status = world.json(&["status"]);
     let account = |delivery: &serde_json::Value| {
         let receipt = world.receipt(delivery["file"].as_str().unwrap());
@@ -229,6 +233,7 @@ fn a_load_survives_killed_nodes_stopped_nodes_and_a_killed_daemon() {
     );
     one_node_killed(&nodes[2], &expected);
     one_of_all_killed(&nodes[2], &expected);
+    undone_and_mirrored_without_a_node(&nodes);
     all_stopped(&nodes, &expected);
     daemon_killed(&expected);
 }
@@ -274,6 +279,34 @@ fn one_of_all_killed(node: &Node, expected: &End) {
     assert!(retries.map(|(_, count)| count).sum::<f64>() > 0.0, "no write was retried");
     assert_eq!(daemon.stop().0, 0, "{}", daemon.log());
     assert_eq!(&end(&world, "partial"), expected);
+}
+
+/// A correction is complete although a replica was away. Later, the replica that was away answers together with one that was not.
+fn undone_and_mirrored_without_a_node(nodes: &[Node]) {
+    let clean = world("without");
+    let files = common::files(&clean.inbox());
+    let text = std::fs::read_to_string(&files[2]).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let half = lines[..lines.len() / 2].join("\n") + "\n";
+    let name = |at: usize| files[at].file_name().unwrap().to_str().unwrap();
+    std::fs::remove_file(&files[1]).unwrap();
+    clean.drop_file(name(2), &half);
+    clean.once(0);
+    let world = world("corrected").with("source.on_replace", "mirror");
+    world.once(0);
+    assert_ne!(tables("corrected"), tables("without"));
+    nodes[2].kill();
+    let undone = world.run(&["undo", name(1)]);
+    assert_eq!(undone.code, 0, "{undone:?}");
+    world.drop_file(name(2), &half);
+    let summary = world.once(0);
+    assert_eq!(summary["replaced"][0]["replaces"]["mirror"], "done", "{summary}");
+    nodes[2].again();
+    nodes[1].kill();
+    assert_eq!(tables("corrected"), tables("without"));
+    let verified = world.run(&["verify"]);
+    assert_eq!(verified.code, 0, "{verified:?}");
+    nodes[1].again();
 }
 
 /// Returns the deliveries in the ledger. Commands read the ledger at ALL too, so they get no answer now.

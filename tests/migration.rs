@@ -39,6 +39,13 @@ CREATE INDEX _needledrop_contents ON _needledrop_deliveries (head, bytes, hash)
 UPDATE _needledrop_meta SET value = '8' WHERE key = 'format';
 ";
 
+/// The change that turns a ledger of format 8 into a ledger of format 9.
+const FORMAT_9: &str = "
+ALTER TABLE _needledrop_deliveries ADD COLUMN replacement TEXT;
+ALTER TABLE _needledrop_deliveries ADD COLUMN mirrored_by INTEGER;
+UPDATE _needledrop_meta SET value = '9' WHERE key = 'format';
+";
+
 /// The changes that turn a ledger of format 3 into a ledger of an earlier format.
 const EARLIER: [(u32, &str); 2] =
     [(2, include_str!("common/format_2.sql")), (1, include_str!("common/format_1.sql"))];
@@ -56,7 +63,8 @@ fn of_format(format: u32) -> World {
     store.execute_batch(if format == 5 { FORMAT_5 } else { "" }).unwrap();
     // Format 7 changed no table.
     store.execute_batch(if format == 7 { FORMAT_7 } else { "" }).unwrap();
-    store.execute_batch(if format == 8 { FORMAT_8 } else { "" }).unwrap();
+    store.execute_batch(if format >= 8 { FORMAT_8 } else { "" }).unwrap();
+    store.execute_batch(if format == 9 { FORMAT_9 } else { "" }).unwrap();
     for (_, change) in EARLIER.iter().filter(|(to, _)| format <= *to) {
         store.execute_batch(change).unwrap();
     }
@@ -119,7 +127,7 @@ fn without_times(world: &World) -> impl PartialEq + std::fmt::Debug {
 
 #[test]
 fn a_reader_sees_an_older_ledger_as_it_is_and_changes_nothing() {
-    for format in 1..=8 {
+    for format in 1..=9 {
         let world = of_format(format);
         let before = world.dump();
         assert_eq!(world.deliveries(), interrupted(format), "format {format}");
@@ -147,7 +155,7 @@ fn a_reader_sees_an_older_ledger_as_it_is_and_changes_nothing() {
 fn a_writer_migrates_an_older_ledger_and_continues_its_files() {
     let new = World::of_format(9);
     new.once(1);
-    for format in 1..=8 {
+    for format in 1..=9 {
         let world = of_format(format);
         world.continues(&interrupted(format), &world.unchanged(), [&[], &[]], open_of(format));
         assert_ended(&world, format);
@@ -163,7 +171,7 @@ fn a_writer_migrates_an_older_ledger_and_continues_its_files() {
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "crash points are in debug builds only")]
 fn a_migration_that_is_interrupted_is_repeated() {
-    for format in 1..=8 {
+    for format in 1..=9 {
         for (step, name) in [(1, "format before commit"), (2, "format after commit")] {
             let world = of_format(format);
             let mut aborted = world.command(&["run", "--once"]);
@@ -182,14 +190,14 @@ fn a_ledger_of_a_later_format_is_refused_and_not_changed() {
     let world = of_format(3);
     world.once(1);
     let store = Connection::open(world.store()).unwrap();
-    store.execute("UPDATE _needledrop_meta SET value = '10' WHERE key = 'format'", []).unwrap();
+    store.execute("UPDATE _needledrop_meta SET value = '11' WHERE key = 'format'", []).unwrap();
     let before = world.dump();
     for command in
         [&["run", "--once"][..], &["load", "inbox"], &["status"], &["quarantine", "replay"], &["check"]]
     {
         let refused = world.run(command);
         assert_eq!(refused.code, 2, "{command:?}: {refused:?}");
-        let told = "its ledger has format 10, this version knows 9";
+        let told = "its ledger has format 11, this version knows 10";
         assert!([&refused.stdout, &refused.stderr].iter().any(|out| out.contains(told)), "{refused:?}");
     }
     assert_eq!(world.dump(), before);

@@ -94,7 +94,7 @@ fn within_one_file_the_later_record_counts_and_the_collision_is_reported() {
     for table in ["session_item", "user_session", "user_song"] {
         assert_eq!(
             receipt["tables"][table],
-            json!({ "rows": 2, "collisions": 1, "estimated": false, "refused": 0, "assumed": 0, "behind": false })
+            json!({ "rows": 2, "collisions": 1, "estimated": false, "older": 0, "refused": 0, "assumed": 0, "behind": false })
         );
     }
     assert!(world.run(&["receipt", FILES[0]]).stdout.contains("collisions"));

@@ -137,7 +137,7 @@ fn object(delivery: &Delivery, plan: Option<&Plan>, sample: u64) -> Json {
                 count.table.clone(),
                 json!({
                     "rows": count.rows, "collisions": count.reported_collisions(sample),
-                    "estimated": count.estimated,
+                    "estimated": count.estimated, "older": count.older,
                     "refused": count.refused, "assumed": receipt.assumed_in(count), "behind": behind
                 }),
             )
@@ -249,11 +249,13 @@ fn text(out: &mut impl Write, delivery: &Delivery, plan: Option<&Plan>, sample: 
         .iter()
         .map(|count| {
             let note = match (count.refused, receipt.assumed_in(count)) {
-                _ if is_behind(delivery, plan, &count.table) => "behind".to_owned(),
-                (0, 0) => String::new(),
-                (0, assumed) => format!("{} more rows assumed to be there", render::grouped(assumed)),
-                (refused, _) => format!("{refused} loaded records could not become rows of this table"),
+                _ if is_behind(delivery, plan, &count.table) => Some("behind".to_owned()),
+                (0, 0) => None,
+                (0, assumed) => Some(format!("{} more rows assumed to be there", render::grouped(assumed))),
+                (refused, _) => Some(format!("{refused} loaded records could not become rows of this table")),
             };
+            let note: Vec<String> = note.into_iter().chain(render::older(count.older)).collect();
+            let note = note.join("; ");
             let collisions = render::collisions(count.reported_collisions(sample), count.estimated);
             vec![count.table.clone(), render::grouped(count.rows), collisions, note]
         })

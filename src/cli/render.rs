@@ -253,12 +253,20 @@ pub fn collisions(count: u64, estimated: bool) -> String {
     format!("{}{}", if estimated { "≈ " } else { "" }, grouped(count))
 }
 
-/// Returns as JSON what a run did to each table. `estimated` is present only if it is true.
+/// Describes the rows that were not written, because their keys have newer records.
+pub fn older(count: u64) -> Option<String> {
+    (count > 0).then(|| format!("{} are older than the row of their key", grouped(count)))
+}
+
+/// Returns as JSON what a run did to each table. `estimated` is present only if it is true, and `older` if it is not 0.
 pub fn tables_json(tables: impl Iterator<Item = (String, TableDelta)>, sample: u64) -> Json {
     let entry = |(name, delta): (String, TableDelta)| {
         let mut counts = json!({ "rows": delta.rows, "collisions": delta.reported_collisions(sample) });
         if delta.estimated {
             counts["estimated"] = json!(true);
+        }
+        if delta.older > 0 {
+            counts["older"] = json!(delta.older);
         }
         (name, counts)
     };
@@ -269,7 +277,7 @@ pub fn tables_json(tables: impl Iterator<Item = (String, TableDelta)>, sample: u
 pub fn tables_text(tables: impl Iterator<Item = (String, TableDelta)>, sample: u64) -> Vec<Vec<String>> {
     let entry = |(name, delta): (String, TableDelta)| {
         let found = collisions(delta.reported_collisions(sample), delta.estimated);
-        vec![format!("  {name}"), grouped(delta.rows), found]
+        vec![format!("  {name}"), grouped(delta.rows), found, older(delta.older).unwrap_or_default()]
     };
     tables.map(entry).collect()
 }

@@ -140,7 +140,7 @@ fn text(
     refusals::table(out, &stats.by_kind())?;
     let rows = render::tables_text(stats.tables().into_iter(), sample);
     if !rows.is_empty() {
-        table(out, &["tables", "rows", "collisions"], &rows)?;
+        table(out, &["tables", "rows", "collisions", ""], &rows)?;
     }
     first_replaced(out, stats)?;
     let left = stats.files_left();

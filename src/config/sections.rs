@@ -203,16 +203,18 @@ pub struct Table {
     #[serde(default, rename = "static")]
     pub statics: Vec<Spanned<String>>,
     #[serde(default)]
-    pub empty: Empty,
+    pub empty: Option<Empty>,
+    /// The column that decides which record of a key gives its row.
+    #[serde(default)]
+    pub newest_by: Option<Spanned<String>>,
     /// The options in the `WITH` clause of a Cassandra table, by name.
     #[serde(default)]
     pub options: std::collections::BTreeMap<String, units::Word>,
 }
 
-#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Empty {
-    #[default]
     Keep,
     Clear,
 }

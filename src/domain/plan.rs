@@ -150,6 +150,8 @@ pub struct Table {
     /// The columns that have one value per partition instead of one per row (Cassandra only).
     pub statics: Vec<usize>,
     pub empty: Empty,
+    /// The column that decides which record of a key gives its row. Without it, the last record of each column does.
+    pub newest_by: Option<usize>,
     /// The options in the `WITH` clause of a Cassandra table, as name and value: `default_time_to_live`, `86400`.
     pub options: Vec<(String, String)>,
     pub fingerprint: Fingerprint,
@@ -207,6 +209,12 @@ impl Table {
     pub fn key_len(&self) -> usize {
         self.partition_key.len() + self.clustering_key.len()
     }
+
+    /// Returns the place of the column `newest_by` among the columns after the key.
+    pub fn newest_at(&self) -> Option<usize> {
+        let newest_by = self.newest_by?;
+        self.columns.iter().position(|column| *column == newest_by)
+    }
 }
 
 #[cfg(test)]
@@ -231,6 +239,7 @@ impl Table {
             columns: Vec::new(),
             statics: Vec::new(),
             empty: Empty::Keep,
+            newest_by: None,
             options: Vec::new(),
             fingerprint: Fingerprint::of(name),
         }
@@ -261,6 +270,11 @@ impl Plan {
 impl Plan {
     pub fn table(&self, name: &str) -> Option<(usize, &Table)> {
         self.tables.iter().enumerate().find(|(_, table)| table.name == name)
+    }
+
+    /// Whether the records of a table must be written in the order of their stamps, because of `newest_by`.
+    pub fn needs_order(&self) -> bool {
+        self.tables.iter().any(|table| table.newest_by.is_some())
     }
 
     /// Returns the columns of `table`, key first.

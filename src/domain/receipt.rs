@@ -41,6 +41,8 @@ pub struct TableCount {
     pub collisions: u64,
     /// Whether `collisions` is an estimate, because there were too many keys to remember them all.
     pub estimated: bool,
+    /// Collisions that were not written, because their key has a newer record by `newest_by`.
+    pub older: u64,
     /// The fingerprint of the declaration under which the rows were written. Empty if the table is behind.
     pub fingerprint: Fingerprint,
 }
@@ -54,6 +56,8 @@ pub struct TableDelta {
     pub corrected: u64,
     /// Whether `collisions` is an estimate.
     pub estimated: bool,
+    /// Rows that were not written, because their key has a newer record by `newest_by`.
+    pub older: u64,
     /// Time spent writing these rows.
     pub took: Duration,
 }
@@ -64,6 +68,7 @@ impl TableDelta {
         self.collisions += other.collisions;
         self.corrected += other.corrected;
         self.estimated |= other.estimated;
+        self.older += other.older;
         self.took += other.took;
     }
 
@@ -97,6 +102,7 @@ impl TableCount {
             refused: 0,
             collisions: 0,
             estimated: false,
+            older: 0,
             fingerprint: Fingerprint(String::new()),
         }
     }
@@ -110,12 +116,14 @@ impl TableCount {
         self.rows += delta.rows;
         self.collisions = (self.collisions + delta.collisions).saturating_sub(delta.corrected);
         self.estimated |= delta.estimated;
+        self.older += delta.older;
     }
 
-    /// Restarts the count before the first chunk of a backfill. The collisions stay: a store that recognises rows that
-    /// were sent before does not count their collisions again.
+    /// Restarts the count before the first chunk of a backfill. Collisions and older records stay: a store that recognises
+    /// rows that were sent before does not count them again.
     pub fn restart(&mut self) {
-        *self = Self { collisions: self.collisions, estimated: self.estimated, ..Self::behind(&self.table) };
+        let Self { collisions, estimated, older, .. } = *self;
+        *self = Self { collisions, estimated, older, ..Self::behind(&self.table) };
     }
 
     /// Counts a chunk of a backfill. `refused` records are loaded in other tables, but cannot be rows of this table.

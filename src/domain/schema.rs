@@ -65,6 +65,7 @@ fn shifted(table: &Table, by: usize) -> Table {
         clustering_key: table.clustering_key.iter().map(|(column, order)| (column + by, *order)).collect(),
         columns: shift(&table.columns),
         statics: shift(&table.statics),
+        newest_by: table.newest_by.map(|column| column + by),
         ..table.clone()
     }
 }

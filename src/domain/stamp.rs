@@ -124,6 +124,21 @@ impl Stamps {
         Some(range.first + ahead)
     }
 
+    /// Returns the ranges of stamps that no record before number `reach` has: the first stamp, and the one after the last.
+    pub fn beyond(&self, reach: u64) -> Vec<(Stamp, Stamp)> {
+        let mut taken_over = reach;
+        let mut beyond = Vec::new();
+        for range in self.0.iter().rev() {
+            let used = taken_over.saturating_sub(range.first).min(range.records);
+            let begin = Stamp(range.base.0 + 2 * i64::try_from(used).unwrap_or(0));
+            if begin < range.end() {
+                beyond.push((begin, range.end()));
+            }
+            taken_over = taken_over.min(range.first);
+        }
+        beyond
+    }
+
     /// Returns the number of the first record that has no stamp yet.
     pub fn reach(&self) -> u64 {
         self.0.last().map_or(0, |range| range.first + range.records)
@@ -169,6 +184,14 @@ mod tests {
         assert_eq!(stamps.reach(), 17);
         for record in 0..17 {
             assert_eq!(stamps.of(record).and_then(|stamp| stamps.number(stamp)), Some(record));
+        }
+        for reach in 0..17 {
+            let beyond = stamps.beyond(reach);
+            let is_beyond = |stamp: Stamp| beyond.iter().any(|(begin, end)| *begin <= stamp && stamp < *end);
+            let used: Vec<Stamp> = (0..reach).filter_map(|record| stamps.of(record)).collect();
+            for stamp in [100..120, 500..520].into_iter().flatten().step_by(2).map(Stamp) {
+                assert_eq!(is_beyond(stamp), !used.contains(&stamp), "{reach} {stamp:?}");
+            }
         }
     }
 

@@ -15,6 +15,8 @@ pub struct RowsOf {
     pub shared: u64,
     /// Shared rows whose first record is of the delivery. The records that follow it are not collisions after an undo.
     pub first: u64,
+    /// Whether records with later stamps may come back too, because of `newest_by`.
+    pub is_newest_by: bool,
     /// The keys of the first rows of its own.
     pub examples: Vec<TableRow>,
 }

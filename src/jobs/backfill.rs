@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::domain::{Delivery, DeliveryId, DeliveryState, Feed, Feeds, Plan, Stamp, Table, ledger};
-use crate::jobs::late_rows::LateRows;
+use crate::jobs::late_rows::{LateRows, LateTable};
 use crate::jobs::loaded_rows::{LoadedChunk, LoadedRows};
 use crate::jobs::locate::KeptFiles;
 use crate::pipeline::prefix_check::KeptFileError;
@@ -16,7 +16,7 @@ use crate::source::Source;
 use crate::store::StoreError;
 use crate::store::backoff::Backoff;
 use crate::store::listing::Deliveries;
-use crate::store::repairs::Repairs;
+use crate::store::repairs::{Lateness, Repairs};
 use crate::store::scratch_folder::ScratchFolder;
 
 /// The outcome of the backfill of one delivery.
@@ -33,13 +33,16 @@ pub enum Backfilled {
 pub struct Behind {
     /// The first stamp of the delivery, by which deliveries are ordered.
     begin: Option<Stamp>,
+    /// The stamp after its last one.
+    end: Stamp,
     pub id: DeliveryId,
     pub bytes: u64,
 }
 
 impl Behind {
     pub fn of(delivery: &Delivery) -> Self {
-        Self { begin: delivery.stamps.begin(), id: delivery.id, bytes: delivery.reach.offset }
+        let (begin, end) = (delivery.stamps.begin(), delivery.stamps.end());
+        Self { begin, end, id: delivery.id, bytes: delivery.reach.offset }
     }
 }
 
@@ -121,14 +124,15 @@ impl<S: Repairs, I: Source> Backfill<S, I> {
         table: usize,
         scratch: &ScratchFolder,
     ) -> Result<bool, StoreError> {
-        let is_late = |one: &&Behind| one.begin.is_some_and(|begin| self.store.is_late(table, begin));
-        let late: Vec<&Behind> = behind.iter().filter(is_late).collect();
-        if late.is_empty() {
-            return Ok(false);
-        }
-        let (store, tables) = ((&*self.store, &self.backoff), vec![(table, self.table.clone())]);
-        let rows = LateRows::begin(store, (&self.feeds, &self.stop), scratch, tables)?;
-        for Behind { id, .. } in late {
+        let Some(late) = self.late_table(behind, table).await? else { return Ok(false) };
+        let store = (&*self.store, &self.backoff);
+        let is_needed = |one: &&Behind| {
+            let begin = one.begin.unwrap_or_default();
+            late.lateness == Lateness::Newest || self.store.lateness(table, begin, begin) != Lateness::None
+        };
+        let needed: Vec<&Behind> = behind.iter().filter(is_needed).collect();
+        let mut rows = LateRows::begin(store, (&self.feeds, &self.stop), scratch, vec![late])?;
+        for Behind { id, .. } in needed {
             let delivery = self.backoff.with(|| self.store.delivery(*id)).await?;
             let found = delivery.as_ref().and_then(|one| Some((one, self.feeds.of(&one.file).ok()?)));
             let Some((delivery, find)) = found else { continue };
@@ -141,6 +145,32 @@ impl<S: Repairs, I: Source> Backfill<S, I> {
             }
         }
         rows.write().await?.into_stopped("records of the table")
+    }
+
+    /// Returns the table if records of these deliveries are late in it.
+    async fn late_table(&self, behind: &[Behind], table: usize) -> Result<Option<LateTable>, StoreError> {
+        let mut newest = self.newest().await?;
+        for one in behind {
+            let late = LateTable::of(&*self.store, (table, &self.table), one.begin.unwrap_or(newest), newest);
+            if late.is_some() {
+                return Ok(late);
+            }
+            newest = newest.max(one.end);
+        }
+        Ok(None)
+    }
+
+    /// Returns the end of the stamps of the deliveries that have rows in the table.
+    async fn newest(&self) -> Result<Stamp, StoreError> {
+        let mut all = Deliveries::patiently(&*self.store, &self.backoff, ledger::DeliveryFilter::All);
+        let mut newest = Stamp::default();
+        while let Some(delivery) = all.next().await? {
+            let mut counts = delivery.receipt.tables.iter();
+            if counts.any(|count| count.table == self.table && count.rows > 0) {
+                newest = newest.max(delivery.stamps.end());
+            }
+        }
+        Ok(newest)
     }
 
     /// Reports records that are in other tables but have no row in this table.

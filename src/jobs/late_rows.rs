@@ -1,18 +1,19 @@
-//! Writes rows whose records are older than a correction of their table. Deletes and restored values of the correction may hide
-//! what is written under the stamps of these records, so the cells that they win are written above it.
+//! Writes rows of late records: records with earlier stamps than a correction of their table, or than other records of a table with
+//! `newest_by`. Written under their own stamps, they could be hidden, so the cells that they win are written above all stamps.
 
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::correction::KeyedRow;
-use crate::domain::{Delivery, Feeds, RowChunk, TableRow};
+use crate::domain::correction::late_row::Fate;
+use crate::domain::{Delivery, Feeds, RowChunk, Stamp, TableRow};
 use crate::jobs::locate::KeptFiles;
 use crate::jobs::read_again::{Lost, ReadAgain};
 use crate::source::Source;
 use crate::store::StoreError;
 use crate::store::backoff::Backoff;
-use crate::store::repairs::Repairs;
+use crate::store::repairs::{Lateness, Repairs};
 use crate::store::scratch_folder::ScratchFolder;
 use crate::store::sqlite::expected_rows::ExpectedRows;
 
@@ -26,8 +27,28 @@ pub struct LateRows<'r, S, I> {
     stop: &'r CancellationToken,
     own: ExpectedRows,
     expected: ExpectedRows,
-    /// The tables, by index and name.
-    tables: Vec<(usize, String)>,
+    tables: Vec<LateTable>,
+}
+
+/// A table with late rows.
+#[derive(Clone, Debug)]
+pub struct LateTable {
+    pub index: usize,
+    pub name: String,
+    pub lateness: Lateness,
+}
+
+impl LateTable {
+    /// Returns the table if records of it with stamps from `stamp` on are late.
+    pub fn of(
+        store: &impl Repairs,
+        (index, name): (usize, &str),
+        stamp: Stamp,
+        newest: Stamp,
+    ) -> Option<Self> {
+        let lateness = store.lateness(index, stamp, newest);
+        (lateness != Lateness::None).then(|| Self { index, name: name.to_owned(), lateness })
+    }
 }
 
 /// How writing late rows ended.
@@ -48,7 +69,7 @@ impl<'r, S: Repairs, I: Source> LateRows<'r, S, I> {
         store: (&'r S, &'r Backoff),
         (feeds, stop): (&'r Feeds<KeptFiles<I>>, &'r CancellationToken),
         scratch: &ScratchFolder,
-        tables: Vec<(usize, String)>,
+        tables: Vec<LateTable>,
     ) -> Result<Self, StoreError> {
         let (own, expected) = (scratch.create("late")?, scratch.create("expected")?);
         Ok(Self { store, feeds, stop, own, expected, tables })
@@ -67,25 +88,63 @@ impl<'r, S: Repairs, I: Source> LateRows<'r, S, I> {
     ///
     /// # Errors
     /// Returns an error if a table cannot be corrected, or if the store does not answer.
-    pub async fn write(&self) -> Result<LateEnd, StoreError> {
+    pub async fn write(&mut self) -> Result<LateEnd, StoreError> {
+        self.drop_visible().await?;
+        if self.tables.is_empty() {
+            return Ok(LateEnd::Done);
+        }
         match self.expect().await? {
             LateEnd::Done => {}
             ended => return Ok(ended),
         }
         let (store, backoff) = self.store;
-        let tables: Vec<usize> = self.tables.iter().map(|(index, _)| *index).collect();
+        let tables: Vec<usize> = self.tables.iter().map(|table| table.index).collect();
         let repair = backoff.with(|| store.begin_repair(tables.clone())).await?;
-        for table in tables {
+        for LateTable { index, lateness, .. } in &self.tables {
             let mut after = None;
             loop {
-                let page = self.own.page(table, after.take()).await?;
+                let page = self.own.page(*index, after.take()).await?;
                 let Some(last) = page.last() else { break };
                 after = Some(last.key.clone());
-                let rows = self.won(table, page).await?;
-                backoff.with(|| store.uncover(&repair, table, rows.clone())).await?;
+                let rows =
+                    if *lateness == Lateness::Corrected { self.won(*index, page).await? } else { page };
+                backoff.with(|| store.uncover(&repair, *index, rows.clone())).await?;
             }
         }
         Ok(LateEnd::Done)
+    }
+
+    /// Drops the tables that need no correction. Of the rest, finds those that need the kept files.
+    async fn drop_visible(&mut self) -> Result<(), StoreError> {
+        let mut tables = Vec::new();
+        for table in std::mem::take(&mut self.tables) {
+            let lateness = match table.lateness {
+                Lateness::Newest => self.lateness_by_rows(table.index).await?,
+                known => known,
+            };
+            if lateness != Lateness::None {
+                tables.push(LateTable { lateness, ..table });
+            }
+        }
+        self.tables = tables;
+        Ok(())
+    }
+
+    async fn lateness_by_rows(&self, table: usize) -> Result<Lateness, StoreError> {
+        let (store, backoff) = self.store;
+        let (mut after, mut lateness) = (None, Lateness::None);
+        loop {
+            let page = self.own.page(table, after.take()).await?;
+            let Some(last) = page.last() else { return Ok(lateness) };
+            after = Some(last.key.clone());
+            let fates = backoff.with(|| store.fates(table, page.clone())).await?;
+            if fates.contains(&Fate::Tie) {
+                return Ok(Lateness::Corrected);
+            }
+            if fates.contains(&Fate::Hidden) {
+                lateness = Lateness::Newest;
+            }
+        }
     }
 
     /// Collects what the other records give for the keys.
@@ -112,7 +171,9 @@ impl<'r, S: Repairs, I: Source> LateRows<'r, S, I> {
         };
         let counts = delivery.receipt.tables.iter().filter(|count| count.rows > 0 && delivery.counts());
         let names = counts.map(|count| &count.table).filter(|name| !is_behind(name));
-        names.filter(|name| self.tables.iter().any(|(_, of)| of == *name)).cloned().collect()
+        let needs = |of: &LateTable| of.lateness == Lateness::Corrected;
+        let is_needed = |name: &&String| self.tables.iter().any(|of| needs(of) && of.name == **name);
+        names.filter(is_needed).cloned().collect()
     }
 
     /// Returns rows with only the cells that late records win.
@@ -141,8 +202,8 @@ impl LateEnd {
                 let each =
                     each.map(|one| format!("\n  {}, generation {}: {}", one.file, one.generation, one.why));
                 Err(StoreError::Settings(format!(
-                    "{what} are older than an undo or a repair of their table, so files are needed that cannot be read{}\n  \
-                     next: correct what is named for each file, then try again",
+                    "{what} were delivered before an undo or a repair of their table, so other files must be read, but these cannot be:{}\n  \
+                     next: fix the problem named for each file, then try again",
                     each.collect::<String>()
                 )))
             }

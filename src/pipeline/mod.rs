@@ -157,6 +157,7 @@ impl<S: Store, I: Source> Pipeline<S, I> {
         let (store, backoff) = (Arc::clone(&self.store), shared.waits(halt, Stage::Discover));
         stages.spawn(Opening { store, plans, backoff, quota }.run(handovers));
         let Pipelining { together, at_once } = self.config.store.pipelining();
+        let at_once = if plans_need_order(&self.feeds) { 1 } else { at_once };
         let (rows_in, rows) = mpsc::channel(write.queue.max(together));
         let (buffers, pulse) = (Arc::clone(&shared.buffers), self.heartbeat.begins(Stage::Transform));
         stages.spawn(async move {
@@ -176,6 +177,11 @@ impl<S: Store, I: Source> Pipeline<S, I> {
         stages.spawn(write.run(rows, finished.into_iter().collect()));
         stages
     }
+}
+
+/// Whether the records of some table must be written in the order of their stamps.
+fn plans_need_order<I>(feeds: &Feeds<FeedInput<I>>) -> bool {
+    feeds.values().any(|feed| feed.plan.needs_order())
 }
 
 impl<S, I: Source> Pipeline<S, I> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::domain::correction::late_row::Fate;
 use crate::domain::correction::{KeyedRow, RowRepair};
 use crate::domain::ledger::{
     Amendment, Applied, Continuation, Cursor, DeliveryFilter, KnownFile, NewDelivery, Page, TakenUp,
@@ -20,7 +21,7 @@ use crate::store::cassandra::{self, CassandraStore};
 use crate::store::dry_run::DryRun;
 use crate::store::limits::Limits;
 use crate::store::observer::StoreObserver;
-use crate::store::repairs::Repairs;
+use crate::store::repairs::{Lateness, Repairs};
 use crate::store::sqlite::expected_rows::KeyEquality;
 use crate::store::sqlite::{self, SqliteStore};
 use crate::store::{
@@ -455,11 +456,19 @@ impl Repairs for AnyStore {
         }
     }
 
-    fn is_late(&self, table: usize, stamp: Stamp) -> bool {
+    fn lateness(&self, table: usize, stamp: Stamp, newest: Stamp) -> Lateness {
         match self {
-            Self::Sqlite(store) => store.is_late(table, stamp),
-            Self::Cassandra(store) => store.is_late(table, stamp),
-            Self::DrySqlite(_) | Self::DryCassandra(_) => false,
+            Self::Sqlite(store) => store.lateness(table, stamp, newest),
+            Self::Cassandra(store) => store.lateness(table, stamp, newest),
+            Self::DrySqlite(_) | Self::DryCassandra(_) => Lateness::None,
+        }
+    }
+
+    async fn fates(&self, table: usize, rows: Vec<KeyedRow>) -> Result<Vec<Fate>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.fates(table, rows).await,
+            Self::Cassandra(store) => store.fates(table, rows).await,
+            Self::DrySqlite(_) | Self::DryCassandra(_) => Err(corrects_nothing()),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Ledgers left by earlier versions: 0.1.0 (format 3), and formats 4 to 8. Readers refuse them until they are migrated.
+//! Ledgers left by earlier versions: 0.1.0 (format 3), and formats 4 to 9. Readers refuse them until they are migrated.
 //! Then loading continues.
 
 use scylla::value::CqlValue;
@@ -15,7 +15,7 @@ struct Left {
     interrupted: [&'static str; 2],
 }
 
-const LEFT: [Left; 6] = [
+const LEFT: [Left; 7] = [
     Left {
         format: 3,
         store: include_str!("../fixtures/0.1.0/cassandra.cql"),
@@ -46,6 +46,12 @@ const LEFT: [Left; 6] = [
     // Format 8 added a table.
     Left {
         format: 8,
+        store: include_str!("../fixtures/format-6/cassandra.cql"),
+        interrupted: ["2024-01-12.csv 1 loading 2 = 2 + 0 + 0", "2024-01-13.csv 1 loading 1 = 1 + 0 + 0"],
+    },
+    // Format 9 added columns.
+    Left {
+        format: 9,
         store: include_str!("../fixtures/format-6/cassandra.cql"),
         interrupted: ["2024-01-12.csv 1 loading 2 = 2 + 0 + 0", "2024-01-13.csv 1 loading 1 = 1 + 0 + 0"],
     },
@@ -102,12 +108,16 @@ fn place(of: &Left) -> Option<Place> {
     if of.format == 7 {
         place.cql("UPDATE ks.needledrop_meta SET value = '7' WHERE key = 'format'");
     }
-    if of.format == 8 {
+    if of.format >= 8 {
         place.cql(
             "CREATE TABLE ks.needledrop_corrections (name text, stamp bigint, delivery bigint, \
              tables frozen<map<text, text>>, state text, PRIMARY KEY (name, stamp))",
         );
         place.cql("UPDATE ks.needledrop_meta SET value = '8' WHERE key = 'format'");
+    }
+    if of.format == 9 {
+        place.cql("ALTER TABLE ks.needledrop_deliveries ADD (replacement text, mirrored_by int)");
+        place.cql("UPDATE ks.needledrop_meta SET value = '9' WHERE key = 'format'");
     }
     Some(place)
 }
@@ -232,7 +242,7 @@ fn refuses_readers(of: &Left, place: &Place) {
     ] {
         let refused = place.run(command);
         assert_eq!(refused.code, 2, "{command:?}: {refused:?}");
-        let format = format!("its ledger has format {}, this version uses 9", of.format);
+        let format = format!("its ledger has format {}, this version uses 10", of.format);
         let told = [&format, "needledrop schema --apply"];
         assert!(told.iter().all(|told| refused.stderr.contains(told)), "{refused:?}");
     }

@@ -119,12 +119,7 @@ impl World {
     }
 
     pub fn run(&self, args: &[&str]) -> Output {
-        let output = self.command(args).output().unwrap();
-        Output {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Output::of(&mut self.command(args))
     }
 
     /// Returns the JSON that a command prints. The command must exit with 0. `receipt` may also exit with 1, because
@@ -270,6 +265,16 @@ impl World {
 }
 
 impl Output {
+    /// Runs a command to its end.
+    pub fn of(command: &mut Command) -> Self {
+        let output = command.output().unwrap();
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     pub fn json(&self) -> Json {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }

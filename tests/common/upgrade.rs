@@ -167,7 +167,7 @@ impl World {
 }
 
 fn has_lenient(format: u32) -> bool {
-    matches!(format, 6..=8)
+    matches!(format, 6..=9)
 }
 
 /// Returns the deliveries of a ledger of this format. These lines are added, or take the place of others.

@@ -1,28 +1,35 @@
 //! A model of deliveries that are loaded and undone: the tables are the records of those that count, in the order of their
 //! stamps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::Deref;
+use std::process::Command;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value as Json, json};
 
-use crate::common::{Rows, World};
+use crate::common::{Output, Rows, World};
 
 /// A world with a store that the model reads directly.
 pub trait Subject: Deref<Target = World> {
     /// Returns all deliveries, in the order in which they were taken up.
     fn deliveries(&self) -> Vec<Line>;
 
-    /// Returns the contents of the tables `t` and `u`, in the order of their keys.
-    fn contents(&self) -> [Rows; 2];
+    /// Returns the contents of the tables `t`, `u` and `n`, in the order of their keys.
+    fn contents(&self) -> [Rows; 3];
 
     /// Returns, for each table, the number of its rows and that of the receipts (rows without collisions of the deliveries that
     /// count). Empty if the store does not count collisions between deliveries.
     fn counted(&self) -> Vec<(usize, usize)>;
+
+    /// Executes a statement of another program in the tables `t`, `u` and `n`.
+    fn spoil(&self, statement: &str);
 }
+
+/// A table like `t`, in which the record with the greatest `v` gives the row of its key.
+pub const NEWEST: &str = "  n: { partition_key: [k], columns: [v, w], newest_by: v }\n";
 
 /// A delivery in the ledger.
 #[derive(Clone, Debug, Default)]
@@ -39,9 +46,24 @@ pub struct Line {
 
 pub const FILES: [&str; 8] = ["a.csv", "b.csv", "c.csv", "d.csv", "e.csv", "f.csv", "g.csv", "h.csv"];
 
-/// Records that often have the same keys.
-pub const LINES: [&str; 6] =
-    ["1,a,A\n2,b,\n", "1,a,\n", "2,b,B\n3,c,C\n", "1,x,X\n1,a,Y\n", "3,,Z\n2,c,\n", "2,b,Q\n"];
+/// Records that often have the same keys. Some are too long at first.
+pub const LINES: [&str; 8] = [
+    "1,a,A\n2,b,\n",
+    "1,a,\n",
+    "2,b,B\n3,c,C\n",
+    "1,x,X\n1,a,Y\n",
+    "3,,Z\n2,c,\n",
+    "2,b,Q\n",
+    "2,d,a text that is too long at first\n1,b,E\n",
+    "1,a,another text that is too long at first\n3,b,\n",
+];
+
+/// The longest record in bytes, at first and later.
+const LONGEST: [&str; 2] = ["25", "1000"];
+
+/// What another program does to the tables.
+const SPOILS: [&str; 3] =
+    ["UPDATE t SET w = 'spoiled' WHERE k = 2", "DELETE FROM n WHERE k = 1", "DELETE FROM t WHERE k = 3"];
 
 #[derive(Clone, Debug)]
 pub enum Act {
@@ -57,6 +79,14 @@ pub enum Act {
     /// Completes an undo that was killed.
     Complete,
     Again(usize),
+    /// Accepts long records from now on, or no longer.
+    Accept(bool),
+    /// Replays the records in quarantine.
+    Replay,
+    /// Lets another program change rows, and repairs them.
+    Repair(usize),
+    /// Drops a table and fills it from the files.
+    Backfill,
 }
 
 pub struct Model<S> {
@@ -69,11 +99,13 @@ pub struct Model<S> {
     lossy: bool,
     /// Whether an empty field clears the value of the table `u`.
     clears: bool,
+    /// Whether long records are accepted.
+    accepts_long: bool,
 }
 
 impl<S: Subject> Model<S> {
     pub fn new(subject: S, clears: bool) -> Self {
-        Self { subject, contents: BTreeMap::new(), killed: None, lossy: false, clears }
+        Self { subject, contents: BTreeMap::new(), killed: None, lossy: false, clears, accepts_long: false }
     }
 
     /// Plays a story, and checks the tables after each act.
@@ -93,7 +125,7 @@ impl<S: Subject> Model<S> {
             }
             Act::DeliverKilledAt(file, lines, step) => {
                 self.subject.drop_file(FILES[*file], format!("k,v,w\n{}", LINES[*lines]));
-                let mut run = self.subject.command(&["run", "--once"]);
+                let mut run = self.command(&["run", "--once"]);
                 run.env("NEEDLEDROP_ABORT_AT", step.to_string()).output().unwrap();
                 self.load(&["run", "--once"]);
             }
@@ -110,13 +142,53 @@ impl<S: Subject> Model<S> {
             Act::UndoKilledAt(which, step) => {
                 self.complete();
                 let Some((file, generation)) = self.chosen(*which) else { return };
-                let mut undo =
-                    self.subject.command(&["undo", &file, "--generation", &generation.to_string()]);
+                let mut undo = self.command(&["undo", &file, "--generation", &generation.to_string()]);
                 undo.env("NEEDLEDROP_ABORT_AT", step.to_string()).output().unwrap();
                 self.killed = Some((file, generation));
             }
             Act::Complete => self.complete(),
+            Act::Accept(long) => self.accepts_long = *long,
+            Act::Replay if self.subject.deliveries().is_empty() => {}
+            Act::Replay => {
+                let output = self.run(&["quarantine", "replay"]);
+                assert!(matches!(output.code, 0..=2), "{output:?}");
+            }
+            Act::Repair(which) => self.repair(SPOILS[*which]),
+            Act::Backfill => self.backfill(),
         }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.subject.command(arguments);
+        command.env("NEEDLEDROP_LIMITS__MAX_RECORD_BYTES", LONGEST[usize::from(self.accepts_long)]);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        Output::of(&mut self.command(arguments))
+    }
+
+    /// Spoils a table and repairs it, unless a killed undo waits to be completed.
+    fn repair(&mut self, spoil: &str) {
+        if self.killed.is_some() || self.subject.deliveries().is_empty() {
+            return;
+        }
+        self.subject.spoil(spoil);
+        let output = self.run(&["verify", "--repair", "--json"]);
+        let found = output.json();
+        self.lossy |= found["not_compared"] != json!([]);
+    }
+
+    /// Drops the table `n` and fills it again, if the kept files have everything that was loaded.
+    fn backfill(&mut self) {
+        let all = self.subject.deliveries();
+        let is_kept = |line: &Line| line.generation == self.newest(&line.file) || line.loaded == 0;
+        if self.killed.is_some() || all.is_empty() || !all.iter().all(is_kept) {
+            return;
+        }
+        self.subject.spoil("DROP TABLE n");
+        self.load(&["run", "--once"]);
+        self.lossy |= self.run(&["load", "--table", "n"]).code != 0;
     }
 
     /// Completes an undo that was killed after it had changed the ledger.
@@ -137,7 +209,7 @@ impl<S: Subject> Model<S> {
     }
 
     fn load(&mut self, command: &[&str]) {
-        let output = self.subject.run(command);
+        let output = self.run(command);
         assert!(matches!(output.code, 0..=2), "{output:?}");
         for Line { file, generation, state, bytes, .. } in self.subject.deliveries() {
             let text = fs::read_to_string(self.subject.inbox().join(&file)).unwrap_or_default();
@@ -158,7 +230,7 @@ impl<S: Subject> Model<S> {
         let number = generation.to_string();
         let mut arguments = vec!["undo", file, "--json", "--generation", &number];
         arguments.extend(force.then_some("--force"));
-        let output = self.subject.run(&arguments);
+        let output = self.run(&arguments);
         match output.code {
             0 => self.lossy |= !output.json()["lost"].as_array().unwrap().is_empty(),
             1 => assert_eq!(self.subject.contents(), before, "{output:?}"),
@@ -171,9 +243,10 @@ impl<S: Subject> Model<S> {
         if self.lossy || self.killed.is_some() {
             return;
         }
-        let [t, u] = self.subject.contents();
+        let [t, u, n] = self.subject.contents();
         assert_eq!(t, self.expected(&[0], &[1, 2], false), "t");
         assert_eq!(u, self.expected(&[1, 0], &[2], self.clears), "u");
+        assert_eq!(n, self.newest_rows(), "n");
         for (rows, counted) in self.subject.counted() {
             assert_eq!(rows, counted, "rows without collisions");
         }
@@ -186,7 +259,7 @@ impl<S: Subject> Model<S> {
         if self.subject.deliveries().is_empty() {
             return;
         }
-        let output = self.subject.run(&["verify", "--json"]);
+        let output = self.run(&["verify", "--json"]);
         let found = output.json();
         if found["not_compared"] == json!([]) && !self.lossy {
             assert_eq!(output.code, 0, "{found}");
@@ -219,13 +292,32 @@ impl<S: Subject> Model<S> {
         rows.into_values().collect()
     }
 
+    /// Returns the rows of the table [`NEWEST`].
+    fn newest_rows(&self) -> Rows {
+        let mut rows: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for line in self.records() {
+            let fields: Vec<String> = line.split(',').map(str::to_owned).collect();
+            let is_older = rows.get(&fields[0]).is_some_and(|row| fields[1] < row[1]);
+            if !fields[1].is_empty() && !is_older {
+                rows.insert(fields[0].clone(), fields);
+            }
+        }
+        let text = |text: &String| if text.is_empty() { Json::Null } else { json!(text) };
+        let row = |fields: Vec<String>| {
+            vec![json!(fields[0].parse::<i64>().unwrap()), text(&fields[1]), text(&fields[2])]
+        };
+        rows.into_values().map(row).collect()
+    }
+
     /// Returns the loaded records of the deliveries that count, in the order of their stamps.
     fn records(&self) -> Vec<String> {
-        let mut records = BTreeMap::new();
+        let (mut records, left_out) = (BTreeMap::new(), self.left_out());
         for line in self.subject.deliveries().into_iter().filter(|line| line.state != "undone") {
-            let text = self.contents.get(&(line.file, line.generation)).map_or("", String::as_str);
+            let name = (line.file, line.generation);
+            let text = self.contents.get(&name).map_or("", String::as_str);
             let mut of_delivery = BTreeMap::new();
-            for (n, record) in (0_i64..).zip(text.lines().skip(1)).filter(|(n, _)| *n < line.records) {
+            let is_loaded = |n: i64| n < line.records && !left_out.contains(&(name.clone(), n));
+            for (n, record) in (0_i64..).zip(text.lines().skip(1)).filter(|(n, _)| is_loaded(*n)) {
                 // The newest range that begins at or before the record has its stamp.
                 let range = line.stamps.iter().rev().find(|(first, ..)| *first <= n);
                 let Some((first, base, _)) = range else { continue };
@@ -234,6 +326,23 @@ impl<S: Subject> Model<S> {
             records.append(&mut of_delivery);
         }
         records.into_values().collect()
+    }
+}
+
+/// The file and the generation of a delivery, and the number of a record.
+type Place = ((String, u32), i64);
+
+impl<S: Subject> Model<S> {
+    /// Returns the records that are in quarantine or were discarded.
+    fn left_out(&self) -> BTreeSet<Place> {
+        let listed = self.run(&["quarantine", "list", "--all", "--json"]);
+        let entries = if listed.code == 0 { listed.json() } else { json!([]) };
+        let entries = entries.as_array().unwrap().iter().filter(|entry| entry["state"] != "replayed");
+        let place = |entry: &Json| {
+            let generation = u32::try_from(entry["generation"].as_u64().unwrap()).unwrap();
+            ((entry["file"].as_str().unwrap().to_owned(), generation), entry["record"].as_i64().unwrap())
+        };
+        entries.map(place).collect()
     }
 }
 
@@ -248,5 +357,9 @@ pub fn act() -> impl Strategy<Value = Act> {
         2 => (which(), 1..6_u32).prop_map(|(which, step)| Act::UndoKilledAt(which, step)),
         1 => Just(Act::Complete),
         1 => file.prop_map(Act::Again),
+        2 => prop_oneof![3 => Just(true), 1 => Just(false)].prop_map(Act::Accept),
+        3 => Just(Act::Replay),
+        2 => (0..SPOILS.len()).prop_map(Act::Repair),
+        1 => Just(Act::Backfill),
     ]
 }

@@ -202,7 +202,7 @@ impl Sum {
         )?;
         let rows = render::tables_text(self.tables(), sample);
         if !rows.is_empty() {
-            render::table(out, &["tables", "rows", "collisions"], &rows)?;
+            render::table(out, &["tables", "rows", "collisions", ""], &rows)?;
         }
         if !self.open.is_empty() {
             let reason = |(reason, count): (&&str, &u64)| format!("{} {reason}", grouped(*count));

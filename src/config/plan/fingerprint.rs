@@ -69,7 +69,15 @@ pub fn table(columns: &[Column], skip: &[usize], dates: FileDates, table: &Table
         table.clustering_key.iter().map(|(_, order)| order).collect::<Vec<_>>(),
         table.empty,
     ));
-    with_dates(columns, dates, table, fingerprint)
+    with_dates(columns, dates, table, with_newest_by(columns, table, fingerprint))
+}
+
+/// Makes the fingerprint of a table with `newest_by` depend on this column. Earlier versions knew no such tables.
+fn with_newest_by(columns: &[Column], table: &Table, fingerprint: Fingerprint) -> Fingerprint {
+    match table.newest_by {
+        Some(column) => Fingerprint::of(&format!("{fingerprint} newest by {}", described(columns, column))),
+        None => fingerprint,
+    }
 }
 
 /// Makes the fingerprint of a table depend on the forms of dates, if the table has the date of the file and the forms

@@ -7,6 +7,7 @@ use crate::config::plan::fingerprint;
 use crate::config::plan::names::{bare, check_folding, check_name, find, quoted};
 use crate::config::sections::{Config, Empty, Table};
 use crate::domain;
+use crate::domain::recency::is_ordered;
 use crate::domain::{Column, Fingerprint, Order};
 use crate::store::backend::Kind;
 
@@ -71,13 +72,55 @@ fn table(columns: &[Column], name: &Spanned<String>, table: &Table) -> Checked<d
         columns: within(&table.columns, "columns")?,
         statics: within(&table.statics, "static")?,
         options: table.options.iter().map(|(name, word)| (name.clone(), word.0.clone())).collect(),
-        empty: if table.empty == Empty::Clear { domain::Empty::Clear } else { domain::Empty::Keep },
+        empty: match (table.empty, &table.newest_by) {
+            (Some(Empty::Clear), _) | (_, Some(_)) => domain::Empty::Clear,
+            (None | Some(Empty::Keep), None) => domain::Empty::Keep,
+        },
+        newest_by: match &table.newest_by {
+            Some(column) => Some(find(columns, column, &path("newest_by"))?),
+            None => None,
+        },
         fingerprint: Fingerprint::of(""),
     };
     check_statics(columns, &made, &path("static")).map_err(|broken| broken.at(name))?;
     check_once(columns, &made, &path("columns")).map_err(|broken| broken.at(name))?;
     check_key(columns, &made, &path("columns")).map_err(|broken| broken.at(name))?;
+    if let Some(newest_by) = &table.newest_by {
+        check_newest_by(columns, (table, &made), &path("newest_by"))
+            .map_err(|broken| broken.at(newest_by))?;
+    }
     Ok(made)
+}
+
+/// Checks that the column `newest_by` can decide for whole rows.
+fn check_newest_by(
+    columns: &[Column],
+    (declared, table): (&Table, &domain::Table),
+    path: &str,
+) -> Checked<()> {
+    let Some(column) = table.newest_by.and_then(|at| columns.get(at)) else { return Ok(()) };
+    let name = &column.name;
+    let (problem, next) = if table.newest_at().is_none() {
+        let problem = format!("`{name}` is not among the columns after the key");
+        (problem, "name a column of `columns`; a column of the key is the same in all records of a row")
+    } else if !is_ordered(column.kind) {
+        let problem = format!("`{name}` is of type {}, whose values cannot be ordered", column.kind);
+        (problem, "name a column with a number, a date, a time or text")
+    } else if !table.statics.is_empty() {
+        let problem =
+            "a static column belongs to all rows of a partition, and newest_by decides for single rows";
+        (problem.to_owned(), "move the static columns to a table of their own")
+    } else if table.options.iter().any(|(name, value)| name == "default_time_to_live" && value != "0") {
+        let problem =
+            "with default_time_to_live, an older record could replace the newest once it has expired";
+        (problem.to_owned(), "remove one of the two")
+    } else if declared.empty == Some(Empty::Keep) {
+        let problem = "with `empty: keep`, a row would mix values of several records";
+        (problem.to_owned(), "remove `empty`; the newest record gives the whole row")
+    } else {
+        return Ok(());
+    };
+    Err(Broken::new(path, problem, next))
 }
 
 fn clustering_key(columns: &[Column], table: &Table, path: &str) -> Checked<Vec<(usize, Order)>> {

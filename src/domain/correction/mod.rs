@@ -1,6 +1,7 @@
 //! Corrections: rows are made equal to what the deliveries that count give.
 
 pub mod cell_origins;
+pub mod late_row;
 pub mod rewrite;
 
 use std::collections::BTreeMap;

@@ -120,6 +120,8 @@ impl Lifetime {
 /// The rules of one correction in one table.
 #[derive(Debug)]
 pub struct Rules<'c> {
+    /// The place of the column `newest_by` among the columns after the key.
+    pub newest_at: Option<usize>,
     pub origins: &'c CellOrigins,
     /// Whether the expected rows lack the records of some delivery.
     pub is_incomplete: bool,
@@ -187,10 +189,20 @@ impl Rules<'_> {
                     Some(expected.unwrap_or((at, Value::Empty, None)))
                 }
             },
-            None if is_cleared(row, at) => expected,
+            None if is_cleared(row, at) || self.is_of_undone(row) => expected,
             // Another program deleted the cell, or no record set it.
             None => None,
         }
+    }
+
+    /// Whether the row, which one record gives as a whole, is of a delivery that does not count.
+    fn is_of_undone(&self, row: &Corrected<'_>) -> bool {
+        let cell = self.newest_at.and_then(|at| row.stored.get(at)?.as_ref());
+        cell.is_some_and(|cell| match self.origins.of(cell.stamp) {
+            CellOrigin::NotCounting => true,
+            CellOrigin::Restored => !self.is_incomplete,
+            CellOrigin::Counting | CellOrigin::Other => false,
+        })
     }
 
     /// Whether a cell is of a delivery that counts, or may be of one whose records are not among the expected ones.

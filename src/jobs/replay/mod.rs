@@ -14,8 +14,8 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::quarantine::{EntryFilter, Fate};
-use crate::domain::{Delivery, Feed, Feeds, Header, RowChunk, ledger};
-use crate::jobs::late_rows::LateRows;
+use crate::domain::{Delivery, Feed, Feeds, Header, RowChunk, Stamp, ledger};
+use crate::jobs::late_rows::{LateRows, LateTable};
 use crate::jobs::locate::KeptFiles;
 use crate::jobs::replay::chunk::ChunkMaker;
 use crate::jobs::replay::settled::Settled;
@@ -161,13 +161,16 @@ impl<S: Repairs, I: Source> Replayer<S, I> {
         let Some(first) = chunk.rows.first_stamp() else { return Ok(false) };
         let tables =
             chunk.source.plan.tables.iter().filter_map(|table| self.scratch.schema.table(&table.name));
-        let late = tables.filter(|(index, _)| self.store.is_late(*index, first));
-        let late: Vec<(usize, String)> = late.map(|(index, table)| (index, table.name.clone())).collect();
+        // Other files may have been loaded since.
+        let newest = Stamp(i64::MAX);
+        let late = tables
+            .filter_map(|(index, table)| LateTable::of(&*self.store, (index, &table.name), first, newest));
+        let late: Vec<LateTable> = late.collect();
         if late.is_empty() {
             return Ok(false);
         }
         let store = (&*self.store, &self.backoff);
-        let late = LateRows::begin(store, (&self.feeds, &self.stop), &self.scratch, late)?;
+        let mut late = LateRows::begin(store, (&self.feeds, &self.stop), &self.scratch, late)?;
         late.add(Arc::clone(chunk)).await?;
         late.write().await?.into_stopped("records in quarantine")
     }

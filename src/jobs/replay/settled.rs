@@ -71,6 +71,7 @@ impl Settled {
             let sum = self.tables.entry(table.name.clone()).or_default();
             sum.rows += delta.rows;
             sum.collisions += delta.collisions;
+            sum.older += delta.older;
         }
     }
 }

@@ -82,8 +82,9 @@ fn tables_of(delivery: &Delivery, shared: &[RowsOf]) -> Vec<String> {
 }
 
 /// Whether values of `other` can come back. Only older records can be under those of the delivery. Where its records are the
-/// first of their keys, newer ones are needed to count the collisions.
+/// first of their keys, newer ones are needed to count the collisions. With `newest_by`, a newer record may be the older one by its
+/// column.
 fn may_matter(other: &Delivery, delivery: &Delivery, shared: &[RowsOf]) -> bool {
     let is_older = other.stamps.begin() < Some(delivery.stamps.end());
-    is_older || shared.iter().any(|found| found.first > 0)
+    is_older || shared.iter().any(|found| found.first > 0 || found.is_newest_by)
 }

@@ -40,9 +40,11 @@ impl<S: RowRewriter, I: Source> Undoer<S, I> {
     }
 
     /// Whether the write times in a table show every row of a delivery that an undo has to change. Key columns and cleared
-    /// cells have no write times.
+    /// cells have no write times, but the column `newest_by` is never empty.
     fn shows_its_rows(&self, table: usize) -> bool {
-        let shows = |table: &Table| !table.columns.is_empty() && table.empty == Empty::Keep;
+        let shows = |table: &Table| {
+            table.newest_by.is_some() || (!table.columns.is_empty() && table.empty == Empty::Keep)
+        };
         self.schema.tables.get(table).is_some_and(shows)
     }
 

@@ -53,7 +53,8 @@ impl<S: RowRewriter> Rewriting<'_, S> {
             }
             after = Some(last.key.clone());
             let lifetime = Lifetime { ttl, now: clock() };
-            let rules = Rules { origins: &self.origins, is_incomplete: self.is_incomplete, lifetime };
+            let (origins, is_incomplete) = (&self.origins, self.is_incomplete);
+            let rules = Rules { newest_at: table.newest_at(), origins, is_incomplete, lifetime };
             for rewrite in self.compared(index, page, &rules).await? {
                 undone.add(rewrite.key.clone(), !is_removed(&rewrite));
                 partitions.push(rewrite).await?;

@@ -95,8 +95,12 @@ impl<S: Store, I: Source> Discover<S, I> {
     fn next_to<'t>(&self, to: &'t Feeds<ToStages<I::File>>) -> Option<&'t Sender<Work<I::File>>> {
         let file = self.files.next()?;
         let (intake, to) = (self.intakes.of(file).ok()?, to.of(file).ok()?);
-        let loading = self.files.totals(&intake.identify.plan.feed).loading;
-        (loading < intake.files_under_way).then_some(&to.files)
+        let loading = |feed: &Feed| self.files.totals(feed).loading;
+        let has_room = match self.intakes.values().any(|intake| intake.identify.plan.needs_order()) {
+            true => self.intakes.iter().all(|(feed, _)| loading(feed) == 0),
+            false => loading(&intake.identify.plan.feed) < intake.files_under_way,
+        };
+        has_room.then_some(&to.files)
     }
 
     /// Returns the queue for the next file that leaves the inbox.

@@ -36,8 +36,8 @@ const OTHERS: usize = 8;
 /// Turns records into rows according to a plan.
 pub struct RowBuilder {
     plan: Arc<Plan>,
-    /// Columns that belong to the key of a table, with the name of that table. They must not be empty.
-    keys: Vec<(usize, String)>,
+    /// Columns that must not be empty, and which table needs each.
+    needed: Vec<(usize, Need)>,
     /// Whether each column belongs to a table, or a column that does is derived from it. Other columns are only checked.
     used: Vec<bool>,
     buffers: Arc<BufferPool>,
@@ -60,13 +60,16 @@ impl OfFile<'_> {
 
 impl RowBuilder {
     pub fn new(plan: Arc<Plan>, buffers: Arc<BufferPool>) -> Self {
-        let mut keys: Vec<(usize, String)> = Vec::new();
+        let mut needed: Vec<(usize, Need)> = Vec::new();
         let mut used = vec![false; plan.columns.len()];
         for table in &plan.tables {
-            for index in
-                table.key().filter(|index| !keys.iter().any(|(known, _)| known == index)).collect::<Vec<_>>()
+            let newest_by = table.newest_by.map(|index| (index, Need::NewestBy(table.name.clone())));
+            for (index, need) in
+                table.key().map(|index| (index, Need::Key(table.name.clone()))).chain(newest_by)
             {
-                keys.push((index, table.name.clone()));
+                if !needed.iter().any(|(known, _)| *known == index) {
+                    needed.push((index, need));
+                }
             }
             for index in table.all() {
                 used[index] = true;
@@ -78,7 +81,7 @@ impl RowBuilder {
                 used[of] |= used[index];
             }
         }
-        Self { plan, keys, used, buffers }
+        Self { plan, needed, used, buffers }
     }
 
     /// Turns the records of one chunk into rows and quarantine entries.
@@ -135,7 +138,7 @@ impl RowBuilder {
         rows.add(stamp, |cells, arena| {
             let begin = cells.len();
             fields.parse(record, frame.line, cells, arena)?;
-            self.keys_are_full(cells.get(begin..).unwrap_or_default())
+            self.needed_are_full(cells.get(begin..).unwrap_or_default())
         })?;
         Ok(Outcome::Loaded)
     }
@@ -225,8 +228,8 @@ impl RowBuilder {
     ) -> Refused {
         let mut others = Vec::new();
         for (column, problem) in fields.examine(record).into_iter().filter(|(column, _)| *column != first) {
-            let key_of = self.keys.iter().find(|(index, _)| *index == column);
-            let detail = problem.map(|refused| refused.detail).or(key_of.map(|(_, table)| empty_key(table)));
+            let need = self.needed.iter().find(|(index, _)| *index == column);
+            let detail = problem.map(|refused| refused.detail).or(need.map(|(_, need)| need.unmet()));
             let name = self.plan.columns.get(column).map(|column| column.name.as_str());
             others.extend(name.zip(detail).map(|(name, detail)| format!("; also `{name}`: {detail}")));
         }
@@ -250,13 +253,34 @@ impl RowBuilder {
         })
     }
 
-    fn keys_are_full(&self, cells: &[Cell]) -> Result<(), Refused> {
-        let empty = self.keys.iter().find(|(index, _)| cells.get(*index).is_none_or(|cell| cell.is_empty()));
-        let Some((index, table)) = empty else { return Ok(()) };
-        Err(Refused { column: Some(*index), reason: Reason::EmptyKey, detail: empty_key(table) })
+    fn needed_are_full(&self, cells: &[Cell]) -> Result<(), Refused> {
+        let is_empty = |index: &usize| cells.get(*index).is_none_or(|cell| cell.is_empty());
+        let Some((index, need)) = self.needed.iter().find(|(index, _)| is_empty(index)) else {
+            return Ok(());
+        };
+        Err(Refused { column: Some(*index), reason: need.reason(), detail: need.unmet() })
     }
 }
 
-fn empty_key(table: &str) -> String {
-    format!("is empty, and the key of {table} needs it")
+/// Why a table, which is given by its name, needs a value.
+enum Need {
+    Key(String),
+    NewestBy(String),
+}
+
+impl Need {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Key(_) => Reason::EmptyKey,
+            Self::NewestBy(_) => Reason::Value,
+        }
+    }
+
+    /// Describes an empty value.
+    fn unmet(&self) -> String {
+        match self {
+            Self::Key(table) => format!("is empty, and the key of {table} needs it"),
+            Self::NewestBy(table) => format!("is empty, and {table} needs it to tell which record is newer"),
+        }
+    }
 }

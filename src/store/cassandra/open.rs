@@ -10,6 +10,7 @@ use crate::domain::Schema;
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::cluster::limits::SizeLimit;
 use crate::store::cassandra::cluster::settings::Settings;
+use crate::store::cassandra::corrections::check;
 use crate::store::cassandra::corrections::noted::Noted;
 use crate::store::cassandra::corrections::statements::Prepared;
 use crate::store::cassandra::lease::Lease;
@@ -27,7 +28,8 @@ use crate::store::cassandra::schema::state::{SchemaState, look};
 use crate::store::cassandra::shared::{Inner, Writing};
 use crate::store::cassandra::writer::backfill_totals::Playing;
 use crate::store::cassandra::writer::collisions::Collisions;
-use crate::store::cassandra::writer::rows::{Pace, Writer};
+use crate::store::cassandra::writer::pace::Pace;
+use crate::store::cassandra::writer::rows::Writer;
 use crate::store::cassandra::writer::send_window::Ahead;
 use crate::store::{Access, StoreError, failpoint};
 
@@ -66,13 +68,18 @@ async fn opened(settings: Arc<Settings>, declared: Arc<Schema>, access: Access) 
                 return Err(missing_error(&cluster, &missing));
             }
             let wait = if standby { Wait::Standby } else { Wait::No };
-            Some(for_writing(&cluster, &declared, (state, fits), wait, create).await?)
+            // Boxed, like the steps below: their futures together are larger than the stack of a thread.
+            Some(Box::pin(for_writing(&cluster, &declared, (state, fits), wait, create)).await?)
         }
         _ if state.lacks_ledger() => return Err(StoreError::Missing(cluster.name())),
         Access::Read | Access::Dry => None,
     };
     check_format(&cluster, writing.is_some()).await?;
     let ledger = LedgerTables::new(&cluster).await?;
+    if writing.as_ref().is_some_and(Writing::needs_order) {
+        Box::pin(check::newest_by(&cluster, &declared)).await?;
+        Box::pin(ledger.each(&mut |delivery| ledger.uncounted.add(&delivery))).await?;
+    }
     let reading = Quarantine::new(&cluster).await?;
     let reader = Reader::new(&cluster, Arc::clone(&declared));
     Ok(Inner {
@@ -124,6 +131,7 @@ async fn for_writing(
         quarantine: Quarantine::new(cluster).await?,
         collisions: Collisions::new(cluster, Arc::clone(declared)).await?,
         corrections,
+        last: Mutex::default(),
     })
 }
 

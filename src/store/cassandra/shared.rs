@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Semaphore;
 
-use crate::domain::{RowChunk, Schema, StampRange};
+use crate::domain::{Delivery, RowChunk, Schema, Stamp, StampRange};
 use crate::metrics;
 use crate::store::StoreError;
 use crate::store::cassandra::cluster::Cluster;
@@ -14,13 +14,15 @@ use crate::store::cassandra::corrections::statements;
 use crate::store::cassandra::lease::Lease;
 use crate::store::cassandra::lease::stamps::Authority;
 use crate::store::cassandra::ledger::LedgerTables;
+use crate::store::cassandra::ledger::lock::lock;
 use crate::store::cassandra::quarantine::Quarantine;
 use crate::store::cassandra::reader::Reader;
 use crate::store::cassandra::schema::guard::Unchanged;
 use crate::store::cassandra::writer::backfill_totals;
 use crate::store::cassandra::writer::collisions::Collisions;
 use crate::store::cassandra::writer::layout;
-use crate::store::cassandra::writer::rows::{Pace, Sending, Writer};
+use crate::store::cassandra::writer::pace::Pace;
+use crate::store::cassandra::writer::rows::{Sending, Writer};
 use crate::store::cassandra::writer::send_window::Ahead;
 use crate::store::rejection::Rejections;
 
@@ -74,12 +76,28 @@ pub struct Writing {
     pub quarantine: Quarantine,
     pub collisions: Collisions,
     pub corrections: Noted,
+    /// The end of the last range of stamps that this process handed out.
+    pub last: Mutex<Option<Stamp>>,
 }
 
 impl Writing {
+    /// Whether a table has `newest_by`. Records must then be written in the order of their stamps.
+    pub fn needs_order(&self) -> bool {
+        self.writers.iter().any(|writer| writer.newest_by.is_some())
+    }
+
+    /// Whether no later stamps were handed out than those of a delivery, and no row was sent that is not in the ledger.
+    pub fn is_last(&self, delivery: &Delivery) -> bool {
+        let is_counted =
+            delivery.ahead.as_ref().is_none_or(|ahead| ahead.bytes.offset <= delivery.reach.offset);
+        is_counted && *lock(&self.last) == Some(delivery.stamps.end())
+    }
+
     /// Hands out the next range of stamps.
     pub async fn hand_out(&self, first: u64, records: u64) -> Result<StampRange, StoreError> {
-        self.stamps.hand_out(&self.lease, first, records).await
+        let range = self.stamps.hand_out(&self.lease, first, records).await?;
+        *lock(&self.last) = Some(range.end());
+        Ok(range)
     }
 }
 
@@ -94,5 +112,7 @@ pub fn sending<'s>(inner: &'s Inner, writing: &'s Writing, chunks: &'s [&'s RowC
         chunks,
         layouts: layout::of_chunks(&inner.declared, chunks),
         longest: chunks.iter().map(|chunk| chunk.rows.longest()).max().unwrap_or(0),
+        corrections: &writing.corrections,
+        uncounted: &inner.ledger.uncounted,
     }
 }

@@ -93,12 +93,12 @@ fn update_receipt(
     before: &Receipt,
     receipt: &Receipt,
 ) -> SqlResult<()> {
-    let sql = "INSERT INTO _needledrop_counts (delivery, table_name, rows, collisions, fingerprint, sent, refused) \
-               VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6) \
-               ON CONFLICT DO UPDATE SET rows = ?3, collisions = ?4, fingerprint = ?5, refused = ?6";
+    let sql = "INSERT INTO _needledrop_counts (delivery, table_name, rows, collisions, fingerprint, sent, refused, older) \
+               VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7) \
+               ON CONFLICT DO UPDATE SET rows = ?3, collisions = ?4, fingerprint = ?5, refused = ?6, older = ?7";
     for count in receipt.tables.iter().filter(|count| !before.tables.contains(count)) {
-        let TableCount { table, rows, collisions, fingerprint, refused, .. } = count;
-        let values = params![id.0, table, rows, collisions, fingerprint.0, refused];
+        let TableCount { table, rows, collisions, fingerprint, refused, older, .. } = count;
+        let values = params![id.0, table, rows, collisions, fingerprint.0, refused, older];
         connection.prepare_cached(sql)?.execute(values)?;
     }
     if receipt.parts == before.parts { Ok(()) } else { update_parts(connection, id, receipt.parts.ends()) }

@@ -159,6 +159,8 @@ struct ExpectedTable<'s> {
     kinds: Vec<Type>,
     columns: String,
     is_key: String,
+    /// The stamp of the newest record of a row, or of the one that gives it in a table with `newest_by`.
+    stamp: String,
 }
 
 impl<'s> ExpectedTable<'s> {
@@ -169,7 +171,9 @@ impl<'s> ExpectedTable<'s> {
         let is_key = names.iter().take(table.key_len()).zip(1..).map(|(name, n)| format!("{name} = ?{n}"));
         let (is_key, kinds) =
             (is_key.collect::<Vec<_>>().join(" AND "), columns.iter().map(|column| column.kind).collect());
-        Some(Self { table, kinds, columns: names.join(", "), is_key })
+        let newest_by = table.newest_at().and_then(|at| columns.get(table.key_len() + at));
+        let stamp = newest_by.map_or_else(|| "_stamp".to_owned(), |column| stamp_of(&column.name));
+        Some(Self { table, kinds, columns: names.join(", "), is_key, stamp })
     }
 
     /// Reads a row and the stamp after it.
@@ -181,6 +185,12 @@ impl<'s> ExpectedTable<'s> {
     }
 }
 
+/// Returns the stamp of a cell as SQL.
+fn stamp_of(column: &str) -> String {
+    let column = column.replace('\'', "''");
+    format!("coalesce((SELECT c.value FROM json_each(_cells) AS c WHERE c.key = '{column}'), _stamp)")
+}
+
 fn compare(
     shared: &Shared,
     connection: &Connection,
@@ -188,8 +198,8 @@ fn compare(
     how: &Comparison,
 ) -> SqlResult<Vec<WrongRow>> {
     let Some(select) = ExpectedTable::of(shared, index) else { return Ok(Vec::new()) };
-    let (name, ExpectedTable { columns, is_key, .. }) = (quoted(&select.table.name), &select);
-    let sql = format!("UPDATE {name} SET _seen = 1 WHERE {is_key} RETURNING {columns}, _stamp");
+    let (name, ExpectedTable { columns, is_key, stamp, .. }) = (quoted(&select.table.name), &select);
+    let sql = format!("UPDATE {name} SET _seen = 1 WHERE {is_key} RETURNING {columns}, {stamp}");
     let mut see = connection.prepare_cached(&sql)?;
     let (mut wrong, key_len) = (Vec::new(), select.table.key_len());
     for found in rows {
@@ -223,7 +233,8 @@ fn missing(
     let name = quoted(&select.table.name);
     let count = format!("SELECT count(*) FROM {name} WHERE _seen IS NULL");
     let count = connection.query_row(&count, [], |row| row.get(0))?;
-    let sql = format!("SELECT {}, _stamp FROM {name} WHERE _seen IS NULL LIMIT {most}", select.columns);
+    let ExpectedTable { columns, stamp, .. } = &select;
+    let sql = format!("SELECT {columns}, {stamp} FROM {name} WHERE _seen IS NULL LIMIT {most}");
     let mut statement = connection.prepare(&sql)?;
     let rows = statement.query_map([], |row| {
         let (expected, stamp) = select.row(row)?;

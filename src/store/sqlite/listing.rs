@@ -90,7 +90,7 @@ fn select(connection: &Connection, condition: &str, values: &[&dyn ToSql]) -> Sq
 
 /// Adds counts, parts and stamps to the deliveries. Each of the three takes one query for the whole page.
 fn accounts(connection: &Connection, found: &mut [Delivery]) -> SqlResult<()> {
-    let sql = "SELECT delivery, table_name, rows, collisions, fingerprint, refused FROM _needledrop_counts \
+    let sql = "SELECT delivery, table_name, rows, collisions, fingerprint, refused, older FROM _needledrop_counts \
                WHERE delivery IN (SELECT value FROM json_each(?1)) ORDER BY delivery, table_name";
     each(connection, sql, found, |delivery, row| {
         delivery.receipt.tables.push(TableCount {
@@ -100,6 +100,7 @@ fn accounts(connection: &Connection, found: &mut [Delivery]) -> SqlResult<()> {
             estimated: false,
             fingerprint: Fingerprint(row.get(4)?),
             refused: row.get(5)?,
+            older: row.get(6)?,
         });
         Ok(())
     })?;

@@ -1,4 +1,4 @@
-//! Merges a record into an existing row, column by column and by stamp (law 2).
+//! Merges a record into an existing row: column by column and by stamp (law 2), or whole in a table with `newest_by`.
 
 use std::collections::BTreeMap;
 
@@ -33,8 +33,19 @@ impl From<Change> for Row {
     }
 }
 
-/// Returns the row after the record was applied. The newest stamp wins in each cell. Equal stamps mean the same record.
-pub fn merge(row: &Row, change: Change, names: &[&str], empty: Empty) -> Row {
+/// What a record gives to the row of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gives {
+    /// Each cell of the row whose stamp is not later. Equal stamps mean the same record.
+    Cells,
+    /// The whole row, in a table with `newest_by`.
+    Row,
+    /// Nothing: the row has a newer record, in a table with `newest_by`.
+    Nothing,
+}
+
+/// Returns the row after the record was applied.
+pub fn merge(row: &Row, change: Change, gives: Gives, names: &[&str], empty: Empty) -> Row {
     let stamp = row.stamp.max(change.stamp);
     let mut merged = Row {
         values: Vec::with_capacity(names.len()),
@@ -46,7 +57,12 @@ pub fn merge(row: &Row, change: Change, names: &[&str], empty: Empty) -> Row {
         let mut value = old.clone();
         let mut at = row.cells.get(*name).map(|at| Stamp(*at)).or_else(|| implied(old, row.stamp, empty));
         let sets = new != Sql::Null || empty == Empty::Clear;
-        if sets && at.is_none_or(|at| change.stamp >= at) {
+        let is_given = match gives {
+            Gives::Cells => sets && at.is_none_or(|at| change.stamp >= at),
+            Gives::Row => true,
+            Gives::Nothing => false,
+        };
+        if is_given {
             (value, at) = (new, Some(change.stamp));
         }
         if at != implied(&value, stamp, empty)
@@ -83,7 +99,7 @@ mod tests {
     fn all(changes: &[Change], empty: Empty) -> Vec<Sql> {
         let mut changes = changes.iter().cloned();
         let first = Row::from(changes.next().unwrap());
-        changes.fold(first, |row, change| merge(&row, change, &NAMES, empty)).values
+        changes.fold(first, |row, change| merge(&row, change, Gives::Cells, &NAMES, empty)).values
     }
 
     fn change(stamp: i64, a: Option<i64>, b: Option<i64>) -> Change {

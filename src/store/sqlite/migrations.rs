@@ -20,7 +20,8 @@ use crate::store::failpoint;
 ///   take such a text for a path.
 /// - Format 8 allows undone deliveries, whose files earlier versions would load again. The index of contents includes them.
 /// - Format 9 adds what became of earlier generations of a file.
-fn changes() -> [String; 8] {
+/// - Format 10 adds how many records were older than their row. Earlier versions would ignore `newest_by`.
+fn changes() -> [String; 9] {
     [
         "
 ALTER TABLE _needledrop_deliveries ADD COLUMN replayed INTEGER NOT NULL DEFAULT 0;
@@ -60,6 +61,7 @@ DROP TABLE _needledrop_shadows;
         "ALTER TABLE _needledrop_deliveries ADD COLUMN replacement TEXT;
          ALTER TABLE _needledrop_deliveries ADD COLUMN mirrored_by INTEGER;"
             .to_owned(),
+        "ALTER TABLE _needledrop_counts ADD COLUMN older INTEGER NOT NULL DEFAULT 0;".to_owned(),
     ]
 }
 
@@ -102,12 +104,14 @@ pub fn stand_in(connection: &Connection) -> rusqlite::Result<()> {
         Ok(3) => ("", TAILS, LENIENT),
         Ok(4 | 5) => ("", "", LENIENT),
         Ok(6..=8) => ("", "", ""),
+        Ok(9) => return stand_in_for_counts(connection),
         _ => return Ok(()),
     };
     connection.execute_batch(&format!(
         "CREATE TEMP VIEW _needledrop_deliveries AS \
          SELECT *, {added}{tails}{lenient}NULL AS replacement, NULL AS mirrored_by FROM main._needledrop_deliveries;"
     ))?;
+    stand_in_for_counts(connection)?;
     if added.contains("replayed") {
         connection.execute_batch(
             "CREATE TEMP VIEW _needledrop_quarantine AS SELECT *, 'open' AS state FROM main._needledrop_quarantine;
@@ -115,4 +119,10 @@ pub fn stand_in(connection: &Connection) -> rusqlite::Result<()> {
         )?;
     }
     Ok(())
+}
+
+fn stand_in_for_counts(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "CREATE TEMP VIEW _needledrop_counts AS SELECT *, 0 AS older FROM main._needledrop_counts;",
+    )
 }

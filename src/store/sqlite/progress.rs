@@ -8,9 +8,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::domain::{DeliveryId, RowChunk, Stamp, Table, TableDelta};
 use crate::store::sqlite::fault::SqlResult;
 use crate::store::sqlite::ledger;
-use crate::store::sqlite::rows::{Landed, Writer};
+use crate::store::sqlite::rows::{Found, Landed, Writer};
 
-/// The collisions caused by the rows that were written.
+/// What became of the rows that were written.
 #[derive(Default)]
 pub struct Written {
     /// The number of rows with a key that an older record had written.
@@ -18,16 +18,19 @@ pub struct Written {
     /// By delivery: the number of its rows that became collisions because an older record of their key was written
     /// later.
     of_others: HashMap<DeliveryId, u64>,
+    /// The number of rows that were left out because their key has a newer record.
+    older: u64,
     took: Duration,
 }
 
 impl Written {
-    /// Counts the collision that a row caused, if any.
+    /// Counts what became of a row.
     pub fn add(&mut self, connection: &Connection, landed: Landed) -> SqlResult<()> {
-        match landed {
-            Landed::New | Landed::Again => {}
-            Landed::OnOlder => self.own += 1,
-            Landed::UnderNewer(stamp) => {
+        self.older += u64::from(landed.is_older);
+        match landed.on {
+            Found::New | Found::Again => {}
+            Found::OnOlder => self.own += 1,
+            Found::UnderNewer(stamp) => {
                 if let Some(owner) = ledger::owner(connection, stamp)? {
                     *self.of_others.entry(owner).or_default() += 1;
                 }
@@ -39,7 +42,7 @@ impl Written {
     /// Returns the effect of `rows` rows on the table.
     pub fn delta(&self, rows: u64) -> TableDelta {
         let collisions = self.own + self.of_others.values().sum::<u64>();
-        TableDelta { rows, collisions, took: self.took, ..TableDelta::default() }
+        TableDelta { rows, collisions, older: self.older, took: self.took, ..TableDelta::default() }
     }
 
     /// Returns the part of [`Self::delta`] that the receipt of the delivery itself counts.
@@ -76,10 +79,11 @@ pub fn rows(
     Ok(written)
 }
 
-/// Writes one row into one table. If the row was sent before, its collision is not reported again.
+/// Writes one row into one table. If the row was sent before, what became of it is not reported again.
 pub fn row(writer: &mut Writer<'_>, chunk: &RowChunk, row: usize, sent: Stamp) -> SqlResult<Landed> {
     let landed = writer.write(&chunk.rows, row)?;
-    Ok(if chunk.rows.stamp(row) <= sent { Landed::Again } else { landed })
+    let again = Landed { on: Found::Again, is_older: false };
+    Ok(if chunk.rows.stamp(row) <= sent { again } else { landed })
 }
 
 /// Returns the stamp of the newest row that the delivery sent to a table.

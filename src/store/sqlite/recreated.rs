@@ -44,10 +44,11 @@ pub fn reset_counts(connection: &Connection, table: &Table) -> SqlResult<()> {
 }
 
 fn is_behind(connection: &Connection, table: &Table) -> SqlResult<()> {
-    let TableCount { table, rows, collisions, refused, fingerprint, .. } = TableCount::behind(&table.name);
-    let sql = "UPDATE _needledrop_counts SET rows = ?2, collisions = ?3, refused = ?4, fingerprint = ?5, sent = 0 \
+    let TableCount { table, rows, collisions, refused, older, fingerprint, .. } =
+        TableCount::behind(&table.name);
+    let sql = "UPDATE _needledrop_counts SET rows = ?2, collisions = ?3, refused = ?4, older = ?5, fingerprint = ?6, sent = 0 \
                WHERE table_name = ?1";
-    connection.execute(sql, params![table, rows, collisions, refused, fingerprint.0])?;
+    connection.execute(sql, params![table, rows, collisions, refused, older, fingerprint.0])?;
     Ok(())
 }
 

@@ -8,16 +8,24 @@ use rusqlite::types::{ToSqlOutput, Value as Sql, ValueRef};
 use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, params_from_iter};
 
 use super::cell;
-use crate::domain::{Cell, Empty, Rows, Stamp, Table};
+use crate::domain::{Cell, Empty, Recency, Rows, Stamp, Table, Value};
 use crate::store::sqlite::fault::{Fault, SqlResult};
 use crate::store::sqlite::merge;
-use crate::store::sqlite::merge::{Change, Row};
+use crate::store::sqlite::merge::{Change, Gives, Row};
 use crate::store::sqlite::shared::Shared;
-use crate::store::sqlite::table_sql::TableSql;
+use crate::store::sqlite::table_sql::{NewestBy, TableSql};
+
+/// What became of a row that was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Landed {
+    pub on: Found,
+    /// Whether its key has a newer record by `newest_by`. The row was then left as it was.
+    pub is_older: bool,
+}
 
 /// What a written row found under its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Landed {
+pub enum Found {
     /// The key was new.
     New,
     /// An older record had written the key.
@@ -68,7 +76,7 @@ impl<'c> Writer<'c> {
         }
         self.insert.raw_bind_parameter(position + 1, rows.stamp(row).0)?;
         if self.insert.raw_execute()? == 1 {
-            return Ok(Landed::New);
+            return Ok(Landed { on: Found::New, is_older: false });
         }
         self.merge(rows, row)
     }
@@ -77,13 +85,26 @@ impl<'c> Writer<'c> {
         let key = self.key(rows, row);
         let old = self.row(&key)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
         let change = self.change(rows, row);
-        let landed = landed(&old, change.stamp);
-        let names = self.names();
-        let new = merge::merge(&old, change, &names, self.table.empty);
+        let (on, names) = (found(&old, change.stamp), self.names());
+        let gives = self.gives(&old, rows, row)?;
+        let new = merge::merge(&old, change, gives, &names, self.table.empty);
         if new != old {
             self.update(key, new)?;
         }
-        Ok(landed)
+        Ok(Landed { on, is_older: gives == Gives::Nothing })
+    }
+
+    /// Returns what a record gives to a row that is there.
+    fn gives(&self, old: &Row, rows: &Rows, row: usize) -> SqlResult<Gives> {
+        let (Some(column), Some(NewestBy { at, kind })) = (self.table.newest_by, &self.sql.newest_by) else {
+            return Ok(Gives::Cells);
+        };
+        let value = old.values.get(*at).map(|value| cell::value(*kind, value.into())).transpose()?;
+        let name = self.sql.names.get(*at).map_or("", String::as_str);
+        let stamp = old.stamp_of(*at, name, self.table.empty);
+        let old = Recency { value: value.unwrap_or(Value::Empty), stamp: stamp.unwrap_or(old.stamp) };
+        let new = Recency { value: rows.value(row, column), stamp: rows.stamp(row) };
+        Ok(if new.is_older_than(&old) { Gives::Nothing } else { Gives::Row })
     }
 
     fn change(&self, rows: &Rows, row: usize) -> Change {
@@ -156,13 +177,13 @@ fn cannot_write(table: &Table, error: rusqlite::Error) -> Fault {
     }
 }
 
-fn landed(old: &Row, stamp: Stamp) -> Landed {
+fn found(old: &Row, stamp: Stamp) -> Found {
     if stamp == old.stamp || stamp == old.first {
-        Landed::Again
+        Found::Again
     } else if stamp < old.first {
-        Landed::UnderNewer(old.first)
+        Found::UnderNewer(old.first)
     } else {
-        Landed::OnOlder
+        Found::OnOlder
     }
 }
 

@@ -12,7 +12,7 @@ use crate::store::sqlite::fault::SqlResult;
 pub const APPLICATION_ID: i32 = 0x6e64_7270;
 
 /// The version of the layout of ledger and quarantine. A store with a newer version is refused.
-pub const FORMAT: i64 = 9;
+pub const FORMAT: i64 = 10;
 
 /// The tables of ledger and quarantine.
 ///
@@ -47,7 +47,7 @@ CREATE INDEX IF NOT EXISTS _needledrop_stamps_of ON _needledrop_stamps (delivery
 CREATE TABLE IF NOT EXISTS _needledrop_counts (
   delivery INTEGER NOT NULL, table_name TEXT NOT NULL, rows INTEGER NOT NULL,
   collisions INTEGER NOT NULL, fingerprint TEXT NOT NULL, sent INTEGER NOT NULL, refused INTEGER NOT NULL,
-  PRIMARY KEY (delivery, table_name)) WITHOUT ROWID;
+  older INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (delivery, table_name)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS _needledrop_parts (
   delivery INTEGER NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (delivery, bytes)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS _needledrop_quarantine (

@@ -1,6 +1,6 @@
 //! Builds the SQL statements for one table.
 
-use crate::domain::{Schema, Table};
+use crate::domain::{Schema, Table, Type};
 use crate::store::sqlite::schema::quoted;
 
 /// The SQL statements for one table.
@@ -11,6 +11,14 @@ pub struct TableSql {
     pub delete: String,
     /// The names of the columns after the key.
     pub names: Vec<String>,
+    pub newest_by: Option<NewestBy>,
+}
+
+/// The column `newest_by`.
+pub struct NewestBy {
+    /// Its place among the columns after the key.
+    pub at: usize,
+    pub kind: Type,
 }
 
 impl TableSql {
@@ -41,6 +49,10 @@ impl TableSql {
             update: format!("UPDATE {name} SET {} WHERE {is_key}", pairs(&set, 1 + key.len()).join(", ")),
             delete: format!("DELETE FROM {name} WHERE {is_key}"),
             names: declared.columns_of(table).skip(key.len()).map(|column| column.name.clone()).collect(),
+            newest_by: table.newest_at().and_then(|at| {
+                let kind = declared.columns_of(table).nth(key.len() + at)?.kind;
+                Some(NewestBy { at, kind })
+            }),
         }
     }
 }

@@ -201,7 +201,7 @@ impl Story {
             let origins = origins.build();
             let (delivery, records) = &self.deliveries[at];
             let lifetime = Lifetime { ttl: None, now: Stamp(self.clock) };
-            let rules = Rules { origins: &origins, is_incomplete: false, lifetime };
+            let rules = Rules { newest_at: None, origins: &origins, is_incomplete: false, lifetime };
             let (expected, own) = (self.expected(), fold(records, self.clears).unwrap());
             let stored = self.table.stored();
             let row =

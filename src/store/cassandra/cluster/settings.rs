@@ -77,6 +77,18 @@ impl Settings {
         format!("cassandra {} at {}", self.keyspace, self.hosts.join(", "))
     }
 
+    /// Returns a consistency that finds every row that was acknowledged.
+    pub fn read_back(&self) -> Consistency {
+        match self.write {
+            Consistency::Any
+            | Consistency::One
+            | Consistency::LocalOne
+            | Consistency::Two
+            | Consistency::Three => Consistency::All,
+            _ => self.ledger(),
+        }
+    }
+
     /// Returns the consistency of the ledger. It is never weaker than that of the tables, and never less than a quorum.
     pub fn ledger(&self) -> Consistency {
         match self.write {

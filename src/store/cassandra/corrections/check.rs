@@ -2,7 +2,7 @@
 
 use scylla::deserialize::value::DeserializeValue;
 
-use crate::domain::Table;
+use crate::domain::{Schema, Table};
 use crate::store::StoreError;
 use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::lease::stamps;
@@ -34,6 +34,33 @@ pub async fn tables(inner: &Inner, tables: &[usize]) -> Result<(), StoreError> {
             return Err(cluster.shape(
                 format!("table {} has gc_grace_seconds = 0, so a replica that is away could bring deleted rows back", table.name),
                 "set gc_grace_seconds to more than the time in which every node is repaired",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses tables with `newest_by` if another ledger loads into the keyspace, or if their rows can expire.
+///
+/// # Errors
+/// Returns an error that says why, or if the cluster does not answer or rejects a request.
+pub async fn newest_by(cluster: &Cluster, declared: &Schema) -> Result<(), StoreError> {
+    let Some(first) = declared.tables.iter().find(|table| table.newest_by.is_some()) else { return Ok(()) };
+    if let Some((ledger, _)) = stamps::others(cluster).await?.into_iter().next() {
+        return Err(cluster.shape(
+            format!(
+                "table {} has newest_by, and the ledger in keyspace {ledger} loads into this keyspace too: each would overwrite \
+                 rows that the other has just written",
+                first.name
+            ),
+            "load all files with one ledger, or remove newest_by",
+        ));
+    }
+    for table in declared.tables.iter().filter(|table| table.newest_by.is_some()) {
+        if option::<i32>(cluster, table, "default_time_to_live").await?.is_some_and(|ttl| ttl > 0) {
+            return Err(cluster.shape(
+                format!("table {} has newest_by and default_time_to_live: an older record could replace the newest once it has expired", table.name),
+                "set default_time_to_live of the table to 0, or remove newest_by",
             ));
         }
     }

@@ -2,7 +2,7 @@
 
 pub mod check;
 pub mod noted;
-mod bound;
+pub mod bound;
 mod repair;
 pub mod statements;
 pub mod stored;

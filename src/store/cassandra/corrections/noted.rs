@@ -82,6 +82,11 @@ impl Noted {
         lock(&self.restored).clone()
     }
 
+    /// Returns the stamp of the last correction of a table.
+    pub fn last(&self, table: &str) -> Option<Stamp> {
+        lock(&self.last).get(table).copied()
+    }
+
     /// Whether one of these tables was corrected after this stamp.
     pub fn is_late<'t>(&self, stamp: Stamp, mut tables: impl Iterator<Item = &'t str>) -> bool {
         let last = lock(&self.last);

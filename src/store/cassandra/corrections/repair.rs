@@ -1,15 +1,17 @@
 //! Repairs rows by a correction.
 
-use crate::domain::correction::rewrite::{Change, Lifetime, MOST_DELETED, Rewrite};
-use crate::domain::correction::{Correction, KeyedRow, RowRepair, StoredRow};
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 
+use crate::domain::correction::late_row::{Fate, NewestTable};
+use crate::domain::correction::rewrite::{Change, Lifetime, MOST_DELETED, Rewrite};
+use crate::domain::correction::{Correction, ExpectedRow, KeyedRow, RowRepair, StoredRow};
 use crate::domain::text::plain;
 use crate::domain::{Stamp, TableRow};
 use crate::store::cassandra::CassandraStore;
 use crate::store::cassandra::ledger::lock::lock;
 use crate::store::clock::clock;
-use crate::store::repairs::Repairs;
+use crate::store::repairs::{Lateness, Repairs};
 use crate::store::{RowRewriter as _, StoreError};
 
 /// A repair that has begun.
@@ -75,10 +77,27 @@ impl Repairs for CassandraStore {
         Ok(count)
     }
 
-    fn is_late(&self, table: usize, stamp: Stamp) -> bool {
-        let name = self.inner.declared.tables.get(table).map(|table| table.name.as_str());
-        let writing = self.inner.writing.as_ref();
-        writing.is_some_and(|writing| writing.corrections.is_late(stamp, name.into_iter()))
+    fn lateness(&self, table: usize, stamp: Stamp, newest: Stamp) -> Lateness {
+        let (table, writing) = (self.inner.declared.tables.get(table), self.inner.writing.as_ref());
+        let (Some(table), Some(writing)) = (table, writing) else { return Lateness::None };
+        let is_corrected = writing.corrections.is_late(stamp, std::iter::once(table.name.as_str()));
+        match table.newest_by {
+            Some(_) if is_corrected || stamp < newest => Lateness::Newest,
+            None if is_corrected => Lateness::Corrected,
+            _ => Lateness::None,
+        }
+    }
+
+    async fn fates(&self, table: usize, rows: Vec<KeyedRow>) -> Result<Vec<Fate>, StoreError> {
+        let keys: Vec<TableRow> = rows.iter().map(|row| row.key.clone()).collect();
+        let (stored, restored) =
+            (self.stored_rows(table, keys).await?, self.inner.writer()?.corrections.restored());
+        let of = self.newest_table(table, &restored)?;
+        let fate = |(late, stored): (&KeyedRow, Option<StoredRow>)| match &of {
+            Some(of) => of.fate(&late.row, stored.as_ref()),
+            None => Fate::Hidden,
+        };
+        Ok(rows.iter().zip(stored).map(fate).collect())
     }
 
     async fn uncover(&self, repair: &Repair, table: usize, rows: Vec<KeyedRow>) -> Result<(), StoreError> {
@@ -86,11 +105,28 @@ impl Repairs for CassandraStore {
         let restored = self.inner.writer()?.corrections.restored();
         let keys: Vec<TableRow> = rows.iter().map(|row| row.key.clone()).collect();
         let stored = self.stored_rows(table, keys).await?;
-        let rewrite = |(row, stored): (KeyedRow, Option<StoredRow>)| {
-            let change = lifetime.uncover(&row.row, stored.as_ref(), &restored)?;
-            Some(Rewrite { key: row.key, change })
+        let of = self.newest_table(table, &restored)?;
+        let change = |late: &ExpectedRow, stored: Option<&StoredRow>| match &of {
+            Some(of) => matches!(of.fate(late, stored), Fate::Hidden | Fate::Tie)
+                .then(|| NewestTable::replace_row(late)),
+            None => lifetime.uncover(late, stored, &restored),
         };
-        self.rewrite(&repair.correction, table, rows.into_iter().zip(stored).filter_map(rewrite).collect())
-            .await
+        let rewrites = rows.into_iter().zip(stored).filter_map(|(late, stored)| {
+            Some(Rewrite { change: change(&late.row, stored.as_ref())?, key: late.key })
+        });
+        self.rewrite(&repair.correction, table, rewrites.collect()).await
+    }
+}
+
+impl CassandraStore {
+    /// Returns what is known of a table with `newest_by`.
+    fn newest_table<'r>(
+        &self,
+        table: usize,
+        restored: &'r BTreeSet<Stamp>,
+    ) -> Result<Option<NewestTable<'r>>, StoreError> {
+        let Some(table) = self.inner.declared.tables.get(table) else { return Ok(None) };
+        let corrected = self.inner.writer()?.corrections.last(&table.name);
+        Ok(table.newest_at().map(|newest_at| NewestTable { newest_at, restored, corrected }))
     }
 }

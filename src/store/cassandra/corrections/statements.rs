@@ -3,14 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use scylla::statement::Consistency;
 use scylla::statement::prepared::PreparedStatement;
 use tokio::sync::Mutex;
 
 use crate::domain::{Schema, Table, Type};
 use crate::store::StoreError;
 use crate::store::cassandra::cluster::Cluster;
-use crate::store::cassandra::cluster::settings::Settings;
 use crate::store::cassandra::schema::names;
 
 /// The statements of one table.
@@ -69,7 +67,7 @@ impl Statements {
         let table = declared.tables.get(table).ok_or_else(no_table)?;
         let (cql, settings) = (Cql::of(cluster, declared, table), &cluster.settings);
         let write = |cql: String| cluster.prepare_at(settings.ledger(), cql);
-        let read = |cql: String| cluster.prepare_at(read_level(settings), cql);
+        let read = |cql: String| cluster.prepare_at(settings.read_back(), cql);
         let update = match cql.update() {
             Some(cql) => Some(write(cql).await?),
             None => None,
@@ -91,18 +89,6 @@ impl Statements {
             delete_partition: write(cql.delete(table.partition_key.len())).await?,
             update,
         })
-    }
-}
-
-/// Returns a consistency that finds every row that was acknowledged.
-fn read_level(settings: &Settings) -> Consistency {
-    match settings.write {
-        Consistency::Any
-        | Consistency::One
-        | Consistency::LocalOne
-        | Consistency::Two
-        | Consistency::Three => Consistency::All,
-        _ => settings.ledger(),
     }
 }
 

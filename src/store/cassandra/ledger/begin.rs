@@ -121,7 +121,8 @@ impl LedgerTables {
     /// Continues a delivery. Returns `None` if the delivery has changed since its file was compared with it. If the
     /// rows of a noted tail were made by other rules, the tail gets a new stamp, because its old row may be in the
     /// tables. If a table was corrected meanwhile, all further records get new stamps, because deletes of the correction may
-    /// hide what is written with earlier ones.
+    /// hide what is written with earlier ones. So do the further records of a table with `newest_by`, which must be written in
+    /// the order of their stamps.
     ///
     /// # Errors
     /// Returns `Ahead` if no stamps can be handed out yet, or an error if the lease is lost, or if the cluster does not
@@ -146,7 +147,10 @@ impl LedgerTables {
             writing.quarantine.remove_from(&writing.lease, id, before.reach.record).await?;
         }
         let range = match further_records(writing, &before, &how) {
-            Some((first, records)) => Some(writing.hand_out(first, records).await?),
+            Some((first, records)) => {
+                self.uncounted.add(&before);
+                Some(writing.hand_out(first, records).await?)
+            }
             None => None,
         };
         let change = |entered: &mut Entered| {
@@ -207,7 +211,8 @@ async fn empty_tables(cluster: &Cluster, plan: &Plan) -> Result<Vec<String>, Sto
 fn further_records(writing: &Writing, before: &Delivery, how: &Continuation) -> Option<(u64, u64)> {
     let tables = before.receipt.tables.iter().map(|count| count.table.as_str());
     let begin = before.stamps.ranges().last().map(|range| range.base);
-    if begin.is_some_and(|begin| writing.corrections.is_late(begin, tables)) {
+    let needs_order = writing.needs_order() && !writing.is_last(before);
+    if needs_order || begin.is_some_and(|begin| writing.corrections.is_late(begin, tables)) {
         // A longer rest takes further ranges.
         return Some((before.reach.record, FURTHER));
     }

@@ -49,6 +49,7 @@ pub struct Stored {
     stamps: Option<Vec<(i64, i64, i64)>>,
     parts: Option<Vec<i64>>,
     tables: Option<BTreeMap<String, Count>>,
+    older: Option<BTreeMap<String, i64>>,
     replayed: Option<i64>,
     discarded: Option<i64>,
     assumed: Option<i64>,
@@ -65,7 +66,7 @@ pub struct Stored {
 }
 
 /// The columns of [`Stored`], in the order of its fields.
-pub const COLUMNS: [&str; 37] = [
+pub const COLUMNS: [&str; 38] = [
     "id",
     "path",
     "generation",
@@ -90,6 +91,7 @@ pub const COLUMNS: [&str; 37] = [
     "stamps",
     "parts",
     "tables",
+    "older",
     "replayed",
     "discarded",
     "assumed",
@@ -151,6 +153,8 @@ impl From<&Entered> for Stored {
             let count = (big(*rows), big(*collisions), big(*refused), *estimated, fingerprint.0.clone());
             (table.table.clone(), count)
         });
+        let older = receipt.tables.iter().filter(|table| table.older > 0);
+        let older: BTreeMap<_, _> = older.map(|table| (table.table.clone(), big(table.older))).collect();
         Self {
             id: delivery.id.0,
             path: delivery.file.text().to_owned(),
@@ -176,6 +180,7 @@ impl From<&Entered> for Stored {
             stamps: Some(ranges.map(|range| (big(range.first), range.base.0, big(range.records))).collect()),
             parts: Some(receipt.parts.ends().iter().copied().map(big).collect()),
             tables: Some(tables.collect()),
+            older: Some(older).filter(|older| !older.is_empty()),
             replayed: Some(big(receipt.replayed)),
             discarded: Some(big(receipt.discarded)),
             assumed: Some(big(receipt.assumed)),
@@ -239,7 +244,9 @@ impl Stored {
     }
 
     pub fn entered(self) -> Entered {
+        let older = self.older.unwrap_or_default();
         let tables = self.tables.unwrap_or_default().into_iter().map(|(table, of)| TableCount {
+            older: older.get(&table).copied().map_or(0, count),
             table,
             rows: count(of.0),
             collisions: count(of.1),

@@ -13,6 +13,7 @@ mod lookup;
 pub mod delivery_row;
 pub mod migrations;
 pub mod recreated_tables;
+pub mod uncounted;
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -29,6 +30,7 @@ use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::lease::Lease;
 use crate::store::cassandra::ledger::delivery_row::{COLUMNS, Entered, Stored};
 use crate::store::cassandra::ledger::lock::lock;
+use crate::store::cassandra::ledger::uncounted::Uncounted;
 use crate::store::cassandra::schema::names;
 use crate::store::clock::now_ms;
 
@@ -60,6 +62,7 @@ pub struct LedgerTables {
     unsettled: Mutex<HashMap<DeliveryId, Entered>>,
     /// The heads of unfinished deliveries. They are in no table.
     unfinished: Unfinished,
+    pub uncounted: Uncounted,
 }
 
 impl LedgerTables {
@@ -100,6 +103,7 @@ impl LedgerTables {
             unconfirmed: Mutex::default(),
             unsettled: Mutex::default(),
             unfinished: Unfinished::default(),
+            uncounted: Uncounted::default(),
         })
     }
 
@@ -171,6 +175,9 @@ impl LedgerTables {
             self.contents.remove(lease, was.as_ref(), id).await?;
         }
         self.unfinished.track(&entered.delivery);
+        if matches!(entered.delivery.state, DeliveryState::Failed | DeliveryState::Replaced) {
+            self.uncounted.add(&entered.delivery);
+        }
         if entered.delivery.state == DeliveryState::Loading {
             under_way.insert(id, entered.clone());
         } else if kept {

@@ -31,7 +31,7 @@ pub async fn retried(inner: &Inner, retried: &Replay) -> Result<Applied, StoreEr
         KeyCounts::all(inner, writing, &[chunk], std::slice::from_ref(&judged), &Progress::default()).await?;
     let Some(account) = accounts.pop() else { return Ok(Applied::default()) };
     let beside = beside(writing, retried, &judged, &account);
-    let change = |entered: &mut Entered| enter(inner, entered, retried, &judged, &account);
+    let change = |entered: &mut Entered| enter(inner, entered, retried, &judged, (&account, &sent));
     inner.ledger.settle(&writing.lease, id, change, beside).await?;
     failpoint::step("replay after the ledger");
     let tables = tables_of(&inner.declared, chunk);
@@ -95,21 +95,24 @@ fn beside(writing: &Writing, retried: &Replay, judged: &Judged, account: &KeyCou
     fates.chain(keys).collect()
 }
 
-fn enter(inner: &Inner, entered: &mut Entered, retried: &Replay, judged: &Judged, account: &KeyCounts) {
+fn enter(
+    inner: &Inner,
+    entered: &mut Entered,
+    retried: &Replay,
+    judged: &Judged,
+    (account, sent): (&KeyCounts, &Sent),
+) {
     let (loaded, skipped) = (loaded(retried, judged).count() as u64, retried.skipped.len() as u64);
     let tables = &retried.chunk.source.plan.tables;
     let of_chunk = tables_of(&inner.declared, &retried.chunk);
-    let deltas = of_chunk.into_iter().map(|table| account.counted.delta(0, table, loaded));
+    let deltas = of_chunk.into_iter().map(|table| account.counted.delta(sent, (0, table), loaded));
     let tolerated = &retried.chunk.tolerated;
     entered.delivery.replay((loaded, skipped, tolerated), tables, deltas);
 }
 
 fn delta(chunk: &RowChunk, sent: &Sent, judged: &Judged, account: &KeyCounts, table: usize) -> TableDelta {
     let rows = (chunk.rows.len() - judged.rows.len()) as u64;
-    TableDelta {
-        took: sent.tables.get(table).map(|(_, took)| *took).unwrap_or_default(),
-        ..account.counted.delta(0, table, rows)
-    }
+    account.counted.delta(sent, (0, table), rows)
 }
 
 pub async fn discarded(inner: &Inner, id: DeliveryId, records: &[u64]) -> Result<(), StoreError> {

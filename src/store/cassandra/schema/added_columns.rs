@@ -8,7 +8,7 @@ use crate::store::cassandra::schema::state::columns;
 use crate::store::{StoreError, failpoint};
 
 /// Columns that a ledger of an earlier format does not have: table, name, type.
-const ADDED: [(&str, &str, &str); 15] = [
+const ADDED: [(&str, &str, &str); 16] = [
     ("needledrop_deliveries", "replayed", "bigint"),
     ("needledrop_deliveries", "discarded", "bigint"),
     ("needledrop_deliveries", "assumed", "bigint"),
@@ -24,6 +24,7 @@ const ADDED: [(&str, &str, &str); 15] = [
     ("needledrop_deliveries", "lenient", "text"),
     ("needledrop_deliveries", "replacement", "text"),
     ("needledrop_deliveries", "mirrored_by", "int"),
+    ("needledrop_deliveries", "older", "frozen<map<text, bigint>>"),
     ("needledrop_deliveries", "written", "bigint"),
     ("needledrop_deliveries", "trusted", "frozen<list<bigint>>"),
     ("needledrop_quarantine", "state", "text"),

@@ -1,7 +1,7 @@
 //! The declarations of the tables of the ledger, and of the table of the stamps.
 
 /// The format of ledger and quarantine. A newer format is rejected.
-pub const FORMAT: i64 = 9;
+pub const FORMAT: i64 = 10;
 
 /// The first format with `needledrop_contents`.
 pub const WITH_CONTENTS: i64 = 5;
@@ -17,6 +17,7 @@ pub const WITH_CORRECTIONS: i64 = 8;
 /// - `stamps` is a list of (first record, base, records).
 /// - `tables` has (rows, collisions, refused, whether collisions are an estimate, fingerprint of the declaration) by
 ///   table name.
+/// - `older` has the number of records that were older than their row, by table name. Null if there were none.
 /// - `tail` is (byte, record, line) of the beginning of an open tail that was loaded.
 /// - `ahead` is (bytes, their hash, rules) of the furthest bytes that were sent.
 /// - `note` is an open tail before its rows are sent: (byte, record, line) of its beginning and of its end, the hash up
@@ -39,7 +40,7 @@ pub const LEDGER: [(&str, &str); 9] = [
          noted_size bigint, noted_mtime bigint, noted_ctime bigint, fingerprint text, attempt text, \
          loaded bigint, skipped bigint, quarantined bigint, taken_up timestamp, changed timestamp, \
          stamps frozen<list<frozen<tuple<bigint, bigint, bigint>>>>, parts frozen<list<bigint>>, \
-         tables frozen<map<text, frozen<tuple<bigint, bigint, bigint, boolean, text>>>>, \
+         tables frozen<map<text, frozen<tuple<bigint, bigint, bigint, boolean, text>>>>, older frozen<map<text, bigint>>, \
          replayed bigint, discarded bigint, assumed bigint, \
          tail frozen<tuple<bigint, bigint, bigint>>, strikes int, ahead frozen<tuple<bigint, text, text>>, \
          note frozen<tuple<bigint, bigint, bigint, bigint, bigint, bigint, text, frozen<list<text>>, text, blob>>, \

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::PoisonError;
 
 use crate::domain::ledger::Applied;
-use crate::domain::{Delivery, DeliveryId, DeliveryState, Position, Quarantined, RowChunk, TableDelta};
+use crate::domain::{Delivery, DeliveryId, DeliveryState, Position, Quarantined, RowChunk};
 use crate::store::cassandra::ledger::delivery_row::Entered;
 use crate::store::cassandra::shared::{Inner, Writing};
 use crate::store::cassandra::writer::key_counts::{Counted, KeyCounts};
@@ -129,7 +129,7 @@ async fn entered(
     for KeyCounts { id, own, keys, counted, .. } in accounts {
         let change = |entered: &mut Entered| {
             for at in &own {
-                advance(inner, entered, chunks[*at], &judged[*at], &counted, *at)?;
+                advance(inner, entered, (chunks[*at], *at), &judged[*at], (&counted, sent))?;
             }
             if let Some(tail) = tails.iter().find(|tail| tail.source.id == id) {
                 tails::note(entered, tail);
@@ -152,10 +152,9 @@ async fn entered(
 fn advance(
     inner: &Inner,
     entered: &mut Entered,
-    chunk: &RowChunk,
+    (chunk, at): (&RowChunk, usize),
     judged: &Judged,
-    counted: &Counted,
-    at: usize,
+    (counted, sent): (&Counted, &rows::Sent),
 ) -> Result<(), StoreError> {
     let delivery = &mut entered.delivery;
     if let Some(why) = &judged.failed {
@@ -165,7 +164,8 @@ fn advance(
     let refused = judged.refused.len() as u64;
     delivery.advance(chunk, refused).map_err(|error| inner.cluster.broken(error.to_string()))?;
     let rows = chunk.rows.len() as u64 - refused;
-    let deltas = tables_of(&inner.declared, chunk).into_iter().map(|table| counted.delta(at, table, rows));
+    let deltas =
+        tables_of(&inner.declared, chunk).into_iter().map(|table| counted.delta(sent, (at, table), rows));
     delivery.receipt.add_rows(&chunk.source.plan.tables, deltas);
     Ok(())
 }
@@ -178,10 +178,7 @@ fn counts(
     sent: &rows::Sent,
 ) -> Applied {
     let rows = if judged.failed.is_some() { 0 } else { (chunk.rows.len() - judged.rows.len()) as u64 };
-    let delta = |table: usize| TableDelta {
-        took: sent.tables.get(table).map(|(_, took)| *took).unwrap_or_default(),
-        ..counted.delta(at, table, rows)
-    };
+    let delta = |table: usize| counted.delta(sent, (at, table), rows);
     let tables = tables_of(&inner.declared, chunk).into_iter().map(delta).collect();
     Applied { tables, ..Applied::default() }
 }

@@ -61,7 +61,8 @@ pub async fn chunk(
     let grown = i64::try_from(played.keys.distinct()).unwrap_or(0) - i64::try_from(distinct).unwrap_or(0);
     let collisions = i64::try_from(delta.rows).unwrap_or(0) - grown;
     let estimated = played.keys.is_estimate();
-    delta = TableDelta { rows: delta.rows, estimated, ..collided(collisions) };
+    let older = sent.older.values().sum();
+    delta = TableDelta { rows: delta.rows, estimated, older, ..collided(collisions) };
     played.count.backfill(&delta, refused);
     // The table is up to date only after the last chunk. Until then, a restart backfills this delivery from the
     // beginning.

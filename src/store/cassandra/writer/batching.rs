@@ -6,7 +6,7 @@ use std::time::Instant;
 
 /// The place of a row to be written: the hash of its partition, its chunk and its row. All three are packed into one
 /// number, because places are sorted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place(u128);
 
 impl Place {

@@ -31,12 +31,21 @@ impl Key {
         self.first(self.partition, rows, row, scratch)
     }
 
+    /// Puts bytes into `into` that are the same for rows with the same key only.
+    pub fn bytes(&self, rows: &Rows, row: usize, into: &mut Vec<u8>) {
+        self.append_first(self.columns.len(), rows, row, into);
+    }
+
     fn first(&self, columns: usize, rows: &Rows, row: usize, scratch: &mut Vec<u8>) -> u64 {
+        self.append_first(columns, rows, row, scratch);
+        XxHash64::oneshot(SEED, scratch)
+    }
+
+    fn append_first(&self, columns: usize, rows: &Rows, row: usize, scratch: &mut Vec<u8>) {
         scratch.clear();
         for (at, (column, kind)) in self.columns.iter().take(columns).enumerate() {
             self.append(at, *kind, rows.cell(row, *column), rows.arena_bytes(), scratch);
         }
-        XxHash64::oneshot(SEED, scratch)
     }
 
     fn append(&self, at: usize, kind: Type, cell: Cell, arena: &[u8], into: &mut Vec<u8>) {

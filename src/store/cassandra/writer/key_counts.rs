@@ -9,6 +9,7 @@ use crate::store::cassandra::writer::collisions::Tables;
 use crate::store::cassandra::writer::keys::{Short, short};
 use crate::store::cassandra::writer::layout::{Layout, layouts};
 use crate::store::cassandra::writer::progress::Progress;
+use crate::store::cassandra::writer::rows::Sent;
 use crate::store::rejection::Judged;
 
 /// The keys and collisions of one delivery in a list of chunks.
@@ -75,11 +76,17 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// Returns what a chunk changed in a table.
-    pub fn delta(&self, chunk: usize, table: usize, rows: u64) -> TableDelta {
+    /// Returns what a chunk changed in a table. All tables were sent.
+    pub fn delta(&self, sent: &Sent, (chunk, table): (usize, usize), rows: u64) -> TableDelta {
         let collisions = self.collisions.get(&(chunk, table)).copied().unwrap_or(0);
         let estimated = self.estimated.get(table).copied().unwrap_or(false);
-        TableDelta { rows, estimated, ..collided(collisions) }
+        TableDelta {
+            rows,
+            estimated,
+            older: sent.older.get(&(table, chunk)).copied().unwrap_or(0),
+            took: sent.tables.get(table).map(|(_, took)| *took).unwrap_or_default(),
+            ..collided(collisions)
+        }
     }
 }
 

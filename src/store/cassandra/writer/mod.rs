@@ -11,6 +11,8 @@ pub mod collisions;
 mod hash;
 pub mod key_counts;
 mod keys;
+mod newest;
+pub mod pace;
 pub mod progress;
 pub mod rows;
 pub mod send;

@@ -1,8 +1,9 @@
 //! Writes rows of the declared tables with prepared inserts. Rows are grouped by partition, and the number of requests
 //! under way is limited.
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -20,11 +21,15 @@ use crate::store::cassandra::cluster::Cluster;
 use crate::store::cassandra::cluster::error::{ErrorClass, classify, words};
 use crate::store::cassandra::cluster::limits::SizeLimit;
 use crate::store::cassandra::cluster::retry::patiently_while;
+use crate::store::cassandra::corrections::noted::Noted;
 use crate::store::cassandra::lease::Lease;
+use crate::store::cassandra::ledger::uncounted::Uncounted;
 use crate::store::cassandra::schema::names;
 use crate::store::cassandra::writer::batching::{PartitionQueue, Place, Request, together};
 use crate::store::cassandra::writer::bound_row::{BoundRow, largest};
 use crate::store::cassandra::writer::layout::{Layout, Layouts};
+use crate::store::cassandra::writer::newest::{Chosen, Newest, NewestBy};
+use crate::store::cassandra::writer::pace::Pace;
 use crate::store::rejection::Rejection;
 
 /// The statements that write one table.
@@ -36,6 +41,7 @@ pub struct Writer {
     /// times.
     batches: Vec<OnceLock<Batch>>,
     clears: bool,
+    pub newest_by: Option<NewestBy>,
 }
 
 /// The result of sending the rows of chunks.
@@ -44,6 +50,21 @@ pub struct Sent {
     pub refused: Vec<Rejection>,
     /// For each table, in the order given: the number of acknowledged rows, and how long they took.
     pub tables: Vec<(u64, Duration)>,
+    /// By table and chunk: the number of rows that are older than the row of their key, in tables with `newest_by`.
+    pub older: BTreeMap<(usize, usize), u64>,
+}
+
+impl Sent {
+    fn of(tables: usize) -> Self {
+        Self { tables: vec![(0, Duration::ZERO); tables], ..Self::default() }
+    }
+
+    fn add(&mut self, more: Self) {
+        for (all, (rows, took)) in self.tables.iter_mut().zip(more.tables) {
+            *all = (all.0 + rows, all.1.max(took));
+        }
+        self.refused.extend(more.refused);
+    }
 }
 
 impl Writer {
@@ -69,6 +90,7 @@ impl Writer {
             batches: (2..=cluster.settings.limits.batch_rows).map(|_| OnceLock::new()).collect(),
             insert,
             clears: table.empty == Empty::Clear,
+            newest_by: NewestBy::of(cluster, schema, table).await?,
         })
     }
 
@@ -108,6 +130,8 @@ pub struct Sending<'s> {
     pub layouts: Vec<Layouts>,
     /// The largest number of arena bytes that any row of the chunks has.
     pub longest: usize,
+    pub corrections: &'s Noted,
+    pub uncounted: &'s Uncounted,
 }
 
 impl Sending<'_> {
@@ -117,12 +141,39 @@ impl Sending<'_> {
     /// Returns an error if the cluster does not answer, the lease is lost, or a table has changed.
     pub async fn all(&self, tables: &[usize]) -> Result<Sent, StoreError> {
         let began = Instant::now();
-        let tables: Vec<(usize, Vec<Place>)> =
+        let mut work: Vec<(usize, Vec<Place>)> =
             tables.iter().map(|table| (*table, self.grouped(*table))).collect();
+        let (newest, mut chosen) = (self.newest(), Chosen::default());
+        Box::pin(newest.leave_out_older(&mut work, &mut chosen)).await?;
+        let mut sent = self.round(work, began).await?;
+        sent.older = std::mem::take(&mut chosen.older);
+        let mut refused = sent.refused.clone();
+        while let Some(mut work) = newest.in_place_of(&refused, tables, &mut chosen) {
+            Box::pin(newest.leave_out_older(&mut work, &mut chosen)).await?;
+            let more = Box::pin(self.round(work, began)).await?;
+            refused.clone_from(&more.refused);
+            sent.add(more);
+        }
+        Ok(sent)
+    }
+
+    fn newest(&self) -> Newest<'_> {
+        Newest {
+            cluster: self.cluster,
+            chunks: self.chunks,
+            layouts: &self.layouts,
+            by: self.writers.iter().map(|writer| writer.newest_by.as_ref()).collect(),
+            corrections: self.corrections,
+            uncounted: self.uncounted,
+        }
+    }
+
+    /// Sends these rows.
+    async fn round(&self, tables: Vec<(usize, Vec<Place>)>, began: Instant) -> Result<Sent, StoreError> {
         let work = PartitionQueue::new(tables, began);
         let mut left = work.requests(self.cluster.settings.limits.batch_rows);
         let mut lanes = FuturesUnordered::new();
-        let mut sent = Sent { refused: Vec::new(), tables: vec![(0, Duration::ZERO); work.tables()] };
+        let mut sent = Sent::of(work.tables());
         loop {
             tokio::select! {
                 biased;
@@ -133,11 +184,7 @@ impl Sending<'_> {
                 }
                 // Tokio's cooperative budget would make each turn wake all lanes, so it is switched off here.
                 Some(lane) = tokio::task::unconstrained(lanes.next()) => {
-                    let lane = lane?;
-                    for (all, (rows, took)) in sent.tables.iter_mut().zip(lane.tables) {
-                        *all = (all.0 + rows, all.1.max(took));
-                    }
-                    sent.refused.extend(lane.refused);
+                    sent.add(lane?);
                 }
                 else => return Ok(sent),
             }
@@ -147,7 +194,7 @@ impl Sending<'_> {
     /// Sends one request after another until none is left. There are as many lanes, for all windows that are being
     /// sent, as there may be requests under way.
     async fn lane(&self, work: &PartitionQueue, _permit: SemaphorePermit<'_>) -> Result<Sent, StoreError> {
-        let mut sent = Sent { refused: Vec::new(), tables: vec![(0, Duration::ZERO); work.tables()] };
+        let mut sent = Sent::of(work.tables());
         while let Some(Request { at, writer, places }) = work.take(|writer, left| self.cut(writer, left)) {
             let before = sent.refused.len();
             self.send(writer, places, &mut sent.refused).await?;
@@ -299,48 +346,5 @@ impl UnderWay {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         metrics::in_flight(-1.0);
-    }
-}
-
-/// The limit `write.rows_per_second`, which applies to all tables together.
-pub struct Pace {
-    rows_per_second: u64,
-    /// When the next row may be sent.
-    next: Mutex<Instant>,
-}
-
-impl Pace {
-    pub fn new(rows_per_second: u64) -> Self {
-        Self { rows_per_second, next: Mutex::new(Instant::now()) }
-    }
-
-    /// Waits until this number of rows may be sent.
-    pub async fn wait(&self, rows: usize) {
-        if let Some(begin) = self.take(rows) {
-            tokio::time::sleep_until(begin.into()).await;
-        }
-    }
-
-    /// Reserves time for this number of rows. Returns when it begins, or `None` if there is no limit.
-    fn take(&self, rows: usize) -> Option<Instant> {
-        let nanos = (rows as u64).saturating_mul(1_000_000_000).checked_div(self.rows_per_second)?;
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let begin = (*next).max(Instant::now());
-        *next = begin + Duration::from_nanos(nanos);
-        Some(begin)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_rate_limit_also_applies_to_rows_that_are_sent_again() {
-        let pace = Pace::new(1000);
-        let first = pace.take(10).unwrap();
-        assert_eq!(pace.take(500).unwrap() - first, Duration::from_millis(10));
-        assert_eq!(pace.take(1).unwrap() - first, Duration::from_millis(510));
-        assert_eq!(Pace::new(0).take(10), None, "0 is no limit");
     }
 }

@@ -66,7 +66,14 @@ pub fn rows(
     (index, table, declared): (usize, &Table, &Schema),
     id: DeliveryId,
 ) -> SqlResult<RowsOf> {
-    let mut found = RowsOf { table: table.name.clone(), own: 0, shared: 0, first: 0, examples: Vec::new() };
+    let mut found = RowsOf {
+        table: table.name.clone(),
+        own: 0,
+        shared: 0,
+        first: 0,
+        is_newest_by: table.newest_by.is_some(),
+        examples: Vec::new(),
+    };
     let (statements, fields) = (Statements::new(declared, table), table.key_len());
     let mut select = connection.prepare(&statements.select)?;
     let mut rows = select.query([id.0])?;

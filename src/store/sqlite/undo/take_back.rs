@@ -118,7 +118,8 @@ impl InTable<'_> {
         let Some(row) = writer.row(&key)? else { return Ok(()) };
         let expected = self.expected.row(self.shared, self.table, &key)?;
         let names = writer.names();
-        let columns = Columns { names: &names, empty: self.table.empty };
+        let Table { empty, newest_by, .. } = self.table;
+        let columns = Columns { names: &names, empty: *empty, is_newest_by: newest_by.is_some() };
         let rest = without(&row, expected.as_ref(), columns, &self.undo.stamps);
         if let Some(stamp) = rest.unexpected.filter(|_| !self.end.force) {
             return Err(self.unexpected(stamp)?);

@@ -13,6 +13,8 @@ pub struct Columns<'t> {
     /// The names of the columns after the key.
     pub names: &'t [&'t str],
     pub empty: Empty,
+    /// Whether a record with a later stamp can be older by `newest_by`, so that it is expected too.
+    pub is_newest_by: bool,
 }
 
 /// What remains of a row.
@@ -35,7 +37,7 @@ pub fn without(row: &Row, expected: Option<&Row>, columns: Columns<'_>, own: &St
     let mut cells: Vec<(Sql, Option<Stamp>)> = Vec::with_capacity(columns.names.len());
     let mut unexpected = None;
     let mut keep = |stamp: Stamp, expected: Option<Stamp>| {
-        if expected != Some(stamp) && stamp < own.end() {
+        if expected != Some(stamp) && (columns.is_newest_by || stamp < own.end()) {
             unexpected = Some(stamp);
         }
         Some(stamp)
@@ -69,7 +71,7 @@ fn assembled(
     cells: Vec<(Sql, Option<Stamp>)>,
     stamp: Stamp,
     first: Stamp,
-    Columns { names, empty }: Columns<'_>,
+    Columns { names, empty, .. }: Columns<'_>,
 ) -> Row {
     let differs =
         |(value, at): &(Sql, Option<Stamp>)| at.filter(|at| implied(value, stamp, empty) != Some(*at));
@@ -85,18 +87,17 @@ mod tests {
 
     use super::*;
     use crate::domain::StampRange;
-    use crate::store::sqlite::merge::{Change, merge};
+    use crate::store::sqlite::merge::{Change, Gives, merge};
 
     const NAMES: [&str; 2] = ["a", "b"];
 
     fn row(changes: impl Iterator<Item = Change>, empty: Empty) -> Option<Row> {
-        let merged =
-            |row: Option<Row>, change: Change| {
-                Some(row.map_or_else(
-                    || Row::from(change.clone()),
-                    |row| merge(&row, change.clone(), &NAMES, empty),
-                ))
-            };
+        let merged = |row: Option<Row>, change: Change| {
+            Some(row.map_or_else(
+                || Row::from(change.clone()),
+                |row| merge(&row, change.clone(), Gives::Cells, &NAMES, empty),
+            ))
+        };
         changes.fold(None, merged)
     }
 
@@ -120,7 +121,7 @@ mod tests {
             let own = own(all.iter().filter(|(own, _)| *own).map(|(_, change)| change.stamp));
             let before = row(all.iter().map(|(_, change)| change.clone()), empty).unwrap();
             let others = || all.iter().filter(|(own, _)| !own).map(|(_, change)| change.clone());
-            let columns = Columns { names: &NAMES, empty };
+            let columns = Columns { names: &NAMES, empty, is_newest_by: false };
             let after = Rest { row: row(others(), empty), unexpected: None };
             prop_assert_eq!(without(&before, after.row.as_ref(), columns, &own), after.clone());
             if !own.contains(before.first) {
@@ -138,7 +139,7 @@ mod tests {
         };
         let all = [change(2, Some(1), Some(1)), change(4, Some(2), None)];
         let before = row(all.into_iter(), Empty::Keep).unwrap();
-        let columns = Columns { names: &NAMES, empty: Empty::Keep };
+        let columns = Columns { names: &NAMES, empty: Empty::Keep, is_newest_by: false };
         let rest = without(&before, None, columns, &own([Stamp(4)].into_iter()));
         assert_eq!(rest.unexpected, Some(Stamp(2)));
         let row = rest.row.unwrap();
