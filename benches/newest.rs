@@ -1,10 +1,11 @@
 //! Measures what `newest_by` costs: the same files are loaded into one table with it and without it. The first load finds no
-//! row, the second one finds a row for each key.
+//! row. The second one, of almost the same files under other names, finds a row for each key.
 
 mod common;
 #[path = "cassandra/node.rs"]
 mod node;
 
+use std::path::Path;
 use std::process::Command;
 
 use common::{Outcome, Pairs, Scratch, events, rate};
@@ -13,7 +14,7 @@ use node::Node;
 const TIMES: u32 = 20;
 
 /// The least ratio of both rates. Reading before writing takes a request for each key in Cassandra; SQLite reads the row anyway.
-const MIN_RATIOS: [(&str, f64); 2] = [("SQLite", 0.8), ("Cassandra", 0.15)];
+const MIN_RATIOS: [(&str, f64); 2] = [("SQLite", 0.6), ("Cassandra", 0.15)];
 
 fn yaml(newest_by: &str) -> String {
     format!(
@@ -21,6 +22,17 @@ fn yaml(newest_by: &str) -> String {
          sessionId: int, song: text }}\ntables:\n  session_item: {{ partition_key: [sessionId], clustering_key: [itemInSession], \
          columns: [artist, song, length]{newest_by} }}\n"
     )
+}
+
+/// Copies files under other names, each without its last record, so that they are no duplicates.
+fn copied(from: &Path, to: &Path) -> Outcome {
+    std::fs::create_dir(to)?;
+    for (number, file) in common::files(from)?.iter().enumerate() {
+        let text = std::fs::read_to_string(file)?;
+        let end = text.trim_end().rfind('\n').map_or(text.len(), |at| at + 1);
+        std::fs::write(to.join(format!("again-{number}.csv")), &text[..end])?;
+    }
+    Ok(())
 }
 
 /// Two folders with the same files: one whose table has `newest_by`, and one without it.
@@ -35,6 +47,7 @@ impl Sides {
         let sides = [Scratch::new()?, Scratch::new()?];
         for (side, newest_by) in sides.iter().zip([", newest_by: length", ""]) {
             common::scaled(TIMES, &side.inbox())?;
+            copied(&side.inbox(), &side.path("again"))?;
             std::fs::write(side.path("bench.yaml"), yaml(newest_by))?;
         }
         Ok(Self { sides, node: None, loads: 0 })
@@ -57,7 +70,8 @@ impl Sides {
         self.sides[side].remove(&self.sides[side].store());
         common::finish(&mut self.command(side, &["schema", "--apply"]))?;
         let first = common::finish(&mut self.command(side, &["run", "--once"]))?;
-        let again = common::finish(&mut self.command(side, &["load", "--again", "inbox"]))?;
+        let mut again = self.command(side, &["run", "--once"]);
+        let again = common::finish(again.env("NEEDLEDROP_SOURCE__FOLDER", "again"))?;
         Ok([rate(count, first), rate(count, again)])
     }
 
