@@ -83,7 +83,7 @@ fn within_one_file_the_later_record_counts_and_the_collision_is_reported() {
     one_by_one(&place, &FILES[..1]);
     assert_seen(&place, json!(["A2", "Echo", 100.5]), json!("Zoe"), "Adams");
     let receipt = place.receipt(FILES[0]);
-    let expected = json!({ "rows": 2, "collisions": 1, "estimated": false, "refused": 0, "assumed": 0, "behind": false });
+    let expected = json!({ "rows": 2, "collisions": 1, "estimated": false, "older": 0, "refused": 0, "assumed": 0, "behind": false });
     assert!(TABLES.iter().all(|table| receipt["tables"][table] == expected), "{receipt}");
     assert!(place.run(&["receipt", FILES[0]]).stdout.contains("collisions"));
 }
