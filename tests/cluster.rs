@@ -281,7 +281,8 @@ fn one_of_all_killed(node: &Node, expected: &End) {
     assert_eq!(&end(&world, "partial"), expected);
 }
 
-/// A correction is complete although a replica was away. Later, the replica that was away answers together with one that was not.
+/// Undoes one file and mirrors another while a node is down. The node then restarts and another one goes down, so that every read
+/// needs the node that missed the corrections.
 fn undone_and_mirrored_without_a_node(nodes: &[Node]) {
     let clean = world("without");
     let files = common::files(&clean.inbox());

@@ -1,4 +1,5 @@
-//! Which record of a key is newer, in tables with `newest_by`: by the column, and of equal values the one with the later stamp.
+//! Which record of a key is newer, in tables with `newest_by`: the one with the greater value or, if the values are equal, with the
+//! later stamp.
 
 use std::cmp::Ordering;
 
